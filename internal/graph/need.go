@@ -1,0 +1,36 @@
+package graph
+
+import "slices"
+
+// A Need is a permission and the reason for it.
+type Need struct {
+	Scope   string   // the least one: "Calendars.Read"
+	Or      []string // higher ones that also satisfy it
+	Why     string   // what it is for: "reads the events of the calendar"
+	Without string   // what is lost without it: "the calendar is unavailable"
+}
+
+// Satisfied reports whether one of the granted scopes will do.
+func (n Need) Satisfied(granted []string) bool {
+	return slices.Contains(granted, n.Scope) || slices.ContainsFunc(n.Or, func(s string) bool { return slices.Contains(granted, s) })
+}
+
+// Scopes is what to ask for: the least set that satisfies every need, sorted. A scope is left out where another one in the set
+// satisfies its need.
+func Scopes(needs []Need) []string {
+	var ask []string
+	for _, n := range needs {
+		ask = append(ask, n.Scope)
+	}
+	slices.Sort(ask)
+	ask = slices.Compact(ask)
+	// What one need calls a lower scope may be the only thing that satisfies another, so a scope goes only where every
+	// need that names it is satisfied without it.
+	for _, scope := range slices.Clone(ask) {
+		rest := slices.DeleteFunc(slices.Clone(ask), func(s string) bool { return s == scope })
+		if !slices.ContainsFunc(needs, func(n Need) bool { return n.Scope == scope && !n.Satisfied(rest) }) {
+			ask = rest
+		}
+	}
+	return ask
+}
