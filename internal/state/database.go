@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"runtime/debug"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/gofrs/flock"
@@ -105,14 +105,10 @@ func openBolt(path string) (b *bbolt.DB, err error) {
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%s: another program has it open", path)
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-	case err != nil:
-		// bbolt has no error of its own for a file too short to hold its two first pages.
-		if info, errStat := os.Stat(path); errStat == nil && info.Size() < int64(2*os.Getpagesize()) && !errors.Is(err, fs.ErrPermission) {
-			return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-		}
+	case errors.As(err, new(syscall.Errno)):
 		return nil, fmt.Errorf("%s: %w", path, reason(err))
+	case err != nil: // what the system does not object to is in the file
+		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
 	}
 	err = b.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
@@ -137,7 +133,7 @@ func (db *Database) checkKey() error {
 	mark, err := bucket.Get("mark")
 	switch {
 	case errors.Is(err, ErrOtherKey):
-		return fmt.Errorf("%w; or move the file away, which loses requests not yet carried out and remembered answers", err)
+		return fmt.Errorf("the database %s %w; %s; or move the file away, which loses requests not yet carried out and remembered answers", db.bolt.Path(), ErrOtherKey, giveKey)
 	case err != nil:
 		return err
 	case mark == nil:

@@ -27,6 +27,8 @@ const (
 	keyVariable   = "GRAPH2MQTT_KEY"
 	keyCredential = "graph2mqtt-key"
 	ownKeyFile    = "key"
+
+	giveKey = "give graph2mqtt that key again (" + keyVariable + ", the credential " + keyCredential + " or key_file)"
 )
 
 func (d *Dir) openKey(keyFile string) error {
@@ -109,7 +111,7 @@ func (d *Dir) unseal(sealed []byte, name string) ([]byte, error) {
 		return nil, ErrCorrupt
 	}
 	if !bytes.Equal(rest[:markSize], d.mark[:]) {
-		return nil, fmt.Errorf("%w; give graph2mqtt that key again (%s, the credential %s or key_file)", ErrOtherKey, keyVariable, keyCredential)
+		return nil, fmt.Errorf("%w; %s", ErrOtherKey, giveKey)
 	}
 	plain, err := d.seal.Open(nil, nil, rest[markSize:], []byte(name))
 	if err != nil {

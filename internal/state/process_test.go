@@ -1,0 +1,245 @@
+package state_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// The test binary is also the other process: told by its environment, it does one thing with a directory.
+const (
+	childRole = "STATE_TEST_ROLE"
+	childDir  = "STATE_TEST_DIR"
+)
+
+func TestMain(m *testing.M) {
+	role := os.Getenv(childRole)
+	if role == "" {
+		os.Exit(m.Run())
+	}
+	if err := child(role, os.Getenv(childDir)); err != nil {
+		fmt.Println("failed:", err)
+		os.Exit(1)
+	}
+}
+
+func child(role, dir string) error {
+	d, err := state.Open(dir, "", slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	switch role {
+	case "id":
+		fmt.Println(d.ID())
+		return d.Write("by-"+strconv.Itoa(os.Getpid()), []byte("text"))
+	case "count": // reads, adds one, writes, under the lock
+		for range 20 {
+			err := d.Locked(context.Background(), "counter", func() error {
+				b, err := d.Read("counter")
+				if err != nil {
+					return err
+				}
+				n, err := strconv.Atoi(string(b))
+				if err != nil {
+					return err
+				}
+				return d.Write("counter", strconv.AppendInt(nil, int64(n+1), 10))
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	case "hold": // until its standard input ends
+		db, err := d.Database()
+		if err != nil {
+			return err
+		}
+		fmt.Println("holding")
+		io.Copy(io.Discard, os.Stdin)
+		return db.Close()
+	case "put": // for ever, telling each number when Put has returned
+		db, err := d.Database()
+		if err != nil {
+			return err
+		}
+		for i := 0; ; i++ {
+			if err := db.Bucket("journal").Put(strconv.Itoa(i), []byte("done")); err != nil {
+				return err
+			}
+			fmt.Println(i)
+		}
+	case "write": // likewise
+		for i := 0; ; i++ {
+			if err := d.Write("file", []byte(strconv.Itoa(i))); err != nil {
+				return err
+			}
+			fmt.Println(i)
+		}
+	}
+	return fmt.Errorf("no role %s", role)
+}
+
+// start starts a process in a role; it is killed at the end of the test.
+func start(t *testing.T, role, dir string) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Scanner) {
+	t.Helper()
+	cmd = exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	return cmd, in, bufio.NewScanner(out)
+}
+
+func TestProcessesMakeOneKey(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var mu sync.Mutex
+	ids := map[string]int{}
+	var wg sync.WaitGroup
+	for range 6 {
+		_, _, lines := start(t, "id", dir)
+		wg.Go(func() {
+			for lines.Scan() {
+				mu.Lock()
+				ids[lines.Text()]++
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	d, _ := open(t, dir, "")
+	if ids[d.ID()] != 6 {
+		t.Errorf("ids seen: %v, want 6 times %s", ids, d.ID())
+	}
+	files, err := filepath.Glob(filepath.Join(dir, "by-*[0-9]"))
+	if err != nil || len(files) != 6 {
+		t.Fatalf("written: %v, %v", files, err)
+	}
+	for _, f := range files {
+		if _, err := d.Read(filepath.Base(f)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestLockedAcrossProcesses(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	if err := d.Write("counter", []byte("0")); err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		cmd, stdin, lines := start(t, "count", d.Path())
+		stdin.Close()
+		wg.Go(func() {
+			for lines.Scan() {
+				t.Error(lines.Text())
+			}
+			cmd.Wait()
+		})
+	}
+	wg.Wait()
+	if got, err := d.Read("counter"); err != nil || string(got) != "80" {
+		t.Errorf("counted %s, %v; want 80", got, err)
+	}
+}
+
+func TestSecondBridgeIsRefused(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	cmd, stdin, lines := start(t, "hold", d.Path())
+	if !lines.Scan() || lines.Text() != "holding" {
+		t.Fatalf("the first says %q", lines.Text())
+	}
+	_, err := d.Database()
+	wantError(t, err, fmt.Sprintf("another graph2mqtt (process %d) is using %s: stop it first, or give this one a directory of its own with --state-dir", cmd.Process.Pid, d.Path()))
+
+	// Files need no bridge to be stopped.
+	if err := d.Write("file", nil); err != nil {
+		t.Error(err)
+	}
+
+	// One that is just going is waited for.
+	stdin.Close()
+	database(t, d)
+}
+
+func TestPutSurvivesSIGKILL(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	for round := range 3 {
+		cmd, _, lines := start(t, "put", d.Path())
+		last := -1
+		for lines.Scan() {
+			n, err := strconv.Atoi(lines.Text())
+			if err != nil {
+				t.Fatal(lines.Text())
+			}
+			last = n
+			if n == 20+round {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		db := database(t, d)
+		if db.Lost() != nil {
+			t.Fatal(db.Lost())
+		}
+		got := all(t, db.Bucket("journal"))
+		for i := range last + 1 {
+			if got[strconv.Itoa(i)] != "done" {
+				t.Errorf("round %d: %d was put and is not there", round, i)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestWriteSurvivesSIGKILL(t *testing.T) {
+	d, log := open(t, t.TempDir(), "")
+	for round := range 5 {
+		cmd, _, lines := start(t, "write", d.Path())
+		last := -1
+		for lines.Scan() {
+			n, err := strconv.Atoi(lines.Text())
+			if err != nil {
+				t.Fatal(lines.Text())
+			}
+			last = n
+			if n == 10+round {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		b, err := d.Read("file")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := strconv.Atoi(string(b)); err != nil || n < last {
+			t.Errorf("round %d: file holds %q, %d was written", round, b, last)
+		}
+	}
+	if strings.Contains(log.String(), "corrupt") {
+		t.Errorf("log: %s", log)
+	}
+}
