@@ -1,0 +1,138 @@
+package graph
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// failure is the one place where what went wrong with a request becomes an *Error.
+func (c *Client) failure(ctx context.Context, op string, a *answer, err error) error {
+	e := &Error{Op: op, Status: a.status, Unknown: a.sent.Load() && !a.reads}
+	var known *Error
+	var network net.Error
+	err = withoutURL(err)
+	switch {
+	case errors.As(err, &known): // of the tokens, or never sent
+		*e = *known
+		e.Op = strings.TrimSuffix(op+": "+known.Op, ": ")
+		if e.Reason == Throttled {
+			return e
+		}
+	case a.status != 0 && !a.carriedOut():
+		e.refused(a)
+	case a.complete:
+		e.Reason, e.Err = Refused, err
+	case errors.Is(ctx.Err(), context.Canceled):
+		if !e.Unknown {
+			return fmt.Errorf("%s: %w", op, context.Canceled)
+		}
+		e.Reason, e.Err = Network, context.Canceled
+		return e
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		e.Reason, e.Message, e.Err = Timeout, "no answer in time", err
+		if err == context.DeadlineExceeded {
+			e.Err = nil
+		}
+	default:
+		e.Reason, e.Err = Network, err
+		if strings.Contains(err.Error(), "malformed") { // and quotes what it is
+			e.Err = errors.New("the answer is not HTTP")
+		}
+	}
+	c.errors.Add(1)
+	return e
+}
+
+// refused fills in what Graph answered.
+//
+// https://learn.microsoft.com/graph/errors
+func (e *Error) refused(a *answer) {
+	var body struct {
+		Error struct {
+			Code, Message string
+			InnerError    map[string]any
+		}
+	}
+	_ = json.Unmarshal(a.body, &body) // what stands between us and Graph answers in HTML
+	id, _ := body.Error.InnerError["request-id"].(string)
+	e.Code = clean(body.Error.Code)
+	e.Message = clean(body.Error.Message)
+	e.RequestID = clean(cmp.Or(a.header.Get("request-id"), id))
+	e.RetryAfter = a.wait
+	switch a.status {
+	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
+		e.Reason = InvalidArgument
+		if e.Code == "ErrorInvalidIdMalformed" {
+			e.Reason = NotFound
+		}
+	case http.StatusUnauthorized:
+		e.Reason = SignInRequired
+	case http.StatusForbidden:
+		e.Reason = PermissionMissing
+	case http.StatusNotFound, http.StatusGone:
+		e.Reason = NotFound
+	case http.StatusConflict, http.StatusPreconditionFailed:
+		e.Reason = Conflict
+	case http.StatusRequestTimeout, http.StatusGatewayTimeout:
+		e.Reason = Timeout
+	default:
+		e.Reason = Refused
+	}
+	if a.throttled() {
+		e.Reason = Throttled
+	}
+	switch a.status {
+	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
+	default: // anything else is a refusal
+		e.Unknown = false
+	}
+}
+
+// clean makes one short line of what came from outside.
+func clean(s string) string {
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
+	if r := []rune(s); len(r) > 300 {
+		s = string(r[:299]) + "…"
+	}
+	return s
+}
+
+// withoutURL drops what net/http adds to errors: the address, and what was asked in it.
+func withoutURL(err error) error {
+	var u *url.Error
+	for errors.As(err, &u) {
+		err = u.Err
+	}
+	return err
+}
+
+func unaddressable(err error) error {
+	return &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
+}
+
+// retryAfter is how long an answer asks to wait; 0 where it does not say, or has no sense of time.
+func retryAfter(h http.Header) time.Duration {
+	v := strings.TrimSpace(h.Get("Retry-After"))
+	if seconds, err := strconv.ParseFloat(v, 64); err == nil && seconds > 0 {
+		return time.Duration(min(seconds, longestWait.Seconds()) * float64(time.Second))
+	}
+	until, err := http.ParseTime(v)
+	if err != nil {
+		return 0
+	}
+	now, err := http.ParseTime(h.Get("Date")) // clocks differ
+	if err != nil {
+		now = time.Now()
+	}
+	return min(max(until.Sub(now), 0), longestWait)
+}

@@ -1,0 +1,92 @@
+package graph
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/zones"
+)
+
+// Location finds a time zone by its Windows or IANA name. The database of zones is the system's, or time/tzdata where the
+// program imports it.
+func Location(name string) (*time.Location, error) {
+	if name == "UTC" || name == "tzone://Microsoft/Utc" { // the latter where a calendar program did not care
+		return time.UTC, nil
+	}
+	if iana := zones.IANA(name); iana != "" {
+		return time.LoadLocation(iana)
+	}
+	if name != "" && name != "Local" { // which mean something to Go alone
+		if zone, err := time.LoadLocation(name); err == nil {
+			return zone, nil
+		}
+	}
+	return nil, fmt.Errorf("unknown time zone %q", name)
+}
+
+// A DateTimeTimeZone is how Graph writes a time.
+//
+// https://learn.microsoft.com/graph/api/resources/datetimetimezone
+type DateTimeTimeZone struct {
+	DateTime string `json:"dateTime"`
+	TimeZone string `json:"timeZone"`
+}
+
+// Time is the instant, in its own zone; UTC where none is named. The zero time stands for no value.
+func (d DateTimeTimeZone) Time() (time.Time, error) {
+	if d.DateTime == "" || strings.HasPrefix(d.DateTime, "0001-01-01T00:00:00") {
+		return time.Time{}, nil
+	}
+	zone := time.UTC
+	if d.TimeZone != "" {
+		var err error
+		if zone, err = Location(d.TimeZone); err != nil {
+			return time.Time{}, err
+		}
+	}
+	if t, err := time.Parse(time.RFC3339, d.DateTime); err == nil {
+		return t.In(zone), nil
+	}
+	t, err := time.ParseInLocation("2006-01-02T15:04:05", d.DateTime, zone)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("not a time: %q", clean(d.DateTime))
+	}
+	return t, nil
+}
+
+// Date is the day of an all-day value, as written: such a day has no zone. The empty string stands for no value.
+func (d DateTimeTimeZone) Date() (string, error) {
+	if d.DateTime == "" || strings.HasPrefix(d.DateTime, "0001-01-01T00:00:00") {
+		return "", nil
+	}
+	date, _, _ := strings.Cut(d.DateTime, "T")
+	if _, err := time.Parse(time.DateOnly, date); err != nil {
+		return "", fmt.Errorf("not a date: %q", clean(d.DateTime))
+	}
+	return date, nil
+}
+
+// InUTC is how a time is written to Graph.
+func InUTC(t time.Time) models.DateTimeTimeZoneable {
+	return dateTime(t.UTC().Format("2006-01-02T15:04:05.0000000"), "UTC")
+}
+
+// Midnight is how the first or the last day of what takes whole days is written to Graph: the date of t in its own zone, which
+// both must share. Graph knows fewer IANA names than there are, so it is told the Windows name where there is one.
+func Midnight(t time.Time) models.DateTimeTimeZoneable {
+	zone := t.Location().String()
+	if windows := zones.Windows(zone); windows != "" {
+		zone = windows
+	}
+	return dateTime(t.Format("2006-01-02T00:00:00.0000000"), zone)
+}
+
+func dateTime(s, zone string) models.DateTimeTimeZoneable {
+	d := models.NewDateTimeTimeZone()
+	d.SetDateTime(&s)
+	d.SetTimeZone(&zone)
+	return d
+}
