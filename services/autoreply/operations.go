@@ -1,0 +1,188 @@
+package autoreply
+
+import (
+	"context"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Operations are what can be asked of the automatic replies. Doing one twice is doing it once.
+func Operations() []services.Operation {
+	needs := []graph.Need{{
+		Scope:   "MailboxSettings.ReadWrite",
+		Why:     "sets the automatic replies",
+		Without: "the automatic replies are shown but cannot be set",
+	}}
+	return []services.Operation{
+		{
+			Name: "enable",
+			Doc: "Switches automatic replies on: from start to end where they are given, otherwise at once and until switched off; " +
+				"but a stored schedule that lies ahead is armed instead.",
+			Needs: needs,
+			New:   func() services.Request { return new(Enable) },
+		},
+		{
+			Name:  "disable",
+			Doc:   "Switches automatic replies off. The texts and the schedule stay stored.",
+			Needs: needs,
+			New:   func() services.Request { return new(Disable) },
+		},
+		{
+			Name: "update",
+			Doc: "Changes what is given, and nothing else. A start set behind the stored end moves the end with it, by the " +
+				"length of the stored schedule.",
+			Needs: needs,
+			New:   func() services.Request { return new(Update) },
+		},
+	}
+}
+
+// Fields are what a request may change beside the mode.
+type Fields struct {
+	Internal *string `json:"internal_reply" doc:"the reply to people of the same organisation, as text or HTML; default: the stored one"`
+	External *string `json:"external_reply" doc:"the reply to everybody else, as text or HTML; default: the stored one"`
+	Audience *string `json:"external_audience" doc:"who of everybody else is answered; default: as stored" enum:"none,contactsOnly,all"`
+	Start    *string `json:"start" doc:"when the schedule begins, in the account's time zone unless it has its own"`
+	End      *string `json:"end" doc:"when the schedule ends, in the account's time zone unless it has its own"`
+}
+
+// Validate finds times that are none.
+func (f *Fields) Validate() error {
+	if f.Start != nil {
+		if _, err := services.ParseTime("start", *f.Start, time.UTC); err != nil {
+			return err
+		}
+	}
+	if f.End != nil {
+		if _, err := services.ParseTime("end", *f.End, time.UTC); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// change puts into s what is given.
+func (f *Fields) change(s *Setting, loc *time.Location) (err error) {
+	if f.Internal != nil {
+		s.Internal = markup(s.Internal, *f.Internal)
+	}
+	if f.External != nil {
+		s.External = markup(s.External, *f.External)
+	}
+	if f.Audience != nil {
+		s.Audience = *f.Audience
+	}
+	if f.Start != nil {
+		if s.Start, err = services.ParseTime("start", *f.Start, loc); err != nil {
+			return err
+		}
+	}
+	if f.End != nil {
+		if s.End, err = services.ParseTime("end", *f.End, loc); err != nil {
+			return err
+		}
+	}
+	if (f.Start != nil || f.End != nil) && !s.End.After(s.Start) {
+		return graph.Invalid("end: want a time after the start, %s, not %s", s.Start.Format(time.RFC3339), s.End.Format(time.RFC3339))
+	}
+	return nil
+}
+
+// Enable switches automatic replies on.
+type Enable struct{ Fields }
+
+// Validate finds a schedule that is only half given.
+func (e *Enable) Validate() error {
+	switch {
+	case e.Start != nil && e.End == nil:
+		return graph.Invalid("end: want both start and end, or neither of them")
+	case e.Start == nil && e.End != nil:
+		return graph.Invalid("start: want both start and end, or neither of them")
+	}
+	return e.Fields.Validate()
+}
+
+// Call implements services.Request.
+func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	return modify(ctx, g, c, func(s *Setting) error {
+		s.Mode = AlwaysEnabled
+		if e.Start != nil || s.Start.After(c.Now) && s.End.After(s.Start) {
+			s.Mode = Scheduled
+		}
+		if err := e.change(s, c.Now.Location()); err != nil {
+			return err
+		}
+		if e.End != nil && !s.End.After(c.Now) {
+			return graph.Invalid("end: want a time to come, not %s", s.End.Format(time.RFC3339))
+		}
+		return nil
+	})
+}
+
+// Disable switches automatic replies off.
+type Disable struct{}
+
+// Call implements services.Request.
+func (*Disable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	return modify(ctx, g, c, func(s *Setting) error {
+		s.Mode = Disabled
+		return nil
+	})
+}
+
+// Update changes what is given.
+type Update struct {
+	Mode *string `json:"mode" doc:"whether replies are sent: never, always, or from start to end" enum:"disabled,alwaysEnabled,scheduled"`
+	Fields
+}
+
+// Validate finds a request that gives nothing.
+func (u *Update) Validate() error {
+	if *u == (Update{}) {
+		return graph.Invalid("want at least one of mode, internal_reply, external_reply, external_audience, start, end")
+	}
+	return u.Fields.Validate()
+}
+
+// Call implements services.Request.
+func (u *Update) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	return modify(ctx, g, c, func(s *Setting) error {
+		if u.Mode != nil {
+			s.Mode = *u.Mode
+		}
+		// The schedule that Exchange shows of a mailbox that never had one.
+		if s.Start.IsZero() || !s.End.After(s.Start) {
+			s.Start = c.Now.Truncate(time.Second)
+			s.End = s.Start.Add(24 * time.Hour)
+		}
+		if u.Start != nil && u.End == nil {
+			start, err := services.ParseTime("start", *u.Start, c.Now.Location())
+			if err != nil {
+				return err
+			}
+			if !start.Before(s.End) {
+				s.End = start.Add(s.End.Sub(s.Start))
+			}
+		}
+		return u.change(s, c.Now.Location())
+	})
+}
+
+// modify reads the setting, changes it and writes the difference: only so can it be told what is a change.
+func modify(ctx context.Context, g *graph.Client, c services.Call, change func(*Setting) error) (any, error) {
+	old, err := Read(ctx, g, c.Now.Location())
+	if err != nil {
+		return nil, err
+	}
+	s := old
+	if err := change(&s); err != nil {
+		return nil, err
+	}
+	s, err = write(ctx, g, old, s, c.Now.Location())
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
