@@ -1,0 +1,99 @@
+#!/bin/bash
+# Installs a real Home Assistant for tests, with all that its MQTT integration and its frontend need.
+#
+#   install.sh older  DIR   2025.4.4, the oldest that graph2mqtt supports; wants Python 3.13, also from pyenv
+#   install.sh newest DIR   2026.11.0 with Python 3.14 in a Debian chroot; wants root
+#
+# Afterwards DIR/hass CONFIG_DIR runs it in the foreground, and DIR/version says which it is.
+# What an earlier run of this same script installed in DIR is kept.
+set -euo pipefail
+
+here=$(cd "$(dirname "$0")" && pwd)
+name=${1:?older or newest}
+dir=$(mkdir -p "${2:?a directory}" && cd "$2" && pwd)
+certificates=/etc/ssl/certs/ca-certificates.crt
+
+# What a test home uses. Since 2026 MQTT loads the platforms of every entity kind it knows, so theirs are needed too.
+integrations=(frontend api mqtt recorder history logbook system_log automation script scene template blueprint person zone
+	input_boolean input_button input_datetime input_number input_select input_text
+	calendar todo local_todo shopping_list notify persistent_notification caldav remote_calendar)
+newer=(hassio camera stream conversation ai_task image_processing tts stt media_source assist_pipeline assist_satellite
+	infrared radio_frequency)
+
+# Runs the Home Assistant that is installed in $dir just to see whether it can.
+works() { [[ -x $dir/hass ]] && "$dir/hass" --version >/dev/null 2>&1; }
+
+stamp=$(cat "$here/install.sh" "$here/requirements.py" | sha256sum)
+exec {lock}>"$dir/lock"
+flock "$lock"
+if [[ $(cat "$dir/stamp" 2>/dev/null) == "$stamp" ]] && works; then
+	echo "Home Assistant $(<"$dir/version"): kept"
+	exit
+fi
+rm -rf "$dir"/{stamp,uv,venv,root}
+
+case $name in
+older)
+	version=2025.4.4
+	for python in python3.13 "$(PYENV_VERSION=$(pyenv latest 3.13 2>/dev/null) pyenv which python 2>/dev/null)"; do
+		if [[ $("$python" -c 'import sys; print(*sys.version_info[:2])' 2>/dev/null) == "3 13" ]]; then
+			break
+		fi
+		python=
+	done
+	: "${python:?want Python 3.13, as python3.13 or from pyenv}"
+	"$python" -m venv "$dir/uv"
+	"$dir/uv/bin/pip" install --quiet --disable-pip-version-check uv
+	uv() { SSL_CERT_FILE=$certificates "$dir/uv/bin/uv" --quiet "$@"; }
+	uv venv --python "$python" "$dir/venv"
+	install() { uv pip install --python "$dir/venv/bin/python" "$@"; }
+	install "homeassistant==$version" colorlog
+	"$dir/venv/bin/python" "$here/requirements.py" "${integrations[@]}" >"$dir/requirements.txt"
+	install --requirement "$dir/requirements.txt" 'pyparsing<3.3' # the parser of remote_calendar breaks with 3.3
+	cat >"$dir/hass" <<-'RUN'
+		#!/bin/sh
+		hass="$(dirname "$0")/venv/bin/hass"
+		case $1 in --version) exec "$hass" --version ;; esac
+		exec "$hass" --config "$1" --skip-pip --log-no-color
+	RUN
+	;;
+newest)
+	version=2026.11.0
+	command -v debootstrap >/dev/null || apt-get install --yes --quiet=2 debootstrap >/dev/null
+	mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ' || true)
+	debootstrap --variant=minbase \
+		--include=python3.14,python3.14-venv,python3.14-dev,g++,ca-certificates,tzdata,libturbojpeg0,ffmpeg \
+		forky "$dir/root" "${mirror:?want a Debian mirror in /etc/apt}" /usr/share/debootstrap/scripts/sid >"$dir/debootstrap.log"
+	cp /etc/resolv.conf "$dir/root/etc/resolv.conf"
+	cp "$certificates" "$dir/root$certificates"
+	cp "$here/requirements.py" "$dir/root/opt"
+	inside() {
+		chroot "$dir/root" env HOME=/root LANG=C.UTF-8 SSL_CERT_FILE="$certificates" PIP_CERT="$certificates" PATH=/opt/hass/bin:/usr/bin:/bin "$@"
+	}
+	inside python3.14 -m venv /opt/hass
+	inside pip install --quiet --disable-pip-version-check uv
+	install() { inside uv --quiet pip install --python /opt/hass/bin/python "$@"; }
+	install "homeassistant==$version" colorlog
+	inside python /opt/requirements.py "${integrations[@]}" "${newer[@]}" >"$dir/root/opt/requirements.txt"
+	install --requirement /opt/requirements.txt
+	mkdir "$dir/root/config"
+	# The mounts live in a namespace of their own and end with the process.
+	cat >"$dir/hass" <<-'RUN'
+		#!/bin/sh
+		root="$(dirname "$0")/root"
+		inside="env HOME=/root LANG=C.UTF-8 /opt/hass/bin/hass"
+		case $1 in --version) exec chroot "$root" $inside --version ;; esac
+		exec unshare --mount sh -c 'mount -t proc proc "$0/proc" && mount --bind "$1" "$0/config" &&
+			exec chroot "$0" '"$inside"' --config /config --skip-pip --log-no-color' "$root" "$1"
+	RUN
+	;;
+*)
+	echo "want older or newest, not \"$name\"" >&2
+	exit 2
+	;;
+esac
+chmod +x "$dir/hass"
+works || { echo "Home Assistant $version is installed but does not run: $dir/hass --version" >&2; exit 1; }
+echo "$version" >"$dir/version"
+echo "$stamp" >"$dir/stamp"
+echo "Home Assistant $version: installed"

@@ -1,0 +1,288 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// Mosquitto is a real broker on a loopback port of its own.
+type Mosquitto struct {
+	*Process
+	Options MosquittoOptions
+	Port    int
+
+	config string
+}
+
+// MosquittoOptions are what differs between brokers.
+type MosquittoOptions struct {
+	Persistent         bool   // keeps sessions and retained messages over Stop and Kill
+	Username, Password string // the one user; none: everybody
+	Certificate, Key   string // files in PEM form, for TLS
+	Authority          string // a file in PEM form with what signed Certificate, for the broker's clients
+	Lines              string // more of its configuration
+}
+
+// StartMosquitto starts a broker and waits until it accepts connections.
+func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
+	t.Helper()
+	dir := t.TempDir()
+	m := &Mosquitto{Options: o, Port: freePort(t), config: filepath.Join(dir, "mosquitto.conf")}
+
+	var c strings.Builder
+	// As root it would otherwise become a user who cannot write here.
+	fmt.Fprintf(&c, "user root\nlog_dest stderr\nlog_type all\nlistener %d 127.0.0.1\n", m.Port)
+	if o.Persistent {
+		fmt.Fprintf(&c, "persistence true\npersistence_location %s/\nautosave_on_changes true\nautosave_interval 1\n", dir)
+	}
+	if o.Username == "" {
+		c.WriteString("allow_anonymous true\n")
+	} else {
+		passwords := filepath.Join(dir, "passwords")
+		run(t, "", "mosquitto_passwd", "-b", "-c", passwords, o.Username, o.Password)
+		fmt.Fprintf(&c, "allow_anonymous false\npassword_file %s\n", passwords)
+	}
+	if o.Certificate != "" {
+		fmt.Fprintf(&c, "certfile %s\nkeyfile %s\n", o.Certificate, o.Key)
+	}
+	c.WriteString(o.Lines)
+	writeFile(t, m.config, c.String())
+	m.Start(t)
+	return m
+}
+
+// Start starts the broker again after Stop or Kill, on the same port and with what it kept.
+func (m *Mosquitto) Start(t testing.TB) {
+	t.Helper()
+	m.Process = start(t, "mosquitto", exec.Command("mosquitto", "-c", m.config), nil)
+	m.Line(t, " running")
+}
+
+// URL returns the broker's address as graph2mqtt takes it.
+func (m *Mosquitto) URL() string {
+	scheme := "mqtt"
+	if m.Options.Certificate != "" {
+		scheme = "mqtts"
+	}
+	return scheme + "://127.0.0.1:" + strconv.Itoa(m.Port)
+}
+
+// A Message is a message as a subscriber received it.
+type Message struct {
+	Topic   string
+	Payload string
+	QoS     int
+	Retain  bool // it was retained before the subscription
+}
+
+func (m Message) String() string {
+	retained := ""
+	if m.Retain {
+		retained = " (retained)"
+	}
+	return fmt.Sprintf("%s = %s%s", m.Topic, m.Payload, retained)
+}
+
+// Decode decodes the payload's JSON.
+func (m Message) Decode(t testing.TB, into any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(m.Payload), into); err != nil {
+		t.Fatalf("%v: %v", m, err)
+	}
+}
+
+// A Subscription records what arrives on its topics.
+type Subscription struct {
+	Record[Message]
+	process *Process
+}
+
+// Close ends the subscription before the test does.
+func (s *Subscription) Close(t testing.TB) { s.process.Kill(t) }
+
+// Subscribe records all messages on the topics from now on, the retained ones first, at QoS 1. The subscription stands when it returns.
+func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
+	t.Helper()
+	s := new(Subscription)
+	args := m.client("-d", "-q", "1", "-F", "%j") // -d says when the subscription stands
+	for _, topic := range topics {
+		args = append(args, "-t", topic)
+	}
+	// Into a pipe it would keep that until the first message comes.
+	s.process = start(t, "mosquitto_sub", exec.Command("stdbuf", append([]string{"-oL", "mosquitto_sub"}, args...)...), func(l Line) {
+		if !strings.HasPrefix(l.Text, "{") {
+			return
+		}
+		var message struct {
+			Topic, Payload string
+			QoS, Retain    int
+		}
+		if err := json.Unmarshal([]byte(l.Text), &message); err != nil {
+			s.End(fmt.Errorf("mosquitto_sub wrote %q: %w", l.Text, err))
+			return
+		}
+		s.Add(Message{message.Topic, message.Payload, message.QoS, message.Retain == 1})
+	})
+	s.process.Line(t, "Subscribed (mid: 1)")
+	go func() {
+		<-s.process.done
+		s.End(errors.New("the subscription ended"))
+	}()
+	return s
+}
+
+// Retained returns the retained messages on the topics, by topic.
+func (m *Mosquitto) Retained(t testing.TB, topics ...string) map[string]string {
+	t.Helper()
+	// The broker sends what is retained when it accepts the subscription, so the barrier comes after it.
+	const barrier = "e2e/barrier"
+	s := m.Subscribe(t, append(slices.Clone(topics), barrier)...)
+	defer s.Close(t)
+	m.Publish(t, barrier, "")
+	s.First(t, "all that is retained", 0, func(m Message) bool { return m.Topic == barrier })
+	found := map[string]string{}
+	for _, message := range s.All() {
+		if message.Retain {
+			found[message.Topic] = message.Payload
+		}
+	}
+	return found
+}
+
+// On returns what was received on a topic so far.
+func (s *Subscription) On(topic string) []string {
+	var payloads []string
+	for _, m := range s.All() {
+		if m.Topic == topic {
+			payloads = append(payloads, m.Payload)
+		}
+	}
+	return payloads
+}
+
+// Payload waits until the topic's newest message is the payload.
+func (s *Subscription) Payload(t testing.TB, topic, payload string) {
+	t.Helper()
+	s.Newest(t, topic, "says "+payload, func(got string) bool { return got == payload })
+}
+
+// Newest waits until the topic's newest message satisfies match, and returns its payload. What describes that: "has an id".
+func (s *Subscription) Newest(t testing.TB, topic, what string, match func(payload string) bool) string {
+	t.Helper()
+	var newest string
+	s.Await(t, "a message on "+topic+" that "+what, func([]Message) bool {
+		payloads := s.On(topic)
+		if len(payloads) == 0 {
+			return false
+		}
+		newest = payloads[len(payloads)-1]
+		return match(newest)
+	})
+	return newest
+}
+
+// Publish publishes a message at QoS 1 and returns when the broker has it.
+func (m *Mosquitto) Publish(t testing.TB, topic, payload string) {
+	t.Helper()
+	m.publish(t, topic, payload)
+}
+
+// PublishRetained publishes a retained message at QoS 1, an empty one to remove it, and returns when the broker has it.
+func (m *Mosquitto) PublishRetained(t testing.TB, topic, payload string) {
+	t.Helper()
+	m.publish(t, topic, payload, "-r")
+}
+
+func (m *Mosquitto) publish(t testing.TB, topic, payload string, more ...string) {
+	t.Helper()
+	from := "-s" // standard input, which must not be empty
+	if payload == "" {
+		from = "-n"
+	}
+	run(t, payload, "mosquitto_pub", m.client(append(more, "-q", "1", "-t", topic, from)...)...)
+}
+
+// client returns the arguments by which mosquitto_sub and mosquitto_pub reach the broker, and those given.
+func (m *Mosquitto) client(more ...string) []string {
+	args := []string{"-h", "127.0.0.1", "-p", strconv.Itoa(m.Port)}
+	if m.Options.Username != "" {
+		args = append(args, "-u", m.Options.Username, "-P", m.Options.Password)
+	}
+	if m.Options.Authority != "" {
+		args = append(args, "--cafile", m.Options.Authority)
+	}
+	return append(args, more...)
+}
+
+// run runs a command to its end and returns its standard output.
+func run(t testing.TB, stdin, name string, args ...string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s%s", cmd, err, out, stderr.String())
+	}
+	return string(out)
+}
+
+// freePort returns a port of the loopback address that nobody listens on.
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+func writeFile(t testing.TB, path, content string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestMosquitto(t *testing.T) {
+	m := StartMosquitto(t, MosquittoOptions{Persistent: true, Username: "ann", Password: "secret"})
+	m.PublishRetained(t, "a/kept", "Grüße,\n\"you\"")
+	s := m.Subscribe(t, "a/#")
+	m.PublishRetained(t, "a/gone", "soon")
+	m.PublishRetained(t, "a/gone", "")
+	m.Publish(t, "a/live", "1")
+	s.Payload(t, "a/live", "1")
+	want := []Message{
+		{Topic: "a/kept", Payload: "Grüße,\n\"you\"", QoS: 1, Retain: true},
+		{Topic: "a/gone", Payload: "soon", QoS: 1},
+		{Topic: "a/gone", QoS: 1},
+		{Topic: "a/live", Payload: "1", QoS: 1},
+	}
+	if diff := cmp.Diff(want, s.All()); diff != "" {
+		t.Errorf("received (-want +got):\n%s", diff)
+	}
+
+	m.Stop(t)
+	m.Start(t)
+	if diff := cmp.Diff(map[string]string{"a/kept": want[0].Payload}, m.Retained(t, "#")); diff != "" {
+		t.Errorf("retained after a restart (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,185 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// A Line is one line that a process wrote.
+type Line struct {
+	Err  bool // to standard error
+	Text string
+}
+
+func (l Line) String() string { return l.Text }
+
+// A Process is a program that runs beside the test. Its output is recorded line by line.
+type Process struct {
+	Name  string
+	Lines Record[Line]
+
+	pid  int
+	done chan struct{} // closed when it has ended
+	code int           // its exit code, -1 after a signal; valid once done is closed
+}
+
+// start runs a command until the test ends at the latest. Each line goes to the record and, where it is given, to the func, which
+// standard output and standard error call at the same time.
+func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
+	t.Helper()
+	p := &Process{Name: name, done: make(chan struct{})}
+	// It must not outlive the tests, also where these panic or are killed.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
+	outRead, outWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	errRead, errWrite, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Stdout, cmd.Stderr = outWrite, errWrite
+
+	var readers sync.WaitGroup
+	read := func(r io.ReadCloser, isErr bool) {
+		defer r.Close()
+		lines := bufio.NewReader(r)
+		for {
+			text, err := lines.ReadString('\n')
+			if text != "" {
+				line := Line{isErr, strings.TrimRight(text, "\r\n")}
+				p.Lines.Add(line)
+				if each != nil {
+					each(line)
+				}
+			}
+			if err != nil {
+				return
+			}
+		}
+	}
+	readers.Go(func() { read(outRead, false) })
+	readers.Go(func() { read(errRead, true) })
+
+	started := make(chan error)
+	go func() {
+		// The kernel sends Pdeathsig when the thread that started the process ends, not the program: so the thread stays.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		err := cmd.Start()
+		outWrite.Close()
+		errWrite.Close()
+		started <- err
+		if err != nil {
+			return
+		}
+		_ = cmd.Wait()
+		readers.Wait()
+		p.code = cmd.ProcessState.ExitCode()
+		p.Lines.End(errors.New(name + " ended: " + cmd.ProcessState.String()))
+		close(p.done)
+	}()
+	if err := <-started; err != nil {
+		t.Fatalf("starting %s: %v", name, err)
+	}
+	p.pid = cmd.Process.Pid
+	t.Cleanup(func() {
+		p.Kill(t)
+		if t.Failed() {
+			t.Logf("%s wrote:\n%s", name, tail(p.Lines.All(), 60))
+		}
+	})
+	return p
+}
+
+// Signal sends a signal; one to a process that has ended goes nowhere.
+func (p *Process) Signal(signal syscall.Signal) {
+	select {
+	case <-p.done:
+	default:
+		_ = syscall.Kill(p.pid, signal)
+	}
+}
+
+// Stop asks the process to end, with SIGTERM, and returns its exit code.
+func (p *Process) Stop(t testing.TB) int {
+	t.Helper()
+	p.Signal(syscall.SIGTERM)
+	return p.Wait(t)
+}
+
+// Kill ends the process and all that it started, without asking.
+func (p *Process) Kill(t testing.TB) {
+	t.Helper()
+	select {
+	case <-p.done:
+	default:
+		_ = syscall.Kill(-p.pid, syscall.SIGKILL)
+	}
+	p.Wait(t)
+}
+
+// Wait waits until the process has ended and returns its exit code, -1 where a signal ended it.
+func (p *Process) Wait(t testing.TB) int {
+	t.Helper()
+	select {
+	case <-p.done:
+	case <-time.After(patience):
+		t.Fatalf("%s does not end; its last lines:\n%s", p.Name, tail(p.Lines.All(), 40))
+	}
+	return p.code
+}
+
+// Line waits for a line that contains the text, and returns it.
+func (p *Process) Line(t testing.TB, text string) string {
+	t.Helper()
+	return p.Lines.First(t, p.Name+" to write "+text, 0, func(l Line) bool { return strings.Contains(l.Text, text) }).Text
+}
+
+// Stdout returns what the process has written to standard output so far.
+func (p *Process) Stdout() string { return p.written(false) }
+
+// Stderr returns what the process has written to standard error so far.
+func (p *Process) Stderr() string { return p.written(true) }
+
+func (p *Process) written(isErr bool) string {
+	var s strings.Builder
+	for _, line := range p.Lines.All() {
+		if line.Err == isErr {
+			s.WriteString(line.Text + "\n")
+		}
+	}
+	return s.String()
+}
+
+func TestProcess(t *testing.T) {
+	p := start(t, "a shell", exec.Command("sh", "-c", "trap 'echo bye; exit 7' TERM; echo hello; echo careful >&2; while :; do sleep 0.01; done"), nil)
+	p.Line(t, "hello")
+	p.Line(t, "careful")
+	if got := p.Stop(t); got != 7 {
+		t.Errorf("exit code %d, want 7", got)
+	}
+	if got, want := p.Stdout(), "hello\nbye\n"; got != want {
+		t.Errorf("standard output %q, want %q", got, want)
+	}
+	if got, want := p.Stderr(), "careful\n"; got != want {
+		t.Errorf("standard error %q, want %q", got, want)
+	}
+
+	killed := start(t, "a sleep", exec.Command("sh", "-c", "sleep 600 & wait"), nil)
+	killed.Kill(t)
+	if got := killed.Wait(t); got != -1 {
+		t.Errorf("exit code after a kill: %d, want -1", got)
+	}
+}

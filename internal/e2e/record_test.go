@@ -1,0 +1,145 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+)
+
+// patience is how long anything may take before a test gives it up.
+const patience = time.Minute
+
+// A Record is a list that grows while a test goes on, and that can be waited on.
+type Record[T any] struct {
+	mu    sync.Mutex
+	items []T
+	ended error
+	grew  chan struct{} // closed and made anew whenever items or ended change
+}
+
+// Add appends to the record.
+func (r *Record[T]) Add(item T) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.items = append(r.items, item)
+	r.changed()
+}
+
+// End says that nothing will follow, and why: whoever waits for more is told so at once.
+func (r *Record[T]) End(why error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.ended = why
+	r.changed()
+}
+
+func (r *Record[T]) changed() {
+	if r.grew != nil {
+		close(r.grew)
+		r.grew = nil
+	}
+}
+
+// All returns what was recorded so far.
+func (r *Record[T]) All() []T {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return slices.Clone(r.items)
+}
+
+// Since returns what was recorded after the first n items.
+func (r *Record[T]) Since(n int) []T { return r.All()[n:] }
+
+// Len returns how much was recorded so far.
+func (r *Record[T]) Len() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.items)
+}
+
+// Until returns as soon as done is satisfied with what was recorded, which it is asked at first and whenever something is added.
+func (r *Record[T]) Until(ctx context.Context, done func([]T) bool) error {
+	for {
+		r.mu.Lock()
+		if r.grew == nil {
+			r.grew = make(chan struct{})
+		}
+		items, ended, grew := slices.Clone(r.items), r.ended, r.grew
+		r.mu.Unlock()
+		switch {
+		case done(items):
+			return nil
+		case ended != nil:
+			return ended
+		}
+		select {
+		case <-grew:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// Await waits until done is satisfied with the record, and fails the test where that takes too long.
+func (r *Record[T]) Await(t testing.TB, what string, done func([]T) bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := r.Until(ctx, done); err != nil {
+		t.Fatalf("waiting for %s: %v; so far:\n%s", what, err, tail(r.All(), 40))
+	}
+}
+
+// First waits for the first item after the first n that matches, and returns it.
+func (r *Record[T]) First(t testing.TB, what string, n int, match func(T) bool) T {
+	t.Helper()
+	var found T
+	r.Await(t, what, func(items []T) bool {
+		i := slices.IndexFunc(items[n:], match)
+		if i >= 0 {
+			found = items[n+i]
+		}
+		return i >= 0
+	})
+	return found
+}
+
+func tail[T any](items []T, n int) string {
+	var s string
+	if len(items) > n {
+		s = fmt.Sprintf("\t… %d before\n", len(items)-n)
+		items = items[len(items)-n:]
+	}
+	for _, item := range items {
+		s += fmt.Sprintf("\t%v\n", item)
+	}
+	return s
+}
+
+func TestRecord(t *testing.T) {
+	var r Record[int]
+	go func() {
+		for i := range 100 {
+			r.Add(i)
+		}
+	}()
+	if got := r.First(t, "50", 0, func(i int) bool { return i == 50 }); got != 50 {
+		t.Errorf("got %d", got)
+	}
+	r.Await(t, "all", func(items []int) bool { return len(items) == 100 })
+	if got := r.First(t, "one after the first 60", 60, func(int) bool { return true }); got != 60 {
+		t.Errorf("got %d", got)
+	}
+
+	why := errors.New("it ended")
+	r.End(why)
+	if err := r.Until(t.Context(), func([]int) bool { return false }); err != why {
+		t.Errorf("got %v, want %v", err, why)
+	}
+}
