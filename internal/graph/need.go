@@ -1,6 +1,9 @@
 package graph
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // A Need is a permission and the reason for it.
 type Need struct {
@@ -33,4 +36,32 @@ func Scopes(needs []Need) []string {
 		}
 	}
 	return ask
+}
+
+// Missing is the error of needs that the granted scopes do not satisfy: nil, or an *Error.
+func Missing(granted []string, needs []Need) error {
+	var missing []string
+	for _, n := range needs {
+		if n.Satisfied(granted) {
+			continue
+		}
+		s := n.Scope
+		if len(n.Or) > 0 {
+			s += " (or " + strings.Join(n.Or, " or ") + ")"
+		}
+		missing = append(missing, s)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &Error{Reason: PermissionMissing, Message: "minimum required permissions not granted: " + strings.Join(missing, ", ")}
+}
+
+// Ready says why needs cannot be had now: nil, or an *Error.
+func (c *Client) Ready(needs []Need) error {
+	granted := c.tokens.Granted()
+	if len(granted) == 0 {
+		return &Error{Reason: SignInRequired, Message: "not signed in"}
+	}
+	return Missing(granted, needs)
 }

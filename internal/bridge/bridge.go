@@ -1,0 +1,248 @@
+// Package bridge wires everything together: an account's life, and the devices of the bridge and of each account.
+package bridge
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// healthEvery is how often the bridge tells how it is.
+const healthEvery = time.Minute
+
+// Options are what a bridge is made of.
+type Options struct {
+	Config  *config.Config
+	Kinds   []sensors.Kind
+	Dir     *state.Dir
+	Version string
+	Log     *slog.Logger
+	Level   *slog.LevelVar // of the log
+	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
+	Step func(step string)
+}
+
+// A Bridge is the running program.
+type Bridge struct {
+	options  Options
+	config   *config.Config
+	topics   mqtt.Topics
+	mqtt     *mqtt.Client
+	database *state.Database
+	memories *state.Bucket // of sensors
+	zones    *state.Bucket // of accounts
+	journal  *services.Journal
+	accounts []*account
+	log      *slog.Logger
+	started  time.Time
+
+	ready    sync.WaitGroup // until the accounts are there, nothing that arrives is handled
+	infoLock sync.Mutex
+}
+
+// New makes a bridge. It takes the state directory for itself: a second one is refused.
+func New(o Options) (b *Bridge, err error) {
+	b = &Bridge{options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), log: o.Log, started: time.Now()}
+	if b.database, err = o.Dir.Database(); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.database.Close())
+		}
+	}()
+	if lost := b.database.Lost(); lost != nil {
+		b.log.Error("the database could not be read; starting with an empty one", "error", lost)
+	}
+	b.memories, b.zones = b.database.Bucket("memories"), b.database.Bucket("zones")
+	if b.journal, err = services.OpenJournal(b.database.Bucket("journal")); err != nil {
+		return nil, err
+	}
+	if b.mqtt, err = b.client(); err != nil {
+		return nil, err
+	}
+	for _, c := range config.Sorted(o.Config.Accounts) {
+		a, err := newAccount(b, c)
+		if err != nil {
+			return nil, err
+		}
+		b.accounts = append(b.accounts, a)
+	}
+	return b, nil
+}
+
+func (b *Bridge) client() (*mqtt.Client, error) {
+	c := b.config.MQTT
+	tls, err := brokerTLS(c)
+	if err != nil {
+		return nil, err
+	}
+	id := c.ClientID
+	if id == "" {
+		id = "graph2mqtt-" + b.options.Dir.ID()
+	}
+	home := b.config.HomeAssistant
+	return mqtt.New(mqtt.Options{
+		URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), ClientID: id, KeepAlive: c.Keepalive, TLS: tls,
+		Base: c.BaseTopic, Version: b.options.Version, Store: b.database.Bucket("mqtt"), Log: b.log.With("component", "mqtt"),
+		Discovery: mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)},
+		Handle:    b.handle,
+		Connected: func(present bool, connection uint64) {
+			if present {
+				return
+			}
+			if err := b.journal.Session(connection); err != nil {
+				b.log.Error("the journal could not be written", "error", err)
+			}
+		},
+	})
+}
+
+// Run lives until ctx is done. Then what runs is finished, everything is said to be offline, and Run returns nil.
+func (b *Bridge) Run(ctx context.Context) (err error) {
+	defer func() { err = errors.Join(err, b.database.Close()) }()
+	b.declare()
+	// The connection outlives the accounts: what they still finish is answered.
+	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	defer disconnect()
+	var link, living errgroup.Group
+	link.Go(func() error { return b.mqtt.Run(connection) })
+	for _, a := range b.accounts {
+		living.Go(func() error { return a.run(ctx) })
+	}
+	living.Go(func() error { b.watch(ctx); return nil })
+	err = living.Wait()
+	disconnect()
+	return errors.Join(err, link.Wait())
+}
+
+// declare tells the broker's client everything that is to be there, known or not.
+func (b *Bridge) declare() {
+	filters := []string{b.topics.Bridge("request/#")}
+	b.publishInfo()
+	b.publishHealth()
+	b.mqtt.Declare(b.device())
+	for _, a := range b.accounts {
+		filters = append(filters, b.topics.Account(a.config.ID, "request/#"))
+		b.mqtt.Declare(a.device())
+		commands := false
+		for _, s := range a.sensors {
+			b.mqtt.Declare(s.device())
+			commands = commands || len(s.operations) > 0
+		}
+		if commands {
+			filters = append(filters, b.topics.Account(a.config.ID, "+/request/#"), b.topics.Account(a.config.ID, "+/set/#"))
+		}
+		a.update()
+	}
+	b.mqtt.Subscribe(filters...)
+	b.mqtt.Settle()
+}
+
+// watch publishes the bridge's health.
+func (b *Bridge) watch(ctx context.Context) {
+	ticker := time.NewTicker(healthEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			b.publishHealth()
+		}
+	}
+}
+
+// info is what <base>/bridge/info tells.
+type info struct {
+	Version   string    `json:"version"`
+	StartedAt time.Time `json:"started_at"`
+	LogLevel  string    `json:"log_level"`
+	Accounts  []string  `json:"accounts"`
+	Config    any       `json:"config"`
+}
+
+func (b *Bridge) publishInfo() {
+	b.infoLock.Lock()
+	defer b.infoLock.Unlock()
+	b.retain("info", info{b.options.Version, b.started.UTC().Truncate(time.Second), levelName(b.options.Level), slices.Sorted(maps.Keys(b.config.Accounts)), b.config.Redacted()})
+}
+
+// health is what <base>/bridge/health tells.
+type health struct {
+	Uptime int64       `json:"uptime_s"`
+	Memory uint64      `json:"memory_bytes"`
+	Graph  graphHealth `json:"graph"`
+	MQTT   mqtt.Stats  `json:"mqtt"`
+}
+
+type graphHealth struct {
+	Requests  uint64 `json:"requests"`
+	Throttled uint64 `json:"throttled"`
+	Errors    uint64 `json:"errors"`
+}
+
+func (b *Bridge) publishHealth() {
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	h := health{Uptime: int64(time.Since(b.started).Seconds()), Memory: memory.Sys - memory.HeapReleased, MQTT: b.mqtt.Stats()}
+	for _, a := range b.accounts {
+		s := a.graph.Stats()
+		h.Graph.Requests += s.Requests
+		h.Graph.Throttled += s.Throttled
+		h.Graph.Errors += s.Errors
+	}
+	b.retain("health", h)
+}
+
+func (b *Bridge) retain(name string, v any) {
+	payload, err := json.Marshal(v)
+	if err != nil {
+		b.log.Error("a topic's payload cannot be written as JSON", "topic", b.topics.Bridge(name), "error", err)
+		return
+	}
+	b.mqtt.Retain(b.topics.Bridge(name), payload)
+}
+
+func levelName(v *slog.LevelVar) string {
+	switch l := v.Level(); {
+	case l <= slog.LevelDebug:
+		return "debug"
+	case l <= slog.LevelInfo:
+		return "info"
+	case l <= slog.LevelWarn:
+		return "warn"
+	}
+	return "error"
+}
+
+// SetLevel sets the level of the log by its name.
+func (b *Bridge) SetLevel(name string) error {
+	var l slog.Level
+	switch name {
+	case "debug", "info", "warn", "error":
+		if err := l.UnmarshalText([]byte(name)); err != nil {
+			return err
+		}
+	default:
+		return fmt.Errorf("want one of debug, info, warn, error, not %q", name)
+	}
+	b.options.Level.Set(l)
+	b.publishInfo()
+	return nil
+}

@@ -1,0 +1,313 @@
+package bridge
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// syncedEvery is how often the time of the last good answer is written to disk where nothing else is.
+const syncedEvery = 5 * time.Minute
+
+// A sensor is one configured sensor in the life of its account. It is the services.Target of the requests to it.
+type sensor struct {
+	account *account
+	config  *config.Sensor
+	kind    sensors.Kind
+	sensors.Sensor
+	entities   []entity.Entity // those that the configuration offers
+	operations []services.Operation
+	poller     *sensors.Poller
+	log        *slog.Logger
+
+	mu      sync.Mutex
+	shown   *sensors.Shown // nil before the first answer
+	synced  time.Time      // the last good answer
+	err     error          // of the last poll
+	written []byte         // the memory as it is on disk
+	kept    time.Time      // when
+}
+
+// memory is what outlives a restart.
+type memory struct {
+	Configuration string          `json:"configuration"` // of another one nothing is taken over
+	Since         time.Time       `json:"since"`
+	Synced        time.Time       `json:"synced"`
+	Answer        json.RawMessage `json:"answer"`
+}
+
+func newSensor(a *account, c *config.Sensor, kind sensors.Kind) *sensor {
+	s := &sensor{account: a, config: c, kind: kind, Sensor: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID)}
+	s.operations = offered(c, s.Sensor)
+	s.entities = shownEntities(c, s.Sensor, s.operations)
+	if !c.Read {
+		return s
+	}
+	s.poller = &sensors.Poller{
+		Sensor: s.Sensor, Graph: a.graph, Interval: c.Interval, Spread: a.config.ID + " " + kind.Name,
+		Zone: a.zone, Log: s.log, Show: s.show, Polled: s.polled,
+	}
+	s.remember()
+	return s
+}
+
+// offered are the operations that the configuration lets be asked.
+func offered(c *config.Sensor, s sensors.Sensor) []services.Operation {
+	commander, ok := s.(sensors.Commander)
+	if !ok {
+		return nil
+	}
+	return slices.DeleteFunc(commander.Operations(), func(op services.Operation) bool { return refusal(c, op) != "" })
+}
+
+// refusal says why the configuration does not offer an operation; "" where it does.
+func refusal(c *config.Sensor, op services.Operation) string {
+	switch {
+	case op.Reads && !c.OnDemand:
+		return op.Name + " is not offered without on_demand: true"
+	case !op.Reads && !c.EnableUpdate:
+		return op.Name + " is not offered without enable_update: true"
+	case (op.Optional || len(c.Allow) > 0) && !slices.Contains(c.Allow, op.Name):
+		return op.Name + " is not offered: allow does not name it"
+	}
+	return ""
+}
+
+// shownEntities are those of a sensor's entities that the configuration offers.
+func shownEntities(c *config.Sensor, s sensors.Sensor, operations []services.Operation) []entity.Entity {
+	return slices.DeleteFunc(s.Entities(), func(e entity.Entity) bool {
+		if !c.Read && e.Platform != "notify" && e.Platform != "button" {
+			return true
+		}
+		return slices.ContainsFunc(e.Operations, func(name string) bool {
+			return !slices.ContainsFunc(operations, func(op services.Operation) bool { return op.Name == name })
+		})
+	})
+}
+
+func (s *sensor) topic(name string) string {
+	return s.account.bridge.topics.Sensor(s.account.config.ID, s.config.ID, name)
+}
+
+// configuration is a digest of what the remembered answer depends on.
+func (s *sensor) configuration() string {
+	b, err := json.Marshal([]any{s.kind.Name, s.config.Options, s.account.config.ClientID})
+	if err != nil {
+		return ""
+	}
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+// key is the sensor's in the database.
+func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
+
+// remember takes over the answer of an earlier run.
+func (s *sensor) remember() {
+	r, ok := s.Sensor.(sensors.Rememberer)
+	if !ok {
+		return
+	}
+	value, err := s.account.bridge.memories.Get(s.key())
+	if err != nil || value == nil {
+		if err != nil {
+			s.log.Warn("what was remembered cannot be read", "error", err)
+		}
+		return
+	}
+	var m memory
+	if err := json.Unmarshal(value, &m); err != nil || m.Configuration != s.configuration() {
+		return
+	}
+	if err := json.Unmarshal(m.Answer, r.Memory()); err != nil {
+		s.log.Warn("what was remembered cannot be read", "error", err)
+		return
+	}
+	s.synced, s.written = m.Synced, m.Answer
+	s.poller.Since, s.poller.Known = m.Since, true
+}
+
+// keep writes the memory where it changed, or where an event is about to be published: one is never published twice.
+func (s *sensor) keep(at time.Time, events bool) {
+	r, ok := s.Sensor.(sensors.Rememberer)
+	if !ok {
+		return
+	}
+	answer, err := json.Marshal(r.Memory())
+	if err != nil {
+		s.log.Error("the answer cannot be remembered", "error", err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if string(answer) == string(s.written) && !events && time.Since(s.kept) < syncedEvery {
+		return
+	}
+	value, err := json.Marshal(memory{s.configuration(), at, s.synced, answer})
+	if err == nil {
+		err = s.account.bridge.memories.Put(s.key(), value)
+	}
+	if err != nil {
+		s.log.Error("the answer cannot be remembered", "error", err)
+		return
+	}
+	s.written, s.kept = answer, time.Now()
+}
+
+// show is called by the poller.
+func (s *sensor) show(shown sensors.Shown) {
+	s.keep(shown.At, len(shown.Events) > 0)
+	s.mu.Lock()
+	first := s.shown == nil
+	s.shown = &shown
+	s.mu.Unlock()
+	s.publish()
+	for _, e := range shown.Events {
+		s.account.bridge.mqtt.Emit(s.topic("event"), mqtt.EventPayload(e))
+	}
+	if first {
+		s.account.update()
+	}
+}
+
+// publish sets what the sensor shows.
+func (s *sensor) publish() {
+	s.mu.Lock()
+	shown := s.shown
+	s.mu.Unlock()
+	if shown == nil {
+		return
+	}
+	m := s.account.bridge.mqtt
+	m.Retain(s.topic("attributes"), mqtt.AttributesPayload(shown.State))
+	m.Retain(s.topic("state"), mqtt.StatePayload(s.entities, shown.State))
+	if s.config.PublishItems {
+		m.Retain(s.topic("items"), mqtt.ItemsPayload(shown.State))
+	}
+}
+
+// polled is called by the poller.
+func (s *sensor) polled(at time.Time, err error) {
+	s.mu.Lock()
+	s.err = err
+	if err == nil {
+		s.synced = at
+	}
+	s.mu.Unlock()
+	s.account.update()
+}
+
+// staleAfter is how long the last answer is shown while Graph gives no other.
+func (s *sensor) staleAfter() time.Duration {
+	return max(s.account.config.StaleAfter, 3*s.config.Interval)
+}
+
+// status is what the account must know of the sensor.
+func (s *sensor) status() (synced time.Time, available bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.poller == nil {
+		return s.synced, true, nil
+	}
+	missing := graph.Missing(s.account.session.Granted(), s.Needs())
+	return s.synced, missing == nil && s.shown != nil && time.Since(s.synced) < s.staleAfter(), s.err
+}
+
+// commandable reports whether every operation that has an entity is granted.
+func (s *sensor) commandable() bool {
+	for _, e := range s.entities {
+		for _, name := range e.Operations {
+			if _, err := s.Operation(name); err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// Set implements services.Target.
+func (s *sensor) Set(key, payload string) (string, map[string]any, error) {
+	i := slices.IndexFunc(s.entities, func(e entity.Entity) bool { return e.Key == key && e.Set != nil })
+	if i < 0 {
+		var known []string
+		for _, e := range s.entities {
+			if e.Set != nil {
+				known = append(known, e.Key)
+			}
+		}
+		return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no entity %q that can be set; known: %s", s.config.ID, key, list(known))}
+	}
+	operation, request, err := s.entities[i].Set(payload)
+	if err != nil {
+		return "", nil, graph.Invalid("%s: %s", key, err)
+	}
+	return operation, request, nil
+}
+
+// Operation implements services.Target.
+func (s *sensor) Operation(name string) (services.Operation, error) {
+	commander, _ := s.Sensor.(sensors.Commander)
+	var all []services.Operation
+	if commander != nil {
+		all = commander.Operations()
+	}
+	i := slices.IndexFunc(all, func(op services.Operation) bool { return op.Name == name })
+	if i < 0 {
+		var known []string
+		for _, op := range all {
+			known = append(known, op.Name)
+		}
+		return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("a sensor of type %s has no operation %q; known: %s", s.kind.Name, name, list(known))}
+	}
+	op := all[i]
+	if why := refusal(s.config, op); why != "" {
+		code := services.UpdatesDisabled
+		if op.Reads {
+			code = services.NotOnDemand
+		}
+		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
+	}
+	return op, s.account.ready(op.Needs)
+}
+
+// Graph implements services.Target.
+func (s *sensor) Graph() *graph.Client { return s.account.graph }
+
+// Zone implements services.Target.
+func (s *sensor) Zone() *time.Location { return s.account.zone() }
+
+// Succeeded implements services.Target.
+func (s *sensor) Succeeded(ctx context.Context, operation string, result any) {
+	if s.poller != nil {
+		s.poller.Apply(ctx, operation, result)
+	}
+	s.assert()
+}
+
+// Failed implements services.Target.
+func (s *sensor) Failed() { s.assert() }
+
+// assert publishes the state again though it did not change: what set an entity shows what is true.
+func (s *sensor) assert() { s.account.bridge.mqtt.Assert(s.topic("state")) }
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,72 @@
+package bridge
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// OpenSession opens the sign-in of an account.
+func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
+	transport, err := Transport(c)
+	if err != nil {
+		return nil, err
+	}
+	return auth.Open(auth.Options{
+		Account: c.ID, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
+		Transport: transport, Dir: dir, Log: log,
+	})
+}
+
+// Transport is how an account's sign-in and Graph are reached.
+func Transport(c *config.Account) (http.RoundTripper, error) {
+	t := graph.NewTransport()
+	if c.Cloud.CAFile != "" {
+		pool, err := certificates(c.Cloud.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
+		}
+		t.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	return t, nil
+}
+
+// brokerTLS is how the broker is recognised, and we to it.
+func brokerTLS(c config.MQTT) (*tls.Config, error) {
+	t := &tls.Config{}
+	if c.CAFile != "" {
+		pool, err := certificates(c.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.ca_file: %w", err)
+		}
+		t.RootCAs = pool
+	}
+	if c.CertFile != "" {
+		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
+func certificates(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
+	}
+	return pool, nil
+}

@@ -1,0 +1,473 @@
+package services
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/cenkalti/backoff/v5"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+const (
+	// largest is the longest request that is read.
+	largest = 4 << 20
+	// callTimeout bounds one try of an operation, patience all tries of one request: whoever asked is waiting.
+	callTimeout = 30 * time.Second
+	patience    = time.Minute
+	// resend is how long an answer waits for a broker that is away.
+	resend = time.Second
+)
+
+// A Delivery is a request as it came in.
+type Delivery struct {
+	Topic, Answer string // where it came in, where its response goes
+	Account       string
+	Sensor        string
+	Entity        string // of a raw value for an entity; else Operation
+	Operation     string
+	Payload       []byte
+
+	Retained   bool
+	Duplicate  bool
+	PacketID   uint16
+	Connection uint64
+	Waited     time.Duration // at most so long in the broker
+	Received   time.Time
+	Ack        func()
+}
+
+// A Target is the sensor that a request is for.
+type Target interface {
+	// Set says which operation a raw value for one of its entities asks for.
+	Set(entity, payload string) (operation string, request map[string]any, err error)
+	// Operation is one of its operations, or the reason why it cannot be asked for now: an *Error or a *graph.Error.
+	Operation(name string) (Operation, error)
+	// Graph is its account.
+	Graph() *graph.Client
+	// Zone is its account's.
+	Zone() *time.Location
+	// Succeeded shows what an operation did.
+	Succeeded(ctx context.Context, operation string, result any)
+	// Failed shows what is true, where the request of an operation was refused.
+	Failed()
+}
+
+// A Desk takes in the requests to the sensors of one account, has them carried out one after the other, and sees to it that each
+// is answered.
+type Desk struct {
+	Account string
+	Journal *Journal
+	MaxAge  time.Duration // what waited longer in the broker is expired
+	Queue   int           // how many may wait
+	Targets func(sensor string) (Target, error)
+	// Publish sends an answer; nil means that the broker has it.
+	Publish func(ctx context.Context, topic string, payload []byte) error
+	// Empty removes a retained request.
+	Empty func(topic string)
+	// Ended is told of every request that was carried out or refused.
+	Ended func(sensor string, r Response)
+	Log   *slog.Logger
+	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
+	Step func(step string)
+
+	work    chan struct{}
+	answers chan struct{}
+	reads   chan entry
+}
+
+// Open makes the desk ready to receive.
+func (d *Desk) Open() {
+	d.work = make(chan struct{}, 1)
+	d.answers = make(chan struct{}, 1)
+	d.reads = make(chan entry, max(d.Queue, 1))
+	for _, e := range d.Journal.of(d.Account, done) {
+		d.write(e.again()) // the program ended before it knew whether this was answered
+	}
+}
+
+// envelope is what every request may have beside its operation's own fields.
+type envelope struct {
+	Transaction string
+	Expires     time.Time
+	Request     json.RawMessage // without these two
+}
+
+// Receive takes in one request. It waits for the disk, and for nothing else.
+func (d *Desk) Receive(m Delivery) {
+	d.step("delivered")
+	if len(m.Payload) == 0 {
+		m.Ack()
+		return
+	}
+	e := entry{
+		ID: newID(), Topic: m.Topic, Answer: m.Answer, Digest: digest(m.Payload), Packet: m.PacketID, Connection: m.Connection,
+		Account: m.Account, Sensor: m.Sensor, Operation: m.Operation, Received: m.Received.UTC(), Stage: received,
+	}
+	if e.Operation == "" {
+		e.Operation = m.Entity
+	}
+	if m.Retained {
+		d.Empty(m.Topic)
+		d.refuse(m, e, nil, &Error{RetainedRefused, "a request must not be published as retained"})
+		return
+	}
+	var sent envelope
+	var malformed error
+	if m.Entity == "" {
+		sent, malformed = open(m.Payload)
+		e.Transaction = sent.Transaction
+	}
+	if before, found, equal := d.Journal.same(m, e.Transaction); found {
+		switch {
+		case !equal:
+			e.Transaction = "" // the entry that has it stays
+			r := e.response().Fail(&Error{Conflict, fmt.Sprintf("transaction %q was used for another request in the last 24 hours", before.Transaction)})
+			r.Transaction = before.Transaction
+			d.keep(m, e, r)
+		case before.Stage == answered:
+			d.write(before.again())
+			m.Ack()
+			d.wake()
+		default: // it will be answered
+			m.Ack()
+		}
+		return
+	}
+	target, unknown := d.Targets(m.Sensor)
+	var op Operation
+	var err error
+	switch {
+	case m.Waited > d.MaxAge:
+		err = &Error{Expired, fmt.Sprintf("waited in the broker while graph2mqtt was away for %s, longer than commands.max_age (%s)", m.Waited.Round(time.Second), d.MaxAge)}
+	case !sent.Expires.IsZero() && m.Received.After(sent.Expires):
+		err = &Error{Expired, "expired at " + sent.Expires.Format(time.RFC3339)}
+	case unknown != nil:
+		err = unknown
+	case m.Entity != "":
+		var request map[string]any
+		var operation string
+		if operation, request, err = target.Set(m.Entity, string(m.Payload)); err == nil {
+			e.Operation = operation
+			sent.Request, err = json.Marshal(request)
+		}
+	}
+	if err == nil {
+		op, err = target.Operation(e.Operation)
+	}
+	if err == nil {
+		err = malformed
+	}
+	if err == nil {
+		e.Request = sent.Request
+		_, err = Decode(op, e.Request)
+	}
+	if err == nil && d.Journal.waiting(d.Account) >= d.Queue {
+		err = &Error{Overloaded, fmt.Sprintf("%d requests are waiting already", d.Queue)}
+	}
+	if err != nil {
+		d.refuse(m, e, target, err)
+		return
+	}
+	if op.Reads {
+		d.read(m, e)
+		return
+	}
+	d.step("decoded")
+	if err := d.Journal.add(e); err != nil {
+		// Not acknowledged: the broker delivers it again.
+		d.Log.Error("a request could not be written to the journal", "sensor", m.Sensor, "operation", e.Operation, "error", err)
+		return
+	}
+	d.step("journalled")
+	m.Ack()
+	d.step("acknowledged")
+	d.wake()
+}
+
+// read queues a request that changes nothing.
+func (d *Desk) read(m Delivery, e entry) {
+	m.Ack()
+	select {
+	case d.reads <- e:
+	default:
+		d.publish(context.Background(), e, e.response().Fail(&Error{Overloaded, "too many requests are waiting already"}))
+	}
+}
+
+// refuse answers a request that is not carried out.
+func (d *Desk) refuse(m Delivery, e entry, target Target, err error) {
+	r := e.response().Fail(err)
+	d.Log.Warn("refused a request", "sensor", m.Sensor, "operation", e.Operation, "code", r.Error.Code, "error", err)
+	d.keep(m, e, r)
+	if target != nil {
+		target.Failed()
+	}
+	d.Ended(m.Sensor, r)
+}
+
+// keep journals a request with its answer.
+func (d *Desk) keep(m Delivery, e entry, r Response) {
+	e.Stage, e.Response, e.Request = done, &r, nil
+	if err := d.Journal.add(e); err != nil {
+		d.Log.Error("an answer could not be written to the journal", "sensor", m.Sensor, "operation", e.Operation, "error", err)
+		return
+	}
+	m.Ack()
+	d.wake()
+}
+
+func (d *Desk) write(e entry) {
+	if err := d.Journal.put(e); err != nil {
+		d.Log.Error("the journal could not be written", "sensor", e.Sensor, "operation", e.Operation, "error", err)
+	}
+}
+
+func (d *Desk) wake() {
+	for _, c := range []chan struct{}{d.work, d.answers} {
+		select {
+		case c <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Work carries out what is in the journal, and what comes, until ctx is done. What runs then is finished first.
+func (d *Desk) Work(ctx context.Context) {
+	for {
+		for _, e := range d.Journal.of(d.Account, received, started) {
+			if ctx.Err() != nil {
+				return
+			}
+			d.carryOut(ctx, e)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-d.work:
+		case e := <-d.reads:
+			r, _ := d.call(ctx, e)
+			if r.Status == "" {
+				r = e.response().Fail(&Error{ShuttingDown, "graph2mqtt stops"})
+			}
+			d.publish(ctx, e, r)
+		}
+	}
+}
+
+// Respond publishes the answers until ctx is done. Those that it did not come to wait in the journal.
+func (d *Desk) Respond(ctx context.Context) {
+	for ctx.Err() == nil {
+		wait := time.Hour
+		for _, e := range d.Journal.of(d.Account, done) {
+			d.step("answering")
+			if !d.publish(ctx, e, *e.Response) {
+				wait = resend
+				break
+			}
+			d.step("answered")
+			e.Stage = answered
+			d.write(e)
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-d.answers:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+func (d *Desk) publish(ctx context.Context, e entry, r Response) bool {
+	payload, err := json.Marshal(r)
+	if err != nil {
+		payload, _ = json.Marshal(e.response().Fail(fmt.Errorf("the answer cannot be written as JSON: %w", err)))
+	}
+	return d.Publish(ctx, e.Answer, payload) == nil
+}
+
+// carryOut does one request of the journal and puts its answer there.
+func (d *Desk) carryOut(ctx context.Context, e entry) {
+	r, show := d.call(ctx, e)
+	if r.Status == "" {
+		return // the program stops: the journal has it
+	}
+	d.step("called")
+	e.Stage, e.Response, e.Request = done, &r, nil
+	d.write(e)
+	d.step("recorded")
+	show()
+	d.step("shown")
+	d.wake()
+	if r.Error != nil {
+		d.Log.Warn("a request failed", "sensor", e.Sensor, "operation", e.Operation, "code", r.Error.Code, "error", r.Error.Message)
+	} else {
+		d.Log.Info("carried out a request", "sensor", e.Sensor, "operation", e.Operation)
+	}
+	d.Ended(e.Sensor, r)
+}
+
+// call asks Graph, and again where that is safe. It returns the response, and what shows its effect.
+func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
+	show = func() {}
+	target, err := d.Targets(e.Sensor)
+	if err != nil {
+		return e.response().Fail(err), show
+	}
+	show = target.Failed
+	op, err := target.Operation(e.Operation)
+	if err != nil && e.Stage == received {
+		return e.response().Fail(err), show
+	} else if err != nil {
+		return e.response().Fail(doubt(err)), show
+	}
+	request, err := Decode(op, e.Request)
+	if err != nil {
+		return e.response().Fail(err), show
+	}
+	c := Call{ID: e.ID, Again: e.Stage == started, Now: e.Received.In(target.Zone())}
+	if !op.Reads {
+		e.Stage = started
+		d.write(e)
+		d.step("started")
+	}
+	// What has begun is finished though the program stops.
+	calling, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience)
+	defer cancel()
+	result, err := d.try(calling, ctx, target.Graph(), op, request, c)
+	if err != nil {
+		if ctx.Err() != nil && op.Unknown != Doubt && retryable(err) {
+			return Response{}, show
+		}
+		return e.response().Fail(err), show
+	}
+	return e.response().Succeed(result), func() {
+		applying, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		target.Succeeded(applying, e.Operation, result)
+	}
+}
+
+// try calls until it is known what happened, or patience or the program ends.
+func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, request Request, c Call) (any, error) {
+	wait := backoff.NewExponentialBackOff()
+	wait.InitialInterval = time.Second
+	for {
+		var result any
+		var err error
+		if op.Unknown == Doubt && c.Again {
+			return find(ctx, g, request, c)
+		}
+		result, err = once(ctx, g, request, c)
+		if err == nil {
+			return result, nil
+		}
+		var e *graph.Error
+		if errors.As(err, &e) && e.Unknown {
+			c.Again = true
+		}
+		pause := wait.NextBackOff()
+		if e != nil {
+			pause = max(pause, e.RetryAfter)
+		}
+		deadline, _ := ctx.Deadline()
+		if c.Again && op.Unknown == Doubt {
+			continue
+		}
+		if !retryable(err) || time.Until(deadline) < pause {
+			return nil, err
+		}
+		d.Log.Debug("trying a request again", "operation", op.Name, "error", err)
+		select {
+		case <-stop.Done():
+			return nil, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func once(ctx context.Context, g *graph.Client, request Request, c Call) (result any, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return request.Call(ctx, g, c)
+}
+
+// find answers a request that must not be done twice and perhaps was done.
+func find(ctx context.Context, g *graph.Client, request Request, c Call) (any, error) {
+	f, ok := request.(Finder)
+	if !ok {
+		return nil, doubt(errors.New("its answer never came"))
+	}
+	result, happened, err := f.Find(ctx, g, c)
+	if err != nil {
+		return nil, doubt(err)
+	}
+	if !happened {
+		return nil, &Error{InDoubt, "it was not found to have happened; it is not done again by itself"}
+	}
+	return result, nil
+}
+
+func doubt(err error) error {
+	return &Error{InDoubt, "whether it was carried out is not known, and it is not done again: " + err.Error()}
+}
+
+func retryable(err error) bool {
+	var e *graph.Error
+	return errors.As(err, &e) && e.Retryable()
+}
+
+// again is the entry with its answer to be given once more.
+func (e entry) again() entry {
+	r := *e.Response
+	r.Duplicate = true
+	e.Stage, e.Response = done, &r
+	return e
+}
+
+func (e entry) response() Response {
+	return Response{Transaction: e.Transaction, Op: e.Operation, ReceivedAt: e.Received}
+}
+
+func (d *Desk) step(name string) {
+	if d.Step != nil {
+		d.Step(name)
+	}
+}
+
+// open separates a request's own fields from those that every request may have.
+func open(payload []byte) (envelope, error) {
+	var e envelope
+	if len(payload) > largest {
+		return e, &Error{TooLarge, fmt.Sprintf("%d bytes are more than the %d that a request may have", len(payload), largest)}
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(payload, &fields); err != nil || fields == nil {
+		return e, &Error{InvalidJSON, "want a JSON object, such as {}, not " + short(payload)}
+	}
+	var problem error
+	if raw, ok := fields["transaction"]; ok && json.Unmarshal(raw, &e.Transaction) != nil {
+		problem = graph.Invalid("transaction: want a text, not %s", short(raw))
+	}
+	if raw, ok := fields["expires"]; ok && json.Unmarshal(raw, &e.Expires) != nil {
+		problem = graph.Invalid("expires: want a time with zone, such as 2026-01-01T12:00:00Z, not %s", short(raw))
+	}
+	delete(fields, "transaction")
+	delete(fields, "expires")
+	var err error
+	if e.Request, err = json.Marshal(fields); err != nil {
+		return e, err
+	}
+	return e, problem
+}

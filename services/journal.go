@@ -1,0 +1,222 @@
+package services
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// remembered is how long a request and its answer are kept, to recognise the same one again.
+const remembered = 24 * time.Hour
+
+// Store keeps what must outlive the program. What was put is on disk when Put returns.
+type Store interface {
+	Put(key string, value []byte) error
+	Delete(key string) error
+	Each(func(key string, value []byte) error) error
+}
+
+// An entry is one request in the journal, from its arrival until its answer is forgotten.
+type entry struct {
+	ID          string          `json:"id"` // sorts by arrival
+	Topic       string          `json:"topic"`
+	Answer      string          `json:"answer"` // topic
+	Digest      string          `json:"digest"` // of the payload
+	Packet      uint16          `json:"packet,omitempty"`
+	Connection  uint64          `json:"connection,omitempty"`
+	Transaction string          `json:"transaction,omitempty"`
+	Account     string          `json:"account"`
+	Sensor      string          `json:"sensor"`
+	Operation   string          `json:"operation"`
+	Request     json.RawMessage `json:"request,omitempty"`
+	Received    time.Time       `json:"received"`
+	Stage       stage           `json:"stage"`
+	Response    *Response       `json:"response,omitempty"`
+}
+
+type stage string
+
+const (
+	received stage = "received"
+	started  stage = "started" // the request may have reached Graph
+	done     stage = "done"    // it has its response
+	answered stage = "answered"
+)
+
+// A Journal holds the requests of a bridge on disk, so that none is lost and none is done twice.
+type Journal struct {
+	store Store
+
+	mu           sync.Mutex
+	entries      map[string]*entry
+	transactions map[string]string // by topic and transaction
+	packets      map[uint16]string // the last request that came with this packet id in this session of the broker
+	pruned       time.Time
+}
+
+// sessionKey is where the first connection of the broker's session is kept; it is no entry's id.
+const sessionKey = "session"
+
+// OpenJournal reads the journal.
+func OpenJournal(store Store) (*Journal, error) {
+	j := &Journal{store: store, entries: map[string]*entry{}, transactions: map[string]string{}, packets: map[uint16]string{}}
+	var session uint64
+	err := store.Each(func(key string, value []byte) error {
+		if key == sessionKey {
+			return json.Unmarshal(value, &session)
+		}
+		e := new(entry)
+		if err := json.Unmarshal(value, e); err != nil {
+			return fmt.Errorf("journal entry %s: %w", key, err)
+		}
+		j.entries[key] = e
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read the journal: %w", err)
+	}
+	for _, e := range j.sorted(func(*entry) bool { return true }) {
+		j.index(e)
+		if e.Connection < session {
+			delete(j.packets, e.Packet)
+		}
+	}
+	return j, nil
+}
+
+// Session tells the journal that the broker began a new session with this connection: packet ids start anew.
+func (j *Journal) Session(connection uint64) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	clear(j.packets)
+	value, err := json.Marshal(connection)
+	if err != nil {
+		return err
+	}
+	return j.store.Put(sessionKey, value)
+}
+
+// same finds the request that a delivery repeats, and whether its payload is that request's.
+func (j *Journal) same(d Delivery, transaction string) (e entry, found, equal bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var id string
+	switch {
+	case transaction != "":
+		id = j.transactions[d.Topic+"\x00"+transaction]
+	case d.Duplicate:
+		id = j.packets[d.PacketID]
+	}
+	p, ok := j.entries[id]
+	if !ok || time.Since(p.Received) > remembered {
+		return e, false, false
+	}
+	equal = p.Topic == d.Topic && p.Digest == digest(d.Payload)
+	if transaction == "" {
+		// The same bytes on a packet id of the same connection are another press of the same button.
+		found = equal && p.Connection < d.Connection
+		return *p, found, found
+	}
+	return *p, true, equal
+}
+
+// add writes a new entry, put one that has changed. It is on disk when they return.
+func (j *Journal) add(e entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if err := j.write(e); err != nil {
+		return err
+	}
+	j.index(&e)
+	j.prune()
+	return nil
+}
+
+func (j *Journal) put(e entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.write(e)
+}
+
+func (j *Journal) write(e entry) error {
+	value, err := json.Marshal(e)
+	if err != nil {
+		return err
+	}
+	if err := j.store.Put(e.ID, value); err != nil {
+		return fmt.Errorf("write the journal: %w", err)
+	}
+	j.entries[e.ID] = &e
+	return nil
+}
+
+// waiting counts an account's requests that are not done.
+func (j *Journal) waiting(account string) int {
+	return len(j.of(account, received, started))
+}
+
+// of lists an account's requests in these stages, in order of arrival.
+func (j *Journal) of(account string, stages ...stage) []entry {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	var es []entry
+	for _, e := range j.sorted(func(e *entry) bool { return e.Account == account && slices.Contains(stages, e.Stage) }) {
+		es = append(es, *e)
+	}
+	return es
+}
+
+func (j *Journal) index(e *entry) {
+	if e.Transaction != "" {
+		j.transactions[e.Topic+"\x00"+e.Transaction] = e.ID
+	}
+	if e.Packet != 0 {
+		j.packets[e.Packet] = e.ID
+	}
+}
+
+func (j *Journal) sorted(keep func(*entry) bool) []*entry {
+	var es []*entry
+	for _, e := range j.entries {
+		if keep(e) {
+			es = append(es, e)
+		}
+	}
+	slices.SortFunc(es, func(a, b *entry) int { return strings.Compare(a.ID, b.ID) })
+	return es
+}
+
+// prune forgets, once an hour, what was answered long ago.
+func (j *Journal) prune() {
+	if time.Since(j.pruned) < time.Hour {
+		return
+	}
+	j.pruned = time.Now()
+	for id, e := range j.entries {
+		if e.Stage != answered || time.Since(e.Received) < remembered || j.store.Delete(id) != nil {
+			continue
+		}
+		delete(j.entries, id)
+		if key := e.Topic + "\x00" + e.Transaction; j.transactions[key] == id {
+			delete(j.transactions, key)
+		}
+		if j.packets[e.Packet] == id {
+			delete(j.packets, e.Packet)
+		}
+	}
+}
+
+func digest(payload []byte) string {
+	sum := sha256.Sum256(payload)
+	return hex.EncodeToString(sum[:])
+}
+
+// newID is a UUID that sorts by time.
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
