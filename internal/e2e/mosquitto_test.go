@@ -8,24 +8,23 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
 )
 
-// Mosquitto is a real broker on a loopback port of its own.
+// Mosquitto is a real broker, seen by the clients that come with it.
 type Mosquitto struct {
-	*Process
+	*brokertest.Mosquitto
 	Options MosquittoOptions
+	URL     string // as graph2mqtt takes it
 	Port    int
-
-	config string
 }
 
 // MosquittoOptions are what differs between brokers.
@@ -34,51 +33,32 @@ type MosquittoOptions struct {
 	Username, Password string // the one user; none: everybody
 	Certificate, Key   string // files in PEM form, for TLS
 	Authority          string // a file in PEM form with what signed Certificate, for the broker's clients
-	Lines              string // more of its configuration
+	Configuration      string // more lines of it
 }
 
-// StartMosquitto starts a broker and waits until it accepts connections.
+// StartMosquitto starts a broker that ends with the test. With Stop, Kill and Start it goes away and comes back, on the same port.
 func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	t.Helper()
-	dir := t.TempDir()
-	m := &Mosquitto{Options: o, Port: freePort(t), config: filepath.Join(dir, "mosquitto.conf")}
-
-	var c strings.Builder
-	// As root it would otherwise become a user who cannot write here.
-	fmt.Fprintf(&c, "user root\nlog_dest stderr\nlog_type all\nlistener %d 127.0.0.1\n", m.Port)
+	lines, scheme := []string{o.Configuration}, "mqtt"
 	if o.Persistent {
-		fmt.Fprintf(&c, "persistence true\npersistence_location %s/\nautosave_on_changes true\nautosave_interval 1\n", dir)
+		lines = append(lines, "persistence true", "persistence_location DIR/", "autosave_on_changes true", "autosave_interval 1")
 	}
-	if o.Username == "" {
-		c.WriteString("allow_anonymous true\n")
-	} else {
-		passwords := filepath.Join(dir, "passwords")
-		run(t, "", "mosquitto_passwd", "-b", "-c", passwords, o.Username, o.Password)
-		fmt.Fprintf(&c, "allow_anonymous false\npassword_file %s\n", passwords)
+	if o.Username != "" {
+		lines = append(lines, "allow_anonymous false", "password_file "+brokertest.Password(t, o.Username, o.Password))
 	}
 	if o.Certificate != "" {
-		fmt.Fprintf(&c, "certfile %s\nkeyfile %s\n", o.Certificate, o.Key)
+		lines, scheme = append(lines, "certfile "+o.Certificate, "keyfile "+o.Key), "mqtts"
 	}
-	c.WriteString(o.Lines)
-	writeFile(t, m.config, c.String())
-	m.Start(t)
+	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o}
+	_, port, err := net.SplitHostPort(m.Addr)
+	if err == nil {
+		m.Port, err = strconv.Atoi(port)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.URL = scheme + "://" + m.Addr
 	return m
-}
-
-// Start starts the broker again after Stop or Kill, on the same port and with what it kept.
-func (m *Mosquitto) Start(t testing.TB) {
-	t.Helper()
-	m.Process = start(t, "mosquitto", exec.Command("mosquitto", "-c", m.config), nil)
-	m.Line(t, " running")
-}
-
-// URL returns the broker's address as graph2mqtt takes it.
-func (m *Mosquitto) URL() string {
-	scheme := "mqtt"
-	if m.Options.Certificate != "" {
-		scheme = "mqtts"
-	}
-	return scheme + "://127.0.0.1:" + strconv.Itoa(m.Port)
 }
 
 // A Message is a message as a subscriber received it.
@@ -244,24 +224,6 @@ func run(t testing.TB, stdin, name string, args ...string) string {
 	return string(out)
 }
 
-// freePort returns a port of the loopback address that nobody listens on.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
-func writeFile(t testing.TB, path, content string) {
-	t.Helper()
-	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestMosquitto(t *testing.T) {
 	m := StartMosquitto(t, MosquittoOptions{Persistent: true, Username: "ann", Password: "secret"})
 	m.PublishRetained(t, "a/kept", "Grüße,\n\"you\"")
@@ -280,8 +242,8 @@ func TestMosquitto(t *testing.T) {
 		t.Errorf("received (-want +got):\n%s", diff)
 	}
 
-	m.Stop(t)
-	m.Start(t)
+	m.Stop()
+	m.Start()
 	if diff := cmp.Diff(map[string]string{"a/kept": want[0].Payload}, m.Retained(t, "#")); diff != "" {
 		t.Errorf("retained after a restart (-want +got):\n%s", diff)
 	}

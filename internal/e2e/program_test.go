@@ -1,0 +1,92 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A Program is the built graph2mqtt with a home of its own: a working directory with its configuration, a state directory and an
+// environment in which nothing of the one who runs the tests is left.
+type Program struct {
+	Dir string   // the working directory; the configuration is graph2mqtt.yaml, the state directory is state
+	Env []string // what its processes get beside PATH, HOME and TZ
+}
+
+// NewProgram returns a program that is configured but not started.
+func NewProgram(t testing.TB, configuration string) *Program {
+	t.Helper()
+	p := &Program{Dir: t.TempDir()}
+	p.Configure(t, configuration)
+	return p
+}
+
+// Configure replaces the configuration, at once and whole.
+func (p *Program) Configure(t testing.TB, configuration string) {
+	t.Helper()
+	file := filepath.Join(p.Dir, "graph2mqtt.yaml")
+	writeFile(t, file+".new", configuration)
+	if err := os.Rename(file+".new", file); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Start starts the program with its arguments.
+func (p *Program) Start(t testing.TB, args ...string) *Process {
+	t.Helper()
+	return start(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
+}
+
+// Run runs the program to its end and returns its exit code and what it wrote.
+func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	process := p.Start(t, args...)
+	code = process.Wait(t)
+	return code, process.Stdout(), process.Stderr()
+}
+
+func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
+	t.Helper()
+	binary, err := build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, args...)
+	cmd.Dir = p.Dir
+	cmd.Env = slices.Concat([]string{
+		"PATH=" + os.Getenv("PATH"), "HOME=" + p.Dir, "TZ=Europe/Berlin", "GRAPH2MQTT_STATE_DIR=" + filepath.Join(p.Dir, "state"),
+	}, p.Env)
+	return cmd
+}
+
+// build builds the program once for all tests, into a directory that TestMain removes.
+var build = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(built, "graph2mqtt")
+	out, err := exec.Command("go", "build", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
+	if err != nil {
+		err = errors.New("go build: " + err.Error() + "\n" + string(out))
+	}
+	return binary, err
+})
+
+// built is the directory of the built program.
+var built string
+
+func TestMain(m *testing.M) {
+	os.Exit(func() int {
+		dir, err := os.MkdirTemp("", "graph2mqtt-e2e-")
+		if err != nil {
+			panic(err)
+		}
+		defer os.RemoveAll(dir)
+		built = dir
+		return m.Run()
+	}())
+}
