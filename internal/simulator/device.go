@@ -1,0 +1,155 @@
+package simulator
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A device is a device code on its way. See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
+type device struct {
+	userCode string
+	client   string
+	tenant   string
+	asked    asked
+	expires  time.Time
+	user     *account // who approved
+	refused  AADSTS
+	redeemed bool
+}
+
+// ApproveDevice enters a user code at the sign-in page, as who signs in there does. It fails where the code is unknown or has expired, or where the page refuses.
+func (s *Simulator) ApproveDevice(userCode string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.enter(userCode, true)
+}
+
+// DeclineDevice enters a user code at the sign-in page and cancels.
+func (s *Simulator) DeclineDevice(userCode string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.enter(userCode, false)
+}
+
+// DeviceCodes are the user codes that wait to be entered, sorted.
+func (s *Simulator) DeviceCodes() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var codes []string
+	for _, d := range s.login.devices {
+		if d.user == nil && d.refused == 0 && s.now().Before(d.expires) {
+			codes = append(codes, d.userCode)
+		}
+	}
+	slices.Sort(codes)
+	return codes
+}
+
+func (s *Simulator) enter(userCode string, approve bool) error {
+	userCode = strings.ToUpper(strings.TrimSpace(userCode))
+	for _, d := range s.login.devices {
+		if d.userCode != userCode || s.now().After(d.expires) || d.user != nil || d.refused != 0 {
+			continue
+		}
+		if !approve {
+			d.refused = Declined
+			return nil
+		}
+		a, err := s.visitor(s.registrations[d.client], d.tenant)
+		if err == nil {
+			err = s.askConsent(a, d.client, d.asked.scopes)
+		}
+		if refusal := (*loginError)(nil); errors.As(err, &refusal) {
+			d.refused = refusal.code
+			return fmt.Errorf("approve the device code: %w", err)
+		}
+		d.user = a
+		return nil
+	}
+	return fmt.Errorf("the device code %q is unknown, has expired or was used", userCode)
+}
+
+func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (answer, error) {
+	registration, err := s.registered(form.Get("client_id"), tenant)
+	if err != nil {
+		return answer{}, err
+	}
+	if !registration.PublicClient {
+		return answer{}, &loginError{code: MissingSecret}
+	}
+	asked, err := s.parseScopes(form.Get("scope"))
+	if err != nil {
+		return answer{}, err
+	}
+	if len(asked.scopes) == 0 && !asked.openid && !asked.def {
+		return answer{}, &loginError{code: MissingParameter, about: "scope"}
+	}
+	now := s.now()
+	maps.DeleteFunc(s.login.devices, func(_ string, d *device) bool { return now.Sub(d.expires) > deviceLifetime })
+	key := random(64)
+	d := &device{userCode: newUserCode(), client: registration.ClientID, tenant: tenant, asked: asked, expires: now.Add(deviceLifetime)}
+	s.login.devices[key] = d
+	uri := "https://" + r.Host + "/common/oauth2/deviceauth"
+	return answer{status: http.StatusOK, body: map[string]any{
+		"user_code":        d.userCode,
+		"device_code":      key,
+		"verification_uri": uri,
+		"expires_in":       int(deviceLifetime / time.Second),
+		"interval":         5,
+		"message":          fmt.Sprintf("To sign in, use a web browser to open the page %s and enter the code %s to authenticate.", uri, d.userCode),
+	}}, nil
+}
+
+func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (answer, error) {
+	d := s.login.devices[form.Get("device_code")]
+	switch {
+	case d == nil || d.client != registration.ClientID || d.redeemed:
+		return answer{}, &loginError{code: DeviceCodeUnknown}
+	case d.refused == Declined:
+		return answer{}, &loginError{code: Declined, oauth: "authorization_declined"}
+	case d.refused != 0:
+		return answer{}, &loginError{code: d.refused}
+	case s.now().After(d.expires):
+		return answer{}, &loginError{code: DeviceCodeExpired}
+	case d.user == nil:
+		return answer{}, &loginError{code: DevicePending}
+	case s.login.blockDevice:
+		return answer{}, &loginError{code: Blocked}
+	}
+	d.redeemed = true
+	d.user.demand = 0
+	return s.issue(r, d.user, registration, d.asked, d.asked.offline, true, ""), nil
+}
+
+// devicePage is where a person enters the code.
+func (s *Simulator) devicePage(otc string, form url.Values) answer {
+	if !form.Has("otc") {
+		return codePage("Enter the code displayed on your app or device.", otc)
+	}
+	approve := form.Get("do") != "decline"
+	if err := s.enter(form.Get("otc"), approve); err != nil {
+		return codePage("That code didn't work. Check the code and try again: "+err.Error()+".", "")
+	}
+	if !approve {
+		return page(http.StatusOK, "Cancelled", "You have cancelled the sign-in on your device. You may now close this window.")
+	}
+	return page(http.StatusOK, "Signed in", "You have signed in on your device. You may now close this window.")
+}
+
+// newUserCode has no letters that are taken for others.
+func newUserCode() string {
+	const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
+	b := make([]byte, 9)
+	_, _ = rand.Read(b)
+	for i := range b {
+		b[i] = letters[int(b[i])%len(letters)]
+	}
+	return string(b)
+}

@@ -1,0 +1,139 @@
+package simulator
+
+import (
+	"context"
+	"math"
+	"net/http"
+	"time"
+)
+
+// Forever is the Delay of a request that is never answered.
+const Forever time.Duration = math.MaxInt64
+
+// A Fault spoils the next requests that match. What is set is done, in this order: carried out or not, delayed, answered or not.
+type Fault struct {
+	Method string // "": any
+	Path   string // what the path begins with: "/v1.0/me/events", "/common/oauth2/v2.0/token"; "": any
+	Times  int    // how many requests; 0: one; below: every one until ClearFaults
+
+	Delay time.Duration // the answer waits, at most as long as the client does
+	Reset bool          // the connection breaks instead of an answer
+	Done  bool          // with Reset or Status: the request is carried out all the same, only its answer is lost
+
+	Status     int     // answered instead: 429, 500, 503, 504 …
+	Code       string  // of the error in the body, such as "slow_down" of the token endpoint; "": that which fits the status
+	RetryAfter string  // the header as it stands: "5", "1.5", an HTTP date; "": none
+	Body       *string // the body as it stands, such as "" or "{"; nil: the true one, or an error's
+
+	Change func(body map[string]any) // changes the body of a true answer, say to an enumeration's unknown value
+}
+
+// Fail adds a fault behind those that are there; the first that matches a request strikes it.
+func (s *Simulator) Fail(f Fault) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f.Times = max(f.Times, -1)
+	if f.Times == 0 {
+		f.Times = 1
+	}
+	s.faults = append(s.faults, &f)
+}
+
+// ClearFaults removes all faults.
+func (s *Simulator) ClearFaults() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.faults = nil
+}
+
+func (s *Simulator) takeFault(method, path string) *Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, f := range s.faults {
+		if !matches(f.Method, f.Path, method, path) {
+			continue
+		}
+		if f.Times > 0 {
+			if f.Times--; f.Times == 0 {
+				s.faults = append(s.faults[:i:i], s.faults[i+1:]...)
+			}
+		}
+		return f
+	}
+	return nil
+}
+
+func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
+
+// spoil makes the fault's answer of the true one, and reports whether it is lost on its way.
+func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
+	if f == nil {
+		return a, false
+	}
+	if f.Status != 0 {
+		code := f.Code
+		if code == "" {
+			code = codeOf(f.Status)
+		}
+		if graph {
+			a = (&failure{f.Status, code, "The simulator was told to fail."}).answer(now)
+		} else {
+			a = answer{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
+		}
+	}
+	if f.RetryAfter != "" {
+		if a.header == nil {
+			a.header = http.Header{}
+		}
+		a.header.Set("Retry-After", f.RetryAfter)
+	}
+	if f.Change != nil {
+		if body, ok := generic(a.body).(map[string]any); ok {
+			f.Change(body)
+			a.body = body
+		}
+	}
+	if f.Body != nil {
+		a.body, a.text, a.kind = nil, *f.Body, "application/json"
+	}
+	return a, f.Reset
+}
+
+// wait reports whether the client is still there after the delay.
+func (f *Fault) wait(ctx context.Context) bool {
+	if f.Delay == 0 {
+		return true
+	}
+	var over <-chan time.Time
+	// No timer at all for Forever: a clock that leaps, such as testing/synctest's, gets there.
+	if f.Delay < Forever {
+		timer := time.NewTimer(f.Delay)
+		defer timer.Stop()
+		over = timer.C
+	}
+	select {
+	case <-over:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func codeOf(status int) string {
+	switch status {
+	case http.StatusTooManyRequests:
+		return "TooManyRequests"
+	case http.StatusServiceUnavailable:
+		return "ServiceUnavailable"
+	case http.StatusGatewayTimeout:
+		return "GatewayTimeout"
+	case http.StatusUnauthorized:
+		return "InvalidAuthenticationToken"
+	case http.StatusForbidden:
+		return "ErrorAccessDenied"
+	case http.StatusNotFound:
+		return "ErrorItemNotFound"
+	default:
+		return "InternalServerError"
+	}
+}

@@ -1,0 +1,597 @@
+package simulator
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"html"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+const (
+	codeLifetime    = 10 * time.Minute
+	refreshLifetime = 90 * 24 * time.Hour
+	deviceLifetime  = 15 * time.Minute
+)
+
+// loginState is what Entra ID keeps.
+type loginState struct {
+	signIn      SignIn
+	consents    map[consentKey][]string
+	codes       map[string]*code
+	devices     map[string]*device // by device code
+	refresh     map[string]*refreshToken
+	access      map[string]*accessToken
+	lifetime    time.Duration
+	refreshIn   time.Duration
+	blockDevice bool
+}
+
+func newLoginState() loginState {
+	return loginState{
+		consents: map[consentKey][]string{},
+		codes:    map[string]*code{},
+		devices:  map[string]*device{},
+		refresh:  map[string]*refreshToken{},
+		access:   map[string]*accessToken{},
+		lifetime: time.Hour,
+	}
+}
+
+// A code is an authorization code.
+type code struct {
+	user      *account
+	client    string
+	redirect  string
+	challenge string
+	asked     asked
+	nonce     string
+	expires   time.Time
+	used      bool
+}
+
+type refreshToken struct {
+	user    *account
+	client  string
+	device  bool // the session began with a device code
+	used    time.Time
+	revoked bool
+}
+
+type accessToken struct {
+	user    *account
+	scopes  []string // short
+	expires time.Time
+}
+
+// asked are the scopes of a request.
+type asked struct {
+	scopes  []string // of Graph, short, without those below
+	long    bool     // the first was written with the audience
+	def     bool     // .default
+	openid  bool
+	profile bool
+	email   bool
+	offline bool
+}
+
+// parseScopes takes Graph's scopes in their short and in their long form, as Entra ID does.
+func (s *Simulator) parseScopes(scope string) (asked, error) {
+	var a asked
+	for _, f := range strings.Fields(scope) {
+		switch strings.ToLower(f) {
+		case "openid":
+			a.openid = true
+		case "profile":
+			a.profile = true
+		case "email":
+			a.email = true
+		case "offline_access":
+			a.offline = true
+		default:
+			short := f
+			if strings.Contains(f, "://") {
+				j := strings.LastIndexByte(f, '/')
+				resource := strings.TrimSuffix(f[:j], "/")
+				if short = f[j+1:]; !strings.EqualFold(resource, s.options.Audience) {
+					return a, &loginError{code: UnknownResource, about: resource}
+				}
+				a.long = a.long || len(a.scopes) == 0
+			}
+			if short == ".default" {
+				a.def = true
+				continue
+			}
+			if short == "" || strings.ContainsAny(short, "/\"\\") {
+				return a, &loginError{code: UnknownScope, about: f}
+			}
+			if !containsFold(a.scopes, short) {
+				a.scopes = append(a.scopes, short)
+			}
+		}
+	}
+	return a, nil
+}
+
+// serveLogin answers Entra ID's addresses.
+func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+	tenant = strings.ToLower(tenant)
+	form, err := url.ParseQuery(string(body))
+	if err != nil {
+		form = url.Values{}
+	}
+	switch r.Method + " " + strings.ToLower(rest) {
+	case "GET discovery/instance":
+		return s.instance(r)
+	case "GET v2.0/.well-known/openid-configuration":
+		return s.openIDConfiguration(r, tenant)
+	case "GET oauth2/v2.0/authorize":
+		return s.authorize(r, tenant, r.URL.Query())
+	case "POST oauth2/v2.0/authorize":
+		return s.authorize(r, tenant, form)
+	case "POST oauth2/v2.0/token":
+		a, err := s.token(r, tenant, form)
+		if err != nil {
+			return s.refuse(err)
+		}
+		return a
+	case "POST oauth2/v2.0/devicecode":
+		a, err := s.deviceCode(r, tenant, form)
+		if err != nil {
+			return s.refuse(err)
+		}
+		return a
+	case "GET oauth2/deviceauth", "POST oauth2/deviceauth":
+		return s.devicePage(r.URL.Query().Get("otc"), form)
+	case "GET v2.0/adminconsent":
+		return s.adminConsent(tenant, r.URL.Query())
+	}
+	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
+}
+
+func (s *Simulator) refuse(err error) answer {
+	return err.(*loginError).answer(s.now())
+}
+
+// instance tells which hosts are one and the same. Nobody has to ask that who turned MSAL's instance discovery off.
+func (s *Simulator) instance(r *http.Request) answer {
+	return answer{status: http.StatusOK, body: map[string]any{
+		"tenant_discovery_endpoint": "https://" + r.Host + "/common/v2.0/.well-known/openid-configuration",
+		"api-version":               "1.1",
+		"metadata": []any{map[string]any{
+			"preferred_network": r.Host, "preferred_cache": r.Host, "aliases": []string{r.Host},
+		}},
+	}}
+}
+
+func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) answer {
+	if !s.tenant(tenant) {
+		return s.refuse(&loginError{code: UnknownTenant, about: tenant})
+	}
+	issuer := tenant
+	switch tenant {
+	case "common", "organizations":
+		issuer = "{tenantid}"
+	case "consumers":
+		issuer = PersonalTenant
+	}
+	root := "https://" + r.Host + "/"
+	return answer{status: http.StatusOK, body: map[string]any{
+		"token_endpoint":                        root + tenant + "/oauth2/v2.0/token",
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
+		"jwks_uri":                              root + tenant + "/discovery/v2.0/keys",
+		"response_modes_supported":              []string{"query", "fragment", "form_post"},
+		"subject_types_supported":               []string{"pairwise"},
+		"id_token_signing_alg_values_supported": []string{"RS256"},
+		"response_types_supported":              []string{"code"},
+		"scopes_supported":                      []string{"openid", "profile", "email", "offline_access"},
+		"issuer":                                root + issuer + "/v2.0",
+		"authorization_endpoint":                root + tenant + "/oauth2/v2.0/authorize",
+		"device_authorization_endpoint":         root + tenant + "/oauth2/v2.0/devicecode",
+		"claims_supported":                      []string{"sub", "iss", "aud", "exp", "iat", "nonce", "preferred_username", "name", "tid", "oid"},
+		"msgraph_host":                          "graph.microsoft.com",
+	}}
+}
+
+// tenant reports whether there is one of this name; a domain of one of its users will do.
+func (s *Simulator) tenant(name string) bool {
+	switch name {
+	case "common", "organizations", "consumers", PersonalTenant:
+		return true
+	}
+	return slices.ContainsFunc(s.users, func(a *account) bool { return a.in(name) })
+}
+
+// in reports whether the account can sign in at this tenant.
+func (a *account) in(tenant string) bool {
+	switch tenant {
+	case "common":
+		return true
+	case "organizations":
+		return !a.Personal
+	case "consumers":
+		return a.Personal
+	}
+	_, domain, _ := strings.Cut(a.Address, "@")
+	return strings.EqualFold(a.Tenant, tenant) || !a.Personal && strings.EqualFold(domain, tenant)
+}
+
+// registered finds the client and refuses a tenant that it is not for.
+func (s *Simulator) registered(client, tenant string) (Registration, error) {
+	if client == "" {
+		return Registration{}, &loginError{code: MissingParameter, about: "client_id"}
+	}
+	if !s.tenant(tenant) {
+		return Registration{}, &loginError{code: UnknownTenant, about: tenant}
+	}
+	r, ok := s.registrations[client]
+	if !ok {
+		return r, &loginError{code: UnknownClient, about: client}
+	}
+	if r.Tenant != "" {
+		switch tenant {
+		case "common", "organizations", "consumers":
+			return r, &loginError{code: SingleTenant, about: client}
+		}
+	}
+	return r, nil
+}
+
+// visitor is who comes to the sign-in page, and may be of no use to this client at this tenant.
+func (s *Simulator) visitor(r Registration, tenant string) (*account, error) {
+	if e := s.login.signIn.Refuse; e != 0 {
+		return nil, &loginError{code: e}
+	}
+	var a *account
+	if address := s.login.signIn.User; address != "" {
+		a = s.byAddress(address)
+	} else if len(s.users) > 0 {
+		a = s.users[0]
+	}
+	switch {
+	case a == nil:
+		return nil, &loginError{code: OtherAccounts, about: s.login.signIn.User, oauth: "access_denied"}
+	case !a.in(tenant), r.Tenant != "" && a.Tenant != r.Tenant:
+		return nil, &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
+	}
+	return a, nil
+}
+
+// askConsent is the consent screen. It knows no choice per scope: refused is refused.
+// See https://learn.microsoft.com/entra/identity-platform/consent-types-developer.
+func (s *Simulator) askConsent(a *account, client string, scopes []string) error {
+	missing := s.login.missing(a.User, client, scopes)
+	for _, scope := range missing {
+		switch {
+		case containsFold(s.login.signIn.Administrate, scope):
+			return &loginError{code: NeedsAdministrator}
+		case containsFold(s.login.signIn.Declines, scope):
+			return &loginError{code: Declined}
+		}
+	}
+	s.login.consent(consentKey{a.oid(), client}, missing)
+	return nil
+}
+
+func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) answer {
+	registration, err := s.registered(q.Get("client_id"), tenant)
+	redirect := q.Get("redirect_uri")
+	if err == nil {
+		if ok, _ := registration.redirects(redirect); !ok {
+			err = &loginError{code: WrongRedirect, about: redirect}
+		}
+	}
+	if err != nil {
+		// Nobody may be sent to an address that is not registered: these errors stay on the page.
+		_, description := err.(*loginError).describe(s.now())
+		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
+	}
+	result := url.Values{}
+	if c, err := s.signIn(registration, tenant, q); err != nil {
+		name, description := err.(*loginError).describe(s.now())
+		result.Set("error", name)
+		result.Set("error_description", description)
+		if err.(*loginError).code == Declined {
+			result.Set("error_subcode", "cancel")
+		}
+	} else {
+		result.Set("code", c)
+		result.Set("session_state", uuid.NewString())
+	}
+	if q.Has("state") {
+		result.Set("state", q.Get("state"))
+	}
+	return send(redirect, q.Get("response_mode"), result)
+}
+
+// signIn makes an authorization code.
+func (s *Simulator) signIn(registration Registration, tenant string, q url.Values) (string, error) {
+	if q.Get("response_type") != "code" {
+		return "", &loginError{code: UnsupportedResponse, about: q.Get("response_type")}
+	}
+	asked, err := s.parseScopes(q.Get("scope"))
+	if err != nil {
+		return "", err
+	}
+	if len(asked.scopes) == 0 && !asked.openid && !asked.def {
+		return "", &loginError{code: MissingParameter, about: "scope"}
+	}
+	if method := q.Get("code_challenge_method"); q.Has("code_challenge") && method != "S256" && method != "plain" && method != "" {
+		return "", &loginError{code: MissingParameter, about: "code_challenge_method"}
+	}
+	a, err := s.visitor(registration, tenant)
+	if err != nil {
+		return "", err
+	}
+	if q.Get("prompt") == "none" && len(s.login.missing(a.User, registration.ClientID, asked.scopes)) > 0 {
+		return "", &loginError{code: NeverConsented, about: registration.ClientID, oauth: "interaction_required"}
+	}
+	if err := s.askConsent(a, registration.ClientID, asked.scopes); err != nil {
+		return "", err
+	}
+	challenge := q.Get("code_challenge")
+	if challenge != "" && q.Get("code_challenge_method") != "S256" {
+		challenge = hash(challenge)
+	}
+	key := "1.AX" + random(48)
+	maps.DeleteFunc(s.login.codes, func(_ string, c *code) bool { return s.now().After(c.expires.Add(codeLifetime)) })
+	s.login.codes[key] = &code{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, asked: asked,
+		nonce: q.Get("nonce"), expires: s.now().Add(codeLifetime)}
+	return key, nil
+}
+
+// send takes the browser back to the client.
+func send(redirect, mode string, result url.Values) answer {
+	if mode == "form_post" {
+		var fields strings.Builder
+		for name := range result {
+			fmt.Fprintf(&fields, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(result.Get(name)))
+		}
+		return answer{status: http.StatusOK, kind: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
+<body><form method="post" action="%s">%s<noscript><button>Continue</button></noscript></form><script>document.forms[0].submit()</script></body></html>
+`, html.EscapeString(redirect), fields.String())}
+	}
+	separator := "?"
+	switch {
+	case mode == "fragment":
+		separator = "#"
+	case strings.Contains(redirect, "?"):
+		separator = "&"
+	}
+	return answer{status: http.StatusFound, header: http.Header{"Location": {redirect + separator + result.Encode()}}}
+}
+
+func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (answer, error) {
+	registration, err := s.registered(form.Get("client_id"), tenant)
+	if err != nil {
+		return answer{}, err
+	}
+	if secret := form.Get("client_secret"); form.Has("client_secret") && (registration.Secret == "" || secret != registration.Secret) {
+		return answer{}, &loginError{code: WrongSecret, about: registration.ClientID}
+	}
+	asked, err := s.parseScopes(form.Get("scope"))
+	if err != nil {
+		return answer{}, err
+	}
+	switch grant := form.Get("grant_type"); grant {
+	case "authorization_code":
+		return s.redeemCode(r, registration, asked, form)
+	case "refresh_token":
+		return s.redeemRefresh(r, registration, tenant, asked, form)
+	case "urn:ietf:params:oauth:grant-type:device_code", "device_code":
+		return s.redeemDevice(r, registration, form)
+	default:
+		return answer{}, &loginError{code: UnsupportedGrant, about: grant}
+	}
+}
+
+func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked asked, form url.Values) (answer, error) {
+	c := s.login.codes[form.Get("code")]
+	switch {
+	case c == nil || c.client != registration.ClientID:
+		return answer{}, &loginError{code: MalformedToken}
+	case c.used:
+		return answer{}, &loginError{code: UsedCode}
+	case s.now().After(c.expires):
+		return answer{}, &loginError{code: ExpiredCode}
+	case form.Get("redirect_uri") != c.redirect:
+		return answer{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
+	}
+	if _, web := registration.redirects(c.redirect); web && !form.Has("client_secret") {
+		return answer{}, &loginError{code: MissingSecret}
+	}
+	if c.challenge != "" {
+		switch verifier := form.Get("code_verifier"); {
+		case verifier == "":
+			return answer{}, &loginError{code: MissingVerifier}
+		case hash(verifier) != c.challenge:
+			return answer{}, &loginError{code: WrongVerifier}
+		}
+	}
+	c.used = true
+	if len(asked.scopes) == 0 {
+		asked = c.asked
+	}
+	if missing := s.login.missing(c.user.User, c.client, asked.scopes); len(missing) > 0 {
+		return answer{}, &loginError{code: NeverConsented, about: c.client}
+	}
+	c.user.demand = 0
+	return s.issue(r, c.user, registration, asked, c.asked.offline, false, c.nonce), nil
+}
+
+func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, asked asked, form url.Values) (answer, error) {
+	t := s.login.refresh[form.Get("refresh_token")]
+	switch {
+	case t == nil || t.client != registration.ClientID:
+		return answer{}, &loginError{code: MalformedToken}
+	case t.revoked:
+		return answer{}, &loginError{code: RevokedToken}
+	case s.now().Sub(t.used) > refreshLifetime:
+		return answer{}, &loginError{code: ExpiredToken}
+	case !t.user.in(tenant):
+		return answer{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
+	case t.user.demand != 0:
+		return answer{}, &loginError{code: t.user.demand, about: ""}
+	case t.device && s.login.blockDevice:
+		return answer{}, &loginError{code: Blocked}
+	}
+	if missing := s.login.missing(t.user.User, t.client, asked.scopes); len(missing) > 0 {
+		return answer{}, &loginError{code: NeverConsented, about: t.client}
+	}
+	t.used = s.now()
+	return s.issue(r, t.user, registration, asked, true, t.device, ""), nil
+}
+
+// issue makes the tokens. The access token carries everything that was ever consented to, whatever was asked for.
+func (s *Simulator) issue(r *http.Request, a *account, registration Registration, asked asked, offline, device bool, nonce string) answer {
+	now := s.now()
+	scopes := without(s.login.consented(a.User, registration.ClientID), s.login.signIn.Withhold)
+	body := map[string]any{
+		"token_type":     "Bearer",
+		"scope":          s.scopeAnswer(asked, scopes),
+		"expires_in":     int(s.login.lifetime / time.Second),
+		"ext_expires_in": int(s.login.lifetime / time.Second),
+		"access_token":   s.login.newAccess(&accessToken{user: a, scopes: scopes, expires: now.Add(s.login.lifetime)}, now),
+		"client_info":    encode(map[string]any{"uid": a.oid(), "utid": a.Tenant}),
+	}
+	if s.login.refreshIn > 0 {
+		body["refresh_in"] = int(s.login.refreshIn / time.Second)
+	}
+	if offline {
+		// The one that was used stays valid, as in the real thing.
+		key := "1.AR" + random(96)
+		maps.DeleteFunc(s.login.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
+		s.login.refresh[key] = &refreshToken{user: a, client: registration.ClientID, device: device, used: now}
+		body["refresh_token"] = key
+	}
+	if asked.openid {
+		claims := map[string]any{
+			"aud": registration.ClientID, "iss": "https://" + r.Host + "/" + a.Tenant + "/v2.0", "iat": now.Unix(), "nbf": now.Unix(),
+			"exp": now.Add(s.login.lifetime).Unix(), "name": a.Name, "oid": a.oid(), "preferred_username": a.Address,
+			"sub": hash(a.oid() + registration.ClientID), "tid": a.Tenant, "ver": "2.0",
+		}
+		if asked.email {
+			claims["email"] = a.Address
+		}
+		if nonce != "" {
+			claims["nonce"] = nonce
+		}
+		body["id_token"] = encode(map[string]any{"typ": "JWT", "alg": "RS256", "kid": "simulator"}) + "." + encode(claims) + "." + random(64)
+	}
+	return answer{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store, no-cache"}}, body: body}
+}
+
+// scopeAnswer writes the scopes in the form in which they were asked for, those asked first. offline_access is never among them.
+func (s *Simulator) scopeAnswer(asked asked, scopes []string) string {
+	var out []string
+	for _, o := range []struct {
+		name string
+		on   bool
+	}{{"openid", asked.openid}, {"profile", asked.profile || asked.openid}, {"email", asked.email || asked.openid}} {
+		if o.on {
+			out = append(out, o.name)
+		}
+	}
+	prefix := ""
+	if asked.long || asked.def {
+		prefix = s.options.Audience + "/"
+	}
+	for _, scope := range scopes {
+		out = append(out, prefix+scope)
+	}
+	if asked.def {
+		out = append(out, prefix+".default")
+	}
+	return strings.Join(out, " ")
+}
+
+func (l *loginState) newAccess(t *accessToken, now time.Time) string {
+	maps.DeleteFunc(l.access, func(_ string, t *accessToken) bool { return now.Sub(t.expires) > time.Hour })
+	key := "eyJ0eXAiOiJKV1Qi." + random(120) + "." + random(64)
+	l.access[key] = t
+	return key
+}
+
+func (s *Simulator) adminConsent(tenant string, q url.Values) answer {
+	registration, err := s.registered(q.Get("client_id"), tenant)
+	if err == nil {
+		if ok, _ := registration.redirects(q.Get("redirect_uri")); !ok {
+			err = &loginError{code: WrongRedirect, about: q.Get("redirect_uri")}
+		}
+	}
+	if err != nil {
+		_, description := err.(*loginError).describe(s.now())
+		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
+	}
+	result := url.Values{}
+	if q.Has("state") {
+		result.Set("state", q.Get("state"))
+	}
+	asked, err := s.parseScopes(q.Get("scope"))
+	var a *account
+	if err == nil {
+		a, err = s.visitor(registration, tenant)
+	}
+	if err == nil && a.Personal {
+		err = &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
+	}
+	if err != nil {
+		name, description := err.(*loginError).describe(s.now())
+		result.Set("error", name)
+		result.Set("error_description", description)
+	} else {
+		s.login.consent(consentKey{a.Tenant, registration.ClientID}, asked.scopes)
+		result.Set("admin_consent", "True")
+		result.Set("tenant", a.Tenant)
+		result.Set("scope", s.scopeAnswer(asked, asked.scopes))
+	}
+	return send(q.Get("redirect_uri"), "query", result)
+}
+
+// page is one that a person reads.
+func page(status int, title, text string) answer {
+	return answer{status: status, kind: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
+<body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>%s</h1><p>%s</p></body></html>
+`, html.EscapeString(title), html.EscapeString(text))}
+}
+
+// codePage asks for the code of a device.
+func codePage(text, code string) answer {
+	a := page(http.StatusOK, "Enter code", text)
+	a.text = strings.Replace(a.text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
+<button name="do" value="approve">Next</button> <button name="do" value="decline">Cancel</button></form></body>`, html.EscapeString(code)), 1)
+	return a
+}
+
+// random is n characters that cannot be guessed, fit for an address.
+func random(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)[:n]
+}
+
+func hash(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
+}
+
+// encode is one part of a JWT.
+func encode(claims map[string]any) string {
+	b, err := json.Marshal(claims)
+	if err != nil {
+		panic(err) // strings and numbers only
+	}
+	return base64.RawURLEncoding.EncodeToString(b)
+}

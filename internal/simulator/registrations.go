@@ -1,0 +1,52 @@
+package simulator
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// A Registration is an app registration.
+type Registration struct {
+	ClientID     string
+	Name         string
+	Tenant       string   // the only one whose users can use it; "": every work account and every personal one
+	RedirectURIs []string // http://localhost stands for every port
+	Secret       string   // a client that has one must send it with the redirect addresses below Web
+	Web          []string // redirect addresses of the platform Web, which always want the secret
+	PublicClient bool     // "Allow public client flows": device codes
+}
+
+// Register adds or replaces a registration.
+func (s *Simulator) Register(r Registration) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.registrations[r.ClientID] = r
+}
+
+// redirects reports whether an address is registered, and whether as one of the platform Web.
+func (r Registration) redirects(uri string) (ok, web bool) {
+	is := func(registered string) bool { return sameRedirect(registered, uri) }
+	if slices.ContainsFunc(r.RedirectURIs, is) {
+		return true, false
+	}
+	return slices.ContainsFunc(r.Web, is), true
+}
+
+// sameRedirect compares exactly, but for the port of http://localhost.
+// See https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions.
+func sameRedirect(registered, uri string) bool {
+	if registered == uri {
+		return true
+	}
+	a, err := url.Parse(registered)
+	if err != nil {
+		return false
+	}
+	b, err := url.Parse(uri)
+	if err != nil {
+		return false
+	}
+	return a.Scheme == "http" && b.Scheme == "http" && a.Hostname() == "localhost" && b.Hostname() == "localhost" &&
+		strings.TrimSuffix(a.Path, "/") == strings.TrimSuffix(b.Path, "/") && b.RawQuery == a.RawQuery && b.User == nil
+}

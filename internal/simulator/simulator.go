@@ -1,0 +1,152 @@
+// Package simulator is a Microsoft Entra ID and a Microsoft Graph that run in the process. They refuse what the real ones refuse, so
+// that what works here has a reason to work there. A Simulator is reached over HTTPS once started, and in memory at any time.
+//
+// Its methods are the control side: they add users, registrations and events, set what the sign-in page does, make requests
+// fail, and tell which requests came. All of them may be called at any time, by any goroutine, also from the hook.
+package simulator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Options are what cannot change once a Simulator exists. The zero value is usable.
+type Options struct {
+	Now       func() time.Time // the clock; nil: time.Now
+	Address   string           // to listen on, see Start; "": 127.0.0.1:0
+	Audience  string           // what long scope names begin with; "": https://graph.microsoft.com
+	LoginHost string           // the name in memory; "": login.simulator.test
+	GraphHost string           // the name in memory; "": graph.simulator.test
+}
+
+// A Simulator is one Entra ID and one Graph with their tenants.
+type Simulator struct {
+	options     Options
+	routes      []route
+	permissions map[string]map[string][]string
+	zones       map[string]string
+
+	mu            sync.Mutex
+	users         []*account // in order of their addition
+	registrations map[string]Registration
+	login         loginState
+	outlook       outlookState
+	faults        []*Fault
+	log           []Request
+	total         int
+	hook          func(Request)
+	refuseGzip    bool
+	listener      net.Listener
+	server        *http.Server
+	authority     *authority
+
+	serving sync.WaitGroup // the server's goroutine and its handlers
+}
+
+// New makes an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for one that is furnished.
+func New(o Options) *Simulator {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Address == "" {
+		o.Address = "127.0.0.1:0"
+	}
+	if o.Audience == "" {
+		o.Audience = "https://graph.microsoft.com"
+	}
+	if o.LoginHost == "" {
+		o.LoginHost = "login.simulator.test"
+	}
+	if o.GraphHost == "" {
+		o.GraphHost = "graph.simulator.test"
+	}
+	o.Audience = strings.TrimSuffix(o.Audience, "/")
+	s := &Simulator{options: o, registrations: map[string]Registration{}}
+	s.permissions, s.zones = permissions(), windowsZones()
+	s.login = newLoginState()
+	s.outlook = newOutlookState()
+	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes())
+	return s
+}
+
+// Start serves HTTPS on the address of the options, with a certificate of the simulator's own authority.
+func (s *Simulator) Start() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.server != nil {
+		return errors.New("start the simulator: it has been started")
+	}
+	ca, err := newAuthority(s.options.Now())
+	if err != nil {
+		return fmt.Errorf("start the simulator: %w", err)
+	}
+	config, err := ca.serverConfig()
+	if err != nil {
+		return fmt.Errorf("start the simulator: %w", err)
+	}
+	listener, err := new(net.ListenConfig).Listen(context.Background(), "tcp", s.options.Address)
+	if err != nil {
+		return fmt.Errorf("start the simulator: %w", err)
+	}
+	s.authority, s.listener = ca, listener
+	s.server = &http.Server{
+		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			s.serving.Add(1)
+			defer s.serving.Done()
+			s.ServeHTTP(w, r)
+		}),
+		TLSConfig:         config,
+		ReadHeaderTimeout: 10 * time.Second,
+		ErrorLog:          discard(),
+	}
+	server := s.server
+	s.serving.Go(func() { _ = server.ServeTLS(listener, "", "") })
+	return nil
+}
+
+// Close ends the server and every request that it still holds, and waits for them.
+func (s *Simulator) Close() error {
+	s.mu.Lock()
+	server := s.server
+	s.mu.Unlock()
+	if server == nil {
+		return nil
+	}
+	err := server.Close()
+	s.serving.Wait()
+	return err
+}
+
+// LoginURL is the root of Entra ID, without a tenant and without a slash at its end: after Start the server's, before it the name in memory.
+func (s *Simulator) LoginURL() string { return s.root(s.options.LoginHost) }
+
+// GraphURL is the root of Graph, without a version and without a slash at its end, as LoginURL.
+func (s *Simulator) GraphURL() string { return s.root(s.options.GraphHost) }
+
+func (s *Simulator) root(name string) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.listener != nil {
+		return "https://" + s.listener.Addr().String()
+	}
+	return "https://" + name
+}
+
+// CA is the certificate of the simulator's authority in PEM; nil before Start.
+func (s *Simulator) CA() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.authority == nil {
+		return nil
+	}
+	return slices.Clone(s.authority.pem)
+}
+
+func (s *Simulator) now() time.Time { return s.options.Now() }

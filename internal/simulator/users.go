@@ -1,0 +1,137 @@
+package simulator
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// PersonalTenant is the tenant of every personal account.
+const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+// A User can sign in and has a mailbox with a default calendar.
+type User struct {
+	ID       string // "": one is made up
+	Address  string // the user principal name and the mail address
+	Name     string // as displayed
+	Tenant   string // a GUID; "": one that is derived from the address's domain
+	Personal bool   // a Microsoft account; Tenant is PersonalTenant then
+	TimeZone string // of the mailbox, a Windows name; "": "UTC"
+}
+
+// An account is a user with all that is stored for them.
+type account struct {
+	User
+	settings mailboxSettings
+	demand   AADSTS    // what the token endpoint answers to them
+	revoked  time.Time // refresh tokens from before this do no longer work
+}
+
+// AddUser adds a user and their mailbox and returns the user with everything filled in.
+// It panics where the address is missing or taken: that is a mistake in the program that calls it.
+func (s *Simulator) AddUser(u User) User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u.Address == "" || s.byAddress(u.Address) != nil {
+		panic(fmt.Sprintf("simulator: AddUser: want an address that is new, not %q", u.Address))
+	}
+	if u.Personal {
+		u.Tenant = PersonalTenant
+	} else if u.Tenant == "" {
+		_, domain, _ := strings.Cut(u.Address, "@")
+		u.Tenant = uuid.NewSHA1(uuid.NameSpaceDNS, []byte(strings.ToLower(domain))).String()
+	}
+	if u.ID == "" {
+		u.ID = uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(u.Address))).String()
+		if u.Personal {
+			u.ID = strings.ReplaceAll(u.ID, "-", "")[:16]
+		}
+	}
+	if u.TimeZone == "" {
+		u.TimeZone = "UTC"
+	}
+	a := &account{User: u, settings: newMailboxSettings(u, s.now())}
+	s.users = append(s.users, a)
+	s.outlook.addCalendar(a.ID, Calendar{Name: "Calendar", Default: true})
+	return u
+}
+
+// Users are all users in order of their addition.
+func (s *Simulator) Users() []User {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	users := make([]User, len(s.users))
+	for i, a := range s.users {
+		users[i] = a.User
+	}
+	return users
+}
+
+func (s *Simulator) byAddress(address string) *account {
+	i := slices.IndexFunc(s.users, func(a *account) bool { return strings.EqualFold(a.Address, address) })
+	if i < 0 {
+		return nil
+	}
+	return s.users[i]
+}
+
+// byID also takes an address, as Graph does.
+func (s *Simulator) byID(id string) *account {
+	i := slices.IndexFunc(s.users, func(a *account) bool { return strings.EqualFold(a.ID, id) || strings.EqualFold(a.Address, id) })
+	if i < 0 {
+		return nil
+	}
+	return s.users[i]
+}
+
+// must is byAddress for the control side, where an unknown user is a mistake in the program that calls it.
+func (s *Simulator) must(address string) *account {
+	a := s.byAddress(address)
+	if a == nil {
+		panic(fmt.Sprintf("simulator: no user %q", address))
+	}
+	return a
+}
+
+// oid is the object id in tokens: Graph's id, but for personal accounts, where it is made of it.
+func (u User) oid() string {
+	if u.Personal && len(u.ID) == 16 {
+		return "00000000-0000-0000-" + u.ID[:4] + "-" + u.ID[4:]
+	}
+	return u.ID
+}
+
+func userRoutes() []route {
+	return []route{
+		{method: "GET", path: "/me", kind: user, options: []string{"$select", "$expand"}, do: getUser},
+		{method: "GET", path: "/users/{user}", kind: user, options: []string{"$select", "$expand"}, do: getUser},
+	}
+}
+
+func getUser(c *call) (answer, error) {
+	a := c.user
+	if id, ok := c.params["user"]; ok {
+		if a = c.s.byID(id); a == nil || a.Tenant != c.user.Tenant {
+			return answer{}, &failure{http.StatusNotFound, "Request_ResourceNotFound",
+				fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
+		}
+		// Without User.ReadBasic.All or more, /users/{id} is only another way to say /me.
+		if a != c.user && !c.granted("User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All") {
+			return answer{}, user.denied()
+		}
+	}
+	given, sur, _ := strings.Cut(a.Name, " ")
+	body, err := c.project(map[string]any{
+		"businessPhones": []string{}, "displayName": a.Name, "givenName": given, "jobTitle": nil, "mail": a.Address,
+		"mobilePhone": nil, "officeLocation": nil, "preferredLanguage": "en-US", "surname": sur, "userPrincipalName": a.Address, "id": a.ID,
+	}, "accountEnabled", "ageGroup", "assignedLicenses", "assignedPlans", "city", "companyName", "country", "createdDateTime", "creationType", "department",
+		"employeeId", "imAddresses", "mailboxSettings", "mailNickname", "otherMails", "postalCode", "proxyAddresses", "state", "streetAddress", "usageLocation", "userType")
+	if err != nil {
+		return answer{}, err
+	}
+	return c.entity("users", body), nil
+}

@@ -1,0 +1,86 @@
+package simulator
+
+import (
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+	_ "time/tzdata" // a container may have no zones of its own
+)
+
+//go:embed zones.json
+var zonesJSON []byte
+
+// windowsZones are CLDR's IANA names by Windows names.
+func windowsZones() map[string]string {
+	zones := map[string]string{}
+	if err := json.Unmarshal(zonesJSON, &zones); err != nil {
+		panic(err) // a file of the program's own
+	}
+	return zones
+}
+
+// zone finds a zone by its Windows or IANA name.
+func (s *Simulator) zone(name string) (*time.Location, bool) {
+	if iana, ok := s.zones[name]; ok {
+		name = iana
+	} else if name == "" || strings.EqualFold(name, "local") {
+		return nil, false
+	}
+	location, err := time.LoadLocation(name)
+	return location, err == nil
+}
+
+const dateTimeLayout = "2006-01-02T15:04:05.0000000"
+
+// A moment is a dateTimeTimeZone: the hands of the clock, as if in UTC, and the zone that the clock hangs in.
+type moment struct {
+	wall time.Time
+	name string
+	zone *time.Location
+}
+
+// instant is when it is. Hands that no clock shows (spring forward) are an hour later, as time.Date has it.
+func (m moment) instant() time.Time {
+	w := m.wall
+	return time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), m.zone)
+}
+
+func (m moment) midnight() bool { return m.wall.Equal(m.wall.Truncate(24 * time.Hour)) }
+
+func momentAt(t time.Time, name string, zone *time.Location) moment {
+	t = t.In(zone)
+	return moment{time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), name, zone}
+}
+
+func (m moment) json() map[string]any {
+	return map[string]any{"dateTime": m.wall.Format(dateTimeLayout), "timeZone": m.name}
+}
+
+// parseMoment reads a dateTimeTimeZone.
+func (s *Simulator) parseMoment(name string, v any) (moment, error) {
+	m, ok := v.(map[string]any)
+	if !ok {
+		return moment{}, badRequest("The value of '%s' must be a dateTimeTimeZone.", name)
+	}
+	text, _ := m["dateTime"].(string)
+	zoneName, _ := m["timeZone"].(string)
+	if zoneName == "" {
+		zoneName = "UTC"
+	}
+	zone, ok := s.zone(zoneName)
+	if !ok {
+		return moment{}, &failure{400, "TimeZoneNotSupportedException", fmt.Sprintf("A valid TimeZone value must be specified. The following TimeZone value is not supported: '%s'.", zoneName)}
+	}
+	for _, layout := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return moment{t, zoneName, zone}, nil
+		}
+	}
+	// With an offset of its own it is an instant, shown in the zone.
+	if t, err := time.Parse(time.RFC3339, text); err == nil {
+		return momentAt(t, zoneName, zone), nil
+	}
+	return moment{}, &failure{400, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
+}
