@@ -1,0 +1,59 @@
+// Package broker runs an MQTT broker within the process, for the demo and for tests.
+package broker
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// A Broker takes anybody in, and keeps what it is told in memory.
+type Broker struct {
+	server *mochi.Server
+	addr   string
+}
+
+// Embedded starts a broker that listens on addr, such as "127.0.0.1:0".
+func Embedded(addr string) (*Broker, error) {
+	capabilities := mochi.NewDefaultServerCapabilities()
+	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
+	server := mochi.New(&mochi.Options{Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	if err := server.AddHook(new(open), nil); err != nil {
+		return nil, fmt.Errorf("embedded broker: %w", err)
+	}
+	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
+	if err := server.AddListener(listener); err != nil {
+		return nil, fmt.Errorf("embedded broker: %w", err)
+	}
+	if err := server.Serve(); err != nil {
+		_ = server.Close() // it never served
+		return nil, fmt.Errorf("embedded broker: %w", err)
+	}
+	return &Broker{server: server, addr: listener.Address()}, nil
+}
+
+// URL is where it listens.
+func (b *Broker) URL() string { return "mqtt://" + b.addr }
+
+// Close ends all connections. What the broker kept is lost.
+func (b *Broker) Close() error {
+	if err := b.server.Close(); err != nil {
+		return fmt.Errorf("close the embedded broker: %w", err)
+	}
+	return nil
+}
+
+// open lets anybody do anything: by default the server lets nobody in.
+type open struct{ mochi.HookBase }
+
+func (*open) ID() string { return "open" }
+
+func (*open) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
+
+func (*open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+
+func (*open) OnACLCheck(*mochi.Client, string, bool) bool { return true }
