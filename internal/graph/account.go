@@ -3,6 +3,7 @@ package graph
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -32,6 +33,9 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 		}
 		if err := c.Do(ctx, op, r, &user); err != nil {
 			return Account{}, err
+		}
+		if user.ID == "" {
+			return Account{}, &Error{Reason: Refused, Op: op, Err: errors.New("the answer does not say")}
 		}
 		// In Entra ID an id is a UUID, in a personal account 16 hexadecimal digits.
 		return Account{user.ID, cmp.Or(user.Mail, user.UserPrincipalName), user.DisplayName, uuid.Validate(user.ID) != nil}, nil

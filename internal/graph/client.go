@@ -179,7 +179,16 @@ func Immutable(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdType="Immuta
 // Errors are *Error and begin with op, what was tried: "read the mailbox settings". Where ctx was cancelled, errors.Is finds
 // context.Canceled. No request takes longer than 30 seconds.
 func (c *Client) Do(ctx context.Context, op string, r *abstractions.RequestInformation, out any) error {
-	a, err := c.send(ctx, r)
+	lane, err := c.lane(r)
+	if err != nil {
+		return c.failure(ctx, op, new(answer), err)
+	}
+	return c.do(ctx, lane, op, r, out)
+}
+
+func (c *Client) do(ctx context.Context, l *lane, op string, r *abstractions.RequestInformation, out any) error {
+	a := new(answer)
+	err := c.send(ctx, l, r, a)
 	if err == nil {
 		err = a.decode(out)
 	}
@@ -191,6 +200,7 @@ func (c *Client) Do(ctx context.Context, op string, r *abstractions.RequestInfor
 
 // An answer is what is known of a request.
 type answer struct {
+	token    string
 	reads    bool        // the request changes nothing
 	sent     atomic.Bool // it may have reached Graph
 	status   int         // 0: none
@@ -202,22 +212,46 @@ type answer struct {
 
 type answerKey struct{}
 
-func (c *Client) send(ctx context.Context, r *abstractions.RequestInformation) (*answer, error) {
-	a := new(answer)
+// answerOf is the answer that is waited for; a builder's own Get has none.
+func answerOf(ctx context.Context) *answer {
+	a, ok := ctx.Value(answerKey{}).(*answer)
+	if !ok {
+		a = new(answer)
+	}
+	return a
+}
+
+// address is where a request goes, before it is sent.
+func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if r.PathParameters == nil {
 		r.PathParameters = map[string]string{}
 	}
 	r.PathParameters["baseurl"] = c.base
 	uri, err := r.GetUri()
 	if err != nil {
-		return a, unaddressable(err)
+		return nil, &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
+	}
+	return uri, nil
+}
+
+func (c *Client) lane(r *abstractions.RequestInformation) (*lane, error) {
+	uri, err := c.address(r)
+	if err != nil {
+		return nil, err
+	}
+	return c.gate.lane(limit(uri.Path)), nil
+}
+
+func (c *Client) send(ctx context.Context, l *lane, r *abstractions.RequestInformation, a *answer) error {
+	uri, err := c.address(r)
+	if err != nil {
+		return err
 	}
 	a.reads = reads(r.Method, uri.Path)
-	lane := c.gate.lane(uri.Path)
-	if err := lane.enter(ctx); err != nil {
-		return a, err
+	if err := l.enter(ctx); err != nil {
+		return err
 	}
-	defer lane.leave()
+	defer l.leave()
 	defer r.Headers.Remove("Authorization")
 
 	ctx, cancel := context.WithTimeout(context.WithValue(ctx, answerKey{}, a), requestTimeout)
@@ -229,11 +263,10 @@ func (c *Client) send(ctx context.Context, r *abstractions.RequestInformation) (
 	ctx = context.WithValue(ctx, abstractions.ResponseHandlerOptionKey, handler)
 	err = c.adapter.SendNoContent(ctx, r, nil)
 	if a.status == http.StatusUnauthorized {
-		a.status = 0
+		a.status, a.complete = 0, false
 		a.sent.Store(false)
-		rejected := strings.TrimPrefix(strings.Join(r.Headers.Get("Authorization"), ""), "Bearer ")
-		if _, err := c.tokens.Renew(ctx, rejected); err != nil {
-			return a, err
+		if a.token, err = c.tokens.Renew(ctx, a.token); err != nil {
+			return err
 		}
 		err = c.adapter.SendNoContent(ctx, r, nil)
 	}
@@ -243,14 +276,14 @@ func (c *Client) send(ctx context.Context, r *abstractions.RequestInformation) (
 	switch {
 	case a.throttled():
 		c.throttled.Add(1)
-		a.wait = lane.close(a.wait)
+		a.wait = l.close(a.wait)
 	case a.status != 0 && a.status < 500:
-		lane.open()
+		l.open()
 	}
 	if err == nil && !a.carriedOut() {
 		err = errors.New("refused")
 	}
-	return a, err
+	return err
 }
 
 // throttled reports whether the answer is to wait.
@@ -316,19 +349,21 @@ func reads(method abstractions.HttpMethod, path string) bool {
 type authentication struct{ *Client }
 
 func (c authentication) AuthenticateRequest(ctx context.Context, r *abstractions.RequestInformation, _ map[string]any) error {
-	uri, err := r.GetUri()
+	uri, err := c.address(r)
 	if err != nil {
-		return unaddressable(err)
+		return err
 	}
 	if err := c.ours(uri); err != nil {
 		return err
 	}
-	token, err := c.tokens.Token(ctx)
-	if err != nil {
-		return err
+	a := answerOf(ctx)
+	if a.token == "" {
+		if a.token, err = c.tokens.Token(ctx); err != nil {
+			return err
+		}
 	}
 	r.Headers.Remove("Authorization")
-	r.Headers.Add("Authorization", "Bearer "+token)
+	r.Headers.Add("Authorization", "Bearer "+a.token)
 	return nil
 }
 
@@ -367,10 +402,7 @@ type wire struct {
 }
 
 func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	a, ok := r.Context().Value(answerKey{}).(*answer)
-	if !ok { // a builder's own Get
-		a = new(answer)
-	}
+	a := answerOf(r.Context())
 	w.requests.Add(1)
 	a.sent.Store(true) // by a transport that does not trace
 	r = r.Clone(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
@@ -389,6 +421,9 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		r.Body, _ = r.GetBody()
 	}
 	res, err := w.next.RoundTrip(r)
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		a.sent.Store(false)
+	}
 	if err == nil {
 		res.Header.Del("WWW-Authenticate") // kiota would answer a challenge, and stumble over an unexpected one
 	}

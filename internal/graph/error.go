@@ -41,12 +41,10 @@ func (e *Error) Error() string {
 	if e.Op != "" {
 		parts = append(parts, e.Op)
 	}
-	switch {
-	case e.Status != 0 && e.Code != "":
-		parts = append(parts, fmt.Sprintf("Graph answered %d %s: %s", e.Status, e.Code, e.Message))
-	case e.Status != 0:
-		parts = append(parts, fmt.Sprintf("Graph answered %d", e.Status))
-	case e.Message != "":
+	if e.Status != 0 {
+		parts = append(parts, strings.TrimSpace(fmt.Sprintf("Graph answered %d %s", e.Status, e.Code)))
+	}
+	if e.Message != "" {
 		parts = append(parts, e.Message)
 	}
 	if e.Err != nil {

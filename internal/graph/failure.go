@@ -116,10 +116,6 @@ func withoutURL(err error) error {
 	return err
 }
 
-func unaddressable(err error) error {
-	return &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
-}
-
 // retryAfter is how long an answer asks to wait; 0 where it does not say, or has no sense of time.
 func retryAfter(h http.Header) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))

@@ -23,9 +23,8 @@ type gate struct {
 	lanes map[string]*lane // by limit
 }
 
-// lane is for all requests that share the limit of this path.
-func (g *gate) lane(path string) *lane {
-	limit := limit(path)
+// lane is for all requests that share a limit.
+func (g *gate) lane(limit string) *lane {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	l := g.lanes[limit]

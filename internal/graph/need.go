@@ -18,8 +18,7 @@ func (n Need) Satisfied(granted []string) bool {
 	return slices.Contains(granted, n.Scope) || slices.ContainsFunc(n.Or, func(s string) bool { return slices.Contains(granted, s) })
 }
 
-// Scopes is what to ask for: the least set that satisfies every need, sorted. A scope is left out where another one in the set
-// satisfies its need.
+// Scopes is what to ask for, sorted: it satisfies every need, and would not without any one of its scopes.
 func Scopes(needs []Need) []string {
 	var ask []string
 	for _, n := range needs {
@@ -28,10 +27,10 @@ func Scopes(needs []Need) []string {
 	slices.Sort(ask)
 	ask = slices.Compact(ask)
 	// What one need calls a lower scope may be the only thing that satisfies another, so a scope goes only where every
-	// need that names it is satisfied without it.
+	// need is satisfied without it.
 	for _, scope := range slices.Clone(ask) {
 		rest := slices.DeleteFunc(slices.Clone(ask), func(s string) bool { return s == scope })
-		if !slices.ContainsFunc(needs, func(n Need) bool { return n.Scope == scope && !n.Satisfied(rest) }) {
+		if !slices.ContainsFunc(needs, func(n Need) bool { return !n.Satisfied(rest) }) {
 			ask = rest
 		}
 	}

@@ -81,7 +81,7 @@ func Midnight(t time.Time) models.DateTimeTimeZoneable {
 	if windows := zones.Windows(zone); windows != "" {
 		zone = windows
 	}
-	return dateTime(t.Format("2006-01-02T00:00:00.0000000"), zone)
+	return dateTime(t.Format(time.DateOnly)+"T00:00:00.0000000", zone)
 }
 
 func dateTime(s, zone string) models.DateTimeTimeZoneable {
