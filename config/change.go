@@ -1,0 +1,105 @@
+package config
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// Redacted is the configuration as it would be written, every default in its place, without the secrets.
+func (c *Config) Redacted() any { return c.written(false) }
+
+func (c *Config) written(reveal bool) map[string]any {
+	out := written(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
+	accounts := map[string]any{}
+	for id, a := range c.Accounts {
+		accounts[id] = a.written(reveal)
+	}
+	out["accounts"] = accounts
+	return out
+}
+
+func (a *Account) written(reveal bool) map[string]any {
+	out := written(reflect.ValueOf(a).Elem(), reveal).(map[string]any)
+	sensors := map[string]any{}
+	for id, s := range a.Sensors {
+		sensors[id] = s.written(reveal)
+	}
+	out["sensors"] = sensors
+	return out
+}
+
+func (s *Sensor) written(reveal bool) map[string]any {
+	out := written(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
+	options, _ := written(reflect.ValueOf(s.Options), reveal).(map[string]any)
+	maps.Copy(out, options)
+	return out
+}
+
+// Changes are what leads from one configuration to another.
+type Changes struct {
+	Restart  []string // the paths of what takes effect only after a restart: "mqtt.url"
+	Keys     []string // the other paths outside of accounts: "log.level"
+	Accounts Delta    // by id; changed: something else than its sensors
+	Sensors  Delta    // by "account/sensor", of accounts that are in both
+}
+
+// A Delta is what came, went and became different, sorted.
+type Delta struct{ Added, Removed, Changed []string }
+
+// Any reports whether there is a change at all.
+func (c Changes) Any() bool { return !reflect.DeepEqual(c, Changes{}) }
+
+// Diff says what changed, secrets too.
+func Diff(before, after *Config) Changes {
+	var c Changes
+	a, b := before.written(true), after.written(true)
+	for _, f := range Fields(&Config{}) {
+		if f.Key != "accounts" {
+			c.keys(f.Key, f, a[f.Key], b[f.Key])
+		}
+	}
+	accounts, others := a["accounts"].(map[string]any), b["accounts"].(map[string]any)
+	c.Accounts.compare("", accounts, others, func(x map[string]any) map[string]any {
+		x = maps.Clone(x)
+		delete(x, "sensors")
+		return x
+	})
+	for id, x := range Sorted(accounts) {
+		if y, ok := others[id]; ok {
+			c.Sensors.compare(id+"/", x.(map[string]any)["sensors"].(map[string]any), y.(map[string]any)["sensors"].(map[string]any),
+				func(x map[string]any) map[string]any { return x })
+		}
+	}
+	return c
+}
+
+func (c *Changes) keys(path string, f Field, a, b any) {
+	switch {
+	case reflect.DeepEqual(a, b):
+	case len(f.Fields) > 0:
+		for _, below := range f.Fields {
+			c.keys(join(path, below.Key), below, a.(map[string]any)[below.Key], b.(map[string]any)[below.Key])
+		}
+	case f.Restart:
+		c.Restart = append(c.Restart, path)
+	default:
+		c.Keys = append(c.Keys, path)
+	}
+}
+
+func (d *Delta) compare(prefix string, a, b map[string]any, own func(map[string]any) map[string]any) {
+	for _, id := range slices.Sorted(maps.Keys(a)) {
+		switch y, ok := b[id]; {
+		case !ok:
+			d.Removed = append(d.Removed, prefix+id)
+		case !reflect.DeepEqual(own(a[id].(map[string]any)), own(y.(map[string]any))):
+			d.Changed = append(d.Changed, prefix+id)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(b)) {
+		if _, ok := a[id]; !ok {
+			d.Added = append(d.Added, prefix+id)
+		}
+	}
+}

@@ -1,0 +1,639 @@
+package config_test
+
+import (
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+)
+
+var update = flag.Bool("update", false, "write what is in testdata anew")
+
+type calendar struct {
+	Calendar      string        `koanf:"calendar" doc:"Its name or id."`
+	SharedMailbox string        `koanf:"shared_mailbox" doc:"The address of the mailbox that it is in."`
+	Exclude       []string      `koanf:"exclude" doc:"What is not shown."`
+	Sensitivity   []string      `koanf:"sensitivity_exclude" enum:"normal,personal,private,confidential" doc:"Which sensitivities are not shown."`
+	StartOffset   time.Duration `koanf:"start_offset" min:"-8760h" max:"8760h" doc:"Where its window begins."`
+	EndOffset     time.Duration `koanf:"end_offset" max:"8760h" doc:"Where its window ends."`
+	MaxResults    int           `koanf:"max_results" min:"1" doc:"How many are shown."`
+	Ratio         float64       `koanf:"ratio" min:"0" max:"1" doc:"A share."`
+	Cancelled     *bool         `koanf:"include_cancelled" doc:"Whether those that were called off are shown."`
+
+	answer chan int // what is not configured does not matter
+}
+
+func (c *calendar) Validate() error {
+	var errs []error
+	if c.EndOffset <= c.StartOffset {
+		errs = append(errs, config.At("end_offset", errors.New("want an end after the start")))
+	}
+	for i, e := range c.Exclude {
+		if _, err := regexp.Compile(e); err != nil {
+			errs = append(errs, config.At(fmt.Sprintf("exclude[%d]", i), err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+type mail struct {
+	SharedMailbox string        `koanf:"shared_mailbox" doc:"The address of the mailbox."`
+	Unread        bool          `koanf:"is_unread" doc:"Whether only what is unread counts."`
+	Token         config.Secret `koanf:"token" doc:"A secret."`
+}
+
+type status struct {
+	User string `koanf:"user" doc:"The address of somebody else."`
+}
+
+func kinds() []config.Kind {
+	return []config.Kind{
+		{Name: "calendar", Doc: "A calendar.", Interval: time.Minute, New: func() any { return &calendar{EndOffset: 24 * time.Hour, MaxResults: 5} }},
+		{Name: "email", Doc: "A folder of mail.", Interval: 30 * time.Second, New: func() any { return &mail{} }},
+		{Name: "status", Doc: "A presence.", Interval: 30 * time.Second, OwnUpdates: true, WorkOnly: true, New: func() any { return &status{} },
+			Check: func(s *config.Sensor) error {
+				if s.EnableUpdate && s.Options.(*status).User != "" {
+					return config.At("enable_update", errors.New("the status of somebody else cannot be changed"))
+				}
+				return nil
+			}},
+	}
+}
+
+// environ is an environment in which nothing is found by accident.
+func environ(vars ...string) []string {
+	return append([]string{"HOME=/home/ann", "PATH=/bin"}, vars...)
+}
+
+// write makes a file in a directory of its own.
+func write(t testing.TB, name, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), name)
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+const minimal = `
+mqtt: {url: mqtt://localhost}
+accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}
+`
+
+func TestDefaults(t *testing.T) {
+	file := write(t, "c.yaml", minimal)
+	got, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := &config.Config{
+		File: file, Files: []string{file},
+		MQTT:          config.MQTT{URL: "mqtt://localhost", BaseTopic: "graph2mqtt", Keepalive: time.Minute},
+		HomeAssistant: config.HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", Discovery: "device"},
+		StateDir:      "/home/ann/.local/state/graph2mqtt",
+		Log:           config.Log{Level: "info", Format: "text"},
+		Commands:      config.Commands{MaxAge: 15 * time.Minute, Queue: 100},
+		Accounts: map[string]*config.Account{"work": {
+			ID: "work", Name: "Work", ClientID: "01234567-89ab-cdef-0123-456789abcdef", Tenant: "common", RedirectURI: "http://localhost",
+			Cloud:    config.Cloud{Name: "global", Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", Audience: "https://graph.microsoft.com"},
+			Timezone: "auto", StaleAfter: time.Hour, Sensors: map[string]*config.Sensor{},
+		}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestFull sets every key, in each format, with the same outcome.
+func TestFull(t *testing.T) {
+	var first any
+	for _, name := range []string{"full.yaml", "full.toml", "full.json"} {
+		t.Run(name, func(t *testing.T) {
+			c, err := config.Load(config.Sources{File: filepath.Join("testdata", name), Environ: environ()}, kinds())
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := []string{filepath.Join("testdata", name), "testdata/secret.txt"}
+			if diff := cmp.Diff(want, c.Files); diff != "" {
+				t.Error(diff)
+			}
+			for path, s := range map[string]config.Secret{"mqtt": c.MQTT.Password, "work": c.Accounts["work"].ClientSecret, "inbox": c.Accounts["work"].Sensors["inbox"].Options.(*mail).Token} {
+				if s.Reveal() != "hunter2 " {
+					t.Errorf("the secret of %s is %q", path, s.Reveal())
+				}
+			}
+			if first == nil {
+				first = c.Redacted()
+				golden(t, "full.redacted.json", indent(t, first))
+			}
+			if diff := cmp.Diff(first, c.Redacted()); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+func indent(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b) + "\n"
+}
+
+// golden compares with a file of testdata.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	name = filepath.Join("testdata", name)
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", name, diff)
+	}
+}
+
+// TestInvalid compares every invalid file with the text beside it.
+func TestInvalid(t *testing.T) {
+	files, err := filepath.Glob("testdata/invalid-*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ran := 0
+	for _, file := range files {
+		if filepath.Ext(file) == ".txt" {
+			continue
+		}
+		ran++
+		t.Run(filepath.Base(file), func(t *testing.T) {
+			c, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds())
+			var problems config.Problems
+			if c != nil || !errors.As(err, &problems) {
+				t.Fatalf("got %v, %v", c, err)
+			}
+			if !slices.IsSortedFunc(problems, func(a, b config.Problem) int { return strings.Compare(a.Path, b.Path) }) {
+				t.Error("not sorted")
+			}
+			golden(t, filepath.Base(file)+".txt", err.Error()+"\n")
+		})
+	}
+	if ran < 10 {
+		t.Errorf("only %d files", ran)
+	}
+}
+
+func TestSecretFiles(t *testing.T) {
+	dir := t.TempDir()
+	for name, content := range map[string]string{"empty": "", "newline": "\n", "crlf": "pass\r\n", "two": "a\n\n", "long": strings.Repeat("x", 1<<16+1)} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, test := range []struct{ name, want, err string }{
+		{name: "crlf", want: "pass"},
+		{name: "two", want: "a\n"},
+		{name: "empty", err: "mqtt.password_file: read DIR/empty: there is nothing in it"},
+		{name: "newline", err: "mqtt.password_file: read DIR/newline: there is nothing in it"},
+		{name: "missing", err: "mqtt.password_file: read DIR/missing: no such file or directory"},
+		{name: ".", err: "mqtt.password_file: read DIR/.: is a directory"},
+		{name: "long", err: "mqtt.password_file: read DIR/long: more than 65536 bytes"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			file := write(t, "c.yaml", minimal)
+			c, err := config.Load(config.Sources{File: file, Environ: environ("GRAPH2MQTT_MQTT__USERNAME=u", "GRAPH2MQTT_MQTT__PASSWORD_FILE="+dir+"/"+test.name)}, kinds())
+			if got := strings.ReplaceAll(fmt.Sprint(err), dir, "DIR"); err != nil && got != test.err || err == nil && test.err != "" {
+				t.Fatalf("got %v\nwant %s", got, test.err)
+			}
+			if err == nil && c.MQTT.Password.Reveal() != test.want {
+				t.Errorf("got %q", c.MQTT.Password.Reveal())
+			}
+		})
+	}
+}
+
+func TestEnvironment(t *testing.T) {
+	file := write(t, "c.yaml", minimal)
+	c, err := config.Load(config.Sources{File: file, Flags: map[string]any{"log.level": "DEBUG"}, Environ: environ(
+		"GRAPH2MQTT_MQTT__URL=wss://broker.example/mqtt",
+		"GRAPH2MQTT_MQTT__PASSWORD=", // not set
+		"GRAPH2MQTT_HOMEASSISTANT__ENABLED=FALSE",
+		"GRAPH2MQTT_COMMANDS__QUEUE=7",
+		"GRAPH2MQTT_COMMANDS__MAX_AGE=2m",
+		"GRAPH2MQTT_ATTACHMENTS__DIRECTORIES=/a, /b",
+		"GRAPH2MQTT_LOG_LEVEL=warn",
+		"GRAPH2MQTT_LOG_FORMAT=json",
+		"GRAPH2MQTT_STATE_DIR=/s",
+		"GRAPH2MQTT_KEY=secret",
+		"GRAPH2MQTT_ACCOUNTS__WORK__TENANT=contoso.com",
+		"GRAPH2MQTT_ACCOUNTS__HOME__CLIENT_ID=01234567-89ab-cdef-0123-456789abcdef",
+		"GRAPH2MQTT_ACCOUNTS__HOME__CLOUD__LOGIN=https://login.example",
+		"GRAPH2MQTT_ACCOUNTS__HOME__CLOUD__GRAPH=https://graph.example/",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__TYPE=Email",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__IS_UNREAD=true",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__NOTIFY__TO=1",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__TYPE=calendar",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__RATIO=0.5",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__ENTITIES__NEXT__ICON=mdi:calendar",
+		// Kubernetes makes these for services named graph2mqtt and graph2mqtt-mqtt.
+		"GRAPH2MQTT_SERVICE_HOST=10.0.0.1", "GRAPH2MQTT_SERVICE_PORT=80", "GRAPH2MQTT_SERVICE_PORT_HTTP=80", "GRAPH2MQTT_PORT=tcp://10.0.0.1:80",
+		"GRAPH2MQTT_PORT_80_TCP=tcp://10.0.0.1:80", "GRAPH2MQTT_PORT_80_TCP_PROTO=tcp", "GRAPH2MQTT_PORT_80_TCP_PORT=80", "GRAPH2MQTT_PORT_80_TCP_ADDR=10.0.0.1",
+		"GRAPH2MQTT_MQTT_SERVICE_HOST=10.0.0.1", "GRAPH2MQTT_MQTT_SERVICE_PORT=1883", "GRAPH2MQTT_MQTT_PORT=tcp://10.0.0.1:1883", "GRAPH2MQTT_MQTT_PORT_1883_TCP_ADDR=10.0.0.1",
+	)}, kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	home := c.Accounts["home"]
+	cal, inbox := home.Sensors["cal"], home.Sensors["inbox"]
+	got := []any{c.MQTT.URL, c.HomeAssistant.Enabled, c.Commands, c.Attachments.Directories, c.Log, c.StateDir, c.Accounts["work"].Tenant,
+		home.Cloud, inbox.Type, inbox.Options, inbox.Notify, cal.Options.(*calendar).Ratio, cal.Entities}
+	want := []any{"wss://broker.example/mqtt", false, config.Commands{MaxAge: 2 * time.Minute, Queue: 7}, []string{"/a", "/b"},
+		config.Log{Level: "debug", Format: "json"}, "/s", "contoso.com",
+		config.Cloud{Name: "custom", Login: "https://login.example", Graph: "https://graph.example", Audience: "https://graph.example"},
+		"email", &mail{Unread: true}, map[string]any{"to": "1"}, 0.5, map[string]config.EntityOverride{"next": {Enabled: true, Icon: "mdi:calendar"}}}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if len(c.Notes) != 12 || c.Notes[0] != "GRAPH2MQTT_MQTT_PORT is ignored: no key of the configuration has this name" {
+		t.Errorf("notes: %q", c.Notes)
+	}
+}
+
+func TestEnvironmentMistakes(t *testing.T) {
+	for _, test := range []struct{ variable, want string }{
+		{"GRAPH2MQTT_MQTT_URL=x", "GRAPH2MQTT_MQTT_URL: no such variable; did you mean GRAPH2MQTT_MQTT__URL?"},
+		{"GRAPH2MQTT_LOGLEVEL=x", "GRAPH2MQTT_LOGLEVEL: no such variable; did you mean GRAPH2MQTT_LOG_LEVEL?"},
+		{"GRAPH2MQTT_MQTT_PASSWORD=x", "GRAPH2MQTT_MQTT_PASSWORD: no such variable; did you mean GRAPH2MQTT_MQTT__PASSWORD?"},
+		{"GRAPH2MQTT_ACOUNTS__WORK__TENANT=x", "GRAPH2MQTT_ACOUNTS__WORK__TENANT: no such variable; did you mean GRAPH2MQTT_ACCOUNTS__WORK__TENANT?"},
+		{"GRAPH2MQTT_ACCOUNTS_WORK_TENANT=x", "GRAPH2MQTT_ACCOUNTS_WORK_TENANT: no such variable; did you mean GRAPH2MQTT_ACCOUNTS__ID__KEY?"},
+		{"GRAPH2MQTT_MQTT=x", "mqtt: the environment has both GRAPH2MQTT_MQTT and variables for keys below it"},
+		{"GRAPH2MQTT_LOG=x", "log: want a mapping of keys, not text"},
+		{"GRAPH2MQTT_ACCOUNTS=x", "accounts: want a mapping of keys, not text"},
+		{"GRAPH2MQTT_MQTT__KEEPALIV=x", "mqtt.keepaliv: unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, username"},
+		{"GRAPH2MQTT_MQTT__KEEPALIVE=30", `mqtt.keepalive: want a duration with a unit, such as 30s, 15m or 24h, not "30"`},
+		{"GRAPH2MQTT_COMMANDS__QUEUE=many", `commands.queue: want a whole number, not "many"`},
+		{"GRAPH2MQTT_COMMANDS__QUEUE=1.0", `commands.queue: want a whole number, not "1.0"`},
+		{"GRAPH2MQTT_HOMEASSISTANT__ENABLED=yes", `homeassistant.enabled: want true or false, not "yes"`},
+	} {
+		t.Run(test.variable, func(t *testing.T) {
+			_, err := config.Load(config.Sources{File: write(t, "c.yaml", minimal), Environ: environ("GRAPH2MQTT_MQTT__USERNAME=u", test.variable)}, kinds())
+			if fmt.Sprint(err) != test.want {
+				t.Errorf("got  %v\nwant %s", err, test.want)
+			}
+		})
+	}
+}
+
+func TestWithoutFile(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, err := config.Load(config.Sources{Environ: environ("XDG_CONFIG_HOME=/xdg")}, kinds())
+	want := "no configuration: none of graph2mqtt.yaml, /xdg/graph2mqtt/graph2mqtt.yaml, /etc/graph2mqtt/graph2mqtt.yaml is there; name one with --config, or print an example with `graph2mqtt config example`"
+	if fmt.Sprint(err) != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+	c, err := config.Load(config.Sources{Environ: environ("GRAPH2MQTT_MQTT__URL=mqtt://localhost", "GRAPH2MQTT_ACCOUNTS__WORK__CLIENT_ID=01234567-89ab-cdef-0123-456789abcdef")}, kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.File != "" || len(c.Files) != 0 || c.Accounts["work"].Name != "Work" {
+		t.Errorf("got %+v", c)
+	}
+}
+
+func TestSearch(t *testing.T) {
+	dir, home := t.TempDir(), t.TempDir()
+	t.Chdir(dir)
+	below := filepath.Join(home, ".config", "graph2mqtt")
+	if err := os.MkdirAll(below, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ add, env, want string }{
+		{add: filepath.Join(below, "graph2mqtt.json"), want: filepath.Join(below, "graph2mqtt.json")},
+		{add: filepath.Join(dir, "graph2mqtt.yaml"), want: "graph2mqtt.yaml"},
+		{add: filepath.Join(dir, "other.yml"), env: "other.yml", want: "other.yml"},
+	} {
+		content := `{"mqtt": {"url": "mqtt://localhost"}, "accounts": {"work": {"client_id": "01234567-89ab-cdef-0123-456789abcdef"}}}`
+		if err := os.WriteFile(step.add, []byte("\ufeff"+content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(config.Sources{Environ: []string{"HOME=" + home, "GRAPH2MQTT_CONFIG=" + step.env}}, kinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.File != step.want {
+			t.Errorf("got %s, want %s", c.File, step.want)
+		}
+	}
+	c, err := config.Load(config.Sources{Environ: []string{"HOME=" + home}}, kinds())
+	want := []string{filepath.Join(below, "graph2mqtt.json") + " is not read: graph2mqtt.yaml comes first"}
+	if diff := cmp.Diff(want, c.Notes); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+}
+
+func TestFileProblems(t *testing.T) {
+	dir := t.TempDir()
+	for _, test := range []struct{ name, content, want string }{
+		{"a.ini", "x", "want a file that ends in .yaml, .yml, .toml or .json"},
+		{"a.yaml", "", "there is nothing in it"},
+		{"a.yaml", " \n", "there is nothing in it"},
+		{"a.yaml", "mqtt: {}\n\tx", "line 2: found character that cannot start any token"},
+		{"a.yaml", "mqtt: 1\nlog: 2\nmqtt: 3\nlog: 4\n", "line 3: mapping key \"mqtt\" already defined at line 1\nFILE: line 4: mapping key \"log\" already defined at line 2"},
+		{"a.yaml", "hunter2", "want a mapping of keys at the top"},
+		{"a.yaml", "- hunter2", "want a mapping of keys at the top"},
+		{"a.json", "{\n\"a\": hunter2\n}", "line 2: invalid character 'h' looking for beginning of value"},
+		{"a.json", "[1]", "want a mapping of keys at the top"},
+		{"a.toml", "a = 1\nb", "line 2: expected = after a key, but the document ends there"},
+		{"a.toml", "[a]\nb = 1\nb = 2\n", "key b is already defined"},
+	} {
+		t.Run(test.name+" "+test.content, func(t *testing.T) {
+			file := filepath.Join(dir, test.name)
+			if err := os.WriteFile(file, []byte(test.content), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			_, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds())
+			if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != "FILE: "+test.want {
+				t.Errorf("got  %s\nwant FILE: %s", got, test.want)
+			}
+		})
+	}
+	for file, want := range map[string]string{dir + "/missing.yaml": "no such file or directory", dir + "/d.yaml": "is a directory"} {
+		if err := os.MkdirAll(dir+"/d.yaml", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			t.Fatal(err)
+		}
+		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); fmt.Sprint(err) != file+": "+want {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+func TestStateDir(t *testing.T) {
+	file := write(t, "c.yaml", minimal)
+	for _, test := range []struct {
+		env  []string
+		flag map[string]any
+		want string
+	}{
+		{env: []string{"STATE_DIRECTORY=/var/lib/a:/var/lib/b", "XDG_STATE_HOME=/x"}, want: "/var/lib/a"},
+		{env: []string{"XDG_STATE_HOME=/x"}, want: "/x/graph2mqtt"},
+		{env: []string{"XDG_STATE_HOME=relative", "HOME=/h"}, want: "/h/.local/state/graph2mqtt"},
+		{env: []string{"STATE_DIRECTORY=/a", "GRAPH2MQTT_STATE_DIR=/b"}, want: "/b"},
+		{env: []string{"GRAPH2MQTT_STATE_DIR=/b"}, flag: map[string]any{"state_dir": "/c"}, want: "/c"},
+	} {
+		c, err := config.Load(config.Sources{File: file, Environ: test.env, Flags: test.flag}, kinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c.StateDir != test.want {
+			t.Errorf("%v: got %s, want %s", test.env, c.StateDir, test.want)
+		}
+	}
+	_, err := config.Load(config.Sources{File: file}, kinds())
+	if want := "state_dir: missing: the environment has neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME to find a place by"; fmt.Sprint(err) != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestEnableUpdate(t *testing.T) {
+	c, err := config.Load(config.Sources{Environ: environ(), File: write(t, "c.yaml", `
+mqtt: {url: mqtt://localhost}
+accounts:
+  work:
+    client_id: 01234567-89ab-cdef-0123-456789abcdef
+    enable_update: true
+    sensors:
+      a: {type: calendar}
+      b: {type: calendar, enable_update: false}
+      c: {type: status}
+      d: {type: status, enable_update: true}
+`)}, kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := ""
+	for id, s := range config.Sorted(c.Accounts["work"].Sensors) {
+		got += fmt.Sprintf("%s %t ", id, s.EnableUpdate)
+	}
+	if got != "a true b false c false d true " {
+		t.Error(got)
+	}
+}
+
+func TestSecretIsNeverPrinted(t *testing.T) {
+	s := config.Secret("hunter2")
+	var log strings.Builder
+	slog.New(slog.NewTextHandler(&log, nil)).Info("x", "secret", s, "struct", struct{ S config.Secret }{s})
+	b, err := json.Marshal(map[string]any{"a": s, "b": &s, "c": []config.Secret{s}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	printed := log.String() + string(b) + fmt.Sprint(s, &s, []config.Secret{s}, errors.New(fmt.Sprint(s)))
+	for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "%d", "%t", "%U", "%5.2s", "%T"} {
+		printed += fmt.Sprintf(verb, s) + fmt.Sprintf(verb, struct{ S config.Secret }{s}) + fmt.Sprintf(verb, config.MQTT{Password: s})
+	}
+	for _, leak := range []string{"hunter", "68756e74", "68756E74", "104"} {
+		if strings.Contains(printed, leak) {
+			t.Errorf("%q is in %s", leak, printed)
+		}
+	}
+	if s.Reveal() != "hunter2" {
+		t.Error("lost")
+	}
+}
+
+// TestSecretIsNotInProblems puts a password into every wrong place.
+func TestSecretIsNotInProblems(t *testing.T) {
+	for _, content := range []string{
+		"mqtt: mqtt://ann:hunter2@host", "mqtt: {url: 'mqtt://ann:hunter2@host'}", "mqtt: {url: 'ann:hunter2@host'}", "mqtt: {url: 'mqtt://ann:hunter2'}",
+		"mqtt: {pasword: hunter2}", "mqtt: {password: [hunter2]}", "mqtt: {password: {a: hunter2}}", "hunter2", "mqtt: {url: 'mqtt://ann:hunter2@host:x'}",
+		"mqtt: {url: 'x://ann:hunter2@host'}", "mqtt: {url: '//ann:hunter2@host'}", "mqtt: {url: 'mqtt:ann:hunter2@host'}",
+		"accounts: {work: hunter2}", "accounts: hunter2", "accounts: {work: {client_secret: 1, sensors: hunter2}}",
+	} {
+		_, err := config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ()}, kinds())
+		if err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("%s: %v", content, err)
+		}
+	}
+}
+
+func TestDecode(t *testing.T) {
+	type point struct {
+		X uint8 `json:"x"`
+	}
+	type request struct {
+		Start  time.Time      `json:"start" required:"true"`
+		Level  *string        `json:"level" enum:"Low,High"`
+		Points []point        `json:"points"`
+		Extra  map[string]any `json:"extra"`
+	}
+	var r request
+	err := config.Decode(&r, map[string]any{"start": "2026-01-02T03:04:05Z", "level": "high", "points": []any{map[string]any{"x": 255.0}}, "extra": map[string]any{"a": []any{1.0}}})
+	level := "High"
+	want := request{time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), &level, []point{{255}}, map[string]any{"a": []any{1.0}}}
+	if diff := cmp.Diff(want, r); err != nil || diff != "" {
+		t.Error(err, diff)
+	}
+	err = config.Decode(&request{}, map[string]any{"level": "mid", "points": []any{map[string]any{"x": 256}, map[string]any{"x": 1.5}, nil, 7}, "xtra": 1})
+	wantErr := `level: want Low or High, not "mid"
+points[0].x: 256 is out of range
+points[1].x: want a whole number, not 1.5
+points[2]: empty
+points[3]: want a mapping of keys, not 7
+start: missing
+xtra: unknown key; did you mean extra? known keys: extra, level, points, start`
+	if diff := cmp.Diff(wantErr, fmt.Sprint(err)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// A short list replaces a longer default; it is not written over its beginning.
+func TestDecodeReplacesLists(t *testing.T) {
+	c := calendar{Exclude: []string{"a", "b", "c"}, EndOffset: 1}
+	if err := config.Decode(&c, map[string]any{"exclude": []any{"x"}}); err != nil || !slices.Equal(c.Exclude, []string{"x"}) {
+		t.Error(c.Exclude, err)
+	}
+}
+
+func TestDiff(t *testing.T) {
+	load := func(content string) *config.Config {
+		c, err := config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ()}, kinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	const id = "client_id: 01234567-89ab-cdef-0123-456789abcdef"
+	before := load(`
+mqtt: {url: mqtt://localhost, username: u, password: a}
+accounts:
+  gone: {` + id + `}
+  same: {` + id + `, sensors: {x: {type: email}, y: {type: email}, z: {type: email, token: a}}}
+  other: {` + id + `, sensors: {x: {type: calendar}}}
+`)
+	if c := config.Diff(before, before); c.Any() {
+		t.Errorf("got %+v", c)
+	}
+	after := load(`
+mqtt: {url: mqtts://localhost, username: u, password: b, base_topic: x}
+log: {level: debug}
+accounts:
+  new: {` + id + `}
+  same: {` + id + `, sensors: {x: {type: email}, z: {type: email, token: b}, w: {type: email}}}
+  other: {` + id + `, client_secret: x, sensors: {x: {type: calendar, end_offset: 1h}}}
+`)
+	want := config.Changes{
+		Restart:  []string{"mqtt.url", "mqtt.base_topic"},
+		Keys:     []string{"mqtt.password", "log.level"},
+		Accounts: config.Delta{Added: []string{"new"}, Removed: []string{"gone"}, Changed: []string{"other"}},
+		Sensors:  config.Delta{Added: []string{"same/w"}, Removed: []string{"same/y"}, Changed: []string{"other/x", "same/z"}},
+	}
+	if diff := cmp.Diff(want, config.Diff(before, after)); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestGenerated(t *testing.T) {
+	golden(t, "schema.json", string(config.Schema(kinds())))
+	golden(t, "reference.md", config.Reference(kinds()))
+	golden(t, "example.yaml", config.Example(kinds()))
+}
+
+// TestExample loads the example as it is printed, and with each comment made a key in turn.
+func TestExample(t *testing.T) {
+	example := config.Example(kinds())
+	load := func(content string) *config.Config {
+		t.Helper()
+		c, err := config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ()}, kinds())
+		if err != nil {
+			t.Fatalf("%v in\n%s", err, content)
+		}
+		c.File, c.Files = "", nil
+		return c
+	}
+	plain := load(example)
+	if got := slices.Sorted(maps.Keys(plain.Accounts["work"].Sensors)); !slices.Equal(got, []string{"calendar", "email", "my_status"}) {
+		t.Errorf("got %v", got)
+	}
+	// What stands behind a # is the default: it changes nothing.
+	all := load(regexp.MustCompile(`(?m)^( *)#(\w+: )`).ReplaceAllString(example, "$1$2"))
+	if diff := cmp.Diff(plain.Redacted(), all.Redacted()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestEveryFieldIsDocumented(t *testing.T) {
+	var check func(path string, fs []config.Field)
+	check = func(path string, fs []config.Field) {
+		for _, f := range fs {
+			if !strings.HasSuffix(f.Doc, ".") {
+				t.Errorf("%s%s: %q is no sentence", path, f.Key, f.Doc)
+			}
+			check(path+f.Key+".", f.Fields)
+		}
+	}
+	check("", config.Fields(&config.Config{}))
+	check("account.", config.Fields(&config.Account{}))
+	check("sensor.", config.Fields(&config.Sensor{}))
+}
+
+func FuzzLoad(f *testing.F) {
+	files, err := filepath.Glob("testdata/*.*")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(strings.TrimPrefix(filepath.Ext(file), "."), b, "GRAPH2MQTT_MQTT__URL=x")
+	}
+	dir := f.TempDir()
+	f.Fuzz(func(t *testing.T, ext string, b []byte, variable string) {
+		if !slices.Contains([]string{"yaml", "toml", "json"}, ext) {
+			ext = "yaml"
+		}
+		file := filepath.Join(dir, fmt.Sprintf("%d.%s", os.Getpid(), ext))
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Load(config.Sources{File: file, Environ: environ(variable)}, kinds())
+		var problems config.Problems
+		if (c == nil) == (err == nil) || err != nil && !errors.As(err, &problems) {
+			t.Fatalf("got %v, %v", c, err)
+		}
+		for _, p := range problems {
+			if strings.ContainsAny(p.Error(), "\n\r") {
+				t.Fatalf("more than one line: %q", p)
+			}
+		}
+		if c != nil {
+			if _, err := json.Marshal(c.Redacted()); err != nil {
+				t.Fatal(err)
+			}
+			if config.Diff(c, c).Any() {
+				t.Fatal("differs from itself")
+			}
+		}
+	})
+}

@@ -1,0 +1,127 @@
+package config
+
+import (
+	"fmt"
+	"maps"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+
+	"github.com/agnivade/levenshtein"
+	"github.com/knadh/koanf/providers/env/v2"
+)
+
+const prefix = "GRAPH2MQTT_"
+
+// An environment is the variables of a process.
+type environment []string
+
+// get is the value of a variable, or "".
+func (e environment) get(name string) string {
+	for _, v := range slices.Backward(e) {
+		if n, value, ok := strings.Cut(v, "="); ok && n == name {
+			return value
+		}
+	}
+	return ""
+}
+
+// base is a directory of the XDG base directory specification, which is below the home directory where the variable is not set
+// or not absolute; "" without a home directory.
+func (e environment) base(name, below string) string {
+	if dir := e.get(name); filepath.IsAbs(dir) {
+		return dir
+	}
+	if home := e.get("HOME"); home != "" {
+		return filepath.Join(home, below)
+	}
+	return ""
+}
+
+// values are those of the configuration, by path. Empty variables count as not set, for that is what Docker Compose makes of
+// a variable that it does not know.
+func (e environment) values() (values map[string]any, notes []string, problems Problems) {
+	names := variables()
+	values, _ = env.Provider("", env.Opt{
+		Prefix:      prefix,
+		EnvironFunc: func() []string { return e },
+		TransformFunc: func(name, value string) (string, any) {
+			path, meant := names.path(strings.TrimPrefix(name, prefix))
+			switch {
+			case value == "":
+				return "", nil
+			case path == "" && meant != "":
+				problems = append(problems, Problem{name, "no such variable; did you mean " + prefix + meant + "?"})
+			case path == "" && !names.elsewhere(name):
+				notes = append(notes, name+" is ignored: no key of the configuration has this name")
+			}
+			return path, text(value)
+		},
+	}).Read() // never fails
+	for _, path := range slices.Sorted(maps.Keys(values)) {
+		if i := slices.IndexFunc(slices.Sorted(maps.Keys(values)), func(p string) bool { return strings.HasPrefix(p, path+".") }); i >= 0 {
+			problems = append(problems, Problem{path, fmt.Sprintf("the environment has both %s and variables for keys below it", variable(path))})
+			delete(values, path)
+		}
+	}
+	slices.Sort(notes)
+	return values, notes, problems
+}
+
+// variable is the name of the variable for a path.
+func variable(path string) string {
+	return prefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
+}
+
+// known are names of variables without the prefix, and the paths that they stand for; "" for those that others read.
+type known map[string]string
+
+// variables are all but those below accounts.
+func variables() known {
+	names := known{"CONFIG": "", "KEY": "", "LOG_LEVEL": "log.level", "LOG_FORMAT": "log.format"}
+	for _, f := range Fields(&Config{}) {
+		names.add(f.Key, f)
+	}
+	return names
+}
+
+func (k known) add(path string, f Field) {
+	k[strings.TrimPrefix(variable(path), prefix)] = path
+	if f.Secret {
+		k[strings.TrimPrefix(variable(path), prefix)+"_FILE"] = path + "_file"
+	}
+	for _, below := range f.Fields {
+		k.add(join(path, below.Key), below)
+	}
+}
+
+func (k known) elsewhere(name string) bool {
+	path, ok := k[strings.TrimPrefix(name, prefix)]
+	return ok && path == ""
+}
+
+// path is what a variable stands for. Kubernetes makes variables of this prefix for every service of this name, so one that
+// stands for nothing is a mistake only where it is close to one that does: meant.
+func (k known) path(name string) (path, meant string) {
+	if path, ok := k[name]; ok {
+		return path, ""
+	}
+	first, below, nested := strings.Cut(name, "__")
+	tops := keys(members(reflect.ValueOf(&Config{}).Elem()))
+	switch top := nearest(first, tops); {
+	case nested && slices.Contains(tops, strings.ToLower(first)):
+		return strings.ToLower(strings.ReplaceAll(name, "__", ".")), ""
+	case nested && top != "":
+		return "", strings.ToUpper(top) + "__" + below
+	}
+	if strings.HasPrefix(name, "ACCOUNTS_") {
+		return "", "ACCOUNTS__ID__KEY"
+	}
+	for _, n := range slices.Sorted(maps.Keys(k)) {
+		if levenshtein.ComputeDistance(name, n) <= 1+len(n)/8 {
+			return "", n
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,362 @@
+package config
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	jsonparser "github.com/knadh/koanf/parsers/json"
+	"github.com/knadh/koanf/parsers/toml/v2"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/confmap"
+	"github.com/knadh/koanf/providers/rawbytes"
+	"github.com/knadh/koanf/v2"
+)
+
+// Sources are where the configuration comes from, besides its defaults; each has the last word over those before it.
+type Sources struct {
+	File    string         // "": GRAPH2MQTT_CONFIG, else the first that is found in the usual places
+	Environ []string       // as os.Environ gives it
+	Flags   map[string]any // by path ("log.level"): those that were set on the command line
+}
+
+// Load reads the file, the environment and the flags, and checks everything. Its error is Problems, all of them at once.
+func Load(s Sources, kinds []Kind) (*Config, error) {
+	l := &loader{kinds: kinds, env: environment(s.Environ)}
+	c := &Config{}
+	c.setDefaults()
+	raw := l.sources(s, c)
+	if raw == nil {
+		return nil, l.err()
+	}
+	l.structs("", raw, reflect.ValueOf(c).Elem())
+	l.accounts(c, raw["accounts"])
+	l.stateDir(c)
+	if err := l.err(); err != nil {
+		return nil, err
+	}
+	slices.Sort(l.files)
+	c.Files = slices.Compact(l.files)
+	return c, nil
+}
+
+// A loader decodes a whole configuration.
+type loader struct {
+	decoder
+	kinds []Kind
+	env   environment
+}
+
+// sources merges all sources. It returns nil where the rest would only be misunderstood.
+func (l *loader) sources(s Sources, c *Config) map[string]any {
+	k := koanf.New(".")
+	var tried []string
+	c.File, tried = l.find(s.File, c)
+	if c.File != "" {
+		l.files = append(l.files, c.File)
+		if err := l.load(k, c.File); err != nil {
+			l.problems = append(l.problems, problemsOf(c.File, err)...)
+			return nil
+		}
+	}
+	values, notes, problems := l.env.values()
+	c.Notes = append(c.Notes, notes...)
+	l.problems = append(l.problems, problems...)
+	for _, layer := range []map[string]any{values, s.Flags} {
+		if err := k.Load(confmap.Provider(layer, "."), nil); err != nil {
+			l.problem("", "%v", err)
+			return nil
+		}
+	}
+	raw := k.Raw()
+	if c.File == "" && raw["accounts"] == nil {
+		l.problem("", "no configuration: none of %s is there; name one with --config, or print an example with `graph2mqtt config example`", strings.Join(tried, ", "))
+		return nil
+	}
+	return raw
+}
+
+var extensions = []string{".yaml", ".yml", ".toml", ".json"}
+
+// find is the file to read, or "" and what was looked for.
+func (l *loader) find(file string, c *Config) (found string, tried []string) {
+	if file == "" {
+		file = l.env.get("GRAPH2MQTT_CONFIG")
+	}
+	if file != "" {
+		return file, nil
+	}
+	dirs := []string{"."}
+	if dir := l.env.base("XDG_CONFIG_HOME", ".config"); dir != "" {
+		dirs = append(dirs, filepath.Join(dir, "graph2mqtt"))
+	}
+	for _, dir := range append(dirs, "/etc/graph2mqtt") {
+		for _, ext := range extensions {
+			name := filepath.Join(dir, "graph2mqtt"+ext)
+			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if found == "" {
+				found = name
+			} else {
+				c.Notes = append(c.Notes, fmt.Sprintf("%s is not read: %s comes first", name, found))
+			}
+		}
+		tried = append(tried, filepath.Join(dir, "graph2mqtt.yaml"))
+	}
+	return found, tried
+}
+
+// load parses a file by its extension.
+func (l *loader) load(k *koanf.Koanf, name string) error {
+	var parser koanf.Parser
+	switch strings.ToLower(filepath.Ext(name)) {
+	case ".yaml", ".yml":
+		parser = yaml.Parser()
+	case ".toml":
+		parser = toml.Parser()
+	case ".json":
+		parser = jsonparser.Parser()
+	default:
+		return fmt.Errorf("want a file that ends in %s", list(extensions, "or"))
+	}
+	b, err := os.ReadFile(name)
+	if err != nil {
+		return cause(err)
+	}
+	b = bytes.TrimPrefix(b, []byte("\ufeff"))
+	if len(bytes.TrimSpace(b)) == 0 {
+		return errors.New("there is nothing in it")
+	}
+	return located(k.Load(rawbytes.Provider(b), parser), b)
+}
+
+// located says what a parser said, with the line, and without what was written there.
+func located(err error, b []byte) error {
+	var (
+		syntax *json.SyntaxError
+		kind   *json.UnmarshalTypeError
+		row    interface{ Position() (row, column int) } // of TOML
+	)
+	const top = "want a mapping of keys at the top"
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &syntax):
+		return fmt.Errorf("line %d: %w", 1+bytes.Count(b[:min(int(syntax.Offset), len(b))], []byte("\n")), err)
+	case errors.As(err, &kind):
+		return errors.New(top)
+	case errors.As(err, &row):
+		line, _ := row.Position()
+		return fmt.Errorf("line %d: %s", line, strings.TrimPrefix(err.Error(), "toml: "))
+	}
+	var all []error
+	for line := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n"), "\n") {
+		line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), "yaml: "), "toml: ")
+		if strings.Contains(line, "into map[string]") {
+			line = top
+		}
+		all = append(all, errors.New(line))
+	}
+	return errors.Join(all...)
+}
+
+// accounts decodes what depends on the kinds.
+func (l *loader) accounts(c *Config, raw any) {
+	all := l.mappings("accounts", raw)
+	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
+		l.problem("accounts", "missing: want at least one account; `graph2mqtt config example` prints one")
+		return
+	}
+	c.Accounts = map[string]*Account{}
+	for id, m := range Sorted(all) {
+		path := join("accounts", step(id))
+		switch {
+		case !ident.MatchString(id):
+			l.problem(path, "want an id of the letters a to z, digits and underscores")
+		case id == "bridge":
+			l.problem(path, "this id is the bridge's own")
+		}
+		a := &Account{ID: id, Name: title(id)}
+		a.setDefaults()
+		c.Accounts[id] = a
+		l.structs(path, m, reflect.ValueOf(a).Elem())
+		l.sensors(a, path, m["sensors"])
+	}
+	l.collisions(c)
+}
+
+// mappings are the mappings below a key, by id; nothing is an empty one.
+func (l *loader) mappings(path string, raw any) map[string]map[string]any {
+	all, ok := raw.(map[string]any)
+	if !ok && raw != nil {
+		l.notMapping(path, raw)
+	}
+	out := map[string]map[string]any{}
+	for id, value := range Sorted(all) {
+		m, ok := value.(map[string]any)
+		if !ok && value != nil {
+			l.notMapping(join(path, step(id)), value)
+			continue
+		}
+		out[id] = m
+	}
+	return out
+}
+
+func (l *loader) sensors(a *Account, path string, raw any) {
+	path = join(path, "sensors")
+	a.Sensors = map[string]*Sensor{}
+	for id, m := range Sorted(l.mappings(path, raw)) {
+		at := join(path, step(id))
+		switch {
+		case !ident.MatchString(id):
+			l.problem(at, "want an id of the letters a to z, digits and underscores")
+		case reserved(id):
+			l.problem(at, "this id is a topic of the account's own")
+		}
+		if s := l.sensor(a, id, at, m); s != nil {
+			a.Sensors[id] = s
+		}
+	}
+}
+
+// reserved reports whether a sensor of this id would take a topic of its account.
+func reserved(id string) bool {
+	return slices.Contains([]string{"request", "response", "state", "status", "event"}, id)
+}
+
+// sensor decodes one sensor, or says what is wrong with it.
+func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor {
+	kind := l.kind(path, raw["type"])
+	if kind == nil {
+		return nil
+	}
+	s := &Sensor{ID: id, Name: title(id), Interval: kind.Interval, Read: true, Options: kind.New()}
+	if !kind.OwnUpdates {
+		s.EnableUpdate = a.EnableUpdate
+	}
+	if kind.WorkOnly && strings.EqualFold(a.Tenant, "consumers") {
+		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
+	}
+	before := len(l.problems)
+	l.structs(path, raw, reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
+	s.Type = kind.Name
+	l.foreign(path, kind, before)
+	if kind.Check != nil {
+		l.check(path, kind.Check(s))
+	}
+	return s
+}
+
+// kind is the kind of a sensor, in any case.
+func (l *loader) kind(path string, raw any) *Kind {
+	path = join(path, "type")
+	var names []string
+	for _, k := range l.kinds {
+		names = append(names, k.Name)
+	}
+	slices.Sort(names)
+	if raw == nil {
+		l.problem(path, "missing: want %s", list(names, "or"))
+		return nil
+	}
+	word, ok := words(raw)
+	if !ok {
+		l.problem(path, "want %s, not %s", list(names, "or"), describe(raw))
+		return nil
+	}
+	name, err := oneOf(word, names)
+	if err != nil {
+		l.problem(path, "%v", err)
+		return nil
+	}
+	return &l.kinds[slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Name == name })]
+}
+
+// foreign says of unknown keys which kinds do have them.
+func (l *loader) foreign(path string, kind *Kind, from int) {
+	for i := from; i < len(l.problems); i++ {
+		p := &l.problems[i]
+		rest, ok := strings.CutPrefix(p.Message, "unknown key")
+		key, below := strings.CutPrefix(p.Path, path+".")
+		if !ok || !below {
+			continue
+		}
+		var have []string
+		for _, k := range l.kinds {
+			if slices.Contains(keys(members(reflect.ValueOf(k.New()).Elem())), key) {
+				have = append(have, k.Name)
+			}
+		}
+		if len(have) > 0 {
+			slices.Sort(have)
+			_, known, _ := strings.Cut(rest, " known keys: ")
+			p.Message = fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, list(have, "and"), known)
+		}
+	}
+}
+
+// collisions finds sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
+// underscore.
+func (l *loader) collisions(c *Config) {
+	seen := map[string]string{}
+	for account, a := range Sorted(c.Accounts) {
+		for sensor := range Sorted(a.Sensors) {
+			path := "accounts." + account + ".sensors." + sensor
+			id := account + "_" + sensor
+			if first, ok := seen[id]; ok {
+				l.problem(path, "its entities would have the ids of those of %s", first)
+			}
+			seen[id] = path
+		}
+	}
+}
+
+// stateDir finds the place of the state directory where none is configured.
+func (l *loader) stateDir(c *Config) {
+	if c.StateDir != "" {
+		return
+	}
+	// systemd separates several by colons.
+	if first, _, _ := strings.Cut(l.env.get("STATE_DIRECTORY"), ":"); first != "" {
+		c.StateDir = first
+		return
+	}
+	dir := l.env.base("XDG_STATE_HOME", filepath.Join(".local", "state"))
+	if dir == "" {
+		l.problem("state_dir", "missing: the environment has neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME to find a place by")
+		return
+	}
+	c.StateDir = filepath.Join(dir, "graph2mqtt")
+}
+
+// title makes a name of an id: "out_of_office" is "Out of office".
+func title(id string) string {
+	name := strings.TrimSpace(strings.ReplaceAll(id, "_", " "))
+	r, n := utf8.DecodeRuneInString(name)
+	if n == 0 || r == utf8.RuneError {
+		return id
+	}
+	return strings.ToUpper(name[:n]) + name[n:]
+}
+
+// short writes a duration without the zeros at its end: 1h, not 1h0m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
