@@ -101,10 +101,8 @@ func (p *Poller) Refresh() {
 func (p *Poller) Run(ctx context.Context) {
 	p.init()
 	var (
-		flying  chan answer // nil: no poll runs
-		cancel  context.CancelFunc
-		dropped bool // the answer of the poll that runs is not to be taken
-		polls   sync.WaitGroup
+		flying flight // the poll that runs
+		polls  sync.WaitGroup
 
 		slot   = p.firstSlot() // of the regular schedule, which neither failures nor operations move
 		due    = time.Now()    // when Graph is asked next
@@ -117,27 +115,26 @@ func (p *Poller) Run(ctx context.Context) {
 		next = p.look()
 	}
 	for ctx.Err() == nil {
-		if flying == nil && !time.Now().Before(due) {
-			var poll context.Context
-			poll, cancel = context.WithTimeout(ctx, pollTimeout)
-			answers := make(chan answer, 1)
-			polls.Go(func() { answers <- p.poll(poll) })
-			flying, dropped = answers, false
+		if flying.answer == nil && !time.Now().Before(due) {
+			poll, cancel := context.WithTimeout(ctx, pollTimeout)
+			flying = flight{answer: make(chan answer, 1), cancel: cancel}
+			answers := flying.answer
+			polls.Go(func() {
+				defer cancel()
+				answers <- p.poll(poll)
+			})
 			for now := time.Now(); !slot.After(now); {
 				slot = slot.Add(p.Interval)
 			}
 			due = slot
 		}
-		timer := time.NewTimer(wait(flying != nil, due, next))
+		timer := time.NewTimer(wait(flying.answer != nil, due, next))
 		select {
 		case <-ctx.Done():
 		case <-p.refresh:
 			due = time.Now()
 		case a := <-p.applies:
-			dropped = true
-			if flying != nil {
-				cancel()
-			}
+			flying.drop()
 			if applier, ok := p.Sensor.(Applier); ok && p.Known {
 				var err error
 				if next, err = p.show(func(now time.Time) []entity.Event { return applier.Apply(now, a.operation, a.result) }); err != nil {
@@ -146,9 +143,9 @@ func (p *Poller) Run(ctx context.Context) {
 			}
 			due = time.Now().Add(applied)
 			close(a.done)
-		case a := <-flying:
-			cancel()
-			flying = nil
+		case a := <-flying.answer:
+			dropped := flying.dropped
+			flying = flight{}
 			if dropped || ctx.Err() != nil {
 				break
 			}
@@ -174,8 +171,20 @@ func (p *Poller) Run(ctx context.Context) {
 		}
 		timer.Stop()
 	}
-	if flying != nil {
-		cancel()
+	flying.drop()
+}
+
+// A flight is a poll that runs; the zero one does not.
+type flight struct {
+	answer  chan answer
+	cancel  context.CancelFunc
+	dropped bool // its answer is not to be taken
+}
+
+func (f *flight) drop() {
+	if f.answer != nil {
+		f.dropped = true
+		f.cancel()
 	}
 }
 

@@ -5,20 +5,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-func zone(t testing.TB, name string) *time.Location {
-	t.Helper()
-	loc, err := time.LoadLocation(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return loc
-}
-
 func TestParseTime(t *testing.T) {
-	berlin := zone(t, "Europe/Berlin")
+	berlin := graphtest.Zone(t, "Europe/Berlin")
 	for _, tt := range []struct{ in, want string }{
 		{"2026-01-01T12:00:00", "2026-01-01T12:00:00+01:00"},
 		{"2026-07-01T12:00:00", "2026-07-01T12:00:00+02:00"},
@@ -86,7 +78,7 @@ func FuzzParseTime(f *testing.F) {
 	for _, s := range []string{"2026-01-01T12:00:00", "2026-01-01 12:00 +01:00", "2026-01-01", "noon", "2026-03-29T02:30:00Z"} {
 		f.Add(s)
 	}
-	loc := zone(f, "America/Los_Angeles")
+	loc := graphtest.Zone(f, "America/Los_Angeles")
 	f.Fuzz(func(t *testing.T, s string) {
 		if got, err := services.ParseTime("start", s, loc); err == nil {
 			again, err := services.ParseTime("start", got.Format(time.RFC3339Nano), time.UTC)
