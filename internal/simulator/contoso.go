@@ -23,5 +23,6 @@ func Contoso(o Options) *Simulator {
 		InternalReply:    wrapHTML("<p>I am away. Please ask Megan.</p>"),
 		ExternalReply:    wrapHTML("<p>I am away and will answer when I am back.</p>"),
 	})
+	s.AddCalendar(Adele, "Birthdays")
 	return s
 }

@@ -100,9 +100,6 @@ func (c *call) collection(set string, all []map[string]any, page int, further ..
 	if err != nil {
 		return answer{}, err
 	}
-	if !c.query.Has("$top") || top > page && c.prefer["odata.maxpagesize"] != "" {
-		top = page
-	}
 	skip, err := c.number("$skip", 0, 0, 1<<30)
 	if err != nil {
 		return answer{}, err

@@ -1,15 +1,40 @@
 package simulator
 
-import "sync"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+)
 
-// outlookState is what Exchange keeps, by the id of the mailbox: a user's or a group's.
+// outlookState is what Exchange keeps.
 type outlookState struct {
-	flying    map[string]int // requests that are being answered
-	calendars map[string][]*Calendar
+	flying map[string]int      // requests that are being answered, by mailbox
+	boxes  map[string]*mailbox // by the id of the user or group
+	shares map[share]bool      // true: may write
+}
+
+// A share lets another user into the calendars of a mailbox.
+type share struct{ owner, guest string }
+
+// A mailbox is a user's or a group's, as far as calendars go.
+type mailbox struct {
+	name, address string
+	calendars     []*Calendar
+	events        []*storedEvent
+	transactions  map[string]transaction
 }
 
 func newOutlookState() outlookState {
-	return outlookState{flying: map[string]int{}, calendars: map[string][]*Calendar{}}
+	return outlookState{flying: map[string]int{}, boxes: map[string]*mailbox{}, shares: map[share]bool{}}
+}
+
+// addBox makes a mailbox with its default calendar.
+func (o *outlookState) addBox(id, name, address string) *mailbox {
+	b := &mailbox{name: name, address: address, transactions: map[string]transaction{}}
+	b.addCalendar(Calendar{Name: "Calendar", Default: true})
+	o.boxes[id] = b
+	return b
 }
 
 // fly counts a request in, and gives what counts it out.
@@ -22,16 +47,92 @@ func (o *outlookState) fly(mu *sync.Mutex, mailbox string) func() {
 	}
 }
 
-// A Calendar is one in a mailbox.
-type Calendar struct {
-	ID      string
-	Name    string
-	Default bool
+// Share lets one user see another's calendars, or change them.
+func (s *Simulator) Share(owner, guest string, write bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.outlook.shares[share{s.must(owner).ID, s.must(guest).ID}] = write
 }
 
-func (o *outlookState) addCalendar(mailbox string, c Calendar) *Calendar {
-	o.calendars[mailbox] = append(o.calendars[mailbox], &c)
+// A Group is a Microsoft 365 group, which has a calendar.
+type Group struct {
+	ID      string // "": one is made up
+	Name    string
+	Address string
+	Members []string // addresses
+}
+
+// AddGroup adds a group with an empty calendar and returns it with everything filled in.
+func (s *Simulator) AddGroup(g Group) Group {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if g.ID == "" {
+		g.ID = newGUID(g.Address)
+	}
+	s.outlook.addBox(g.ID, g.Name, g.Address)
+	for _, m := range g.Members {
+		s.outlook.shares[share{g.ID, s.must(m).ID}] = true
+	}
+	return g
+}
+
+// box is the mailbox that the call is about: one's own, a shared one, a group's.
+func (c *call) box() (*mailbox, error) {
+	id := c.mailbox()
+	b := c.s.outlook.boxes[id]
+	if id == c.user.ID {
+		return b, nil
+	}
+	write, shared := c.s.outlook.shares[share{id, c.user.ID}]
+	switch {
+	case b == nil && c.params["group"] == "":
+		return nil, &failure{404, "ErrorInvalidUser", fmt.Sprintf("The requested user '%s' is invalid.", id)}
+	case b == nil:
+		return nil, &failure{404, "Request_ResourceNotFound", fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
+	case !shared, !write && c.route.method != "GET":
+		return nil, event.denied()
+	}
+	return b, nil
+}
+
+// named is the mailbox of a user or group, for the control side; an unknown one is a mistake in the program that calls it.
+func (s *Simulator) named(address string) *mailbox {
+	for _, b := range s.outlook.boxes {
+		if strings.EqualFold(b.address, address) {
+			return b
+		}
+	}
+	panic(fmt.Sprintf("simulator: no mailbox %q", address))
+}
+
+func (b *mailbox) addCalendar(c Calendar) *Calendar {
+	c.ID = newOutlookID("AAMk", 72)
+	b.calendars = append(b.calendars, &c)
 	return &c
 }
 
-func calendarRoutes() []route { return nil }
+// calendar finds one by its id or name; "" is the default one.
+func (b *mailbox) calendar(idOrName string) *Calendar {
+	i := slices.IndexFunc(b.calendars, func(c *Calendar) bool {
+		return c.ID == idOrName || strings.EqualFold(c.Name, idOrName) || idOrName == "" && c.Default
+	})
+	if i < 0 {
+		return nil
+	}
+	return b.calendars[i]
+}
+
+// newOutlookID makes an id as Exchange writes them: long, with characters that must be escaped in an address.
+func newOutlookID(prefix string, n int) string { return prefix + random(n) + "=" }
+
+func notFound() *failure {
+	return &failure{404, "ErrorItemNotFound", "The specified object was not found in the store."}
+}
+
+// wellFormed refuses what cannot be an id of Exchange, such as a name.
+func wellFormed(id string) error {
+	if !strings.HasPrefix(id, "AA") || len(id) < 16 {
+		return &failure{400, "ErrorInvalidIdMalformed", "Id is malformed."}
+	}
+	return nil
+}

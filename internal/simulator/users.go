@@ -46,7 +46,7 @@ func (s *Simulator) AddUser(u User) User {
 		u.Tenant = uuid.NewSHA1(uuid.NameSpaceDNS, []byte(strings.ToLower(domain))).String()
 	}
 	if u.ID == "" {
-		u.ID = uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(u.Address))).String()
+		u.ID = newGUID(u.Address)
 		if u.Personal {
 			u.ID = strings.ReplaceAll(u.ID, "-", "")[:16]
 		}
@@ -56,8 +56,13 @@ func (s *Simulator) AddUser(u User) User {
 	}
 	a := &account{User: u, settings: newMailboxSettings(u, s.now())}
 	s.users = append(s.users, a)
-	s.outlook.addCalendar(a.ID, Calendar{Name: "Calendar", Default: true})
+	s.outlook.addBox(a.ID, a.Name, a.Address)
 	return u
+}
+
+// newGUID is always the same for an address, so that tests and demos can be repeated.
+func newGUID(address string) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(address))).String()
 }
 
 // Users are all users in order of their addition.

@@ -71,7 +71,7 @@ func (s *Simulator) parseMoment(name string, v any) (moment, error) {
 	}
 	zone, ok := s.zone(zoneName)
 	if !ok {
-		return moment{}, &failure{400, "TimeZoneNotSupportedException", fmt.Sprintf("A valid TimeZone value must be specified. The following TimeZone value is not supported: '%s'.", zoneName)}
+		return moment{}, unknownZone(zoneName)
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -83,4 +83,8 @@ func (s *Simulator) parseMoment(name string, v any) (moment, error) {
 		return momentAt(t, zoneName, zone), nil
 	}
 	return moment{}, &failure{400, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
+}
+
+func unknownZone(name string) *failure {
+	return &failure{400, "TimeZoneNotSupportedException", fmt.Sprintf("A valid TimeZone value must be specified. The following TimeZone value is not supported: '%s'.", name)}
 }

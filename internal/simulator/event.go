@@ -1,0 +1,638 @@
+package simulator
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/k3a/html2text"
+)
+
+// An Event is what AddEvent puts into a calendar. What is empty gets Outlook's default.
+type Event struct {
+	Subject     string
+	Start, End  time.Time // of an all-day event only the dates count; the end is exclusive
+	AllDay      bool
+	TimeZone    string // in which it was made: a Windows or IANA name; "": the zone of the mailbox, for a group UTC
+	ShowAs      string // free, tentative, busy, oof, workingElsewhere
+	Sensitivity string // normal, personal, private, confidential
+	Importance  string // low, normal, high
+	Location    string
+	Body        string // HTML
+	Categories  []string
+	Organizer   string // address; "": the owner of the mailbox
+	Attendees   []Attendee
+	Response    string // of the owner, where somebody else is the organizer: accepted, tentativelyAccepted, notResponded …
+	Cancelled   bool
+	JoinURL     string         // of the online meeting
+	Reminder    *time.Duration // before the start; nil: 15 minutes; below 0: none
+	Recurrence  map[string]any // a patternedRecurrence as JSON
+	Properties  map[string]any // any other of the event's properties as JSON, also such as Graph does not know
+}
+
+// An Attendee is somebody who is invited.
+type Attendee struct {
+	Address, Name string
+	Type          string // required, optional, resource
+	Response      string // none, accepted, …
+}
+
+// A storedEvent is a single event, a series, or one occurrence of it that differs from the rest.
+type storedEvent struct {
+	id, immutable string
+	calendar      *Calendar
+	start, end    moment
+	properties    map[string]any // all others; what is in it is replaced, never changed
+	modified      time.Time
+	version       int
+
+	repeats    *recurrence
+	exceptions map[string]*storedEvent // of a series, by date; nil: removed
+	master     *storedEvent            // of an occurrence
+	date       string                  // of an occurrence
+}
+
+// A transaction is a transactionId that was used.
+type transaction struct {
+	sum   [sha256.Size]byte // of the body
+	event *storedEvent
+}
+
+// AddEvent puts an event into the calendar of this id or name ("": the default one) and returns its id.
+func (s *Simulator) AddEvent(address, calendar string, e Event) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, in := s.named(address), s.mustCalendar(address, calendar)
+	stored, err := s.makeEvent(b, in, e)
+	if err != nil {
+		panic(fmt.Sprintf("simulator: AddEvent: %v", err))
+	}
+	b.events = append(b.events, stored)
+	return stored.id
+}
+
+// ChangeEvent changes properties, given as JSON, of the event or occurrence of this id, as its owner does in Outlook. Properties that only
+// Outlook itself sets, such as isCancelled, can be given, too, and values that Graph does not know.
+func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.named(address)
+	e := b.event(id)
+	if e == nil {
+		return notFound()
+	}
+	known, forced := map[string]any{}, map[string]any{}
+	for k, v := range properties {
+		switch k {
+		case "start", "end", "isAllDay", "recurrence", "body", "location":
+			known[k] = v
+		default:
+			forced[k] = v
+		}
+	}
+	if err := s.apply(e, generic(known).(map[string]any)); err != nil {
+		return err
+	}
+	maps.Copy(e.properties, generic(forced).(map[string]any))
+	s.touch(b, e)
+	return nil
+}
+
+// RemoveEvent removes the event, series or occurrence of this id, and reports whether it was there.
+func (s *Simulator) RemoveEvent(address, id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.named(address)
+	e := b.event(id)
+	if e != nil {
+		b.remove(e)
+	}
+	return e != nil
+}
+
+// Events are those in the calendar of this id or name ("": the default one) as Graph tells them in UTC, series not expanded.
+func (s *Simulator) Events(address, calendar string) []map[string]any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	in := s.mustCalendar(address, calendar)
+	var all []map[string]any
+	for _, e := range s.named(address).events {
+		if e.calendar == in {
+			all = append(all, e.json(view{zone: "UTC", location: time.UTC}))
+		}
+	}
+	return all
+}
+
+func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, error) {
+	zone := e.TimeZone
+	if zone == "" {
+		zone = "UTC"
+		if a := s.byAddress(b.address); a != nil {
+			zone = a.settings.timeZone
+		}
+	}
+	location, ok := s.zone(zone)
+	if !ok {
+		zone, location = "UTC", time.UTC
+	}
+	at := func(t time.Time) map[string]any {
+		if e.AllDay {
+			y, m, d := t.Date()
+			return moment{wall: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), name: zone}.json()
+		}
+		return momentAt(t, zone, location).json()
+	}
+	p := map[string]any{"subject": e.Subject, "start": at(e.Start), "end": at(e.End), "isAllDay": e.AllDay}
+	for k, v := range map[string]string{"showAs": e.ShowAs, "sensitivity": e.Sensitivity, "importance": e.Importance} {
+		if v != "" {
+			p[k] = v
+		}
+	}
+	if e.Body != "" {
+		p["body"] = map[string]any{"contentType": "html", "content": e.Body}
+	}
+	if e.Location != "" {
+		p["location"] = map[string]any{"displayName": e.Location}
+	}
+	if e.Categories != nil {
+		p["categories"] = e.Categories
+	}
+	if e.Recurrence != nil {
+		p["recurrence"] = e.Recurrence
+	}
+	if e.Reminder != nil {
+		p["isReminderOn"] = *e.Reminder >= 0
+		p["reminderMinutesBeforeStart"] = int(max(*e.Reminder, 0) / time.Minute)
+	}
+	stored := s.newEvent(b, in)
+	if err := s.apply(stored, generic(p).(map[string]any)); err != nil {
+		return nil, err
+	}
+	forced := map[string]any{"isCancelled": e.Cancelled}
+	if e.Organizer != "" && !strings.EqualFold(e.Organizer, b.address) {
+		response := e.Response
+		if response == "" {
+			response = "notResponded"
+		}
+		forced["isOrganizer"] = false
+		forced["organizer"] = emailAddress(s.nameOf(e.Organizer), e.Organizer)
+		forced["responseStatus"] = map[string]any{"response": response, "time": "0001-01-01T00:00:00Z"}
+	}
+	var attendees []any
+	for _, a := range e.Attendees {
+		attendees = append(attendees, attendeeJSON(a))
+	}
+	if attendees != nil {
+		forced["attendees"] = attendees
+	}
+	if e.JoinURL != "" {
+		forced["isOnlineMeeting"], forced["onlineMeetingProvider"] = true, "teamsForBusiness"
+		forced["onlineMeeting"] = map[string]any{"joinUrl": e.JoinURL}
+	}
+	maps.Copy(forced, e.Properties)
+	maps.Copy(stored.properties, generic(forced).(map[string]any))
+	return stored, nil
+}
+
+// nameOf is what a user of that address is called, otherwise the address.
+func (s *Simulator) nameOf(address string) string {
+	if a := s.byAddress(address); a != nil {
+		return a.Name
+	}
+	return address
+}
+
+func emailAddress(name, address string) map[string]any {
+	return map[string]any{"emailAddress": map[string]any{"name": name, "address": address}}
+}
+
+func attendeeJSON(a Attendee) map[string]any {
+	out := emailAddress(a.Name, a.Address)
+	out["type"], out["status"] = a.Type, map[string]any{"response": a.Response, "time": "0001-01-01T00:00:00Z"}
+	if a.Type == "" {
+		out["type"] = "required"
+	}
+	if a.Response == "" {
+		out["status"].(map[string]any)["response"] = "none"
+	}
+	return out
+}
+
+// newEvent has every property of an event that somebody makes without saying anything.
+func (s *Simulator) newEvent(b *mailbox, in *Calendar) *storedEvent {
+	now := s.now().UTC()
+	uid := strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", ""))
+	e := &storedEvent{id: newOutlookID("AAMk", 146), immutable: newOutlookID("AAkALg", 100), calendar: in, modified: now, exceptions: map[string]*storedEvent{}}
+	e.properties = map[string]any{
+		"createdDateTime": now.Format("2006-01-02T15:04:05.0000000Z"), "categories": []any{}, "transactionId": nil,
+		"iCalUId": "040000008200E00074C5B7101A82E008" + uid, "reminderMinutesBeforeStart": 15, "isReminderOn": true, "hasAttachments": false,
+		"subject": "", "bodyPreview": "", "importance": "normal", "sensitivity": "normal", "isAllDay": false, "isCancelled": false, "isOrganizer": true,
+		"responseRequested": true, "seriesMasterId": nil, "showAs": "busy", "type": "singleInstance",
+		"webLink":          "https://outlook.office365.com/owa/?itemid=" + url.QueryEscape(e.id) + "&exvsurl=1&path=/calendar/item",
+		"onlineMeetingUrl": nil, "isOnlineMeeting": false, "onlineMeetingProvider": "unknown", "allowNewTimeProposals": true, "occurrenceId": nil,
+		"isDraft": false, "hideAttendees": false, "responseStatus": map[string]any{"response": "organizer", "time": "0001-01-01T00:00:00Z"},
+		"body": map[string]any{"contentType": "html", "content": ""}, "location": locationJSON(nil), "locations": []any{}, "recurrence": nil, "attendees": []any{},
+		"organizer": emailAddress(b.name, b.address), "onlineMeeting": nil,
+	}
+	return e
+}
+
+func locationJSON(given map[string]any) map[string]any {
+	out := map[string]any{"displayName": "", "locationType": "default", "uniqueIdType": "unknown", "address": map[string]any{}, "coordinates": map[string]any{}}
+	maps.Copy(out, given)
+	return out
+}
+
+// A view is how a client wants to see events.
+type view struct {
+	zone      string
+	location  *time.Location
+	text      bool // bodies as text
+	immutable bool // ids
+	basic     bool // without what Calendars.ReadBasic does not give
+}
+
+// view reads the Prefer headers and tells which were obeyed.
+func (c *call) view() (view, error) {
+	v := view{zone: "UTC", location: time.UTC, basic: !c.reads()}
+	if name := c.prefer["outlook.timezone"]; name != "" {
+		location, ok := c.s.zone(name)
+		if !ok {
+			return v, unknownZone(name)
+		}
+		v.zone, v.location = name, location
+		c.applied(fmt.Sprintf("outlook.timezone=%q", name))
+	}
+	if kind, ok := c.prefer["outlook.body-content-type"]; ok {
+		v.text = strings.EqualFold(kind, "text")
+		c.applied(fmt.Sprintf("outlook.body-content-type=%q", kind))
+	}
+	if strings.EqualFold(c.prefer["idtype"], "ImmutableId") {
+		v.immutable = true
+		c.applied(`IdType="ImmutableId"`)
+	}
+	return v, nil
+}
+
+// reads reports whether the token sees more than Calendars.ReadBasic does.
+func (c *call) reads() bool {
+	return c.granted("Calendars.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "Calendars.ReadWrite.Shared", "Group.Read.All", "Group.ReadWrite.All")
+}
+
+func (e *storedEvent) allDay() bool { return e.properties["isAllDay"] == true }
+
+// json is the event as Graph tells it.
+func (e *storedEvent) json(v view) map[string]any {
+	out := maps.Clone(e.properties)
+	out["id"] = e.shownID(v)
+	if e.master != nil {
+		out["seriesMasterId"] = e.master.shownID(v)
+	}
+	out["changeKey"] = e.changeKey()
+	out["@odata.etag"] = e.etag()
+	out["lastModifiedDateTime"] = e.modified.Format("2006-01-02T15:04:05.0000000Z")
+	show := func(m moment) map[string]any {
+		if e.allDay() {
+			// Dates that no zone shifts.
+			return moment{wall: m.wall, name: v.zone}.json()
+		}
+		return momentAt(m.instant(), v.zone, v.location).json()
+	}
+	out["start"], out["end"] = show(e.start), show(e.end)
+	if _, forced := out["originalStartTimeZone"]; !forced {
+		out["originalStartTimeZone"], out["originalEndTimeZone"] = e.start.name, e.end.name
+	}
+	switch body, ok := e.properties["body"].(map[string]any); {
+	case v.basic:
+		delete(out, "body")
+		delete(out, "bodyPreview")
+	case ok && v.text:
+		content, _ := body["content"].(string)
+		out["body"] = map[string]any{"contentType": "text", "content": html2text.HTML2Text(content)}
+	}
+	return out
+}
+
+func (e *storedEvent) shownID(v view) string {
+	if v.immutable {
+		return e.immutable
+	}
+	return e.id
+}
+
+func (e *storedEvent) changeKey() string { return hash(fmt.Sprint(e.id, e.version))[:31] + "=" }
+
+func (e *storedEvent) etag() string { return `W/"` + e.changeKey() + `"` }
+
+// touch marks a change, and puts an occurrence that differs from now on into its series.
+func (s *Simulator) touch(b *mailbox, e *storedEvent) {
+	e.version++
+	e.modified = s.now().UTC()
+	if e.master != nil {
+		e.properties["type"] = "exception"
+		e.master.exceptions[e.date] = e
+	}
+}
+
+// remove takes away an event, a series, or one occurrence.
+func (b *mailbox) remove(e *storedEvent) {
+	if e.master != nil {
+		e.master.exceptions[e.date] = nil
+		return
+	}
+	b.events = slices.DeleteFunc(b.events, func(x *storedEvent) bool { return x == e })
+	maps.DeleteFunc(b.transactions, func(_ string, t transaction) bool { return t.event == e })
+}
+
+// event finds one by either of its ids.
+func (b *mailbox) event(id string) *storedEvent {
+	for _, e := range b.events {
+		if e.id == id || e.immutable == id {
+			return e
+		}
+		if e.repeats != nil {
+			if o := e.occurrenceByID(id); o != nil {
+				return o
+			}
+		}
+	}
+	return nil
+}
+
+// listed makes entities of events; where basic hides a property, it may still be selected.
+func (c *call) listed(events []*storedEvent) (answer, error) {
+	v, err := c.view()
+	if err != nil {
+		return answer{}, err
+	}
+	all := make([]map[string]any, 0, len(events))
+	for _, e := range events {
+		all = append(all, e.json(v))
+	}
+	return c.collection(c.setName("events"), all, 10, eventProperties()...)
+}
+
+// eventProperties are names that may be selected though an event does not have them.
+func eventProperties() []string {
+	return []string{"body", "bodyPreview", "originalStart", "cancelledOccurrences", "uid"}
+}
+
+// chosen is the event of the path, after all checks.
+func (c *call) chosen() (*mailbox, *storedEvent, error) {
+	b, err := c.box()
+	if err != nil {
+		return nil, nil, err
+	}
+	in, only, err := c.calendar(b)
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := wellFormed(c.params["event"]); err != nil {
+		return nil, nil, err
+	}
+	e := b.event(c.params["event"])
+	if e == nil || only && e.calendar != in {
+		return nil, nil, notFound()
+	}
+	if tag := c.r.Header.Get("If-Match"); tag != "" && tag != "*" && tag != e.etag() {
+		return nil, nil, &failure{http.StatusPreconditionFailed, "ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item."}
+	}
+	if c.route.method != http.MethodGet && e.calendar.ReadOnly {
+		return nil, nil, event.denied()
+	}
+	return b, e, nil
+}
+
+func viewEvents(c *call) (answer, error) {
+	b, err := c.box()
+	if err != nil {
+		return answer{}, err
+	}
+	// The view of the mailbox is that of its default calendar.
+	in, _, err := c.calendar(b)
+	if err != nil {
+		return answer{}, err
+	}
+	from, err1 := parseWindow(c.query.Get("startdatetime"))
+	to, err2 := parseWindow(c.query.Get("enddatetime"))
+	if err1 != nil || err2 != nil {
+		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime."}
+	}
+	if to.Before(from) {
+		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "The StartDateTime must not be later than the EndDateTime."}
+	}
+	var found []*storedEvent
+	for _, e := range b.events {
+		if e.calendar != in {
+			continue
+		}
+		if e.repeats != nil {
+			found = append(found, e.occurrences(from, to)...)
+		} else if e.during(from, to) {
+			found = append(found, e)
+		}
+	}
+	return c.listed(found)
+}
+
+// during reports whether some of the event lies in [from, to); what has no length lies where it begins.
+func (e *storedEvent) during(from, to time.Time) bool {
+	start, end := e.start.instant(), e.end.instant()
+	return start.Before(to) && (end.After(from) || start.Equal(end) && !start.Before(from))
+}
+
+// parseWindow takes an offset as it is, and UTC where there is none.
+func parseWindow(text string) (time.Time, error) {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, text); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, fmt.Errorf("%q is no time", text)
+}
+
+func listEvents(c *call) (answer, error) {
+	b, err := c.box()
+	if err != nil {
+		return answer{}, err
+	}
+	in, only, err := c.calendar(b)
+	if err != nil {
+		return answer{}, err
+	}
+	var found []*storedEvent
+	for _, e := range b.events {
+		if !only || e.calendar == in {
+			found = append(found, e)
+		}
+	}
+	return c.listed(found)
+}
+
+func getEvent(c *call) (answer, error) {
+	_, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	return c.shown(e, http.StatusOK)
+}
+
+// shown is the answer that holds one event.
+func (c *call) shown(e *storedEvent, status int) (answer, error) {
+	v, err := c.view()
+	if err != nil {
+		return answer{}, err
+	}
+	body, err := c.project(e.json(v), eventProperties()...)
+	if err != nil {
+		return answer{}, err
+	}
+	a := c.entity(c.setName("events"), body)
+	a.status = status
+	return a, nil
+}
+
+func createEvent(c *call) (answer, error) {
+	b, err := c.box()
+	if err != nil {
+		return answer{}, err
+	}
+	in, _, err := c.calendar(b)
+	if err != nil {
+		return answer{}, err
+	}
+	if in.ReadOnly {
+		return answer{}, event.denied()
+	}
+	body, err := c.decode(writable()...)
+	if err != nil {
+		return answer{}, err
+	}
+	if _, err := c.view(); err != nil {
+		return answer{}, err
+	}
+	sum := sha256.Sum256(c.body)
+	id, _ := body["transactionId"].(string)
+	if t, ok := b.transactions[id]; ok && id != "" {
+		if t.sum != sum {
+			return answer{}, &failure{http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used."}
+		}
+		c.header.Del("Preference-Applied")
+		return c.shown(t.event, http.StatusCreated)
+	}
+	if body["start"] == nil || body["end"] == nil {
+		return answer{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+	}
+	e := c.s.newEvent(b, in)
+	if err := c.s.apply(e, body); err != nil {
+		return answer{}, err
+	}
+	b.events = append(b.events, e)
+	if id != "" {
+		b.transactions[id] = transaction{sum, e}
+	}
+	c.header.Del("Preference-Applied")
+	a, err := c.shown(e, http.StatusCreated)
+	if err == nil {
+		a.header.Set("Location", "https://"+c.r.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
+	}
+	return a, err
+}
+
+func updateEvent(c *call) (answer, error) {
+	b, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	patch, err := c.decode(writable()...)
+	if err != nil {
+		return answer{}, err
+	}
+	delete(patch, "transactionId")
+	if err := c.s.apply(e, patch); err != nil {
+		return answer{}, err
+	}
+	c.s.touch(b, e)
+	return c.shown(e, http.StatusOK)
+}
+
+func deleteEvent(c *call) (answer, error) {
+	b, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	b.remove(e)
+	return noContent(http.StatusNoContent), nil
+}
+
+// act is accept, tentativelyAccept, decline and cancel.
+func act(c *call) (answer, error) {
+	b, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	given := map[string]any{}
+	if len(c.body) > 0 {
+		params, ok := generic(rawJSON(c.body)).(map[string]any)
+		if !ok {
+			return answer{}, badRequest("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
+		}
+		for k, v := range params {
+			given[strings.ToLower(k)] = v
+		}
+	}
+	action := strings.ToLower(c.route.path[strings.LastIndexByte(c.route.path, '/')+1:])
+	known := []string{"comment", "sendresponse", "proposednewtime"}
+	switch action {
+	case "cancel":
+		known = known[:1]
+	case "accept":
+		known = known[:2]
+	}
+	for k := range given {
+		if !slices.Contains(known, k) {
+			return answer{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation '%s'.", k, action)
+		}
+	}
+	refused := func(why string) (answer, error) {
+		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
+	}
+	organizer := e.properties["isOrganizer"] == true
+	if action == "cancel" {
+		if !organizer {
+			return refused("You need to be an organizer to cancel a meeting.")
+		}
+		b.remove(e)
+		return noContent(http.StatusAccepted), nil
+	}
+	switch {
+	case organizer:
+		return refused("You can't respond to this meeting because you're the meeting organizer.")
+	case given["sendresponse"] != false && e.properties["responseRequested"] == false:
+		return refused("You can't respond to this meeting because the meeting organizer hasn't requested a response.")
+	case given["proposednewtime"] != nil && given["sendresponse"] == false:
+		return refused("You can't propose a new time without sending a response.")
+	case given["proposednewtime"] != nil && e.properties["allowNewTimeProposals"] == false:
+		return refused("The meeting organizer hasn't allowed new time proposals.")
+	}
+	if action == "decline" {
+		// A declined meeting leaves the calendar.
+		b.remove(e)
+		return noContent(http.StatusAccepted), nil
+	}
+	response, show := "accepted", "busy"
+	if action == "tentativelyaccept" {
+		response, show = "tentativelyAccepted", "tentative"
+	}
+	e.properties["responseStatus"] = map[string]any{"response": response, "time": c.now.UTC().Format(time.RFC3339)}
+	e.properties["showAs"] = show
+	c.s.touch(b, e)
+	return noContent(http.StatusAccepted), nil
+}

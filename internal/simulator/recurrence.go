@@ -1,0 +1,158 @@
+package simulator
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A recurrence is a patternedRecurrence. See https://learn.microsoft.com/graph/api/resources/patternedrecurrence.
+type recurrence struct {
+	kind     string // daily, weekly, absoluteMonthly, absoluteYearly
+	interval int
+	days     []time.Weekday
+	first    time.Time // date
+	last     time.Time // date; zero: none
+	count    int       // 0: no limit
+}
+
+// mostOccurrences keeps a series without an end within bounds.
+const mostOccurrences = 5000
+
+func parseRecurrence(v any) (*recurrence, error) {
+	invalid := &failure{400, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid."}
+	m, _ := v.(map[string]any)
+	pattern, _ := m["pattern"].(map[string]any)
+	limits, _ := m["range"].(map[string]any)
+	if pattern == nil || limits == nil {
+		return nil, invalid
+	}
+	r := &recurrence{interval: 1}
+	var err error
+	if r.kind, err = oneOf("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "absoluteYearly"); err != nil {
+		return nil, err
+	}
+	if n, ok := pattern["interval"].(float64); ok {
+		r.interval = int(n)
+	}
+	if days, _ := pattern["daysOfWeek"].([]any); len(days) > 0 {
+		for _, d := range days {
+			i := slices.IndexFunc([]string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}, func(n string) bool {
+				text, _ := d.(string)
+				return strings.EqualFold(n, text)
+			})
+			if i < 0 {
+				return nil, invalid
+			}
+			r.days = append(r.days, time.Weekday(i))
+		}
+	}
+	text, _ := limits["startDate"].(string)
+	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.kind == "weekly" && r.days == nil {
+		return nil, invalid
+	}
+	switch limits["type"] {
+	case "endDate":
+		text, _ := limits["endDate"].(string)
+		if r.last, err = time.Parse(time.DateOnly, text); err != nil || r.last.Before(r.first) {
+			return nil, invalid
+		}
+	case "numbered":
+		n, _ := limits["numberOfOccurrences"].(float64)
+		if r.count = int(n); r.count < 1 {
+			return nil, invalid
+		}
+	case "noEnd":
+	default:
+		return nil, invalid
+	}
+	return r, nil
+}
+
+// dates yields the dates of the series in order, until yield has enough.
+func (r *recurrence) dates(yield func(time.Time) bool) {
+	n := 0
+	emit := func(d time.Time) bool {
+		if !r.last.IsZero() && d.After(r.last) || r.count > 0 && n >= r.count || n >= mostOccurrences {
+			return false
+		}
+		n++
+		return yield(d)
+	}
+	for i := 0; ; i += r.interval {
+		switch r.kind {
+		case "daily":
+			if !emit(r.first.AddDate(0, 0, i)) {
+				return
+			}
+		case "weekly":
+			week := r.first.AddDate(0, 0, 7*i-int(r.first.Weekday()))
+			for day := range 7 {
+				d := week.AddDate(0, 0, day)
+				if slices.Contains(r.days, d.Weekday()) && !d.Before(r.first) && !emit(d) {
+					return
+				}
+			}
+		default:
+			months := i
+			if r.kind == "absoluteYearly" {
+				months = 12 * i
+			}
+			d := time.Date(r.first.Year(), r.first.Month()+time.Month(months), 1, 0, 0, 0, 0, time.UTC)
+			// The 31st is the last day of a shorter month.
+			day := min(r.first.Day(), d.AddDate(0, 1, -1).Day())
+			if !emit(d.AddDate(0, 0, day-1)) {
+				return
+			}
+		}
+	}
+}
+
+// occurrence is that of one date, or nil where it was removed.
+func (e *storedEvent) occurrence(date time.Time) *storedEvent {
+	key := date.Format(time.DateOnly)
+	if o, ok := e.exceptions[key]; ok {
+		return o
+	}
+	suffix := "Q" + strings.ReplaceAll(key, "-", "") + "="
+	o := &storedEvent{
+		id: strings.TrimSuffix(e.id, "=") + suffix, immutable: strings.TrimSuffix(e.immutable, "=") + suffix, calendar: e.calendar,
+		properties: maps.Clone(e.properties), modified: e.modified, version: e.version, master: e, date: key,
+	}
+	o.properties["type"], o.properties["recurrence"] = "occurrence", nil
+	o.start, o.end = e.start, e.end
+	y, m, d := e.start.wall.Date()
+	shift := date.Sub(time.Date(y, m, d, 0, 0, 0, 0, time.UTC))
+	o.start.wall, o.end.wall = e.start.wall.Add(shift), e.end.wall.Add(shift)
+	return o
+}
+
+// occurrences are those of a series that lie in [from, to).
+func (e *storedEvent) occurrences(from, to time.Time) []*storedEvent {
+	var found []*storedEvent
+	for date := range e.repeats.dates {
+		o := e.occurrence(date)
+		if o != nil && o.during(from, to) {
+			found = append(found, o)
+		}
+		// Two days more than the clock says: an exception may have been moved, but not past its neighbours.
+		if date.After(to.UTC().AddDate(0, 0, 2)) {
+			break
+		}
+	}
+	return found
+}
+
+// occurrenceByID is the occurrence of that id; nil: there is none.
+func (e *storedEvent) occurrenceByID(id string) *storedEvent {
+	if len(id) < 9 || !strings.HasPrefix(id, strings.TrimSuffix(e.id, "=")) && !strings.HasPrefix(id, strings.TrimSuffix(e.immutable, "=")) {
+		return nil
+	}
+	for date := range e.repeats.dates {
+		if o := e.occurrence(date); o != nil && (o.id == id || o.immutable == id) {
+			return o
+		}
+	}
+	return nil
+}
