@@ -420,15 +420,14 @@ func componentsOf(topic string, payload []byte) map[string]map[string]any {
 // placeOf is Discovery.place where the discovery topic is not known.
 func placeOf(topic string) (place, bool) {
 	levels := strings.Split(topic, "/")
-	for _, n := range []int{4, 3} { // <platform>/<device>/<entity>/config, device/<device>/config
-		if i := len(levels) - n; i > 0 && levels[len(levels)-1] == "config" && (n == 4) == (levels[i] != "device") {
-			prefix := strings.Join(levels[:i], "/")
-			if p, ok := (Discovery{Topic: prefix}).place(topic); ok {
-				return p, true
-			}
-		}
+	i := len(levels) - 3 // device/<device>/config
+	if i > 0 && levels[i] != "device" {
+		i-- // <platform>/<device>/<entity>/config
 	}
-	return place{}, false
+	if i <= 0 {
+		return place{}, false
+	}
+	return Discovery{Topic: strings.Join(levels[:i], "/")}.place(topic)
 }
 
 func required(platform string) []string {
