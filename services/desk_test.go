@@ -41,6 +41,12 @@ func (d *disk) Put(key string, value []byte) error {
 	return nil
 }
 
+func (d *disk) copy() *disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &disk{values: maps.Clone(d.values)}
+}
+
 func (d *disk) Delete(key string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -407,11 +413,14 @@ func TestACrashAtEveryStep(t *testing.T) {
 					o := &office{unknown: unknown}
 					o.call = func(_ set, c services.Call) (any, error) { done[c.ID]++; return nil, nil }
 					o.find = func(c services.Call) (any, bool, error) { return nil, done[c.ID] > 0, nil }
+					var crash sync.Mutex
 					crashed, restarted := false, false
 					o.step = func(s string) {
+						crash.Lock()
+						defer crash.Unlock()
 						if s == step && !crashed {
 							crashed = true
-							o.disk = &disk{values: maps.Clone(o.disk.values)} // what is written from now on is lost
+							o.disk = o.disk.copy() // what is written from now on is lost
 						}
 						if crashed && !restarted {
 							runtime.Goexit()

@@ -20,10 +20,16 @@ func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Ses
 	if err != nil {
 		return nil, err
 	}
-	return auth.Open(auth.Options{
-		Account: c.ID, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
-		Transport: transport, Dir: dir, Log: log,
-	})
+	o := auth.Options{
+		Account: c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
+		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport, Dir: dir, Log: log,
+	}
+	if c.CertificateFile != "" {
+		if o.Certificate, err = os.ReadFile(c.CertificateFile); err != nil {
+			return nil, fmt.Errorf("accounts.%s.certificate_file: %w", c.ID, err)
+		}
+	}
+	return auth.Open(o)
 }
 
 // Transport is how an account's sign-in and Graph are reached.
