@@ -286,7 +286,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"GRAPH2MQTT_MQTT_PASSWORD=x", "GRAPH2MQTT_MQTT_PASSWORD: no such variable; did you mean GRAPH2MQTT_MQTT__PASSWORD?"},
 		{"GRAPH2MQTT_ACOUNTS__WORK__TENANT=x", "GRAPH2MQTT_ACOUNTS__WORK__TENANT: no such variable; did you mean GRAPH2MQTT_ACCOUNTS__WORK__TENANT?"},
 		{"GRAPH2MQTT_ACCOUNTS_WORK_TENANT=x", "GRAPH2MQTT_ACCOUNTS_WORK_TENANT: no such variable; did you mean GRAPH2MQTT_ACCOUNTS__ID__KEY?"},
-		{"GRAPH2MQTT_MQTT=x", "mqtt: the environment has both GRAPH2MQTT_MQTT and variables for keys below it"},
+		{"GRAPH2MQTT_MQTT=x", "GRAPH2MQTT_MQTT: given together with variables for keys below it"},
 		{"GRAPH2MQTT_LOG=x", "log: want a mapping of keys, not text"},
 		{"GRAPH2MQTT_ACCOUNTS=x", "accounts: want a mapping of keys, not text"},
 		{"GRAPH2MQTT_MQTT__KEEPALIV=x", "mqtt.keepaliv: unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, username"},

@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"maps"
 	"path/filepath"
 	"reflect"
@@ -52,16 +51,16 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 			case value == "":
 				return "", nil
 			case path == "" && meant != "":
-				problems = append(problems, Problem{name, "no such variable; did you mean " + prefix + meant + "?"})
+				problems = append(problems, Problem{step(name), "no such variable; did you mean " + step(prefix+meant) + "?"})
 			case path == "" && !names.elsewhere(name):
-				notes = append(notes, name+" is ignored: no key of the configuration has this name")
+				notes = append(notes, step(name)+" is ignored: no key of the configuration has this name")
 			}
 			return path, text(value)
 		},
 	}).Read() // never fails
 	for _, path := range slices.Sorted(maps.Keys(values)) {
 		if i := slices.IndexFunc(slices.Sorted(maps.Keys(values)), func(p string) bool { return strings.HasPrefix(p, path+".") }); i >= 0 {
-			problems = append(problems, Problem{path, fmt.Sprintf("the environment has both %s and variables for keys below it", variable(path))})
+			problems = append(problems, Problem{step(variable(path)), "given together with variables for keys below it"})
 			delete(values, path)
 		}
 	}
