@@ -56,9 +56,11 @@ type Component struct {
 	StateTopic      string // default <topic>/state, of an event <topic>/event
 	Template        string // of its value; default: the entity's value in the object of the state topic
 	AttributesTopic string // default <topic>/attributes for the primary entity, otherwise none
-	CommandTopic    string // default <topic>/set/<key>, of buttons and notify entities <topic>/request/<operation>
-	CommandTemplate string
-	Availability    []string // nil: the device's; empty: always available
+	// AttributesTemplate makes the attributes of what the attributes topic says; default: all of it.
+	AttributesTemplate string
+	CommandTopic       string // default <topic>/set/<key>, of buttons and notify entities <topic>/request/<operation>
+	CommandTemplate    string
+	Availability       []string // nil: the device's; empty: always available
 }
 
 // Slug is a name as it stands in an entity's id: "Büro & Küche" is "buro_kuche".
@@ -143,6 +145,7 @@ func (d Device) component(c Component) map[string]any {
 	put("unit_of_measurement", c.Unit)
 	put("entity_category", c.Category)
 
+	put("json_attributes_template", c.AttributesTemplate)
 	if attributes := c.AttributesTopic; attributes != "" {
 		config["json_attributes_topic"] = attributes
 	} else if c.Primary {

@@ -70,13 +70,13 @@ func newAccount(b *Bridge, c *config.Account) (*account, error) {
 		return nil, fmt.Errorf("account %s: %w", c.ID, err)
 	}
 	a.rememberZone()
-	for id, s := range config.Sorted(c.Sensors) {
+	for _, s := range config.Sorted(c.Sensors) {
 		kind := slices.IndexFunc(b.options.Kinds, func(k sensors.Kind) bool { return k.Name == s.Type })
 		a.sensors = append(a.sensors, newSensor(a, s, b.options.Kinds[kind]))
 	}
 	a.desk = &services.Desk{
 		Account: c.ID, Journal: b.journal, MaxAge: b.config.Commands.MaxAge, Queue: b.config.Commands.Queue,
-		Targets: a.target, Publish: b.mqtt.Send, Empty: b.mqtt.Empty, Ended: a.ended, Log: a.log, Step: b.options.Step,
+		Targets: a.target, Publish: b.mqtt.Send, Empty: func(topic string) { b.mqtt.Retain(topic, nil) }, Ended: a.ended, Log: a.log, Step: b.options.Step,
 	}
 	a.desk.Open()
 	return a, nil

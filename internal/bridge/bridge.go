@@ -51,7 +51,6 @@ type Bridge struct {
 	log      *slog.Logger
 	started  time.Time
 
-	ready    sync.WaitGroup // until the accounts are there, nothing that arrives is handled
 	infoLock sync.Mutex
 }
 

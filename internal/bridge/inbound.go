@@ -55,7 +55,7 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 	}
 	switch err := json.Unmarshal(m.Payload, &request); {
 	case m.Retained:
-		b.mqtt.Empty(m.Topic)
+		b.mqtt.Retain(m.Topic, nil)
 		r = r.Fail(&services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"})
 	case err != nil:
 		r = r.Fail(&services.Error{Code: services.InvalidJSON, Message: "want a JSON object, such as {}"})

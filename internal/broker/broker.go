@@ -21,7 +21,7 @@ type Broker struct {
 func Embedded(addr string) (*Broker, error) {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
-	server := mochi.New(&mochi.Options{Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
+	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	if err := server.AddHook(new(open), nil); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
@@ -38,6 +38,18 @@ func Embedded(addr string) (*Broker, error) {
 
 // URL is where it listens.
 func (b *Broker) URL() string { return "mqtt://" + b.addr }
+
+// Watch calls f with every message below the filter from now on, and with those retained there. Each call has another id.
+func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
+	return b.server.Subscribe(filter, id, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
+		f(p.TopicName, p.Payload, p.FixedHeader.Retain)
+	})
+}
+
+// Publish publishes as a client would, at QoS 1.
+func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
+	return b.server.Publish(topic, payload, retained, 1)
+}
 
 // Close ends all connections. What the broker kept is lost.
 func (b *Broker) Close() error {
