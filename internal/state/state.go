@@ -224,8 +224,12 @@ func write(file string, b []byte) error {
 // reason is what the system says, without the path, which our own errors name.
 func reason(err error) error {
 	var path *fs.PathError
-	if errors.As(err, &path) {
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &path):
 		return path.Err
+	case errors.As(err, &link):
+		return link.Err
 	}
 	return err
 }

@@ -163,8 +163,10 @@ func (e *oauthError) refuses() bool {
 	switch e.number() {
 	case 65001, 65004, 90093, 90094, 90095:
 		return true
+	case 0:
+		return e.Name == "access_denied" || e.Name == "authorization_declined" || e.Name == "consent_required"
 	}
-	return e.Name == "access_denied" || e.Name == "authorization_declined" || e.Name == "consent_required"
+	return e.Name == "consent_required"
 }
 
 // passing is the error of a request that may succeed later.

@@ -38,9 +38,13 @@ func (s *Session) short(answered string, asked []string) []string {
 	return slices.Compact(out)
 }
 
-// missing are the scopes of want that are not in have.
+// missing are the scopes of want that are not in have; nil where there are none.
 func missing(want, have []string) []string {
-	return slices.DeleteFunc(slices.Clone(want), func(scope string) bool {
-		return slices.ContainsFunc(have, func(h string) bool { return strings.EqualFold(h, scope) })
-	})
+	var out []string
+	for _, scope := range want {
+		if !slices.ContainsFunc(have, func(h string) bool { return strings.EqualFold(h, scope) }) {
+			out = append(out, scope)
+		}
+	}
+	return out
 }

@@ -54,8 +54,10 @@ func (s *Session) signIn(ctx context.Context, r Request, device bool, try attemp
 	}
 	var p Prompt
 	for i, scopes := range r.Scopes {
-		if i > 0 && len(missing(r.Scopes[i-1], scopes)) == 0 {
-			continue // nothing less than what was refused
+		if i > 0 {
+			if p.Refused = missing(p.Scopes, scopes); p.Refused == nil {
+				continue // it asks for all that was refused
+			}
 		}
 		p.Scopes = scopes
 		a, err := try(ctx, p)
@@ -65,9 +67,6 @@ func (s *Session) signIn(ctx context.Context, r Request, device bool, try attemp
 			return s.signedIn(ctx, a, scopes, r.Scopes[0], device)
 		case errors.As(err, &o) && o.refuses():
 			p.Why = o.explain(s.o, device)
-			if i+1 < len(r.Scopes) {
-				p.Refused = missing(scopes, r.Scopes[i+1])
-			}
 		case errors.As(err, &o) && !o.passes():
 			return fail(o.explain(s.o, device))
 		case ctx.Err() != nil:
