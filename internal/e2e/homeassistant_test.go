@@ -89,12 +89,13 @@ func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 	return ha
 }
 
-// Start starts Home Assistant again after Stop or Kill, with the same home, and returns when it answers.
+// Start starts Home Assistant again after Stop or Kill, with the same home, and returns when all of it has started.
 func (ha *HomeAssistant) Start(t testing.TB) {
 	t.Helper()
 	ha.Process = start(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
 	ha.signIn(t, ha.up(t))
 	ha.socket = dial(t, ha.URL, ha.tokens.Access)
+	ha.awaitStarted(t) // it answers before, but dies of SIGTERM then
 	// Since 2026 a port set in a file is on trial, and undone after five minutes unless it is confirmed.
 	_ = ha.call("http/config/promote", nil, nil)
 }
@@ -102,7 +103,9 @@ func (ha *HomeAssistant) Start(t testing.TB) {
 // Restart stops Home Assistant and starts it again.
 func (ha *HomeAssistant) Restart(t testing.TB) {
 	t.Helper()
-	ha.Stop(t)
+	if code := ha.Stop(t); code != 0 {
+		t.Errorf("Home Assistant ended with %d", code)
+	}
 	ha.Start(t)
 }
 

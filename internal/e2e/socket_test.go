@@ -292,6 +292,18 @@ func (s *socket) History(entity string) []Change {
 	return slices.DeleteFunc(s.Changes.All(), func(c Change) bool { return c.EntityID != entity })
 }
 
+// awaitStarted waits until Home Assistant has set up all that it is configured to.
+func (s *socket) awaitStarted(t testing.TB) {
+	t.Helper()
+	var started Record[json.RawMessage]
+	s.Subscribe(t, "homeassistant_started", started.Add)
+	var config struct{ State string }
+	s.Call(t, "get_config", nil, &config)
+	started.Await(t, "Home Assistant to have started", func(events []json.RawMessage) bool {
+		return config.State == "RUNNING" || len(events) > 0
+	})
+}
+
 // An Entity is an entry of the entity registry.
 type Entity struct {
 	EntityID       string  `json:"entity_id"`

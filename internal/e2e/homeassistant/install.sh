@@ -59,7 +59,10 @@ older)
 	;;
 newest)
 	version=2026.11.0
-	command -v debootstrap >/dev/null || apt-get install --yes --quiet=2 debootstrap >/dev/null
+	if ! command -v debootstrap >/dev/null; then
+		apt-get update --quiet=2
+		DEBIAN_FRONTEND=noninteractive apt-get install --yes --quiet=2 debootstrap >/dev/null
+	fi
 	mirror=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/* 2>/dev/null | grep -oE 'https?://[^ ]+/debian/?( |$)' | head -1 | tr -d ' ' || true)
 	debootstrap --variant=minbase \
 		--include=python3.14,python3.14-venv,python3.14-dev,g++,ca-certificates,tzdata,libturbojpeg0,ffmpeg \
