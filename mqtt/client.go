@@ -244,7 +244,7 @@ func (c *Client) Declare(d Device) {
 
 // Remove takes a device away from Home Assistant, and all retained messages below its topic from the broker.
 func (c *Client) Remove(deviceID string) {
-	c.change(func() bool { return c.retained.remove(deviceID) })
+	c.change(func() bool { return c.retained.remove(deviceID, time.Now()) })
 }
 
 // Retain sets what the broker holds at topic; an empty payload removes it. It is sent when it has changed, when a
@@ -267,7 +267,7 @@ func (c *Client) Republish() {
 
 // Clean removes everything that this and earlier runs have published, and what is declared, too.
 func (c *Client) Clean() {
-	c.change(func() bool { c.retained.clean(); return true })
+	c.change(func() bool { c.retained.clean(time.Now()); return true })
 }
 
 // Subscribe sets the wanted filters.

@@ -70,6 +70,9 @@ func (r *retained) retain(topic string, payload []byte) bool {
 		return false
 	}
 	e.want, e.pending, e.before = payload, true, nil
+	if len(payload) > 0 && !r.isDiscovery(topic) {
+		e.due = time.Time{}
+	}
 	e.order = r.order(topic, len(payload) == 0)
 	e.acknowledged, e.repeat = false, false
 	if !r.isDiscovery(topic) {
@@ -126,23 +129,35 @@ func (r *retained) declare(d Device) bool {
 	return changed
 }
 
-// remove empties a device's topics: those of discovery, and all below its own that belong to no other device.
-func (r *retained) remove(id string) bool {
+// remove empties a device's topics: those of discovery, and then all below its own that belong to no other device.
+func (r *retained) remove(id string, now time.Time) bool {
 	d, ok := r.devices[id]
 	if !ok {
 		return false
 	}
 	for _, topic := range r.owned[id] {
 		r.retain(topic, nil)
+		if due := r.due(topic, r.entries[topic]); due.After(now) {
+			now = due
+		}
 	}
 	delete(r.devices, id)
 	delete(r.owned, id)
 	for topic, e := range r.entries {
 		if len(e.want) > 0 && strings.HasPrefix(topic, d.Topic+"/") && !r.belongsBelow(d, topic) {
-			r.retain(topic, nil)
+			r.empty(topic, now)
 		}
 	}
 	return true
+}
+
+// empty removes a topic that is none of discovery: Home Assistant, where it still reads it, would complain of an empty
+// state.
+func (r *retained) empty(topic string, now time.Time) {
+	r.retain(topic, nil)
+	if r.discovery.Enabled {
+		r.entries[topic].due = now.Add(r.pause)
+	}
 }
 
 // belongsBelow reports whether a topic below d's is that of a device further down: a sensor's below its account's.
@@ -162,10 +177,15 @@ func (r *retained) settle(now time.Time) {
 		if _, wanted := r.entries[topic]; wanted {
 			continue
 		}
+		p, ok := r.discovery.place(topic)
+		if !ok {
+			r.empty(topic, now)
+			continue
+		}
 		r.retain(topic, nil)
 		// Where the mode has changed, the same entities come back by other topics. Home Assistant must have forgotten them
 		// before: it would refuse the second with the same unique id.
-		if p, ok := r.discovery.place(topic); ok && (p.platform == "device" || !ownTopic(p.platform)) {
+		if p.platform == "device" || !ownTopic(p.platform) {
 			for _, again := range r.owned[p.device] {
 				r.entries[again].due = now.Add(r.pause)
 			}
@@ -174,9 +194,9 @@ func (r *retained) settle(now time.Time) {
 }
 
 // clean removes everything that was ever published.
-func (r *retained) clean() {
+func (r *retained) clean(now time.Time) {
 	for id := range r.devices {
-		r.remove(id)
+		r.remove(id, now)
 	}
 	for topic := range r.entries {
 		r.retain(topic, nil)
