@@ -366,10 +366,17 @@ func (b *mailbox) event(id string) *storedEvent {
 	return nil
 }
 
-// listed makes entities of events; where basic hides a property, it may still be selected.
-func (c *call) listed(events []*storedEvent) (answer, error) {
+// listed makes entities of events.
+func (c *call) listed(b *mailbox, events []*storedEvent) (answer, error) {
 	v, err := c.view()
 	if err != nil {
+		return answer{}, err
+	}
+	// A wrong name is refused also where there is nothing to select it from.
+	blank := c.s.newEvent(b, b.calendar(""))
+	blank.start = momentAt(c.now, "UTC", time.UTC)
+	blank.end = blank.start
+	if _, err := c.project(blank.json(v), eventProperties()...); err != nil {
 		return answer{}, err
 	}
 	all := make([]map[string]any, 0, len(events))
@@ -379,7 +386,7 @@ func (c *call) listed(events []*storedEvent) (answer, error) {
 	return c.collection(c.setName("events"), all, 10, eventProperties()...)
 }
 
-// eventProperties are names that may be selected though an event does not have them.
+// eventProperties are names that may be selected though an event does not show them: few have them, or the permission hides them.
 func eventProperties() []string {
 	return []string{"body", "bodyPreview", "originalStart", "cancelledOccurrences", "uid"}
 }
@@ -439,7 +446,7 @@ func viewEvents(c *call) (answer, error) {
 			found = append(found, e)
 		}
 	}
-	return c.listed(found)
+	return c.listed(b, found)
 }
 
 // during reports whether some of the event lies in [from, to); what has no length lies where it begins.
@@ -473,29 +480,29 @@ func listEvents(c *call) (answer, error) {
 			found = append(found, e)
 		}
 	}
-	return c.listed(found)
+	return c.listed(b, found)
 }
 
 func getEvent(c *call) (answer, error) {
-	_, e, err := c.chosen()
-	if err != nil {
-		return answer{}, err
-	}
-	return c.shown(e, http.StatusOK)
-}
-
-// shown is the answer that holds one event.
-func (c *call) shown(e *storedEvent, status int) (answer, error) {
 	v, err := c.view()
 	if err != nil {
 		return answer{}, err
 	}
+	_, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	return c.shown(e, v, http.StatusOK)
+}
+
+// shown is the answer that holds one event.
+func (c *call) shown(e *storedEvent, v view, status int) (answer, error) {
 	body, err := c.project(e.json(v), eventProperties()...)
 	if err != nil {
 		return answer{}, err
 	}
 	a := c.entity(c.setName("events"), body)
-	a.status = status
+	a.status, a.header = status, c.header
 	return a, nil
 }
 
@@ -515,7 +522,8 @@ func createEvent(c *call) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	if _, err := c.view(); err != nil {
+	v, err := c.view()
+	if err != nil {
 		return answer{}, err
 	}
 	sum := sha256.Sum256(c.body)
@@ -524,8 +532,7 @@ func createEvent(c *call) (answer, error) {
 		if t.sum != sum {
 			return answer{}, &failure{http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used."}
 		}
-		c.header.Del("Preference-Applied")
-		return c.shown(t.event, http.StatusCreated)
+		return c.shown(t.event, v, http.StatusCreated)
 	}
 	if body["start"] == nil || body["end"] == nil {
 		return answer{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
@@ -538,15 +545,15 @@ func createEvent(c *call) (answer, error) {
 	if id != "" {
 		b.transactions[id] = transaction{sum, e}
 	}
-	c.header.Del("Preference-Applied")
-	a, err := c.shown(e, http.StatusCreated)
-	if err == nil {
-		a.header.Set("Location", "https://"+c.r.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
-	}
-	return a, err
+	c.header.Set("Location", "https://"+c.r.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
+	return c.shown(e, v, http.StatusCreated)
 }
 
 func updateEvent(c *call) (answer, error) {
+	v, err := c.view()
+	if err != nil {
+		return answer{}, err
+	}
 	b, e, err := c.chosen()
 	if err != nil {
 		return answer{}, err
@@ -560,7 +567,7 @@ func updateEvent(c *call) (answer, error) {
 		return answer{}, err
 	}
 	c.s.touch(b, e)
-	return c.shown(e, http.StatusOK)
+	return c.shown(e, v, http.StatusOK)
 }
 
 func deleteEvent(c *call) (answer, error) {

@@ -46,6 +46,13 @@ func (s *Simulator) ClearFaults() {
 	s.faults = nil
 }
 
+// Waiting is the number of requests that a Delay holds at this moment.
+func (s *Simulator) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
+}
+
 func (s *Simulator) takeFault(method, path string) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -99,15 +106,17 @@ func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
 	return a, f.Reset
 }
 
-// wait reports whether the client is still there after the delay.
-func (f *Fault) wait(ctx context.Context) bool {
-	if f.Delay == 0 {
+// hold reports whether the client is still there after the delay.
+func (s *Simulator) hold(ctx context.Context, delay time.Duration) bool {
+	if delay <= 0 {
 		return true
 	}
+	s.wait(1)
+	defer s.wait(-1)
 	var over <-chan time.Time
 	// No timer at all for Forever: a clock that leaps, such as testing/synctest's, gets there.
-	if f.Delay < Forever {
-		timer := time.NewTimer(f.Delay)
+	if delay < Forever {
+		timer := time.NewTimer(delay)
 		defer timer.Stop()
 		over = timer.C
 	}
@@ -117,6 +126,12 @@ func (f *Fault) wait(ctx context.Context) bool {
 	case <-ctx.Done():
 		return false
 	}
+}
+
+func (s *Simulator) wait(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting += n
 }
 
 func codeOf(status int) string {

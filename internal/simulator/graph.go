@@ -127,7 +127,7 @@ func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a ans
 	}
 	a, err := c.route.do(c)
 	if err != nil {
-		a = fail(err.(*failure))
+		return fail(err.(*failure)), address, release
 	}
 	if a.header == nil {
 		a.header = c.header

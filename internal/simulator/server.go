@@ -118,7 +118,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a, lost := fault.spoil(a, isGraph(r.URL.Path), seen.Time)
-	if fault != nil && !fault.wait(r.Context()) {
+	if fault != nil && !s.hold(r.Context(), fault.Delay) {
 		lost = true
 	}
 	if !lost {

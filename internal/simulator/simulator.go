@@ -39,6 +39,7 @@ type Simulator struct {
 	login         loginState
 	outlook       outlookState
 	faults        []*Fault
+	waiting       int // requests that a fault delays
 	log           []Request
 	total         int
 	hook          func(Request)
@@ -46,6 +47,7 @@ type Simulator struct {
 	listener      net.Listener
 	server        *http.Server
 	authority     *authority
+	closing       bool
 
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
@@ -83,7 +85,8 @@ func (s *Simulator) Start() error {
 	if s.server != nil {
 		return errors.New("start the simulator: it has been started")
 	}
-	ca, err := newAuthority(s.options.Now())
+	// The clients' clock, which need not be ours.
+	ca, err := newAuthority(time.Now())
 	if err != nil {
 		return fmt.Errorf("start the simulator: %w", err)
 	}
@@ -98,7 +101,9 @@ func (s *Simulator) Start() error {
 	s.authority, s.listener = ca, listener
 	s.server = &http.Server{
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.serving.Add(1)
+			if !s.enterServer() {
+				panic(http.ErrAbortHandler)
+			}
 			defer s.serving.Done()
 			s.ServeHTTP(w, r)
 		}),
@@ -111,10 +116,21 @@ func (s *Simulator) Start() error {
 	return nil
 }
 
+// enterServer counts a handler in, unless the server is being closed.
+func (s *Simulator) enterServer() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closing {
+		s.serving.Add(1)
+	}
+	return !s.closing
+}
+
 // Close ends the server and every request that it still holds, and waits for them.
 func (s *Simulator) Close() error {
 	s.mu.Lock()
 	server := s.server
+	s.closing = true
 	s.mu.Unlock()
 	if server == nil {
 		return nil
