@@ -34,7 +34,7 @@ type calendar struct {
 	Ratio         float64       `koanf:"ratio" min:"0" max:"1" doc:"A share."`
 	Cancelled     *bool         `koanf:"include_cancelled" doc:"Whether those that were called off are shown."`
 
-	answer chan int // what is not configured does not matter
+	Answer chan int // what has no key does not matter
 }
 
 func (c *calendar) Validate() error {

@@ -1,0 +1,281 @@
+package rules_test
+
+import (
+	"go/ast"
+	"go/token"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// called is the selector that a call calls: t.Skip, time.Sleep.
+func called(n ast.Node) (call *ast.CallExpr, of, name string) {
+	call, ok := n.(*ast.CallExpr)
+	if !ok {
+		return nil, "", ""
+	}
+	if sel, ok := call.Fun.(*ast.SelectorExpr); ok {
+		if x, ok := sel.X.(*ast.Ident); ok {
+			return call, x.Name, sel.Sel.Name
+		}
+	}
+	return call, "", ""
+}
+
+// skip: a test that is skipped says why.
+func skip(s *source) []finding {
+	if !s.test() {
+		return nil
+	}
+	var found []finding
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		call, of, name := called(n)
+		if !slices.Contains([]string{"t", "b", "f", "tb"}, of) || !slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name) {
+			return true
+		}
+		if len(call.Args) > 0 {
+			lit, ok := call.Args[0].(*ast.BasicLit)
+			if !ok {
+				return true
+			}
+			if reason, err := strconv.Unquote(lit.Value); err != nil || strings.TrimSpace(reason) != "" {
+				return true
+			}
+		}
+		found = append(found, s.find(n, "%s.%s without a reason", of, name))
+		return true
+	})
+	return found
+}
+
+// contexts: a context is an argument, not a field.
+func contexts(s *source) []finding {
+	var found []finding
+	ast.Inspect(s.file, func(n ast.Node) bool {
+		st, ok := n.(*ast.StructType)
+		if !ok {
+			return true
+		}
+		for _, f := range st.Fields.List {
+			if sel, ok := f.Type.(*ast.SelectorExpr); ok && sel.Sel.Name == "Context" {
+				if x, ok := sel.X.(*ast.Ident); ok && x.Name == "context" {
+					found = append(found, s.find(f, "a context in a struct"))
+				}
+			}
+		}
+		return true
+	})
+	return found
+}
+
+// inits: nothing happens because of an import.
+func inits(s *source) []finding {
+	var found []finding
+	for _, d := range s.file.Decls {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
+			found = append(found, s.find(f, "a function init"))
+		}
+	}
+	return found
+}
+
+// bubbled are the tests that sleep in a function which they call in a bubble of synctest, though it stands outside of it.
+var bubbled = map[string]bool{
+	"internal/simulator/login_test.go TestRefreshRefused": true, // the cases of its table run in one
+}
+
+// sleep: a test waits for an event, or sleeps in the made-up time of testing/synctest. A function that is not itself a test may
+// be called from there. What another process does and tells nobody is waited for by looking every millisecond.
+func sleep(s *source) []finding {
+	if !s.test() {
+		return nil
+	}
+	bubbles := slices.ContainsFunc(s.file.Imports, func(i *ast.ImportSpec) bool { return i.Path.Value == `"testing/synctest"` })
+	var found []finding
+	for _, d := range s.file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok || bubbles && !isTest(f) || bubbled[s.path+" "+f.Name.Name] {
+			continue
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			_, of, name := called(n)
+			if of == "synctest" && name == "Test" || looks(n) {
+				return false
+			}
+			if of == "time" && name == "Sleep" {
+				found = append(found, s.find(n, "time.Sleep outside of synctest"))
+			}
+			return true
+		})
+	}
+	return found
+}
+
+// looks reports whether a statement is for … { time.Sleep(time.Millisecond) }.
+func looks(n ast.Node) bool {
+	loop, ok := n.(*ast.ForStmt)
+	if !ok || loop.Cond == nil || len(loop.Body.List) != 1 {
+		return false
+	}
+	statement, ok := loop.Body.List[0].(*ast.ExprStmt)
+	if !ok {
+		return false
+	}
+	call, of, name := called(statement.X)
+	if of != "time" || name != "Sleep" {
+		return false
+	}
+	pause, ok := call.Args[0].(*ast.SelectorExpr)
+	return ok && pause.Sel.Name == "Millisecond"
+}
+
+func isTest(f *ast.FuncDecl) bool {
+	return f.Recv == nil && slices.ContainsFunc([]string{"Test", "Fuzz", "Benchmark", "Example"}, func(p string) bool { return strings.HasPrefix(f.Name.Name, p) })
+}
+
+// docs: whatever has an exported name has a comment. The methods whose meaning Go itself gives them need none.
+func docs(s *source) []finding {
+	if s.test() {
+		return nil
+	}
+	var found []finding
+	missing := func(at ast.Node, name string) {
+		found = append(found, s.find(at, "%s has no comment", name))
+	}
+	for _, d := range s.file.Decls {
+		switch d := d.(type) {
+		case *ast.FuncDecl:
+			if d.Doc == nil && d.Name.IsExported() && exportedReceiver(d) && !(d.Recv != nil && slices.Contains([]string{"Error", "Unwrap", "String"}, d.Name.Name)) {
+				missing(d, d.Name.Name)
+			}
+		case *ast.GenDecl:
+			if d.Doc != nil && d.Tok != token.TYPE {
+				continue
+			}
+			for _, spec := range d.Specs {
+				switch spec := spec.(type) {
+				case *ast.TypeSpec:
+					if spec.Name.IsExported() && spec.Doc == nil && d.Doc == nil {
+						missing(spec, spec.Name.Name)
+					}
+				case *ast.ValueSpec:
+					for _, name := range spec.Names {
+						if name.IsExported() && spec.Doc == nil && spec.Comment == nil {
+							missing(name, name.Name)
+						}
+					}
+				}
+			}
+		}
+	}
+	return found
+}
+
+// exportedReceiver reports whether a function is none's method, or that of an exported type.
+func exportedReceiver(f *ast.FuncDecl) bool {
+	if f.Recv == nil {
+		return true
+	}
+	t := f.Recv.List[0].Type
+	for {
+		switch x := t.(type) {
+		case *ast.StarExpr:
+			t = x.X
+		case *ast.IndexExpr:
+			t = x.X
+		case *ast.IndexListExpr:
+			t = x.X
+		case *ast.Ident:
+			return x.IsExported()
+		default:
+			return false
+		}
+	}
+}
+
+var silenced = regexp.MustCompile(`^//\s*(nolint\b|lint:(file-)?ignore\b)`)
+
+// silences: what a linter finds is mended, not silenced.
+func silences(s *source) []finding {
+	var found []finding
+	for _, group := range s.file.Comments {
+		for _, c := range group.List {
+			if silenced.MatchString(c.Text) {
+				found = append(found, s.find(c, "a linter is silenced"))
+			}
+		}
+	}
+	return found
+}
+
+func codeBreaks() []breaks {
+	return []breaks{
+		{"skip", "x/x_test.go", `package x
+func TestA(t *testing.T) {
+	t.Skip()
+	t.SkipNow()
+	t.Skip(" ")
+	t.Skip("no mosquitto here")
+	t.Skipf("no %s here", "mosquitto")
+	reader.Skip()
+}`, []string{"3: t.Skip without a reason", "4: t.SkipNow without a reason", "5: t.Skip without a reason"}},
+		{"context", "x/x.go", `package x
+type a struct {
+	ctx context.Context
+	b struct{ context.Context }
+	f func(context.Context)
+}
+func g(ctx context.Context) {}`, []string{"3: a context in a struct", "4: a context in a struct"}},
+		{"init", "x/x.go", `package x
+func init() {}
+func (a) init() {}
+func initial() {}`, []string{"2: a function init"}},
+		{"sleep", "x/x_test.go", `package x
+import "testing/synctest"
+func TestA(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { time.Sleep(time.Hour) })
+	time.Sleep(1)
+}
+func helper() { time.Sleep(1) }`, []string{"5: time.Sleep outside of synctest"}},
+		{"sleep", "x/x_test.go", `package x
+func helper() { go func() { time.Sleep(1) }() }`, []string{"2: time.Sleep outside of synctest"}},
+		{"sleep", "x/x_test.go", `package x
+func TestA(t *testing.T) {
+	for a() { time.Sleep(time.Millisecond) }
+	for a() { time.Sleep(time.Second) }
+	for { time.Sleep(time.Millisecond) }
+}`, []string{"4: time.Sleep outside of synctest", "5: time.Sleep outside of synctest"}},
+		{"sleep", "x/x.go", `package x
+func f() { time.Sleep(1) }`, nil},
+		{"doc", "x/x.go", `package x
+func F() {}
+func f() {}
+// G is there.
+func G() {}
+type T struct{ A int }
+func (T) M() {}
+func (*T[A]) N() {}
+func (T) Error() string { return "" }
+type t int
+func (t) M() {}
+const C = 1
+const (
+	D = 2
+	E = 3 // is there
+	e = 4
+)
+// All of them.
+const (
+	H = 5
+)
+var V, w = 1, 2
+type (
+	// A is there.
+	A int
+	B int
+)`, []string{"2: F has no comment", "6: T has no comment", "7: M has no comment", "8: N has no comment", "12: C has no comment", "14: D has no comment", "22: V has no comment", "26: B has no comment"}},
+		{"doc", "x/x_test.go", "package x\nfunc F() {}", nil},
+		{"silences", "x/x.go", "package x\n//" + "nolint:all\nvar a = 1 //" + "lint:ignore U1000 because\n// nolintish\n", []string{"2: a linter is silenced", "3: a linter is silenced"}},
+	}
+}

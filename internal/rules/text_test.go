@@ -1,0 +1,66 @@
+package rules_test
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// What no file may hold. The patterns are written so that they do not find themselves.
+var forbidden = []struct {
+	pattern *regexp.Regexp
+	message string
+}{
+	{regexp.MustCompile("(^|[\\s\"'`(=:,<>|])/(work|ro[o]t|farm|Use[r]s|tm[p]/bash)[/_.]"), "a path of somebody's machine"},
+	{regexp.MustCompile(`\b(proxy\.gola[n]g\.org|sum\.gola[n]g\.org|goprox[y]\.io|goprox[y]\.cn|registry\.npmj[s]\.org|registry\.yarnpk[g]\.com|py[p]i\.org|pythonhost[e]d\.org|artifac[t]ory)\b`), "the host of a package registry"},
+	{regexp.MustCompile(`\b(GOPROX[Y]|GONOSUMD[B]|GOFLAGS=-mo[d]=mod)\b`), "a setting of somebody's machine"},
+}
+
+func text(name string, content []byte) []finding {
+	if name == "go.sum" {
+		return nil
+	}
+	var found []finding
+	n := 0
+	for line := range strings.Lines(string(content)) {
+		n++
+		for _, f := range forbidden {
+			if f.pattern.MatchString(line) {
+				found = append(found, finding{n, f.message})
+			}
+		}
+	}
+	return found
+}
+
+func TestTextFindsBreaks(t *testing.T) {
+	const machine, registry = "a path of somebody's machine", "the host of a package registry"
+	for line, want := range map[string]string{
+		"cd /wor" + "k/main":                  machine,
+		"x := \"/roo" + "t/.cache\"":          machine,
+		"`/Use" + "rs/ann/x`":                 machine,
+		"/tm" + "p/bash_jobs":                 machine,
+		"https://pyp" + "i.org/simple":        registry,
+		"proxy.golan" + "g.org":               registry,
+		"GOPROX" + "Y=off go build":           "a setting of somebody's machine",
+		"graph2mqtt/wor" + "k/calendar/state": "",
+		"https://host/wor" + "k/x":            "",
+		"/etc/graph2mqtt/graph2mqtt.yaml":     "",
+		"https://pkg.go.dev/github.com/x":     "",
+	} {
+		var got []string
+		for _, f := range text("x.md", []byte("first\n"+line+"\n")) {
+			got = append(got, fmt.Sprintf("%d: %s", f.line, f.message))
+		}
+		var all []string
+		if want != "" {
+			all = []string{"2: " + want}
+		}
+		if diff := cmp.Diff(all, got); diff != "" {
+			t.Errorf("%s: %s", line, diff)
+		}
+	}
+}
