@@ -15,6 +15,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,11 +97,7 @@ func (d *Dir) prepare() error {
 	case !info.IsDir():
 		return fmt.Errorf("state directory %s: this is a file; move it away, or name a directory with --state-dir", d.path)
 	case info.Mode().Perm()&0o077 != 0:
-		if err := os.Chmod(d.path, dirMode); err != nil {
-			d.log.Warn("the state directory is open to other users, and its mode cannot be changed", "dir", d.path, "mode", info.Mode().Perm().String(), "error", reason(err))
-		} else {
-			d.log.Warn("the state directory was open to other users, its mode is 0700 now", "dir", d.path, "mode", info.Mode().Perm().String())
-		}
+		d.closeToOthers(info.Mode().Perm())
 	}
 	probe, err := os.CreateTemp(d.path, ".probe")
 	if err != nil {
@@ -109,6 +106,19 @@ func (d *Dir) prepare() error {
 	}
 	probe.Close()
 	return os.Remove(probe.Name())
+}
+
+// closeToOthers takes the rights of others away, unless the directory holds somebody else's files: it may be /tmp or a home.
+func (d *Dir) closeToOthers(mode fs.FileMode) {
+	if entries, err := os.ReadDir(d.path); err != nil || len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == idFile }) {
+		d.log.Warn("the state directory is open to other users and holds other files; better give it a directory of its own with --state-dir", "dir", d.path, "mode", mode.String())
+		return
+	}
+	if err := os.Chmod(d.path, dirMode); err != nil {
+		d.log.Warn("the state directory is open to other users, and its mode cannot be changed", "dir", d.path, "mode", mode.String(), "error", reason(err))
+		return
+	}
+	d.log.Warn("the state directory was open to other users, its mode is 0700 now", "dir", d.path, "mode", mode.String())
 }
 
 var hex8 = regexp.MustCompile(`^[0-9a-f]{8}$`)

@@ -106,6 +106,28 @@ func TestOpenClosesTheDirectoryToOthers(t *testing.T) {
 	}
 }
 
+// To give the root of everybody's files as the state directory is a mistake that must not lock everybody out.
+func TestOpenLeavesDirectoriesOfOthersOpen(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, log := open(t, dir, "")
+	info, err := os.Stat(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o755 {
+		t.Errorf("mode is %o, want 755", info.Mode().Perm())
+	}
+	if want := "the state directory is open to other users and holds other files"; !strings.Contains(log.String(), want) {
+		t.Errorf("log lacks %q:\n%s", want, log)
+	}
+}
+
 func TestOpenWhereNoDirectoryCanBe(t *testing.T) {
 	tmp := t.TempDir()
 	file := filepath.Join(tmp, "file")

@@ -2,11 +2,15 @@ package auth_test
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
+	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -341,6 +345,48 @@ func TestClientSecret(t *testing.T) {
 			t.Error("not renewed")
 		}
 	})
+}
+
+// A certificate stands for a secret: it signs what is sent instead.
+func TestClientCertificate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{native}, Secret: "shh-secret"})
+		signed := 0
+		s := w.open(func(o *auth.Options) {
+			o.ClientID, o.Certificate = "web", certificate(t)
+			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				if r.Method == http.MethodPost {
+					form := must(url.ParseQuery(string(must(io.ReadAll(r.Body)))))
+					if strings.Count(form.Get("client_assertion"), ".") == 2 && form.Get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
+						signed++
+					}
+					form.Set("client_secret", "shh-secret") // what the simulator knows
+					r = r.Clone(r.Context())
+					r.Body = io.NopCloser(strings.NewReader(form.Encode()))
+				}
+				return w.sim.Transport().RoundTrip(r)
+			})
+		})
+		if _, _, err := w.signIn(s, reading); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour)
+		w.token(s)
+		if signed != 2 {
+			t.Errorf("%d signed requests, want 2", signed)
+		}
+	})
+}
+
+// certificate is one that signs for itself, and its key, in PEM.
+func certificate(t *testing.T) []byte {
+	t.Helper()
+	key := must(rsa.GenerateKey(rand.Reader, 2048))
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	der := must(x509.CreateCertificate(rand.Reader, template, template, key.Public(), key))
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+		pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: must(x509.MarshalPKCS8PrivateKey(key))})...)
 }
 
 func TestSignInByDevice(t *testing.T) {
