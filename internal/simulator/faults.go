@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"context"
+	"maps"
 	"math"
 	"net/http"
 	"time"
@@ -20,10 +21,11 @@ type Fault struct {
 	Reset bool          // the connection breaks instead of an answer
 	Done  bool          // with Reset or Status: the request is carried out all the same, only its answer is lost
 
-	Status     int     // answered instead: 429, 500, 503, 504 …
-	Code       string  // of the error in the body, such as "slow_down" of the token endpoint; "": that which fits the status
-	RetryAfter string  // the header as it stands: "5", "1.5", an HTTP date; "": none
-	Body       *string // the body as it stands, such as "" or "{"; nil: the true one, or an error's
+	Status     int         // answered instead: 429, 500, 503, 504 …
+	Code       string      // of the error in the body, such as "slow_down" of the token endpoint; "": that which fits the status
+	RetryAfter string      // the header as it stands: "5", "1.5", an HTTP date; "": none
+	Header     http.Header // added to the answer's, such as a WWW-Authenticate with a claims challenge
+	Body       *string     // the body as it stands, such as "" or "{"; nil: the true one, or an error's
 
 	Change func(body map[string]any) // changes the body of a true answer, say to an enumeration's unknown value
 }
@@ -88,10 +90,11 @@ func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
 			a = answer{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
 		}
 	}
+	if a.header == nil {
+		a.header = http.Header{}
+	}
+	maps.Copy(a.header, f.Header)
 	if f.RetryAfter != "" {
-		if a.header == nil {
-			a.header = http.Header{}
-		}
 		a.header.Set("Retry-After", f.RetryAfter)
 	}
 	if f.Change != nil {

@@ -110,7 +110,7 @@ func (c *call) settingsContext(part string) string {
 
 func getMailboxSettings(c *call) (answer, error) {
 	m := c.user.settings
-	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": map[string]any{"value": "user"}}
+	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": "user"}
 	for k, v := range m.other {
 		all[k] = v
 	}
