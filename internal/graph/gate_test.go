@@ -141,6 +141,30 @@ func TestRefusedTogether(t *testing.T) {
 	})
 }
 
+// A later answer does not shorten the wait.
+func TestLongestWaitHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		waits := make(chan string, 2)
+		waits <- "60"
+		waits <- "10"
+		c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+			wait := <-waits
+			if wait == "10" {
+				time.Sleep(time.Second)
+			}
+			return answered(429, "", "Retry-After", wait), nil
+		})})
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() { c.Do(t.Context(), "read", read(t, c), nil) })
+		}
+		wg.Wait()
+		if got := time.Until(c.Stats().ThrottledUntil); got != 59*time.Second {
+			t.Errorf("%v left of a minute, after a second", got)
+		}
+	})
+}
+
 func TestOnlyWhoSharesTheLimitWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s service
@@ -163,6 +187,24 @@ func TestOnlyWhoSharesTheLimitWaits(t *testing.T) {
 			t.Errorf("another mailbox: %v", err)
 		}
 	})
+}
+
+// Graph may name the same mailbox otherwise on the next page.
+func TestPagesShareTheLimit(t *testing.T) {
+	c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		if r.URL.Path == "/v1.0/me/events" {
+			return answered(200, `{"value": [], "@odata.nextLink": "https://graph.example/v1.0/users('1')/events?$skip=10"}`), nil
+		}
+		return answered(429, "", "Retry-After", "60"), nil
+	})})
+	_, err := graph.List[event](t.Context(), c, "read the events", events(t, c))
+	if !graph.Is(err, graph.Throttled) {
+		t.Fatal(err)
+	}
+	err = c.Do(t.Context(), "read the settings", read(t, c), nil)
+	if !graph.Is(err, graph.Throttled) || err.Error() != "read the settings: Microsoft asked to wait" {
+		t.Errorf("the same mailbox: %v", err)
+	}
 }
 
 func TestInFlight(t *testing.T) {

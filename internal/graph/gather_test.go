@@ -20,12 +20,15 @@ type contextKey struct{}
 func TestGather(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{})
+		var mu sync.Mutex
 		var asked [][]string
 		ask := func(ctx context.Context, keys []string) (map[string]int, error) {
 			if ctx.Value(contextKey{}) != nil {
 				t.Error("the context is that of one of the callers")
 			}
+			mu.Lock()
 			asked = append(asked, slices.Sorted(slices.Values(keys)))
+			mu.Unlock()
 			time.Sleep(time.Second)
 			answers := map[string]int{}
 			for _, k := range keys {

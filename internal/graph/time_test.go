@@ -80,7 +80,8 @@ func TestWritingTimes(t *testing.T) {
 		{"UTC", "UTC"},
 		{"Etc/UTC", "UTC"},
 		{"W. Europe Standard Time", "W. Europe Standard Time"},
-		{"Europe/Kyiv", "Europe/Kyiv"}, // which CLDR calls Kiev
+		{"Europe/Kyiv", "FLE Standard Time"}, // CLDR knows it as Kiev
+		{"CET", "CET"},
 	} {
 		zone, err := graph.Location(test.zone)
 		if err != nil {

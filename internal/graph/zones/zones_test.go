@@ -25,6 +25,28 @@ func TestTables(t *testing.T) {
 	}
 }
 
+func TestRenamed(t *testing.T) {
+	for name, old := range renamed {
+		a, err := time.LoadLocation(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := time.LoadLocation(old)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if toWindows[name] != "" || Windows(name) == "" {
+			t.Errorf("%s is known as it is, or not at all", name)
+		}
+		for day := time.Date(2020, 1, 1, 12, 0, 0, 0, time.UTC); day.Year() < 2030; day = day.AddDate(0, 0, 1) {
+			if day.In(a).Format("-0700") != day.In(b).Format("-0700") {
+				t.Errorf("%s is not %s on %s", name, old, day)
+				break
+			}
+		}
+	}
+}
+
 func TestNames(t *testing.T) {
 	if got := IANA("W. Europe Standard Time"); got != "Europe/Berlin" {
 		t.Error(got)
