@@ -33,3 +33,51 @@ func Describe(scope string) (ScopeFacts, bool) {
 	}
 	return scopeFacts[i].facts, true
 }
+
+type namedFacts struct {
+	scope string
+	facts ScopeFacts
+}
+
+// scopeFacts are the permissions that a sensor or an operation may need.
+var scopeFacts = [...]namedFacts{
+	{"User.Read", ScopeFacts{ID: "e1fe6dd8-ba31-4d61-89e7-88639da4683d", Personal: true}},
+	{"User.ReadBasic.All", ScopeFacts{ID: "b340eb25-3456-403f-be2f-af7a0d370277"}},
+
+	{"Calendars.ReadBasic", ScopeFacts{ID: "662d75ba-a364-42ad-adee-f5f880ea4878", Admin: true, Blocked: true, Personal: true}},
+	{"Calendars.Read", ScopeFacts{ID: "465a38f9-76ea-45b9-9f34-9e8b0d4b0b42", Blocked: true, Personal: true}},
+	{"Calendars.Read.Shared", ScopeFacts{ID: "2b9c4092-424d-4249-948d-b43879977640", Blocked: true, Personal: true}},
+	{"Calendars.ReadWrite", ScopeFacts{ID: "1ec239c2-d7c9-4623-a91a-a9775856bb36", Blocked: true, Personal: true}},
+	{"Calendars.ReadWrite.Shared", ScopeFacts{ID: "12466101-c9b8-439a-8589-dd09ee67e8e9", Blocked: true}},
+
+	{"Mail.ReadBasic", ScopeFacts{ID: "a4b8392a-d8d1-4954-a029-8e668a39a170", Blocked: true, Personal: true}},
+	{"Mail.Read", ScopeFacts{ID: "570282fd-fa5c-430d-a7fd-fc8dc98a9dca", Blocked: true, Personal: true}},
+	{"Mail.Read.Shared", ScopeFacts{ID: "7b9103a5-4610-446b-9670-80643382c1fa", Blocked: true}},
+	{"Mail.ReadWrite", ScopeFacts{ID: "024d486e-b451-40bb-833d-3e66d98c5c73", Blocked: true, Personal: true}},
+	{"Mail.ReadWrite.Shared", ScopeFacts{ID: "5df07973-7d5d-46ed-9847-1271055cbd51", Blocked: true}},
+	{"Mail.Send", ScopeFacts{ID: "e383f46e-2787-4529-855e-0e479a3ffac0", Personal: true}},
+	{"Mail.Send.Shared", ScopeFacts{ID: "a367ab51-6b49-43bf-a716-a1fb06d2a174"}},
+
+	{"MailboxSettings.Read", ScopeFacts{ID: "87f447af-9fa4-4c32-9dfa-4a57a73d18ce", Blocked: true, Personal: true}},
+	{"MailboxSettings.ReadWrite", ScopeFacts{ID: "818c620a-27a9-40bd-a6a5-d96f7d610b4b", Blocked: true, Personal: true}},
+
+	{"Presence.Read", ScopeFacts{ID: "76bc735e-aecd-4a1d-8b4c-2b915deabb79"}},
+	{"Presence.Read.All", ScopeFacts{ID: "9c7a330d-35b3-4aa1-963d-cb2b9f927841"}},
+	{"Presence.ReadWrite", ScopeFacts{ID: "8d3c54a7-cf58-4773-bf81-c0cd6ad522bb"}},
+
+	{"Chat.ReadBasic", ScopeFacts{ID: "9547fcb5-d03f-419d-9948-5928bbf71b0f"}},
+	{"Chat.Read", ScopeFacts{ID: "f501c180-9344-439a-bca0-6cbf209fd270", Blocked: true}},
+	{"Chat.ReadWrite", ScopeFacts{ID: "9ff7295e-131b-4d94-90e1-69fde507ac11", Blocked: true}},
+	{"Chat.Create", ScopeFacts{ID: "38826093-1258-4dea-98f0-00003be2b8d0"}},
+	{"ChatMessage.Send", ScopeFacts{ID: "116b7235-7cc6-461e-b163-8e55691d839e"}},
+
+	{"Team.ReadBasic.All", ScopeFacts{ID: "485be79e-c497-4b35-9400-0e3fa7f2a5d4"}},
+	{"Channel.ReadBasic.All", ScopeFacts{ID: "9d8982ae-4365-4f57-95e9-d6032a4c0b87"}},
+	{"ChannelMessage.Send", ScopeFacts{ID: "ebf0f66e-9fb1-49e4-a278-222f76911cf4"}},
+
+	{"Tasks.Read", ScopeFacts{ID: "f45671fb-e0fe-4b4b-be20-3d3ce43f1bcb", Blocked: true, Personal: true}},
+	{"Tasks.ReadWrite", ScopeFacts{ID: "2219042f-cab5-40cc-b0d2-16b1540b4c5f", Blocked: true, Personal: true}},
+
+	{"Group.Read.All", ScopeFacts{ID: "5f8c59db-677d-491f-a6b8-5f174b11ec1d", Admin: true}},
+	{"Group.ReadWrite.All", ScopeFacts{ID: "4e46008b-f24c-477d-8fff-7bb4ec7aafe0", Admin: true}},
+}

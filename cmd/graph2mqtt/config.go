@@ -1,0 +1,38 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+)
+
+func (p *program) configCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "config",
+		Short:   "Print what a configuration can have",
+		Example: "  graph2mqtt config example > graph2mqtt.yaml",
+		Args:    cobra.NoArgs,
+	}
+	kinds := bridge.ConfigKinds(bridge.Kinds())
+	for _, c := range []struct {
+		use, short, example string
+		text                func() string
+	}{
+		{"example", "Print an example file with every key", "  graph2mqtt config example > graph2mqtt.yaml", func() string { return config.Example(kinds) }},
+		{"schema", "Print a JSON Schema, for editors", "  graph2mqtt config schema > graph2mqtt.schema.json", func() string { return string(config.Schema(kinds)) }},
+		{"reference", "Print every key with its default, in Markdown", "  graph2mqtt config reference | less", func() string { return config.Reference(kinds) }},
+	} {
+		cmd.AddCommand(&cobra.Command{
+			Use: c.use, Short: c.short, Example: c.example, Args: cobra.NoArgs,
+			RunE: p.do(func(context.Context, []string) error {
+				_, err := fmt.Fprint(p.stdout, c.text())
+				return err
+			}),
+		})
+	}
+	return cmd
+}

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// furnish makes the calendar of somebody who works.
+func (d *demo) furnish(now time.Time) {
+	minute := now.Truncate(time.Minute)
+	for _, e := range []simulator.Event{
+		{Subject: "Planning", Start: minute.Add(-90 * time.Minute), End: minute.Add(-30 * time.Minute), Location: "Room Oslo"},
+		{Subject: "Lunch with Megan", Start: minute.Add(2 * time.Hour), End: minute.Add(3 * time.Hour), ShowAs: "free"},
+		{Subject: "Budget", Start: minute.Add(4 * time.Hour), End: minute.Add(5 * time.Hour), Location: "Room Bergen", Importance: "high"},
+	} {
+		d.simulator.AddEvent(simulator.Adele, "", e)
+	}
+}
+
+// round is how long one round of the day takes.
+const round = 100 * time.Second
+
+// day lets the day go on, so that there is something to see at any moment.
+func (d *demo) day(ctx context.Context) {
+	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
+	for n := 0; ; n++ {
+		first, second := subjects[2*n%len(subjects)], subjects[(2*n+1)%len(subjects)]
+		begun := time.Now().Truncate(time.Second)
+		d.meet(first, begun.Add(15*time.Second), 45*time.Second)
+		later := d.meet(second, begun.Add(110*time.Second), 40*time.Second)
+		var planned string
+		for _, step := range []struct {
+			at time.Duration
+			do func()
+		}{
+			{25 * time.Second, func() { d.replies("alwaysEnabled") }},
+			{35 * time.Second, func() { d.move(later, begun.Add(75*time.Second), 15*time.Second) }},
+			{50 * time.Second, func() { d.replies("disabled") }},
+			{65 * time.Second, func() { planned = d.meet("1:1 with Lee", begun.Add(130*time.Second), time.Minute) }},
+			{80 * time.Second, func() { d.callOff(planned) }},
+		} {
+			if !sleep(ctx, time.Until(begun.Add(step.at))) {
+				return
+			}
+			step.do()
+		}
+		if !sleep(ctx, time.Until(begun.Add(round))) {
+			return
+		}
+	}
+}
+
+func (d *demo) meet(subject string, start time.Time, length time.Duration) string {
+	none := time.Duration(-1)
+	return d.simulator.AddEvent(simulator.Adele, "", simulator.Event{Subject: subject, Start: start, End: start.Add(length), Location: "Teams", Reminder: &none})
+}
+
+// move is what somebody does who cannot come at that time.
+func (d *demo) move(id string, start time.Time, length time.Duration) {
+	at := func(t time.Time) map[string]any {
+		return map[string]any{"dateTime": t.UTC().Format("2006-01-02T15:04:05"), "timeZone": "UTC"}
+	}
+	d.expect(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"start": at(start), "end": at(start.Add(length))}))
+}
+
+func (d *demo) callOff(id string) {
+	d.expect(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
+}
+
+func (d *demo) replies(status string) {
+	d.simulator.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
+}
+
+func (d *demo) expect(err error) {
+	if err != nil {
+		fmt.Fprintln(d.stderr, "graph2mqtt: the simulated day:", err)
+	}
+}
+
+// sleep reports whether it was not interrupted.
+func sleep(ctx context.Context, t time.Duration) bool {
+	timer := time.NewTimer(t)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}

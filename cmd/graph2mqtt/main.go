@@ -1,0 +1,73 @@
+// Command graph2mqtt publishes Microsoft 365 accounts over MQTT for Home Assistant, and takes commands back.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	_ "time/tzdata" // the zones of accounts must not depend on the machine
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+)
+
+// The exit codes.
+const (
+	exitOK          = 0
+	exitWrong       = 1 // the configuration or the arguments are wrong
+	exitFailed      = 2 // it could not be done
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the program at once
+	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run does what the arguments say and returns the exit code.
+func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &program{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	root := p.root()
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	err := root.ExecuteContext(ctx)
+	var f *failure
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.Is(err, errTold):
+		return exitWrong
+	case ctx.Err() != nil:
+		return exitInterrupted
+	case errors.As(err, &f):
+		fmt.Fprintln(stderr, "graph2mqtt:", f.err)
+		if errors.As(err, new(config.Problems)) || errors.As(err, new(*wrong)) {
+			return exitWrong
+		}
+		return exitFailed
+	}
+	// What cobra found in the arguments.
+	fmt.Fprintln(stderr, "graph2mqtt:", err)
+	fmt.Fprintln(stderr, "See: graph2mqtt --help")
+	return exitWrong
+}
+
+// A failure is an error of a command itself.
+type failure struct{ err error }
+
+func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Unwrap() error { return f.err }
+
+// wrong is an error of the arguments that only the command could find.
+type wrong struct{ message string }
+
+func (w *wrong) Error() string { return w.message }
+
+// errTold is the error of a command that has said everything.
+var errTold = errors.New("told")

@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/spf13/cobra"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+func (p *program) runCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "run",
+		Short: "Run the bridge in the foreground",
+		Long: "run publishes the accounts until it is told to end by SIGINT or SIGTERM. Accounts that are not signed in are offline until\n" +
+			"somebody signs in, in another terminal, with graph2mqtt login ACCOUNT.",
+		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
+			"  graph2mqtt run --log-level debug",
+		Args: cobra.NoArgs,
+		RunE: p.do(p.bridge),
+	}
+}
+
+func (p *program) bridge(ctx context.Context, _ []string) error {
+	c, err := p.load()
+	if err != nil {
+		return err
+	}
+	log, level := p.logger(c, false)
+	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	if err != nil {
+		return err
+	}
+	return p.serve(ctx, c, dir, log, level)
+}
+
+// serve runs the bridge until ctx is done.
+func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar) error {
+	// A bridge waits nearly all the time. Collecting more often costs it little, and a small machine has little.
+	if p.environment("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
+	version := readBuild().version
+	b, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: dir, Version: version, Log: log, Level: level})
+	if err != nil {
+		return err
+	}
+	log.Info("graph2mqtt starts", "version", version, "config", c.File, "state_dir", dir.Path(), "accounts", len(c.Accounts))
+	err = b.Run(ctx)
+	log.Info("graph2mqtt ends")
+	return err
+}
+
+// collectAt is how much the heap may grow, in per cent, before it is collected.
+const collectAt = 25
+
+func (p *program) checkCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Check the configuration",
+		Long:  "check prints nothing and exits with 0 where the configuration is right; otherwise it prints every problem and exits with 1.",
+		Example: "  graph2mqtt check\n" +
+			"  graph2mqtt check --config graph2mqtt.yaml && systemctl restart graph2mqtt",
+		Args: cobra.NoArgs,
+		RunE: p.do(func(context.Context, []string) error {
+			_, err := p.load()
+			var problems config.Problems
+			if errors.As(err, &problems) {
+				for _, problem := range problems {
+					fmt.Fprintln(p.stdout, problem)
+				}
+				return errTold
+			}
+			return err
+		}),
+	}
+}
