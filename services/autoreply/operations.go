@@ -108,7 +108,7 @@ func (e *Enable) Validate() error {
 func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
 	return modify(ctx, g, c, func(s *Setting) error {
 		s.Mode = AlwaysEnabled
-		if e.Start != nil || s.Start.After(c.Now) && s.End.After(s.Start) {
+		if e.Start != nil || s.planned(c.Now) {
 			s.Mode = Scheduled
 		}
 		if err := e.change(s, c.Now.Location()); err != nil {
@@ -119,6 +119,16 @@ func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 		}
 		return nil
 	})
+}
+
+// planned reports whether a schedule lies ahead that somebody made. Exchange tells of a mailbox without one the day that begins
+// with the next full hour, always anew: to arm that would leave the replies off where they were switched on.
+func (s *Setting) planned(now time.Time) bool {
+	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
+	if s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour)) {
+		return false
+	}
+	return s.Start.After(now) && s.End.After(s.Start)
 }
 
 // Disable switches automatic replies off.
@@ -152,8 +162,9 @@ func (u *Update) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 		if u.Mode != nil {
 			s.Mode = *u.Mode
 		}
+		scheduling := s.Mode == Scheduled || u.Start != nil || u.End != nil
 		// The schedule that Exchange shows of a mailbox that never had one.
-		if s.Start.IsZero() || !s.End.After(s.Start) {
+		if scheduling && (s.Start.IsZero() || !s.End.After(s.Start)) {
 			s.Start = c.Now.Truncate(time.Second)
 			s.End = s.Start.Add(24 * time.Hour)
 		}

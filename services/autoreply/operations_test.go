@@ -123,6 +123,10 @@ func TestSent(t *testing.T) {
 			`{"scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-03T08:00:00.0000000","timeZone":"UTC"}}`},
 		{"start where no schedule makes sense", simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-01-01T08:00:00Z")}, "update", `{"start": "2026-02-01T08:00:00Z"}`,
 			`{"scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-02T08:00:00.0000000","timeZone":"UTC"}}`},
+		{"scheduled where no schedule makes sense", simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-01-01T08:00:00Z")}, "update", `{"mode": "scheduled"}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-01-15T11:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-01-16T11:00:00.0000000","timeZone":"UTC"}}`},
+		{"audience where no schedule makes sense", simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-01-01T08:00:00Z")}, "update", `{"external_audience": "none"}`,
+			`{"externalAudience":"none"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := mailbox(t, tt.before)

@@ -1,0 +1,90 @@
+// Package graphtest gives tests a client of a simulated Microsoft Graph.
+package graphtest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// Client reaches s in memory, as the user with this address, who granted exactly these scopes.
+func Client(t testing.TB, s *simulator.Simulator, address string, scopes ...string) *graph.Client {
+	t.Helper()
+	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: s.Transport(), Tokens: &tokens{s, address, scopes}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type tokens struct {
+	s       *simulator.Simulator
+	address string
+	scopes  []string
+}
+
+func (t *tokens) Token(context.Context) (string, error) {
+	return t.s.Token(t.address, t.scopes...), nil
+}
+func (t *tokens) Renew(context.Context, string) (string, error) {
+	return t.s.Token(t.address, t.scopes...), nil
+}
+func (t *tokens) Granted() []string { return slices.Clone(t.scopes) }
+
+// Zone finds a time zone, or fails the test.
+func Zone(t testing.TB, name string) *time.Location {
+	t.Helper()
+	loc, err := time.LoadLocation(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return loc
+}
+
+// Damaged calls f with every variant of a JSON document in which one property, at any depth, is null, missing or, where it is a text,
+// one that Microsoft may add some day. The name says which.
+func Damaged(t testing.TB, document []byte, f func(name string, document []byte)) {
+	t.Helper()
+	var root any
+	if err := json.Unmarshal(document, &root); err != nil {
+		t.Fatal(err)
+	}
+	emit := func(name string) {
+		b, err := json.Marshal(root)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f(name, b)
+	}
+	var walk func(path string, v any)
+	walk = func(path string, v any) {
+		switch v := v.(type) {
+		case []any:
+			for i, item := range v {
+				walk(fmt.Sprintf("%s[%d]", path, i), item)
+			}
+		case map[string]any:
+			for _, key := range slices.Sorted(maps.Keys(v)) {
+				whole, name := v[key], path+"."+key
+				v[key] = nil
+				emit(name + " is null")
+				delete(v, key)
+				emit(name + " is missing")
+				if _, ok := whole.(string); ok {
+					v[key] = "somethingNew"
+					emit(name + " is something new")
+				}
+				v[key] = whole
+				walk(name, whole)
+			}
+		}
+	}
+	walk("", root)
+}

@@ -1,0 +1,364 @@
+package autoreply_test
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	operations "github.com/graph2mqtt/graph2mqtt/services/autoreply"
+)
+
+const settingsPath = "/v1.0/me/mailboxSettings"
+
+// now is the moment of every test: a winter's noon in Berlin.
+func now(t testing.TB) time.Time {
+	return time.Date(2026, 1, 15, 12, 0, 0, 0, graphtest.Zone(t, "Europe/Berlin"))
+}
+
+func at(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		panic(err)
+	}
+	return t
+}
+
+func mailbox(t testing.TB, r simulator.AutomaticReplies) *simulator.Simulator {
+	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return now(t) }})
+	s.SetAutomaticReplies(simulator.Adele, r)
+	return s
+}
+
+func sensor() *autoreply.Sensor { return autoreply.Kind().New().(*autoreply.Sensor) }
+
+func poll(t testing.TB, sensor *autoreply.Sensor, s *simulator.Simulator, now time.Time) []entity.Event {
+	t.Helper()
+	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, "MailboxSettings.Read"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return take(now)
+}
+
+func TestState(t *testing.T) {
+	berlin := now(t).Location()
+	start, end := at("2026-02-01T08:00:00Z"), at("2026-07-08T08:00:00Z")
+	values := func(change map[string]any) map[string]any {
+		v := map[string]any{
+			"mode": "scheduled", "active": false, "audience": "all", "start": start.In(berlin), "end": end.In(berlin), "enabled": true,
+			"internal_text": "I am away. Please ask Megan.", "external_text": "I am away and will answer when I am back.",
+		}
+		for k, c := range change {
+			v[k] = c
+		}
+		return v
+	}
+	for _, tt := range []struct {
+		name, status string
+		now          time.Time
+		want         map[string]any
+		next         time.Time
+	}{
+		{"disabled", "disabled", at("2026-01-15T12:00:00Z"), map[string]any{"mode": "disabled", "enabled": false}, time.Time{}},
+		{"always", "alwaysEnabled", at("2026-01-15T12:00:00Z"), map[string]any{"mode": "alwaysEnabled", "active": true}, time.Time{}},
+		{"before the schedule", "scheduled", at("2026-02-01T07:59:59.999Z"), nil, start},
+		{"at its start", "scheduled", start, map[string]any{"active": true}, end},
+		{"before its end", "scheduled", end.Add(-1), map[string]any{"active": true}, end},
+		{"at its end", "scheduled", end, map[string]any{"enabled": false}, time.Time{}},
+		{"unknown mode", "onHolidaysOnly", start, map[string]any{"mode": nil, "active": nil, "enabled": nil}, time.Time{}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := mailbox(t, simulator.AutomaticReplies{Status: tt.status, Start: start, End: end})
+			sensor := sensor()
+			if events := poll(t, sensor, s, tt.now.In(berlin)); events != nil {
+				t.Errorf("the first answer brought %v", events)
+			}
+			got := sensor.State(tt.now.Add(-time.Hour), tt.now.In(berlin))
+			want := entity.State{Values: values(tt.want), Next: tt.next, Attributes: map[string]any{
+				"internal_reply": "I am away. Please ask Megan.", "external_reply": "I am away and will answer when I am back.",
+				"external_audience": "all", "start": start.In(berlin), "end": end.In(berlin),
+			}}
+			if d := cmp.Diff(want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestRequest pins the one request of a poll, and how little it asks for.
+func TestRequest(t *testing.T) {
+	s := mailbox(t, simulator.AutomaticReplies{})
+	poll(t, sensor(), s, now(t))
+	var got []string
+	for _, r := range s.Requests() {
+		got = append(got, r.Method+" "+r.Path+"?"+r.Query.Encode())
+	}
+	if want := []string{"GET " + settingsPath + "?%24select=automaticRepliesSetting"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	needs := sensor().Needs()
+	for _, scopes := range [][]string{graph.Scopes(needs), {"MailboxSettings.ReadWrite"}} {
+		if !needs[0].Satisfied(scopes) {
+			t.Errorf("%v do not satisfy", scopes)
+		}
+		if _, err := sensor().Poll(t.Context(), graphtest.Client(t, mailbox(t, simulator.AutomaticReplies{}), simulator.Adele, scopes...), now(t)); err != nil {
+			t.Errorf("with %v: %v", scopes, err)
+		}
+	}
+	_, err := sensor().Poll(t.Context(), graphtest.Client(t, mailbox(t, simulator.AutomaticReplies{}), simulator.Adele, "Mail.Read"), now(t))
+	if want := "read the automatic replies: Graph answered 403 ErrorAccessDenied: Access is denied. Check credentials and try again."; err == nil || err.Error() != want {
+		t.Errorf("without: got %v, want %s", err, want)
+	}
+}
+
+func TestBeforeTheFirstAnswer(t *testing.T) {
+	s := sensor()
+	st := s.State(now(t).Add(-time.Hour), now(t))
+	for _, e := range s.Entities() {
+		v, ok := st.Values[e.Value()]
+		if wants := e.Platform != "event" && e.Platform != "notify"; ok != wants || v != nil {
+			t.Errorf("%s: got %v, %v", e.Key, v, ok)
+		}
+	}
+	if st.Events != nil || !st.Next.IsZero() {
+		t.Errorf("got events %v, next %v", st.Events, st.Next)
+	}
+}
+
+func TestChanged(t *testing.T) {
+	s := mailbox(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-02-08T08:00:00Z")})
+	sensor := sensor()
+	poll(t, sensor, s, now(t))
+	if events := poll(t, sensor, s, now(t)); events != nil {
+		t.Errorf("the same answer brought %v", events)
+	}
+	memory, err := json.Marshal(sensor.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []entity.Event{{Type: "auto_reply_changed", Data: map[string]any{
+		"mode": "scheduled", "previous_mode": "disabled", "external_audience": "none",
+		"start": at("2026-02-01T08:00:00Z").In(now(t).Location()), "end": at("2026-02-08T08:00:00Z").In(now(t).Location()),
+	}}}
+	s.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "scheduled", ExternalAudience: "none"})
+	if d := cmp.Diff(want, poll(t, sensor, s, now(t))); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+
+	restarted := autoreply.Kind().New().(*autoreply.Sensor)
+	if err := json.Unmarshal(memory, restarted.Memory()); err != nil {
+		t.Fatal(err)
+	}
+	if v := restarted.State(time.Time{}, now(t)).Values["mode"]; v != "disabled" {
+		t.Errorf("after a restart the mode is %v", v)
+	}
+	if d := cmp.Diff(want, poll(t, restarted, s, now(t))); d != "" {
+		t.Errorf("after a restart (-want +got):\n%s", d)
+	}
+}
+
+// TestCommands sends a payload to each settable entity, and looks at what Graph stores then and what the sensor shows.
+func TestCommands(t *testing.T) {
+	granted := []string{"MailboxSettings.ReadWrite"}
+	for _, tt := range []struct{ entity, payload, key, want string }{
+		{"enabled", "ON", "mode", "alwaysEnabled"},
+		{"enabled", "OFF", "mode", "disabled"},
+		{"set_mode", "scheduled", "mode", "scheduled"},
+		{"set_audience", "contactsOnly", "audience", "contactsOnly"},
+		{"internal_text", "Back soon & fit", "internal_text", "Back soon & fit"},
+		{"external_text", "<p>Gone</p>", "external_text", "Gone"},
+		{"set_start", "2026-01-02T09:30:00+00:00", "start", "2026-01-02T10:30:00+01:00"},
+		{"set_end", "2026-08-02T09:30:00+00:00", "end", "2026-08-02T11:30:00+02:00"},
+	} {
+		t.Run(tt.entity+" "+tt.payload, func(t *testing.T) {
+			s := mailbox(t, simulator.AutomaticReplies{Start: at("2026-01-01T08:00:00Z"), End: at("2026-01-08T08:00:00Z")})
+			sensor := sensor()
+			poll(t, sensor, s, now(t))
+			i := slices.IndexFunc(sensor.Entities(), func(e entity.Entity) bool { return e.Key == tt.entity })
+			e := sensor.Entities()[i]
+			name, request, err := e.Set(tt.payload)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Contains(e.Operations, name) {
+				t.Errorf("asks for %s, which it does not say", name)
+			}
+			j := slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == name })
+			object, err := json.Marshal(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if request == nil {
+				object = []byte("{}")
+			}
+			r, err := services.Decode(sensor.Operations()[j], object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, granted...), services.Call{ID: "1", Now: now(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			before := sensor.State(time.Time{}, now(t)).Values[e.Value()]
+			events := sensor.Apply(now(t), name, result)
+			got := sensor.State(time.Time{}, now(t)).Values[tt.key]
+			if v, ok := got.(time.Time); ok {
+				got = v.Format(time.RFC3339)
+			}
+			if got != tt.want {
+				t.Errorf("shows %v, want %s", got, tt.want)
+			}
+			if changed := before != sensor.State(time.Time{}, now(t)).Values[e.Value()]; changed != (len(events) == 1) {
+				t.Errorf("changed: %v, events: %v", changed, events)
+			}
+			if events := poll(t, sensor, s, now(t)); events != nil {
+				t.Errorf("the next poll brought %v", events)
+			}
+		})
+	}
+}
+
+func TestSwitchRefuses(t *testing.T) {
+	for _, e := range sensor().Entities() {
+		if e.Key != "enabled" {
+			continue
+		}
+		if _, _, err := e.Set("on"); err == nil || err.Error() != `want ON or OFF, not "on"` {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
+// TestEntities pins what a change would break: keys, platforms and what they ask for.
+func TestEntities(t *testing.T) {
+	ops := map[string]services.Operation{}
+	for _, op := range operations.Operations() {
+		ops[op.Name] = op
+	}
+	var got []string
+	for _, e := range sensor().Entities() {
+		line := e.Key + " " + e.Platform
+		if e.Primary {
+			line += " primary"
+		}
+		for _, op := range e.Operations {
+			line += " " + op
+			if e.Field != "" && !slices.ContainsFunc(services.Fields(ops[op].New()), func(f services.Field) bool { return f.Name == e.Field }) {
+				t.Errorf("%s: %s has no field %s", e.Key, op, e.Field)
+			}
+		}
+		if (e.Set != nil) == (e.Platform == "notify" || !e.Commands()) {
+			t.Errorf("%s: Set does not fit", e.Key)
+		}
+		got = append(got, line)
+	}
+	want := []string{
+		"mode sensor primary", "active binary_sensor", "audience sensor", "start sensor", "end sensor", "event event",
+		"enabled switch enable disable", "set_mode select update", "set_audience select update", "internal_text text update", "external_text text update",
+		"set_start datetime update", "set_end datetime update", "long_internal notify update", "long_external notify update",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of a value that nobody knows.
+func TestDamaged(t *testing.T) {
+	documents, err := os.ReadFile("testdata/settings.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []json.RawMessage
+	if err := json.Unmarshal(documents, &examples); err != nil {
+		t.Fatal(err)
+	}
+	for _, example := range examples {
+		graphtest.Damaged(t, example, func(name string, document []byte) {
+			s := mailbox(t, simulator.AutomaticReplies{})
+			body := string(document)
+			s.Fail(simulator.Fault{Path: settingsPath, Body: &body})
+			sensor := sensor()
+			take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, "MailboxSettings.Read"), now(t))
+			if err != nil {
+				t.Errorf("%s: %v", name, err)
+				return
+			}
+			take(now(t))
+			st := sensor.State(time.Time{}, now(t))
+			for _, e := range sensor.Entities() {
+				if v, ok := st.Values[e.Key].(string); ok && e.Options != nil && !slices.Contains(e.Options, v) {
+					t.Errorf("%s: %s is %q", name, e.Key, v)
+				}
+			}
+			if strings.Contains(name, "externalAudience is something new") && st.Attributes["external_audience"] != "somethingNew" {
+				t.Errorf("%s: the attribute is %v", name, st.Attributes["external_audience"])
+			}
+			if _, err := json.Marshal(st); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// TestPolled runs it as the program does: a schedule begins and ends at its seconds, though Graph is asked every two minutes
+// only, and then not at all.
+func TestPolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		start := time.Now().Add(time.Hour).Truncate(time.Second)
+		s.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "scheduled", Start: start, End: start.Add(time.Hour)})
+		var mu sync.Mutex
+		var seen []string
+		last := ""
+		kind := autoreply.Kind()
+		p := &sensors.Poller{
+			Sensor: kind.New(), Graph: graphtest.Client(t, s, simulator.Adele, "MailboxSettings.Read"), Interval: kind.Interval, Spread: "work",
+			Zone: func() *time.Location { return time.UTC }, Log: slog.New(slog.DiscardHandler),
+			Show: func(shown sensors.Shown) {
+				mu.Lock()
+				defer mu.Unlock()
+				state := "off"
+				if shown.State.Values["active"] == true {
+					state = "on"
+				}
+				if state != last {
+					seen, last = append(seen, shown.At.Sub(start).String()+" "+state), state
+				}
+			},
+			Polled: func(time.Time, error) {},
+		}
+		var running sync.WaitGroup
+		ctx, stop := context.WithCancel(t.Context())
+		defer running.Wait()
+		defer stop()
+		running.Go(func() { p.Run(ctx) })
+		time.Sleep(30 * time.Minute)
+		s.Fail(simulator.Fault{Times: -1, Status: http.StatusInternalServerError})
+		time.Sleep(3 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		if d := cmp.Diff([]string{"-1h0m0s off", "0s on", "1h0m0s off"}, seen); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	})
+}
