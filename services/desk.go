@@ -150,11 +150,11 @@ func (d *Desk) Receive(m Delivery) {
 	case unknown != nil:
 		err = unknown
 	case m.Entity != "":
-		var request map[string]any
 		var operation string
+		var request map[string]any
 		if operation, request, err = target.Set(m.Entity, string(m.Payload)); err == nil {
 			e.Operation = operation
-			sent.Request, err = json.Marshal(request)
+			sent.Request, err = object(request)
 		}
 	}
 	if err == nil {
@@ -470,4 +470,12 @@ func open(payload []byte) (envelope, error) {
 		return e, err
 	}
 	return e, problem
+}
+
+// object is the JSON object of a request's fields, of which there may be none.
+func object(fields map[string]any) ([]byte, error) {
+	if fields == nil {
+		return []byte("{}"), nil
+	}
+	return json.Marshal(fields)
 }

@@ -89,7 +89,9 @@ func (tokens) Granted() []string                             { return []string{"
 
 type nobody struct{}
 
-func (nobody) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("nobody answers") }
+func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("nobody answers")
+}
 
 // office is a desk with a sensor "lamp" whose operations are set and list, and what was seen of it.
 type office struct {
@@ -120,6 +122,9 @@ type office struct {
 func (o *office) Set(entity, payload string) (string, map[string]any, error) {
 	if entity != "mode" {
 		return "", nil, &services.Error{Code: services.UnknownOp, Message: "no entity " + entity}
+	}
+	if payload == "PRESS" {
+		return "list", nil, nil
 	}
 	return "set", map[string]any{"mode": payload}, nil
 }
@@ -282,6 +287,7 @@ func TestRefusals(t *testing.T) {
 		{name: "unknown sensor", change: func(d *services.Delivery) { d.Sensor = "lamb" }, code: "unknown_sensor", message: "no sensor lamb"},
 		{name: "unknown operation", change: func(d *services.Delivery) { d.Operation = "dim" }, code: "unknown_op", message: "no operation dim"},
 		{name: "unknown entity", change: func(d *services.Delivery) { d.Operation, d.Entity = "", "colour" }, code: "unknown_op", message: "no entity colour"},
+		{name: "entity's value without fields", change: func(d *services.Delivery) { d.Operation, d.Entity, d.Payload = "", "mode", []byte("PRESS") }, code: "invalid_argument", message: "mode: is required"},
 		{name: "entity's value", change: func(d *services.Delivery) { d.Operation, d.Entity, d.Payload = "", "mode", []byte("dim") }, code: "invalid_argument", message: `mode: want one of on, off, not "dim"`},
 		{name: "signed out", offered: &graph.Error{Reason: graph.SignInRequired, Message: "run: graph2mqtt login home"}, code: "sign_in_required", message: "run: graph2mqtt login home"},
 		{name: "not granted before malformed", offered: &graph.Error{Reason: graph.PermissionMissing, Message: "not granted"}, change: func(d *services.Delivery) { d.Payload = []byte("noon") }, code: "permission_missing", message: "not granted"},

@@ -94,6 +94,8 @@ func TestSent(t *testing.T) {
 		{"on at once", over, "enable", `{}`, `{"status":"alwaysEnabled"}`},
 		{"on in a schedule that has begun", simulator.AutomaticReplies{Start: at("2026-01-15T10:59:59Z"), End: at("2026-02-08T08:00:00Z")}, "enable", `{}`, `{"status":"alwaysEnabled"}`},
 		{"on arms a schedule that lies ahead", ahead, "enable", `{}`, `{"status":"scheduled"}`},
+		{"on in a mailbox without a schedule", simulator.AutomaticReplies{Start: at("2026-01-15T12:00:00Z"), End: at("2026-01-16T12:00:00Z")}, "enable", `{}`, `{"status":"alwaysEnabled"}`},
+		{"on before a day that somebody chose", simulator.AutomaticReplies{Start: at("2026-01-15T13:00:00Z"), End: at("2026-01-16T13:00:00Z")}, "enable", `{}`, `{"status":"scheduled"}`},
 		{"on while on", with(over, "alwaysEnabled"), "enable", `{}`, ``},
 		{"on for a time", over, "enable", `{"start": "2026-03-01T09:00:00", "end": "2026-07-01 09:00"}`,
 			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-03-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-07-01T07:00:00.0000000","timeZone":"UTC"}}`},

@@ -1,0 +1,88 @@
+package bridge_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+)
+
+const outOfOffice = "out_of_office: {type: auto_reply, interval: 5s}"
+
+func TestAutomaticRepliesAreShown(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/bridge/state", "online")
+	h.Shows("graph2mqtt/work/state", "online")
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "active": false, "audience": "all"})
+
+	replies := h.Microsoft.AutomaticReplies("adele@contoso.example")
+	replies.Status = "alwaysEnabled"
+	h.Microsoft.SetAutomaticReplies("adele@contoso.example", replies)
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "alwaysEnabled", "active": true})
+	h.Holds("graph2mqtt/work/status", func(p string) bool {
+		return includes(p, map[string]any{"connected": true, "user": "adele@contoso.example", "error": nil})
+	})
+	h.Stop()
+	h.Shows("graph2mqtt/bridge/state", "offline")
+}
+
+func TestTheSwitchReachesMicrosoftAndItsStateComesBack(t *testing.T) {
+	h := newHome(t)
+	h.one("enable_update: true", "out_of_office: {type: auto_reply}")
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "enabled": false})
+
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/out_of_office/set/enabled", "ON")
+	response := h.Next(mark, "graph2mqtt/work/out_of_office/response/set/enabled", func(string) bool { return true })
+	var r struct{ Op, Status string }
+	if err := json.Unmarshal([]byte(response), &r); err != nil || r.Op != "enable" || r.Status != "ok" {
+		t.Errorf("response %s", response)
+	}
+	if got := h.Microsoft.AutomaticReplies("adele@contoso.example").Status; got != "alwaysEnabled" {
+		t.Errorf("at Microsoft: %s", got)
+	}
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "alwaysEnabled", "enabled": true})
+	h.Next(mark, "graph2mqtt/work/event", func(p string) bool {
+		return includes(p, map[string]any{"event_type": "command_ok", "op": "enable", "sensor": "out_of_office"})
+	})
+
+	mark = h.mark()
+	h.Publish("graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
+	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/set_mode", func(p string) bool {
+		return strings.Contains(p, `"code":"invalid_argument"`)
+	})
+	// The state comes again though it is the same: what was set shows what is true.
+	h.Next(mark, "graph2mqtt/work/out_of_office/state", func(string) bool { return true })
+}
+
+func TestWithoutUpdatesNothingCanBeAsked(t *testing.T) {
+	h := newHome(t)
+	h.one("enable_update: true", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
+	h.Stop()
+
+	h.one("", outOfOffice)
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Shows("graph2mqtt/work/out_of_office/commands", "")
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/out_of_office/set/enabled", "ON")
+	h.Publish("graph2mqtt/work/request/refresh", `{"transaction": "after"}`)
+	h.Next(mark, "graph2mqtt/work/response/refresh", func(p string) bool { return strings.Contains(p, "after") })
+	for _, m := range h.since(mark) {
+		if strings.Contains(m.Topic, "out_of_office/response") {
+			t.Errorf("%s was answered: a command topic is still subscribed to", m.Topic)
+		}
+	}
+	if got := h.Microsoft.AutomaticReplies("adele@contoso.example").Status; got != "disabled" {
+		t.Errorf("at Microsoft: %s", got)
+	}
+}

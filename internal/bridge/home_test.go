@@ -1,0 +1,337 @@
+package bridge_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// patience is how long a test waits for what must come. Nothing waits for it to pass.
+const patience = 30 * time.Second
+
+// home is a bridge with all that is around it: Microsoft, a broker and its clients.
+type home struct {
+	t         *testing.T
+	dir       string
+	Microsoft *simulator.Simulator
+	Broker    *broker.Broker
+	Log       *buffer
+
+	stop func()
+
+	mu       sync.Mutex
+	arrived  chan struct{}
+	messages []message
+	retained map[string]string
+	watches  int
+}
+
+type message struct {
+	Topic, Payload string
+	Retained       bool
+}
+
+// newHome starts Microsoft and a broker.
+func newHome(t *testing.T) *home {
+	t.Helper()
+	h := &home{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}}
+	if err := h.Microsoft.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := h.Microsoft.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if err := os.WriteFile(h.path("ca.pem"), h.Microsoft.CA(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.StartBroker("127.0.0.1:0")
+	t.Cleanup(func() {
+		h.stop()
+		h.StopBroker()
+		if t.Failed() {
+			t.Logf("log of the bridge:\n%s", h.Log)
+		}
+	})
+	return h
+}
+
+func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
+
+// StartBroker starts an empty broker, and listens to all it is told.
+func (h *home) StartBroker(addr string) {
+	h.t.Helper()
+	b, err := broker.Embedded(addr)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.mu.Lock()
+	h.Broker, h.retained = b, map[string]string{}
+	h.watches++
+	id := h.watches
+	h.mu.Unlock()
+	if err := b.Watch(id, "#", func(topic string, payload []byte, retained bool) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.messages = append(h.messages, message{topic, string(payload), retained})
+		h.retained[topic] = string(payload)
+		close(h.arrived)
+		h.arrived = make(chan struct{})
+	}); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *home) StopBroker() {
+	if err := h.Broker.Close(); err != nil {
+		h.t.Error(err)
+	}
+}
+
+// Configure writes the configuration: the accounts as YAML, below the key accounts.
+func (h *home) Configure(accounts string) {
+	h.t.Helper()
+	accounts = strings.NewReplacer("\t", "  ", "$CLOUD", fmt.Sprintf("{login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
+		h.Microsoft.LoginURL(), h.Microsoft.GraphURL(), h.path("ca.pem")), "$CLIENT", simulator.ContosoClient).Replace(accounts)
+	text := fmt.Sprintf("mqtt: {url: %q}\nstate_dir: %q\naccounts:\n%s", h.Broker.URL(), h.path("state"), accounts)
+	if err := os.WriteFile(h.path("graph2mqtt.yaml"), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// one configures one account, "work", with these sensors.
+func (h *home) one(more string, sensors ...string) {
+	h.t.Helper()
+	text := "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n"
+	if more != "" {
+		text += "    " + more + "\n"
+	}
+	text += "    sensors:\n"
+	for _, s := range sensors {
+		text += "      " + s + "\n"
+	}
+	h.Configure(text)
+}
+
+func (h *home) load() *config.Config {
+	h.t.Helper()
+	c, err := bridge.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, bridge.Kinds())
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return c
+}
+
+func (h *home) open(c *config.Config) *state.Dir {
+	h.t.Helper()
+	dir, err := state.Open(c.StateDir, c.KeyFile, slog.New(slog.DiscardHandler))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return dir
+}
+
+// SignIn signs an account in, as `graph2mqtt login` does.
+func (h *home) SignIn(account string) auth.Result {
+	h.t.Helper()
+	c := h.load()
+	session, err := bridge.OpenSession(c.Accounts[account], h.open(c), slog.New(slog.DiscardHandler))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	var visits sync.WaitGroup
+	defer visits.Wait()
+	result, err := session.SignInByBrowser(h.t.Context(), auth.Request{
+		Scopes: bridge.SignInScopes(c.Accounts[account]),
+		Show:   func(p auth.Prompt) { visits.Go(func() { h.visit(p.URL) }) },
+	}, auth.Browser{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return result
+}
+
+// visit is what the user's browser does.
+func (h *home) visit(url string) {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(h.Microsoft.CA())
+	browser := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience}
+	defer browser.CloseIdleConnections()
+	res, err := browser.Get(url)
+	if err != nil {
+		h.t.Errorf("the browser: %v", err)
+		return
+	}
+	_, _ = io.Copy(io.Discard, res.Body)
+	_ = res.Body.Close()
+}
+
+// Start starts the bridge.
+func (h *home) Start() {
+	h.t.Helper()
+	c := h.load()
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelDebug)
+	b, err := bridge.New(bridge.Options{
+		Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level,
+		Log: slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: level})),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	h.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			h.t.Errorf("the bridge ended with: %v", err)
+		}
+	})
+}
+
+// Stop stops the bridge.
+func (h *home) Stop() { h.stop() }
+
+// Publish publishes as any client would.
+func (h *home) Publish(topic, payload string) {
+	h.t.Helper()
+	if err := h.Broker.Publish(topic, []byte(payload), false); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+// mark is a place in the stream of messages.
+func (h *home) mark() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.messages)
+}
+
+// since are the messages from a mark on.
+func (h *home) since(mark int) []message {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return slices.Clone(h.messages[mark:])
+}
+
+// Next waits for a message on a topic, from a mark on, that a test is content with.
+func (h *home) Next(mark int, topic string, content func(payload string) bool) string {
+	h.t.Helper()
+	deadline := time.After(patience)
+	for {
+		h.mu.Lock()
+		arrived := h.arrived
+		for _, m := range h.messages[mark:] {
+			if m.Topic == topic && content(m.Payload) {
+				h.mu.Unlock()
+				return m.Payload
+			}
+		}
+		var seen []string
+		for _, m := range h.messages[mark:] {
+			if m.Topic == topic {
+				seen = append(seen, m.Payload)
+			}
+		}
+		h.mu.Unlock()
+		select {
+		case <-arrived:
+		case <-deadline:
+			h.t.Fatalf("nothing came on %s that would do; seen: %q", topic, seen)
+		}
+	}
+}
+
+// Shows waits until the broker holds a payload.
+func (h *home) Shows(topic, payload string) {
+	h.t.Helper()
+	h.Holds(topic, func(p string) bool { return p == payload })
+}
+
+// Holds waits until what the broker holds is what a test is content with.
+func (h *home) Holds(topic string, content func(payload string) bool) string {
+	h.t.Helper()
+	deadline := time.After(patience)
+	for {
+		h.mu.Lock()
+		arrived, payload := h.arrived, h.retained[topic]
+		h.mu.Unlock()
+		if content(payload) {
+			return payload
+		}
+		select {
+		case <-arrived:
+		case <-deadline:
+			h.t.Fatalf("%s holds %q", topic, payload)
+		}
+	}
+}
+
+// Values waits until a state topic shows these values.
+func (h *home) Values(topic string, want map[string]any) {
+	h.t.Helper()
+	h.Holds(topic, func(payload string) bool { return includes(payload, want) })
+}
+
+func includes(payload string, want map[string]any) bool {
+	var got map[string]any
+	if json.Unmarshal([]byte(payload), &got) != nil {
+		return false
+	}
+	for key, value := range want {
+		if fmt.Sprint(got[key]) != fmt.Sprint(value) {
+			return false
+		}
+	}
+	return true
+}
+
+// Retained are the topics that the broker holds something at.
+func (h *home) Retained() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	held := maps.Clone(h.retained)
+	maps.DeleteFunc(held, func(_, payload string) bool { return payload == "" })
+	return slices.Sorted(maps.Keys(held))
+}
+
+// buffer is a log that may be read while it is written.
+type buffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *buffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *buffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
