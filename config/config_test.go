@@ -362,6 +362,7 @@ func TestFileProblems(t *testing.T) {
 		{"a.yaml", "hunter2", "want a mapping of keys at the top"},
 		{"a.yaml", "- hunter2", "want a mapping of keys at the top"},
 		{"a.json", "{\n\"a\": hunter2\n}", "line 2: invalid character 'h' looking for beginning of value"},
+		{"a.json", `{"a": {"b": [{"b": 1}, "b", "b"], "c": "b"}, "b": 1,` + "\n" + `"\u0061": 2}`, `line 2: mapping key "a" already defined`},
 		{"a.json", "[1]", "want a mapping of keys at the top"},
 		{"a.toml", "a = 1\nb", "line 2: expected = after a key, but the document ends there"},
 		{"a.toml", "[a]\nb = 1\nb = 2\n", "key b is already defined"},

@@ -118,13 +118,14 @@ func (l *loader) find(file string, c *Config) (found string, tried []string) {
 // load parses a file by its extension.
 func (l *loader) load(k *koanf.Koanf, name string) error {
 	var parser koanf.Parser
+	check := func([]byte) error { return nil }
 	switch strings.ToLower(filepath.Ext(name)) {
 	case ".yaml", ".yml":
 		parser = yaml.Parser()
 	case ".toml":
 		parser = toml.Parser()
 	case ".json":
-		parser = jsonparser.Parser()
+		parser, check = jsonparser.Parser(), twice
 	default:
 		return fmt.Errorf("want a file that ends in %s", list(extensions, "or"))
 	}
@@ -136,8 +137,47 @@ func (l *loader) load(k *koanf.Koanf, name string) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return errors.New("there is nothing in it")
 	}
-	return located(k.Load(rawbytes.Provider(b), parser), b)
+	if err := located(k.Load(rawbytes.Provider(b), parser), b); err != nil {
+		return err
+	}
+	return check(b)
 }
+
+// twice finds a key that stands twice in a mapping of JSON, which its parser lets pass, unlike those of YAML and TOML.
+func twice(b []byte) error {
+	type level struct {
+		keys  map[string]bool // nil: a list
+		value bool            // comes next, not a key
+	}
+	levels := []level{{}}
+	for d := json.NewDecoder(bytes.NewReader(b)); ; {
+		token, err := d.Token()
+		if err != nil {
+			return nil // its end: that it is JSON is known
+		}
+		in := &levels[len(levels)-1]
+		key, isText := token.(string)
+		switch {
+		case isText && in.keys != nil && !in.value:
+			if in.keys[key] {
+				return fmt.Errorf("line %d: mapping key %q already defined", lineOf(b, d.InputOffset()), key)
+			}
+			in.keys[key], in.value = true, true
+			continue
+		case token == json.Delim('{'):
+			levels = append(levels, level{keys: map[string]bool{}})
+			continue
+		case token == json.Delim('['):
+			levels = append(levels, level{})
+			continue
+		case token == json.Delim('}'), token == json.Delim(']'):
+			levels = levels[:len(levels)-1]
+		}
+		levels[len(levels)-1].value = false
+	}
+}
+
+func lineOf(b []byte, offset int64) int { return 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n")) }
 
 // located says what a parser said, with the line, and without what was written there.
 func located(err error, b []byte) error {
@@ -151,7 +191,7 @@ func located(err error, b []byte) error {
 	case err == nil:
 		return nil
 	case errors.As(err, &syntax):
-		return fmt.Errorf("line %d: %w", 1+bytes.Count(b[:min(int(syntax.Offset), len(b))], []byte("\n")), err)
+		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
 	case errors.As(err, &kind):
 		return errors.New(top)
 	case errors.As(err, &row):

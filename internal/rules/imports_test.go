@@ -22,6 +22,7 @@ var (
 		"sensors":            {"services", "internal/graph", "internal/entity", "config"},
 		"internal/bridge":    {"*"},
 		"cmd":                {"*"},
+		"docs":               {"*"},
 		"internal/e2e":       {"*"},
 		"internal/rules":     {},
 	}
