@@ -149,6 +149,7 @@ func TestLongestWaitHolds(t *testing.T) {
 		waits <- "10"
 		c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 			wait := <-waits
+			time.Sleep(time.Second) // until both are in
 			if wait == "10" {
 				time.Sleep(time.Second)
 			}
