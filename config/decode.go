@@ -30,7 +30,7 @@ type Validator interface{ Validate() error }
 // short list over the beginning of a longer default, and it does not say which keys there are.
 func Decode(dst any, raw map[string]any) error {
 	d := &decoder{}
-	d.structs("", raw, reflect.ValueOf(dst).Elem())
+	d.object("", raw, reflect.ValueOf(dst).Elem())
 	return d.err()
 }
 
@@ -100,13 +100,18 @@ func keys(ms []member) []string {
 	return all
 }
 
-// structs fills several structs from one mapping.
-func (d *decoder) structs(path string, raw map[string]any, structs ...reflect.Value) {
+// object fills a struct from a mapping.
+func (d *decoder) object(path string, raw map[string]any, v reflect.Value) {
+	d.fill(path, raw, unknown, v)
+}
+
+// fill fills several structs from one mapping. The stranger is what to say of a key that none of them has.
+func (d *decoder) fill(path string, raw map[string]any, stranger func(key string, known []string) string, structs ...reflect.Value) {
 	ms := members(structs...)
 	known := keys(ms)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if !slices.Contains(known, key) {
-			d.problem(join(path, step(key)), "%s", unknown(key, known))
+			d.problem(join(path, step(key)), "%s", stranger(key, known))
 		}
 	}
 	for _, m := range ms {
@@ -121,7 +126,7 @@ func (d *decoder) structs(path string, raw map[string]any, structs ...reflect.Va
 			d.problem(at, "missing%s", such(m.tag.Get("example")))
 		case m.value.Kind() == reflect.Struct && len(members(m.value)) > 0:
 			if _, ok := m.value.Addr().Interface().(worded); !ok {
-				d.structs(at, nil, m.value) // for what it requires
+				d.object(at, nil, m.value) // for what it requires
 			}
 		}
 	}
@@ -249,7 +254,7 @@ func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 		d.value(path, v.Elem(), raw, tag)
 		dst.Set(v)
 	case reflect.Struct:
-		d.object(path, dst, raw, tag)
+		d.structure(path, dst, raw, tag)
 	case reflect.Map:
 		d.mapping(path, dst, raw)
 	case reflect.Slice:
@@ -274,7 +279,7 @@ func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 	}
 }
 
-func (d *decoder) object(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
+func (d *decoder) structure(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
 	w, ok := dst.Addr().Interface().(worded)
 	if word, isText := words(raw); ok && isText {
 		values := enum(tag)
@@ -293,7 +298,7 @@ func (d *decoder) object(path string, dst reflect.Value, raw any, tag reflect.St
 	if ok {
 		dst.SetZero() // its defaults are those of a word
 	}
-	d.structs(path, m, dst)
+	d.object(path, m, dst)
 }
 
 // notMapping does not repeat text: it may be an address with a password in it.

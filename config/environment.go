@@ -41,7 +41,7 @@ func (e environment) base(name, below string) string {
 // values are those of the configuration, by path. Empty variables count as not set, for that is what Docker Compose makes of
 // a variable that it does not know.
 func (e environment) values() (values map[string]any, notes []string, problems Problems) {
-	names := variables()
+	names := named()
 	values, _ = env.Provider("", env.Opt{
 		Prefix:      prefix,
 		EnvironFunc: func() []string { return e },
@@ -58,8 +58,9 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 			return path, text(value)
 		},
 	}).Read() // never fails
-	for _, path := range slices.Sorted(maps.Keys(values)) {
-		if i := slices.IndexFunc(slices.Sorted(maps.Keys(values)), func(p string) bool { return strings.HasPrefix(p, path+".") }); i >= 0 {
+	paths := slices.Sorted(maps.Keys(values))
+	for _, path := range paths {
+		if slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(p, path+".") }) {
 			problems = append(problems, Problem{step(variable(path)), "given together with variables for keys below it"})
 			delete(values, path)
 		}
@@ -73,19 +74,19 @@ func variable(path string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
 
-// known are names of variables without the prefix, and the paths that they stand for; "" for those that others read.
-type known map[string]string
+// variables are names without the prefix, and the paths that they stand for; "" for those that others read.
+type variables map[string]string
 
-// variables are all but those below accounts.
-func variables() known {
-	names := known{"CONFIG": "", "KEY": "", "LOG_LEVEL": "log.level", "LOG_FORMAT": "log.format"}
+// named are all but those below accounts.
+func named() variables {
+	names := variables{"CONFIG": "", "KEY": "", "LOG_LEVEL": "log.level", "LOG_FORMAT": "log.format"}
 	for _, f := range Fields(&Config{}) {
 		names.add(f.Key, f)
 	}
 	return names
 }
 
-func (k known) add(path string, f Field) {
+func (k variables) add(path string, f Field) {
 	k[strings.TrimPrefix(variable(path), prefix)] = path
 	if f.Secret {
 		k[strings.TrimPrefix(variable(path), prefix)+"_FILE"] = path + "_file"
@@ -95,14 +96,14 @@ func (k known) add(path string, f Field) {
 	}
 }
 
-func (k known) elsewhere(name string) bool {
+func (k variables) elsewhere(name string) bool {
 	path, ok := k[strings.TrimPrefix(name, prefix)]
 	return ok && path == ""
 }
 
 // path is what a variable stands for. Kubernetes makes variables of this prefix for every service of this name, so one that
 // stands for nothing is a mistake only where it is close to one that does: meant.
-func (k known) path(name string) (path, meant string) {
+func (k variables) path(name string) (path, meant string) {
 	if path, ok := k[name]; ok {
 		return path, ""
 	}
@@ -117,7 +118,7 @@ func (k known) path(name string) (path, meant string) {
 	if strings.HasPrefix(name, "ACCOUNTS_") {
 		return "", "ACCOUNTS__ID__KEY"
 	}
-	for _, n := range slices.Sorted(maps.Keys(k)) {
+	for n := range Sorted(k) {
 		if levenshtein.ComputeDistance(name, n) <= 1+len(n)/8 {
 			return "", n
 		}

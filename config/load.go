@@ -11,7 +11,6 @@ import (
 	"slices"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	jsonparser "github.com/knadh/koanf/parsers/json"
 	"github.com/knadh/koanf/parsers/toml/v2"
@@ -37,7 +36,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	if raw == nil {
 		return nil, l.err()
 	}
-	l.structs("", raw, reflect.ValueOf(c).Elem())
+	l.object("", raw, reflect.ValueOf(c).Elem())
 	l.accounts(c, raw["accounts"])
 	l.stateDir(c)
 	if err := l.err(); err != nil {
@@ -177,7 +176,9 @@ func twice(b []byte) error {
 	}
 }
 
-func lineOf(b []byte, offset int64) int { return 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n")) }
+func lineOf(b []byte, offset int64) int {
+	return 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n"))
+}
 
 // located says what a parser said, with the line, and without what was written there.
 func located(err error, b []byte) error {
@@ -228,7 +229,7 @@ func (l *loader) accounts(c *Config, raw any) {
 		a := &Account{ID: id, Name: title(id)}
 		a.setDefaults()
 		c.Accounts[id] = a
-		l.structs(path, m, reflect.ValueOf(a).Elem())
+		l.object(path, m, reflect.ValueOf(a).Elem())
 		l.sensors(a, path, m["sensors"])
 	}
 	l.collisions(c)
@@ -287,10 +288,8 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind.WorkOnly && strings.EqualFold(a.Tenant, "consumers") {
 		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
-	before := len(l.problems)
-	l.structs(path, raw, reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
+	l.fill(path, raw, l.stranger(kind), reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
 	s.Type = kind.Name
-	l.foreign(path, kind, before)
 	if kind.Check != nil {
 		l.check(path, kind.Check(s))
 	}
@@ -322,26 +321,20 @@ func (l *loader) kind(path string, raw any) *Kind {
 	return &l.kinds[slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Name == name })]
 }
 
-// foreign says of unknown keys which kinds do have them.
-func (l *loader) foreign(path string, kind *Kind, from int) {
-	for i := from; i < len(l.problems); i++ {
-		p := &l.problems[i]
-		rest, ok := strings.CutPrefix(p.Message, "unknown key")
-		key, below := strings.CutPrefix(p.Path, path+".")
-		if !ok || !below {
-			continue
-		}
+// stranger says what is wrong with a key that the kind does not have: often others do.
+func (l *loader) stranger(kind *Kind) func(key string, known []string) string {
+	return func(key string, known []string) string {
 		var have []string
 		for _, k := range l.kinds {
 			if slices.Contains(keys(members(reflect.ValueOf(k.New()).Elem())), key) {
 				have = append(have, k.Name)
 			}
 		}
-		if len(have) > 0 {
-			slices.Sort(have)
-			_, known, _ := strings.Cut(rest, " known keys: ")
-			p.Message = fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, list(have, "and"), known)
+		if have == nil {
+			return unknown(key, known)
 		}
+		slices.Sort(have)
+		return fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, list(have, "and"), strings.Join(known, ", "))
 	}
 }
 
@@ -382,11 +375,10 @@ func (l *loader) stateDir(c *Config) {
 // title makes a name of an id: "out_of_office" is "Out of office".
 func title(id string) string {
 	name := strings.TrimSpace(strings.ReplaceAll(id, "_", " "))
-	r, n := utf8.DecodeRuneInString(name)
-	if n == 0 || r == utf8.RuneError {
+	if name == "" {
 		return id
 	}
-	return strings.ToUpper(name[:n]) + name[n:]
+	return strings.ToUpper(name[:1]) + name[1:]
 }
 
 // short writes a duration without the zeros at its end: 1h, not 1h0m0s.
