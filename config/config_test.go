@@ -479,13 +479,13 @@ func TestSecretIsNotInProblems(t *testing.T) {
 
 func TestDecode(t *testing.T) {
 	type point struct {
-		X uint8 `json:"x"`
+		X uint8 `koanf:"x"`
 	}
 	type request struct {
-		Start  time.Time      `json:"start" required:"true"`
-		Level  *string        `json:"level" enum:"Low,High"`
-		Points []point        `json:"points"`
-		Extra  map[string]any `json:"extra"`
+		Start  time.Time      `koanf:"start" required:"true"`
+		Level  *string        `koanf:"level" enum:"Low,High"`
+		Points []point        `koanf:"points"`
+		Extra  map[string]any `koanf:"extra"`
 	}
 	var r request
 	err := config.Decode(&r, map[string]any{"start": "2026-01-02T03:04:05Z", "level": "high", "points": []any{map[string]any{"x": 255.0}}, "extra": map[string]any{"a": []any{1.0}}})

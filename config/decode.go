@@ -23,8 +23,9 @@ type Validator interface{ Validate() error }
 // Decode fills dst, a pointer to a struct that holds its defaults, from raw. It is strict: unknown keys and values of another
 // type are problems, and nothing is rounded, bent or guessed. The error is Problems, all of them.
 //
-// A field is declared with the tags koanf (or json: its key), doc, enum (values, in any case), min, max, required:"true" and
-// file:"true" (it names a file that must be readable). What is a pointer is nil until given.
+// A field is declared with the tags koanf (its key), doc, enum (values, in any case), min, max, example, required:"true" and
+// file:"true" (it names a file that must be readable). A field without koanf is not configuration. A pointer is nil until
+// given.
 //
 // mapstructure, koanf's own decoder, is not used: to it 30 is a duration of 30 ns and 1.5 the whole number 1, it writes a
 // short list over the beginning of a longer default, and it does not say which keys there are.
@@ -71,11 +72,7 @@ func members(structs ...reflect.Value) []member {
 	for _, v := range structs {
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
-			tag, ok := f.Tag.Lookup("koanf")
-			if !ok {
-				tag = f.Tag.Get("json")
-			}
-			key, option, _ := strings.Cut(tag, ",")
+			key, option, _ := strings.Cut(f.Tag.Get("koanf"), ",")
 			switch {
 			case f.Anonymous && key == "" && f.Type.Kind() == reflect.Struct:
 				all = append(all, members(v.Field(i))...)

@@ -15,12 +15,13 @@ type Problem struct {
 	Message string // what is wrong, and what would be right
 }
 
-// Error is the path and the message.
+// Error is the path and the message, on one line.
 func (p Problem) Error() string {
+	message := strings.NewReplacer("\n", " ", "\r", " ").Replace(p.Message)
 	if p.Path == "" {
-		return p.Message
+		return message
 	}
-	return p.Path + ": " + p.Message
+	return p.Path + ": " + message
 }
 
 // Problems are all that is wrong, sorted by path.
