@@ -24,7 +24,7 @@ const (
 	WrongSecret            AADSTS = 7000215
 	MissingSecret          AADSTS = 7000218
 	UnknownResource        AADSTS = 500011
-	UnknownScope           AADSTS = 70011
+	UnknownScope           AADSTS = 650053
 	UnsupportedGrant       AADSTS = 70003
 	UnsupportedResponse    AADSTS = 700054
 	WrongVerifier          AADSTS = 501481
@@ -69,7 +69,7 @@ func (e AADSTS) oauth() (code, text, sub string) {
 	case UnknownResource:
 		return "invalid_resource", "The resource principal named %s was not found in the tenant.", ""
 	case UnknownScope:
-		return "invalid_scope", "The provided request must include a 'scope' input parameter. The provided value for the input parameter 'scope' is not valid. The scope %s is not valid.", ""
+		return "invalid_client", "The application asked for scope '%s' that doesn't exist on the resource '00000003-0000-0000-c000-000000000000'. Contact the app vendor.", ""
 	case UnsupportedGrant:
 		return "unsupported_grant_type", "The app requested an unsupported grant type '%s'.", ""
 	case UnsupportedResponse:

@@ -103,6 +103,19 @@ func (s *Simulator) Token(address string, scopes ...string) string {
 	return s.login.newAccess(&accessToken{user: s.must(address), scopes: slices.Clone(scopes), expires: s.now().Add(time.Hour)}, s.now())
 }
 
+// Managed are the scopes that users of a work tenant may not consent to where Microsoft manages the policy, as new tenants have it: those that
+// always want an administrator, and those of the policy. They are meant for SignIn's Administrate.
+// See https://learn.microsoft.com/entra/identity/enterprise-apps/manage-app-consent-policies.
+func Managed() []string {
+	return []string{
+		"Group.Read.All", "Group.ReadWrite.All", "GroupMember.Read.All", "ChannelMessage.Read.All", "ProfilePhoto.Read.All",
+		"Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.Read.Shared", "Mail.ReadWrite.Shared", "Mail.ReadBasic.Shared",
+		"Calendars.Read", "Calendars.ReadBasic", "Calendars.ReadWrite", "Calendars.Read.Shared", "Calendars.ReadWrite.Shared",
+		"Chat.Read", "Chat.ReadWrite", "OnlineMeetings.Read", "OnlineMeetings.ReadWrite", "MailboxSettings.Read", "MailboxSettings.ReadWrite",
+		"Tasks.Read", "Tasks.ReadWrite", "Tasks.Read.Shared", "Tasks.ReadWrite.Shared", "Contacts.ReadWrite", "Contacts.Read.Shared", "Contacts.ReadWrite.Shared", "People.Read",
+	}
+}
+
 // A consentKey is a user's (by object id) or a tenant's.
 type consentKey struct{ who, client string }
 

@@ -14,7 +14,7 @@ func Contoso(o Options) *Simulator {
 	s.Register(Registration{
 		ClientID:     ContosoClient,
 		Name:         "graph2mqtt",
-		RedirectURIs: []string{"http://localhost", "https://login.microsoftonline.com/common/oauth2/nativeclient", "https://" + s.options.LoginHost + "/common/oauth2/nativeclient"},
+		RedirectURIs: []string{"http://localhost", "https://login.microsoftonline.com" + nativeClient},
 		PublicClient: true,
 	})
 	s.AddUser(User{ID: "87d349ed-44d7-43e1-9a83-5f2406dee5bd", Address: Adele, Name: "Adele Vance", Tenant: ContosoTenant, TimeZone: "W. Europe Standard Time"})

@@ -2,7 +2,6 @@ package simulator
 
 import (
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -66,8 +65,8 @@ func (s *Simulator) enter(userCode string, approve bool) error {
 		if err == nil {
 			err = s.askConsent(a, d.client, d.asked.scopes)
 		}
-		if refusal := (*loginError)(nil); errors.As(err, &refusal) {
-			d.refused = refusal.code
+		if err != nil {
+			d.refused = err.code
 			return fmt.Errorf("approve the device code: %w", err)
 		}
 		d.user = a
@@ -76,7 +75,7 @@ func (s *Simulator) enter(userCode string, approve bool) error {
 	return fmt.Errorf("the device code %q is unknown, has expired or was used", userCode)
 }
 
-func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (answer, error) {
+func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (answer, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
 		return answer{}, err
@@ -107,7 +106,7 @@ func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) 
 	}}, nil
 }
 
-func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (answer, error) {
+func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (answer, *loginError) {
 	d := s.login.devices[form.Get("device_code")]
 	switch {
 	case d == nil || d.client != registration.ClientID || d.redeemed:
@@ -125,7 +124,7 @@ func (s *Simulator) redeemDevice(r *http.Request, registration Registration, for
 	}
 	d.redeemed = true
 	d.user.demand = 0
-	return s.issue(r, d.user, registration, d.asked, d.asked.offline, true, ""), nil
+	return s.issue(r, d.asked, session{user: d.user, client: d.client, device: true}, d.asked.offline, ""), nil
 }
 
 // devicePage is where a person enters the code.

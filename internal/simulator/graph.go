@@ -3,6 +3,7 @@ package simulator
 import (
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,21 +13,25 @@ import (
 )
 
 // A kind is a type of resource: what it is called in errors, and how its service refuses.
-type kind struct {
-	name    string // microsoft.graph.user
-	outlook bool   // served by Exchange, which has errors of its own and takes four requests at a time
-}
+type kind int
 
-// The kinds of resources that there are.
-var (
-	user     = kind{"microsoft.graph.user", false}
-	settings = kind{"microsoft.graph.mailboxSettings", true}
-	calendar = kind{"microsoft.graph.calendar", true}
-	event    = kind{"microsoft.graph.event", true}
+const (
+	user kind = iota
+	settings
+	calendar
+	event
 )
 
+// name is the type's in the metadata.
+func (k kind) name() string {
+	return "microsoft.graph." + [...]string{"user", "mailboxSettings", "calendar", "event"}[k]
+}
+
+// outlook reports whether Exchange serves it, which has errors of its own and takes four requests at a time.
+func (k kind) outlook() bool { return k != user }
+
 func (k kind) denied() *failure {
-	if k.outlook {
+	if k.outlook() {
 		return &failure{http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again."}
 	}
 	return &failure{http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
@@ -111,7 +116,7 @@ func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a ans
 	if f := c.find(); f != nil {
 		return fail(f), address, release
 	}
-	if c.route.kind.outlook {
+	if c.route.kind.outlook() {
 		if s.outlook.flying[c.mailbox()] >= 4 {
 			a = fail(&failure{http.StatusTooManyRequests, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."})
 			a.header = http.Header{"Retry-After": {"1"}}
@@ -126,8 +131,12 @@ func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a ans
 		return fail(f), address, release
 	}
 	a, err := c.route.do(c)
-	if err != nil {
-		return fail(err.(*failure)), address, release
+	var refusal *failure
+	switch {
+	case errors.As(err, &refusal):
+		return fail(refusal), address, release
+	case err != nil:
+		return fail(&failure{http.StatusInternalServerError, "InternalServerError", err.Error()}), address, release
 	}
 	if a.header == nil {
 		a.header = c.header
@@ -229,6 +238,18 @@ func permissions() map[string]map[string][]string {
 		panic(err) // a file of the program's own
 	}
 	return table
+}
+
+//go:embed scopes.json
+var scopesJSON []byte
+
+// scopes are the delegated permissions that there are.
+func scopes() []string {
+	var names []string
+	if err := json.Unmarshal(scopesJSON, &names); err != nil {
+		panic(err) // a file of the program's own
+	}
+	return names
 }
 
 // exceptions are the rows in which Microsoft's table is silent or is known to be wrong; nil where it holds.
@@ -340,7 +361,7 @@ func (c *call) decode(known ...string) (map[string]any, error) {
 		if strings.HasPrefix(k, "@odata.") {
 			delete(body, k)
 		} else if !slices.Contains(known, k) {
-			return nil, badRequest("The property '%s' does not exist on type '%s'. Make sure to only use property names that are defined by the type.", k, c.route.kind.name)
+			return nil, badRequest("The property '%s' does not exist on type '%s'. Make sure to only use property names that are defined by the type.", k, c.route.kind.name())
 		}
 	}
 	return body, nil

@@ -59,10 +59,16 @@ type code struct {
 	used      bool
 }
 
+// A session is what a sign-in begins and refresh tokens carry on.
+type session struct {
+	user   *account
+	client string
+	device bool // it began with a device code
+	web    bool // it began at a redirect address of the platform Web, which wants the secret
+}
+
 type refreshToken struct {
-	user    *account
-	client  string
-	device  bool // the session began with a device code
+	session
 	used    time.Time
 	revoked bool
 }
@@ -85,7 +91,7 @@ type asked struct {
 }
 
 // parseScopes takes Graph's scopes in their short and in their long form, as Entra ID does.
-func (s *Simulator) parseScopes(scope string) (asked, error) {
+func (s *Simulator) parseScopes(scope string) (asked, *loginError) {
 	var a asked
 	for _, f := range strings.Fields(scope) {
 		switch strings.ToLower(f) {
@@ -111,8 +117,8 @@ func (s *Simulator) parseScopes(scope string) (asked, error) {
 				a.def = true
 				continue
 			}
-			if short == "" || strings.ContainsAny(short, "/\"\\") {
-				return a, &loginError{code: UnknownScope, about: f}
+			if !containsFold(s.scopes, short) {
+				return a, &loginError{code: UnknownScope, about: short}
 			}
 			if !containsFold(a.scopes, short) {
 				a.scopes = append(a.scopes, short)
@@ -144,25 +150,24 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
 	case "POST oauth2/v2.0/token":
 		a, err := s.token(r, tenant, form)
 		if err != nil {
-			return s.refuse(err)
+			return err.answer(s.now())
 		}
 		return a
 	case "POST oauth2/v2.0/devicecode":
 		a, err := s.deviceCode(r, tenant, form)
 		if err != nil {
-			return s.refuse(err)
+			return err.answer(s.now())
 		}
 		return a
 	case "GET oauth2/deviceauth", "POST oauth2/deviceauth":
 		return s.devicePage(r.URL.Query().Get("otc"), form)
 	case "GET v2.0/adminconsent":
-		return s.adminConsent(tenant, r.URL.Query())
+		return s.adminConsent(r, tenant, r.URL.Query())
+	case "GET oauth2/nativeclient":
+		// The real one is blank, too: what matters is in the address.
+		return answer{status: http.StatusOK, kind: "text/html; charset=utf-8"}
 	}
 	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
-}
-
-func (s *Simulator) refuse(err error) answer {
-	return err.(*loginError).answer(s.now())
 }
 
 // instance tells which hosts are one and the same. Nobody has to ask that who turned MSAL's instance discovery off.
@@ -178,7 +183,7 @@ func (s *Simulator) instance(r *http.Request) answer {
 
 func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) answer {
 	if !s.tenant(tenant) {
-		return s.refuse(&loginError{code: UnknownTenant, about: tenant})
+		return (&loginError{code: UnknownTenant, about: tenant}).answer(s.now())
 	}
 	issuer := tenant
 	switch tenant {
@@ -229,7 +234,7 @@ func (a *account) in(tenant string) bool {
 }
 
 // registered finds the client and refuses a tenant that it is not for.
-func (s *Simulator) registered(client, tenant string) (Registration, error) {
+func (s *Simulator) registered(client, tenant string) (Registration, *loginError) {
 	if client == "" {
 		return Registration{}, &loginError{code: MissingParameter, about: "client_id"}
 	}
@@ -250,7 +255,7 @@ func (s *Simulator) registered(client, tenant string) (Registration, error) {
 }
 
 // visitor is who comes to the sign-in page, and may be of no use to this client at this tenant.
-func (s *Simulator) visitor(r Registration, tenant string) (*account, error) {
+func (s *Simulator) visitor(r Registration, tenant string) (*account, *loginError) {
 	if e := s.login.signIn.Refuse; e != 0 {
 		return nil, &loginError{code: e}
 	}
@@ -271,11 +276,11 @@ func (s *Simulator) visitor(r Registration, tenant string) (*account, error) {
 
 // askConsent is the consent screen. It knows no choice per scope: refused is refused.
 // See https://learn.microsoft.com/entra/identity-platform/consent-types-developer.
-func (s *Simulator) askConsent(a *account, client string, scopes []string) error {
+func (s *Simulator) askConsent(a *account, client string, scopes []string) *loginError {
 	missing := s.login.missing(a.User, client, scopes)
 	for _, scope := range missing {
 		switch {
-		case containsFold(s.login.signIn.Administrate, scope):
+		case !a.Personal && containsFold(s.login.signIn.Administrate, scope):
 			return &loginError{code: NeedsAdministrator}
 		case containsFold(s.login.signIn.Declines, scope):
 			return &loginError{code: Declined}
@@ -286,38 +291,48 @@ func (s *Simulator) askConsent(a *account, client string, scopes []string) error
 }
 
 func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) answer {
+	return s.visit(r, tenant, q, q.Get("response_mode"), func(registration Registration, result url.Values) *loginError {
+		c, err := s.signIn(registration, tenant, q)
+		if err != nil {
+			return err
+		}
+		result.Set("code", c)
+		result.Set("session_state", uuid.NewString())
+		return nil
+	})
+}
+
+// visit is a page of Entra ID that ends at a redirect address of the client's, with the result or the error of do.
+func (s *Simulator) visit(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) answer {
 	registration, err := s.registered(q.Get("client_id"), tenant)
 	redirect := q.Get("redirect_uri")
 	if err == nil {
-		if ok, _ := registration.redirects(redirect); !ok {
+		if ok, _ := registration.redirects(r.Host, redirect); !ok {
 			err = &loginError{code: WrongRedirect, about: redirect}
 		}
 	}
 	if err != nil {
 		// Nobody may be sent to an address that is not registered: these errors stay on the page.
-		_, description := err.(*loginError).describe(s.now())
+		_, description := err.describe(s.now())
 		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
 	}
 	result := url.Values{}
-	if c, err := s.signIn(registration, tenant, q); err != nil {
-		name, description := err.(*loginError).describe(s.now())
+	if err := do(registration, result); err != nil {
+		name, description := err.describe(s.now())
 		result.Set("error", name)
 		result.Set("error_description", description)
-		if err.(*loginError).code == Declined {
+		if err.code == Declined {
 			result.Set("error_subcode", "cancel")
 		}
-	} else {
-		result.Set("code", c)
-		result.Set("session_state", uuid.NewString())
 	}
 	if q.Has("state") {
 		result.Set("state", q.Get("state"))
 	}
-	return send(redirect, q.Get("response_mode"), result)
+	return send(redirect, mode, result)
 }
 
 // signIn makes an authorization code.
-func (s *Simulator) signIn(registration Registration, tenant string, q url.Values) (string, error) {
+func (s *Simulator) signIn(registration Registration, tenant string, q url.Values) (string, *loginError) {
 	if q.Get("response_type") != "code" {
 		return "", &loginError{code: UnsupportedResponse, about: q.Get("response_type")}
 	}
@@ -373,7 +388,7 @@ func send(redirect, mode string, result url.Values) answer {
 	return answer{status: http.StatusFound, header: http.Header{"Location": {redirect + separator + result.Encode()}}}
 }
 
-func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (answer, error) {
+func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (answer, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
 		return answer{}, err
@@ -397,7 +412,7 @@ func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (answ
 	}
 }
 
-func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked asked, form url.Values) (answer, error) {
+func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked asked, form url.Values) (answer, *loginError) {
 	c := s.login.codes[form.Get("code")]
 	switch {
 	case c == nil || c.client != registration.ClientID:
@@ -409,7 +424,8 @@ func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked
 	case form.Get("redirect_uri") != c.redirect:
 		return answer{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
 	}
-	if _, web := registration.redirects(c.redirect); web && !form.Has("client_secret") {
+	_, web := registration.redirects(r.Host, c.redirect)
+	if web && !form.Has("client_secret") {
 		return answer{}, &loginError{code: MissingSecret}
 	}
 	if c.challenge != "" {
@@ -428,10 +444,10 @@ func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked
 		return answer{}, &loginError{code: NeverConsented, about: c.client}
 	}
 	c.user.demand = 0
-	return s.issue(r, c.user, registration, asked, c.asked.offline, false, c.nonce), nil
+	return s.issue(r, asked, session{user: c.user, client: c.client, web: web}, c.asked.offline, c.nonce), nil
 }
 
-func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, asked asked, form url.Values) (answer, error) {
+func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, asked asked, form url.Values) (answer, *loginError) {
 	t := s.login.refresh[form.Get("refresh_token")]
 	switch {
 	case t == nil || t.client != registration.ClientID:
@@ -442,8 +458,10 @@ func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, te
 		return answer{}, &loginError{code: ExpiredToken}
 	case !t.user.in(tenant):
 		return answer{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
+	case t.web && !form.Has("client_secret"):
+		return answer{}, &loginError{code: MissingSecret}
 	case t.user.demand != 0:
-		return answer{}, &loginError{code: t.user.demand, about: ""}
+		return answer{}, &loginError{code: t.user.demand}
 	case t.device && s.login.blockDevice:
 		return answer{}, &loginError{code: Blocked}
 	}
@@ -451,13 +469,13 @@ func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, te
 		return answer{}, &loginError{code: NeverConsented, about: t.client}
 	}
 	t.used = s.now()
-	return s.issue(r, t.user, registration, asked, true, t.device, ""), nil
+	return s.issue(r, asked, t.session, true, ""), nil
 }
 
 // issue makes the tokens. The access token carries everything that was ever consented to, whatever was asked for.
-func (s *Simulator) issue(r *http.Request, a *account, registration Registration, asked asked, offline, device bool, nonce string) answer {
-	now := s.now()
-	scopes := without(s.login.consented(a.User, registration.ClientID), s.login.signIn.Withhold)
+func (s *Simulator) issue(r *http.Request, asked asked, in session, offline bool, nonce string) answer {
+	now, a := s.now(), in.user
+	scopes := without(s.login.consented(a.User, in.client), s.login.signIn.Withhold)
 	body := map[string]any{
 		"token_type":     "Bearer",
 		"scope":          s.scopeAnswer(asked, scopes),
@@ -473,14 +491,14 @@ func (s *Simulator) issue(r *http.Request, a *account, registration Registration
 		// The one that was used stays valid, as in the real thing.
 		key := "1.AR" + random(96)
 		maps.DeleteFunc(s.login.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
-		s.login.refresh[key] = &refreshToken{user: a, client: registration.ClientID, device: device, used: now}
+		s.login.refresh[key] = &refreshToken{session: in, used: now}
 		body["refresh_token"] = key
 	}
 	if asked.openid {
 		claims := map[string]any{
-			"aud": registration.ClientID, "iss": "https://" + r.Host + "/" + a.Tenant + "/v2.0", "iat": now.Unix(), "nbf": now.Unix(),
+			"aud": in.client, "iss": "https://" + r.Host + "/" + a.Tenant + "/v2.0", "iat": now.Unix(), "nbf": now.Unix(),
 			"exp": now.Add(s.login.lifetime).Unix(), "name": a.Name, "oid": a.oid(), "preferred_username": a.Address,
-			"sub": hash(a.oid() + registration.ClientID), "tid": a.Tenant, "ver": "2.0",
+			"sub": hash(a.oid() + in.client), "tid": a.Tenant, "ver": "2.0",
 		}
 		if asked.email {
 			claims["email"] = a.Address
@@ -524,40 +542,27 @@ func (l *loginState) newAccess(t *accessToken, now time.Time) string {
 	return key
 }
 
-func (s *Simulator) adminConsent(tenant string, q url.Values) answer {
-	registration, err := s.registered(q.Get("client_id"), tenant)
-	if err == nil {
-		if ok, _ := registration.redirects(q.Get("redirect_uri")); !ok {
-			err = &loginError{code: WrongRedirect, about: q.Get("redirect_uri")}
+// adminConsent is where an administrator consents for the whole tenant. Whoever signs in is one.
+// See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
+func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) answer {
+	return s.visit(r, tenant, q, "query", func(registration Registration, result url.Values) *loginError {
+		asked, err := s.parseScopes(q.Get("scope"))
+		if err != nil {
+			return err
 		}
-	}
-	if err != nil {
-		_, description := err.(*loginError).describe(s.now())
-		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
-	}
-	result := url.Values{}
-	if q.Has("state") {
-		result.Set("state", q.Get("state"))
-	}
-	asked, err := s.parseScopes(q.Get("scope"))
-	var a *account
-	if err == nil {
-		a, err = s.visitor(registration, tenant)
-	}
-	if err == nil && a.Personal {
-		err = &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
-	}
-	if err != nil {
-		name, description := err.(*loginError).describe(s.now())
-		result.Set("error", name)
-		result.Set("error_description", description)
-	} else {
+		a, err := s.visitor(registration, tenant)
+		if err != nil {
+			return err
+		}
+		if a.Personal {
+			return &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
+		}
 		s.login.consent(consentKey{a.Tenant, registration.ClientID}, asked.scopes)
 		result.Set("admin_consent", "True")
 		result.Set("tenant", a.Tenant)
 		result.Set("scope", s.scopeAnswer(asked, asked.scopes))
-	}
-	return send(q.Get("redirect_uri"), "query", result)
+		return nil
+	})
 }
 
 // page is one that a person reads.

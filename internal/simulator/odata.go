@@ -50,7 +50,7 @@ func (c *call) project(entity map[string]any, further ...string) (map[string]any
 	out := map[string]any{}
 	for k, v := range entity {
 		// Control information and the key are not selected; they are there.
-		if strings.HasPrefix(k, "@odata.") || k == "id" && c.route.kind.outlook {
+		if strings.HasPrefix(k, "@odata.") || k == "id" && c.route.kind.outlook() {
 			out[k] = v
 		}
 	}
@@ -60,7 +60,7 @@ func (c *call) project(entity map[string]any, further ...string) (map[string]any
 		}
 		v, ok := entity[name]
 		if !ok && !slices.Contains(further, name) {
-			return nil, &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", name, c.route.kind.name)}
+			return nil, &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", name, c.route.kind.name())}
 		}
 		out[name] = v
 	}
@@ -146,7 +146,7 @@ func (c *call) order(all []map[string]any, further []string) error {
 		root, _, _ := strings.Cut(f[0], "/")
 		if len(all) > 0 {
 			if _, ok := all[0][root]; !ok && !slices.Contains(further, root) {
-				return &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", root, c.route.kind.name)}
+				return &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", root, c.route.kind.name())}
 			}
 		}
 		keys = append(keys, key{f[0], len(f) == 2 && f[1] == "desc"})

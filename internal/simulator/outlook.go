@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -86,10 +87,10 @@ func (c *call) box() (*mailbox, error) {
 	write, shared := c.s.outlook.shares[share{id, c.user.ID}]
 	switch {
 	case b == nil && c.params["group"] == "":
-		return nil, &failure{404, "ErrorInvalidUser", fmt.Sprintf("The requested user '%s' is invalid.", id)}
+		return nil, &failure{http.StatusNotFound, "ErrorInvalidUser", fmt.Sprintf("The requested user '%s' is invalid.", id)}
 	case b == nil:
-		return nil, &failure{404, "Request_ResourceNotFound", fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
-	case !shared, !write && c.route.method != "GET":
+		return nil, &failure{http.StatusNotFound, "Request_ResourceNotFound", fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
+	case !shared, !write && c.route.method != http.MethodGet:
 		return nil, event.denied()
 	}
 	return b, nil
@@ -126,13 +127,13 @@ func (b *mailbox) calendar(idOrName string) *Calendar {
 func newOutlookID(prefix string, n int) string { return prefix + random(n) + "=" }
 
 func notFound() *failure {
-	return &failure{404, "ErrorItemNotFound", "The specified object was not found in the store."}
+	return &failure{http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store."}
 }
 
 // wellFormed refuses what cannot be an id of Exchange, such as a name.
 func wellFormed(id string) error {
 	if !strings.HasPrefix(id, "AA") || len(id) < 16 {
-		return &failure{400, "ErrorInvalidIdMalformed", "Id is malformed."}
+		return &failure{http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed."}
 	}
 	return nil
 }

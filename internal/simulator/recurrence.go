@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -21,7 +22,7 @@ type recurrence struct {
 const mostOccurrences = 5000
 
 func parseRecurrence(v any) (*recurrence, error) {
-	invalid := &failure{400, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid."}
+	invalid := &failure{http.StatusBadRequest, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid."}
 	m, _ := v.(map[string]any)
 	pattern, _ := m["pattern"].(map[string]any)
 	limits, _ := m["range"].(map[string]any)

@@ -6,14 +6,17 @@ import (
 	"strings"
 )
 
+// nativeClient is the path of Microsoft's own redirect address for clients without one.
+const nativeClient = "/common/oauth2/nativeclient"
+
 // A Registration is an app registration.
 type Registration struct {
 	ClientID     string
 	Name         string
 	Tenant       string   // the only one whose users can use it; "": every work account and every personal one
 	RedirectURIs []string // http://localhost stands for every port
-	Secret       string   // a client that has one must send it with the redirect addresses below Web
-	Web          []string // redirect addresses of the platform Web, which always want the secret
+	Web          []string // redirect addresses of the platform Web: sessions that begin there want the secret
+	Secret       string   // "": the client has none
 	PublicClient bool     // "Allow public client flows": device codes
 }
 
@@ -25,7 +28,11 @@ func (s *Simulator) Register(r Registration) {
 }
 
 // redirects reports whether an address is registered, and whether as one of the platform Web.
-func (r Registration) redirects(uri string) (ok, web bool) {
+// The page nativeclient is known at the host of Entra ID, whichever that is.
+func (r Registration) redirects(host, uri string) (ok, web bool) {
+	if uri == "https://"+host+nativeClient {
+		uri = "https://login.microsoftonline.com" + nativeClient
+	}
 	is := func(registered string) bool { return sameRedirect(registered, uri) }
 	if slices.ContainsFunc(r.RedirectURIs, is) {
 		return true, false

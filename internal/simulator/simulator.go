@@ -31,6 +31,7 @@ type Simulator struct {
 	options     Options
 	routes      []route
 	permissions map[string]map[string][]string
+	scopes      []string
 	zones       map[string]string
 
 	mu            sync.Mutex
@@ -71,7 +72,7 @@ func New(o Options) *Simulator {
 	}
 	o.Audience = strings.TrimSuffix(o.Audience, "/")
 	s := &Simulator{options: o, registrations: map[string]Registration{}}
-	s.permissions, s.zones = permissions(), windowsZones()
+	s.permissions, s.scopes, s.zones = permissions(), scopes(), windowsZones()
 	s.login = newLoginState()
 	s.outlook = newOutlookState()
 	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes())

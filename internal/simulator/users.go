@@ -18,7 +18,7 @@ type User struct {
 	ID       string // "": one is made up
 	Address  string // the user principal name and the mail address
 	Name     string // as displayed
-	Tenant   string // a GUID; "": one that is derived from the address's domain
+	Tenant   string // a GUID; "": that of the users who share the address's domain
 	Personal bool   // a Microsoft account; Tenant is PersonalTenant then
 	TimeZone string // of the mailbox, a Windows name; "": "UTC"
 }
@@ -42,8 +42,7 @@ func (s *Simulator) AddUser(u User) User {
 	if u.Personal {
 		u.Tenant = PersonalTenant
 	} else if u.Tenant == "" {
-		_, domain, _ := strings.Cut(u.Address, "@")
-		u.Tenant = uuid.NewSHA1(uuid.NameSpaceDNS, []byte(strings.ToLower(domain))).String()
+		u.Tenant = s.tenantOf(u.Address)
 	}
 	if u.ID == "" {
 		u.ID = newGUID(u.Address)
@@ -58,6 +57,17 @@ func (s *Simulator) AddUser(u User) User {
 	s.users = append(s.users, a)
 	s.outlook.addBox(a.ID, a.Name, a.Address)
 	return u
+}
+
+// tenantOf is where the others with this domain are.
+func (s *Simulator) tenantOf(address string) string {
+	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	for _, a := range s.users {
+		if !a.Personal && strings.HasSuffix(strings.ToLower(a.Address), "@"+domain) {
+			return a.Tenant
+		}
+	}
+	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(domain)).String()
 }
 
 // newGUID is always the same for an address, so that tests and demos can be repeated.

@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 	_ "time/tzdata" // a container may have no zones of its own
@@ -82,9 +83,9 @@ func (s *Simulator) parseMoment(name string, v any) (moment, error) {
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return momentAt(t, zoneName, zone), nil
 	}
-	return moment{}, &failure{400, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
+	return moment{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
 }
 
 func unknownZone(name string) *failure {
-	return &failure{400, "TimeZoneNotSupportedException", fmt.Sprintf("A valid TimeZone value must be specified. The following TimeZone value is not supported: '%s'.", name)}
+	return &failure{http.StatusBadRequest, "TimeZoneNotSupportedException", fmt.Sprintf("A valid TimeZone value must be specified. The following TimeZone value is not supported: '%s'.", name)}
 }
