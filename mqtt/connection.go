@@ -29,6 +29,7 @@ type connection struct {
 	birth    time.Time // when to answer Home Assistant's birth; zero: not
 
 	// The writer's.
+	failed      error // the connection was lost while sending
 	inflight    []*inflight
 	subscribed  map[string]bool // asked for, and not refused
 	leaving     map[string]bool // not yet acknowledged
@@ -81,6 +82,9 @@ func (n *connection) serve(ctx context.Context) error {
 		due := n.routine(now)
 		if len(n.inflight) < inflightMax {
 			sent, at := n.send(now)
+			if n.failed != nil {
+				return &failure{kind: lost, err: n.failed}
+			}
 			if sent {
 				continue
 			}
@@ -116,6 +120,11 @@ func (n *connection) wait(done <-chan struct{}, due time.Time) error {
 		// The broker acknowledges in order. The token of a connection that was lost has an error, or is never done.
 		first := n.inflight[0]
 		if err := first.token.Error(); err != nil {
+			select {
+			case cause := <-n.lost: // tells more
+				err = cause
+			case <-time.After(time.Second):
+			}
 			return &failure{kind: lost, err: err}
 		}
 		n.inflight = n.inflight[1:]
@@ -205,9 +214,10 @@ func (n *connection) send(now time.Time) (sent bool, due time.Time) {
 
 // leave says that we are offline: after an orderly end the broker does not do it.
 func (n *connection) leave() {
-	token := n.paho.Publish(n.client.topics.Bridge("state"), qos, true, offline)
-	token.WaitTimeout(n.client.options.Timing.Stop)
-	n.client.flush()
+	n.publish(time.Now(), n.state(offline), nil, func() {})
+	if n.failed == nil {
+		n.inflight[len(n.inflight)-1].token.WaitTimeout(n.client.options.Timing.Stop)
+	}
 }
 
 func (n *connection) state(state string) publication {
@@ -219,7 +229,7 @@ func (n *connection) publish(now time.Time, p publication, m *message, done func
 	if payload == nil {
 		payload = []byte{}
 	}
-	n.follow(now, n.paho.Publish(p.topic, qos, p.retained, payload), m, func() {
+	n.follow(now, func() paho.Token { return n.paho.Publish(p.topic, qos, p.retained, payload) }, m, func() {
 		n.client.mu.Lock()
 		n.client.stats.Published++
 		n.client.mu.Unlock()
@@ -227,8 +237,17 @@ func (n *connection) publish(now time.Time, p publication, m *message, done func
 	})
 }
 
-func (n *connection) follow(now time.Time, token paho.Token, m *message, done func()) {
-	n.inflight = append(n.inflight, &inflight{token: token, deadline: now.Add(n.client.options.Timing.Ack), message: m, done: done})
+// follow begins something, and calls done when the broker has acknowledged it. A call of paho's that meets the end of the
+// connection blocks until it times out, so it is not waited for then.
+func (n *connection) follow(now time.Time, begin func() paho.Token, m *message, done func()) {
+	f := &inflight{deadline: now.Add(n.client.options.Timing.Ack), message: m, done: done}
+	n.inflight = append(n.inflight, f)
+	begun := make(chan paho.Token, 1)
+	go func() { begun <- begin() }()
+	select {
+	case f.token = <-begun:
+	case n.failed = <-n.lost:
+	}
 }
 
 // sendBarrier sends the barrier, again until it comes back: where the broker's queue for us is full it is dropped.
@@ -290,7 +309,7 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 			delete(n.refused, filter)
 			n.leaving[filter] = true
 		}
-		n.follow(now, n.paho.Unsubscribe(leave...), nil, func() {
+		n.follow(now, func() paho.Token { return n.paho.Unsubscribe(leave...) }, nil, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			for _, filter := range leave {
@@ -311,8 +330,10 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 	for _, filter := range ask {
 		n.subscribed[filter], filters[filter] = true, qos
 	}
-	token := n.paho.SubscribeMultiple(filters, nil).(*paho.SubscribeToken)
-	n.follow(now, token, nil, func() { n.granted(token.Result()) })
+	var token paho.Token
+	n.follow(now, func() paho.Token { token = n.paho.SubscribeMultiple(filters, nil); return token }, nil, func() {
+		n.granted(token.(*paho.SubscribeToken).Result())
+	})
 	return true, due
 }
 

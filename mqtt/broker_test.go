@@ -1,0 +1,413 @@
+package mqtt_test
+
+import (
+	"bytes"
+	"context"
+	"log/slog"
+	"maps"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+)
+
+// patience is how long a test waits for what must happen.
+const patience = 10 * time.Second
+
+// watched is something that tests wait for to change.
+type watched struct {
+	mu      sync.Mutex
+	changed chan struct{}
+}
+
+func (w *watched) change(f func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	f()
+	if w.changed != nil {
+		close(w.changed)
+	}
+	w.changed = make(chan struct{})
+}
+
+// await waits until f says so.
+func (w *watched) await(t *testing.T, what string, f func() bool) {
+	t.Helper()
+	timeout := time.After(patience)
+	for {
+		w.mu.Lock()
+		ok := f()
+		if w.changed == nil {
+			w.changed = make(chan struct{})
+		}
+		changed := w.changed
+		w.mu.Unlock()
+		if ok {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("waited in vain: %s", what)
+		}
+	}
+}
+
+// memory is a Store that outlives its client.
+type memory struct {
+	watched
+	m map[string][]byte
+}
+
+func (s *memory) Get(key string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[key], nil
+}
+
+func (s *memory) Put(key string, v []byte) error {
+	s.change(func() {
+		if s.m == nil {
+			s.m = map[string][]byte{}
+		}
+		s.m[key] = bytes.Clone(v)
+	})
+	return nil
+}
+
+func (s *memory) Delete(key string) error { s.change(func() { delete(s.m, key) }); return nil }
+
+func (s *memory) Each(f func(string, []byte) error) error {
+	s.mu.Lock()
+	m := maps.Clone(s.m)
+	s.mu.Unlock()
+	for key, v := range m {
+		if err := f(key, v); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// record keeps log lines.
+type record struct {
+	watched
+	b bytes.Buffer
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.change(func() { r.b.Write(p) })
+	return len(p), nil
+}
+
+func (r *record) count(text string) int { return strings.Count(r.b.String(), text) }
+
+// bridge is a client under test, and all that it was told.
+type bridge struct {
+	*mqtt.Client
+	t    *testing.T
+	log  *record
+	stop func()
+
+	in          watched
+	messages    []mqtt.Message
+	connections []bool // was the session there?
+}
+
+func options(url string) mqtt.Options {
+	return mqtt.Options{
+		URL: url, ClientID: "graph2mqtt-test", Base: "g", Version: "1.2.3", Store: &memory{},
+		Discovery: mqtt.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: mqtt.DeviceMode},
+		Timing: mqtt.Timing{
+			BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 30 * time.Millisecond, Barrier: 50 * time.Millisecond,
+			RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond, Ack: 10 * time.Second,
+		},
+	}
+}
+
+// run starts a client. Messages are acknowledged by handle, or at once where it is nil.
+func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
+	t.Helper()
+	b := &bridge{t: t, log: &record{}}
+	o.Log = slog.New(slog.NewTextHandler(b.log, nil))
+	o.Handle = func(m mqtt.Message) {
+		b.in.change(func() { b.messages = append(b.messages, m) })
+		if handle == nil {
+			m.Ack()
+		} else {
+			handle(m)
+		}
+	}
+	o.Connected = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
+	client, err := mqtt.New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Client = client
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := client.Run(ctx); err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	}()
+	b.stop = sync.OnceFunc(func() { cancel(); <-ended })
+	t.Cleanup(func() {
+		b.stop()
+		if t.Failed() {
+			t.Logf("log:\n%s", b.log.b.String())
+		}
+	})
+	return b
+}
+
+// received waits until a message with this payload has come, and returns it.
+func (b *bridge) received(payload string) (found mqtt.Message) {
+	b.t.Helper()
+	b.in.await(b.t, "message "+payload, func() bool {
+		for _, m := range b.messages {
+			if string(m.Payload) == payload {
+				found = m
+				return true
+			}
+		}
+		return false
+	})
+	return found
+}
+
+// connected waits until the nth connection.
+func (b *bridge) connected(n int) {
+	b.t.Helper()
+	b.in.await(b.t, "connection", func() bool { return len(b.connections) >= n })
+}
+
+func (b *bridge) logged(text string) {
+	b.t.Helper()
+	b.log.await(b.t, "log line "+text, func() bool { return b.log.count(text) > 0 })
+}
+
+// once asserts that a line was logged exactly once.
+func (b *bridge) once(text string) {
+	b.t.Helper()
+	b.logged(text)
+	if n := b.log.count(text); n != 1 {
+		b.t.Errorf("%d lines with %q", n, text)
+	}
+}
+
+// spy is another client, which sees everything.
+type spy struct {
+	watched
+	t    *testing.T
+	paho paho.Client
+	all  []paho.Message
+
+	subscribed int // times
+}
+
+func newSpy(t *testing.T, url string) *spy {
+	t.Helper()
+	s := &spy{t: t}
+	o := paho.NewClientOptions().AddBroker(url).SetClientID("spy-" + strings.ReplaceAll(t.Name(), "/", "-")).SetOrderMatters(true).SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond)
+	o.SetOnConnectHandler(func(c paho.Client) {
+		c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) { s.change(func() { s.all = append(s.all, m) }) }).Wait()
+		s.change(func() { s.subscribed++ })
+	})
+	s.paho = paho.NewClient(o)
+	if token := s.paho.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	t.Cleanup(func() { s.paho.Disconnect(0) })
+	s.await(t, "the spy's subscription", func() bool { return s.subscribed > 0 })
+	return s
+}
+
+func (s *spy) publish(topic, payload string, retained bool) {
+	s.t.Helper()
+	if token := s.paho.Publish(topic, 1, retained, payload); !token.WaitTimeout(patience) || token.Error() != nil {
+		s.t.Fatal(token.Error())
+	}
+}
+
+// sees waits until topic has had this payload last.
+func (s *spy) sees(topic, payload string) {
+	s.t.Helper()
+	s.await(s.t, topic+" "+payload, func() bool {
+		last, ok := s.last(topic)
+		return ok && last == payload
+	})
+}
+
+func (s *spy) last(topic string) (string, bool) {
+	for i := len(s.all) - 1; i >= 0; i-- {
+		if s.all[i].Topic() == topic {
+			return string(s.all[i].Payload()), true
+		}
+	}
+	return "", false
+}
+
+// seen is how often topic had this payload.
+func (s *spy) seen(topic, payload string) int {
+	n := 0
+	for _, m := range s.all {
+		if m.Topic() == topic && string(m.Payload()) == payload {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *spy) awaitSeen(topic, payload string, n int) {
+	s.t.Helper()
+	s.await(s.t, topic+" "+payload, func() bool { return s.seen(topic, payload) >= n })
+}
+
+// retained reads what the broker holds.
+func retained(t *testing.T, url string) map[string]string {
+	t.Helper()
+	o := paho.NewClientOptions().AddBroker(url).SetClientID("reader").SetOrderMatters(true)
+	got := map[string]string{}
+	done := make(chan struct{})
+	c := paho.NewClient(o)
+	if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	defer c.Disconnect(0)
+	c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) {
+		switch {
+		case m.Topic() == "reader":
+			close(done)
+		case m.Retained():
+			got[m.Topic()] = string(m.Payload())
+		}
+	}).Wait()
+	c.Publish("reader", 1, false, "")
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Fatal("the reader's own message does not come back")
+	}
+	return got
+}
+
+// eachBroker runs a test with both brokers.
+func eachBroker(t *testing.T, f func(t *testing.T, url string)) {
+	t.Run("mochi", func(t *testing.T) {
+		b, err := broker.Embedded("127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := b.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+		f(t, b.URL())
+	})
+	t.Run("mosquitto", func(t *testing.T) { f(t, brokertest.New(t, "").URL) })
+}
+
+// proxy is a connection to the broker that can go wrong.
+type proxy struct {
+	url    string
+	target string
+	l      net.Listener
+
+	mu    sync.Mutex
+	conns map[net.Conn]bool
+	hung  bool
+	cut   int // bytes until the connection is cut; 0: never
+	wg    sync.WaitGroup
+}
+
+func newProxy(t *testing.T, target string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{url: "mqtt://" + l.Addr().String(), target: strings.TrimPrefix(target, "mqtt://"), l: l, conns: map[net.Conn]bool{}}
+	p.wg.Go(func() {
+		for {
+			in, err := l.Accept()
+			if err != nil {
+				return
+			}
+			out, err := net.Dial("tcp", p.target)
+			if err != nil {
+				_ = in.Close()
+				continue
+			}
+			p.mu.Lock()
+			p.conns[in], p.conns[out] = true, true
+			p.mu.Unlock()
+			p.wg.Go(func() { p.copy(out, in, true) })
+			p.wg.Go(func() { p.copy(in, out, false) })
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		p.drop()
+		p.wg.Wait()
+	})
+	return p
+}
+
+func (p *proxy) copy(to, from net.Conn, up bool) {
+	defer func() { _ = to.Close(); _ = from.Close() }()
+	buffer := make([]byte, 32<<10)
+	for {
+		n, err := from.Read(buffer)
+		p.mu.Lock()
+		hung, end := p.hung, false
+		if up && p.cut > 0 {
+			if end = n >= p.cut; end {
+				n = p.cut
+			}
+			p.cut -= n
+		}
+		p.mu.Unlock()
+		if !hung {
+			if _, err := to.Write(buffer[:n]); err != nil {
+				return
+			}
+		}
+		if err != nil || end {
+			return
+		}
+	}
+}
+
+// hang swallows everything on the connections that there are.
+func (p *proxy) hang(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.hung = on
+}
+
+// cutAfter cuts the connection when n more bytes have passed to the broker.
+func (p *proxy) cutAfter(n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.cut = n
+}
+
+// drop cuts all connections now.
+func (p *proxy) drop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for c := range p.conns {
+		_ = c.Close()
+	}
+	clear(p.conns)
+}

@@ -1,0 +1,652 @@
+package mqtt_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	mochi "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/listeners"
+	"github.com/mochi-mqtt/server/v2/packets"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+)
+
+func device(keys ...string) mqtt.Device {
+	d := mqtt.Device{ID: "g-a-s", Name: "Work", Topic: "g/a/s", Slug: "a_s", Availability: []string{"g/bridge/state"}}
+	for _, key := range keys {
+		d.Components = append(d.Components, mqtt.Component{Entity: entity.Entity{Key: key, Platform: "sensor", Name: "The " + key}})
+	}
+	return d
+}
+
+const deviceTopic = "ha/device/g-a-s/config"
+
+func TestNewRefuses(t *testing.T) {
+	for url, want := range map[string]string{
+		"http://host":                `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://host"`,
+		"mqtt://":                    `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "mqtt:"`,
+		"host:1883":                  `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "host:1883"`,
+		"x://user:secret@host":       `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "x://user:xxxxx@host"`,
+		"mqtt://user:secret@ho st:x": `mqtt url: not a URL`,
+	} {
+		o := options(url)
+		if _, err := mqtt.New(o); err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", url, err, want)
+		}
+	}
+	o := options("mqtt://host")
+	o.Base = "a/+"
+	if _, err := mqtt.New(o); err == nil || err.Error() != `base topic: want a topic without + and #, not "a/+"` {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestStartAndStop(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		b := run(t, options(url), nil)
+		b.connected(1)
+		b.Declare(device("x"))
+		b.Retain("g/a/s/availability", []byte("online"))
+		b.Retain("g/a/s/state", []byte(`{"x":1}`))
+		// A message that is not retained waits for nothing, and shows that nothing else was sent before.
+		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("1")); err != nil {
+			t.Fatal(err)
+		}
+		s.sees("g/a/s/response/x", "1")
+		if _, ok := s.last("g/bridge/state"); ok {
+			t.Error("online before everything was declared")
+		}
+		b.Settle()
+		s.sees("g/bridge/state", "online")
+		var order []string
+		for _, m := range s.all {
+			if m.Topic() != "g/bridge/barrier" && !slices.Contains(order, m.Topic()) {
+				order = append(order, m.Topic())
+			}
+		}
+		if want := []string{"g/a/s/response/x", deviceTopic, "g/a/s/state", "g/a/s/availability", "g/bridge/state"}; !slices.Equal(order, want) {
+			t.Errorf("got %v, want %v", order, want)
+		}
+
+		// Nothing changes, nothing is published: counted when the second assertion, after the barrier, is over.
+		b.settled()
+		before := b.Stats().Published
+		b.Declare(device("x"))
+		b.Retain("g/a/s/state", []byte(`{"x":1}`))
+		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("2")); err != nil {
+			t.Fatal(err)
+		}
+		if after := b.Stats().Published; after != before+1 {
+			t.Errorf("%d messages, want 1", after-before)
+		}
+
+		b.stop()
+		s.sees("g/bridge/state", "offline")
+		got := retained(t, url)
+		for topic, want := range map[string]string{"g/bridge/state": "offline", "g/a/s/state": `{"x":1}`, "g/a/s/availability": "online"} {
+			if got[topic] != want {
+				t.Errorf("%s holds %q, want %q", topic, got[topic], want)
+			}
+		}
+		if errs := mqtt.CheckAll(map[string][]byte{deviceTopic: []byte(got[deviceTopic]), "g/a/s/state": []byte(got["g/a/s/state"])}, oldest); errs != nil {
+			t.Error(errs)
+		}
+		if err := b.Send(t.Context(), "g/x", nil); !errors.Is(err, mqtt.ErrStopped) {
+			t.Errorf("after the end: %v", err)
+		}
+	})
+}
+
+// settled waits until the barrier has passed and all was said.
+func (b *bridge) settled() {
+	b.t.Helper()
+	timeout := time.After(patience)
+	for last := uint64(0); ; {
+		// Each round goes to the broker and back, behind all that is sent. A message that has passed the barrier says so.
+		if err := b.Send(b.t.Context(), "g/a/request/probe", []byte("probe")); err != nil {
+			b.t.Fatal(err)
+		}
+		s := b.Stats()
+		if s.Queued == 0 && s.Published == last+1 {
+			return
+		}
+		last = s.Published
+		select {
+		case <-timeout:
+			b.t.Fatalf("never settled: %+v", s)
+		default:
+		}
+	}
+}
+
+func TestBrokerComesBack(t *testing.T) {
+	for name, conf := range map[string]string{"empty": "", "with all it had": "persistence true\npersistence_location DIR/"} {
+		t.Run(name, func(t *testing.T) {
+			m := brokertest.New(t, conf)
+			s := newSpy(t, m.URL)
+			b := run(t, options(m.URL), nil)
+			b.Subscribe("g/+/request/#")
+			b.Declare(device("x"))
+			b.Retain("g/a/s/state", []byte("1"))
+			b.Settle()
+			s.sees("g/bridge/state", "online")
+			b.settled()
+			b.Emit("g/a/s/event", []byte("heard"))
+			s.sees("g/a/s/event", "heard")
+
+			if conf == "" {
+				m.Kill()
+			} else {
+				m.Stop()
+			}
+			b.logged("connection to the broker lost")
+			b.Emit("g/a/s/event", []byte("unheard"))
+			b.Retain("g/a/s/state", []byte("2"))
+			b.Retain("g/a/s/state", []byte("3"))
+			b.logged("cannot connect to the broker")
+			failures := b.Stats().Failures
+			for b.Stats().Failures < failures+3 { // each of them an attempt that takes a while
+				time.Sleep(time.Millisecond)
+			}
+			m.Start()
+			b.connected(2)
+			s.sees("g/a/s/state", "3")
+			b.settled()
+			s.publish("g/a/request/x", "again", false)
+			b.received("again")
+			b.once("connection to the broker lost")
+			b.once("cannot connect to the broker")
+
+			if present := b.connections[1]; present != (conf != "") {
+				t.Errorf("session present: %v", present)
+			}
+			if got := b.Stats(); got.Dropped != 1 || got.Connections != 2 || !got.Connected {
+				t.Errorf("got %+v", got)
+			}
+			got := retained(t, m.URL)
+			if got["g/bridge/state"] != "online" || got["g/a/s/state"] != "3" || got[deviceTopic] == "" {
+				t.Errorf("the broker holds %v", got)
+			}
+			if s.seen("g/a/s/event", "unheard") != 0 {
+				t.Error("an event came after its time")
+			}
+			if n := s.seen("g/a/s/state", "2"); n != 0 {
+				t.Errorf("an old value came %d times", n)
+			}
+		})
+	}
+}
+
+func TestBrokerIsAwayAtStart(t *testing.T) {
+	m := brokertest.New(t, "")
+	m.Kill()
+	b := run(t, options(m.URL), nil)
+	b.Retain("g/a/status", []byte("1"))
+	b.Settle()
+	b.logged("cannot connect to the broker")
+	sent := make(chan error, 1)
+	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("late")) }()
+	m.Start()
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	b.settled()
+	if got := retained(t, m.URL); got["g/a/status"] != "1" || got["g/bridge/state"] != "online" {
+		t.Errorf("the broker holds %v", got)
+	}
+}
+
+func TestSendGivesUp(t *testing.T) {
+	m := brokertest.New(t, "")
+	m.Kill()
+	b := run(t, options(m.URL), nil)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(errors.New("enough"))
+	if err := b.Send(ctx, "g/x", nil); err == nil || err.Error() != "publish to g/x: enough" {
+		t.Errorf("got %v", err)
+	}
+	if got := b.Stats().Queued; got != 0 {
+		t.Errorf("%d messages wait", got)
+	}
+}
+
+func TestPasswordIsWrong(t *testing.T) {
+	m := brokertest.New(t, "password_file "+brokertest.Password(t, "me", "right"))
+	o := options(m.URL)
+	o.Username, o.Password = "me", "wrong-secret"
+	b := run(t, o, nil)
+	b.logged("cannot connect to the broker")
+	for b.Stats().Failures < 3 {
+		time.Sleep(time.Millisecond)
+	}
+	b.once(`reason="the broker does not authorize this client"`)
+	if strings.Contains(b.log.b.String(), "secret") {
+		t.Error("the password is in the log")
+	}
+	b.stop()
+	o.Password = "right"
+	b = run(t, o, nil)
+	b.connected(1)
+}
+
+// Two clients with one id take the session from each other, and the broker does not say why.
+func TestSessionIsTakenOver(t *testing.T) {
+	m := brokertest.New(t, "")
+	o := options(m.URL)
+	b := run(t, o, nil)
+	b.Settle()
+	rival := func() paho.Client {
+		c := paho.NewClient(paho.NewClientOptions().AddBroker(m.URL).SetClientID(o.ClientID).SetAutoReconnect(false))
+		if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+			t.Fatal(token.Error())
+		}
+		return c
+	}
+	for i := range 5 {
+		b.connected(i + 1)
+		c := rival()
+		defer c.Disconnect(0)
+	}
+	b.once("is another client connected with the same client id?")
+	b.connected(6)
+	b.once("the connection to the broker lasts again")
+	if n := b.log.count("connection to the broker lost"); n != 2 {
+		t.Errorf("%d lines of lost connections", n)
+	}
+	b.settled()
+	if got := retained(t, m.URL)["g/bridge/state"]; got != "online" {
+		t.Errorf("the bridge is %s", got)
+	}
+}
+
+// strict is a broker that refuses a filter until told otherwise.
+type strict struct {
+	mochi.HookBase
+	allowed atomic.Bool
+}
+
+func (*strict) ID() string { return "strict" }
+func (*strict) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
+func (*strict) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (h *strict) OnACLCheck(_ *mochi.Client, topic string, _ bool) bool {
+	return topic != "g/+/request/#" || h.allowed.Load()
+}
+
+func TestSubscriptionIsRefused(t *testing.T) {
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	hook := &strict{}
+	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	if err := errors.Join(server.AddHook(hook, nil), server.AddListener(listener), server.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	b := run(t, options("mqtt://"+listener.Address()), nil)
+	b.Subscribe("g/+/request/#")
+	b.Settle()
+	b.once(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
+	b.settled()
+	hook.allowed.Store(true)
+	b.once(`msg="the broker grants the subscription" filter=g/+/request/#`)
+}
+
+// Mosquitto grants what its list does not allow, and then delivers nothing.
+func TestNothingIsDelivered(t *testing.T) {
+	acl := filepath.Join(t.TempDir(), "acl")
+	write := func(text string) {
+		if err := os.WriteFile(acl, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("topic write #\n")
+	m := brokertest.New(t, "acl_file "+acl)
+	o := options(m.URL)
+	o.Timing.Barrier = time.Millisecond
+	b := run(t, o, nil)
+	b.Subscribe("g/+/request/#")
+	b.Settle()
+	b.once(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
+	write("topic readwrite #\n")
+	m.Kill()
+	m.Start()
+	b.connected(2)
+	b.settled()
+	s := newSpy(t, m.URL)
+	s.publish("g/a/request/x", "now", false)
+	b.received("now")
+}
+
+// The broker's queue for us is full, so that it swallows the barrier at first.
+func TestBacklog(t *testing.T) {
+	m := brokertest.New(t, "")
+	s := newSpy(t, m.URL)
+	o := options(m.URL)
+	b := run(t, o, nil)
+	b.Subscribe("g/+/request/#")
+	b.Settle()
+	b.settled()
+	s.publish("g/a/request/x", "live", false)
+	if got := b.received("live"); got.Backlog || got.Retained || got.Duplicate || got.Connection != 1 || got.Topic != "g/a/request/x" {
+		t.Errorf("got %+v", got)
+	}
+	b.stop()
+
+	for i := range 1200 {
+		s.paho.Publish("g/a/request/x", 1, false, fmt.Sprint("waited ", i))
+	}
+	s.publish("g/a/request/x", "too many", false)
+	b = run(t, o, nil)
+	b.Subscribe("g/+/request/#")
+	b.Settle()
+	s.sees("g/bridge/state", "online")
+	b.settled()
+	b.received("waited 999")
+	s.publish("g/a/request/x", "live again", false)
+	if got := b.received("live again"); got.Backlog || got.Connection != 2 {
+		t.Errorf("got %+v", got)
+	}
+	waited := 0
+	for _, m := range b.messages {
+		if !strings.HasPrefix(string(m.Payload), "waited") {
+			continue
+		}
+		if want := fmt.Sprint("waited ", waited); string(m.Payload) != want || !m.Backlog || m.Away <= 0 {
+			t.Fatalf("got %s, backlog %v, away %v, want %s", m.Payload, m.Backlog, m.Away, want)
+		}
+		waited++
+	}
+	if waited < 1000 {
+		t.Errorf("%d messages had waited", waited)
+	}
+}
+
+// A message is the broker's until it is acknowledged, and can be told when it comes again.
+func TestRedelivery(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	acknowledged := make(chan struct{})
+	b := run(t, options(p.url), func(m mqtt.Message) {
+		if m.Duplicate {
+			m.Ack()
+			close(acknowledged)
+		}
+	})
+	b.Subscribe("g/+/request/#")
+	b.Settle()
+	s.sees("g/bridge/state", "online")
+	s.publish("g/a/request/x", "once", false)
+	first := b.received("once")
+	p.drop()
+	var second mqtt.Message
+	b.in.await(t, "the message again", func() bool {
+		second = b.messages[len(b.messages)-1]
+		return second.Duplicate
+	})
+	if second.PacketID != first.PacketID || first.PacketID == 0 || second.Connection != first.Connection+1 || !second.Backlog || string(second.Payload) != "once" {
+		t.Errorf("first %+v, then %+v", first, second)
+	}
+	first.Ack() // its connection has gone: nothing happens
+	<-acknowledged
+	// The broker has what was sent before this.
+	if err := b.Send(t.Context(), "g/a/response/x", nil); err != nil {
+		t.Fatal(err)
+	}
+
+	p.drop()
+	b.connected(3)
+	s.publish("g/a/request/x", "end", false)
+	b.received("end")
+	if len(b.messages) != 3 {
+		t.Errorf("%d messages, want 3", len(b.messages))
+	}
+}
+
+func TestConnectionHangs(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	o := options(p.url)
+	o.Timing.Ack = 100 * time.Millisecond
+	b := run(t, o, nil)
+	b.Settle()
+	s.sees("g/bridge/state", "online")
+	b.settled()
+	p.hang(true)
+	b.Retain("g/a/status", []byte("1"))
+	sent := make(chan error, 1)
+	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("1")) }()
+	b.logged("the broker does not acknowledge")
+	b.Retain("g/a/status", []byte("2"))
+	p.drop()
+	p.hang(false)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	s.sees("g/a/status", "2")
+	s.sees("g/a/response/x", "1")
+}
+
+// The connection is cut in the middle of a message, and its value changes before there is another.
+func TestLastChangeWins(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	b := run(t, options(p.url), nil)
+	b.Settle()
+	s.sees("g/bridge/state", "online")
+	b.settled()
+	for i := range 10 {
+		p.cutAfter(20 + 10*i) // of a PUBLISH of about 130 bytes
+		text := fmt.Sprintf(`{"x":%d,"y":"%s"}`, i, strings.Repeat("x", 100))
+		b.Retain("g/a/s/state", []byte(`{"old":`+text+`}`))
+		b.connected(i + 2)
+		b.Retain("g/a/s/state", []byte(text))
+		b.settled()
+		s.sees("g/a/s/state", text)
+		s.sees("g/bridge/state", "online")
+		if got := retained(t, m.URL); got["g/a/s/state"] != text || got["g/bridge/state"] != "online" {
+			t.Fatalf("round %d: the broker holds %v", i, got)
+		}
+	}
+}
+
+func TestUnsubscribe(t *testing.T) {
+	m := brokertest.New(t, "")
+	s := newSpy(t, m.URL)
+	o := options(m.URL)
+	store := o.Store.(*memory)
+	b := run(t, o, nil)
+	b.Subscribe("g/a/request/#", "g/b/request/#")
+	b.Settle()
+	b.settled()
+	s.publish("g/a/request/x", "first", false)
+	b.received("first")
+	b.stop()
+
+	b = run(t, o, nil)
+	b.Subscribe("g/b/request/#")
+	b.Settle()
+	store.await(t, "the subscription is forgotten", func() bool { return store.m["subscription/g/a/request/#"] == nil })
+	s.publish("g/a/request/x", "nobody listens", false)
+	s.publish("g/b/request/x", "second", false)
+	b.received("second")
+	if len(b.messages) != 1 {
+		t.Errorf("got %d messages", len(b.messages))
+	}
+	b.Subscribe("g/c/request/#")
+	store.await(t, "the other is forgotten", func() bool { return store.m["subscription/g/b/request/#"] == nil })
+	s.publish("g/b/request/x", "nobody listens", false)
+	b.Subscribe("g/c/request/#", "g/b/request/#")
+	store.await(t, "it is wanted again", func() bool { return store.m["subscription/g/b/request/#"] != nil })
+	b.settled()
+	s.publish("g/b/request/x", "third", false)
+	b.received("third")
+	if len(b.messages) != 2 {
+		t.Errorf("got %d messages", len(b.messages))
+	}
+}
+
+func TestRemovalOverRestarts(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		o := options(url)
+		store := o.Store.(*memory)
+		other := mqtt.Device{ID: "g-a-t", Name: "Other", Topic: "g/a/t", Slug: "a_t", Components: device("x").Components}
+		b := run(t, o, nil)
+		b.Declare(device("x", "y"))
+		b.Declare(other)
+		b.Retain("g/a/s/state", []byte("1"))
+		b.Retain("g/a/t/state", []byte("1"))
+		b.Settle()
+		s.sees("g/bridge/state", "online")
+		full, _ := s.last(deviceTopic)
+		gone, _ := s.last("ha/device/g-a-t/config")
+		b.stop()
+
+		b = run(t, o, nil)
+		b.Declare(device("x"))
+		b.Retain("g/a/s/state", []byte("1"))
+		b.Settle()
+		s.sees("ha/device/g-a-t/config", "")
+		s.sees("g/a/t/state", "")
+		s.await(t, "the component goes", func() bool {
+			last, _ := s.last(deviceTopic)
+			return !strings.Contains(last, `"y"`)
+		})
+		without, _ := s.last(deviceTopic)
+		if n := s.seen(deviceTopic, strings.Replace(without, `"components":{`, `"components":{`, 1)); n == 0 {
+			t.Error("never without it")
+		}
+		removal := strings.TrimSuffix(without[:strings.Index(without, `},"device"`)], "}") + `},"y":{"platform":"sensor"}},"device"`
+		if s.count(deviceTopic, removal) != 1 {
+			t.Errorf("no removal %s", removal)
+		}
+		if got := retained(t, url); got["g/a/t/state"] != "" || got["ha/device/g-a-t/config"] != "" || got[deviceTopic] != without {
+			t.Errorf("the broker holds %v", got)
+		}
+
+		// Home Assistant was away, and starts.
+		s.publish("ha/status", "online", false)
+		s.awaitSeen("ha/device/g-a-t/config", gone, 2)
+		s.awaitSeen(deviceTopic, full, 2)
+		store.await(t, "the removals are done", func() bool {
+			return store.m["removed/ha/device/g-a-t/config"] == nil && store.m["removed/"+deviceTopic] == nil
+		})
+		s.sees("ha/device/g-a-t/config", "")
+		s.sees(deviceTopic, without)
+		b.settled()
+		if got := retained(t, url); got["ha/device/g-a-t/config"] != "" || got[deviceTopic] != without {
+			t.Errorf("the broker holds %v", got)
+		}
+
+		b.Remove("g-a-s")
+		s.sees(deviceTopic, "")
+		s.sees("g/a/s/state", "")
+	})
+}
+
+// count is how many messages of topic contain text.
+func (s *spy) count(topic, text string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, m := range s.all {
+		if m.Topic() == topic && strings.Contains(string(m.Payload()), text) {
+			n++
+		}
+	}
+	return n
+}
+
+func TestBirth(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		s.publish("ha/status", "online", true)
+		b := run(t, options(url), nil)
+		b.Declare(device("x"))
+		b.Retain("g/a/s/state", []byte("1"))
+		b.Settle()
+		s.sees("g/bridge/state", "online")
+		b.settled()
+		config, _ := s.last(deviceTopic)
+		configs, states, onlines := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"), s.seen("g/bridge/state", "online")
+		s.publish("ha/status", "offline", true)
+		s.publish("ha/status", "online", true)
+		s.awaitSeen("g/bridge/state", "online", onlines+1)
+		if c, n := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"); c != configs+1 || n != states+1 {
+			t.Errorf("%d times discovery, %d times the state", c-configs, n-states)
+		}
+		b.Republish()
+		s.awaitSeen("g/bridge/state", "online", onlines+2)
+		if c := s.seen(deviceTopic, config); c != configs+2 {
+			t.Errorf("%d times discovery", c-configs)
+		}
+	})
+}
+
+// The will of a connection that nobody missed comes late.
+func TestOnlineIsKept(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		b := run(t, options(url), nil)
+		b.Settle()
+		s.sees("g/bridge/state", "online")
+		b.settled()
+		s.publish("g/bridge/state", "offline", true)
+		s.sees("g/bridge/state", "online")
+		if got := retained(t, url)["g/bridge/state"]; got != "online" {
+			t.Errorf("the bridge is %s", got)
+		}
+	})
+}
+
+func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		s.publish("g/a/request/x", "kept", true)
+		b := run(t, options(url), nil)
+		b.Subscribe("g/a/request/#")
+		b.Settle()
+		if !b.received("kept").Retained {
+			t.Error("not marked")
+		}
+		b.Retain("g/a/request/x", nil)
+		b.received("")
+		if got := retained(t, url); got["g/a/request/x"] != "" {
+			t.Errorf("still there: %q", got["g/a/request/x"])
+		}
+	})
+}
+
+func TestClean(t *testing.T) {
+	m := brokertest.New(t, "")
+	s := newSpy(t, m.URL)
+	b := run(t, options(m.URL), nil)
+	b.Declare(device("x"))
+	b.Retain("g/a/s/state", []byte("1"))
+	b.Settle()
+	s.sees("g/bridge/state", "online")
+	b.settled()
+	b.Clean()
+	s.sees(deviceTopic, "")
+	s.sees("g/a/s/state", "")
+	b.settled()
+	if got := retained(t, m.URL); len(got) != 1 {
+		t.Errorf("the broker holds %v", got)
+	}
+}
