@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"net/http"
 	"slices"
 	"strings"
 )
@@ -147,6 +146,3 @@ func getCalendar(c *call) (answer, error) {
 	}
 	return c.entity(c.setName("calendars"), body), nil
 }
-
-// noContent is the answer to what leaves nothing to say.
-func noContent(status int) answer { return answer{status: status, header: http.Header{}} }

@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -576,7 +577,7 @@ func deleteEvent(c *call) (answer, error) {
 		return answer{}, err
 	}
 	b.remove(e)
-	return noContent(http.StatusNoContent), nil
+	return answer{status: http.StatusNoContent}, nil
 }
 
 // act is accept, tentativelyAccept, decline and cancel.
@@ -587,9 +588,9 @@ func act(c *call) (answer, error) {
 	}
 	given := map[string]any{}
 	if len(c.body) > 0 {
-		params, ok := generic(rawJSON(c.body)).(map[string]any)
-		if !ok {
-			return answer{}, badRequest("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
+		var params map[string]any
+		if err := json.Unmarshal(c.body, &params); err != nil {
+			return answer{}, unreadable()
 		}
 		for k, v := range params {
 			given[strings.ToLower(k)] = v
@@ -617,7 +618,7 @@ func act(c *call) (answer, error) {
 			return refused("You need to be an organizer to cancel a meeting.")
 		}
 		b.remove(e)
-		return noContent(http.StatusAccepted), nil
+		return answer{status: http.StatusAccepted}, nil
 	}
 	switch {
 	case organizer:
@@ -632,7 +633,7 @@ func act(c *call) (answer, error) {
 	if action == "decline" {
 		// A declined meeting leaves the calendar.
 		b.remove(e)
-		return noContent(http.StatusAccepted), nil
+		return answer{status: http.StatusAccepted}, nil
 	}
 	response, show := "accepted", "busy"
 	if action == "tentativelyaccept" {
@@ -641,5 +642,5 @@ func act(c *call) (answer, error) {
 	e.properties["responseStatus"] = map[string]any{"response": response, "time": c.now.UTC().Format(time.RFC3339)}
 	e.properties["showAs"] = show
 	c.s.touch(b, e)
-	return noContent(http.StatusAccepted), nil
+	return answer{status: http.StatusAccepted}, nil
 }

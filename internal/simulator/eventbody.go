@@ -1,7 +1,6 @@
 package simulator
 
 import (
-	"encoding/json"
 	"maps"
 	"net/http"
 	"strings"
@@ -10,8 +9,6 @@ import (
 	"github.com/google/uuid"
 	"github.com/k3a/html2text"
 )
-
-func rawJSON(b []byte) json.RawMessage { return b }
 
 // writable are the properties of an event that a client may give.
 func writable() []string {

@@ -104,7 +104,7 @@ func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
 		}
 	}
 	if f.Body != nil {
-		a.body, a.text, a.kind = nil, *f.Body, "application/json"
+		a.body, a.text, a.contentType = nil, *f.Body, "application/json"
 	}
 	return a, f.Reset
 }

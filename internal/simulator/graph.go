@@ -74,6 +74,10 @@ func badRequest(format string, args ...any) *failure {
 	return &failure{http.StatusBadRequest, "BadRequest", fmt.Sprintf(format, args...)}
 }
 
+func unreadable() *failure {
+	return badRequest("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
+}
+
 // errorBody is as in https://learn.microsoft.com/graph/errors; the ids are filled in where the answer is written.
 type errorBody struct {
 	Error struct {
@@ -355,7 +359,7 @@ func (c *call) entity(set string, body map[string]any) answer {
 func (c *call) decode(known ...string) (map[string]any, error) {
 	var body map[string]any
 	if err := json.Unmarshal(c.body, &body); err != nil || body == nil {
-		return nil, badRequest("Unable to read JSON request payload. Please ensure Content-Type header is set and payload is of valid JSON format.")
+		return nil, unreadable()
 	}
 	for k := range body {
 		if strings.HasPrefix(k, "@odata.") {

@@ -295,6 +295,7 @@ func TestFaults(t *testing.T) {
 		"code":           {simulator.Fault{Status: 500, Code: "UnknownError"}, 500, "", `"UnknownError"`},
 		"empty":          {simulator.Fault{Body: &empty}, 200, "", ""},
 		"broken":         {simulator.Fault{Body: &broken}, 200, "", `{"value":`},
+		"challenge":      {simulator.Fault{Status: 401, Header: http.Header{"Www-Authenticate": {`Bearer claims="e30="`}}}, 401, "", `"InvalidAuthenticationToken"`},
 		"unknown member": {simulator.Fault{Change: func(b map[string]any) { b["displayName"] = "from the future" }}, 200, "", "from the future"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -315,6 +316,9 @@ func TestFaults(t *testing.T) {
 						t.Errorf("after the fault: %s %s", resp.Status, b)
 					}
 					continue
+				}
+				if got := resp.Header.Get("WWW-Authenticate"); got != test.fault.Header.Get("WWW-Authenticate") {
+					t.Errorf("WWW-Authenticate %q", got)
 				}
 				if resp.StatusCode != test.status || resp.Header.Get("Retry-After") != test.retry || !strings.Contains(string(b), test.body) || test.fault.Body == &empty && len(b) > 0 {
 					t.Errorf("got %s, Retry-After %q, %s", resp.Status, resp.Header.Get("Retry-After"), b)

@@ -165,7 +165,7 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
 		return s.adminConsent(r, tenant, r.URL.Query())
 	case "GET oauth2/nativeclient":
 		// The real one is blank, too: what matters is in the address.
-		return answer{status: http.StatusOK, kind: "text/html; charset=utf-8"}
+		return answer{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
 	}
 	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
 }
@@ -374,7 +374,7 @@ func send(redirect, mode string, result url.Values) answer {
 		for name := range result {
 			fmt.Fprintf(&fields, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(result.Get(name)))
 		}
-		return answer{status: http.StatusOK, kind: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
+		return answer{status: http.StatusOK, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
 <body><form method="post" action="%s">%s<noscript><button>Continue</button></noscript></form><script>document.forms[0].submit()</script></body></html>
 `, html.EscapeString(redirect), fields.String())}
 	}
@@ -567,7 +567,7 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) a
 
 // page is one that a person reads.
 func page(status int, title, text string) answer {
-	return answer{status: status, kind: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
+	return answer{status: status, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
 <body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>%s</h1><p>%s</p></body></html>
 `, html.EscapeString(title), html.EscapeString(text))}
 }

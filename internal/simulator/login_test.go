@@ -332,6 +332,7 @@ func TestSignInByDevice(t *testing.T) {
 		if got := s.DeviceCodes(); len(got) != 1 || got[0] != device.Result.UserCode {
 			t.Errorf("waiting: %v, want %s", got, device.Result.UserCode)
 		}
+		s.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/token", Status: 400, Code: "slow_down", Times: 2})
 		time.AfterFunc(time.Minute, func() {
 			// The page, as a browser has it.
 			resp, err := (&http.Client{Transport: s.Transport()}).PostForm(device.Result.VerificationURL, url.Values{"otc": {strings.ToLower(device.Result.UserCode)}, "do": {"approve"}})
@@ -348,7 +349,7 @@ func TestSignInByDevice(t *testing.T) {
 		if auth.Account.PreferredUsername != simulator.Adele {
 			t.Errorf("signed in: %+v", auth.Account)
 		}
-		if n := s.Count("POST", "/common/oauth2/v2.0/token"); n < 5 {
+		if n := s.Count("POST", "/common/oauth2/v2.0/token"); n < 5 || len(s.DeviceCodes()) != 0 {
 			t.Errorf("%d polls in a minute", n)
 		}
 
@@ -448,5 +449,137 @@ func TestUnknownClient(t *testing.T) {
 		if resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(body), want) {
 			t.Errorf("%s: %s %s, want 400 %s", query, resp.Status, body, want)
 		}
+	}
+}
+
+func TestScopeThatDoesNotExist(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{})
+	client, _ := newClient(t, s, "common")
+	if got := visit(t, s, authorize(t, client, "v", "Calendar.Read")); !strings.HasPrefix(got.Get("error_description"), "AADSTS650053: The application asked for scope 'Calendar.Read' ") {
+		t.Errorf("Calendar.Read: %v", got)
+	}
+}
+
+func TestManagedPolicy(t *testing.T) {
+	for address, allowed := range map[string]bool{simulator.Adele: false, "ann@outlook.example": true} {
+		s := simulator.Contoso(simulator.Options{})
+		s.AddUser(simulator.User{Address: "ann@outlook.example", Name: "Ann", Personal: true})
+		s.OnSignIn(simulator.SignIn{User: address, Administrate: simulator.Managed()})
+		client, _ := newClient(t, s, "common")
+		page := authorize(t, client, "v", "Calendars.Read")
+		if got := visit(t, s, page); got.Has("code") != allowed {
+			t.Errorf("%s asks for Calendars.Read: %v", address, got)
+		}
+		s.ConsentForAll(simulator.ContosoTenant, simulator.ContosoClient, "Calendars.Read")
+		if got := visit(t, s, page); !got.Has("code") {
+			t.Errorf("%s, after the administrator consented: %v", address, got)
+		}
+	}
+}
+
+// A registration of the platform Web, as the O365 integration wants it.
+func TestWebRegistration(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{})
+	s.Register(simulator.Registration{ClientID: "web", Web: []string{"https://login.microsoftonline.com/common/oauth2/nativeclient"}, Secret: "s3cret"})
+	browser := &http.Client{Transport: s.Transport()}
+	native := s.LoginURL() + "/common/oauth2/nativeclient"
+	resp, err := browser.Get(s.LoginURL() + "/common/oauth2/v2.0/authorize?" + url.Values{
+		"client_id": {"web"}, "response_type": {"code"}, "redirect_uri": {native}, "scope": {"offline_access User.Read"}}.Encode())
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	code := resp.Request.URL.Query().Get("code")
+	if resp.StatusCode != http.StatusOK || code == "" {
+		t.Fatalf("ended at %s: %s", resp.Request.URL, resp.Status)
+	}
+	token := func(form url.Values) (int, map[string]any) {
+		form.Set("client_id", "web")
+		form.Set("scope", "offline_access User.Read")
+		resp, err := browser.PostForm(s.LoginURL()+"/common/oauth2/v2.0/token", form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var body map[string]any
+		if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, body
+	}
+	form := url.Values{"grant_type": {"authorization_code"}, "code": {code}, "redirect_uri": {native}}
+	if status, body := token(form); status != 401 || body["error"] != "invalid_client" {
+		t.Errorf("without the secret: %d %v", status, body)
+	}
+	form.Set("client_secret", "guessed")
+	if status, body := token(form); status != 401 || body["error"] != "invalid_client" {
+		t.Errorf("with a wrong secret: %d %v", status, body)
+	}
+	form.Set("client_secret", "s3cret")
+	status, body := token(form)
+	if status != 200 || body["scope"] != "User.Read" {
+		t.Fatalf("with the secret: %d %v", status, body)
+	}
+	form = url.Values{"grant_type": {"refresh_token"}, "refresh_token": {body["refresh_token"].(string)}}
+	if status, body := token(form); status != 401 {
+		t.Errorf("refreshed without the secret: %d %v", status, body)
+	}
+	form.Set("client_secret", "s3cret")
+	if status, body := token(form); status != 200 {
+		t.Errorf("refreshed with the secret: %d %v", status, body)
+	}
+	// Device codes are for public clients.
+	if resp, err := browser.PostForm(s.LoginURL()+"/common/oauth2/v2.0/devicecode", url.Values{"client_id": {"web"}, "scope": {"User.Read"}}); err != nil || resp.StatusCode != 401 {
+		t.Errorf("a device code for a confidential client: %v, %v", resp, err)
+	}
+}
+
+func TestFormPost(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{})
+	client, _ := newClient(t, s, "common")
+	resp, err := (&http.Client{Transport: s.Transport()}).Get(authorize(t, client, "v", "User.Read") + "&response_mode=form_post")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, _ := io.ReadAll(resp.Body)
+	if !strings.Contains(string(body), `action="`+redirect+`"`) || !strings.Contains(string(body), `name="code"`) || !strings.Contains(string(body), `name="state" value="s1"`) {
+		t.Errorf("page: %s", body)
+	}
+}
+
+// Told to refresh early and unable to, MSAL gives the token that is still good, and the error.
+func TestRefreshIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		s.SetTokenLifetime(2*time.Hour, time.Hour)
+		client, _ := newClient(t, s, "common")
+		auth := signIn(t, s, client, "User.Read")
+		time.Sleep(90 * time.Minute)
+		s.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/token", Status: 500, Times: -1})
+		again, err := client.AcquireTokenSilent(t.Context(), []string{"User.Read"}, public.WithSilentAccount(auth.Account))
+		if err == nil || again.AccessToken != auth.AccessToken {
+			t.Errorf("token %t, error %v", again.AccessToken == auth.AccessToken, err)
+		}
+		s.ClearFaults()
+		if again, err = client.AcquireTokenSilent(t.Context(), []string{"User.Read"}, public.WithSilentAccount(auth.Account)); err != nil || again.AccessToken == auth.AccessToken {
+			t.Errorf("after the fault: %v", err)
+		}
+	})
+}
+
+// Under Microsoft's own names, in memory, MSAL needs no option but the transport.
+func TestRealNames(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{LoginHost: "login.microsoftonline.com", GraphHost: "graph.microsoft.com"})
+	client, err := public.New(simulator.ContosoClient, public.WithAuthority("https://login.microsoftonline.com/common"), public.WithHTTPClient(&http.Client{Transport: s.Transport()}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	auth := signIn(t, s, client, "User.Read")
+	if _, err := client.AcquireTokenSilent(t.Context(), []string{"User.Read"}, public.WithSilentAccount(auth.Account)); err != nil {
+		t.Error(err)
+	}
+	if n := s.Count("GET", "/common/discovery/instance"); n == 0 {
+		t.Error("MSAL did not ask which hosts are one")
 	}
 }

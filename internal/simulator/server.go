@@ -79,13 +79,13 @@ func (s *Simulator) RefuseGzip(refuse bool) {
 	s.refuseGzip = refuse
 }
 
-// An answer is what a handler makes of a request: JSON, or text where Type says so.
+// An answer is what a handler makes of a request: JSON or text.
 type answer struct {
-	status int
-	header http.Header
-	body   any    // marshalled as JSON; nil: none
-	text   string // instead of body
-	kind   string // content type of text
+	status      int
+	header      http.Header
+	body        any    // marshalled as JSON; nil: none
+	text        string // instead of body, where there is a contentType
+	contentType string // of text
 }
 
 // ServeHTTP is both: Graph below /v1.0, Entra ID everywhere else.
@@ -159,8 +159,8 @@ func (a answer) write(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("client-request-id", client)
 	}
 	switch {
-	case a.kind != "":
-		w.Header().Set("Content-Type", a.kind)
+	case a.contentType != "":
+		w.Header().Set("Content-Type", a.contentType)
 		w.WriteHeader(a.status)
 		_, _ = io.WriteString(w, a.text)
 	case a.body != nil:

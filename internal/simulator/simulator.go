@@ -151,7 +151,11 @@ func (s *Simulator) root(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != nil {
-		return "https://" + s.listener.Addr().String()
+		address := s.listener.Addr().(*net.TCPAddr)
+		if address.IP.IsUnspecified() {
+			return fmt.Sprintf("https://localhost:%d", address.Port)
+		}
+		return "https://" + address.String()
 	}
 	return "https://" + name
 }
