@@ -39,6 +39,9 @@ type calendar struct {
 
 func (c *calendar) Validate() error {
 	var errs []error
+	if c.Exclude == nil && c.Calendar == "strict" {
+		errs = append(errs, config.At("exclude", errors.New("empty")))
+	}
 	if c.EndOffset <= c.StartOffset {
 		errs = append(errs, config.At("end_offset", errors.New("want an end after the start")))
 	}
@@ -203,6 +206,38 @@ func TestInvalid(t *testing.T) {
 	}
 }
 
+// TestRules are the borders of what the files of testdata are well behind.
+func TestRules(t *testing.T) {
+	const account = ", accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}"
+	for _, test := range []struct{ content, want string }{
+		{"mqtt: {url: mqtt://h, base_topic: x/}" + account, `mqtt.base_topic: want a topic without empty levels, not "x/"`},
+		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 257) + "}" + account, "mqtt.base_topic: want at most 256 bytes, not 257"},
+		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 256) + "}" + account, ""},
+		{`mqtt: {url: mqtt://h, base_topic: "a\u0007"}` + account, `mqtt.base_topic: has a control character in it: "a\a"`},
+		{`mqtt: {url: mqtt://h, client_id: "a\0"}` + account, "mqtt.client_id: has a control character in it"},
+		{"mqtt: {url: 'ws://h/mqtt?x=1'}" + account, `mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "ws://h/mqtt?x=1"`},
+		{"mqtt: {url: 'mqtt://:1883'}" + account, `mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "mqtt://:1883"`},
+		{"mqtt: {url: 'mqtt://[::1]:65535/'}" + account, ""},
+		{"mqtt: {url: 'mqtt://h:0'}" + account, "mqtt.url: want a port from 1 to 65535, not 0"},
+		{"mqtt: {url: ''}" + account, "mqtt.url: empty, such as mqtt://192.168.1.10:1883"},
+		{"mqtt: {url: mqtt://h, keepalive: '0'}" + account, `mqtt.keepalive: want a duration with a unit, such as 30s, 15m or 24h, not "0"`},
+		{"mqtt: {url: mqtt://h, keepalive: 5s}" + account, ""},
+		{"mqtt: {url: mqtt://h}, commands: {queue: 18446744073709551615}" + account, "commands.queue: want a whole number, not 18446744073709551615"},
+		{"mqtt: {url: mqtt://h}, commands: {queue: 10000}" + account, ""},
+		{"mqtt: {url: mqtt://h}, commands: {queue: 10001}" + account, "commands.queue: want at most 10000, not 10001"},
+		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, tenant: Consumers, sensors: {s: {type: status}}}}",
+			"accounts.a.sensors.s.type: status is for work and school accounts: the tenant consumers has personal ones only"},
+		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, sensors: {c: {type: calendar, ratio: .inf}}}}",
+			"accounts.a.sensors.c.ratio: want a number, not +Inf"},
+		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, redirect_uri: 'http://127.0.0.1:1'}}", ""},
+	} {
+		_, err := config.Load(config.Sources{File: write(t, "c.yaml", "{"+test.content+"}"), Environ: environ()}, kinds())
+		if got := strings.TrimPrefix(fmt.Sprint(err), "<nil>"); got != test.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", test.content, got, test.want)
+		}
+	}
+}
+
 func TestSecretFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"empty": "", "newline": "\n", "crlf": "pass\r\n", "two": "a\n\n", "long": strings.Repeat("x", 1<<16+1)} {
@@ -236,7 +271,7 @@ func TestEnvironment(t *testing.T) {
 	file := write(t, "c.yaml", minimal)
 	c, err := config.Load(config.Sources{File: file, Flags: map[string]any{"log.level": "DEBUG"}, Environ: environ(
 		"GRAPH2MQTT_MQTT__URL=wss://broker.example/mqtt",
-		"GRAPH2MQTT_MQTT__PASSWORD=", // not set
+		"GRAPH2MQTT_MQTT__KEEPALIVE=", // not set
 		"GRAPH2MQTT_HOMEASSISTANT__ENABLED=FALSE",
 		"GRAPH2MQTT_COMMANDS__QUEUE=7",
 		"GRAPH2MQTT_COMMANDS__MAX_AGE=2m",
@@ -396,7 +431,7 @@ func TestStateDir(t *testing.T) {
 		want string
 	}{
 		{env: []string{"STATE_DIRECTORY=/var/lib/a:/var/lib/b", "XDG_STATE_HOME=/x"}, want: "/var/lib/a"},
-		{env: []string{"XDG_STATE_HOME=/x"}, want: "/x/graph2mqtt"},
+		{env: []string{"XDG_STATE_HOME=/w", "XDG_STATE_HOME=/x"}, want: "/x/graph2mqtt"},
 		{env: []string{"XDG_STATE_HOME=relative", "HOME=/h"}, want: "/h/.local/state/graph2mqtt"},
 		{env: []string{"STATE_DIRECTORY=/a", "GRAPH2MQTT_STATE_DIR=/b"}, want: "/b"},
 		{env: []string{"GRAPH2MQTT_STATE_DIR=/b"}, flag: map[string]any{"state_dir": "/c"}, want: "/c"},
@@ -494,16 +529,28 @@ func TestDecode(t *testing.T) {
 	if diff := cmp.Diff(want, r); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
-	err = config.Decode(&request{}, map[string]any{"level": "mid", "points": []any{map[string]any{"x": 256}, map[string]any{"x": 1.5}, nil, 7}, "xtra": 1})
+	err = config.Decode(&request{}, map[string]any{"level": "mid", "points": []any{map[string]any{"x": 256}, map[string]any{"x": 1.5}, nil, 7, map[string]any{"x": -1}}, "xtra": 1})
 	wantErr := `level: want Low or High, not "mid"
 points[0].x: 256 is out of range
 points[1].x: want a whole number, not 1.5
 points[2]: empty
 points[3]: want a mapping of keys, not 7
+points[4].x: -1 is out of range
 start: missing
 xtra: unknown key; did you mean extra? known keys: extra, level, points, start`
 	if diff := cmp.Diff(wantErr, fmt.Sprint(err)); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// Where an item is wrong already, what the struct says of the list is not heard: it has seen the default.
+func TestProblemsDoNotFollowFromOthers(t *testing.T) {
+	c := calendar{EndOffset: 1}
+	err := config.Decode(&c, map[string]any{"calendar": "strict", "exclude": 5, "end_offset": 30})
+	want := `end_offset: want a duration with a unit, such as 30s, 15m or 24h, not 30
+exclude: want a list, not 5`
+	if fmt.Sprint(err) != want {
+		t.Errorf("got %v", err)
 	}
 }
 

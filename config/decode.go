@@ -139,7 +139,7 @@ func (d *decoder) fill(path string, raw map[string]any, stranger func(key string
 func (d *decoder) check(path string, err error) {
 	before := d.problems
 	for _, p := range problemsOf(path, err) {
-		if !slices.ContainsFunc(before, func(b Problem) bool { return b.Path == p.Path || strings.HasPrefix(b.Path, p.Path+"[") }) {
+		if !slices.ContainsFunc(before, func(b Problem) bool { return b.Path == p.Path }) {
 			d.problems = append(d.problems, p)
 		}
 	}

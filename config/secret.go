@@ -3,7 +3,6 @@ package config
 import (
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 const redacted = "[redacted]"
@@ -22,8 +21,5 @@ func (s Secret) String() string { return redacted }
 // Format hides the text from every verb of fmt, the unsuitable ones too.
 func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, redacted) }
 
-// MarshalText hides the text from encoding/json and its like.
+// MarshalText hides the text from encoding/json, slog and their like.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(redacted), nil }
-
-// LogValue hides the text from slog.
-func (s Secret) LogValue() slog.Value { return slog.StringValue(redacted) }
