@@ -64,7 +64,6 @@ func (s *Simulator) RevokeSessions(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.must(address)
-	a.revoked = s.now()
 	maps.DeleteFunc(s.login.codes, func(_ string, c *code) bool { return c.user == a })
 	for _, r := range s.login.refresh {
 		r.revoked = r.revoked || r.user == a

@@ -48,13 +48,6 @@ func (s *Simulator) ClearFaults() {
 	s.faults = nil
 }
 
-// Waiting is the number of requests that a Delay holds at this moment.
-func (s *Simulator) Waiting() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.waiting
-}
-
 func (s *Simulator) takeFault(method, path string) *Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -110,12 +103,10 @@ func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
 }
 
 // hold reports whether the client is still there after the delay.
-func (s *Simulator) hold(ctx context.Context, delay time.Duration) bool {
+func hold(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true
 	}
-	s.wait(1)
-	defer s.wait(-1)
 	var over <-chan time.Time
 	// No timer at all for Forever: a clock that leaps, such as testing/synctest's, gets there.
 	if delay < Forever {
@@ -129,12 +120,6 @@ func (s *Simulator) hold(ctx context.Context, delay time.Duration) bool {
 	case <-ctx.Done():
 		return false
 	}
-}
-
-func (s *Simulator) wait(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.waiting += n
 }
 
 func codeOf(status int) string {

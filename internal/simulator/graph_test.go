@@ -424,25 +424,22 @@ func TestServer(t *testing.T) {
 	v.want(200, "GET", "/me", "")
 
 	// A request that hangs does not keep Close.
-	v.s.Fail(simulator.Fault{Delay: simulator.Forever})
 	arrived := make(chan struct{})
-	v.s.OnRequest(func(simulator.Request) { close(arrived) })
+	v.s.Fail(simulator.Fault{Delay: simulator.Forever, Change: func(map[string]any) { close(arrived) }})
 	failed := make(chan error)
 	go func() {
 		r, _ := http.NewRequest("GET", v.s.GraphURL()+"/v1.0/me", nil)
+		r.Header.Set("Authorization", "Bearer "+v.token)
 		_, err := (&http.Client{Transport: transport}).Do(r)
 		failed <- err
 	}()
-	for v.s.Waiting() == 0 {
-		time.Sleep(time.Millisecond)
-	}
+	<-arrived
 	if err := v.s.Close(); err != nil {
 		t.Error(err)
 	}
 	if err := <-failed; err == nil {
 		t.Error("a hanging request was answered")
 	}
-	<-arrived
 }
 
 // What Microsoft publishes as an example of an answer is there in ours.

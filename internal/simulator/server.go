@@ -118,7 +118,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a, lost := fault.spoil(a, isGraph(r.URL.Path), seen.Time)
-	if fault != nil && !s.hold(r.Context(), fault.Delay) {
+	if fault != nil && !hold(r.Context(), fault.Delay) {
 		lost = true
 	}
 	if !lost {

@@ -40,7 +40,6 @@ type Simulator struct {
 	login         loginState
 	outlook       outlookState
 	faults        []*Fault
-	waiting       int // requests that a fault delays
 	log           []Request
 	total         int
 	hook          func(Request)

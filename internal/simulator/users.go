@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 )
@@ -27,8 +26,7 @@ type User struct {
 type account struct {
 	User
 	settings mailboxSettings
-	demand   AADSTS    // what the token endpoint answers to them
-	revoked  time.Time // refresh tokens from before this do no longer work
+	demand   AADSTS // what the token endpoint answers to them
 }
 
 // AddUser adds a user and their mailbox and returns the user with everything filled in.
