@@ -30,7 +30,7 @@ type Browser struct {
 	// Pasted are the addresses that the user copies out of the browser where it cannot reach us. It is read until the sign-in ends.
 	Pasted <-chan string
 
-	// Unusable is called with what is wrong with a pasted address. The sign-in goes on.
+	// Unusable is called with what is wrong with a pasted address. The sign-in goes on. Required where Pasted is.
 	Unusable func(error)
 }
 

@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -54,7 +53,7 @@ func (b *syncBuffer) String() string {
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
-		os.Unsetenv(name)
+		t.Setenv(name, "")
 	}
 	w := &world{t: t, sim: simulator.Contoso(simulator.Options{}), dir: t.TempDir(), log: new(syncBuffer)}
 	// Whatever the test is about: no token, code or secret in a log.

@@ -29,7 +29,7 @@ func (s *Session) short(answered string, asked []string) []string {
 		if prefix := s.o.Audience + "/"; len(scope) > len(prefix) && strings.EqualFold(scope[:len(prefix)], prefix) {
 			scope = scope[len(prefix):]
 		}
-		if scope == ".default" || strings.Contains(scope, "://") || slices.Contains(oidc[:], strings.ToLower(scope)) {
+		if strings.Contains(scope, "://") || slices.Contains(oidc[:], strings.ToLower(scope)) {
 			continue
 		}
 		out = append(out, scope)

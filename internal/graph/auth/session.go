@@ -106,8 +106,8 @@ type Session struct {
 	kept    *kept // nil: nobody is signed in, or unreadable
 	broken  error // why it is unreadable
 	seen    fs.FileInfo
-	failed  error // the last renewal, by the network's or Microsoft's doing
-	pause   time.Time
+	failed  error     // the last renewal, by the network's or Microsoft's doing
+	until   time.Time // when it may be tried again
 	changed chan struct{}
 }
 
@@ -174,7 +174,7 @@ func (s *Session) token(ctx context.Context, rejected string) (string, error) {
 	s.reload()
 	token, ok = s.ready(rejected)
 	err := s.refusal()
-	if err == nil && s.failed != nil && time.Now().Before(s.pause) {
+	if err == nil && s.failed != nil && time.Now().Before(s.until) {
 		err = s.failed
 	}
 	// A token that is soon at its end is better than none.
@@ -268,7 +268,7 @@ func (s *Session) renewed(ctx context.Context, err error) error {
 	defer s.mu.Unlock()
 	s.failed = nil
 	if err != nil && ctx.Err() == nil && e.Reason != graph.SignInRequired {
-		s.failed, s.pause = err, time.Now().Add(max(pause, e.RetryAfter))
+		s.failed, s.until = err, time.Now().Add(max(pause, e.RetryAfter))
 	}
 	return err
 }
@@ -292,7 +292,9 @@ func (s *Session) refused(before *kept, err error, stands bool) error {
 	}
 	why := o.explain(s.o, before.Device)
 	if stands {
-		s.o.Log.Warn("Microsoft refused to renew the sign-in", "account", s.o.Account, "code", o.code(), "why", why)
+		if before.Refused == nil || before.Refused.Why != why {
+			s.o.Log.Warn("Microsoft refused to renew the sign-in", "account", s.o.Account, "code", o.code(), "why", why)
+		}
 		after := *before
 		after.Access, after.Refused = "", &refused{Why: why, At: time.Now()}
 		s.keep(&after)

@@ -230,6 +230,24 @@ func TestRefusedRenewal(t *testing.T) {
 	}
 }
 
+// A token that Graph rejected does not come back, however long it would have lived.
+func TestRejectedAndRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sim.SetTokenLifetime(24*time.Hour, 0)
+		s := w.signedIn(reading...)
+		rejected := w.token(s)
+		w.sim.RevokeSessions(simulator.Adele)
+		for range 3 {
+			_, err := s.Renew(t.Context(), rejected)
+			wantSignInRequired(t, err, "the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work")
+			time.Sleep(2 * time.Hour)
+			_, err = s.Token(t.Context())
+			wantSignInRequired(t, err, "the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work")
+		}
+	})
+}
+
 func TestRefusalIsAskedAboutAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -248,6 +266,9 @@ func TestRefusalIsAskedAboutAgain(t *testing.T) {
 		time.Sleep(150 * time.Minute)
 		if got := w.tokens() - n; got != 2 {
 			t.Errorf("asked again %d times in two and a half hours, want 2", got)
+		}
+		if got := strings.Count(w.log.String(), "Microsoft refused to renew the sign-in"); got != 1 {
+			t.Errorf("logged %d times, want once", got)
 		}
 		w.sim.Demand(simulator.Adele, 0)
 		time.Sleep(time.Hour)

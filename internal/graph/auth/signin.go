@@ -86,6 +86,9 @@ func (s *Session) signingIn() string { return "sign in to " + s.o.Account }
 func (s *Session) signedIn(ctx context.Context, a answer, asked, wanted []string, device bool) (Result, error) {
 	k := &kept{ClientID: s.o.ClientID, Login: s.o.Login, Requested: slices.Clone(wanted), Device: device, SignedIn: time.Now()}
 	k.take(a, s.short(a.scopes, asked))
+	if len(k.Granted) == 0 {
+		return Result{}, &graph.Error{Reason: graph.SignInRequired, Op: s.signingIn(), Message: "Microsoft granted none of the permissions"}
+	}
 	err := s.o.Dir.Locked(ctx, s.file(), func() error {
 		s.mu.Lock()
 		s.reload()

@@ -151,39 +151,43 @@ func TestRefusedScopesStepDown(t *testing.T) {
 			"an administrator of the organisation must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			w.sim.OnSignIn(test.page)
-			s := w.open()
-			result, prompts, err := w.signIn(s, writing, reading, reading, least)
-			if err != nil {
-				t.Fatal(err)
-			}
-			type step struct {
-				Scopes, Refused []string
-				Why             string
-			}
-			var got []step
-			for _, p := range prompts {
-				got = append(got, step{p.Scopes, p.Refused, p.Why})
-			}
-			want := []step{
-				{Scopes: writing},
-				{Scopes: reading, Refused: []string{"Calendars.ReadWrite", "MailboxSettings.ReadWrite"}, Why: test.why},
-				{Scopes: least, Refused: []string{"Calendars.Read", "MailboxSettings.Read"}, Why: test.why},
-			}
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("prompts (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(least, result.Granted); diff != "" {
-				t.Errorf("granted (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff([]string{"Calendars.ReadWrite", "MailboxSettings.ReadWrite"}, result.Missing); diff != "" {
-				t.Errorf("missing (-want +got):\n%s", diff)
-			}
-			if diff := cmp.Diff(writing, s.Status().Requested); diff != "" {
-				t.Errorf("requested (-want +got):\n%s", diff)
-			}
-			w.token(s)
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t)
+				w.sim.OnSignIn(test.page)
+				s := w.open()
+				result, prompts, err := w.signIn(s, writing, reading, reading, least)
+				if err != nil {
+					t.Fatal(err)
+				}
+				type step struct {
+					Scopes, Refused []string
+					Why             string
+				}
+				var got []step
+				for _, p := range prompts {
+					got = append(got, step{p.Scopes, p.Refused, p.Why})
+				}
+				want := []step{
+					{Scopes: writing},
+					{Scopes: reading, Refused: []string{"Calendars.ReadWrite", "MailboxSettings.ReadWrite"}, Why: test.why},
+					{Scopes: least, Refused: []string{"Calendars.Read", "MailboxSettings.Read"}, Why: test.why},
+				}
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("prompts (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(least, result.Granted); diff != "" {
+					t.Errorf("granted (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff([]string{"Calendars.ReadWrite", "MailboxSettings.ReadWrite"}, result.Missing); diff != "" {
+					t.Errorf("missing (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(writing, s.Status().Requested); diff != "" {
+					t.Errorf("requested (-want +got):\n%s", diff)
+				}
+				// What was refused is not asked for when the token is renewed.
+				time.Sleep(2 * time.Hour)
+				w.token(s)
+			})
 		})
 	}
 	t.Run("all", func(t *testing.T) {
@@ -228,6 +232,23 @@ func TestPartialGrant(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestNothingGranted(t *testing.T) {
+	w := newWorld(t)
+	w.sim.OnSignIn(simulator.SignIn{Withhold: reading})
+	_, _, err := w.signIn(w.open(), reading)
+	wantSignInRequired(t, err, "sign in to work: Microsoft granted none of the permissions")
+}
+
+// A sign-in that ends with its first token is none.
+func TestNoRefreshToken(t *testing.T) {
+	w := newWorld(t)
+	w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Change: func(body map[string]any) { delete(body, "refresh_token") }})
+	s := w.open()
+	_, _, err := w.signIn(s, reading)
+	wantError(t, err, "sign in to work: Microsoft gave no refresh token: the permission to maintain access to data (offline_access) was not granted")
+	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 }
 
 func TestSignInOfSomebodyElse(t *testing.T) {
