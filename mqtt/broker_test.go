@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -37,19 +39,18 @@ func (w *watched) change(f func()) {
 	w.changed = make(chan struct{})
 }
 
-// await waits until f says so.
+// await waits until f, which locks for itself, says so.
 func (w *watched) await(t *testing.T, what string, f func() bool) {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
 		w.mu.Lock()
-		ok := f()
 		if w.changed == nil {
 			w.changed = make(chan struct{})
 		}
 		changed := w.changed
 		w.mu.Unlock()
-		if ok {
+		if f() {
 			return
 		}
 		select {
@@ -70,6 +71,11 @@ func (s *memory) Get(key string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.m[key], nil
+}
+
+func (s *memory) has(key string) bool {
+	v, _ := s.Get(key)
+	return v != nil
 }
 
 func (s *memory) Put(key string, v []byte) error {
@@ -107,7 +113,13 @@ func (r *record) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func (r *record) count(text string) int { return strings.Count(r.b.String(), text) }
+func (r *record) String() string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.b.String()
+}
+
+func (r *record) count(text string) int { return strings.Count(r.String(), text) }
 
 // bridge is a client under test, and all that it was told.
 type bridge struct {
@@ -163,7 +175,7 @@ func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 	t.Cleanup(func() {
 		b.stop()
 		if t.Failed() {
-			t.Logf("log:\n%s", b.log.b.String())
+			t.Logf("log:\n%s", b.log)
 		}
 	})
 	return b
@@ -173,7 +185,7 @@ func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 func (b *bridge) received(payload string) (found mqtt.Message) {
 	b.t.Helper()
 	b.in.await(b.t, "message "+payload, func() bool {
-		for _, m := range b.messages {
+		for _, m := range b.inbox() {
 			if string(m.Payload) == payload {
 				found = m
 				return true
@@ -184,10 +196,24 @@ func (b *bridge) received(payload string) (found mqtt.Message) {
 	return found
 }
 
+// inbox is what has come so far.
+func (b *bridge) inbox() []mqtt.Message {
+	b.in.mu.Lock()
+	defer b.in.mu.Unlock()
+	return slices.Clone(b.messages)
+}
+
+// present tells of each connection whether the session was there.
+func (b *bridge) present() []bool {
+	b.in.mu.Lock()
+	defer b.in.mu.Unlock()
+	return slices.Clone(b.connections)
+}
+
 // connected waits until the nth connection.
 func (b *bridge) connected(n int) {
 	b.t.Helper()
-	b.in.await(b.t, "connection", func() bool { return len(b.connections) >= n })
+	b.in.await(b.t, "connection", func() bool { return len(b.present()) >= n })
 }
 
 func (b *bridge) logged(text string) {
@@ -211,7 +237,7 @@ type spy struct {
 	paho paho.Client
 	all  []paho.Message
 
-	subscribed int // times
+	ready atomic.Bool
 }
 
 func newSpy(t *testing.T, url string) *spy {
@@ -220,14 +246,14 @@ func newSpy(t *testing.T, url string) *spy {
 	o := paho.NewClientOptions().AddBroker(url).SetClientID("spy-" + strings.ReplaceAll(t.Name(), "/", "-")).SetOrderMatters(true).SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond)
 	o.SetOnConnectHandler(func(c paho.Client) {
 		c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) { s.change(func() { s.all = append(s.all, m) }) }).Wait()
-		s.change(func() { s.subscribed++ })
+		s.change(func() { s.ready.Store(true) })
 	})
 	s.paho = paho.NewClient(o)
 	if token := s.paho.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	t.Cleanup(func() { s.paho.Disconnect(0) })
-	s.await(t, "the spy's subscription", func() bool { return s.subscribed > 0 })
+	s.await(t, "the spy's subscription", func() bool { return s.ready.Load() })
 	return s
 }
 
@@ -247,19 +273,26 @@ func (s *spy) sees(topic, payload string) {
 	})
 }
 
-func (s *spy) last(topic string) (string, bool) {
-	for i := len(s.all) - 1; i >= 0; i-- {
-		if s.all[i].Topic() == topic {
-			return string(s.all[i].Payload()), true
+func (s *spy) last(topic string) (payload string, ok bool) {
+	for _, m := range s.log() {
+		if m.Topic() == topic {
+			payload, ok = string(m.Payload()), true
 		}
 	}
-	return "", false
+	return payload, ok
+}
+
+// log is all that was seen so far.
+func (s *spy) log() []paho.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.all)
 }
 
 // seen is how often topic had this payload.
 func (s *spy) seen(topic, payload string) int {
 	n := 0
-	for _, m := range s.all {
+	for _, m := range s.log() {
 		if m.Topic() == topic && string(m.Payload()) == payload {
 			n++
 		}

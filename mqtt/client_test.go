@@ -72,7 +72,7 @@ func TestStartAndStop(t *testing.T) {
 		b.Settle()
 		s.sees("g/bridge/state", "online")
 		var order []string
-		for _, m := range s.all {
+		for _, m := range s.log() {
 			if m.Topic() != "g/bridge/barrier" && !slices.Contains(order, m.Topic()) {
 				order = append(order, m.Topic())
 			}
@@ -170,7 +170,7 @@ func TestBrokerComesBack(t *testing.T) {
 			b.once("connection to the broker lost")
 			b.once("cannot connect to the broker")
 
-			if present := b.connections[1]; present != (conf != "") {
+			if present := b.present()[1]; present != (conf != "") {
 				t.Errorf("session present: %v", present)
 			}
 			if got := b.Stats(); got.Dropped != 1 || got.Connections != 2 || !got.Connected {
@@ -233,7 +233,7 @@ func TestPasswordIsWrong(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	b.once(`reason="the broker does not authorize this client"`)
-	if strings.Contains(b.log.b.String(), "secret") {
+	if strings.Contains(b.log.String(), "secret") {
 		t.Error("the password is in the log")
 	}
 	b.stop()
@@ -360,7 +360,7 @@ func TestBacklog(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	waited := 0
-	for _, m := range b.messages {
+	for _, m := range b.inbox() {
 		if !strings.HasPrefix(string(m.Payload), "waited") {
 			continue
 		}
@@ -394,7 +394,8 @@ func TestRedelivery(t *testing.T) {
 	p.drop()
 	var second mqtt.Message
 	b.in.await(t, "the message again", func() bool {
-		second = b.messages[len(b.messages)-1]
+		all := b.inbox()
+		second = all[len(all)-1]
 		return second.Duplicate
 	})
 	if second.PacketID != first.PacketID || first.PacketID == 0 || second.Connection != first.Connection+1 || !second.Backlog || string(second.Payload) != "once" {
@@ -411,8 +412,8 @@ func TestRedelivery(t *testing.T) {
 	b.connected(3)
 	s.publish("g/a/request/x", "end", false)
 	b.received("end")
-	if len(b.messages) != 3 {
-		t.Errorf("%d messages, want 3", len(b.messages))
+	if len(b.inbox()) != 3 {
+		t.Errorf("%d messages, want 3", len(b.inbox()))
 	}
 }
 
@@ -481,23 +482,23 @@ func TestUnsubscribe(t *testing.T) {
 	b = run(t, o, nil)
 	b.Subscribe("g/b/request/#")
 	b.Settle()
-	store.await(t, "the subscription is forgotten", func() bool { return store.m["subscription/g/a/request/#"] == nil })
+	store.await(t, "the subscription is forgotten", func() bool { return !store.has("subscription/g/a/request/#") })
 	s.publish("g/a/request/x", "nobody listens", false)
 	s.publish("g/b/request/x", "second", false)
 	b.received("second")
-	if len(b.messages) != 1 {
-		t.Errorf("got %d messages", len(b.messages))
+	if len(b.inbox()) != 1 {
+		t.Errorf("got %d messages", len(b.inbox()))
 	}
 	b.Subscribe("g/c/request/#")
-	store.await(t, "the other is forgotten", func() bool { return store.m["subscription/g/b/request/#"] == nil })
+	store.await(t, "the other is forgotten", func() bool { return !store.has("subscription/g/b/request/#") })
 	s.publish("g/b/request/x", "nobody listens", false)
 	b.Subscribe("g/c/request/#", "g/b/request/#")
-	store.await(t, "it is wanted again", func() bool { return store.m["subscription/g/b/request/#"] != nil })
+	store.await(t, "it is wanted again", func() bool { return store.has("subscription/g/b/request/#") })
 	b.settled()
 	s.publish("g/b/request/x", "third", false)
 	b.received("third")
-	if len(b.messages) != 2 {
-		t.Errorf("got %d messages", len(b.messages))
+	if len(b.inbox()) != 2 {
+		t.Errorf("got %d messages", len(b.inbox()))
 	}
 }
 
@@ -545,7 +546,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 		s.awaitSeen("ha/device/g-a-t/config", gone, 2)
 		s.awaitSeen(deviceTopic, full, 2)
 		store.await(t, "the removals are done", func() bool {
-			return store.m["removed/ha/device/g-a-t/config"] == nil && store.m["removed/"+deviceTopic] == nil
+			return !store.has("removed/ha/device/g-a-t/config") && !store.has("removed/"+deviceTopic)
 		})
 		s.sees("ha/device/g-a-t/config", "")
 		s.sees(deviceTopic, without)
@@ -562,10 +563,8 @@ func TestRemovalOverRestarts(t *testing.T) {
 
 // count is how many messages of topic contain text.
 func (s *spy) count(topic, text string) int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	n := 0
-	for _, m := range s.all {
+	for _, m := range s.log() {
 		if m.Topic() == topic && strings.Contains(string(m.Payload()), text) {
 			n++
 		}

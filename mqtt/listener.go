@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"time"
@@ -38,7 +39,10 @@ func Listen(broker, username, password string, handle func(Message), filters ...
 		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
 	}
 	if err := token.Error(); err != nil {
-		return nil, fmt.Errorf("connect to %s: %s: %w", u.Redacted(), refusedBy(token.ReturnCode()), err)
+		if reason := refusedBy(token.ReturnCode()); reason != "network" {
+			err = errors.New(reason)
+		}
+		return nil, fmt.Errorf("connect to %s: %w", u.Redacted(), err)
 	}
 	wanted := map[string]byte{}
 	for _, f := range filters {
