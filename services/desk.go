@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
@@ -22,6 +23,8 @@ const (
 	patience    = time.Minute
 	// resend is how long an answer waits for a broker that is away.
 	resend = time.Second
+	// farewell is how long the last answers may take when the program stops.
+	farewell = 2 * time.Second
 )
 
 // A Delivery is a request as it came in.
@@ -76,14 +79,14 @@ type Desk struct {
 	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
 	Step func(step string)
 
-	work    chan struct{}
+	waiting chan struct{}
 	answers chan struct{}
 	reads   chan entry
 }
 
 // Open makes the desk ready to receive.
 func (d *Desk) Open() {
-	d.work = make(chan struct{}, 1)
+	d.waiting = make(chan struct{}, 1)
 	d.answers = make(chan struct{}, 1)
 	d.reads = make(chan entry, max(d.Queue, 1))
 	for _, e := range d.Journal.of(d.Account, done) {
@@ -229,7 +232,7 @@ func (d *Desk) write(e entry) {
 }
 
 func (d *Desk) wake() {
-	for _, c := range []chan struct{}{d.work, d.answers} {
+	for _, c := range []chan struct{}{d.waiting, d.answers} {
 		select {
 		case c <- struct{}{}:
 		default:
@@ -237,8 +240,21 @@ func (d *Desk) wake() {
 	}
 }
 
-// Work carries out what is in the journal, and what comes, until ctx is done. What runs then is finished first.
-func (d *Desk) Work(ctx context.Context) {
+// Run carries out what is in the journal, and what comes, and publishes the answers, until ctx is done. What runs then is
+// finished first; what could not be answered waits in the journal.
+func (d *Desk) Run(ctx context.Context) {
+	answering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	worked := make(chan struct{})
+	var answers sync.WaitGroup
+	answers.Go(func() { d.respond(answering, worked) })
+	defer answers.Wait()
+	defer close(worked)
+	d.work(ctx)
+	time.AfterFunc(farewell, giveUp)
+}
+
+func (d *Desk) work(ctx context.Context) {
 	for {
 		for _, e := range d.Journal.of(d.Account, received, started) {
 			if ctx.Err() != nil {
@@ -249,7 +265,7 @@ func (d *Desk) Work(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case <-d.work:
+		case <-d.waiting:
 		case e := <-d.reads:
 			r, _ := d.call(ctx, e)
 			if r.Status == "" {
@@ -260,28 +276,37 @@ func (d *Desk) Work(ctx context.Context) {
 	}
 }
 
-// Respond publishes the answers until ctx is done. Those that it did not come to wait in the journal.
-func (d *Desk) Respond(ctx context.Context) {
-	for ctx.Err() == nil {
+// respond answers what is done until there is no more work.
+func (d *Desk) respond(ctx context.Context, worked <-chan struct{}) {
+	for {
 		wait := time.Hour
-		for _, e := range d.Journal.of(d.Account, done) {
-			d.step("answering")
-			if !d.publish(ctx, e, *e.Response) {
-				wait = resend
-				break
-			}
-			d.step("answered")
-			e.Stage = answered
-			d.write(e)
+		if !d.answer(ctx) {
+			wait = resend
 		}
 		timer := time.NewTimer(wait)
 		select {
-		case <-ctx.Done():
+		case <-worked:
+			d.answer(ctx)
+			return
 		case <-d.answers:
 		case <-timer.C:
 		}
 		timer.Stop()
 	}
+}
+
+// answer publishes the answers of what is done, in order, and reports whether the broker has them all.
+func (d *Desk) answer(ctx context.Context) bool {
+	for _, e := range d.Journal.of(d.Account, done) {
+		d.step("answering")
+		if !d.publish(ctx, e, *e.Response) {
+			return false
+		}
+		d.step("answered")
+		e.Stage = answered
+		d.write(e)
+	}
+	return true
 }
 
 func (d *Desk) publish(ctx context.Context, e entry, r Response) bool {

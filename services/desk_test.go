@@ -209,10 +209,9 @@ func (o *office) open(t *testing.T) {
 	}
 	o.desk.Open()
 	ctx, cancel := context.WithCancel(t.Context())
-	var both sync.WaitGroup
-	both.Go(func() { o.desk.Work(ctx) })
-	both.Go(func() { o.desk.Respond(ctx) })
-	o.stop = func() { cancel(); both.Wait() }
+	var running sync.WaitGroup
+	running.Go(func() { o.desk.Run(ctx) })
+	o.stop = func() { cancel(); running.Wait() }
 	t.Cleanup(o.stop)
 }
 

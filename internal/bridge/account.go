@@ -90,8 +90,7 @@ func (a *account) run(ctx context.Context) error {
 			g.Go(func() error { s.poller.Run(ctx); return nil })
 		}
 	}
-	g.Go(func() error { a.desk.Work(ctx); return nil })
-	g.Go(func() error { a.desk.Respond(ctx); return nil })
+	g.Go(func() error { a.desk.Run(ctx); return nil })
 	g.Go(func() error { a.session.Watch(ctx); return nil })
 	g.Go(func() error { a.watch(ctx); return nil })
 	g.Go(func() error { a.keepZone(ctx); return nil })

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/k3a/html2text"
+
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 var (
@@ -13,7 +15,6 @@ var (
 	block   = regexp.MustCompile(`(?i)<(/?(?:p|br|li|ul|ol|h[1-6]))(?:\s[^>]*|/)>`)
 	newLine = regexp.MustCompile(`(?i)</(?:div|tr)\s*>`)
 	gap     = regexp.MustCompile(`\n{3,}`)
-	tag     = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|strong|em|a|ul|ol|li|table|font|h[1-6])(?:\s[^>]*)?/?>`)
 )
 
 // Text is a reply as people read it. Graph stores HTML.
@@ -48,7 +49,7 @@ func markup(old, s string) string {
 	if shown := Text(old); s == old || strings.TrimSpace(s) == shown || s == Short(shown) {
 		return old
 	}
-	if tag.MatchString(s) {
+	if services.IsHTML(s) {
 		return s
 	}
 	return strings.ReplaceAll(html.EscapeString(s), "\n", "<br>")

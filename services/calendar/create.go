@@ -1,0 +1,136 @@
+package calendar
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Operations are what can be asked of the calendar.
+func (c Calendar) Operations() []services.Operation {
+	need := graph.Need{
+		Scope:   "Calendars.ReadWrite",
+		Why:     "creates and changes events of the calendar",
+		Without: "the calendar is shown but its events cannot be changed",
+	}
+	if c.Mailbox != "" {
+		need.Scope = "Calendars.ReadWrite.Shared"
+	}
+	return []services.Operation{{
+		Name:    "create",
+		Doc:     "Creates an event, or a series of events.",
+		Needs:   []graph.Need{need},
+		Unknown: services.AgainWithKey,
+		New:     func() services.Request { return &Create{calendar: c} },
+	}}
+}
+
+// Create puts an event into a calendar.
+type Create struct {
+	calendar Calendar
+
+	Subject string `json:"subject" required:"true" doc:"title"`
+	Start   string `json:"start" required:"true" doc:"when it begins, in timezone unless it has its own zone; of whole days, a date"`
+	End     string `json:"end" required:"true" doc:"when it ends, like start"`
+	Details
+}
+
+// Validate finds what Graph would refuse.
+func (r *Create) Validate() error {
+	if err := r.Details.Validate(); err != nil {
+		return err
+	}
+	// Which of them comes first is known in the account's zone only.
+	parse := services.ParseDate
+	if !r.wholeDays() {
+		parse = func(field, s string) (time.Time, error) { return services.ParseTime(field, s, time.UTC) }
+	}
+	if _, err := parse("start", r.Start); err != nil {
+		return err
+	}
+	_, err := parse("end", r.End)
+	return err
+}
+
+func (r *Create) wholeDays() bool { return r.IsAllDay != nil && *r.IsAllDay }
+
+// Call implements services.Request.
+func (r *Create) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	const op = "create the event"
+	e, err := r.model(c.Now.Location())
+	if err != nil {
+		return nil, err
+	}
+	e.SetTransactionId(&c.ID)
+	id, err := r.calendar.Find(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	request, err := r.calendar.post(ctx, g, id, e)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", op, err)
+	}
+	var a answer
+	if err := g.Do(ctx, op, request, &a); err != nil {
+		return nil, err
+	}
+	created, ok := a.event()
+	if !ok {
+		return nil, &graph.Error{Reason: graph.Refused, Op: op, Unknown: true, Err: errNoEvent}
+	}
+	return created, nil
+}
+
+// model is what Graph is sent; it depends on nothing but the request, so that doing it again sends the same.
+func (r *Create) model(account *time.Location) (models.Eventable, error) {
+	e := models.NewEvent()
+	e.SetSubject(&r.Subject)
+	loc, err := r.zone(account)
+	if err != nil {
+		return nil, err
+	}
+	var start, end time.Time
+	if r.wholeDays() {
+		if start, err = services.ParseDate("start", r.Start); err != nil {
+			return nil, err
+		}
+		if end, err = services.ParseDate("end", r.End); err != nil {
+			return nil, err
+		}
+		if !end.After(start) {
+			return nil, graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
+		}
+		start, end = midnight(start, loc), midnight(end, loc)
+		e.SetStart(graph.Midnight(start))
+		e.SetEnd(graph.Midnight(end))
+	} else {
+		if start, err = services.ParseTime("start", r.Start, loc); err != nil {
+			return nil, err
+		}
+		if end, err = services.ParseTime("end", r.End, loc); err != nil {
+			return nil, err
+		}
+		if end.Before(start) {
+			return nil, graph.Invalid("end: want a time not before the start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
+		}
+		start, end = start.In(loc), end.In(loc)
+		e.SetStart(moment(start))
+		e.SetEnd(moment(end))
+	}
+	if r.IsAllDay != nil {
+		e.SetIsAllDay(r.IsAllDay)
+	}
+	if r.Recurrence != nil {
+		series, err := r.Recurrence.Model("recurrence", start)
+		if err != nil {
+			return nil, err
+		}
+		e.SetRecurrence(series)
+	}
+	return e, r.put(e)
+}

@@ -1,0 +1,8 @@
+package services
+
+import "regexp"
+
+var tag = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|strong|em|a|ul|ol|li|table|font|h[1-6])(?:\s[^>]*)?/?>`)
+
+// IsHTML reports whether a text that a user gave is HTML: O365 for Home Assistant takes either without asking which.
+func IsHTML(s string) bool { return tag.MatchString(s) }
