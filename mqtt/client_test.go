@@ -2,9 +2,16 @@ package mqtt_test
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	paho "github.com/eclipse/paho.mqtt.golang"
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -647,5 +655,118 @@ func TestClean(t *testing.T) {
 	b.settled()
 	if got := retained(t, m.URL); len(got) != 1 {
 		t.Errorf("the broker holds %v", got)
+	}
+}
+
+func TestSchemes(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	hook := &strict{}
+	hook.allowed.Store(true)
+	if err := server.AddHook(hook, nil); err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]listeners.Listener{
+		"mqtt":  listeners.NewTCP(listeners.Config{ID: "mqtt", Address: "127.0.0.1:0"}),
+		"mqtts": listeners.NewTCP(listeners.Config{ID: "mqtts", Address: "127.0.0.1:0", TLSConfig: web.TLS}),
+	}
+	for _, l := range all {
+		if err := server.AddListener(l); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := server.Serve(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	urls := map[string]string{}
+	for scheme, l := range all {
+		urls[scheme] = scheme + "://" + l.Address()
+	}
+	// The other two are a WebSocket in front of the first.
+	bridge := websocketTo(all["mqtt"].Address())
+	plain, secure := httptest.NewServer(bridge), httptest.NewUnstartedServer(bridge)
+	secure.TLS = web.TLS.Clone()
+	secure.TLS.NextProtos = []string{"http/1.1"}
+	secure.StartTLS()
+	defer plain.Close()
+	defer secure.Close()
+	urls["ws"] = strings.Replace(plain.URL, "http", "ws", 1) + "/mqtt"
+	urls["wss"] = strings.Replace(secure.URL, "http", "ws", 1) + "/mqtt"
+
+	for scheme, url := range urls {
+		t.Run(scheme, func(t *testing.T) {
+			o := options(url)
+			o.ClientID += scheme
+			o.TLS = &tls.Config{RootCAs: roots}
+			b := run(t, o, nil)
+			b.connected(1)
+			if err := b.Send(t.Context(), "g/x", []byte("1")); err != nil {
+				t.Error(err)
+			}
+			b.stop()
+			if scheme == "mqtts" {
+				o.TLS = nil
+				b = run(t, o, nil)
+				b.logged("certificate signed by unknown authority")
+			}
+		})
+	}
+}
+
+// websocketTo forwards what comes over a WebSocket.
+func websocketTo(addr string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
+		if err != nil {
+			return
+		}
+		in := websocket.NetConn(r.Context(), socket, websocket.MessageBinary)
+		defer func() { _ = in.Close() }()
+		out, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer func() { _ = out.Close() }()
+		go func() { _, _ = io.Copy(in, out); _ = in.Close() }()
+		_, _ = io.Copy(out, in)
+	})
+}
+
+// How long we were away cannot be told where it was not written down: then it may have been for long.
+func TestAwayIsUnknown(t *testing.T) {
+	m := brokertest.New(t, "")
+	s := newSpy(t, m.URL)
+	o := options(m.URL)
+	store := o.Store.(*memory)
+	b := run(t, o, nil)
+	b.Subscribe("g/a/request/#")
+	b.Settle()
+	b.settled()
+	s.publish("g/a/request/x", "first", false)
+	if away := b.received("first").Away; away != 0 {
+		t.Errorf("away for %v before there was anything", away)
+	}
+	b.stop()
+	s.publish("g/a/request/x", "second", false)
+	for _, seen := range []struct {
+		value   string
+		want    func(time.Duration) bool
+		payload string
+	}{
+		{time.Now().Add(-time.Hour).Format(time.RFC3339), func(d time.Duration) bool { return d > 59*time.Minute && d < 2*time.Hour }, "second"},
+		{"spoilt", func(d time.Duration) bool { return d == math.MaxInt64 }, "third"},
+		{time.Now().Add(time.Hour).Format(time.RFC3339), func(d time.Duration) bool { return d == 0 }, "fourth"},
+	} {
+		_ = store.Put("seen", []byte(seen.value))
+		s.publish("g/a/request/x", seen.payload, false)
+		b = run(t, o, nil)
+		if away := b.received(seen.payload).Away; !seen.want(away) {
+			t.Errorf("%s: away for %v", seen.value, away)
+		}
+		b.stop()
 	}
 }
