@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -113,7 +114,7 @@ func openBolt(path string) (b *bbolt.DB, err error) {
 	err = b.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
 			return bucket.ForEach(func(k, v []byte) error {
-				bytes.Clone(v)
+				crc32.ChecksumIEEE(v) // reads every page of it
 				return nil
 			})
 		})
