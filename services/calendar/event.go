@@ -2,7 +2,6 @@
 package calendar
 
 import (
-	"encoding/json"
 	"time"
 	"unicode/utf8"
 
@@ -13,6 +12,7 @@ import (
 // missing is empty.
 type Event struct {
 	ID, ICalUID, SeriesID string
+	Series                bool // it is a series itself, not what takes place
 
 	Subject string
 	// Start and End are instants. Where AllDay, they are days instead: the midnights, in UTC, of dates that have no zone, the
@@ -81,6 +81,7 @@ func fields(basic bool) []string {
 type answer struct {
 	ID             string                       `json:"id"`
 	ICalUID        string                       `json:"iCalUId"`
+	Type           string                       `json:"type"`
 	SeriesMasterID string                       `json:"seriesMasterId"`
 	Subject        string                       `json:"subject"`
 	Body           struct{ Content string }     `json:"body"`
@@ -112,7 +113,7 @@ type answer struct {
 // event reports false for an answer without the least that makes an event: an id and a start.
 func (a answer) event() (Event, bool) {
 	e := Event{
-		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID,
+		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID, Series: a.Type == "seriesMaster",
 		Subject: a.Subject, AllDay: a.IsAllDay,
 		Description: clip(a.Body.Content, 1000),
 		Location:    a.Location.DisplayName,
@@ -166,14 +167,4 @@ func clip(s string, most int) string {
 		return s
 	}
 	return string([]rune(s)[:most-1]) + "…"
-}
-
-// UnmarshalEvent reads one event of Graph.
-func UnmarshalEvent(data []byte) (Event, error) {
-	var a answer
-	if err := json.Unmarshal(data, &a); err != nil {
-		return Event{}, err
-	}
-	e, _ := a.event()
-	return e, nil
 }

@@ -1,0 +1,162 @@
+// Package calendar shows a calendar.
+package calendar
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+)
+
+// Kind is calendar.
+func Kind() sensors.Kind {
+	return sensors.Kind{
+		Name:  "calendar",
+		Label: "Calendar",
+		Doc: "The events of a calendar, your own or a shared one: what is on now, what comes next, and the list of both. An all-day " +
+			"event is on from midnight to midnight in the account's time zone; a running event with a time is shown rather than it.",
+		Interval: 60 * time.Second,
+		New: func() sensors.Sensor {
+			return &Sensor{Options: Options{IncludeDeclined: true, EndOffset: 24 * time.Hour}}
+		},
+	}
+}
+
+// Sensor is one calendar.
+type Sensor struct {
+	Options
+
+	id     atomic.Pointer[string] // of the named calendar, as found by the last poll that was taken
+	memory memory
+}
+
+type memory struct {
+	Last *answer // nil before the first one
+}
+
+// An answer is what the calendar held between two instants.
+type answer struct {
+	From, To time.Time
+	Entries  []entry
+}
+
+// core is the part of the answer's time in which no event is missing or to be found only because of its time zone.
+func (a *answer) core() (from, to time.Time) { return a.From.Add(margin), a.To.Add(-margin) }
+
+// margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
+const margin = 24 * time.Hour
+
+// An entry is an event and what is known of it.
+type entry struct {
+	calendar.Event
+	Shown bool // passes the filters
+	// Since when its start, its end and its reminder are what they are: what lies before that was no news of time's.
+	StartSince, EndSince, ReminderSince time.Time
+}
+
+func (s *Sensor) target() calendar.Calendar {
+	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar}
+}
+
+// Needs implements sensors.Sensor.
+func (s *Sensor) Needs() []graph.Need {
+	need := graph.Need{
+		Scope:   "Calendars.Read",
+		Or:      []string{"Calendars.ReadWrite"},
+		Why:     "reads the events of the calendar",
+		Without: "the calendar is unavailable",
+	}
+	switch {
+	case s.SharedMailbox != "":
+		need.Scope, need.Or = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
+		need.Why = "reads the events of a calendar that others share"
+	case s.BasicCalendar:
+		need.Scope, need.Or = "Calendars.ReadBasic", []string{"Calendars.Read", "Calendars.ReadWrite"}
+		need.Why = "reads the events of the calendar, but not their descriptions"
+	}
+	return []graph.Need{need}
+}
+
+// Operations implements sensors.Commander.
+func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }
+
+// Memory implements sensors.Rememberer.
+func (s *Sensor) Memory() any { return &s.memory }
+
+// Poll implements sensors.Sensor.
+func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
+	shown, err := s.filter()
+	if err != nil {
+		return nil, err
+	}
+	today, tomorrow := day(now)
+	from, to := now.Add(s.StartOffset), now.Add(s.EndOffset)
+	if today.Before(from) {
+		from = today
+	}
+	if tomorrow.After(to) {
+		to = tomorrow
+	}
+	from, to = from.Add(-margin), to.Add(margin)
+
+	target := s.target()
+	var id string
+	known := s.id.Load()
+	if known != nil {
+		id = *known
+	} else if id, err = target.Find(ctx, g); err != nil {
+		return nil, err
+	}
+	events, err := target.View(ctx, g, id, from, to, s.BasicCalendar)
+	if known != nil && graph.Is(err, graph.NotFound) { // it may have been removed, and made anew
+		if id, err = target.Find(ctx, g); err != nil {
+			return nil, err
+		}
+		events, err = target.View(ctx, g, id, from, to, s.BasicCalendar)
+	}
+	if err != nil {
+		return nil, err
+	}
+	fresh := &answer{From: from, To: to}
+	for _, e := range events {
+		fresh.Entries = append(fresh.Entries, entry{Event: e, Shown: shown(e)})
+	}
+	return func(now time.Time) []entity.Event {
+		s.id.Store(&id)
+		return s.take(now, fresh)
+	}, nil
+}
+
+// Apply implements sensors.Applier.
+func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
+	shown, err := s.filter()
+	e, ok := result.(calendar.Event)
+	if err != nil || !ok || s.memory.Last == nil || e.Series { // of a series, the next poll brings what takes place
+		return nil
+	}
+	last := s.memory.Last
+	fresh := &answer{From: last.From, To: last.To}
+	for _, old := range last.Entries {
+		if old.ID != e.ID {
+			fresh.Entries = append(fresh.Entries, old)
+		}
+	}
+	applied := entry{Event: e, Shown: shown(e)}
+	if from, to := last.core(); applied.within(now.Location(), from, to) || len(fresh.Entries) < len(last.Entries) {
+		fresh.Entries = append(fresh.Entries, applied)
+	} else if applied.Shown {
+		return []entity.Event{happened(created, applied, now.Location())}
+	}
+	return s.take(now, fresh)
+}
+
+// day is the midnight before and the midnight after now.
+func day(now time.Time) (today, tomorrow time.Time) {
+	y, m, d := now.Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, now.Location()), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())
+}

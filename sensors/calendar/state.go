@@ -1,0 +1,243 @@
+package calendar
+
+import (
+	"cmp"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+)
+
+// Entities implements sensors.Sensor.
+func (s *Sensor) Entities() []entity.Entity {
+	const icon = "mdi:calendar"
+	return []entity.Entity{
+		{Key: "busy", Platform: "binary_sensor", Name: "Busy", Icon: icon, Primary: true},
+		{Key: "current", Platform: "sensor", Name: "Current", Icon: icon},
+		{Key: "next", Platform: "sensor", Name: "Next", Icon: icon},
+		{Key: "current_end", Platform: "sensor", Name: "Current end", DeviceClass: "timestamp"},
+		{Key: "next_start", Platform: "sensor", Name: "Next start", DeviceClass: "timestamp"},
+		{Key: "next_end", Platform: "sensor", Name: "Next end", DeviceClass: "timestamp"},
+		{Key: "today", Platform: "sensor", Name: "Today", StateClass: "measurement", Unit: "events", Icon: icon},
+		{Key: "remaining", Platform: "sensor", Name: "Remaining", StateClass: "measurement", Unit: "events", Icon: icon},
+		{Key: "event", Platform: "event", Name: "Event", Icon: icon, Options: []string{started, ended, created, changed, cancelled, removed, reminder}},
+	}
+}
+
+// A span is a shown event at one moment, in the account's zone.
+type span struct {
+	entry
+	start, end time.Time
+}
+
+// State implements sensors.Sensor.
+func (s *Sensor) State(since, now time.Time) entity.State {
+	st := entity.State{ItemsKey: "data", Values: map[string]any{
+		"busy": nil, "current": nil, "next": nil, "current_end": nil, "next_start": nil, "next_end": nil, "today": nil, "remaining": nil,
+	}}
+	if s.memory.Last == nil {
+		return st
+	}
+	spans := s.spans(now.Location())
+	today, tomorrow := day(now)
+	clock := clock{now: now}
+	clock.at(tomorrow)
+
+	var current, next, listed []span
+	horizon := later(now.Add(s.EndOffset), tomorrow)
+	from, to := now.Add(s.StartOffset), now.Add(s.EndOffset)
+	onToday, remaining := 0, 0
+	for _, e := range spans {
+		clock.at(e.start)
+		clock.at(e.end)
+		if e.on(now) {
+			current = append(current, e)
+		}
+		if e.start.After(now) && !e.start.After(horizon) {
+			next = append(next, e)
+		}
+		if e.within(now.Location(), today, tomorrow) {
+			onToday++
+			if e.end.After(now) {
+				remaining++
+			}
+		}
+		if !e.start.After(to) && (e.end.After(from) || e.start.Equal(e.end) && !e.start.Before(from)) {
+			listed = append(listed, e)
+		}
+		clock.at(e.start.Add(-s.EndOffset))
+		clock.at(e.end.Add(-s.StartOffset))
+		if _, offset := subject(e.Subject); offset != 0 {
+			clock.at(e.start.Add(offset))
+		}
+		if at, ok := e.reminder(now.Location()); ok {
+			clock.at(at)
+		}
+	}
+
+	v := st.Values
+	v["busy"] = len(current) > 0
+	v["today"], v["remaining"] = onToday, remaining
+	if len(current) > 0 {
+		v["current"], v["current_end"] = title(current[0]), current[0].end
+	}
+	if len(next) > 0 {
+		first := slices.MinFunc(next, byStart)
+		v["next"], v["next_start"], v["next_end"] = title(first), first.start, first.end
+	}
+	if chosen := append(current, next...); len(chosen) > 0 {
+		st.Attributes = chosen[0].attributes(now)
+	} else {
+		st.Attributes = attributesOfNone()
+	}
+	st.Items = s.items(listed, now)
+	if !since.IsZero() {
+		st.Events = passed(spans, since, now)
+	}
+	st.Next = clock.next
+	return st
+}
+
+// spans are the shown events: those with a time before those of whole days, each by start.
+func (s *Sensor) spans(loc *time.Location) []span {
+	var spans []span
+	for _, e := range s.memory.Last.Entries {
+		if e.Shown {
+			start, end := e.Span(loc)
+			spans = append(spans, span{e, start, end})
+		}
+	}
+	slices.SortFunc(spans, func(a, b span) int {
+		if a.AllDay != b.AllDay {
+			if a.AllDay {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(byStart(a, b), a.end.Compare(b.end), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.ID, b.ID))
+	})
+	return spans
+}
+
+func byStart(a, b span) int { return a.start.Compare(b.start) }
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// A clock finds out when something changes next.
+type clock struct{ now, next time.Time }
+
+func (c *clock) at(t time.Time) {
+	if t.After(c.now) && (c.next.IsZero() || t.Before(c.next)) {
+		c.next = t
+	}
+}
+
+// items are the list: first what is on and what comes, the nearest first, then what is over, the latest first.
+func (s *Sensor) items(listed []span, now time.Time) []any {
+	slices.SortStableFunc(listed, func(a, b span) int {
+		switch aOver, bOver := !a.end.After(now), !b.end.After(now); {
+		case aOver && bOver:
+			return b.end.Compare(a.end)
+		case aOver:
+			return 1
+		case bOver:
+			return -1
+		}
+		return byStart(a, b)
+	})
+	if s.MaxResults > 0 && len(listed) > s.MaxResults {
+		listed = listed[:s.MaxResults]
+	}
+	items := []any{}
+	for _, e := range listed {
+		items = append(items, e.item(now.Location()))
+	}
+	return items
+}
+
+// attributes are those that Home Assistant's own calendars have of one event.
+func (e span) attributes(now time.Time) map[string]any {
+	message, offset := subject(e.Subject)
+	start, end := when(e.Event, now.Location())
+	return map[string]any{
+		"message": message, "all_day": e.AllDay, "start_time": start, "end_time": end, "location": e.Location, "description": e.Description,
+		"offset_reached": offset != 0 && !now.Before(e.start.Add(offset)),
+	}
+}
+
+func attributesOfNone() map[string]any {
+	return map[string]any{
+		"message": nil, "all_day": nil, "start_time": nil, "end_time": nil, "location": nil, "description": nil, "offset_reached": false,
+	}
+}
+
+// title is the subject as a state: Home Assistant takes at most 255 characters.
+func title(e span) string {
+	text, _ := subject(e.Subject)
+	if utf8.RuneCountInString(text) > 255 {
+		text = string([]rune(text)[:254]) + "…"
+	}
+	return text
+}
+
+var offsetForm = regexp.MustCompile(`\s*!!([+-]?)(\d{0,2}):?(\d{0,3})\s*$`)
+
+// subject takes O365's offset from the end of a subject: "Bus !!-10" and "Bus !!-0:10" reach it ten minutes before the start.
+func subject(s string) (text string, offset time.Duration) {
+	m := offsetForm.FindStringSubmatchIndex(s)
+	if m == nil {
+		return s, 0
+	}
+	group := func(i int) string { return s[m[2*i]:m[2*i+1]] }
+	hours, minutes := group(2), group(3)
+	if hours+minutes == "" {
+		return s, 0 // only somebody who is excited
+	}
+	if !strings.Contains(s[m[0]:], ":") {
+		hours, minutes = "", hours+minutes
+	}
+	h, _ := strconv.Atoi(hours)
+	n, _ := strconv.Atoi(minutes)
+	offset = time.Duration(h)*time.Hour + time.Duration(n)*time.Minute
+	if group(1) == "-" {
+		offset = -offset
+	}
+	return s[:m[0]], offset
+}
+
+// passed is what time brought in (since, now].
+func passed(spans []span, since, now time.Time) []entity.Event {
+	type moment struct {
+		at   time.Time
+		what string
+		e    span
+	}
+	var moments []moment
+	add := func(at, known time.Time, what string, e span) {
+		if at.After(since) && at.After(known) && !at.After(now) {
+			moments = append(moments, moment{at, what, e})
+		}
+	}
+	for _, e := range spans {
+		if at, ok := e.reminder(now.Location()); ok {
+			add(at, e.ReminderSince, reminder, e)
+		}
+		add(e.start, e.StartSince, started, e)
+		add(e.end, e.EndSince, ended, e)
+	}
+	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
+	var events []entity.Event
+	for _, m := range moments {
+		events = append(events, happened(m.what, m.e.entry, now.Location()))
+	}
+	return events
+}
