@@ -51,7 +51,7 @@ func newClient(o Options) (client, error) {
 	authority := o.Login + "/" + o.Tenant
 	// Instance discovery asks the global cloud whether it knows the host. The host is the configuration's word; that is enough, and
 	// the only way for a cloud of one's own.
-	if o.ClientSecret == "" && len(o.Certificate) == 0 {
+	if !o.confidential() {
 		c, err := public.New(o.ClientID, public.WithAuthority(authority), public.WithHTTPClient(web), public.WithCache(l.cache), public.WithInstanceDiscovery(false))
 		return publicClient{c, l}, err
 	}

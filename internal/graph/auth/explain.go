@@ -14,14 +14,16 @@ func (e *oauthError) explain(o Options, device bool) string {
 
 func (e *oauthError) words(o Options, device bool) string {
 	other := "; it may let the other way of signing in through: graph2mqtt login " + o.Account + " --device-code"
-	if device {
+	switch {
+	case o.confidential():
+		other = "" // there is no other
+	case device:
 		other = "; it may let a sign-in with the browser through, without --device-code"
 	}
 	switch e.number() {
-	case 50173, 50133, 50132, 54005, 700003:
-		if e.number() == 54005 {
-			return "this address was used before"
-		}
+	case 54005:
+		return "this address was used before"
+	case 50173, 50133, 50132, 700003:
 		return "the sign-in was revoked, or the password was changed"
 	case 700082, 700084, 70043, 70044, 70008, 50078:
 		return "the sign-in has expired"

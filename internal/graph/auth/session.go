@@ -65,6 +65,8 @@ type Options struct {
 	Log       *slog.Logger
 }
 
+func (o Options) confidential() bool { return o.ClientSecret != "" || len(o.Certificate) > 0 }
+
 // A State is what a sign-in is in.
 type State string
 
