@@ -615,6 +615,7 @@ func TestOnlineIsKept(t *testing.T) {
 		s.sees("g/bridge/state", "online")
 		b.settled()
 		s.publish("g/bridge/state", "offline", true)
+		s.awaitSeen("g/bridge/state", "offline", 1)
 		s.sees("g/bridge/state", "online")
 		if got := retained(t, url)["g/bridge/state"]; got != "online" {
 			t.Errorf("the bridge is %s", got)
