@@ -2,7 +2,8 @@ package mqtt
 
 import "strings"
 
-// Topics is the base topic below which everything of ours lies: "graph2mqtt".
+// Topics is the base topic below which everything of ours lies: "graph2mqtt". Where the last name given to its methods is empty
+// they return what those topics begin with, without a slash at its end.
 type Topics string
 
 const bridgeName = "bridge"
@@ -80,7 +81,9 @@ func (t Topics) Response(a Address) string {
 	return t.join(levels...)
 }
 
-func (t Topics) join(levels ...string) string { return string(t) + "/" + strings.Join(levels, "/") }
+func (t Topics) join(levels ...string) string {
+	return strings.TrimSuffix(string(t)+"/"+strings.Join(levels, "/"), "/")
+}
 
 func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
