@@ -2,6 +2,7 @@
 package calendar
 
 import (
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -115,7 +116,7 @@ func (a answer) event() (Event, bool) {
 	e := Event{
 		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID, Series: a.Type == "seriesMaster",
 		Subject: a.Subject, AllDay: a.IsAllDay,
-		Description: clip(a.Body.Content, 1000),
+		Description: clip(strings.TrimSpace(a.Body.Content), 1000),
 		Location:    a.Location.DisplayName,
 		Categories:  a.Categories,
 		Sensitivity: a.Sensitivity, ShowAs: a.ShowAs, Importance: a.Importance,

@@ -1,0 +1,785 @@
+package calendar_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+const viewPath = "/v1.0/me/calendar/calendarView"
+
+// noon is the moment of most tests: of a winter's Thursday in Berlin.
+func noon(t testing.TB) time.Time { return in(t, "Europe/Berlin", "2026-01-15 12:00") }
+
+func in(t testing.TB, zone, s string) time.Time {
+	t.Helper()
+	at, err := time.ParseInLocation("2006-01-02 15:04", s, graphtest.Zone(t, zone))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return at
+}
+
+// berlin is a time of the clock in Berlin.
+func berlin(t testing.TB, s string) time.Time { t.Helper(); return in(t, "Europe/Berlin", s) }
+
+func contoso(t testing.TB, events ...simulator.Event) *simulator.Simulator {
+	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return noon(t) }})
+	for _, e := range s.Events(simulator.Adele, "") {
+		s.RemoveEvent(simulator.Adele, e["id"].(string))
+	}
+	for _, e := range events {
+		s.AddEvent(simulator.Adele, "", e)
+	}
+	return s
+}
+
+func sensor(change func(*calendar.Options)) *calendar.Sensor {
+	s := calendar.Kind().New().(*calendar.Sensor)
+	if change != nil {
+		change(&s.Options)
+	}
+	return s
+}
+
+func poll(t testing.TB, sensor *calendar.Sensor, s *simulator.Simulator, now time.Time) []entity.Event {
+	t.Helper()
+	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read", "Calendars.Read.Shared"), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return take(now)
+}
+
+// told are events as "type summary".
+func told(events []entity.Event) []string {
+	var out []string
+	for _, e := range events {
+		out = append(out, fmt.Sprintf("%s %s", e.Type, e.Data["summary"]))
+	}
+	return out
+}
+
+// list are the summaries of data.
+func list(t testing.TB, st entity.State) []string {
+	t.Helper()
+	var items []struct{ Summary string }
+	b, err := json.Marshal(st.Items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, &items); err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	for _, i := range items {
+		out = append(out, i.Summary)
+	}
+	return out
+}
+
+func short(v any) any {
+	if v, ok := v.(time.Time); ok {
+		return v.Format("2006-01-02 15:04")
+	}
+	return v
+}
+
+// TestRequest pins the one request of a poll: how little it asks for, and how.
+func TestRequest(t *testing.T) {
+	const base = "categories,end,iCalUId,id,importance,isAllDay,isCancelled,isReminderOn,location,onlineMeeting,onlineMeetingUrl,organizer,reminderMinutesBeforeStart,responseStatus,sensitivity,seriesMasterId,showAs,start,subject,attendees,webLink"
+	for _, tt := range []struct {
+		name             string
+		change           func(*calendar.Options)
+		path, start, end string
+		fields           string
+	}{
+		{"default", nil, viewPath, "2026-01-13T23:00:00Z", "2026-01-17T11:00:00Z", base + ",body"},
+		{"basic", func(o *calendar.Options) { o.BasicCalendar = true }, viewPath, "2026-01-13T23:00:00Z", "2026-01-17T11:00:00Z", base},
+		{"short", func(o *calendar.Options) { o.EndOffset = time.Hour }, viewPath, "2026-01-13T23:00:00Z", "2026-01-16T23:00:00Z", base + ",body"},
+		{"far", func(o *calendar.Options) { o.StartOffset, o.EndOffset = -240*time.Hour, 8784*time.Hour }, viewPath, "2026-01-04T11:00:00Z", "2027-01-17T11:00:00Z", base + ",body"},
+		{"shared", func(o *calendar.Options) { o.SharedMailbox = "room@contoso.example" }, "/v1.0/users/room@contoso.example/calendar/calendarView", "2026-01-13T23:00:00Z", "2026-01-17T11:00:00Z", base + ",body"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := contoso(t)
+			s.AddUser(simulator.User{Address: "room@contoso.example", Tenant: simulator.ContosoTenant})
+			s.Share("room@contoso.example", simulator.Adele, false)
+			poll(t, sensor(tt.change), s, noon(t))
+			requests := s.Requests()
+			if len(requests) != 1 {
+				t.Fatalf("%d requests", len(requests))
+			}
+			r := requests[0]
+			if r.Method != http.MethodGet || r.Path != tt.path {
+				t.Errorf("%s %s, want %s", r.Method, r.Path, tt.path)
+			}
+			got := map[string]string{}
+			for k := range r.Query {
+				got[k] = r.Query.Get(k)
+			}
+			split := func(s string) string {
+				l := strings.Split(s, ",")
+				slices.Sort(l)
+				return strings.Join(l, ",")
+			}
+			got["$select"] = split(got["$select"])
+			if d := cmp.Diff(map[string]string{"startDateTime": tt.start, "endDateTime": tt.end, "$select": split(tt.fields), "$top": "1000"}, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			prefer := r.Header.Values("Prefer")
+			slices.Sort(prefer)
+			if d := cmp.Diff([]string{`IdType="ImmutableId"`, `outlook.body-content-type="text"`, `outlook.timezone="UTC"`}, prefer); d != "" {
+				t.Errorf("Prefer (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+func TestState(t *testing.T) {
+	at := func(from, to string) simulator.Event {
+		return simulator.Event{Start: berlin(t, from), End: berlin(t, to)}
+	}
+	named := func(subject string, e simulator.Event) simulator.Event { e.Subject = subject; return e }
+	days := func(subject, from, to string) simulator.Event {
+		e := named(subject, at(from+" 00:00", to+" 00:00"))
+		e.AllDay = true
+		return e
+	}
+	standup := named("Standup", at("2026-01-15 11:45", "2026-01-15 12:15"))
+	lunch := named("Lunch", at("2026-01-15 12:30", "2026-01-15 13:00"))
+	board := named("Board", at("2026-01-16 09:00", "2026-01-16 10:00"))
+	for _, tt := range []struct {
+		name   string
+		now    string
+		change func(*calendar.Options)
+		events []simulator.Event
+		want   map[string]any
+		list   []string
+		next   string
+	}{
+		{"nothing", "2026-01-15 12:00", nil, nil,
+			map[string]any{"busy": false, "current": nil, "next": nil, "current_end": nil, "next_start": nil, "next_end": nil, "today": 0, "remaining": 0, "message": nil}, nil, "2026-01-16 00:00"},
+		{"a meeting and the next one", "2026-01-15 12:00", nil, []simulator.Event{board, lunch, standup},
+			map[string]any{"busy": true, "current": "Standup", "current_end": "2026-01-15 12:15", "next": "Lunch", "next_start": "2026-01-15 12:30", "next_end": "2026-01-15 13:00", "today": 2, "remaining": 2, "message": "Standup"},
+			[]string{"Standup", "Lunch", "Board"}, "2026-01-15 12:15"},
+		{"at the start", "2026-01-15 11:45", nil, []simulator.Event{standup}, map[string]any{"busy": true, "remaining": 1}, []string{"Standup"}, "2026-01-15 12:15"},
+		{"at the end", "2026-01-15 12:15", nil, []simulator.Event{standup}, map[string]any{"busy": false, "today": 1, "remaining": 0, "message": nil}, nil, "2026-01-16 00:00"},
+		{"before the reminder", "2026-01-15 12:14", nil, []simulator.Event{lunch}, map[string]any{"busy": false, "message": "Lunch", "next": "Lunch"}, []string{"Lunch"}, "2026-01-15 12:15"},
+		{"a meeting beats the whole day", "2026-01-15 12:00", nil, []simulator.Event{days("Holiday", "2026-01-15", "2026-01-16"), standup},
+			map[string]any{"busy": true, "current": "Standup", "message": "Standup", "today": 2, "remaining": 2}, []string{"Holiday", "Standup"}, "2026-01-15 12:15"},
+		{"the whole day beats the next meeting", "2026-01-15 12:00", nil, []simulator.Event{days("Holiday", "2026-01-15", "2026-01-16"), lunch},
+			map[string]any{"busy": true, "current": "Holiday", "current_end": "2026-01-16 00:00", "next": "Lunch", "message": "Holiday"}, []string{"Holiday", "Lunch"}, "2026-01-15 12:15"},
+		{"tomorrow's whole day comes before tomorrow's meeting", "2026-01-15 12:00", nil, []simulator.Event{days("Holiday", "2026-01-16", "2026-01-17"), board},
+			map[string]any{"busy": false, "next": "Holiday", "next_start": "2026-01-16 00:00", "next_end": "2026-01-17 00:00", "message": "Board", "today": 0}, []string{"Holiday", "Board"}, "2026-01-15 23:45"},
+		{"of two at midnight the one with a time", "2026-01-15 23:50", nil, []simulator.Event{days("Holiday", "2026-01-16", "2026-01-17"), named("Night", at("2026-01-16 00:00", "2026-01-16 01:00"))},
+			map[string]any{"next": "Night"}, []string{"Night", "Holiday"}, "2026-01-16 00:00"},
+		{"yesterday's whole day is over at midnight", "2026-01-16 00:00", nil, []simulator.Event{days("Holiday", "2026-01-15", "2026-01-16")},
+			map[string]any{"busy": false, "today": 0}, nil, "2026-01-17 00:00"},
+		{"several days", "2026-01-15 12:00", nil, []simulator.Event{days("Trip", "2026-01-10", "2026-01-20")},
+			map[string]any{"busy": true, "current": "Trip", "current_end": "2026-01-20 00:00", "today": 1}, []string{"Trip"}, "2026-01-16 00:00"},
+		{"through midnight", "2026-01-15 12:00", nil, []simulator.Event{named("Night", at("2026-01-14 23:00", "2026-01-15 01:00"))},
+			map[string]any{"today": 1, "remaining": 0, "busy": false}, nil, "2026-01-16 00:00"},
+		{"a moment", "2026-01-15 12:30", nil, []simulator.Event{named("Ping", at("2026-01-15 12:30", "2026-01-15 12:30"))},
+			map[string]any{"busy": false, "today": 1, "remaining": 0}, []string{"Ping"}, "2026-01-16 00:00"},
+		{"beyond the list, but today", "2026-01-15 12:00", func(o *calendar.Options) { o.EndOffset = 15 * time.Minute }, []simulator.Event{lunch, board},
+			map[string]any{"next": "Lunch", "today": 1}, nil, "2026-01-15 12:15"},
+		{"beyond today, but listed", "2026-01-15 12:00", nil, []simulator.Event{board}, map[string]any{"next": "Board", "today": 0}, []string{"Board"}, "2026-01-16 00:00"},
+		{"beyond both", "2026-01-15 12:00", func(o *calendar.Options) { o.EndOffset = time.Hour }, []simulator.Event{board}, map[string]any{"next": nil, "message": nil}, nil, "2026-01-16 00:00"},
+		{"the list from later on", "2026-01-15 12:00", func(o *calendar.Options) { o.StartOffset = time.Hour }, []simulator.Event{standup, lunch, board},
+			map[string]any{"busy": true, "current": "Standup", "next": "Lunch"}, []string{"Board"}, "2026-01-15 12:15"},
+		{"the list of the past", "2026-01-15 14:00", func(o *calendar.Options) { o.StartOffset = -24 * time.Hour }, []simulator.Event{standup, lunch, board},
+			map[string]any{"busy": false, "next": "Board"}, []string{"Board", "Lunch", "Standup"}, "2026-01-16 00:00"},
+		{"at most two", "2026-01-15 12:00", func(o *calendar.Options) { o.MaxResults = 2 }, []simulator.Event{board, lunch, standup},
+			map[string]any{"next": "Lunch", "today": 2}, []string{"Standup", "Lunch"}, "2026-01-15 12:15"},
+		{"an offset", "2026-01-15 12:19", nil, []simulator.Event{named("Bus !!-10", at("2026-01-15 12:30", "2026-01-15 13:00"))},
+			map[string]any{"message": "Bus", "next": "Bus", "offset_reached": false}, []string{"Bus !!-10"}, "2026-01-15 12:20"},
+		{"an offset that is reached", "2026-01-15 12:20", nil, []simulator.Event{named("Bus !!-0:10", at("2026-01-15 12:30", "2026-01-15 13:00"))},
+			map[string]any{"message": "Bus", "offset_reached": true}, []string{"Bus !!-0:10"}, "2026-01-15 12:30"},
+		{"no subject", "2026-01-15 12:00", nil, []simulator.Event{named("", at("2026-01-15 11:45", "2026-01-15 12:15"))}, map[string]any{"busy": true, "current": "", "message": ""}, []string{""}, "2026-01-15 12:15"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			now := berlin(t, tt.now)
+			sensor := sensor(tt.change)
+			if events := poll(t, sensor, contoso(t, tt.events...), now); events != nil {
+				t.Errorf("the first answer brought %v", told(events))
+			}
+			st := sensor.State(now.Add(-time.Hour), now)
+			if st.Events != nil {
+				t.Errorf("what lies before the first answer brought %v", told(st.Events))
+			}
+			got := map[string]any{}
+			for k := range tt.want {
+				v, ok := st.Values[k]
+				if !ok {
+					v, ok = st.Attributes[k]
+				}
+				if !ok {
+					t.Errorf("no %s", k)
+				}
+				got[k] = short(v)
+			}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(tt.list, list(t, st)); d != "" {
+				t.Errorf("data (-want +got):\n%s", d)
+			}
+			if d := cmp.Diff(tt.next, short(st.Next)); d != "" {
+				t.Errorf("next (-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestWholeDays pins that an all-day event takes the days of its dates, wherever it was made, wherever its calendar is looked at, and
+// however long these days are.
+func TestWholeDays(t *testing.T) {
+	for _, zone := range []string{"Europe/Berlin", "Asia/Singapore", "America/Los_Angeles", "Pacific/Auckland", "UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"} {
+		for _, made := range []string{"UTC", "Singapore Standard Time", "Pacific Standard Time", "W. Europe Standard Time", "New Zealand Standard Time"} {
+			for _, date := range []string{"2026-01-15", "2026-03-08", "2026-03-29", "2026-04-05", "2026-09-27", "2026-10-25", "2026-11-01"} {
+				t.Run(zone+" "+made+" "+date, func(t *testing.T) {
+					start := in(t, zone, date+" 00:00")
+					end := start.AddDate(0, 0, 1)
+					s := contoso(t, simulator.Event{Subject: "Holiday", Start: start, End: end, AllDay: true, TimeZone: made})
+					for at, want := range map[time.Time]bool{start.Add(-time.Second): false, start: true, end.Add(-time.Second): true, end: false} {
+						sensor := sensor(nil)
+						poll(t, sensor, s, at)
+						st := sensor.State(time.Time{}, at)
+						if st.Values["busy"] != want {
+							t.Errorf("%s: busy is %v", at, st.Values["busy"])
+						}
+						if onDay := at.Format(time.DateOnly) == date; (st.Values["today"] == 1) != onDay {
+							t.Errorf("%s: today is %v", at, st.Values["today"])
+						}
+						if !want {
+							continue
+						}
+						if got := st.Values["current_end"].(time.Time); !got.Equal(end) {
+							t.Errorf("%s: ends at %s", at, got)
+						}
+						if st.Attributes["start_time"] != entity.Date(date) || st.Attributes["end_time"] != entity.Date(end.Format(time.DateOnly)) {
+							t.Errorf("%s: %v to %v", at, st.Attributes["start_time"], st.Attributes["end_time"])
+						}
+						if !st.Next.Equal(end) && at.Equal(start) {
+							t.Errorf("next is %s", st.Next)
+						}
+					}
+				})
+			}
+		}
+	}
+}
+
+// TestItem pins every key and every spelling of the list.
+func TestItem(t *testing.T) {
+	reminder := 10 * time.Minute
+	s := contoso(t, simulator.Event{
+		Subject: "Board", Start: berlin(t, "2026-01-15 13:00"), End: berlin(t, "2026-01-15 14:00"), Body: "<p>Agenda</p>", Location: "Room 1",
+		Categories: []string{"Red"}, Sensitivity: "private", ShowAs: "workingElsewhere", Importance: "high", Organizer: "boss@contoso.example", Response: "tentativelyAccepted",
+		Attendees: []simulator.Attendee{{Address: "ann@contoso.example", Name: "Ann", Type: "optional", Response: "notResponded"}, {Address: "bob@contoso.example", Type: "required", Response: "none"}},
+		JoinURL:   "https://teams.example/1", Reminder: &reminder,
+	})
+	sensor := sensor(nil)
+	poll(t, sensor, s, noon(t))
+	st := sensor.State(time.Time{}, noon(t))
+	b, err := json.Marshal(st.Items)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []map[string]any
+	if err := json.Unmarshal(b, &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"uid", "ical_uid", "web_link"} {
+		if got[0][key] == "" || got[0][key] == nil {
+			t.Errorf("no %s", key)
+		}
+		delete(got[0], key)
+	}
+	want := []map[string]any{{
+		"summary": "Board", "start": "2026-01-15T13:00:00+01:00", "end": "2026-01-15T14:00:00+01:00", "all_day": false, "description": "Agenda", "location": "Room 1",
+		"categories": []any{"Red"}, "sensitivity": "Private", "show_as": "WorkingElsewhere", "importance": "high", "organizer": "boss@contoso.example",
+		"attendees": []any{
+			map[string]any{"email": "ann@contoso.example", "name": "Ann", "type": "optional", "status": "not_responded"},
+			map[string]any{"email": "bob@contoso.example", "name": nil, "type": "required", "status": nil},
+		},
+		"reminder": map[string]any{"minutes": 10.0, "is_on": true}, "is_cancelled": false, "response_status": "tentatively_accepted", "join_url": "https://teams.example/1", "series_id": nil,
+	}}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	attributes := map[string]any{
+		"message": "Board", "all_day": false, "start_time": "2026-01-15 13:00", "end_time": "2026-01-15 14:00", "location": "Room 1", "description": "Agenda", "offset_reached": false,
+	}
+	for k, v := range st.Attributes {
+		st.Attributes[k] = short(v)
+	}
+	if d := cmp.Diff(attributes, st.Attributes); d != "" || st.ItemsKey != "data" {
+		t.Errorf("%s (-want +got):\n%s", st.ItemsKey, d)
+	}
+}
+
+func TestFilters(t *testing.T) {
+	at := func(e simulator.Event) simulator.Event {
+		e.Start, e.End = berlin(t, "2026-01-15 13:00"), berlin(t, "2026-01-15 14:00")
+		return e
+	}
+	s := contoso(t,
+		at(simulator.Event{Subject: "Board meeting"}),
+		at(simulator.Event{Subject: "Gym", Sensitivity: "private", ShowAs: "free"}),
+		at(simulator.Event{Subject: "Trip", ShowAs: "oof"}),
+		at(simulator.Event{Subject: "Party", Organizer: "boss@contoso.example", Response: "declined"}),
+		at(simulator.Event{Subject: "Canceled: Review", Cancelled: true}),
+		at(simulator.Event{Properties: map[string]any{"subject": nil}}),
+	)
+	for _, tt := range []struct {
+		name   string
+		change func(*calendar.Options)
+		want   []string
+	}{
+		{"default", nil, []string{"", "Board meeting", "Gym", "Party", "Trip"}},
+		{"cancelled, too", func(o *calendar.Options) { o.IncludeCancelled = true }, []string{"", "Board meeting", "Canceled: Review", "Gym", "Party", "Trip"}},
+		{"not declined", func(o *calendar.Options) { o.IncludeDeclined = false }, []string{"", "Board meeting", "Gym", "Trip"}},
+		{"search", func(o *calendar.Options) { o.Search = "MEET" }, []string{"Board meeting"}},
+		{"exclude", func(o *calendar.Options) { o.Exclude = []string{"^board", "y.?$"} }, []string{"", "Trip"}},
+		{"exclude what has no subject", func(o *calendar.Options) { o.Exclude = []string{"^$"} }, []string{"Board meeting", "Gym", "Party", "Trip"}},
+		{"sensitivity", func(o *calendar.Options) { o.SensitivityExclude = []string{"Private"} }, []string{"", "Board meeting", "Party", "Trip"}},
+		{"show as", func(o *calendar.Options) { o.ShowAsExclude = []string{"free", "OOF"} }, []string{"", "Board meeting", "Party"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			sensor := sensor(tt.change)
+			poll(t, sensor, s, noon(t))
+			st := sensor.State(time.Time{}, noon(t))
+			if d := cmp.Diff(tt.want, list(t, st)); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if st.Values["today"] != len(tt.want) {
+				t.Errorf("today is %v", st.Values["today"])
+			}
+		})
+	}
+}
+
+func TestValidate(t *testing.T) {
+	for _, tt := range []struct {
+		change func(*calendar.Options)
+		want   string
+	}{
+		{nil, ""},
+		{func(o *calendar.Options) { o.Exclude = []string{"ok", "("} }, "exclude[1]: want a regular expression, not \"(\": error parsing regexp: missing closing ): `(?i)(`"},
+		{func(o *calendar.Options) { o.StartOffset = 24 * time.Hour }, "end_offset: want more than start_offset, 24h0m0s, not 24h0m0s"},
+		{func(o *calendar.Options) { o.BasicCalendar, o.SharedMailbox = true, "a@b" }, "basic_calendar: not with shared_mailbox, for Microsoft has no such permission"},
+	} {
+		got := ""
+		if err := sensor(tt.change).Validate(); err != nil {
+			got = err.Error()
+		}
+		if got != tt.want {
+			t.Errorf("got  %s\nwant %s", got, tt.want)
+		}
+	}
+}
+
+// TestNews follows a calendar through an afternoon.
+func TestNews(t *testing.T) {
+	s := contoso(t)
+	sensor := sensor(nil)
+	now := noon(t)
+	step := func(name string, minutes int, want ...string) {
+		t.Helper()
+		since := now
+		now = now.Add(time.Duration(minutes) * time.Minute)
+		got := told(append(poll(t, sensor, s, now), sensor.State(since, now).Events...))
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	change := func(id string, properties map[string]any) {
+		t.Helper()
+		if err := s.ChangeEvent(simulator.Adele, id, properties); err != nil {
+			t.Fatal(err)
+		}
+	}
+	at := func(clock string) map[string]any {
+		return map[string]any{"dateTime": "2026-01-15T" + clock + ":00", "timeZone": "W. Europe Standard Time"}
+	}
+	add := func(subject, from, to string) string {
+		return s.AddEvent(simulator.Adele, "", simulator.Event{Subject: subject, Start: berlin(t, "2026-01-15 "+from), End: berlin(t, "2026-01-15 "+to)})
+	}
+
+	step("first answer", 0)
+	step("nothing", 1)
+	meeting := add("Meeting", "13:00", "14:00")
+	step("created", 1, "event_created Meeting")
+	change(meeting, map[string]any{"location": map[string]any{"displayName": "Room 2"}})
+	step("moved to a room", 1, "event_changed Meeting")
+	step("reminder", 43, "reminder Meeting")
+	step("started", 15, "event_started Meeting")
+	change(meeting, map[string]any{"end": at("13:10")})
+	step("cut short, later", 1, "event_changed Meeting")
+	step("ended", 15, "event_ended Meeting")
+
+	second := add("Second", "13:10", "14:00")
+	step("created while it runs", 1, "event_created Second", "event_started Second")
+	change(second, map[string]any{"end": at("13:15")})
+	step("cut short, earlier", 1, "event_changed Second", "event_ended Second")
+	change(second, map[string]any{"end": at("14:15")})
+	step("goes on", 1, "event_changed Second", "event_started Second")
+	change(second, map[string]any{"isCancelled": true, "subject": "Canceled: Second"})
+	step("cancelled while it runs", 1, "event_cancelled Canceled: Second", "event_ended Canceled: Second")
+	s.RemoveEvent(simulator.Adele, second)
+	step("removed, cancelled before", 1)
+
+	third := add("Third", "13:00", "15:00")
+	step("created while it runs", 1, "event_created Third", "event_started Third")
+	s.RemoveEvent(simulator.Adele, third)
+	step("removed while it runs", 1, "event_removed Third", "event_ended Third")
+
+	soon := add("Soon", "13:30", "14:00")
+	step("created after its reminder", 1, "event_created Soon", "reminder Soon")
+	change(soon, map[string]any{"start": at("14:00"), "end": at("14:30")})
+	step("moved", 1, "event_changed Soon")
+	step("reminded again", 21, "reminder Soon")
+	s.RemoveEvent(simulator.Adele, soon)
+	step("removed", 1, "event_removed Soon")
+
+	add("Past", "09:00", "10:00")
+	step("created when it was over", 1, "event_created Past")
+}
+
+// TestMemory pins that a restart tells what happened in between, and nothing twice.
+func TestMemory(t *testing.T) {
+	s := contoso(t, simulator.Event{Subject: "Meeting", Start: berlin(t, "2026-01-15 12:30"), End: berlin(t, "2026-01-15 13:00"), Categories: []string{}, Attendees: []simulator.Attendee{{Address: "ann@contoso.example"}}},
+		simulator.Event{Subject: "Holiday", Start: berlin(t, "2026-01-16 00:00"), End: berlin(t, "2026-01-17 00:00"), AllDay: true})
+	before := sensor(nil)
+	poll(t, before, s, noon(t))
+	memory, err := json.Marshal(before.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := sensor(nil)
+	if err := json.Unmarshal(memory, after.Memory()); err != nil {
+		t.Fatal(err)
+	}
+	now := berlin(t, "2026-01-15 12:40")
+	if d := cmp.Diff(before.State(noon(t), now), after.State(noon(t), now)); d != "" {
+		t.Errorf("after a restart (-before +after):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"reminder Meeting", "event_started Meeting"}, told(after.State(noon(t), now).Events)); d != "" {
+		t.Errorf("in between (-want +got):\n%s", d)
+	}
+	if events := poll(t, after, s, now); events != nil {
+		t.Errorf("the same answer brought %v", told(events))
+	}
+	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "New", Start: berlin(t, "2026-01-15 15:00"), End: berlin(t, "2026-01-15 16:00")})
+	if d := cmp.Diff([]string{"event_created New"}, told(poll(t, after, s, now))); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestPassage pins that an event that comes near, passes and is left behind brings nothing but what time brings; all of them for a week,
+// in zones far from UTC.
+func TestPassage(t *testing.T) {
+	for _, zone := range []string{"Asia/Singapore", "America/Los_Angeles", "Pacific/Auckland"} {
+		t.Run(zone, func(t *testing.T) {
+			start := in(t, zone, "2026-01-18 00:00")
+			none := -time.Minute
+			s := contoso(t,
+				simulator.Event{Subject: "Holiday", Start: start, End: start.AddDate(0, 0, 1), AllDay: true, Reminder: &none},
+				simulator.Event{Subject: "Meeting", Start: start.Add(9 * time.Hour), End: start.Add(10 * time.Hour), Reminder: &none})
+			sensor := sensor(nil)
+			var got []string
+			since := start.AddDate(0, 0, -4)
+			poll(t, sensor, s, since)
+			for now := since; now.Before(start.AddDate(0, 0, 4)); now = now.Add(time.Hour) {
+				got = append(got, told(append(poll(t, sensor, s, now), sensor.State(since, now).Events...))...)
+				since = now
+			}
+			if d := cmp.Diff([]string{"event_started Holiday", "event_started Meeting", "event_ended Meeting", "event_ended Holiday"}, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
+}
+
+// TestPaging pins that no event is lost on a later page, and that each page is asked for alike.
+func TestPaging(t *testing.T) {
+	s := contoso(t)
+	for i := range 1100 {
+		s.AddEvent(simulator.Adele, "", simulator.Event{Subject: fmt.Sprint(i), Start: noon(t).Add(time.Hour), End: noon(t).Add(2 * time.Hour)})
+	}
+	sensor := sensor(nil)
+	poll(t, sensor, s, noon(t))
+	if st := sensor.State(time.Time{}, noon(t)); len(st.Items) != 1100 || st.Values["today"] != 1100 {
+		t.Errorf("%d items, today is %v", len(st.Items), st.Values["today"])
+	}
+	for _, r := range s.Requests() {
+		if n := len(r.Header.Values("Prefer")); n != 3 {
+			t.Errorf("%d preferences for %v", n, r.Query)
+		}
+	}
+}
+
+func TestSeries(t *testing.T) {
+	start := berlin(t, "2026-01-01 13:00")
+	s := contoso(t, simulator.Event{Subject: "Daily", Start: start, End: start.Add(time.Hour), Recurrence: map[string]any{
+		"pattern": map[string]any{"type": "daily", "interval": 1}, "range": map[string]any{"type": "noEnd", "startDate": "2026-01-01"},
+	}})
+	sensor := sensor(nil)
+	poll(t, sensor, s, noon(t))
+	st := sensor.State(time.Time{}, noon(t))
+	if d := cmp.Diff([]string{"Daily"}, list(t, st)); d != "" || short(st.Values["next_start"]) != "2026-01-15 13:00" {
+		t.Errorf("next_start is %v, data (-want +got):\n%s", st.Values["next_start"], d)
+	}
+	now := noon(t)
+	for range 10 {
+		since := now
+		now = now.Add(6 * time.Hour)
+		for _, e := range append(poll(t, sensor, s, now), sensor.State(since, now).Events...) {
+			if e.Type != "event_started" && e.Type != "event_ended" && e.Type != "reminder" {
+				t.Errorf("%s: %s", now, e.Type)
+			}
+			if e.Data["series_id"] == nil {
+				t.Errorf("%s without the series", e.Type)
+			}
+		}
+	}
+}
+
+// TestNamed pins that the name of a calendar is looked up once, and again where the calendar was made anew.
+func TestNamed(t *testing.T) {
+	s := contoso(t)
+	id := s.AddCalendar(simulator.Adele, "Project").ID
+	sensor := sensor(func(o *calendar.Options) { o.Calendar = "project" })
+	paths := func() (out []string) {
+		for _, r := range s.Requests() {
+			out = append(out, r.Path)
+		}
+		s.ForgetRequests()
+		return out
+	}
+	poll(t, sensor, s, noon(t))
+	poll(t, sensor, s, noon(t))
+	if d := cmp.Diff([]string{"/v1.0/me/calendars", "/v1.0/me/calendars/" + id + "/calendarView", "/v1.0/me/calendars/" + id + "/calendarView"}, paths()); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	s.RemoveCalendar(simulator.Adele, "Project")
+	_, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), noon(t))
+	if want := `find the calendar: none is named "project"; there are: "Birthdays", "Calendar"`; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	paths()
+	second := s.AddCalendar(simulator.Adele, "Project").ID
+	poll(t, sensor, s, noon(t))
+	poll(t, sensor, s, noon(t))
+	if d := cmp.Diff([]string{"/v1.0/me/calendars/" + id + "/calendarView", "/v1.0/me/calendars", "/v1.0/me/calendars/" + second + "/calendarView", "/v1.0/me/calendars/" + second + "/calendarView"}, paths()); d != "" {
+		t.Errorf("made anew (-want +got):\n%s", d)
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	const room = "room@contoso.example"
+	for _, tt := range []struct {
+		change func(*calendar.Options)
+		want   []string // each of which is enough
+	}{
+		{nil, []string{"Calendars.Read", "Calendars.ReadWrite"}},
+		{func(o *calendar.Options) { o.Calendar = "Calendar" }, []string{"Calendars.Read", "Calendars.ReadWrite"}},
+		{func(o *calendar.Options) { o.BasicCalendar = true }, []string{"Calendars.ReadBasic", "Calendars.Read", "Calendars.ReadWrite"}},
+		{func(o *calendar.Options) { o.SharedMailbox = room }, []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}},
+		{func(o *calendar.Options) { o.SharedMailbox, o.Calendar = room, "Calendar" }, []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}},
+	} {
+		needs := sensor(tt.change).Needs()
+		if len(needs) != 1 || !slices.Equal(append([]string{needs[0].Scope}, needs[0].Or...), tt.want) || needs[0].Why == "" || needs[0].Without == "" {
+			t.Fatalf("got %+v, want %v", needs, tt.want)
+		}
+		s := contoso(t)
+		s.AddUser(simulator.User{Address: room, Tenant: simulator.ContosoTenant})
+		s.Share(room, simulator.Adele, true)
+		for _, scope := range tt.want {
+			if _, err := sensor(tt.change).Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, scope), noon(t)); err != nil {
+				t.Errorf("with %s: %v", scope, err)
+			}
+		}
+		_, err := sensor(tt.change).Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read"), noon(t))
+		if !graph.Is(err, graph.PermissionMissing) {
+			t.Errorf("without: %v", err)
+		}
+	}
+}
+
+// TestApply asks for an event as a user of Home Assistant does, and looks at what shows at once.
+func TestApply(t *testing.T) {
+	s := contoso(t)
+	sensor := sensor(nil)
+	apply := func(now time.Time, request string) []string {
+		t.Helper()
+		op := sensor.Operations()[0]
+		r, err := services.Decode(op, []byte(request))
+		if err != nil {
+			t.Fatal(err)
+		}
+		result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Call{ID: request, Now: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return told(sensor.Apply(now, op.Name, result))
+	}
+	poll(t, sensor, s, noon(t))
+	if d := cmp.Diff([]string{"event_created Board"}, apply(noon(t), `{"subject": "Board", "start": "2026-01-15T13:00:00", "end": "2026-01-15T14:00:00"}`)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	st := sensor.State(time.Time{}, noon(t))
+	if st.Values["next"] != "Board" || st.Values["today"] != 1 || st.Attributes["message"] != "Board" {
+		t.Errorf("shows %v", st.Values)
+	}
+	if d := cmp.Diff([]string{"event_created Now", "event_started Now"}, apply(noon(t), `{"subject": "Now", "start": "2026-01-15T11:55:00", "end": "2026-01-15T14:00:00", "is_reminder_on": false}`)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"event_created Far"}, apply(noon(t), `{"subject": "Far", "start": "2026-08-15T13:00:00", "end": "2026-08-15T14:00:00"}`)); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	if got := apply(noon(t), `{"subject": "Series", "start": "2026-01-15T15:00:00", "end": "2026-01-15T16:00:00", "recurrence": {"type": "weekly"}}`); got != nil {
+		t.Errorf("a series, which the next poll brings: %v", got)
+	}
+	if d := cmp.Diff([]string{"event_created Series"}, told(poll(t, sensor, s, noon(t)))); d != "" {
+		t.Errorf("the next poll (-want +got):\n%s", d)
+	}
+}
+
+func TestBeforeTheFirstAnswer(t *testing.T) {
+	s := sensor(nil)
+	st := s.State(noon(t).Add(-time.Hour), noon(t))
+	for _, e := range s.Entities() {
+		if v, ok := st.Values[e.Value()]; ok == (e.Platform == "event") || v != nil {
+			t.Errorf("%s: got %v, %v", e.Key, v, ok)
+		}
+	}
+	if st.Events != nil || !st.Next.IsZero() || st.Items != nil {
+		t.Errorf("got %+v", st)
+	}
+}
+
+// TestEntities pins what a change would break.
+func TestEntities(t *testing.T) {
+	var got []string
+	for _, e := range sensor(nil).Entities() {
+		got = append(got, strings.Join(strings.Fields(fmt.Sprint(e.Key, " ", e.Platform, " ", e.DeviceClass, " ", e.StateClass, " ", e.Unit, " ", strings.Join(e.Options, " "))), " "))
+	}
+	want := []string{
+		"busy binary_sensor", "current sensor", "next sensor", "current_end sensor timestamp", "next_start sensor timestamp", "next_end sensor timestamp",
+		"today sensor measurement events", "remaining sensor measurement events",
+		"event event event_started event_ended event_created event_changed event_cancelled event_removed reminder",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of a value that nobody knows.
+func TestDamaged(t *testing.T) {
+	documents, err := os.ReadFile("testdata/events.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []json.RawMessage
+	if err := json.Unmarshal(documents, &examples); err != nil {
+		t.Fatal(err)
+	}
+	var body string
+	s := contoso(t)
+	client := graphtest.Client(t, s, simulator.Adele, "Calendars.Read")
+	for i, example := range examples {
+		graphtest.Damaged(t, example, func(name string, document []byte) {
+			if strings.HasPrefix(name, ".value is") {
+				return // no list at all
+			}
+			body = string(document)
+			s.Fail(simulator.Fault{Path: viewPath, Body: &body})
+			sensor := sensor(nil)
+			take, err := sensor.Poll(t.Context(), client, noon(t))
+			if err != nil {
+				t.Errorf("%d %s: %v", i, name, err)
+				return
+			}
+			take(noon(t))
+			if _, err := json.Marshal(sensor.State(noon(t).AddDate(-20, 0, 0), noon(t))); err != nil {
+				t.Errorf("%d %s: %v", i, name, err)
+			}
+		})
+	}
+}
+
+// TestPolled runs it as the program does: everything happens at its second, though Graph is asked once a minute, and then cannot be.
+func TestPolled(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		for _, e := range s.Events(simulator.Adele, "") {
+			s.RemoveEvent(simulator.Adele, e["id"].(string))
+		}
+		first := time.Now().Add(30*time.Minute + 17*time.Second).Truncate(time.Second)
+		s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "First", Start: first, End: first.Add(time.Hour), TimeZone: "UTC"})
+		s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Second", Start: first.Add(time.Hour), End: first.Add(2 * time.Hour), TimeZone: "UTC"})
+		var mu sync.Mutex
+		var seen []string
+		last := ""
+		kind := calendar.Kind()
+		p := &sensors.Poller{
+			Sensor: kind.New(), Graph: graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), Interval: kind.Interval, Spread: "work",
+			Zone: func() *time.Location { return time.UTC }, Log: slog.New(slog.DiscardHandler),
+			Show: func(shown sensors.Shown) {
+				mu.Lock()
+				defer mu.Unlock()
+				after := shown.At.Sub(first).String()
+				for _, e := range told(shown.Events) {
+					seen = append(seen, after+" "+e)
+				}
+				if now := fmt.Sprint(shown.State.Values["busy"], " ", shown.State.Values["current"]); now != last {
+					if last != "" {
+						seen = append(seen, after+" "+now)
+					}
+					last = now
+				}
+			},
+			Polled: func(time.Time, error) {},
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		defer running.Wait()
+		defer stop()
+		running.Go(func() { p.Run(ctx) })
+		time.Sleep(40 * time.Minute)
+		s.Fail(simulator.Fault{Times: -1, Delay: simulator.Forever})
+		time.Sleep(3 * time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
+		if d := cmp.Diff([]string{
+			"-15m0s reminder First",
+			"0s event_started First", "0s true First",
+			"45m0s reminder Second",
+			"1h0m0s event_ended First", "1h0m0s event_started Second", "1h0m0s true Second",
+			"2h0m0s event_ended Second", "2h0m0s false <nil>",
+		}, seen); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	})
+}
