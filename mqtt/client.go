@@ -135,6 +135,7 @@ func (m Message) Ack() {
 // Stats are counted from New on.
 type Stats struct {
 	Connected   bool
+	Backlog     bool   // what arrives now may have waited in the broker
 	Connection  uint64 // the number of the last one
 	Connections uint64 // made
 	Failures    uint64 // tries that failed, and connections that were lost
@@ -317,7 +318,7 @@ func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Connected = c.conn != nil
+	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.passed
 	s.Queued = c.retained.waiting() + len(c.queue)
 	return s
 }
