@@ -145,7 +145,7 @@ type Stats struct {
 	Queued      int    // waiting to be sent
 }
 
-// A Client keeps the connection. Its methods may be called at any time, from anywhere but for Run.
+// A Client keeps the connection. Run is called once; the other methods at any time, by anybody.
 type Client struct {
 	options Options
 	url     *url.URL
@@ -405,7 +405,7 @@ func (c *Client) giveUp(m *message, err error) {
 	}
 }
 
-// A failure is a kind of error that is logged once.
+// A failure is an error of a kind; each kind is logged once.
 type failure struct {
 	kind string
 	err  error
