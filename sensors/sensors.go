@@ -18,6 +18,7 @@ type Kind struct {
 	Interval   time.Duration // between polls, unless configured
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
+	Member     string        // of an Expander: the field by which a request to all names one, "calendar"
 	New        func() Sensor // with its defaults set, ready to decode into
 }
 

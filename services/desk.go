@@ -51,6 +51,9 @@ type Target interface {
 	Set(entity, payload string) (operation string, request map[string]any, err error)
 	// Operation is one of its operations, or the reason why it cannot be asked for now: an *Error or a *graph.Error.
 	Operation(name string) (Operation, error)
+	// Member is the sensor that a request is for, and the request without what names it: the target itself, unless it stands
+	// for several.
+	Member(request json.RawMessage) (sensor string, rest json.RawMessage, err error)
 	// Graph is its account.
 	Graph() *graph.Client
 	// Zone is its account's.
@@ -167,7 +170,9 @@ func (d *Desk) Receive(m Delivery) {
 		err = malformed
 	}
 	if err == nil {
-		e.Request = sent.Request
+		e.Sensor, e.Request, err = target.Member(sent.Request)
+	}
+	if err == nil {
 		_, err = Decode(op, e.Request)
 	}
 	if err == nil && d.Journal.waiting(d.Account) >= d.Queue {

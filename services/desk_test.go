@@ -148,6 +148,10 @@ func (o *office) Operation(name string) (services.Operation, error) {
 	}
 	return op, nil
 }
+func (o *office) Member(request json.RawMessage) (string, json.RawMessage, error) {
+	return "lamp", request, nil
+}
+
 func (o *office) Graph() *graph.Client { return o.graph }
 func (o *office) Zone() *time.Location { return time.UTC }
 func (o *office) Succeeded(context.Context, string, any) {

@@ -2,59 +2,58 @@ package bridge
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
-	"os"
+	"maps"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-const (
-	// lastSyncEvery is how often last_sync is published: a value that changes with each poll fills Home Assistant's database.
-	lastSyncEvery = 5 * time.Minute
-	// look is how often what changes by time alone (staleness, throttling) is looked at.
-	look = 15 * time.Second
-	// zoneEvery is how often the mailbox is asked for its time zone.
-	zoneEvery = 24 * time.Hour
-	// zoneRetry is how soon after a failure.
-	zoneRetry = time.Minute
-)
+// look is how often what changes by time alone (staleness, throttling) is looked at.
+const look = 15 * time.Second
 
 // An account is one configured account in the life of the bridge.
 type account struct {
 	bridge  *Bridge
-	config  *config.Account
+	config  *config.Account // but for its sensors, which may change: those are in current's
+	current atomic.Pointer[config.Account]
 	session *auth.Session
 	graph   *graph.Client
 	desk    *services.Desk
-	sensors []*sensor
 	log     *slog.Logger
 
 	location atomic.Pointer[time.Location]
 	zoneDue  chan struct{}
 
-	mu       sync.Mutex
+	signing atomic.Pointer[signing] // nil: none was started over MQTT
+	todo    chan task
+	end     func() // ends run, and waits for it
+
+	mu      sync.Mutex
+	sensors map[string]*sensor // members of families among them
+
+	updating sync.Mutex
 	lastSync time.Time // as published
-	failing  string    // the sign-in state that was logged last
-	online   bool
+	told     string    // the sign-in state that was logged last
 }
 
+// A task is something for run to do, with what only run has.
+type task func(ctx context.Context, living *sync.WaitGroup, start func(*sensor))
+
 func newAccount(b *Bridge, c *config.Account) (*account, error) {
-	a := &account{bridge: b, config: c, log: b.log.With("account", c.ID), zoneDue: make(chan struct{}, 1)}
+	a := &account{
+		bridge: b, config: c, log: b.log.With("account", c.ID), sensors: map[string]*sensor{},
+		zoneDue: make(chan struct{}, 1), todo: make(chan task, 16), end: func() {},
+	}
+	a.current.Store(c)
 	var err error
 	if a.session, err = OpenSession(c, b.options.Dir, a.log); err != nil {
 		return nil, err
@@ -70,45 +69,70 @@ func newAccount(b *Bridge, c *config.Account) (*account, error) {
 		return nil, fmt.Errorf("account %s: %w", c.ID, err)
 	}
 	a.rememberZone()
-	for _, s := range config.Sorted(c.Sensors) {
-		kind := slices.IndexFunc(b.options.Kinds, func(k sensors.Kind) bool { return k.Name == s.Type })
-		a.sensors = append(a.sensors, newSensor(a, s, b.options.Kinds[kind]))
+	for _, configured := range config.Sorted(c.Sensors) {
+		for _, s := range a.make(configured) {
+			a.sensors[s.config.ID] = s
+		}
 	}
 	a.desk = &services.Desk{
 		Account: c.ID, Journal: b.journal, MaxAge: b.config.Commands.MaxAge, Queue: b.config.Commands.Queue,
 		Targets: a.target, Publish: b.mqtt.Send, Empty: func(topic string) { b.mqtt.Retain(topic, nil) }, Ended: a.ended, Log: a.log, Step: b.options.Step,
 	}
-	a.desk.Open()
 	return a, nil
 }
 
-// run lives the account until ctx is done.
-func (a *account) run(ctx context.Context) error {
-	var g errgroup.Group
-	for _, s := range a.sensors {
-		if s.poller != nil {
-			g.Go(func() error { s.poller.Run(ctx); return nil })
-		}
+// make makes a configured sensor, and the members that it is known to have.
+func (a *account) make(c *config.Sensor) []*sensor {
+	s := newSensor(a, c, a.bridge.kind(c.Type))
+	if s.family == nil {
+		return []*sensor{s}
 	}
-	g.Go(func() error { a.desk.Run(ctx); return nil })
-	g.Go(func() error { a.session.Watch(ctx); return nil })
-	g.Go(func() error { a.watch(ctx); return nil })
-	g.Go(func() error { a.keepZone(ctx); return nil })
-	return g.Wait()
+	return append(s.family.remembered(), s)
 }
 
-// watch publishes what changes by a sign-in and by time.
-func (a *account) watch(ctx context.Context) {
-	ticker := time.NewTicker(look)
+// prepare takes over what an earlier run left, and declares the account's devices.
+func (a *account) prepare() {
+	a.desk.Open()
+	a.bridge.mqtt.Declare(a.device())
+	for _, s := range a.all() {
+		s.prepare()
+	}
+	a.update()
+}
+
+// run lives the account until ctx is done.
+func (a *account) run(ctx context.Context) {
+	var living sync.WaitGroup
+	defer living.Wait()
+	defer a.graph.Close()
+	start := func(s *sensor) {
+		life, end := context.WithCancel(ctx)
+		done := make(chan struct{})
+		s.end = func() { end(); <-done }
+		living.Go(func() { defer close(done); defer end(); s.run(life) })
+	}
+	for _, s := range a.all() {
+		start(s)
+	}
+	living.Go(func() { a.desk.Run(ctx) })
+	living.Go(func() { a.session.Watch(ctx) })
+	living.Go(func() { a.keepZone(ctx) })
+	ticker, hourly := time.NewTicker(look), time.NewTicker(extendEvery)
 	defer ticker.Stop()
+	defer hourly.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
+		case <-hourly.C:
+			living.Go(func() { a.extend(ctx) })
+		case do := <-a.todo:
+			do(ctx, &living, start)
 		case <-a.session.Changed():
 			if a.signedIn() {
 				a.refresh()
+				a.rescan()
 				select {
 				case a.zoneDue <- struct{}{}:
 				default:
@@ -117,6 +141,74 @@ func (a *account) watch(ctx context.Context) {
 		}
 		a.update()
 	}
+}
+
+// change has the account's sensors changed: those that go, by id, and those that come. One that comes by the id of one that
+// goes takes its place. It returns when that is done or ctx is.
+func (a *account) change(ctx context.Context, gone []string, come []*sensor) {
+	done := make(chan struct{})
+	select {
+	case a.todo <- func(_ context.Context, _ *sync.WaitGroup, start func(*sensor)) {
+		defer close(done)
+		before := a.take(gone)
+		for _, s := range come {
+			a.mu.Lock()
+			a.sensors[s.config.ID] = s
+			a.mu.Unlock()
+			if b, ok := before[s.config.ID]; ok {
+				s.replace(b)
+				delete(before, s.config.ID)
+			}
+			s.prepare()
+			start(s)
+		}
+		for _, s := range before {
+			s.leave()
+		}
+	}:
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+}
+
+// take ends sensors, with the members of families, and takes them out.
+func (a *account) take(ids []string) map[string]*sensor {
+	taken := map[string]*sensor{}
+	for _, id := range ids {
+		s := a.sensor(id)
+		if s == nil {
+			continue
+		}
+		s.end()
+		a.mu.Lock()
+		delete(a.sensors, id)
+		a.mu.Unlock()
+		taken[id] = s
+		if s.family != nil {
+			maps.Copy(taken, a.take(s.family.ids()))
+		}
+	}
+	return taken
+}
+
+// all are the account's sensors by id.
+func (a *account) all() []*sensor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var ss []*sensor
+	for _, s := range config.Sorted(a.sensors) {
+		ss = append(ss, s)
+	}
+	return ss
+}
+
+func (a *account) sensor(id string) *sensor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sensors[id]
 }
 
 func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }
@@ -131,262 +223,37 @@ func (a *account) ready(needs []graph.Need) error {
 
 // refresh polls every sensor now.
 func (a *account) refresh() {
-	for _, s := range a.sensors {
+	for _, s := range a.all() {
 		if s.poller != nil {
 			s.poller.Refresh()
 		}
 	}
 }
 
+// rescan looks for new and lost members of families now.
+func (a *account) rescan() {
+	for _, s := range a.all() {
+		if s.family != nil {
+			s.family.rescan()
+		}
+	}
+}
+
 func (a *account) topic(name string) string { return a.bridge.topics.Account(a.config.ID, name) }
 
+// target implements services.Desk's Targets.
 func (a *account) target(id string) (services.Target, error) {
+	if s := a.sensor(id); s != nil {
+		return s, nil
+	}
 	var known []string
-	for _, s := range a.sensors {
-		if s.config.ID == id {
-			return s, nil
-		}
+	for _, s := range a.all() {
 		known = append(known, s.config.ID)
 	}
 	return nil, &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("account %s has no sensor %q; known: %s", a.config.ID, id, list(known))}
 }
 
-// ended tells Home Assistant how a request ended.
-func (a *account) ended(sensor string, r services.Response) {
-	e := entity.Event{Type: "command_ok", Data: map[string]any{"sensor": sensor, "op": r.Op, "transaction": r.Transaction}}
-	if r.Error != nil {
-		e.Type = "command_failed"
-		e.Data["code"], e.Data["message"] = r.Error.Code, r.Error.Message
-	}
-	a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(e))
-}
-
-// status is what the account's status topic tells. Every key is always present.
-type status struct {
-	SignIn         signIn     `json:"sign_in"`
-	Connected      bool       `json:"connected"` // signed in, and the last polls succeeded
-	User           *string    `json:"user"`
-	Granted        []string   `json:"granted"`
-	Missing        []missing  `json:"missing"`
-	LastSync       *time.Time `json:"last_sync"`
-	ThrottledUntil *time.Time `json:"throttled_until"`
-	Error          *string    `json:"error"`
-}
-
-type signIn struct {
-	State     auth.State `json:"state"`
-	Message   *string    `json:"message"`
-	URL       *string    `json:"url"`
-	Code      *string    `json:"code"`
-	ExpiresAt *time.Time `json:"expires_at"`
-}
-
-type missing struct {
-	Sensor  string `json:"sensor"`
-	Scope   string `json:"scope"`
-	Message string `json:"message"`
-}
-
-// update publishes the account's status and all availabilities.
-func (a *account) update() {
-	m := a.bridge.mqtt
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	session := a.session.Status()
-	signedIn := session.State == auth.SignedIn
-	s := status{SignIn: signIn{State: session.State, Message: text(session.Message)}, Connected: signedIn,
-		User: text(session.User.Address), Granted: sorted(a.session.Granted()), Missing: []missing{}}
-	var synced time.Time
-	alive := len(a.sensors) == 0
-	for _, sensor := range a.sensors {
-		at, available, err := sensor.status()
-		if at.After(synced) {
-			synced = at
-		}
-		alive = alive || sensor.poller == nil || time.Since(at) < sensor.staleAfter()
-		if signedIn {
-			s.Missing = append(s.Missing, a.missing(sensor)...)
-		}
-		if err != nil && signedIn && !graph.Is(err, graph.PermissionMissing) && !graph.Is(err, graph.SignInRequired) {
-			s.Connected = false
-			if s.Error == nil {
-				s.Error = text(sensor.config.ID + ": " + err.Error())
-			}
-		}
-		m.Retain(sensor.topic("availability"), availability(available))
-		if sensor.commands() {
-			m.Retain(sensor.topic("commands"), availability(sensor.commandable()))
-		}
-	}
-	if synced.Sub(a.lastSync) >= lastSyncEvery {
-		a.lastSync = synced
-	}
-	s.LastSync = moment(a.lastSync)
-	if until := a.graph.Stats().ThrottledUntil; until.After(time.Now()) {
-		s.ThrottledUntil = moment(until)
-	}
-	payload, err := json.Marshal(s)
-	if err != nil {
-		a.log.Error("the account's status cannot be written as JSON", "error", err)
-		return
-	}
-	m.Retain(a.topic("status"), payload)
-	m.Retain(a.topic("state"), availability(signedIn && alive))
-	a.tell(session)
-}
-
-// tell says once on the log and as an event that a sign-in is required, and that it was done.
-func (a *account) tell(s auth.Status) {
-	if string(s.State)+s.Message == a.failing {
-		return
-	}
-	first := a.failing == ""
-	a.failing = string(s.State) + s.Message
-	if s.State == auth.SignedIn {
-		a.log.Info("signed in", "granted", strings.Join(sorted(s.Granted), " "))
-		if !first {
-			a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "signed_in", Data: map[string]any{"user": s.User.Address}}))
-		}
-	} else {
-		a.log.Warn("a sign-in is required", "state", s.State, "message", s.Message)
-		a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "sign_in_required", Data: map[string]any{"message": s.Message}}))
-	}
-}
-
-// missing says what a sensor would need and was not granted.
-func (a *account) missing(s *sensor) []missing {
-	granted := a.session.Granted()
-	ms := []missing{}
-	readable := true
-	if s.poller != nil {
-		for _, n := range s.Needs() {
-			if err := graph.Missing(granted, []graph.Need{n}); err != nil {
-				readable = false
-				ms = append(ms, missing{s.config.ID, n.Scope, err.Error()})
-			}
-		}
-	}
-	for _, op := range s.operations {
-		for _, n := range op.Needs {
-			if n.Satisfied(granted) || slices.ContainsFunc(ms, func(m missing) bool { return m.Scope == n.Scope }) {
-				continue
-			}
-			message := "read-only: " + n.Scope + " not granted"
-			if s.poller == nil || !readable {
-				message = n.Scope + " not granted"
-			}
-			ms = append(ms, missing{s.config.ID, n.Scope, message})
-		}
-	}
-	return ms
-}
-
-// rememberZone sets the account's time zone as far as it is known without asking.
-func (a *account) rememberZone() {
-	a.location.Store(time.Local)
-	switch name := a.config.Timezone; name {
-	case "auto", "mailbox":
-		value, err := a.bridge.zones.Get(a.zoneKey())
-		if err == nil && value != nil && a.asksZone() {
-			if loc, err := time.LoadLocation(string(value)); err == nil {
-				a.location.Store(loc)
-			}
-		}
-	case "local":
-	default:
-		if loc, err := time.LoadLocation(name); err == nil { // it was checked when the configuration was loaded
-			a.location.Store(loc)
-		}
-	}
-	if a.zone() == time.Local && !a.asksZone() && os.Getenv("TZ") == "" && isUTC(time.Local) {
-		a.log.Warn("the machine's time zone is UTC; set TZ, or the account's timezone, where that is wrong")
-	}
-}
-
-func isUTC(loc *time.Location) bool {
-	year := time.Now().Year()
-	for _, month := range []time.Month{time.January, time.July} {
-		if _, offset := time.Date(year, month, 1, 0, 0, 0, 0, loc).Zone(); offset != 0 {
-			return false
-		}
-	}
-	return true
-}
-
-func (a *account) zoneKey() string { return a.config.ID }
-
-// asksZone reports whether the mailbox is asked for its time zone: where that is configured, or permitted anyway.
-func (a *account) asksZone() bool {
-	switch a.config.Timezone {
-	case "mailbox":
-		return true
-	case "auto":
-		return slices.ContainsFunc(Needs(a.config), func(n graph.Need) bool { return zoneNeed.Satisfied([]string{n.Scope}) })
-	}
-	return false
-}
-
-func (a *account) zone() *time.Location { return a.location.Load() }
-
-// keepZone follows the mailbox's time zone.
-func (a *account) keepZone(ctx context.Context) {
-	if !a.asksZone() {
-		return
-	}
-	var told string
-	for ctx.Err() == nil {
-		wait := zoneRetry
-		if a.ready([]graph.Need{zoneNeed}) == nil {
-			loc, err := a.graph.MailboxZone(ctx)
-			switch {
-			case err == nil:
-				wait = zoneEvery
-				if loc.String() != a.zone().String() {
-					a.location.Store(loc)
-					if err := a.bridge.zones.Put(a.zoneKey(), []byte(loc.String())); err != nil {
-						a.log.Error("the time zone cannot be remembered", "error", err)
-					}
-					a.refresh()
-				}
-			case ctx.Err() == nil && err.Error() != told:
-				told = err.Error()
-				a.log.Warn("the mailbox's time zone is not known", "using", a.zone().String(), "error", err)
-			}
-		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-a.zoneDue:
-		case <-timer.C:
-		}
-		timer.Stop()
-	}
-}
-
-func availability(online bool) []byte {
-	if online {
-		return []byte("online")
-	}
-	return []byte("offline")
-}
-
-func text(s string) *string {
-	if s == "" {
-		return nil
-	}
-	return &s
-}
-
-func moment(t time.Time) *time.Time {
-	if t.IsZero() {
-		return nil
-	}
-	t = t.UTC().Truncate(time.Second)
-	return &t
-}
-
-func sorted(names []string) []string {
-	names = slices.Clone(names)
-	slices.Sort(names)
-	return names
+// kind is a kind of sensor that the configuration was checked against.
+func (b *Bridge) kind(name string) sensors.Kind {
+	return b.options.Kinds[slices.IndexFunc(b.options.Kinds, func(k sensors.Kind) bool { return k.Name == name })]
 }

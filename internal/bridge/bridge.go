@@ -46,17 +46,24 @@ type Bridge struct {
 	database *state.Database
 	memories *state.Bucket // of sensors
 	zones    *state.Bucket // of accounts
+	families *state.Bucket // members of sensors
 	journal  *services.Journal
-	accounts []*account
 	log      *slog.Logger
 	started  time.Time
+	reloads  chan *config.Config
 
-	infoLock sync.Mutex
+	mu       sync.Mutex
+	accounts map[string]*account
+
+	informing sync.Mutex
 }
 
 // New makes a bridge. It takes the state directory for itself: a second one is refused.
 func New(o Options) (b *Bridge, err error) {
-	b = &Bridge{options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), log: o.Log, started: time.Now()}
+	b = &Bridge{
+		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), log: o.Log, started: time.Now(),
+		reloads: make(chan *config.Config), accounts: map[string]*account{},
+	}
 	if b.database, err = o.Dir.Database(); err != nil {
 		return nil, err
 	}
@@ -68,21 +75,36 @@ func New(o Options) (b *Bridge, err error) {
 	if lost := b.database.Lost(); lost != nil {
 		b.log.Error("the database could not be read; starting with an empty one", "error", lost)
 	}
-	b.memories, b.zones = b.database.Bucket("memories"), b.database.Bucket("zones")
+	b.memories, b.families, b.zones = b.database.Bucket("memories"), b.database.Bucket("families"), b.database.Bucket("zones")
 	if b.journal, err = services.OpenJournal(b.database.Bucket("journal")); err != nil {
 		return nil, err
 	}
 	if b.mqtt, err = b.client(); err != nil {
 		return nil, err
 	}
-	for _, c := range config.Sorted(o.Config.Accounts) {
-		a, err := newAccount(b, c)
-		if err != nil {
+	for id, c := range config.Sorted(o.Config.Accounts) {
+		if b.accounts[id], err = newAccount(b, c); err != nil {
 			return nil, err
 		}
-		b.accounts = append(b.accounts, a)
 	}
 	return b, nil
+}
+
+// all are the accounts by id.
+func (b *Bridge) all() []*account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var as []*account
+	for _, a := range config.Sorted(b.accounts) {
+		as = append(as, a)
+	}
+	return as
+}
+
+func (b *Bridge) account(id string) *account {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.accounts[id]
 }
 
 func (b *Bridge) client() (*mqtt.Client, error) {
@@ -112,59 +134,73 @@ func (b *Bridge) client() (*mqtt.Client, error) {
 	})
 }
 
+// ErrRestart is Run's error when a new configuration can only be taken up by a new bridge.
+var ErrRestart = errors.New("the configuration needs a new bridge")
+
 // Run lives until ctx is done. Then what runs is finished, everything is said to be offline, and Run returns nil.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
-	b.declare()
+	b.publishInfo()
+	b.publishHealth()
+	b.mqtt.Declare(b.device())
+	for _, a := range b.all() {
+		a.prepare()
+	}
+	b.subscribe()
+	b.mqtt.Settle()
+
 	// The connection outlives the accounts: what they still finish is answered.
 	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
-	var link, living errgroup.Group
+	var link errgroup.Group
 	link.Go(func() error { return b.mqtt.Run(connection) })
-	for _, a := range b.accounts {
-		living.Go(func() error { return a.run(ctx) })
+	start := func(a *account) {
+		life, end := context.WithCancel(ctx)
+		done := make(chan struct{})
+		a.end = func() { end(); <-done }
+		go func() { defer close(done); defer end(); a.run(life) }()
 	}
-	living.Go(func() error { b.watch(ctx); return nil })
-	err = living.Wait()
+	for _, a := range b.all() {
+		start(a)
+	}
+	err = b.live(ctx, start)
+	var ending sync.WaitGroup
+	for _, a := range b.all() {
+		ending.Go(a.end)
+	}
+	ending.Wait()
 	disconnect()
 	return errors.Join(err, link.Wait())
 }
 
-// declare tells the broker's client everything that is to be there, known or not.
-func (b *Bridge) declare() {
-	filters := []string{b.topics.Bridge("request/#")}
-	b.publishInfo()
-	b.publishHealth()
-	b.mqtt.Declare(b.device())
-	for _, a := range b.accounts {
-		filters = append(filters, b.topics.Account(a.config.ID, "request/#"))
-		b.mqtt.Declare(a.device())
-		commands := false
-		for _, s := range a.sensors {
-			b.mqtt.Declare(s.device())
-			commands = commands || len(s.operations) > 0
-		}
-		if commands {
-			filters = append(filters, b.topics.Account(a.config.ID, "+/request/#"), b.topics.Account(a.config.ID, "+/set/#"))
-		}
-		a.update()
-	}
-	b.mqtt.Subscribe(filters...)
-	b.mqtt.Settle()
-}
-
-// watch publishes the bridge's health.
-func (b *Bridge) watch(ctx context.Context) {
+// live publishes the bridge's health and takes up new configurations.
+func (b *Bridge) live(ctx context.Context, start func(*account)) error {
 	ticker := time.NewTicker(healthEvery)
 	defer ticker.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-ticker.C:
 			b.publishHealth()
+		case c := <-b.reloads:
+			if err := b.apply(ctx, c, start); err != nil {
+				return err
+			}
 		}
 	}
+}
+
+// subscribe subscribes to what can be asked. Sensors' topics are left alone where nothing can be asked of any.
+func (b *Bridge) subscribe() {
+	filters := []string{b.topics.Bridge("request/#")}
+	for _, a := range b.all() {
+		filters = append(filters, b.topics.Account(a.config.ID, "request/#"))
+		if slices.ContainsFunc(a.all(), func(s *sensor) bool { return len(s.operations) > 0 }) {
+			filters = append(filters, b.topics.Account(a.config.ID, "+/request/#"), b.topics.Account(a.config.ID, "+/set/#"))
+		}
+	}
+	b.mqtt.Subscribe(filters...)
 }
 
 // info is what <base>/bridge/info tells.
@@ -177,8 +213,8 @@ type info struct {
 }
 
 func (b *Bridge) publishInfo() {
-	b.infoLock.Lock()
-	defer b.infoLock.Unlock()
+	b.informing.Lock()
+	defer b.informing.Unlock()
 	b.retain("info", info{b.options.Version, b.started.UTC().Truncate(time.Second), levelName(b.options.Level), slices.Sorted(maps.Keys(b.config.Accounts)), b.config.Redacted()})
 }
 
@@ -200,7 +236,7 @@ func (b *Bridge) publishHealth() {
 	var memory runtime.MemStats
 	runtime.ReadMemStats(&memory)
 	h := health{Uptime: int64(time.Since(b.started).Seconds()), Memory: memory.Sys - memory.HeapReleased, MQTT: b.mqtt.Stats()}
-	for _, a := range b.accounts {
+	for _, a := range b.all() {
 		s := a.graph.Stats()
 		h.Graph.Requests += s.Requests
 		h.Graph.Throttled += s.Throttled

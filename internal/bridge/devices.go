@@ -58,6 +58,7 @@ func (a *account) device() mqtt.Device {
 				StateTopic: status, Template: "{{ value_json.last_sync }}",
 			},
 			{Entity: entity.Entity{Key: "refresh", Platform: "button", Name: "Refresh", Category: "diagnostic", Icon: "mdi:refresh", Operations: []string{"refresh"}}},
+			{Entity: entity.Entity{Key: "rescan", Platform: "button", Name: "Rescan", Category: "diagnostic", Icon: "mdi:magnify", Operations: []string{"rescan"}}},
 			{Entity: entity.Entity{
 				Key: "event", Platform: "event", Name: "Event", Category: "diagnostic",
 				Options: []string{"command_ok", "command_failed", "sign_in_required", "signed_in"},
@@ -70,8 +71,8 @@ func (a *account) device() mqtt.Device {
 func (s *sensor) device() mqtt.Device {
 	t, a := s.account.bridge.topics, s.account
 	d := mqtt.Device{
-		ID: t.ID(a.config.ID, s.config.ID), Name: a.config.Name + " " + s.config.Name, Model: s.kind.Label, Manufacturer: "Microsoft",
-		Via: t.ID(a.config.ID), Topic: t.Sensor(a.config.ID, s.config.ID, ""), Slug: a.config.ID + "_" + s.config.ID,
+		ID: s.deviceID(), Name: a.config.Name + " " + s.config.Name, Model: s.kind.Label, Manufacturer: "Microsoft",
+		Via: t.ID(a.config.ID), Topic: t.Sensor(a.config.ID, s.config.ID, ""), Slug: s.slug,
 		Availability: []string{t.Bridge("state"), a.topic("state"), s.topic("availability")},
 	}
 	if s.commands() {

@@ -1,8 +1,10 @@
 package bridge
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -20,10 +22,7 @@ func (b *Bridge) handle(m mqtt.Message) {
 		b.answer(address, m)
 		return
 	}
-	for _, a := range b.accounts {
-		if a.config.ID != address.Account {
-			continue
-		}
+	if a := b.account(address.Account); a != nil {
 		d := services.Delivery{
 			Topic: m.Topic, Answer: b.topics.Response(address), Account: address.Account, Sensor: address.Sensor, Payload: m.Payload,
 			Retained: m.Retained, Duplicate: m.Duplicate, PacketID: m.PacketID, Connection: m.Connection, Received: m.Received, Ack: m.Ack,
@@ -49,59 +48,98 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 		return
 	}
 	r := services.Response{Op: address.Name, ReceivedAt: m.Received.UTC()}
-	var request struct {
-		Transaction string `json:"transaction"`
-		Level       string `json:"level"`
-	}
-	switch err := json.Unmarshal(m.Payload, &request); {
-	case m.Retained:
-		b.mqtt.Retain(m.Topic, nil)
-		r = r.Fail(&services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"})
-	case err != nil:
-		r = r.Fail(&services.Error{Code: services.InvalidJSON, Message: "want a JSON object, such as {}"})
-	default:
-		r.Transaction = request.Transaction
-		data, err := b.request(address, request.Level)
+	answer := func(data any, err error) {
 		if err != nil {
 			r = r.Fail(err)
 		} else {
 			r = r.Succeed(data)
 		}
+		payload, err := json.Marshal(r)
+		if err != nil {
+			b.log.Error("an answer cannot be written as JSON", "op", address.Name, "error", err)
+			return
+		}
+		// Not retained, and of no use later: while the broker is away it is dropped.
+		b.mqtt.Emit(b.topics.Response(address), payload)
 	}
-	payload, err := json.Marshal(r)
-	if err != nil {
-		b.log.Error("an answer cannot be written as JSON", "op", address.Name, "error", err)
+	if m.Retained {
+		b.mqtt.Retain(m.Topic, nil)
+		answer(nil, &services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"})
 		return
 	}
-	// Not retained, and of no use later: while the broker is away it is dropped.
-	b.mqtt.Emit(b.topics.Response(address), payload)
+	var q request
+	if err := json.Unmarshal(m.Payload, &q); err != nil {
+		answer(nil, &services.Error{Code: services.InvalidJSON, Message: "want a JSON object, such as {}"})
+		return
+	}
+	r.Transaction = q.Transaction
+	if address.Account == "bridge" {
+		answer(b.do(address.Name, q))
+		return
+	}
+	if a := b.account(address.Account); a != nil {
+		a.do(address.Name, q, answer)
+	}
 }
 
-func (b *Bridge) request(address mqtt.Address, level string) (any, error) {
-	accounts := b.accounts
-	known := "discovery, log_level, ping, refresh"
-	if address.Account != "bridge" {
-		known = "refresh"
-		accounts = nil
-		for _, a := range b.accounts {
-			if a.config.ID == address.Account {
-				accounts = []*account{a}
-			}
-		}
-	}
-	switch {
-	case address.Name == "refresh":
-		for _, a := range accounts {
+// A request to the bridge or to an account. Each operation has its own of the fields.
+type request struct {
+	Transaction string `json:"transaction"`
+	Level       string `json:"level"`   // log_level
+	Action      string `json:"action"`  // discovery: publish, clean
+	Way         string `json:"way"`     // sign_in: device_code, browser
+	Address     string `json:"address"` // sign_in: on which the browser ended
+}
+
+func (b *Bridge) do(operation string, q request) (any, error) {
+	switch operation {
+	case "ping":
+		return map[string]any{"version": b.options.Version, "time": time.Now().UTC()}, nil
+	case "refresh":
+		for _, a := range b.all() {
 			a.refresh()
 		}
 		return nil, nil
-	case address.Account == "bridge" && address.Name == "ping":
-		return map[string]any{"version": b.options.Version, "time": time.Now().UTC()}, nil
-	case address.Account == "bridge" && address.Name == "log_level":
-		if err := b.SetLevel(level); err != nil {
+	case "log_level":
+		if err := b.SetLevel(q.Level); err != nil {
 			return nil, &services.Error{Code: services.InvalidArgument, Message: "level: " + err.Error()}
 		}
-		return map[string]any{"level": level}, nil
+		return map[string]any{"level": q.Level}, nil
+	case "discovery":
+		switch q.Action {
+		case "", "publish":
+			b.mqtt.Republish()
+		case "clean":
+			b.mqtt.Clean()
+		default:
+			return nil, &services.Error{Code: services.InvalidArgument, Message: fmt.Sprintf("action: want publish or clean, not %q", q.Action)}
+		}
+		return nil, nil
 	}
-	return nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %q; known: %s", address.Account, address.Name, known)}
+	return nil, unknownOperation("bridge", operation, "discovery, log_level, ping, refresh")
+}
+
+func (a *account) do(operation string, q request, answer func(any, error)) {
+	switch operation {
+	case "refresh":
+		a.refresh()
+		answer(nil, nil)
+	case "rescan":
+		a.rescan()
+		answer(nil, nil)
+	case "sign_in":
+		select {
+		case a.todo <- func(ctx context.Context, living *sync.WaitGroup, _ func(*sensor)) {
+			a.signIn(ctx, living, signInRequest{q.Way, q.Address}, answer)
+		}:
+		default:
+			answer(nil, &services.Error{Code: services.Overloaded, Message: "too many requests are waiting already"})
+		}
+	default:
+		answer(nil, unknownOperation(a.config.ID, operation, "refresh, rescan, sign_in"))
+	}
+}
+
+func unknownOperation(of, operation, known string) error {
+	return &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %q; known: %s", of, operation, known)}
 }

@@ -31,8 +31,12 @@ type sensor struct {
 	sensors.Sensor
 	entities   []entity.Entity // those that the configuration offers
 	operations []services.Operation
-	poller     *sensors.Poller
+	poller     *sensors.Poller // nil: it reads nothing itself
+	family     *family         // nil: it stands for itself
+	parent     *sensor         // of a member
+	slug       string          // of its entities' ids
 	log        *slog.Logger
+	end        func() // ends run, and waits for it
 
 	mu      sync.Mutex
 	shown   *sensors.Shown // nil before the first answer
@@ -51,18 +55,77 @@ type memory struct {
 }
 
 func newSensor(a *account, c *config.Sensor, kind sensors.Kind) *sensor {
-	s := &sensor{account: a, config: c, kind: kind, Sensor: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID)}
+	s := &sensor{
+		account: a, config: c, kind: kind, Sensor: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID),
+		slug: a.config.ID + "_" + c.ID, end: func() {},
+	}
 	s.operations = offered(c, s.Sensor)
-	s.entities = shownEntities(c, s.Sensor, s.operations)
-	if !c.Read {
+	if expander, ok := expands(c); ok {
+		s.family = &family{sensor: s, expander: expander, due: make(chan struct{}, 1)}
 		return s
 	}
-	s.poller = &sensors.Poller{
-		Sensor: s.Sensor, Graph: a.graph, Interval: c.Interval, Spread: a.config.ID + " " + kind.Name,
-		Zone: a.zone, Log: s.log, Show: s.show, Polled: s.polled,
+	s.entities = shownEntities(c, s.Sensor, s.operations)
+	if c.Read {
+		s.poller = &sensors.Poller{
+			Sensor: s.Sensor, Graph: a.graph, Interval: c.Interval, Spread: a.config.ID + " " + kind.Name,
+			Zone: a.zone, Log: s.log, Show: s.show, Polled: s.polled,
+		}
+	}
+	return s
+}
+
+// prepare takes over what an earlier run left, and declares the sensor's device.
+func (s *sensor) prepare() {
+	if s.family != nil {
+		return
+	}
+	m := s.account.bridge.mqtt
+	m.Declare(s.device())
+	if s.poller == nil {
+		return
 	}
 	s.remember()
-	return s
+	if !s.poller.Known {
+		// Home Assistant must find every value, be it unknown.
+		now := time.Now().In(s.account.zone())
+		unknown := s.State(time.Time{}, now)
+		m.Retain(s.topic("attributes"), mqtt.AttributesPayload(unknown))
+		m.Retain(s.topic("state"), mqtt.StatePayload(s.entities, unknown))
+	}
+}
+
+// run lives the sensor until ctx is done.
+func (s *sensor) run(ctx context.Context) {
+	switch {
+	case s.family != nil:
+		s.family.run(ctx)
+	case s.poller != nil:
+		s.poller.Run(ctx)
+	default:
+		<-ctx.Done()
+	}
+}
+
+// leave takes the sensor away from Home Assistant, and forgets it.
+func (s *sensor) leave() {
+	b := s.account.bridge
+	b.mqtt.Remove(s.deviceID())
+	for _, err := range []error{b.memories.Delete(s.key()), b.families.Delete(s.key())} {
+		if err != nil {
+			s.log.Error("what was remembered cannot be forgotten", "error", err)
+		}
+	}
+}
+
+// replace takes away what the sensor before published and this one does not.
+func (s *sensor) replace(before *sensor) {
+	m := s.account.bridge.mqtt
+	if before.commands() && !s.commands() {
+		m.Retain(s.topic("commands"), nil)
+	}
+	if before.config.PublishItems && !s.config.PublishItems {
+		m.Retain(s.topic("items"), nil)
+	}
 }
 
 // offered are the operations that the configuration lets be asked.
@@ -111,6 +174,10 @@ func (s *sensor) configuration() string {
 	}
 	sum := sha256.Sum256(b)
 	return hex.EncodeToString(sum[:8])
+}
+
+func (s *sensor) deviceID() string {
+	return s.account.bridge.topics.ID(s.account.config.ID, s.config.ID)
 }
 
 // key is the sensor's in the database.
@@ -220,7 +287,10 @@ func (s *sensor) staleAfter() time.Duration {
 func (s *sensor) status() (synced time.Time, available bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.poller == nil {
+	switch {
+	case s.family != nil:
+		return s.synced, true, s.family.status()
+	case s.poller == nil:
 		return s.synced, true, nil
 	}
 	missing := graph.Missing(s.account.session.Granted(), s.Needs())
@@ -282,6 +352,30 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
 	}
 	return op, s.account.ready(op.Needs)
+}
+
+// Member implements services.Target.
+func (s *sensor) Member(request json.RawMessage) (string, json.RawMessage, error) {
+	if s.family == nil {
+		return s.config.ID, request, nil
+	}
+	var fields map[string]json.RawMessage
+	if err := json.Unmarshal(request, &fields); err != nil {
+		return "", nil, err
+	}
+	field := s.kind.Member
+	var name string
+	if json.Unmarshal(fields[field], &name) != nil || name == "" {
+		_, known := s.family.find("")
+		return "", nil, graph.Invalid("%s: is required, as a text: %s stands for several; known: %s", field, s.config.ID, list(known))
+	}
+	id, known := s.family.find(name)
+	if id == "" {
+		return "", nil, graph.Invalid("%s: want one of %s, not %q", field, list(known), name)
+	}
+	delete(fields, field)
+	rest, err := json.Marshal(fields)
+	return id, rest, err
 }
 
 // Graph implements services.Target.

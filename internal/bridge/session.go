@@ -56,11 +56,14 @@ func brokerTLS(c config.MQTT) (*tls.Config, error) {
 		t.RootCAs = pool
 	}
 	if c.CertFile != "" {
-		pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+		// Certificates are renewed in place, so each connection reads them anew.
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			if err != nil {
+				return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+			}
+			return &pair, nil
 		}
-		t.Certificates = []tls.Certificate{pair}
 	}
 	return t, nil
 }

@@ -1,0 +1,172 @@
+package bridge
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+)
+
+const (
+	// lookEvery is how often files are looked at. Nothing else tells of every way of saving: editors rename, containers swap links,
+	// and some mounts never notify.
+	lookEvery = time.Second
+	// settled is how often a file must look the same before it is read: it may still be written.
+	settled = 2
+)
+
+// Reload has the bridge take up another configuration. It returns when the bridge has begun to, or ctx is done.
+func (b *Bridge) Reload(ctx context.Context, c *config.Config) {
+	select {
+	case b.reloads <- c:
+	case <-ctx.Done():
+	}
+}
+
+// Watch calls changed when one of the files has changed and is not written any more, and when now is signalled. It looks until
+// ctx is done. Files are asked for anew each time: the configuration may name others by then.
+func Watch(ctx context.Context, files func() []string, now <-chan os.Signal, changed func()) {
+	known := digest(files())
+	last, same := known, 0
+	ticker := time.NewTicker(lookEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-now:
+			changed()
+			known = digest(files())
+			last, same = known, 0
+			continue
+		case <-ticker.C:
+		}
+		seen := digest(files())
+		if !bytes.Equal(seen, last) {
+			last, same = seen, 0
+		} else {
+			same++
+		}
+		if same >= settled && !bytes.Equal(seen, known) {
+			known = seen
+			changed()
+		}
+	}
+}
+
+// digest stands for the contents of files. They are small, and a file's time does not tell of every change.
+func digest(files []string) []byte {
+	sum := sha256.New()
+	for _, name := range files {
+		f, err := os.Open(name)
+		if err != nil {
+			io.WriteString(sum, "\x00"+name+" is missing")
+			continue
+		}
+		io.WriteString(sum, "\x00"+name+"\x00")
+		_, _ = io.Copy(sum, f)
+		_ = f.Close()
+	}
+	return sum.Sum(nil)
+}
+
+// apply goes over to another configuration, touching only what has changed.
+func (b *Bridge) apply(ctx context.Context, after *config.Config, start func(*account)) error {
+	changes := config.Diff(b.config, after)
+	if len(changes.Restart) > 0 {
+		b.log.Warn("the configuration was changed where only a restart takes it up", "keys", strings.Join(changes.Restart, " "))
+	}
+	for _, key := range changes.Keys {
+		if key != "log.level" {
+			return ErrRestart
+		}
+	}
+	// What is new is made before anything old is touched: where that fails, all stays as it was.
+	made := map[string]*account{}
+	for _, ids := range [][]string{changes.Accounts.Added, changes.Accounts.Changed} {
+		for _, id := range ids {
+			a, err := newAccount(b, after.Accounts[id])
+			if err != nil {
+				b.log.Error("the new configuration is not taken up", "error", err)
+				return nil
+			}
+			made[id] = a
+		}
+	}
+	b.informing.Lock()
+	b.config = after
+	b.informing.Unlock()
+	if len(changes.Keys) > 0 {
+		if err := b.SetLevel(after.Log.Level); err != nil {
+			b.log.Error("the log level stays", "error", err)
+		}
+	}
+	for _, id := range changes.Accounts.Removed {
+		a := b.account(id)
+		a.end()
+		for _, s := range a.all() {
+			s.leave()
+		}
+		b.mqtt.Remove(b.topics.ID(id))
+		b.mu.Lock()
+		delete(b.accounts, id)
+		b.mu.Unlock()
+	}
+	for id, a := range config.Sorted(made) {
+		before := b.account(id)
+		if before != nil {
+			before.end()
+		}
+		b.mu.Lock()
+		b.accounts[id] = a
+		b.mu.Unlock()
+		a.prepare()
+		if before != nil {
+			for _, s := range before.all() {
+				if now := a.sensor(s.config.ID); now != nil {
+					now.replace(s)
+				} else {
+					s.leave()
+				}
+			}
+		}
+		start(a)
+	}
+	for _, a := range b.all() {
+		if made[a.config.ID] == nil {
+			a.reconfigure(ctx, after.Accounts[a.config.ID], changes.Sensors)
+		}
+	}
+	b.subscribe()
+	b.publishInfo()
+	b.log.Info("the new configuration is taken up")
+	return nil
+}
+
+// reconfigure takes up changed sensors of an account that is otherwise the same.
+func (a *account) reconfigure(ctx context.Context, after *config.Account, d config.Delta) {
+	mine := func(paths []string) []string {
+		var ids []string
+		for _, path := range paths {
+			if id, ok := strings.CutPrefix(path, a.config.ID+"/"); ok {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	added, removed, changed := mine(d.Added), mine(d.Removed), mine(d.Changed)
+	if len(added)+len(removed)+len(changed) == 0 {
+		return
+	}
+	a.current.Store(after)
+	var come []*sensor
+	for _, id := range append(added, changed...) {
+		come = append(come, a.make(after.Sensors[id])...)
+	}
+	a.change(ctx, append(removed, changed...), come)
+}
