@@ -8,12 +8,14 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
+	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
 )
 
 // Kinds lists every kind of sensor.
 func Kinds() []sensors.Kind {
 	return []sensors.Kind{
 		autoreply.Kind(),
+		calendar.Kind(),
 	}
 }
 
