@@ -8,7 +8,7 @@ const (
 )
 
 // Contoso makes a Simulator with one tenant: Adele Vance, her mailbox in the zone of Berlin with a second calendar, automatic replies
-// that are disabled but have their texts, and an app registration.
+// that are disabled but have their texts, her presence in Teams, Available, and an app registration.
 func Contoso(o Options) *Simulator {
 	s := New(o)
 	s.Register(Registration{
@@ -24,5 +24,6 @@ func Contoso(o Options) *Simulator {
 		ExternalReply:    wrapHTML("<p>I am away and will answer when I am back.</p>"),
 	})
 	s.AddCalendar(Adele, "Birthdays")
+	s.SetPresence(Adele, Presence{Availability: "Available", WorkLocation: "office", WorkLocationSource: "scheduled"})
 	return s
 }

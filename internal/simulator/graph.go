@@ -20,19 +20,23 @@ const (
 	settings
 	calendar
 	event
+	teamsPresence
 )
 
 // name is the type's in the metadata.
 func (k kind) name() string {
-	return "microsoft.graph." + [...]string{"user", "mailboxSettings", "calendar", "event"}[k]
+	return "microsoft.graph." + [...]string{"user", "mailboxSettings", "calendar", "event", "presence"}[k]
 }
 
 // outlook reports whether Exchange serves it, which has errors of its own and takes four requests at a time.
-func (k kind) outlook() bool { return k != user }
+func (k kind) outlook() bool { return k != user && k != teamsPresence }
 
 func (k kind) denied() *failure {
 	if k.outlook() {
 		return &failure{http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again."}
+	}
+	if k == teamsPresence {
+		return &failure{http.StatusForbidden, "Forbidden", "The application lacks a permission that the request needs."}
 	}
 	return &failure{http.StatusForbidden, "Authorization_RequestDenied", "Insufficient privileges to complete the operation."}
 }
@@ -281,6 +285,11 @@ func exceptions(method, path string, personal bool) []string {
 	case path == "/users/{id}":
 		// Oneself; getUser looks at the rest.
 		return append([]string{"User.Read", "User.ReadWrite"}, "User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All")
+	case path == "/users/{id}/presence" && !personal:
+		// Somebody else's, for which the table asks too little. See the examples of https://learn.microsoft.com/graph/api/presence-get.
+		return []string{"Presence.Read.All"}
+	case strings.HasPrefix(path, "/me/presence/") && !personal:
+		return []string{"Presence.ReadWrite"} // the table knows them below /users/{id} only
 	case path == "/me" && personal:
 		return []string{"User.Read", "User.ReadWrite"}
 	}

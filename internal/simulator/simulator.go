@@ -74,7 +74,7 @@ func New(o Options) *Simulator {
 	s.permissions, s.scopes, s.zones = permissions(), scopes(), windowsZones()
 	s.login = newLoginState()
 	s.outlook = newOutlookState()
-	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes())
+	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes(), presenceRoutes())
 	return s
 }
 

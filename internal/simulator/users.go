@@ -26,6 +26,7 @@ type User struct {
 type account struct {
 	User
 	settings mailboxSettings
+	presence presence
 	demand   AADSTS // what the token endpoint answers to them
 }
 

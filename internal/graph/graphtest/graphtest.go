@@ -17,7 +17,7 @@ import (
 // Client reaches s in memory, as the user with this address, who granted exactly these scopes.
 func Client(t testing.TB, s *simulator.Simulator, address string, scopes ...string) *graph.Client {
 	t.Helper()
-	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: s.Transport(), Tokens: &tokens{s, address, scopes}})
+	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: s.Transport(), ClientID: simulator.ContosoClient, Tokens: &tokens{s, address, scopes}})
 	if err != nil {
 		t.Fatal(err)
 	}
