@@ -3,6 +3,7 @@ package calendar
 
 import (
 	"context"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -135,22 +136,39 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 // Apply implements sensors.Applier.
 func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
 	shown, err := s.filter()
-	e, ok := result.(calendar.Event)
-	if err != nil || !ok || s.memory.Last == nil || e.Series { // of a series, the next poll brings what takes place
+	last := s.memory.Last
+	if err != nil || last == nil {
 		return nil
 	}
-	last := s.memory.Last
 	fresh := &answer{From: last.From, To: last.To}
-	for _, old := range last.Entries {
-		if old.ID != e.ID {
-			fresh.Entries = append(fresh.Entries, old)
+	switch r := result.(type) {
+	case calendar.Gone:
+		for _, e := range last.Entries {
+			if e.ID == r.ID || e.SeriesID == r.ID {
+				if !r.Cancelled {
+					continue
+				}
+				e.Cancelled = true
+				e.Shown = shown(e.Event)
+			}
+			fresh.Entries = append(fresh.Entries, e)
 		}
-	}
-	applied := entry{Event: e, Shown: shown(e)}
-	if from, to := last.core(); applied.within(now.Location(), from, to) || len(fresh.Entries) < len(last.Entries) {
-		fresh.Entries = append(fresh.Entries, applied)
-	} else if applied.Shown {
-		return []entity.Event{happened(created, applied, now.Location())}
+	case calendar.Event:
+		if r.Series {
+			return nil // the next poll brings what takes place
+		}
+		fresh.Entries = slices.DeleteFunc(slices.Clone(last.Entries), func(e entry) bool { return e.ID == r.ID })
+		e := entry{Event: r, Shown: shown(r)}
+		from, to := last.core()
+		if isNew := len(fresh.Entries) == len(last.Entries); isNew && !e.within(now.Location(), from, to) {
+			if !e.Shown {
+				return nil
+			}
+			return []entity.Event{happened(created, e, now.Location())}
+		}
+		fresh.Entries = append(fresh.Entries, e)
+	default:
+		return nil
 	}
 	return s.take(now, fresh)
 }

@@ -21,13 +21,29 @@ func (c Calendar) Operations() []services.Operation {
 	if c.Mailbox != "" {
 		need.Scope = "Calendars.ReadWrite.Shared"
 	}
-	return []services.Operation{{
-		Name:    "create",
-		Doc:     "Creates an event, or a series of events.",
-		Needs:   []graph.Need{need},
-		Unknown: services.AgainWithKey,
-		New:     func() services.Request { return &Create{calendar: c} },
-	}}
+	needs := []graph.Need{need}
+	return []services.Operation{
+		{
+			Name: "create", Doc: "Creates an event, or a series of events.",
+			Needs: needs, Unknown: services.AgainWithKey, New: func() services.Request { return &Create{calendar: c} },
+		},
+		{
+			Name: "modify", Doc: "Changes of an event what is given, and nothing else.",
+			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Modify{calendar: c} },
+		},
+		{
+			Name: "remove", Doc: "Removes an event. Where others were invited, cancel tells them.",
+			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Remove{calendar: c} },
+		},
+		{
+			Name: "cancel", Doc: "Cancels a meeting that you organize, and tells those who were invited.",
+			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Cancel{calendar: c} },
+		},
+		{
+			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
+			Needs: needs, Unknown: services.Doubt, New: func() services.Request { return &Respond{calendar: c} },
+		},
+	}
 }
 
 // Create puts an event into a calendar.
@@ -46,14 +62,10 @@ func (r *Create) Validate() error {
 		return err
 	}
 	// Which of them comes first is known in the account's zone only.
-	parse := services.ParseDate
-	if !r.wholeDays() {
-		parse = func(field, s string) (time.Time, error) { return services.ParseTime(field, s, time.UTC) }
-	}
-	if _, err := parse("start", r.Start); err != nil {
+	if _, err := parse("start", r.Start, r.wholeDays(), time.UTC); err != nil {
 		return err
 	}
-	_, err := parse("end", r.End)
+	_, err := parse("end", r.End, r.wholeDays(), time.UTC)
 	return err
 }
 
@@ -94,31 +106,21 @@ func (r *Create) model(account *time.Location) (models.Eventable, error) {
 	if err != nil {
 		return nil, err
 	}
-	var start, end time.Time
+	start, err := parse("start", r.Start, r.wholeDays(), loc)
+	if err != nil {
+		return nil, err
+	}
+	end, err := parse("end", r.End, r.wholeDays(), loc)
+	if err != nil {
+		return nil, err
+	}
+	if err := order(start, end, r.wholeDays()); err != nil {
+		return nil, err
+	}
 	if r.wholeDays() {
-		if start, err = services.ParseDate("start", r.Start); err != nil {
-			return nil, err
-		}
-		if end, err = services.ParseDate("end", r.End); err != nil {
-			return nil, err
-		}
-		if !end.After(start) {
-			return nil, graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
-		}
-		start, end = midnight(start, loc), midnight(end, loc)
 		e.SetStart(graph.Midnight(start))
 		e.SetEnd(graph.Midnight(end))
 	} else {
-		if start, err = services.ParseTime("start", r.Start, loc); err != nil {
-			return nil, err
-		}
-		if end, err = services.ParseTime("end", r.End, loc); err != nil {
-			return nil, err
-		}
-		if end.Before(start) {
-			return nil, graph.Invalid("end: want a time not before the start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
-		}
-		start, end = start.In(loc), end.In(loc)
 		e.SetStart(moment(start))
 		e.SetEnd(moment(end))
 	}

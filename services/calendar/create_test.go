@@ -166,7 +166,7 @@ func TestCreateRefused(t *testing.T) {
 		{`{"subject": "x", "start": "noon", "end": "2026-03-01T11:00:00"}`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-02"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-02"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T10:00:00"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T10:00:00+01:00`},
-		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T09:59:59Z"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T09:59:59Z`},
+		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T09:59:59Z"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T10:59:59+01:00`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-02", "is_all_day": true}`, `start: want a date, such as 2026-01-01, not "2026-03-01T11:00:00"`},
 		{`{"subject": "x", "start": "2026-03-01", "end": "tomorrow", "is_all_day": true}`, `end: want a date, such as 2026-01-01, not "tomorrow"`},
 		{`{"subject": "x", "start": "2026-03-01", "end": "2026-03-01", "is_all_day": true}`, `end: want a date after the start, 2026-03-01, for it is the first day after the event, not 2026-03-01`},

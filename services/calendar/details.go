@@ -126,6 +126,30 @@ func (d *Details) put(e models.Eventable) error {
 	return nil
 }
 
+// parse reads the start or the end of an event in loc: a time, or the midnight of a date.
+func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
+	if days {
+		t, err := services.ParseDate(field, s)
+		if err != nil {
+			return time.Time{}, err
+		}
+		return midnight(t, loc), nil
+	}
+	t, err := services.ParseTime(field, s, loc)
+	return t.In(loc), err
+}
+
+// order checks that an event does not end before it begins.
+func order(start, end time.Time, days bool) error {
+	switch {
+	case days && !end.After(start):
+		return graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
+	case !days && end.Before(start):
+		return graph.Invalid("end: want a time not before the start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
+	}
+	return nil
+}
+
 // moment is how the time of an event is written. It names the zone rather than giving UTC, for a series keeps its hour in
 // its own zone, and Outlook shows in which zone an event was made. Only where the zone has no name that Graph knows, or
 // where an hour comes twice, is it UTC.
