@@ -10,9 +10,11 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/fatih/color"
@@ -72,6 +74,8 @@ func (p *program) demoCommand() *cobra.Command {
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the window is closed
+	defer stop()
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 			err = nil // to be interrupted is how a demo ends
@@ -90,6 +94,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 
 	existing := d.broker != ""
 	if existing {
+		if u, err := url.Parse(d.broker); err != nil || u.Hostname() == "" || !slices.Contains([]string{"mqtt", "mqtts", "ws", "wss"}, u.Scheme) {
+			return &wrong{"--mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)"} // it may have a password in it
+		}
 		if held, err := d.held(); err != nil {
 			return err
 		} else if len(held) > 0 {
@@ -151,7 +158,7 @@ func (d *demo) show(ctx context.Context, existing bool) error {
 	living, end := context.WithCancel(ctx)
 	g.Go(func() error {
 		defer end() // a bridge that fails ends the demo
-		return d.serve(living, c, dir, log, level)
+		return d.serve(living, c, dir, log, level, nil)
 	})
 	g.Go(func() error { d.day(living); return nil })
 	err = g.Wait()

@@ -5,7 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"os/signal"
 	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -37,17 +42,46 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	return p.serve(ctx, c, dir, log, level)
+	reloads := make(chan *config.Config)
+	now := make(chan os.Signal, 1)
+	signal.Notify(now, syscall.SIGHUP)
+	defer signal.Stop(now)
+	var current atomic.Pointer[config.Config]
+	current.Store(c)
+	watching, stop := context.WithCancel(ctx)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() {
+		bridge.Watch(watching, func() []string { return current.Load().Files }, now, func() {
+			next, err := p.load()
+			if err != nil {
+				log.Error("the configuration is wrong; what runs stays as it is", "error", err)
+				return
+			}
+			current.Store(next)
+			select {
+			case reloads <- next:
+			case <-watching.Done():
+			}
+		})
+	})
+	for {
+		err := p.serve(ctx, current.Load(), dir, log, level, reloads)
+		if !errors.Is(err, bridge.ErrRestart) {
+			return err
+		}
+	}
 }
 
 // serve runs the bridge until ctx is done.
-func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar) error {
+func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config) error {
 	// A bridge waits nearly all the time. Collecting more often costs it little, and a small machine has little.
 	if p.environment("GOGC") == "" {
 		debug.SetGCPercent(collectAt)
 	}
 	version := readBuild().version
-	b, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: dir, Version: version, Log: log, Level: level})
+	b, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
 	if err != nil {
 		return err
 	}

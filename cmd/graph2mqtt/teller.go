@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/fatih/color"
 
@@ -37,6 +38,9 @@ func (t *teller) heard(m mqtt.Message) {
 		return
 	}
 	levels := strings.Split(path, "/")
+	if len(levels) < 2 {
+		return
+	}
 	name, rest := t.names[levels[0]], levels[1:]
 	if len(levels) > 2 {
 		if n, ok := t.names[levels[0]+"/"+levels[1]]; ok {
@@ -61,7 +65,7 @@ func (t *teller) heard(m mqtt.Message) {
 			t.states[sensor] = state
 		}
 	case rest[0] == "set" || rest[0] == "request":
-		t.say(m, name, cyan.Sprintf("asked: %s %s", what, m.Payload))
+		t.say(m, name, cyan.Sprintf("asked: %s %s", what, short(m.Payload)))
 	case rest[0] == "response":
 		var r struct {
 			Op, Status string
@@ -79,6 +83,15 @@ func (t *teller) heard(m mqtt.Message) {
 	}
 }
 
+// short is as much of a payload as fits on a line.
+func short(payload []byte) string {
+	text := []rune(strings.Join(strings.Fields(string(payload)), " "))
+	if len(text) > 60 {
+		return string(text[:60]) + "…"
+	}
+	return string(text)
+}
+
 func (t *teller) say(m mqtt.Message, name, text string) {
 	fmt.Fprintf(t.stdout, "%s  %s  %s\n", t.paint(color.Faint).Sprint(m.Received.Format("15:04:05")), t.paint(color.Bold).Sprintf("%-13s", name), text)
 }
@@ -90,17 +103,34 @@ func (t *teller) event(sensor string, payload []byte) string {
 		return ""
 	}
 	subject := fmt.Sprint(e["summary"])
-	verb, known := map[any]string{
-		"event_started": "began", "event_ended": "ended", "event_created": "is new", "event_changed": "was changed",
-		"event_cancelled": "was cancelled", "event_removed": "was removed", "reminder": "begins soon",
-	}[e["event_type"]]
-	switch {
-	case known:
-		return fmt.Sprintf("%s %s%s", t.paint(color.FgGreen).Sprint(subject), verb, t.busy(sensor))
-	case e["event_type"] == "auto_reply_changed":
-		return fmt.Sprintf("now %s, was %s", t.paint(color.FgGreen).Sprint(e["mode"]), e["previous_mode"])
+	green := t.paint(color.FgGreen)
+	switch kind := e["event_type"]; kind {
+	case "event_started":
+		return green.Sprint(subject) + " began" + t.busy(sensor)
+	case "event_ended":
+		return green.Sprint(subject) + " ended" + t.busy(sensor)
+	case "event_created":
+		return green.Sprint(subject) + " is new" + at(e["start"])
+	case "event_changed":
+		return green.Sprint(subject) + " was changed" + at(e["start"])
+	case "event_cancelled":
+		return green.Sprint(subject) + " was cancelled"
+	case "event_removed":
+		return green.Sprint(subject) + " was removed"
+	case "reminder":
+		return green.Sprint(subject) + " begins soon"
+	case "auto_reply_changed":
+		return fmt.Sprintf("now %s, was %s", green.Sprint(e["mode"]), e["previous_mode"])
 	}
 	return "" // requests are told of by their answers
+}
+
+// at is when an event begins.
+func at(start any) string {
+	if t, err := time.Parse(time.RFC3339, fmt.Sprint(start)); err == nil {
+		return ", begins at " + t.Local().Format(time.TimeOnly)
+	}
+	return ""
 }
 
 // busy is what a calendar shows with an event.

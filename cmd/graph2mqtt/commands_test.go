@@ -1,0 +1,293 @@
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+)
+
+var update = flag.Bool("update", false, "write the golden files and the generated documentation")
+
+// golden compares with the file, or writes it.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s is stale (go test ./cmd/graph2mqtt -update writes it anew): %s", file, diff)
+	}
+}
+
+func TestPermissions(t *testing.T) {
+	h := newHome(t)
+	code, stdout, stderr := h.call(t, "permissions", "--format", "json")
+	if code != 0 || stderr != "" {
+		t.Fatalf("exit code %d: %s", code, stderr)
+	}
+	golden(t, filepath.Join("testdata", "permissions.json"), stdout)
+
+	code, stdout, stderr = h.call(t, "permissions", "work")
+	const want = "work\tMailboxSettings.ReadWrite\tout_of_office\tuser, in many work tenants administrator\twork personal\t" +
+		"reads the automatic replies; sets the automatic replies\tthe automatic replies are shown but cannot be set\n"
+	if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+
+	code, stdout, stderr = h.call(t, "permissions", "--format", "link")
+	if !strings.HasPrefix(stdout, h.simulator.LoginURL()+"/organizations/v2.0/adminconsent?client_id=") || code != 0 || stderr != "" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+
+	code, stdout, stderr = h.call(t, "permissions", "--format", "xml")
+	if code != 1 || stdout != "" || stderr != "graph2mqtt: --format: want table, json, link, not \"xml\"\n" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
+// What login asks Entra ID for first is what permissions says.
+func TestPermissionsAreWhatLoginAsksFor(t *testing.T) {
+	h := newHome(t)
+	_, stdout, _ := h.call(t, "permissions", "--format", "json")
+	var said map[string]struct{ Requested []string }
+	if err := json.Unmarshal([]byte(stdout), &said); err != nil {
+		t.Fatal(err)
+	}
+	h.login(t)
+	var asked []string
+	for _, r := range h.simulator.Requests() {
+		if strings.HasSuffix(r.Path, "/authorize") {
+			for _, scope := range strings.Fields(r.Query.Get("scope")) {
+				if scope, ok := strings.CutPrefix(scope, "https://graph.microsoft.com/"); ok {
+					asked = append(asked, scope)
+				}
+			}
+			break
+		}
+	}
+	slices.Sort(asked)
+	if diff := cmp.Diff(asked, said["work"].Requested); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// Every scope that any kind can ask for has its facts.
+func TestFactsOfAllScopes(t *testing.T) {
+	needs := []graph.Need{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
+	for _, k := range bridge.Kinds() {
+		s := k.New()
+		needs = append(needs, s.Needs()...)
+		if c, ok := s.(sensors.Commander); ok {
+			for _, op := range c.Operations() {
+				needs = append(needs, op.Needs...)
+			}
+		}
+	}
+	for _, n := range needs {
+		for _, scope := range append([]string{n.Scope}, n.Or...) {
+			if f, ok := graph.Describe(scope); !ok || f.ID == "" {
+				t.Errorf("%s has no facts", scope)
+			}
+		}
+	}
+}
+
+func TestCheck(t *testing.T) {
+	h := newHome(t)
+	if code, stdout, stderr := h.call(t, "check"); code != 0 || stdout+stderr != "" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	h.write(t, "graph2mqtt.yaml", `mqtt: {url: "http://broker"}
+accounts:
+  work:
+    client_id: 00000000-0000-0000-0000-000000000000
+    tennant: common
+    sensors:
+      out_of_office: {type: auto_replay}
+`)
+	code, stdout, stderr := h.call(t, "check")
+	for _, want := range []string{
+		"accounts.work.sensors.out_of_office.type: want ",
+		"accounts.work.tennant: unknown key; did you mean tenant?",
+		`mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "http://broker"`,
+	} {
+		if !strings.Contains("\n"+stdout, "\n"+want) {
+			t.Errorf("no %q in %s", want, stdout)
+		}
+	}
+	if code != 1 || stderr != "" || strings.Count(stdout, "\n") != 3 {
+		t.Errorf("%d, %q, %s", code, stdout, stderr)
+	}
+	// The other commands say the same, on standard error.
+	code, other, stderr := h.call(t, "run")
+	if code != 1 || other != "" || stderr != "graph2mqtt: "+stdout {
+		t.Errorf("%d, %q, %s", code, other, stderr)
+	}
+}
+
+func TestSecondRun(t *testing.T) {
+	h := newHome(t)
+	h.configure(t, embedded(t).URL())
+	first := h.start(t, "run", "--log-format", "json")
+	first.stderr.find(t, regexp.MustCompile(`"msg":"connected to the broker"`))
+	code, stdout, stderr := h.call(t, "run", "--log-level", "error")
+	want := fmt.Sprintf("graph2mqtt: another graph2mqtt (process %d) is using %s: stop it first, or give this one a directory of its own with --state-dir\n",
+		os.Getpid(), filepath.Join(h.dir, "state"))
+	if diff := cmp.Diff(want, stderr); code != 2 || stdout != "" || diff != "" {
+		t.Errorf("%d, %s, %s", code, stdout, diff)
+	}
+	first.interrupt()
+	if code := first.wait(t); code != 0 {
+		t.Errorf("exit code %d: %s", code, first.stderr)
+	}
+}
+
+// Without a command it is run.
+func TestNoCommand(t *testing.T) {
+	h := newHome(t)
+	h.configure(t, embedded(t).URL())
+	p := h.start(t)
+	p.stderr.find(t, regexp.MustCompile(`msg="connected to the broker"`))
+	p.interrupt()
+	if code := p.wait(t); code != 0 || p.stdout.String() != "" {
+		t.Errorf("%d, %s", code, p.stdout)
+	}
+}
+
+func TestVersion(t *testing.T) {
+	code, stdout, stderr := newHome(t).call(t, "version")
+	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(runtime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
+	if code != 0 || !want.MatchString(stdout) || stderr != "" {
+		t.Errorf("%d, %q, %s", code, stdout, stderr)
+	}
+}
+
+func TestArguments(t *testing.T) {
+	h := newHome(t)
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"chekc"}, "unknown command \"chekc\" for \"graph2mqtt\"\n\nDid you mean this?\n\tcheck\n\nSee: graph2mqtt --help\n"},
+		{[]string{"login"}, "accepts 1 arg(s), received 0\nSee: graph2mqtt --help\n"},
+		{[]string{"login", "wrok"}, "there is no account \"wrok\"; the configuration has: work\n"},
+		{[]string{"login", "work", "--port", "70000"}, "--port: want a port from 1 to 65535, not 70000\n"},
+		{[]string{"login", "work", "--prot", "8400"}, "unknown flag: --prot\nSee: graph2mqtt --help\n"},
+		{[]string{"run", "--log-level", "loud"}, "log.level: want debug, info, warn or error, not \"loud\"\n"},
+		{[]string{"check", "work"}, "unknown command \"work\" for \"graph2mqtt check\"\nSee: graph2mqtt --help\n"},
+		{[]string{"accounts", "--config", filepath.Join(h.dir, "other.yaml")}, filepath.Join(h.dir, "other.yaml") + ": no such file or directory\n"},
+	} {
+		code, stdout, stderr := h.call(t, tt.args...)
+		if diff := cmp.Diff("graph2mqtt: "+tt.want, stderr); code != 1 || stdout != "" || diff != "" {
+			t.Errorf("%v: %d, %q, %s", tt.args, code, stdout, diff)
+		}
+	}
+	// What is right but cannot be done has another exit code.
+	h.write(t, "file", "")
+	code, _, stderr := h.call(t, "accounts", "--state-dir", filepath.Join(h.dir, "file"))
+	want := fmt.Sprintf("graph2mqtt: state directory %s: this is a file; move it away, or name a directory with --state-dir\n", filepath.Join(h.dir, "file"))
+	if diff := cmp.Diff(want, stderr); code != 2 || diff != "" {
+		t.Errorf("%d, %s", code, diff)
+	}
+}
+
+func TestCompletion(t *testing.T) {
+	h := newHome(t)
+	for _, command := range []string{"login", "logout", "permissions"} {
+		code, stdout, _ := h.call(t, "__complete", command, "")
+		if code != 0 || !strings.HasPrefix(stdout, "work\n") {
+			t.Errorf("%s: %d, %s", command, code, stdout)
+		}
+	}
+	for _, shell := range []string{"bash", "zsh", "fish"} {
+		if code, stdout, stderr := h.call(t, "completion", shell); code != 0 || stdout == "" {
+			t.Errorf("%s: %d, %s", shell, code, stderr)
+		}
+	}
+}
+
+func TestConfigPrints(t *testing.T) {
+	h := newHome(t)
+	_, example, _ := h.call(t, "config", "example")
+	h.write(t, "example.yaml", example)
+	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 0 {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	if _, schema, _ := h.call(t, "config", "schema"); !json.Valid([]byte(schema)) {
+		t.Error("the schema is no JSON")
+	}
+	if _, reference, _ := h.call(t, "config", "reference"); reference != config.Reference(bridge.ConfigKinds(bridge.Kinds())) {
+		t.Errorf("the reference is %s", reference)
+	}
+}
+
+// Every command has an example, which the program understands.
+func TestExamples(t *testing.T) {
+	var visit func(cmd *cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		if cmd.Name() == "completion" || cmd.Name() == "help" { // cobra's
+			return
+		}
+		if cmd.Example == "" || cmd.Short == "" {
+			t.Errorf("%s has no example or no description", cmd.CommandPath())
+		}
+		for line := range strings.Lines(cmd.Example) {
+			understood(t, strings.TrimSpace(line))
+		}
+		for _, c := range cmd.Commands() {
+			visit(c)
+		}
+	}
+	visit((&program{}).root())
+}
+
+// understood checks a command line of the shell as far as it is ours.
+func understood(t *testing.T, line string) {
+	t.Helper()
+	line, _, _ = strings.Cut(line, " #")
+	for _, end := range []string{" > ", " | ", " && ", " &"} {
+		line, _, _ = strings.Cut(line, end)
+	}
+	args := strings.Fields(line)[1:]
+	root := (&program{}).root()
+	cmd, rest, err := root.Find(args)
+	if err == nil {
+		err = cmd.ParseFlags(rest)
+	}
+	if err == nil {
+		err = cmd.ValidateArgs(cmd.Flags().Args())
+	}
+	if err == nil {
+		err = cmd.ValidateFlagGroups()
+	}
+	if err != nil {
+		t.Errorf("%s: %v", line, err)
+	}
+	cmd.Flags().Visit(func(f *pflag.Flag) {
+		if f.Value.String() == "" {
+			t.Errorf("%s: --%s has no value", line, f.Name)
+		}
+	})
+}

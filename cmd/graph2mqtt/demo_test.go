@@ -1,0 +1,162 @@
+package main
+
+import (
+	"os"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+)
+
+// retained is what a broker holds.
+func retained(t *testing.T, broker string) []string {
+	t.Helper()
+	var mu sync.Mutex
+	var topics []string
+	end := make(chan struct{})
+	l, err := mqtt.Listen(broker, "", "", func(m mqtt.Message) {
+		if m.Topic == "test/end" {
+			close(end)
+			return
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if m.Retained {
+			topics = append(topics, m.Topic)
+		}
+	}, "#")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Publish("test/end", []byte("end"), false); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-end:
+	case <-time.After(patience):
+		t.Fatal("the broker does not answer")
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	return topics
+}
+
+func TestDemo(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	h := newHome(t)
+	p := h.start(t, "demo", "--port", "0")
+	url := p.stdout.find(t, regexp.MustCompile(`  broker +(mqtt://127\.0\.0\.1:\d+)\n`))
+	for _, want := range []string{
+		`  account +adele@contoso\.example, signed in to https://127\.0\.0\.1:\d+\n`,
+		`\n  mosquitto_sub -h 127\.0\.0\.1 -p \d+ -v -t 'graph2mqtt/#'\n`,
+		`\n  mosquitto_pub -h 127\.0\.0\.1 -p \d+ -t graph2mqtt/work/out_of_office/set/enabled -m ON\n`,
+		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
+		`\n\d\d:\d\d:\d\d  Out of office  disabled\n`,
+	} {
+		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	l, err := mqtt.Listen(url, "", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.Publish("graph2mqtt/work/out_of_office/set/enabled", []byte("ON"), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`  Out of office  asked: set/enabled ON\n`,
+		`  Out of office  answered: enable is done\n`,
+		`  Out of office  now alwaysEnabled, was disabled\n`,
+	} {
+		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	create := p.stdout.find(t, regexp.MustCompile(`-m '(\{.*\})'`))
+	if err := l.Publish("graph2mqtt/work/calendar/request/create", []byte(create), false); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		`  Calendar       answered: create is done\n`,
+		`  Calendar       Coffee is new`,
+		`  Calendar       (Stand-up) began \(busy on\)\n`, // by itself, after a while
+	} {
+		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	if files, err := os.ReadDir(temporary); err != nil || len(files) != 1 {
+		t.Errorf("its files: %v, %v", files, err)
+	}
+	p.interrupt()
+	if code := p.wait(t); code != 0 || p.stderr.String() != "" {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+	if out := p.stdout.String(); !strings.HasSuffix(out, "\nThe demo is over; nothing of it is left.\n") || strings.Contains(out, "\x1b") {
+		t.Errorf("it ends with %q", out[max(0, len(out)-100):])
+	}
+}
+
+func TestDemoAtExistingBroker(t *testing.T) {
+	for name, url := range map[string]func(*testing.T) string{
+		"embedded":  func(t *testing.T) string { return embedded(t).URL() },
+		"mosquitto": func(t *testing.T) string { return brokertest.New(t, "").URL },
+	} {
+		t.Run(name, func(t *testing.T) {
+			broker := url(t)
+			l, err := mqtt.Listen(broker, "", "", nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			// What is others' stays.
+			const other = "homeassistant/device/graph2mqttish/config"
+			if err := l.Publish(other, []byte("{}"), true); err != nil {
+				t.Fatal(err)
+			}
+			h := newHome(t)
+			p := h.start(t, "demo", "--mqtt", broker)
+			p.stdout.find(t, regexp.MustCompile(`  Bridge         online\n`))
+			held := strings.Join(retained(t, broker), " ")
+			for _, topic := range []string{"graph2mqtt/bridge/state", "graph2mqtt/work/out_of_office/state", "homeassistant/device/graph2mqtt-work-out_of_office/config"} {
+				if !strings.Contains(held, topic) {
+					t.Errorf("no %s among %s", topic, held)
+				}
+			}
+			// A second one would spoil the first.
+			code, _, stderr := h.call(t, "demo", "--mqtt", broker)
+			if code != 1 || stderr != "graph2mqtt: the broker has topics below graph2mqtt already, perhaps those of a graph2mqtt at work: name other ones with --base-topic\n" {
+				t.Errorf("a second one: %d, %s", code, stderr)
+			}
+			p.interrupt()
+			if code := p.wait(t); code != 0 || p.stderr.String() != "" {
+				t.Errorf("exit code %d: %s", code, p.stderr)
+			}
+			if got := retained(t, broker); len(got) != 1 || got[0] != other {
+				t.Errorf("left behind: %v", got)
+			}
+		})
+	}
+}
+
+func TestDemoWithoutBroker(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	h := newHome(t)
+	code, _, stderr := h.call(t, "demo", "--mqtt", "mqtt://user:secret@127.0.0.1:1")
+	if code != 2 || !strings.HasPrefix(stderr, "graph2mqtt: connect to mqtt://127.0.0.1:1: ") || strings.Contains(stderr, "secret") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	code, _, stderr = h.call(t, "demo", "--mqtt", "http://127.0.0.1")
+	if code != 1 || stderr != "graph2mqtt: --mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)\n" {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+}

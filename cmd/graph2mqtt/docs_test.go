@@ -1,0 +1,145 @@
+package main
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// top is the root of the repository.
+const top = "../.."
+
+// documents are the files that people read, by name.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	files := []string{filepath.Join(top, "README.md")}
+	err := filepath.WalkDir(filepath.Join(top, "docs"), func(path string, e fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".md") {
+			files = append(files, path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[file] = string(b)
+	}
+	return all
+}
+
+var fence = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
+
+// Every configuration in the documents is right.
+func TestConfigurationsInDocs(t *testing.T) {
+	n := 0
+	for file, text := range documents(t) {
+		for _, block := range fence.FindAllStringSubmatch(text, -1) {
+			if block[1] != "yaml" || !strings.Contains(block[2], "accounts:") {
+				continue
+			}
+			n++
+			name := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+			if err := os.WriteFile(name, []byte(block[2]), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			// The files that it names are on another machine.
+			_, err := bridge.Load(config.Sources{File: name, Environ: []string{"HOME=/home/ann"}}, bridge.Kinds())
+			if err != nil {
+				t.Errorf("%s:\n%s%v", file, block[2], err)
+			}
+		}
+	}
+	if n == 0 {
+		t.Error("no configuration was found")
+	}
+}
+
+// Every command line in the documents is understood.
+func TestCommandsInDocs(t *testing.T) {
+	n := 0
+	for file, text := range documents(t) {
+		for _, block := range fence.FindAllStringSubmatch(text, -1) {
+			if block[1] != "sh" {
+				continue
+			}
+			for line := range strings.Lines(strings.ReplaceAll(block[2], "\\\n", " ")) {
+				line = strings.TrimSpace(line)
+				if program, ok := strings.CutPrefix(line, "go run ./cmd/graph2mqtt"); ok {
+					line = "graph2mqtt" + program
+				}
+				if strings.HasPrefix(line, "graph2mqtt") {
+					n++
+					t.Run(file, func(t *testing.T) { understood(t, line) })
+				}
+			}
+		}
+		for _, m := range regexp.MustCompile("`(graph2mqtt [a-z][^`]*)`").FindAllStringSubmatch(text, -1) {
+			n++
+			t.Run(file, func(t *testing.T) { understood(t, m[1]) })
+		}
+	}
+	if n == 0 {
+		t.Error("no command was found")
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// What the documents point to is there.
+func TestLinksInDocs(t *testing.T) {
+	for file, text := range documents(t) {
+		for _, m := range link.FindAllStringSubmatch(text, -1) {
+			if _, err := os.Stat(filepath.Join(filepath.Dir(file), m[1])); err != nil {
+				t.Errorf("%s: %v", file, err)
+			}
+		}
+	}
+}
+
+// The README shows every kind of sensor that there is, and no other.
+func TestKindsInReadme(t *testing.T) {
+	readme := documents(t)[filepath.Join(top, "README.md")]
+	var shown []string
+	for _, m := range regexp.MustCompile("(?m)^\\| `(\\w+)` \\|").FindAllStringSubmatch(readme, -1) {
+		shown = append(shown, m[1])
+	}
+	var kinds []string
+	for _, k := range bridge.Kinds() {
+		kinds = append(kinds, k.Name)
+	}
+	slices.Sort(shown)
+	slices.Sort(kinds)
+	if !slices.Equal(shown, kinds) {
+		t.Errorf("it shows %v, and there are %v", shown, kinds)
+	}
+}
+
+// Every code of a response is explained.
+func TestCodesInDocs(t *testing.T) {
+	text := documents(t)[filepath.Join(top, "docs", "mqtt.md")]
+	for _, code := range []services.Code{
+		services.InvalidJSON, services.InvalidArgument, services.UnknownOp, services.UnknownSensor, services.UpdatesDisabled, services.TooLarge,
+		services.NotOnDemand, services.RetainedRefused, services.Expired, services.InDoubt, services.Conflict, services.Overloaded,
+		services.ShuttingDown, services.Internal, services.Code(graph.SignInRequired), services.Code(graph.PermissionMissing),
+		services.Code(graph.NotFound), services.Code(graph.Throttled), services.Code(graph.Network), services.Code(graph.Timeout), services.Code(graph.Refused),
+	} {
+		if !strings.Contains(text, "| `"+string(code)+"` |") {
+			t.Errorf("docs/mqtt.md does not explain %s", code)
+		}
+	}
+}
