@@ -86,6 +86,30 @@ func (s *Sensor) Needs() []graph.Need {
 // Operations implements sensors.Commander.
 func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }
 
+// Expands implements sensors.Expander.
+func (s *Sensor) Expands() bool { return s.Calendar == "all" }
+
+// Members implements sensors.Expander.
+func (s *Sensor) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
+	all, err := s.target().List(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var members []sensors.Member
+	for _, c := range all {
+		members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+	}
+	return members, nil
+}
+
+// Member implements sensors.Expander.
+func (s *Sensor) Member(m sensors.Member) sensors.Sensor {
+	member := &Sensor{Options: s.Options}
+	member.Calendar = m.ID
+	member.id.Store(&m.ID)
+	return member
+}
+
 // Memory implements sensors.Rememberer.
 func (s *Sensor) Memory() any { return &s.memory }
 

@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	orders "cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -596,6 +597,32 @@ func TestNamed(t *testing.T) {
 	}
 }
 
+// TestMembers pins that "all" stands for one sensor a calendar, each with the options of the whole.
+func TestMembers(t *testing.T) {
+	s := contoso(t, simulator.Event{Subject: "Default", Start: noon(t), End: noon(t).Add(time.Hour)})
+	project := s.AddCalendar(simulator.Adele, "Project")
+	s.AddEvent(simulator.Adele, "Project", simulator.Event{Subject: "Secret plan", Start: noon(t), End: noon(t).Add(time.Hour)})
+	s.AddEvent(simulator.Adele, "Project", simulator.Event{Subject: "Plan", Start: noon(t), End: noon(t).Add(time.Hour)})
+	all := sensor(func(o *calendar.Options) { o.Calendar, o.Exclude = "all", []string{"secret"} })
+	if sensor(nil).Expands() || !all.Expands() {
+		t.Error("only all expands")
+	}
+	members, err := all.Members(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(all.Needs())...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i := slices.Index(members, sensors.Member{ID: project.ID, Name: "Project"})
+	if i < 0 {
+		t.Fatalf("got %v", members)
+	}
+	s.ForgetRequests()
+	member := all.Member(members[i]).(*calendar.Sensor)
+	poll(t, member, s, noon(t))
+	if d := cmp.Diff([]string{"Plan"}, list(t, member.State(time.Time{}, noon(t)))); d != "" || len(s.Requests()) != 1 {
+		t.Errorf("%d requests, (-want +got):\n%s", len(s.Requests()), d)
+	}
+}
+
 func TestNeeds(t *testing.T) {
 	const room = "room@contoso.example"
 	for _, tt := range []struct {
@@ -663,6 +690,66 @@ func TestApply(t *testing.T) {
 	}
 	if d := cmp.Diff([]string{"event_created Series"}, told(poll(t, sensor, s, noon(t)))); d != "" {
 		t.Errorf("the next poll (-want +got):\n%s", d)
+	}
+}
+
+// TestApplied pins what the results of the other operations change at once, and that the next poll finds nothing new in it.
+func TestApplied(t *testing.T) {
+	for _, tt := range []struct {
+		op, event, extra string
+		want             []string
+	}{
+		{"modify", "Running", `, "end": "2026-01-15T11:59:00"`, []string{"event_changed Running", "event_ended Running"}},
+		{"modify", "Coming", `, "subject": "Renamed"`, []string{"event_changed Renamed"}},
+		{"remove", "Running", "", []string{"event_removed Running", "event_ended Running"}},
+		{"cancel", "Coming", "", []string{"event_cancelled Coming"}},
+		{"respond", "Invitation", `, "response": "accept"`, []string{"event_changed Invitation"}},
+		{"respond", "Invitation", `, "response": "decline"`, []string{"event_removed Invitation"}},
+		{"remove", "Daily", "", []string{"event_removed Daily"}},
+	} {
+		t.Run(tt.op+" "+tt.event, func(t *testing.T) {
+			daily := map[string]any{"pattern": map[string]any{"type": "daily", "interval": 1}, "range": map[string]any{"type": "numbered", "startDate": "2026-01-15", "numberOfOccurrences": 2}}
+			s := contoso(t,
+				simulator.Event{Subject: "Running", Start: berlin(t, "2026-01-15 11:00"), End: berlin(t, "2026-01-15 13:00")},
+				simulator.Event{Subject: "Coming", Start: berlin(t, "2026-01-15 15:00"), End: berlin(t, "2026-01-15 16:00")},
+				simulator.Event{Subject: "Invitation", Start: berlin(t, "2026-01-15 15:00"), End: berlin(t, "2026-01-15 16:00"), Organizer: "boss@contoso.example"},
+				simulator.Event{Subject: "Daily", Start: berlin(t, "2026-01-15 17:00"), End: berlin(t, "2026-01-15 18:00"), Recurrence: daily},
+			)
+			sensor := sensor(nil)
+			poll(t, sensor, s, noon(t))
+			id := ""
+			for _, i := range sensor.State(time.Time{}, noon(t)).Items {
+				b, err := json.Marshal(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				var item struct {
+					Summary, UID string
+					Series       string `json:"series_id"`
+				}
+				if err := json.Unmarshal(b, &item); err != nil {
+					t.Fatal(err)
+				}
+				if item.Summary == tt.event {
+					id = orders.Or(item.Series, item.UID)
+				}
+			}
+			i := slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == tt.op })
+			r, err := services.Decode(sensor.Operations()[i], fmt.Appendf(nil, `{"event_id": %q%s}`, id, tt.extra))
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Call{ID: "1", Now: noon(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if d := cmp.Diff(tt.want, told(sensor.Apply(noon(t), tt.op, result))); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if events := poll(t, sensor, s, noon(t)); events != nil {
+				t.Errorf("the next poll brought %v", told(events))
+			}
+		})
 	}
 }
 

@@ -14,7 +14,7 @@ import (
 
 // Options are how a calendar is configured.
 type Options struct {
-	Calendar           string        `koanf:"calendar" doc:"name or id of the calendar; default: the default calendar"`
+	Calendar           string        `koanf:"calendar" doc:"name or id of the calendar, or all: each of them, new ones found by themselves; default: the default calendar"`
 	SharedMailbox      string        `koanf:"shared_mailbox" doc:"address or id of somebody else's mailbox, or of a room's, to which you have access"`
 	BasicCalendar      bool          `koanf:"basic_calendar" doc:"asks for Calendars.ReadBasic, which gives no descriptions"`
 	Search             string        `koanf:"search" doc:"only events whose subject contains this, in any case"`
