@@ -1,0 +1,68 @@
+package mqtt_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+)
+
+func TestListener(t *testing.T) {
+	b, err := broker.Embedded("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	publisher, err := mqtt.Listen(b.URL(), "", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer publisher.Close()
+	publish := func(topic, payload string, retained bool) {
+		t.Helper()
+		if err := publisher.Publish(topic, []byte(payload), retained); err != nil {
+			t.Fatal(err)
+		}
+	}
+	publish("home/kept", "1", true)
+	publish("home/gone", "2", false)
+
+	type heard struct {
+		Topic, Payload string
+		Retained       bool
+	}
+	messages := make(chan heard, 10)
+	l, err := mqtt.Listen(b.URL(), "", "", func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	publish("home/kept", "3", true)
+	publish("elsewhere", "4", false)
+	publish("other/a/b", "5", false)
+	for _, want := range []heard{{"home/kept", "1", true}, {"home/kept", "3", false}, {"other/a/b", "5", false}} {
+		select {
+		case got := <-messages:
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Error(diff)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("%v did not come", want)
+		}
+	}
+}
+
+func TestListenerFails(t *testing.T) {
+	for url, want := range map[string]string{
+		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: ",
+		"http://127.0.0.1":   `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://127.0.0.1"`,
+	} {
+		if _, err := mqtt.Listen(url, "", "", nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%s: %v", url, err)
+		}
+	}
+}
