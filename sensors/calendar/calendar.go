@@ -106,7 +106,6 @@ func (s *Sensor) Members(ctx context.Context, g *graph.Client) ([]sensors.Member
 func (s *Sensor) Member(m sensors.Member) sensors.Sensor {
 	member := &Sensor{Options: s.Options}
 	member.Calendar = m.ID
-	member.id.Store(&m.ID)
 	return member
 }
 
@@ -139,10 +138,14 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 	}
 	events, err := target.View(ctx, g, id, from, to, s.BasicCalendar)
 	if known != nil && graph.Is(err, graph.NotFound) { // it may have been removed, and made anew
-		if id, err = target.Find(ctx, g); err != nil {
-			return nil, err
+		again, lost := target.Find(ctx, g)
+		if lost != nil {
+			return nil, lost
 		}
-		events, err = target.View(ctx, g, id, from, to, s.BasicCalendar)
+		if again != id {
+			id = again
+			events, err = target.View(ctx, g, id, from, to, s.BasicCalendar)
+		}
 	}
 	if err != nil {
 		return nil, err

@@ -7,9 +7,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // Entities implements sensors.Sensor.
@@ -183,10 +183,7 @@ func attributesOfNone() map[string]any {
 // title is the subject as a state: Home Assistant takes at most 255 characters.
 func title(e span) string {
 	text, _ := subject(e.Subject)
-	if utf8.RuneCountInString(text) > 255 {
-		text = string([]rune(text)[:254]) + "…"
-	}
-	return text
+	return services.Clip(text, 255)
 }
 
 var offsetForm = regexp.MustCompile(`\s*!!([+-]?)(\d{0,2}):?(\d{0,3})\s*$`)

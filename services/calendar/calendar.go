@@ -50,8 +50,10 @@ func (c Calendar) List(ctx context.Context, g *graph.Client) ([]Listed, error) {
 // Find asks for the id of the calendar; "" is the default one. A name is compared without case where it does not match
 // exactly.
 func (c Calendar) Find(ctx context.Context, g *graph.Client) (id string, err error) {
-	if c.Name == "" {
-		return "", nil
+	// An id is taken for what it is: a calendar that somebody delegates is not always listed.
+	// https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/8286
+	if c.Name == "" || len(c.Name) > 60 && !strings.Contains(c.Name, " ") {
+		return c.Name, nil
 	}
 	all, err := c.List(ctx, g)
 	if err != nil {
@@ -62,7 +64,6 @@ func (c Calendar) Find(ctx context.Context, g *graph.Client) (id string, err err
 		names = append(names, fmt.Sprintf("%q", l.Name))
 	}
 	for _, same := range []func(Listed) bool{
-		func(l Listed) bool { return l.ID == c.Name },
 		func(l Listed) bool { return l.Name == c.Name },
 		func(l Listed) bool { return strings.EqualFold(l.Name, c.Name) },
 	} {
@@ -78,11 +79,6 @@ func (c Calendar) Find(ctx context.Context, g *graph.Client) (id string, err err
 		case len(ids) > 1:
 			return "", &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Err: fmt.Errorf("%d calendars are named %q; want the id of one of them: %s", len(ids), c.Name, strings.Join(ids, ", "))}
 		}
-	}
-	// A calendar that somebody delegates is not always listed.
-	// https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/8286
-	if len(c.Name) > 60 && !strings.Contains(c.Name, " ") {
-		return c.Name, nil
 	}
 	slices.Sort(names)
 	return "", &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Err: fmt.Errorf("none is named %q; there are: %s", c.Name, strings.Join(names, ", "))}

@@ -4,9 +4,9 @@ package calendar
 import (
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // An Event is one event, or one occurrence of a series, as Graph tells it. Texts of enumerations come as they are; what is
@@ -116,7 +116,7 @@ func (a answer) event() (Event, bool) {
 	e := Event{
 		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID, Series: a.Type == "seriesMaster",
 		Subject: a.Subject, AllDay: a.IsAllDay,
-		Description: clip(strings.TrimSpace(a.Body.Content), 1000),
+		Description: services.Clip(strings.TrimSpace(a.Body.Content), 1000),
 		Location:    a.Location.DisplayName,
 		Categories:  a.Categories,
 		Sensitivity: a.Sensitivity, ShowAs: a.ShowAs, Importance: a.Importance,
@@ -162,10 +162,3 @@ func instant(d graph.DateTimeTimeZone) time.Time {
 // day is the date that the start or end of an all-day event stands for. Exchange keeps a midnight; where that is one of the
 // zone the event was made in, it is that of the nearest one in UTC.
 func day(t time.Time) time.Time { return t.Add(12 * time.Hour).Truncate(24 * time.Hour) }
-
-func clip(s string, most int) string {
-	if utf8.RuneCountInString(s) <= most {
-		return s
-	}
-	return string([]rune(s)[:most-1]) + "…"
-}

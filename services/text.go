@@ -1,8 +1,19 @@
 package services
 
-import "regexp"
+import (
+	"regexp"
+	"unicode/utf8"
+)
 
 var tag = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|strong|em|a|ul|ol|li|table|font|h[1-6])(?:\s[^>]*)?/?>`)
 
 // IsHTML reports whether a text that a user gave is HTML: O365 for Home Assistant takes either without asking which.
 func IsHTML(s string) bool { return tag.MatchString(s) }
+
+// Clip shortens a text to this many characters, of which the last one says that there was more.
+func Clip(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most-1]) + "…"
+}
