@@ -65,9 +65,11 @@ func (p *program) demoCommand() *cobra.Command {
 	f.IntVar(&d.port, "port", 1883, "`port` of the broker on 127.0.0.1; 0: any; otherwise 1883, or any where that is taken")
 	f.StringVar(&d.broker, "mqtt", "", "`URL` of an existing broker instead, such as mqtt://user:password@192.168.1.10:1883")
 	f.StringVar(&d.base, "base-topic", "graph2mqtt", "the beginning of every `topic`")
-	cmd.MarkFlagsMutuallyExclusive("mqtt", "port")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet = f.Changed("port")
+		if d.portSet && d.broker != "" {
+			return &wrong{"--port is for the demo's own broker: with --mqtt there is none"}
+		}
 		return d.run(ctx)
 	})
 	return cmd

@@ -33,6 +33,10 @@ type Options struct {
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar // of the log
+	// Reloads are new configurations to take up while it runs; may be nil.
+	Reloads <-chan *config.Config
+	// Timing is the broker's connection's; zero: the usual one.
+	Timing mqtt.Timing
 	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
 	Step func(step string)
 }
@@ -50,7 +54,6 @@ type Bridge struct {
 	journal  *services.Journal
 	log      *slog.Logger
 	started  time.Time
-	reloads  chan *config.Config
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -62,7 +65,7 @@ type Bridge struct {
 func New(o Options) (b *Bridge, err error) {
 	b = &Bridge{
 		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), log: o.Log, started: time.Now(),
-		reloads: make(chan *config.Config), accounts: map[string]*account{},
+		accounts: map[string]*account{},
 	}
 	if b.database, err = o.Dir.Database(); err != nil {
 		return nil, err
@@ -122,6 +125,7 @@ func (b *Bridge) client() (*mqtt.Client, error) {
 		URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), ClientID: id, KeepAlive: c.Keepalive, TLS: tls,
 		Base: c.BaseTopic, Version: b.options.Version, Store: b.database.Bucket("mqtt"), Log: b.log.With("component", "mqtt"),
 		Discovery: mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)},
+		Timing:    b.options.Timing,
 		Handle:    b.handle,
 		Connected: func(present bool, connection uint64) {
 			if present {
@@ -183,7 +187,7 @@ func (b *Bridge) live(ctx context.Context, start func(*account)) error {
 			return nil
 		case <-ticker.C:
 			b.publishHealth()
-		case c := <-b.reloads:
+		case c := <-b.options.Reloads:
 			if err := b.apply(ctx, c, start); err != nil {
 				return err
 			}

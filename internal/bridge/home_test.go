@@ -25,6 +25,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
 // patience is how long a test waits for what must come. Nothing waits for it to pass.
@@ -38,7 +39,9 @@ type home struct {
 	Broker    *broker.Broker
 	Log       *buffer
 
-	stop func()
+	stop    func()
+	reloads chan *config.Config
+	ended   chan error // of the bridge
 
 	mu       sync.Mutex
 	arrived  chan struct{}
@@ -192,24 +195,48 @@ func (h *home) visit(url string) {
 func (h *home) Start() {
 	h.t.Helper()
 	c := h.load()
+	h.reloads, h.ended = make(chan *config.Config), make(chan error, 2)
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
 	b, err := bridge.New(bridge.Options{
-		Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level,
-		Log: slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: level})),
+		Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,
+		Timing: mqtt.Timing{BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 100 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond},
+		Log:    slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- b.Run(ctx) }()
+	ended := h.ended
+	done := make(chan struct{})
+	go func() { defer close(done); ended <- b.Run(ctx) }()
 	h.stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-done; err != nil {
-			h.t.Errorf("the bridge ended with: %v", err)
+		<-done
+		select {
+		case err := <-ended:
+			if err != nil {
+				h.t.Errorf("the bridge ended with: %v", err)
+			}
+		default: // somebody has looked
 		}
 	})
+}
+
+// Reload gives the bridge the configuration as it is now.
+func (h *home) Reload() {
+	h.t.Helper()
+	h.Give(h.load())
+}
+
+// Give gives the bridge a configuration.
+func (h *home) Give(c *config.Config) {
+	h.t.Helper()
+	select {
+	case h.reloads <- c:
+	case <-time.After(patience):
+		h.t.Fatal("the bridge does not take up a configuration")
+	}
 }
 
 // Stop stops the bridge.
@@ -309,13 +336,30 @@ func includes(payload string, want map[string]any) bool {
 	return true
 }
 
-// Retained are the topics that the broker holds something at.
-func (h *home) Retained() []string {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	held := maps.Clone(h.retained)
-	maps.DeleteFunc(held, func(_, payload string) bool { return payload == "" })
-	return slices.Sorted(maps.Keys(held))
+// Gone waits until no retained topic has this in its name.
+func (h *home) Gone(part string) {
+	h.t.Helper()
+	deadline := time.After(patience)
+	for {
+		h.mu.Lock()
+		arrived := h.arrived
+		topics := slices.Sorted(maps.Keys(h.retained))
+		h.mu.Unlock()
+		var left []string
+		for _, topic := range topics {
+			if strings.Contains(topic, part) && len(h.Broker.Retained(topic)) > 0 {
+				left = append(left, topic)
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+		select {
+		case <-arrived:
+		case <-deadline:
+			h.t.Fatalf("left: %v", left)
+		}
+	}
 }
 
 // buffer is a log that may be read while it is written.

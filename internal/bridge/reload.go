@@ -20,14 +20,6 @@ const (
 	settled = 2
 )
 
-// Reload has the bridge take up another configuration. It returns when the bridge has begun to, or ctx is done.
-func (b *Bridge) Reload(ctx context.Context, c *config.Config) {
-	select {
-	case b.reloads <- c:
-	case <-ctx.Done():
-	}
-}
-
 // Watch calls changed when one of the files has changed and is not written any more, and when now is signalled. It looks until
 // ctx is done. Files are asked for anew each time: the configuration may name others by then.
 func Watch(ctx context.Context, files func() []string, now <-chan os.Signal, changed func()) {

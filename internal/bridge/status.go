@@ -16,8 +16,8 @@ import (
 // lastSyncEvery is how often last_sync is published: a value that changes with each poll fills Home Assistant's database.
 const lastSyncEvery = 5 * time.Minute
 
-// status is what the account's status topic tells. Every key is always present.
-type status struct {
+// accountStatus is what the account's status topic tells. Every key is always present.
+type accountStatus struct {
 	SignIn         signIn     `json:"sign_in"`
 	Connected      bool       `json:"connected"` // signed in, and the last polls succeeded
 	User           *string    `json:"user"`
@@ -49,7 +49,7 @@ func (a *account) update() {
 	defer a.updating.Unlock()
 	session := a.session.Status()
 	signedIn := session.State == auth.SignedIn
-	s := status{
+	s := accountStatus{
 		SignIn: a.signInStatus(session), Connected: signedIn, User: text(session.User.Address),
 		Granted: sorted(a.session.Granted()), Missing: []missing{},
 	}

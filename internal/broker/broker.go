@@ -46,6 +46,14 @@ func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byt
 	})
 }
 
+// Retained is what is retained at a topic; empty where nothing is.
+func (b *Broker) Retained(topic string) []byte {
+	for _, p := range b.server.Topics.Messages(topic) {
+		return p.Payload
+	}
+	return nil
+}
+
 // Publish publishes as a client would, at QoS 1.
 func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
 	return b.server.Publish(topic, payload, retained, 1)
