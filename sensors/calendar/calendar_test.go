@@ -251,6 +251,21 @@ func TestState(t *testing.T) {
 	}
 }
 
+// TestEdges pins that an event comes into the list, and leaves it, at its moment.
+func TestEdges(t *testing.T) {
+	none := -time.Minute
+	s := contoso(t, simulator.Event{Subject: "x", Start: berlin(t, "2026-01-15 15:00"), End: berlin(t, "2026-01-15 16:00"), Reminder: &none})
+	sensor := sensor(func(o *calendar.Options) { o.StartOffset, o.EndOffset = -2*time.Hour, time.Hour })
+	poll(t, sensor, s, noon(t))
+	var got []string
+	for now := noon(t); now.Before(berlin(t, "2026-01-15 23:00")); now = sensor.State(time.Time{}, now).Next {
+		got = append(got, fmt.Sprint(now.Format("15:04"), " ", len(sensor.State(time.Time{}, now).Items)))
+	}
+	if d := cmp.Diff([]string{"12:00 0", "14:00 1", "15:00 1", "16:00 1", "18:00 0"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
 // TestWholeDays pins that an all-day event takes the days of its dates, wherever it was made, wherever its calendar is looked at, and
 // however long these days are.
 func TestWholeDays(t *testing.T) {
