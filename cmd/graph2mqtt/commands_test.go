@@ -50,7 +50,7 @@ func TestPermissions(t *testing.T) {
 	golden(t, filepath.Join("testdata", "permissions.json"), stdout)
 
 	code, stdout, stderr = h.call(t, "permissions", "work")
-	const want = "work\tMailboxSettings.ReadWrite\tout_of_office\tuser, in many work tenants administrator\twork personal\t" +
+	const want = "work\tMailboxSettings.ReadWrite\tout_of_office\tuser, in many organisations an administrator\t" +
 		"reads the automatic replies; sets the automatic replies\tthe automatic replies are shown but cannot be set\n"
 	if code != 0 || !strings.Contains(stdout, want) || stderr != "" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
@@ -176,6 +176,24 @@ func TestNoCommand(t *testing.T) {
 	}
 }
 
+// A sign-in beside a running bridge is taken up.
+func TestLoginBesideRun(t *testing.T) {
+	h := newHome(t)
+	h.configure(t, embedded(t).URL())
+	p := h.start(t, "run")
+	p.stderr.find(t, regexp.MustCompile(`msg="a sign-in is required" account=work state=signed_out message="nobody is signed in; run: graph2mqtt login work"`))
+	h.login(t)
+	p.stderr.find(t, regexp.MustCompile(`msg="signed in" account=work granted="Calendars.Read MailboxSettings.ReadWrite User.Read"`))
+	if code, _, stderr := h.call(t, "logout", "work"); code != 0 {
+		t.Fatalf("logout: %d, %s", code, stderr)
+	}
+	p.stderr.find(t, regexp.MustCompile(`msg="signed in"(?s:.*)msg="a sign-in is required" account=work state=signed_out`))
+	p.interrupt()
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
 func TestVersion(t *testing.T) {
 	code, stdout, stderr := newHome(t).call(t, "version")
 	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(runtime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
@@ -194,6 +212,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"login"}, "accepts 1 arg(s), received 0\nSee: graph2mqtt --help\n"},
 		{[]string{"login", "wrok"}, "there is no account \"wrok\"; the configuration has: work\n"},
 		{[]string{"login", "work", "--port", "70000"}, "--port: want a port from 1 to 65535, not 70000\n"},
+		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port is for the browser to come back to, which it does not with --device-code\n"},
+		{[]string{"demo", "--port", "0", "--mqtt", "mqtt://127.0.0.1"}, "--port is for the demo's own broker: with --mqtt there is none\n"},
 		{[]string{"login", "work", "--prot", "8400"}, "unknown flag: --prot\nSee: graph2mqtt --help\n"},
 		{[]string{"run", "--log-level", "loud"}, "log.level: want debug, info, warn or error, not \"loud\"\n"},
 		{[]string{"check", "work"}, "unknown command \"work\" for \"graph2mqtt check\"\nSee: graph2mqtt --help\n"},
@@ -278,9 +298,6 @@ func understood(t *testing.T, line string) {
 	}
 	if err == nil {
 		err = cmd.ValidateArgs(cmd.Flags().Args())
-	}
-	if err == nil {
-		err = cmd.ValidateFlagGroups()
 	}
 	if err != nil {
 		t.Errorf("%s: %v", line, err)

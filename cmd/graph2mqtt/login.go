@@ -35,8 +35,11 @@ func (p *program) loginCommand() *cobra.Command {
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(ctx context.Context, args []string) error {
-			if port < 0 || port > 65535 {
+			switch {
+			case port < 0 || port > 65535:
 				return &wrong{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", port)}
+			case device && port != 0:
+				return &wrong{"--port is for the browser to come back to, which it does not with --device-code"}
 			}
 			c, err := p.load()
 			if err != nil {
@@ -51,7 +54,6 @@ func (p *program) loginCommand() *cobra.Command {
 	}
 	cmd.Flags().BoolVar(&device, "device-code", false, "sign in by a code that is entered in a browser anywhere")
 	cmd.Flags().IntVar(&port, "port", 0, "`port` of http://localhost to which the browser comes back; otherwise any that is free")
-	cmd.MarkFlagsMutuallyExclusive("device-code", "port")
 	return cmd
 }
 

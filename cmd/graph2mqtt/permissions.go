@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -114,41 +115,62 @@ func (p *program) permissions(args []string, format string) error {
 		return e.Encode(requests)
 	case "link":
 		for _, a := range config.Sorted(accounts) {
-			link, err := adminConsent(a)
-			if err != nil {
-				return err
+			if !personal(a) {
+				fmt.Fprintln(p.stdout, adminConsent(a))
+			} else if len(args) > 0 {
+				return &wrong{fmt.Sprintf("account %s: personal accounts have no administrator", a.ID)}
 			}
-			fmt.Fprintln(p.stdout, link)
 		}
 		return nil
 	}
 	var rows [][]string
 	for id, a := range config.Sorted(accounts) {
-		for _, x := range requestOf(a).Permissions {
-			rows = append(rows, []string{id, x.Scope, strings.Join(x.For, " "), whoConsents(x), strings.Join(x.Accounts, " "), x.Why, x.WithoutIt})
+		r := requestOf(a)
+		if p.terminal() {
+			p.explain(a, r)
+		}
+		for _, x := range r.Permissions {
+			rows = append(rows, []string{id, x.Scope, strings.Join(x.For, " "), whoConsents(a, x), x.Why, x.WithoutIt})
 		}
 	}
-	return p.table([]string{"ACCOUNT", "PERMISSION", "FOR", "CONSENT", "ACCOUNTS", "WHY", "WITHOUT IT"}, rows)
+	if p.terminal() { // the sentences are too long for columns
+		return nil
+	}
+	return p.table(nil, rows)
 }
 
-func whoConsents(x permission) string {
+// explain writes a request for a person.
+func (p *program) explain(a *config.Account, r request) {
+	bold := p.paint(color.Bold)
+	fmt.Fprintf(p.stdout, "%s\n", bold.Sprint(a.ID))
+	for _, x := range r.Permissions {
+		sensors := ""
+		if len(x.For) > 0 {
+			sensors = " for " + strings.Join(x.For, ", ")
+		}
+		fmt.Fprintf(p.stdout, "  %s%s\n    %s\n    without it: %s\n    consent: %s\n", bold.Sprint(x.Scope), sensors, x.Why, x.WithoutIt, whoConsents(a, x))
+	}
+}
+
+func personal(a *config.Account) bool { return strings.EqualFold(a.Tenant, "consumers") }
+
+func whoConsents(a *config.Account, x permission) string {
 	switch {
+	case personal(a):
+		return "user"
 	case x.AdminConsent:
 		return "administrator"
 	case x.UserByDefault:
 		return "user"
 	}
-	return "user, in many work tenants administrator"
+	return "user, in many organisations an administrator"
 }
 
 // adminConsent is where an administrator consents for all users of the tenant.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
-func adminConsent(a *config.Account) (string, error) {
+func adminConsent(a *config.Account) string {
 	tenant := a.Tenant
-	switch strings.ToLower(tenant) {
-	case "consumers":
-		return "", &wrong{fmt.Sprintf("account %s: personal accounts have no administrator", a.ID)}
-	case "common":
+	if strings.EqualFold(tenant, "common") {
 		tenant = "organizations"
 	}
 	var scopes []string
@@ -156,5 +178,5 @@ func adminConsent(a *config.Account) (string, error) {
 		scopes = append(scopes, a.Cloud.Audience+"/"+s)
 	}
 	q := url.Values{"client_id": {a.ClientID}, "scope": {strings.Join(scopes, " ")}, "redirect_uri": {a.RedirectURI}}
-	return a.Cloud.Login + "/" + tenant + "/v2.0/adminconsent?" + q.Encode(), nil
+	return a.Cloud.Login + "/" + tenant + "/v2.0/adminconsent?" + q.Encode()
 }
