@@ -129,6 +129,36 @@ func TestKindsInReadme(t *testing.T) {
 	}
 }
 
+// Every sentence that is explained is one that the program says.
+func TestSentencesInDocs(t *testing.T) {
+	var source strings.Builder
+	for _, dir := range []string{"internal", "mqtt"} {
+		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, e fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			b, err := os.ReadFile(path)
+			source.Write(b)
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := documents(t)[filepath.Join(top, "docs", "troubleshooting.md")]
+	sentences := regexp.MustCompile(`(?m)^\| ([a-z][^|]{20,}) \|`).FindAllStringSubmatch(text, -1)
+	if len(sentences) < 20 {
+		t.Errorf("only %d sentences were found", len(sentences))
+	}
+	for _, m := range sentences {
+		for part := range strings.SplitSeq(m[1], "…") {
+			if !strings.Contains(source.String(), strings.Trim(part, " ()")) {
+				t.Errorf("nothing says %q of %q", part, m[1])
+			}
+		}
+	}
+}
+
 // Every code of a response is explained.
 func TestCodesInDocs(t *testing.T) {
 	text := documents(t)[filepath.Join(top, "docs", "mqtt.md")]

@@ -43,7 +43,7 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return exitOK
 	case errors.Is(err, errTold):
 		return exitWrong
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &f):
 		fmt.Fprintln(stderr, "graph2mqtt:", f.err)
