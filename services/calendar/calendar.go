@@ -51,7 +51,6 @@ func (c Calendar) List(ctx context.Context, g *graph.Client) ([]Listed, error) {
 // exactly.
 func (c Calendar) Find(ctx context.Context, g *graph.Client) (id string, err error) {
 	// An id is taken for what it is: a calendar that somebody delegates is not always listed.
-	// https://github.com/microsoftgraph/microsoft-graph-docs-contrib/issues/8286
 	if c.Name == "" || len(c.Name) > 60 && !strings.Contains(c.Name, " ") {
 		return c.Name, nil
 	}
