@@ -50,15 +50,19 @@ func installations(t testing.TB) []string {
 	return dirs
 }
 
-// EachHomeAssistant runs a test with every Home Assistant there is, freshly started.
+// EachHomeAssistant runs a test with every Home Assistant there is, freshly started, beside other such tests: they mostly wait.
 func EachHomeAssistant(t *testing.T, test func(t *testing.T, ha *HomeAssistant)) {
 	t.Helper()
+	t.Parallel()
 	for _, dir := range installations(t) {
 		version, err := os.ReadFile(filepath.Join(dir, "version"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) { test(t, StartHomeAssistant(t, dir)) })
+		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) {
+			t.Parallel()
+			test(t, StartHomeAssistant(t, dir))
+		})
 	}
 }
 
@@ -98,6 +102,16 @@ func (ha *HomeAssistant) Start(t testing.TB) {
 	ha.awaitStarted(t) // it answers before, but dies of SIGTERM then
 	// Since 2026 a port set in a file is on trial, and undone after five minutes unless it is confirmed.
 	_ = ha.call("http/config/promote", nil, nil)
+}
+
+// AtLeast reports whether its version is that of the year and month, or a later one.
+func (ha *HomeAssistant) AtLeast(t testing.TB, year, month int) bool {
+	t.Helper()
+	var y, m int
+	if _, err := fmt.Sscanf(ha.Version, "%d.%d.", &y, &m); err != nil {
+		t.Fatalf("version %q: %v", ha.Version, err)
+	}
+	return y > year || y == year && m >= month
 }
 
 // Restart stops Home Assistant and starts it again.

@@ -47,7 +47,8 @@ var noise = []string{
 	"zlib_ng and isal are not available", // how it was installed
 	"libturbojpeg",                       // how it was installed
 	"is taking over 10 seconds",          // a busy machine
-	"was not properly shut down",         // the recorder, after a kill
+	"was shutdown cleanly",               // the recorder, after a kill
+	"Ended unfinished session",           // the recorder, after a kill
 }
 
 // unexpected returns what is in the log but for noise and entries that contain one of the allowed texts.

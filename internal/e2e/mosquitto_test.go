@@ -8,7 +8,9 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +27,7 @@ type Mosquitto struct {
 	Options MosquittoOptions
 	URL     string // as graph2mqtt takes it
 	Port    int
+	memory  string // the directory of what is kept; "": nothing is
 }
 
 // MosquittoOptions are what differs between brokers.
@@ -39,9 +42,10 @@ type MosquittoOptions struct {
 // StartMosquitto starts a broker that ends with the test. With Stop, Kill and Start it goes away and comes back, on the same port.
 func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	t.Helper()
-	lines, scheme := []string{o.Configuration}, "mqtt"
+	lines, scheme, memory := []string{o.Configuration}, "mqtt", ""
 	if o.Persistent {
-		lines = append(lines, "persistence true", "persistence_location DIR/", "autosave_on_changes true", "autosave_interval 1")
+		memory = t.TempDir()
+		lines = append(lines, "persistence true", "persistence_location "+memory+"/", "autosave_on_changes true", "autosave_interval 1")
 	}
 	if o.Username != "" {
 		lines = append(lines, "allow_anonymous false", "password_file "+brokertest.Password(t, o.Username, o.Password))
@@ -49,7 +53,7 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	if o.Certificate != "" {
 		lines, scheme = append(lines, "certfile "+o.Certificate, "keyfile "+o.Key), "mqtts"
 	}
-	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o}
+	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o, memory: memory}
 	_, port, err := net.SplitHostPort(m.Addr)
 	if err == nil {
 		m.Port, err = strconv.Atoi(port)
@@ -59,6 +63,14 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	}
 	m.URL = scheme + "://" + m.Addr
 	return m
+}
+
+// Forget removes what a broker that is not running has kept.
+func (m *Mosquitto) Forget(t testing.TB) {
+	t.Helper()
+	if err := os.RemoveAll(filepath.Join(m.memory, "mosquitto.db")); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // A Message is a message as a subscriber received it.

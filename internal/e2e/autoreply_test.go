@@ -1,0 +1,121 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// TestAutoReply has a user of Home Assistant read, switch, schedule and write the automatic replies.
+func TestAutoReply(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		const id = "work_out_of_office_"
+		const mode, enabled, internal = "sensor." + id + "mode", "switch." + id + "enabled", "text." + id + "internal_text"
+		h := startHouse(t, ha, MosquittoOptions{Persistent: true, Username: "graph2mqtt", Password: "secret"},
+			"out_of_office: {type: auto_reply, interval: 5s}")
+		replies := func() simulator.AutomaticReplies { return h.Microsoft.AutomaticReplies(simulator.Adele) }
+		outlook := func(r simulator.AutomaticReplies) { h.Microsoft.SetAutomaticReplies(simulator.Adele, r) }
+
+		ha.AwaitState(t, mode, "disabled")
+		ha.AwaitState(t, enabled, "off")
+		outlook(simulator.AutomaticReplies{InternalReply: "<p>I am away.</p>", ExternalAudience: "all"})
+		ha.AwaitState(t, internal, "I am away.")
+		ha.AwaitState(t, "select."+id+"set_audience", "all")
+
+		ha.Service(t, "switch.turn_on", enabled, nil)
+		ha.AwaitState(t, enabled, "on")
+		ha.AwaitState(t, mode, "alwaysEnabled")
+		ha.AwaitState(t, "binary_sensor."+id+"active", "on")
+		if got := replies().Status; got != "alwaysEnabled" {
+			t.Errorf("Microsoft has the status %q", got)
+		}
+		ha.AwaitEntity(t, "event."+id+"event", "tells of it", func(s State) bool {
+			return s.Attributes["event_type"] == "auto_reply_changed" && s.Attributes["previous_mode"] == "disabled"
+		})
+		ha.AwaitEntity(t, "event.work_event", "tells of it", func(s State) bool { return s.Attributes["event_type"] == "command_ok" })
+		ha.Service(t, "select.select_option", "select."+id+"set_audience", map[string]any{"option": "contactsOnly"})
+		ha.AwaitState(t, "sensor."+id+"audience", "contactsOnly")
+
+		for _, text := range []string{`Back on "Monday" <at 9>`, "Grüße & more\nfrom {{ 1 + 1 }} 日本", "{{ states('sun.sun') }}"} {
+			ha.Service(t, "text.set_value", "text."+id+"external_text", map[string]any{"value": text})
+			ha.AwaitEntity(t, "text."+id+"external_text", "is "+text, func(s State) bool { return s.State == text })
+		}
+		if err := ha.TryService("text.set_value", internal, map[string]any{"value": strings.Repeat("x", 256)}); err == nil {
+			t.Error("Home Assistant took a text of 256 characters")
+		}
+		long := strings.Repeat("Grüße & {{ 1 + 1 }} \"so\"\n", 40)
+		ha.Service(t, "notify.send_message", "notify."+id+"long_internal", map[string]any{"message": long})
+		ha.AwaitEntity(t, mode, "has the long reply", func(s State) bool {
+			reply, _ := s.Attributes["internal_reply"].(string)
+			return strings.TrimSpace(reply) == strings.TrimSpace(long)
+		})
+		short := ha.AwaitEntity(t, internal, "is shortened", func(s State) bool { return strings.HasPrefix(s.State, "Grüße") })
+		if n := len([]rune(short.State)); n > 255 {
+			t.Errorf("%d characters", n)
+		}
+		// To set exactly what is shown of a long reply does not cut it.
+		before := replies().InternalReply
+		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/internal_text", short.State)
+		ha.Service(t, "select.select_option", "select."+id+"set_audience", map[string]any{"option": "none"})
+		ha.AwaitState(t, "sensor."+id+"audience", "none")
+		if got := replies().InternalReply; got != before {
+			t.Errorf("the long reply is now %q", got)
+		}
+
+		// A schedule, made in Outlook and changed here. The switch shows on as long as its end lies ahead.
+		begin := time.Now().UTC().Add(24 * time.Hour).Truncate(time.Second)
+		outlook(simulator.AutomaticReplies{Status: "scheduled", Start: begin, End: begin.Add(time.Hour)})
+		ha.AwaitState(t, mode, "scheduled")
+		ha.AwaitState(t, "sensor."+id+"start", begin.Format("2006-01-02T15:04:05+00:00"))
+		ha.AwaitState(t, "binary_sensor."+id+"active", "off")
+		ha.AwaitState(t, enabled, "on")
+		// A datetime without a zone is meant in the zone of the home, and of the mailbox.
+		if ha.AtLeast(t, 2026, 5) { // since when MQTT has the platform
+			ha.Service(t, "datetime.set_value", "datetime."+id+"set_end", map[string]any{"datetime": "2030-07-01 18:00:00"})
+		} else {
+			h.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/update", `{"end": "2030-07-01T18:00:00"}`)
+		}
+		ha.AwaitState(t, "sensor."+id+"end", "2030-07-01T16:00:00+00:00")
+
+		// Refused: Home Assistant goes back to what is true.
+		h.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/me/mailboxSettings", Status: 403, Code: "ErrorAccessDenied"})
+		refused := func() {
+			t.Helper()
+			ha.AwaitEntity(t, "event.work_event", "tells of the refusal", func(s State) bool { return s.Attributes["event_type"] == "command_failed" })
+		}
+		ha.Service(t, "switch.turn_off", enabled, nil)
+		refused()
+		ha.AwaitState(t, enabled, "on")
+		ha.AwaitState(t, mode, "scheduled")
+		ha.Service(t, "switch.turn_off", enabled, nil)
+		ha.AwaitState(t, mode, "disabled")
+		if err := ha.TryService("select.select_option", "select."+id+"set_mode", map[string]any{"option": "sometimes"}); err == nil {
+			t.Error("Home Assistant took an unknown mode")
+		}
+		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
+		refused()
+		ha.AwaitState(t, mode, "disabled")
+
+		// The buttons ask Microsoft at once.
+		for _, button := range []string{"button.work_refresh", "button.graph2mqtt_refresh"} {
+			seen := h.Broker.Subscribe(t, "graph2mqtt/#")
+			ha.Service(t, "button.press", button, nil)
+			seen.First(t, "the answer to "+button, 0, func(m Message) bool {
+				return strings.HasSuffix(m.Topic, "/response/refresh") && includes(m.Payload, map[string]any{"status": "ok"})
+			})
+			seen.Close(t)
+		}
+		ha.Service(t, "select.select_option", "select.graph2mqtt_log_level", map[string]any{"option": "debug"})
+		ha.AwaitState(t, "select.graph2mqtt_log_level", "debug")
+		ha.CheckLog(t, "websocket_api.http.connection") // the refusals of our own calls
+
+		h.Stop(t)
+		ha.AwaitState(t, mode, "unavailable")
+		ha.AwaitState(t, "binary_sensor.graph2mqtt_connection", "off")
+		ha.CheckLog(t, "websocket_api.http.connection")
+	})
+}

@@ -1,0 +1,145 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	gocmp "github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+var update = flag.Bool("update", false, "write the golden files")
+
+// startHouse starts a house whose broker Home Assistant uses, with an account that may update and is signed in, and the bridge.
+func startHouse(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...string) *House {
+	t.Helper()
+	h := NewHouse(t, o)
+	ha.AddBroker(t, h.Broker)
+	h.Configure(t, []string{"enable_update: true"}, sensors...)
+	h.SignIn(t)
+	h.Start(t)
+	return h
+}
+
+var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`)
+
+// described says of every entity of the MQTT integration all that an automation or a dashboard may rely on, a line each.
+func described(t testing.TB, ha *HomeAssistant) []string {
+	t.Helper()
+	devices := map[string]Device{}
+	identifiers := map[string]string{}
+	for identifier, device := range ha.Devices(t) {
+		devices[device.ID], identifiers[device.ID] = device, identifier
+	}
+	var lines []string
+	for _, e := range ha.Entities(t) {
+		state, ok := ha.State(e.EntityID)
+		if !ok {
+			state.State = "(none)"
+		}
+		if timestamp.MatchString(state.State) {
+			state.State = "(a time)"
+		}
+		class, _ := state.Attributes["device_class"].(string)
+		category := ""
+		if e.EntityCategory != nil {
+			category = *e.EntityCategory
+		}
+		device := devices[e.DeviceID]
+		lines = append(lines, strings.Join([]string{
+			e.EntityID, e.UniqueID, identifiers[e.DeviceID], "via " + cmp.Or(identifiers[device.ViaDeviceID], "none"),
+			device.Name, fmt.Sprintf("%q", state.State), cmp.Or(class, "-"), cmp.Or(category, "-"),
+		}, " | "))
+	}
+	return lines
+}
+
+// TestEntities holds what Home Assistant makes of the bridge, an account and its sensors to a golden file: a change in it breaks users.
+func TestEntities(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		startHouse(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}")
+		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
+		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
+		ha.AwaitState(t, "binary_sensor.work_connection", "on")
+		times := []string{"sensor.work_last_sync"}
+		if ha.AtLeast(t, 2026, 5) { // since when MQTT has the platform
+			times = append(times, "datetime.work_out_of_office_set_start", "datetime.work_out_of_office_set_end")
+		}
+		for _, id := range times {
+			ha.AwaitEntity(t, id, "is a time", func(s State) bool { return timestamp.MatchString(s.State) })
+		}
+		got := described(t, ha)
+
+		golden := filepath.Join("testdata", "entities.txt")
+		if *update && ha.AtLeast(t, 2026, 5) {
+			if err := os.MkdirAll("testdata", 0o755); err != nil {
+				t.Fatal(err)
+			}
+			writeFile(t, golden, strings.Join(got, "\n")+"\n")
+		}
+		text, err := os.ReadFile(golden)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := strings.Split(strings.TrimSpace(string(text)), "\n")
+		if !ha.AtLeast(t, 2026, 5) {
+			want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, "datetime.") })
+		}
+		if diff := gocmp.Diff(want, got); diff != "" {
+			t.Errorf("entities (-want +got):\n%s", diff)
+		}
+		ha.CheckLog(t)
+	})
+}
+
+// TestReadOnly signs in somebody who refuses the permission to write: what reads works, what writes is unavailable and says why.
+func TestReadOnly(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		h := NewHouse(t, MosquittoOptions{})
+		ha.AddBroker(t, h.Broker)
+		h.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
+		h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+		h.SignIn(t)
+		h.Start(t)
+		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
+		for _, id := range []string{"switch.work_out_of_office_enabled", "select.work_out_of_office_set_mode", "text.work_out_of_office_internal_text",
+			"notify.work_out_of_office_long_internal"} {
+			ha.AwaitState(t, id, "unavailable")
+		}
+		says := ha.AwaitEntity(t, "binary_sensor.work_sign_in", "says what is missing", func(s State) bool {
+			return s.Attributes["missing"] != nil
+		})
+		missing, err := json.Marshal(says.Attributes["missing"])
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := "read-only: MailboxSettings.ReadWrite not granted"; !strings.Contains(string(missing), want) {
+			t.Errorf("missing %s, want %q in it", missing, want)
+		}
+
+		responses := h.Broker.Subscribe(t, "graph2mqtt/work/out_of_office/response/#")
+		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/enable", "{}")
+		responses.Values(t, "graph2mqtt/work/out_of_office/response/enable", map[string]any{"status": "error"})
+		if got := h.Microsoft.Count("PATCH", ""); got != 0 {
+			t.Errorf("%d changes at Microsoft", got)
+		}
+		ha.CheckLog(t)
+
+		// New permissions take a new sign-in beside the running bridge, and nothing else.
+		h.Microsoft.OnSignIn(simulator.SignIn{})
+		h.SignIn(t)
+		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
+		ha.CheckLog(t)
+	})
+}

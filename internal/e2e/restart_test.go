@@ -1,0 +1,122 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// away are what Home Assistant logs of a broker that is away, and of one that goes while Home Assistant greets it.
+var away = []string{
+	"Failed to connect to MQTT server", "Error returned from MQTT server: The connection was lost", "The client is not currently connected",
+	"failed to receive on socket",
+}
+
+// TestRestarts ends Home Assistant, the broker and the bridge and starts them again in every order: afterwards every entity is there
+// once, available and true, and each command is carried out once.
+func TestRestarts(t *testing.T) {
+	orders := [][3]string{
+		{"homeassistant", "broker", "bridge"}, {"homeassistant", "bridge", "broker"}, {"broker", "homeassistant", "bridge"},
+		{"broker", "bridge", "homeassistant"}, {"bridge", "homeassistant", "broker"}, {"bridge", "broker", "homeassistant"},
+	}
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
+		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
+		ids := func() []string {
+			var ids []string
+			for _, e := range ha.Entities(t) {
+				ids = append(ids, e.EntityID)
+			}
+			return ids
+		}
+		want := ids()
+		start := map[string]func(){
+			"homeassistant": func() { ha.Start(t) }, "broker": h.Broker.Start, "bridge": func() { h.Start(t) },
+		}
+		for i, order := range orders {
+			// Half of them are stopped, half killed, and what the broker keeps over it changes.
+			how := "stopped"
+			if i%2 == 0 {
+				ha.Stop(t)
+				h.Stop(t)
+				h.Broker.Stop()
+			} else {
+				how = "killed"
+				h.Broker.Kill()
+				h.Bridge.Kill(t)
+				ha.Kill(t)
+			}
+			if i >= len(orders)/2 {
+				how += ", the broker's memory lost"
+				h.Broker.Forget(t)
+			}
+			what := strings.Join(order[:], ", ") + " after all were " + how
+			t.Log(what)
+			audience := []string{"none", "all"}[i%2]
+			h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{ExternalAudience: audience})
+			for _, name := range order {
+				start[name]()
+			}
+
+			ha.AwaitState(t, "sensor.work_out_of_office_audience", audience)
+			for _, id := range want {
+				ha.AwaitEntity(t, id, "is available: "+what, func(s State) bool { return s.State != "unavailable" })
+			}
+			if diff := cmp.Diff(want, ids()); diff != "" {
+				t.Errorf("%s: entities (-want +got):\n%s", what, diff)
+			}
+			patches := h.Microsoft.Count("PATCH", "")
+			service, state := "switch.turn_on", "on"
+			if i%2 == 1 {
+				service, state = "switch.turn_off", "off"
+			}
+			ha.Service(t, service, "switch.work_out_of_office_enabled", nil)
+			ha.AwaitState(t, "switch.work_out_of_office_enabled", state)
+			if got := h.Microsoft.Count("PATCH", "") - patches; got != 1 {
+				t.Errorf("%s: %d changes at Microsoft for one command", what, got)
+			}
+			ha.CheckLog(t, away...)
+		}
+		h.Stop(t)
+	})
+}
+
+// TestOneRestart restarts each of the three while the others go on.
+func TestOneRestart(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
+		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
+		for i, restart := range []func(){
+			func() { h.Stop(t); h.Start(t) },
+			func() { h.Bridge.Kill(t); h.Start(t) },
+			func() { h.Broker.Stop(); h.Broker.Start() },
+			func() { h.Broker.Kill(); h.Broker.Forget(t); h.Broker.Start() },
+			func() { ha.Restart(t) },
+			func() { ha.Kill(t); ha.Start(t) },
+		} {
+			before, noticed := ha.Changes.Len(), i < 4 // Home Assistant itself begins anew
+			restart()
+			if noticed {
+				ha.Changes.First(t, "the entity to be unavailable", before, func(c Change) bool {
+					return c.EntityID == "switch.work_out_of_office_enabled" && c.New != nil && c.New.State == "unavailable"
+				})
+			}
+			for _, e := range ha.Entities(t) {
+				ha.AwaitEntity(t, e.EntityID, fmt.Sprintf("is available after restart %d", i), func(s State) bool { return s.State != "unavailable" })
+			}
+			service, state := "switch.turn_on", "on"
+			if i%2 == 1 {
+				service, state = "switch.turn_off", "off"
+			}
+			ha.Service(t, service, "switch.work_out_of_office_enabled", nil)
+			ha.AwaitState(t, "switch.work_out_of_office_enabled", state)
+			ha.CheckLog(t, away...)
+		}
+	})
+}
