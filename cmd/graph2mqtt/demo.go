@@ -119,10 +119,13 @@ func (d *demo) run(ctx context.Context) (err error) {
 // embedded starts the broker.
 func (d *demo) embedded() (*broker.Broker, error) {
 	b, err := broker.Embedded(fmt.Sprintf("127.0.0.1:%d", d.port))
-	if err != nil && !d.portSet {
+	switch {
+	case err == nil:
+		return b, nil
+	case !d.portSet:
 		return broker.Embedded("127.0.0.1:0")
 	}
-	return b, err
+	return nil, fmt.Errorf("%w; choose another port with --port", err)
 }
 
 // show is the demo itself. All of it is what an account, a broker and a configuration in a file would do.

@@ -152,6 +152,11 @@ func TestDemoWithoutBroker(t *testing.T) {
 	if code != 2 || !strings.HasPrefix(stderr, "graph2mqtt: connect to mqtt://127.0.0.1:1: ") || strings.Contains(stderr, "secret") {
 		t.Errorf("%d, %s", code, stderr)
 	}
+	_, port, _ := strings.Cut(strings.TrimPrefix(embedded(t).URL(), "mqtt://"), ":")
+	code, _, stderr = h.call(t, "demo", "--port", port)
+	if want := "graph2mqtt: embedded broker: listen tcp 127.0.0.1:" + port + ": bind: address already in use; choose another port with --port\n"; code != 2 || stderr != want {
+		t.Errorf("%d, %s", code, stderr)
+	}
 	code, _, stderr = h.call(t, "demo", "--mqtt", "http://127.0.0.1")
 	if code != 1 || stderr != "graph2mqtt: --mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)\n" {
 		t.Errorf("%d, %s", code, stderr)
