@@ -1,0 +1,294 @@
+package status
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// The names of the operations that entities ask for.
+const (
+	UpdatePreferred = "update_user_preferred_status"
+	ClearPreferred  = "clear_preferred_status"
+	SetMessage      = "set_status_message"
+)
+
+// Operations are what can be asked of one's own presence. Doing one twice is doing it once.
+func Operations() []services.Operation {
+	needs := []graph.Need{{
+		Scope:   "Presence.ReadWrite",
+		Why:     "sets your presence and your status message",
+		Without: "your presence is shown but cannot be set",
+	}}
+	return []services.Operation{
+		{
+			Name: "update_user_status",
+			Doc: "Says what you do, as one of your devices would; Teams shows what comes first of all that they say, in the order " +
+				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
+				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
+				"DoNotDisturb and Presenting.",
+			Needs: needs,
+			New:   func() services.Request { return new(UpdateUserStatus) },
+		},
+		{
+			Name: UpdatePreferred,
+			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It shows only while you are signed in " +
+				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
+			Needs: needs,
+			New:   func() services.Request { return new(UpdateUserPreferredStatus) },
+		},
+		{
+			Name:  "clear_status",
+			Doc:   "Takes back what update_user_status said.",
+			Needs: needs,
+			New:   func() services.Request { return new(ClearStatus) },
+		},
+		{
+			Name:  ClearPreferred,
+			Doc:   "Lets Teams decide again what it shows.",
+			Needs: needs,
+			New:   func() services.Request { return new(ClearPreferredStatus) },
+		},
+		{
+			Name:  SetMessage,
+			Doc:   "Sets the status message, or clears it with an empty one.",
+			Needs: needs,
+			New:   func() services.Request { return new(SetStatusMessage) },
+		},
+	}
+}
+
+// UpdateUserStatus sets this program's own session.
+type UpdateUserStatus struct {
+	Availability string  `json:"availability" required:"true" doc:"how available you are" enum:"Available,Busy,Away,DoNotDisturb"`
+	Activity     string  `json:"activity" required:"true" doc:"what you do; not every one goes with every availability" enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
+	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT1H or 1h, from 5 minutes to 4 hours; default: PT5M"`
+}
+
+// pairs are the activities that Graph takes with an availability.
+//
+// https://learn.microsoft.com/graph/api/presence-setpresence
+func pairs(availability string) []string {
+	switch availability {
+	case "Busy":
+		return []string{"InACall", "InAConferenceCall"}
+	case "DoNotDisturb":
+		return []string{"Presenting"}
+	}
+	return []string{availability}
+}
+
+// Validate finds combinations and durations that Graph does not take.
+func (u *UpdateUserStatus) Validate() error {
+	if fit := pairs(u.Availability); !slices.Contains(fit, u.Activity) {
+		return graph.Invalid("activity: want %s with the availability %s, not %s", strings.Join(fit, " or "), u.Availability, u.Activity)
+	}
+	_, err := u.lasts()
+	return err
+}
+
+func (u *UpdateUserStatus) lasts() (time.Duration, error) {
+	if u.Expiration == nil {
+		return 5 * time.Minute, nil
+	}
+	d, err := parseDuration("expiration_duration", *u.Expiration)
+	if err == nil && (d < 5*time.Minute || d > 4*time.Hour) {
+		return 0, graph.Invalid("expiration_duration: want PT5M to PT4H, not %q", *u.Expiration)
+	}
+	return d, err
+}
+
+// Call implements services.Request.
+func (u *UpdateUserStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	lasts, err := u.lasts()
+	if err != nil {
+		return nil, err
+	}
+	presence, err := own(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	session := g.ClientID() // https://learn.microsoft.com/graph/api/presence-setpresence wants the application's
+	body := users.NewItemPresenceSetPresencePostRequestBody()
+	body.SetSessionId(&session)
+	body.SetAvailability(&u.Availability)
+	body.SetActivity(&u.Activity)
+	body.SetAdditionalData(expiring(lasts))
+	r, err := presence.SetPresence().ToPostRequestInformation(ctx, body, nil)
+	if err := send(ctx, g, "set the status", r, err); err != nil {
+		return nil, err
+	}
+	return Session{u.Availability, u.Activity, c.Now.Truncate(time.Second).Add(lasts)}, nil
+}
+
+// expiring is the expirationDuration of a body.
+func expiring(d time.Duration) map[string]any {
+	return map[string]any{"expirationDuration": formatDuration(d)}
+}
+
+// UpdateUserPreferredStatus sets what is shown whatever the user does.
+type UpdateUserPreferredStatus struct {
+	Availability string  `json:"availability" required:"true" doc:"what to show" enum:"Available,Busy,DoNotDisturb,BeRightBack,Away,Offline"`
+	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT8H or 8h; default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others"`
+}
+
+// Validate finds durations that are none.
+func (u *UpdateUserPreferredStatus) Validate() error {
+	_, err := u.lasts()
+	return err
+}
+
+func (u *UpdateUserPreferredStatus) lasts() (time.Duration, error) {
+	switch {
+	case u.Expiration != nil:
+		return parseDuration("expiration_duration", *u.Expiration)
+	case u.Availability == "Busy" || u.Availability == "DoNotDisturb":
+		return 24 * time.Hour, nil
+	}
+	return 7 * 24 * time.Hour, nil
+}
+
+// Call implements services.Request.
+func (u *UpdateUserPreferredStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	lasts, err := u.lasts()
+	if err != nil {
+		return nil, err
+	}
+	presence, err := own(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	fitting := activity(u.Availability)
+	body := users.NewItemPresenceSetUserPreferredPresencePostRequestBody()
+	body.SetAvailability(&u.Availability)
+	body.SetActivity(&fitting)
+	body.SetAdditionalData(expiring(lasts))
+	r, err := presence.SetUserPreferredPresence().ToPostRequestInformation(ctx, body, nil)
+	if err := send(ctx, g, "set the preferred status", r, err); err != nil {
+		return nil, err
+	}
+	return Preferred{u.Availability, c.Now.Truncate(time.Second).Add(lasts)}, nil
+}
+
+// ClearStatus ends this program's own session.
+type ClearStatus struct{}
+
+// Call implements services.Request.
+func (*ClearStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	presence, err := own(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	session := g.ClientID()
+	body := users.NewItemPresenceClearPresencePostRequestBody()
+	body.SetSessionId(&session)
+	r, err := presence.ClearPresence().ToPostRequestInformation(ctx, body, nil)
+	if err := cleared(send(ctx, g, "clear the status", r, err)); err != nil {
+		return nil, err
+	}
+	return Session{}, nil
+}
+
+// ClearPreferredStatus leaves to Teams what is shown.
+type ClearPreferredStatus struct{}
+
+// Call implements services.Request.
+func (*ClearPreferredStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	presence, err := own(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	r, err := presence.ClearUserPreferredPresence().ToPostRequestInformation(ctx, nil)
+	if err := cleared(send(ctx, g, "clear the preferred status", r, err)); err != nil {
+		return nil, err
+	}
+	return Preferred{}, nil
+}
+
+// cleared is the error of clearing: what is not there has been cleared.
+func cleared(err error) error {
+	if graph.Is(err, graph.NotFound) {
+		return nil
+	}
+	return err
+}
+
+// SetStatusMessage sets or clears the status message.
+type SetStatusMessage struct {
+	Message string  `json:"message" required:"true" doc:"the message, as plain text; empty: none"`
+	Expiry  *string `json:"expiry" doc:"when it goes, in the account's time zone unless it has its own; default: it stays"`
+}
+
+// Validate finds what does not go together.
+func (s *SetStatusMessage) Validate() error {
+	if s.Expiry == nil {
+		return nil
+	}
+	if s.text() == "" {
+		return graph.Invalid("expiry: there is no message that could expire")
+	}
+	_, err := services.ParseTime("expiry", *s.Expiry, time.UTC)
+	return err
+}
+
+func (s *SetStatusMessage) text() string { return strings.TrimSpace(s.Message) }
+
+// Call implements services.Request.
+func (s *SetStatusMessage) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+	set := Message{Text: s.text()}
+	if s.Expiry != nil {
+		expiry, err := services.ParseTime("expiry", *s.Expiry, c.Now.Location())
+		if err != nil {
+			return nil, err
+		}
+		if !expiry.After(c.Now) {
+			return nil, graph.Invalid("expiry: want a time to come, not %s", expiry.Format(time.RFC3339))
+		}
+		set.Expiry = expiry.In(c.Now.Location())
+	}
+	presence, err := own(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	// A message that is too long for a state of Home Assistant is shown shortened: to set what is shown is no change.
+	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == longest && strings.HasSuffix(set.Text, "…") {
+		old, err := read(ctx, g)
+		if err != nil || services.Clip(old.Text, longest) == set.Text {
+			return old, err
+		}
+	}
+	body := users.NewItemPresenceSetStatusMessagePostRequestBody()
+	body.SetStatusMessage(set.model())
+	r, err := presence.SetStatusMessage().ToPostRequestInformation(ctx, body, nil)
+	if err := send(ctx, g, "set the status message", r, err); err != nil {
+		return nil, err
+	}
+	if set.Text != "" {
+		set.Published = c.Now
+	}
+	return set, nil
+}
+
+// longest is how many characters a state of Home Assistant may have.
+const longest = 255
+
+func (m Message) model() models.PresenceStatusMessageable {
+	kind := models.TEXT_BODYTYPE
+	content := models.NewItemBody()
+	content.SetContent(&m.Text)
+	content.SetContentType(&kind)
+	message := models.NewPresenceStatusMessage()
+	message.SetMessage(content)
+	if !m.Expiry.IsZero() {
+		message.SetExpiryDateTime(graph.InUTC(m.Expiry))
+	}
+	return message
+}
