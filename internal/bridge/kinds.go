@@ -9,6 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
+	teams "github.com/graph2mqtt/graph2mqtt/sensors/status"
 )
 
 // Kinds lists every kind of sensor.
@@ -16,6 +17,7 @@ func Kinds() []sensors.Kind {
 	return []sensors.Kind{
 		autoreply.Kind(),
 		calendar.Kind(),
+		teams.Kind(),
 	}
 }
 
@@ -46,6 +48,9 @@ func check(c *config.Sensor) error {
 		for _, op := range commander.Operations() {
 			operations = append(operations, op.Name)
 		}
+	}
+	if c.EnableUpdate && len(operations) == 0 {
+		errs = append(errs, config.At("enable_update", errors.New("there is nothing that this sensor could change")))
 	}
 	for i, name := range c.Allow {
 		if !slices.Contains(operations, name) {

@@ -1,0 +1,627 @@
+package status_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/sensors/status"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	operations "github.com/graph2mqtt/graph2mqtt/services/status"
+)
+
+const (
+	megan = "megan@contoso.example"
+	many  = "/v1.0/communications/getPresencesByUserId"
+)
+
+// now is the moment of most tests: a winter's noon in Berlin.
+func now(t testing.TB) time.Time {
+	return time.Date(2026, 1, 15, 12, 0, 0, 0, graphtest.Zone(t, "Europe/Berlin"))
+}
+
+func contoso(t testing.TB) *simulator.Simulator {
+	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return now(t) }})
+	s.AddUser(simulator.User{ID: "48d31887-5fad-4d73-a9f5-3c356e68a038", Address: megan, Name: "Megan Bowen"})
+	return s
+}
+
+// sensor is one with these options.
+func sensor(t testing.TB, options map[string]any) *status.Sensor {
+	t.Helper()
+	s := status.Kind().New().(*status.Sensor)
+	if err := config.Decode(s, options); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func own(t testing.TB) *status.Sensor             { return sensor(t, nil) }
+func of(t testing.TB, user string) *status.Sensor { return sensor(t, map[string]any{"user": user}) }
+
+func poll(t testing.TB, sensor *status.Sensor, s *simulator.Simulator, now time.Time) []entity.Event {
+	t.Helper()
+	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(sensor.Needs())...), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return take(now)
+}
+
+// asked are the requests that came.
+func asked(s *simulator.Simulator) []string {
+	var all []string
+	for _, r := range s.Requests() {
+		line := r.Method + " " + r.Path
+		if q := r.Query.Encode(); q != "" {
+			line += "?" + q
+		}
+		all = append(all, line)
+	}
+	return all
+}
+
+func TestState(t *testing.T) {
+	s := contoso(t)
+	published, expires := now(t).Add(-time.Hour), now(t).Add(time.Hour)
+	s.SetPresence(simulator.Adele, simulator.Presence{
+		Availability: "Busy", Activity: "InACall", Message: "Back soon", MessagePublished: published, MessageExpires: expires,
+		OutOfOffice: true, OutOfOfficeMessage: "I am away.", WorkLocation: "remote", WorkLocationSource: "manual",
+	})
+	sensor := own(t)
+	if events := poll(t, sensor, s, now(t)); events != nil {
+		t.Errorf("the first answer brought %v", events)
+	}
+	want := entity.State{
+		Values: map[string]any{
+			"activity": "InACall", "availability": "Busy", "in_call": true, "status_message": "Back soon", "work_location": "remote", "out_of_office": true,
+			"preferred": nil,
+		},
+		Attributes: map[string]any{
+			"user_id": "87d349ed-44d7-43e1-9a83-5f2406dee5bd", "activity": "InACall", "availability": "Busy",
+			"status_message": "Back soon", "status_message_published": published, "status_message_expires": expires,
+			"out_of_office": true, "out_of_office_message": "I am away.",
+			"work_location": "remote", "work_location_source": "manual", "work_location_place": nil, "preferred_until": nil,
+		},
+		Next: expires,
+	}
+	if d := cmp.Diff(want, sensor.State(now(t).Add(-time.Hour), now(t))); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	want.Values["status_message"], want.Attributes["status_message"] = "", ""
+	want.Attributes["status_message_published"], want.Attributes["status_message_expires"], want.Next = nil, nil, time.Time{}
+	if d := cmp.Diff(want, sensor.State(now(t), expires)); d != "" {
+		t.Errorf("when the message expires (-want +got):\n%s", d)
+	}
+	if want := []string{"GET /v1.0/me/presence"}; !slices.Equal(asked(s), want) {
+		t.Errorf("asked %q, want %q", asked(s), want)
+	}
+}
+
+func TestInCall(t *testing.T) {
+	for _, tt := range []struct {
+		availability, activity string
+		want                   any
+	}{
+		{"Available", "Available", false},
+		{"Busy", "InACall", true},
+		{"Busy", "InAConferenceCall", true},
+		{"DoNotDisturb", "Presenting", true},
+		{"InACall", "Busy", true},
+		{"Busy", "InAMeeting", false},
+		{"Busy", "inAConferenceCall", true},
+		{"Busy", "Dancing", nil},
+		{"PresenceUnknown", "PresenceUnknown", nil},
+	} {
+		s := contoso(t)
+		s.SetPresence(simulator.Adele, simulator.Presence{Availability: tt.availability, Activity: tt.activity})
+		sensor := own(t)
+		poll(t, sensor, s, now(t))
+		if got := sensor.State(time.Time{}, now(t)).Values["in_call"]; got != tt.want {
+			t.Errorf("%s %s: got %v, want %v", tt.availability, tt.activity, got, tt.want)
+		}
+	}
+}
+
+// TestUnknownValues: what Microsoft adds is null where Home Assistant has a list, and comes as it is elsewhere.
+func TestUnknownValues(t *testing.T) {
+	s := contoso(t)
+	s.SetPresence(simulator.Adele, simulator.Presence{Availability: "Elated", Activity: "Dancing", WorkLocation: "moon"})
+	sensor := own(t)
+	poll(t, sensor, s, now(t))
+	st := sensor.State(time.Time{}, now(t))
+	got := []any{st.Values["availability"], st.Attributes["availability"], st.Values["activity"], st.Values["work_location"]}
+	if d := cmp.Diff([]any{nil, "Elated", "Dancing", "moon"}, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+func TestSomebodyElse(t *testing.T) {
+	s := contoso(t)
+	s.SetPresence(megan, simulator.Presence{Availability: "Away", Message: "Out", MessagePublished: now(t)})
+	for _, tt := range []struct {
+		user string
+		want []string
+	}{
+		{megan, []string{"GET /v1.0/users/megan@contoso.example?%24select=id", "POST " + many, "POST " + many}},
+		{"48D31887-5FAD-4D73-A9F5-3C356E68A038", []string{"POST " + many, "POST " + many}},
+	} {
+		s.ForgetRequests()
+		sensor := of(t, tt.user)
+		poll(t, sensor, s, now(t))
+		poll(t, sensor, s, now(t))
+		if d := cmp.Diff(tt.want, asked(s)); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.user, d)
+		}
+		st := sensor.State(time.Time{}, now(t))
+		want := map[string]any{"activity": "Away", "availability": "Away", "in_call": false, "status_message": "Out", "work_location": "unspecified", "out_of_office": false}
+		if d := cmp.Diff(want, st.Values); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.user, d)
+		}
+		if sensor.Operations() != nil || slices.ContainsFunc(sensor.Entities(), entity.Entity.Commands) {
+			t.Errorf("%s: the status of somebody else can be set", tt.user)
+		}
+	}
+}
+
+// TestAddressIsLookedUpOnce also after a restart, and again only for somebody who has been gone for a day.
+func TestAddressIsLookedUpOnce(t *testing.T) {
+	s := contoso(t)
+	sensor := of(t, megan)
+	poll(t, sensor, s, now(t))
+	memory, err := json.Marshal(sensor.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.RemoveTeams(megan)
+	restarted := of(t, megan)
+	if err := json.Unmarshal(memory, restarted.Memory()); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		after   time.Duration
+		lookups int
+	}{{0, 1}, {24 * time.Hour, 1}, {24*time.Hour + time.Second, 2}, {25 * time.Hour, 2}, {49 * time.Hour, 3}} {
+		poll(t, restarted, s, now(t).Add(tt.after))
+		if n := s.Count(http.MethodGet, "/v1.0/users/"); n != tt.lookups {
+			t.Errorf("after %v: %d look-ups, want %d", tt.after, n, tt.lookups)
+		}
+	}
+}
+
+func TestFailures(t *testing.T) {
+	for _, tt := range []struct {
+		name, user, want string
+		fault            simulator.Fault
+		scopes           []string
+	}{
+		{"no permission", "", "read the status: Graph answered 403 Forbidden: The application lacks a permission that the request needs.",
+			simulator.Fault{}, []string{"User.Read"}},
+		{"no permission for others", megan, "read the status of others: Graph answered 403 Forbidden: The application lacks a permission that the request needs.",
+			simulator.Fault{}, []string{"Presence.Read", "User.ReadBasic.All"}},
+		{"no permission to look up", megan, "look up the user whose status is shown: Graph answered 403 Authorization_RequestDenied: Insufficient privileges to complete the operation.",
+			simulator.Fault{}, []string{"Presence.Read.All"}},
+		{"nobody", "nobody@contoso.example", "look up the user whose status is shown: Graph answered 404 Request_ResourceNotFound: " +
+			"Resource 'nobody@contoso.example' does not exist or one of its queried reference-property objects are not present.",
+			simulator.Fault{}, nil},
+		{"an empty answer", "", "read the status: Graph answered 200: the answer is empty", simulator.Fault{Path: "/v1.0/me/presence", Body: new(string)}, nil},
+		{"no id", megan, "look up the user whose status is shown: the answer does not say",
+			simulator.Fault{Path: "/v1.0/users", Change: func(body map[string]any) { delete(body, "id") }}, nil},
+		{"not in the answer", megan, "read the status of others: the answer does not have it",
+			simulator.Fault{Path: many, Change: func(body map[string]any) { body["value"] = []any{} }}, nil},
+		{"no list", megan, "read the status of others: the answer is not a list",
+			simulator.Fault{Path: many, Change: func(body map[string]any) { delete(body, "value") }}, nil},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := contoso(t)
+			if tt.fault.Path != "" {
+				s.Fail(tt.fault)
+			}
+			sensor := of(t, tt.user)
+			if tt.scopes == nil {
+				tt.scopes = graph.Scopes(sensor.Needs())
+			}
+			_, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, tt.scopes...), now(t))
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("got %v\nwant %s", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestNeeds(t *testing.T) {
+	for user, want := range map[string][]string{
+		"":                                     {"Presence.Read"},
+		megan:                                  {"Presence.Read.All", "User.ReadBasic.All"},
+		"48d31887-5fad-4d73-a9f5-3c356e68a038": {"Presence.Read.All"},
+	} {
+		if got := graph.Scopes(of(t, user).Needs()); !slices.Equal(got, want) {
+			t.Errorf("%q needs %q, want %q", user, got, want)
+		}
+	}
+	for _, need := range own(t).Needs() {
+		for _, scope := range need.Or {
+			if _, err := own(t).Poll(t.Context(), graphtest.Client(t, contoso(t), simulator.Adele, scope), now(t)); err != nil {
+				t.Errorf("with %s: %v", scope, err)
+			}
+		}
+	}
+}
+
+func TestUser(t *testing.T) {
+	for _, user := range []string{"", megan, "guest_fabrikam.com#EXT#@contoso.onmicrosoft.com", "48d31887-5fad-4d73-a9f5-3c356e68a038"} {
+		of(t, user)
+	}
+	for _, user := range []string{"Megan", "Megan <megan@contoso.example>", "megan@", "48d31887", "{48d31887-5fad-4d73-a9f5-3c356e68a038}"} {
+		err := config.Decode(status.Kind().New(), map[string]any{"user": user})
+		if want := fmt.Sprintf("user: want an address, such as ann@contoso.com, or an object id, not %q", user); err == nil || err.Error() != want {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+}
+
+func TestBeforeTheFirstAnswer(t *testing.T) {
+	for _, s := range []*status.Sensor{own(t), of(t, megan)} {
+		st := s.State(now(t).Add(-time.Hour), now(t))
+		for _, e := range s.Entities() {
+			v, ok := st.Values[e.Value()]
+			if wants := e.Platform != "event" && e.Platform != "button"; ok != wants || v != nil {
+				t.Errorf("%s: got %v, %v", e.Key, v, ok)
+			}
+		}
+		if st.Events != nil || !st.Next.IsZero() {
+			t.Errorf("got events %v, next %v", st.Events, st.Next)
+		}
+	}
+}
+
+func TestChanged(t *testing.T) {
+	s := contoso(t)
+	sensor := own(t)
+	poll(t, sensor, s, now(t))
+	if events := poll(t, sensor, s, now(t)); events != nil {
+		t.Errorf("the same answer brought %v", events)
+	}
+	memory, err := json.Marshal(sensor.Memory())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []entity.Event{{Type: "status_changed", Data: map[string]any{
+		"availability": "Busy", "activity": "InAMeeting", "previous_availability": "Available", "previous_activity": "Available",
+		"status_message": "", "work_location": "office", "out_of_office": false,
+	}}}
+	office := simulator.Presence{Availability: "Busy", Activity: "InAMeeting", WorkLocation: "office"}
+	s.SetPresence(simulator.Adele, office)
+	if d := cmp.Diff(want, poll(t, sensor, s, now(t))); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	restarted := own(t)
+	if err := json.Unmarshal(memory, restarted.Memory()); err != nil {
+		t.Fatal(err)
+	}
+	if v := restarted.State(time.Time{}, now(t)).Values["activity"]; v != "Available" {
+		t.Errorf("after a restart the activity is %v", v)
+	}
+	if d := cmp.Diff(want, poll(t, restarted, s, now(t))); d != "" {
+		t.Errorf("after a restart (-want +got):\n%s", d)
+	}
+	for _, change := range []func(*simulator.Presence){
+		func(p *simulator.Presence) { p.Message = "Hey" },
+		func(p *simulator.Presence) { p.OutOfOffice = true },
+		func(p *simulator.Presence) { p.WorkLocation = "remote" },
+	} {
+		changed := office
+		change(&changed)
+		s.SetPresence(simulator.Adele, changed)
+		if events := poll(t, sensor, s, now(t)); len(events) != 1 {
+			t.Errorf("%+v brought %v", changed, events)
+		}
+		s.SetPresence(simulator.Adele, office)
+		poll(t, sensor, s, now(t))
+	}
+}
+
+// TestCommands sends a payload to each entity that can be set, and looks at what Graph then has and what the sensor shows.
+func TestCommands(t *testing.T) {
+	for _, tt := range []struct{ entity, payload, key, want, activity, message string }{
+		{"preferred", "Available", "preferred", "Available", "Available", "Hey"},
+		{"preferred", "Busy", "preferred", "Busy", "Busy", "Hey"},
+		{"preferred", "DoNotDisturb", "preferred", "DoNotDisturb", "DoNotDisturb", "Hey"},
+		{"preferred", "BeRightBack", "preferred", "BeRightBack", "BeRightBack", "Hey"},
+		{"preferred", "Away", "preferred", "Away", "Away", "Hey"},
+		{"preferred", "Offline", "preferred", "Offline", "OffWork", "Hey"},
+		{"preferred", "Automatic", "preferred", "Automatic", "Available", "Hey"},
+		{"set_status_message", "At lunch", "status_message", "At lunch", "Available", "At lunch"},
+		{"set_status_message", "", "status_message", "", "Available", ""},
+		{"clear_status_message", "", "status_message", "", "Available", ""},
+	} {
+		t.Run(tt.entity+" "+tt.payload, func(t *testing.T) {
+			s := contoso(t)
+			s.SetPresence(simulator.Adele, simulator.Presence{Availability: "Available", Message: "Hey"})
+			sensor := own(t)
+			poll(t, sensor, s, now(t))
+			e := sensor.Entities()[slices.IndexFunc(sensor.Entities(), func(e entity.Entity) bool { return e.Key == tt.entity })]
+			name, request := e.Operations[0], e.Request
+			if e.Set != nil {
+				var err error
+				if name, request, err = e.Set(tt.payload); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if !slices.Contains(e.Operations, name) {
+				t.Errorf("asks for %s, which it does not say", name)
+			}
+			i := slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == name })
+			object, err := json.Marshal(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if request == nil {
+				object = []byte("{}")
+			}
+			r, err := services.Decode(sensor.Operations()[i], object)
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Call{ID: "1", Now: now(t)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if events := sensor.Apply(now(t), name, result); (len(events) == 1) != (tt.message != "Hey") {
+				t.Errorf("brought %v", events)
+			}
+			if got := sensor.State(time.Time{}, now(t)).Values[tt.key]; got != tt.want {
+				t.Errorf("shows %v, want %s", got, tt.want)
+			}
+			if p := s.Presence(simulator.Adele); p.Activity != tt.activity || p.Message != tt.message {
+				t.Errorf("Graph has %+v", p)
+			}
+			if events := poll(t, sensor, s, now(t)); (len(events) == 1) != (tt.activity != "Available") {
+				t.Errorf("the next poll brought %v", events)
+			}
+		})
+	}
+}
+
+func TestSelectRefuses(t *testing.T) {
+	e := own(t).Entities()[slices.IndexFunc(own(t).Entities(), func(e entity.Entity) bool { return e.Key == "preferred" })]
+	const want = `want one of Automatic, Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not "busy"`
+	if _, _, err := e.Set("busy"); err == nil || err.Error() != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestApplyOfOtherResults: what changes nothing that is shown, and what comes before the first answer.
+func TestApplyOfOtherResults(t *testing.T) {
+	sensor := own(t)
+	for _, result := range []any{operations.Session{Availability: "Busy"}, operations.Message{Text: "Hey"}, nil} {
+		if events := sensor.Apply(now(t), "set", result); events != nil {
+			t.Errorf("%v brought %v", result, events)
+		}
+	}
+	if v := sensor.State(time.Time{}, now(t)).Values["status_message"]; v != nil {
+		t.Errorf("shows %v", v)
+	}
+}
+
+// TestEntities pins what a change would break: keys, platforms and what they ask for.
+func TestEntities(t *testing.T) {
+	var got []string
+	for _, e := range own(t).Entities() {
+		line := e.Key + " " + e.Platform
+		if e.Primary {
+			line += " primary"
+		}
+		got = append(got, strings.Join(append([]string{line}, e.Operations...), " "))
+		if (e.Set != nil) != (e.Commands() && e.Platform != "button") {
+			t.Errorf("%s: Set does not fit", e.Key)
+		}
+	}
+	want := []string{
+		"activity sensor primary", "availability sensor", "in_call binary_sensor", "status_message sensor", "work_location sensor", "out_of_office binary_sensor",
+		"event event", "preferred select update_user_preferred_status clear_preferred_status",
+		"set_status_message text set_status_message", "clear_status_message button set_status_message",
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+}
+
+// TestDamaged feeds presences with one property of them null, missing or of a value that nobody knows: Microsoft's own examples
+// and one that is complete.
+func TestDamaged(t *testing.T) {
+	documents, err := os.ReadFile("testdata/presences.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []json.RawMessage
+	if err := json.Unmarshal(documents, &examples); err != nil {
+		t.Fatal(err)
+	}
+	for _, example := range examples {
+		graphtest.Damaged(t, example, func(name string, document []byte) {
+			s := contoso(t)
+			body := string(document)
+			s.Fail(simulator.Fault{Path: "/v1.0/me/presence", Body: &body})
+			sensor := own(t)
+			poll(t, sensor, s, now(t))
+			st := sensor.State(time.Time{}, now(t))
+			for _, e := range sensor.Entities() {
+				if v, ok := st.Values[e.Key].(string); ok && e.Options != nil && !slices.Contains(e.Options, v) {
+					t.Errorf("%s: %s is %q", name, e.Key, v)
+				}
+			}
+			if _, err := json.Marshal(st); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
+}
+
+// run polls sensors as the program does until the test ends.
+func run(t *testing.T, s *simulator.Simulator, show func(sensors.Shown), all ...*status.Sensor) (apply func(operation string, result any)) {
+	t.Helper()
+	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.Read", "Presence.Read.All", "Presence.ReadWrite", "User.ReadBasic.All")
+	ctx, stop := context.WithCancel(t.Context())
+	var running sync.WaitGroup
+	t.Cleanup(func() {
+		stop()
+		running.Wait()
+	})
+	for _, sensor := range all {
+		p := &sensors.Poller{
+			Sensor: sensor, Graph: g, Interval: status.Kind().Interval, Spread: "work status",
+			Zone: func() *time.Location { return time.UTC }, Log: slog.New(slog.DiscardHandler),
+			Show: show, Polled: func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+			},
+		}
+		running.Go(func() { p.Run(ctx) })
+		apply = func(operation string, result any) { p.Apply(ctx, operation, result) }
+	}
+	return apply
+}
+
+// TestManyUsers: one's own presence and that of any number of others are two requests in each interval.
+func TestManyUsers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		all := []*status.Sensor{own(t)}
+		for i := range 50 {
+			u := s.AddUser(simulator.User{Address: fmt.Sprintf("user%d@contoso.example", i), Name: "User"})
+			s.SetPresence(u.Address, simulator.Presence{Availability: "Busy", Activity: "InACall"})
+			if i%2 == 0 {
+				all = append(all, of(t, u.Address))
+			} else {
+				all = append(all, of(t, u.ID))
+			}
+		}
+		var mu sync.Mutex
+		calls := 0
+		run(t, s, func(shown sensors.Shown) {
+			mu.Lock()
+			defer mu.Unlock()
+			if shown.State.Values["activity"] == "InACall" {
+				calls++
+			}
+		}, all...)
+		time.Sleep(35 * time.Second) // the first polls, which look the addresses up, are behind
+		if n := s.Count(http.MethodGet, "/v1.0/users/"); n != 25 {
+			t.Errorf("%d look-ups of 25 addresses", n)
+		}
+		s.ForgetRequests()
+		mu.Lock()
+		before := calls
+		mu.Unlock()
+		const intervals = 20
+		time.Sleep(intervals * status.Kind().Interval)
+		counts := map[string]int{}
+		for _, line := range asked(s) {
+			counts[line]++
+		}
+		if d := cmp.Diff(map[string]int{"GET /v1.0/me/presence": intervals, "POST " + many: intervals}, counts); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got := calls - before; got != 50*intervals {
+			t.Errorf("50 users were shown %d times in %d intervals", got, intervals)
+		}
+	})
+}
+
+// TestMoreThanOneRequestHolds: Graph takes 650 users at a time.
+func TestMoreThanOneRequestHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		var all []*status.Sensor
+		for i := range 651 {
+			all = append(all, of(t, fmt.Sprintf("00000000-0000-4000-8000-%012d", i)))
+		}
+		var mu sync.Mutex
+		shown := 0
+		run(t, s, func(sensors.Shown) {
+			mu.Lock()
+			defer mu.Unlock()
+			shown++
+		}, all...)
+		time.Sleep(time.Second)
+		if n := s.Count(http.MethodPost, many); n != 2 || s.Total() != 2 {
+			t.Errorf("%d of %d requests", n, s.Total())
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if shown != len(all) {
+			t.Errorf("%d of %d users were shown", shown, len(all))
+		}
+	})
+}
+
+// TestPreferredRunsOut: to the second, though Graph is asked every half a minute, and then not at all.
+func TestPreferredRunsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{})
+		start := time.Now()
+		var mu sync.Mutex
+		var seen []string
+		sensor := own(t)
+		apply := run(t, s, func(shown sensors.Shown) {
+			mu.Lock()
+			defer mu.Unlock()
+			line := fmt.Sprint(shown.State.Values["preferred"], " ", shown.State.Values["activity"])
+			if len(seen) == 0 || !strings.HasSuffix(seen[len(seen)-1], ": "+line) {
+				seen = append(seen, fmt.Sprint(shown.At.Sub(start).Round(time.Second), ": ", line))
+			}
+		}, sensor)
+		time.Sleep(time.Minute)
+		ask := func(name, request string) {
+			t.Helper()
+			op := sensor.Operations()[slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == name })]
+			r, err := services.Decode(op, []byte(request))
+			if err != nil {
+				t.Fatal(err)
+			}
+			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Call{ID: "1", Now: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			apply(name, result)
+		}
+		ask("update_user_preferred_status", `{"availability": "Busy", "expiration_duration": "10m10s"}`)
+		time.Sleep(20 * time.Minute)
+		ask("clear_preferred_status", `{}`)
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		var texts []string
+		for _, line := range seen {
+			_, text, _ := strings.Cut(line, ": ")
+			texts = append(texts, text)
+		}
+		if d := cmp.Diff([]string{"<nil> Available", "Busy Available", "Busy Busy", "<nil> Busy", "<nil> Available", "Automatic Available"}, texts); d != "" {
+			t.Fatalf("(-want +got):\n%s\n%q", d, seen)
+		}
+		if want := "11m10s: <nil> Busy"; seen[3] != want {
+			t.Errorf("ran out at %s, want %s", seen[3], want)
+		}
+	})
+}
