@@ -38,14 +38,15 @@ type Poller struct {
 	Log      *slog.Logger
 
 	// Since is when the sensor's state was last looked at before a restart; zero without one. Known says that the
-	// sensor has a remembered answer.
-	Since time.Time
-	Known bool
+	// sensor has a remembered answer, and Answered when Graph gave it.
+	Since    time.Time
+	Known    bool
+	Answered time.Time
 
 	// Show is told what the sensor shows, and what happened. It is never called before the first answer.
 	Show func(Shown)
 	// Polled is told how each poll ended.
-	Polled func(at time.Time, err error)
+	Polled func(err error)
 
 	once    sync.Once
 	applies chan applying
@@ -54,9 +55,10 @@ type Poller struct {
 
 // Shown is what a sensor showed at one moment.
 type Shown struct {
-	At     time.Time // the next State's since
-	State  entity.State
-	Events []entity.Event // those of the state among them
+	At       time.Time // the next State's since
+	Answered time.Time // when Graph gave the last answer
+	State    entity.State
+	Events   []entity.Event // those of the state among them
 }
 
 type applying struct {
@@ -153,8 +155,12 @@ func (p *Poller) Run(ctx context.Context) {
 				if p.Since.IsZero() {
 					p.Since = p.now() // before the first answer nothing happened
 				}
+				before := p.Answered
+				p.Answered = time.Now()
 				if next, a.err = p.show(a.take); a.err == nil {
 					p.Known = true
+				} else {
+					p.Answered = before
 				}
 			}
 			if a.err != nil {
@@ -163,7 +169,7 @@ func (p *Poller) Run(ctx context.Context) {
 				retry.Reset()
 			}
 			failed.log(p.Log, a.err)
-			p.Polled(time.Now(), a.err)
+			p.Polled(a.err)
 		case <-timer.C:
 			if !next.IsZero() && !time.Now().Before(next) {
 				next = p.look()
@@ -212,7 +218,7 @@ func (p *Poller) backoff() *backoff.ExponentialBackOff {
 	b := backoff.NewExponentialBackOff()
 	b.InitialInterval = min(5*time.Second, p.Interval)
 	b.Multiplier = 2
-	b.MaxInterval = max(time.Minute, p.Interval)
+	b.MaxInterval = max(30*time.Second, p.Interval)
 	return b
 }
 
@@ -259,7 +265,7 @@ func (p *Poller) show(change Take) (next time.Time, err error) {
 	}
 	state := p.Sensor.State(since, now)
 	p.Since = now
-	p.Show(Shown{At: now, State: state, Events: append(events, state.Events...)})
+	p.Show(Shown{At: now, Answered: p.Answered, State: state, Events: append(events, state.Events...)})
 	return state.Next, nil
 }
 

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,7 +30,9 @@ func (t tokens) Granted() []string                           { return t }
 
 type nobody struct{}
 
-func (nobody) RoundTrip(*http.Request) (*http.Response, error) { return nil, errors.New("nobody answers") }
+func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("nobody answers")
+}
 
 // meeting is a sensor of one meeting. Its answers are what ask says.
 type meeting struct {
@@ -37,7 +41,9 @@ type meeting struct {
 	end   time.Time
 }
 
-func (m *meeting) Needs() []graph.Need       { return []graph.Need{{Scope: "Calendars.Read", Or: []string{"Calendars.ReadWrite"}}} }
+func (m *meeting) Needs() []graph.Need {
+	return []graph.Need{{Scope: "Calendars.Read", Or: []string{"Calendars.ReadWrite"}}}
+}
 func (m *meeting) Entities() []entity.Entity { return nil }
 func (m *meeting) Poll(ctx context.Context, _ *graph.Client, now time.Time) (sensors.Take, error) {
 	start, end, err := m.ask(ctx, now)
@@ -69,19 +75,45 @@ func (m *meeting) State(since, now time.Time) entity.State {
 	return s
 }
 
+// A record is what happened so far.
+type record struct {
+	mu   sync.Mutex
+	what []any
+}
+
+func (r *record) add(v any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.what = append(r.what, v)
+}
+
+func all[T any](r *record) func() []T {
+	return func() []T {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		var ts []T
+		for _, v := range r.what {
+			t, _ := v.(T) // the nil of an interface has no type
+			ts = append(ts, t)
+		}
+		return ts
+	}
+}
+
 // run runs a poller and returns what it has shown and how its polls ended so far.
-func run(t *testing.T, p *sensors.Poller, granted ...string) (shown *[]sensors.Shown, polled *[]error, log *bytes.Buffer) {
+func run(t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sensors.Shown, polled func() []error, log *bytes.Buffer) {
 	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: tokens(granted)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown, polled, log = new([]sensors.Shown), new([]error), new(bytes.Buffer)
+	var shows, polls record
+	shown, polled, log = all[sensors.Shown](&shows), all[error](&polls), new(bytes.Buffer)
 	p.Graph, p.Interval = g, time.Minute
 	p.Zone = func() *time.Location { return time.UTC }
 	p.Log = slog.New(slog.NewTextHandler(log, nil))
-	p.Show = func(s sensors.Shown) { *shown = append(*shown, s) }
-	p.Polled = func(_ time.Time, err error) { *polled = append(*polled, err) }
+	p.Show = func(s sensors.Shown) { shows.add(s) }
+	p.Polled = func(err error) { polls.add(err) }
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { p.Run(ctx); close(done) }()
@@ -123,11 +155,11 @@ func TestStateTurnsAtItsSecondWhileAPollHangs(t *testing.T) {
 		shown, _, _ := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		i := slices.IndexFunc(*shown, func(s sensors.Shown) bool { return s.State.Values["busy"] == true })
-		if i < 0 || !(*shown)[i].At.Equal(start) {
-			t.Fatalf("busy at %v, want %v", (*shown)[i].At, start)
+		i := slices.IndexFunc(shown(), func(s sensors.Shown) bool { return s.State.Values["busy"] == true })
+		if i < 0 || !shown()[i].At.Equal(start) {
+			t.Fatalf("busy at %v, want %v", shown()[i].At, start)
 		}
-		if diff := cmp.Diff([]string{"started"}, types(*shown)); diff != "" {
+		if diff := cmp.Diff([]string{"started"}, types(shown())); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -142,6 +174,7 @@ func TestPollsAtItsIntervalWhateverAPollTakes(t *testing.T) {
 		}}
 		run(t, &sensors.Poller{Sensor: m, Spread: "work calendar"}, "Calendars.Read")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		for i := 2; i < len(at); i++ {
 			if d := at[i].Sub(at[i-1]); d != time.Minute {
 				t.Errorf("poll %d came %v after the one before, want 1m", i, d)
@@ -156,17 +189,16 @@ func TestPollsAtItsIntervalWhateverAPollTakes(t *testing.T) {
 func TestAnOperationsAnswerShowsAtOnceAndIsNotTakenBackByAnOlderPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stale := time.Now().Add(10 * time.Hour)
-		var polls []time.Time
+		var polls atomic.Int32
 		m := &meeting{ask: func(ctx context.Context, now time.Time) (time.Time, time.Time, error) {
-			polls = append(polls, now)
-			if len(polls) == 2 {
+			if polls.Add(1) == 2 {
 				_ = wait(context.WithoutCancel(ctx), 20*time.Second) // an answer that comes though nobody waits for it
 			}
 			return stale, stale, nil
 		}}
 		p := &sensors.Poller{Sensor: m}
 		shown, _, _ := run(t, p, "Calendars.Read")
-		for len(polls) < 2 {
+		for synctest.Wait(); polls.Load() < 2; synctest.Wait() {
 			time.Sleep(time.Second)
 		}
 		now := time.Now()
@@ -174,20 +206,21 @@ func TestAnOperationsAnswerShowsAtOnceAndIsNotTakenBackByAnOlderPoll(t *testing.
 		if !time.Now().Equal(now) {
 			t.Errorf("the operation's answer waited %v", time.Since(now))
 		}
-		last := (*shown)[len(*shown)-1]
+		synctest.Wait()
+		last := shown()[len(shown())-1]
 		if last.State.Values["busy"] != true || len(last.Events) == 0 {
 			t.Errorf("shown after the operation: %+v", last)
 		}
-		count := len(*shown)
+		count := len(shown())
 		time.Sleep(19 * time.Second)
 		synctest.Wait()
-		if len(*shown) != count {
-			t.Errorf("the dropped poll's answer was shown: %+v", (*shown)[count:])
+		if len(shown()) != count {
+			t.Errorf("the dropped poll's answer was shown: %+v", shown()[count:])
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if len(polls) != 3 {
-			t.Errorf("%d polls, want the third as soon as the dropped one is over", len(polls))
+		if n := polls.Load(); n != 3 {
+			t.Errorf("%d polls, want the third as soon as the dropped one is over", n)
 		}
 	})
 }
@@ -202,9 +235,11 @@ func TestGraphIsAskedAgainSoonAfterAnOperation(t *testing.T) {
 		p := &sensors.Poller{Sensor: m}
 		run(t, p, "Calendars.Read")
 		time.Sleep(time.Second)
+		synctest.Wait()
 		now := time.Now()
 		p.Apply(t.Context(), "create", [2]time.Time{now, now})
 		time.Sleep(6 * time.Second)
+		synctest.Wait()
 		if len(polls) < 2 || !polls[1].Equal(now.Add(5*time.Second)) {
 			t.Errorf("polled at %v, want 5 s after %v", polls, now)
 		}
@@ -232,16 +267,17 @@ func TestFailures(t *testing.T) {
 				}}
 				shown, polled, log := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
 				time.Sleep(time.Hour)
+				synctest.Wait()
 				for i := 2; i < len(at); i++ {
 					if d := at[i].Sub(at[i-1]); d > test.late || d < test.soon {
 						t.Errorf("poll %d came %v after the one before, want %v to %v", i, d, test.soon, test.late)
 					}
 				}
-				if len(*shown) > 0 {
-					t.Errorf("shown without an answer: %v", *shown)
+				if len(shown()) > 0 {
+					t.Errorf("shown without an answer: %v", shown())
 				}
-				if len(*polled) != len(at) || !errors.Is((*polled)[0], test.err) {
-					t.Errorf("told %v of %d polls", *polled, len(at))
+				if len(polled()) != len(at) || !errors.Is(polled()[0], test.err) {
+					t.Errorf("told %v of %d polls", polled(), len(at))
 				}
 				if n := strings.Count(log.String(), "polling failed"); n > 1 {
 					t.Errorf("the same failure was logged %d times:\n%s", n, log)
@@ -266,11 +302,11 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 		shown, polled, log := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if len(*shown) == 0 {
+		if len(shown()) == 0 {
 			t.Error("nothing shown after the recovery")
 		}
-		if len(*polled) < 4 || !strings.Contains((*polled)[2].Error(), "an answer that nobody expected") || (*polled)[3] != nil {
-			t.Errorf("polls ended as %v", *polled)
+		if len(polled()) < 4 || !strings.Contains(polled()[2].Error(), "an answer that nobody expected") || polled()[3] != nil {
+			t.Errorf("polls ended as %v", polled())
 		}
 		if !strings.Contains(log.String(), "polling works again") || !strings.Contains(log.String(), "failures=3") {
 			t.Errorf("log:\n%s", log)
@@ -294,8 +330,8 @@ func TestWithoutItsPermissionNothingIsAsked(t *testing.T) {
 			_, polled, _ := run(t, &sensors.Poller{Sensor: m}, test.granted...)
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
-			if len(*polled) == 0 || (*polled)[0].Error() != test.want {
-				t.Errorf("got %v, want %s", *polled, test.want)
+			if len(polled()) == 0 || polled()[0].Error() != test.want {
+				t.Errorf("got %v, want %s", polled(), test.want)
 			}
 		})
 	}
@@ -319,10 +355,10 @@ func TestWhatIsRememberedShowsWithoutGraph(t *testing.T) {
 			}}
 			shown, _, _ := run(t, &sensors.Poller{Sensor: m, Known: true, Since: test.since}, "Calendars.Read")
 			synctest.Wait()
-			if len(*shown) != 1 || (*shown)[0].State.Values["busy"] != true {
-				t.Fatalf("%s: shown %+v", test.name, *shown)
+			if len(shown()) != 1 || shown()[0].State.Values["busy"] != true {
+				t.Fatalf("%s: shown %+v", test.name, shown())
 			}
-			if diff := cmp.Diff(test.events, types(*shown)); diff != "" {
+			if diff := cmp.Diff(test.events, types(shown())); diff != "" {
 				t.Errorf("%s: %s", test.name, diff)
 			}
 		}
@@ -339,8 +375,10 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 			}}
 			run(t, &sensors.Poller{Sensor: m, Spread: spread}, "Calendars.Read")
 			time.Sleep(7 * time.Second)
+			synctest.Wait()
 		}
 		time.Sleep(10 * time.Minute)
+		synctest.Wait()
 		last := func(i int) time.Time { return at[i][len(at[i])-1] }
 		if !last(0).Equal(last(1)) || last(0).Equal(last(2)) {
 			t.Errorf("last polls at %v, %v, %v", last(0), last(1), last(2))

@@ -166,9 +166,10 @@ func (h *home) SignIn(account string) auth.Result {
 	}
 	var visits sync.WaitGroup
 	defer visits.Wait()
+	var first sync.Once // where a consent is refused the browser is sent on
 	result, err := session.SignInByBrowser(h.t.Context(), auth.Request{
 		Scopes: bridge.SignInScopes(c.Accounts[account]),
-		Show:   func(p auth.Prompt) { visits.Go(func() { h.visit(p.URL) }) },
+		Show:   func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(p.URL) }) }) },
 	}, auth.Browser{})
 	if err != nil {
 		h.t.Fatal(err)
@@ -178,17 +179,32 @@ func (h *home) SignIn(account string) auth.Result {
 
 // visit is what the user's browser does.
 func (h *home) visit(url string) {
-	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(h.Microsoft.CA())
-	browser := http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience}
-	defer browser.CloseIdleConnections()
-	res, err := browser.Get(url)
+	res, err := h.browser(nil).Get(url)
 	if err != nil {
 		h.t.Errorf("the browser: %v", err)
 		return
 	}
 	_, _ = io.Copy(io.Discard, res.Body)
 	_ = res.Body.Close()
+}
+
+// redirect is the address on which the user's browser ends where nobody listens.
+func (h *home) redirect(url string) string {
+	h.t.Helper()
+	res, err := h.browser(func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }).Get(url)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	_ = res.Body.Close()
+	return res.Header.Get("Location")
+}
+
+func (h *home) browser(redirect func(*http.Request, []*http.Request) error) *http.Client {
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(h.Microsoft.CA())
+	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience, CheckRedirect: redirect}
+	h.t.Cleanup(browser.CloseIdleConnections)
+	return browser
 }
 
 // Start starts the bridge.

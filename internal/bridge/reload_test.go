@@ -142,6 +142,8 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	h.Shows("homeassistant/device/graph2mqtt-work-calendar/config", "")
 	h.Shows("graph2mqtt/work/calendar/state", "")
 	h.Publish("graph2mqtt/work/out_of_office/set/enabled", "ON")
+	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/enabled", func(string) bool { return true })
+	h.Next(mark, "graph2mqtt/work/out_of_office/event", func(string) bool { return true })
 	h.Next(mark, "graph2mqtt/work/event", func(p string) bool { return strings.Contains(p, "command_ok") })
 	for _, m := range h.since(mark) {
 		if strings.HasPrefix(m.Topic, "graph2mqtt/other/") && !strings.HasSuffix(m.Topic, "/status") || m.Payload == "offline" && m.Topic == "graph2mqtt/bridge/state" {

@@ -50,7 +50,7 @@ type sensor struct {
 type memory struct {
 	Configuration string          `json:"configuration"` // of another one nothing is taken over
 	Since         time.Time       `json:"since"`
-	Synced        time.Time       `json:"synced"`
+	Answered      time.Time       `json:"answered"`
 	Answer        json.RawMessage `json:"answer"`
 }
 
@@ -204,8 +204,8 @@ func (s *sensor) remember() {
 		s.log.Warn("what was remembered cannot be read", "error", err)
 		return
 	}
-	s.synced, s.written = m.Synced, m.Answer
-	s.poller.Since, s.poller.Known = m.Since, true
+	s.synced, s.written = m.Answered, m.Answer
+	s.poller.Since, s.poller.Known, s.poller.Answered = m.Since, true, m.Answered
 }
 
 // keep writes the memory where it changed, or where an event is about to be published: one is never published twice.
@@ -237,11 +237,11 @@ func (s *sensor) keep(at time.Time, events bool) {
 
 // show is called by the poller.
 func (s *sensor) show(shown sensors.Shown) {
-	s.keep(shown.At, len(shown.Events) > 0)
 	s.mu.Lock()
 	first := s.shown == nil
-	s.shown = &shown
+	s.shown, s.synced = &shown, shown.Answered
 	s.mu.Unlock()
+	s.keep(shown.At, len(shown.Events) > 0)
 	s.publish()
 	for _, e := range shown.Events {
 		s.account.bridge.mqtt.Emit(s.topic("event"), mqtt.EventPayload(e))
@@ -268,12 +268,9 @@ func (s *sensor) publish() {
 }
 
 // polled is called by the poller.
-func (s *sensor) polled(at time.Time, err error) {
+func (s *sensor) polled(err error) {
 	s.mu.Lock()
 	s.err = err
-	if err == nil {
-		s.synced = at
-	}
 	s.mu.Unlock()
 	s.account.update()
 }

@@ -1,0 +1,184 @@
+package bridge_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+func TestSignInOverMQTTByDeviceCode(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.Start()
+	h.Shows("graph2mqtt/work/state", "offline")
+	h.Holds("graph2mqtt/work/status", func(p string) bool {
+		return strings.Contains(p, `"state":"signed_out"`) && strings.Contains(p, "run: graph2mqtt login work")
+	})
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/request/sign_in", `{"transaction": "1"}`)
+	answer := h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })
+	var r struct {
+		Transaction string
+		Data        struct{ URL, Code string }
+	}
+	if err := json.Unmarshal([]byte(answer), &r); err != nil || r.Transaction != "1" || r.Data.Code == "" || !strings.HasPrefix(r.Data.URL, "https://") {
+		t.Fatalf("answer %s", answer)
+	}
+	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, r.Data.Code) })
+	if err := h.Microsoft.ApproveDevice(r.Data.Code); err != nil {
+		t.Fatal(err)
+	}
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Shows("graph2mqtt/work/state", "online")
+	h.Next(mark, "graph2mqtt/work/event", func(p string) bool { return strings.Contains(p, `"signed_in"`) })
+	if p := h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, `"state":"signed_in"`) }); strings.Contains(p, r.Data.Code) {
+		t.Errorf("the code is still there: %s", p)
+	}
+}
+
+func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.Start()
+	h.Shows("graph2mqtt/work/state", "offline")
+	ask := func(payload string) string {
+		t.Helper()
+		mark := h.mark()
+		h.Publish("graph2mqtt/work/request/sign_in", payload)
+		return h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })
+	}
+	for payload, want := range map[string]string{
+		`{"way": "pigeon"}`:               "way: want device_code or browser, not pigeon",
+		`{"address": "http://localhost"}`: "no sign-in waits for an address",
+	} {
+		if got := ask(payload); !strings.Contains(got, want) {
+			t.Errorf("%s: %s", payload, got)
+		}
+	}
+	var r struct{ Data struct{ URL string } }
+	if err := json.Unmarshal([]byte(ask(`{"way": "browser"}`)), &r); err != nil || r.Data.URL == "" {
+		t.Fatal("no link")
+	}
+	if got := ask(`{"address": "http://localhost/?code=1&state=2"}`); !strings.Contains(got, `"invalid_argument"`) {
+		t.Errorf("a wrong address: %s", got)
+	}
+	address := h.redirect(r.Data.URL)
+	pasted, err := json.Marshal(map[string]string{"address": address})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := ask(string(pasted)); !strings.Contains(got, `"status":"ok"`) {
+		t.Errorf("the right address: %s", got)
+	}
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+}
+
+func TestARevokedSignInAndANewOne(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	mark := h.mark()
+	h.Microsoft.RevokeSessions(simulator.Adele)
+	h.Microsoft.ExpireAccessTokens()
+	h.Shows("graph2mqtt/work/state", "offline")
+	h.Next(mark, "graph2mqtt/work/event", func(p string) bool {
+		return strings.Contains(p, `"sign_in_required"`) && strings.Contains(p, "run: graph2mqtt login work")
+	})
+	if n := strings.Count(h.Log.String(), "level=WARN"); n > 2 {
+		t.Errorf("%d warnings", n)
+	}
+	h.SignIn("work") // as another process does
+	h.Shows("graph2mqtt/work/state", "online")
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+}
+
+func TestARefusedConsentLeavesReading(t *testing.T) {
+	h := newHome(t)
+	h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.one("enable_update: true", outOfOffice)
+	if r := h.SignIn("work"); strings.Join(r.Missing, " ") != "MailboxSettings.ReadWrite" {
+		t.Errorf("missing %v", r.Missing)
+	}
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Shows("graph2mqtt/work/out_of_office/commands", "offline")
+	h.Holds("graph2mqtt/work/status", func(p string) bool {
+		return strings.Contains(p, `{"sensor":"out_of_office","scope":"MailboxSettings.ReadWrite","message":"read-only: MailboxSettings.ReadWrite not granted"}`)
+	})
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/out_of_office/request/enable", `{"transaction": "1"}`)
+	h.Next(mark, "graph2mqtt/work/out_of_office/response/enable", func(p string) bool { return strings.Contains(p, `"permission_missing"`) })
+	h.Next(mark, "graph2mqtt/work/event", func(p string) bool { return strings.Contains(p, `"command_failed"`) })
+}
+
+func TestGraphAwayForAWhile(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
+	mark := h.mark()
+	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: 503, Times: -1})
+	h.Holds("graph2mqtt/work/status", func(p string) bool {
+		return includes(p, map[string]any{"connected": false}) && strings.Contains(p, "503")
+	})
+	h.Publish("graph2mqtt/work/request/refresh", "{}")
+	h.Microsoft.ClearFaults()
+	h.Publish("graph2mqtt/bridge/request/refresh", "{}")
+	h.Holds("graph2mqtt/work/status", func(p string) bool { return includes(p, map[string]any{"connected": true, "error": nil}) })
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/out_of_office/state" && strings.Contains(m.Payload, "null") || m.Payload == "offline" {
+			t.Errorf("the last values did not stay: %s = %s", m.Topic, m.Payload)
+		}
+	}
+	if n := strings.Count(h.Log.String(), "polling failed"); n != 1 {
+		t.Errorf("the failure was logged %d times", n)
+	}
+}
+
+func TestTheBrokerComesBackEmpty(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/bridge/state", "online")
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
+	addr := strings.TrimPrefix(h.Broker.URL(), "mqtt://")
+	h.StopBroker()
+	replies := h.Microsoft.AutomaticReplies(simulator.Adele)
+	replies.Status = "alwaysEnabled"
+	h.Microsoft.SetAutomaticReplies(simulator.Adele, replies)
+	h.StartBroker(addr)
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "alwaysEnabled"})
+	h.Shows("graph2mqtt/bridge/state", "online")
+	for _, topic := range []string{"graph2mqtt/work/state", "graph2mqtt/work/out_of_office/availability"} {
+		h.Shows(topic, "online")
+	}
+	h.Holds("homeassistant/device/graph2mqtt-work-out_of_office/config", func(p string) bool { return p != "" })
+}
+
+func TestAnswersRememberedOverARestart(t *testing.T) {
+	h := newHome(t)
+	h.one("", "calendar: {type: calendar}")
+	h.SignIn("work")
+	start := time.Now().Add(-time.Minute).Truncate(time.Second)
+	h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Stand-up", Start: start, End: start.Add(time.Hour)})
+	h.Start()
+	h.Values("graph2mqtt/work/calendar/state", map[string]any{"busy": true, "current": "Stand-up"})
+	h.Stop()
+	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: 503, Times: -1})
+	mark := h.mark()
+	h.Start()
+	h.Next(mark, "graph2mqtt/work/calendar/availability", func(p string) bool { return p == "online" })
+	h.Next(mark, "graph2mqtt/work/calendar/state", func(p string) bool { return includes(p, map[string]any{"current": "Stand-up"}) })
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/calendar/state" && !includes(m.Payload, map[string]any{"current": "Stand-up"}) {
+			t.Errorf("shown without Graph: %s", m.Payload)
+		}
+	}
+}
