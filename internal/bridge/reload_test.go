@@ -25,30 +25,30 @@ func TestEveryWayOfSavingIsNoticed(t *testing.T) {
 	for _, way := range []struct {
 		name string
 		link bool // the file is a link to one in a directory that is swapped, as Kubernetes has it
-		save func(file, text string)
+		save func(file, text string, pause func(time.Duration))
 	}{
-		{"in place", false, func(file, text string) { must(os.WriteFile(file, []byte(text), 0o600)) }},
-		{"in place, in pieces", false, func(file, text string) {
+		{"in place", false, func(file, text string, pause func(time.Duration)) { must(os.WriteFile(file, []byte(text), 0o600)) }},
+		{"in place, in pieces", false, func(file, text string, pause func(time.Duration)) {
 			f, err := os.OpenFile(file, os.O_WRONLY|os.O_TRUNC, 0o600)
 			must(err)
 			for _, c := range text {
 				_, err := f.WriteString(string(c))
 				must(err)
-				time.Sleep(900 * time.Millisecond)
+				pause(900 * time.Millisecond)
 			}
 			must(f.Close())
 		}},
-		{"rename", false, func(file, text string) {
+		{"rename", false, func(file, text string, pause func(time.Duration)) {
 			must(os.WriteFile(file+".new", []byte(text), 0o600))
 			must(os.Rename(file+".new", file))
 		}},
-		{"rename away and create", false, func(file, text string) {
+		{"rename away and create", false, func(file, text string, pause func(time.Duration)) {
 			must(os.Rename(file, file+"~"))
-			time.Sleep(time.Second)
+			pause(time.Second)
 			must(os.WriteFile(file, []byte(text), 0o600))
 			must(os.Remove(file + "~"))
 		}},
-		{"link swapped", true, func(file, text string) {
+		{"link swapped", true, func(file, text string, pause func(time.Duration)) {
 			dir := filepath.Dir(file)
 			next, err := os.MkdirTemp(dir, "data")
 			must(err)
@@ -56,7 +56,7 @@ func TestEveryWayOfSavingIsNoticed(t *testing.T) {
 			must(os.Symlink(next, filepath.Join(dir, "next")))
 			must(os.Rename(filepath.Join(dir, "next"), filepath.Join(dir, "current")))
 		}},
-		{"with the time and size of before", false, func(file, text string) {
+		{"with the time and size of before", false, func(file, text string, pause func(time.Duration)) {
 			info, err := os.Stat(file)
 			must(err)
 			must(os.WriteFile(file, []byte(text), 0o600))
@@ -91,7 +91,7 @@ func TestEveryWayOfSavingIsNoticed(t *testing.T) {
 				synctest.Wait()
 				for i := range 100 {
 					text := fmt.Sprintf("%03d", i+1)
-					way.save(file, text)
+					way.save(file, text, time.Sleep)
 					time.Sleep(5 * time.Second)
 					synctest.Wait()
 					mu.Lock()
