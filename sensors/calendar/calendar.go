@@ -17,8 +17,9 @@ import (
 // Kind is calendar.
 func Kind() sensors.Kind {
 	return sensors.Kind{
-		Name:  "calendar",
-		Label: "Calendar",
+		Name:   "calendar",
+		Label:  "Calendar",
+		Member: "calendar",
 		Doc: "The events of a calendar, your own or a shared one: what is on now, what comes next, and the list of both. An all-day " +
 			"event is on from midnight to midnight in the account's time zone; a running event with a time is shown rather than it.",
 		Interval: 60 * time.Second,
