@@ -69,7 +69,7 @@ func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 // build builds the program once for all tests, into a directory that TestMain removes.
 var build = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(built, "graph2mqtt")
-	out, err := exec.Command("go", "build", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
+	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
 	if err != nil {
 		err = errors.New("go build: " + err.Error() + "\n" + string(out))
 	}

@@ -1,0 +1,69 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestRemoval takes things out of the configuration: Home Assistant forgets them, also where it was away meanwhile.
+func TestRemoval(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		const first, second, third = "one: {type: auto_reply}", "two: {type: auto_reply}", "three: {type: auto_reply}"
+		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, first, second, third)
+		for _, name := range []string{"one", "two", "three"} {
+			ha.AwaitState(t, "sensor.work_"+name+"_mode", "disabled")
+		}
+		restart := func(settings []string, sensors ...string) {
+			t.Helper()
+			h.Stop(t)
+			h.Configure(t, settings, sensors...)
+			h.Start(t)
+		}
+		updates := []string{"enable_update: true"}
+
+		restart(updates, first, second)
+		ha.AwaitGone(t, "sensor.work_three_mode")
+		restart(updates, "one: {type: auto_reply, entities: {active: {enabled: false}}}", second)
+		ha.AwaitGone(t, "binary_sensor.work_one_active")
+		ha.AwaitState(t, "sensor.work_one_mode", "disabled")
+		if ids := slices.Sorted(maps.Keys(ha.Devices(t))); slices.Contains(ids, "graph2mqtt-work-three") || !slices.Contains(ids, "graph2mqtt-work-two") {
+			t.Errorf("devices: %v", ids)
+		}
+
+		// Nobody tells Home Assistant at its start of what went while it was away: the bridge does it once more.
+		ha.Stop(t)
+		restart(updates, first)
+		seen := h.Broker.Subscribe(t, "graph2mqtt/#")
+		seen.Payload(t, "graph2mqtt/work/one/availability", "online")
+		ha.Start(t)
+		ha.AwaitGone(t, "sensor.work_two_mode")
+		ha.AwaitState(t, "binary_sensor.work_one_active", "off")
+
+		// Without updates there is nothing that commands, and nobody listens to commands.
+		restart(nil, first)
+		ha.AwaitGone(t, "switch.work_one_enabled")
+		ha.AwaitState(t, "sensor.work_one_mode", "disabled")
+		h.Broker.Publish(t, "graph2mqtt/work/one/set/enabled", "ON")
+		h.Broker.Publish(t, "graph2mqtt/work/one/request/enable", "{}")
+		h.ask(t, seen)
+		if got := seen.On("graph2mqtt/work/one/response/set/enabled"); len(got) != 0 || h.Microsoft.Count("PATCH", "") != 0 {
+			t.Errorf("a command was taken: %v", got)
+		}
+		for topic := range h.Broker.Retained(t, "#") {
+			if strings.Contains(topic, "two") || strings.Contains(topic, "three") {
+				t.Errorf("still retained: %s", topic)
+			}
+		}
+		for _, e := range ha.Entities(t) {
+			if !strings.HasPrefix(e.UniqueID, "graph2mqtt-bridge-") && !strings.HasPrefix(e.UniqueID, "graph2mqtt-work-") ||
+				strings.Contains(e.UniqueID, "two") || strings.Contains(e.UniqueID, "three") {
+				t.Errorf("still there: %+v", e)
+			}
+		}
+		ha.CheckLog(t, away...)
+	})
+}
