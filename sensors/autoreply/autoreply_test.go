@@ -345,7 +345,7 @@ func TestPolled(t *testing.T) {
 					seen, last = append(seen, shown.At.Sub(start).String()+" "+state), state
 				}
 			},
-			Polled: func(time.Time, error) {},
+			Polled: func(error) {},
 		}
 		var running sync.WaitGroup
 		ctx, stop := context.WithCancel(t.Context())

@@ -862,7 +862,7 @@ func TestPolled(t *testing.T) {
 					last = now
 				}
 			},
-			Polled: func(time.Time, error) {},
+			Polled: func(error) {},
 		}
 		ctx, stop := context.WithCancel(t.Context())
 		var running sync.WaitGroup

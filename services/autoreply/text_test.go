@@ -3,6 +3,7 @@ package autoreply_test
 import (
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
 )
@@ -47,6 +48,8 @@ func FuzzText(f *testing.F) {
 		if got := autoreply.Text(s); strings.TrimSpace(got) != got {
 			t.Errorf("%q begins or ends with space", got)
 		}
-		autoreply.Short(s)
+		if got := autoreply.Short(s); utf8.RuneCountInString(got) > 255 {
+			t.Errorf("%d characters", utf8.RuneCountInString(got))
+		}
 	})
 }

@@ -185,7 +185,7 @@ func (b *blob) Export(_ context.Context, c cache.Marshaler, _ cache.ExportHints)
 }
 
 // errNoRefreshToken is of an answer that is good for an hour and no more.
-var errNoRefreshToken = errors.New("Microsoft gave no refresh token: the permission to maintain access to data (offline_access) was not granted")
+var errNoRefreshToken = errors.New("no refresh token came from Microsoft: the permission to maintain access to data (offline_access) was not granted")
 
 func withoutAccessTokens(b []byte) (json.RawMessage, error) {
 	var parts map[string]json.RawMessage
