@@ -53,6 +53,7 @@ type Bridge struct {
 	families *state.Bucket // members of sensors
 	journal  *services.Journal
 	log      *slog.Logger
+	lines    chan line // of the log, to be published
 	started  time.Time
 
 	mu       sync.Mutex
@@ -64,9 +65,10 @@ type Bridge struct {
 // New makes a bridge. It takes the state directory for itself: a second one is refused.
 func New(o Options) (b *Bridge, err error) {
 	b = &Bridge{
-		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), log: o.Log, started: time.Now(),
+		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), started: time.Now(), lines: make(chan line, waitingLines),
 		accounts: map[string]*account{},
 	}
+	b.log = slog.New(publisher{Handler: o.Log.Handler(), lines: b.lines})
 	if b.database, err = o.Dir.Database(); err != nil {
 		return nil, err
 	}
@@ -158,6 +160,7 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer disconnect()
 	var link errgroup.Group
 	link.Go(func() error { return b.mqtt.Run(connection) })
+	link.Go(func() error { b.publishLog(connection); return nil })
 	start := func(a *account) {
 		life, end := context.WithCancel(ctx)
 		done := make(chan struct{})

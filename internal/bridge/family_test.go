@@ -93,7 +93,7 @@ func TestAllCalendars(t *testing.T) {
 		t.Errorf("%d events in the calendar", n)
 	}
 	for payload, want := range map[string]string{
-		`{"subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`:                      "calendar: is required, as a text: calendars stands for several; known: Calendar, Holidays, Parties",
+		`{"subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`:                     "calendar: is required, as a text: calendars stands for several; known: Calendar, Holidays, Parties",
 		`{"calendar": "Xmas", "subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`: `calendar: want one of Calendar, Holidays, Parties, not \"Xmas\"`,
 	} {
 		mark = h.mark()
