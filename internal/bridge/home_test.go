@@ -159,6 +159,12 @@ func (h *home) open(c *config.Config) *state.Dir {
 // SignIn signs an account in, as `graph2mqtt login` does.
 func (h *home) SignIn(account string) auth.Result {
 	h.t.Helper()
+	return h.signIn(account, h.Microsoft)
+}
+
+// signIn signs an account of a cloud in.
+func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
+	h.t.Helper()
 	c := h.load()
 	session, err := bridge.OpenSession(c.Accounts[account], h.open(c), slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -169,7 +175,7 @@ func (h *home) SignIn(account string) auth.Result {
 	var first sync.Once // where a consent is refused the browser is sent on
 	result, err := session.SignInByBrowser(h.t.Context(), auth.Request{
 		Scopes: bridge.SignInScopes(c.Accounts[account]),
-		Show:   func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(p.URL) }) }) },
+		Show:   func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(cloud, p.URL) }) }) },
 	}, auth.Browser{})
 	if err != nil {
 		h.t.Fatal(err)
@@ -178,8 +184,8 @@ func (h *home) SignIn(account string) auth.Result {
 }
 
 // visit is what the user's browser does.
-func (h *home) visit(url string) {
-	res, err := h.browser(nil).Get(url)
+func (h *home) visit(cloud *simulator.Simulator, url string) {
+	res, err := h.browser(cloud, nil).Get(url)
 	if err != nil {
 		h.t.Errorf("the browser: %v", err)
 		return
@@ -191,7 +197,7 @@ func (h *home) visit(url string) {
 // redirect is the address on which the user's browser ends where nobody listens.
 func (h *home) redirect(url string) string {
 	h.t.Helper()
-	res, err := h.browser(func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }).Get(url)
+	res, err := h.browser(h.Microsoft, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }).Get(url)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -199,9 +205,9 @@ func (h *home) redirect(url string) string {
 	return res.Header.Get("Location")
 }
 
-func (h *home) browser(redirect func(*http.Request, []*http.Request) error) *http.Client {
+func (h *home) browser(cloud *simulator.Simulator, redirect func(*http.Request, []*http.Request) error) *http.Client {
 	pool := x509.NewCertPool()
-	pool.AppendCertsFromPEM(h.Microsoft.CA())
+	pool.AppendCertsFromPEM(cloud.CA())
 	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience, CheckRedirect: redirect}
 	h.t.Cleanup(browser.CloseIdleConnections)
 	return browser
