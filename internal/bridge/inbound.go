@@ -126,6 +126,12 @@ func (a *account) do(operation string, q request, answer func(any, error)) {
 		answer(nil, nil)
 	case "rescan":
 		a.rescan()
+		select {
+		case a.todo <- func(ctx context.Context, living *sync.WaitGroup, _ func(*sensor)) {
+			living.Go(func() { a.extend(ctx) })
+		}:
+		default: // there is more to do than that
+		}
 		answer(nil, nil)
 	case "sign_in":
 		select {

@@ -116,6 +116,21 @@ func TestARefusedConsentLeavesReading(t *testing.T) {
 	h.Next(mark, "graph2mqtt/work/event", func(p string) bool { return strings.Contains(p, `"command_failed"`) })
 }
 
+func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
+	h := newHome(t)
+	h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.one("enable_update: true", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Shows("graph2mqtt/work/out_of_office/commands", "offline")
+	h.Publish("graph2mqtt/work/request/rescan", "{}")
+	h.Microsoft.ConsentForAll(simulator.ContosoTenant, simulator.ContosoClient, "MailboxSettings.ReadWrite")
+	h.Publish("graph2mqtt/work/request/rescan", "{}")
+	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
+	h.Shows("graph2mqtt/work/state", "online")
+}
+
 func TestGraphAwayForAWhile(t *testing.T) {
 	h := newHome(t)
 	h.one("", outOfOffice)
