@@ -136,12 +136,10 @@ func (d *Desk) Receive(m Delivery) {
 			r := e.response().Fail(&Error{Conflict, fmt.Sprintf("transaction %q was used for another request in the last 24 hours", before.Transaction)})
 			r.Transaction = before.Transaction
 			d.keep(m, e, r)
-		case before.Stage == answered:
-			d.write(before.again())
+		default:
+			d.change(before, entry.repeat)
 			m.Ack()
 			d.wake()
-		default: // it will be answered
-			m.Ack()
 		}
 		return
 	}
@@ -230,8 +228,12 @@ func (d *Desk) keep(m Delivery, e entry, r Response) {
 	d.wake()
 }
 
-func (d *Desk) write(e entry) {
-	if err := d.Journal.put(e); err != nil {
+func (d *Desk) write(e entry) { d.written(e, d.Journal.put(e)) }
+
+func (d *Desk) change(e entry, to func(entry) entry) { d.written(e, d.Journal.change(e.ID, to)) }
+
+func (d *Desk) written(e entry, err error) {
+	if err != nil {
 		d.Log.Error("the journal could not be written", "sensor", e.Sensor, "operation", e.Operation, "error", err)
 	}
 }
@@ -308,8 +310,7 @@ func (d *Desk) answer(ctx context.Context) bool {
 			return false
 		}
 		d.step("answered")
-		e.Stage = answered
-		d.write(e)
+		d.change(e, entry.told)
 	}
 	return true
 }
@@ -462,7 +463,27 @@ func retryable(err error) bool {
 func (e entry) again() entry {
 	r := *e.Response
 	r.Duplicate = true
-	e.Stage, e.Response = done, &r
+	e.Stage, e.Response, e.Repeated = done, &r, false
+	return e
+}
+
+// repeat is the entry after the same request came again.
+func (e entry) repeat() entry {
+	switch e.Stage {
+	case answered:
+		return e.again()
+	case done:
+		e.Repeated = true // the answer may have left before this came
+	}
+	return e // it will be answered
+}
+
+// told is the entry after its answer was published.
+func (e entry) told() entry {
+	if e.Repeated {
+		return e.again()
+	}
+	e.Stage = answered
 	return e
 }
 

@@ -367,6 +367,32 @@ func TestTheSameTransactionIsDoneOnce(t *testing.T) {
 	})
 }
 
+// Whoever waits for the answer may ask again before the desk knows that the broker has it.
+func TestTheSameTransactionWhileItIsAnswered(t *testing.T) {
+	for _, step := range []string{"answering", "answered"} {
+		t.Run(step, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o, repeated := &office{}, false
+				o.step = func(s string) {
+					if s == step && !repeated {
+						repeated = true
+						o.desk.Receive(o.delivery(`{"transaction": "abc", "mode": "on"}`))
+					}
+				}
+				o.open(t)
+				o.desk.Receive(o.delivery(`{"transaction": "abc", "mode": "on"}`))
+				synctest.Wait()
+				if len(o.calls) != 1 || len(o.answers) != 2 || o.answers[0].Duplicate || !o.answers[1].Duplicate {
+					t.Errorf("%d calls, answers %+v", len(o.calls), o.answers)
+				}
+				if o.acked != 2 {
+					t.Errorf("acknowledged %d times", o.acked)
+				}
+			})
+		})
+	}
+}
+
 func TestRedeliveries(t *testing.T) {
 	for _, test := range []struct {
 		name   string

@@ -39,6 +39,7 @@ type entry struct {
 	Received    time.Time       `json:"received"`
 	Stage       stage           `json:"stage"`
 	Response    *Response       `json:"response,omitempty"`
+	Repeated    bool            `json:"repeated,omitempty"` // the same request came again while its answer was on its way
 }
 
 type stage string
@@ -143,6 +144,17 @@ func (j *Journal) put(e entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.write(e)
+}
+
+// change changes an entry as it is by now, and is put.
+func (j *Journal) change(id string, to func(entry) entry) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e, ok := j.entries[id]
+	if !ok { // a day is over
+		return nil
+	}
+	return j.write(to(*e))
 }
 
 func (j *Journal) write(e entry) error {
