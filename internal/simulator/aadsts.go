@@ -111,8 +111,16 @@ func (e AADSTS) oauth() (code, text, sub string) {
 	case TemporarilyUnavailable:
 		return "temporarily_unavailable", "A transient error has occurred. Please try again.", ""
 	default:
-		return "invalid_request", "The request cannot be carried out.", ""
+		return "invalid_request", unexplained, ""
 	}
+}
+
+const unexplained = "The request cannot be carried out."
+
+// known reports whether the simulator can explain the error; 0 is none.
+func (e AADSTS) known() bool {
+	_, text, _ := e.oauth()
+	return e == 0 || text != unexplained
 }
 
 // A loginError is an AADSTS with what it is about.

@@ -1,16 +1,19 @@
 package simulator
 
 import (
+	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 )
 
 // A Calendar is one in a mailbox.
 type Calendar struct {
-	ID       string
-	Name     string
-	Default  bool
-	ReadOnly bool
+	ID       string `json:"id"`
+	Name     string `json:"name"`
+	Default  bool   `json:"default"`
+	ReadOnly bool   `json:"readOnly"`
 }
 
 // AddCalendar adds a calendar to the mailbox of a user or group.
@@ -38,11 +41,21 @@ func (s *Simulator) RenameCalendar(address, calendar, name string) {
 	s.mustCalendar(address, calendar).Name = name
 }
 
-// RemoveCalendar removes the calendar of this id or name with its events.
+// SetReadOnly makes the calendar of this id or name one that nobody can change, such as those of birthdays and holidays.
+func (s *Simulator) SetReadOnly(address, calendar string, readOnly bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mustCalendar(address, calendar).ReadOnly = readOnly
+}
+
+// RemoveCalendar removes the calendar of this id or name with its events. The default one cannot be removed.
 func (s *Simulator) RemoveCalendar(address, calendar string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, c := s.named(address), s.mustCalendar(address, calendar)
+	if c.Default {
+		panic(&mistake{http.StatusConflict, "the default calendar cannot be removed"})
+	}
 	b.calendars = slices.DeleteFunc(b.calendars, func(d *Calendar) bool { return d == c })
 	b.events = slices.DeleteFunc(b.events, func(e *storedEvent) bool { return e.calendar == c })
 }
@@ -50,30 +63,34 @@ func (s *Simulator) RemoveCalendar(address, calendar string) {
 func (s *Simulator) mustCalendar(address, calendar string) *Calendar {
 	c := s.named(address).calendar(calendar)
 	if c == nil {
-		panic("simulator: no calendar " + calendar + " in the mailbox " + address)
+		panic(&mistake{http.StatusNotFound, fmt.Sprintf("no calendar %q in the mailbox %s", calendar, address)})
 	}
 	return c
 }
 
 func calendarRoutes() []route {
-	list := []string{"$select", "$top", "$skip", "$filter", "$orderby", "$count"}
+	list := []string{"$select", "$expand", "$top", "$skip", "$filter", "$orderby", "$count"}
 	var routes []route
 	for _, root := range []string{"/me", "/users/{user}", "/groups/{group}"} {
 		add := func(method, path string, k kind, do func(*call) (answer, error), options ...string) {
 			routes = append(routes, route{method: method, path: root + path, kind: k, options: options, do: do})
 		}
 		parents := []string{"", "/calendar"}
-		add("GET", "/calendar", calendar, getCalendar, "$select")
+		add("GET", "/calendar", calendar, getCalendar, "$select", "$expand")
 		if root != "/groups/{group}" {
 			parents = append(parents, "/calendars/{calendar}")
 			add("GET", "/calendars", calendar, listCalendars, list...)
-			add("GET", "/calendars/{calendar}", calendar, getCalendar, "$select")
+			add("GET", "/calendars/$count", calendar, listCalendars, "$filter")
+			add("GET", "/calendars/{calendar}", calendar, getCalendar, "$select", "$expand")
+			add("POST", "/calendar/getSchedule", event, getSchedule)
 		}
 		for _, parent := range parents {
 			add("GET", parent+"/calendarView", event, viewEvents, list...)
 			add("GET", parent+"/events", event, listEvents, list...)
+			add("GET", parent+"/events/$count", event, listEvents, "$filter")
 			add("POST", parent+"/events", event, createEvent)
 			add("GET", parent+"/events/{event}", event, getEvent, "$select", "$expand")
+			add("GET", parent+"/events/{event}/instances", event, listInstances, list...)
 			add("PATCH", parent+"/events/{event}", event, updateEvent)
 			add("DELETE", parent+"/events/{event}", event, deleteEvent)
 			for _, action := range []string{"accept", "tentativelyAccept", "decline", "cancel"} {
@@ -86,20 +103,47 @@ func calendarRoutes() []route {
 	return routes
 }
 
-// calendar is the one that the path names; without a name the default one, and false for all of them.
-func (c *call) calendar(b *mailbox) (*Calendar, bool, error) {
+// A place is what a path leads to.
+type place struct {
+	*mailbox
+	in   *Calendar
+	only bool // the path names the calendar, else it means the mailbox
+}
+
+// place finds the mailbox and the calendar, without a name the default one.
+func (c *call) place() (place, error) {
+	b, err := c.box()
+	if err != nil {
+		return place{}, err
+	}
 	id, ok := c.params["calendar"]
 	if !ok {
-		return b.calendar(""), strings.Contains(strings.ToLower(c.route.path), "/calendar/"), nil
+		return place{b, b.calendar(""), strings.Contains(strings.ToLower(c.route.path), "/calendar/")}, nil
 	}
 	if err := wellFormed(id); err != nil {
-		return nil, false, err
+		return place{}, err
+	}
+	if a := c.acceptedHere(); a != nil {
+		if c.route.method != http.MethodGet && !c.s.outlook.shares[a.share] {
+			return place{}, event.denied()
+		}
+		return place{a.owner, a.calendar, true}, nil
 	}
 	i := slices.IndexFunc(b.calendars, func(c *Calendar) bool { return c.ID == id })
 	if i < 0 {
-		return nil, false, notFound()
+		return place{}, notFound()
 	}
-	return b.calendars[i], true, nil
+	return place{b, b.calendars[i], true}, nil
+}
+
+// json is the calendar as the guest sees it.
+func (a *acceptedCalendar) json(s *Simulator) map[string]any {
+	out := a.owner.calendarJSON(a.calendar)
+	maps.Copy(out, map[string]any{
+		"id": a.id, "name": a.name, "isDefaultCalendar": false, "canShare": false, "canViewPrivateItems": false, "isRemovable": true,
+		"canEdit": s.outlook.shares[a.share] && !a.calendar.ReadOnly,
+	})
+	return out
 }
 
 func (b *mailbox) calendarJSON(c *Calendar) map[string]any {
@@ -128,20 +172,22 @@ func listCalendars(c *call) (answer, error) {
 	for _, d := range b.calendars {
 		all = append(all, b.calendarJSON(d))
 	}
+	for _, a := range c.accepted() {
+		all = append(all, a.json(c.s))
+	}
 	return c.collection(c.setName("calendars"), all, 10)
 }
 
 func getCalendar(c *call) (answer, error) {
-	b, err := c.box()
+	p, err := c.place()
 	if err != nil {
 		return answer{}, err
 	}
-	found, _, err := c.calendar(b)
-	if err != nil {
-		return answer{}, err
+	body := p.calendarJSON(p.in)
+	if a := c.acceptedHere(); a != nil {
+		body = a.json(c.s)
 	}
-	body, err := c.project(b.calendarJSON(found))
-	if err != nil {
+	if body, err = c.project(body); err != nil {
 		return answer{}, err
 	}
 	return c.entity(c.setName("calendars"), body), nil

@@ -9,11 +9,11 @@ import (
 
 // A SignIn is what happens at the sign-in page, which in the real thing a person fills in. The zero value signs in the first user, who consents to everything.
 type SignIn struct {
-	User         string   // address of who signs in; "": the user who was added first
-	Refuse       AADSTS   // the page ends with this error, such as Declined or Blocked; 0: it does not
-	Declines     []string // scopes the user refuses: a request with one of them, not consented to before, is refused as a whole
-	Administrate []string // scopes that only an administrator may consent to
-	Withhold     []string // scopes that are consented to and yet in no token: the answer's scope is narrower than what was asked
+	User         string   `json:"user"`         // address of who signs in; "": the user who was added first
+	Refuse       AADSTS   `json:"refuse"`       // the page ends with this error, such as Declined or Blocked; 0: it does not
+	Declines     []string `json:"declines"`     // scopes the user refuses: a request with one of them, not consented to before, is refused as a whole
+	Administrate []string `json:"administrate"` // scopes that only an administrator may consent to
+	Withhold     []string `json:"withhold"`     // scopes that are consented to and yet in no token: the answer's scope is narrower than what was asked
 }
 
 // OnSignIn sets what happens at the sign-in page from now on.
@@ -21,6 +21,13 @@ func (s *Simulator) OnSignIn(in SignIn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.signIn = in
+}
+
+// SignIn is what happens there.
+func (s *Simulator) SignIn() SignIn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.login.signIn
 }
 
 // Consent has the user consent to these scopes (short names) without a sign-in.

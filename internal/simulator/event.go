@@ -88,6 +88,28 @@ func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) e
 	if e == nil {
 		return notFound()
 	}
+	if err := s.force(e, properties); err != nil {
+		return err
+	}
+	s.touch(b, e)
+	return nil
+}
+
+// AddEventJSON is AddEvent for an event as Graph has it in JSON. start and end are required; for the others see ChangeEvent.
+func (s *Simulator) AddEventJSON(address, calendar string, properties map[string]any) (id string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := s.named(address)
+	e := s.newEvent(b, s.mustCalendar(address, calendar))
+	if err := s.force(e, properties); err != nil {
+		return "", err
+	}
+	b.events = append(b.events, e)
+	return e.id, nil
+}
+
+// force applies properties of which only those are checked that others are made of.
+func (s *Simulator) force(e *storedEvent, properties map[string]any) error {
 	known, forced := map[string]any{}, map[string]any{}
 	for k, v := range properties {
 		switch k {
@@ -101,7 +123,6 @@ func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) e
 		return err
 	}
 	maps.Copy(e.properties, generic(forced).(map[string]any))
-	s.touch(b, e)
 	return nil
 }
 
@@ -368,7 +389,7 @@ func (b *mailbox) event(id string) *storedEvent {
 }
 
 // listed makes entities of events.
-func (c *call) listed(b *mailbox, events []*storedEvent) (answer, error) {
+func (c *call) listed(b *mailbox, set string, events []*storedEvent) (answer, error) {
 	v, err := c.view()
 	if err != nil {
 		return answer{}, err
@@ -384,7 +405,7 @@ func (c *call) listed(b *mailbox, events []*storedEvent) (answer, error) {
 	for _, e := range events {
 		all = append(all, e.json(v))
 	}
-	return c.collection(c.setName("events"), all, 10, eventProperties()...)
+	return c.collection(c.setName(set), all, 10, eventProperties()...)
 }
 
 // eventProperties are names that may be selected though an event does not show them: few have them, or the permission hides them.
@@ -394,19 +415,15 @@ func eventProperties() []string {
 
 // chosen is the event of the path, after all checks.
 func (c *call) chosen() (*mailbox, *storedEvent, error) {
-	b, err := c.box()
-	if err != nil {
-		return nil, nil, err
-	}
-	in, only, err := c.calendar(b)
+	p, err := c.place()
 	if err != nil {
 		return nil, nil, err
 	}
 	if err := wellFormed(c.params["event"]); err != nil {
 		return nil, nil, err
 	}
-	e := b.event(c.params["event"])
-	if e == nil || only && e.calendar != in {
+	e := p.event(c.params["event"])
+	if e == nil || p.only && e.calendar != p.in {
 		return nil, nil, notFound()
 	}
 	if tag := c.r.Header.Get("If-Match"); tag != "" && tag != "*" && tag != e.etag() {
@@ -415,27 +432,24 @@ func (c *call) chosen() (*mailbox, *storedEvent, error) {
 	if c.route.method != http.MethodGet && e.calendar.ReadOnly {
 		return nil, nil, event.denied()
 	}
-	return b, e, nil
+	return p.mailbox, e, nil
 }
 
 func viewEvents(c *call) (answer, error) {
-	b, err := c.box()
+	p, err := c.place()
+	if err != nil {
+		return answer{}, err
+	}
+	from, to, err := c.window()
 	if err != nil {
 		return answer{}, err
 	}
 	// The view of the mailbox is that of its default calendar.
-	in, _, err := c.calendar(b)
-	if err != nil {
-		return answer{}, err
-	}
-	from, err1 := parseWindow(c.query.Get("startdatetime"))
-	to, err2 := parseWindow(c.query.Get("enddatetime"))
-	if err1 != nil || err2 != nil {
-		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime."}
-	}
-	if to.Before(from) {
-		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "The StartDateTime must not be later than the EndDateTime."}
-	}
+	return c.listed(p.mailbox, "events", p.view(p.in, from, to))
+}
+
+// view are the events of a calendar of which some lies in [from, to), series expanded.
+func (b *mailbox) view(in *Calendar, from, to time.Time) []*storedEvent {
 	var found []*storedEvent
 	for _, e := range b.events {
 		if e.calendar != in {
@@ -447,7 +461,37 @@ func viewEvents(c *call) (answer, error) {
 			found = append(found, e)
 		}
 	}
-	return c.listed(b, found)
+	return found
+}
+
+// window is the time that the query asks for.
+func (c *call) window() (from, to time.Time, err error) {
+	from, err1 := parseWindow(c.query.Get("startdatetime"))
+	to, err2 := parseWindow(c.query.Get("enddatetime"))
+	if err1 != nil || err2 != nil {
+		return from, to, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime."}
+	}
+	if to.Before(from) {
+		return from, to, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "The StartDateTime must not be later than the EndDateTime."}
+	}
+	return from, to, nil
+}
+
+// listInstances are the occurrences and exceptions of a series; what is none has none.
+func listInstances(c *call) (answer, error) {
+	b, e, err := c.chosen()
+	if err != nil {
+		return answer{}, err
+	}
+	from, to, err := c.window()
+	if err != nil {
+		return answer{}, err
+	}
+	var found []*storedEvent
+	if e.repeats != nil {
+		found = e.occurrences(from, to)
+	}
+	return c.listed(b, "events('"+url.PathEscape(c.params["event"])+"')/instances", found)
 }
 
 // during reports whether some of the event lies in [from, to); what has no length lies where it begins.
@@ -467,21 +511,17 @@ func parseWindow(text string) (time.Time, error) {
 }
 
 func listEvents(c *call) (answer, error) {
-	b, err := c.box()
-	if err != nil {
-		return answer{}, err
-	}
-	in, only, err := c.calendar(b)
+	p, err := c.place()
 	if err != nil {
 		return answer{}, err
 	}
 	var found []*storedEvent
-	for _, e := range b.events {
-		if !only || e.calendar == in {
+	for _, e := range p.events {
+		if !p.only || e.calendar == p.in {
 			found = append(found, e)
 		}
 	}
-	return c.listed(b, found)
+	return c.listed(p.mailbox, "events", found)
 }
 
 func getEvent(c *call) (answer, error) {
@@ -508,14 +548,11 @@ func (c *call) shown(e *storedEvent, v view, status int) (answer, error) {
 }
 
 func createEvent(c *call) (answer, error) {
-	b, err := c.box()
+	p, err := c.place()
 	if err != nil {
 		return answer{}, err
 	}
-	in, _, err := c.calendar(b)
-	if err != nil {
-		return answer{}, err
-	}
+	b, in := p.mailbox, p.in
 	if in.ReadOnly {
 		return answer{}, event.denied()
 	}

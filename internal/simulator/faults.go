@@ -27,6 +27,7 @@ type Fault struct {
 	Header     http.Header // added to the answer's, such as a WWW-Authenticate with a claims challenge
 	Body       *string     // the body as it stands, such as "" or "{"; nil: the true one, or an error's
 
+	Merge  map[string]any            // merged into the body of a true answer as a JSON Merge Patch (RFC 7396)
 	Change func(body map[string]any) // changes the body of a true answer, say to an enumeration's unknown value
 }
 
@@ -39,6 +40,17 @@ func (s *Simulator) Fail(f Fault) {
 		f.Times = 1
 	}
 	s.faults = append(s.faults, &f)
+}
+
+// Faults are those that are there, in their order; Times is how many requests each still strikes.
+func (s *Simulator) Faults() []Fault {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Fault, len(s.faults))
+	for i, f := range s.faults {
+		all[i] = *f
+	}
+	return all
 }
 
 // ClearFaults removes all faults.
@@ -90,16 +102,37 @@ func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
 	if f.RetryAfter != "" {
 		a.header.Set("Retry-After", f.RetryAfter)
 	}
-	if f.Change != nil {
-		if body, ok := generic(a.body).(map[string]any); ok {
+	if body, ok := generic(a.body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
+		merge(body, f.Merge)
+		if f.Change != nil {
 			f.Change(body)
-			a.body = body
 		}
+		a.body = body
 	}
 	if f.Body != nil {
 		a.body, a.text, a.contentType = nil, *f.Body, "application/json"
 	}
 	return a, f.Reset
+}
+
+// merge is RFC 7396: null removes, objects are merged, all else replaces.
+func merge(into, patch map[string]any) {
+	for k, v := range patch {
+		inner, isObject := v.(map[string]any)
+		switch {
+		case v == nil:
+			delete(into, k)
+		case isObject:
+			old, ok := into[k].(map[string]any)
+			if !ok {
+				old = map[string]any{}
+			}
+			merge(old, inner)
+			into[k] = old
+		default:
+			into[k] = v
+		}
+	}
 }
 
 // hold reports whether the client is still there after the delay.

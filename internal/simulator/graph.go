@@ -211,7 +211,8 @@ func (r route) match(segments []string) (map[string]string, bool) {
 	for i, p := range pattern {
 		switch {
 		case strings.HasPrefix(p, "{"):
-			if segments[i] == "" {
+			// What begins so is an operation on the collection, not a key.
+			if segments[i] == "" || strings.HasPrefix(segments[i], "$") {
 				return nil, false
 			}
 			params[strings.Trim(p, "{}")] = segments[i]
@@ -270,6 +271,11 @@ func exceptions(method, path string, personal bool) []string {
 			return []string{"Group.Read.All", "Group.ReadWrite.All"}
 		}
 		return []string{"Group.ReadWrite.All"}
+	case strings.HasSuffix(path, "/calendar/getschedule"):
+		if personal {
+			return []string{} // not supported
+		}
+		return readers
 	case strings.HasPrefix(path, "/users/{id}/") && strings.Contains(path, "calendar") || strings.HasPrefix(path, "/users/{id}/events"):
 		// Somebody else's mailbox. See https://learn.microsoft.com/graph/outlook-get-shared-events-calendars.
 		if method == http.MethodGet {
@@ -278,8 +284,8 @@ func exceptions(method, path string, personal bool) []string {
 		return []string{"Calendars.ReadWrite.Shared"}
 	case method == http.MethodGet && (path == "/me/calendarview" || path == "/me/calendar" || path == "/me/calendars/{id}"):
 		return readers
-	case method == http.MethodGet && strings.HasSuffix(path, "/events/{id}"):
-		return readers // the table forgets ReadWrite
+	case method == http.MethodGet && (strings.HasSuffix(path, "/events/{id}") || strings.HasSuffix(path, "/events/{id}/instances")):
+		return readers // the table forgets ReadWrite, and has no instances
 	case method == http.MethodPatch && (path == "/me/calendar" || path == "/me/calendars/{id}"):
 		return []string{"Calendars.ReadWrite"}
 	case path == "/users/{id}":
@@ -298,8 +304,10 @@ func exceptions(method, path string, personal bool) []string {
 
 // permitted compares the token's scopes with the table.
 func (c *call) permitted() bool {
-	path := generalise(c.route.path)
-	if c.mailbox() == c.user.ID && strings.HasPrefix(path, "/users/{id}/") {
+	path := strings.TrimSuffix(generalise(c.route.path), "/$count")
+	if c.acceptedHere() != nil {
+		path = "/users/{id}" + strings.TrimPrefix(path, "/me")
+	} else if c.mailbox() == c.user.ID && strings.HasPrefix(path, "/users/{id}/") {
 		path = "/me/" + strings.TrimPrefix(path, "/users/{id}/")
 	}
 	return c.granted(required(c.s.permissions, c.route.method, path, c.user.Personal)...)

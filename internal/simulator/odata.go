@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -41,8 +42,52 @@ func (c *call) names(option string) []string {
 	return names
 }
 
-// project applies $select to an entity. The properties without a value are what the type also has, and are null.
+// project applies $select and $expand to an entity. The properties without a value are what the type also has, and are null.
 func (c *call) project(entity map[string]any, further ...string) (map[string]any, error) {
+	expanded, err := c.expanded()
+	if err != nil {
+		return nil, err
+	}
+	out, err := c.selected(entity, further)
+	if err != nil {
+		return nil, err
+	}
+	maps.Copy(out, expanded)
+	return out, nil
+}
+
+var parenthesis = regexp.MustCompile(`\([^()]*\)`)
+
+// expanded are the relationships that $expand asks for: those that may be expanded, and of which the simulator's entities have none.
+func (c *call) expanded() (map[string]any, error) {
+	known := map[kind]map[string]any{
+		user:     {"manager": nil, "directReports": []any{}, "memberOf": []any{}},
+		calendar: {"singleValueExtendedProperties": nil, "multiValueExtendedProperties": nil},
+		event:    {"attachments": []any{}, "extensions": []any{}, "singleValueExtendedProperties": nil, "multiValueExtendedProperties": nil},
+	}[c.route.kind]
+	out := map[string]any{}
+	// What stands in parentheses are options of the relationship.
+	for name := range strings.SplitSeq(parenthesis.ReplaceAllString(c.query.Get("$expand"), ""), ",") {
+		if name = strings.TrimSpace(name); name == "" {
+			continue
+		}
+		v, ok := known[name]
+		if !ok {
+			return nil, c.noProperty(name)
+		}
+		if v != nil {
+			out[name] = v
+		}
+	}
+	return out, nil
+}
+
+func (c *call) noProperty(name string) *failure {
+	return &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", name, c.route.kind.name())}
+}
+
+// selected is what $select leaves of an entity.
+func (c *call) selected(entity map[string]any, further []string) (map[string]any, error) {
 	selected := c.names("$select")
 	if len(selected) == 0 {
 		return entity, nil
@@ -60,7 +105,7 @@ func (c *call) project(entity map[string]any, further ...string) (map[string]any
 		}
 		v, ok := entity[name]
 		if !ok && !slices.Contains(further, name) {
-			return nil, &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", name, c.route.kind.name())}
+			return nil, c.noProperty(name)
 		}
 		out[name] = v
 	}
@@ -88,6 +133,9 @@ func (c *call) collection(set string, all []map[string]any, page int, further ..
 			return answer{}, &failure{http.StatusBadRequest, "BadRequest", fmt.Sprintf("Invalid filter clause: %v", err)}
 		}
 		all = slices.DeleteFunc(slices.Clone(all), func(e map[string]any) bool { return !match(e) })
+	}
+	if strings.HasSuffix(c.route.path, "/$count") {
+		return answer{status: http.StatusOK, contentType: "text/plain", text: strconv.Itoa(len(all))}, nil
 	}
 	if err := c.order(all, further); err != nil {
 		return answer{}, err
@@ -146,7 +194,7 @@ func (c *call) order(all []map[string]any, further []string) error {
 		root, _, _ := strings.Cut(f[0], "/")
 		if len(all) > 0 {
 			if _, ok := all[0][root]; !ok && !slices.Contains(further, root) {
-				return &failure{http.StatusBadRequest, "RequestBroker--ParseUri", fmt.Sprintf("Could not find a property named '%s' on type '%s'.", root, c.route.kind.name())}
+				return c.noProperty(root)
 			}
 		}
 		keys = append(keys, key{f[0], len(f) == 2 && f[1] == "desc"})

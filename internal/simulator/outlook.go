@@ -22,6 +22,7 @@ type share struct{ owner, guest string }
 type mailbox struct {
 	name, address string
 	calendars     []*Calendar
+	accepted      []*acceptedCalendar
 	events        []*storedEvent
 	transactions  map[string]transaction
 }
@@ -53,6 +54,59 @@ func (s *Simulator) Share(owner, guest string, write bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outlook.shares[share{s.must(owner).ID, s.must(guest).ID}] = write
+}
+
+// An acceptedCalendar is another's calendar that a user has among their own.
+type acceptedCalendar struct {
+	id, name string
+	share    share
+	owner    *mailbox
+	calendar *Calendar
+}
+
+// AcceptCalendar has the guest accept the owner's calendar of this id or name ("": the default one): it stands among the guest's own
+// from then on, under an id of its own. It wants Share before.
+func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := &acceptedCalendar{
+		id: newOutlookID("AAMk", 72), share: share{s.must(owner).ID, s.must(guest).ID}, owner: s.named(owner), calendar: s.mustCalendar(owner, calendar),
+	}
+	write, shared := s.outlook.shares[a.share]
+	if !shared {
+		panic(&mistake{http.StatusConflict, fmt.Sprintf("%s shares nothing with %s", owner, guest)})
+	}
+	a.name = a.calendar.Name
+	if a.calendar.Default {
+		a.name = a.owner.name
+	}
+	b := s.named(guest)
+	b.accepted = append(b.accepted, a)
+	return Calendar{ID: a.id, Name: a.name, ReadOnly: !write}
+}
+
+// accepted are another's calendars among the user's own, as long as they are there and shared.
+func (c *call) accepted() []*acceptedCalendar {
+	var all []*acceptedCalendar
+	if c.mailbox() != c.user.ID {
+		return nil
+	}
+	for _, a := range c.s.outlook.boxes[c.user.ID].accepted {
+		if _, shared := c.s.outlook.shares[a.share]; shared && slices.Contains(a.owner.calendars, a.calendar) {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// acceptedHere is the one of them that the path names; nil: it names none.
+func (c *call) acceptedHere() *acceptedCalendar {
+	for _, a := range c.accepted() {
+		if a.id == c.params["calendar"] {
+			return a
+		}
+	}
+	return nil
 }
 
 // A Group is a Microsoft 365 group, which has a calendar.
@@ -98,12 +152,19 @@ func (c *call) box() (*mailbox, error) {
 
 // named is the mailbox of a user or group, for the control side; an unknown one is a mistake in the program that calls it.
 func (s *Simulator) named(address string) *mailbox {
+	if b := s.boxAt(address); b != nil {
+		return b
+	}
+	panic(&mistake{http.StatusNotFound, fmt.Sprintf("no mailbox %q", address)})
+}
+
+func (s *Simulator) boxAt(address string) *mailbox {
 	for _, b := range s.outlook.boxes {
 		if strings.EqualFold(b.address, address) {
 			return b
 		}
 	}
-	panic(fmt.Sprintf("simulator: no mailbox %q", address))
+	return nil
 }
 
 func (b *mailbox) addCalendar(c Calendar) *Calendar {

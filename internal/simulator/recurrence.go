@@ -10,12 +10,15 @@ import (
 
 // A recurrence is a patternedRecurrence. See https://learn.microsoft.com/graph/api/resources/patternedrecurrence.
 type recurrence struct {
-	kind     string // daily, weekly, absoluteMonthly, absoluteYearly
+	kind     string // daily, weekly, absoluteMonthly, relativeMonthly, absoluteYearly, relativeYearly
 	interval int
 	days     []time.Weekday
-	first    time.Time // date
-	last     time.Time // date; zero: none
-	count    int       // 0: no limit
+	index    int        // of the days that count in a month, from 0; -1: the last
+	day      int        // of the month
+	month    time.Month // of the year
+	first    time.Time  // date
+	last     time.Time  // date; zero: none
+	count    int        // 0: no limit
 }
 
 // mostOccurrences keeps a series without an end within bounds.
@@ -31,7 +34,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	}
 	r := &recurrence{interval: 1}
 	var err error
-	if r.kind, err = oneOf("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "absoluteYearly"); err != nil {
+	if r.kind, err = oneOf("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"); err != nil {
 		return nil, err
 	}
 	if n, ok := pattern["interval"].(float64); ok {
@@ -50,7 +53,27 @@ func parseRecurrence(v any) (*recurrence, error) {
 		}
 	}
 	text, _ := limits["startDate"].(string)
-	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.kind == "weekly" && r.days == nil {
+	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.days == nil && (r.kind == "weekly" || r.relative()) {
+		return nil, invalid
+	}
+	if v := pattern["index"]; v != nil {
+		indices := []string{"first", "second", "third", "fourth", "last"}
+		index, err := oneOf("weekIndex", v, indices...)
+		if err != nil {
+			return nil, err
+		}
+		if r.index = slices.Index(indices, index); index == "last" {
+			r.index = -1
+		}
+	}
+	r.day, r.month = r.first.Day(), r.first.Month()
+	if n, ok := pattern["dayOfMonth"].(float64); ok && n != 0 {
+		r.day = int(n)
+	}
+	if n, ok := pattern["month"].(float64); ok && n != 0 {
+		r.month = time.Month(n)
+	}
+	if r.day < 1 || r.day > 31 || r.month < 1 || r.month > 12 {
 		return nil, invalid
 	}
 	switch limits["type"] {
@@ -96,18 +119,38 @@ func (r *recurrence) dates(yield func(time.Time) bool) {
 				}
 			}
 		default:
-			months := i
-			if r.kind == "absoluteYearly" {
-				months = 12 * i
+			month := time.Date(r.first.Year(), r.first.Month()+time.Month(i), 1, 0, 0, 0, 0, time.UTC)
+			if r.kind == "absoluteYearly" || r.kind == "relativeYearly" {
+				month = time.Date(r.first.Year()+i, r.month, 1, 0, 0, 0, 0, time.UTC)
 			}
-			d := time.Date(r.first.Year(), r.first.Month()+time.Month(months), 1, 0, 0, 0, 0, time.UTC)
-			// The 31st is the last day of a shorter month.
-			day := min(r.first.Day(), d.AddDate(0, 1, -1).Day())
-			if !emit(d.AddDate(0, 0, day-1)) {
+			if d := r.within(month); !d.Before(r.first) && !emit(d) {
 				return
 			}
 		}
 	}
+}
+
+func (r *recurrence) relative() bool {
+	return r.kind == "relativeMonthly" || r.kind == "relativeYearly"
+}
+
+// within is the date in the month that begins there.
+func (r *recurrence) within(month time.Time) time.Time {
+	length := month.AddDate(0, 1, -1).Day()
+	if !r.relative() {
+		// The 31st is the last day of a shorter month.
+		return month.AddDate(0, 0, min(r.day, length)-1)
+	}
+	var matching []time.Time
+	for day := range length {
+		if d := month.AddDate(0, 0, day); slices.Contains(r.days, d.Weekday()) {
+			matching = append(matching, d)
+		}
+	}
+	if r.index < 0 {
+		return matching[len(matching)-1]
+	}
+	return matching[r.index] // each day of the week is in every month four times
 }
 
 // occurrence is that of one date, or nil where it was removed.

@@ -11,13 +11,13 @@ const nativeClient = "/common/oauth2/nativeclient"
 
 // A Registration is an app registration.
 type Registration struct {
-	ClientID     string
-	Name         string
-	Tenant       string   // the only one whose users can use it; "": every work account and every personal one
-	RedirectURIs []string // http://localhost stands for every port
-	Web          []string // redirect addresses of the platform Web: sessions that begin there want the secret
-	Secret       string   // "": the client has none
-	PublicClient bool     // "Allow public client flows": device codes
+	ClientID     string   `json:"clientId"`
+	Name         string   `json:"name"`
+	Tenant       string   `json:"tenant"`       // the only one whose users can use it; "": every work account and every personal one
+	RedirectURIs []string `json:"redirectUris"` // http://localhost stands for every port
+	Web          []string `json:"web"`          // redirect addresses of the platform Web: sessions that begin there want the secret
+	Secret       string   `json:"secret"`       // "": the client has none
+	PublicClient bool     `json:"publicClient"` // "Allow public client flows": device codes
 }
 
 // Register adds or replaces a registration.

@@ -88,8 +88,12 @@ type answer struct {
 	contentType string // of text
 }
 
-// ServeHTTP is both: Graph below /v1.0, Entra ID everywhere else.
+// ServeHTTP is all: Graph below /v1.0, the control side below /control, Entra ID everywhere else.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if isControl(r.URL.Path) {
+		s.controls.ServeHTTP(w, r)
+		return
+	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
 	if err != nil {
 		http.Error(w, "Request Entity Too Large", http.StatusRequestEntityTooLarge)

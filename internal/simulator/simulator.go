@@ -2,7 +2,8 @@
 // that what works here has a reason to work there. A Simulator is reached over HTTPS once started, and in memory at any time.
 //
 // Its methods are the control side: they add users, registrations and events, set what the sign-in page does, make requests
-// fail, and tell which requests came. All of them may be called at any time, by any goroutine, also from the hook.
+// fail, and tell which requests came. All of them may be called at any time, by any goroutine, also from the hook. Below /control the
+// same is there over HTTP, for clients in other processes.
 package simulator
 
 import (
@@ -33,6 +34,8 @@ type Simulator struct {
 	permissions map[string]map[string][]string
 	scopes      []string
 	zones       map[string]string
+	clock       *clock
+	controls    http.Handler
 
 	mu            sync.Mutex
 	users         []*account // in order of their addition
@@ -70,11 +73,12 @@ func New(o Options) *Simulator {
 		o.GraphHost = "graph.simulator.test"
 	}
 	o.Audience = strings.TrimSuffix(o.Audience, "/")
-	s := &Simulator{options: o, registrations: map[string]Registration{}}
+	s := &Simulator{options: o, clock: &clock{base: o.Now}, registrations: map[string]Registration{}}
 	s.permissions, s.scopes, s.zones = permissions(), scopes(), windowsZones()
 	s.login = newLoginState()
 	s.outlook = newOutlookState()
 	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes(), presenceRoutes())
+	s.controls = s.newControls()
 	return s
 }
 
@@ -168,5 +172,3 @@ func (s *Simulator) CA() []byte {
 	}
 	return slices.Clone(s.authority.pem)
 }
-
-func (s *Simulator) now() time.Time { return s.options.Now() }

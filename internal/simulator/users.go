@@ -14,12 +14,12 @@ const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
 
 // A User can sign in and has a mailbox with a default calendar.
 type User struct {
-	ID       string // "": one is made up
-	Address  string // the user principal name and the mail address
-	Name     string // as displayed
-	Tenant   string // a GUID; "": that of the users who share the address's domain
-	Personal bool   // a Microsoft account; Tenant is PersonalTenant then
-	TimeZone string // of the mailbox, a Windows name; "": "UTC"
+	ID       string `json:"id"`       // "": one is made up
+	Address  string `json:"address"`  // the user principal name and the mail address
+	Name     string `json:"name"`     // as displayed
+	Tenant   string `json:"tenant"`   // a GUID; "": that of the users who share the address's domain
+	Personal bool   `json:"personal"` // a Microsoft account; Tenant is PersonalTenant then
+	TimeZone string `json:"timeZone"` // of the mailbox, a Windows name; "": "UTC"
 }
 
 // An account is a user with all that is stored for them.
@@ -31,12 +31,15 @@ type account struct {
 }
 
 // AddUser adds a user and their mailbox and returns the user with everything filled in.
-// It panics where the address is missing or taken: that is a mistake in the program that calls it.
+// It panics where the address is missing, or it or the id is taken: that is a mistake in the program that calls it.
 func (s *Simulator) AddUser(u User) User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u.Address == "" || s.byAddress(u.Address) != nil {
-		panic(fmt.Sprintf("simulator: AddUser: want an address that is new, not %q", u.Address))
+	if u.Address == "" || s.byAddress(u.Address) != nil || s.boxAt(u.Address) != nil {
+		panic(&mistake{http.StatusConflict, fmt.Sprintf("want an address that is new, not %q", u.Address)})
+	}
+	if u.ID != "" && s.byID(u.ID) != nil {
+		panic(&mistake{http.StatusConflict, fmt.Sprintf("want an id that is new, not %q", u.ID)})
 	}
 	if u.Personal {
 		u.Tenant = PersonalTenant
@@ -102,11 +105,19 @@ func (s *Simulator) byID(id string) *account {
 	return s.users[i]
 }
 
+// A mistake is one in the program that calls the control side: its methods panic with it. Over HTTP it is a refusal.
+type mistake struct {
+	status int
+	text   string
+}
+
+func (m *mistake) Error() string { return "simulator: " + m.text }
+
 // must is byAddress for the control side, where an unknown user is a mistake in the program that calls it.
 func (s *Simulator) must(address string) *account {
 	a := s.byAddress(address)
 	if a == nil {
-		panic(fmt.Sprintf("simulator: no user %q", address))
+		panic(&mistake{http.StatusNotFound, fmt.Sprintf("no user %q", address)})
 	}
 	return a
 }
