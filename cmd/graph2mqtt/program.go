@@ -54,7 +54,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
-		p.permissionsCommand(), p.configCommand(), p.demoCommand(), p.versionCommand())
+		p.permissionsCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	return root
 }
 
