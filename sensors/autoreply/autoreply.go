@@ -110,6 +110,12 @@ func (s *Sensor) take(now time.Time, setting autoreply.Setting) []entity.Event {
 	if old == nil || old.Equal(setting) {
 		return nil
 	}
+	if before := *old; setting.MadeUp(now) {
+		before.Start, before.End = setting.Start, setting.End // it moves on by itself
+		if before.Equal(setting) {
+			return nil
+		}
+	}
 	data := setting.In(now.Location()).Facts()
 	// The replies are attributes of the mode; they would make an event longer than it need be.
 	delete(data, "internal_reply")

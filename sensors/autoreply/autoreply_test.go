@@ -177,6 +177,28 @@ func TestChanged(t *testing.T) {
 	}
 }
 
+// TestMadeUpSchedule pins that the schedule which Exchange makes up is no news when it moves on.
+func TestMadeUpSchedule(t *testing.T) {
+	s := sensor()
+	next := now(t).UTC().Truncate(time.Hour).Add(time.Hour)
+	made := func(start time.Time, mode string) operations.Setting {
+		return operations.Setting{Mode: mode, Start: start, End: start.Add(24 * time.Hour)}
+	}
+	for _, step := range []struct {
+		setting operations.Setting
+		events  int
+	}{
+		{made(next.Add(-time.Hour), "disabled"), 0}, // the first answer
+		{made(next, "disabled"), 0},
+		{made(next.Add(time.Hour), "disabled"), 1}, // somebody's
+		{made(next, "alwaysEnabled"), 1},
+	} {
+		if got := s.Apply(now(t), "", step.setting); len(got) != step.events {
+			t.Errorf("%+v: events %v", step.setting, got)
+		}
+	}
+}
+
 // TestCommands sends a payload to each settable entity, and looks at what Graph stores then and what the sensor shows.
 func TestCommands(t *testing.T) {
 	granted := []string{"MailboxSettings.ReadWrite"}

@@ -107,9 +107,10 @@ func (e *Enable) Validate() error {
 // Call implements services.Request.
 func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
 	return modify(ctx, g, c, func(s *Setting) error {
-		s.Mode = AlwaysEnabled
 		if e.Start != nil || s.planned(c.Now) {
 			s.Mode = Scheduled
+		} else {
+			s.Mode = AlwaysEnabled
 		}
 		if err := e.change(s, c.Now.Location()); err != nil {
 			return err
@@ -121,14 +122,16 @@ func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 	})
 }
 
-// planned reports whether a schedule lies ahead that somebody made. Exchange tells of a mailbox without one the day that begins
-// with the next full hour, always anew: to arm that would leave the replies off where they were switched on.
-func (s *Setting) planned(now time.Time) bool {
+// planned reports whether a schedule lies ahead that somebody made.
+func (s Setting) planned(now time.Time) bool {
+	return s.Start.After(now) && s.End.After(s.Start) && !s.MadeUp(now)
+}
+
+// MadeUp reports whether nobody made the schedule. Exchange tells of a mailbox without one the day that begins with the next
+// full hour, always anew: to arm that would leave the replies off where they were switched on.
+func (s Setting) MadeUp(now time.Time) bool {
 	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
-	if s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour)) {
-		return false
-	}
-	return s.Start.After(now) && s.End.After(s.Start)
+	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))
 }
 
 // Disable switches automatic replies off.
