@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -133,7 +134,7 @@ func (s Session) faded(now time.Time) Session {
 	return s
 }
 
-// json is what is told of a user. When a message was published and when it expires is told to nobody else.
+// presenceJSON is what is told of a user. When a message was published and when it expires is told to nobody else.
 func (a *account) presenceJSON(now time.Time, own bool) map[string]any {
 	p := a.presence.shown(now)
 	var message any
@@ -151,16 +152,9 @@ func (a *account) presenceJSON(now time.Time, own bool) map[string]any {
 		"id": a.ID, "availability": p.Availability, "activity": p.Activity, "statusMessage": message,
 		"outOfOfficeSettings": map[string]any{"isOutOfOffice": p.OutOfOffice, "message": orNil(p.OutOfOfficeMessage)},
 		"workLocation": map[string]any{"placeId": nil,
-			"workLocationType": orElse(p.WorkLocation, "unspecified"), "source": orElse(p.WorkLocationSource, "none")},
+			"workLocationType": cmp.Or(p.WorkLocation, "unspecified"), "source": cmp.Or(p.WorkLocationSource, "none")},
 		"sequenceNumber": fmt.Sprintf("A%019d", a.presence.version),
 	}
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 func orNil(s string) any {
@@ -178,7 +172,7 @@ func unknownPresence(id string) map[string]any {
 	}
 }
 
-// actions of a presence are below the user's id only: Graph's table has none below /me.
+// presenceRoutes have the actions below the user's id only, as Graph's table has.
 func presenceRoutes() []route {
 	routes := []route{
 		{method: "GET", path: "/me/presence", kind: teamsPresence, do: getPresence},
