@@ -1,0 +1,65 @@
+package bridge_test
+
+import (
+	"encoding/json"
+	"flag"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+var update = flag.Bool("update", false, "write testdata/ids.txt anew")
+
+// Every id that Home Assistant knows an entity by. A line that changes or goes breaks somebody's dashboards and automations.
+func TestIDs(t *testing.T) {
+	h := newHome(t)
+	h.one("enable_update: true", "calendar: {type: calendar}", "out_of_office: {type: auto_reply}", "presence: {type: status, enable_update: true}")
+	h.Start()
+	h.Shows("graph2mqtt/bridge/state", "online")
+	var ids []string
+	h.mu.Lock()
+	for topic, payload := range h.retained {
+		place, ok := strings.CutPrefix(topic, "homeassistant/")
+		if !ok {
+			continue
+		}
+		type component struct {
+			Platform        string `json:"platform"`
+			UniqueID        string `json:"unique_id"`
+			DefaultEntityID string `json:"default_entity_id"`
+		}
+		var d struct {
+			component
+			Components map[string]component
+		}
+		if err := json.Unmarshal([]byte(payload), &d); err != nil {
+			t.Errorf("%s: %v", topic, err)
+		}
+		if d.Components == nil {
+			d.Platform, _, _ = strings.Cut(place, "/")
+			d.Components = map[string]component{"": d.component}
+		}
+		for key, c := range d.Components {
+			ids = append(ids, strings.Join([]string{strings.TrimSuffix(place, "/config"), key, c.Platform, c.UniqueID, c.DefaultEntityID}, " "))
+		}
+	}
+	h.mu.Unlock()
+	slices.Sort(ids)
+	got := strings.Join(ids, "\n") + "\n"
+	const file = "testdata/ids.txt"
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("ids have changed (-want +got):\n%s", diff)
+	}
+}
