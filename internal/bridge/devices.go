@@ -12,7 +12,7 @@ func (b *Bridge) device() mqtt.Device {
 	info := b.topics.Bridge("info")
 	return mqtt.Device{
 		ID: b.topics.ID("bridge"), Name: "graph2mqtt", Model: "Bridge", Version: b.options.Version,
-		Topic: b.topics.Bridge(""), Slug: "graph2mqtt", Availability: []string{b.topics.Bridge("state")},
+		Topic: b.topics.Bridge(""), Slug: mqtt.Slug(string(b.topics)), Availability: []string{b.topics.Bridge("state")},
 		Components: []mqtt.Component{
 			{
 				Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic"},
