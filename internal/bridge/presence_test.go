@@ -8,6 +8,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
 func TestPresenceIsSetOverMQTT(t *testing.T) {
@@ -64,6 +65,9 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 	announced := h.Holds("homeassistant/device/graph2mqtt-work-presence/config", func(p string) bool { return p != "" })
 	if err := json.Unmarshal([]byte(announced), &device); err != nil {
 		t.Fatal(err)
+	}
+	for _, err := range mqtt.Check("homeassistant/device/graph2mqtt-work-presence/config", []byte(announced), "2025.4") {
+		t.Error(err)
 	}
 	button := device.Components["clear_status_message"]
 	mark = h.mark()
