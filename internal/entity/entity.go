@@ -25,7 +25,8 @@ type Entity struct {
 	// Set turns a payload of its command topic into an operation and that operation's request. Only a switch, a select,
 	// a text and a datetime have one.
 	Set func(payload string) (operation string, request map[string]any, err error)
-	// Field is the field of the request that takes the message of a notify entity; Request holds the other fields.
+	// Field is the field of the request that takes the message of a notify entity. Request holds the other fields, and
+	// those of a button's.
 	Field   string
 	Request map[string]any
 }
