@@ -1,0 +1,82 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+)
+
+// python is the interpreter that foreign/install.sh installed.
+func python(t testing.TB) string {
+	t.Helper()
+	dir := os.Getenv("FOREIGN_CLIENT")
+	if dir == "" {
+		const missing = "FOREIGN_CLIENT names no directory that foreign/install.sh installed into"
+		if os.Getenv("CI") != "" {
+			t.Fatal(missing)
+		}
+		t.Skip(missing)
+	}
+	return filepath.Join(dir, "venv", "bin", "python")
+}
+
+// simulate starts graph2mqtt simulate and leaves what it printed as simulation.json in the directory of the program.
+func simulate(t testing.TB) (*Program, *Process) {
+	t.Helper()
+	program := NewProgram(t, "")
+	simulator := program.Start(t, "simulate", "--addr", "127.0.0.1:0", "--ca-file", "ca.pem", "--json")
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := simulator.Lines.Until(ctx, func(lines []Line) bool { return len(lines) > 0 && lines[len(lines)-1].Text == "}" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, filepath.Join(program.Dir, "simulation.json"), simulator.Stdout())
+	return program, simulator
+}
+
+// TestForeignClient has Microsoft's sign-in library for Python, and a plain HTTP client, believe the simulator.
+func TestForeignClient(t *testing.T) {
+	t.Parallel()
+	interpreter := python(t)
+	client, err := filepath.Abs("foreign/client.py")
+	if err != nil {
+		t.Fatal(err)
+	}
+	guide, err := os.ReadFile("../../docs/simulator.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example := regexp.MustCompile("(?s)```python\n(.*?)```").FindSubmatch(guide)
+	if example == nil {
+		t.Fatal("docs/simulator.md has no example in Python")
+	}
+	for _, test := range []struct {
+		name, want string
+		args       []string
+	}{
+		{"client", "", []string{client, "simulation.json"}},
+		{"docs", "Adele Vance\nLaunch\n", []string{"-c", string(example[1])}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			program, simulator := simulate(t)
+			// MSAL warns of answers in the query of an address.
+			cmd := exec.Command(interpreter, append([]string{"-W", "ignore"}, test.args...)...)
+			cmd.Dir = program.Dir
+			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + program.Dir}
+			process := start(t, "python "+test.name, cmd, nil)
+			if code := process.Wait(t); code != 0 || process.Stdout() != test.want || process.Stderr() != "" {
+				t.Errorf("exit code %d:\n%s%s", code, process.Stdout(), process.Stderr())
+			}
+			if code := simulator.Stop(t); code != 0 || simulator.Stderr() != "" {
+				t.Errorf("simulate: exit code %d: %s", code, simulator.Stderr())
+			}
+		})
+	}
+}
