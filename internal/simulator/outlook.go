@@ -82,7 +82,7 @@ func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
 	}
 	b := s.named(guest)
 	b.accepted = append(b.accepted, a)
-	return Calendar{ID: a.id, Name: a.name, ReadOnly: !write}
+	return Calendar{ID: a.id, Name: a.name, ReadOnly: !write || a.calendar.ReadOnly}
 }
 
 // accepted are another's calendars among the user's own, as long as they are there and shared.

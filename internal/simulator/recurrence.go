@@ -21,8 +21,10 @@ type recurrence struct {
 	count    int        // 0: no limit
 }
 
-// mostOccurrences keeps a series without an end within bounds.
-const mostOccurrences = 5000
+const (
+	mostOccurrences = 5000 // keeps a series without an end within bounds
+	longestInterval = 999
+)
 
 func parseRecurrence(v any) (*recurrence, error) {
 	invalid := &failure{http.StatusBadRequest, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid."}
@@ -53,7 +55,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 		}
 	}
 	text, _ := limits["startDate"].(string)
-	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.days == nil && (r.kind == "weekly" || r.relative()) {
+	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.interval > longestInterval || r.days == nil && (r.kind == "weekly" || r.relative()) {
 		return nil, invalid
 	}
 	if v := pattern["index"]; v != nil {

@@ -100,6 +100,7 @@ func TestRelativeRecurrence(t *testing.T) {
 		`"type":"absoluteMonthly","interval":1,"dayOfMonth":32`:                         "ErrorInvalidRecurrencePattern",
 		`"type":"relativeYearly","interval":1,"daysOfWeek":["monday"],"month":13`:       "ErrorInvalidRecurrencePattern",
 		`"type":"relativeMonthly","interval":0,"daysOfWeek":["monday"]`:                 "ErrorInvalidRecurrencePattern",
+		`"type":"absoluteYearly","interval":1e18`:                                       "ErrorInvalidRecurrencePattern",
 		`"type":"sometimes","interval":1`:                                               "BadRequest",
 	} {
 		v.refused(400, code, "POST", "/me/events", event("x", "2026-07-01T12:00:00", "2026-07-01T13:00:00",
