@@ -20,6 +20,15 @@ type Kind struct {
 	WorkOnly   bool          // not for personal accounts
 	Member     string        // of an Expander: the field by which a request to all names one, "calendar"
 	New        func() Sensor // with its defaults set, ready to decode into
+	// Discover lists what there is that a sensor can be configured for; nil: there is nothing to choose. It needs what New's
+	// sensor needs.
+	Discover func(ctx context.Context, g *graph.Client) ([]Choice, error)
+}
+
+// A Choice is one thing that a sensor can be configured for: a calendar, a list.
+type Choice struct {
+	Name    string            // as its owner sees it
+	Options map[string]string // by which the configuration names it
 }
 
 // A Sensor is its decoded configuration and the last answer of Graph. Every now carries the account's time zone in its

@@ -82,18 +82,28 @@ type Desk struct {
 	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
 	Step func(step string)
 
+	once    sync.Once
 	waiting chan struct{}
 	answers chan struct{}
-	reads   chan entry
+
+	mu     sync.Mutex
+	reads  []entry // requests that change nothing: the journal does not have them
+	read   []entry // those of them that are done
+	closed bool    // no more of them are carried out
 }
 
-// Open makes the desk ready to receive.
+func (d *Desk) init() {
+	d.once.Do(func() {
+		d.waiting = make(chan struct{}, 1)
+		d.answers = make(chan struct{}, 1)
+	})
+}
+
+// Open takes up what an earlier desk of the account left. What is received before waits for Run.
 func (d *Desk) Open() {
-	d.waiting = make(chan struct{}, 1)
-	d.answers = make(chan struct{}, 1)
-	d.reads = make(chan entry, max(d.Queue, 1))
+	d.init()
 	for _, e := range d.Journal.of(d.Account, done) {
-		d.write(e.again()) // the program ended before it knew whether this was answered
+		_ = d.write(e.again()) // the program ended before it knew whether this was answered
 	}
 }
 
@@ -106,6 +116,7 @@ type envelope struct {
 
 // Receive takes in one request. It waits for the disk, and for nothing else.
 func (d *Desk) Receive(m Delivery) {
+	d.init()
 	d.step("delivered")
 	if len(m.Payload) == 0 {
 		m.Ack()
@@ -125,9 +136,12 @@ func (d *Desk) Receive(m Delivery) {
 	}
 	var sent envelope
 	var malformed error
-	if m.Entity == "" {
+	switch {
+	case len(m.Payload) > largest:
+		malformed = &Error{TooLarge, fmt.Sprintf("%d bytes are more than the %d that a request may have", len(m.Payload), largest)}
+	case m.Entity == "":
 		sent, malformed = open(m.Payload)
-		e.Transaction = sent.Transaction
+		e.Transaction, e.Expires = sent.Transaction, sent.Expires
 	}
 	if before, found, equal := d.Journal.same(m, e.Transaction); found {
 		switch {
@@ -136,6 +150,7 @@ func (d *Desk) Receive(m Delivery) {
 			r := e.response().Fail(&Error{Conflict, fmt.Sprintf("transaction %q was used for another request in the last 24 hours", before.Transaction)})
 			r.Transaction = before.Transaction
 			d.keep(m, e, r)
+			d.Ended(m.Sensor, r)
 		default:
 			d.change(before, entry.repeat)
 			m.Ack()
@@ -143,22 +158,85 @@ func (d *Desk) Receive(m Delivery) {
 		}
 		return
 	}
-	target, unknown := d.Targets(m.Sensor)
-	var op Operation
-	var err error
-	switch {
-	case m.Waited > d.MaxAge:
+	target, op, err := d.admit(m, &e, sent, malformed)
+	if err == nil && op.Reads {
+		if err = d.queue(e); err == nil {
+			m.Ack()
+			d.wake()
+			return
+		}
+	}
+	if err != nil {
+		d.refuse(m, e, target, err)
+		return
+	}
+	d.step("decoded")
+	if err := d.Journal.add(e); err != nil {
+		// Not acknowledged: the broker delivers it again.
+		d.Log.Error("a request could not be written to the journal", "sensor", m.Sensor, "operation", e.Operation, "error", err)
+		return
+	}
+	d.step("journalled")
+	m.Ack()
+	d.step("acknowledged")
+	d.wake()
+}
+
+// accept finds out what a request asks for, and of which sensor, or why it cannot be done.
+func (e *entry) accept(target Target, sent envelope, malformed error) (op Operation, err error) {
+	if op, err = target.Operation(e.Operation); err != nil {
+		return op, err
+	}
+	if malformed != nil {
+		return op, malformed
+	}
+	sensor, request, err := target.Member(sent.Request)
+	if err != nil {
+		return op, err
+	}
+	e.Sensor, e.Request = sensor, request
+	_, err = Decode(op, request)
+	return op, err
+}
+
+// Do carries out one request at once and answers it as it would be answered over MQTT. The Desk needs no more for it than its
+// Targets and its Log: nothing is journalled or published.
+func (d *Desk) Do(ctx context.Context, sensor, operation string, payload []byte) Response {
+	e := entry{ID: newID(), Account: d.Account, Sensor: sensor, Operation: operation, Received: time.Now().UTC(), Stage: received}
+	sent, malformed := open(payload)
+	e.Transaction = sent.Transaction
+	target, err := d.Targets(sensor)
+	if err == nil {
+		_, err = e.accept(target, sent, malformed)
+	}
+	if err != nil {
+		return e.response().Fail(err)
+	}
+	r, _ := d.call(ctx, e)
+	if r.Status == "" {
+		r = e.response().Fail(&Error{ShuttingDown, "graph2mqtt stops"})
+	}
+	return r
+}
+
+// admit says which sensor and operation a request is for, or why it is not carried out.
+func (d *Desk) admit(m Delivery, e *entry, sent envelope, malformed error) (target Target, op Operation, err error) {
+	defer d.recovered(&err)
+	if m.Waited > d.MaxAge {
 		err = &Error{Expired, fmt.Sprintf("waited in the broker while graph2mqtt was away for %s, longer than commands.max_age (%s)", m.Waited.Round(time.Second), d.MaxAge)}
-	case !sent.Expires.IsZero() && m.Received.After(sent.Expires):
-		err = &Error{Expired, "expired at " + sent.Expires.Format(time.RFC3339)}
-	case unknown != nil:
+	} else {
+		err = expired(sent.Expires, m.Received)
+	}
+	target, unknown := d.Targets(m.Sensor)
+	if err == nil {
 		err = unknown
-	case m.Entity != "":
-		var operation string
-		var request map[string]any
-		if operation, request, err = target.Set(m.Entity, string(m.Payload)); err == nil {
-			e.Operation = operation
-			sent.Request, err = object(request)
+	}
+	if err == nil && m.Entity != "" {
+		if err = malformed; err == nil {
+			var request map[string]any
+			if e.Operation, request, err = set(target, m); err == nil {
+				sent.Request, err = object(request)
+			}
 		}
 	}
 	if err == nil {
@@ -174,35 +252,74 @@ func (d *Desk) Receive(m Delivery) {
 		_, err = Decode(op, e.Request)
 	}
 	if err == nil && d.Journal.waiting(d.Account) >= d.Queue {
-		err = &Error{Overloaded, fmt.Sprintf("%d requests are waiting already", d.Queue)}
+		err = d.overloaded()
 	}
-	if err != nil {
-		d.refuse(m, e, target, err)
-		return
+	return target, op, err
+}
+
+// set is the operation of a raw value; of one that is refused, the entity.
+func set(target Target, m Delivery) (operation string, request map[string]any, err error) {
+	if operation, request, err = target.Set(m.Entity, string(m.Payload)); err != nil {
+		operation = m.Entity
 	}
-	if op.Reads {
-		d.read(m, e)
-		return
+	return operation, request, err
+}
+
+func (d *Desk) overloaded() error {
+	return &Error{Overloaded, fmt.Sprintf("%d requests are waiting already", d.Queue)}
+}
+
+func expired(at, now time.Time) error {
+	if at.IsZero() || !now.After(at) {
+		return nil
 	}
-	d.step("decoded")
-	if err := d.Journal.add(e); err != nil {
-		// Not acknowledged: the broker delivers it again.
-		d.Log.Error("a request could not be written to the journal", "sensor", m.Sensor, "operation", e.Operation, "error", err)
-		return
+	return &Error{Expired, "expired at " + at.Format(time.RFC3339)}
+}
+
+// queue queues a request that changes nothing.
+func (d *Desk) queue(e entry) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.closed:
+		return stopping()
+	case len(d.reads) >= d.Queue:
+		return d.overloaded()
 	}
-	d.step("journalled")
-	m.Ack()
-	d.step("acknowledged")
+	d.reads = append(d.reads, e)
+	return nil
+}
+
+func stopping() error { return &Error{ShuttingDown, "graph2mqtt stops"} }
+
+// nextRead takes the oldest request that changes nothing.
+func (d *Desk) nextRead() (e entry, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.reads) == 0 {
+		return e, false
+	}
+	e, d.reads = d.reads[0], d.reads[1:]
+	return e, true
+}
+
+// tell has a request that changes nothing answered.
+func (d *Desk) tell(e entry, r Response) {
+	e.Response = &r
+	d.mu.Lock()
+	d.read = append(d.read, e)
+	d.mu.Unlock()
 	d.wake()
 }
 
-// read queues a request that changes nothing.
-func (d *Desk) read(m Delivery, e entry) {
-	m.Ack()
-	select {
-	case d.reads <- e:
-	default:
-		d.publish(context.Background(), e, e.response().Fail(&Error{Overloaded, "too many requests are waiting already"}))
+// close refuses the requests that change nothing, and those to come.
+func (d *Desk) close() {
+	d.mu.Lock()
+	reads := d.reads
+	d.reads, d.closed = nil, true
+	d.mu.Unlock()
+	for _, e := range reads {
+		d.tell(e, e.response().Fail(stopping()))
 	}
 }
 
@@ -228,7 +345,11 @@ func (d *Desk) keep(m Delivery, e entry, r Response) {
 	d.wake()
 }
 
-func (d *Desk) write(e entry) { d.written(e, d.Journal.put(e)) }
+func (d *Desk) write(e entry) error {
+	err := d.Journal.put(e)
+	d.written(e, err)
+	return err
+}
 
 func (d *Desk) change(e entry, to func(entry) entry) { d.written(e, d.Journal.change(e.ID, to)) }
 
@@ -250,6 +371,7 @@ func (d *Desk) wake() {
 // Run carries out what is in the journal, and what comes, and publishes the answers, until ctx is done. What runs then is
 // finished first; what could not be answered waits in the journal.
 func (d *Desk) Run(ctx context.Context) {
+	d.init()
 	answering, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	worked := make(chan struct{})
@@ -258,27 +380,29 @@ func (d *Desk) Run(ctx context.Context) {
 	defer answers.Wait()
 	defer close(worked)
 	d.work(ctx)
+	d.close()
 	time.AfterFunc(farewell, giveUp)
 }
 
 func (d *Desk) work(ctx context.Context) {
-	for {
+	for ctx.Err() == nil {
 		for _, e := range d.Journal.of(d.Account, received, started) {
 			if ctx.Err() != nil {
 				return
 			}
 			d.carryOut(ctx, e)
 		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-d.waiting:
-		case e := <-d.reads:
+		if e, ok := d.nextRead(); ok {
 			r, _ := d.call(ctx, e)
 			if r.Status == "" {
-				r = e.response().Fail(&Error{ShuttingDown, "graph2mqtt stops"})
+				r = e.response().Fail(stopping())
 			}
-			d.publish(ctx, e, r)
+			d.tell(e, r)
+			continue
+		}
+		select {
+		case <-ctx.Done():
+		case <-d.waiting:
 		}
 	}
 }
@@ -304,6 +428,9 @@ func (d *Desk) respond(ctx context.Context, worked <-chan struct{}) {
 
 // answer publishes the answers of what is done, in order, and reports whether the broker has them all.
 func (d *Desk) answer(ctx context.Context) bool {
+	if !d.answerReads(ctx) {
+		return false
+	}
 	for _, e := range d.Journal.of(d.Account, done) {
 		d.step("answering")
 		if !d.publish(ctx, e, *e.Response) {
@@ -312,7 +439,24 @@ func (d *Desk) answer(ctx context.Context) bool {
 		d.step("answered")
 		d.change(e, entry.told)
 	}
-	return true
+	return d.Journal.flush() == nil
+}
+
+func (d *Desk) answerReads(ctx context.Context) bool {
+	for {
+		d.mu.Lock()
+		read := d.read
+		d.mu.Unlock()
+		if len(read) == 0 {
+			return true
+		}
+		if !d.publish(ctx, read[0], *read[0].Response) {
+			return false
+		}
+		d.mu.Lock()
+		d.read = d.read[1:]
+		d.mu.Unlock()
+	}
 }
 
 func (d *Desk) publish(ctx context.Context, e entry, r Response) bool {
@@ -331,7 +475,7 @@ func (d *Desk) carryOut(ctx context.Context, e entry) {
 	}
 	d.step("called")
 	e.Stage, e.Response, e.Request = done, &r, nil
-	d.write(e)
+	_ = d.write(e) // the answer is given all the same
 	d.step("recorded")
 	show()
 	d.step("shown")
@@ -352,6 +496,9 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 		return e.response().Fail(err), show
 	}
 	show = target.Failed
+	if err := d.late(e); err != nil {
+		return e.response().Fail(err), show
+	}
 	op, err := target.Operation(e.Operation)
 	if err != nil && e.Stage == received {
 		return e.response().Fail(err), show
@@ -365,7 +512,9 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	c := Call{ID: e.ID, Again: e.Stage == started, Now: e.Received.In(target.Zone())}
 	if !op.Reads {
 		e.Stage = started
-		d.write(e)
+		if err := d.write(e); err != nil && op.Unknown == Doubt {
+			return e.response().Fail(err), show // after a crash nobody would know that it must not be done again
+		}
 		d.step("started")
 	}
 	// What has begun is finished though the program stops.
@@ -385,6 +534,20 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	}
 }
 
+// late says that a request has waited for too long: the program was away, or what came before took its time.
+func (d *Desk) late(e entry) error {
+	if e.Stage != received {
+		return nil
+	}
+	if err := expired(e.Expires, time.Now()); err != nil {
+		return err
+	}
+	if waited := time.Since(e.Received); waited > d.MaxAge {
+		return &Error{Expired, fmt.Sprintf("waited for %s, longer than commands.max_age (%s)", waited.Round(time.Second), d.MaxAge)}
+	}
+	return nil
+}
+
 // try calls until it is known what happened, or patience or the program ends.
 func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, request Request, c Call) (any, error) {
 	wait := backoff.NewExponentialBackOff()
@@ -393,9 +556,9 @@ func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, req
 		var result any
 		var err error
 		if op.Unknown == Doubt && c.Again {
-			return find(ctx, g, request, c)
+			return d.find(ctx, g, request, c)
 		}
-		result, err = once(ctx, g, request, c)
+		result, err = d.ask(ctx, g, request, c)
 		if err == nil {
 			return result, nil
 		}
@@ -423,24 +586,28 @@ func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, req
 	}
 }
 
-func once(ctx context.Context, g *graph.Client, request Request, c Call) (result any, err error) {
-	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
-		}
-	}()
+func (d *Desk) ask(ctx context.Context, g *graph.Client, request Request, c Call) (result any, err error) {
+	defer d.recovered(&err)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return request.Call(ctx, g, c)
 }
 
+// recovered makes a panic the error of its request.
+func (d *Desk) recovered(err *error) {
+	if r := recover(); r != nil {
+		d.Log.Error("a request panicked", "panic", r, "stack", string(debug.Stack()))
+		*err = fmt.Errorf("panic: %v", r)
+	}
+}
+
 // find answers a request that must not be done twice and perhaps was done.
-func find(ctx context.Context, g *graph.Client, request Request, c Call) (any, error) {
+func (d *Desk) find(ctx context.Context, g *graph.Client, request Request, c Call) (any, error) {
 	f, ok := request.(Finder)
 	if !ok {
 		return nil, doubt(errors.New("its answer never came"))
 	}
-	result, happened, err := f.Find(ctx, g, c)
+	result, happened, err := d.search(ctx, g, f, c)
 	if err != nil {
 		return nil, doubt(err)
 	}
@@ -448,6 +615,11 @@ func find(ctx context.Context, g *graph.Client, request Request, c Call) (any, e
 		return nil, &Error{InDoubt, "it was not found to have happened; it is not done again by itself"}
 	}
 	return result, nil
+}
+
+func (d *Desk) search(ctx context.Context, g *graph.Client, f Finder, c Call) (result any, happened bool, err error) {
+	defer d.recovered(&err)
+	return f.Find(ctx, g, c)
 }
 
 func doubt(err error) error {
@@ -500,9 +672,6 @@ func (d *Desk) step(name string) {
 // open separates a request's own fields from those that every request may have.
 func open(payload []byte) (envelope, error) {
 	var e envelope
-	if len(payload) > largest {
-		return e, &Error{TooLarge, fmt.Sprintf("%d bytes are more than the %d that a request may have", len(payload), largest)}
-	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(payload, &fields); err != nil || fields == nil {
 		return e, &Error{InvalidJSON, "want a JSON object, such as {}, not " + short(payload)}

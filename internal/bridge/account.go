@@ -58,15 +58,8 @@ func newAccount(b *Bridge, c *config.Account) (*account, error) {
 	if a.session, err = OpenSession(c, b.options.Dir, a.log); err != nil {
 		return nil, err
 	}
-	transport, err := Transport(c)
-	if err != nil {
+	if a.graph, err = OpenGraph(c, a.session, a.log); err != nil {
 		return nil, err
-	}
-	a.graph, err = graph.New(graph.Options{
-		Root: c.Cloud.Graph, Transport: transport, Tokens: a.session, ClientID: c.ClientID, Log: a.log,
-	})
-	if err != nil {
-		return nil, fmt.Errorf("account %s: %w", c.ID, err)
 	}
 	a.rememberZone()
 	for _, configured := range config.Sorted(c.Sensors) {

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -52,14 +53,33 @@ func Permissions(c *config.Account) []Permission {
 // Needs are the permissions that an account is signed in with.
 func Needs(c *config.Account) []graph.Need { return needsOf(Permissions(c)) }
 
-// SignInScopes are the sets of scopes to ask for, one after the other as each is refused: all; the same without what only
-// operations need.
-func SignInScopes(c *config.Account) [][]string {
-	all := Permissions(c)
+// ReadingPermissions are what a sensor of this kind needs permissions for, as it is where nothing is configured.
+func ReadingPermissions(k sensors.Kind) []Permission {
+	var ps []Permission
+	for _, n := range k.New().Needs() {
+		ps = append(ps, Permission{Need: n, Sensor: k.Name})
+	}
+	return ps
+}
+
+// SignInScopes are the sets of scopes to ask for, one after the other as each is refused: all that the account and more need; the
+// same without what only operations need; and that without what users of a work tenant cannot grant themselves: what an
+// administrator must consent to, and what the default policy of consent keeps from them.
+func SignInScopes(c *config.Account, more ...Permission) [][]string {
+	all := append(Permissions(c), more...)
 	reading := slices.DeleteFunc(slices.Clone(all), func(p Permission) bool { return p.Operation != "" })
-	sets := [][]string{graph.Scopes(needsOf(all))}
-	if without := graph.Scopes(needsOf(reading)); !slices.Equal(without, sets[0]) {
-		sets = append(sets, without)
+	own := reading
+	if !strings.EqualFold(c.Tenant, "consumers") { // personal accounts have neither administrator nor policy
+		own = slices.DeleteFunc(slices.Clone(reading), func(p Permission) bool {
+			facts, ok := graph.Describe(p.Scope)
+			return ok && !facts.UserByDefault()
+		})
+	}
+	var sets [][]string
+	for _, ps := range [][]Permission{all, reading, own} {
+		if set := graph.Scopes(needsOf(ps)); len(sets) == 0 || !slices.Equal(set, sets[len(sets)-1]) {
+			sets = append(sets, set)
+		}
 	}
 	return sets
 }

@@ -68,6 +68,49 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// What is refused is asked for again without the writes, and then without what users cannot grant themselves.
+func TestScopesStepDown(t *testing.T) {
+	for _, test := range []struct {
+		account string
+		sensors []string
+		more    []string // kinds
+		want    []string
+	}{
+		{"", nil, nil, []string{"User.Read"}},
+		{"", []string{"{type: status}"}, nil, []string{"Presence.Read User.Read"}},
+		{"", []string{"{type: status, enable_update: true}"}, nil, []string{"Presence.Read Presence.ReadWrite User.Read", "Presence.Read User.Read"}},
+		{"", []string{"{type: calendar}"}, nil, []string{"Calendars.Read User.Read", "User.Read"}},
+		{"", []string{"{type: calendar, basic_calendar: true}"}, nil, []string{"Calendars.ReadBasic User.Read", "User.Read"}},
+		{"enable_update: true", []string{"{type: calendar}", "{type: status}"}, nil,
+			[]string{"Calendars.ReadWrite Presence.Read User.Read", "Calendars.Read Presence.Read User.Read", "Presence.Read User.Read"}},
+		{"enable_update: true\ntimezone: mailbox", []string{"{type: status, user: ann@contoso.com}"}, nil,
+			[]string{"MailboxSettings.Read Presence.Read.All User.Read User.ReadBasic.All", "Presence.Read.All User.Read User.ReadBasic.All"}},
+		// Nobody administrates personal accounts.
+		{"enable_update: true\ntenant: consumers", []string{"{type: calendar}"}, nil, []string{"Calendars.ReadWrite User.Read", "Calendars.Read User.Read"}},
+		// More than is configured is only read.
+		{"", []string{"{type: status, enable_update: true}"}, []string{"calendar"},
+			[]string{"Calendars.Read Presence.Read Presence.ReadWrite User.Read", "Calendars.Read Presence.Read User.Read", "Presence.Read User.Read"}},
+		{"enable_update: true", []string{"{type: calendar}"}, []string{"calendar", "auto_reply"},
+			[]string{"Calendars.ReadWrite MailboxSettings.Read User.Read", "Calendars.Read MailboxSettings.Read User.Read", "User.Read"}},
+	} {
+		t.Run(fmt.Sprint(test.account, test.sensors, test.more), func(t *testing.T) {
+			var more []bridge.Permission
+			for _, k := range bridge.Kinds() {
+				if slices.Contains(test.more, k.Name) {
+					more = append(more, bridge.ReadingPermissions(k)...)
+				}
+			}
+			var got []string
+			for _, set := range bridge.SignInScopes(load(t, test.account, test.sensors...).Accounts["work"], more...) {
+				got = append(got, strings.Join(set, " "))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // load loads a configuration with one account, "work".
 func load(t *testing.T, account string, sensors ...string) *config.Config {
 	t.Helper()

@@ -16,21 +16,27 @@ const (
 	zoneRetry = time.Minute
 )
 
+// configuredZone is an account's time zone as far as the configuration says it: else the machine's.
+func configuredZone(name string) *time.Location {
+	switch name {
+	case "auto", "mailbox", "local":
+	default:
+		if loc, err := time.LoadLocation(name); err == nil { // it was checked when the configuration was loaded
+			return loc
+		}
+	}
+	return time.Local
+}
+
 // rememberZone sets the account's time zone as far as it is known without asking.
 func (a *account) rememberZone() {
-	a.location.Store(time.Local)
-	switch name := a.config.Timezone; name {
-	case "auto", "mailbox":
+	a.location.Store(configuredZone(a.config.Timezone))
+	if a.asksZone() {
 		value, err := a.bridge.zones.Get(a.zoneKey())
-		if err == nil && value != nil && a.asksZone() {
+		if err == nil && value != nil {
 			if loc, err := time.LoadLocation(string(value)); err == nil {
 				a.location.Store(loc)
 			}
-		}
-	case "local":
-	default:
-		if loc, err := time.LoadLocation(name); err == nil { // it was checked when the configuration was loaded
-			a.location.Store(loc)
 		}
 	}
 	if a.zone() == time.Local && !a.asksZone() && os.Getenv("TZ") == "" && isUTC(time.Local) {

@@ -41,6 +41,11 @@ type namedFacts struct {
 
 // scopeFacts are the permissions that a sensor or an operation may need.
 var scopeFacts = [...]namedFacts{
+	// What every sign-in asks for beside Graph's own.
+	{"openid", ScopeFacts{ID: "37f7f235-527c-4136-accd-4a02d197296e", Personal: true}},
+	{"profile", ScopeFacts{ID: "14dad69e-099b-42c9-810b-d002981feec1", Personal: true}},
+	{"offline_access", ScopeFacts{ID: "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", Personal: true}},
+
 	{"User.Read", ScopeFacts{ID: "e1fe6dd8-ba31-4d61-89e7-88639da4683d", Personal: true}},
 	{"User.ReadBasic.All", ScopeFacts{ID: "b340eb25-3456-403f-be2f-af7a0d370277"}},
 

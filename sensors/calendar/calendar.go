@@ -26,6 +26,7 @@ func Kind() sensors.Kind {
 		New: func() sensors.Sensor {
 			return &Sensor{Options: Options{IncludeDeclined: true, EndOffset: 24 * time.Hour}}
 		},
+		Discover: discover,
 	}
 }
 

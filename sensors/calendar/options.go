@@ -14,18 +14,18 @@ import (
 
 // Options are how a calendar is configured.
 type Options struct {
-	Calendar           string        `koanf:"calendar" doc:"name or id of the calendar, or all: each of them, new ones found by themselves; default: the default calendar"`
-	SharedMailbox      string        `koanf:"shared_mailbox" doc:"address or id of somebody else's mailbox, or of a room's, to which you have access"`
-	BasicCalendar      bool          `koanf:"basic_calendar" doc:"asks for Calendars.ReadBasic, which gives no descriptions"`
-	Search             string        `koanf:"search" doc:"only events whose subject contains this, in any case"`
-	Exclude            []string      `koanf:"exclude" doc:"no events whose subject matches one of these regular expressions, in any case"`
-	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"no events of these sensitivities" enum:"normal,personal,private,confidential"`
-	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"no events that are shown as one of these" enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"also events that were cancelled"`
-	IncludeDeclined    bool          `koanf:"include_declined" doc:"also events that you declined"`
-	StartOffset        time.Duration `koanf:"start_offset" doc:"from now to where the list of events begins; below 0 in the past" min:"-8784h" max:"8784h"`
-	EndOffset          time.Duration `koanf:"end_offset" doc:"from now to where the list of events ends" min:"-8784h" max:"8784h"`
-	MaxResults         int           `koanf:"max_results" doc:"most events in the list; 0: all" min:"0"`
+	Calendar           string        `koanf:"calendar" doc:"The name or id of the calendar, or all: each of them, new ones found by themselves. Default: the default calendar."`
+	SharedMailbox      string        `koanf:"shared_mailbox" doc:"The address or id of somebody else's mailbox, or of a room's, to which you have access."`
+	BasicCalendar      bool          `koanf:"basic_calendar" doc:"Whether only Calendars.ReadBasic is asked for, which gives no descriptions."`
+	Search             string        `koanf:"search" doc:"Only events whose subject contains this are shown, in any case."`
+	Exclude            []string      `koanf:"exclude" doc:"Events whose subject matches one of these regular expressions are not shown, in any case."`
+	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Events of these sensitivities are not shown." enum:"normal,personal,private,confidential"`
+	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Events that are shown as one of these are left out." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"Whether events that were cancelled are shown."`
+	IncludeDeclined    bool          `koanf:"include_declined" doc:"Whether events that you declined are shown."`
+	StartOffset        time.Duration `koanf:"start_offset" doc:"From now to where the list of events begins. Below 0 it begins in the past." min:"-8784h" max:"8784h"`
+	EndOffset          time.Duration `koanf:"end_offset" doc:"From now to where the list of events ends." min:"-8784h" max:"8784h"`
+	MaxResults         int           `koanf:"max_results" doc:"The most events in the list. 0: all." min:"0"`
 }
 
 // Validate finds what cannot work.

@@ -48,7 +48,7 @@ const (
 // Options say which account of which cloud. Only Account, ClientID and Dir are required.
 type Options struct {
 	Account     string // its key in the configuration
-	User        string // address of who must be signed in; "": the first one is kept
+	User        string // address or id of who must be signed in; "": the first one is kept
 	ClientID    string
 	Tenant      string // "common", "organizations", "consumers", a tenant id or domain
 	Login       string // root of Entra ID, without tenant
@@ -85,6 +85,11 @@ type User struct {
 	Name     string `json:"name"`
 	Tenant   string `json:"tenant"` // the tenant's id
 	Personal bool   `json:"personal"`
+}
+
+// is reports whether an address or an id is the user's.
+func (u User) is(name string) bool {
+	return strings.EqualFold(u.Address, name) || strings.EqualFold(u.ID, name)
 }
 
 // A Status is what is known about a sign-in without asking anybody.
@@ -376,7 +381,7 @@ func (s *Session) mismatch() string {
 		return fmt.Sprintf("the sign-in belongs to the client_id %s, and the configuration has %s", s.kept.ClientID, s.o.ClientID)
 	case s.kept.Login != s.o.Login:
 		return fmt.Sprintf("the sign-in belongs to the cloud %s, and the configuration has %s", s.kept.Login, s.o.Login)
-	case s.o.User != "" && !strings.EqualFold(s.kept.User.Address, s.o.User):
+	case s.o.User != "" && !s.kept.User.is(s.o.User):
 		return fmt.Sprintf("%s is signed in, and the configuration wants %s", s.kept.User.Address, s.o.User)
 	}
 	return ""

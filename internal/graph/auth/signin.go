@@ -94,7 +94,7 @@ func (s *Session) signedIn(ctx context.Context, a answer, asked, wanted []string
 		s.reload()
 		before := s.kept
 		s.mu.Unlock()
-		if s.o.User != "" && !strings.EqualFold(s.o.User, k.User.Address) {
+		if s.o.User != "" && !k.User.is(s.o.User) {
 			return fmt.Errorf("this is %s, and the configuration wants %s; sign in as %s, or change accounts.%s.user",
 				k.User.Address, s.o.User, s.o.User, s.o.Account)
 		}
@@ -112,7 +112,7 @@ func (s *Session) signedIn(ctx context.Context, a answer, asked, wanted []string
 
 // hint is whose address the sign-in page is to begin with.
 func (s *Session) hint() string {
-	if s.o.User != "" {
+	if strings.Contains(s.o.User, "@") {
 		return s.o.User
 	}
 	s.mu.Lock()
