@@ -134,15 +134,15 @@ func (m Message) Ack() {
 
 // Stats are counted from New on.
 type Stats struct {
-	Connected   bool
-	Backlog     bool   // what arrives now may have waited in the broker
-	Connection  uint64 // the number of the last one
-	Connections uint64 // made
-	Failures    uint64 // tries that failed, and connections that were lost
-	Published   uint64 // acknowledged by the broker
-	Received    uint64
-	Dropped     uint64 // events that nobody will get
-	Queued      int    // waiting to be sent
+	Connected   bool   `json:"connected"`
+	Backlog     bool   `json:"backlog"`     // what arrives now may have waited in the broker
+	Connection  uint64 `json:"connection"`  // the number of the last one
+	Connections uint64 `json:"connections"` // made
+	Failures    uint64 `json:"failures"`    // tries that failed, and connections that were lost
+	Published   uint64 `json:"published"`   // acknowledged by the broker
+	Received    uint64 `json:"received"`
+	Dropped     uint64 `json:"dropped"` // events that nobody will get
+	Queued      int    `json:"queued"`  // waiting to be sent
 }
 
 // A Client keeps the connection. Run is called once; the other methods at any time, by anybody.

@@ -178,8 +178,9 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
+// sorted is never nil: in JSON it is a list, be it empty.
 func sorted(names []string) []string {
-	names = slices.Clone(names)
+	names = append([]string{}, names...)
 	slices.Sort(names)
 	return names
 }

@@ -305,9 +305,7 @@ func exceptions(method, path string, personal bool) []string {
 // permitted compares the token's scopes with the table.
 func (c *call) permitted() bool {
 	path := strings.TrimSuffix(generalise(c.route.path), "/$count")
-	if c.acceptedHere() != nil {
-		path = "/users/{id}" + strings.TrimPrefix(path, "/me")
-	} else if c.mailbox() == c.user.ID && strings.HasPrefix(path, "/users/{id}/") {
+	if c.mailbox() == c.user.ID && strings.HasPrefix(path, "/users/{id}/") {
 		path = "/me/" + strings.TrimPrefix(path, "/users/{id}/")
 	}
 	return c.granted(required(c.s.permissions, c.route.method, path, c.user.Personal)...)
