@@ -240,16 +240,7 @@ func (d *Desk) admit(m Delivery, e *entry, sent envelope, malformed error) (targ
 		}
 	}
 	if err == nil {
-		op, err = target.Operation(e.Operation)
-	}
-	if err == nil {
-		err = malformed
-	}
-	if err == nil {
-		e.Sensor, e.Request, err = target.Member(sent.Request)
-	}
-	if err == nil {
-		_, err = Decode(op, e.Request)
+		op, err = e.accept(target, sent, malformed)
 	}
 	if err == nil && d.Journal.waiting(d.Account) >= d.Queue {
 		err = d.overloaded()
@@ -469,7 +460,7 @@ func (d *Desk) publish(ctx context.Context, e entry, r Response) bool {
 
 // carryOut does one request of the journal and puts its answer there.
 func (d *Desk) carryOut(ctx context.Context, e entry) {
-	r, show := d.call(ctx, e)
+	r, show := d.inTime(ctx, e)
 	if r.Status == "" {
 		return // the program stops: the journal has it
 	}
@@ -488,6 +479,22 @@ func (d *Desk) carryOut(ctx context.Context, e entry) {
 	d.Ended(e.Sensor, r)
 }
 
+// inTime calls, unless the request has waited for too long: the program was away, or what came before took its time.
+func (d *Desk) inTime(ctx context.Context, e entry) (r Response, show func()) {
+	err := expired(e.Expires, time.Now())
+	if waited := time.Since(e.Received); err == nil && waited > d.MaxAge {
+		err = &Error{Expired, fmt.Sprintf("waited for %s, longer than commands.max_age (%s)", waited.Round(time.Second), d.MaxAge)}
+	}
+	if err == nil || e.Stage == started {
+		return d.call(ctx, e)
+	}
+	show = func() {}
+	if target, unknown := d.Targets(e.Sensor); unknown == nil {
+		show = target.Failed
+	}
+	return e.response().Fail(err), show
+}
+
 // call asks Graph, and again where that is safe. It returns the response, and what shows its effect.
 func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	show = func() {}
@@ -496,9 +503,6 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 		return e.response().Fail(err), show
 	}
 	show = target.Failed
-	if err := d.late(e); err != nil {
-		return e.response().Fail(err), show
-	}
 	op, err := target.Operation(e.Operation)
 	if err != nil && e.Stage == received {
 		return e.response().Fail(err), show
@@ -510,7 +514,7 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 		return e.response().Fail(err), show
 	}
 	c := Call{ID: e.ID, Again: e.Stage == started, Now: e.Received.In(target.Zone())}
-	if !op.Reads {
+	if !op.Reads && d.Journal != nil {
 		e.Stage = started
 		if err := d.write(e); err != nil && op.Unknown == Doubt {
 			return e.response().Fail(err), show // after a crash nobody would know that it must not be done again
@@ -532,20 +536,6 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 		defer cancel()
 		target.Succeeded(applying, e.Operation, result)
 	}
-}
-
-// late says that a request has waited for too long: the program was away, or what came before took its time.
-func (d *Desk) late(e entry) error {
-	if e.Stage != received {
-		return nil
-	}
-	if err := expired(e.Expires, time.Now()); err != nil {
-		return err
-	}
-	if waited := time.Since(e.Received); waited > d.MaxAge {
-		return &Error{Expired, fmt.Sprintf("waited for %s, longer than commands.max_age (%s)", waited.Round(time.Second), d.MaxAge)}
-	}
-	return nil
 }
 
 // try calls until it is known what happened, or patience or the program ends.

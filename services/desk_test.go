@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -39,6 +40,12 @@ func (d *disk) Put(key string, value []byte) error {
 	}
 	d.values[key] = slices.Clone(value)
 	return nil
+}
+
+func (d *disk) fill(full bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.full = full
 }
 
 func (d *disk) copy() *disk {
@@ -276,6 +283,10 @@ func TestRefusals(t *testing.T) {
 		{name: "not JSON", change: func(d *services.Delivery) { d.Payload = []byte("noon") }, code: "invalid_json", message: `want a JSON object, such as {}, not noon`},
 		{name: "not an object", change: func(d *services.Delivery) { d.Payload = []byte("[]") }, code: "invalid_json", message: `want a JSON object, such as {}, not []`},
 		{name: "null", change: func(d *services.Delivery) { d.Payload = []byte("null") }, code: "invalid_json", message: `want a JSON object, such as {}, not null`},
+		{name: "a long text", change: func(d *services.Delivery) { d.Payload = []byte(`"` + strings.Repeat("secret ", 9) + `"`) }, code: "invalid_json", message: `want a JSON object, such as {}, not a value of 65 characters`},
+		{name: "a long value", change: func(d *services.Delivery) {
+			d.Payload = []byte(`{"mode": "` + strings.Repeat("secret ", 9) + `"}`)
+		}, code: "invalid_argument", message: `mode: want one of on, off, not a value of 65 characters`},
 		{name: "unknown value", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "dim"}`) }, code: "invalid_argument", message: `mode: want one of on, off, not "dim"`},
 		{name: "unknown field", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on", "nams": []}`) }, code: "invalid_argument", message: `nams: unknown field; did you mean names?; known fields: mode, names`},
 		{name: "missing field", change: func(d *services.Delivery) { d.Payload = []byte(`{}`) }, code: "invalid_argument", message: `mode: is required`},
@@ -287,6 +298,9 @@ func TestRefusals(t *testing.T) {
 		}, code: "expired", message: "expired at 1999-12-31T23:59:59Z"},
 		{name: "waited", change: func(d *services.Delivery) { d.Waited = 20 * time.Minute }, code: "expired", message: "waited in the broker while graph2mqtt was away for 20m0s, longer than commands.max_age (15m0s)"},
 		{name: "too large", change: func(d *services.Delivery) { d.Payload = make([]byte, 5<<20) }, code: "too_large", message: "5242880 bytes are more than the 4194304 that a request may have"},
+		{name: "too large for an entity", change: func(d *services.Delivery) {
+			d.Operation, d.Entity, d.Payload = "", "mode", make([]byte, 5<<20)
+		}, code: "too_large", message: "5242880 bytes are more than the 4194304 that a request may have"},
 		{name: "unknown sensor", change: func(d *services.Delivery) { d.Sensor = "lamb" }, code: "unknown_sensor", message: "no sensor lamb"},
 		{name: "unknown operation", change: func(d *services.Delivery) { d.Operation = "dim" }, code: "unknown_op", message: "no operation dim"},
 		{name: "unknown entity", change: func(d *services.Delivery) { d.Operation, d.Entity = "", "colour" }, code: "unknown_op", message: "no entity colour"},
@@ -606,6 +620,135 @@ func TestAFullDiskLeavesTheRequestWithTheBroker(t *testing.T) {
 	})
 }
 
+// What could not be written down is not done again for that.
+func TestADiskThatFillsUpMeanwhile(t *testing.T) {
+	for _, test := range []struct {
+		step    string // at which the disk is full
+		unknown services.Unknown
+		code    services.Code
+		calls   int
+	}{
+		{"acknowledged", services.Again, "ok", 1},
+		{"acknowledged", services.Doubt, services.Internal, 0},
+		{"called", services.Doubt, "ok", 1},
+		{"answering", services.Doubt, "ok", 1},
+	} {
+		t.Run(fmt.Sprint(test.step, test.unknown), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				o := &office{unknown: test.unknown}
+				o.step = func(s string) {
+					if s == test.step {
+						o.disk.fill(true)
+					}
+				}
+				o.open(t)
+				o.desk.Receive(o.delivery(`{"transaction": "1", "mode": "on"}`))
+				time.Sleep(time.Minute)
+				if o.code(0) != test.code || len(o.answers) != 1 || len(o.calls) != test.calls {
+					t.Errorf("%d calls, answers %+v", len(o.calls), o.answers)
+				}
+				o.step = nil
+				o.disk.fill(false)
+				time.Sleep(time.Minute)
+				o.stop()
+				o.open(t)
+				time.Sleep(time.Minute)
+				if len(o.calls) != test.calls || len(o.answers) != 1 {
+					t.Errorf("after a restart %d calls, answers %+v", len(o.calls), o.answers)
+				}
+			})
+		})
+	}
+}
+
+func TestWhatWaitedInTheJournalForTooLongIsExpired(t *testing.T) {
+	for _, test := range []struct {
+		payload, message string
+		away             time.Duration
+	}{
+		{`{"mode": "on"}`, "", 14 * time.Minute},
+		{`{"mode": "on"}`, "waited for 16m0s, longer than commands.max_age (15m0s)", 16 * time.Minute},
+		{`{"mode": "on", "expires": "2000-01-01T00:01:00Z"}`, "expired at 2000-01-01T00:01:00Z", 2 * time.Minute},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			o := &office{}
+			o.open(t)
+			o.stop()
+			o.desk.Receive(o.delivery(test.payload))
+			time.Sleep(test.away)
+			o.open(t)
+			synctest.Wait()
+			if len(o.answers) != 1 {
+				t.Fatalf("answers %+v", o.answers)
+			}
+			got := ""
+			if e := o.answers[0].Error; e != nil {
+				got = e.Message
+			}
+			if got != test.message || (len(o.calls) == 0) != (test.message != "") {
+				t.Errorf("%d calls, answer %q, want %q", len(o.calls), got, test.message)
+			}
+		})
+	}
+}
+
+// The broker does not take answers while one of its messages is handled.
+func TestTooManyReadingRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{maxQueue: 2}
+		o.call = func(set, services.Call) (any, error) { time.Sleep(time.Second); return nil, nil }
+		o.open(t)
+		received := make(chan struct{})
+		publish := o.desk.Publish
+		o.desk.Publish = func(ctx context.Context, topic string, payload []byte) error {
+			<-received
+			return publish(ctx, topic, payload)
+		}
+		for range 4 {
+			d := o.delivery(`{"mode": "on"}`)
+			d.Operation = "list"
+			o.desk.Receive(d)
+			synctest.Wait()
+		}
+		close(received)
+		time.Sleep(time.Minute)
+		var codes []services.Code
+		for i := range 4 {
+			codes = append(codes, o.code(i))
+		}
+		slices.Sort(codes)
+		if diff := cmp.Diff([]services.Code{"ok", "ok", "ok", "overloaded"}, codes); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+func TestReadingRequestsAreAnsweredAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{maxQueue: 5}
+		o.call = func(set, services.Call) (any, error) { time.Sleep(time.Second); return nil, nil }
+		o.open(t)
+		list := func() {
+			d := o.delivery(`{"mode": "on"}`)
+			d.Operation = "list"
+			o.desk.Receive(d)
+			synctest.Wait()
+		}
+		list()
+		list()
+		o.stop()
+		if o.code(0) != "ok" || o.code(1) != services.ShuttingDown {
+			t.Errorf("answers %+v", o.answers)
+		}
+		list() // a reload may be under way: the next desk answers
+		o.open(t)
+		synctest.Wait()
+		if o.code(2) != services.ShuttingDown {
+			t.Errorf("answers %+v", o.answers)
+		}
+	})
+}
+
 func TestReadingIsNotJournalled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &office{}
@@ -626,8 +769,25 @@ func TestAPanicIsTheRequestsError(t *testing.T) {
 		o.open(t)
 		o.desk.Receive(o.delivery(`{"mode": "on"}`))
 		synctest.Wait()
-		if o.code(0) != services.Internal || !slices.Equal(o.shown, []string{"failed"}) {
+		if o.code(0) != services.Internal || o.answers[0].Error.Message != "panic: an answer that nobody expected" || !slices.Equal(o.shown, []string{"failed"}) {
 			t.Errorf("answers %+v, shown %v", o.answers, o.shown)
+		}
+	})
+}
+
+func TestAPanicWhileLookingOrDecodingIsTheRequestsError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{unknown: services.Doubt}
+		o.call = func(set, services.Call) (any, error) { return nil, &graph.Error{Reason: graph.Network, Unknown: true} }
+		o.find = func(services.Call) (any, bool, error) { panic("nothing to look for") }
+		o.open(t)
+		o.desk.Receive(o.delivery(`{"mode": "on"}`))
+		synctest.Wait()
+		o.offered = func(string) error { panic("an operation that nobody expected") }
+		o.desk.Receive(o.delivery(`{"mode": "on"}`))
+		synctest.Wait()
+		if o.code(0) != services.InDoubt || o.code(1) != services.Internal || o.acked != 2 {
+			t.Errorf("answers %+v, acknowledged %d times", o.answers, o.acked)
 		}
 	})
 }

@@ -16,6 +16,9 @@ import (
 // remembered is how long a request and its answer are kept, to recognise the same one again.
 const remembered = 24 * time.Hour
 
+// prunedAtOnce is how many requests are forgotten at once.
+const prunedAtOnce = 10
+
 // Store keeps what must outlive the program. What was put is on disk when Put returns.
 type Store interface {
 	Put(key string, value []byte) error
@@ -37,6 +40,7 @@ type entry struct {
 	Operation   string          `json:"operation"`
 	Request     json.RawMessage `json:"request,omitempty"`
 	Received    time.Time       `json:"received"`
+	Expires     time.Time       `json:"expires,omitzero"`
 	Stage       stage           `json:"stage"`
 	Response    *Response       `json:"response,omitempty"`
 	Repeated    bool            `json:"repeated,omitempty"` // the same request came again while its answer was on its way
@@ -57,6 +61,8 @@ type Journal struct {
 
 	mu           sync.Mutex
 	entries      map[string]*entry
+	open         map[string]*entry // those of them that are not answered
+	unwritten    map[string]bool   // those that the disk has as they were before
 	transactions map[string]string // by topic and transaction
 	packets      map[uint16]string // the last request that came with this packet id in this session of the broker
 	pruned       time.Time
@@ -67,7 +73,10 @@ const sessionKey = "session"
 
 // OpenJournal reads the journal.
 func OpenJournal(store Store) (*Journal, error) {
-	j := &Journal{store: store, entries: map[string]*entry{}, transactions: map[string]string{}, packets: map[uint16]string{}}
+	j := &Journal{
+		store: store, entries: map[string]*entry{}, open: map[string]*entry{}, unwritten: map[string]bool{},
+		transactions: map[string]string{}, packets: map[uint16]string{},
+	}
 	var session uint64
 	err := store.Each(func(key string, value []byte) error {
 		if key == sessionKey {
@@ -77,13 +86,13 @@ func OpenJournal(store Store) (*Journal, error) {
 		if err := json.Unmarshal(value, e); err != nil {
 			return fmt.Errorf("journal entry %s: %w", key, err)
 		}
-		j.entries[key] = e
+		j.hold(e)
 		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("read the journal: %w", err)
 	}
-	for _, e := range j.sorted(func(*entry) bool { return true }) {
+	for _, e := range sorted(j.entries, func(*entry) bool { return true }) {
 		j.index(e)
 		if e.Connection < session {
 			delete(j.packets, e.Packet)
@@ -128,22 +137,25 @@ func (j *Journal) same(d Delivery, transaction string) (e entry, found, equal bo
 	return *p, true, equal
 }
 
-// add writes a new entry, put one that has changed. It is on disk when they return.
+// add writes a new entry. It is on disk when add returns, or not in the journal.
 func (j *Journal) add(e entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.write(e); err != nil {
+	if err := j.write(&e); err != nil {
 		return err
 	}
+	j.hold(&e)
 	j.index(&e)
 	j.prune()
 	return nil
 }
 
+// put changes an entry. Where the disk does not take it, the journal goes on from it all the same: what was done must not be done
+// again because nobody could write that down. See flush.
 func (j *Journal) put(e entry) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.write(e)
+	return j.replace(e)
 }
 
 // change changes an entry as it is by now, and is put.
@@ -154,10 +166,31 @@ func (j *Journal) change(id string, to func(entry) entry) error {
 	if !ok { // a day is over
 		return nil
 	}
-	return j.write(to(*e))
+	return j.replace(to(*e))
 }
 
-func (j *Journal) write(e entry) error {
+func (j *Journal) replace(e entry) error {
+	j.hold(&e)
+	err := j.write(&e)
+	if err != nil {
+		j.unwritten[e.ID] = true
+	}
+	return err
+}
+
+// flush writes what could not be written before.
+func (j *Journal) flush() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for id := range j.unwritten {
+		if err := j.write(j.entries[id]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (j *Journal) write(e *entry) error {
 	value, err := json.Marshal(e)
 	if err != nil {
 		return err
@@ -165,8 +198,17 @@ func (j *Journal) write(e entry) error {
 	if err := j.store.Put(e.ID, value); err != nil {
 		return fmt.Errorf("write the journal: %w", err)
 	}
-	j.entries[e.ID] = &e
+	delete(j.unwritten, e.ID)
 	return nil
+}
+
+func (j *Journal) hold(e *entry) {
+	j.entries[e.ID] = e
+	if e.Stage == answered {
+		delete(j.open, e.ID)
+	} else {
+		j.open[e.ID] = e
+	}
 }
 
 // waiting counts an account's requests that are not done.
@@ -174,12 +216,12 @@ func (j *Journal) waiting(account string) int {
 	return len(j.of(account, received, started))
 }
 
-// of lists an account's requests in these stages, in order of arrival.
+// of lists an account's requests in these stages, of which none is answered, in order of arrival.
 func (j *Journal) of(account string, stages ...stage) []entry {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var es []entry
-	for _, e := range j.sorted(func(e *entry) bool { return e.Account == account && slices.Contains(stages, e.Stage) }) {
+	for _, e := range sorted(j.open, func(e *entry) bool { return e.Account == account && slices.Contains(stages, e.Stage) }) {
 		es = append(es, *e)
 	}
 	return es
@@ -194,9 +236,9 @@ func (j *Journal) index(e *entry) {
 	}
 }
 
-func (j *Journal) sorted(keep func(*entry) bool) []*entry {
+func sorted(entries map[string]*entry, keep func(*entry) bool) []*entry {
 	var es []*entry
-	for _, e := range j.entries {
+	for _, e := range entries {
 		if keep(e) {
 			es = append(es, e)
 		}
@@ -205,16 +247,20 @@ func (j *Journal) sorted(keep func(*entry) bool) []*entry {
 	return es
 }
 
-// prune forgets, once an hour, what was answered long ago.
+// prune forgets, once an hour, what was answered long ago: a little at a time, for the broker's messages wait meanwhile.
 func (j *Journal) prune() {
 	if time.Since(j.pruned) < time.Hour {
 		return
 	}
-	j.pruned = time.Now()
+	pruned := 0
 	for id, e := range j.entries {
-		if e.Stage != answered || time.Since(e.Received) < remembered || j.store.Delete(id) != nil {
+		if e.Stage != answered || time.Since(e.Received) < remembered || j.unwritten[id] {
 			continue
 		}
+		if pruned == prunedAtOnce || j.store.Delete(id) != nil {
+			return
+		}
+		pruned++
 		delete(j.entries, id)
 		if key := e.Topic + "\x00" + e.Transaction; j.transactions[key] == id {
 			delete(j.transactions, key)
@@ -223,6 +269,7 @@ func (j *Journal) prune() {
 			delete(j.packets, e.Packet)
 		}
 	}
+	j.pruned = time.Now()
 }
 
 func digest(payload []byte) string {
