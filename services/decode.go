@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/agnivade/levenshtein"
 
@@ -107,7 +108,7 @@ func decode(path string, object []byte, v reflect.Value) (errs []error) {
 	slices.Sort(unknown)
 	slices.Sort(names)
 	for _, name := range unknown {
-		errs = append(errs, at(join(path, name), errors.New("unknown field"+nearest(name, names))))
+		errs = append(errs, at(join(path, Clip(name, longest)), errors.New("unknown field"+nearest(name, names))))
 	}
 	return errs
 }
@@ -172,10 +173,11 @@ func want(t reflect.Type) string {
 	return "a text"
 }
 
+// short is a value as an error shows it.
 func short(raw []byte) string {
 	raw = bytes.TrimSpace(raw)
-	if r := []rune(string(raw)); len(r) > 40 {
-		return string(r[:40]) + "…"
+	if n := utf8.RuneCount(raw); n > longest {
+		return fmt.Sprintf("a value of %d characters", n)
 	}
 	return string(raw)
 }

@@ -1,7 +1,9 @@
 package services
 
 import (
+	"fmt"
 	"regexp"
+	"strconv"
 	"unicode/utf8"
 )
 
@@ -9,6 +11,18 @@ var tag = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|str
 
 // IsHTML reports whether a text that a user gave is HTML: O365 for Home Assistant takes either without asking which.
 func IsHTML(s string) bool { return tag.MatchString(s) }
+
+// longest is how many characters of a request an error shows.
+const longest = 40
+
+// Quote is a text of a request as an error shows it. A long one may be a mail or a reply, and errors are logged: it is only
+// counted.
+func Quote(s string) string {
+	if n := utf8.RuneCountInString(s); n > longest {
+		return fmt.Sprintf("a text of %d characters", n)
+	}
+	return strconv.Quote(s)
+}
 
 // Clip shortens a text to this many characters, of which the last one says that there was more.
 func Clip(s string, most int) string {

@@ -368,7 +368,7 @@ func (s *sensor) Member(request json.RawMessage) (string, json.RawMessage, error
 	}
 	id, known := s.family.find(name)
 	if id == "" {
-		return "", nil, graph.Invalid("%s: want one of %s, not %q", field, list(known), name)
+		return "", nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.Quote(name))
 	}
 	delete(fields, field)
 	rest, err := json.Marshal(fields)

@@ -84,7 +84,7 @@ func onOff(payload string) (string, map[string]any, error) {
 	case "OFF":
 		return "disable", nil, nil
 	}
-	return "", nil, fmt.Errorf("want ON or OFF, not %q", payload)
+	return "", nil, fmt.Errorf("want ON or OFF, not %s", services.Quote(payload))
 }
 
 // Poll implements sensors.Sensor.

@@ -36,7 +36,7 @@ type Invitation struct {
 func (d *Details) Validate() error {
 	for _, a := range d.Attendees {
 		if name, domain, ok := strings.Cut(a.Email, "@"); !ok || name == "" || domain == "" {
-			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %q", a.Email)
+			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %s", services.Quote(a.Email))
 		}
 	}
 	if n := d.RemindBeforeMinutes; n != nil && (*n < 0 || *n > 40320) {
@@ -58,7 +58,7 @@ func (d *Details) zone(account *time.Location) (*time.Location, error) {
 	}
 	loc, err := graph.Location(*d.Timezone)
 	if err != nil {
-		return nil, graph.Invalid("timezone: want a name of IANA or Windows, such as Europe/Berlin, not %q", *d.Timezone)
+		return nil, graph.Invalid("timezone: want a name of IANA or Windows, such as Europe/Berlin, not %s", services.Quote(*d.Timezone))
 	}
 	return loc, nil
 }
