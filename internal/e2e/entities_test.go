@@ -6,11 +6,11 @@ import (
 	"cmp"
 	"encoding/json"
 	"flag"
-	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -34,6 +34,14 @@ func startHouse(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`)
 
+// shown is an entity's state as it is in the golden file.
+func shown(s State) string {
+	if timestamp.MatchString(s.State) {
+		return "a time"
+	}
+	return strconv.Quote(s.State)
+}
+
 // described says of every entity of the MQTT integration all that an automation or a dashboard may rely on, a line each.
 func described(t testing.TB, ha *HomeAssistant) []string {
 	t.Helper()
@@ -44,13 +52,7 @@ func described(t testing.TB, ha *HomeAssistant) []string {
 	}
 	var lines []string
 	for _, e := range ha.Entities(t) {
-		state, ok := ha.State(e.EntityID)
-		if !ok {
-			state.State = "(none)"
-		}
-		if timestamp.MatchString(state.State) {
-			state.State = "(a time)"
-		}
+		state, _ := ha.State(e.EntityID)
 		class, _ := state.Attributes["device_class"].(string)
 		category := ""
 		if e.EntityCategory != nil {
@@ -59,44 +61,48 @@ func described(t testing.TB, ha *HomeAssistant) []string {
 		device := devices[e.DeviceID]
 		lines = append(lines, strings.Join([]string{
 			e.EntityID, e.UniqueID, identifiers[e.DeviceID], "via " + cmp.Or(identifiers[device.ViaDeviceID], "none"),
-			device.Name, fmt.Sprintf("%q", state.State), cmp.Or(class, "-"), cmp.Or(category, "-"),
+			device.Name, shown(state), cmp.Or(class, "-"), cmp.Or(category, "-"),
 		}, " | "))
 	}
 	return lines
 }
 
+var golden = filepath.Join("testdata", "entities.txt")
+
+// expected returns what described should say of the bridge, the account "work" and its sensors "out_of_office" and "calendar".
+func expected(t testing.TB, ha *HomeAssistant) []string {
+	t.Helper()
+	text, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
+		return strings.HasPrefix(line, "datetime.") && !ha.AtLeast(t, 2026, 5) // since when MQTT has the platform
+	})
+}
+
 // TestEntities holds what Home Assistant makes of the bridge, an account and its sensors to a golden file: a change in it breaks users.
 func TestEntities(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		startHouse(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}")
+		startHouse(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}", "calendar: {type: calendar}")
+		// What comes last: the account's status, and what Graph says.
+		ha.AwaitEntity(t, "sensor.work_last_sync", "is a time", func(s State) bool { return timestamp.MatchString(s.State) })
 		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
-		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
-		ha.AwaitState(t, "binary_sensor.work_connection", "on")
-		times := []string{"sensor.work_last_sync"}
-		if ha.AtLeast(t, 2026, 5) { // since when MQTT has the platform
-			times = append(times, "datetime.work_out_of_office_set_start", "datetime.work_out_of_office_set_end")
-		}
-		for _, id := range times {
-			ha.AwaitEntity(t, id, "is a time", func(s State) bool { return timestamp.MatchString(s.State) })
+		ha.AwaitState(t, "sensor.work_calendar_remaining", "0")
+		if !*update {
+			for _, line := range expected(t, ha) {
+				fields := strings.Split(line, " | ")
+				ha.AwaitEntity(t, fields[0], "is "+fields[5], func(s State) bool { return fields[5] == shown(s) })
+			}
 		}
 		got := described(t, ha)
-
-		golden := filepath.Join("testdata", "entities.txt")
 		if *update && ha.AtLeast(t, 2026, 5) {
 			if err := os.MkdirAll("testdata", 0o755); err != nil {
 				t.Fatal(err)
 			}
 			writeFile(t, golden, strings.Join(got, "\n")+"\n")
 		}
-		text, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := strings.Split(strings.TrimSpace(string(text)), "\n")
-		if !ha.AtLeast(t, 2026, 5) {
-			want = slices.DeleteFunc(want, func(line string) bool { return strings.HasPrefix(line, "datetime.") })
-		}
-		if diff := gocmp.Diff(want, got); diff != "" {
+		if diff := gocmp.Diff(expected(t, ha), got); diff != "" {
 			t.Errorf("entities (-want +got):\n%s", diff)
 		}
 		ha.CheckLog(t)

@@ -134,7 +134,7 @@ func (ha *HomeAssistant) up(t testing.TB) map[string]bool {
 		select {
 		case <-tick.C:
 		case <-ha.Process.done:
-			t.Fatalf("Home Assistant ended with %d while it started", ha.Process.code)
+			t.Fatalf("Home Assistant ended while it started: %v", ha.Process.cmd.ProcessState)
 		case <-end:
 			t.Fatal("Home Assistant does not come up")
 		}

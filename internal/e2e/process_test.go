@@ -30,15 +30,15 @@ type Process struct {
 	Lines Record[Line]
 
 	pid  int
+	cmd  *exec.Cmd     // its ProcessState is valid once done is closed
 	done chan struct{} // closed when it has ended
-	code int           // its exit code, -1 after a signal; valid once done is closed
 }
 
 // start runs a command until the test ends at the latest. Each line goes to the record and, where it is given, to the func, which
 // standard output and standard error call at the same time.
 func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 	t.Helper()
-	p := &Process{Name: name, done: make(chan struct{})}
+	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	// It must not outlive the tests, also where these panic or are killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	outRead, outWrite, err := os.Pipe()
@@ -86,7 +86,6 @@ func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 		}
 		_ = cmd.Wait()
 		readers.Wait()
-		p.code = cmd.ProcessState.ExitCode()
 		p.Lines.End(errors.New(name + " ended: " + cmd.ProcessState.String()))
 		close(p.done)
 	}()
@@ -138,7 +137,7 @@ func (p *Process) Wait(t testing.TB) int {
 	case <-time.After(patience):
 		t.Fatalf("%s does not end; its last lines:\n%s", p.Name, tail(p.Lines.All(), 40))
 	}
-	return p.code
+	return p.cmd.ProcessState.ExitCode()
 }
 
 // Line waits for a line that contains the text, and returns it.

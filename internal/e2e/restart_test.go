@@ -35,7 +35,12 @@ func TestRestarts(t *testing.T) {
 			}
 			return ids
 		}
-		want := ids()
+		var want []string // all that the golden file has, but for the calendar
+		for _, line := range expected(t, ha) {
+			if id, _, _ := strings.Cut(line, " "); !strings.Contains(id, ".work_calendar_") {
+				want = append(want, id)
+			}
+		}
 		start := map[string]func(){
 			"homeassistant": func() { ha.Start(t) }, "broker": h.Broker.Start, "bridge": func() { h.Start(t) },
 		}

@@ -1,0 +1,70 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// TestDemo does what the README says to somebody who has just cloned the repository.
+func TestDemo(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const command = "go run ./cmd/graph2mqtt demo"
+	if !strings.Contains(string(readme), "\n"+command+"\n") {
+		t.Fatalf("the README does not say %q", command)
+	}
+	clone, scratch := filepath.Join(t.TempDir(), "graph2mqtt"), t.TempDir()
+	run(t, "", "git", "clone", "--quiet", "--no-hardlinks", strings.TrimSpace(run(t, "", "git", "rev-parse", "--show-toplevel")), clone)
+	status := func() string { return run(t, "", "git", "-C", clone, "status", "--porcelain", "--ignored") }
+
+	cmd := exec.Command("sh", "-c", "exec "+command)
+	cmd.Dir = clone
+	cmd.Env = append(os.Environ(), "TMPDIR="+scratch)
+	demo := start(t, command, cmd, nil)
+	printed := func(what string) string { return strings.TrimSpace(demo.Line(t, what)) }
+	watch := printed("mosquitto_sub ")
+	seen := start(t, watch, exec.Command("sh", "-c", "exec stdbuf -oL "+watch), nil)
+	seen.Line(t, "graph2mqtt/bridge/state online")
+	seen.Line(t, `graph2mqtt/work/out_of_office/state {`)
+	run(t, "", "sh", "-c", printed("mosquitto_pub -h 127.0.0.1 -p ")) // the first of them: the switch
+	seen.Line(t, `"mode":"alwaysEnabled"`)
+	create := strings.TrimSuffix(printed("/request/create"), `\`) + printed(`-m '{"subject"`)
+	run(t, "", "sh", "-c", create)
+	seen.Line(t, "graph2mqtt/work/calendar/response/create {")
+	demo.Line(t, "Coffee")
+
+	// Ctrl-C reaches all that the terminal runs.
+	if err := syscall.Kill(-demo.pid, syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	demo.Wait(t) // with the code of an interrupted go run
+	if !strings.HasSuffix(demo.Stdout(), "\nThe demo is over; nothing of it is left.\n") {
+		t.Errorf("the demo ended so:\n%s", demo.Stdout())
+	}
+	seen.Kill(t)
+	if got := demo.Stderr(); got != "" {
+		t.Errorf("it complained: %s", got)
+	}
+	left, err := os.ReadDir(scratch)
+	if err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v %v", left, err)
+	}
+	if got := status(); got != "" {
+		t.Errorf("left in the working tree: %s", got)
+	}
+	for _, field := range strings.Fields(watch) {
+		if conn, err := net.Dial("tcp", "127.0.0.1:"+field); err == nil {
+			_ = conn.Close()
+			t.Errorf("something still listens on port %s", field)
+		}
+	}
+}
