@@ -12,27 +12,32 @@ import (
 
 // A Listener is somebody else at the broker, who looks on and may publish. It keeps nothing, and does not come back when its
 // connection is lost.
-type Listener struct{ paho paho.Client }
+type Listener struct {
+	paho paho.Client
+	lost chan error
+}
 
 // patience is how long a Listener waits for the broker.
 const patience = 10 * time.Second
 
 // Listen connects to the broker and calls handle with each message of the filters, one after the other: first with those that
-// the broker holds.
-func Listen(broker, username, password string, handle func(Message), filters ...string) (*Listener, error) {
-	u, err := parseURL(broker)
+// the broker holds. Of the options only those that say how to reach the broker matter: URL, Username, Password and TLS.
+func Listen(o Options, handle func(Message), filters ...string) (*Listener, error) {
+	u, err := parseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	o := paho.NewClientOptions()
-	o.Servers = []*url.URL{u}
-	o.SetClientID("graph2mqtt-listener-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
-	o.SetUsername(username).SetPassword(password)
-	o.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(patience).SetWriteTimeout(patience)
-	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
+	l := &Listener{lost: make(chan error, 1)}
+	c := paho.NewClientOptions()
+	c.Servers = []*url.URL{u}
+	c.SetClientID("graph2mqtt-listener-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
+	c.SetUsername(o.Username).SetPassword(o.Password).SetTLSConfig(o.TLS)
+	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(patience).SetWriteTimeout(patience)
+	c.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost <- err })
+	c.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Received: time.Now()})
 	})
-	l := &Listener{paho.NewClient(o)}
+	l.paho = paho.NewClient(c)
 	token := l.paho.Connect().(*paho.ConnectToken)
 	if !token.WaitTimeout(patience) {
 		l.Close()
@@ -57,6 +62,9 @@ func Listen(broker, username, password string, handle func(Message), filters ...
 	}
 	return l, nil
 }
+
+// Lost receives why the connection is lost, once it is.
+func (l *Listener) Lost() <-chan error { return l.lost }
 
 // Publish publishes, and waits until the broker has it.
 func (l *Listener) Publish(topic string, payload []byte, retained bool) error {

@@ -17,7 +17,7 @@ func TestListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer b.Close()
-	publisher, err := mqtt.Listen(b.URL(), "", "", nil)
+	publisher, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -29,14 +29,13 @@ func TestListener(t *testing.T) {
 		}
 	}
 	publish("home/kept", "1", true)
-	publish("home/gone", "2", false)
 
 	type heard struct {
 		Topic, Payload string
 		Retained       bool
 	}
 	messages := make(chan heard, 10)
-	l, err := mqtt.Listen(b.URL(), "", "", func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
+	l, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +60,7 @@ func TestListenerFails(t *testing.T) {
 		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: ",
 		"http://127.0.0.1":   `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://127.0.0.1"`,
 	} {
-		if _, err := mqtt.Listen(url, "", "", nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := mqtt.Listen(mqtt.Options{URL: url}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
