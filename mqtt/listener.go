@@ -31,7 +31,10 @@ func Listen(o Options, handle func(Message), filters ...string) (*Listener, erro
 	c := paho.NewClientOptions()
 	c.Servers = []*url.URL{u}
 	c.SetClientID("graph2mqtt-listener-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
-	c.SetUsername(o.Username).SetPassword(o.Password).SetTLSConfig(o.TLS)
+	c.SetUsername(o.Username).SetPassword(o.Password)
+	if o.TLS != nil {
+		c.SetTLSConfig(o.TLS)
+	}
 	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(patience).SetWriteTimeout(patience)
 	c.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost <- err })
 	c.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
@@ -56,7 +59,14 @@ func Listen(o Options, handle func(Message), filters ...string) (*Listener, erro
 	if len(wanted) == 0 {
 		return l, nil
 	}
-	if err := l.wait(l.paho.SubscribeMultiple(wanted, nil), "subscribe"); err != nil {
+	subscription := l.paho.SubscribeMultiple(wanted, nil).(*paho.SubscribeToken)
+	err = l.wait(subscription, "subscribe")
+	for filter, code := range subscription.Result() {
+		if code >= 0x80 { // MQTT 3.1.1, section 3.9.3
+			err = fmt.Errorf("subscribe: the broker lets nobody of this name read %s", filter)
+		}
+	}
+	if err != nil {
 		l.Close()
 		return nil, err
 	}
