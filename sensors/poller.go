@@ -51,6 +51,7 @@ type Poller struct {
 	once    sync.Once
 	applies chan applying
 	refresh chan struct{}
+	ended   chan struct{} // closed when Run has returned
 }
 
 // Shown is what a sensor showed at one moment.
@@ -76,16 +77,19 @@ func (p *Poller) init() {
 	p.once.Do(func() {
 		p.applies = make(chan applying)
 		p.refresh = make(chan struct{}, 1)
+		p.ended = make(chan struct{})
 	})
 }
 
-// Apply puts an operation's answer in place and returns when it was shown. Graph is asked again soon after.
+// Apply puts an operation's answer in place and returns when it was shown, or will not be: after Run has returned. Graph is asked
+// again soon after.
 func (p *Poller) Apply(ctx context.Context, operation string, result any) {
 	p.init()
 	a := applying{operation, result, make(chan struct{})}
 	select {
 	case p.applies <- a:
 		<-a.done
+	case <-p.ended:
 	case <-ctx.Done():
 	}
 }
@@ -102,12 +106,14 @@ func (p *Poller) Refresh() {
 // Run polls until ctx is done, and returns when nothing of it runs any more.
 func (p *Poller) Run(ctx context.Context) {
 	p.init()
+	defer close(p.ended)
 	var (
 		flying flight // the poll that runs
 		polls  sync.WaitGroup
 
 		slot   = p.firstSlot() // of the regular schedule, which neither failures nor operations move
 		due    = time.Now()    // when Graph is asked next
+		fresh  time.Time       // until then Graph may not tell yet what an operation did
 		next   time.Time       // when the state changes by itself; zero: never
 		retry  = p.backoff()
 		failed failure
@@ -134,16 +140,19 @@ func (p *Poller) Run(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-p.refresh:
-			due = time.Now()
+			if due = time.Now(); due.Before(fresh) {
+				due = fresh
+			}
 		case a := <-p.applies:
 			flying.drop()
 			if applier, ok := p.Sensor.(Applier); ok && p.Known {
 				var err error
 				if next, err = p.show(func(now time.Time) []entity.Event { return applier.Apply(now, a.operation, a.result) }); err != nil {
-					p.Log.Error("an operation's answer could not be shown", "operation", a.operation, "error", err)
+					p.Log.Error("an operation's answer could not be shown", "operation", a.operation, "error", err, stack(err))
 				}
 			}
 			due = time.Now().Add(applied)
+			fresh = due
 			close(a.done)
 		case a := <-flying.answer:
 			dropped := flying.dropped
@@ -249,7 +258,7 @@ func (p *Poller) poll(ctx context.Context) (a answer) {
 func (p *Poller) look() time.Time {
 	next, err := p.show(func(time.Time) []entity.Event { return nil })
 	if err != nil {
-		p.Log.Error("the state could not be shown", "error", err)
+		p.Log.Error("the state could not be shown", "error", err, stack(err))
 	}
 	return next
 }
@@ -264,9 +273,16 @@ func (p *Poller) show(change Take) (next time.Time, err error) {
 		since = oldest
 	}
 	state := p.Sensor.State(since, now)
-	p.Since = now
-	p.Show(Shown{At: now, Answered: p.Answered, State: state, Events: append(events, state.Events...)})
-	return state.Next, nil
+	// A clock that is set back a little must not bring the same events again. One that was far ahead was wrong.
+	if !since.After(now) || since.After(now.Add(late)) {
+		since = now
+	}
+	p.Since = since
+	p.Show(Shown{At: since, Answered: p.Answered, State: state, Events: append(events, state.Events...)})
+	if next = state.Next; !next.IsZero() && !next.After(now) {
+		next = now.Add(time.Second) // a sensor that is wrong about that keeps nobody busy
+	}
+	return next, nil
 }
 
 // failure remembers the last one, so that each is logged once, and its end.
@@ -287,7 +303,7 @@ func (f *failure) log(log *slog.Logger, err error) {
 		f.count++
 		if text := kind(err); text != f.text {
 			f.text = text
-			log.Warn("polling failed", "error", err)
+			log.Warn("polling failed", "error", err, stack(err))
 		}
 	}
 }
@@ -301,8 +317,25 @@ func kind(err error) string {
 	return err.Error()
 }
 
+// panicked is the error of a sensor that panicked. The stack is for the log alone.
+type panicked struct {
+	value any
+	stack []byte
+}
+
+func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+
 func recovered(err *error) {
 	if r := recover(); r != nil {
-		*err = fmt.Errorf("panic: %v\n%s", r, debug.Stack())
+		*err = &panicked{r, debug.Stack()}
 	}
+}
+
+// stack is an attribute of err's line in the log; without a panic, none.
+func stack(err error) slog.Attr {
+	var p *panicked
+	if !errors.As(err, &p) {
+		return slog.Attr{}
+	}
+	return slog.String("stack", string(p.stack))
 }

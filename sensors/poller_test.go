@@ -103,6 +103,13 @@ func all[T any](r *record) func() []T {
 // run runs a poller and returns what it has shown and how its polls ended so far.
 func run(t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sensors.Shown, polled func() []error, log *bytes.Buffer) {
 	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	t.Cleanup(cancel)
+	return runUntil(ctx, t, p, granted...)
+}
+
+func runUntil(ctx context.Context, t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sensors.Shown, polled func() []error, log *bytes.Buffer) {
+	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: tokens(granted)})
 	if err != nil {
 		t.Fatal(err)
@@ -114,7 +121,7 @@ func run(t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sen
 	p.Log = slog.New(slog.NewTextHandler(log, nil))
 	p.Show = func(s sensors.Shown) { shows.add(s) }
 	p.Polled = func(err error) { polls.add(err) }
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx, cancel := context.WithCancel(ctx)
 	done := make(chan struct{})
 	go func() { p.Run(ctx); close(done) }()
 	t.Cleanup(func() { cancel(); <-done })
@@ -305,10 +312,10 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 		if len(shown()) == 0 {
 			t.Error("nothing shown after the recovery")
 		}
-		if len(polled()) < 4 || !strings.Contains(polled()[2].Error(), "an answer that nobody expected") || polled()[3] != nil {
+		if len(polled()) < 4 || polled()[2].Error() != "panic: an answer that nobody expected" || polled()[3] != nil {
 			t.Errorf("polls ended as %v", polled())
 		}
-		if !strings.Contains(log.String(), "polling works again") || !strings.Contains(log.String(), "failures=3") {
+		if !strings.Contains(log.String(), "polling works again") || !strings.Contains(log.String(), "failures=3") || !strings.Contains(log.String(), "stack=") {
 			t.Errorf("log:\n%s", log)
 		}
 	})
@@ -382,6 +389,91 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 		last := func(i int) time.Time { return at[i][len(at[i])-1] }
 		if !last(0).Equal(last(1)) || last(0).Equal(last(2)) {
 			t.Errorf("last polls at %v, %v, %v", last(0), last(1), last(2))
+		}
+	})
+}
+
+// A request may be carried out while its sensor is taken away.
+func TestAnOperationsAnswerIsNotWaitedForAfterTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &meeting{ask: func(context.Context, time.Time) (start, end time.Time, err error) { return }}
+		p := &sensors.Poller{Sensor: m}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		runUntil(ctx, t, p, "Calendars.Read")
+		synctest.Wait()
+		begun := time.Now()
+		p.Apply(t.Context(), "modify", nil)
+		if d := time.Since(begun); d != 0 {
+			t.Errorf("waited for %s", d)
+		}
+	})
+}
+
+func TestARefreshAfterAnOperationWaitsUntilGraphTellsOfIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var at []time.Time
+		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) {
+			at = append(at, now)
+			return now.Add(time.Hour), now.Add(2 * time.Hour), nil
+		}}
+		p := &sensors.Poller{Sensor: m}
+		run(t, p, "Calendars.Read")
+		synctest.Wait()
+		at = nil
+		begun := time.Now()
+		p.Apply(t.Context(), "modify", [2]time.Time{begun.Add(3 * time.Hour), begun.Add(4 * time.Hour)})
+		time.Sleep(time.Second)
+		p.Refresh()
+		time.Sleep(6 * time.Second)
+		synctest.Wait()
+		if len(at) == 0 || !at[0].Equal(begun.Add(5*time.Second).UTC()) {
+			t.Errorf("asked at %v, want 5 s after %s", at, begun)
+		}
+	})
+}
+
+func TestAClockSetBackBringsNoEventAgain(t *testing.T) {
+	for _, test := range []struct {
+		back time.Duration
+		want []string
+	}{
+		{2 * time.Minute, nil},
+		{24 * time.Hour, []string{"started"}}, // before the restart the clock was wrong
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now().Add(time.Minute)
+			m := &meeting{start: start, end: start.Add(time.Hour)}
+			m.ask = func(context.Context, time.Time) (time.Time, time.Time, error) {
+				return time.Time{}, time.Time{}, errors.New("away")
+			}
+			shown, _, _ := run(t, &sensors.Poller{Sensor: m, Known: true, Since: time.Now().Add(test.back)}, "Calendars.Read")
+			time.Sleep(3 * time.Minute)
+			synctest.Wait()
+			if diff := cmp.Diff(test.want, types(shown())); diff != "" {
+				t.Errorf("back by %s: %s", test.back, diff)
+			}
+		})
+	}
+}
+
+// restless is a sensor that says it changes at once, always.
+type restless struct{ *meeting }
+
+func (r restless) State(since, now time.Time) entity.State {
+	s := r.meeting.State(since, now)
+	s.Next = now
+	return s
+}
+
+func TestASensorThatAlwaysChangesKeepsNobodyBusy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) { return now, now, nil }}
+		shown, _, _ := run(t, &sensors.Poller{Sensor: restless{m}}, "Calendars.Read")
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := len(shown()); n > 20 {
+			t.Errorf("shown %d times in 10 s", n)
 		}
 	})
 }
