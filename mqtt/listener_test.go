@@ -29,6 +29,7 @@ func TestListener(t *testing.T) {
 		}
 	}
 	publish("home/kept", "1", true)
+	<-handedOut // this broker acknowledges before
 
 	type heard struct {
 		Topic, Payload string
