@@ -17,7 +17,8 @@ func TestListener(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
-	publisher, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, nil)
+	handedOut := make(chan struct{}, 10)
+	publisher, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
 	if err != nil {
 		t.Fatal(err)
 	}
