@@ -116,7 +116,8 @@ type Sensor struct {
 	Notify       map[string]any            `koanf:"notify" doc:"The fixed receiver of its notify entity."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"What is different about its entities, by the entity's key."`
 
-	Options any // what its kind's New returned, decoded
+	OwnUpdate bool // enable_update was given for the sensor itself
+	Options   any  // what its kind's New returned, decoded
 }
 
 // EntityOverride is what is different about one entity.

@@ -261,7 +261,7 @@ func (l *loader) sensors(a *Account, path string, raw any) {
 		switch {
 		case !ident.MatchString(id):
 			l.problem(at, "want an id of the letters a to z, digits and underscores")
-		case reserved(id):
+		case Reserved(id):
 			l.problem(at, "this id is a topic of the account's own")
 		}
 		if s := l.sensor(a, id, at, m); s != nil {
@@ -270,8 +270,8 @@ func (l *loader) sensors(a *Account, path string, raw any) {
 	}
 }
 
-// reserved reports whether a sensor of this id would take a topic of its account.
-func reserved(id string) bool {
+// Reserved reports whether a sensor of this id would take a topic of its account.
+func Reserved(id string) bool {
 	return slices.Contains([]string{"request", "response", "state", "status", "event"}, id)
 }
 
@@ -288,6 +288,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind.WorkOnly && strings.EqualFold(a.Tenant, "consumers") {
 		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
+	_, s.OwnUpdate = raw["enable_update"]
 	l.fill(path, raw, l.stranger(kind), reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
 	s.Type = kind.Name
 	if kind.Check != nil {

@@ -114,7 +114,7 @@ func Example(kinds []Kind) string {
 	for _, k := range kinds {
 		common, own := sensorFields(k)
 		id := k.Name
-		if reserved(id) {
+		if Reserved(id) {
 			id = "my_" + id
 		}
 		w.line(3, id+":")

@@ -255,6 +255,11 @@ func (c *Client) Retain(topic string, payload []byte) {
 	c.change(func() bool { return c.retained.retain(topic, payload) })
 }
 
+// Assert sends what topic should hold once more, though it has not changed: to somebody who has asked for something else.
+func (c *Client) Assert(topic string) {
+	c.change(func() bool { return c.retained.resend(topic) })
+}
+
 // Settle says that all that is configured has been declared, retained and subscribed to. Nothing retained is sent before,
 // nor is the bridge online; what an earlier run has left is removed, and unsubscribed from.
 func (c *Client) Settle() {
@@ -263,7 +268,7 @@ func (c *Client) Settle() {
 
 // Republish sends everything again.
 func (c *Client) Republish() {
-	c.change(func() bool { c.assert(true); return true })
+	c.change(func() bool { c.assertAll(true); return true })
 }
 
 // Clean removes everything that this and earlier runs have published, and what is declared, too.
@@ -339,8 +344,8 @@ func (c *Client) rouse() {
 	}
 }
 
-// assert has everything sent again, and that we are online after it.
-func (c *Client) assert(discovery bool) {
+// assertAll has everything sent again, and that we are online after it.
+func (c *Client) assertAll(discovery bool) {
 	c.retained.again(discovery)
 	if c.conn != nil {
 		c.conn.online = false
@@ -535,7 +540,7 @@ func (c *Client) begin(conn *connection, present bool) {
 		c.forgetSession()
 	}
 	c.conn = conn
-	c.assert(true)
+	c.assertAll(true)
 	c.mu.Unlock()
 	c.put(connectionKey, strconv.AppendUint(nil, conn.number, 10))
 	c.stamp(now)
@@ -656,7 +661,7 @@ func (c *Client) own(conn *connection, m paho.Message, now time.Time) bool {
 		if payload == conn.barrier() && !conn.passed {
 			conn.passed = true
 			// What an old connection had still on its way may have come between.
-			c.assert(false)
+			c.assertAll(false)
 			c.rouse()
 		}
 	case c.topics.Bridge("state"):

@@ -88,6 +88,15 @@ func AttributesPayload(s entity.State) []byte {
 	return fit(attributes, s.ItemsKey, items)
 }
 
+// ItemsPayload is the items topic's: all of s.Items, whole.
+func ItemsPayload(s entity.State) []byte {
+	items := make([]any, 0, len(s.Items))
+	for _, item := range s.Items {
+		items = append(items, plain(item))
+	}
+	return encode(items)
+}
+
 // EventPayload is what an event entity takes: the event's type and its data, shortened like attributes.
 func EventPayload(e entity.Event) []byte {
 	data := object(e.Data)

@@ -206,6 +206,15 @@ func (r *retained) clean(now time.Time) {
 	}
 }
 
+// resend has one topic sent again.
+func (r *retained) resend(topic string) bool {
+	e := r.entries[topic]
+	if e != nil {
+		e.pending = true
+	}
+	return e != nil
+}
+
 // again has everything sent again; without discovery only what lies below the base topic.
 func (r *retained) again(discovery bool) {
 	for topic, e := range r.entries {

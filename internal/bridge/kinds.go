@@ -49,7 +49,7 @@ func check(c *config.Sensor) error {
 			operations = append(operations, op.Name)
 		}
 	}
-	if c.EnableUpdate && len(operations) == 0 {
+	if c.OwnUpdate && c.EnableUpdate && len(operations) == 0 {
 		errs = append(errs, config.At("enable_update", errors.New("there is nothing that this sensor could change")))
 	}
 	for i, name := range c.Allow {
