@@ -11,25 +11,73 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
-	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
 func (p *program) accountsCommand() *cobra.Command {
-	return &cobra.Command{
+	asJSON := false
+	cmd := &cobra.Command{
 		Use:   "accounts",
 		Short: "Show who is signed in, and with which permissions",
 		Long: "accounts shows each account: who is signed in, the state of the sign-in, the permissions that were granted, those that are missing,\n" +
 			"and when the sign-in ends unless it is used before. It asks nobody.",
 		Example: "  graph2mqtt accounts\n" +
-			"  graph2mqtt accounts | cut -f1,3",
+			"  graph2mqtt accounts | cut -f1,3\n" +
+			"  graph2mqtt accounts --json",
 		Args: cobra.NoArgs,
-		RunE: p.do(p.accounts),
+		RunE: p.do(func(context.Context, []string) error { return p.accounts(asJSON) }),
 	}
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print JSON")
+	return cmd
 }
 
-func (p *program) accounts(context.Context, []string) error {
+// A standing is what is known of an account's sign-in.
+type standing struct {
+	User     string     `json:"user"`
+	Name     string     `json:"name"`
+	Personal bool       `json:"personal"`
+	State    auth.State `json:"state"`
+	Message  string     `json:"message"` // what to do; "" when signed in
+	Granted  []string   `json:"granted"`
+	Missing  []lacking  `json:"missing"`
+	SignedIn *time.Time `json:"signed_in"`
+	Expires  *time.Time `json:"expires"` // unless it is used before
+}
+
+// A lacking is a permission that was not granted.
+type lacking struct {
+	Scope   string `json:"scope"`
+	Sensor  string `json:"sensor"` // "": the account
+	Without string `json:"without_it"`
+}
+
+func standingOf(a *config.Account, s auth.Status) standing {
+	x := standing{
+		User: s.User.Address, Name: s.User.Name, Personal: s.User.Personal, State: s.State, Message: s.Message,
+		Granted: append([]string{}, s.Granted...), Missing: []lacking{},
+	}
+	if s.State == auth.SignedIn {
+		for _, n := range bridge.Permissions(a) {
+			l := lacking{n.Scope, n.Sensor, n.Without}
+			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, l) {
+				x.Missing = append(x.Missing, l)
+			}
+		}
+	}
+	for _, at := range []struct {
+		to   **time.Time
+		from time.Time
+	}{{&x.SignedIn, s.SignedIn}, {&x.Expires, s.Expires}} {
+		if !at.from.IsZero() {
+			utc := at.from.UTC().Truncate(time.Second)
+			*at.to = &utc
+		}
+	}
+	return x
+}
+
+func (p *program) accounts(asJSON bool) error {
 	c, err := p.load()
 	if err != nil {
 		return err
@@ -41,24 +89,29 @@ func (p *program) accounts(context.Context, []string) error {
 	}
 	var rows [][]string
 	var sentences []string
+	standings := map[string]standing{}
 	for id, a := range config.Sorted(c.Accounts) {
 		s, err := bridge.OpenSession(a, dir, log)
 		if err != nil {
 			return err
 		}
-		status := s.Status()
+		x := standingOf(a, s.Status())
+		standings[id] = x
 		expires := ""
-		if !status.Expires.IsZero() {
-			expires = status.Expires.Format(time.DateOnly)
+		if x.Expires != nil {
+			expires = x.Expires.Format(time.DateOnly)
 		}
 		var missing []string
-		if status.State == auth.SignedIn {
-			missing = missingScopes(a, status.Granted)
+		for _, l := range x.Missing {
+			missing = append(missing, l.Scope)
 		}
-		rows = append(rows, []string{id, status.User.Address, string(status.State), strings.Join(status.Granted, " "), strings.Join(missing, " "), expires})
-		if status.Message != "" {
-			sentences = append(sentences, id+": "+status.Message)
+		rows = append(rows, []string{id, x.User, string(x.State), strings.Join(x.Granted, " "), strings.Join(distinct(missing), " "), expires})
+		if x.Message != "" {
+			sentences = append(sentences, id+": "+x.Message)
 		}
+	}
+	if asJSON {
+		return p.json(standings)
 	}
 	if err := p.table([]string{"ACCOUNT", "USER", "SIGN-IN", "GRANTED", "MISSING", "EXPIRES"}, rows); err != nil {
 		return err
@@ -70,17 +123,6 @@ func (p *program) accounts(context.Context, []string) error {
 		}
 	}
 	return nil
-}
-
-// missingScopes are the permissions that the configuration needs and that were not granted.
-func missingScopes(a *config.Account, granted []string) []string {
-	var needs []graph.Need
-	for _, n := range bridge.Needs(a) {
-		if !n.Satisfied(granted) {
-			needs = append(needs, n)
-		}
-	}
-	return graph.Scopes(needs)
 }
 
 func (p *program) logoutCommand() *cobra.Command {

@@ -36,11 +36,15 @@ func (d *demo) day(ctx context.Context) {
 			at time.Duration
 			do func()
 		}{
+			{20 * time.Second, func() { d.presence("Busy", "InAMeeting") }},
 			{25 * time.Second, func() { d.replies("alwaysEnabled") }},
 			{35 * time.Second, func() { d.move(later, begun.Add(75*time.Second), 15*time.Second) }},
 			{50 * time.Second, func() { d.replies("disabled") }},
+			{60 * time.Second, func() { d.presence("Available", "Available") }},
 			{65 * time.Second, func() { planned = d.meet("1:1 with Lee", begun.Add(130*time.Second), time.Minute) }},
 			{80 * time.Second, func() { d.callOff(planned) }},
+			{85 * time.Second, func() { d.presence("Away", "Away") }},
+			{95 * time.Second, func() { d.presence("Available", "Available") }},
 		} {
 			if !sleep(ctx, time.Until(begun.Add(step.at))) {
 				return
@@ -72,6 +76,11 @@ func (d *demo) callOff(id string) {
 
 func (d *demo) replies(status string) {
 	d.simulator.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
+}
+
+// presence is what Teams notices.
+func (d *demo) presence(availability, activity string) {
+	d.simulator.SetPresence(simulator.Adele, simulator.Presence{Availability: availability, Activity: activity, WorkLocation: "office", WorkLocationSource: "scheduled"})
 }
 
 func (d *demo) expect(err error) {

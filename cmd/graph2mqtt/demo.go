@@ -35,16 +35,18 @@ const (
 	demoAccount  = "work"
 	demoCalendar = "calendar"
 	demoReplies  = "out_of_office"
+	demoPresence = "presence"
 )
 
 // A demo is one showing.
 type demo struct {
 	*program
-	port    int    // of the embedded broker
-	portSet bool   // else another one will do, too
-	broker  string // URL of an existing broker; "": the embedded one
-	base    string // topic
-	dir     string // of the files
+	port     int    // of the embedded broker
+	portSet  bool   // else another one will do, too
+	existing string // URL of an existing broker; "": there is the embedded one
+	broker   mqtt.Options
+	base     string // topic
+	dir      string // of the files
 
 	simulator *simulator.Simulator
 }
@@ -63,11 +65,11 @@ func (p *program) demoCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&d.port, "port", 1883, "`port` of the broker on 127.0.0.1; 0: any; otherwise 1883, or any where that is taken")
-	f.StringVar(&d.broker, "mqtt", "", "`URL` of an existing broker instead, such as mqtt://user:password@192.168.1.10:1883")
+	f.StringVar(&d.existing, "mqtt", "", "`URL` of an existing broker instead, such as mqtt://user:password@192.168.1.10:1883")
 	f.StringVar(&d.base, "base-topic", "graph2mqtt", "the beginning of every `topic`")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet = f.Changed("port")
-		if d.portSet && d.broker != "" {
+		if d.portSet && d.existing != "" {
 			return &wrong{"--port is for the demo's own broker: with --mqtt there is none"}
 		}
 		return d.run(ctx)
@@ -94,10 +96,9 @@ func (d *demo) run(ctx context.Context) (err error) {
 	}
 	defer func() { err = errors.Join(err, d.simulator.Close()) }()
 
-	existing := d.broker != ""
-	if existing {
-		if u, err := url.Parse(d.broker); err != nil || u.Hostname() == "" || !slices.Contains([]string{"mqtt", "mqtts", "ws", "wss"}, u.Scheme) {
-			return &wrong{"--mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)"} // it may have a password in it
+	if d.existing != "" {
+		if d.broker, err = parseBroker(d.existing); err != nil {
+			return err
 		}
 		if held, err := d.held(); err != nil {
 			return err
@@ -110,10 +111,10 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		d.broker = b.URL()
+		d.broker.URL = b.URL()
 		defer func() { err = errors.Join(err, b.Close()) }()
 	}
-	return d.show(ctx, existing)
+	return d.show(ctx)
 }
 
 // embedded starts the broker.
@@ -129,7 +130,7 @@ func (d *demo) embedded() (*broker.Broker, error) {
 }
 
 // show is the demo itself. All of it is what an account, a broker and a configuration in a file would do.
-func (d *demo) show(ctx context.Context, existing bool) error {
+func (d *demo) show(ctx context.Context) error {
 	now := time.Now()
 	d.furnish(now)
 	c, err := d.configure()
@@ -150,11 +151,10 @@ func (d *demo) show(ctx context.Context, existing bool) error {
 	if err != nil {
 		return err
 	}
-	d.introduce(result.User, c, existing, now)
+	d.introduce(result.User, c, now)
 
 	teller := newTeller(d.program, d.base, c)
-	user, password := d.credentials()
-	listener, err := mqtt.Listen(d.address(), user, password, teller.heard, d.base+"/#")
+	listener, err := mqtt.Listen(d.broker, teller.heard, d.base+"/#")
 	if err != nil {
 		return err
 	}
@@ -180,13 +180,12 @@ func (d *demo) configure() (*config.Config, error) {
 	if err := os.WriteFile(ca, d.simulator.CA(), 0o600); err != nil {
 		return nil, err
 	}
-	user, password := d.credentials()
 	credentials := ""
-	if user != "" {
-		credentials = fmt.Sprintf("\n  username: %q", user)
+	if d.broker.Username != "" {
+		credentials = fmt.Sprintf("\n  username: %q", d.broker.Username)
 	}
-	if password != "" {
-		credentials += fmt.Sprintf("\n  password: %q", password)
+	if d.broker.Password != "" {
+		credentials += fmt.Sprintf("\n  password: %q", d.broker.Password)
 	}
 	text := fmt.Sprintf(`mqtt:
   url: %q%s
@@ -202,8 +201,9 @@ accounts:
     sensors:
       %s: {type: calendar, interval: 5s}
       %s: {type: auto_reply, interval: 5s}
-`, d.address(), credentials, d.base, filepath.Join(d.dir, "state"),
-		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies)
+      %s: {type: status, enable_update: true, interval: 5s}
+`, d.broker.URL, credentials, d.base, filepath.Join(d.dir, "state"),
+		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -216,25 +216,6 @@ accounts:
 		flags["log.format"] = d.flags.logFormat
 	}
 	return bridge.Load(config.Sources{File: file, Flags: flags}, bridge.Kinds())
-}
-
-// address is the broker's without user and password.
-func (d *demo) address() string {
-	u, err := url.Parse(d.broker)
-	if err != nil {
-		return d.broker
-	}
-	u.User = nil
-	return u.String()
-}
-
-func (d *demo) credentials() (user, password string) {
-	u, err := url.Parse(d.broker)
-	if err != nil || u.User == nil {
-		return "", ""
-	}
-	password, _ = u.User.Password()
-	return u.User.Username(), password
 }
 
 // signIn signs in as a person would, with a browser that follows every redirect.
@@ -277,9 +258,9 @@ func visit(ctx context.Context, web *http.Client, address string) error {
 }
 
 // introduce says what is there and what to do with it.
-func (d *demo) introduce(user auth.User, c *config.Config, existing bool, now time.Time) {
+func (d *demo) introduce(user auth.User, c *config.Config, now time.Time) {
 	bold, dim := d.paint(color.Bold), d.paint(color.Faint)
-	u, _ := url.Parse(d.address()) // it has been connected to
+	u, _ := url.Parse(d.broker.URL) // it has been connected to
 	host, port := u.Hostname(), u.Port()
 	if port == "" {
 		port = "1883"
@@ -288,12 +269,12 @@ func (d *demo) introduce(user auth.User, c *config.Config, existing bool, now ti
 	say("%s", bold.Sprint("graph2mqtt demo: a simulated Microsoft 365, the bridge, and MQTT"))
 	say("")
 	say("  account          %s, signed in to %s", user.Address, d.simulator.LoginURL())
-	say("  broker           %s", d.address())
+	say("  broker           %s", d.broker.URL)
 	say("  configuration    %s", c.File)
 	say("")
 	say("See all of it:")
 	say("  %s", bold.Sprintf("mosquitto_sub -h %s -p %s -v -t '%s/#'", host, port, d.base))
-	if existing {
+	if d.existing != "" {
 		say("  in a Home Assistant that uses this broker: the devices appear by themselves, and go when the demo ends")
 	} else {
 		say("  in Home Assistant: Settings, Devices & services, Add integration, MQTT: broker %s, port %s, no user", host, port)
@@ -311,12 +292,11 @@ func (d *demo) introduce(user auth.User, c *config.Config, existing bool, now ti
 
 // held are the retained topics that a demo below our base topic has, or would have, at the existing broker.
 func (d *demo) held() ([]string, error) {
-	user, password := d.credentials()
 	marker := d.base + "/" + filepath.Base(d.dir)
 	heard := make(chan struct{}, 1)
 	var topics []string
 	ids := strings.TrimSuffix(mqtt.Topics(d.base).ID("bridge"), "bridge")
-	listener, err := mqtt.Listen(d.address(), user, password, func(m mqtt.Message) {
+	listener, err := mqtt.Listen(d.broker, func(m mqtt.Message) {
 		switch levels := strings.Split(m.Topic, "/"); {
 		case m.Topic == marker:
 			heard <- struct{}{}
@@ -352,8 +332,7 @@ func (d *demo) sweep() error {
 	}
 	// Entities go before their device, and both before the topics that they look at.
 	slices.SortStableFunc(topics, func(a, b string) int { return d.turn(a) - d.turn(b) })
-	user, password := d.credentials()
-	listener, err := mqtt.Listen(d.address(), user, password, nil)
+	listener, err := mqtt.Listen(d.broker, nil)
 	if err != nil {
 		return fmt.Errorf("remove what the demo has published: %w", err)
 	}

@@ -18,7 +18,7 @@ func retained(t *testing.T, broker string) []string {
 	var mu sync.Mutex
 	var topics []string
 	end := make(chan struct{})
-	l, err := mqtt.Listen(broker, "", "", func(m mqtt.Message) {
+	l, err := mqtt.Listen(mqtt.Options{URL: broker}, func(m mqtt.Message) {
 		if m.Topic == "test/end" {
 			close(end)
 			return
@@ -61,7 +61,7 @@ func TestDemo(t *testing.T) {
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
-	l, err := mqtt.Listen(url, "", "", nil)
+	l, err := mqtt.Listen(mqtt.Options{URL: url}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +109,7 @@ func TestDemoAtExistingBroker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broker := url(t)
-			l, err := mqtt.Listen(broker, "", "", nil)
+			l, err := mqtt.Listen(mqtt.Options{URL: broker}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

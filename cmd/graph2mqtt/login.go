@@ -15,30 +15,32 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 func (p *program) loginCommand() *cobra.Command {
-	var (
-		device bool
-		port   int
-	)
+	var l login
 	cmd := &cobra.Command{
 		Use:   "login ACCOUNT",
 		Short: "Sign an account in",
 		Long: "login prints a link to open in a browser, which comes back by itself where it runs on this machine. Where it does not, paste the address\n" +
 			"on which it ends. A running bridge takes up the sign-in within a second.\n\n" +
-			"With --device-code it prints a code to enter in a browser anywhere. Some organisations block that way.",
+			"With --device-code it prints a code to enter in a browser anywhere. Some organisations block that way.\n\n" +
+			"It asks for the permissions that the configuration needs; with --for also for what reading sensors of other types takes, so that\n" +
+			"graph2mqtt discover can list what there is.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
-			"  graph2mqtt login work --port 8400",
+			"  graph2mqtt login work --port 8400\n" +
+			"  graph2mqtt login work --for calendar,status",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(ctx context.Context, args []string) error {
 			switch {
-			case port < 0 || port > 65535:
-				return &wrong{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", port)}
-			case device && port != 0:
+			case l.port < 0 || l.port > 65535:
+				return &wrong{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", l.port)}
+			case l.device && l.port != 0:
 				return &wrong{"--port is for the browser to come back to, which it does not with --device-code"}
 			}
 			c, err := p.load()
@@ -49,18 +51,54 @@ func (p *program) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.login(ctx, a, s, device, port)
+			return p.login(ctx, a, s, l)
 		}),
 	}
-	cmd.Flags().BoolVar(&device, "device-code", false, "sign in by a code that is entered in a browser anywhere")
-	cmd.Flags().IntVar(&port, "port", 0, "`port` of http://localhost to which the browser comes back; otherwise any that is free")
+	f := cmd.Flags()
+	f.BoolVar(&l.device, "device-code", false, "sign in by a code that is entered in a browser anywhere")
+	f.IntVar(&l.port, "port", 0, "`port` of http://localhost to which the browser comes back; otherwise any that is free")
+	f.StringSliceVar(&l.kinds, "for", nil, "more `types` of sensors than are configured, to be read")
+	must(cmd.RegisterFlagCompletionFunc("for", completeKinds))
 	return cmd
 }
 
-func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session, device bool, port int) error {
-	r := auth.Request{Scopes: bridge.SignInScopes(a), Show: p.prompt}
-	var err error
-	if device {
+// A login is how to sign in, and for what.
+type login struct {
+	device bool
+	port   int
+	kinds  []string
+}
+
+// more is what the kinds need that are not configured.
+func (l login) more(a *config.Account) ([]bridge.Permission, error) {
+	var ps []bridge.Permission
+	for _, name := range l.kinds {
+		all := bridge.Kinds()
+		i := slices.IndexFunc(all, func(k sensors.Kind) bool { return strings.EqualFold(k.Name, strings.TrimSpace(name)) })
+		if i < 0 {
+			return nil, &wrong{fmt.Sprintf("--for: want types of sensors (%s), not %q", strings.Join(kindNames(), ", "), name)}
+		}
+		if all[i].WorkOnly && personal(a) {
+			return nil, &wrong{fmt.Sprintf("--for: %s is for work and school accounts, and the tenant consumers has personal ones only", all[i].Name)}
+		}
+		ps = append(ps, bridge.ReadingPermissions(all[i])...)
+	}
+	return ps, nil
+}
+
+func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session, l login) error {
+	more, err := l.more(a)
+	if err != nil {
+		return err
+	}
+	wanted := append(bridge.Permissions(a), more...)
+	if personal(a) {
+		for _, text := range cannot(wanted) {
+			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
+		}
+	}
+	r := auth.Request{Scopes: bridge.SignInScopes(a, more...), Show: p.prompt}
+	if l.device {
 		_, err = s.SignInByDevice(ctx, r)
 	} else {
 		pasted := make(chan string)
@@ -68,15 +106,26 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 		defer close(ended)
 		// A read from a terminal cannot be called off: this goroutine may outlive the sign-in, and ends with the program.
 		go lines(p.stdin, pasted, ended)
-		_, err = s.SignInByBrowser(ctx, r, auth.Browser{Port: port, Pasted: pasted, Unusable: func(err error) {
+		_, err = s.SignInByBrowser(ctx, r, auth.Browser{Port: l.port, Pasted: pasted, Unusable: func(err error) {
 			fmt.Fprintf(p.stdout, "That cannot be used: %v\n", err)
 		}})
 	}
 	if err != nil {
 		return err
 	}
-	p.signedIn(a, s.Status())
+	p.signedIn(a, wanted, s.Status())
 	return nil
+}
+
+// cannot says what personal accounts have no permission for.
+func cannot(wanted []bridge.Permission) []string {
+	var texts []string
+	for _, n := range wanted {
+		if facts, ok := graph.Describe(n.Scope); ok && !facts.Personal {
+			texts = append(texts, fmt.Sprintf("%s: personal accounts do not have %s: %s", n.Sensor, n.Scope, n.Without))
+		}
+	}
+	return distinct(texts)
 }
 
 // lines sends each line that is read, and closes to at the end.
@@ -129,7 +178,7 @@ func (p *program) desktop() bool {
 }
 
 // signedIn says what was granted, and what was not, sensor by sensor.
-func (p *program) signedIn(a *config.Account, s auth.Status) {
+func (p *program) signedIn(a *config.Account, wanted []bridge.Permission, s auth.Status) {
 	who := s.User.Address
 	if s.User.Name != "" {
 		who += " (" + s.User.Name + ")"
@@ -137,7 +186,7 @@ func (p *program) signedIn(a *config.Account, s auth.Status) {
 	fmt.Fprintf(p.stdout, "\n%s %s is signed in as %s.\n", p.paint(color.FgGreen).Sprint("✓"), a.ID, who)
 	var names []string
 	can, cannot := map[string][]string{}, map[string][]string{}
-	for _, n := range bridge.Permissions(a) {
+	for _, n := range wanted {
 		name := n.Sensor
 		if name == "" {
 			name = a.ID
@@ -145,17 +194,37 @@ func (p *program) signedIn(a *config.Account, s auth.Status) {
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		if n.Satisfied(s.Granted) {
+		facts, known := graph.Describe(n.Scope)
+		switch {
+		case s.User.Personal && known && !facts.Personal:
+			cannot[name] = append(cannot[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Without))
+		case n.Satisfied(s.Granted):
 			can[name] = append(can[name], n.Why+" ("+n.Scope+")")
-		} else {
+		default:
 			cannot[name] = append(cannot[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Without))
 		}
 	}
 	for _, name := range names {
+		if c := a.Sensors[name]; c != nil && s.User.Personal && workOnly(c.Type) {
+			can[name], cannot[name] = nil, []string{fmt.Sprintf("sensors of the type %s are for work and school accounts, and this is a personal one", c.Type)}
+		}
 		fmt.Fprintf(p.stdout, "  %s: %s\n", name, strings.Join(nonEmpty(unique(can[name]), p.paint(color.FgYellow).Sprint(unique(cannot[name]))), "; "))
 	}
 }
 
 func nonEmpty(texts ...string) []string {
 	return slices.DeleteFunc(texts, func(s string) bool { return s == "" })
+}
+
+func workOnly(kind string) bool {
+	return slices.ContainsFunc(bridge.Kinds(), func(k sensors.Kind) bool { return k.Name == kind && k.WorkOnly })
+}
+
+func kindNames() []string {
+	var names []string
+	for _, k := range bridge.Kinds() {
+		names = append(names, k.Name)
+	}
+	slices.Sort(names)
+	return names
 }

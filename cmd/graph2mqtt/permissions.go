@@ -17,16 +17,22 @@ import (
 )
 
 func (p *program) permissionsCommand() *cobra.Command {
-	formats := []string{"table", "json", "link"}
+	formats := []string{"table", "markdown", "json", "manifest", "link", "az"}
 	format := formats[0]
 	cmd := &cobra.Command{
 		Use:   "permissions [ACCOUNT]",
 		Short: "Show which permissions are asked for, and why",
-		Long: "permissions shows what the configuration makes a sign-in ask for: each permission, what it is for, whether an administrator must\n" +
-			"consent, and what is lost without it. With --format link it prints the address at which an administrator consents for everybody.",
+		Long: "permissions shows what the configuration makes a sign-in ask for: each permission, what it is for, who must consent to it, which\n" +
+			"accounts have it, and what is lost without it. The other formats are for an administrator, and for the app registration:\n\n" +
+			"  markdown  the same as a page\n" +
+			"  json      the same for a program\n" +
+			"  manifest  the permissions as an app registration lists them (requiredResourceAccess)\n" +
+			"  link      the address at which an administrator consents for everybody in the organisation\n" +
+			"  az        the commands of the Azure CLI that make the app registration",
 		Example: "  graph2mqtt permissions\n" +
 			"  graph2mqtt permissions work --format json\n" +
-			"  graph2mqtt permissions work --format link",
+			"  graph2mqtt permissions work --format link\n" +
+			"  graph2mqtt permissions work --format az > register.sh",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(_ context.Context, args []string) error {
@@ -110,31 +116,38 @@ func (p *program) permissions(args []string, format string) error {
 		for id, a := range accounts {
 			requests[id] = requestOf(a)
 		}
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		return e.Encode(requests)
+		return p.json(requests)
 	case "link":
+		return p.link(accounts)
+	case "manifest", "az":
+		r, err := registrationOf(c, accounts)
+		if err != nil {
+			return err
+		}
+		if format == "az" {
+			fmt.Fprint(p.stdout, r.commands())
+			return nil
+		}
+		return p.json(r.access())
+	case "markdown":
+		var pages []string
 		for _, a := range config.Sorted(accounts) {
-			if !personal(a) {
-				fmt.Fprintln(p.stdout, adminConsent(a))
-			} else if len(args) > 0 {
-				return &wrong{fmt.Sprintf("account %s: personal accounts have no administrator", a.ID)}
-			}
+			pages = append(pages, markdown(a, requestOf(a)))
+		}
+		fmt.Fprint(p.stdout, strings.Join(pages, "\n"))
+		return nil
+	}
+	if p.terminal() { // the sentences are too long for columns
+		for _, a := range config.Sorted(accounts) {
+			p.explain(a, requestOf(a))
 		}
 		return nil
 	}
 	var rows [][]string
 	for id, a := range config.Sorted(accounts) {
-		r := requestOf(a)
-		if p.terminal() {
-			p.explain(a, r)
+		for _, x := range requestOf(a).Permissions {
+			rows = append(rows, []string{id, x.Scope, strings.Join(x.For, " "), consent(a, x), strings.Join(x.Accounts, " "), x.Why, x.WithoutIt})
 		}
-		for _, x := range r.Permissions {
-			rows = append(rows, []string{id, x.Scope, strings.Join(x.For, " "), whoConsents(a, x), x.Why, x.WithoutIt})
-		}
-	}
-	if p.terminal() { // the sentences are too long for columns
-		return nil
 	}
 	return p.table(nil, rows)
 }
@@ -148,35 +161,111 @@ func (p *program) explain(a *config.Account, r request) {
 		if len(x.For) > 0 {
 			sensors = " for " + strings.Join(x.For, ", ")
 		}
-		fmt.Fprintf(p.stdout, "  %s%s\n    %s\n    without it: %s\n    consent: %s\n", bold.Sprint(x.Scope), sensors, x.Why, x.WithoutIt, whoConsents(a, x))
+		fmt.Fprintf(p.stdout, "  %s%s\n    %s\n    without it: %s\n    consent: %s\n    accounts: %s\n",
+			bold.Sprint(x.Scope), sensors, x.Why, x.WithoutIt, whoConsents(a, x), whoHas(a, x))
 	}
+	if advice := advice(a, r); advice != "" {
+		fmt.Fprintln(p.stdout, advice)
+	}
+}
+
+// markdown is a request as a page.
+func markdown(a *config.Account, r request) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "## %s\n\n| permission | for | what it does | consent | accounts | without it |\n|---|---|---|---|---|---|\n", a.ID)
+	for _, x := range r.Permissions {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s | %s | %s |\n", x.Scope, strings.Join(x.For, ", "), x.Why, whoConsents(a, x), whoHas(a, x), x.WithoutIt)
+	}
+	if advice := advice(a, r); advice != "" {
+		fmt.Fprintf(&b, "\n%s\n", advice)
+	}
+	return b.String()
 }
 
 func personal(a *config.Account) bool { return strings.EqualFold(a.Tenant, "consumers") }
 
-func whoConsents(a *config.Account, x permission) string {
+// consent is who must consent to a permission, in a word.
+func consent(a *config.Account, x permission) string {
 	switch {
-	case personal(a):
+	case personal(a), x.UserByDefault:
 		return "user"
 	case x.AdminConsent:
 		return "administrator"
-	case x.UserByDefault:
-		return "user"
 	}
-	return "user, in many organisations an administrator"
+	return "administrator by default"
 }
 
-// adminConsent is where an administrator consents for all users of the tenant.
+// whoConsents says who must consent to a permission.
+func whoConsents(a *config.Account, x permission) string {
+	switch consent(a, x) {
+	case "user":
+		return "you, when you sign in"
+	case "administrator":
+		return "an administrator of the organisation"
+	}
+	return "an administrator, where the organisation has Microsoft's default policy, which keeps users from granting this; else you"
+}
+
+// whoHas says which accounts have a permission.
+func whoHas(a *config.Account, x permission) string {
+	switch {
+	case slices.Contains(x.Accounts, "personal"):
+		return "work and personal"
+	case personal(a):
+		return "work only, and this is a personal one"
+	}
+	return "work only"
+}
+
+// advice is what to do before the sign-in.
+func advice(a *config.Account, r request) string {
+	if !slices.ContainsFunc(r.Permissions, func(x permission) bool { return consent(a, x) != "user" }) {
+		return ""
+	}
+	text := "Where an administrator must consent, sign in after that: graph2mqtt permissions " + a.ID + " --format link prints what to send them."
+	if strings.EqualFold(a.Tenant, "common") {
+		text += " A personal account has no administrator: you consent to everything."
+	}
+	return text
+}
+
+// oidc are what every sign-in asks for beside Graph's permissions.
+var oidc = [...]string{"openid", "profile", "offline_access"}
+
+// link prints where an administrator consents for all users of the tenant, and what to tell them.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
-func adminConsent(a *config.Account) string {
-	tenant := a.Tenant
-	if strings.EqualFold(tenant, "common") {
-		tenant = "organizations"
+func (p *program) link(accounts map[string]*config.Account) error {
+	ends := map[string]bool{}
+	for id, a := range config.Sorted(accounts) {
+		if personal(a) {
+			if len(accounts) == 1 {
+				return &wrong{fmt.Sprintf("account %s: personal accounts have no administrator", id)}
+			}
+			continue
+		}
+		tenant := a.Tenant
+		if strings.EqualFold(tenant, "common") {
+			tenant = "organizations"
+		}
+		scopes := slices.Clone(oidc[:])
+		for _, s := range bridge.SignInScopes(a)[0] {
+			scopes = append(scopes, a.Cloud.Audience+"/"+s)
+		}
+		q := url.Values{"client_id": {a.ClientID}, "scope": {strings.Join(scopes, " ")}, "redirect_uri": {a.RedirectURI}}
+		fmt.Fprintln(p.stdout, a.Cloud.Login+"/"+tenant+"/v2.0/adminconsent?"+q.Encode())
+		ends[a.RedirectURI] = true
 	}
-	var scopes []string
-	for _, s := range bridge.SignInScopes(a)[0] {
-		scopes = append(scopes, a.Cloud.Audience+"/"+s)
+	// Not part of what is sent.
+	for uri := range config.Sorted(ends) {
+		fmt.Fprintf(p.stderr, "Send this to an administrator of the organisation. Their browser ends on %s, on their own machine, and may show an error there: the consent is given all the same.\n", uri)
 	}
-	q := url.Values{"client_id": {a.ClientID}, "scope": {strings.Join(scopes, " ")}, "redirect_uri": {a.RedirectURI}}
-	return a.Cloud.Login + "/" + tenant + "/v2.0/adminconsent?" + q.Encode()
+	return nil
+}
+
+// json prints a value for a program.
+func (p *program) json(v any) error {
+	e := json.NewEncoder(p.stdout)
+	e.SetIndent("", "  ")
+	e.SetEscapeHTML(false)
+	return e.Encode(v)
 }

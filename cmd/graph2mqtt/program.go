@@ -54,7 +54,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
-		p.permissionsCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
+		p.permissionsCommand(), p.discoverCommand(), p.callCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	return root
 }
 
@@ -125,15 +125,6 @@ func (p *program) session(c *config.Config, id string) (*config.Account, *auth.S
 	}
 	s, err := bridge.OpenSession(a, dir, log)
 	return a, s, err
-}
-
-// completeAccount completes the one argument that is an account.
-func (p *program) completeAccount(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	c, err := p.load()
-	if err != nil || len(args) > 0 {
-		return nil, cobra.ShellCompDirectiveNoFileComp
-	}
-	return slices.Sorted(maps.Keys(c.Accounts)), cobra.ShellCompDirectiveNoFileComp
 }
 
 func (p *program) environment(name string) string {

@@ -3,6 +3,8 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +18,18 @@ import (
 type teller struct {
 	*program
 	base   string
-	names  map[string]string         // of sensors, by topic
+	names  map[string]string         // of accounts and sensors, by topic; the topic does for others
+	every  bool                      // each change of a state; else events alone tell of changes
 	states map[string]map[string]any // of sensors, by topic: the last ones
+	last   map[string]string         // of other topics
 }
 
+// newTeller makes a teller of the configuration's accounts; with none it tells more, and by topics.
 func newTeller(p *program, base string, c *config.Config) *teller {
-	t := &teller{program: p, base: base, names: map[string]string{}, states: map[string]map[string]any{}}
+	t := &teller{program: p, base: base, names: map[string]string{}, every: c == nil, states: map[string]map[string]any{}, last: map[string]string{}}
+	if c == nil {
+		return t
+	}
 	for _, a := range c.Accounts {
 		t.names[a.ID] = a.Name
 		for _, s := range a.Sensors {
@@ -41,32 +49,83 @@ func (t *teller) heard(m mqtt.Message) {
 	if len(levels) < 2 {
 		return
 	}
-	name, rest := t.names[levels[0]], levels[1:]
-	if len(levels) > 2 {
-		if n, ok := t.names[levels[0]+"/"+levels[1]]; ok {
-			name, rest = n, levels[2:]
-		}
+	of, rest := levels[0], levels[1:]
+	if len(levels) > 2 && of != "bridge" && !config.Reserved(levels[1]) {
+		of, rest = of+"/"+levels[1], levels[2:]
+		t.sensor(m, of, rest)
+		return
 	}
-	sensor := strings.TrimSuffix(path, "/"+strings.Join(rest, "/"))
-	cyan, yellow, red := t.paint(color.FgCyan), t.paint(color.FgYellow), t.paint(color.FgRed)
 	switch what := strings.Join(rest, "/"); {
-	case path == "bridge/state":
-		t.say(m, "Bridge", string(m.Payload))
-	case what == "event":
-		if text := t.event(sensor, m.Payload); text != "" {
-			t.say(m, name, text)
+	case of == "bridge" && what == "state":
+		t.say(m, of, string(m.Payload))
+	case of == "bridge" && what == "logging":
+		var l struct{ Level, Message, Account, Sensor, Error string }
+		if t.every && json.Unmarshal(m.Payload, &l) == nil {
+			t.say(m, of, t.paint(color.Faint).Sprint(strings.Join(nonEmpty(l.Level+": "+l.Message, l.Account, l.Sensor, l.Error), ", ")))
 		}
-	case what == "state":
+	case of != "bridge" && what == "state":
+		if t.every || t.last[of+what] != "" {
+			t.news(m, of, what, string(m.Payload))
+		}
+		t.last[of+what] = string(m.Payload)
+	case what == "status":
+		var s struct {
+			SignIn struct{ State, Message string } `json:"sign_in"`
+			User   string
+			Error  string
+		}
+		if json.Unmarshal(m.Payload, &s) != nil {
+			return
+		}
+		if s.SignIn.Message != "" {
+			t.news(m, of, what, t.paint(color.FgYellow).Sprint(s.SignIn.Message))
+		} else if t.every {
+			t.news(m, of, what, strings.Join(nonEmpty("signed in as "+s.User, s.Error), "; "))
+		}
+	default:
+		t.request(m, of, rest)
+	}
+}
+
+// sensor tells of a sensor's topic.
+func (t *teller) sensor(m mqtt.Message, of string, rest []string) {
+	switch what := strings.Join(rest, "/"); what {
+	case "event":
+		if text := t.event(of, m.Payload); text != "" {
+			t.say(m, of, text)
+		}
+	case "state":
 		var state map[string]any
-		if json.Unmarshal(m.Payload, &state) == nil {
-			if t.states[sensor] == nil && name != "" {
-				t.say(m, name, t.summary(state))
-			}
-			t.states[sensor] = state
+		if json.Unmarshal(m.Payload, &state) != nil {
+			return
 		}
-	case rest[0] == "set" || rest[0] == "request":
-		t.say(m, name, cyan.Sprintf("asked: %s %s", what, short(m.Payload)))
-	case rest[0] == "response":
+		if t.every {
+			if text := changes(t.states[of], state); text != "" {
+				t.say(m, of, text)
+			}
+		} else if t.states[of] == nil {
+			t.say(m, of, t.summary(state))
+		}
+		t.states[of] = state
+	case "availability":
+		payload := string(m.Payload)
+		if payload == "offline" && (t.states[of] != nil || t.every) {
+			t.news(m, of, what, t.paint(color.FgYellow).Sprint(payload))
+		} else if payload == "online" && t.last[of+what] != "" {
+			t.news(m, of, what, payload)
+		}
+	default:
+		t.request(m, of, rest)
+	}
+}
+
+// request tells of what was asked, and of the answer.
+func (t *teller) request(m mqtt.Message, of string, rest []string) {
+	cyan, red := t.paint(color.FgCyan), t.paint(color.FgRed)
+	switch rest[0] {
+	case "set", "request":
+		t.say(m, of, cyan.Sprintf("asked: %s %s", strings.Join(rest, "/"), short(m.Payload)))
+	case "response":
 		var r struct {
 			Op, Status string
 			Error      struct{ Code, Message string }
@@ -74,13 +133,34 @@ func (t *teller) heard(m mqtt.Message) {
 		switch err := json.Unmarshal(m.Payload, &r); {
 		case err != nil:
 		case r.Status == "ok":
-			t.say(m, name, cyan.Sprintf("answered: %s is done", r.Op))
+			t.say(m, of, cyan.Sprintf("answered: %s is done", r.Op))
 		default:
-			t.say(m, name, red.Sprintf("answered: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
+			t.say(m, of, red.Sprintf("answered: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
 		}
-	case what == "availability" && string(m.Payload) == "offline" && t.states[sensor] != nil:
-		t.say(m, name, yellow.Sprint("offline"))
 	}
+}
+
+// news says something unless it is what was said last of the same.
+func (t *teller) news(m mqtt.Message, of, what, text string) {
+	if t.last[of+what] != text {
+		t.last[of+what] = text
+		t.say(m, of, text)
+	}
+}
+
+// changes are the values of a state that are others than before.
+func changes(before, after map[string]any) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		switch v, ok := before[key]; {
+		case ok && v == after[key], !ok && after[key] == nil:
+		case after[key] == nil:
+			parts = append(parts, key+" unknown")
+		default:
+			parts = append(parts, key+" "+short(fmt.Append(nil, after[key])))
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 // short is as much of a payload as fits on a line.
@@ -92,8 +172,17 @@ func short(payload []byte) string {
 	return string(text)
 }
 
-func (t *teller) say(m mqtt.Message, name, text string) {
-	fmt.Fprintf(t.stdout, "%s  %s  %s\n", t.paint(color.Faint).Sprint(m.Received.Format("15:04:05")), t.paint(color.Bold).Sprintf("%-13s", name), text)
+func (t *teller) say(m mqtt.Message, of, text string) {
+	name, width := t.names[of], 13
+	switch {
+	case t.every:
+		name, width = of, 22
+	case of == "bridge":
+		name = "Bridge"
+	case name == "":
+		name = of
+	}
+	fmt.Fprintf(t.stdout, "%s  %s  %s\n", t.paint(color.Faint).Sprint(m.Received.Format("15:04:05")), t.paint(color.Bold).Sprintf("%-*s", width, name), text)
 }
 
 // event tells one event of a sensor.
@@ -104,7 +193,8 @@ func (t *teller) event(sensor string, payload []byte) string {
 	}
 	subject := fmt.Sprint(e["summary"])
 	green := t.paint(color.FgGreen)
-	switch kind := e["event_type"]; kind {
+	kind := e["event_type"]
+	switch kind {
 	case "event_started":
 		return green.Sprint(subject) + " began" + t.busy(sensor)
 	case "event_ended":
@@ -121,8 +211,23 @@ func (t *teller) event(sensor string, payload []byte) string {
 		return green.Sprint(subject) + " begins soon"
 	case "auto_reply_changed":
 		return fmt.Sprintf("now %s, was %s", green.Sprint(e["mode"]), e["previous_mode"])
+	case "status_changed":
+		return fmt.Sprintf("now %s, was %s", green.Sprint(presence(e["availability"], e["activity"])), presence(e["previous_availability"], e["previous_activity"]))
 	}
-	return "" // requests are told of by their answers
+	delete(e, "event_type")
+	rest, err := json.Marshal(e)
+	if err != nil {
+		return ""
+	}
+	return green.Sprint(kind) + " " + short(rest)
+}
+
+// presence is an availability, and what somebody does where that says more.
+func presence(availability, activity any) string {
+	if activity == availability || activity == nil {
+		return fmt.Sprint(availability)
+	}
+	return fmt.Sprintf("%v (%v)", availability, activity)
 }
 
 // at is when an event begins.
@@ -146,7 +251,7 @@ func (t *teller) busy(sensor string) string {
 
 // summary is what a sensor shows at first.
 func (t *teller) summary(state map[string]any) string {
-	for _, s := range []struct{ key, text string }{{"next", "next: %v"}, {"mode", "%v"}} {
+	for _, s := range []struct{ key, text string }{{"next", "next: %v"}, {"mode", "%v"}, {"availability", "%v"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, v)
 		}

@@ -63,8 +63,8 @@ type Bridge struct {
 }
 
 // New makes a bridge. It takes the state directory for itself: a second one is refused.
-func New(o Options) (b *Bridge, err error) {
-	b = &Bridge{
+func New(o Options) (_ *Bridge, err error) {
+	b := &Bridge{
 		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), started: time.Now(), lines: make(chan line, waitingLines),
 		accounts: map[string]*account{},
 	}
@@ -112,32 +112,33 @@ func (b *Bridge) account(id string) *account {
 	return b.accounts[id]
 }
 
-func (b *Bridge) client() (*mqtt.Client, error) {
-	c := b.config.MQTT
+// Broker is how the broker is reached.
+func Broker(c config.MQTT) (mqtt.Options, error) {
 	tls, err := brokerTLS(c)
+	return mqtt.Options{URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), TLS: tls}, err
+}
+
+func (b *Bridge) client() (*mqtt.Client, error) {
+	c, home := b.config.MQTT, b.config.HomeAssistant
+	o, err := Broker(c)
 	if err != nil {
 		return nil, err
 	}
-	id := c.ClientID
-	if id == "" {
-		id = "graph2mqtt-" + b.options.Dir.ID()
+	o.ClientID, o.KeepAlive, o.Base, o.Version = c.ClientID, c.Keepalive, c.BaseTopic, b.options.Version
+	if o.ClientID == "" {
+		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
-	home := b.config.HomeAssistant
-	return mqtt.New(mqtt.Options{
-		URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), ClientID: id, KeepAlive: c.Keepalive, TLS: tls,
-		Base: c.BaseTopic, Version: b.options.Version, Store: b.database.Bucket("mqtt"), Log: b.log.With("component", "mqtt"),
-		Discovery: mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)},
-		Timing:    b.options.Timing,
-		Handle:    b.handle,
-		Connected: func(present bool, connection uint64) {
-			if present {
-				return
-			}
-			if err := b.journal.Session(connection); err != nil {
-				b.log.Error("the journal could not be written", "error", err)
-			}
-		},
-	})
+	o.Discovery = mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)}
+	o.Store, o.Log, o.Timing, o.Handle = b.database.Bucket("mqtt"), b.log.With("component", "mqtt"), b.options.Timing, b.handle
+	o.Connected = func(present bool, connection uint64) {
+		if present {
+			return
+		}
+		if err := b.journal.Session(connection); err != nil {
+			b.log.Error("the journal could not be written", "error", err)
+		}
+	}
+	return mqtt.New(o)
 }
 
 // ErrRestart is Run's error when a new configuration can only be taken up by a new bridge.

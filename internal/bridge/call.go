@@ -58,9 +58,20 @@ func (c Caller) Call(ctx context.Context, sensor, operation string, payload []by
 			}
 		}
 	}
-	desk := services.Desk{Account: a.config.ID, Targets: a.target, Log: a.log}
+	journal, err := services.OpenJournal(nowhere{})
+	if err != nil {
+		return services.Response{}, err
+	}
+	desk := services.Desk{Account: a.config.ID, Journal: journal, Targets: a.target, Log: a.log}
 	return desk.Do(ctx, sensor, operation, payload), nil
 }
+
+// nowhere is a services.Store that keeps nothing: the journal belongs to the bridge.
+type nowhere struct{}
+
+func (nowhere) Put(string, []byte) error              { return nil }
+func (nowhere) Delete(string) error                   { return nil }
+func (nowhere) Each(func(string, []byte) error) error { return nil }
 
 // account is the account as far as operations need it: it has no life of its own.
 func (c Caller) account(g *graph.Client) *account {

@@ -1,0 +1,181 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// A registration is the app registration that accounts sign in with.
+type registration struct {
+	accounts []*config.Account
+	scopes   []string
+}
+
+// registrationOf is the one registration of some accounts. What others of the configuration ask of it is part of it.
+func registrationOf(c *config.Config, some map[string]*config.Account) (registration, error) {
+	var r registration
+	id := ""
+	for _, a := range some {
+		if id != "" && !strings.EqualFold(id, a.ClientID) {
+			return r, &wrong{"the accounts have app registrations of their own: name one of " + strings.Join(slices.Sorted(maps.Keys(some)), ", ")}
+		}
+		id = a.ClientID
+	}
+	for _, a := range config.Sorted(c.Accounts) {
+		if strings.EqualFold(id, a.ClientID) {
+			r.accounts = append(r.accounts, a)
+			r.scopes = append(r.scopes, bridge.SignInScopes(a)[0]...)
+		}
+	}
+	slices.Sort(r.scopes)
+	r.scopes = append(slices.Compact(r.scopes), oidc[:]...)
+	return r, nil
+}
+
+// graphApplication is Microsoft Graph among the applications of Entra ID, the same in every cloud.
+const graphApplication = "00000003-0000-0000-c000-000000000000"
+
+// resourceAccess is what a registration asks of one application.
+// See https://learn.microsoft.com/graph/api/resources/requiredresourceaccess.
+type resourceAccess struct {
+	Application string   `json:"resourceAppId"`
+	Access      []access `json:"resourceAccess"`
+}
+
+type access struct {
+	ID   string `json:"id"`
+	Type string `json:"type"`
+}
+
+// access is the registration's requiredResourceAccess.
+func (r registration) access() []resourceAccess {
+	of := resourceAccess{Application: graphApplication}
+	for _, scope := range r.scopes {
+		facts, _ := graph.Describe(scope)
+		of.Access = append(of.Access, access{facts.ID, "Scope"})
+	}
+	return []resourceAccess{of}
+}
+
+// audience is who can sign in, in the words of https://learn.microsoft.com/graph/api/resources/application.
+func (r registration) audience() string {
+	tenants := map[string]bool{}
+	for _, a := range r.accounts {
+		tenants[strings.ToLower(a.Tenant)] = true
+	}
+	switch {
+	case tenants["common"], tenants["consumers"] && len(tenants) > 1:
+		return "AzureADandPersonalMicrosoftAccount"
+	case tenants["consumers"]:
+		return "PersonalMicrosoftAccount"
+	case tenants["organizations"], len(tenants) > 1:
+		return "AzureADMultipleOrgs"
+	}
+	return "AzureADMyOrg"
+}
+
+// commands are those of the Azure CLI that make the registration.
+func (r registration) commands() string {
+	var public, web, names []string
+	var secret, certificate string
+	for _, a := range r.accounts {
+		names = append(names, a.ID)
+		if a.ClientSecret != "" || a.CertificateFile != "" {
+			web = append(web, a.RedirectURI)
+			if a.CertificateFile != "" {
+				certificate = a.CertificateFile
+			} else {
+				secret = a.ID
+			}
+		} else {
+			public = append(public, a.RedirectURI)
+		}
+	}
+	list, err := json.Marshal(r.access())
+	must(err)
+	first := r.accounts[0]
+	audience := r.audience()
+	withPersonal := strings.Contains(audience, "Personal")
+	create := []string{"az", "ad", "app", "create", "--display-name", "graph2mqtt"}
+	if withPersonal {
+		create = append(create, "--sign-in-audience", "AzureADMultipleOrgs")
+	} else {
+		create = append(create, "--sign-in-audience", audience)
+	}
+	if len(public) > 0 {
+		create = append(append(create, "--public-client-redirect-uris"), distinct(public)...)
+	}
+	if len(web) > 0 {
+		create = append(append(create, "--web-redirect-uris"), distinct(web)...)
+	}
+	create = append(create, "--is-fallback-public-client", fmt.Sprint(len(public) > 0),
+		"--required-resource-accesses", string(list), "--query", "appId", "--output", "tsv")
+
+	var b strings.Builder
+	fmt.Fprintf(&b, "# The app registration of %s, made with the Azure CLI.\n", strings.Join(names, ", "))
+	switch first.Cloud.Name {
+	case "us_gov", "us_gov_dod":
+		b.WriteString("az cloud set --name AzureUSGovernment\n")
+	case "china":
+		b.WriteString("az cloud set --name AzureChinaCloud\n")
+	}
+	if audience == "AzureADMyOrg" {
+		b.WriteString(command("az", "login", "--allow-no-subscriptions", "--tenant", first.Tenant) + "\n")
+	} else {
+		b.WriteString("az login --allow-no-subscriptions\n")
+	}
+	fmt.Fprintf(&b, "client_id=$(%s)\n", command(create...))
+	if withPersonal {
+		// The Azure CLI has no way to say both at once, and one without the other is refused.
+		b.WriteString(`az rest --method PATCH --url "` + first.Cloud.Audience + `/v1.0/applications(appId='$client_id')" \` +
+			"\n  --body '" + `{"signInAudience": "` + audience + `", "api": {"requestedAccessTokenVersion": 2}}'` + "\n")
+	}
+	b.WriteString(`echo "client_id: $client_id"` + "\n")
+	if certificate != "" {
+		b.WriteString(`az ad app credential reset --id "$client_id" --append --cert "$(openssl x509 -in ` + quote(certificate) + `)"` + "\n")
+	}
+	if secret != "" {
+		b.WriteString(`echo "client_secret: $(az ad app credential reset --id "$client_id" --append --years 2 --query password --output tsv)"` + "\n")
+	}
+	return b.String()
+}
+
+// command is a command line, with an option on each further line.
+func command(words ...string) string {
+	var b strings.Builder
+	for i, w := range words {
+		switch {
+		case i == 0:
+		case len(words) > 8 && strings.HasPrefix(w, "--"):
+			b.WriteString(" \\\n  ")
+		default:
+			b.WriteString(" ")
+		}
+		b.WriteString(quote(w))
+	}
+	return b.String()
+}
+
+var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// quote makes one word of a text for a POSIX shell.
+func quote(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
+}
+
+func distinct(texts []string) []string {
+	texts = slices.Clone(texts)
+	slices.Sort(texts)
+	return slices.Compact(texts)
+}
