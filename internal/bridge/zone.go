@@ -4,7 +4,10 @@ import (
 	"context"
 	"os"
 	"slices"
+	"strings"
 	"time"
+
+	"github.com/thlib/go-timezone-local/tzlocal"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
@@ -25,33 +28,55 @@ func configuredZone(name string) *time.Location {
 			return loc
 		}
 	}
+	return machineZone()
+}
+
+// machineZone is the machine's time zone by its name, which Graph is told: that of time.Local is "Local".
+func machineZone() *time.Location {
+	if name, err := tzlocal.RuntimeTZ(); err == nil {
+		if loc, err := time.LoadLocation(name); err == nil {
+			return loc
+		}
+	}
+	// In a container /etc/localtime may be a copy.
+	text, err := os.ReadFile("/etc/timezone")
+	if name := strings.TrimSpace(string(text)); err == nil && name != "" {
+		if loc, err := time.LoadLocation(name); err == nil && sameZone(loc, time.Local) {
+			return loc
+		}
+	}
 	return time.Local
 }
 
-// rememberZone sets the account's time zone as far as it is known without asking.
-func (a *account) rememberZone() {
-	a.location.Store(configuredZone(a.config.Timezone))
-	if a.asksZone() {
-		value, err := a.bridge.zones.Get(a.zoneKey())
-		if err == nil && value != nil {
-			if loc, err := time.LoadLocation(string(value)); err == nil {
-				a.location.Store(loc)
-			}
-		}
-	}
-	if a.zone() == time.Local && !a.asksZone() && os.Getenv("TZ") == "" && isUTC(time.Local) {
-		a.log.Warn("the machine's time zone is UTC; set TZ, or the account's timezone, where that is wrong")
-	}
-}
-
-func isUTC(loc *time.Location) bool {
+// sameZone reports whether the clocks of two zones show the same, in winter and in summer.
+func sameZone(a, b *time.Location) bool {
 	year := time.Now().Year()
 	for _, month := range []time.Month{time.January, time.July} {
-		if _, offset := time.Date(year, month, 1, 0, 0, 0, 0, loc).Zone(); offset != 0 {
+		t := time.Date(year, month, 1, 0, 0, 0, 0, time.UTC)
+		_, one := t.In(a).Zone()
+		_, other := t.In(b).Zone()
+		if one != other {
 			return false
 		}
 	}
 	return true
+}
+
+// rememberZone sets the account's time zone as far as it is known without asking.
+func (a *account) rememberZone() {
+	loc := configuredZone(a.config.Timezone)
+	if a.asksZone() {
+		value, err := a.bridge.zones.Get(a.zoneKey())
+		if err == nil && value != nil {
+			if remembered, err := time.LoadLocation(string(value)); err == nil {
+				loc = remembered
+			}
+		}
+	}
+	a.location.Store(loc)
+	if slices.Contains([]string{"auto", "local"}, a.config.Timezone) && !a.asksZone() && os.Getenv("TZ") == "" && sameZone(loc, time.UTC) {
+		a.log.Warn("the machine's time zone is UTC; set TZ, or the account's timezone, where that is wrong")
+	}
 }
 
 func (a *account) zoneKey() string { return a.config.ID }
@@ -69,15 +94,22 @@ func (a *account) asksZone() bool {
 
 func (a *account) zone() *time.Location { return a.location.Load() }
 
+// askZoneAgain has the mailbox asked again: it may be permitted now.
+func (a *account) askZoneAgain() {
+	select {
+	case a.zoneDue <- struct{}{}:
+	default:
+	}
+}
+
 // keepZone follows the mailbox's time zone.
 func (a *account) keepZone(ctx context.Context) {
-	if !a.asksZone() {
-		return
-	}
 	var told string
 	for ctx.Err() == nil {
 		wait := zoneRetry
-		if a.ready([]graph.Need{zoneNeed}) == nil {
+		if !a.asksZone() {
+			wait = zoneEvery
+		} else if a.ready([]graph.Need{zoneNeed}) == nil {
 			loc, err := a.graph.MailboxZone(ctx)
 			switch {
 			case err == nil:
