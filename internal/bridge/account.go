@@ -96,8 +96,8 @@ func (a *account) prepare() {
 // run lives the account until ctx is done.
 func (a *account) run(ctx context.Context) {
 	var living sync.WaitGroup
-	defer living.Wait()
 	defer a.graph.Close()
+	defer living.Wait()
 	start := func(s *sensor) {
 		life, end := context.WithCancel(ctx)
 		done := make(chan struct{})
@@ -126,10 +126,7 @@ func (a *account) run(ctx context.Context) {
 			if a.signedIn() {
 				a.refresh()
 				a.rescan()
-				select {
-				case a.zoneDue <- struct{}{}:
-				default:
-				}
+				a.askZoneAgain()
 			}
 		}
 		a.update()
@@ -143,21 +140,27 @@ func (a *account) change(ctx context.Context, gone []string, come []*sensor) {
 	select {
 	case a.todo <- func(_ context.Context, _ *sync.WaitGroup, start func(*sensor)) {
 		defer close(done)
+		if ctx.Err() != nil {
+			return // who asked for it was taken out meanwhile
+		}
 		before := a.take(gone)
 		for _, s := range come {
+			maps.Copy(before, a.take([]string{s.config.ID}))
 			a.mu.Lock()
 			a.sensors[s.config.ID] = s
 			a.mu.Unlock()
 			if b, ok := before[s.config.ID]; ok {
-				s.replace(b)
+				a.removing(func() { s.replace(b) })
 				delete(before, s.config.ID)
 			}
 			s.prepare()
 			start(s)
 		}
-		for _, s := range before {
-			s.leave()
-		}
+		a.removing(func() {
+			for _, s := range before {
+				s.leave()
+			}
+		})
 	}:
 		select {
 		case <-done:
@@ -181,10 +184,28 @@ func (a *account) take(ids []string) map[string]*sensor {
 		a.mu.Unlock()
 		taken[id] = s
 		if s.family != nil {
-			maps.Copy(taken, a.take(s.family.ids()))
+			maps.Copy(taken, a.take(a.members(s)))
 		}
 	}
 	return taken
+}
+
+// members are the ids of a family's members.
+func (a *account) members(of *sensor) []string {
+	var ids []string
+	for _, s := range a.all() {
+		if s.parent == of {
+			ids = append(ids, s.config.ID)
+		}
+	}
+	return ids
+}
+
+// removing removes topics of sensors that were taken out. An update that began before would publish them again.
+func (a *account) removing(remove func()) {
+	a.updating.Lock()
+	defer a.updating.Unlock()
+	remove()
 }
 
 // all are the account's sensors by id.

@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/json"
+	"fmt"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,9 +75,17 @@ func (f *family) remembered() []*sensor {
 	f.mu.Unlock()
 	var ss []*sensor
 	for _, m := range ms {
-		ss = append(ss, f.make(m))
+		if !f.taken(m.Member) {
+			ss = append(ss, f.make(m))
+		}
 	}
 	return ss
+}
+
+// taken reports whether the member's id is that of a configured sensor, which goes before.
+func (f *family) taken(m sensors.Member) bool {
+	_, taken := f.sensor.account.current.Load().Sensors[f.id(member{Member: m})]
+	return taken
 }
 
 func (f *family) rescan() {
@@ -121,7 +131,7 @@ func (f *family) list(ctx context.Context) error {
 	}
 	asking, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	listed, err := f.expander.Members(asking, a.graph)
+	listed, err := f.ask(asking)
 	if err != nil {
 		return err
 	}
@@ -132,6 +142,10 @@ func (f *family) list(ctx context.Context) error {
 	var gone []string
 	var come []*sensor
 	for _, m := range listed {
+		// Something that is moved while pages are read is in two of them.
+		if f.taken(m) || slices.ContainsFunc(after, func(other member) bool { return other.ID == m.ID }) {
+			continue
+		}
 		next := member{Member: m}
 		i := slices.IndexFunc(before, func(b member) bool { return b.ID == m.ID })
 		if i >= 0 {
@@ -150,12 +164,15 @@ func (f *family) list(ctx context.Context) error {
 		}
 	}
 	for _, b := range before {
-		if !slices.ContainsFunc(listed, func(m sensors.Member) bool { return m.ID == b.ID }) {
-			f.sensor.log.Info("lost", "name", b.Name)
+		if slices.ContainsFunc(after, func(m member) bool { return m.ID == b.ID }) {
+			continue
+		}
+		f.sensor.log.Info("lost", "name", b.Name)
+		if !f.taken(b.Member) {
 			gone = append(gone, f.id(b))
 		}
 	}
-	if len(gone)+len(come) == 0 {
+	if slices.Equal(after, before) {
 		return nil
 	}
 	value, err := json.Marshal(after)
@@ -172,6 +189,17 @@ func (f *family) list(ctx context.Context) error {
 	return nil
 }
 
+// ask asks who is there now.
+func (f *family) ask(ctx context.Context) (listed []sensors.Member, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			f.sensor.log.Error("listing panicked", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return f.expander.Members(ctx, f.sensor.account.graph)
+}
+
 // slug is a name as part of an entity's id, which no other member has.
 func (f *family) slug(name string, others []member) string {
 	base := cmp.Or(mqtt.Slug(name), "unnamed")
@@ -182,33 +210,28 @@ func (f *family) slug(name string, others []member) string {
 	return slug
 }
 
-// ids are the members' as sensors.
-func (f *family) ids() []string {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	var ids []string
-	for _, m := range f.members {
-		ids = append(ids, f.id(m))
-	}
-	return ids
-}
-
-// find is the member that a request names, by its name or its id at Graph.
-func (f *family) find(name string) (id string, known []string) {
+// find are the members that a request names, by name or by the id at Graph, and the names of all.
+func (f *family) find(name string) (found []member, known []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for _, m := range f.members {
-		if m.ID == name || m.Name == name {
-			return f.id(m), nil
-		}
 		known = append(known, m.Name)
 	}
-	for _, m := range f.members {
-		if strings.EqualFold(m.Name, name) {
-			return f.id(m), nil
+	for _, named := range []func(member) bool{
+		func(m member) bool { return m.ID == name },
+		func(m member) bool { return m.Name == name },
+		func(m member) bool { return strings.EqualFold(m.Name, name) },
+	} {
+		for _, m := range f.members {
+			if named(m) {
+				found = append(found, m)
+			}
+		}
+		if len(found) > 0 {
+			break
 		}
 	}
-	return "", known
+	return found, known
 }
 
 // status is how the last listing ended.

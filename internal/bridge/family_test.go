@@ -125,3 +125,91 @@ func TestAllCalendars(t *testing.T) {
 	h.Reload()
 	h.Gone("calendars_")
 }
+
+func TestTwoCalendarsOfOneName(t *testing.T) {
+	h := newHome(t)
+	h.Microsoft.AddCalendar(simulator.Adele, "Team")
+	h.Microsoft.AddCalendar(simulator.Adele, "Team")
+	h.one("enable_update: true", "calendars: {type: calendar, calendar: all}")
+	h.SignIn("work")
+	h.Start()
+	for _, slug := range []string{"team", "team_2"} {
+		h.shows(`"default_entity_id":"binary_sensor.work_calendars_` + slug + `_busy"`)
+	}
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/calendars/request/create", `{"calendar": "Team", "subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`)
+	if r := h.Next(mark, "graph2mqtt/work/calendars/response/create", func(string) bool { return true }); !strings.Contains(r, `calendar: 2 are named \"Team\"; want the id of one of them: `) {
+		t.Errorf("answer %s", r)
+	}
+}
+
+// shows waits until Home Assistant is told of a device with this in its message.
+func (h *home) shows(part string) {
+	h.t.Helper()
+	deadline := time.After(patience)
+	for {
+		h.mu.Lock()
+		arrived, found := h.arrived, false
+		for topic, payload := range h.retained {
+			found = found || strings.HasPrefix(topic, "homeassistant/") && strings.Contains(payload, part)
+		}
+		h.mu.Unlock()
+		if found {
+			return
+		}
+		select {
+		case <-arrived:
+		case <-deadline:
+			h.t.Fatalf("no device has %s", part)
+		}
+	}
+}
+
+// A sensor that is configured goes before a member that would have its id.
+func TestAConfiguredSensorByTheIDOfAMember(t *testing.T) {
+	h := newHome(t)
+	const all = "calendars: {type: calendar, calendar: all}"
+	h.one("", all)
+	h.SignIn("work")
+	h.Start()
+	topic := h.Members("Work Calendar", "Work Birthdays")["Work Birthdays"]
+	id := strings.TrimPrefix(topic, "graph2mqtt/work/")
+	h.one("", all, id+": {type: calendar, name: Mine}")
+	h.Reload()
+	members := h.Members("Work Calendar", "Work Mine")
+	if members["Work Mine"] != topic {
+		t.Errorf("members %v", members)
+	}
+	h.Microsoft.AddCalendar(simulator.Adele, "Holidays")
+	h.Microsoft.RenameCalendar(simulator.Adele, "Birthdays", "Parties")
+	h.Publish("graph2mqtt/work/request/rescan", "{}")
+	h.Members("Work Calendar", "Work Mine", "Work Holidays")
+	h.Shows(topic+"/availability", "online")
+}
+
+func TestASensorThatStandsForOneThenForAll(t *testing.T) {
+	h := newHome(t)
+	const one, all = "calendars: {type: calendar}", "calendars: {type: calendar, calendar: all}"
+	const config, availability = "homeassistant/device/graph2mqtt-work-calendars/config", "graph2mqtt/work/calendars/availability"
+	h.one("", one)
+	h.SignIn("work")
+	h.Start()
+	h.Shows(availability, "online")
+	h.one("", all)
+	h.Reload()
+	members := h.Members("Work Calendar", "Work Birthdays")
+	h.Shows(config, "")
+	h.Shows(availability, "")
+	h.one("", one)
+	h.Reload()
+	h.Holds(config, func(p string) bool { return p != "" })
+	h.Shows(availability, "online")
+	for _, topic := range members {
+		h.Gone(strings.TrimPrefix(topic, "graph2mqtt/work/"))
+	}
+
+	h.one("enable_update: true", "calendars: {type: calendar, read: false}")
+	h.Reload()
+	h.Shows("graph2mqtt/work/calendars/state", "")
+	h.Shows("graph2mqtt/work/calendars/attributes", "")
+}

@@ -32,9 +32,9 @@ func Watch(ctx context.Context, files func() []string, now <-chan os.Signal, cha
 		case <-ctx.Done():
 			return
 		case <-now:
-			changed()
-			known = digest(files())
+			known = digest(files()) // what is written while it is read is a change
 			last, same = known, 0
+			changed()
 			continue
 		case <-ticker.C:
 		}
@@ -156,6 +156,8 @@ func (a *account) reconfigure(ctx context.Context, after *config.Account, d conf
 		return
 	}
 	a.current.Store(after)
+	a.rememberZone() // which depends on the permissions asked for
+	a.askZoneAgain()
 	var come []*sensor
 	for _, id := range append(added, changed...) {
 		come = append(come, a.make(after.Sensors[id])...)

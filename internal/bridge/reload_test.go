@@ -2,7 +2,9 @@ package bridge_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
 // Whatever the way of saving, what is read in the end is what was saved.
@@ -179,4 +182,59 @@ func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
 	if err := <-h.ended; err == nil || !strings.Contains(err.Error(), bridge.ErrRestart.Error()) {
 		t.Errorf("the bridge ended with %v", err)
 	}
+}
+
+// Nothing that is written while a signal has the file read is overlooked.
+func TestASavingWhileAFileIsReadIsNoticed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+		now := make(chan os.Signal)
+		read := 0
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go bridge.Watch(ctx, func() []string { return []string{file} }, now, func() {
+			if read++; read == 1 {
+				if err := os.WriteFile(file, []byte("new"), 0o600); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		now <- os.Interrupt
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if read != 2 {
+			t.Errorf("read %d times", read)
+		}
+	})
+}
+
+func TestABridgeThatCannotBeMade(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	c := h.load()
+	c.MQTT.CAFile = h.path("missing.pem")
+	_, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar)})
+	if err == nil || !strings.HasPrefix(err.Error(), "mqtt.ca_file: ") {
+		t.Errorf("error %v", err)
+	}
+	h.Start() // the state directory is free again
+}
+
+// With a sensor that reads the mailbox's settings its time zone may be known, too.
+func TestTheMailboxsZoneAfterANewConfiguration(t *testing.T) {
+	h := newHome(t)
+	const account = "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    sensors:\n"
+	const calendar, replies = "      calendar: {type: calendar}\n", "      out_of_office: {type: auto_reply}\n"
+	h.Microsoft.SetTimeZone(simulator.Adele, "Tokyo Standard Time")
+	h.Configure(account + calendar + replies)
+	h.SignIn("work")
+	h.Configure(account + calendar)
+	h.Start()
+	h.Shows("graph2mqtt/work/calendar/availability", "online")
+	h.Configure(account + calendar + replies)
+	h.Reload()
+	h.Holds("graph2mqtt/work/out_of_office/state", func(p string) bool {
+		var state struct{ Start string }
+		return json.Unmarshal([]byte(p), &state) == nil && strings.HasSuffix(state.Start, "+09:00")
+	})
 }

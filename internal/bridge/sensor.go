@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -108,8 +109,12 @@ func (s *sensor) run(ctx context.Context) {
 
 // leave takes the sensor away from Home Assistant, and forgets it.
 func (s *sensor) leave() {
+	s.account.bridge.mqtt.Remove(s.deviceID())
+	s.forget()
+}
+
+func (s *sensor) forget() {
 	b := s.account.bridge
-	b.mqtt.Remove(s.deviceID())
 	for _, err := range []error{b.memories.Delete(s.key()), b.families.Delete(s.key())} {
 		if err != nil {
 			s.log.Error("what was remembered cannot be forgotten", "error", err)
@@ -120,6 +125,20 @@ func (s *sensor) leave() {
 // replace takes away what the sensor before published and this one does not.
 func (s *sensor) replace(before *sensor) {
 	m := s.account.bridge.mqtt
+	switch {
+	case s.family != nil && before.family != nil:
+		return
+	case s.family != nil:
+		before.leave() // a family has no device
+		return
+	case before.family != nil:
+		before.forget()
+	}
+	if before.poller != nil && s.poller == nil {
+		for _, name := range []string{"attributes", "state", "items"} {
+			m.Retain(s.topic(name), nil)
+		}
+	}
 	if before.commands() && !s.commands() {
 		m.Retain(s.topic("commands"), nil)
 	}
@@ -200,10 +219,13 @@ func (s *sensor) remember() {
 	if err := json.Unmarshal(value, &m); err != nil || m.Configuration != s.configuration() {
 		return
 	}
-	if err := json.Unmarshal(m.Answer, r.Memory()); err != nil {
+	// What cannot be read must leave nothing behind.
+	answer := reflect.New(reflect.TypeOf(r.Memory()).Elem())
+	if err := json.Unmarshal(m.Answer, answer.Interface()); err != nil {
 		s.log.Warn("what was remembered cannot be read", "error", err)
 		return
 	}
+	reflect.ValueOf(r.Memory()).Elem().Set(answer.Elem())
 	s.synced, s.written = m.Answered, m.Answer
 	s.poller.Since, s.poller.Known, s.poller.Answered = m.Since, true, m.Answered
 }
@@ -366,13 +388,21 @@ func (s *sensor) Member(request json.RawMessage) (string, json.RawMessage, error
 		_, known := s.family.find("")
 		return "", nil, graph.Invalid("%s: is required, as a text: %s stands for several; known: %s", field, s.config.ID, list(known))
 	}
-	id, known := s.family.find(name)
-	if id == "" {
+	found, known := s.family.find(name)
+	switch len(found) {
+	case 0:
 		return "", nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.Quote(name))
+	case 1:
+	default:
+		var ids []string
+		for _, m := range found {
+			ids = append(ids, m.ID)
+		}
+		return "", nil, graph.Invalid("%s: %d are named %s; want the id of one of them: %s", field, len(found), services.Quote(name), list(ids))
 	}
 	delete(fields, field)
 	rest, err := json.Marshal(fields)
-	return id, rest, err
+	return s.family.id(found[0]), rest, err
 }
 
 // Graph implements services.Target.
