@@ -67,6 +67,10 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 		answer(nil, &services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"})
 		return
 	}
+	if wait := b.options.Config.Commands.MaxAge; m.Backlog && m.Away > wait {
+		answer(nil, &services.Error{Code: services.Expired, Message: fmt.Sprintf("waited in the broker while graph2mqtt was away for %s, longer than commands.max_age (%s)", m.Away.Round(time.Second), wait)})
+		return
+	}
 	var q request
 	if err := json.Unmarshal(m.Payload, &q); err != nil {
 		answer(nil, &services.Error{Code: services.InvalidJSON, Message: "want a JSON object, such as {}"})
