@@ -23,6 +23,9 @@ const (
 	patience    = time.Minute
 	// resend is how long an answer waits for a broker that is away.
 	resend = time.Second
+	// lookAgain is how often the journal is looked at without a reason: a request may have come in by the desk that was there
+	// before this one.
+	lookAgain = time.Minute
 	// farewell is how long the last answers may take when the program stops.
 	farewell = 2 * time.Second
 )
@@ -199,8 +202,8 @@ func (e *entry) accept(target Target, sent envelope, malformed error) (op Operat
 	return op, err
 }
 
-// Do carries out one request at once and answers it as it would be answered over MQTT. The Desk needs no more for it than its
-// Targets and its Log: nothing is journalled or published.
+// Do carries out one request at once and returns the answer that it would get over MQTT; nothing is published. The Desk needs no more
+// for it than its Journal, Targets and Log.
 func (d *Desk) Do(ctx context.Context, sensor, operation string, payload []byte) Response {
 	e := entry{ID: newID(), Account: d.Account, Sensor: sensor, Operation: operation, Received: time.Now().UTC(), Stage: received}
 	sent, malformed := open(payload)
@@ -394,6 +397,7 @@ func (d *Desk) work(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-d.waiting:
+		case <-time.After(lookAgain):
 		}
 	}
 }
@@ -401,7 +405,7 @@ func (d *Desk) work(ctx context.Context) {
 // respond answers what is done until there is no more work.
 func (d *Desk) respond(ctx context.Context, worked <-chan struct{}) {
 	for {
-		wait := time.Hour
+		wait := lookAgain
 		if !d.answer(ctx) {
 			wait = resend
 		}
@@ -514,7 +518,7 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 		return e.response().Fail(err), show
 	}
 	c := Call{ID: e.ID, Again: e.Stage == started, Now: e.Received.In(target.Zone())}
-	if !op.Reads && d.Journal != nil {
+	if !op.Reads {
 		e.Stage = started
 		if err := d.write(e); err != nil && op.Unknown == Doubt {
 			return e.response().Fail(err), show // after a crash nobody would know that it must not be done again
