@@ -67,8 +67,8 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 		answer(nil, &services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"})
 		return
 	}
-	if wait := b.options.Config.Commands.MaxAge; m.Backlog && m.Away > wait {
-		answer(nil, &services.Error{Code: services.Expired, Message: fmt.Sprintf("waited in the broker while graph2mqtt was away for %s, longer than commands.max_age (%s)", m.Away.Round(time.Second), wait)})
+	if err := late(m, b.options.Config.Commands.MaxAge); err != nil {
+		answer(nil, err)
 		return
 	}
 	var q request
@@ -84,6 +84,15 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 	if a := b.account(address.Account); a != nil {
 		a.do(address.Name, q, answer)
 	}
+}
+
+// late says that a message has waited in the broker for longer than it may: a code to sign in that was asked for yesterday is of
+// no use today.
+func late(m mqtt.Message, most time.Duration) error {
+	if !m.Backlog || m.Away <= most {
+		return nil
+	}
+	return &services.Error{Code: services.Expired, Message: fmt.Sprintf("waited in the broker while graph2mqtt was away for %s, longer than commands.max_age (%s)", m.Away.Round(time.Second), most)}
 }
 
 // A request to the bridge or to an account. Each operation has its own of the fields.
