@@ -16,7 +16,6 @@ func TestListener(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = b.Close() }()
 	handedOut := make(chan struct{}, 10)
 	publisher, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
 	if err != nil {
@@ -59,6 +58,17 @@ func TestListener(t *testing.T) {
 	publish("elsewhere", "4", false)
 	publish("other/a/b", "5", false)
 	hears(heard{"other/a/b", "5", false})
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case err := <-l.Lost():
+		if err == nil {
+			t.Error("the connection is lost for no reason")
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("nobody says that the connection is lost")
+	}
 }
 
 func TestListenerFails(t *testing.T) {
