@@ -200,7 +200,7 @@ func New(o Options) (*Client, error) {
 		retained: newRetained(o), subscriptions: map[string]bool{}, told: map[string]bool{}, denied: map[string]bool{},
 	}
 	if err := c.load(); err != nil {
-		return nil, fmt.Errorf("read what was published before: %w", err)
+		c.log.Error("some of what was published before is forgotten, and stays at the broker", "error", err)
 	}
 	return c, nil
 }

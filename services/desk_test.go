@@ -791,3 +791,29 @@ func TestAPanicWhileLookingOrDecodingIsTheRequestsError(t *testing.T) {
 		}
 	})
 }
+
+func TestASpoiltEntryLeavesTheOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := &office{away: true}
+		o.open(t)
+		o.desk.Receive(o.delivery(`{"mode": "on"}`))
+		synctest.Wait()
+		o.stop()
+		if err := o.disk.Put("00000000", []byte("{")); err != nil {
+			t.Fatal(err)
+		}
+		journal, err := services.OpenJournal(o.disk)
+		if journal == nil || err == nil || !strings.HasPrefix(err.Error(), "read the journal: entry 00000000: ") {
+			t.Fatalf("opened with %v", err)
+		}
+		if err := o.disk.Delete("00000000"); err != nil {
+			t.Fatal(err)
+		}
+		o.away = false
+		o.open(t)
+		synctest.Wait()
+		if o.code(0) != "ok" {
+			t.Errorf("answers %+v", o.answers)
+		}
+	})
+}

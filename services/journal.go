@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -71,34 +72,37 @@ type Journal struct {
 // sessionKey is where the first connection of the broker's session is kept; it is no entry's id.
 const sessionKey = "session"
 
-// OpenJournal reads the journal.
+// OpenJournal reads the journal. With an error, the journal is without what could not be read.
 func OpenJournal(store Store) (*Journal, error) {
 	j := &Journal{
 		store: store, entries: map[string]*entry{}, open: map[string]*entry{}, unwritten: map[string]bool{},
 		transactions: map[string]string{}, packets: map[uint16]string{},
 	}
 	var session uint64
+	var spoilt []error
 	err := store.Each(func(key string, value []byte) error {
-		if key == sessionKey {
-			return json.Unmarshal(value, &session)
-		}
 		e := new(entry)
-		if err := json.Unmarshal(value, e); err != nil {
-			return fmt.Errorf("journal entry %s: %w", key, err)
+		var err error
+		if key == sessionKey {
+			err = json.Unmarshal(value, &session)
+		} else if err = json.Unmarshal(value, e); err == nil {
+			j.hold(e)
 		}
-		j.hold(e)
+		if err != nil {
+			spoilt = append(spoilt, fmt.Errorf("entry %s: %w", key, err))
+		}
 		return nil
 	})
-	if err != nil {
-		return nil, fmt.Errorf("read the journal: %w", err)
-	}
 	for _, e := range sorted(j.entries, func(*entry) bool { return true }) {
 		j.index(e)
 		if e.Connection < session {
 			delete(j.packets, e.Packet)
 		}
 	}
-	return j, nil
+	if err = errors.Join(append(spoilt, err)...); err != nil {
+		err = fmt.Errorf("read the journal: %w", err)
+	}
+	return j, err
 }
 
 // Session tells the journal that the broker began a new session with this connection: packet ids start anew.

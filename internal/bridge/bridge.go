@@ -82,7 +82,7 @@ func New(o Options) (_ *Bridge, err error) {
 	}
 	b.memories, b.families, b.zones = b.database.Bucket("memories"), b.database.Bucket("families"), b.database.Bucket("zones")
 	if b.journal, err = services.OpenJournal(b.database.Bucket("journal")); err != nil {
-		return nil, err
+		b.log.Error("requests of an earlier run are lost", "error", err) // the others are not, nor those to come
 	}
 	if b.mqtt, err = b.client(); err != nil {
 		return nil, err
