@@ -223,16 +223,53 @@ func TestArguments(t *testing.T) {
 
 func TestCompletion(t *testing.T) {
 	h := newHome(t)
-	for _, command := range []string{"login", "logout", "permissions"} {
-		code, stdout, _ := h.call(t, "__complete", command, "")
-		if code != 0 || !strings.HasPrefix(stdout, "work\n") {
-			t.Errorf("%s: %d, %s", command, code, stdout)
+	h.work(t, "enable_update: true", "{calendar: {type: calendar, enable_update: false}, out_of_office: {type: auto_reply}, presence: {type: status, enable_update: true}}")
+	for args, want := range map[string]string{
+		"login ":                       "work",
+		"login work ":                  "",
+		"logout ":                      "work",
+		"discover ":                    "work",
+		"permissions ":                 "work",
+		"permissions --format ":        "table markdown json manifest link az",
+		"permissions --format=":        "table markdown json manifest link az",
+		"login work --for ":            strings.Join(kindNames(), " "),
+		"login work --for calendar,st": "calendar,auto_reply calendar,status",
+		"run --log-level ":             "debug info warn error",
+		"watch ":                       "bridge work work/calendar work/out_of_office work/presence",
+		"watch bridge ":                "bridge work work/calendar work/out_of_office work/presence",
+		"call ":                        "work/out_of_office work/presence",
+		"call work/out_of_office ":     "enable disable update",
+		"call work/calendar ":          "",
+		"call work/nothing ":           "",
+		"call work/presence update_user_preferred_status ":                        "availability= expiration_duration=",
+		"call work/presence update_user_preferred_status availability=":           "availability=Available availability=Busy availability=DoNotDisturb availability=BeRightBack availability=Away availability=Offline",
+		"call work/presence update_user_preferred_status availability=Available ": "expiration_duration=",
+		"config ":     "example reference schema",
+		"completion ": "bash fish powershell zsh",
+	} {
+		words := append([]string{"__complete"}, strings.Fields(args)...)
+		if strings.HasSuffix(args, " ") {
+			words = append(words, "")
+		}
+		code, stdout, _ := h.call(t, words...)
+		var got []string
+		for line := range strings.Lines(stdout) {
+			if value, _, _ := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); !strings.HasPrefix(value, ":") {
+				got = append(got, value)
+			}
+		}
+		if diff := cmp.Diff(want, strings.Join(got, " ")); code != 0 || diff != "" {
+			t.Errorf("%s: %d, %s", args, code, diff)
 		}
 	}
 	for _, shell := range []string{"bash", "zsh", "fish"} {
 		if code, stdout, stderr := h.call(t, "completion", shell); code != 0 || stdout == "" {
 			t.Errorf("%s: %d, %s", shell, code, stderr)
 		}
+	}
+	// Without a configuration there is nothing to complete, and nothing to complain about.
+	if code, stdout, stderr := h.call(t, "__complete", "--config", "/nowhere.yaml", "call", ""); code != 0 || stdout != ":4\n" || strings.Contains(stderr, "nowhere") {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 }
 
@@ -280,6 +317,7 @@ func understood(t *testing.T, line string) {
 	}
 	args := strings.Fields(line)[1:]
 	root := (&program{}).root()
+	root.InitDefaultCompletionCmd()
 	cmd, rest, err := root.Find(args)
 	if err == nil {
 		err = cmd.ParseFlags(rest)

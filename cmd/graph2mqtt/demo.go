@@ -282,6 +282,7 @@ func (d *demo) introduce(user auth.User, c *config.Config, now time.Time) {
 	say("")
 	say("Change something:")
 	say("  %s", bold.Sprintf("mosquitto_pub -h %s -p %s -t %s/%s/%s/set/enabled -m ON", host, port, d.base, demoAccount, demoReplies))
+	say("  %s", bold.Sprintf("mosquitto_pub -h %s -p %s -t %s/%s/%s/set/preferred -m DoNotDisturb", host, port, d.base, demoAccount, demoPresence))
 	start := now.Add(2 * time.Minute).Truncate(time.Minute)
 	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/create \`, host, port, d.base, demoAccount, demoCalendar))
 	say("  %s", bold.Sprintf(`    -m '{"subject": "Coffee", "start": "%s", "end": "%s"}'`, start.Format(time.RFC3339), start.Add(15*time.Minute).Format(time.RFC3339)))

@@ -58,6 +58,7 @@ func TestDemo(t *testing.T) {
 		`\n  mosquitto_pub -h 127\.0\.0\.1 -p \d+ -t graph2mqtt/work/out_of_office/set/enabled -m ON\n`,
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
 		`\n\d\d:\d\d:\d\d  Out of office  disabled\n`,
+		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
@@ -76,6 +77,10 @@ func TestDemo(t *testing.T) {
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
+	if err := l.Publish("graph2mqtt/work/presence/set/preferred", []byte("DoNotDisturb"), false); err != nil {
+		t.Fatal(err)
+	}
+	p.stdout.find(t, regexp.MustCompile(`  Presence       now DoNotDisturb, was Available\n`))
 	create := p.stdout.find(t, regexp.MustCompile(`-m '(\{.*\})'`))
 	if err := l.Publish("graph2mqtt/work/calendar/request/create", []byte(create), false); err != nil {
 		t.Fatal(err)
@@ -97,7 +102,7 @@ func TestDemo(t *testing.T) {
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
 		t.Errorf("left behind: %v, %v", files, err)
 	}
-	if out := p.stdout.String(); !strings.HasSuffix(out, "\nThe demo is over; nothing of it is left.\n") || strings.Contains(out, "\x1b") {
+	if out := p.stdout.String(); !strings.HasSuffix(out, "  Bridge         offline\n\nThe demo is over; nothing of it is left.\n") || strings.Contains(out, "\x1b") {
 		t.Errorf("it ends with %q", out[max(0, len(out)-100):])
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -8,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
@@ -99,6 +103,72 @@ func TestCommandsInDocs(t *testing.T) {
 }
 
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
+
+// The page about the command line is made from the commands.
+func TestCommandLineInDocs(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("<!-- Made from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n")
+	root := (&program{}).root()
+	root.InitDefaultCompletionCmd()
+	b.WriteString("| command | |\n|---|---|\n")
+	var commands []*cobra.Command
+	var visit func(*cobra.Command)
+	visit = func(cmd *cobra.Command) {
+		if cmd.Runnable() && cmd != root && cmd.Parent().Name() != "completion" {
+			commands = append(commands, cmd)
+			path := strings.TrimPrefix(cmd.CommandPath(), "graph2mqtt ")
+			fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", path, strings.ReplaceAll(path, " ", "-"), cmd.Short)
+		}
+		for _, c := range cmd.Commands() {
+			visit(c)
+		}
+	}
+	visit(root)
+	b.WriteString("| [`completion`](#completion) | Complete commands in the shell |\n\n" +
+		"Without a command it runs the bridge. These flags are everywhere:\n\n")
+	flags(&b, root.PersistentFlags())
+	for _, cmd := range commands {
+		long := cmd.Long
+		if long == "" {
+			long = cmd.Short + "."
+		}
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n```text\n%s\n```\n\n```sh\n%s\n```\n", strings.TrimPrefix(cmd.CommandPath(), "graph2mqtt "),
+			paragraphs(long), strings.TrimSuffix(cmd.UseLine(), " [flags]"), strings.ReplaceAll(strings.TrimSpace(cmd.Example), "\n  ", "\n"))
+		if cmd.LocalNonPersistentFlags().HasFlags() {
+			b.WriteString("\n")
+			flags(&b, cmd.LocalNonPersistentFlags())
+		}
+	}
+	b.WriteString("\n## completion\n\nAccounts, sensors, operations, their fields, types and formats are completed in bash, zsh and fish:\n\n" +
+		"```sh\ngraph2mqtt completion bash > /etc/bash_completion.d/graph2mqtt\ngraph2mqtt completion zsh > \"${fpath[1]}/_graph2mqtt\"\n" +
+		"graph2mqtt completion fish > ~/.config/fish/completions/graph2mqtt.fish\n```\n\nIn zsh `compinit` must be loaded.\n\n" +
+		"## Exit codes\n\nSee [troubleshooting.md](troubleshooting.md#exit-codes).\n")
+	golden(t, filepath.Join(top, "docs", "cli.md"), b.String())
+}
+
+// paragraphs joins the lines of paragraphs, but for lists.
+func paragraphs(text string) string {
+	ps := strings.Split(text, "\n\n")
+	for i, p := range ps {
+		if strings.HasPrefix(p, "  ") {
+			ps[i] = "```text\n" + p + "\n```"
+		} else {
+			ps[i] = strings.ReplaceAll(p, "\n", " ")
+		}
+	}
+	return strings.Join(ps, "\n\n")
+}
+
+func flags(b *strings.Builder, set *pflag.FlagSet) {
+	b.WriteString("| flag | |\n|---|---|\n")
+	set.VisitAll(func(f *pflag.Flag) {
+		value, usage := pflag.UnquoteUsage(f)
+		if value != "" {
+			value = " " + strings.ToUpper(value)
+		}
+		fmt.Fprintf(b, "| `--%s%s` | %s |\n", f.Name, value, usage)
+	})
+}
 
 // What the documents point to is there.
 func TestLinksInDocs(t *testing.T) {

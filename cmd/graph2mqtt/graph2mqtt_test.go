@@ -59,13 +59,24 @@ func (h *home) configure(t *testing.T, broker string) {
 	h.write(t, "graph2mqtt.yaml", fmt.Sprintf(`mqtt: {url: %q}
 accounts:
   work:
-    client_id: %s
-    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}
+    %s
     enable_update: true
     sensors:
       calendar: {type: calendar, enable_update: false}
       out_of_office: {type: auto_reply}
-`, broker, simulator.ContosoClient, h.simulator.LoginURL(), h.simulator.GraphURL(), filepath.Join(h.dir, "ca.pem")))
+`, broker, h.cloud()))
+}
+
+// cloud is what an account of the simulated Microsoft 365 has in common with every other one.
+func (h *home) cloud() string {
+	return fmt.Sprintf("client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
+		simulator.ContosoClient, h.simulator.LoginURL(), h.simulator.GraphURL(), filepath.Join(h.dir, "ca.pem"))
+}
+
+// work configures the account work, with these keys and these sensors.
+func (h *home) work(t *testing.T, keys, sensors string) {
+	t.Helper()
+	h.write(t, "graph2mqtt.yaml", "mqtt: {url: \"mqtt://127.0.0.1:1\"}\naccounts:\n  work:\n    "+h.cloud()+"\n    "+keys+"\n    sensors: "+sensors+"\n")
 }
 
 func (h *home) environ() []string {

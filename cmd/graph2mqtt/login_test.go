@@ -1,10 +1,12 @@
 package main
 
 import (
+	"encoding/json"
 	"net/http"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -144,5 +146,177 @@ func TestLoginInterrupted(t *testing.T) {
 	p.interrupt()
 	if code := p.wait(t); code != 130 || p.stderr.String() != "" {
 		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+}
+
+// In an organisation with Microsoft's default policy users still get what they can grant themselves.
+func TestLoginWithoutAdministrator(t *testing.T) {
+	h := newHome(t)
+	h.simulator.OnSignIn(simulator.SignIn{Administrate: simulator.Managed()})
+	h.work(t, "enable_update: true", "{calendar: {type: calendar}, presence: {type: status}}")
+	p := h.start(t, "login", "work")
+	h.visit(t, p.stdout.find(t, linkPattern))
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	out := p.stdout.String()
+	const why = "an administrator of the organisation must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094).\nNow the same without it:\n"
+	for _, refused := range []string{"Calendars.ReadWrite", "Calendars.Read"} {
+		if want := "\nMicrosoft refused " + refused + ": " + why; !strings.Contains(out, want) {
+			t.Errorf("no %q in %s", want, out)
+		}
+	}
+	const want = ` work is signed in as adele@contoso.example (Adele Vance).
+  work: tells who signed in (User.Read)
+  calendar: Calendars.Read was not granted: the calendar is unavailable; Calendars.ReadWrite was not granted: the calendar is shown but its events cannot be changed
+  presence: reads your presence (Presence.Read)
+`
+	if diff := cmp.Diff(want, after(t, out, "✓")); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestLoginForMoreKinds(t *testing.T) {
+	h := newHome(t)
+	h.work(t, "enable_update: true", "{out_of_office: {type: auto_reply}}")
+	p := h.start(t, "login", "work", "--for", "calendar,status")
+	h.visit(t, p.stdout.find(t, linkPattern))
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	const want = ` work is signed in as adele@contoso.example (Adele Vance).
+  work: tells who signed in (User.Read)
+  out_of_office: reads the automatic replies (MailboxSettings.Read); sets the automatic replies (MailboxSettings.ReadWrite)
+  calendar: reads the events of the calendar (Calendars.Read)
+  status: reads your presence (Presence.Read)
+`
+	if diff := cmp.Diff(want, after(t, p.stdout.String(), "✓")); diff != "" {
+		t.Error(diff)
+	}
+	if _, stdout, _ := h.call(t, "accounts"); !strings.Contains(stdout, "\tCalendars.Read MailboxSettings.ReadWrite Presence.Read User.Read\t\t") {
+		t.Errorf("accounts: %s", stdout)
+	}
+	code, stdout, stderr := h.call(t, "login", "work", "--for", "calendar,pigeons")
+	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: want types of sensors ("+strings.Join(kindNames(), ", ")+"), not \"pigeons\"\n" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	h.work(t, "tenant: consumers", "{out_of_office: {type: auto_reply}}")
+	code, stdout, stderr = h.call(t, "login", "work", "--for", "status")
+	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: status is for work and school accounts, and the tenant consumers has personal ones only\n" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
+func TestLoginPersonal(t *testing.T) {
+	h := newHome(t)
+	h.simulator.AddUser(simulator.User{Address: "lee@outlook.example", Name: "Lee", Personal: true})
+	h.simulator.OnSignIn(simulator.SignIn{User: "lee@outlook.example"})
+	h.work(t, "tenant: common", "{calendar: {type: calendar}, presence: {type: status}, theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
+	p := h.start(t, "login", "work")
+	h.visit(t, p.stdout.find(t, linkPattern))
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+	const want = ` work is signed in as lee@outlook.example (Lee).
+  work: tells who signed in (User.Read)
+  calendar: reads the events of the calendar (Calendars.Read)
+  presence: sensors of the type status are for work and school accounts, and this is a personal one
+  theirs: reads the events of a calendar that others share (Calendars.Read.Shared); personal accounts do not have Calendars.ReadWrite.Shared: the calendar is shown but its events cannot be changed
+`
+	if diff := cmp.Diff(want, after(t, p.stdout.String(), "✓")); diff != "" {
+		t.Error(diff)
+	}
+	if code, _, stderr := h.call(t, "logout", "work"); code != 0 {
+		t.Fatal(stderr)
+	}
+
+	// Where only personal accounts can sign in it is said before.
+	h.work(t, "tenant: consumers", "{theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
+	p = h.start(t, "login", "work")
+	p.stdout.find(t, linkPattern)
+	if out := p.stdout.String(); !strings.HasPrefix(out, "theirs: personal accounts do not have Calendars.ReadWrite.Shared: the calendar is shown but its events cannot be changed\nOpen this link") {
+		t.Errorf("it begins with %s", out)
+	}
+}
+
+// Where a policy blocks one way of signing in the other one is suggested.
+func TestLoginBlocked(t *testing.T) {
+	h := newHome(t)
+	h.simulator.BlockDeviceCode(true)
+	p := h.start(t, "login", "work", "--device-code")
+	if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
+		t.Fatal(err)
+	}
+	if code := p.wait(t); code != 2 {
+		t.Errorf("exit code %d", code)
+	}
+	const device = "graph2mqtt: sign in to work: Conditional Access, a policy of the organisation, blocks this sign-in; it may let a sign-in with the browser through, without --device-code (AADSTS53003)\n"
+	if diff := cmp.Diff(device, p.stderr.String()); diff != "" {
+		t.Error(diff)
+	}
+	for code, want := range map[simulator.AADSTS]string{
+		simulator.Blocked:        "Conditional Access, a policy of the organisation, blocks this sign-in; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003)",
+		simulator.DeviceRequired: "the organisation asks for a device that it manages; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS50097)",
+	} {
+		h.simulator.OnSignIn(simulator.SignIn{Refuse: code})
+		p := h.start(t, "login", "work")
+		h.visit(t, p.stdout.find(t, linkPattern))
+		if code := p.wait(t); code != 2 || p.stderr.String() != "graph2mqtt: sign in to work: "+want+"\n" {
+			t.Errorf("%d, %s", code, p.stderr)
+		}
+	}
+}
+
+func TestLoginAsSomebodyElse(t *testing.T) {
+	h := newHome(t)
+	for user, ok := range map[string]bool{"megan@contoso.example": false, "ADELE@contoso.example": true, "87d349ed-44d7-43e1-9a83-5f2406dee5bd": true} {
+		h.work(t, "user: "+user, "{calendar: {type: calendar}}")
+		p := h.start(t, "login", "work")
+		h.visit(t, p.stdout.find(t, linkPattern))
+		code := p.wait(t)
+		const want = "graph2mqtt: sign in to work: this is adele@contoso.example, and the configuration wants megan@contoso.example; sign in as megan@contoso.example, or change accounts.work.user\n"
+		switch {
+		case ok && code != 0, !ok && (code != 2 || p.stderr.String() != want):
+			t.Errorf("%s: %d, %s", user, code, p.stderr)
+		}
+	}
+}
+
+func TestAccountsJSON(t *testing.T) {
+	h := newHome(t)
+	if code, stdout, stderr := h.call(t, "accounts", "--json"); code != 0 || stderr != "" || stdout != `{
+  "work": {
+    "user": "",
+    "name": "",
+    "personal": false,
+    "state": "signed_out",
+    "message": "nobody is signed in; run: graph2mqtt login work",
+    "granted": [],
+    "missing": [],
+    "signed_in": null,
+    "expires": null
+  }
+}
+` {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	h.simulator.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.login(t)
+	_, stdout, _ := h.call(t, "accounts", "--json")
+	var got map[string]standing
+	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
+		t.Fatal(err)
+	}
+	work := got["work"]
+	if work.SignedIn == nil || work.Expires == nil || work.Expires.Sub(*work.SignedIn) != 90*24*time.Hour {
+		t.Errorf("signed in %v, expires %v", work.SignedIn, work.Expires)
+	}
+	work.SignedIn, work.Expires = nil, nil
+	want := standing{
+		User: "adele@contoso.example", Name: "Adele Vance", State: "signed_in", Granted: []string{"Calendars.Read", "MailboxSettings.Read", "User.Read"},
+		Missing: []lacking{{"MailboxSettings.ReadWrite", "out_of_office", "the automatic replies are shown but cannot be set"}},
+	}
+	if diff := cmp.Diff(want, work); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// asked calls, and returns the response with its times taken out.
+func (h *home) asked(t *testing.T, stdin string, args ...string) (code int, r services.Response, stderr string) {
+	t.Helper()
+	p := h.start(t, append([]string{"call"}, args...)...)
+	go func() {
+		_, _ = p.stdin.Write([]byte(stdin))
+		_ = p.stdin.Close()
+	}()
+	code = p.wait(t)
+	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil {
+		t.Errorf("%v: %s%s", err, p.stdout, p.stderr)
+	}
+	if r.CompletedAt.IsZero() || r.CompletedAt.Before(r.ReceivedAt) {
+		t.Errorf("received at %s, completed at %s", r.ReceivedAt, r.CompletedAt)
+	}
+	r.ReceivedAt, r.CompletedAt = time.Time{}, time.Time{}
+	return code, r, p.stderr.String()
+}
+
+func TestCall(t *testing.T) {
+	h := newHome(t)
+	h.work(t, "enable_update: true", "{calendar: {type: calendar}, out_of_office: {type: auto_reply}}")
+	h.login(t)
+	code, r, stderr := h.asked(t, "", "work/out_of_office", "enable", "internal_reply=Back on Monday, perhaps", "transaction=1")
+	if code != 0 || stderr != "" || r.Status != "ok" || r.Op != "enable" || r.Transaction != "1" {
+		t.Errorf("%d, %+v, %s", code, r, stderr)
+	}
+	if got := h.simulator.AutomaticReplies(simulator.Adele); got.Status != "alwaysEnabled" || !strings.Contains(got.InternalReply, "Back on Monday, perhaps") {
+		t.Errorf("at Microsoft: %+v", got)
+	}
+
+	// Times without a zone are in that of the mailbox; lists come with commas, numbers and truths as they are.
+	code, r, stderr = h.asked(t, "", "work/calendar", "create", "subject=12", "start=2030-07-01T10:00", "end=2030-07-01T11:00",
+		"categories=Private,Health", "remind_before_minutes=5", "is_reminder_on=true", `attendees=[{"email": "megan@contoso.example", "type": "required"}]`)
+	if code != 0 || stderr != "" || r.Status != "ok" {
+		t.Fatalf("%d, %+v, %s", code, r, stderr)
+	}
+	events := h.simulator.Events(simulator.Adele, "")
+	i := slices.IndexFunc(events, func(e map[string]any) bool { return e["subject"] == "12" })
+	if i < 0 {
+		t.Fatalf("no such event among %v", events)
+	}
+	b, err := json.Marshal(events[i])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var e struct {
+		Start      struct{ DateTime, TimeZone string }
+		Categories []string
+		Reminder   int `json:"reminderMinutesBeforeStart"`
+	}
+	if err := json.Unmarshal(b, &e); err != nil {
+		t.Fatal(err)
+	}
+	if cmp.Diff([]string{"Private", "Health"}, e.Categories) != "" || e.Reminder != 5 || !strings.HasPrefix(e.Start.DateTime, "2030-07-01T08:00:00") {
+		t.Errorf("at Microsoft: %s", b)
+	}
+
+	code, r, stderr = h.asked(t, `{"mode": "disabled", "transaction": "2"}`, "work/out_of_office", "update", "--json")
+	if code != 0 || stderr != "" || r.Status != "ok" || r.Transaction != "2" || h.simulator.AutomaticReplies(simulator.Adele).Status != "disabled" {
+		t.Errorf("%d, %+v, %s", code, r, stderr)
+	}
+}
+
+// A request to all calendars names one of them.
+func TestCallMember(t *testing.T) {
+	h := newHome(t)
+	h.work(t, "enable_update: true", "{calendars: {type: calendar, calendar: all}}")
+	h.login(t)
+	event := []string{"subject=Cake", "start=2030-07-01T10:00", "end=2030-07-01T11:00"}
+	code, r, stderr := h.asked(t, "", append([]string{"work/calendars", "create", "calendar=birthdays"}, event...)...)
+	if code != 0 || stderr != "" || r.Status != "ok" {
+		t.Errorf("%d, %+v, %s", code, r, stderr)
+	}
+	code, r, _ = h.asked(t, "", append([]string{"work/calendars", "create"}, event...)...)
+	if code != 1 || r.Error == nil || r.Error.Message != "calendar: is required, as a text: calendars stands for several; known: Birthdays, Calendar" {
+		t.Errorf("%d, %+v", code, r.Error)
+	}
+}
+
+// What a bridge would refuse is refused, for the same reasons.
+func TestCallRefused(t *testing.T) {
+	h := newHome(t)
+	requests := func() int { return len(h.simulator.Requests()) }
+	refused := func(code services.Code, exit int, message, stdin string, args ...string) {
+		t.Helper()
+		before := requests()
+		got, r, stderr := h.asked(t, stdin, args...)
+		want := services.Response{Op: args[1], Status: "error", Error: &services.Failure{Code: code, Message: message}}
+		if diff := cmp.Diff(want, r); diff != "" || got != exit || stderr != "graph2mqtt: "+message+"\n" {
+			t.Errorf("%v: exit code %d, %s, %s", args, got, diff, stderr)
+		}
+		if n := requests() - before; n > 0 {
+			t.Errorf("%v: Microsoft was asked %d times", args, n)
+		}
+	}
+	refused("sign_in_required", 2, "nobody is signed in; run: graph2mqtt login work", "", "work/out_of_office", "enable")
+	h.simulator.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.login(t)
+	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite", "", "work/out_of_office", "enable")
+	refused("updates_disabled", 1, "create is not offered without enable_update: true (accounts.work.sensors.calendar)", "", "work/calendar", "create", "subject=x")
+	refused("unknown_sensor", 1, `account work has no sensor "calender"; known: calendar, out_of_office`, "", "work/calender", "create")
+	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: disable, enable, update`, "", "work/out_of_office", "enabel")
+	h.simulator.OnSignIn(simulator.SignIn{})
+	h.login(t)
+	// The mailbox's zone is asked for before the request is looked at.
+	for args, want := range map[string]string{
+		"internal_repy=x":  "internal_repy: unknown field; did you mean internal_reply?; known fields: end, external_audience, external_reply, internal_reply, start",
+		"--json":           "want a JSON object, such as {}, not [1]",
+		"external_reply=1": "",
+	} {
+		code, r, _ := h.asked(t, "[1]", "work/out_of_office", "enable", args)
+		if want == "" && (code != 0 || r.Error != nil) || want != "" && (code != 1 || r.Error == nil || r.Error.Message != want) {
+			t.Errorf("%s: %d, %+v", args, code, r.Error)
+		}
+	}
+	for args, want := range map[string]string{
+		"work enable":                               "want ACCOUNT/SENSOR, such as work/calendar, not \"work\"",
+		"home/calendar create":                      "there is no account \"home\"; the configuration has: work",
+		"work/out_of_office enable x":               "want FIELD=VALUE, such as subject=Dentist, not \"x\"",
+		"work/out_of_office enable start=1 start=2": "start is given twice",
+		"work/out_of_office enable start=1 --json":  "--json takes the request from standard input, and there are arguments, too",
+		"work/out_of_office":                        "want ACCOUNT/SENSOR and OPERATION\nSee: graph2mqtt --help",
+	} {
+		code, stdout, stderr := h.call(t, append([]string{"call"}, strings.Fields(args)...)...)
+		if code != 1 || stdout != "" || stderr != "graph2mqtt: "+want+"\n" {
+			t.Errorf("%s: %d, %s, %s", args, code, stdout, stderr)
+		}
+	}
+}
+
+func TestDiscover(t *testing.T) {
+	h := newHome(t)
+	h.work(t, "timezone: local", "{birthdays: {type: calendar, calendar: Birthdays}, out_of_office: {type: auto_reply}}")
+	code, stdout, stderr := h.call(t, "discover", "work")
+	if code != 2 || stdout != "" || stderr != "graph2mqtt: nobody is signed in; run: graph2mqtt login work\n" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	for _, name := range []string{"State", "Müller & Söhne: \"all\"", "all", "yes"} {
+		h.simulator.AddCalendar(simulator.Adele, name)
+	}
+	h.login(t)
+	code, stdout, stderr = h.call(t, "discover", "work")
+	if code != 0 || stderr != "" {
+		t.Fatalf("%d, %s", code, stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	var ids []string
+	for _, line := range lines[1:] {
+		id, _, _ := strings.Cut(strings.TrimSpace(line), ":")
+		ids = append(ids, id)
+	}
+	if diff := cmp.Diff([]string{"calendar", "birthdays_2", "state_2", "muller_sohne_all", "all", "yes"}, ids); diff != "" || lines[0] != "# calendar: 6 found, to be pasted below accounts.work.sensors" {
+		t.Errorf("%s: %s", diff, stdout)
+	}
+	for _, want := range []string{
+		"\n      calendar: {type: calendar, calendar: Calendar}\n", "\n      state_2: {type: calendar, calendar: State}\n",
+		"\n      yes: {type: calendar, calendar: \"yes\"}\n", "calendar: \"Müller \\u0026 Söhne: \\\"all\\\"\"}\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no %q in %s", want, stdout)
+		}
+	}
+	if strings.Contains(stdout, "calendar: all}") {
+		t.Error("a calendar of the name all is taken for all calendars")
+	}
+	// The lines can be pasted, and mean what they say.
+	h.work(t, "timezone: local", "\n"+stdout)
+	if code, stdout, stderr := h.call(t, "check"); code != 0 {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
+func TestDiscoverWithoutPermission(t *testing.T) {
+	h := newHome(t)
+	h.work(t, "timezone: local", "{out_of_office: {type: auto_reply}}")
+	h.login(t)
+	code, stdout, stderr := h.call(t, "discover", "work")
+	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n"
+	if code != 2 || stdout != "" || stderr != want {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	p := h.start(t, "login", "work", "--for", "calendar")
+	h.visit(t, p.stdout.find(t, linkPattern))
+	if code := p.wait(t); code != 0 {
+		t.Fatal(p.stderr)
+	}
+	if code, stdout, stderr := h.call(t, "discover", "work"); code != 0 || !strings.Contains(stdout, "{type: calendar, calendar: Birthdays}") {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}

@@ -1,0 +1,90 @@
+package main
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+)
+
+func TestWatch(t *testing.T) {
+	h := newHome(t)
+	b, err := broker.Embedded("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.configure(t, b.URL())
+	h.login(t)
+	bridge := h.start(t, "run", "--log-level", "error")
+	p := h.start(t, "watch")
+	for _, want := range []string{
+		`\n\d\d:\d\d:\d\d  bridge +online\n`,
+		`  work +signed in as adele@contoso\.example\n`,
+		`  work +online\n`,
+		`  work/out_of_office +active false, audience all, (.*, )?mode disabled`,
+	} {
+		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	narrow := h.start(t, "watch", "work/out_of_office", "--mqtt", b.URL(), "--json")
+	narrow.stdout.find(t, regexp.MustCompile(`"topic":"graph2mqtt/work/out_of_office/state","retained":true,"payload":\{"active":`))
+	guest, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer guest.Close()
+	for topic, payload := range map[string]string{"set/enabled": "ON", "set/set_mode": "sometimes"} {
+		if err := guest.Publish("graph2mqtt/work/out_of_office/"+topic, []byte(payload), false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{
+		`  work/out_of_office +asked: set/enabled ON\n`,
+		`  work/out_of_office +answered: enable is done\n`,
+		`  work/out_of_office +answered: update: invalid_argument: mode: want one of `,
+		`  work/out_of_office +now alwaysEnabled, was disabled\n`,
+		`  work/out_of_office +active true, enabled true, mode alwaysEnabled\n`,
+	} {
+		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	narrow.stdout.find(t, regexp.MustCompile(`"topic":"graph2mqtt/work/out_of_office/set/enabled","retained":false,"payload":"ON"\}\n`))
+	bridge.interrupt()
+	if code := bridge.wait(t); code != 0 {
+		t.Errorf("the bridge: %d, %s", code, bridge.stderr)
+	}
+	p.stdout.find(t, regexp.MustCompile(`  bridge +offline\n`))
+	narrow.interrupt()
+	if code := narrow.wait(t); code != 0 || narrow.stderr.String() != "" {
+		t.Errorf("%d, %s", code, narrow.stderr)
+	}
+	for line := range strings.Lines(narrow.stdout.String()) {
+		var m heard
+		if err := json.Unmarshal([]byte(line), &m); err != nil || !strings.HasPrefix(m.Topic, "graph2mqtt/work/out_of_office/") {
+			t.Errorf("%v: %s", err, line)
+		}
+	}
+	if err := b.Close(); err != nil {
+		t.Error(err)
+	}
+	if code := p.wait(t); code != 2 || !strings.HasPrefix(p.stderr.String(), "graph2mqtt: the connection to "+b.URL()+" is lost: ") {
+		t.Errorf("%d, %s", code, p.stderr)
+	}
+}
+
+func TestWatchFails(t *testing.T) {
+	h := newHome(t)
+	code, _, stderr := h.call(t, "watch")
+	if code != 2 || !strings.HasPrefix(stderr, "graph2mqtt: connect to mqtt://127.0.0.1:1: ") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	code, _, stderr = h.call(t, "watch", "--mqtt", "mqtt://user:secret@127.0.0.1:1")
+	if code != 2 || strings.Contains(stderr, "secret") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	code, _, stderr = h.call(t, "watch", "--mqtt", "broker")
+	if code != 1 || stderr != "graph2mqtt: --mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)\n" {
+		t.Errorf("%d, %s", code, stderr)
+	}
+}
