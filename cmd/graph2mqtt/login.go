@@ -185,7 +185,7 @@ func (p *program) signedIn(a *config.Account, wanted []bridge.Permission, s auth
 	}
 	fmt.Fprintf(p.stdout, "\n%s %s is signed in as %s.\n", p.paint(color.FgGreen).Sprint("✓"), a.ID, who)
 	var names []string
-	can, cannot := map[string][]string{}, map[string][]string{}
+	can, lacks := map[string][]string{}, map[string][]string{}
 	for _, n := range wanted {
 		name := n.Sensor
 		if name == "" {
@@ -197,18 +197,18 @@ func (p *program) signedIn(a *config.Account, wanted []bridge.Permission, s auth
 		facts, known := graph.Describe(n.Scope)
 		switch {
 		case s.User.Personal && known && !facts.Personal:
-			cannot[name] = append(cannot[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Without))
+			lacks[name] = append(lacks[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Without))
 		case n.Satisfied(s.Granted):
 			can[name] = append(can[name], n.Why+" ("+n.Scope+")")
 		default:
-			cannot[name] = append(cannot[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Without))
+			lacks[name] = append(lacks[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Without))
 		}
 	}
 	for _, name := range names {
 		if c := a.Sensors[name]; c != nil && s.User.Personal && workOnly(c.Type) {
-			can[name], cannot[name] = nil, []string{fmt.Sprintf("sensors of the type %s are for work and school accounts, and this is a personal one", c.Type)}
+			can[name], lacks[name] = nil, []string{fmt.Sprintf("sensors of the type %s are for work and school accounts, and this is a personal one", c.Type)}
 		}
-		fmt.Fprintf(p.stdout, "  %s: %s\n", name, strings.Join(nonEmpty(unique(can[name]), p.paint(color.FgYellow).Sprint(unique(cannot[name]))), "; "))
+		fmt.Fprintf(p.stdout, "  %s: %s\n", name, strings.Join(nonEmpty(unique(can[name]), p.paint(color.FgYellow).Sprint(unique(lacks[name]))), "; "))
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +63,7 @@ func (p *program) watched(broker, base string) (mqtt.Options, error) {
 // parseBroker reads the URL of a broker with user and password in it.
 func parseBroker(text string) (mqtt.Options, error) {
 	u, err := url.Parse(text)
-	if err != nil || u.Hostname() == "" || !strings.Contains(" mqtt mqtts ws wss ", " "+u.Scheme+" ") {
+	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"mqtt", "mqtts", "ws", "wss"}, u.Scheme) {
 		return mqtt.Options{}, &wrong{"--mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)"} // it may have a password in it
 	}
 	var o mqtt.Options

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -53,7 +54,7 @@ func (c Caller) Call(ctx context.Context, sensor, operation string, payload []by
 			a.askZone(ctx)
 			if s.family != nil {
 				if err := s.family.meet(ctx); err != nil {
-					return services.Response{Op: operation}.Fail(err), nil
+					return services.Response{Op: operation, ReceivedAt: time.Now().UTC()}.Fail(err), nil
 				}
 			}
 		}
