@@ -86,8 +86,22 @@ func typeName(t reflect.Type) string {
 	return "whole number"
 }
 
+func writtenStruct(v reflect.Value, reveal bool) any {
+	out := map[string]any{}
+	for _, m := range members(v) {
+		if !m.later {
+			out[m.key] = written(m.value, reveal)
+		}
+	}
+	return out
+}
+
 // written is a value as it would be written in a file. Secrets are hidden unless revealed.
 func written(v reflect.Value, reveal bool) any {
+	// The struct of a sensor also holds what it has read, which goes on changing: only its options may be looked at.
+	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Cloud]() && !v.Type().Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
+		return writtenStruct(v, reveal)
+	}
 	switch x := v.Interface().(type) {
 	case Secret:
 		switch {
@@ -115,13 +129,7 @@ func written(v reflect.Value, reveal bool) any {
 		}
 		return written(v.Elem(), reveal)
 	case reflect.Struct:
-		out := map[string]any{}
-		for _, m := range members(v) {
-			if !m.later {
-				out[m.key] = written(m.value, reveal)
-			}
-		}
-		return out
+		return writtenStruct(v, reveal)
 	case reflect.Map:
 		out := map[string]any{}
 		for key, value := range v.Seq2() {

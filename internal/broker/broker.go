@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"sync"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -14,6 +15,7 @@ import (
 // A Broker takes anybody in, and keeps what it is told in memory.
 type Broker struct {
 	server *mochi.Server
+	hook   *open
 	addr   string
 }
 
@@ -22,7 +24,8 @@ func Embedded(addr string) (*Broker, error) {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err := server.AddHook(new(open), nil); err != nil {
+	hook := new(open)
+	if err := server.AddHook(hook, nil); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
@@ -33,7 +36,7 @@ func Embedded(addr string) (*Broker, error) {
 		_ = server.Close() // it never served
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	return &Broker{server: server, addr: listener.Address()}, nil
+	return &Broker{server: server, hook: hook, addr: listener.Address()}, nil
 }
 
 // URL is where it listens.
@@ -61,6 +64,7 @@ func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
 
 // Close ends all connections. What the broker kept is lost.
 func (b *Broker) Close() error {
+	b.hook.settle()
 	if err := b.server.Close(); err != nil {
 		return fmt.Errorf("close the embedded broker: %w", err)
 	}
@@ -68,12 +72,25 @@ func (b *Broker) Close() error {
 }
 
 // open lets anybody do anything: by default the server lets nobody in.
-type open struct{ mochi.HookBase }
+type open struct {
+	mochi.HookBase
+	connecting sync.Mutex
+}
 
 func (*open) ID() string { return "open" }
 
 func (*open) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
 
-func (*open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (o *open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool {
+	o.connecting.Lock()
+	defer o.connecting.Unlock()
+	return true
+}
+
+// settle waits until everybody who has connected is counted: the server ends without waiting for that.
+func (o *open) settle() {
+	o.connecting.Lock()
+	defer o.connecting.Unlock()
+}
 
 func (*open) OnACLCheck(*mochi.Client, string, bool) bool { return true }
