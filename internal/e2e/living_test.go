@@ -1,0 +1,72 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// TestLiving signs in through Home Assistant, and follows calendars that come, go and get other names, a presence that is set and a
+// configuration that changes.
+func TestLiving(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		h := NewHouse(t, MosquittoOptions{Persistent: true})
+		ha.AddBroker(t, h.Broker)
+		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "presence: {type: status, enable_update: true}",
+			"out_of_office: {type: auto_reply}")
+		h.Start(t)
+
+		const signIn = "binary_sensor.work_sign_in"
+		ha.AwaitState(t, signIn, "on")
+		h.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
+		asked := ha.AwaitEntity(t, signIn, "shows a code", func(s State) bool { return s.Attributes["code"] != nil && s.Attributes["url"] != nil })
+		if err := h.Microsoft.ApproveDevice(asked.Attributes["code"].(string)); err != nil {
+			t.Fatal(err)
+		}
+		ha.AwaitState(t, signIn, "off")
+		ha.AwaitState(t, "binary_sensor.work_connection", "on")
+
+		const birthdays, holidays = "binary_sensor.work_calendars_birthdays_busy", "binary_sensor.work_calendars_holidays_busy"
+		ha.AwaitState(t, birthdays, "off")
+		rescan := func() { ha.Service(t, "button.press", "button.work_rescan", nil) }
+		uniqueID := func() string {
+			for _, e := range ha.Entities(t) {
+				if e.EntityID == birthdays {
+					return e.UniqueID
+				}
+			}
+			return "gone"
+		}
+		before := uniqueID()
+		h.Microsoft.RenameCalendar(simulator.Adele, "Birthdays", "Parties")
+		rescan()
+		ha.AwaitEntity(t, birthdays, "has the new name", func(s State) bool { return s.Attributes["friendly_name"] == "Work Parties Busy" })
+		if after := uniqueID(); after != before {
+			t.Errorf("after another name its unique id is %s, was %s", after, before)
+		}
+		h.Microsoft.AddCalendar(simulator.Adele, "Holidays")
+		rescan()
+		ha.AwaitState(t, holidays, "off")
+		h.Microsoft.RemoveCalendar(simulator.Adele, "Holidays")
+		rescan()
+		ha.AwaitGone(t, holidays)
+
+		ha.Service(t, "select.select_option", "select.work_presence_preferred", map[string]any{"option": "DoNotDisturb"})
+		ha.AwaitState(t, "select.work_presence_preferred", "DoNotDisturb")
+		ha.AwaitState(t, "sensor.work_presence_activity", "DoNotDisturb")
+		ha.Service(t, "text.set_value", "text.work_presence_set_status_message", map[string]any{"value": "At lunch"})
+		ha.AwaitState(t, "sensor.work_presence_status_message", "At lunch")
+		ha.Service(t, "button.press", "button.work_presence_clear_status_message", nil)
+		ha.AwaitEntity(t, "sensor.work_presence_status_message", "is empty", func(s State) bool { return s.State == "" || s.State == "unknown" })
+
+		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
+		h.Bridge.Line(t, "the configuration is wrong")
+		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
+		ha.AwaitGone(t, "sensor.work_presence_activity")
+		ha.AwaitState(t, birthdays, "off")
+		h.Stop(t)
+		ha.CheckLog(t)
+	})
+}
