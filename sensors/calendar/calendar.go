@@ -63,27 +63,11 @@ type entry struct {
 }
 
 func (s *Sensor) target() calendar.Calendar {
-	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar}
+	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar, Basic: s.BasicCalendar}
 }
 
 // Needs implements sensors.Sensor.
-func (s *Sensor) Needs() []graph.Need {
-	need := graph.Need{
-		Scope:   "Calendars.Read",
-		Or:      []string{"Calendars.ReadWrite"},
-		Why:     "reads the events of the calendar",
-		Without: "the calendar is unavailable",
-	}
-	switch {
-	case s.SharedMailbox != "":
-		need.Scope, need.Or = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
-		need.Why = "reads the events of a calendar that others share"
-	case s.BasicCalendar:
-		need.Scope, need.Or = "Calendars.ReadBasic", []string{"Calendars.Read", "Calendars.ReadWrite"}
-		need.Why = "reads the events of the calendar, but not their descriptions"
-	}
-	return []graph.Need{need}
-}
+func (s *Sensor) Needs() []graph.Need { return s.target().Needs() }
 
 // Operations implements sensors.Commander.
 func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }
@@ -138,7 +122,7 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 	} else if id, err = target.Find(ctx, g); err != nil {
 		return nil, err
 	}
-	events, err := target.View(ctx, g, id, from, to, s.BasicCalendar)
+	events, err := target.View(ctx, g, id, from, to)
 	if known != nil && graph.Is(err, graph.NotFound) { // it may have been removed, and made anew
 		again, lost := target.Find(ctx, g)
 		if lost != nil {
@@ -146,7 +130,7 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 		}
 		if again != id {
 			id = again
-			events, err = target.View(ctx, g, id, from, to, s.BasicCalendar)
+			events, err = target.View(ctx, g, id, from, to)
 		}
 	}
 	if err != nil {
@@ -189,7 +173,7 @@ func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Eve
 		fresh.Entries = slices.DeleteFunc(slices.Clone(last.Entries), func(e entry) bool { return e.ID == r.ID })
 		e := entry{Event: r, Shown: shown(r)}
 		from, to := last.core()
-		if isNew := len(fresh.Entries) == len(last.Entries); isNew && !e.within(now.Location(), from, to) {
+		if isNew := len(fresh.Entries) == len(last.Entries); isNew && !e.Within(now.Location(), from, to) {
 			if !e.Shown {
 				return nil
 			}

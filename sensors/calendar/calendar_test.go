@@ -292,7 +292,7 @@ func TestWholeDays(t *testing.T) {
 						if got := st.Values["current_end"].(time.Time); !got.Equal(end) {
 							t.Errorf("%s: ends at %s", at, got)
 						}
-						if st.Attributes["start_time"] != entity.Date(date) || st.Attributes["end_time"] != entity.Date(end.Format(time.DateOnly)) {
+						if st.Attributes["start_time"] != date || st.Attributes["end_time"] != end.Format(time.DateOnly) {
 							t.Errorf("%s: %v to %v", at, st.Attributes["start_time"], st.Attributes["end_time"])
 						}
 						if !st.Next.Equal(end) && at.Equal(start) {

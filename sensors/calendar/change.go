@@ -57,7 +57,7 @@ func (s *Sensor) take(now time.Time, fresh *answer) []entity.Event {
 				e.ReminderSince = old.ReminderSince
 			}
 		}
-		isNew := !known && e.within(loc, lastFrom, lastTo)
+		isNew := !known && e.Within(loc, lastFrom, lastTo)
 		switch {
 		case old.Shown && e.Cancelled && !old.Cancelled:
 			tell(cancelled, *e)
@@ -80,7 +80,7 @@ func (s *Sensor) take(now time.Time, fresh *answer) []entity.Event {
 		}
 	}
 	for _, e := range last.Entries {
-		if _, gone := before[e.ID]; !gone || !e.Shown || !e.within(loc, from, to) {
+		if _, gone := before[e.ID]; !gone || !e.Shown || !e.Within(loc, from, to) {
 			continue
 		}
 		tell(removed, e)
@@ -89,12 +89,6 @@ func (s *Sensor) take(now time.Time, fresh *answer) []entity.Event {
 		}
 	}
 	return events
-}
-
-// within reports whether any of the event is in [from, to).
-func (e entry) within(loc *time.Location, from, to time.Time) bool {
-	start, end := e.Span(loc)
-	return start.Before(to) && (end.After(from) || end.Equal(start) && !start.Before(from))
 }
 
 // on reports whether the event is on now, and shown.
@@ -111,7 +105,7 @@ func (e entry) reminder(loc *time.Location) (time.Time, bool) {
 
 // happened is what is published of an event to which something happened.
 func happened(what string, e entry, loc *time.Location) entity.Event {
-	i := e.item(loc)
+	i := e.Item(loc)
 	data := map[string]any{
 		"summary": i.Summary, "start": i.Start, "end": i.End, "all_day": i.AllDay, "location": i.Location, "categories": i.Categories,
 		"sensitivity": i.Sensitivity, "show_as": i.ShowAs, "organizer": i.Organizer, "reminder": i.Reminder, "uid": i.UID, "ical_uid": i.ICalUID,

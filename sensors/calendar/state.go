@@ -60,7 +60,7 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 		if e.start.After(now) && !e.start.After(horizon) {
 			next = append(next, e)
 		}
-		if e.within(now.Location(), today, tomorrow) {
+		if e.Within(now.Location(), today, tomorrow) {
 			onToday++
 			if e.end.After(now) {
 				remaining++
@@ -159,7 +159,7 @@ func (s *Sensor) items(listed []span, now time.Time) []any {
 	}
 	items := []any{}
 	for _, e := range listed {
-		items = append(items, e.item(now.Location()))
+		items = append(items, e.Item(now.Location()))
 	}
 	return items
 }
@@ -167,7 +167,7 @@ func (s *Sensor) items(listed []span, now time.Time) []any {
 // attributes are those that Home Assistant's own calendars have of one event.
 func (e span) attributes(now time.Time) map[string]any {
 	message, offset := subject(e.Subject)
-	start, end := when(e.Event, now.Location())
+	start, end := e.When(now.Location())
 	return map[string]any{
 		"message": message, "all_day": e.AllDay, "start_time": start, "end_time": end, "location": e.Location, "description": e.Description,
 		"offset_reached": offset != 0 && !now.Before(e.start.Add(offset)),

@@ -19,6 +19,7 @@ import (
 type Calendar struct {
 	Mailbox string // address or id of somebody else's mailbox; "": one's own
 	Name    string // or id; "": the default calendar
+	Basic   bool   // nothing is read that Calendars.ReadBasic does not give
 }
 
 // A Listed is one of the calendars of a mailbox.
@@ -84,12 +85,12 @@ func (c Calendar) Find(ctx context.Context, g *graph.Client) (id string, err err
 }
 
 // View asks for all events between two instants, occurrences of series among them. Those without an id or a start are left
-// out. The id is that of the calendar, as Find gives it. With basic nothing is asked for that Calendars.ReadBasic does not give.
-func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to time.Time, basic bool) ([]Event, error) {
+// out. The id is that of the calendar, as Find gives it.
+func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to time.Time) ([]Event, error) {
 	const op = "read the calendar"
 	start, end := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
 	top := int32(1000)
-	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{StartDateTime: &start, EndDateTime: &end, Select: fields(basic), Top: &top}
+	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{StartDateTime: &start, EndDateTime: &end, Select: fields(c.Basic), Top: &top}
 	var r *abstractions.RequestInformation
 	var err error
 	if id == "" {

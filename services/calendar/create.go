@@ -22,7 +22,7 @@ func (c Calendar) Operations() []services.Operation {
 		need.Scope = "Calendars.ReadWrite.Shared"
 	}
 	needs := []graph.Need{need}
-	return []services.Operation{
+	return append([]services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
 			Needs: needs, Unknown: services.AgainWithKey, New: func() services.Request { return &Create{calendar: c} },
@@ -43,7 +43,7 @@ func (c Calendar) Operations() []services.Operation {
 			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
 			Needs: needs, Unknown: services.Doubt, New: func() services.Request { return &Respond{calendar: c} },
 		},
-	}
+	}, c.reading()...)
 }
 
 // Create puts an event into a calendar.

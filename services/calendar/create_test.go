@@ -39,13 +39,22 @@ func operation(t testing.TB, c calendar.Calendar, name string) services.Operatio
 	return services.Operation{}
 }
 
+func decode(t testing.TB, c calendar.Calendar, name, request string) (services.Request, error) {
+	t.Helper()
+	return services.Decode(operation(t, c, name), []byte(request))
+}
+
+func circumstances(t testing.TB) services.Call { return services.Call{ID: key, Now: now(t)} }
+
 func call(t testing.TB, s *simulator.Simulator, c calendar.Calendar, name, request string, again bool, scopes ...string) (any, error) {
 	t.Helper()
-	r, err := services.Decode(operation(t, c, name), []byte(request))
+	r, err := decode(t, c, name, request)
 	if err != nil {
 		return nil, err
 	}
-	return r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Call{ID: key, Again: again, Now: now(t)})
+	circumstances := circumstances(t)
+	circumstances.Again = again
+	return r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), circumstances)
 }
 
 func create(t testing.TB, s *simulator.Simulator, c calendar.Calendar, request string) (calendar.Event, error) {
@@ -206,7 +215,7 @@ func TestCreated(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	viewed, err := calendar.Calendar{}.View(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), "", now(t), now(t).AddDate(0, 3, 0), false)
+	viewed, err := calendar.Calendar{}.View(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), "", now(t), now(t).AddDate(0, 3, 0))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ type Invitation struct {
 // Validate finds what Graph would refuse.
 func (d *Details) Validate() error {
 	for _, a := range d.Attendees {
-		if name, domain, ok := strings.Cut(a.Email, "@"); !ok || name == "" || domain == "" {
+		if !isAddress(a.Email) {
 			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %s", services.Quote(a.Email))
 		}
 	}
@@ -49,6 +49,11 @@ func (d *Details) Validate() error {
 	}
 	_, err := d.zone(time.UTC)
 	return err
+}
+
+func isAddress(s string) bool {
+	name, domain, ok := strings.Cut(s, "@")
+	return ok && name != "" && domain != ""
 }
 
 // zone is where times without a zone are.
@@ -137,6 +142,20 @@ func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 	}
 	t, err := services.ParseTime(field, s, loc)
 	return t.In(loc), err
+}
+
+// parsePeriod reads two times in loc, of fields that begin with prefix.
+func parsePeriod(prefix, from, to string, loc *time.Location) (start, end time.Time, err error) {
+	if start, err = services.ParseTime(prefix+"start", from, loc); err != nil {
+		return start, end, err
+	}
+	if end, err = services.ParseTime(prefix+"end", to, loc); err != nil {
+		return start, end, err
+	}
+	if !end.After(start) {
+		return start, end, graph.Invalid("%[1]send: want a time after %[1]sstart, %[2]s, not %[3]s", prefix, start.Format(time.RFC3339), end.Format(time.RFC3339))
+	}
+	return start, end, nil
 }
 
 // order checks that an event does not end before it begins.

@@ -54,6 +54,12 @@ func midnight(day time.Time, loc *time.Location) time.Time {
 	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
 }
 
+// Within reports whether any of e is in [from, to), for somebody in loc.
+func (e Event) Within(loc *time.Location, from, to time.Time) bool {
+	start, end := e.Span(loc)
+	return start.Before(to) && (end.After(from) || end.Equal(start) && !start.Before(from))
+}
+
 // Data is what a request that made or changed e is answered.
 func (e Event) Data() any {
 	return struct {
@@ -111,12 +117,15 @@ type answer struct {
 	WebLink                    string                    `json:"webLink"`
 }
 
+// text is the description, all of it.
+func (a answer) text() string { return strings.TrimSpace(a.Body.Content) }
+
 // event reports false for an answer without the least that makes an event: an id and a start.
 func (a answer) event() (Event, bool) {
 	e := Event{
 		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID, Series: a.Type == "seriesMaster",
 		Subject: a.Subject, AllDay: a.IsAllDay,
-		Description: services.Clip(strings.TrimSpace(a.Body.Content), 1000),
+		Description: services.Clip(a.text(), 1000),
 		Location:    a.Location.DisplayName,
 		Categories:  a.Categories,
 		Sensitivity: a.Sensitivity, ShowAs: a.ShowAs, Importance: a.Importance,

@@ -185,20 +185,26 @@ func (c Calendar) event(g *graph.Client, id string) *users.ItemEventsEventItemRe
 
 // get asks for one event.
 func (c Calendar) get(ctx context.Context, g *graph.Client, id string) (Event, error) {
+	e, _, err := c.whole(ctx, g, id)
+	return e, err
+}
+
+// whole asks for one event, and for all of its description.
+func (c Calendar) whole(ctx context.Context, g *graph.Client, id string) (e Event, description string, err error) {
 	const op = "read the event"
 	r, err := c.event(g, id).ToGetRequestInformation(ctx, &users.ItemEventsEventItemRequestBuilderGetRequestConfiguration{
-		Headers: headers(), QueryParameters: &users.ItemEventsEventItemRequestBuilderGetQueryParameters{Select: append(fields(false), "type")},
+		Headers: headers(), QueryParameters: &users.ItemEventsEventItemRequestBuilderGetQueryParameters{Select: append(fields(c.Basic), "type")},
 	})
 	if err != nil {
-		return Event{}, fmt.Errorf("%s: %w", op, err)
+		return e, "", fmt.Errorf("%s: %w", op, err)
 	}
 	var a answer
 	if err := g.Do(ctx, op, r, &a); err != nil {
-		return Event{}, err
+		return e, "", err
 	}
 	e, ok := a.event()
 	if !ok {
-		return Event{}, &graph.Error{Reason: graph.Refused, Op: op, Err: errNoEvent}
+		return e, "", &graph.Error{Reason: graph.Refused, Op: op, Err: errNoEvent}
 	}
-	return e, nil
+	return e, a.text(), nil
 }

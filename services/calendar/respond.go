@@ -123,16 +123,9 @@ func (r *Respond) proposal(loc *time.Location) (models.TimeSlotable, error) {
 	if r.ProposeStart == nil || r.ProposeEnd == nil {
 		return nil, nil
 	}
-	start, err := services.ParseTime("propose_start", *r.ProposeStart, loc)
+	start, end, err := parsePeriod("propose_", *r.ProposeStart, *r.ProposeEnd, loc)
 	if err != nil {
 		return nil, err
-	}
-	end, err := services.ParseTime("propose_end", *r.ProposeEnd, loc)
-	if err != nil {
-		return nil, err
-	}
-	if !end.After(start) {
-		return nil, graph.Invalid("propose_end: want a time after propose_start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
 	}
 	slot := models.NewTimeSlot()
 	slot.SetStart(moment(start.In(loc)))

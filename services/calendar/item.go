@@ -4,16 +4,13 @@ import (
 	"strings"
 	"time"
 	"unicode"
-
-	"github.com/graph2mqtt/graph2mqtt/internal/entity"
-	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
-// An item is one event of the list, under the names and with the spelling of the O365 and MS365 integrations for Home Assistant,
+// An Item is an event as it is shown in a list, under the names and with the spelling of the O365 and MS365 integrations for Home Assistant,
 // for whose entities many templates exist. What Microsoft calls by a name that they do not know comes as it is.
-type item struct {
+type Item struct {
 	Summary     string         `json:"summary"`
-	Start       any            `json:"start"` // time.Time; of whole days entity.Date
+	Start       any            `json:"start"` // time.Time; of whole days a date, as text
 	End         any            `json:"end"`
 	AllDay      bool           `json:"all_day"`
 	Description string         `json:"description"`
@@ -21,7 +18,7 @@ type item struct {
 	Categories  []string       `json:"categories"`
 	Sensitivity any            `json:"sensitivity"`
 	ShowAs      any            `json:"show_as"`
-	Attendees   []attendee     `json:"attendees"`
+	Attendees   []Guest        `json:"attendees"`
 	Organizer   any            `json:"organizer"`
 	Reminder    map[string]any `json:"reminder"`
 	UID         string         `json:"uid"`
@@ -35,37 +32,39 @@ type item struct {
 	SeriesID       any  `json:"series_id"`
 }
 
-type attendee struct {
+// A Guest is an attendee as an Item shows one.
+type Guest struct {
 	Email  string `json:"email"`
 	Type   any    `json:"type"`
 	Status any    `json:"status"`
 	Name   any    `json:"name"`
 }
 
-func (e entry) item(loc *time.Location) item {
-	i := item{
+// Item is how e is shown to somebody in loc.
+func (e Event) Item(loc *time.Location) Item {
+	i := Item{
 		Summary: e.Subject, AllDay: e.AllDay,
 		Description: e.Description, Location: e.Location,
 		Categories:  append([]string{}, e.Categories...),
 		Sensitivity: capital(e.Sensitivity), ShowAs: capital(e.ShowAs),
-		Attendees: []attendee{},
+		Attendees: []Guest{},
 		Organizer: known(e.Organizer),
-		Reminder:  map[string]any{"minutes": e.Minutes, "is_on": e.Event.Reminder},
+		Reminder:  map[string]any{"minutes": e.Minutes, "is_on": e.Reminder},
 		UID:       e.ID, ICalUID: known(e.ICalUID),
 		IsCancelled: e.Cancelled, ResponseStatus: response(e.Response),
 		JoinURL: known(e.JoinURL), WebLink: known(e.WebLink), Importance: known(e.Importance), SeriesID: known(e.SeriesID),
 	}
-	i.Start, i.End = when(e.Event, loc)
+	i.Start, i.End = e.When(loc)
 	for _, a := range e.Attendees {
-		i.Attendees = append(i.Attendees, attendee{a.Address, known(a.Type), response(a.Response), known(a.Name)})
+		i.Attendees = append(i.Attendees, Guest{a.Address, known(a.Type), response(a.Response), known(a.Name)})
 	}
 	return i
 }
 
-// when is how the times of an event are shown: the dates of whole days belong to no zone.
-func when(e calendar.Event, loc *time.Location) (start, end any) {
+// When is how the times of an event are shown: the dates of whole days belong to no zone.
+func (e Event) When(loc *time.Location) (start, end any) {
 	if e.AllDay {
-		return entity.Date(e.Start.Format(time.DateOnly)), entity.Date(e.End.Format(time.DateOnly))
+		return e.Start.Format(time.DateOnly), e.End.Format(time.DateOnly)
 	}
 	return e.Start.In(loc), e.End.In(loc)
 }

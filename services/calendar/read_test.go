@@ -1,0 +1,343 @@
+package calendar_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+)
+
+const march = `"start": "2026-03-01T00:00:00", "end": "2026-04-01T00:00:00"`
+
+// list are the subjects and starts of the events that are listed.
+func list(t testing.TB, s *simulator.Simulator, c calendar.Calendar, request string) []string {
+	t.Helper()
+	result, err := call(t, s, c, "list", request, false, "Calendars.Read")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []string
+	for _, i := range result.(calendar.Events).Events {
+		start := fmt.Sprint(i.Start)
+		if at, ok := i.Start.(time.Time); ok {
+			start = at.Format(time.RFC3339)
+		}
+		listed = append(listed, i.Summary+" "+start)
+	}
+	return listed
+}
+
+func TestList(t *testing.T) {
+	s, _ := furnished(t)
+	cancelled := time.Date(2026, 3, 20, 9, 0, 0, 0, time.UTC)
+	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "called off", Start: cancelled, End: cancelled, Cancelled: true, Response: "declined", Sensitivity: "private"})
+	for _, tt := range []struct {
+		request string
+		want    []string
+	}{
+		{march, []string{"holiday 2026-03-01", "invitation 2026-03-01T10:00:00+01:00", "meeting 2026-03-01T10:00:00+01:00", "called off 2026-03-20T10:00:00+01:00"}},
+		{`"start": "2026-03-01T09:30:00Z", "end": "2026-03-01T09:31:00Z", "search": null`, []string{"holiday 2026-03-01", "invitation 2026-03-01T10:00:00+01:00", "meeting 2026-03-01T10:00:00+01:00"}},
+		{`"start": "2026-03-01T11:00:00", "end": "2026-03-01 23:59"`, []string{"holiday 2026-03-01"}},
+		{`"start": "2026-03-03T00:00:00", "end": "2026-03-20T10:00:00"`, nil},
+		{`"start": "2026-02-20T00:00:00", "end": "2026-03-01T00:00:00"`, nil},
+		{march + `, "search": "ME"`, []string{"meeting 2026-03-01T10:00:00+01:00"}},
+	} {
+		if d := cmp.Diff(tt.want, list(t, s, calendar.Calendar{}, "{"+tt.request+"}")); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.request, d)
+		}
+	}
+}
+
+func TestListSearch(t *testing.T) {
+	s := contoso(t)
+	at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	for i, subject := range []string{`Ann's "birthday"`, `Anns birthday`, `100% (a+b)`, `ÄRZTE`} {
+		s.AddEvent(simulator.Adele, "", simulator.Event{Subject: subject, Start: at.AddDate(0, 0, i), End: at.AddDate(0, 0, i)})
+	}
+	for search, want := range map[string]string{`ann's "b`: `Ann's "birthday"`, `' or '`: "", `100% (`: `100% (a+b)`, `ärzte`: `ÄRZTE`} {
+		text, err := json.Marshal(search)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := list(t, s, calendar.Calendar{}, fmt.Sprintf(`{%s, "search": %s}`, march, text))
+		if want == "" && got != nil || want != "" && (len(got) != 1 || !strings.HasPrefix(got[0], want+" ")) {
+			t.Errorf("%s: got %q, want %q", search, got, want)
+		}
+	}
+}
+
+// TestListYears pins that all pages of all years come, that none is asked for that Graph would refuse, and that nothing comes twice.
+func TestListYears(t *testing.T) {
+	s := contoso(t)
+	midnight := time.Date(2026, 1, 1, 0, 0, 0, 0, now(t).Location())
+	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "daily", Start: midnight.Add(9 * time.Hour), End: midnight.Add(10 * time.Hour), Recurrence: map[string]any{
+		"pattern": map[string]any{"type": "daily", "interval": 1}, "range": map[string]any{"type": "noEnd", "startDate": "2026-01-01"},
+	}})
+	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "sabbatical", Start: midnight.AddDate(1, 0, 0), End: midnight.AddDate(7, 0, 0)})
+	s.ForgetRequests()
+	listed := list(t, s, calendar.Calendar{}, `{"start": "2026-01-01T00:00:00", "end": "2033-01-01T00:00:00"}`)
+	var want []string
+	for day := midnight; day.Before(midnight.AddDate(7, 0, 0)); day = day.AddDate(0, 0, 1) {
+		if day.Equal(midnight.AddDate(1, 0, 0)) {
+			want = append(want, "sabbatical "+day.Format(time.RFC3339))
+		}
+		want = append(want, "daily "+day.Format("2006-01-02")+"T09:00:00"+day.Add(9*time.Hour).Format("Z07:00"))
+	}
+	if d := cmp.Diff(want, listed); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
+	}
+	var views [][2]string
+	for _, r := range s.Requests() {
+		q := r.Query
+		from, err := time.Parse(time.RFC3339, q.Get("startDateTime"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := time.Parse(time.RFC3339, q.Get("endDateTime"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if to.Sub(from) > 1825*24*time.Hour {
+			t.Errorf("asked for %s to %s", from, to)
+		}
+		views = append(views, [2]string{q.Get("startDateTime"), q.Get("endDateTime")})
+	}
+	pages := len(views)
+	views = slices.Compact(views)
+	if d := cmp.Diff([][2]string{{"2025-12-30T23:00:00Z", "2030-12-29T23:00:00Z"}, {"2030-12-29T23:00:00Z", "2033-01-01T23:00:00Z"}}, views); d != "" || pages != 3 {
+		t.Errorf("%d pages, (-want +got):\n%s", pages, d)
+	}
+}
+
+func TestListNamed(t *testing.T) {
+	s := contoso(t)
+	id := s.AddCalendar(simulator.Adele, "Project X").ID
+	at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	s.AddEvent(simulator.Adele, id, simulator.Event{Subject: "plan", Start: at, End: at.Add(time.Hour)})
+	for _, name := range []string{"project x", id} {
+		if d := cmp.Diff([]string{"plan 2026-03-01T10:00:00+01:00"}, list(t, s, calendar.Calendar{Name: name}, "{"+march+"}")); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	_, err := call(t, s, calendar.Calendar{Name: "Project Y"}, "list", "{"+march+"}", false, "Calendars.Read")
+	if want := `find the calendar: none is named "Project Y"; there are: "Birthdays", "Calendar", "Project X"`; err == nil || err.Error() != want || !graph.Is(err, graph.NotFound) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestRead pins what an event is told as: once in a list, once alone with its whole description.
+func TestRead(t *testing.T) {
+	s := contoso(t)
+	long := strings.TrimSpace(strings.Repeat("agenda ", 500))
+	start := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+	s.AddEvent(simulator.Adele, "", simulator.Event{
+		Subject: "Board", Start: start, End: start.Add(time.Hour), Body: long, Location: "Room 1", ShowAs: "workingElsewhere", Organizer: "boss@contoso.example",
+		Response: "tentativelyAccepted", Attendees: []simulator.Attendee{{Address: simulator.Adele, Name: "Adele Vance", Response: "accepted"}},
+	})
+	object := func(v any) (o map[string]any) {
+		t.Helper()
+		b, err := json.Marshal(v)
+		if err == nil {
+			err = json.Unmarshal(b, &o)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	for _, tt := range []struct {
+		basic       bool
+		scope       string
+		list, whole string
+	}{
+		{false, "Calendars.Read", long[:999] + "…", long},
+		{true, "Calendars.ReadBasic", "", ""},
+	} {
+		c := calendar.Calendar{Basic: tt.basic}
+		result, err := call(t, s, c, "list", "{"+march+"}", false, tt.scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		listed := object(result)["events"].([]any)
+		if len(listed) != 1 {
+			t.Fatalf("got %v", listed)
+		}
+		got := listed[0].(map[string]any)
+		want := map[string]any{
+			"summary": "Board", "start": "2026-03-01T10:00:00+01:00", "end": "2026-03-01T11:00:00+01:00", "all_day": false, "description": tt.list, "location": "Room 1",
+			"categories": []any{}, "sensitivity": "Normal", "show_as": "WorkingElsewhere", "organizer": "boss@contoso.example",
+			"attendees": []any{map[string]any{"email": simulator.Adele, "name": "Adele Vance", "status": "accepted", "type": "required"}},
+			"reminder":  got["reminder"], "uid": got["uid"], "ical_uid": got["ical_uid"], "is_cancelled": false, "response_status": "tentatively_accepted", "join_url": nil,
+			"web_link": got["web_link"], "importance": "normal", "series_id": nil,
+		}
+		if d := cmp.Diff(want, got); d != "" || got["ical_uid"] == nil || got["web_link"] == nil {
+			t.Errorf("list (-want +got):\n%s", d)
+		}
+		if result, err = call(t, s, c, "get", fmt.Sprintf(`{"event_id": %q}`, got["uid"]), false, tt.scope); err != nil {
+			t.Fatal(err)
+		}
+		want["description"] = tt.whole
+		if d := cmp.Diff(want, object(result)); d != "" {
+			t.Errorf("get (-want +got):\n%s", d)
+		}
+	}
+}
+
+func TestFreeBusy(t *testing.T) {
+	s := contoso(t)
+	s.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
+	s.AddUser(simulator.User{Address: simulator.Alex, Name: "Alex Wilber", Tenant: simulator.ContosoTenant})
+	s.Share(simulator.Alex, simulator.Adele, false)
+	start := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	for _, address := range []string{simulator.Megan, simulator.Alex} {
+		s.AddEvent(address, "", simulator.Event{Subject: "Plan", Start: start, End: start.Add(time.Hour), Location: "Room 1"})
+		s.AddEvent(address, "", simulator.Event{Subject: "Away", Start: start.Add(2 * time.Hour), End: start.Add(150 * time.Minute), ShowAs: "oof", Sensitivity: "private"})
+	}
+	for request, view := range map[string]string{
+		`"start": "2026-03-02T09:30:00", "end": "2026-03-02T12:30:00"`:                   "022003",
+		`"start": "2026-03-02T08:30:00Z", "end": "2026-03-02T12:30:00", "interval": 60`:  "223",
+		`"start": "2026-03-02T09:30:00", "end": "2026-03-02T12:30:00", "interval": null`: "022003",
+	} {
+		result, err := call(t, s, calendar.Calendar{}, "free_busy", `{"attendees": ["`+simulator.Megan+`", "`+simulator.Alex+`", "nobody@contoso.example"], `+request+`}`, false, "Calendars.ReadBasic", "User.Read")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := json.Marshal(result)
+		if err != nil {
+			t.Fatal(err)
+		}
+		interval := 30
+		if strings.Contains(request, "60") {
+			interval = 60
+		}
+		taken := func(from, to, as, summary, location string) string {
+			return fmt.Sprintf(`{"start": "2026-03-02T%s:00+01:00", "end": "2026-03-02T%s:00+01:00", "show_as": %q, "summary": %s, "location": %s}`, from, to, as, summary, location)
+		}
+		want := fmt.Sprintf(`{"start": "2026-03-02T09:30:00+01:00", "end": "2026-03-02T12:30:00+01:00", "interval": %d, "attendees": [
+			{"email": %q, "availability": %q, "events": [%s, %s], "error": null},
+			{"email": %q, "availability": %q, "events": [%s, %s], "error": null},
+			{"email": "nobody@contoso.example", "availability": "", "events": [], "error": "Unable to resolve e-mail address nobody@contoso.example to an Active Directory object."}]}`, interval,
+			simulator.Megan, view, taken("10:00", "11:00", "Busy", "null", "null"), taken("12:00", "12:30", "Oof", "null", "null"),
+			simulator.Alex, view, taken("10:00", "11:00", "Busy", `"Plan"`, `"Room 1"`), taken("12:00", "12:30", "Oof", "null", "null"))
+		if d := cmp.Diff(sorted(t, want), sorted(t, string(got))); d != "" {
+			t.Errorf("%s (-want +got):\n%s", request, d)
+		}
+	}
+}
+
+func TestFreeBusyOfPersonalAccounts(t *testing.T) {
+	s := contoso(t)
+	s.AddUser(simulator.User{Address: simulator.Ann, Name: "Ann Example", Personal: true})
+	r, err := decode(t, calendar.Calendar{}, "free_busy", `{"attendees": ["ann@contoso.example"], `+march+`}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.Call(t.Context(), graphtest.Client(t, s, simulator.Ann, "Calendars.Read", "User.Read"), circumstances(t))
+	if want := "a personal Microsoft account has no colleagues whose calendars it could ask"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if got := sent(t, s); got != nil {
+		t.Errorf("sent %q", got)
+	}
+}
+
+func TestReadingRefused(t *testing.T) {
+	const (
+		backwards = `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:00:00"`
+		ann       = `"attendees": ["ann@contoso.example"], `
+	)
+	many := strings.TrimSuffix(strings.Repeat(`"ann@contoso.example",`, 21), ",")
+	for _, tt := range []struct {
+		c                 calendar.Calendar
+		op, request, want string
+	}{
+		{calendar.Calendar{}, "list", ``, `start: is required; end: is required`},
+		{calendar.Calendar{}, "list", `"start": "2026-03-01", "end": "2026-04-01T00:00:00"`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
+		{calendar.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "soon"`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "soon"`},
+		{calendar.Calendar{}, "list", backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
+		{calendar.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "2046-03-01T00:00:01"`, `end: want a time at most 20 years after start, 2026-03-01T00:00:00+01:00, not 2046-03-01T00:00:01+01:00`},
+		{calendar.Calendar{}, "list", march + `, "serach": "x"`, `serach: unknown field; did you mean search?; known fields: end, search, start`},
+		{calendar.Calendar{}, "get", ``, `event_id: is required`},
+		{calendar.Calendar{}, "free_busy", march, `attendees: is required`},
+		{calendar.Calendar{}, "free_busy", `"attendees": [], ` + march, `attendees: want 1 to 20 addresses, not 0`},
+		{calendar.Calendar{}, "free_busy", `"attendees": [` + many + `], ` + march, `attendees: want 1 to 20 addresses, not 21`},
+		{calendar.Calendar{}, "free_busy", `"attendees": ["ann"], ` + march, `attendees: want addresses, such as ann@contoso.com, not "ann"`},
+		{calendar.Calendar{}, "free_busy", `"attendees": "ann@contoso.example", ` + march, `attendees: want a list of texts, not "ann@contoso.example"`},
+		{calendar.Calendar{}, "free_busy", ann + march + `, "interval": 4`, `interval: want 5 to 1440 minutes, not 4`},
+		{calendar.Calendar{}, "free_busy", ann + backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
+		{calendar.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:29:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:29:00+01:00`},
+		{calendar.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-05-02T13:01:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-05-02T13:01:00+02:00`},
+		{calendar.Calendar{Mailbox: "room@contoso.example"}, "free_busy", ann + march, `free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it`},
+	} {
+		s := contoso(t)
+		_, err := call(t, s, tt.c, tt.op, "{"+tt.request+"}", false, "Calendars.Read")
+		if err == nil || err.Error() != tt.want || !graph.Is(err, graph.InvalidArgument) {
+			t.Errorf("%s %s:\n got %v\nwant %s", tt.op, tt.request, err, tt.want)
+		}
+		if n := s.Total(); n != 0 {
+			t.Errorf("%s %s: %d requests", tt.op, tt.request, n)
+		}
+	}
+}
+
+func TestGetNotFound(t *testing.T) {
+	s, ids := furnished(t)
+	request := fmt.Sprintf(`{"event_id": %q}`, ids["meeting"])
+	if _, err := call(t, s, calendar.Calendar{}, "remove", request, false, "Calendars.ReadWrite"); err != nil {
+		t.Fatal(err)
+	}
+	_, err := call(t, s, calendar.Calendar{}, "get", request, false, "Calendars.Read")
+	if want := "read the event: Graph answered 404 ErrorItemNotFound: The specified object was not found in the store."; err == nil || err.Error() != want || !graph.Is(err, graph.NotFound) {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}
+
+// TestReadingNeeds pins that each operation can do with what shows the calendar, and with each of the permissions that it names, and
+// not without.
+func TestReadingNeeds(t *testing.T) {
+	const boss = "boss@contoso.example"
+	for _, c := range []calendar.Calendar{{}, {Basic: true}, {Name: "Calendar"}, {Mailbox: boss}, {Mailbox: boss, Name: "Calendar"}} {
+		s := contoso(t)
+		s.AddUser(simulator.User{Address: boss, Name: "Boss", Tenant: simulator.ContosoTenant})
+		s.Share(boss, simulator.Adele, true)
+		owner := simulator.Adele
+		if c.Mailbox != "" {
+			owner = boss
+		}
+		at := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC)
+		id := s.AddEvent(owner, "", simulator.Event{Subject: "meeting", Start: at, End: at.Add(time.Hour)})
+		requests := map[string]string{"list": "{" + march + "}", "get": fmt.Sprintf(`{"event_id": %q}`, id), "free_busy": `{"attendees": ["` + boss + `"], ` + march + `}`}
+		for _, op := range c.Operations() {
+			if !op.Reads {
+				continue
+			}
+			request, ok := requests[op.Name]
+			if !ok {
+				t.Fatalf("nothing asks for %s", op.Name)
+			}
+			if d := cmp.Diff(graph.Scopes(c.Needs()), graph.Scopes(append(c.Needs(), op.Needs...))); d != "" {
+				t.Errorf("%+v: %s asks for more (-want +got):\n%s", c, op.Name, d)
+			}
+			if c.Mailbox != "" && op.Name == "free_busy" {
+				continue
+			}
+			for _, scope := range append([]string{op.Needs[0].Scope}, op.Needs[0].Or...) {
+				if _, err := call(t, s, c, op.Name, request, false, scope, "User.Read"); err != nil {
+					t.Errorf("%+v: %s with %s: %v", c, op.Name, scope, err)
+				}
+			}
+			if _, err := call(t, s, c, op.Name, request, false, "User.Read"); !graph.Is(err, graph.PermissionMissing) {
+				t.Errorf("%+v: %s without: %v", c, op.Name, err)
+			}
+		}
+	}
+}
