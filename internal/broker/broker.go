@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"sync"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -15,7 +16,7 @@ import (
 // A Broker takes anybody in, and keeps what it is told in memory.
 type Broker struct {
 	server *mochi.Server
-	hook   *open
+	door   *door
 	addr   string
 }
 
@@ -24,19 +25,20 @@ func Embedded(addr string) (*Broker, error) {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	hook := new(open)
-	if err := server.AddHook(hook, nil); err != nil {
+	d := &door{entering: map[net.Conn]bool{}}
+	d.entered.L = &d.mu
+	if err := server.AddHook(d, nil); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
-	if err := server.AddListener(listener); err != nil {
+	if err := server.AddListener(guarded{listener, d}); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	if err := server.Serve(); err != nil {
 		_ = server.Close() // it never served
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	return &Broker{server: server, hook: hook, addr: listener.Address()}, nil
+	return &Broker{server: server, door: d, addr: listener.Address()}, nil
 }
 
 // URL is where it listens.
@@ -64,33 +66,75 @@ func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
 
 // Close ends all connections. What the broker kept is lost.
 func (b *Broker) Close() error {
-	b.hook.settle()
+	b.door.shut()
 	if err := b.server.Close(); err != nil {
 		return fmt.Errorf("close the embedded broker: %w", err)
 	}
 	return nil
 }
 
-// open lets anybody do anything: by default the server lets nobody in.
-type open struct {
+// A door lets anybody in and do anything: by default the server lets nobody in.
+type door struct {
 	mochi.HookBase
-	connecting sync.Mutex
+
+	mu       sync.Mutex
+	closed   bool
+	entering map[net.Conn]bool // accepted, and perhaps not yet counted by the server
+	entered  sync.Cond
 }
 
-func (*open) ID() string { return "open" }
+func (*door) ID() string { return "door" }
 
-func (*open) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
+func (*door) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
 
-func (o *open) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool {
-	o.connecting.Lock()
-	defer o.connecting.Unlock()
+func (d *door) OnConnectAuthenticate(c *mochi.Client, _ packets.Packet) bool {
+	d.through(c.Net.Conn)
 	return true
 }
 
-// settle waits until everybody who has connected is counted: the server ends without waiting for that.
-func (o *open) settle() {
-	o.connecting.Lock()
-	defer o.connecting.Unlock()
+func (*door) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+
+func (d *door) enter(c net.Conn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.closed {
+		d.entering[c] = true
+	}
+	return !d.closed
 }
 
-func (*open) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+func (d *door) through(c net.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.entering, c)
+	d.entered.Broadcast()
+}
+
+// shut lets nobody in any more, and returns when nobody is on the threshold: the server's own end does not wait for those.
+func (d *door) shut() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	for c := range d.entering {
+		_ = c.Close()
+	}
+	for len(d.entering) > 0 {
+		d.entered.Wait()
+	}
+}
+
+// guarded is a listener whose connections come through the door.
+type guarded struct {
+	listeners.Listener
+	door *door
+}
+
+func (g guarded) Serve(establish listeners.EstablishFn) {
+	g.Listener.Serve(func(id string, c net.Conn) error {
+		if !g.door.enter(c) {
+			return c.Close()
+		}
+		defer g.door.through(c)
+		return establish(id, c)
+	})
+}
