@@ -104,6 +104,9 @@ func (t *teller) sensor(m mqtt.Message, of string, rest []string) {
 				t.say(m, of, text)
 			}
 		} else if t.states[of] == nil {
+			if !known(state) {
+				return // the first answer of Graph comes later
+			}
 			t.say(m, of, t.summary(state))
 		}
 		t.states[of] = state
@@ -247,6 +250,16 @@ func (t *teller) busy(sensor string) string {
 		return " (busy off)"
 	}
 	return ""
+}
+
+// known reports whether a state has any value.
+func known(state map[string]any) bool {
+	for _, v := range state {
+		if v != nil && v != "" {
+			return true
+		}
+	}
+	return false
 }
 
 // summary is what a sensor shows at first.
