@@ -105,7 +105,7 @@ func reference(kinds []sensors.Kind) string {
 			fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", key, platform(e), e.Name, code(e.Options), code(e.Operations))
 		}
 		b.WriteString("\n### Permissions of reading\n\n")
-		permissions(&b, s.Needs())
+		permissions(&b, s.Permissions())
 		for _, op := range operations(s) {
 			fmt.Fprintf(&b, "\n### Operation %s\n\n%s%s\n", op.Name, op.Doc, remarks(op))
 			if fields := services.Fields(op.New()); len(fields) > 0 {
@@ -122,7 +122,7 @@ func reference(kinds []sensors.Kind) string {
 				}
 			}
 			b.WriteString("\n")
-			permissions(&b, op.Needs)
+			permissions(&b, op.Permissions)
 		}
 	}
 	return b.String()
@@ -146,18 +146,18 @@ func platform(e entity.Entity) string {
 	return e.Platform
 }
 
-func permissions(b *strings.Builder, needs []graph.Need) {
-	if len(needs) == 0 {
+func permissions(b *strings.Builder, permissions []graph.Permission) {
+	if len(permissions) == 0 {
 		b.WriteString("None.\n")
 		return
 	}
 	b.WriteString("| permission | what for | without it |\n|---|---|---|\n")
-	for _, n := range needs {
+	for _, n := range permissions {
 		scopes := "`" + n.Scope + "`"
-		if len(n.Or) > 0 {
-			scopes += " (or " + code(n.Or) + ")"
+		if len(n.Alternatives) > 0 {
+			scopes += " (or " + code(n.Alternatives) + ")"
 		}
-		fmt.Fprintf(b, "| %s | %s | %s |\n", scopes, cell(n.Why), cell(n.Without))
+		fmt.Fprintf(b, "| %s | %s | %s |\n", scopes, cell(n.Purpose), cell(n.Impact))
 	}
 }
 

@@ -168,7 +168,7 @@ func (d Device) component(c Component) map[string]any {
 		config["command_topic"] = cmp.Or(c.CommandTopic, d.commandTopic(c.Entity))
 		switch c.Platform {
 		case "button":
-			config["payload_press"] = request(c.Request)
+			config["payload_press"] = request(c.DefaultFields)
 		case "notify":
 			config["command_template"] = cmp.Or(c.CommandTemplate, notifyTemplate(c.Entity))
 		default:
@@ -202,7 +202,7 @@ func (d Device) commandTopic(e entity.Entity) string {
 // template reads a value. It holds for null, which Jinja writes as None: a text would show that word, and a plain test
 // for truth would call it off. The subscript is for keys such as "items", which are methods of a dictionary.
 func template(e entity.Entity) string {
-	value := "value_json['" + e.Value() + "']"
+	value := "value_json['" + e.StateKey() + "']"
 	switch e.Platform {
 	case "binary_sensor", "switch":
 		return "{{ 'None' if " + value + " is none else 'ON' if " + value + " else 'OFF' }}"
@@ -216,13 +216,13 @@ func template(e entity.Entity) string {
 // broker delivers at least once, and the same notification must not go out twice.
 func notifyTemplate(e entity.Entity) string {
 	rest := ""
-	if len(e.Request) > 0 {
-		rest = ", " + strings.TrimPrefix(request(e.Request), "{")
+	if len(e.DefaultFields) > 0 {
+		rest = ", " + strings.TrimPrefix(request(e.DefaultFields), "{")
 	} else {
 		rest = "}"
 	}
 	// Home Assistant allows a range of up to 100,000.
-	return `{"transaction": "{{ now().timestamp() }}-{{ range(100000) | random }}", ` + string(encode(e.Field)) + `: {{ value | to_json }}` + rest
+	return `{"transaction": "{{ now().timestamp() }}-{{ range(100000) | random }}", ` + string(encode(e.MessageField)) + `: {{ value | to_json }}` + rest
 }
 
 // request is JSON that is safe within a template.

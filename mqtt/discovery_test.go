@@ -63,8 +63,8 @@ func devices() []mqtt.Device {
 			{Entity: entity.Entity{Key: "today", Platform: "sensor", Name: "Work Calendar today", StateClass: "measurement", Unit: "events"}},
 			{Entity: entity.Entity{Key: "event", Platform: "event", Name: "Event", Options: []string{"event_started", "event_ended"}}},
 			{Entity: entity.Entity{
-				Key: "add", Platform: "notify", Name: "Add", Operations: []string{"create"}, Field: "subject",
-				Request: map[string]any{"location": `{{ "ä" }}`, "nested": map[string]any{"a": map[string]any{"b": 1}}},
+				Key: "add", Platform: "notify", Name: "Add", Operations: []string{"create"}, MessageField: "subject",
+				DefaultFields: map[string]any{"location": `{{ "ä" }}`, "nested": map[string]any{"a": map[string]any{"b": 1}}},
 			}},
 		},
 	}
@@ -73,11 +73,11 @@ func devices() []mqtt.Device {
 		Topic: "graph2mqtt/work/auto_reply", Slug: "work_auto_reply", Availability: availability("auto_reply"), Commands: "graph2mqtt/work/auto_reply/commands",
 		Components: []mqtt.Component{
 			{Entity: entity.Entity{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: []string{"disabled", "alwaysEnabled", "scheduled"}, Primary: true}},
-			{Entity: entity.Entity{Key: "set_mode", Platform: "select", Name: "Set mode", Category: "config", Shows: "mode", Options: []string{"disabled", "alwaysEnabled", "scheduled"}, Operations: []string{"update"}}},
+			{Entity: entity.Entity{Key: "set_mode", Platform: "select", Name: "Set mode", Category: "config", ValueKey: "mode", Options: []string{"disabled", "alwaysEnabled", "scheduled"}, Operations: []string{"update"}}},
 			{Entity: entity.Entity{Key: "enabled", Platform: "switch", Name: "Enabled", Operations: []string{"enable", "disable"}}, EntityID: "switch.my_reply"},
 			{Entity: entity.Entity{Key: "internal_text", Platform: "text", Name: "Internal text", Category: "config", Operations: []string{"update"}}},
 			{Entity: entity.Entity{Key: "start", Platform: "sensor", Name: "Start", DeviceClass: "timestamp"}},
-			{Entity: entity.Entity{Key: "set_start", Platform: "datetime", Name: "Set start", Category: "config", Shows: "start", Operations: []string{"update"}}},
+			{Entity: entity.Entity{Key: "set_start", Platform: "datetime", Name: "Set start", Category: "config", ValueKey: "start", Operations: []string{"update"}}},
 		},
 	}
 	return []mqtt.Device{bridge, account, calendar, reply}
@@ -131,7 +131,7 @@ func TestNotifyTemplateIsInert(t *testing.T) {
 	discovery := mqtt.Discovery{Enabled: true, Topic: "homeassistant", Mode: mqtt.ComponentMode}
 	request := map[string]any{"to": `{{ 1 }} {% x %} {# y #} {{{`}
 	payload := discovery.Payloads(mqtt.Device{ID: "g-a-s", Topic: "g/a/s", Components: []mqtt.Component{
-		{Entity: entity.Entity{Key: "send", Platform: "notify", Name: "Send", Operations: []string{"send"}, Field: "message", Request: request}},
+		{Entity: entity.Entity{Key: "send", Platform: "notify", Name: "Send", Operations: []string{"send"}, MessageField: "message", DefaultFields: request}},
 	}}, "")["homeassistant/notify/g-a-s/send/config"]
 	var config struct {
 		Template string `json:"command_template"`

@@ -45,7 +45,7 @@ func StatePayload(entities []entity.Entity, s entity.State) []byte {
 	shown := map[string][]entity.Entity{}
 	for _, e := range entities {
 		if showsValue(e.Platform) {
-			shown[e.Value()] = append(shown[e.Value()], e)
+			shown[e.StateKey()] = append(shown[e.StateKey()], e)
 		}
 	}
 	for key, by := range shown {

@@ -248,7 +248,7 @@ func (p *Poller) now() time.Time { return time.Now().In(p.Zone()) }
 
 func (p *Poller) poll(ctx context.Context) (a answer) {
 	defer recovered(&a.err)
-	if a.err = p.Graph.Ready(p.Sensor.Needs()); a.err == nil {
+	if a.err = p.Graph.CheckGranted(p.Sensor.Permissions()); a.err == nil {
 		a.take, a.err = p.Sensor.Poll(ctx, p.Graph, p.now())
 	}
 	return a

@@ -41,8 +41,8 @@ type meeting struct {
 	end   time.Time
 }
 
-func (m *meeting) Needs() []graph.Need {
-	return []graph.Need{{Scope: "Calendars.Read", Or: []string{"Calendars.ReadWrite"}}}
+func (m *meeting) Permissions() []graph.Permission {
+	return []graph.Permission{{Scope: "Calendars.Read", Alternatives: []string{"Calendars.ReadWrite"}}}
 }
 func (m *meeting) Entities() []entity.Entity { return nil }
 func (m *meeting) Poll(ctx context.Context, _ *graph.Client, now time.Time) (sensors.Take, error) {

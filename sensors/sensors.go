@@ -12,21 +12,21 @@ import (
 
 // A Kind declares one kind of sensor: all that the rest of the program and its documentation may know about it.
 type Kind struct {
-	Name       string        // the `type` in the configuration
-	Label      string        // of a device's model: "Calendar"
-	Doc        string        // one paragraph
-	Interval   time.Duration // between polls, unless configured
-	OwnUpdates bool          // its enable_update is its own, not the account's
-	WorkOnly   bool          // not for personal accounts
-	Member     string        // of an Expander: the field by which a request to all names one, "calendar"
-	New        func() Sensor // with its defaults set, ready to decode into
-	// Discover lists what there is that a sensor can be configured for; nil: there is nothing to choose. It needs what New's
+	Name        string        // the `type` in the configuration
+	Title       string        // of a device's model: "Calendar"
+	Doc         string        // one paragraph
+	Interval    time.Duration // between polls, unless configured
+	OwnUpdates  bool          // its enable_update is its own, not the account's
+	WorkOnly    bool          // not for personal accounts
+	MemberField string        // of an Expander: the field by which a request to all names one, "calendar"
+	New         func() Sensor // with its defaults set, ready to decode into
+	// Candidates lists what there is that a sensor can be configured for; nil: there is nothing to choose. It needs what New's
 	// sensor needs.
-	Discover func(ctx context.Context, g *graph.Client) ([]Choice, error)
+	Candidates func(ctx context.Context, g *graph.Client) ([]Candidate, error)
 }
 
-// A Choice is one thing that a sensor can be configured for: a calendar, a list.
-type Choice struct {
+// A Candidate is one thing that a sensor can be configured for: a calendar, a list.
+type Candidate struct {
 	Name    string            // as its owner sees it
 	Options map[string]string // by which the configuration names it
 }
@@ -34,8 +34,8 @@ type Choice struct {
 // A Sensor is its decoded configuration and the last answer of Graph. Every now carries the account's time zone in its
 // Location.
 type Sensor interface {
-	// Needs are the permissions of reading, as configured.
-	Needs() []graph.Need
+	// Permissions are the permissions of reading, as configured.
+	Permissions() []graph.Permission
 	// Entities are what Home Assistant shows. They never change.
 	Entities() []entity.Entity
 	// Poll asks Graph. It reads only the configuration of the sensor, changes nothing, and may take long: State and Apply

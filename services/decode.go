@@ -108,7 +108,7 @@ func decode(path string, object []byte, v reflect.Value) (errs []error) {
 	slices.Sort(unknown)
 	slices.Sort(names)
 	for _, name := range unknown {
-		errs = append(errs, at(join(path, Clip(name, longest)), errors.New("unknown field"+nearest(name, names))))
+		errs = append(errs, at(join(path, Truncate(name, longest)), errors.New("unknown field"+nearest(name, names))))
 	}
 	return errs
 }

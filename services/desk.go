@@ -45,10 +45,10 @@ type Target interface {
 	Graph() *graph.Client
 	// Zone is its account's.
 	Zone() *time.Location
-	// Succeeded shows what an operation did.
-	Succeeded(ctx context.Context, operation string, result any)
-	// Failed shows what is true, where the request of an operation was refused.
-	Failed()
+	// OnSuccess shows what an operation did.
+	OnSuccess(ctx context.Context, operation string, result any)
+	// OnRejected shows what is true, where the request of an operation was refused.
+	OnRejected()
 }
 
 // A Desk takes in the requests to the sensors of one account, has them carried out one after the other, and sees to it that each
@@ -307,7 +307,7 @@ func (d *Desk) refuse(m Delivery, e entry, target Target, err error) {
 	d.Log.Warn("refused a request", "sensor", m.Sensor, "operation", e.Operation, "code", r.Error.Code, "error", err)
 	d.keep(m, e, r)
 	if target != nil {
-		target.Failed()
+		target.OnRejected()
 	}
 	d.Ended(m.Sensor, r)
 }

@@ -76,15 +76,15 @@ func (d *disk) Each(f func(string, []byte) error) error {
 type set struct {
 	Mode  string   `json:"mode" enum:"on,off" required:"true"`
 	Names []string `json:"names"`
-	call  func(set, services.Call) (any, error)
-	find  func(services.Call) (any, bool, error)
+	call  func(set, services.Attempt) (any, error)
+	find  func(services.Attempt) (any, bool, error)
 }
 
-func (s *set) Call(_ context.Context, _ *graph.Client, c services.Call) (any, error) {
+func (s *set) Execute(_ context.Context, _ *graph.Client, c services.Attempt) (any, error) {
 	return s.call(*s, c)
 }
 
-func (s *set) Find(_ context.Context, _ *graph.Client, c services.Call) (any, bool, error) {
+func (s *set) Verify(_ context.Context, _ *graph.Client, c services.Attempt) (any, bool, error) {
 	return s.find(c)
 }
 
@@ -103,9 +103,9 @@ func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
 // office is a desk with a sensor "lamp" whose operations are set and list, and what was seen of it.
 type office struct {
 	disk     *disk
-	unknown  services.Unknown
-	call     func(set, services.Call) (any, error)
-	find     func(services.Call) (any, bool, error)
+	unknown  services.RetryPolicy
+	call     func(set, services.Attempt) (any, error)
+	find     func(services.Attempt) (any, bool, error)
 	offered  func(name string) error
 	step     func(string)
 	away     bool // the broker
@@ -114,7 +114,7 @@ type office struct {
 	mu       sync.Mutex
 	desk     *services.Desk
 	journal  *services.Journal
-	calls    []services.Call
+	calls    []services.Attempt
 	answers  []services.Response
 	topics   []string
 	emptied  []string
@@ -142,8 +142,8 @@ func (o *office) Operation(name string) (services.Operation, error) {
 			return services.Operation{}, err
 		}
 	}
-	op := services.Operation{Name: name, Unknown: o.unknown, Reads: name == "list", New: func() services.Request {
-		return &set{call: func(s set, c services.Call) (any, error) {
+	op := services.Operation{Name: name, Retry: o.unknown, Reads: name == "list", New: func() services.Request {
+		return &set{call: func(s set, c services.Attempt) (any, error) {
 			o.mu.Lock()
 			o.calls = append(o.calls, c)
 			o.mu.Unlock()
@@ -161,13 +161,13 @@ func (o *office) Member(request json.RawMessage) (string, json.RawMessage, error
 
 func (o *office) Graph() *graph.Client { return o.graph }
 func (o *office) Zone() *time.Location { return time.UTC }
-func (o *office) Succeeded(context.Context, string, any) {
+func (o *office) OnSuccess(context.Context, string, any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shown = append(o.shown, "succeeded")
 }
 
-func (o *office) Failed() {
+func (o *office) OnRejected() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.shown = append(o.shown, "failed")
@@ -180,7 +180,7 @@ func (o *office) open(t *testing.T) {
 		o.disk = &disk{}
 	}
 	if o.call == nil {
-		o.call = func(s set, _ services.Call) (any, error) { return map[string]any{"mode": s.Mode}, nil }
+		o.call = func(s set, _ services.Attempt) (any, error) { return map[string]any{"mode": s.Mode}, nil }
 	}
 	var err error
 	if o.journal, err = services.OpenJournal(o.disk); err != nil {
@@ -455,13 +455,13 @@ func TestRedeliveries(t *testing.T) {
 func TestACrashAtEveryStep(t *testing.T) {
 	steps := []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "recorded", "shown", "answering", "answered"}
 	for _, step := range steps {
-		for _, unknown := range []services.Unknown{services.Again, services.AgainWithKey, services.Doubt} {
+		for _, unknown := range []services.RetryPolicy{services.Idempotent, services.IdempotencyKey, services.AtMostOnce} {
 			t.Run(fmt.Sprint(step, unknown), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					done := map[string]int{} // at Graph, by key
 					o := &office{unknown: unknown}
-					o.call = func(_ set, c services.Call) (any, error) { done[c.ID]++; return nil, nil }
-					o.find = func(c services.Call) (any, bool, error) { return nil, done[c.ID] > 0, nil }
+					o.call = func(_ set, c services.Attempt) (any, error) { done[c.ID]++; return nil, nil }
+					o.find = func(c services.Attempt) (any, bool, error) { return nil, done[c.ID] > 0, nil }
 					var crash sync.Mutex
 					crashed, restarted := false, false
 					o.step = func(s string) {
@@ -504,7 +504,7 @@ func TestACrashAtEveryStep(t *testing.T) {
 					if len(o.answers) > 1 && !last.Duplicate {
 						t.Errorf("answered %d times, the last one not as a duplicate", len(o.answers))
 					}
-					if unknown == services.Doubt {
+					if unknown == services.AtMostOnce {
 						for id, n := range done {
 							if n > 1 {
 								t.Errorf("%s was done %d times", id, n)
@@ -527,31 +527,31 @@ func TestACrashAtEveryStep(t *testing.T) {
 }
 
 func TestUnknownOutcomes(t *testing.T) {
-	lost := &graph.Error{Reason: graph.Network, Message: "the connection broke", Unknown: true}
+	lost := &graph.Error{Reason: graph.Network, Message: "the connection broke", OutcomeUnknown: true}
 	for _, test := range []struct {
 		name    string
-		unknown services.Unknown
+		unknown services.RetryPolicy
 		errs    []error // of the calls
-		find    func(services.Call) (any, bool, error)
+		find    func(services.Attempt) (any, bool, error)
 		code    services.Code
 		calls   int
 		again   bool // the last call knows that it is not the first
 	}{
-		{"again", services.Again, []error{lost}, nil, "ok", 2, true},
-		{"again with key", services.AgainWithKey, []error{lost, lost}, nil, "ok", 3, true},
-		{"never sent", services.Doubt, []error{&graph.Error{Reason: graph.Network, Message: "no route"}}, nil, "ok", 2, false},
-		{"doubt, found", services.Doubt, []error{lost}, func(services.Call) (any, bool, error) { return "it", true, nil }, "ok", 1, false},
-		{"doubt, not found", services.Doubt, []error{lost}, func(services.Call) (any, bool, error) { return nil, false, nil }, services.InDoubt, 1, false},
-		{"doubt, cannot look", services.Doubt, []error{lost}, func(services.Call) (any, bool, error) { return nil, false, errors.New("no permission") }, services.InDoubt, 1, false},
-		{"refused", services.Again, []error{&graph.Error{Reason: graph.NotFound, Status: 404}}, nil, "not_found", 1, false},
-		{"throttled", services.Again, []error{&graph.Error{Reason: graph.Throttled, Status: 429, RetryAfter: 20 * time.Second}}, nil, "ok", 2, false},
-		{"throttled for long", services.Again, []error{&graph.Error{Reason: graph.Throttled, Status: 429, RetryAfter: time.Hour}}, nil, "throttled", 1, false},
-		{"away for long", services.Again, slices.Repeat([]error{&graph.Error{Reason: graph.Timeout}}, 99), nil, "timeout", -1, false},
+		{"again", services.Idempotent, []error{lost}, nil, "ok", 2, true},
+		{"again with key", services.IdempotencyKey, []error{lost, lost}, nil, "ok", 3, true},
+		{"never sent", services.AtMostOnce, []error{&graph.Error{Reason: graph.Network, Message: "no route"}}, nil, "ok", 2, false},
+		{"doubt, found", services.AtMostOnce, []error{lost}, func(services.Attempt) (any, bool, error) { return "it", true, nil }, "ok", 1, false},
+		{"doubt, not found", services.AtMostOnce, []error{lost}, func(services.Attempt) (any, bool, error) { return nil, false, nil }, services.InDoubt, 1, false},
+		{"doubt, cannot look", services.AtMostOnce, []error{lost}, func(services.Attempt) (any, bool, error) { return nil, false, errors.New("no permission") }, services.InDoubt, 1, false},
+		{"refused", services.Idempotent, []error{&graph.Error{Reason: graph.NotFound, Status: 404}}, nil, "not_found", 1, false},
+		{"throttled", services.Idempotent, []error{&graph.Error{Reason: graph.Throttled, Status: 429, RetryAfter: 20 * time.Second}}, nil, "ok", 2, false},
+		{"throttled for long", services.Idempotent, []error{&graph.Error{Reason: graph.Throttled, Status: 429, RetryAfter: time.Hour}}, nil, "throttled", 1, false},
+		{"away for long", services.Idempotent, slices.Repeat([]error{&graph.Error{Reason: graph.Timeout}}, 99), nil, "timeout", -1, false},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				o := &office{unknown: test.unknown, find: test.find}
-				o.call = func(set, services.Call) (any, error) {
+				o.call = func(set, services.Attempt) (any, error) {
 					if n := len(o.calls) - 1; n < len(test.errs) {
 						return nil, test.errs[n]
 					}
@@ -564,7 +564,7 @@ func TestUnknownOutcomes(t *testing.T) {
 				if o.code(0) != test.code || len(o.answers) != 1 || test.calls >= 0 && len(o.calls) != test.calls {
 					t.Errorf("answered %+v after %d calls, want %s after %d", o.answers, len(o.calls), test.code, test.calls)
 				}
-				if last := o.calls[len(o.calls)-1]; last.Again != test.again || last.ID != o.calls[0].ID {
+				if last := o.calls[len(o.calls)-1]; last.Repeated != test.again || last.ID != o.calls[0].ID {
 					t.Errorf("last call %+v", last)
 				}
 			})
@@ -591,7 +591,7 @@ func TestAnswersWaitForTheBroker(t *testing.T) {
 func TestTheQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &office{maxQueue: 2}
-		o.call = func(set, services.Call) (any, error) { time.Sleep(time.Second); return nil, nil }
+		o.call = func(set, services.Attempt) (any, error) { time.Sleep(time.Second); return nil, nil }
 		o.open(t)
 		for range 4 {
 			o.desk.Receive(o.delivery(`{"mode": "on"}`))
@@ -624,14 +624,14 @@ func TestAFullDiskLeavesTheRequestWithTheBroker(t *testing.T) {
 func TestADiskThatFillsUpMeanwhile(t *testing.T) {
 	for _, test := range []struct {
 		step    string // at which the disk is full
-		unknown services.Unknown
+		unknown services.RetryPolicy
 		code    services.Code
 		calls   int
 	}{
-		{"acknowledged", services.Again, "ok", 1},
-		{"acknowledged", services.Doubt, services.Internal, 0},
-		{"called", services.Doubt, "ok", 1},
-		{"answering", services.Doubt, "ok", 1},
+		{"acknowledged", services.Idempotent, "ok", 1},
+		{"acknowledged", services.AtMostOnce, services.Internal, 0},
+		{"called", services.AtMostOnce, "ok", 1},
+		{"answering", services.AtMostOnce, "ok", 1},
 	} {
 		t.Run(fmt.Sprint(test.step, test.unknown), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -696,7 +696,7 @@ func TestWhatWaitedInTheJournalForTooLongIsExpired(t *testing.T) {
 func TestTooManyReadingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &office{maxQueue: 2}
-		o.call = func(set, services.Call) (any, error) { time.Sleep(time.Second); return nil, nil }
+		o.call = func(set, services.Attempt) (any, error) { time.Sleep(time.Second); return nil, nil }
 		o.open(t)
 		received := make(chan struct{})
 		publish := o.desk.Publish
@@ -726,7 +726,7 @@ func TestTooManyReadingRequests(t *testing.T) {
 func TestReadingRequestsAreAnsweredAtTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &office{maxQueue: 5}
-		o.call = func(set, services.Call) (any, error) { time.Sleep(time.Second); return nil, nil }
+		o.call = func(set, services.Attempt) (any, error) { time.Sleep(time.Second); return nil, nil }
 		o.open(t)
 		list := func() {
 			d := o.delivery(`{"mode": "on"}`)
@@ -765,7 +765,7 @@ func TestReadingIsNotJournalled(t *testing.T) {
 
 func TestAPanicIsTheRequestsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &office{call: func(set, services.Call) (any, error) { panic("an answer that nobody expected") }}
+		o := &office{call: func(set, services.Attempt) (any, error) { panic("an answer that nobody expected") }}
 		o.open(t)
 		o.desk.Receive(o.delivery(`{"mode": "on"}`))
 		synctest.Wait()
@@ -777,9 +777,11 @@ func TestAPanicIsTheRequestsError(t *testing.T) {
 
 func TestAPanicWhileLookingOrDecodingIsTheRequestsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		o := &office{unknown: services.Doubt}
-		o.call = func(set, services.Call) (any, error) { return nil, &graph.Error{Reason: graph.Network, Unknown: true} }
-		o.find = func(services.Call) (any, bool, error) { panic("nothing to look for") }
+		o := &office{unknown: services.AtMostOnce}
+		o.call = func(set, services.Attempt) (any, error) {
+			return nil, &graph.Error{Reason: graph.Network, OutcomeUnknown: true}
+		}
+		o.find = func(services.Attempt) (any, bool, error) { panic("nothing to look for") }
 		o.open(t)
 		o.desk.Receive(o.delivery(`{"mode": "on"}`))
 		synctest.Wait()

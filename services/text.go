@@ -15,17 +15,17 @@ func IsHTML(s string) bool { return tag.MatchString(s) }
 // longest is how many characters of a request an error shows.
 const longest = 40
 
-// Quote is a text of a request as an error shows it. A long one may be a mail or a reply, and errors are logged: it is only
+// QuoteForError is a text of a request as an error shows it. A long one may be a mail or a reply, and errors are logged: it is only
 // counted.
-func Quote(s string) string {
+func QuoteForError(s string) string {
 	if n := utf8.RuneCountInString(s); n > longest {
 		return fmt.Sprintf("a text of %d characters", n)
 	}
 	return strconv.Quote(s)
 }
 
-// Clip shortens a text to this many characters, of which the last one says that there was more.
-func Clip(s string, most int) string {
+// Truncate shortens a text to this many characters, of which the last one says that there was more.
+func Truncate(s string, most int) string {
 	if utf8.RuneCountInString(s) <= most {
 		return s
 	}

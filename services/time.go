@@ -14,7 +14,7 @@ func ParseTime(field, s string, loc *time.Location) (time.Time, error) {
 	if t, ok := parseTime(s, loc); ok {
 		return t, nil
 	}
-	return time.Time{}, graph.Invalid("%s: want a time with or without zone, such as 2026-01-01T12:00:00, not %s", field, Quote(s))
+	return time.Time{}, graph.Invalid("%s: want a time with or without zone, such as 2026-01-01T12:00:00, not %s", field, QuoteForError(s))
 }
 
 // ParseDate reads the day s of a request's field: a date, or the midnight that it begins with. A day has no zone, so
@@ -26,7 +26,7 @@ func ParseDate(field, s string) (time.Time, error) {
 		t, ok = parseTime(s, time.UTC)
 	}
 	if hour, minute, second := t.Clock(); !ok || hour+minute+second+t.Nanosecond() != 0 {
-		return time.Time{}, graph.Invalid("%s: want a date, such as 2026-01-01, not %s", field, Quote(s))
+		return time.Time{}, graph.Invalid("%s: want a date, such as 2026-01-01, not %s", field, QuoteForError(s))
 	}
 	return time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC), nil
 }

@@ -159,7 +159,7 @@ func (d *Desk) inTime(ctx context.Context, e entry) (r Response, show func()) {
 	}
 	show = func() {}
 	if target, unknown := d.Targets(e.Sensor); unknown == nil {
-		show = target.Failed
+		show = target.OnRejected
 	}
 	return e.response().Fail(err), show
 }
@@ -171,7 +171,7 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	if err != nil {
 		return e.response().Fail(err), show
 	}
-	show = target.Failed
+	show = target.OnRejected
 	op, err := target.Operation(e.Operation)
 	if err != nil && e.Stage == received {
 		return e.response().Fail(err), show
@@ -182,10 +182,10 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	if err != nil {
 		return e.response().Fail(err), show
 	}
-	c := Call{ID: e.ID, Again: e.Stage == started, Now: e.Received.In(target.Zone())}
+	c := Attempt{ID: e.ID, Repeated: e.Stage == started, Now: e.Received.In(target.Zone())}
 	if !op.Reads {
 		e.Stage = started
-		if err := d.write(e); err != nil && op.Unknown == Doubt {
+		if err := d.write(e); err != nil && op.Retry == AtMostOnce {
 			return e.response().Fail(err), show // after a crash nobody would know that it must not be done again
 		}
 		d.step("started")
@@ -195,7 +195,7 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	defer cancel()
 	result, err := d.try(calling, ctx, target.Graph(), op, request, c)
 	if err != nil {
-		if ctx.Err() != nil && op.Unknown != Doubt && retryable(err) {
+		if ctx.Err() != nil && op.Retry != AtMostOnce && retryable(err) {
 			return Response{}, show
 		}
 		return e.response().Fail(err), show
@@ -203,18 +203,18 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	return e.response().Succeed(result), func() {
 		applying, cancel := context.WithTimeout(ctx, callTimeout)
 		defer cancel()
-		target.Succeeded(applying, e.Operation, result)
+		target.OnSuccess(applying, e.Operation, result)
 	}
 }
 
 // try calls until it is known what happened, or patience or the program ends.
-func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, request Request, c Call) (any, error) {
+func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, request Request, c Attempt) (any, error) {
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = time.Second
 	for {
 		var result any
 		var err error
-		if op.Unknown == Doubt && c.Again {
+		if op.Retry == AtMostOnce && c.Repeated {
 			return d.find(ctx, g, request, c)
 		}
 		result, err = d.ask(ctx, g, request, c)
@@ -222,15 +222,15 @@ func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, req
 			return result, nil
 		}
 		var e *graph.Error
-		if errors.As(err, &e) && e.Unknown {
-			c.Again = true
+		if errors.As(err, &e) && e.OutcomeUnknown {
+			c.Repeated = true
 		}
 		pause := wait.NextBackOff()
 		if e != nil {
 			pause = max(pause, e.RetryAfter)
 		}
 		deadline, _ := ctx.Deadline()
-		if c.Again && op.Unknown == Doubt {
+		if c.Repeated && op.Retry == AtMostOnce {
 			continue
 		}
 		if !retryable(err) || time.Until(deadline) < pause {
@@ -245,11 +245,11 @@ func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, req
 	}
 }
 
-func (d *Desk) ask(ctx context.Context, g *graph.Client, request Request, c Call) (result any, err error) {
+func (d *Desk) ask(ctx context.Context, g *graph.Client, request Request, c Attempt) (result any, err error) {
 	defer d.recovered(&err)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return request.Call(ctx, g, c)
+	return request.Execute(ctx, g, c)
 }
 
 // recovered makes a panic the error of its request.
@@ -261,8 +261,8 @@ func (d *Desk) recovered(err *error) {
 }
 
 // find answers a request that must not be done twice and perhaps was done.
-func (d *Desk) find(ctx context.Context, g *graph.Client, request Request, c Call) (any, error) {
-	f, ok := request.(Finder)
+func (d *Desk) find(ctx context.Context, g *graph.Client, request Request, c Attempt) (any, error) {
+	f, ok := request.(Verifier)
 	if !ok {
 		return nil, doubt(errors.New("its answer never came"))
 	}
@@ -276,9 +276,9 @@ func (d *Desk) find(ctx context.Context, g *graph.Client, request Request, c Cal
 	return result, nil
 }
 
-func (d *Desk) search(ctx context.Context, g *graph.Client, f Finder, c Call) (result any, happened bool, err error) {
+func (d *Desk) search(ctx context.Context, g *graph.Client, f Verifier, c Attempt) (result any, happened bool, err error) {
 	defer d.recovered(&err)
-	return f.Find(ctx, g, c)
+	return f.Verify(ctx, g, c)
 }
 
 func doubt(err error) error {

@@ -58,8 +58,8 @@ func standingOf(a *config.Account, s auth.Status) standing {
 		Granted: append([]string{}, s.Granted...), Missing: []lacking{},
 	}
 	if s.State == auth.SignedIn {
-		for _, n := range bridge.Permissions(a) {
-			l := lacking{n.Scope, n.Sensor, n.Without}
+		for _, n := range bridge.RequiredPermissions(a) {
+			l := lacking{n.Scope, n.Sensor, n.Impact}
 			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, l) {
 				x.Missing = append(x.Missing, l)
 			}

@@ -83,19 +83,19 @@ func TestPermissionsAreWhatLoginAsksFor(t *testing.T) {
 
 // Every scope that any kind can ask for has its facts.
 func TestFactsOfAllScopes(t *testing.T) {
-	needs := []graph.Need{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
+	permissions := []graph.Permission{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
 	for _, k := range bridge.Kinds() {
 		s := k.New()
-		needs = append(needs, s.Needs()...)
+		permissions = append(permissions, s.Permissions()...)
 		if c, ok := s.(sensors.Commander); ok {
 			for _, op := range c.Operations() {
-				needs = append(needs, op.Needs...)
+				permissions = append(permissions, op.Permissions...)
 			}
 		}
 	}
-	for _, n := range needs {
-		for _, scope := range append([]string{n.Scope}, n.Or...) {
-			if f, ok := graph.Describe(scope); !ok || f.ID == "" {
+	for _, n := range permissions {
+		for _, scope := range append([]string{n.Scope}, n.Alternatives...) {
+			if f, ok := graph.LookupScope(scope); !ok || f.ID == "" {
 				t.Errorf("%s has no facts", scope)
 			}
 		}

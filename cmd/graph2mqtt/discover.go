@@ -59,14 +59,14 @@ func (p *program) discover(ctx context.Context, id string) error {
 	}
 	var failed []error
 	for _, k := range bridge.Kinds() {
-		if k.Discover == nil || k.WorkOnly && status.User.Personal {
+		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
 			continue
 		}
-		if err := graph.Missing(status.Granted, k.New().Needs()); err != nil {
+		if err := graph.MissingError(status.Granted, k.New().Permissions()); err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, id, k.Name))
 			continue
 		}
-		choices, err := k.Discover(ctx, g)
+		choices, err := k.Candidates(ctx, g)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", k.Name, err))
 			continue
@@ -82,7 +82,7 @@ func (p *program) discover(ctx context.Context, id string) error {
 }
 
 // freeName is an id for a new sensor.
-func freeName(k sensors.Kind, choice sensors.Choice, taken []string) string {
+func freeName(k sensors.Kind, choice sensors.Candidate, taken []string) string {
 	base := cmp.Or(mqtt.Slug(choice.Name), k.Name)
 	name := base
 	for n := 2; slices.Contains(taken, name) || config.Reserved(name); n++ {
@@ -92,7 +92,7 @@ func freeName(k sensors.Kind, choice sensors.Choice, taken []string) string {
 }
 
 // flow is a sensor as YAML on one line.
-func flow(k sensors.Kind, choice sensors.Choice) string {
+func flow(k sensors.Kind, choice sensors.Candidate) string {
 	parts := []string{"type: " + k.Name}
 	for key, value := range config.Sorted(choice.Options) {
 		parts = append(parts, key+": "+scalar(value))

@@ -70,8 +70,8 @@ type login struct {
 }
 
 // more is what the kinds need that are not configured.
-func (l login) more(a *config.Account) ([]bridge.Permission, error) {
-	var ps []bridge.Permission
+func (l login) more(a *config.Account) ([]bridge.RequiredPermission, error) {
+	var ps []bridge.RequiredPermission
 	for _, name := range l.kinds {
 		all := bridge.Kinds()
 		i := slices.IndexFunc(all, func(k sensors.Kind) bool { return strings.EqualFold(k.Name, strings.TrimSpace(name)) })
@@ -91,7 +91,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 	if err != nil {
 		return err
 	}
-	wanted := append(bridge.Permissions(a), more...)
+	wanted := append(bridge.RequiredPermissions(a), more...)
 	if personal(a) {
 		for _, text := range cannot(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
@@ -118,11 +118,11 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 }
 
 // cannot says what personal accounts have no permission for.
-func cannot(wanted []bridge.Permission) []string {
+func cannot(wanted []bridge.RequiredPermission) []string {
 	var texts []string
 	for _, n := range wanted {
-		if facts, ok := graph.Describe(n.Scope); ok && !facts.Personal {
-			texts = append(texts, fmt.Sprintf("%s: personal accounts do not have %s: %s", n.Sensor, n.Scope, n.Without))
+		if facts, ok := graph.LookupScope(n.Scope); ok && !facts.Personal {
+			texts = append(texts, fmt.Sprintf("%s: personal accounts do not have %s: %s", n.Sensor, n.Scope, n.Impact))
 		}
 	}
 	return distinct(texts)
@@ -178,7 +178,7 @@ func (p *program) desktop() bool {
 }
 
 // signedIn says what was granted, and what was not, sensor by sensor.
-func (p *program) signedIn(a *config.Account, wanted []bridge.Permission, s auth.Status) {
+func (p *program) signedIn(a *config.Account, wanted []bridge.RequiredPermission, s auth.Status) {
 	who := s.User.Address
 	if s.User.Name != "" {
 		who += " (" + s.User.Name + ")"
@@ -194,14 +194,14 @@ func (p *program) signedIn(a *config.Account, wanted []bridge.Permission, s auth
 		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
-		facts, known := graph.Describe(n.Scope)
+		facts, known := graph.LookupScope(n.Scope)
 		switch {
 		case s.User.Personal && known && !facts.Personal:
-			lacks[name] = append(lacks[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Without))
+			lacks[name] = append(lacks[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Impact))
 		case n.Satisfied(s.Granted):
-			can[name] = append(can[name], n.Why+" ("+n.Scope+")")
+			can[name] = append(can[name], n.Purpose+" ("+n.Scope+")")
 		default:
-			lacks[name] = append(lacks[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Without))
+			lacks[name] = append(lacks[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Impact))
 		}
 	}
 	for _, name := range names {

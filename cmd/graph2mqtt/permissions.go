@@ -67,12 +67,12 @@ type permission struct {
 
 func requestOf(a *config.Account) request {
 	r := request{Requested: bridge.SignInScopes(a)[0]}
-	all := bridge.Permissions(a)
+	all := bridge.RequiredPermissions(a)
 	for _, scope := range r.Requested {
-		facts, _ := graph.Describe(scope)
+		facts, _ := graph.LookupScope(scope)
 		x := permission{
 			Scope: scope, Kind: "delegated", For: []string{},
-			AdminConsent: facts.Admin, UserByDefault: facts.UserByDefault(), Accounts: facts.Accounts(),
+			AdminConsent: facts.Admin, UserByDefault: facts.UserConsentable(), Accounts: facts.Accounts(),
 		}
 		var why, own, without []string
 		for _, n := range all {
@@ -82,10 +82,10 @@ func requestOf(a *config.Account) request {
 			if n.Sensor != "" && !slices.Contains(x.For, n.Sensor) {
 				x.For = append(x.For, n.Sensor)
 			}
-			why = append(why, n.Why)
-			without = append(without, n.Without)
+			why = append(why, n.Purpose)
+			without = append(without, n.Impact)
 			if n.Scope == scope {
-				own = append(own, n.Without)
+				own = append(own, n.Impact)
 			}
 		}
 		if len(own) > 0 { // a lower scope is asked for where this one is refused

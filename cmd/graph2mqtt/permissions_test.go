@@ -123,7 +123,7 @@ func TestManifest(t *testing.T) {
 	}
 	var want, ids []string
 	for _, scope := range []string{"Calendars.Read", "MailboxSettings.ReadWrite", "User.Read", "openid", "profile", "offline_access"} {
-		facts, _ := graph.Describe(scope)
+		facts, _ := graph.LookupScope(scope)
 		want = append(want, facts.ID)
 	}
 	for _, a := range got[0].ResourceAccess {

@@ -59,7 +59,7 @@ type access struct {
 func (r registration) access() []resourceAccess {
 	of := resourceAccess{Application: graphApplication}
 	for _, scope := range r.scopes {
-		facts, _ := graph.Describe(scope)
+		facts, _ := graph.LookupScope(scope)
 		of.Access = append(of.Access, access{facts.ID, "Scope"})
 	}
 	return []resourceAccess{of}

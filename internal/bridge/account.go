@@ -227,12 +227,12 @@ func (a *account) sensor(id string) *sensor {
 
 func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }
 
-// ready says why these needs cannot be had now: nil, or a *graph.Error.
-func (a *account) ready(needs []graph.Need) error {
+// ready says why the permissions are not usable now: nil, or a *graph.Error.
+func (a *account) ready(permissions []graph.Permission) error {
 	if s := a.session.Status(); s.State != auth.SignedIn {
 		return &graph.Error{Reason: graph.SignInRequired, Message: s.Message}
 	}
-	return graph.Missing(a.session.Granted(), needs)
+	return graph.MissingError(a.session.Granted(), permissions)
 }
 
 // refresh polls every sensor now.

@@ -87,7 +87,7 @@ func (c Caller) account(g *graph.Client) *account {
 
 // askZone asks the mailbox for its time zone, where the bridge would have done so.
 func (a *account) askZone(ctx context.Context) {
-	if !a.asksZone() || a.ready([]graph.Need{zoneNeed}) != nil {
+	if !a.asksZone() || a.ready([]graph.Permission{zoneNeed}) != nil {
 		return
 	}
 	loc, err := a.graph.MailboxZone(ctx)
@@ -101,7 +101,7 @@ func (a *account) askZone(ctx context.Context) {
 // meet asks who the members are, and adds them to the account.
 func (f *family) meet(ctx context.Context) error {
 	a := f.sensor.account
-	if err := a.ready(f.sensor.Needs()); err != nil {
+	if err := a.ready(f.sensor.Permissions()); err != nil {
 		return err
 	}
 	listed, err := f.expander.Members(ctx, a.graph)

@@ -71,7 +71,7 @@ func (a *account) device() mqtt.Device {
 func (s *sensor) device() mqtt.Device {
 	t, a := s.account.bridge.topics, s.account
 	d := mqtt.Device{
-		ID: s.deviceID(), Name: a.config.Name + " " + s.config.Name, Model: s.kind.Label, Manufacturer: "Microsoft",
+		ID: s.deviceID(), Name: a.config.Name + " " + s.config.Name, Model: s.kind.Title, Manufacturer: "Microsoft",
 		Via: t.ID(a.config.ID), Topic: t.Sensor(a.config.ID, s.config.ID, ""), Slug: s.slug,
 		Availability: []string{t.Bridge("state"), a.topic("state"), s.topic("availability")},
 	}
@@ -98,4 +98,4 @@ func (s *sensor) device() mqtt.Device {
 }
 
 // commands reports whether one of the sensor's entities asks for something.
-func (s *sensor) commands() bool { return slices.ContainsFunc(s.entities, entity.Entity.Commands) }
+func (s *sensor) commands() bool { return slices.ContainsFunc(s.entities, entity.Entity.IsCommand) }

@@ -126,7 +126,7 @@ func (f *family) run(ctx context.Context) {
 // list asks who is there now, and starts and ends sensors accordingly.
 func (f *family) list(ctx context.Context) error {
 	a := f.sensor.account
-	if err := a.graph.Ready(f.sensor.Needs()); err != nil {
+	if err := a.graph.CheckGranted(f.sensor.Permissions()); err != nil {
 		return err
 	}
 	asking, cancel := context.WithTimeout(ctx, time.Minute)

@@ -59,7 +59,7 @@ var (
 func broken(k sensors.Kind) []string {
 	var problems []string
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
-	if k.Label == "" {
+	if k.Title == "" {
 		problem("no label")
 	}
 	if k.Doc == "" || k.Interval < 5*time.Second || !key.MatchString(k.Name) {
@@ -100,13 +100,13 @@ func broken(k sensors.Kind) []string {
 		}
 		settable := slices.Contains([]string{"switch", "select", "text", "datetime"}, e.Platform)
 		switch {
-		case settable && e.Set == nil:
+		case settable && e.Parse == nil:
 			bad("cannot be set")
-		case !settable && e.Set != nil:
+		case !settable && e.Parse != nil:
 			bad("a %s sets nothing", e.Platform)
-		case e.Platform == "notify" && e.Field == "":
+		case e.Platform == "notify" && e.MessageField == "":
 			bad("no field for the message")
-		case (settable || e.Platform == "notify" || e.Platform == "button") && !e.Commands():
+		case (settable || e.Platform == "notify" || e.Platform == "button") && !e.IsCommand():
 			bad("asks for nothing")
 		}
 		for _, err := range mqtt.CheckAll(mqtt.Discovery{Topic: "homeassistant", Mode: mqtt.ComponentMode}.Payloads(mqtt.Device{
@@ -120,18 +120,18 @@ func broken(k sensors.Kind) []string {
 	if len(seen) > 0 && primary != 1 {
 		problem("%d primary entities", primary)
 	}
-	needs := s.Needs()
+	permissions := s.Permissions()
 	for _, op := range operations {
 		if op.Doc == "" {
 			problem("operation %s: no documentation", op.Name)
 		}
-		needs = append(needs, op.Needs...)
+		permissions = append(permissions, op.Permissions...)
 	}
-	for _, n := range needs {
-		if n.Why == "" || n.Without == "" {
+	for _, n := range permissions {
+		if n.Purpose == "" || n.Impact == "" {
 			problem("need %s: no sentence about why, or what is lost without it", n.Scope)
 		}
-		if _, ok := graph.Describe(n.Scope); !ok || len(n.Or) > 0 && slices.ContainsFunc(n.Or, func(s string) bool { _, ok := graph.Describe(s); return !ok }) {
+		if _, ok := graph.LookupScope(n.Scope); !ok || len(n.Alternatives) > 0 && slices.ContainsFunc(n.Alternatives, func(s string) bool { _, ok := graph.LookupScope(s); return !ok }) {
 			problem("need %s: the permission is not known", n.Scope)
 		}
 	}
@@ -166,12 +166,14 @@ func broken(k sensors.Kind) []string {
 // brokenSensor keeps to nothing.
 type brokenSensor struct{ sensors.Sensor }
 
-func (*brokenSensor) Needs() []graph.Need { return []graph.Need{{Scope: "Tasks.Reed"}} }
+func (*brokenSensor) Permissions() []graph.Permission {
+	return []graph.Permission{{Scope: "Tasks.Reed"}}
+}
 func (*brokenSensor) Entities() []entity.Entity {
 	return []entity.Entity{
 		{Key: "Bad", Platform: "senser", Name: "Bad", Primary: true},
 		{Key: "event", Platform: "event", Name: "Event", Primary: true},
-		{Key: "push", Platform: "button", Name: "Push", Operations: []string{"shove"}, Set: func(string) (string, map[string]any, error) { return "", nil, nil }},
+		{Key: "push", Platform: "button", Name: "Push", Operations: []string{"shove"}, Parse: func(string) (string, map[string]any, error) { return "", nil, nil }},
 	}
 }
 

@@ -94,7 +94,7 @@ func TestScopesStepDown(t *testing.T) {
 			[]string{"Calendars.ReadWrite MailboxSettings.Read User.Read", "Calendars.Read MailboxSettings.Read User.Read", "User.Read"}},
 	} {
 		t.Run(fmt.Sprint(test.account, test.sensors, test.more), func(t *testing.T) {
-			var more []bridge.Permission
+			var more []bridge.RequiredPermission
 			for _, k := range bridge.Kinds() {
 				if slices.Contains(test.more, k.Name) {
 					more = append(more, bridge.ReadingPermissions(k)...)

@@ -312,7 +312,7 @@ func (s *sensor) status() (synced time.Time, available bool, err error) {
 	case s.poller == nil:
 		return s.synced, true, nil
 	}
-	missing := graph.Missing(s.account.session.Granted(), s.Needs())
+	missing := graph.MissingError(s.account.session.Granted(), s.Permissions())
 	return s.synced, missing == nil && s.shown != nil && time.Since(s.synced) < s.staleAfter(), s.err
 }
 
@@ -330,17 +330,17 @@ func (s *sensor) commandable() bool {
 
 // Set implements services.Target.
 func (s *sensor) Set(key, payload string) (string, map[string]any, error) {
-	i := slices.IndexFunc(s.entities, func(e entity.Entity) bool { return e.Key == key && e.Set != nil })
+	i := slices.IndexFunc(s.entities, func(e entity.Entity) bool { return e.Key == key && e.Parse != nil })
 	if i < 0 {
 		var known []string
 		for _, e := range s.entities {
-			if e.Set != nil {
+			if e.Parse != nil {
 				known = append(known, e.Key)
 			}
 		}
 		return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no entity %q that can be set; known: %s", s.config.ID, key, list(known))}
 	}
-	operation, request, err := s.entities[i].Set(payload)
+	operation, request, err := s.entities[i].Parse(payload)
 	if err != nil {
 		return "", nil, graph.Invalid("%s: %s", key, err)
 	}
@@ -370,7 +370,7 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 		}
 		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
 	}
-	return op, s.account.ready(op.Needs)
+	return op, s.account.ready(op.Permissions)
 }
 
 // Member implements services.Target.
@@ -382,7 +382,7 @@ func (s *sensor) Member(request json.RawMessage) (string, json.RawMessage, error
 	if err := json.Unmarshal(request, &fields); err != nil {
 		return "", nil, err
 	}
-	field := s.kind.Member
+	field := s.kind.MemberField
 	var name string
 	if json.Unmarshal(fields[field], &name) != nil || name == "" {
 		_, known := s.family.find("")
@@ -391,14 +391,14 @@ func (s *sensor) Member(request json.RawMessage) (string, json.RawMessage, error
 	found, known := s.family.find(name)
 	switch len(found) {
 	case 0:
-		return "", nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.Quote(name))
+		return "", nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.QuoteForError(name))
 	case 1:
 	default:
 		var ids []string
 		for _, m := range found {
 			ids = append(ids, m.ID)
 		}
-		return "", nil, graph.Invalid("%s: %d are named %s; want the id of one of them: %s", field, len(found), services.Quote(name), list(ids))
+		return "", nil, graph.Invalid("%s: %d are named %s; want the id of one of them: %s", field, len(found), services.QuoteForError(name), list(ids))
 	}
 	delete(fields, field)
 	rest, err := json.Marshal(fields)
@@ -411,16 +411,16 @@ func (s *sensor) Graph() *graph.Client { return s.account.graph }
 // Zone implements services.Target.
 func (s *sensor) Zone() *time.Location { return s.account.zone() }
 
-// Succeeded implements services.Target.
-func (s *sensor) Succeeded(ctx context.Context, operation string, result any) {
+// OnSuccess implements services.Target.
+func (s *sensor) OnSuccess(ctx context.Context, operation string, result any) {
 	if s.poller != nil {
 		s.poller.Apply(ctx, operation, result)
 	}
 	s.assert()
 }
 
-// Failed implements services.Target.
-func (s *sensor) Failed() { s.assert() }
+// OnRejected implements services.Target.
+func (s *sensor) OnRejected() { s.assert() }
 
 // assert publishes the state again though it did not change: what set an entity shows what is true.
 func (s *sensor) assert() { s.account.bridge.mqtt.Assert(s.topic("state")) }

@@ -64,7 +64,7 @@ func TestSettingTheTextThatIsShownChangesNothing(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := request.Call(t.Context(), g, services.Call{Now: now}); err != nil {
+			if _, err := request.Execute(t.Context(), g, services.Attempt{Now: now}); err != nil {
 				t.Fatal(err)
 			}
 			if slices.ContainsFunc(m.Requests(), func(r simulator.Request) bool { return r.Method != http.MethodGet }) {

@@ -131,7 +131,7 @@ func (a *account) signInStatus(s auth.Status) signIn {
 
 // extend tries whether more is granted by now than was.
 func (a *account) extend(ctx context.Context) {
-	if !a.signedIn() || a.ready(Needs(a.current.Load())) == nil {
+	if !a.signedIn() || a.ready(AccountPermissions(a.current.Load())) == nil {
 		return
 	}
 	if _, err := a.session.Extend(ctx, SignInScopes(a.current.Load())[0]); err != nil {

@@ -124,15 +124,15 @@ func (a *account) missing(s *sensor) []missing {
 	ms := []missing{}
 	readable := true
 	if s.config.Read {
-		for _, n := range s.Needs() {
-			if err := graph.Missing(granted, []graph.Need{n}); err != nil {
+		for _, n := range s.Permissions() {
+			if err := graph.MissingError(granted, []graph.Permission{n}); err != nil {
 				readable = false
 				ms = append(ms, missing{s.config.ID, n.Scope, err.Error()})
 			}
 		}
 	}
 	for _, op := range s.operations {
-		for _, n := range op.Needs {
+		for _, n := range op.Permissions {
 			if n.Satisfied(granted) || slices.ContainsFunc(ms, func(m missing) bool { return m.Scope == n.Scope }) {
 				continue
 			}

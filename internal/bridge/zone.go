@@ -87,7 +87,7 @@ func (a *account) asksZone() bool {
 	case "mailbox":
 		return true
 	case "auto":
-		return slices.ContainsFunc(Needs(a.current.Load()), func(n graph.Need) bool { return zoneNeed.Satisfied([]string{n.Scope}) })
+		return slices.ContainsFunc(AccountPermissions(a.current.Load()), func(n graph.Permission) bool { return zoneNeed.Satisfied([]string{n.Scope}) })
 	}
 	return false
 }
@@ -109,7 +109,7 @@ func (a *account) keepZone(ctx context.Context) {
 		wait := zoneRetry
 		if !a.asksZone() {
 			wait = zoneEvery
-		} else if a.ready([]graph.Need{zoneNeed}) == nil {
+		} else if a.ready([]graph.Permission{zoneNeed}) == nil {
 			loc, err := a.graph.MailboxZone(ctx)
 			switch {
 			case err == nil:

@@ -15,29 +15,29 @@ type Entity struct {
 	Icon        string // mdi:…
 	Category    string // "", "config" or "diagnostic"
 
-	Options []string // of an enum sensor or a select; the event types of an event entity
-	Primary bool     // carries the attributes; one of a sensor's entities, at most
-	Shows   string   // key of the value it shows, where that is not its own
+	Options  []string // of an enum sensor or a select; the event types of an event entity
+	Primary  bool     // carries the attributes; one of a sensor's entities, at most
+	ValueKey string   // key of the value it shows, where that is not its own
 
 	// Operations are what it can ask for; it exists where the configuration offers all of them. A button and a notify
 	// entity ask for the first. Empty: read-only.
 	Operations []string
-	// Set turns a payload of its command topic into an operation and that operation's request. Only a switch, a select,
+	// Parse turns a payload of its command topic into an operation and that operation's request. Only a switch, a select,
 	// a text and a datetime have one.
-	Set func(payload string) (operation string, request map[string]any, err error)
-	// Field is the field of the request that takes the message of a notify entity. Request holds the other fields, and
+	Parse func(payload string) (operation string, request map[string]any, err error)
+	// MessageField is the field of the request that takes the message of a notify entity. Request holds the other fields, and
 	// those of a button's.
-	Field   string
-	Request map[string]any
+	MessageField  string
+	DefaultFields map[string]any
 }
 
-// Commands reports whether the entity asks for anything.
-func (e Entity) Commands() bool { return len(e.Operations) > 0 }
+// IsCommand reports whether the entity asks for anything.
+func (e Entity) IsCommand() bool { return len(e.Operations) > 0 }
 
-// Value is the key of the value it shows.
-func (e Entity) Value() string {
-	if e.Shows != "" {
-		return e.Shows
+// StateKey is the key of the value it shows.
+func (e Entity) StateKey() string {
+	if e.ValueKey != "" {
+		return e.ValueKey
 	}
 	return e.Key
 }

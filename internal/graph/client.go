@@ -153,7 +153,7 @@ func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
 func (c *Client) ClientID() string { return c.clientID }
 
 // Granted reports whether a permission is there.
-func (c *Client) Granted(n Need) bool { return n.Satisfied(c.tokens.Granted()) }
+func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Granted()) }
 
 // Stats count since the start.
 type Stats struct {
@@ -168,10 +168,10 @@ func (c *Client) Stats() Stats {
 	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), c.gate.until()}
 }
 
-// Immutable asks Graph for ids that survive a move to another folder.
+// PreferImmutableIDs asks Graph for ids that survive a move to another folder.
 //
 // https://learn.microsoft.com/graph/outlook-immutable-id
-func Immutable(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdType="ImmutableId"`) }
+func PreferImmutableIDs(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdType="ImmutableId"`) }
 
 // Do sends a request and decodes the JSON of the answer into out; with a nil out the answer is ignored. An answer to a write may
 // be empty: out stays as it was.

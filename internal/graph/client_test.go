@@ -147,7 +147,7 @@ func TestRead(t *testing.T) {
 	})
 	start, end := "2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z"
 	headers := abstractions.NewRequestHeaders()
-	graph.Immutable(headers)
+	graph.PreferImmutableIDs(headers)
 	r, err := c.Me().Calendars().ByCalendarId("AA/BB+CC=").CalendarView().ToGetRequestInformation(t.Context(),
 		&users.ItemCalendarsItemCalendarViewRequestBuilderGetRequestConfiguration{
 			Headers: headers,
@@ -210,7 +210,7 @@ func TestWrite(t *testing.T) {
 	subject := "x"
 	event.SetSubject(&subject)
 	event.SetCategories([]string{})
-	event.SetStart(graph.InUTC(date(t, "2026-01-01T11:00:00+01:00")))
+	event.SetStart(graph.FormatUTC(date(t, "2026-01-01T11:00:00+01:00")))
 	event.SetLocation(models.NewLocation())
 	event.SetLocation(nil)
 	r, err := c.Me().Events().ByEventId("7").ToPatchRequestInformation(t.Context(), event, nil)
@@ -285,7 +285,7 @@ func TestUnreadableAnswers(t *testing.T) {
 		wants(t, err, "read the event: Graph answered 200: "+test.want, graph.Error{Reason: graph.Refused, Status: 200})
 		// It has happened, but what came of it is not known.
 		err = c.Do(t.Context(), "create the event", write(t, c), &out)
-		wants(t, err, "create the event: Graph answered 200: "+test.want, graph.Error{Reason: graph.Refused, Status: 200, Unknown: true})
+		wants(t, err, "create the event: Graph answered 200: "+test.want, graph.Error{Reason: graph.Refused, Status: 200, OutcomeUnknown: true})
 	}
 }
 
@@ -326,7 +326,7 @@ func TestRefusals(t *testing.T) {
 		})
 		test.want.Status, test.want.RequestID = test.status, "outer"
 		wants(t, c.Do(t.Context(), "read", read(t, c), nil), "read: "+test.wantText, test.want)
-		test.want.Unknown = test.wantUnknown
+		test.want.OutcomeUnknown = test.wantUnknown
 		wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: "+test.wantText, test.want)
 		if got := c.Stats(); got.Requests != 2 || got.Errors != 2 || got.Throttled != 0 {
 			t.Errorf("stats of %d: %+v", test.status, got)
@@ -355,7 +355,7 @@ func TestAnswerLost(t *testing.T) {
 		io.Copy(io.Discard, r.Body)
 		panic(http.ErrAbortHandler)
 	})
-	wants(t, c.Do(t.Context(), "create the event", write(t, c), nil), "create the event: EOF", graph.Error{Reason: graph.Network, Unknown: true})
+	wants(t, c.Do(t.Context(), "create the event", write(t, c), nil), "create the event: EOF", graph.Error{Reason: graph.Network, OutcomeUnknown: true})
 	wants(t, c.Do(t.Context(), "read the settings", read(t, c), nil), "read the settings: EOF", graph.Error{Reason: graph.Network})
 	if arrived.Load() != 1 {
 		t.Errorf("the write arrived %d times", arrived.Load())
@@ -366,7 +366,7 @@ func TestAnswerLost(t *testing.T) {
 		io.WriteString(w, `{"id": `)
 	})
 	wants(t, c.Do(t.Context(), "create the event", write(t, c), nil), "create the event: Graph answered 200: the answer broke off: unexpected EOF",
-		graph.Error{Reason: graph.Network, Status: 200, Unknown: true})
+		graph.Error{Reason: graph.Network, Status: 200, OutcomeUnknown: true})
 	wants(t, c.Do(t.Context(), "read the settings", read(t, c), nil), "read the settings: Graph answered 200: the answer broke off: unexpected EOF",
 		graph.Error{Reason: graph.Network, Status: 200})
 }
@@ -385,7 +385,7 @@ func TestHang(t *testing.T) {
 			return nil, r.Context().Err()
 		})})
 		wants(t, c.Do(t.Context(), "read", read(t, c), nil), "read: no answer in time", graph.Error{Reason: graph.Timeout})
-		wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: no answer in time", graph.Error{Reason: graph.Timeout, Unknown: true})
+		wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: no answer in time", graph.Error{Reason: graph.Timeout, OutcomeUnknown: true})
 		if got := c.Stats(); got.Errors != 2 {
 			t.Errorf("stats %+v", got)
 		}
@@ -403,7 +403,7 @@ func TestHang(t *testing.T) {
 		synctest.Wait()
 		cancel()
 		err := <-done
-		wants(t, err, "write: context canceled", graph.Error{Reason: graph.Network, Unknown: true})
+		wants(t, err, "write: context canceled", graph.Error{Reason: graph.Network, OutcomeUnknown: true})
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("a cancelled write: %v", err)
 		}
@@ -521,7 +521,7 @@ func TestNew(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	c := client(t, graph.Options{ClientID: "app", Tokens: &tokens{granted: []string{"Chat.ReadWrite"}}})
-	if !c.Granted(graph.Need{Scope: "ChatMessage.Send", Or: []string{"Chat.ReadWrite"}}) || c.Granted(graph.Need{Scope: "Mail.Read"}) || c.ClientID() != "app" {
+	if !c.Granted(graph.Permission{Scope: "ChatMessage.Send", Alternatives: []string{"Chat.ReadWrite"}}) || c.Granted(graph.Permission{Scope: "Mail.Read"}) || c.ClientID() != "app" {
 		t.Error("permissions or id are not the ones given")
 	}
 }

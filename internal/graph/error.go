@@ -25,15 +25,15 @@ const (
 
 // An Error is what went wrong with one request. It holds no token, no id and no text of a mail.
 type Error struct {
-	Reason     Reason
-	Op         string // what was tried: "read the mailbox settings"
-	Status     int    // HTTP's; 0 without an answer
-	Code       string // Graph's: "ErrorItemNotFound"
-	Message    string // Graph's
-	RequestID  string // to tell Microsoft
-	RetryAfter time.Duration
-	Unknown    bool // the request was sent, and whether it was carried out is not known
-	Err        error
+	Reason         Reason
+	Op             string // what was tried: "read the mailbox settings"
+	Status         int    // HTTP's; 0 without an answer
+	Code           string // Graph's: "ErrorItemNotFound"
+	Message        string // Graph's
+	RequestID      string // to tell Microsoft
+	RetryAfter     time.Duration
+	OutcomeUnknown bool // the request was sent, and whether it was carried out is not known
+	Err            error
 }
 
 func (e *Error) Error() string {

@@ -17,7 +17,7 @@ import (
 
 // failure is the one place where what went wrong with a request becomes an *Error.
 func (c *Client) failure(ctx context.Context, op string, a *answer, err error) error {
-	e := &Error{Op: op, Status: a.status, Unknown: a.sent.Load() && !a.reads}
+	e := &Error{Op: op, Status: a.status, OutcomeUnknown: a.sent.Load() && !a.reads}
 	var known *Error
 	var network net.Error
 	err = withoutURL(err)
@@ -33,7 +33,7 @@ func (c *Client) failure(ctx context.Context, op string, a *answer, err error) e
 	case a.complete:
 		e.Reason, e.Err = Refused, err
 	case errors.Is(ctx.Err(), context.Canceled):
-		if !e.Unknown {
+		if !e.OutcomeUnknown {
 			return fmt.Errorf("%s: %w", op, context.Canceled)
 		}
 		e.Reason, e.Err = Network, context.Canceled
@@ -94,7 +94,7 @@ func (e *Error) refused(a *answer) {
 	switch a.status {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
 	default: // anything else is a refusal
-		e.Unknown = false
+		e.OutcomeUnknown = false
 	}
 }
 

@@ -59,7 +59,7 @@ func TestRetryAfter(t *testing.T) {
 			s.answers(test.status, test.header...)
 			err := c.Do(t.Context(), "write", write(t, c), nil)
 			var e *graph.Error
-			if !errors.As(err, &e) || e.Unknown != (test.status == 504) || !e.Retryable() {
+			if !errors.As(err, &e) || e.OutcomeUnknown != (test.status == 504) || !e.Retryable() {
 				t.Fatalf("%s: %v", name, err)
 			}
 			s.answers(200)

@@ -22,12 +22,12 @@ type gathered[K comparable, V any] struct {
 	err     error
 }
 
-// Gather asks once for what several sensors of an account want to know at about the same time, say the presence of 50 users:
+// Batch asks once for what several sensors of an account want to know at about the same time, say the presence of 50 users:
 // the keys asked for under one name within 50 ms go to one call of ask, that of the first. It is an error of the reason NotFound
 // that the answer has nothing about key.
 //
 // The context that ask gets ends when all who wait for it have left, and the last one to leave waits for ask to return.
-func Gather[K comparable, V any](ctx context.Context, c *Client, name string, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {
+func Batch[K comparable, V any](ctx context.Context, c *Client, name string, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {
 	var none V
 	if err := ctx.Err(); err != nil {
 		return none, fmt.Errorf("%s: %w", name, err)

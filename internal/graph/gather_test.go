@@ -43,7 +43,7 @@ func TestGather(t *testing.T) {
 			wg.Go(func() {
 				time.Sleep(after)
 				ctx := context.WithValue(t.Context(), contextKey{}, true)
-				if got, err := graph.Gather(ctx, c, "read the presences", key, ask); err != nil || got != length {
+				if got, err := graph.Batch(ctx, c, "read the presences", key, ask); err != nil || got != length {
 					t.Errorf("%s: %d, %v", key, got, err)
 				}
 			})
@@ -53,11 +53,11 @@ func TestGather(t *testing.T) {
 		want("a", 49*time.Millisecond, 1)
 		want("late", 60*time.Millisecond, 4)
 		wg.Go(func() {
-			_, err := graph.Gather(t.Context(), c, "read the presences", "nobody", ask)
+			_, err := graph.Batch(t.Context(), c, "read the presences", "nobody", ask)
 			wants(t, err, "read the presences: the answer does not have it", graph.Error{Reason: graph.NotFound})
 		})
 		wg.Go(func() { // of another type, so another question
-			got, err := graph.Gather(t.Context(), c, "read the presences", 7, func(context.Context, []int) (map[int]string, error) { return map[int]string{7: "seven"}, nil })
+			got, err := graph.Batch(t.Context(), c, "read the presences", 7, func(context.Context, []int) (map[int]string, error) { return map[int]string{7: "seven"}, nil })
 			if err != nil || got != "seven" {
 				t.Errorf("got %q, %v", got, err)
 			}
@@ -76,11 +76,11 @@ func TestGatherFailures(t *testing.T) {
 		var wg sync.WaitGroup
 		for key := range 3 {
 			wg.Go(func() {
-				_, err := graph.Gather(t.Context(), c, "fail", key, func(context.Context, []int) (map[int]int, error) { return nil, failure })
+				_, err := graph.Batch(t.Context(), c, "fail", key, func(context.Context, []int) (map[int]int, error) { return nil, failure })
 				if !errors.Is(err, failure) {
 					t.Errorf("got %v", err)
 				}
-				_, err = graph.Gather(t.Context(), c, "panic", key, func(context.Context, []int) (map[int]int, error) { panic("oh") })
+				_, err = graph.Batch(t.Context(), c, "panic", key, func(context.Context, []int) (map[int]int, error) { panic("oh") })
 				if err == nil || err.Error() != "panic: panic: oh" {
 					t.Errorf("got %v", err)
 				}
@@ -109,9 +109,9 @@ func TestGatherLeaving(t *testing.T) {
 			// The first leaves, the second gets its answer.
 			first, leave := context.WithCancel(t.Context())
 			errs := make(chan error, 2)
-			go func() { _, err := graph.Gather(first, c, "wait", 1, ask); errs <- err }()
+			go func() { _, err := graph.Batch(first, c, "wait", 1, ask); errs <- err }()
 			synctest.Wait()
-			go func() { _, err := graph.Gather(t.Context(), c, "wait", 2, ask); errs <- err }()
+			go func() { _, err := graph.Batch(t.Context(), c, "wait", 2, ask); errs <- err }()
 			time.Sleep(wait)
 			leave()
 			if err := <-errs; !errors.Is(err, context.Canceled) || err.Error() != "wait: context canceled" {
@@ -127,7 +127,7 @@ func TestGatherLeaving(t *testing.T) {
 			// Both leave: then nothing goes on.
 			both, leave := context.WithCancel(t.Context())
 			for key := range 2 {
-				go func() { _, err := graph.Gather(both, c, "wait", key, ask); errs <- err }()
+				go func() { _, err := graph.Batch(both, c, "wait", key, ask); errs <- err }()
 			}
 			time.Sleep(wait)
 			leave()
@@ -142,7 +142,7 @@ func TestGatherLeaving(t *testing.T) {
 		}
 		gone, leave := context.WithCancel(t.Context())
 		leave()
-		if _, err := graph.Gather(gone, c, "wait", 1, ask); !errors.Is(err, context.Canceled) {
+		if _, err := graph.Batch(gone, c, "wait", 1, ask); !errors.Is(err, context.Canceled) {
 			t.Errorf("who never came: %v", err)
 		}
 	})
@@ -159,7 +159,7 @@ func TestGatherManyGoroutines(t *testing.T) {
 					go cancel()
 				}
 				key := fmt.Sprint(i % 4)
-				got, err := graph.Gather(ctx, c, "keys", key, func(_ context.Context, keys []string) (map[string]string, error) {
+				got, err := graph.Batch(ctx, c, "keys", key, func(_ context.Context, keys []string) (map[string]string, error) {
 					answers := map[string]string{}
 					for _, k := range keys {
 						answers[k] = k

@@ -19,7 +19,7 @@ type event struct{ ID string }
 func events(t *testing.T, c *graph.Client) *abstractions.RequestInformation {
 	t.Helper()
 	headers := abstractions.NewRequestHeaders()
-	graph.Immutable(headers)
+	graph.PreferImmutableIDs(headers)
 	headers.Add("Prefer", `outlook.timezone="UTC"`)
 	r, err := c.Me().Events().ToGetRequestInformation(t.Context(), &users.ItemEventsRequestBuilderGetRequestConfiguration{Headers: headers})
 	if err != nil {

@@ -2,87 +2,87 @@ package graph
 
 import "slices"
 
-// ScopeFacts are what Microsoft says of one delegated permission.
-type ScopeFacts struct {
-	ID       string // by which an app registration names it
-	Admin    bool   // in every tenant an administrator must consent
-	Blocked  bool   // where Microsoft manages the policy of consent, as in every new tenant, users cannot consent
-	Personal bool   // personal accounts have it too
+// ScopeInfo are what Microsoft says of one delegated permission.
+type ScopeInfo struct {
+	ID                        string // by which an app registration names it
+	Admin                     bool   // in every tenant an administrator must consent
+	RestrictedByDefaultPolicy bool   // where Microsoft manages the policy of consent, as in every new tenant, users cannot consent
+	Personal                  bool   // personal accounts have it too
 }
 
-// UserByDefault reports whether a user of a work tenant can consent as long as nobody changed the tenant's policy.
-func (f ScopeFacts) UserByDefault() bool { return !f.Admin && !f.Blocked }
+// UserConsentable reports whether a user of a work tenant can consent as long as nobody changed the tenant's policy.
+func (f ScopeInfo) UserConsentable() bool { return !f.Admin && !f.RestrictedByDefaultPolicy }
 
 // Accounts are the kinds of accounts that have the permission.
-func (f ScopeFacts) Accounts() []string {
+func (f ScopeInfo) Accounts() []string {
 	if f.Personal {
 		return []string{"work", "personal"}
 	}
 	return []string{"work"}
 }
 
-// Describe tells the facts of a permission by its short name; false where it is not known.
+// LookupScope tells the facts of a permission by its short name; false where it is not known.
 //
 // The ids and what needs an administrator are those of permissions-descriptions.json, the account types those of permissions.json
 // of github.com/microsoftgraph/microsoft-graph-devx-content; what users cannot consent to by default is the list of
 // https://learn.microsoft.com/entra/identity/enterprise-apps/manage-app-consent-policies.
-func Describe(scope string) (ScopeFacts, bool) {
+func LookupScope(scope string) (ScopeInfo, bool) {
 	i := slices.IndexFunc(scopeFacts[:], func(f namedFacts) bool { return f.scope == scope })
 	if i < 0 {
-		return ScopeFacts{}, false
+		return ScopeInfo{}, false
 	}
 	return scopeFacts[i].facts, true
 }
 
 type namedFacts struct {
 	scope string
-	facts ScopeFacts
+	facts ScopeInfo
 }
 
 // scopeFacts are the permissions that a sensor or an operation may need.
 var scopeFacts = [...]namedFacts{
 	// What every sign-in asks for beside Graph's own.
-	{"openid", ScopeFacts{ID: "37f7f235-527c-4136-accd-4a02d197296e", Personal: true}},
-	{"profile", ScopeFacts{ID: "14dad69e-099b-42c9-810b-d002981feec1", Personal: true}},
-	{"offline_access", ScopeFacts{ID: "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", Personal: true}},
+	{"openid", ScopeInfo{ID: "37f7f235-527c-4136-accd-4a02d197296e", Personal: true}},
+	{"profile", ScopeInfo{ID: "14dad69e-099b-42c9-810b-d002981feec1", Personal: true}},
+	{"offline_access", ScopeInfo{ID: "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", Personal: true}},
 
-	{"User.Read", ScopeFacts{ID: "e1fe6dd8-ba31-4d61-89e7-88639da4683d", Personal: true}},
-	{"User.ReadBasic.All", ScopeFacts{ID: "b340eb25-3456-403f-be2f-af7a0d370277"}},
+	{"User.Read", ScopeInfo{ID: "e1fe6dd8-ba31-4d61-89e7-88639da4683d", Personal: true}},
+	{"User.ReadBasic.All", ScopeInfo{ID: "b340eb25-3456-403f-be2f-af7a0d370277"}},
 
-	{"Calendars.ReadBasic", ScopeFacts{ID: "662d75ba-a364-42ad-adee-f5f880ea4878", Admin: true, Blocked: true, Personal: true}},
-	{"Calendars.Read", ScopeFacts{ID: "465a38f9-76ea-45b9-9f34-9e8b0d4b0b42", Blocked: true, Personal: true}},
-	{"Calendars.Read.Shared", ScopeFacts{ID: "2b9c4092-424d-4249-948d-b43879977640", Blocked: true, Personal: true}},
-	{"Calendars.ReadWrite", ScopeFacts{ID: "1ec239c2-d7c9-4623-a91a-a9775856bb36", Blocked: true, Personal: true}},
-	{"Calendars.ReadWrite.Shared", ScopeFacts{ID: "12466101-c9b8-439a-8589-dd09ee67e8e9", Blocked: true}},
+	{"Calendars.ReadBasic", ScopeInfo{ID: "662d75ba-a364-42ad-adee-f5f880ea4878", Admin: true, RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Calendars.Read", ScopeInfo{ID: "465a38f9-76ea-45b9-9f34-9e8b0d4b0b42", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Calendars.Read.Shared", ScopeInfo{ID: "2b9c4092-424d-4249-948d-b43879977640", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Calendars.ReadWrite", ScopeInfo{ID: "1ec239c2-d7c9-4623-a91a-a9775856bb36", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Calendars.ReadWrite.Shared", ScopeInfo{ID: "12466101-c9b8-439a-8589-dd09ee67e8e9", RestrictedByDefaultPolicy: true}},
 
-	{"Mail.ReadBasic", ScopeFacts{ID: "a4b8392a-d8d1-4954-a029-8e668a39a170", Blocked: true, Personal: true}},
-	{"Mail.Read", ScopeFacts{ID: "570282fd-fa5c-430d-a7fd-fc8dc98a9dca", Blocked: true, Personal: true}},
-	{"Mail.Read.Shared", ScopeFacts{ID: "7b9103a5-4610-446b-9670-80643382c1fa", Blocked: true}},
-	{"Mail.ReadWrite", ScopeFacts{ID: "024d486e-b451-40bb-833d-3e66d98c5c73", Blocked: true, Personal: true}},
-	{"Mail.ReadWrite.Shared", ScopeFacts{ID: "5df07973-7d5d-46ed-9847-1271055cbd51", Blocked: true}},
-	{"Mail.Send", ScopeFacts{ID: "e383f46e-2787-4529-855e-0e479a3ffac0", Personal: true}},
-	{"Mail.Send.Shared", ScopeFacts{ID: "a367ab51-6b49-43bf-a716-a1fb06d2a174"}},
+	{"Mail.ReadBasic", ScopeInfo{ID: "a4b8392a-d8d1-4954-a029-8e668a39a170", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Mail.Read", ScopeInfo{ID: "570282fd-fa5c-430d-a7fd-fc8dc98a9dca", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Mail.Read.Shared", ScopeInfo{ID: "7b9103a5-4610-446b-9670-80643382c1fa", RestrictedByDefaultPolicy: true}},
+	{"Mail.ReadWrite", ScopeInfo{ID: "024d486e-b451-40bb-833d-3e66d98c5c73", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Mail.ReadWrite.Shared", ScopeInfo{ID: "5df07973-7d5d-46ed-9847-1271055cbd51", RestrictedByDefaultPolicy: true}},
+	{"Mail.Send", ScopeInfo{ID: "e383f46e-2787-4529-855e-0e479a3ffac0", Personal: true}},
+	{"Mail.Send.Shared", ScopeInfo{ID: "a367ab51-6b49-43bf-a716-a1fb06d2a174"}},
 
-	{"MailboxSettings.Read", ScopeFacts{ID: "87f447af-9fa4-4c32-9dfa-4a57a73d18ce", Blocked: true, Personal: true}},
-	{"MailboxSettings.ReadWrite", ScopeFacts{ID: "818c620a-27a9-40bd-a6a5-d96f7d610b4b", Blocked: true, Personal: true}},
+	{"MailboxSettings.Read", ScopeInfo{ID: "87f447af-9fa4-4c32-9dfa-4a57a73d18ce", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"MailboxSettings.ReadWrite", ScopeInfo{ID: "818c620a-27a9-40bd-a6a5-d96f7d610b4b", RestrictedByDefaultPolicy: true, Personal: true}},
 
-	{"Presence.Read", ScopeFacts{ID: "76bc735e-aecd-4a1d-8b4c-2b915deabb79"}},
-	{"Presence.Read.All", ScopeFacts{ID: "9c7a330d-35b3-4aa1-963d-cb2b9f927841"}},
-	{"Presence.ReadWrite", ScopeFacts{ID: "8d3c54a7-cf58-4773-bf81-c0cd6ad522bb"}},
+	{"Presence.Read", ScopeInfo{ID: "76bc735e-aecd-4a1d-8b4c-2b915deabb79"}},
+	{"Presence.Read.All", ScopeInfo{ID: "9c7a330d-35b3-4aa1-963d-cb2b9f927841"}},
+	{"Presence.ReadWrite", ScopeInfo{ID: "8d3c54a7-cf58-4773-bf81-c0cd6ad522bb"}},
 
-	{"Chat.ReadBasic", ScopeFacts{ID: "9547fcb5-d03f-419d-9948-5928bbf71b0f"}},
-	{"Chat.Read", ScopeFacts{ID: "f501c180-9344-439a-bca0-6cbf209fd270", Blocked: true}},
-	{"Chat.ReadWrite", ScopeFacts{ID: "9ff7295e-131b-4d94-90e1-69fde507ac11", Blocked: true}},
-	{"Chat.Create", ScopeFacts{ID: "38826093-1258-4dea-98f0-00003be2b8d0"}},
-	{"ChatMessage.Send", ScopeFacts{ID: "116b7235-7cc6-461e-b163-8e55691d839e"}},
+	{"Chat.ReadBasic", ScopeInfo{ID: "9547fcb5-d03f-419d-9948-5928bbf71b0f"}},
+	{"Chat.Read", ScopeInfo{ID: "f501c180-9344-439a-bca0-6cbf209fd270", RestrictedByDefaultPolicy: true}},
+	{"Chat.ReadWrite", ScopeInfo{ID: "9ff7295e-131b-4d94-90e1-69fde507ac11", RestrictedByDefaultPolicy: true}},
+	{"Chat.Create", ScopeInfo{ID: "38826093-1258-4dea-98f0-00003be2b8d0"}},
+	{"ChatMessage.Send", ScopeInfo{ID: "116b7235-7cc6-461e-b163-8e55691d839e"}},
 
-	{"Team.ReadBasic.All", ScopeFacts{ID: "485be79e-c497-4b35-9400-0e3fa7f2a5d4"}},
-	{"Channel.ReadBasic.All", ScopeFacts{ID: "9d8982ae-4365-4f57-95e9-d6032a4c0b87"}},
-	{"ChannelMessage.Send", ScopeFacts{ID: "ebf0f66e-9fb1-49e4-a278-222f76911cf4"}},
+	{"Team.ReadBasic.All", ScopeInfo{ID: "485be79e-c497-4b35-9400-0e3fa7f2a5d4"}},
+	{"Channel.ReadBasic.All", ScopeInfo{ID: "9d8982ae-4365-4f57-95e9-d6032a4c0b87"}},
+	{"ChannelMessage.Send", ScopeInfo{ID: "ebf0f66e-9fb1-49e4-a278-222f76911cf4"}},
 
-	{"Tasks.Read", ScopeFacts{ID: "f45671fb-e0fe-4b4b-be20-3d3ce43f1bcb", Blocked: true, Personal: true}},
-	{"Tasks.ReadWrite", ScopeFacts{ID: "2219042f-cab5-40cc-b0d2-16b1540b4c5f", Blocked: true, Personal: true}},
+	{"Tasks.Read", ScopeInfo{ID: "f45671fb-e0fe-4b4b-be20-3d3ce43f1bcb", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Tasks.ReadWrite", ScopeInfo{ID: "2219042f-cab5-40cc-b0d2-16b1540b4c5f", RestrictedByDefaultPolicy: true, Personal: true}},
 
-	{"Group.Read.All", ScopeFacts{ID: "5f8c59db-677d-491f-a6b8-5f174b11ec1d", Admin: true}},
-	{"Group.ReadWrite.All", ScopeFacts{ID: "4e46008b-f24c-477d-8fff-7bb4ec7aafe0", Admin: true}},
+	{"Group.Read.All", ScopeInfo{ID: "5f8c59db-677d-491f-a6b8-5f174b11ec1d", Admin: true}},
+	{"Group.ReadWrite.All", ScopeInfo{ID: "4e46008b-f24c-477d-8fff-7bb4ec7aafe0", Admin: true}},
 }

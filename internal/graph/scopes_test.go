@@ -24,12 +24,12 @@ func TestDescribe(t *testing.T) {
 		{"Chat.Read", false, []string{"work"}},
 		{"Group.Read.All", false, []string{"work"}},
 	} {
-		f, ok := graph.Describe(tt.scope)
-		if !ok || len(f.ID) != 36 || f.UserByDefault() != tt.byUser || !slices.Equal(f.Accounts(), tt.accounts) {
+		f, ok := graph.LookupScope(tt.scope)
+		if !ok || len(f.ID) != 36 || f.UserConsentable() != tt.byUser || !slices.Equal(f.Accounts(), tt.accounts) {
 			t.Errorf("%s: got %+v, %v, want %+v", tt.scope, f, ok, tt)
 		}
 	}
-	if f, ok := graph.Describe("Calendars.Delete"); ok || cmp.Diff(graph.ScopeFacts{}, f) != "" {
+	if f, ok := graph.LookupScope("Calendars.Delete"); ok || cmp.Diff(graph.ScopeInfo{}, f) != "" {
 		t.Errorf("an unknown scope has the facts %+v", f)
 	}
 }

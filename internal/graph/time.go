@@ -69,14 +69,14 @@ func (d DateTimeTimeZone) Date() (string, error) {
 	return date, nil
 }
 
-// InUTC is how a time is written to Graph.
-func InUTC(t time.Time) models.DateTimeTimeZoneable {
+// FormatUTC is how a time is written to Graph.
+func FormatUTC(t time.Time) models.DateTimeTimeZoneable {
 	return dateTime(t.UTC().Format("2006-01-02T15:04:05.0000000"), "UTC")
 }
 
-// Midnight is how the first or the last day of what takes whole days is written to Graph: the date of t in its own zone, which
+// FormatDate is how the first or the last day of what takes whole days is written to Graph: the date of t in its own zone, which
 // both must share. Graph knows fewer IANA names than there are, so it is told the Windows name where there is one.
-func Midnight(t time.Time) models.DateTimeTimeZoneable {
+func FormatDate(t time.Time) models.DateTimeTimeZoneable {
 	zone := t.Location().String()
 	if windows := zones.Windows(zone); windows != "" {
 		zone = windows

@@ -72,7 +72,7 @@ func TestWritingTimes(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := time.Date(2026, 7, 1, 0, 30, 0, 123456789, vienna)
-	if d := graph.InUTC(at); *d.GetDateTime() != "2026-06-30T22:30:00.1234567" || *d.GetTimeZone() != "UTC" {
+	if d := graph.FormatUTC(at); *d.GetDateTime() != "2026-06-30T22:30:00.1234567" || *d.GetTimeZone() != "UTC" {
 		t.Errorf("in UTC: %s %s", *d.GetDateTime(), *d.GetTimeZone())
 	}
 	for _, test := range []struct{ zone, want string }{
@@ -87,7 +87,7 @@ func TestWritingTimes(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d := graph.Midnight(at.In(zone)); *d.GetTimeZone() != test.want || *d.GetDateTime() != at.In(zone).Format("2006-01-02")+"T00:00:00.0000000" {
+		if d := graph.FormatDate(at.In(zone)); *d.GetTimeZone() != test.want || *d.GetDateTime() != at.In(zone).Format("2006-01-02")+"T00:00:00.0000000" {
 			t.Errorf("%s: %s %s", test.zone, *d.GetDateTime(), *d.GetTimeZone())
 		}
 	}

@@ -18,7 +18,7 @@ import (
 func Kind() sensors.Kind {
 	return sensors.Kind{
 		Name:  "auto_reply",
-		Label: "Automatic replies",
+		Title: "Automatic replies",
 		Doc: "The automatic replies (out of office) of your own mailbox: whether they are sent, to whom, from when to when, and " +
 			"their texts. With updates they can be switched, scheduled and rewritten.",
 		Interval: 120 * time.Second,
@@ -37,13 +37,13 @@ type memory struct {
 	Setting *autoreply.Setting // nil before the first answer
 }
 
-// Needs implements sensors.Sensor.
-func (s *Sensor) Needs() []graph.Need {
-	return []graph.Need{{
-		Scope:   "MailboxSettings.Read",
-		Or:      []string{"MailboxSettings.ReadWrite"},
-		Why:     "reads the automatic replies",
-		Without: "the automatic replies are unavailable",
+// Permissions implements sensors.Sensor.
+func (s *Sensor) Permissions() []graph.Permission {
+	return []graph.Permission{{
+		Scope:        "MailboxSettings.Read",
+		Alternatives: []string{"MailboxSettings.ReadWrite"},
+		Purpose:      "reads the automatic replies",
+		Impact:       "the automatic replies are unavailable",
 	}}
 }
 
@@ -63,17 +63,17 @@ func (s *Sensor) Entities() []entity.Entity {
 		{Key: "end", Platform: "sensor", Name: "End", DeviceClass: "timestamp"},
 		{Key: "event", Platform: "event", Name: "Event", Options: []string{changed}, Icon: "mdi:reply-all"},
 
-		{Key: "enabled", Platform: "switch", Name: "Enabled", Icon: "mdi:reply-all", Operations: []string{"enable", "disable"}, Set: onOff},
+		{Key: "enabled", Platform: "switch", Name: "Enabled", Icon: "mdi:reply-all", Operations: []string{"enable", "disable"}, Parse: onOff},
 		{Key: "set_mode", Platform: "select", Name: "Set mode", Options: autoreply.Modes(), Icon: "mdi:reply-all", Category: "config",
-			Shows: "mode", Operations: update, Set: field("mode")},
+			ValueKey: "mode", Operations: update, Parse: field("mode")},
 		{Key: "set_audience", Platform: "select", Name: "Set external audience", Options: autoreply.Audiences(), Icon: "mdi:account-group", Category: "config",
-			Shows: "audience", Operations: update, Set: field("external_audience")},
-		{Key: "internal_text", Platform: "text", Name: "Internal reply", Icon: "mdi:text", Category: "config", Operations: update, Set: field("internal_reply")},
-		{Key: "external_text", Platform: "text", Name: "External reply", Icon: "mdi:text", Category: "config", Operations: update, Set: field("external_reply")},
-		{Key: "set_start", Platform: "datetime", Name: "Set start", Category: "config", Shows: "start", Operations: update, Set: field("start")},
-		{Key: "set_end", Platform: "datetime", Name: "Set end", Category: "config", Shows: "end", Operations: update, Set: field("end")},
-		{Key: "long_internal", Platform: "notify", Name: "Long internal reply", Icon: "mdi:text-long", Category: "config", Operations: update, Field: "internal_reply"},
-		{Key: "long_external", Platform: "notify", Name: "Long external reply", Icon: "mdi:text-long", Category: "config", Operations: update, Field: "external_reply"},
+			ValueKey: "audience", Operations: update, Parse: field("external_audience")},
+		{Key: "internal_text", Platform: "text", Name: "Internal reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("internal_reply")},
+		{Key: "external_text", Platform: "text", Name: "External reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("external_reply")},
+		{Key: "set_start", Platform: "datetime", Name: "Set start", Category: "config", ValueKey: "start", Operations: update, Parse: field("start")},
+		{Key: "set_end", Platform: "datetime", Name: "Set end", Category: "config", ValueKey: "end", Operations: update, Parse: field("end")},
+		{Key: "long_internal", Platform: "notify", Name: "Long internal reply", Icon: "mdi:text-long", Category: "config", Operations: update, MessageField: "internal_reply"},
+		{Key: "long_external", Platform: "notify", Name: "Long external reply", Icon: "mdi:text-long", Category: "config", Operations: update, MessageField: "external_reply"},
 	}
 }
 
@@ -84,7 +84,7 @@ func onOff(payload string) (string, map[string]any, error) {
 	case "OFF":
 		return "disable", nil, nil
 	}
-	return "", nil, fmt.Errorf("want ON or OFF, not %s", services.Quote(payload))
+	return "", nil, fmt.Errorf("want ON or OFF, not %s", services.QuoteForError(payload))
 }
 
 // Poll implements sensors.Sensor.

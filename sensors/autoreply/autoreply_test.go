@@ -116,9 +116,9 @@ func TestRequest(t *testing.T) {
 }
 
 func TestNeeds(t *testing.T) {
-	needs := sensor().Needs()
-	for _, scopes := range [][]string{graph.Scopes(needs), {"MailboxSettings.ReadWrite"}} {
-		if !needs[0].Satisfied(scopes) {
+	permissions := sensor().Permissions()
+	for _, scopes := range [][]string{graph.Scopes(permissions), {"MailboxSettings.ReadWrite"}} {
+		if !permissions[0].Satisfied(scopes) {
 			t.Errorf("%v do not satisfy", scopes)
 		}
 		if _, err := sensor().Poll(t.Context(), graphtest.Client(t, mailbox(t, simulator.AutomaticReplies{}), simulator.Adele, scopes...), now(t)); err != nil {
@@ -135,7 +135,7 @@ func TestBeforeTheFirstAnswer(t *testing.T) {
 	s := sensor()
 	st := s.State(now(t).Add(-time.Hour), now(t))
 	for _, e := range s.Entities() {
-		v, ok := st.Values[e.Value()]
+		v, ok := st.Values[e.StateKey()]
 		if wants := e.Platform != "event" && e.Platform != "notify"; ok != wants || v != nil {
 			t.Errorf("%s: got %v, %v", e.Key, v, ok)
 		}
@@ -218,7 +218,7 @@ func TestCommands(t *testing.T) {
 			poll(t, sensor, s, now(t))
 			i := slices.IndexFunc(sensor.Entities(), func(e entity.Entity) bool { return e.Key == tt.entity })
 			e := sensor.Entities()[i]
-			name, request, err := e.Set(tt.payload)
+			name, request, err := e.Parse(tt.payload)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -237,11 +237,11 @@ func TestCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, granted...), services.Call{ID: "1", Now: now(t)})
+			result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, granted...), services.Attempt{ID: "1", Now: now(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
-			before := sensor.State(time.Time{}, now(t)).Values[e.Value()]
+			before := sensor.State(time.Time{}, now(t)).Values[e.StateKey()]
 			events := sensor.Apply(now(t), name, result)
 			got := sensor.State(time.Time{}, now(t)).Values[tt.key]
 			if v, ok := got.(time.Time); ok {
@@ -250,7 +250,7 @@ func TestCommands(t *testing.T) {
 			if got != tt.want {
 				t.Errorf("shows %v, want %s", got, tt.want)
 			}
-			if changed := before != sensor.State(time.Time{}, now(t)).Values[e.Value()]; changed != (len(events) == 1) {
+			if changed := before != sensor.State(time.Time{}, now(t)).Values[e.StateKey()]; changed != (len(events) == 1) {
 				t.Errorf("changed: %v, events: %v", changed, events)
 			}
 			if events := poll(t, sensor, s, now(t)); events != nil {
@@ -265,7 +265,7 @@ func TestSwitchRefuses(t *testing.T) {
 		if e.Key != "enabled" {
 			continue
 		}
-		if _, _, err := e.Set("on"); err == nil || err.Error() != `want ON or OFF, not "on"` {
+		if _, _, err := e.Parse("on"); err == nil || err.Error() != `want ON or OFF, not "on"` {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -285,11 +285,11 @@ func TestEntities(t *testing.T) {
 		}
 		for _, op := range e.Operations {
 			line += " " + op
-			if e.Field != "" && !slices.ContainsFunc(services.Fields(ops[op].New()), func(f services.Field) bool { return f.Name == e.Field }) {
-				t.Errorf("%s: %s has no field %s", e.Key, op, e.Field)
+			if e.MessageField != "" && !slices.ContainsFunc(services.Fields(ops[op].New()), func(f services.Field) bool { return f.Name == e.MessageField }) {
+				t.Errorf("%s: %s has no field %s", e.Key, op, e.MessageField)
 			}
 		}
-		if (e.Set != nil) == (e.Platform == "notify" || !e.Commands()) {
+		if (e.Parse != nil) == (e.Platform == "notify" || !e.IsCommand()) {
 			t.Errorf("%s: Set does not fit", e.Key)
 		}
 		got = append(got, line)

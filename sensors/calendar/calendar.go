@@ -17,16 +17,16 @@ import (
 // Kind is calendar.
 func Kind() sensors.Kind {
 	return sensors.Kind{
-		Name:   "calendar",
-		Label:  "Calendar",
-		Member: "calendar",
+		Name:        "calendar",
+		Title:       "Calendar",
+		MemberField: "calendar",
 		Doc: "The events of a calendar, your own or a shared one: what is on now, what comes next, and the list of both. An all-day " +
 			"event is on from midnight to midnight in the account's time zone; a running event with a time is shown rather than it.",
 		Interval: 60 * time.Second,
 		New: func() sensors.Sensor {
 			return &Sensor{Options: Options{IncludeDeclined: true, EndOffset: 24 * time.Hour}}
 		},
-		Discover: discover,
+		Candidates: discover,
 	}
 }
 
@@ -66,8 +66,8 @@ func (s *Sensor) target() calendar.Calendar {
 	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar, Basic: s.BasicCalendar}
 }
 
-// Needs implements sensors.Sensor.
-func (s *Sensor) Needs() []graph.Need { return s.target().Needs() }
+// Permissions implements sensors.Sensor.
+func (s *Sensor) Permissions() []graph.Permission { return s.target().Permissions() }
 
 // Operations implements sensors.Commander.
 func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }

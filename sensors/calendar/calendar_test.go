@@ -622,7 +622,7 @@ func TestMembers(t *testing.T) {
 	if sensor(nil).Expands() || !all.Expands() {
 		t.Error("only all expands")
 	}
-	members, err := all.Members(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(all.Needs())...))
+	members, err := all.Members(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(all.Permissions())...))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -650,9 +650,9 @@ func TestNeeds(t *testing.T) {
 		{func(o *calendar.Options) { o.SharedMailbox = room }, []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}},
 		{func(o *calendar.Options) { o.SharedMailbox, o.Calendar = room, "Calendar" }, []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}},
 	} {
-		needs := sensor(tt.change).Needs()
-		if len(needs) != 1 || !slices.Equal(append([]string{needs[0].Scope}, needs[0].Or...), tt.want) || needs[0].Why == "" || needs[0].Without == "" {
-			t.Fatalf("got %+v, want %v", needs, tt.want)
+		permissions := sensor(tt.change).Permissions()
+		if len(permissions) != 1 || !slices.Equal(append([]string{permissions[0].Scope}, permissions[0].Alternatives...), tt.want) || permissions[0].Purpose == "" || permissions[0].Impact == "" {
+			t.Fatalf("got %+v, want %v", permissions, tt.want)
 		}
 		s := contoso(t)
 		s.AddUser(simulator.User{Address: room, Tenant: simulator.ContosoTenant})
@@ -680,7 +680,7 @@ func TestApply(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Call{ID: request, Now: now})
+		result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Attempt{ID: request, Now: now})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -754,7 +754,7 @@ func TestApplied(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Call{ID: "1", Now: noon(t)})
+			result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Attempt{ID: "1", Now: noon(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -772,7 +772,7 @@ func TestBeforeTheFirstAnswer(t *testing.T) {
 	s := sensor(nil)
 	st := s.State(noon(t).Add(-time.Hour), noon(t))
 	for _, e := range s.Entities() {
-		if v, ok := st.Values[e.Value()]; ok == (e.Platform == "event") || v != nil {
+		if v, ok := st.Values[e.StateKey()]; ok == (e.Platform == "event") || v != nil {
 			t.Errorf("%s: got %v, %v", e.Key, v, ok)
 		}
 	}

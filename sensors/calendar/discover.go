@@ -11,18 +11,18 @@ import (
 )
 
 // discover lists the calendars of the mailbox. One is named by its id where its name could mean another.
-func discover(ctx context.Context, g *graph.Client) ([]sensors.Choice, error) {
+func discover(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
 	listed, err := calendar.Calendar{}.List(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	var choices []sensors.Choice
+	var choices []sensors.Candidate
 	for i, l := range listed {
 		name := l.Name
 		if name == "" || name == "all" || slices.ContainsFunc(slices.Concat(listed[:i], listed[i+1:]), func(other calendar.Listed) bool { return strings.EqualFold(other.Name, name) }) {
 			name = l.ID
 		}
-		choices = append(choices, sensors.Choice{Name: l.Name, Options: map[string]string{"calendar": name}})
+		choices = append(choices, sensors.Candidate{Name: l.Name, Options: map[string]string{"calendar": name}})
 	}
 	return choices, nil
 }

@@ -183,7 +183,7 @@ func attributesOfNone() map[string]any {
 // title is the subject as a state: Home Assistant takes at most 255 characters.
 func title(e span) string {
 	text, _ := subject(e.Subject)
-	return services.Clip(text, 255)
+	return services.Truncate(text, 255)
 }
 
 var offsetForm = regexp.MustCompile(`\s*!!([+-]?)(\d{0,2}):?(\d{0,3})\s*$`)

@@ -23,7 +23,7 @@ import (
 func Kind() sensors.Kind {
 	return sensors.Kind{
 		Name:  "status",
-		Label: "Status",
+		Title: "Status",
 		Doc: "The presence in Teams: yours, or that of somebody else in your organisation. With updates your own can be set. You are " +
 			"in a call while you call or present; a meeting that only the calendar knows of is no call. Graph does not tell the " +
 			"preferred status: shown is what was last set here, until it runs out, and what you choose in Teams itself is not " +
@@ -64,30 +64,30 @@ func (s *Sensor) Validate() error {
 // byID reports whether the user is named by an id.
 func (s *Sensor) byID() bool { return len(s.User) == 36 && uuid.Validate(s.User) == nil }
 
-// Needs implements sensors.Sensor.
-func (s *Sensor) Needs() []graph.Need {
+// Permissions implements sensors.Sensor.
+func (s *Sensor) Permissions() []graph.Permission {
 	if s.User == "" {
-		return []graph.Need{{
-			Scope:   "Presence.Read",
-			Or:      []string{"Presence.Read.All"},
-			Why:     "reads your presence",
-			Without: "your presence is unavailable",
+		return []graph.Permission{{
+			Scope:        "Presence.Read",
+			Alternatives: []string{"Presence.Read.All"},
+			Purpose:      "reads your presence",
+			Impact:       "your presence is unavailable",
 		}}
 	}
-	needs := []graph.Need{{
+	permissions := []graph.Permission{{
 		Scope:   "Presence.Read.All",
-		Why:     "reads the presence of somebody else",
-		Without: "the presence of others is unavailable",
+		Purpose: "reads the presence of somebody else",
+		Impact:  "the presence of others is unavailable",
 	}}
 	if !s.byID() {
-		needs = append(needs, graph.Need{
-			Scope:   "User.ReadBasic.All",
-			Or:      []string{"User.Read.All"},
-			Why:     "finds somebody else by their address",
-			Without: "somebody else can be named by their id only",
+		permissions = append(permissions, graph.Permission{
+			Scope:        "User.ReadBasic.All",
+			Alternatives: []string{"User.Read.All"},
+			Purpose:      "finds somebody else by their address",
+			Impact:       "somebody else can be named by their id only",
 		})
 	}
-	return needs
+	return permissions
 }
 
 // Entities implements sensors.Sensor.
@@ -107,11 +107,11 @@ func (s *Sensor) Entities() []entity.Entity {
 	}
 	return append(shown,
 		entity.Entity{Key: "preferred", Platform: "select", Name: "Preferred status", Icon: "mdi:account-edit", Options: preferable(),
-			Operations: []string{status.UpdatePreferred, status.ClearPreferred}, Set: prefer},
+			Operations: []string{status.UpdatePreferred, status.ClearPreferred}, Parse: prefer},
 		entity.Entity{Key: "set_status_message", Platform: "text", Name: "Set status message", Icon: "mdi:message-text", Category: "config",
-			Shows: "status_message", Operations: []string{status.SetMessage}, Set: setMessage},
+			ValueKey: "status_message", Operations: []string{status.SetMessage}, Parse: setMessage},
 		entity.Entity{Key: "clear_status_message", Platform: "button", Name: "Clear status message", Icon: "mdi:message-off", Category: "config",
-			Operations: []string{status.SetMessage}, Request: map[string]any{"message": ""}},
+			Operations: []string{status.SetMessage}, DefaultFields: map[string]any{"message": ""}},
 	)
 }
 
@@ -185,7 +185,7 @@ func (s *Sensor) who(ctx context.Context, g *graph.Client, now time.Time) (user,
 
 // watch asks for the presence of somebody else, together with all others who are watched.
 func watch(ctx context.Context, g *graph.Client, id string) (*presence, error) {
-	return graph.Gather(ctx, g, "read the status of others", id, others(g))
+	return graph.Batch(ctx, g, "read the status of others", id, others(g))
 }
 
 // Apply implements sensors.Applier. What update_user_status comes to among all that say something, the next poll tells.

@@ -58,7 +58,7 @@ func of(t testing.TB, user string) *status.Sensor { return sensor(t, map[string]
 
 func poll(t testing.TB, sensor *status.Sensor, s *simulator.Simulator, now time.Time) []entity.Event {
 	t.Helper()
-	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(sensor.Needs())...), now)
+	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(sensor.Permissions())...), now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -175,7 +175,7 @@ func TestSomebodyElse(t *testing.T) {
 		if d := cmp.Diff(want, st.Values); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.user, d)
 		}
-		if sensor.Operations() != nil || slices.ContainsFunc(sensor.Entities(), entity.Entity.Commands) {
+		if sensor.Operations() != nil || slices.ContainsFunc(sensor.Entities(), entity.Entity.IsCommand) {
 			t.Errorf("%s: the status of somebody else can be set", tt.user)
 		}
 	}
@@ -236,7 +236,7 @@ func TestFailures(t *testing.T) {
 			}
 			sensor := of(t, tt.user)
 			if tt.scopes == nil {
-				tt.scopes = graph.Scopes(sensor.Needs())
+				tt.scopes = graph.Scopes(sensor.Permissions())
 			}
 			_, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, tt.scopes...), now(t))
 			if err == nil || err.Error() != tt.want {
@@ -252,12 +252,12 @@ func TestNeeds(t *testing.T) {
 		megan:                                  {"Presence.Read.All", "User.ReadBasic.All"},
 		"48d31887-5fad-4d73-a9f5-3c356e68a038": {"Presence.Read.All"},
 	} {
-		if got := graph.Scopes(of(t, user).Needs()); !slices.Equal(got, want) {
+		if got := graph.Scopes(of(t, user).Permissions()); !slices.Equal(got, want) {
 			t.Errorf("%q needs %q, want %q", user, got, want)
 		}
 	}
-	for _, need := range own(t).Needs() {
-		for _, scope := range need.Or {
+	for _, need := range own(t).Permissions() {
+		for _, scope := range need.Alternatives {
 			if _, err := own(t).Poll(t.Context(), graphtest.Client(t, contoso(t), simulator.Adele, scope), now(t)); err != nil {
 				t.Errorf("with %s: %v", scope, err)
 			}
@@ -281,7 +281,7 @@ func TestBeforeTheFirstAnswer(t *testing.T) {
 	for _, s := range []*status.Sensor{own(t), of(t, megan)} {
 		st := s.State(now(t).Add(-time.Hour), now(t))
 		for _, e := range s.Entities() {
-			v, ok := st.Values[e.Value()]
+			v, ok := st.Values[e.StateKey()]
 			if wants := e.Platform != "event" && e.Platform != "button"; ok != wants || v != nil {
 				t.Errorf("%s: got %v, %v", e.Key, v, ok)
 			}
@@ -358,10 +358,10 @@ func TestCommands(t *testing.T) {
 			sensor := own(t)
 			poll(t, sensor, s, now(t))
 			e := sensor.Entities()[slices.IndexFunc(sensor.Entities(), func(e entity.Entity) bool { return e.Key == tt.entity })]
-			name, request := e.Operations[0], e.Request
-			if e.Set != nil {
+			name, request := e.Operations[0], e.DefaultFields
+			if e.Parse != nil {
 				var err error
-				if name, request, err = e.Set(tt.payload); err != nil {
+				if name, request, err = e.Parse(tt.payload); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -380,7 +380,7 @@ func TestCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Call{ID: "1", Now: now(t)})
+			result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Attempt{ID: "1", Now: now(t)})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -403,7 +403,7 @@ func TestCommands(t *testing.T) {
 func TestSelectRefuses(t *testing.T) {
 	e := own(t).Entities()[slices.IndexFunc(own(t).Entities(), func(e entity.Entity) bool { return e.Key == "preferred" })]
 	const want = `want one of Automatic, Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not "busy"`
-	if _, _, err := e.Set("busy"); err == nil || err.Error() != want {
+	if _, _, err := e.Parse("busy"); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -430,7 +430,7 @@ func TestEntities(t *testing.T) {
 			line += " primary"
 		}
 		got = append(got, strings.Join(append([]string{line}, e.Operations...), " "))
-		if (e.Set != nil) != (e.Commands() && e.Platform != "button") {
+		if (e.Parse != nil) != (e.IsCommand() && e.Platform != "button") {
 			t.Errorf("%s: Set does not fit", e.Key)
 		}
 	}
@@ -600,7 +600,7 @@ func TestPreferredRunsOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Call{ID: "1", Now: time.Now()})
+			result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.ReadWrite"), services.Attempt{ID: "1", Now: time.Now()})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -117,8 +117,8 @@ func write(ctx context.Context, g *graph.Client, old, s Setting, loc *time.Locat
 	}
 	// Exchange checks the end against the start that it is given, so they go together.
 	if !s.Start.Equal(old.Start) || !s.End.Equal(old.End) {
-		m.SetScheduledStartDateTime(graph.InUTC(s.Start))
-		m.SetScheduledEndDateTime(graph.InUTC(s.End))
+		m.SetScheduledStartDateTime(graph.FormatUTC(s.Start))
+		m.SetScheduledEndDateTime(graph.FormatUTC(s.End))
 	}
 	settings := models.NewMailboxSettings()
 	settings.SetAutomaticRepliesSetting(m)

@@ -10,31 +10,31 @@ import (
 
 // Operations are what can be asked of the automatic replies. Doing one twice is doing it once.
 func Operations() []services.Operation {
-	needs := []graph.Need{{
+	permissions := []graph.Permission{{
 		Scope:   "MailboxSettings.ReadWrite",
-		Why:     "sets the automatic replies",
-		Without: "the automatic replies are shown but cannot be set",
+		Purpose: "sets the automatic replies",
+		Impact:  "the automatic replies are shown but cannot be set",
 	}}
 	return []services.Operation{
 		{
 			Name: "enable",
 			Doc: "Switches automatic replies on: from start to end where they are given, otherwise at once and until switched off; " +
 				"but a stored schedule that lies ahead is armed instead.",
-			Needs: needs,
-			New:   func() services.Request { return new(Enable) },
+			Permissions: permissions,
+			New:         func() services.Request { return new(Enable) },
 		},
 		{
-			Name:  "disable",
-			Doc:   "Switches automatic replies off. The texts and the schedule stay stored.",
-			Needs: needs,
-			New:   func() services.Request { return new(Disable) },
+			Name:        "disable",
+			Doc:         "Switches automatic replies off. The texts and the schedule stay stored.",
+			Permissions: permissions,
+			New:         func() services.Request { return new(Disable) },
 		},
 		{
 			Name: "update",
 			Doc: "Changes what is given, and nothing else. A start set behind the stored end moves the end with it, by the " +
 				"length of the stored schedule.",
-			Needs: needs,
-			New:   func() services.Request { return new(Update) },
+			Permissions: permissions,
+			New:         func() services.Request { return new(Update) },
 		},
 	}
 }
@@ -104,8 +104,8 @@ func (e *Enable) Validate() error {
 	return e.Fields.Validate()
 }
 
-// Call implements services.Request.
-func (e *Enable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	return modify(ctx, g, c, func(s *Setting) error {
 		if e.Start != nil || s.planned(c.Now) {
 			s.Mode = Scheduled
@@ -137,8 +137,8 @@ func (s Setting) MadeUp(now time.Time) bool {
 // Disable switches automatic replies off.
 type Disable struct{}
 
-// Call implements services.Request.
-func (*Disable) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (*Disable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	return modify(ctx, g, c, func(s *Setting) error {
 		s.Mode = Disabled
 		return nil
@@ -159,8 +159,8 @@ func (u *Update) Validate() error {
 	return u.Fields.Validate()
 }
 
-// Call implements services.Request.
-func (u *Update) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	return modify(ctx, g, c, func(s *Setting) error {
 		if u.Mode != nil {
 			s.Mode = *u.Mode
@@ -185,7 +185,7 @@ func (u *Update) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 }
 
 // modify reads the setting, changes it and writes the difference: only so can it be told what is a change.
-func modify(ctx context.Context, g *graph.Client, c services.Call, change func(*Setting) error) (any, error) {
+func modify(ctx context.Context, g *graph.Client, c services.Attempt, change func(*Setting) error) (any, error) {
 	old, err := Read(ctx, g, c.Now.Location())
 	if err != nil {
 		return nil, err

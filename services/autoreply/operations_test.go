@@ -55,7 +55,7 @@ func call(t testing.TB, s *simulator.Simulator, name, request string, scopes ...
 	if err != nil {
 		return autoreply.Setting{}, err
 	}
-	result, err := r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Call{ID: "1", Now: now(t)})
+	result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Attempt{ID: "1", Now: now(t)})
 	if err != nil {
 		return autoreply.Setting{}, err
 	}
@@ -229,16 +229,16 @@ func TestNeeds(t *testing.T) {
 	for _, op := range autoreply.Operations() {
 		request := map[string]string{"enable": `{}`, "disable": `{}`, "update": `{"external_audience": "none"}`}[op.Name]
 		before := simulator.AutomaticReplies{Status: "scheduled", Start: at("2026-01-01T08:00:00Z"), End: at("2026-01-08T08:00:00Z")}
-		if _, err := call(t, mailbox(t, before), op.Name, request, graph.Scopes(op.Needs)...); err != nil {
+		if _, err := call(t, mailbox(t, before), op.Name, request, graph.Scopes(op.Permissions)...); err != nil {
 			t.Errorf("%s: %v", op.Name, err)
 		}
-		for i := range op.Needs {
-			_, err := call(t, mailbox(t, before), op.Name, request, append(graph.Scopes(slices.Delete(slices.Clone(op.Needs), i, i+1)), "MailboxSettings.Read")...)
+		for i := range op.Permissions {
+			_, err := call(t, mailbox(t, before), op.Name, request, append(graph.Scopes(slices.Delete(slices.Clone(op.Permissions), i, i+1)), "MailboxSettings.Read")...)
 			if !graph.Is(err, graph.PermissionMissing) {
-				t.Errorf("%s without %s: %v", op.Name, op.Needs[i].Scope, err)
+				t.Errorf("%s without %s: %v", op.Name, op.Permissions[i].Scope, err)
 			}
 		}
-		if op.Unknown != services.Again {
+		if op.Retry != services.Idempotent {
 			t.Errorf("%s: an unknown outcome must be tried again", op.Name)
 		}
 	}

@@ -33,7 +33,7 @@ func Text(markup string) string {
 }
 
 // Short is a text that fits into a state of Home Assistant, which has at most 255 characters.
-func Short(text string) string { return services.Clip(text, 255) }
+func Short(text string) string { return services.Truncate(text, 255) }
 
 // markup is what Graph is to store where a user gave s and it stores old. What a user gives may be HTML or plain text.
 // What an entity shows of old, whole or shortened, is no change: setting it must not lose what cannot be shown.

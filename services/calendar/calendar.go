@@ -124,7 +124,7 @@ func headers() *abstractions.RequestHeaders {
 	h := abstractions.NewRequestHeaders()
 	h.Add("Prefer", `outlook.timezone="UTC"`)
 	h.Add("Prefer", `outlook.body-content-type="text"`)
-	graph.Immutable(h)
+	graph.PreferImmutableIDs(h)
 	return h
 }
 

@@ -13,35 +13,35 @@ import (
 
 // Operations are what can be asked of the calendar.
 func (c Calendar) Operations() []services.Operation {
-	need := graph.Need{
+	need := graph.Permission{
 		Scope:   "Calendars.ReadWrite",
-		Why:     "creates and changes events of the calendar",
-		Without: "the calendar is shown but its events cannot be changed",
+		Purpose: "creates and changes events of the calendar",
+		Impact:  "the calendar is shown but its events cannot be changed",
 	}
 	if c.Mailbox != "" {
 		need.Scope = "Calendars.ReadWrite.Shared"
 	}
-	needs := []graph.Need{need}
+	permissions := []graph.Permission{need}
 	return append([]services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
-			Needs: needs, Unknown: services.AgainWithKey, New: func() services.Request { return &Create{calendar: c} },
+			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c} },
 		},
 		{
 			Name: "modify", Doc: "Changes of an event what is given, and nothing else.",
-			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Modify{calendar: c} },
+			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Modify{calendar: c} },
 		},
 		{
 			Name: "remove", Doc: "Removes an event. Where others were invited, cancel tells them.",
-			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Remove{calendar: c} },
+			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
 		},
 		{
 			Name: "cancel", Doc: "Cancels a meeting that you organize, and tells those who were invited.",
-			Needs: needs, Unknown: services.Again, New: func() services.Request { return &Cancel{calendar: c} },
+			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Cancel{calendar: c} },
 		},
 		{
 			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
-			Needs: needs, Unknown: services.Doubt, New: func() services.Request { return &Respond{calendar: c} },
+			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
 		},
 	}, c.reading()...)
 }
@@ -71,8 +71,8 @@ func (r *Create) Validate() error {
 
 func (r *Create) wholeDays() bool { return r.IsAllDay != nil && *r.IsAllDay }
 
-// Call implements services.Request.
-func (r *Create) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Create) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "create the event"
 	e, err := r.model(c.Now.Location())
 	if err != nil {
@@ -93,7 +93,7 @@ func (r *Create) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 	}
 	created, ok := a.event()
 	if !ok {
-		return nil, &graph.Error{Reason: graph.Refused, Op: op, Unknown: true, Err: errNoEvent}
+		return nil, &graph.Error{Reason: graph.Refused, Op: op, OutcomeUnknown: true, Err: errNoEvent}
 	}
 	return created, nil
 }
@@ -118,8 +118,8 @@ func (r *Create) model(account *time.Location) (models.Eventable, error) {
 		return nil, err
 	}
 	if r.wholeDays() {
-		e.SetStart(graph.Midnight(start))
-		e.SetEnd(graph.Midnight(end))
+		e.SetStart(graph.FormatDate(start))
+		e.SetEnd(graph.FormatDate(end))
 	} else {
 		e.SetStart(moment(start))
 		e.SetEnd(moment(end))

@@ -44,7 +44,7 @@ func decode(t testing.TB, c calendar.Calendar, name, request string) (services.R
 	return services.Decode(operation(t, c, name), []byte(request))
 }
 
-func circumstances(t testing.TB) services.Call { return services.Call{ID: key, Now: now(t)} }
+func circumstances(t testing.TB) services.Attempt { return services.Attempt{ID: key, Now: now(t)} }
 
 func call(t testing.TB, s *simulator.Simulator, c calendar.Calendar, name, request string, again bool, scopes ...string) (any, error) {
 	t.Helper()
@@ -53,8 +53,8 @@ func call(t testing.TB, s *simulator.Simulator, c calendar.Calendar, name, reque
 		return nil, err
 	}
 	circumstances := circumstances(t)
-	circumstances.Again = again
-	return r.Call(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), circumstances)
+	circumstances.Repeated = again
+	return r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), circumstances)
 }
 
 func create(t testing.TB, s *simulator.Simulator, c calendar.Calendar, request string) (calendar.Event, error) {
@@ -282,9 +282,9 @@ func TestNeeds(t *testing.T) {
 	const boss = "boss@contoso.example"
 	for _, c := range []calendar.Calendar{{}, {Name: "Calendar"}, {Mailbox: boss}, {Mailbox: boss, Name: "Calendar"}} {
 		for _, op := range c.Operations() {
-			needs := op.Needs
-			if len(needs) != 1 {
-				t.Fatalf("%+v: %s needs %v", c, op.Name, needs)
+			permissions := op.Permissions
+			if len(permissions) != 1 {
+				t.Fatalf("%+v: %s needs %v", c, op.Name, permissions)
 			}
 			s := contoso(t)
 			s.AddUser(simulator.User{Address: boss, Name: "Boss", Tenant: simulator.ContosoTenant})
@@ -292,12 +292,12 @@ func TestNeeds(t *testing.T) {
 			if op.Name != "create" {
 				continue
 			}
-			if _, err := call(t, s, c, op.Name, meeting, false, needs[0].Scope); err != nil {
+			if _, err := call(t, s, c, op.Name, meeting, false, permissions[0].Scope); err != nil {
 				t.Errorf("%+v: %v", c, err)
 			}
 			_, err := call(t, s, c, op.Name, meeting, false, "Calendars.Read", "Calendars.Read.Shared")
 			if !graph.Is(err, graph.PermissionMissing) {
-				t.Errorf("%+v without %s: %v", c, needs[0].Scope, err)
+				t.Errorf("%+v without %s: %v", c, permissions[0].Scope, err)
 			}
 		}
 	}
@@ -306,7 +306,7 @@ func TestNeeds(t *testing.T) {
 // TestAgain pins that a lost answer makes no second event.
 func TestAgain(t *testing.T) {
 	s := contoso(t)
-	if op := operation(t, calendar.Calendar{}, "create"); op.Unknown != services.AgainWithKey {
+	if op := operation(t, calendar.Calendar{}, "create"); op.Retry != services.IdempotencyKey {
 		t.Fatal("create must be repeated with its key")
 	}
 	s.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/me/events", Status: http.StatusGatewayTimeout, Done: true})
@@ -342,7 +342,7 @@ func TestCreateFaults(t *testing.T) {
 		s.Fail(tt.fault)
 		_, err := create(t, s, calendar.Calendar{}, meeting)
 		e, ok := err.(*graph.Error)
-		if !ok || err.Error() != tt.want || e.Unknown != tt.unknown {
+		if !ok || err.Error() != tt.want || e.OutcomeUnknown != tt.unknown {
 			t.Errorf("got %v, want %s", err, tt.want)
 		}
 	}

@@ -36,7 +36,7 @@ type Invitation struct {
 func (d *Details) Validate() error {
 	for _, a := range d.Attendees {
 		if !isAddress(a.Email) {
-			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %s", services.Quote(a.Email))
+			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %s", services.QuoteForError(a.Email))
 		}
 	}
 	if n := d.RemindBeforeMinutes; n != nil && (*n < 0 || *n > 40320) {
@@ -63,7 +63,7 @@ func (d *Details) zone(account *time.Location) (*time.Location, error) {
 	}
 	loc, err := graph.Location(*d.Timezone)
 	if err != nil {
-		return nil, graph.Invalid("timezone: want a name of IANA or Windows, such as Europe/Berlin, not %s", services.Quote(*d.Timezone))
+		return nil, graph.Invalid("timezone: want a name of IANA or Windows, such as Europe/Berlin, not %s", services.QuoteForError(*d.Timezone))
 	}
 	return loc, nil
 }
@@ -174,10 +174,10 @@ func order(start, end time.Time, days bool) error {
 // where an hour comes twice, is it UTC.
 func moment(t time.Time) models.DateTimeTimeZoneable {
 	const form = "2006-01-02T15:04:05.0000000"
-	d := graph.Midnight(t)
+	d := graph.FormatDate(t)
 	wall := t.Format(form)
 	if *d.GetTimeZone() == t.Location().String() || t.Add(time.Hour).Format(form) == wall || t.Add(-time.Hour).Format(form) == wall {
-		return graph.InUTC(t)
+		return graph.FormatUTC(t)
 	}
 	d.SetDateTime(&wall)
 	return d

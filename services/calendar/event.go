@@ -125,7 +125,7 @@ func (a answer) event() (Event, bool) {
 	e := Event{
 		ID: a.ID, ICalUID: a.ICalUID, SeriesID: a.SeriesMasterID, Series: a.Type == "seriesMaster",
 		Subject: a.Subject, AllDay: a.IsAllDay,
-		Description: services.Clip(a.text(), 1000),
+		Description: services.Truncate(a.text(), 1000),
 		Location:    a.Location.DisplayName,
 		Categories:  a.Categories,
 		Sensitivity: a.Sensitivity, ShowAs: a.ShowAs, Importance: a.Importance,

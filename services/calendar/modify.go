@@ -32,8 +32,8 @@ func (r *Modify) Validate() error {
 	return r.Details.Validate()
 }
 
-// Call implements services.Request.
-func (r *Modify) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Modify) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "change the event"
 	e := models.NewEvent()
 	if r.Subject != nil {
@@ -100,8 +100,8 @@ func (r *Modify) putTimes(e models.Eventable, old Event, account *time.Location)
 	}
 	switch {
 	case days && (r.Start != nil || r.End != nil || !old.AllDay): // both must be in the same zone
-		e.SetStart(graph.Midnight(start))
-		e.SetEnd(graph.Midnight(end))
+		e.SetStart(graph.FormatDate(start))
+		e.SetEnd(graph.FormatDate(end))
 	case !days:
 		if r.Start != nil {
 			e.SetStart(moment(start))
@@ -130,14 +130,14 @@ type Remove struct {
 	EventID string `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
 }
 
-// Call implements services.Request.
-func (r *Remove) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Remove) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "remove the event"
 	request, err := r.calendar.event(g, r.EventID).ToDeleteRequestInformation(ctx, nil)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := g.Do(ctx, op, request, nil); err != nil && !(c.Again && graph.Is(err, graph.NotFound)) {
+	if err := g.Do(ctx, op, request, nil); err != nil && !(c.Repeated && graph.Is(err, graph.NotFound)) {
 		return nil, err
 	}
 	return Gone{ID: r.EventID}, nil
@@ -151,8 +151,8 @@ type Cancel struct {
 	Message *string `json:"message" doc:"what the attendees are told"`
 }
 
-// Call implements services.Request.
-func (r *Cancel) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Cancel) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "cancel the event"
 	body := users.NewItemEventsItemCancelPostRequestBody()
 	if r.Message != nil {
@@ -162,7 +162,7 @@ func (r *Cancel) Call(ctx context.Context, g *graph.Client, c services.Call) (an
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
-	if err := g.Do(ctx, op, request, nil); err != nil && !(c.Again && graph.Is(err, graph.NotFound)) {
+	if err := g.Do(ctx, op, request, nil); err != nil && !(c.Repeated && graph.Is(err, graph.NotFound)) {
 		return nil, err
 	}
 	return Gone{ID: r.EventID, Cancelled: true}, nil

@@ -140,7 +140,7 @@ func TestRespond(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, happened, err := r.(services.Finder).Find(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Call{Again: true, Now: now(t)})
+			_, happened, err := r.(services.Verifier).Verify(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.ReadWrite"), services.Attempt{Repeated: true, Now: now(t)})
 			if err != nil {
 				t.Error(err)
 			}
@@ -164,7 +164,7 @@ func TestRespond(t *testing.T) {
 			t.Errorf("%s: not found after it was done", tt.response)
 		}
 	}
-	if op := operation(t, calendar.Calendar{}, "respond"); op.Unknown != services.Doubt {
+	if op := operation(t, calendar.Calendar{}, "respond"); op.Retry != services.AtMostOnce {
 		t.Error("the organizer must not be told twice")
 	}
 }
@@ -205,7 +205,7 @@ func TestChangesNeeds(t *testing.T) {
 				id = ids["invitation"]
 			}
 			_, err := call(t, s, calendar.Calendar{}, op, fmt.Sprintf(request, id), false, granted)
-			if enough := granted == operation(t, calendar.Calendar{}, op).Needs[0].Scope; enough != (err == nil) || !enough && !graph.Is(err, graph.PermissionMissing) {
+			if enough := granted == operation(t, calendar.Calendar{}, op).Permissions[0].Scope; enough != (err == nil) || !enough && !graph.Is(err, graph.PermissionMissing) {
 				t.Errorf("%s with %s: %v", op, granted, err)
 			}
 		}

@@ -14,50 +14,50 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Needs are what reading the calendar needs.
-func (c Calendar) Needs() []graph.Need {
-	need := graph.Need{
-		Scope:   "Calendars.Read",
-		Or:      []string{"Calendars.ReadWrite"},
-		Why:     "reads the events of the calendar",
-		Without: "the calendar is unavailable",
+// Permissions are what reading the calendar needs.
+func (c Calendar) Permissions() []graph.Permission {
+	need := graph.Permission{
+		Scope:        "Calendars.Read",
+		Alternatives: []string{"Calendars.ReadWrite"},
+		Purpose:      "reads the events of the calendar",
+		Impact:       "the calendar is unavailable",
 	}
 	switch {
 	case c.Mailbox != "":
-		need.Scope, need.Or = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
-		need.Why = "reads the events of a calendar that others share"
+		need.Scope, need.Alternatives = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
+		need.Purpose = "reads the events of a calendar that others share"
 	case c.Basic:
-		need.Scope, need.Or = "Calendars.ReadBasic", []string{"Calendars.Read", "Calendars.ReadWrite"}
-		need.Why = "reads the events of the calendar, but not their descriptions"
+		need.Scope, need.Alternatives = "Calendars.ReadBasic", []string{"Calendars.Read", "Calendars.ReadWrite"}
+		need.Purpose = "reads the events of the calendar, but not their descriptions"
 	}
-	return []graph.Need{need}
+	return []graph.Permission{need}
 }
 
 // reading are the operations that change nothing. None of them needs more than what shows the calendar.
 func (c Calendar) reading() []services.Operation {
-	needs := c.Needs()
-	others := needs
+	permissions := c.Permissions()
+	others := permissions
 	if c.Mailbox == "" {
-		others = []graph.Need{{
-			Scope:   "Calendars.ReadBasic",
-			Or:      []string{"Calendars.Read", "Calendars.ReadWrite"},
-			Why:     "tells when others are free",
-			Without: "it is not known when others are free",
+		others = []graph.Permission{{
+			Scope:        "Calendars.ReadBasic",
+			Alternatives: []string{"Calendars.Read", "Calendars.ReadWrite"},
+			Purpose:      "tells when others are free",
+			Impact:       "it is not known when others are free",
 		}}
 	}
 	return []services.Operation{
 		{
 			Name: "list", Doc: "Lists the events of any time, up to 20 years, as `events`: each as in the attribute `data`, the first to begin first. The sensor's filters do not count.",
-			Needs: needs, Reads: true, New: func() services.Request { return &List{calendar: c} },
+			Permissions: permissions, Reads: true, New: func() services.Request { return &List{calendar: c} },
 		},
 		{
 			Name: "get", Doc: "Tells one event, as `list` does, but with its whole description.",
-			Needs: needs, Reads: true, New: func() services.Request { return &Get{calendar: c} },
+			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{calendar: c} },
 		},
 		{
 			Name: "free_busy", Doc: "Tells when others are free, as `attendees`: of each the `email`, in `availability` a digit for each interval (0 free, 1 tentative, 2 busy, " +
 				"3 out of office, 4 working elsewhere), in `events` as much as they let you see, or the `error`. Work accounts only, and not with `shared_mailbox`.",
-			Needs: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
+			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
 		},
 	}
 }
@@ -100,8 +100,8 @@ const (
 	margin = 24 * time.Hour
 )
 
-// Call implements services.Request.
-func (r *List) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *List) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	loc := c.Now.Location()
 	from, to, err := r.parse(loc)
 	if err != nil {
@@ -160,8 +160,8 @@ type Get struct {
 	EventID string `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
 }
 
-// Call implements services.Request.
-func (r *Get) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Get) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	e, description, err := r.calendar.whole(ctx, g, r.EventID)
 	if err != nil {
 		return nil, err
@@ -199,7 +199,7 @@ func (r *FreeBusy) Validate() error {
 	}
 	for _, a := range r.Attendees {
 		if !isAddress(a) {
-			return graph.Invalid("attendees: want addresses, such as ann@contoso.com, not %s", services.Quote(a))
+			return graph.Invalid("attendees: want addresses, such as ann@contoso.com, not %s", services.QuoteForError(a))
 		}
 	}
 	if r.Interval < leastInterval || r.Interval > mostInterval {
@@ -208,8 +208,8 @@ func (r *FreeBusy) Validate() error {
 	return r.Period.Validate()
 }
 
-// Call implements services.Request.
-func (r *FreeBusy) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *FreeBusy) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "read when others are free"
 	loc := c.Now.Location()
 	from, to, err := r.parse(loc)
@@ -229,8 +229,8 @@ func (r *FreeBusy) Call(ctx context.Context, g *graph.Client, c services.Call) (
 	minutes := int32(r.Interval)
 	body := users.NewItemCalendarGetSchedulePostRequestBody()
 	body.SetSchedules(r.Attendees)
-	body.SetStartTime(graph.InUTC(from))
-	body.SetEndTime(graph.InUTC(to))
+	body.SetStartTime(graph.FormatUTC(from))
+	body.SetEndTime(graph.FormatUTC(to))
 	body.SetAvailabilityViewInterval(&minutes)
 	request, err := g.Me().Calendar().GetSchedule().ToPostRequestInformation(ctx, body, &users.ItemCalendarGetScheduleRequestBuilderPostRequestConfiguration{Headers: headers()})
 	if err != nil {

@@ -241,7 +241,7 @@ func TestFreeBusyOfPersonalAccounts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = r.Call(t.Context(), graphtest.Client(t, s, simulator.Ann, "Calendars.Read", "User.Read"), circumstances(t))
+	_, err = r.Execute(t.Context(), graphtest.Client(t, s, simulator.Ann, "Calendars.Read", "User.Read"), circumstances(t))
 	if want := "a personal Microsoft account has no colleagues whose calendars it could ask"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
@@ -324,13 +324,13 @@ func TestReadingNeeds(t *testing.T) {
 			if !ok {
 				t.Fatalf("nothing asks for %s", op.Name)
 			}
-			if d := cmp.Diff(graph.Scopes(c.Needs()), graph.Scopes(append(c.Needs(), op.Needs...))); d != "" {
+			if d := cmp.Diff(graph.Scopes(c.Permissions()), graph.Scopes(append(c.Permissions(), op.Permissions...))); d != "" {
 				t.Errorf("%+v: %s asks for more (-want +got):\n%s", c, op.Name, d)
 			}
 			if c.Mailbox != "" && op.Name == "free_busy" {
 				continue
 			}
-			for _, scope := range append([]string{op.Needs[0].Scope}, op.Needs[0].Or...) {
+			for _, scope := range append([]string{op.Permissions[0].Scope}, op.Permissions[0].Alternatives...) {
 				if _, err := call(t, s, c, op.Name, request, false, scope, "User.Read"); err != nil {
 					t.Errorf("%+v: %s with %s: %v", c, op.Name, scope, err)
 				}

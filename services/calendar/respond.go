@@ -46,8 +46,8 @@ func (r *Respond) Validate() error {
 	return err
 }
 
-// Call implements services.Request.
-func (r *Respond) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (r *Respond) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	const op = "respond to the event"
 	proposal, err := r.proposal(c.Now.Location())
 	if err != nil {
@@ -85,8 +85,8 @@ func (r *Respond) Call(ctx context.Context, g *graph.Client, c services.Call) (a
 	return r.outcome(ctx, g)
 }
 
-// Find implements services.Finder: the organizer must not be told twice.
-func (r *Respond) Find(ctx context.Context, g *graph.Client, _ services.Call) (result any, happened bool, err error) {
+// Verify implements services.Finder: the organizer must not be told twice.
+func (r *Respond) Verify(ctx context.Context, g *graph.Client, _ services.Attempt) (result any, happened bool, err error) {
 	result, err = r.outcome(ctx, g)
 	if err != nil {
 		return nil, false, err

@@ -23,10 +23,10 @@ const (
 
 // Operations are what can be asked of one's own presence. Doing one twice is doing it once.
 func Operations() []services.Operation {
-	needs := []graph.Need{{
+	permissions := []graph.Permission{{
 		Scope:   "Presence.ReadWrite",
-		Why:     "sets your presence and your status message",
-		Without: "your presence is shown but cannot be set",
+		Purpose: "sets your presence and your status message",
+		Impact:  "your presence is shown but cannot be set",
 	}}
 	return []services.Operation{
 		{
@@ -35,33 +35,33 @@ func Operations() []services.Operation {
 				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
 				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
 				"DoNotDisturb and Presenting.",
-			Needs: needs,
-			New:   func() services.Request { return new(UpdateUserStatus) },
+			Permissions: permissions,
+			New:         func() services.Request { return new(UpdateUserStatus) },
 		},
 		{
 			Name: UpdatePreferred,
 			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It shows only while you are signed in " +
 				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
-			Needs: needs,
-			New:   func() services.Request { return new(UpdateUserPreferredStatus) },
+			Permissions: permissions,
+			New:         func() services.Request { return new(UpdateUserPreferredStatus) },
 		},
 		{
-			Name:  "clear_status",
-			Doc:   "Takes back what update_user_status said.",
-			Needs: needs,
-			New:   func() services.Request { return new(ClearStatus) },
+			Name:        "clear_status",
+			Doc:         "Takes back what update_user_status said.",
+			Permissions: permissions,
+			New:         func() services.Request { return new(ClearStatus) },
 		},
 		{
-			Name:  ClearPreferred,
-			Doc:   "Lets Teams decide again what it shows.",
-			Needs: needs,
-			New:   func() services.Request { return new(ClearPreferredStatus) },
+			Name:        ClearPreferred,
+			Doc:         "Lets Teams decide again what it shows.",
+			Permissions: permissions,
+			New:         func() services.Request { return new(ClearPreferredStatus) },
 		},
 		{
-			Name:  SetMessage,
-			Doc:   "Sets the status message, or clears it with an empty one.",
-			Needs: needs,
-			New:   func() services.Request { return new(SetStatusMessage) },
+			Name:        SetMessage,
+			Doc:         "Sets the status message, or clears it with an empty one.",
+			Permissions: permissions,
+			New:         func() services.Request { return new(SetStatusMessage) },
 		},
 	}
 }
@@ -106,8 +106,8 @@ func (u *UpdateUserStatus) lasts() (time.Duration, error) {
 	return d, err
 }
 
-// Call implements services.Request.
-func (u *UpdateUserStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (u *UpdateUserStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	lasts, err := u.lasts()
 	if err != nil {
 		return nil, err
@@ -156,8 +156,8 @@ func (u *UpdateUserPreferredStatus) lasts() (time.Duration, error) {
 	return 7 * 24 * time.Hour, nil
 }
 
-// Call implements services.Request.
-func (u *UpdateUserPreferredStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (u *UpdateUserPreferredStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	lasts, err := u.lasts()
 	if err != nil {
 		return nil, err
@@ -181,8 +181,8 @@ func (u *UpdateUserPreferredStatus) Call(ctx context.Context, g *graph.Client, c
 // ClearStatus ends this program's own session.
 type ClearStatus struct{}
 
-// Call implements services.Request.
-func (*ClearStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (*ClearStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	presence, err := own(ctx, g)
 	if err != nil {
 		return nil, err
@@ -200,8 +200,8 @@ func (*ClearStatus) Call(ctx context.Context, g *graph.Client, c services.Call) 
 // ClearPreferredStatus leaves to Teams what is shown.
 type ClearPreferredStatus struct{}
 
-// Call implements services.Request.
-func (*ClearPreferredStatus) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (*ClearPreferredStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	presence, err := own(ctx, g)
 	if err != nil {
 		return nil, err
@@ -241,8 +241,8 @@ func (s *SetStatusMessage) Validate() error {
 
 func (s *SetStatusMessage) text() string { return strings.TrimSpace(s.Message) }
 
-// Call implements services.Request.
-func (s *SetStatusMessage) Call(ctx context.Context, g *graph.Client, c services.Call) (any, error) {
+// Execute implements services.Request.
+func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
 	set := Message{Text: s.text()}
 	if s.Expiry != nil {
 		expiry, err := services.ParseTime("expiry", *s.Expiry, c.Now.Location())
@@ -261,7 +261,7 @@ func (s *SetStatusMessage) Call(ctx context.Context, g *graph.Client, c services
 	// A message that is too long for a state of Home Assistant is shown shortened: to set what is shown is no change.
 	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == longest && strings.HasSuffix(set.Text, "…") {
 		old, err := read(ctx, g)
-		if err != nil || services.Clip(old.Text, longest) == set.Text {
+		if err != nil || services.Truncate(old.Text, longest) == set.Text {
 			return old, err
 		}
 	}
@@ -288,7 +288,7 @@ func (m Message) model() models.PresenceStatusMessageable {
 	message := models.NewPresenceStatusMessage()
 	message.SetMessage(content)
 	if !m.Expiry.IsZero() {
-		message.SetExpiryDateTime(graph.InUTC(m.Expiry))
+		message.SetExpiryDateTime(graph.FormatUTC(m.Expiry))
 	}
 	return message
 }

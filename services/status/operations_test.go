@@ -46,7 +46,7 @@ func call(t testing.TB, s *simulator.Simulator, address, name, request string, s
 	if err != nil {
 		return nil, err
 	}
-	return r.Call(t.Context(), graphtest.Client(t, s, address, scopes...), services.Call{ID: "1", Now: now(t)})
+	return r.Execute(t.Context(), graphtest.Client(t, s, address, scopes...), services.Attempt{ID: "1", Now: now(t)})
 }
 
 // sent are the writes, their bodies with sorted properties.
@@ -200,13 +200,13 @@ var requests = map[string]string{
 // TestNeeds pins that what an operation says it needs is enough beside who signed in, and not more than that.
 func TestNeeds(t *testing.T) {
 	for _, op := range status.Operations() {
-		if _, err := call(t, contoso(t), simulator.Adele, op.Name, requests[op.Name], append(graph.Scopes(op.Needs), "User.Read")...); err != nil {
+		if _, err := call(t, contoso(t), simulator.Adele, op.Name, requests[op.Name], append(graph.Scopes(op.Permissions), "User.Read")...); err != nil {
 			t.Errorf("%s: %v", op.Name, err)
 		}
 		if _, err := call(t, contoso(t), simulator.Adele, op.Name, requests[op.Name], "User.Read", "Presence.Read", "Presence.Read.All"); !graph.Is(err, graph.PermissionMissing) {
-			t.Errorf("%s without %s: %v", op.Name, op.Needs[0].Scope, err)
+			t.Errorf("%s without %s: %v", op.Name, op.Permissions[0].Scope, err)
 		}
-		if op.Unknown != services.Again {
+		if op.Retry != services.Idempotent {
 			t.Errorf("%s: an unknown outcome must be tried again", op.Name)
 		}
 	}
@@ -248,7 +248,7 @@ func TestLongMessage(t *testing.T) {
 	s := contoso(t)
 	long := strings.Repeat("äbc ", 70) + "."
 	s.SetPresence(simulator.Adele, simulator.Presence{Message: long + "<pinnednote></pinnednote>"})
-	request, err := json.Marshal(map[string]string{"message": services.Clip(long, 255)})
+	request, err := json.Marshal(map[string]string{"message": services.Truncate(long, 255)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,66 @@
+package graph
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Permission is a permission and the reason for it.
+type Permission struct {
+	Scope        string   // the least one: "Calendars.Read"
+	Alternatives []string // higher ones that also satisfy it
+	Purpose      string   // what it is for: "reads the events of the calendar"
+	Impact       string   // what is lost without it: "the calendar is unavailable"
+}
+
+// Satisfied reports whether one of the granted scopes will do.
+func (n Permission) Satisfied(granted []string) bool {
+	return slices.Contains(granted, n.Scope) || slices.ContainsFunc(n.Alternatives, func(s string) bool { return slices.Contains(granted, s) })
+}
+
+// Scopes is what to ask for, sorted: it satisfies every need, and would not without any one of its scopes.
+func Scopes(permissions []Permission) []string {
+	var ask []string
+	for _, n := range permissions {
+		ask = append(ask, n.Scope)
+	}
+	slices.Sort(ask)
+	ask = slices.Compact(ask)
+	// What one need calls a lower scope may be the only thing that satisfies another, so a scope goes only where every
+	// need is satisfied without it.
+	for _, scope := range slices.Clone(ask) {
+		rest := slices.DeleteFunc(slices.Clone(ask), func(s string) bool { return s == scope })
+		if !slices.ContainsFunc(permissions, func(n Permission) bool { return !n.Satisfied(rest) }) {
+			ask = rest
+		}
+	}
+	return ask
+}
+
+// MissingError returns an *Error that names the permissions that the granted scopes do not satisfy, or nil.
+func MissingError(granted []string, permissions []Permission) error {
+	var missing []string
+	for _, n := range permissions {
+		if n.Satisfied(granted) {
+			continue
+		}
+		s := n.Scope
+		if len(n.Alternatives) > 0 {
+			s += " (or " + strings.Join(n.Alternatives, " or ") + ")"
+		}
+		missing = append(missing, s)
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	return &Error{Reason: PermissionMissing, Message: "minimum required permissions not granted: " + strings.Join(missing, ", ")}
+}
+
+// CheckGranted returns an *Error where nobody is signed in or a permission is not granted, or nil.
+func (c *Client) CheckGranted(permissions []Permission) error {
+	granted := c.tokens.Granted()
+	if len(granted) == 0 {
+		return &Error{Reason: SignInRequired, Message: "not signed in"}
+	}
+	return MissingError(granted, permissions)
+}
