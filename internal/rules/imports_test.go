@@ -13,6 +13,7 @@ var (
 	ours = map[string][]string{
 		"config":             {},
 		"internal/entity":    {},
+		"internal/hub":       {"internal/entity"},
 		"internal/state":     {},
 		"internal/broker":    {},
 		"internal/simulator": {"internal/graph/zones"},

@@ -1,0 +1,348 @@
+// Package hub holds the newest state of every device and passes changes and events on to the outputs that subscribe.
+//
+// Publishers never wait for subscribers: a subscriber that is slow receives the newest state of a device instead of every state,
+// and at most [maxEvents] events wait for it.
+package hub
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+)
+
+const (
+	// maxEvents bounds the events that wait for one subscription; the oldest are dropped first.
+	maxEvents = 1000
+	// maxPolls is the number of polls that Polls remembers of each device.
+	maxPolls = 30
+)
+
+// An ID names a device: a sensor, an account (Sensor is empty) or the bridge (both are empty). The keys are the configuration's.
+type ID struct{ Account, Sensor string }
+
+// A Device describes what an output shows. It has the same entities for as long as its configuration does not change.
+type Device struct {
+	ID    ID
+	Name  string // display name: "Work calendar"
+	Model string // "Calendar"
+	Slug  string // prefix of its entity ids: "work_calendar"
+
+	Entities  []entity.Entity
+	Overrides map[string]Override // by entity key
+	Items     bool                // the complete list is published too
+	Commands  bool                // it offers operations, so State.Commands is meaningful
+}
+
+// An Override is what the configuration changes about one entity.
+type Override struct {
+	Enabled              bool
+	Name, Icon, EntityID string // empty: as declared
+}
+
+// A State is everything that outputs show of a device at one moment.
+type State struct {
+	entity.State
+	Available bool           // the values are current
+	Commands  bool           // its operations can be requested now
+	Problem   *Problem       // nil: none, or a device without problems of its own
+	LastSync  time.Time      // last successful read; zero: none yet
+	Account   *AccountStatus // of an account, otherwise nil
+}
+
+// A Problem says in the user's words why a sensor does not work.
+type Problem struct {
+	Code    string // as in responses: "not_found"
+	Message string
+	Since   time.Time
+}
+
+// An AccountStatus is the document of an account's status topic. Every key is always present.
+type AccountStatus struct {
+	SignIn         SignIn          `json:"sign_in"`
+	Connected      bool            `json:"connected"` // something of the account can be read
+	User           *string         `json:"user"`
+	Granted        []string        `json:"granted"` // scopes
+	Missing        []MissingScope  `json:"missing"`
+	Problems       []SensorProblem `json:"problems"`
+	LastSync       *time.Time      `json:"last_sync"`
+	ThrottledUntil *time.Time      `json:"throttled_until"`
+	Error          *string         `json:"error"`
+}
+
+// SignIn is the state of an account's sign-in; URL, Code and ExpiresAt are set while one waits for the user.
+type SignIn struct {
+	State     string     `json:"state"` // as in package auth: signed_in, required, …
+	Message   *string    `json:"message"`
+	URL       *string    `json:"url"`
+	Code      *string    `json:"code"`
+	ExpiresAt *time.Time `json:"expires_at"`
+}
+
+// A MissingScope is a permission that a sensor lacks.
+type MissingScope struct {
+	Sensor  string `json:"sensor"`
+	Scope   string `json:"scope"`
+	Message string `json:"message"`
+}
+
+// A SensorProblem is the problem of one of an account's sensors.
+type SensorProblem struct {
+	Sensor  string `json:"sensor"`
+	Code    string `json:"code"`
+	Message string `json:"message"`
+}
+
+// A Poll is one finished poll of a sensor.
+type Poll struct {
+	At       time.Time
+	Duration time.Duration
+	Err      error // nil: it succeeded
+}
+
+// A Hub is safe for concurrent use. The zero Hub is not usable; see [New].
+type Hub struct {
+	mu            sync.Mutex
+	devices       map[ID]*device
+	order         []ID // of declaration
+	ready         bool
+	subscriptions map[*Subscription]bool
+}
+
+type device struct {
+	declared Device
+	state    *State // nil before the first Put
+	polls    []Poll // oldest first
+}
+
+// New returns an empty hub.
+func New() *Hub {
+	return &Hub{devices: map[ID]*device{}, subscriptions: map[*Subscription]bool{}}
+}
+
+// Declare adds a device, or replaces its description. It precedes the first Put.
+func (h *Hub) Declare(d Device) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	known := h.devices[d.ID]
+	if known == nil {
+		known = &device{}
+		h.devices[d.ID] = known
+		h.order = append(h.order, d.ID)
+	}
+	known.declared = d
+	h.notify(d.ID, func(c *change) { c.declared = true })
+}
+
+// Remove deletes a device that is no longer configured. Stopping removes nothing.
+func (h *Hub) Remove(id ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.devices[id] == nil {
+		return
+	}
+	delete(h.devices, id)
+	h.order = slices.DeleteFunc(h.order, func(other ID) bool { return other == id })
+	h.notify(id, func(c *change) { *c = change{removed: true} })
+}
+
+// Put sets the state of a declared device; for another it does nothing. The state must not be changed afterwards.
+func (h *Hub) Put(id ID, s State) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.devices[id]; d != nil {
+		d.state = &s
+		h.notify(id, func(c *change) { c.state = true })
+	}
+}
+
+// Assert has the state published again although it did not change, so that an entity whose command was refused shows the actual
+// state.
+func (h *Hub) Assert(id ID) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.devices[id]; d != nil && d.state != nil {
+		h.notify(id, func(c *change) { c.assert = true })
+	}
+}
+
+// Emit passes events of a declared device on, after the states that were put before them.
+func (h *Hub) Emit(id ID, events ...entity.Event) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.devices[id] == nil || len(events) == 0 {
+		return
+	}
+	for s := range h.subscriptions {
+		for _, e := range events {
+			if len(s.events) == maxEvents {
+				s.events = s.events[1:]
+				s.dropped++
+			}
+			s.events = append(s.events, Update{ID: id, Event: &e})
+		}
+		s.wakeUp()
+	}
+}
+
+// Record remembers a finished poll; see [Hub.Polls].
+func (h *Hub) Record(id ID, p Poll) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	d := h.devices[id]
+	if d == nil {
+		return
+	}
+	if len(d.polls) == maxPolls {
+		d.polls = slices.Delete(d.polls, 0, 1)
+	}
+	d.polls = append(d.polls, p)
+}
+
+// Polls returns the last 30 polls of a device, oldest first.
+func (h *Hub) Polls(id ID) []Poll {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if d := h.devices[id]; d != nil {
+		return slices.Clone(d.polls)
+	}
+	return nil
+}
+
+// Ready says that everything configured is declared, so that outputs may remove what an earlier run left.
+func (h *Hub) Ready() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = true
+	for s := range h.subscriptions {
+		s.ready = true
+		s.wakeUp()
+	}
+}
+
+// notify merges a change of one device into what waits for each subscription. It is called with mu held.
+func (h *Hub) notify(id ID, merge func(*change)) {
+	for s := range h.subscriptions {
+		s.merge(id, merge)
+	}
+}
+
+// Subscribe returns a subscription that begins with every device and its state. It must be closed.
+func (h *Hub) Subscribe() *Subscription {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	s := &Subscription{hub: h, wake: make(chan struct{}, 1), changes: map[ID]*change{}, ready: h.ready}
+	for _, id := range h.order {
+		s.merge(id, func(c *change) { *c = change{declared: true, state: h.devices[id].state != nil} })
+	}
+	h.subscriptions[s] = true
+	s.wakeUp()
+	return s
+}
+
+// A Subscription hands out what changed since it was last asked. Its methods are for one goroutine; Close is for any.
+type Subscription struct {
+	hub  *Hub
+	wake chan struct{}
+
+	// Guarded by hub.mu.
+	changes map[ID]*change
+	order   []ID // of changes
+	events  []Update
+	ready   bool // Ready is still to be handed out
+	dropped uint64
+}
+
+// A change says what of a device is still to be handed out.
+type change struct{ removed, declared, state, assert bool }
+
+// An Update is one thing that happened: a change of a device, an event, or that everything is declared.
+type Update struct {
+	ID      ID
+	Removed bool          // the device is no longer configured; with a Device, it was declared anew since
+	Device  *Device       // set where it was declared
+	State   *State        // the newest, set where it changed
+	Assert  bool          // publish the state even if it did not change
+	Event   *entity.Event // set alone
+	Ready   bool          // set alone: everything is declared
+}
+
+// Next returns the next update and waits for one if there is none. Devices come in the order in which they changed, Ready after the
+// devices declared before it, and events after the states put before them. The error is that of ctx.
+func (s *Subscription) Next(ctx context.Context) (Update, error) {
+	for {
+		if u, ok := s.take(); ok {
+			return u, nil
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return Update{}, ctx.Err()
+		}
+	}
+}
+
+// Dropped counts the events that were dropped because the subscriber was slow.
+func (s *Subscription) Dropped() uint64 {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	return s.dropped
+}
+
+// Close ends the subscription; nothing waits for it any more.
+func (s *Subscription) Close() {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	delete(s.hub.subscriptions, s)
+}
+
+func (s *Subscription) take() (Update, bool) {
+	s.hub.mu.Lock()
+	defer s.hub.mu.Unlock()
+	switch {
+	case len(s.order) > 0:
+		id := s.order[0]
+		s.order = s.order[1:]
+		c := *s.changes[id]
+		delete(s.changes, id)
+		u := Update{ID: id, Removed: c.removed}
+		if d := s.hub.devices[id]; d != nil {
+			if c.declared {
+				declared := d.declared
+				u.Device = &declared
+			}
+			if c.state || c.assert {
+				u.State, u.Assert = d.state, c.assert
+			}
+		}
+		return u, true
+	case s.ready:
+		s.ready = false
+		return Update{Ready: true}, true
+	case len(s.events) > 0:
+		u := s.events[0]
+		s.events = s.events[1:]
+		return u, true
+	}
+	return Update{}, false
+}
+
+func (s *Subscription) merge(id ID, merge func(*change)) {
+	c := s.changes[id]
+	if c == nil {
+		c = &change{}
+		s.changes[id] = c
+		s.order = append(s.order, id)
+	}
+	merge(c)
+	s.wakeUp()
+}
+
+func (s *Subscription) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
