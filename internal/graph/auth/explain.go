@@ -2,21 +2,21 @@ package auth
 
 import "fmt"
 
-// explain says in plain words why Entra ID refused, and what to do unless that is only to sign in again.
+// explain returns why Entra ID refused and, unless signing in again is enough, what to do.
 // See https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 func (e *oauthError) explain(o Options, device bool) string {
-	why := e.words(o, device)
+	why := e.explanation(o, device)
 	if n := e.number(); n != 0 {
 		return fmt.Sprintf("%s (AADSTS%d)", why, n)
 	}
 	return why
 }
 
-func (e *oauthError) words(o Options, device bool) string {
+func (e *oauthError) explanation(o Options, device bool) string {
 	other := "; it may let the other way of signing in through: graph2mqtt login " + o.Account + " --device-code"
 	switch {
 	case o.confidential():
-		other = "" // there is no other
+		other = "" // device code needs a public client
 	case device:
 		other = "; it may let a sign-in with the browser through, without --device-code"
 	}
@@ -28,11 +28,11 @@ func (e *oauthError) words(o Options, device bool) string {
 	case 700082, 700084, 70043, 70044, 70008, 50078:
 		return "the sign-in has expired"
 	case 50074, 50076, 50079, 50072:
-		return "the organisation asks for a second factor"
+		return "the organization asks for a second factor"
 	case 53003:
-		return "Conditional Access, a policy of the organisation, blocks this sign-in" + other
+		return "Conditional Access, a policy of the organization, blocks this sign-in" + other
 	case 50097, 53000, 53001, 53002:
-		return "the organisation asks for a device that it manages" + other
+		return "the organization asks for a device that it manages" + other
 	case 50057:
 		return "the account is disabled"
 	case 50053:
@@ -44,7 +44,7 @@ func (e *oauthError) words(o Options, device bool) string {
 	case 65004:
 		return "the permissions were declined"
 	case 90094, 90093, 90095:
-		return "an administrator of the organisation must consent; for a link to send them, run: graph2mqtt permissions " + o.Account + " --format link"
+		return "an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions " + o.Account + " --format link"
 	case 700016:
 		return fmt.Sprintf("the client_id %s is not known to the tenant %s; compare both with the app registration", o.ClientID, o.Tenant)
 	case 90002:

@@ -19,24 +19,24 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// heard is what came over the wire during one call of MSAL's, of which MSAL tells too little: it takes a grant of less than was
-// asked for a failure, and keeps what Entra ID refuses in a text that also holds the request.
-type heard struct {
-	scope   string
-	refused *oauthError // the last answer, if it was one
-	strange bool        // the last answer was no JSON
-	err     error       // of the last request
+// exchange records the HTTP exchange of one MSAL call. MSAL treats a partial grant as a failure, and its errors contain the request
+// beside the details of a refusal.
+type exchange struct {
+	scope       string
+	refusal     *oauthError // the last answer, if it was a refusal
+	invalidJSON bool        // the last answer was not JSON
+	err         error       // of the last request
 }
 
-type heardKey struct{}
+type exchangeKey struct{}
 
-func hear(ctx context.Context) (context.Context, *heard) {
-	h := new(heard)
-	return context.WithValue(ctx, heardKey{}, h), h
+func withExchange(ctx context.Context) (context.Context, *exchange) {
+	h := new(exchange)
+	return context.WithValue(ctx, exchangeKey{}, h), h
 }
 
-// error is the error of a call, without anything of its request or answer that is not fit to be printed.
-func (h *heard) error(err error) error {
+// error returns the error of an MSAL call without the secrets that its request or answer may contain.
+func (h *exchange) error(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -44,25 +44,25 @@ func (h *heard) error(err error) error {
 		return h.err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
-	case h.refused != nil:
-		return h.refused
-	case h.strange, errors.As(err, new(msal.InvalidJsonErr)): // MSAL's error has the whole answer in it
+	case h.refusal != nil:
+		return h.refusal
+	case h.invalidJSON, errors.As(err, new(msal.InvalidJsonErr)): // MSAL's error contains the whole answer
 		return errors.New("the answer is not one of Entra ID's")
 	}
 	return err
 }
 
-// A recorder is a transport that tells the context's heard what it sees. See hear.
+// recorder is a transport that records requests in the exchange of their context. See withExchange.
 type recorder struct{ next http.RoundTripper }
 
 const answerLimit = 1 << 20
 
 func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
-	h, ok := r.Context().Value(heardKey{}).(*heard)
+	h, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return t.next.RoundTrip(r)
 	}
-	*h = heard{scope: h.scope}
+	*h = exchange{scope: h.scope}
 	res, err := t.next.RoundTrip(r)
 	if err != nil {
 		h.err = fmt.Errorf("%s: %w", r.URL.Host, err)
@@ -76,16 +76,16 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		h.strange = true
+		h.invalidJSON = true
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		h.refused = &oauthError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header)}
-		_ = json.Unmarshal(body, h.refused) // whatever of it is there
+		h.refusal = &oauthError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header)}
+		_ = json.Unmarshal(body, h.refusal) // the fields that are present
 	case strings.HasSuffix(r.URL.Path, "/token"):
 		_ = json.Unmarshal(fields["scope"], &h.scope)
 		delete(fields, "scope")
-		if !h.strange {
+		if !h.invalidJSON {
 			if body, err = json.Marshal(fields); err != nil {
 				return nil, err
 			}
@@ -96,7 +96,7 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// An oauthError is Entra ID's refusal, or any other answer that is none of what was asked.
+// oauthError is an error response of Entra ID, or any other unexpected answer.
 // See https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 type oauthError struct {
 	Status      int    `json:"-"`
@@ -117,7 +117,7 @@ func (e *oauthError) Error() string {
 	return fmt.Sprintf("Microsoft answered %d %s", e.Status, http.StatusText(e.Status))
 }
 
-// text is what Entra ID says, without the ids that follow.
+// text returns the description without the trailing request ids.
 func (e *oauthError) text() string {
 	text, _, _ := strings.Cut(e.Description, "Trace ID:")
 	text, _, _ = strings.Cut(text, "\r\n")
@@ -128,7 +128,7 @@ func (e *oauthError) text() string {
 	return text
 }
 
-// number is the AADSTS's, 0 where there is none. A redirect tells it in its description only.
+// number returns the AADSTS number, or 0. In a redirect it is only part of the description.
 func (e *oauthError) number() int {
 	if len(e.Codes) > 0 {
 		return e.Codes[0]
@@ -145,7 +145,7 @@ func (e *oauthError) number() int {
 	return n
 }
 
-// code is what to look it up by.
+// code returns the AADSTS code, or the name of the error.
 func (e *oauthError) code() string {
 	if n := e.number(); n != 0 {
 		return "AADSTS" + strconv.Itoa(n)
@@ -153,13 +153,13 @@ func (e *oauthError) code() string {
 	return e.Name
 }
 
-// passes reports whether the same request may succeed later without anybody's doing.
-func (e *oauthError) passes() bool {
+// isTransient reports whether the same request may succeed later.
+func (e *oauthError) isTransient() bool {
 	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Name == "temporarily_unavailable" || e.Name == "server_error" || e.Name == ""
 }
 
-// refuses reports whether it is the scopes that are refused, so that less may be granted.
-func (e *oauthError) refuses() bool {
+// isConsentRefusal reports whether the scopes were refused, so that fewer scopes may be granted.
+func (e *oauthError) isConsentRefusal() bool {
 	switch e.number() {
 	case 65001, 65004, 90093, 90094, 90095:
 		return true
@@ -169,8 +169,8 @@ func (e *oauthError) refuses() bool {
 	return e.Name == "consent_required"
 }
 
-// passing is the error of a request that may succeed later.
-func passing(op string, err error) *graph.Error {
+// transientError returns the error of a request that may succeed later.
+func transientError(op string, err error) *graph.Error {
 	e := &graph.Error{Reason: graph.Network, Op: op, Err: err}
 	var o *oauthError
 	var timeout net.Error
@@ -178,7 +178,7 @@ func passing(op string, err error) *graph.Error {
 	case errors.As(err, &o) && o.Status == http.StatusTooManyRequests:
 		e.Reason, e.RetryAfter, e.Err = graph.Throttled, o.RetryAfter, o
 	case errors.As(err, &o):
-		// The status makes it one that is retried; the text is Entra ID's and not Graph's.
+		// Without the status: Error would attribute it to Graph.
 		*e = graph.Error{Reason: graph.Network, Op: op, Code: o.code(), RetryAfter: o.RetryAfter, Err: o}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason = graph.Timeout
@@ -190,7 +190,7 @@ func passing(op string, err error) *graph.Error {
 	return e
 }
 
-// retryAfter reads the header of that name, seconds or a date.
+// retryAfter returns the delay of the Retry-After header, which holds seconds or a date.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseFloat(v, 64); err == nil {
