@@ -3,8 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html"
@@ -18,6 +16,8 @@ import (
 	"syscall"
 	"time"
 	"unicode"
+
+	"golang.org/x/oauth2"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
@@ -116,7 +116,7 @@ type pkceState struct{ state, verifier string }
 
 // link returns the address that starts an authorization request, and its state.
 func (s *Session) link(ctx context.Context, c client, redirect string, scopes []string) (string, pkceState, error) {
-	t := pkceState{state: rand.Text(), verifier: rand.Text() + rand.Text()}
+	t := pkceState{state: rand.Text(), verifier: oauth2.GenerateVerifier()}
 	hint := s.loginHint()
 	link, err := c.authCodeURL(ctx, redirect, hint, append(s.qualify(scopes), "openid", "profile", "offline_access"))
 	if err != nil {
@@ -128,9 +128,8 @@ func (s *Session) link(ctx context.Context, c client, redirect string, scopes []
 	}
 	// MSAL has no options for these parameters.
 	q := u.Query()
-	challenge := sha256.Sum256([]byte(t.verifier))
 	q.Set("state", t.state)
-	q.Set("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(t.verifier))
 	q.Set("code_challenge_method", "S256")
 	q.Set("response_mode", "query")
 	if hint == "" {

@@ -15,6 +15,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
@@ -107,7 +109,7 @@ type Status struct {
 type Session struct {
 	o       Options
 	client  client
-	renewal chan struct{} // semaphore held while renewing; a channel, because waiting must end with a context
+	renewal *semaphore.Weighted // held while renewing; unlike a mutex, waiting for it ends with a context
 
 	mu          sync.Mutex
 	stored      *storedSession // nil if signed out or unreadable
@@ -146,7 +148,7 @@ func Open(o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
 	}
-	s := &Session{o: o, client: c, renewal: make(chan struct{}, 1)}
+	s := &Session{o: o, client: c, renewal: semaphore.NewWeighted(1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reload()
@@ -170,12 +172,10 @@ func (s *Session) token(ctx context.Context, rejected string) (string, error) {
 	if ok {
 		return token, nil
 	}
-	select {
-	case s.renewal <- struct{}{}:
-		defer func() { <-s.renewal }()
-	case <-ctx.Done():
-		return "", s.waitError(ctx.Err())
+	if err := s.renewal.Acquire(ctx, 1); err != nil {
+		return "", s.waitError(err)
 	}
+	defer s.renewal.Release(1)
 
 	s.mu.Lock()
 	s.reload()
@@ -313,12 +313,10 @@ func (s *Session) refusalError(before *storedSession, err error, persist bool) e
 // Extend requests more scopes without the user, which succeeds once an administrator has consented. It reports whether more scopes are
 // granted now. A refusal changes nothing and is not an error.
 func (s *Session) Extend(ctx context.Context, scopes []string) (bool, error) {
-	select {
-	case s.renewal <- struct{}{}:
-		defer func() { <-s.renewal }()
-	case <-ctx.Done():
-		return false, s.waitError(ctx.Err())
+	if err := s.renewal.Acquire(ctx, 1); err != nil {
+		return false, s.waitError(err)
 	}
+	defer s.renewal.Release(1)
 	before := s.Granted()
 	ask := slices.Concat(before, scopes)
 	slices.Sort(ask)
