@@ -147,7 +147,7 @@ func (t pkceState) code(q url.Values) (string, error) {
 	case q.Get("state") != t.state:
 		return "", errStaleState
 	case q.Has("error"):
-		return "", &oauthError{Status: http.StatusBadRequest, Name: q.Get("error"), Description: q.Get("error_description")}
+		return "", &oauthError{Status: http.StatusBadRequest, Name: q.Get("error"), Suberror: q.Get("error_subcode"), Description: q.Get("error_description")}
 	}
 	return q.Get("code"), nil
 }

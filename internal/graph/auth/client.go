@@ -24,6 +24,7 @@ type client interface {
 	authCodeURL(ctx context.Context, redirect, hint string, scopes []string) (string, error)
 	redeem(ctx context.Context, code, redirect, verifier string, scopes []string) (tokenResponse, error)
 	refresh(ctx context.Context, k *storedSession, scopes []string) (tokenResponse, error)
+	// device starts a device code flow. The returned function polls once.
 	device(ctx context.Context, scopes []string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error)
 }
 

@@ -82,6 +82,8 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	case res.StatusCode != http.StatusOK:
 		h.refusal = &oauthError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header)}
 		_ = json.Unmarshal(body, h.refusal) // the fields that are present
+		// MSAL would poll a pending device code itself, ignoring the interval and slow_down.
+		body = []byte("{}")
 	case strings.HasSuffix(r.URL.Path, "/token"):
 		_ = json.Unmarshal(fields["scope"], &h.scope)
 		delete(fields, "scope")
@@ -101,8 +103,10 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 type oauthError struct {
 	Status      int    `json:"-"`
 	Name        string `json:"error"`
+	Suberror    string `json:"suberror"` // or error_subcode in a redirect
 	Description string `json:"error_description"`
 	Codes       []int  `json:"error_codes"`
+	Claims      string `json:"claims"` // that the next sign-in must satisfy
 
 	RetryAfter time.Duration `json:"-"`
 }
@@ -155,18 +159,59 @@ func (e *oauthError) code() string {
 
 // isTransient reports whether the same request may succeed later.
 func (e *oauthError) isTransient() bool {
-	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Name == "temporarily_unavailable" || e.Name == "server_error" || e.Name == ""
+	if e.Status >= 500 || e.Status == http.StatusTooManyRequests {
+		return true
+	}
+	switch e.Name {
+	case "temporarily_unavailable", "server_error", "authorization_pending", "slow_down", "": // "": not an answer of Entra ID
+		return true
+	}
+	return false
 }
 
 // isConsentRefusal reports whether the scopes were refused, so that fewer scopes may be granted.
+//
+// See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code#expected-errors and
+// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow#error-codes-for-authorization-endpoint-errors.
 func (e *oauthError) isConsentRefusal() bool {
-	switch e.number() {
-	case 65001, 65004, 90093, 90094, 90095:
+	switch e.Name {
+	case "consent_required", "authorization_declined":
 		return true
-	case 0:
-		return e.Name == "access_denied" || e.Name == "authorization_declined" || e.Name == "consent_required"
+	case "access_denied":
+		return !e.isCanceled() && !e.isAccountRefusal()
+	case "invalid_grant", "interaction_required":
+		return e.Suberror == "consent_required"
 	}
-	return e.Name == "consent_required"
+	return false
+}
+
+// isCanceled reports whether the user canceled the sign-in itself. Canceling the consent has the number 65004 or none.
+func (e *oauthError) isCanceled() bool {
+	return e.Name == "access_denied" && e.Suberror == "cancel" && e.number() != 65004 && e.number() != 0
+}
+
+// isAccountRefusal reports whether the account may not sign in at all, which Entra ID also calls access_denied.
+func (e *oauthError) isAccountRefusal() bool {
+	switch e.number() {
+	case 50020, 50034, 50105, 50057, 50053, 90072:
+		return true
+	}
+	return false
+}
+
+// isRegistrationRefusal reports whether the app registration, its secret or certificate, or the tenant were refused. Signing in again
+// does not help.
+func (e *oauthError) isRegistrationRefusal() bool {
+	switch e.Name {
+	case "invalid_client", "unauthorized_client":
+		return true
+	case "invalid_request":
+		switch e.number() {
+		case 90002, 900023, 50194, 50011:
+			return true
+		}
+	}
+	return false
 }
 
 // transientError returns the error of a request that may succeed later.

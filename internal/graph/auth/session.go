@@ -62,12 +62,34 @@ type Options struct {
 	ClientSecret string
 	Certificate  []byte
 
+	// CredentialKey is the configuration key of the secret or certificate, for messages; "" selects client_secret or certificate_file.
+	CredentialKey string
+
 	Transport http.RoundTripper // nil selects http.DefaultTransport
 	Dir       *state.Dir
 	Log       *slog.Logger
 }
 
 func (o Options) confidential() bool { return o.ClientSecret != "" || len(o.Certificate) > 0 }
+
+// credentialKey returns the configuration key of the secret or certificate.
+func (o Options) credentialKey() string {
+	switch {
+	case o.CredentialKey != "":
+		return o.CredentialKey
+	case len(o.Certificate) > 0:
+		return "certificate_file"
+	}
+	return "client_secret"
+}
+
+// platform returns the platform of Entra ID under which the redirect address must be registered.
+func (o Options) platform() string {
+	if o.confidential() {
+		return "Web"
+	}
+	return "Mobile and desktop applications"
+}
 
 // State is the state of a sign-in.
 type State string

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -131,16 +132,40 @@ func (s *Session) SignInByDevice(ctx context.Context, r Request) (Result, error)
 		return Result{}, fmt.Errorf("%s: %w", s.signInOp(), err)
 	}
 	return s.signIn(ctx, r, true, func(ctx context.Context, p Prompt) (tokenResponse, error) {
-		code, wait, err := c.device(ctx, s.qualify(p.Scopes))
+		code, poll, err := c.device(ctx, s.qualify(p.Scopes))
 		if err != nil {
 			return tokenResponse{}, err
 		}
 		p.URL, p.Code, p.Expires = code.VerificationURL, code.UserCode, code.ExpiresOn
 		r.OnPrompt(p)
-		a, err := wait(ctx)
-		if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-			err = &oauthError{Name: "expired_token", Status: 400}
-		}
-		return a, err
+		return pollDeviceCode(ctx, time.Duration(code.Interval)*time.Second, code.ExpiresOn, poll)
 	})
+}
+
+// slowDown is added to the polling interval when the token endpoint asks for it or cannot answer (RFC 8628, section 3.5).
+const slowDown = 5 * time.Second
+
+// pollDeviceCode polls until the user has decided or the code has expired. An interval of 0 selects the default of RFC 8628.
+func pollDeviceCode(ctx context.Context, interval time.Duration, expires time.Time, poll func(context.Context) (tokenResponse, error)) (tokenResponse, error) {
+	if interval <= 0 {
+		interval = 5 * time.Second
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return tokenResponse{}, ctx.Err()
+		case <-time.After(min(interval, time.Until(expires))):
+		}
+		if !time.Now().Before(expires) {
+			return tokenResponse{}, &oauthError{Name: "expired_token", Status: http.StatusBadRequest}
+		}
+		a, err := poll(ctx)
+		var o *oauthError
+		switch {
+		case err == nil, errors.Is(err, errNoRefreshToken), ctx.Err() != nil, errors.As(err, &o) && !o.isTransient():
+			return a, err
+		case o == nil || o.Name != "authorization_pending":
+			interval += slowDown
+		}
+	}
 }
