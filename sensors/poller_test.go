@@ -25,7 +25,7 @@ import (
 type tokens []string
 
 func (tokens) Token(context.Context) (string, error)         { return "token", nil }
-func (tokens) Renew(context.Context, string) (string, error) { return "token", nil }
+func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
 func (t tokens) Granted() []string                           { return t }
 
 type nobody struct{}

@@ -40,7 +40,7 @@ func (s *tokens) Token(context.Context) (string, error) {
 	return fmt.Sprintf("secret-token-%d", s.number), s.failure
 }
 
-func (s *tokens) Renew(_ context.Context, rejected string) (string, error) {
+func (s *tokens) Renew(_ context.Context, rejected, _ string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refusal != nil {
@@ -434,9 +434,9 @@ func TestRenewedToken(t *testing.T) {
 
 	srv := httptest.NewServer(http.HandlerFunc(h))
 	t.Cleanup(srv.Close)
-	const rejected = "read: Graph answered 401 InvalidAuthenticationToken: Access token has expired."
+	const rejected = "read: Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed: Access token has expired."
 	c = client(t, graph.Options{Root: srv.URL, Tokens: &tokens{number: 5}})
-	wants(t, c.Do(t.Context(), "read", read(t, c), nil), rejected, graph.Error{Reason: graph.SignInRequired, Status: 401, Code: "InvalidAuthenticationToken"})
+	wants(t, c.Do(t.Context(), "read", read(t, c), nil), rejected, graph.Error{Reason: graph.Refused, Status: 401, Code: "InvalidAuthenticationToken"})
 
 	c = client(t, graph.Options{Root: srv.URL, Tokens: &tokens{refusal: &graph.Error{Reason: graph.SignInRequired, Op: "renew the token", Message: "sign in again"}}})
 	wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: renew the token: sign in again", graph.Error{Reason: graph.SignInRequired})

@@ -118,7 +118,7 @@ type pkceState struct{ state, verifier string }
 func (s *Session) link(ctx context.Context, c client, redirect string, scopes []string) (string, pkceState, error) {
 	t := pkceState{state: rand.Text(), verifier: oauth2.GenerateVerifier()}
 	hint := s.loginHint()
-	link, err := c.authCodeURL(ctx, redirect, hint, append(s.qualify(scopes), "openid", "profile", "offline_access"))
+	link, err := c.authCodeURL(ctx, redirect, hint, s.requiredClaims(), append(s.qualify(scopes), "openid", "profile", "offline_access"))
 	if err != nil {
 		return "", t, err
 	}

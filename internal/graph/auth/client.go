@@ -21,11 +21,11 @@ const personalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
 // *oauthError.
 type client interface {
 	// authCodeURL returns the address to open in a browser, without state and challenge.
-	authCodeURL(ctx context.Context, redirect, hint string, scopes []string) (string, error)
+	authCodeURL(ctx context.Context, redirect, hint, claims string, scopes []string) (string, error)
 	redeem(ctx context.Context, code, redirect, verifier string, scopes []string) (tokenResponse, error)
-	refresh(ctx context.Context, k *storedSession, scopes []string) (tokenResponse, error)
+	refresh(ctx context.Context, k *storedSession, scopes []string, claims string) (tokenResponse, error)
 	// device starts a device code flow. The returned function polls once.
-	device(ctx context.Context, scopes []string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error)
+	device(ctx context.Context, scopes []string, claims string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error)
 }
 
 // tokenResponse is the answer of the token endpoint.
@@ -80,9 +80,9 @@ type publicClient struct {
 	msalBase
 }
 
-func (p publicClient) authCodeURL(ctx context.Context, redirect, hint string, scopes []string) (string, error) {
+func (p publicClient) authCodeURL(ctx context.Context, redirect, hint, claims string, scopes []string) (string, error) {
 	return p.buildURL(ctx, func(ctx context.Context) (string, error) {
-		return p.c.AuthCodeURL(ctx, p.id, redirect, scopes, public.WithLoginHint(hint))
+		return p.c.AuthCodeURL(ctx, p.id, redirect, scopes, public.WithLoginHint(hint), public.WithClaims(claims))
 	})
 }
 
@@ -92,15 +92,15 @@ func (p publicClient) redeem(ctx context.Context, code, redirect, verifier strin
 	})
 }
 
-func (p publicClient) refresh(ctx context.Context, k *storedSession, scopes []string) (tokenResponse, error) {
+func (p publicClient) refresh(ctx context.Context, k *storedSession, scopes []string, claims string) (tokenResponse, error) {
 	return p.acquire(ctx, k.Cache, func(ctx context.Context) (public.AuthResult, error) {
-		return p.c.AcquireTokenSilent(ctx, scopes, public.WithSilentAccount(public.Account{HomeAccountID: k.Home}))
+		return p.c.AcquireTokenSilent(ctx, scopes, public.WithSilentAccount(public.Account{HomeAccountID: k.Home}), public.WithClaims(claims))
 	})
 }
 
-func (p publicClient) device(ctx context.Context, scopes []string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error) {
+func (p publicClient) device(ctx context.Context, scopes []string, claims string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error) {
 	ctx, ex := withExchange(ctx)
-	d, err := p.c.AcquireTokenByDeviceCode(ctx, scopes)
+	d, err := p.c.AcquireTokenByDeviceCode(ctx, scopes, public.WithClaims(claims))
 	if err != nil {
 		return public.DeviceCodeResult{}, nil, ex.error(err)
 	}
@@ -114,9 +114,9 @@ type confidentialClient struct {
 	msalBase
 }
 
-func (p confidentialClient) authCodeURL(ctx context.Context, redirect, hint string, scopes []string) (string, error) {
+func (p confidentialClient) authCodeURL(ctx context.Context, redirect, hint, claims string, scopes []string) (string, error) {
 	return p.buildURL(ctx, func(ctx context.Context) (string, error) {
-		return p.c.AuthCodeURL(ctx, p.id, redirect, scopes, confidential.WithLoginHint(hint))
+		return p.c.AuthCodeURL(ctx, p.id, redirect, scopes, confidential.WithLoginHint(hint), confidential.WithClaims(claims))
 	})
 }
 
@@ -126,13 +126,13 @@ func (p confidentialClient) redeem(ctx context.Context, code, redirect, verifier
 	})
 }
 
-func (p confidentialClient) refresh(ctx context.Context, k *storedSession, scopes []string) (tokenResponse, error) {
+func (p confidentialClient) refresh(ctx context.Context, k *storedSession, scopes []string, claims string) (tokenResponse, error) {
 	return p.acquire(ctx, k.Cache, func(ctx context.Context) (public.AuthResult, error) {
-		return p.c.AcquireTokenSilent(ctx, scopes, confidential.WithSilentAccount(confidential.Account{HomeAccountID: k.Home}))
+		return p.c.AcquireTokenSilent(ctx, scopes, confidential.WithSilentAccount(confidential.Account{HomeAccountID: k.Home}), confidential.WithClaims(claims))
 	})
 }
 
-func (confidentialClient) device(context.Context, []string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error) {
+func (confidentialClient) device(context.Context, []string, string) (public.DeviceCodeResult, func(context.Context) (tokenResponse, error), error) {
 	return public.DeviceCodeResult{}, nil, errNoDeviceCode
 }
 

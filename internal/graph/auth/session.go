@@ -2,6 +2,7 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -140,6 +141,7 @@ type Session struct {
 	lastFailure error     // transient error of the last renewal
 	retryAt     time.Time // earliest next renewal after lastFailure
 	changed     chan struct{}
+	rejection   rejection
 }
 
 // Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the
@@ -180,14 +182,15 @@ func Open(o Options) (*Session, error) {
 
 // Token returns an access token that is valid for some more minutes. Concurrent calls share one renewal. The error is a *graph.Error:
 // graph.SignInRequired with a message that says what to do, or a transient one.
-func (s *Session) Token(ctx context.Context) (string, error) { return s.token(ctx, "") }
+func (s *Session) Token(ctx context.Context) (string, error) { return s.token(ctx, "", "") }
 
-// Renew returns an access token other than the one that Graph rejected.
-func (s *Session) Renew(ctx context.Context, rejected string) (string, error) {
-	return s.token(ctx, rejected)
+// Renew returns an access token other than the one that Graph rejected. claims is the JSON of Graph's claims challenge, or "". If Graph
+// rejected a token that Renew returned, the next ones follow after growing pauses; meanwhile the error is a *graph.RejectedError.
+func (s *Session) Renew(ctx context.Context, rejected, claims string) (string, error) {
+	return s.token(ctx, rejected, claims)
 }
 
-func (s *Session) token(ctx context.Context, rejected string) (string, error) {
+func (s *Session) token(ctx context.Context, rejected, claims string) (string, error) {
 	s.mu.Lock()
 	token, ok := s.validToken(rejected)
 	s.mu.Unlock()
@@ -206,6 +209,9 @@ func (s *Session) token(ctx context.Context, rejected string) (string, error) {
 	if err == nil && s.lastFailure != nil && time.Now().Before(s.retryAt) {
 		err = s.lastFailure
 	}
+	if err == nil && !ok && rejected != "" {
+		err = s.rejection.check(rejected, claims)
+	}
 	// A token that expires soon is better than none.
 	stale, usable := s.staleToken(rejected)
 	s.mu.Unlock()
@@ -218,7 +224,12 @@ func (s *Session) token(ctx context.Context, rejected string) (string, error) {
 		return "", err
 	}
 
-	token, err = s.renew(ctx, rejected, nil)
+	token, err = s.renew(ctx, rejected, claims, nil)
+	if err == nil && rejected != "" {
+		s.mu.Lock()
+		s.rejection.renewed(token, claims)
+		s.mu.Unlock()
+	}
 	if err != nil && usable && !graph.Is(err, graph.SignInRequired) {
 		s.o.Log.Debug("token could not be renewed before it expires", "account", s.o.Account, "error", err)
 		return stale, nil
@@ -252,7 +263,7 @@ func (s *Session) stateError() error {
 }
 
 // renew requests a new token for the given scopes, or for those granted before. The caller holds the renewal semaphore.
-func (s *Session) renew(ctx context.Context, rejected string, scopes []string) (string, error) {
+func (s *Session) renew(ctx context.Context, rejected, claims string, scopes []string) (string, error) {
 	var token string
 	err := s.o.Dir.Locked(ctx, s.file(), func() error {
 		// Another process may have renewed it meanwhile.
@@ -270,9 +281,9 @@ func (s *Session) renew(ctx context.Context, rejected string, scopes []string) (
 		if ask == nil {
 			ask = before.Granted
 		}
-		a, err := s.client.refresh(ctx, before, s.qualify(ask))
+		a, err := s.client.refresh(ctx, before, s.qualify(ask), claims)
 		if err != nil {
-			return s.refusalError(before, err, scopes == nil)
+			return s.refusalError(before, err, claims, scopes == nil)
 		}
 		after := *before
 		after.apply(a, s.shorten(a.scopes, ask))
@@ -315,7 +326,7 @@ func (s *Session) renewOp() string { return "renew the sign-in of " + s.o.Accoun
 
 // refusalError converts the error of a renewal. If persist is set it also stores refusals that need user action, so that they are not
 // retried.
-func (s *Session) refusalError(before *storedSession, err error, persist bool) error {
+func (s *Session) refusalError(before *storedSession, err error, claims string, persist bool) error {
 	var o *oauthError
 	if !errors.As(err, &o) || o.isTransient() {
 		return transientError(s.renewOp(), err)
@@ -326,7 +337,7 @@ func (s *Session) refusalError(before *storedSession, err error, persist bool) e
 			s.o.Log.Warn("sign-in renewal refused", "account", s.o.Account, "code", o.code(), "reason", why)
 		}
 		after := *before
-		after.Access, after.Refused = "", &refusal{Why: why, At: time.Now()}
+		after.Access, after.Refused = "", &refusal{Why: why, At: time.Now(), Claims: cmp.Or(o.Claims, claims)}
 		s.saveRenewed(&after)
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: s.withRemedy(why), Code: o.code()}
@@ -346,7 +357,7 @@ func (s *Session) Extend(ctx context.Context, scopes []string) (bool, error) {
 	if len(ask) == len(before) {
 		return false, nil
 	}
-	if _, err := s.renew(ctx, "", ask); err != nil && !graph.Is(err, graph.SignInRequired) {
+	if _, err := s.renew(ctx, "", "", ask); err != nil && !graph.Is(err, graph.SignInRequired) {
 		return false, err
 	}
 	return len(missing(s.Granted(), before)) > 0, nil

@@ -140,7 +140,7 @@ func TestRenewReplacesRejectedToken(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				token, err := s.Renew(t.Context(), rejected)
+				token, err := s.Renew(t.Context(), rejected, "")
 				if err != nil || token == rejected {
 					t.Errorf("Renew: the same token: %v, %v", token == rejected, err)
 				}
@@ -239,7 +239,7 @@ func TestRejectedTokenAndRefusedRenewal(t *testing.T) {
 		rejected := w.token(s)
 		w.sim.RevokeSessions(simulator.Adele)
 		for range 3 {
-			_, err := s.Renew(t.Context(), rejected)
+			_, err := s.Renew(t.Context(), rejected, "")
 			wantSignInRequired(t, err, "the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work")
 			time.Sleep(2 * time.Hour)
 			_, err = s.Token(t.Context())
@@ -546,7 +546,7 @@ func TestUnwritableStore(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(w.dir, "tokens-work.previous"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	token, err := s.Renew(t.Context(), rejected)
+	token, err := s.Renew(t.Context(), rejected, "")
 	if err != nil {
 		t.Fatal(err)
 	}

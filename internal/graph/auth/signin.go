@@ -124,6 +124,16 @@ func (s *Session) loginHint() string {
 	return s.stored.User.Address
 }
 
+// requiredClaims returns the claims that the sign-in must satisfy because a renewal was refused without them.
+func (s *Session) requiredClaims() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored == nil || s.stored.Refused == nil {
+		return ""
+	}
+	return s.stored.Refused.Claims
+}
+
 // SignInByDevice signs in with the device code flow: the user enters a code in any browser. Some organizations block this flow; see
 // SignInByBrowser.
 func (s *Session) SignInByDevice(ctx context.Context, r Request) (Result, error) {
@@ -132,7 +142,7 @@ func (s *Session) SignInByDevice(ctx context.Context, r Request) (Result, error)
 		return Result{}, fmt.Errorf("%s: %w", s.signInOp(), err)
 	}
 	return s.signIn(ctx, r, true, func(ctx context.Context, p Prompt) (tokenResponse, error) {
-		code, poll, err := c.device(ctx, s.qualify(p.Scopes))
+		code, poll, err := c.device(ctx, s.qualify(p.Scopes), s.requiredClaims())
 		if err != nil {
 			return tokenResponse{}, err
 		}

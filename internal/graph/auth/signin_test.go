@@ -633,7 +633,7 @@ func TestSignInByBrowserOverTLS(t *testing.T) {
 	if !cmp.Equal(result.Granted, reading) {
 		t.Errorf("granted: %v", result.Granted)
 	}
-	if _, err := s.Renew(t.Context(), must(s.Token(t.Context()))); err != nil {
+	if _, err := s.Renew(t.Context(), must(s.Token(t.Context())), ""); err != nil {
 		t.Error(err)
 	}
 }

@@ -29,8 +29,9 @@ type storedSession struct {
 
 // refusal is a refused renewal. It is kept until the next sign-in.
 type refusal struct {
-	Why string    `json:"why"`
-	At  time.Time `json:"at"`
+	Why    string    `json:"why"`
+	At     time.Time `json:"at"`
+	Claims string    `json:"claims,omitempty"` // that the next sign-in must satisfy
 }
 
 // isFresh reports whether the token is valid for some more minutes.

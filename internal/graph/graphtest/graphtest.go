@@ -33,7 +33,7 @@ type tokens struct {
 func (t *tokens) Token(context.Context) (string, error) {
 	return t.s.Token(t.address, t.scopes...), nil
 }
-func (t *tokens) Renew(context.Context, string) (string, error) {
+func (t *tokens) Renew(context.Context, string, string) (string, error) {
 	return t.s.Token(t.address, t.scopes...), nil
 }
 func (t *tokens) Granted() []string { return slices.Clone(t.scopes) }
