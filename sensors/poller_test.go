@@ -24,9 +24,9 @@ import (
 // tokens are granted scopes without a sign-in.
 type tokens []string
 
-func (tokens) Token(context.Context) (string, error)         { return "token", nil }
+func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
 func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
-func (t tokens) Granted() []string                           { return t }
+func (t tokens) Granted() []string                                   { return t }
 
 type nobody struct{}
 

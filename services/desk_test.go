@@ -90,9 +90,9 @@ func (s *set) Find(_ context.Context, _ *graph.Client, c services.Call) (any, bo
 
 type tokens struct{}
 
-func (tokens) Token(context.Context) (string, error)         { return "token", nil }
+func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
 func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
-func (tokens) Granted() []string                             { return []string{"User.Read"} }
+func (tokens) Granted() []string                                     { return []string{"User.Read"} }
 
 type nobody struct{}
 

@@ -4,6 +4,8 @@ package auth
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -81,7 +83,16 @@ func (o Options) credentialKey() string {
 	case len(o.Certificate) > 0:
 		return "certificate_file"
 	}
-	return "client_secret"
+	return "client_secret (or client_secret_file)"
+}
+
+// fingerprint identifies the registration, its tenant and its credential.
+func (o Options) fingerprint() string {
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(o.Login), []byte(o.Tenant), []byte(o.ClientID), []byte(o.ClientSecret), o.Certificate} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
 }
 
 // platform returns the platform of Entra ID under which the redirect address must be registered.
@@ -142,6 +153,7 @@ type Session struct {
 	retryAt     time.Time // earliest next renewal after lastFailure
 	changed     chan struct{}
 	rejection   rejection
+	retrying    *refusal // to be retried whatever its age
 }
 
 // Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the
@@ -256,10 +268,41 @@ func (s *Session) staleToken(rejected string) (string, bool) {
 // stateError returns the error of a state in which no token can be obtained without the user, or nil.
 func (s *Session) stateError() error {
 	status := s.status()
-	if status.State == SignedIn || s.stored != nil && s.stored.Refused != nil && s.mismatch() == "" && time.Since(s.stored.Refused.At) >= refusalTTL {
+	if status.State == SignedIn {
+		return nil
+	}
+	if r := s.activeRefusal(); r != nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r == s.retrying) {
 		return nil
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: status.Message}
+}
+
+// activeRefusal returns the refusal of the last renewal, or nil. A refusal of the registration ends when the registration changes.
+func (s *Session) activeRefusal() *refusal {
+	if s.stored == nil || s.stored.Refused == nil {
+		return nil
+	}
+	r := s.stored.Refused
+	if r.Registration != "" && r.Registration != s.o.fingerprint() {
+		return nil
+	}
+	return r
+}
+
+// RetryRefused retries a refused renewal now instead of after an hour. It does nothing if no renewal was refused.
+func (s *Session) RetryRefused(ctx context.Context) error {
+	s.mu.Lock()
+	s.reload()
+	r := s.activeRefusal()
+	if r != nil {
+		s.retrying, s.lastFailure = r, nil
+	}
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	_, err := s.Token(ctx)
+	return err
 }
 
 // renew requests a new token for the given scopes, or for those granted before. The caller holds the renewal semaphore.
@@ -332,15 +375,27 @@ func (s *Session) refusalError(before *storedSession, err error, claims string, 
 		return transientError(s.renewOp(), err)
 	}
 	why := o.explain(s.o, before.Device)
+	r := &refusal{Why: why, At: time.Now(), Claims: cmp.Or(o.Claims, claims)}
+	if o.isRegistrationRefusal() {
+		r.Registration = s.o.fingerprint()
+	}
 	if persist {
 		if before.Refused == nil || before.Refused.Why != why {
 			s.o.Log.Warn("sign-in renewal refused", "account", s.o.Account, "code", o.code(), "reason", why)
 		}
 		after := *before
-		after.Access, after.Refused = "", &refusal{Why: why, At: time.Now(), Claims: cmp.Or(o.Claims, claims)}
+		after.Access, after.Refused = "", r
 		s.saveRenewed(&after)
 	}
-	return &graph.Error{Reason: graph.SignInRequired, Message: s.withRemedy(why), Code: o.code()}
+	return &graph.Error{Reason: graph.SignInRequired, Message: s.refusalMessage(r), Code: o.code()}
+}
+
+// refusalMessage returns why a renewal was refused and, unless the registration must be changed, to sign in again.
+func (s *Session) refusalMessage(r *refusal) string {
+	if r.Registration != "" {
+		return r.Why
+	}
+	return s.withRemedy(r.Why)
 }
 
 // Extend requests more scopes without the user, which succeeds once an administrator has consented. It reports whether more scopes are
@@ -396,12 +451,10 @@ func (s *Session) status() Status {
 		State: SignedIn, User: s.stored.User, Granted: slices.Clone(s.stored.Granted), Requested: slices.Clone(s.stored.Requested),
 		SignedIn: s.stored.SignedIn, Expires: s.stored.Renewed.Add(refreshTokenLifetime),
 	}
-	why := s.mismatch()
-	if why == "" && s.stored.Refused != nil {
-		why = s.stored.Refused.Why
-	}
-	if why != "" {
+	if why := s.mismatch(); why != "" {
 		st.State, st.Message = SignInRequired, s.withRemedy(why)
+	} else if r := s.activeRefusal(); r != nil {
+		st.State, st.Message = SignInRequired, s.refusalMessage(r)
 	}
 	return st
 }
@@ -439,7 +492,7 @@ func (s *Session) Watch(ctx context.Context) {
 		}
 		s.mu.Lock()
 		s.reload()
-		retry := s.stored != nil && s.stored.Refused != nil && s.stateError() == nil
+		retry := s.stored != nil && s.stored.Refused != nil && s.stateError() == nil && !time.Now().Before(s.retryAt)
 		s.mu.Unlock()
 		if retry {
 			// The outcome is stored, and reported by Status.

@@ -350,7 +350,7 @@ func TestClientSecret(t *testing.T) {
 		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{nativeRedirect}, Secret: "shh-secret"})
 		for secret, want := range map[string]string{
 			"":      "sign in to work: the app registration does not allow public client flows; allow them in Entra ID under Authentication, or configure client_secret (AADSTS7000218)",
-			"wrong": "sign in to work: the client_secret is wrong; it must be the secret's value, not its id (AADSTS7000215)",
+			"wrong": "sign in to work: the client_secret (or client_secret_file) is wrong; it must be the secret's value, not its id (AADSTS7000215)",
 		} {
 			_, _, err := w.signIn(w.open(func(o *auth.Options) { o.ClientID, o.ClientSecret = "web", secret }), reading)
 			wantSignInRequired(t, err, want)

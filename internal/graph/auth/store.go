@@ -32,6 +32,9 @@ type refusal struct {
 	Why    string    `json:"why"`
 	At     time.Time `json:"at"`
 	Claims string    `json:"claims,omitempty"` // that the next sign-in must satisfy
+
+	// Registration is the fingerprint of the refused registration, "" if the user was refused.
+	Registration string `json:"registration,omitempty"`
 }
 
 // isFresh reports whether the token is valid for some more minutes.
