@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 
@@ -22,4 +23,30 @@ func TestRescanRetriesRefusedSignIn(t *testing.T) {
 	h.Publish("graph2mqtt/work/request/rescan", "{}")
 	h.Shows("graph2mqtt/work/state", "online")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+}
+
+// A file of one account that cannot be used is reported by that account and does not affect the others.
+func TestUnusableFileOfOneAccount(t *testing.T) {
+	for name, test := range map[string]struct{ key, want string }{
+		"certificate": {"certificate_file: $FILE", `accounts.private.certificate_file: want a certificate and its private key without password, in PEM`},
+		"authority":   {"cloud: {login: 'https://login.example', graph: 'https://graph.example', ca_file: $FILE}", `accounts.private.cloud.ca_file: `},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t)
+			h.one("", outOfOffice)
+			h.SignIn("work")
+			if err := os.WriteFile(h.path("file.pem"), []byte("nothing of the kind"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			key := strings.ReplaceAll(test.key, "$FILE", h.path("file.pem"))
+			h.Configure("  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    sensors:\n      " + outOfOffice + "\n" +
+				"  private:\n    client_id: $CLIENT\n    " + key + "\n    sensors:\n      " + outOfOffice + "\n")
+			h.Start()
+			h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+			h.Shows("graph2mqtt/private/state", "offline")
+			h.Holds("graph2mqtt/private/status", func(p string) bool {
+				return strings.Contains(p, `"state":"sign_in_required"`) && strings.Contains(p, test.want)
+			})
+		})
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
@@ -41,7 +42,11 @@ type tokenResponse struct {
 // requestTimeout bounds each request to Entra ID.
 const requestTimeout = 30 * time.Second
 
+// newClient returns the client of a registration, or why its configuration cannot be used.
 func newClient(o Options) (client, error) {
+	if o.Unusable != nil {
+		return nil, o.Unusable
+	}
 	l := msalBase{id: o.ClientID, cache: new(memoryCache)}
 	web := &http.Client{
 		Transport: recorder{o.Transport},
@@ -54,14 +59,20 @@ func newClient(o Options) (client, error) {
 	// configuration and is trusted.
 	if !o.confidential() {
 		c, err := public.New(o.ClientID, public.WithAuthority(authority), public.WithHTTPClient(web), public.WithCache(l.cache), public.WithInstanceDiscovery(false))
-		return publicClient{c, l}, err
+		if err != nil {
+			return nil, err
+		}
+		return publicClient{c, l}, nil
 	}
 	credential, err := credentialOf(o)
 	if err != nil {
 		return nil, err
 	}
 	c, err := confidential.New(authority, o.ClientID, credential, confidential.WithHTTPClient(web), confidential.WithCache(l.cache), confidential.WithInstanceDiscovery(false))
-	return confidentialClient{c, l}, err
+	if err != nil {
+		return nil, err
+	}
+	return confidentialClient{c, l}, nil
 }
 
 func credentialOf(o Options) (confidential.Credential, error) {
@@ -70,9 +81,13 @@ func credentialOf(o Options) (confidential.Credential, error) {
 	}
 	certificates, key, err := confidential.CertFromPEM(o.Certificate, "")
 	if err != nil {
-		return confidential.Credential{}, errors.New("certificate_file: want a certificate and its private key without password, in PEM")
+		return confidential.Credential{}, fmt.Errorf("%s: want a certificate and its private key without password, in PEM", o.credentialKey())
 	}
-	return confidential.NewCredFromCert(certificates, key)
+	credential, err := confidential.NewCredFromCert(certificates, key)
+	if err != nil {
+		return credential, fmt.Errorf("%s: want an RSA key and the certificate that belongs to it", o.credentialKey())
+	}
+	return credential, nil
 }
 
 type publicClient struct {

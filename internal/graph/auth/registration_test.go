@@ -1,6 +1,9 @@
 package auth_test
 
 import (
+	"bytes"
+	"encoding/pem"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -91,4 +94,56 @@ func TestRefusedUserIsNotRetriedByReopening(t *testing.T) {
 		}
 		wantStatus(t, s, auth.SignedIn, "")
 	})
+}
+
+// A secret or certificate that cannot be used is the state of the sign-in, and keeps what is stored.
+func TestUnusableRegistration(t *testing.T) {
+	const noPEM = "certificate_file: want a certificate and its private key without password, in PEM"
+	other := certificate(t)
+	for name, test := range map[string]struct {
+		change func(*auth.Options)
+		want   string
+	}{
+		"no certificate": {func(o *auth.Options) { o.Certificate = []byte("shh-secret") }, noPEM},
+		"of another key": {func(o *auth.Options) {
+			key, _ := pem.Decode(other[bytes.Index(other, []byte("-----BEGIN PRIVATE")):])
+			cert, _ := pem.Decode(certificate(t))
+			o.Certificate = append(pem.EncodeToMemory(cert), pem.EncodeToMemory(key)...)
+		}, "certificate_file: want an RSA key and the certificate that belongs to it"},
+		"another key": {func(o *auth.Options) { o.Certificate, o.CredentialKey = []byte("x"), "accounts.work.certificate_file" }, "accounts.work." + noPEM},
+		"unreadable": {func(o *auth.Options) {
+			o.Unusable = errors.New("accounts.work.certificate_file: open x: no such file or directory")
+		}, "accounts.work.certificate_file: open x: no such file or directory"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newEnvironment(t)
+			wantStatus(t, w.open(test.change), auth.SignInRequired, test.want)
+			w.signedIn(reading...)
+			s := w.open(test.change)
+			wantStatus(t, s, auth.SignInRequired, test.want)
+			if got := s.Status().User.Address; got != simulator.Adele {
+				t.Errorf("user: %q", got)
+			}
+			n := w.sim.Total()
+			_, err := s.Token(t.Context())
+			wantSignInRequired(t, err, test.want)
+			if err := s.RetryRefused(t.Context()); err != nil {
+				t.Error(err)
+			}
+			if more, err := s.Extend(t.Context(), writing); more || err != nil {
+				t.Errorf("Extend: %v, %v", more, err)
+			}
+			_, _, err = w.signIn(s, reading)
+			wantError(t, err, "sign in to work: "+test.want)
+			_, err = s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { t.Error("prompted") }})
+			wantError(t, err, "sign in to work: "+test.want)
+			if got := w.sim.Total(); got != n {
+				t.Errorf("%d requests", got-n)
+			}
+			wantStatus(t, w.open(), auth.SignedIn, "")
+			if _, err := s.SignOut(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

@@ -68,6 +68,9 @@ type Options struct {
 	// CredentialKey is the configuration key of the secret or certificate, for messages; "" selects client_secret or certificate_file.
 	CredentialKey string
 
+	// Unusable is the reason why the configuration cannot be used, such as an unreadable file. The session reports it as its state.
+	Unusable error
+
 	Transport http.RoundTripper // nil selects http.DefaultTransport
 	Dir       *state.Dir
 	Log       *slog.Logger
@@ -141,9 +144,10 @@ type Status struct {
 
 // Session is the sign-in of one account. It is safe for concurrent use by several goroutines and processes.
 type Session struct {
-	o       Options
-	client  client
-	renewal *semaphore.Weighted // held while renewing; unlike a mutex, waiting for it ends with a context
+	o        Options
+	client   client              // nil if unusable
+	unusable error               // why there is no client
+	renewal  *semaphore.Weighted // held while renewing; unlike a mutex, waiting for it ends with a context
 
 	mu          sync.Mutex
 	stored      *storedSession // nil if signed out or unreadable
@@ -157,7 +161,7 @@ type Session struct {
 }
 
 // Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the
-// state Unreadable.
+// state Unreadable, and a secret or certificate that cannot be used is the state SignInRequired.
 func Open(o Options) (*Session, error) {
 	for _, f := range []struct {
 		value    *string
@@ -180,11 +184,8 @@ func Open(o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c, err := newClient(o)
-	if err != nil {
-		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
-	}
-	s := &Session{o: o, client: c, renewal: semaphore.NewWeighted(1)}
+	s := &Session{o: o, renewal: semaphore.NewWeighted(1)}
+	s.client, s.unusable = newClient(o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reload()
@@ -271,7 +272,7 @@ func (s *Session) stateError() error {
 	if status.State == SignedIn {
 		return nil
 	}
-	if r := s.activeRefusal(); r != nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r == s.retrying) {
+	if r := s.activeRefusal(); r != nil && s.unusable == nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r == s.retrying) {
 		return nil
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: status.Message}
@@ -444,6 +445,9 @@ func (s *Session) status() Status {
 		}
 		return Status{State: Unreadable, Message: message}
 	}
+	if s.stored == nil && s.unusable != nil {
+		return Status{State: SignInRequired, Message: s.unusable.Error()}
+	}
 	if s.stored == nil {
 		return Status{State: SignedOut, Message: s.withRemedy("nobody is signed in")}
 	}
@@ -451,7 +455,9 @@ func (s *Session) status() Status {
 		State: SignedIn, User: s.stored.User, Granted: slices.Clone(s.stored.Granted), Requested: slices.Clone(s.stored.Requested),
 		SignedIn: s.stored.SignedIn, Expires: s.stored.Renewed.Add(refreshTokenLifetime),
 	}
-	if why := s.mismatch(); why != "" {
+	if s.unusable != nil {
+		st.State, st.Message = SignInRequired, s.unusable.Error()
+	} else if why := s.mismatch(); why != "" {
 		st.State, st.Message = SignInRequired, s.withRemedy(why)
 	} else if r := s.activeRefusal(); r != nil {
 		st.State, st.Message = SignInRequired, s.refusalMessage(r)
