@@ -57,7 +57,7 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 		}
 	}
 	result, err := s.signIn(ctx, r, false, func(ctx context.Context, p Prompt) (tokenResponse, error) {
-		link, t, err := s.link(ctx, c, server.redirect, p.Scopes)
+		link, t, err := s.link(ctx, c, server.redirect, s.loginHint(r), p.Scopes)
 		if err != nil {
 			return tokenResponse{}, err
 		}
@@ -115,9 +115,8 @@ func pageText(err error) string {
 type pkceState struct{ state, verifier string }
 
 // link returns the address that starts an authorization request, and its state.
-func (s *Session) link(ctx context.Context, c client, redirect string, scopes []string) (string, pkceState, error) {
+func (s *Session) link(ctx context.Context, c client, redirect, hint string, scopes []string) (string, pkceState, error) {
 	t := pkceState{state: rand.Text(), verifier: oauth2.GenerateVerifier()}
-	hint := s.loginHint()
 	link, err := c.authCodeURL(ctx, redirect, hint, s.requiredClaims(), append(s.qualify(scopes), "openid", "profile", "offline_access"))
 	if err != nil {
 		return "", t, err

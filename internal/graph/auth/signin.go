@@ -18,6 +18,9 @@ type Request struct {
 	// requested if the one before it is refused.
 	Scopes [][]string
 
+	// User is the address or id of the only user to accept, "" if Options.User and the stored sign-in decide. See ExpectedUser.
+	User string
+
 	// OnPrompt is called with the instructions for the user, once for each requested set. It must not block.
 	OnPrompt func(Prompt)
 }
@@ -65,7 +68,7 @@ func (s *Session) signIn(ctx context.Context, r Request, device bool, request re
 		var o *oauthError
 		switch {
 		case err == nil:
-			return s.saveSignIn(ctx, a, scopes, r.Scopes[0], device)
+			return s.saveSignIn(ctx, a, r, scopes, device)
 		case errors.As(err, &o) && o.isConsentRefusal():
 			p.Why = o.explain(s.o, device)
 		case errors.As(err, &o) && !o.isTransient():
@@ -84,7 +87,8 @@ func (s *Session) signIn(ctx context.Context, r Request, device bool, request re
 func (s *Session) signInOp() string { return "sign in to " + s.o.Account }
 
 // saveSignIn stores the sign-in unless it belongs to another user than expected.
-func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, asked, wanted []string, device bool) (Result, error) {
+func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, r Request, asked []string, device bool) (Result, error) {
+	wanted := r.Scopes[0]
 	k := &storedSession{ClientID: s.o.ClientID, Login: s.o.Login, Requested: slices.Clone(wanted), Device: device, SignedIn: time.Now()}
 	k.apply(a, s.shorten(a.scopes, asked))
 	if len(k.Granted) == 0 {
@@ -99,6 +103,10 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, asked, wanted
 			return fmt.Errorf("this is %s, and the configuration wants %s; sign in as %s, or change accounts.%s.user",
 				k.User.Address, s.o.User, s.o.User, s.o.Account)
 		}
+		if r.User != "" && !k.User.matches(r.User) {
+			return fmt.Errorf("this is %s, and only %s may sign in; sign in as %s, or run: graph2mqtt login %s",
+				k.User.Address, r.User, r.User, s.o.Account)
+		}
 		if before != nil && before.Home != k.Home {
 			return fmt.Errorf("this is %s, and %s is signed in; sign in as %s, or first run: graph2mqtt logout %s",
 				k.User.Address, before.User.Address, before.User.Address, s.o.Account)
@@ -111,10 +119,26 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, asked, wanted
 	return Result{User: k.User, Granted: k.Granted, Missing: missing(wanted, k.Granted)}, nil
 }
 
-// loginHint returns the address to prefill on the sign-in page.
-func (s *Session) loginHint() string {
-	if strings.Contains(s.o.User, "@") {
+// ExpectedUser returns the address of the only user whose sign-in is accepted: that of Options.User or of the stored sign-in. It is "" if
+// any user may sign in.
+func (s *Session) ExpectedUser() string {
+	if s.o.User != "" {
 		return s.o.User
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored == nil {
+		return ""
+	}
+	return s.stored.User.Address
+}
+
+// loginHint returns the address to prefill on the sign-in page.
+func (s *Session) loginHint(r Request) string {
+	for _, user := range []string{r.User, s.ExpectedUser()} {
+		if strings.Contains(user, "@") {
+			return user
+		}
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
