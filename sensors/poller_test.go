@@ -26,6 +26,7 @@ type tokens []string
 
 func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
 func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
+func (tokens) Personal() bool                                        { return false }
 func (t tokens) Granted() []string                                   { return t }
 
 type nobody struct{}

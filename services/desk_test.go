@@ -92,6 +92,7 @@ type tokens struct{}
 
 func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
 func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
+func (tokens) Personal() bool                                        { return false }
 func (tokens) Granted() []string                                     { return []string{"User.Read"} }
 
 type nobody struct{}

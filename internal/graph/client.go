@@ -42,6 +42,8 @@ type Tokens interface {
 	// Renew returns a token other than the one that Graph rejected, or an error as Token does. claims is the JSON of Graph's claims
 	// challenge, or "". If Graph rejects tokens that were just renewed, it returns a *RejectedError instead of one token after another.
 	Renew(ctx context.Context, rejected, claims string) (string, error)
+	// Personal reports whether a personal Microsoft account is signed in.
+	Personal() bool
 	// Granted are the scopes that the tokens carry, in their short form: "Calendars.Read".
 	Granted() []string
 }

@@ -27,11 +27,12 @@ import (
 
 // tokens hands out numbered tokens; Renew makes the next one.
 type tokens struct {
-	mu      sync.Mutex
-	number  int
-	failure error // of Token
-	refusal error // of Renew
-	granted []string
+	mu       sync.Mutex
+	number   int
+	failure  error // of Token
+	refusal  error // of Renew
+	granted  []string
+	personal bool
 }
 
 func (s *tokens) Token(context.Context) (string, error) {
@@ -53,6 +54,8 @@ func (s *tokens) Renew(_ context.Context, rejected, _ string) (string, error) {
 }
 
 func (s *tokens) Granted() []string { return s.granted }
+
+func (s *tokens) Personal() bool { return s.personal }
 
 // serve returns a client of a server.
 func serve(t *testing.T, h http.HandlerFunc) (*graph.Client, *httptest.Server) {
@@ -559,7 +562,7 @@ func TestAccount(t *testing.T) {
 	if asked != 3 {
 		t.Errorf("asked %d times", asked)
 	}
-	c = client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+	c = client(t, graph.Options{Tokens: &tokens{personal: true}, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		return answered(200, `{"id": "b0f1e2d3c4a59687", "displayName": "Kim", "mail": null, "userPrincipalName": "kim@outlook.com"}`), nil
 	})})
 	want = graph.Account{ID: "b0f1e2d3c4a59687", Address: "kim@outlook.com", Name: "Kim", Personal: true}

@@ -37,6 +37,8 @@ func (r *renewals) Renew(_ context.Context, rejected, claims string) (string, er
 
 func (r *renewals) Granted() []string { return nil }
 
+func (r *renewals) Personal() bool { return false }
+
 func TestClaimsChallengeIsPassedOn(t *testing.T) {
 	const claims = `{"access_token":{"acrs":{"essential":true,"value":"c1?>"}}}`
 	for name, challenge := range map[string]string{

@@ -12,11 +12,9 @@ import (
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/cache"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
-)
 
-// personalTenant is the tenant id of all personal accounts.
-// See https://learn.microsoft.com/entra/identity-platform/id-token-claims-reference.
-const personalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
+)
 
 // client is MSAL's public or confidential client. Its methods must not be called concurrently. If Entra ID refuses, they return an
 // *oauthError.
@@ -180,7 +178,7 @@ func (l msalBase) acquire(ctx context.Context, before json.RawMessage, f func(co
 		token: r.AccessToken, expires: r.ExpiresOn, scopes: ex.scope, cache: after, home: r.Account.HomeAccountID,
 		user: User{
 			ID: cmp.Or(r.IDToken.Oid, r.IDToken.Subject), Address: cmp.Or(r.IDToken.PreferredUsername, r.IDToken.UPN, r.IDToken.Email),
-			Name: r.IDToken.Name, Tenant: r.IDToken.TenantID, Personal: r.IDToken.TenantID == personalTenant,
+			Name: r.IDToken.Name, Tenant: r.IDToken.TenantID, Personal: entra.IsPersonalTenant(r.IDToken.TenantID),
 		},
 	}, nil
 }

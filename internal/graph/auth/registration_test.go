@@ -23,32 +23,37 @@ func TestReplacedClientSecret(t *testing.T) {
 	register := func(w *environment, secret string) {
 		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{nativeRedirect}, Secret: secret})
 	}
-	refused := func(t *testing.T) (*environment, *auth.Session) {
+	signedIn := func(t *testing.T) (*environment, *auth.Session) {
 		w := newEnvironment(t)
 		register(w, "shh-secret")
 		s := w.open(withSecret("shh-secret"))
 		if _, _, err := w.signIn(s, reading); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(2 * time.Hour)
+		return w, s
+	}
+	refuse := func(t *testing.T, w *environment, s *auth.Session) {
 		register(w, "shh-secret-2")
 		_, err := s.Token(t.Context())
 		wantSignInRequired(t, err, wrong)
 		wantStatus(t, s, auth.SignInRequired, wrong)
-		return w, s
 	}
 	t.Run("in the configuration", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w, _ := refused(t)
+			w, s := signedIn(t)
+			time.Sleep(2 * time.Hour)
+			refuse(t, w, s)
 			wantStatus(t, w.open(withSecret("shh-secret")), auth.SignInRequired, wrong)
-			s := w.open(withSecret("shh-secret-2"))
+			s = w.open(withSecret("shh-secret-2"))
 			wantStatus(t, s, auth.SignedIn, "")
 			w.token(s)
 		})
 	})
 	t.Run("in Entra ID", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w, s := refused(t)
+			w, s := signedIn(t)
+			time.Sleep(2 * time.Hour)
+			refuse(t, w, s)
 			n := w.tokens()
 			if err := s.RetryRefused(t.Context()); !graph.Is(err, graph.SignInRequired) {
 				t.Errorf("while it is still refused: %v", err)

@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -174,6 +175,9 @@ func Open(o Options) (*Session, error) {
 	o.Login, o.Audience = strings.TrimSuffix(o.Login, "/"), strings.TrimSuffix(o.Audience, "/")
 	if u, err := url.Parse(o.Login); err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" {
 		return nil, fmt.Errorf("sign-in of %s: login: want an address such as %s, not %q", o.Account, DefaultLogin, o.Login)
+	}
+	if strings.EqualFold(o.Tenant, "common") && !entra.AllowsPersonal(o.Tenant, o.Login) {
+		o.Tenant = "organizations"
 	}
 	if o.ClientID == "" {
 		return nil, fmt.Errorf("sign-in of %s: client_id is missing", o.Account)
@@ -430,6 +434,13 @@ func (s *Session) Granted() []string {
 	return slices.Clone(s.stored.Granted)
 }
 
+// Personal reports whether a personal Microsoft account is signed in.
+func (s *Session) Personal() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored != nil && s.stored.User.Personal
+}
+
 // Status returns the state of the sign-in, without network requests.
 func (s *Session) Status() Status {
 	s.mu.Lock()
@@ -507,6 +518,19 @@ func (s *Session) Watch(ctx context.Context) {
 	}
 }
 
+// consentPage returns where a user takes back the permissions granted to an application.
+func consentPage(u User, login string) string {
+	switch cloud := entra.CloudOf(login); {
+	case u.Personal:
+		return "at https://account.live.com/consent/Manage"
+	case cloud == entra.USGovernment:
+		return "at https://myapps.microsoft.us"
+	case cloud == entra.China:
+		return "in the My Apps portal of the organization"
+	}
+	return "at https://myapps.microsoft.com"
+}
+
 // SignOut deletes the stored sign-in. remains describes the consent that Microsoft still stores.
 func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 	err = s.o.Dir.Locked(ctx, s.file(), func() error {
@@ -515,11 +539,11 @@ func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.stored != nil && s.stored.User.Personal {
-			remains = "Microsoft still remembers which permissions were granted; take them back at https://account.live.com/consent/Manage"
-		} else {
-			remains = "Microsoft still remembers which permissions were granted; take them back at https://myapps.microsoft.com"
+		user, login := User{}, s.o.Login
+		if s.stored != nil {
+			user, login = s.stored.User, s.stored.Login
 		}
+		remains = "Microsoft still remembers which permissions were granted; take them back " + consentPage(user, login)
 		s.reload()
 		return nil
 	})
