@@ -61,7 +61,7 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 		if err != nil {
 			return tokenResponse{}, err
 		}
-		p.URL, p.Redirect, p.Listening = link, server.redirect, server.listening()
+		p.URL, p.Redirect, p.Listening, p.Note = link, server.redirect, server.listening(), s.o.redirectNote()
 		r.OnPrompt(p)
 		leave(page{to: link})
 		var code string
@@ -100,6 +100,15 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 	}
 	leave(page{title: "Signed in as " + result.User.Address, text: "You can close this window."})
 	return result, nil
+}
+
+// redirectNote returns a warning if the redirect address is a page of Microsoft that hides its address from the user.
+func (o Options) redirectNote() string {
+	if !strings.HasSuffix(strings.TrimSuffix(o.RedirectURI, "/"), "/oauth2/nativeclient") {
+		return ""
+	}
+	return fmt.Sprintf("Microsoft's page may hide that address. Then add %s to the app registration in Entra ID (Authentication, %s) and set redirect_uri: %s",
+		DefaultRedirectURI, o.platform(), DefaultRedirectURI)
 }
 
 // pageText returns the text of an error for the browser page.

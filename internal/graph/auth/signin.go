@@ -33,6 +33,9 @@ type Prompt struct {
 	Listening bool      // the redirect is received automatically; otherwise the user must paste its address
 	Expires   time.Time // expiry of the code
 
+	// Note warns that the browser may not show the redirect address, and says how to avoid that; usually "".
+	Note string
+
 	Scopes  []string // requested now
 	Refused []string // requested before, and no longer
 	Why     string   // why they were refused; "" in the first prompt

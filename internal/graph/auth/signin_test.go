@@ -46,6 +46,9 @@ func TestSignInByPastedAddress(t *testing.T) {
 	if len(prompts) != 1 || prompts[0].Listening || prompts[0].Redirect != nativeRedirect || !cmp.Equal(prompts[0].Scopes, writing) {
 		t.Errorf("prompts: %+v", prompts)
 	}
+	if want := "Microsoft's page may hide that address. Then add http://localhost to the app registration in Entra ID (Authentication, Mobile and desktop applications) and set redirect_uri: http://localhost"; prompts[0].Note != want {
+		t.Errorf("note: %q, want %q", prompts[0].Note, want)
+	}
 	q := must(url.Parse(prompts[0].URL)).Query()
 	for k, want := range map[string]string{
 		"client_id": simulator.ContosoClient, "response_type": "code", "response_mode": "query", "redirect_uri": nativeRedirect, "code_challenge_method": "S256",
@@ -568,7 +571,7 @@ func TestSignInByBrowser(t *testing.T) {
 			var wg sync.WaitGroup
 			first := true
 			_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, OnPrompt: func(p auth.Prompt) {
-				if !p.Listening || !strings.HasPrefix(p.Redirect, "http://localhost:") {
+				if !p.Listening || p.Note != "" || !strings.HasPrefix(p.Redirect, "http://localhost:") {
 					t.Errorf("prompt: %+v", p)
 				}
 				if !first {
