@@ -17,11 +17,37 @@ import (
 
 // OpenSession opens the sign-in of an account. A certificate that cannot be used is no error but the state of the sign-in.
 func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
+	o := signInOptions(c)
+	o.Dir, o.Log = dir, log
+	return auth.Open(o)
+}
+
+// CheckFiles reads the certificates and keys of a configuration as the bridge does, and returns what is wrong with them.
+func CheckFiles(c *config.Config) []error {
+	var errs []error
+	if _, err := brokerTLS(c.MQTT); err != nil {
+		errs = append(errs, err)
+	}
+	if c.MQTT.CertFile != "" {
+		if _, err := clientCertificate(c.MQTT); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, a := range config.Sorted(c.Accounts) {
+		if err := signInOptions(a).Check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// signInOptions returns the options of an account's session, without its state directory and log.
+func signInOptions(c *config.Account) auth.Options {
 	transport, err := Transport(c)
 	o := auth.Options{
 		Unusable: err,
 		Account:  c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
-		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport, Dir: dir, Log: log,
+		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport,
 	}
 	if c.CertificateFile != "" {
 		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
@@ -33,7 +59,7 @@ func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Ses
 			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
 		}
 	}
-	return auth.Open(o)
+	return o
 }
 
 // Transport returns the transport of an account for Entra ID and Graph. With an error it refuses every request.
@@ -67,15 +93,18 @@ func brokerTLS(c config.MQTT) (*tls.Config, error) {
 	}
 	if c.CertFile != "" {
 		// Certificates are renewed in place, so each connection reads them anew.
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("mqtt.cert_file: %w", err)
-			}
-			return &pair, nil
-		}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return clientCertificate(c) }
 	}
 	return t, nil
+}
+
+// clientCertificate reads the certificate for the broker and its key.
+func clientCertificate(c config.MQTT) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+	}
+	return &pair, nil
 }
 
 func certificates(file string) (*x509.CertPool, error) {

@@ -164,6 +164,29 @@ type Session struct {
 // Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the
 // state Unreadable, and a secret or certificate that cannot be used is the state SignInRequired.
 func Open(o Options) (*Session, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
+	}
+	s := &Session{o: o, renewal: semaphore.NewWeighted(1)}
+	s.client, s.unusable = newClient(o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reload()
+	s.changed = make(chan struct{}, 1) // created last, so that the first reload does not count as a change
+	return s, nil
+}
+
+// Check returns why sessions with these options cannot sign in, such as a certificate of another key.
+func (o Options) Check() error {
+	o, err := o.withDefaults()
+	if err == nil {
+		_, err = newClient(o)
+	}
+	return err
+}
+
+func (o Options) withDefaults() (Options, error) {
 	for _, f := range []struct {
 		value    *string
 		fallback string
@@ -174,13 +197,13 @@ func Open(o Options) (*Session, error) {
 	}
 	o.Login, o.Audience = strings.TrimSuffix(o.Login, "/"), strings.TrimSuffix(o.Audience, "/")
 	if u, err := url.Parse(o.Login); err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" {
-		return nil, fmt.Errorf("sign-in of %s: login: want an address such as %s, not %q", o.Account, DefaultLogin, o.Login)
+		return o, fmt.Errorf("login: want an address such as %s, not %q", DefaultLogin, o.Login)
 	}
 	if strings.EqualFold(o.Tenant, "common") && !entra.AllowsPersonal(o.Tenant, o.Login) {
 		o.Tenant = "organizations"
 	}
 	if o.ClientID == "" {
-		return nil, fmt.Errorf("sign-in of %s: client_id is missing", o.Account)
+		return o, errors.New("client_id is missing")
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
@@ -188,13 +211,7 @@ func Open(o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Session{o: o, renewal: semaphore.NewWeighted(1)}
-	s.client, s.unusable = newClient(o)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reload()
-	s.changed = make(chan struct{}, 1) // created last, so that the first reload does not count as a change
-	return s, nil
+	return o, nil
 }
 
 // Token returns an access token that is valid for some more minutes. Concurrent calls share one renewal. The error is a *graph.Error:
