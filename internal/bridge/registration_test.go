@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"net/http"
 	"os"
 	"strings"
 	"testing"
@@ -48,5 +49,26 @@ func TestUnusableFileOfOneAccount(t *testing.T) {
 				return strings.Contains(p, `"state":"sign_in_required"`) && strings.Contains(p, test.want)
 			})
 		})
+	}
+}
+
+// A lasting 401 is an error of the account, and logged once.
+func TestGraphRejectsRenewedTokens(t *testing.T) {
+	const message = "Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed"
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: http.StatusUnauthorized, Times: -1})
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/request/refresh", "{}")
+	h.Next(mark, "graph2mqtt/work/status", func(p string) bool {
+		return strings.Contains(p, `"connected":false`) && strings.Contains(p, message)
+	})
+	h.Microsoft.ClearFaults()
+	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, `"connected":true`) }) // after the pause
+	if got := strings.Count(h.Log.String(), message); got != 1 {
+		t.Errorf("logged %d times, want once", got)
 	}
 }
