@@ -50,7 +50,7 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 	defer server.close()
 	// pending is the browser request whose page depends on the outcome.
 	var pending *callback
-	leave := func(p page) {
+	answer := func(p page) {
 		if pending != nil {
 			pending.page <- p
 			pending = nil
@@ -63,7 +63,7 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 		}
 		p.URL, p.Redirect, p.Listening, p.Note = link, server.redirect, server.listening(), s.o.redirectNote()
 		r.OnPrompt(p)
-		leave(page{to: link})
+		answer(page{to: link})
 		var code string
 		for code == "" {
 			select {
@@ -71,7 +71,7 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 				return tokenResponse{}, ctx.Err()
 			case pending = <-server.callbacks:
 				if code, err = t.code(pending.query); errors.Is(err, errStaleState) {
-					leave(page{title: "This sign-in link is outdated", text: "Open the newest link instead."})
+					answer(page{title: "This sign-in link is outdated", text: "Open the newest link instead."})
 					continue
 				}
 			case text, ok := <-b.PastedRedirects:
@@ -95,10 +95,10 @@ func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Re
 		return c.redeem(ctx, code, server.redirect, t.verifier, s.qualify(p.Scopes))
 	})
 	if err != nil {
-		leave(page{title: "Not signed in", text: pageText(err)})
+		answer(page{title: "Not signed in", text: pageText(err)})
 		return Result{}, err
 	}
-	leave(page{title: "Signed in as " + result.User.Address, text: "You can close this window."})
+	answer(page{title: "Signed in as " + result.User.Address, text: "You can close this window."})
 	return result, nil
 }
 
@@ -147,7 +147,7 @@ func (s *Session) link(ctx context.Context, c client, redirect, hint string, sco
 	return u.String(), t, nil
 }
 
-var errStaleState = errors.New("this address belongs to an older attempt: open the newest link, and paste the address on which it ends")
+var errStaleState = errors.New("this address belongs to an outdated sign-in link; open the newest link and paste the address that the browser shows afterwards")
 
 // code returns the authorization code of a redirect. If Entra ID refused, the error is an *oauthError.
 func (t pkceState) code(q url.Values) (string, error) {
@@ -178,11 +178,11 @@ func parseRedirect(text, redirect string) (url.Values, error) {
 	case err == nil && q.Has("state") && (q.Get("code") != "" || q.Get("error") != ""):
 		return q, nil
 	case err == nil && q.Has("code_challenge"):
-		return nil, fmt.Errorf("this is the link to open: paste the address on which it ends, which begins with %s", redirect)
+		return nil, fmt.Errorf("this is the sign-in link; paste the address that the browser shows afterwards, which begins with %s", redirect)
 	case err == nil && (q.Has("code") || q.Has("error")):
-		return nil, errors.New("this is only a part of the address: paste all of it, with code and state")
+		return nil, errors.New("this is only a part of the address; paste all of it, with code and state")
 	}
-	return nil, fmt.Errorf("this is not the address on which the browser ends: want one such as %s/?code=…&state=…", strings.TrimSuffix(redirect, "/"))
+	return nil, fmt.Errorf("this is not a redirect address: want one such as %s/?code=…&state=…", strings.TrimSuffix(redirect, "/"))
 }
 
 // callbackServer receives the OAuth redirect on localhost; it does nothing for other redirect addresses.
@@ -237,7 +237,7 @@ func listenLocal(port int) ([]net.Listener, int, error) {
 		four, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, 0, fmt.Errorf("another program listens on http://localhost:%d; choose another port with --port, as far as the registration allows", port)
+				return nil, 0, fmt.Errorf("another program is listening on http://localhost:%d; choose another one with --port", port)
 			}
 			return nil, 0, fmt.Errorf("listen on http://localhost:%d: %w", port, err)
 		}

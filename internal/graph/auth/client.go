@@ -120,7 +120,7 @@ func (p publicClient) device(ctx context.Context, scopes []string, claims string
 	return d.Result, func(ctx context.Context) (tokenResponse, error) { return p.acquire(ctx, nil, d.AuthenticationResult) }, nil
 }
 
-var errNoDeviceCode = errors.New("a registration with a secret or certificate cannot sign in by device code: sign in with the browser")
+var errNoDeviceCode = errors.New("a registration with a secret or certificate cannot use the device code flow; sign in with the browser")
 
 type confidentialClient struct {
 	c confidential.Client
@@ -199,7 +199,7 @@ func (b *memoryCache) Export(_ context.Context, c cache.Marshaler, _ cache.Expor
 }
 
 // errNoRefreshToken is returned for an answer without a refresh token: its access token could not be renewed.
-var errNoRefreshToken = errors.New("no refresh token came from Microsoft: the permission to maintain access to data (offline_access) was not granted")
+var errNoRefreshToken = errors.New("Microsoft returned no refresh token: the permission to maintain access to data (offline_access) was not granted")
 
 func withoutAccessTokens(b []byte) (json.RawMessage, error) {
 	var parts map[string]json.RawMessage

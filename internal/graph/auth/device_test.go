@@ -81,7 +81,7 @@ func TestDeclinedDeviceCodeStepsDown(t *testing.T) {
 func TestRefusedSignIn(t *testing.T) {
 	const (
 		least   = "Microsoft refused even the smallest set of permissions: "
-		blocked = "Conditional Access, a policy of the organization, blocks this sign-in; it may let the other way of signing in through: graph2mqtt login work --device-code"
+		blocked = "Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code"
 	)
 	for name, test := range map[string]struct {
 		name, subcode string
@@ -95,7 +95,7 @@ func TestRefusedSignIn(t *testing.T) {
 		"administrator":        {"consent_required", "", 90094, 2, least + "an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094)"},
 		"unknown consent":      {"consent_required", "", 99999, 2, least + "a permission was withdrawn, or never granted (AADSTS99999)"},
 		"sign-in canceled":     {"access_denied", "cancel", 50126, 1, "the sign-in was canceled (AADSTS50126)"},
-		"not assigned":         {"access_denied", "", 50105, 1, "the app registration admits assigned users only, and this one is not; an administrator assigns users in Entra ID under Enterprise applications, Users and groups (AADSTS50105)"},
+		"not assigned":         {"access_denied", "", 50105, 1, "the app registration is restricted to assigned users; an administrator assigns users in Entra ID under Enterprise applications, Users and groups (AADSTS50105)"},
 		"no tenant":            {"invalid_request", "", 50059, 1, "Microsoft cannot tell the organization from the tenant common; set tenant to its id or domain (AADSTS50059)"},
 		"conditional access":   {"interaction_required", "", 530031, 1, blocked + " (AADSTS530031)"},
 		"unauthorized":         {"unauthorized_client", "", 0, 1, "the app registration " + simulator.ContosoClient + " does not allow this sign-in; compare client_id and tenant with it"},

@@ -13,33 +13,33 @@ func (e *oauthError) explain(o Options, device bool) string {
 }
 
 func (e *oauthError) explanation(o Options, device bool) string {
-	other := "; it may let the other way of signing in through: graph2mqtt login " + o.Account + " --device-code"
+	other := "; try the other flow: graph2mqtt login " + o.Account + " --device-code"
 	switch {
 	case o.confidential():
 		other = "" // device code needs a public client
 	case device:
-		other = "; it may let a sign-in with the browser through, without --device-code"
+		other = "; try a browser sign-in, without --device-code"
 	}
 	if e.isCanceled() {
 		return "the sign-in was canceled"
 	}
 	switch e.number() {
 	case 54005:
-		return "this address was used before"
+		return "this redirect address was already used"
 	case 50173, 50133, 50132, 700003:
 		return "the sign-in was revoked, or the password was changed"
 	case 700082, 700084, 70043, 70044, 70008, 50078:
 		return "the sign-in has expired"
 	case 50074, 50076, 50079, 50072, 50158, 500121:
-		return "the organization asks for a second factor"
+		return "the organization requires multi-factor authentication"
 	case 50055:
 		return "the password has expired; change it at the sign-in page"
 	case 53003, 530031, 530032, 530033, 530034, 530035, 53011, 50131:
 		return "Conditional Access, a policy of the organization, blocks this sign-in" + other
 	case 53004:
-		return "the organization considers this sign-in risky; register a second factor at the sign-in page, or ask an administrator"
+		return "the organization considers this sign-in risky; register for multi-factor authentication at the sign-in page, or ask an administrator"
 	case 50097, 53000, 53001, 53002, 50155:
-		return "the organization asks for a device that it manages" + other
+		return "the organization requires a managed device" + other
 	case 50057:
 		return "the account is disabled"
 	case 50053:
@@ -49,7 +49,7 @@ func (e *oauthError) explanation(o Options, device bool) string {
 	case 50020:
 		return fmt.Sprintf("this account cannot sign in to the tenant %s; compare tenant with the account", o.Tenant)
 	case 50105:
-		return "the app registration admits assigned users only, and this one is not; an administrator assigns users in Entra ID under Enterprise applications, Users and groups"
+		return "the app registration is restricted to assigned users; an administrator assigns users in Entra ID under Enterprise applications, Users and groups"
 	case 65001:
 		return "a permission was withdrawn, or never granted"
 	case 65004:

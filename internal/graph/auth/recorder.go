@@ -47,7 +47,7 @@ func (h *exchange) error(err error) error {
 	case h.refusal != nil:
 		return h.refusal
 	case h.invalidJSON, errors.As(err, new(msal.InvalidJsonErr)): // MSAL's error contains the whole answer
-		return errors.New("the answer is not one of Entra ID's")
+		return errors.New("not an answer of Entra ID")
 	}
 	return err
 }

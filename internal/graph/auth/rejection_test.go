@@ -144,7 +144,7 @@ func TestClaimsChallenge(t *testing.T) {
 		time.Sleep(time.Minute)
 		w.sim.Demand(simulator.Adele, simulator.SecondFactorRequired)
 		_, err = s.Renew(t.Context(), third, claims)
-		wantSignInRequired(t, err, "the organization asks for a second factor (AADSTS50076); run: graph2mqtt login work")
+		wantSignInRequired(t, err, "the organization requires multi-factor authentication (AADSTS50076); run: graph2mqtt login work")
 		_, prompts, err := w.signIn(s, reading)
 		if err != nil {
 			t.Fatal(err)

@@ -497,11 +497,11 @@ func (s *Session) status() Status {
 func (s *Session) mismatch() string {
 	switch {
 	case s.stored.ClientID != s.o.ClientID:
-		return fmt.Sprintf("the sign-in belongs to the client_id %s, and the configuration has %s", s.stored.ClientID, s.o.ClientID)
+		return fmt.Sprintf("the sign-in belongs to the client_id %s, but the configuration has %s", s.stored.ClientID, s.o.ClientID)
 	case s.stored.Login != s.o.Login:
-		return fmt.Sprintf("the sign-in belongs to the cloud %s, and the configuration has %s", s.stored.Login, s.o.Login)
+		return fmt.Sprintf("the sign-in belongs to the cloud %s, but the configuration has %s", s.stored.Login, s.o.Login)
 	case s.o.User != "" && !s.stored.User.matches(s.o.User):
-		return fmt.Sprintf("%s is signed in, and the configuration wants %s", s.stored.User.Address, s.o.User)
+		return fmt.Sprintf("%s is signed in, but the configuration expects %s", s.stored.User.Address, s.o.User)
 	}
 	return ""
 }

@@ -184,11 +184,11 @@ func TestRefusedRenewal(t *testing.T) {
 		"revoked": {func(s *simulator.Simulator) { s.RevokeSessions(simulator.Adele) },
 			"the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work"},
 		"second factor": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.SecondFactorRequired) },
-			"the organization asks for a second factor (AADSTS50076); run: graph2mqtt login work"},
+			"the organization requires multi-factor authentication (AADSTS50076); run: graph2mqtt login work"},
 		"conditional access": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.Blocked) },
-			"Conditional Access, a policy of the organization, blocks this sign-in; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003); run: graph2mqtt login work"},
+			"Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code (AADSTS53003); run: graph2mqtt login work"},
 		"device": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.DeviceRequired) },
-			"the organization asks for a device that it manages; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS50097); run: graph2mqtt login work"},
+			"the organization requires a managed device; try the other flow: graph2mqtt login work --device-code (AADSTS50097); run: graph2mqtt login work"},
 		"disabled": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.AccountDisabled) },
 			"the account is disabled (AADSTS50057); run: graph2mqtt login work"},
 		"consent withdrawn": {func(s *simulator.Simulator) { s.WithdrawConsent(simulator.Adele, simulator.ContosoClient) },
@@ -286,9 +286,9 @@ func TestTransientRenewalFailure(t *testing.T) {
 		"reset":       {simulator.Fault{Reset: true}, "renew the sign-in of work: login.simulator.test: read tcp: connection reset by peer"},
 		"throttled":   {simulator.Fault{Status: http.StatusTooManyRequests, RetryAfter: "60"}, "renew the sign-in of work: Microsoft answered The simulator was told to fail."},
 		"no answer":   {simulator.Fault{Delay: time.Hour}, "renew the sign-in of work: login.simulator.test: context deadline exceeded"},
-		"garbage":     {simulator.Fault{Body: new("{")}, "renew the sign-in of work: the answer is not one of Entra ID's"},
+		"garbage":     {simulator.Fault{Body: new("{")}, "renew the sign-in of work: not an answer of Entra ID"},
 		"strange": {simulator.Fault{Change: func(body map[string]any) { body["token_type"] = 7 }},
-			"renew the sign-in of work: the answer is not one of Entra ID's"}, // MSAL's own error would contain the tokens
+			"renew the sign-in of work: not an answer of Entra ID"}, // MSAL's own error would contain the tokens
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -313,7 +313,7 @@ func TestTransientRenewalFailure(t *testing.T) {
 				wantStatus(t, s, auth.SignedIn, "")
 				select {
 				case <-s.Changed():
-					t.Error("told of a change")
+					t.Error("a change was signaled")
 				default:
 				}
 				// Further callers do not repeat the request within the backoff.
@@ -475,11 +475,11 @@ func TestChangedConfiguration(t *testing.T) {
 		want   string
 	}{
 		"client": {func(o *auth.Options) { o.ClientID = other.ClientID },
-			"the sign-in belongs to the client_id " + simulator.ContosoClient + ", and the configuration has " + other.ClientID},
+			"the sign-in belongs to the client_id " + simulator.ContosoClient + ", but the configuration has " + other.ClientID},
 		"cloud": {func(o *auth.Options) { o.Login = "https://login.microsoftonline.us/" },
-			"the sign-in belongs to the cloud https://login.simulator.test, and the configuration has https://login.microsoftonline.us"},
+			"the sign-in belongs to the cloud https://login.simulator.test, but the configuration has https://login.microsoftonline.us"},
 		"user": {func(o *auth.Options) { o.User = "ben@contoso.example" },
-			simulator.Adele + " is signed in, and the configuration wants ben@contoso.example"},
+			simulator.Adele + " is signed in, but the configuration expects ben@contoso.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := w.open(test.change)
@@ -554,7 +554,7 @@ func TestUnwritableStore(t *testing.T) {
 		t.Error("the new token is forgotten")
 	}
 	if !strings.Contains(w.log.String(), "sign-in could not be stored") {
-		t.Errorf("nobody was told:\n%s", w.log)
+		t.Errorf("not logged:\n%s", w.log)
 	}
 	// A sign-in that cannot be stored fails.
 	_, _, err = w.signIn(s, reading)

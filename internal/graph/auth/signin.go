@@ -103,15 +103,15 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, r Request, as
 		before := s.stored
 		s.mu.Unlock()
 		if s.o.User != "" && !k.User.matches(s.o.User) {
-			return fmt.Errorf("this is %s, and the configuration wants %s; sign in as %s, or change accounts.%s.user",
+			return fmt.Errorf("%s signed in, but the configuration expects %s; sign in as %s, or change accounts.%s.user",
 				k.User.Address, s.o.User, s.o.User, s.o.Account)
 		}
 		if r.User != "" && !k.User.matches(r.User) {
-			return fmt.Errorf("this is %s, and only %s may sign in; sign in as %s, or run: graph2mqtt login %s",
+			return fmt.Errorf("%s signed in, but only %s is accepted; sign in as %s, or run: graph2mqtt login %s",
 				k.User.Address, r.User, r.User, s.o.Account)
 		}
 		if before != nil && before.Home != k.Home {
-			return fmt.Errorf("this is %s, and %s is signed in; sign in as %s, or first run: graph2mqtt logout %s",
+			return fmt.Errorf("%s signed in, but the stored sign-in belongs to %s; sign in as %s, or first run: graph2mqtt logout %s",
 				k.User.Address, before.User.Address, before.User.Address, s.o.Account)
 		}
 		return s.save(k)

@@ -131,12 +131,12 @@ func TestInvalidRedirect(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlike := "this is not the address on which the browser ends: want one such as " + nativeRedirect + "/?code=…&state=…"
+	unlike := "this is not a redirect address: want one such as " + nativeRedirect + "/?code=…&state=…"
 	want := []string{
 		unlike, unlike, unlike,
-		"this is the link to open: paste the address on which it ends, which begins with " + nativeRedirect,
-		"this is only a part of the address: paste all of it, with code and state",
-		"this address belongs to an older attempt: open the newest link, and paste the address on which it ends",
+		"this is the sign-in link; paste the address that the browser shows afterwards, which begins with " + nativeRedirect,
+		"this is only a part of the address; paste all of it, with code and state",
+		"this address belongs to an outdated sign-in link; open the newest link and paste the address that the browser shows afterwards",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("unusable (-want +got):\n%s", diff)
@@ -206,7 +206,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 		w.sim.OnSignIn(simulator.SignIn{Refuse: simulator.Blocked})
 		_, prompts, err := w.signIn(w.open(), writing, reading)
 		wantSignInRequired(t, err, "sign in to work: Conditional Access, a policy of the organization, blocks this sign-in; "+
-			"it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003)")
+			"try the other flow: graph2mqtt login work --device-code (AADSTS53003)")
 		if len(prompts) != 1 {
 			t.Errorf("%d prompts, want 1", len(prompts))
 		}
@@ -250,7 +250,7 @@ func TestNoRefreshToken(t *testing.T) {
 	w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Change: func(body map[string]any) { delete(body, "refresh_token") }})
 	s := w.open()
 	_, _, err := w.signIn(s, reading)
-	wantError(t, err, "sign in to work: no refresh token came from Microsoft: the permission to maintain access to data (offline_access) was not granted")
+	wantError(t, err, "sign in to work: Microsoft returned no refresh token: the permission to maintain access to data (offline_access) was not granted")
 	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 }
 
@@ -260,7 +260,7 @@ func TestSignInAsAnotherUser(t *testing.T) {
 	s := w.signedIn(reading...)
 	w.sim.OnSignIn(simulator.SignIn{User: "ben@contoso.example"})
 	_, _, err := w.signIn(s, reading)
-	wantError(t, err, "sign in to work: this is ben@contoso.example, and "+simulator.Adele+" is signed in; sign in as "+simulator.Adele+
+	wantError(t, err, "sign in to work: ben@contoso.example signed in, but the stored sign-in belongs to "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or first run: graph2mqtt logout work")
 	if got := s.Status().User.Address; got != simulator.Adele {
 		t.Errorf("user: %s", got)
@@ -269,7 +269,7 @@ func TestSignInAsAnotherUser(t *testing.T) {
 
 	other := w.open(func(o *auth.Options) { o.Account, o.User = "other", simulator.Adele })
 	_, _, err = w.signIn(other, reading)
-	wantError(t, err, "sign in to other: this is ben@contoso.example, and the configuration wants "+simulator.Adele+"; sign in as "+simulator.Adele+
+	wantError(t, err, "sign in to other: ben@contoso.example signed in, but the configuration expects "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or change accounts.other.user")
 	wantStatus(t, other, auth.SignedOut, "nobody is signed in; run: graph2mqtt login other")
 
@@ -330,7 +330,7 @@ func TestUnsuitableRegistrations(t *testing.T) {
 		"not public": {simulator.Registration{ClientID: client}, nil,
 			"sign in to work: the app registration does not allow public client flows; allow them in Entra ID under Authentication, or configure client_secret (AADSTS7000218)"},
 		"has a secret": {simulator.Registration{ClientID: client, PublicClient: true, Secret: "shh-secret"}, func(o *auth.Options) { o.ClientSecret = "shh-secret" },
-			"sign in to work: a registration with a secret or certificate cannot sign in by device code: sign in with the browser"},
+			"sign in to work: a registration with a secret or certificate cannot use the device code flow; sign in with the browser"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newEnvironment(t)
@@ -445,7 +445,7 @@ func TestSignInByDevice(t *testing.T) {
 		w.sim.BlockDeviceCode(true)
 		time.Sleep(2 * time.Hour)
 		_, err = s.Token(t.Context())
-		wantSignInRequired(t, err, "Conditional Access, a policy of the organization, blocks this sign-in; it may let a sign-in with the browser through, without --device-code (AADSTS53003); "+
+		wantSignInRequired(t, err, "Conditional Access, a policy of the organization, blocks this sign-in; try a browser sign-in, without --device-code (AADSTS53003); "+
 			"run: graph2mqtt login work")
 	})
 }
@@ -619,7 +619,7 @@ func TestSignInByBrowserOverTLS(t *testing.T) {
 	port := l.Addr().(*net.TCPAddr).Port
 	s := w.open(local, func(o *auth.Options) { o.Transport = web })
 	_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { t.Error("shown") }}, auth.Browser{Port: port})
-	wantError(t, err, fmt.Sprintf("sign in to work: another program listens on http://localhost:%d; choose another port with --port, as far as the registration allows", port))
+	wantError(t, err, fmt.Sprintf("sign in to work: another program is listening on http://localhost:%d; choose another one with --port", port))
 	l.Close()
 
 	var wg sync.WaitGroup

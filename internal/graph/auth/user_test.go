@@ -18,7 +18,7 @@ const ben = "ben@contoso.example"
 // A sign-in that names its user refuses any other, by either flow, and keeps what is stored.
 func TestSignInOfNamedUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const refused = "sign in to work: this is " + ben + ", and only " + simulator.Adele + " may sign in; sign in as " + simulator.Adele + ", or run: graph2mqtt login work"
+		const refused = "sign in to work: " + ben + " signed in, but only " + simulator.Adele + " is accepted; sign in as " + simulator.Adele + ", or run: graph2mqtt login work"
 		w := newEnvironment(t)
 		w.sim.AddUser(simulator.User{Address: ben, Name: "Ben", Tenant: simulator.ContosoTenant})
 		w.sim.OnSignIn(simulator.SignIn{User: ben})
