@@ -1,10 +1,16 @@
 package bridge_test
 
 import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"net/http"
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
@@ -48,6 +54,13 @@ func TestUnusableFileOfOneAccount(t *testing.T) {
 			h.Holds("graph2mqtt/private/status", func(p string) bool {
 				return strings.Contains(p, `"state":"sign_in_required"`) && strings.Contains(p, test.want)
 			})
+			// Once the file is repaired, the account can be signed in.
+			if err := os.WriteFile(h.path("file.pem"), selfSigned(t), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			h.Reload()
+			h.Holds("graph2mqtt/private/status", func(p string) bool { return strings.Contains(p, `"state":"signed_out"`) })
+			h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 		})
 	}
 }
@@ -71,4 +84,23 @@ func TestGraphRejectsRenewedTokens(t *testing.T) {
 	if got := strings.Count(h.Log.String(), message); got != 1 {
 		t.Errorf("logged %d times, want once", got)
 	}
+}
+
+// selfSigned returns a certificate and its key, in PEM.
+func selfSigned(t *testing.T) []byte {
+	t.Helper()
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
 }

@@ -177,6 +177,12 @@ func Open(o Options) (*Session, error) {
 	return s, nil
 }
 
+// Outdated reports whether the registration, its secret or its certificate differ in o.
+func (s *Session) Outdated(o Options) bool {
+	o, err := o.withDefaults()
+	return err != nil || o.fingerprint() != s.o.fingerprint() || (o.Unusable == nil) != (s.o.Unusable == nil)
+}
+
 // Check returns why sessions with these options cannot sign in, such as a certificate of another key.
 func (o Options) Check() error {
 	o, err := o.withDefaults()
