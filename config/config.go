@@ -17,6 +17,8 @@ import (
 	"time"
 	_ "time/tzdata" // what is a right time zone must not depend on the machine
 	"unicode"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
 // A Kind is what the configuration must know of one type of sensor.
@@ -262,6 +264,9 @@ func (a *Account) Validate() error {
 	}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
+	}
+	if entra.IsPersonalTenant(a.Tenant) && !entra.AllowsPersonal(a.Tenant, a.Cloud.Login) {
+		errs = append(errs, At("tenant", fmt.Errorf("the cloud %s has no personal accounts: want organizations, or the id or domain of a tenant, not %q", a.Cloud.Name, a.Tenant)))
 	}
 	if a.ClientSecret != "" && a.CertificateFile != "" {
 		errs = append(errs, At("certificate_file", errors.New("given together with client_secret: only one of them can be right")))

@@ -227,6 +227,8 @@ func TestRules(t *testing.T) {
 		{"mqtt: {url: mqtt://h}, commands: {queue: 10001}" + account, "commands.queue: want at most 10000, not 10001"},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, tenant: Consumers, sensors: {s: {type: status}}}}",
 			"accounts.a.sensors.s.type: status is for work and school accounts: the tenant consumers has personal ones only"},
+		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, tenant: Consumers, cloud: us_gov}}",
+			`accounts.a.tenant: the cloud us_gov has no personal accounts: want organizations, or the id or domain of a tenant, not "Consumers"`},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, sensors: {c: {type: calendar, ratio: .inf}}}}",
 			"accounts.a.sensors.c.ratio: want a number, not +Inf"},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, redirect_uri: 'http://127.0.0.1:1'}}", ""},

@@ -18,6 +18,8 @@ import (
 	"github.com/knadh/koanf/providers/confmap"
 	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
 // Sources are where the configuration comes from, besides its defaults; each has the last word over those before it.
@@ -285,7 +287,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
-	if kind.WorkOnly && strings.EqualFold(a.Tenant, "consumers") {
+	if kind.WorkOnly && entra.IsPersonalTenant(a.Tenant) {
 		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]

@@ -24,9 +24,10 @@ import (
 // tokens are granted scopes without a sign-in.
 type tokens []string
 
-func (tokens) Token(context.Context) (string, error)         { return "token", nil }
-func (tokens) Renew(context.Context, string) (string, error) { return "token", nil }
-func (t tokens) Granted() []string                           { return t }
+func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
+func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
+func (tokens) Personal() bool                                        { return false }
+func (t tokens) Granted() []string                                   { return t }
 
 type nobody struct{}
 

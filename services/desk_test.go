@@ -90,9 +90,10 @@ func (s *set) Verify(_ context.Context, _ *graph.Client, c services.Attempt) (an
 
 type tokens struct{}
 
-func (tokens) Token(context.Context) (string, error)         { return "token", nil }
-func (tokens) Renew(context.Context, string) (string, error) { return "token", nil }
-func (tokens) Granted() []string                             { return []string{"User.Read"} }
+func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
+func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
+func (tokens) Personal() bool                                        { return false }
+func (tokens) Granted() []string                                     { return []string{"User.Read"} }
 
 type nobody struct{}
 

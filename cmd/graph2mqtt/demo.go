@@ -228,7 +228,7 @@ func (d *demo) signIn(ctx context.Context, a *config.Account, s *auth.Session) (
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var visits errgroup.Group
-	result, err := s.SignInByBrowser(ctx, auth.Request{Scopes: bridge.SignInScopes(a), Show: func(p auth.Prompt) {
+	result, err := s.SignInByBrowser(ctx, auth.Request{Scopes: bridge.SignInScopes(a), OnPrompt: func(p auth.Prompt) {
 		visits.Go(func() error {
 			err := visit(ctx, web, p.URL)
 			if err != nil {

@@ -27,7 +27,9 @@ func (p *program) loginCommand() *cobra.Command {
 		Short: "Sign an account in",
 		Long: "login prints a link to open in a browser, which comes back by itself where it runs on this machine. Where it does not, paste the address\n" +
 			"on which it ends. A running bridge takes up the sign-in within a second.\n\n" +
-			"With --device-code it prints a code to enter in a browser anywhere. Some organisations block that way.\n\n" +
+			"With --device-code it prints a code to enter in a browser anywhere. Some organizations block that way.\n\n" +
+			"The app registration needs the redirect URI http://localhost, also if it has a secret (platform Web): Microsoft's page nativeclient\n" +
+			"hides the address that would have to be pasted.\n\n" +
 			"It asks for the permissions that the configuration needs; with --for also for what reading sensors of other types takes, so that\n" +
 			"graph2mqtt discover can list what there is.",
 		Example: "  graph2mqtt login work\n" +
@@ -97,7 +99,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 	}
-	r := auth.Request{Scopes: bridge.SignInScopes(a, more...), Show: p.prompt}
+	r := auth.Request{Scopes: bridge.SignInScopes(a, more...), OnPrompt: p.prompt}
 	if l.device {
 		_, err = s.SignInByDevice(ctx, r)
 	} else {
@@ -106,7 +108,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 		defer close(ended)
 		// A read from a terminal cannot be called off: this goroutine may outlive the sign-in, and ends with the program.
 		go lines(p.stdin, pasted, ended)
-		_, err = s.SignInByBrowser(ctx, r, auth.Browser{Port: l.port, Pasted: pasted, Unusable: func(err error) {
+		_, err = s.SignInByBrowser(ctx, r, auth.Browser{Port: l.port, PastedRedirects: pasted, OnInvalidRedirect: func(err error) {
 			fmt.Fprintf(p.stdout, "That cannot be used: %v\n", err)
 		}})
 	}
@@ -155,12 +157,15 @@ func (p *program) prompt(t auth.Prompt) {
 		return
 	}
 	fmt.Fprintf(p.stdout, "Open this link and sign in:\n\n%s\n\n", t.URL)
-	if t.Waiting {
+	if t.Listening {
 		fmt.Fprintf(p.stdout, "The browser comes back to %s by itself. If it runs on another machine it will show an error there: then paste the address on which it ended here.\n", t.Redirect)
 	} else {
 		fmt.Fprintf(p.stdout, "The browser ends on an address that begins with %s. Paste it here.\n", t.Redirect)
 	}
-	if t.Waiting && p.desktop() {
+	if t.Note != "" {
+		fmt.Fprintf(p.stdout, "%s.\n", t.Note)
+	}
+	if t.Listening && p.desktop() {
 		browser.Stdout, browser.Stderr = io.Discard, io.Discard
 		_ = browser.OpenURL(t.URL) // the link is there to be opened by hand
 	}

@@ -74,7 +74,7 @@ func TestLoginPasted(t *testing.T) {
 	if _, err := p.stdin.Write([]byte("\nhello\n")); err != nil {
 		t.Fatal(err)
 	}
-	p.stdout.find(t, regexp.MustCompile(`That cannot be used: this is not the address on which the browser ends`))
+	p.stdout.find(t, regexp.MustCompile(`That cannot be used: this is not a redirect address`))
 	if _, err := p.stdin.Write([]byte(answer.Header.Get("Location") + "\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +160,7 @@ func TestLoginWithoutAdministrator(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	out := p.stdout.String()
-	const why = "an administrator of the organisation must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094).\nNow the same without it:\n"
+	const why = "an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094).\nNow the same without it:\n"
 	for _, refused := range []string{"Calendars.ReadWrite", "Calendars.Read"} {
 		if want := "\nMicrosoft refused " + refused + ": " + why; !strings.Contains(out, want) {
 			t.Errorf("no %q in %s", want, out)
@@ -250,13 +250,13 @@ func TestLoginBlocked(t *testing.T) {
 	if code := p.wait(t); code != 2 {
 		t.Errorf("exit code %d", code)
 	}
-	const device = "graph2mqtt: sign in to work: Conditional Access, a policy of the organisation, blocks this sign-in; it may let a sign-in with the browser through, without --device-code (AADSTS53003)\n"
+	const device = "graph2mqtt: sign in to work: Conditional Access, a policy of the organization, blocks this sign-in; try a browser sign-in, without --device-code (AADSTS53003)\n"
 	if diff := cmp.Diff(device, p.stderr.String()); diff != "" {
 		t.Error(diff)
 	}
 	for code, want := range map[simulator.AADSTS]string{
-		simulator.Blocked:        "Conditional Access, a policy of the organisation, blocks this sign-in; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003)",
-		simulator.DeviceRequired: "the organisation asks for a device that it manages; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS50097)",
+		simulator.Blocked:        "Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code (AADSTS53003)",
+		simulator.DeviceRequired: "the organization requires a managed device; try the other flow: graph2mqtt login work --device-code (AADSTS50097)",
 	} {
 		h.simulator.OnSignIn(simulator.SignIn{Refuse: code})
 		p := h.start(t, "login", "work")
@@ -274,7 +274,7 @@ func TestLoginAsSomebodyElse(t *testing.T) {
 		p := h.start(t, "login", "work")
 		h.visit(t, p.stdout.find(t, linkPattern))
 		code := p.wait(t)
-		const want = "graph2mqtt: sign in to work: this is adele@contoso.example, and the configuration wants megan@contoso.example; sign in as megan@contoso.example, or change accounts.work.user\n"
+		const want = "graph2mqtt: sign in to work: adele@contoso.example signed in, but the configuration expects megan@contoso.example; sign in as megan@contoso.example, or change accounts.work.user\n"
 		switch {
 		case ok && code != 0, !ok && (code != 2 || p.stderr.String() != want):
 			t.Errorf("%s: %d, %s", user, code, p.stderr)

@@ -14,6 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
 func (p *program) permissionsCommand() *cobra.Command {
@@ -73,6 +74,9 @@ func requestOf(a *config.Account) request {
 		x := permission{
 			Scope: scope, Kind: "delegated", For: []string{},
 			AdminConsent: facts.Admin, UserByDefault: facts.UserConsentable(), Accounts: facts.Accounts(),
+		}
+		if !entra.AllowsPersonal("common", a.Cloud.Login) {
+			x.Accounts = slices.DeleteFunc(x.Accounts, func(kind string) bool { return kind == "personal" })
 		}
 		var why, own, without []string
 		for _, n := range all {
@@ -182,7 +186,7 @@ func markdown(a *config.Account, r request) string {
 	return b.String()
 }
 
-func personal(a *config.Account) bool { return strings.EqualFold(a.Tenant, "consumers") }
+func personal(a *config.Account) bool { return entra.IsPersonalTenant(a.Tenant) }
 
 // consent is who must consent to a permission, in a word.
 func consent(a *config.Account, x permission) string {
@@ -223,7 +227,7 @@ func advice(a *config.Account, r request) string {
 		return ""
 	}
 	text := "Where an administrator must consent, sign in after that: graph2mqtt permissions " + a.ID + " --format link prints what to send them."
-	if strings.EqualFold(a.Tenant, "common") {
+	if entra.AllowsPersonal(a.Tenant, a.Cloud.Login) {
 		text += " A personal account has no administrator: you consent to everything."
 	}
 	return text

@@ -11,6 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
 // A registration is the app registration that accounts sign in with.
@@ -68,15 +69,18 @@ func (r registration) access() []resourceAccess {
 // audience is who can sign in, in the words of https://learn.microsoft.com/graph/api/resources/application.
 func (r registration) audience() string {
 	tenants := map[string]bool{}
+	personal, work := false, false
 	for _, a := range r.accounts {
 		tenants[strings.ToLower(a.Tenant)] = true
+		personal = personal || entra.AllowsPersonal(a.Tenant, a.Cloud.Login)
+		work = work || !entra.IsPersonalTenant(a.Tenant)
 	}
 	switch {
-	case tenants["common"], tenants["consumers"] && len(tenants) > 1:
+	case personal && work:
 		return "AzureADandPersonalMicrosoftAccount"
-	case tenants["consumers"]:
+	case personal:
 		return "PersonalMicrosoftAccount"
-	case tenants["organizations"], len(tenants) > 1:
+	case tenants["common"], tenants["organizations"], len(tenants) > 1:
 		return "AzureADMultipleOrgs"
 	}
 	return "AzureADMyOrg"

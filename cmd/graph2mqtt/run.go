@@ -103,7 +103,7 @@ func (p *program) checkCommand() *cobra.Command {
 			"  graph2mqtt check --config graph2mqtt.yaml && systemctl restart graph2mqtt",
 		Args: cobra.NoArgs,
 		RunE: p.do(func(context.Context, []string) error {
-			_, err := p.load()
+			c, err := p.load()
 			var problems config.Problems
 			if errors.As(err, &problems) {
 				for _, problem := range problems {
@@ -111,7 +111,17 @@ func (p *program) checkCommand() *cobra.Command {
 				}
 				return errTold
 			}
-			return err
+			if err != nil {
+				return err
+			}
+			unusable := bridge.CheckFiles(c)
+			for _, err := range unusable {
+				fmt.Fprintln(p.stdout, err)
+			}
+			if len(unusable) > 0 {
+				return errTold
+			}
+			return nil
 		}),
 	}
 }

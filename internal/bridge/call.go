@@ -15,10 +15,7 @@ import (
 
 // OpenGraph is Graph for an account that is signed in by the session.
 func OpenGraph(c *config.Account, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
-	transport, err := Transport(c)
-	if err != nil {
-		return nil, err
-	}
+	transport, _ := Transport(c) // the session reports the error
 	g, err := graph.New(graph.Options{Root: c.Cloud.Graph, Transport: transport, Tokens: session, ClientID: c.ClientID, Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", c.ID, err)

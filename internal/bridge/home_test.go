@@ -174,8 +174,8 @@ func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
 	defer visits.Wait()
 	var first sync.Once // where a consent is refused the browser is sent on
 	result, err := session.SignInByBrowser(h.t.Context(), auth.Request{
-		Scopes: bridge.SignInScopes(c.Accounts[account]),
-		Show:   func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(cloud, p.URL) }) }) },
+		Scopes:   bridge.SignInScopes(c.Accounts[account]),
+		OnPrompt: func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(cloud, p.URL) }) }) },
 	}, auth.Browser{})
 	if err != nil {
 		h.t.Fatal(err)

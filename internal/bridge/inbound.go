@@ -141,7 +141,12 @@ func (a *account) do(operation string, q request, answer func(any, error)) {
 		a.rescan()
 		select {
 		case a.todo <- func(ctx context.Context, living *sync.WaitGroup, _ func(*sensor)) {
-			living.Go(func() { a.extend(ctx) })
+			living.Go(func() {
+				if err := a.session.RetryRefused(ctx); err != nil {
+					a.log.Debug("sign-in still refused", "error", err)
+				}
+				a.extend(ctx)
+			})
 		}:
 		default: // there is more to do than that
 		}

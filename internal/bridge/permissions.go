@@ -2,10 +2,10 @@ package bridge
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -69,7 +69,7 @@ func SignInScopes(c *config.Account, more ...RequiredPermission) [][]string {
 	all := append(RequiredPermissions(c), more...)
 	reading := slices.DeleteFunc(slices.Clone(all), func(p RequiredPermission) bool { return p.Operation != "" })
 	own := reading
-	if !strings.EqualFold(c.Tenant, "consumers") { // personal accounts have neither administrator nor policy
+	if !entra.IsPersonalTenant(c.Tenant) { // personal accounts have neither administrator nor policy
 		own = slices.DeleteFunc(slices.Clone(reading), func(p RequiredPermission) bool {
 			facts, ok := graph.LookupScope(p.Scope)
 			return ok && !facts.UserConsentable()

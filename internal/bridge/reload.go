@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,13 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config, start func(*ac
 	for _, key := range changes.Keys {
 		if key != "log.level" {
 			return ErrRestart
+		}
+	}
+	// The content of a certificate is not part of the configuration.
+	for _, a := range b.all() {
+		c, ok := after.Accounts[a.config.ID]
+		if ok && !slices.Contains(changes.Accounts.Changed, c.ID) && a.session.Outdated(signInOptions(c)) {
+			changes.Accounts.Changed = append(changes.Accounts.Changed, c.ID)
 		}
 	}
 	// What is new is made before anything old is touched: where that fails, all stays as it was.

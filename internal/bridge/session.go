@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -14,36 +15,71 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// OpenSession opens the sign-in of an account.
+// OpenSession opens the sign-in of an account. A certificate that cannot be used is no error but the state of the sign-in.
 func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
-	transport, err := Transport(c)
-	if err != nil {
-		return nil, err
-	}
-	o := auth.Options{
-		Account: c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
-		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport, Dir: dir, Log: log,
-	}
-	if c.CertificateFile != "" {
-		if o.Certificate, err = os.ReadFile(c.CertificateFile); err != nil {
-			return nil, fmt.Errorf("accounts.%s.certificate_file: %w", c.ID, err)
-		}
-	}
+	o := signInOptions(c)
+	o.Dir, o.Log = dir, log
 	return auth.Open(o)
 }
 
-// Transport is how an account's sign-in and Graph are reached.
+// CheckFiles reads the certificates and keys of a configuration as the bridge does, and returns what is wrong with them.
+func CheckFiles(c *config.Config) []error {
+	var errs []error
+	if _, err := brokerTLS(c.MQTT); err != nil {
+		errs = append(errs, err)
+	}
+	if c.MQTT.CertFile != "" {
+		if _, err := clientCertificate(c.MQTT); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	for _, a := range config.Sorted(c.Accounts) {
+		if err := signInOptions(a).Check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// signInOptions returns the options of an account's session, without its state directory and log.
+func signInOptions(c *config.Account) auth.Options {
+	transport, err := Transport(c)
+	o := auth.Options{
+		Unusable: err,
+		Account:  c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
+		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport,
+	}
+	if c.CertificateFile != "" {
+		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
+		o.Certificate, err = os.ReadFile(c.CertificateFile)
+		if err == nil && len(bytes.TrimSpace(o.Certificate)) == 0 {
+			err = fmt.Errorf("%s is empty", c.CertificateFile)
+		}
+		if err != nil && o.Unusable == nil {
+			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
+		}
+	}
+	return o
+}
+
+// Transport returns the transport of an account for Entra ID and Graph. With an error it refuses every request.
 func Transport(c *config.Account) (http.RoundTripper, error) {
 	t := graph.NewTransport()
 	if c.Cloud.CAFile != "" {
 		pool, err := certificates(c.Cloud.CAFile)
 		if err != nil {
-			return nil, fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
+			err = fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
+			return refusingTransport{err}, err
 		}
 		t.TLSClientConfig = &tls.Config{RootCAs: pool}
 	}
 	return t, nil
 }
+
+// refusingTransport fails every request.
+type refusingTransport struct{ err error }
+
+func (t refusingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, t.err }
 
 // brokerTLS is how the broker is recognised, and we to it.
 func brokerTLS(c config.MQTT) (*tls.Config, error) {
@@ -57,15 +93,18 @@ func brokerTLS(c config.MQTT) (*tls.Config, error) {
 	}
 	if c.CertFile != "" {
 		// Certificates are renewed in place, so each connection reads them anew.
-		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
-			if err != nil {
-				return nil, fmt.Errorf("mqtt.cert_file: %w", err)
-			}
-			return &pair, nil
-		}
+		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return clientCertificate(c) }
 	}
 	return t, nil
+}
+
+// clientCertificate reads the certificate for the broker and its key.
+func clientCertificate(c config.MQTT) (*tls.Certificate, error) {
+	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	if err != nil {
+		return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+	}
+	return &pair, nil
 }
 
 func certificates(file string) (*x509.CertPool, error) {

@@ -61,7 +61,7 @@ func (a *account) signIn(ctx context.Context, living *sync.WaitGroup, r signInRe
 	answer = once(answer)
 	living.Go(func() {
 		defer cancel()
-		request := auth.Request{Scopes: SignInScopes(a.current.Load()), Show: func(p auth.Prompt) {
+		request := auth.Request{Scopes: SignInScopes(a.current.Load()), OnPrompt: func(p auth.Prompt) {
 			s.mu.Lock()
 			s.prompt = &p
 			s.mu.Unlock()
@@ -72,7 +72,7 @@ func (a *account) signIn(ctx context.Context, living *sync.WaitGroup, r signInRe
 		if s.pasted == nil {
 			_, err = a.session.SignInByDevice(ctx, request)
 		} else {
-			_, err = a.session.SignInByBrowser(ctx, request, auth.Browser{Pasted: s.pasted, Unusable: func(err error) {
+			_, err = a.session.SignInByBrowser(ctx, request, auth.Browser{PastedRedirects: s.pasted, OnInvalidRedirect: func(err error) {
 				select {
 				case s.wrong <- err:
 				default:

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 )
 
@@ -37,8 +36,7 @@ func (c *Client) Account(ctx context.Context) (Account, error) {
 		if user.ID == "" {
 			return Account{}, &Error{Reason: Refused, Op: op, Err: errors.New("the answer does not say")}
 		}
-		// In Entra ID an id is a UUID, in a personal account 16 hexadecimal digits.
-		return Account{user.ID, cmp.Or(user.Mail, user.UserPrincipalName), user.DisplayName, uuid.Validate(user.ID) != nil}, nil
+		return Account{user.ID, cmp.Or(user.Mail, user.UserPrincipalName), user.DisplayName, c.tokens.Personal()}, nil
 	})
 }
 

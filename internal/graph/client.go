@@ -39,8 +39,11 @@ const (
 type Tokens interface {
 	// Token is a token that is valid now. Its error is an *Error with the reason SignInRequired when the user must act.
 	Token(ctx context.Context) (string, error)
-	// Renew is a token other than the one that Graph has just rejected, or an error as Token's.
-	Renew(ctx context.Context, rejected string) (string, error)
+	// Renew returns a token other than the one that Graph rejected, or an error as Token does. claims is the JSON of Graph's claims
+	// challenge, or "". If Graph rejects tokens that were just renewed, it returns a *RejectedError instead of one token after another.
+	Renew(ctx context.Context, rejected, claims string) (string, error)
+	// Personal reports whether a personal Microsoft account is signed in.
+	Personal() bool
 	// Granted are the scopes that the tokens carry, in their short form: "Calendars.Read".
 	Granted() []string
 }
@@ -66,6 +69,8 @@ type Client struct {
 
 	gate    gate
 	account *remembered[Account]
+
+	rejections rejections
 
 	gathering sync.Mutex
 	gathers   map[any]any // gatherKey[K, V] → *gathered[K, V]
@@ -201,6 +206,7 @@ func (c *Client) do(ctx context.Context, l *lane, op string, r *abstractions.Req
 // An answer is what is known of a request.
 type answer struct {
 	token    string
+	claims   string      // that Graph wants in a token, as JSON
 	reads    bool        // the request changes nothing
 	sent     atomic.Bool // it may have reached Graph
 	status   int         // 0: none
@@ -261,16 +267,8 @@ func (c *Client) send(ctx context.Context, l *lane, r *abstractions.RequestInfor
 		return nil, a.read(response.(*http.Response))
 	})
 	ctx = context.WithValue(ctx, abstractions.ResponseHandlerOptionKey, handler)
-	err = c.adapter.SendNoContent(ctx, r, nil)
-	if a.status == http.StatusUnauthorized {
-		a.status, a.complete = 0, false
-		a.sent.Store(false)
-		if a.token, err = c.tokens.Renew(ctx, a.token); err != nil {
-			return err
-		}
-		err = c.adapter.SendNoContent(ctx, r, nil)
-	}
-	if a.status != 0 {
+	err = c.sendAuthorized(ctx, uri.Path, r, a)
+	if a.status != 0 && a.status != http.StatusUnauthorized {
 		a.wait = retryAfter(a.header)
 	}
 	switch {
@@ -425,6 +423,7 @@ func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
 		a.sent.Store(false)
 	}
 	if err == nil {
+		a.claims = claimsChallenge(res.Header)
 		res.Header.Del("WWW-Authenticate") // kiota would answer a challenge, and stumble over an unexpected one
 	}
 	return res, err

@@ -27,11 +27,12 @@ import (
 
 // tokens hands out numbered tokens; Renew makes the next one.
 type tokens struct {
-	mu      sync.Mutex
-	number  int
-	failure error // of Token
-	refusal error // of Renew
-	granted []string
+	mu       sync.Mutex
+	number   int
+	failure  error // of Token
+	refusal  error // of Renew
+	granted  []string
+	personal bool
 }
 
 func (s *tokens) Token(context.Context) (string, error) {
@@ -40,7 +41,7 @@ func (s *tokens) Token(context.Context) (string, error) {
 	return fmt.Sprintf("secret-token-%d", s.number), s.failure
 }
 
-func (s *tokens) Renew(_ context.Context, rejected string) (string, error) {
+func (s *tokens) Renew(_ context.Context, rejected, _ string) (string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.refusal != nil {
@@ -53,6 +54,8 @@ func (s *tokens) Renew(_ context.Context, rejected string) (string, error) {
 }
 
 func (s *tokens) Granted() []string { return s.granted }
+
+func (s *tokens) Personal() bool { return s.personal }
 
 // serve returns a client of a server.
 func serve(t *testing.T, h http.HandlerFunc) (*graph.Client, *httptest.Server) {
@@ -434,9 +437,9 @@ func TestRenewedToken(t *testing.T) {
 
 	srv := httptest.NewServer(http.HandlerFunc(h))
 	t.Cleanup(srv.Close)
-	const rejected = "read: Graph answered 401 InvalidAuthenticationToken: Access token has expired."
+	const rejected = "read: Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed: Access token has expired."
 	c = client(t, graph.Options{Root: srv.URL, Tokens: &tokens{number: 5}})
-	wants(t, c.Do(t.Context(), "read", read(t, c), nil), rejected, graph.Error{Reason: graph.SignInRequired, Status: 401, Code: "InvalidAuthenticationToken"})
+	wants(t, c.Do(t.Context(), "read", read(t, c), nil), rejected, graph.Error{Reason: graph.Refused, Status: 401, Code: "InvalidAuthenticationToken"})
 
 	c = client(t, graph.Options{Root: srv.URL, Tokens: &tokens{refusal: &graph.Error{Reason: graph.SignInRequired, Op: "renew the token", Message: "sign in again"}}})
 	wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: renew the token: sign in again", graph.Error{Reason: graph.SignInRequired})
@@ -559,7 +562,7 @@ func TestAccount(t *testing.T) {
 	if asked != 3 {
 		t.Errorf("asked %d times", asked)
 	}
-	c = client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+	c = client(t, graph.Options{Tokens: &tokens{personal: true}, Transport: roundTripper(func(*http.Request) (*http.Response, error) {
 		return answered(200, `{"id": "b0f1e2d3c4a59687", "displayName": "Kim", "mail": null, "userPrincipalName": "kim@outlook.com"}`), nil
 	})})
 	want = graph.Account{ID: "b0f1e2d3c4a59687", Address: "kim@outlook.com", Name: "Kim", Personal: true}

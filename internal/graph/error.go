@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 )
@@ -41,7 +42,10 @@ func (e *Error) Error() string {
 	if e.Op != "" {
 		parts = append(parts, e.Op)
 	}
-	if e.Status != 0 {
+	switch {
+	case e.Status == http.StatusUnauthorized: // the client renews a rejected token
+		parts = append(parts, fmt.Sprintf("Microsoft Graph refuses the sign-in (%s) although it was just renewed", strings.TrimSpace("401 "+e.Code)))
+	case e.Status != 0:
 		parts = append(parts, strings.TrimSpace(fmt.Sprintf("Graph answered %d %s", e.Status, e.Code)))
 	}
 	if e.Message != "" {

@@ -75,8 +75,8 @@ func (e *Error) refused(a *answer) {
 		if e.Code == "ErrorInvalidIdMalformed" {
 			e.Reason = NotFound
 		}
-	case http.StatusUnauthorized:
-		e.Reason = SignInRequired
+	case http.StatusUnauthorized: // with a token that was just renewed: the user cannot help
+		e.Reason = Refused
 	case http.StatusForbidden:
 		e.Reason = PermissionMissing
 	case http.StatusNotFound, http.StatusGone:

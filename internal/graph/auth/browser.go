@@ -3,8 +3,6 @@ package auth
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"html"
@@ -19,89 +17,102 @@ import (
 	"time"
 	"unicode"
 
+	"golang.org/x/oauth2"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// A Browser is how a sign-in with the browser comes back.
+// Browser configures how the redirect of a browser sign-in is received.
 type Browser struct {
-	// Port to listen on, 0: any. Only for redirect addresses on localhost.
+	// Port is the port to listen on; 0 selects a free one. Used only for redirect addresses on localhost.
 	Port int
 
-	// Pasted are the addresses that the user copies out of the browser where it cannot reach us. It is read until the sign-in ends.
-	Pasted <-chan string
+	// PastedRedirects delivers redirect addresses that the user copied from a browser that cannot reach this machine. It is read
+	// until the sign-in ends.
+	PastedRedirects <-chan string
 
-	// Unusable is called with what is wrong with a pasted address. The sign-in goes on. Required where Pasted is.
-	Unusable func(error)
+	// OnInvalidRedirect is called with the reason why a pasted address was not accepted; the sign-in continues. Required with
+	// PastedRedirects.
+	OnInvalidRedirect func(error)
 }
 
-// SignInByBrowser signs in with an authorization code and PKCE (RFC 7636): the user opens a link, signs in, and the browser comes
-// back to us with the code, or its last address is pasted.
+// SignInByBrowser signs in with the authorization code flow and PKCE (RFC 7636). The user opens a link and signs in; the browser is
+// redirected to a server on localhost, or the user pastes the address it was redirected to.
 func (s *Session) SignInByBrowser(ctx context.Context, r Request, b Browser) (Result, error) {
 	c, err := newClient(s.o)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", s.signingIn(), err)
+		return Result{}, fmt.Errorf("%s: %w", s.signInOp(), err)
 	}
-	door, err := openDoor(s.o.RedirectURI, b.Port)
+	server, err := startCallbackServer(s.o.RedirectURI, b.Port)
 	if err != nil {
-		return Result{}, fmt.Errorf("%s: %w", s.signingIn(), err)
+		return Result{}, fmt.Errorf("%s: %w", s.signInOp(), err)
 	}
-	defer door.close()
-	// The browser that brought the last answer, and waits to be told what came of it.
-	var visit *visit
-	leave := func(p page) {
-		if visit != nil {
-			visit.page <- p
-			visit = nil
+	defer server.close()
+	// pending is the browser request whose page depends on the outcome.
+	var pending *callback
+	answer := func(p page) {
+		if pending != nil {
+			pending.page <- p
+			pending = nil
 		}
 	}
-	result, err := s.signIn(ctx, r, false, func(ctx context.Context, p Prompt) (answer, error) {
-		link, t, err := s.link(ctx, c, door.redirect, p.Scopes)
+	result, err := s.signIn(ctx, r, false, func(ctx context.Context, p Prompt) (tokenResponse, error) {
+		link, t, err := s.link(ctx, c, server.redirect, s.loginHint(r), p.Scopes)
 		if err != nil {
-			return answer{}, err
+			return tokenResponse{}, err
 		}
-		p.URL, p.Redirect, p.Waiting = link, door.redirect, door.listening()
-		r.Show(p)
-		leave(page{to: link})
+		p.URL, p.Redirect, p.Listening, p.Note = link, server.redirect, server.listening(), s.o.redirectNote()
+		r.OnPrompt(p)
+		answer(page{to: link})
 		var code string
 		for code == "" {
 			select {
 			case <-ctx.Done():
-				return answer{}, ctx.Err()
-			case visit = <-door.visits:
-				if code, err = t.code(visit.query); errors.Is(err, errOlder) {
-					leave(page{title: "This is the answer to an older attempt", text: "Open the newest link instead."})
+				return tokenResponse{}, ctx.Err()
+			case pending = <-server.callbacks:
+				if code, err = t.code(pending.query); errors.Is(err, errStaleState) {
+					answer(page{title: "This sign-in link is outdated", text: "Open the newest link instead."})
 					continue
 				}
-			case text, ok := <-b.Pasted:
+			case text, ok := <-b.PastedRedirects:
 				if !ok {
-					b.Pasted = nil
+					b.PastedRedirects = nil
 					continue
 				}
 				var q url.Values
-				if q, err = pasted(text, door.redirect); err == nil {
+				if q, err = parseRedirect(text, server.redirect); err == nil {
 					code, err = t.code(q)
 				}
 				if err != nil && !errors.As(err, new(*oauthError)) {
-					b.Unusable(err)
+					b.OnInvalidRedirect(err)
 					continue
 				}
 			}
 			if err != nil {
-				return answer{}, err
+				return tokenResponse{}, err
 			}
 		}
-		return c.redeem(ctx, code, door.redirect, t.verifier, s.long(p.Scopes))
+		return c.redeem(ctx, code, server.redirect, t.verifier, s.qualify(p.Scopes))
 	})
 	if err != nil {
-		leave(page{title: "Not signed in", text: plain(err)})
+		answer(page{title: "Not signed in", text: pageText(err)})
 		return Result{}, err
 	}
-	leave(page{title: "Signed in as " + result.User.Address, text: "You can close this window."})
+	answer(page{title: "Signed in as " + result.User.Address, text: "You can close this window."})
 	return result, nil
 }
 
-// plain is what the browser's page says of an error.
-func plain(err error) string {
+// redirectNote returns a warning if the redirect address is a page of Microsoft that hides its address from the user.
+func (o Options) redirectNote() string {
+	if !strings.HasSuffix(strings.TrimSuffix(o.RedirectURI, "/"), "/oauth2/nativeclient") {
+		return ""
+	}
+	return fmt.Sprintf("Microsoft's page may hide that address. Then add %s to the app registration in Entra ID (Authentication, %s) and set redirect_uri: %s",
+		DefaultRedirectURI, o.platform(), DefaultRedirectURI)
+}
+
+// pageText returns the text of an error for the browser page.
+func pageText(err error) string {
 	var e *graph.Error
 	if errors.As(err, &e) && e.Message != "" {
 		return e.Message
@@ -109,14 +120,13 @@ func plain(err error) string {
 	return err.Error()
 }
 
-// A ticket tells our own attempt from every other.
-type ticket struct{ state, verifier string }
+// pkceState identifies one authorization request and holds its PKCE verifier.
+type pkceState struct{ state, verifier string }
 
-// link makes a ticket and the address that begins the attempt.
-func (s *Session) link(ctx context.Context, c client, redirect string, scopes []string) (string, ticket, error) {
-	t := ticket{state: rand.Text(), verifier: rand.Text() + rand.Text()}
-	hint := s.hint()
-	link, err := c.link(ctx, redirect, hint, append(s.long(scopes), "openid", "profile", "offline_access"))
+// link returns the address that starts an authorization request, and its state.
+func (s *Session) link(ctx context.Context, c client, redirect, hint string, scopes []string) (string, pkceState, error) {
+	t := pkceState{state: rand.Text(), verifier: oauth2.GenerateVerifier()}
+	link, err := c.authCodeURL(ctx, redirect, hint, s.requiredClaims(), append(s.qualify(scopes), "openid", "profile", "offline_access"))
 	if err != nil {
 		return "", t, err
 	}
@@ -124,11 +134,10 @@ func (s *Session) link(ctx context.Context, c client, redirect string, scopes []
 	if err != nil {
 		return "", t, err
 	}
-	// What MSAL's own function has no options for.
+	// MSAL has no options for these parameters.
 	q := u.Query()
-	challenge := sha256.Sum256([]byte(t.verifier))
 	q.Set("state", t.state)
-	q.Set("code_challenge", base64.RawURLEncoding.EncodeToString(challenge[:]))
+	q.Set("code_challenge", oauth2.S256ChallengeFromVerifier(t.verifier))
 	q.Set("code_challenge_method", "S256")
 	q.Set("response_mode", "query")
 	if hint == "" {
@@ -138,21 +147,21 @@ func (s *Session) link(ctx context.Context, c client, redirect string, scopes []
 	return u.String(), t, nil
 }
 
-var errOlder = errors.New("this address belongs to an older attempt: open the newest link, and paste the address on which it ends")
+var errStaleState = errors.New("this address belongs to an outdated sign-in link; open the newest link and paste the address that the browser shows afterwards")
 
-// code takes the code out of what the browser came back with. Refusals are an *oauthError.
-func (t ticket) code(q url.Values) (string, error) {
+// code returns the authorization code of a redirect. If Entra ID refused, the error is an *oauthError.
+func (t pkceState) code(q url.Values) (string, error) {
 	switch {
 	case q.Get("state") != t.state:
-		return "", errOlder
+		return "", errStaleState
 	case q.Has("error"):
-		return "", &oauthError{Status: http.StatusBadRequest, Name: q.Get("error"), Description: q.Get("error_description")}
+		return "", &oauthError{Status: http.StatusBadRequest, Name: q.Get("error"), Suberror: q.Get("error_subcode"), Description: q.Get("error_description")}
 	}
 	return q.Get("code"), nil
 }
 
-// pasted reads an address, or its query, as people and terminals mangle them.
-func pasted(text, redirect string) (url.Values, error) {
+// parseRedirect parses a pasted address or its query, tolerating quotes, brackets and line breaks.
+func parseRedirect(text, redirect string) (url.Values, error) {
 	text = strings.Map(func(r rune) rune {
 		if unicode.IsSpace(r) || strings.ContainsRune("\"'<>`“”„", r) {
 			return -1
@@ -169,34 +178,34 @@ func pasted(text, redirect string) (url.Values, error) {
 	case err == nil && q.Has("state") && (q.Get("code") != "" || q.Get("error") != ""):
 		return q, nil
 	case err == nil && q.Has("code_challenge"):
-		return nil, fmt.Errorf("this is the link to open: paste the address on which it ends, which begins with %s", redirect)
+		return nil, fmt.Errorf("this is the sign-in link; paste the address that the browser shows afterwards, which begins with %s", redirect)
 	case err == nil && (q.Has("code") || q.Has("error")):
-		return nil, errors.New("this is only a part of the address: paste all of it, with code and state")
+		return nil, errors.New("this is only a part of the address; paste all of it, with code and state")
 	}
-	return nil, fmt.Errorf("this is not the address on which the browser ends: want one such as %s/?code=…&state=…", strings.TrimSuffix(redirect, "/"))
+	return nil, fmt.Errorf("this is not a redirect address: want one such as %s/?code=…&state=…", strings.TrimSuffix(redirect, "/"))
 }
 
-// A door is where the browser comes back: a server on localhost, or nowhere.
-type door struct {
-	redirect string
-	visits   chan *visit // nil: nobody listens
-	done     chan struct{}
-	server   *http.Server
-	serving  sync.WaitGroup
+// callbackServer receives the OAuth redirect on localhost; it does nothing for other redirect addresses.
+type callbackServer struct {
+	redirect  string
+	callbacks chan *callback // nil if not listening
+	done      chan struct{}
+	server    *http.Server
+	serving   sync.WaitGroup
 }
 
-// A visit is a browser that came back.
-type visit struct {
+// callback is a redirect that reached the server.
+type callback struct {
 	query url.Values
-	page  chan page // what it is shown; holds one
+	page  chan page // the page to answer with; buffered
 }
 
-// A page is shown, or leads on.
+// page is the answer to a redirect: a text, or the next address to open.
 type page struct{ to, title, text string }
 
-// openDoor listens where the redirect address is on localhost.
-func openDoor(redirect string, port int) (*door, error) {
-	d := &door{redirect: redirect}
+// startCallbackServer starts listening if the redirect address is on localhost.
+func startCallbackServer(redirect string, port int) (*callbackServer, error) {
+	d := &callbackServer{redirect: redirect}
 	u, err := url.Parse(redirect)
 	if err != nil || u.Scheme == "" || u.Host == "" {
 		return nil, fmt.Errorf("redirect_uri: want an address such as %s, not %q", DefaultRedirectURI, redirect)
@@ -214,7 +223,7 @@ func openDoor(redirect string, port int) (*door, error) {
 		return nil, err
 	}
 	u.Host = net.JoinHostPort(u.Hostname(), strconv.Itoa(port))
-	d.redirect, d.visits, d.done = u.String(), make(chan *visit), make(chan struct{})
+	d.redirect, d.callbacks, d.done = u.String(), make(chan *callback), make(chan struct{})
 	d.server = &http.Server{Handler: d.handler(u.Path), ReadHeaderTimeout: 10 * time.Second}
 	for _, l := range listeners {
 		d.serving.Go(func() { _ = d.server.Serve(l) })
@@ -222,13 +231,13 @@ func openDoor(redirect string, port int) (*door, error) {
 	return d, nil
 }
 
-// listenLocal listens on both addresses that localhost may be.
+// listenLocal listens on the IPv4 and the IPv6 address of localhost.
 func listenLocal(port int) ([]net.Listener, int, error) {
 	for try := 0; ; try++ {
 		four, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			if errors.Is(err, syscall.EADDRINUSE) {
-				return nil, 0, fmt.Errorf("another program listens on http://localhost:%d; choose another port with --port, as far as the registration allows", port)
+				return nil, 0, fmt.Errorf("another program is listening on http://localhost:%d; choose another one with --port", port)
 			}
 			return nil, 0, fmt.Errorf("listen on http://localhost:%d: %w", port, err)
 		}
@@ -238,21 +247,21 @@ func listenLocal(port int) ([]net.Listener, int, error) {
 		case err == nil:
 			return []net.Listener{four, six}, got, nil
 		case errors.Is(err, syscall.EADDRINUSE) && port == 0 && try < 5:
-			four.Close() // somebody else's on the other address: a browser could go there
+			four.Close() // a browser could reach another program on the IPv6 address
 			continue
 		}
 		return []net.Listener{four}, got, nil
 	}
 }
 
-func (d *door) listening() bool { return d.visits != nil }
+func (d *callbackServer) listening() bool { return d.callbacks != nil }
 
-func (d *door) close() {
+func (d *callbackServer) close() {
 	if d.server == nil {
 		return
 	}
 	close(d.done)
-	// The last page is on its way; a browser that keeps its connection open is not waited for.
+	// Let the last page be sent, without waiting for idle connections.
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if d.server.Shutdown(ctx) != nil {
@@ -261,16 +270,16 @@ func (d *door) close() {
 	d.serving.Wait()
 }
 
-func (d *door) handler(path string) http.Handler {
+func (d *callbackServer) handler(path string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		if r.Method != http.MethodGet || strings.Trim(r.URL.Path, "/") != strings.Trim(path, "/") || q.Get("code") == "" && q.Get("error") == "" {
 			http.NotFound(w, r)
 			return
 		}
-		v := &visit{query: q, page: make(chan page, 1)}
+		v := &callback{query: q, page: make(chan page, 1)}
 		select {
-		case d.visits <- v:
+		case d.callbacks <- v:
 		case <-d.done:
 			page{title: "This sign-in has ended", text: "Begin a new one on the command line."}.write(w, r)
 			return
@@ -286,7 +295,7 @@ func (d *door) handler(path string) http.Handler {
 }
 
 func (p page) write(w http.ResponseWriter, r *http.Request) {
-	// The address of this page holds the code.
+	// The address of this page contains the authorization code.
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("Cache-Control", "no-store")
 	if p.to != "" {

@@ -17,22 +17,22 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-const native = "https://login.microsoftonline.com/common/oauth2/nativeclient"
+const nativeRedirect = "https://login.microsoftonline.com/common/oauth2/nativeclient"
 
 var (
 	reading = []string{"Calendars.Read", "MailboxSettings.Read", "User.Read"}
 	writing = []string{"Calendars.ReadWrite", "MailboxSettings.ReadWrite", "User.Read"}
 )
 
-// A world is Contoso, a state directory, and the log of all that happens in it.
-type world struct {
+// environment is the simulated Contoso, a state directory and a log.
+type environment struct {
 	t   *testing.T
 	sim *simulator.Simulator
 	dir string
 	log *syncBuffer
 }
 
-// A syncBuffer is a log that several goroutines write.
+// syncBuffer is a buffer for concurrent use.
 type syncBuffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -50,13 +50,13 @@ func (b *syncBuffer) String() string {
 	return b.b.String()
 }
 
-func newWorld(t *testing.T) *world {
+func newEnvironment(t *testing.T) *environment {
 	t.Helper()
 	for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
 		t.Setenv(name, "")
 	}
-	w := &world{t: t, sim: simulator.Contoso(simulator.Options{}), dir: t.TempDir(), log: new(syncBuffer)}
-	// Whatever the test is about: no token, code or secret in a log.
+	w := &environment{t: t, sim: simulator.Contoso(simulator.Options{}), dir: t.TempDir(), log: new(syncBuffer)}
+	// No token, code or secret may be logged, in any test.
 	t.Cleanup(func() {
 		for _, secret := range []string{"eyJ0eXAi", "1.AR", "1.AX", "shh-secret"} {
 			if strings.Contains(w.log.String(), secret) {
@@ -67,8 +67,8 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-// open opens a session of its own, as another process would.
-func (w *world) open(change ...func(*auth.Options)) *auth.Session {
+// open opens another session, as another process would.
+func (w *environment) open(change ...func(*auth.Options)) *auth.Session {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	dir, err := state.Open(w.dir, "", log)
@@ -76,7 +76,7 @@ func (w *world) open(change ...func(*auth.Options)) *auth.Session {
 		w.t.Fatal(err)
 	}
 	o := auth.Options{
-		Account: "work", ClientID: simulator.ContosoClient, Login: w.sim.LoginURL(), RedirectURI: native,
+		Account: "work", ClientID: simulator.ContosoClient, Login: w.sim.LoginURL(), RedirectURI: nativeRedirect,
 		Transport: w.sim.Transport(), Dir: dir, Log: log,
 	}
 	for _, f := range change {
@@ -89,8 +89,8 @@ func (w *world) open(change ...func(*auth.Options)) *auth.Session {
 	return s
 }
 
-// visit opens a link as a browser does and returns where it is sent.
-func (w *world) visit(link string) string {
+// visit opens a link as a browser does and returns the address it is redirected to.
+func (w *environment) visit(link string) string {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, link, nil)
 	if err != nil {
@@ -104,25 +104,25 @@ func (w *world) visit(link string) string {
 	to := res.Header.Get("Location")
 	if to == "" {
 		body, _ := io.ReadAll(res.Body)
-		w.t.Fatalf("the sign-in page goes nowhere: %s", body)
+		w.t.Fatalf("no redirect from the sign-in page: %s", body)
 	}
 	return to
 }
 
-// signIn signs in by pasted addresses and returns the prompts, too.
-func (w *world) signIn(s *auth.Session, scopes ...[]string) (auth.Result, []auth.Prompt, error) {
+// signIn signs in with pasted addresses and returns the prompts, too.
+func (w *environment) signIn(s *auth.Session, scopes ...[]string) (auth.Result, []auth.Prompt, error) {
 	w.t.Helper()
 	var prompts []auth.Prompt
 	addresses := make(chan string, 1)
-	result, err := s.SignInByBrowser(w.t.Context(), auth.Request{Scopes: scopes, Show: func(p auth.Prompt) {
+	result, err := s.SignInByBrowser(w.t.Context(), auth.Request{Scopes: scopes, OnPrompt: func(p auth.Prompt) {
 		prompts = append(prompts, p)
 		addresses <- w.visit(p.URL)
-	}}, auth.Browser{Pasted: addresses, Unusable: func(err error) { w.t.Errorf("address refused: %v", err) }})
+	}}, auth.Browser{PastedRedirects: addresses, OnInvalidRedirect: func(err error) { w.t.Errorf("address refused: %v", err) }})
 	return result, prompts, err
 }
 
-// signedIn is a session after a sign-in.
-func (w *world) signedIn(scopes ...string) *auth.Session {
+// signedIn returns a session after a sign-in.
+func (w *environment) signedIn(scopes ...string) *auth.Session {
 	w.t.Helper()
 	s := w.open()
 	if _, _, err := w.signIn(s, scopes); err != nil {
@@ -131,8 +131,8 @@ func (w *world) signedIn(scopes ...string) *auth.Session {
 	return s
 }
 
-// token is a token that must be had, and that Graph takes.
-func (w *world) token(s *auth.Session) string {
+// token returns a token and checks that Graph accepts it.
+func (w *environment) token(s *auth.Session) string {
 	w.t.Helper()
 	token, err := s.Token(w.t.Context())
 	if err != nil {
@@ -142,7 +142,7 @@ func (w *world) token(s *auth.Session) string {
 	return token
 }
 
-func (w *world) accepted(token string) {
+func (w *environment) accepted(token string) {
 	w.t.Helper()
 	r, err := http.NewRequestWithContext(context.Background(), http.MethodGet, w.sim.GraphURL()+"/v1.0/me", nil)
 	if err != nil {
@@ -159,8 +159,8 @@ func (w *world) accepted(token string) {
 	}
 }
 
-// tokens is how often the token endpoint was asked.
-func (w *world) tokens() int { return w.sim.Count(http.MethodPost, "/common/oauth2/v2.0/token") }
+// tokens returns the number of requests to the token endpoint.
+func (w *environment) tokens() int { return w.sim.Count(http.MethodPost, "/common/oauth2/v2.0/token") }
 
 func wantError(t *testing.T, err error, want string) {
 	t.Helper()
@@ -189,12 +189,12 @@ func wantChanged(t *testing.T, s *auth.Session) {
 	select {
 	case <-s.Changed():
 	default:
-		t.Error("nobody was told of the change")
+		t.Error("the change was not signaled")
 	}
 }
 
-// passes reports whether an error is one that may pass.
-func passes(err error) bool {
+// isRetryable reports whether an error is transient.
+func isRetryable(err error) bool {
 	var e *graph.Error
 	return errors.As(err, &e) && e.Retryable()
 }

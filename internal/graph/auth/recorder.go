@@ -19,24 +19,24 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// heard is what came over the wire during one call of MSAL's, of which MSAL tells too little: it takes a grant of less than was
-// asked for a failure, and keeps what Entra ID refuses in a text that also holds the request.
-type heard struct {
-	scope   string
-	refused *oauthError // the last answer, if it was one
-	strange bool        // the last answer was no JSON
-	err     error       // of the last request
+// exchange records the HTTP exchange of one MSAL call. MSAL treats a partial grant as a failure, and its errors contain the request
+// beside the details of a refusal.
+type exchange struct {
+	scope       string
+	refusal     *oauthError // the last answer, if it was a refusal
+	invalidJSON bool        // the last answer was not JSON
+	err         error       // of the last request
 }
 
-type heardKey struct{}
+type exchangeKey struct{}
 
-func hear(ctx context.Context) (context.Context, *heard) {
-	h := new(heard)
-	return context.WithValue(ctx, heardKey{}, h), h
+func withExchange(ctx context.Context) (context.Context, *exchange) {
+	h := new(exchange)
+	return context.WithValue(ctx, exchangeKey{}, h), h
 }
 
-// error is the error of a call, without anything of its request or answer that is not fit to be printed.
-func (h *heard) error(err error) error {
+// error returns the error of an MSAL call without the secrets that its request or answer may contain.
+func (h *exchange) error(err error) error {
 	switch {
 	case err == nil:
 		return nil
@@ -44,25 +44,25 @@ func (h *heard) error(err error) error {
 		return h.err
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		return err
-	case h.refused != nil:
-		return h.refused
-	case h.strange, errors.As(err, new(msal.InvalidJsonErr)): // MSAL's error has the whole answer in it
-		return errors.New("the answer is not one of Entra ID's")
+	case h.refusal != nil:
+		return h.refusal
+	case h.invalidJSON, errors.As(err, new(msal.InvalidJsonErr)): // MSAL's error contains the whole answer
+		return errors.New("not an answer of Entra ID")
 	}
 	return err
 }
 
-// A recorder is a transport that tells the context's heard what it sees. See hear.
+// recorder is a transport that records requests in the exchange of their context. See withExchange.
 type recorder struct{ next http.RoundTripper }
 
 const answerLimit = 1 << 20
 
 func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
-	h, ok := r.Context().Value(heardKey{}).(*heard)
+	h, ok := r.Context().Value(exchangeKey{}).(*exchange)
 	if !ok {
 		return t.next.RoundTrip(r)
 	}
-	*h = heard{scope: h.scope}
+	*h = exchange{scope: h.scope}
 	res, err := t.next.RoundTrip(r)
 	if err != nil {
 		h.err = fmt.Errorf("%s: %w", r.URL.Host, err)
@@ -76,16 +76,18 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	var fields map[string]json.RawMessage
 	if err := json.Unmarshal(body, &fields); err != nil {
-		h.strange = true
+		h.invalidJSON = true
 	}
 	switch {
 	case res.StatusCode != http.StatusOK:
-		h.refused = &oauthError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header)}
-		_ = json.Unmarshal(body, h.refused) // whatever of it is there
+		h.refusal = &oauthError{Status: res.StatusCode, RetryAfter: retryAfter(res.Header)}
+		_ = json.Unmarshal(body, h.refusal) // the fields that are present
+		// MSAL would poll a pending device code itself, ignoring the interval and slow_down.
+		body = []byte("{}")
 	case strings.HasSuffix(r.URL.Path, "/token"):
 		_ = json.Unmarshal(fields["scope"], &h.scope)
 		delete(fields, "scope")
-		if !h.strange {
+		if !h.invalidJSON {
 			if body, err = json.Marshal(fields); err != nil {
 				return nil, err
 			}
@@ -96,13 +98,15 @@ func (t recorder) RoundTrip(r *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// An oauthError is Entra ID's refusal, or any other answer that is none of what was asked.
+// oauthError is an error response of Entra ID, or any other unexpected answer.
 // See https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 type oauthError struct {
 	Status      int    `json:"-"`
 	Name        string `json:"error"`
+	Suberror    string `json:"suberror"` // or error_subcode in a redirect
 	Description string `json:"error_description"`
 	Codes       []int  `json:"error_codes"`
+	Claims      string `json:"claims"` // that the next sign-in must satisfy
 
 	RetryAfter time.Duration `json:"-"`
 }
@@ -117,7 +121,7 @@ func (e *oauthError) Error() string {
 	return fmt.Sprintf("Microsoft answered %d %s", e.Status, http.StatusText(e.Status))
 }
 
-// text is what Entra ID says, without the ids that follow.
+// text returns the description without the trailing request ids.
 func (e *oauthError) text() string {
 	text, _, _ := strings.Cut(e.Description, "Trace ID:")
 	text, _, _ = strings.Cut(text, "\r\n")
@@ -128,7 +132,7 @@ func (e *oauthError) text() string {
 	return text
 }
 
-// number is the AADSTS's, 0 where there is none. A redirect tells it in its description only.
+// number returns the AADSTS number, or 0. In a redirect it is only part of the description.
 func (e *oauthError) number() int {
 	if len(e.Codes) > 0 {
 		return e.Codes[0]
@@ -145,7 +149,7 @@ func (e *oauthError) number() int {
 	return n
 }
 
-// code is what to look it up by.
+// code returns the AADSTS code, or the name of the error.
 func (e *oauthError) code() string {
 	if n := e.number(); n != 0 {
 		return "AADSTS" + strconv.Itoa(n)
@@ -153,24 +157,65 @@ func (e *oauthError) code() string {
 	return e.Name
 }
 
-// passes reports whether the same request may succeed later without anybody's doing.
-func (e *oauthError) passes() bool {
-	return e.Status >= 500 || e.Status == http.StatusTooManyRequests || e.Name == "temporarily_unavailable" || e.Name == "server_error" || e.Name == ""
-}
-
-// refuses reports whether it is the scopes that are refused, so that less may be granted.
-func (e *oauthError) refuses() bool {
-	switch e.number() {
-	case 65001, 65004, 90093, 90094, 90095:
+// isTransient reports whether the same request may succeed later.
+func (e *oauthError) isTransient() bool {
+	if e.Status >= 500 || e.Status == http.StatusTooManyRequests {
 		return true
-	case 0:
-		return e.Name == "access_denied" || e.Name == "authorization_declined" || e.Name == "consent_required"
 	}
-	return e.Name == "consent_required"
+	switch e.Name {
+	case "temporarily_unavailable", "server_error", "authorization_pending", "slow_down", "": // "": not an answer of Entra ID
+		return true
+	}
+	return false
 }
 
-// passing is the error of a request that may succeed later.
-func passing(op string, err error) *graph.Error {
+// isConsentRefusal reports whether the scopes were refused, so that fewer scopes may be granted.
+//
+// See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code#expected-errors and
+// https://learn.microsoft.com/entra/identity-platform/v2-oauth2-auth-code-flow#error-codes-for-authorization-endpoint-errors.
+func (e *oauthError) isConsentRefusal() bool {
+	switch e.Name {
+	case "consent_required", "authorization_declined":
+		return true
+	case "access_denied":
+		return !e.isCanceled() && !e.isAccountRefusal()
+	case "invalid_grant", "interaction_required":
+		return e.Suberror == "consent_required"
+	}
+	return false
+}
+
+// isCanceled reports whether the user canceled the sign-in itself. Canceling the consent has the number 65004 or none.
+func (e *oauthError) isCanceled() bool {
+	return e.Name == "access_denied" && e.Suberror == "cancel" && e.number() != 65004 && e.number() != 0
+}
+
+// isAccountRefusal reports whether the account may not sign in at all, which Entra ID also calls access_denied.
+func (e *oauthError) isAccountRefusal() bool {
+	switch e.number() {
+	case 50020, 50034, 50105, 50057, 50053, 90072:
+		return true
+	}
+	return false
+}
+
+// isRegistrationRefusal reports whether the app registration, its secret or certificate, or the tenant were refused. Signing in again
+// does not help.
+func (e *oauthError) isRegistrationRefusal() bool {
+	switch e.Name {
+	case "invalid_client", "unauthorized_client":
+		return true
+	case "invalid_request":
+		switch e.number() {
+		case 90002, 900023, 50194, 50011:
+			return true
+		}
+	}
+	return false
+}
+
+// transientError returns the error of a request that may succeed later.
+func transientError(op string, err error) *graph.Error {
 	e := &graph.Error{Reason: graph.Network, Op: op, Err: err}
 	var o *oauthError
 	var timeout net.Error
@@ -178,7 +223,7 @@ func passing(op string, err error) *graph.Error {
 	case errors.As(err, &o) && o.Status == http.StatusTooManyRequests:
 		e.Reason, e.RetryAfter, e.Err = graph.Throttled, o.RetryAfter, o
 	case errors.As(err, &o):
-		// The status makes it one that is retried; the text is Entra ID's and not Graph's.
+		// Without the status: Error would attribute it to Graph.
 		*e = graph.Error{Reason: graph.Network, Op: op, Code: o.code(), RetryAfter: o.RetryAfter, Err: o}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled), errors.As(err, &timeout) && timeout.Timeout():
 		e.Reason = graph.Timeout
@@ -190,7 +235,7 @@ func passing(op string, err error) *graph.Error {
 	return e
 }
 
-// retryAfter reads the header of that name, seconds or a date.
+// retryAfter returns the delay of the Retry-After header, which holds seconds or a date.
 func retryAfter(h http.Header) time.Duration {
 	v := h.Get("Retry-After")
 	if s, err := strconv.ParseFloat(v, 64); err == nil {

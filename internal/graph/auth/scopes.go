@@ -5,11 +5,11 @@ import (
 	"strings"
 )
 
-// oidc are the scopes that are about the sign-in and not about Graph.
+// oidc lists the OpenID Connect scopes, which are not permissions of Graph.
 var oidc = [...]string{"openid", "profile", "offline_access", "email"}
 
-// long are Graph's scopes as Entra ID wants them where the audience is not its default.
-func (s *Session) long(scopes []string) []string {
+// qualify returns scopes with the audience, as required for any audience but the default.
+func (s *Session) qualify(scopes []string) []string {
 	out := make([]string, len(scopes))
 	for i, scope := range scopes {
 		out[i] = s.o.Audience + "/" + scope
@@ -17,9 +17,9 @@ func (s *Session) long(scopes []string) []string {
 	return out
 }
 
-// short are the scopes of an answer by their names in the documentation, sorted. An answer without any grants what was asked for.
+// shorten returns the scopes of an answer without their audience, sorted. An answer without scopes grants those that were requested.
 // See https://www.rfc-editor.org/rfc/rfc6749#section-3.3.
-func (s *Session) short(answered string, asked []string) []string {
+func (s *Session) shorten(answered string, asked []string) []string {
 	scopes := strings.Fields(answered)
 	if len(scopes) == 0 {
 		scopes = slices.Clone(asked)
@@ -38,7 +38,7 @@ func (s *Session) short(answered string, asked []string) []string {
 	return slices.Compact(out)
 }
 
-// missing are the scopes of want that are not in have; nil where there are none.
+// missing returns the scopes of want that are not in have.
 func missing(want, have []string) []string {
 	var out []string
 	for _, scope := range want {

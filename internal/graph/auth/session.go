@@ -1,8 +1,11 @@
-// Package auth signs accounts in to Microsoft and keeps them signed in. It is the only importer of MSAL.
+// Package auth signs accounts in to Microsoft Entra ID and renews their tokens. No other package imports MSAL.
 package auth
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -15,11 +18,14 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// What Options has where nothing is given: the registration of the widest kind, in the global cloud.
+// Defaults of Options: a multitenant registration for all kinds of accounts in the global cloud.
 const (
 	DefaultLogin       = "https://login.microsoftonline.com"
 	DefaultAudience    = "https://graph.microsoft.com"
@@ -28,99 +34,165 @@ const (
 )
 
 const (
-	// ahead is how long before its end a token is renewed, so that none ends on its way to Graph.
-	ahead = 5 * time.Minute
+	// renewBefore is the remaining lifetime at which a token is renewed, so that it does not expire in transit.
+	renewBefore = 5 * time.Minute
 
-	// pause is how long a renewal that failed keeps others from trying.
-	pause = 10 * time.Second
+	// retryBackoff is the minimum delay after a failed renewal.
+	retryBackoff = 10 * time.Second
 
-	// again is how long a refusal stands before it is asked whether it still does: policies and accounts change.
-	again = time.Hour
+	// refusalTTL is the age at which a refused renewal is retried: policies and accounts change.
+	refusalTTL = time.Hour
 
-	// lapse is how long a sign-in lives without being used.
+	// refreshTokenLifetime is the time after which an unused sign-in expires.
 	// See https://learn.microsoft.com/entra/identity-platform/refresh-tokens.
-	lapse = 90 * 24 * time.Hour
+	refreshTokenLifetime = 90 * 24 * time.Hour
 
-	// look is how often the file is looked at for a sign-in by another process.
-	look = time.Second
+	// watchInterval is the interval at which the file is checked for changes by other processes.
+	watchInterval = time.Second
 )
 
-// Options say which account of which cloud. Only Account, ClientID and Dir are required.
+// Options configures the session of one account. Account, ClientID and Dir are required.
 type Options struct {
-	Account     string // its key in the configuration
-	User        string // address or id of who must be signed in; "": the first one is kept
+	Account     string // key in the configuration
+	User        string // address or id of the only user to accept; "" accepts whoever signs in first
 	ClientID    string
 	Tenant      string // "common", "organizations", "consumers", a tenant id or domain
 	Login       string // root of Entra ID, without tenant
-	Audience    string // what Graph's scopes belong to
-	RedirectURI string // as in the registration; http://localhost stands for every port
+	Audience    string // resource of the scopes
+	RedirectURI string // as registered; http://localhost matches every port
 
-	// ClientSecret or Certificate (PEM of certificate and key) make the client a confidential one, as registrations of the
-	// platform Web are.
+	// ClientSecret or Certificate (certificate and private key in PEM) make it a confidential client, as registrations of the
+	// platform Web require.
 	ClientSecret string
 	Certificate  []byte
 
-	Transport http.RoundTripper // nil: the default one
+	// CredentialKey is the configuration key of the secret or certificate, for messages; "" selects client_secret or certificate_file.
+	CredentialKey string
+
+	// Unusable is the reason why the configuration cannot be used, such as an unreadable file. The session reports it as its state.
+	Unusable error
+
+	Transport http.RoundTripper // nil selects http.DefaultTransport
 	Dir       *state.Dir
 	Log       *slog.Logger
 }
 
 func (o Options) confidential() bool { return o.ClientSecret != "" || len(o.Certificate) > 0 }
 
-// A State is what a sign-in is in.
+// credentialKey returns the configuration key of the secret or certificate.
+func (o Options) credentialKey() string {
+	switch {
+	case o.CredentialKey != "":
+		return o.CredentialKey
+	case len(o.Certificate) > 0:
+		return "certificate_file"
+	}
+	return "client_secret (or client_secret_file)"
+}
+
+// fingerprint identifies the registration, its tenant and its credential.
+func (o Options) fingerprint() string {
+	h := sha256.New()
+	for _, part := range [][]byte{[]byte(o.Login), []byte(o.Tenant), []byte(o.ClientID), []byte(o.ClientSecret), o.Certificate} {
+		fmt.Fprintf(h, "%d:%s", len(part), part)
+	}
+	return hex.EncodeToString(h.Sum(nil))
+}
+
+// platform returns the platform of Entra ID under which the redirect address must be registered.
+func (o Options) platform() string {
+	if o.confidential() {
+		return "Web"
+	}
+	return "Mobile and desktop applications"
+}
+
+// State is the state of a sign-in.
 type State string
 
-// The states, as they are published.
+// States, as published over MQTT.
 const (
 	SignedIn       State = "signed_in"
 	SignedOut      State = "signed_out"
-	SignInRequired State = "sign_in_required" // Microsoft refused to go on without the user
-	Unreadable     State = "unreadable"       // something is stored, and it cannot be read
+	SignInRequired State = "sign_in_required" // Microsoft requires the user to sign in again
+	Unreadable     State = "unreadable"       // the stored sign-in cannot be read
 )
 
-// A User is who signed in.
+// User is a signed-in user.
 type User struct {
-	ID       string `json:"id"`      // of the object in the tenant
-	Address  string `json:"address"` // what is typed to sign in
+	ID       string `json:"id"`      // object id in the tenant
+	Address  string `json:"address"` // user principal name or email address
 	Name     string `json:"name"`
-	Tenant   string `json:"tenant"` // the tenant's id
+	Tenant   string `json:"tenant"` // tenant id
 	Personal bool   `json:"personal"`
 }
 
-// is reports whether an address or an id is the user's.
-func (u User) is(name string) bool {
+// matches reports whether name is the address or the id of the user.
+func (u User) matches(name string) bool {
 	return strings.EqualFold(u.Address, name) || strings.EqualFold(u.ID, name)
 }
 
-// A Status is what is known about a sign-in without asking anybody.
+// Status describes a sign-in as far as known locally.
 type Status struct {
 	State     State
-	Message   string // what is wrong and what to do on the command line; "" when signed in
+	Message   string // what is wrong and how to fix it; "" when signed in
 	User      User
 	Granted   []string // short names: "Calendars.Read"
 	Requested []string
 	SignedIn  time.Time
-	Expires   time.Time // when it ends unless it is used before; a tenant's policy may end it earlier
+	Expires   time.Time // if unused until then; a policy of the tenant may end it earlier
 }
 
-// A Session is one account's sign-in. Its methods may be called by several goroutines, and beside other processes.
+// Session is the sign-in of one account. It is safe for concurrent use by several goroutines and processes.
 type Session struct {
-	o      Options
-	client client
-	turn   chan struct{} // who holds it renews; a channel, because waiting for it ends with a context
+	o        Options
+	client   client              // nil if unusable
+	unusable error               // why there is no client
+	renewal  *semaphore.Weighted // held while renewing; unlike a mutex, waiting for it ends with a context
 
-	mu      sync.Mutex
-	kept    *kept // nil: nobody is signed in, or unreadable
-	broken  error // why it is unreadable
-	seen    fs.FileInfo
-	failed  error     // the last renewal, by the network's or Microsoft's doing
-	until   time.Time // when it may be tried again
-	changed chan struct{}
+	mu          sync.Mutex
+	stored      *storedSession // nil if signed out or unreadable
+	loadErr     error          // why the stored sign-in is unreadable
+	fileInfo    fs.FileInfo
+	lastFailure error     // transient error of the last renewal
+	retryAt     time.Time // earliest next renewal after lastFailure
+	changed     chan struct{}
+	rejection   rejection
+	retrying    *refusal // to be retried whatever its age
 }
 
-// Open reads what is stored of the account's sign-in. It contacts nobody. What is stored and cannot be read is no error but a
-// State.
+// Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the
+// state Unreadable, and a secret or certificate that cannot be used is the state SignInRequired.
 func Open(o Options) (*Session, error) {
+	o, err := o.withDefaults()
+	if err != nil {
+		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
+	}
+	s := &Session{o: o, renewal: semaphore.NewWeighted(1)}
+	s.client, s.unusable = newClient(o)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reload()
+	s.changed = make(chan struct{}, 1) // created last, so that the first reload does not count as a change
+	return s, nil
+}
+
+// Outdated reports whether the registration, its secret or its certificate differ in o.
+func (s *Session) Outdated(o Options) bool {
+	o, err := o.withDefaults()
+	return err != nil || o.fingerprint() != s.o.fingerprint() || (o.Unusable == nil) != (s.o.Unusable == nil)
+}
+
+// Check returns why sessions with these options cannot sign in, such as a certificate of another key.
+func (o Options) Check() error {
+	o, err := o.withDefaults()
+	if err == nil {
+		_, err = newClient(o)
+	}
+	return err
+}
+
+func (o Options) withDefaults() (Options, error) {
 	for _, f := range []struct {
 		value    *string
 		fallback string
@@ -131,10 +203,13 @@ func Open(o Options) (*Session, error) {
 	}
 	o.Login, o.Audience = strings.TrimSuffix(o.Login, "/"), strings.TrimSuffix(o.Audience, "/")
 	if u, err := url.Parse(o.Login); err != nil || u.Scheme != "https" || u.Host == "" || u.Path != "" {
-		return nil, fmt.Errorf("sign-in of %s: login: want an address such as %s, not %q", o.Account, DefaultLogin, o.Login)
+		return o, fmt.Errorf("login: want an address such as %s, not %q", DefaultLogin, o.Login)
+	}
+	if strings.EqualFold(o.Tenant, "common") && !entra.AllowsPersonal(o.Tenant, o.Login) {
+		o.Tenant = "organizations"
 	}
 	if o.ClientID == "" {
-		return nil, fmt.Errorf("sign-in of %s: client_id is missing", o.Account)
+		return o, errors.New("client_id is missing")
 	}
 	if o.Transport == nil {
 		o.Transport = http.DefaultTransport
@@ -142,104 +217,133 @@ func Open(o Options) (*Session, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c, err := newClient(o)
-	if err != nil {
-		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
-	}
-	s := &Session{o: o, client: c, turn: make(chan struct{}, 1)}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reload()
-	s.changed = make(chan struct{}, 1) // from here on there is somebody to tell
-	return s, nil
+	return o, nil
 }
 
-// Token returns an access token that is good for some minutes more. Many calls make one renewal. The error is a *graph.Error:
-// graph.SignInRequired with a message that says what to do, or one that may pass.
-func (s *Session) Token(ctx context.Context) (string, error) { return s.token(ctx, "") }
+// Token returns an access token that is valid for some more minutes. Concurrent calls share one renewal. The error is a *graph.Error:
+// graph.SignInRequired with a message that says what to do, or a transient one.
+func (s *Session) Token(ctx context.Context) (string, error) { return s.token(ctx, "", "") }
 
-// Renew returns another token than the one that Graph rejected.
-func (s *Session) Renew(ctx context.Context, rejected string) (string, error) {
-	return s.token(ctx, rejected)
+// Renew returns an access token other than the one that Graph rejected. claims is the JSON of Graph's claims challenge, or "". If Graph
+// rejected a token that Renew returned, the next ones follow after growing pauses; meanwhile the error is a *graph.RejectedError.
+func (s *Session) Renew(ctx context.Context, rejected, claims string) (string, error) {
+	return s.token(ctx, rejected, claims)
 }
 
-func (s *Session) token(ctx context.Context, rejected string) (string, error) {
+func (s *Session) token(ctx context.Context, rejected, claims string) (string, error) {
 	s.mu.Lock()
-	token, ok := s.ready(rejected)
+	token, ok := s.validToken(rejected)
 	s.mu.Unlock()
 	if ok {
 		return token, nil
 	}
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return "", s.waited(ctx.Err())
+	if err := s.renewal.Acquire(ctx, 1); err != nil {
+		return "", s.waitError(err)
 	}
+	defer s.renewal.Release(1)
 
 	s.mu.Lock()
 	s.reload()
-	token, ok = s.ready(rejected)
-	err := s.refusal()
-	if err == nil && s.failed != nil && time.Now().Before(s.until) {
-		err = s.failed
+	token, ok = s.validToken(rejected)
+	err := s.stateError()
+	if err == nil && s.lastFailure != nil && time.Now().Before(s.retryAt) {
+		err = s.lastFailure
 	}
-	// A token that is soon at its end is better than none.
-	rest, useful := s.rest(rejected)
+	if err == nil && !ok && rejected != "" {
+		err = s.rejection.check(rejected, claims)
+	}
+	// A token that expires soon is better than none.
+	stale, usable := s.staleToken(rejected)
 	s.mu.Unlock()
 	switch {
 	case ok:
 		return token, nil
-	case err != nil && useful && !graph.Is(err, graph.SignInRequired):
-		return rest, nil
+	case err != nil && usable && !graph.Is(err, graph.SignInRequired):
+		return stale, nil
 	case err != nil:
 		return "", err
 	}
 
-	token, err = s.renew(ctx, rejected, nil)
-	if err != nil && useful && !graph.Is(err, graph.SignInRequired) {
-		s.o.Log.Debug("a token could not be renewed ahead of its end", "account", s.o.Account, "error", err)
-		return rest, nil
+	token, err = s.renew(ctx, rejected, claims, nil)
+	if err == nil && rejected != "" {
+		s.mu.Lock()
+		s.rejection.renewed(token, claims)
+		s.mu.Unlock()
+	}
+	if err != nil && usable && !graph.Is(err, graph.SignInRequired) {
+		s.o.Log.Debug("token could not be renewed before it expires", "account", s.o.Account, "error", err)
+		return stale, nil
 	}
 	return token, err
 }
 
-// ready returns the token that is at hand, unless it is rejected, too old or nobody's any more.
-func (s *Session) ready(rejected string) (string, bool) {
-	if s.refusal() != nil || s.kept.Access == rejected || !s.kept.fresh(time.Now()) {
+// validToken returns the current token unless it was rejected, expires soon or must not be used anymore.
+func (s *Session) validToken(rejected string) (string, bool) {
+	if s.stateError() != nil || s.stored.Access == rejected || !s.stored.isFresh(time.Now()) {
 		return "", false
 	}
-	return s.kept.Access, true
+	return s.stored.Access, true
 }
 
-// rest returns a token that has little time left.
-func (s *Session) rest(rejected string) (string, bool) {
-	if s.kept == nil || s.kept.Access == "" || s.kept.Access == rejected || !time.Now().Before(s.kept.Expires) {
+// staleToken returns the current token even if it expires soon.
+func (s *Session) staleToken(rejected string) (string, bool) {
+	if s.stored == nil || s.stored.Access == "" || s.stored.Access == rejected || !time.Now().Before(s.stored.Expires) {
 		return "", false
 	}
-	return s.kept.Access, true
+	return s.stored.Access, true
 }
 
-// refusal is the error of a state in which there is no token, and none to be tried for.
-func (s *Session) refusal() error {
+// stateError returns the error of a state in which no token can be obtained without the user, or nil.
+func (s *Session) stateError() error {
 	status := s.status()
-	if status.State == SignedIn || s.kept != nil && s.kept.Refused != nil && s.mismatch() == "" && time.Since(s.kept.Refused.At) >= again {
+	if status.State == SignedIn {
+		return nil
+	}
+	if r := s.activeRefusal(); r != nil && s.unusable == nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r == s.retrying) {
 		return nil
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: status.Message}
 }
 
-// renew gets a new token, with the scopes granted before or those given. The caller holds the turn.
-func (s *Session) renew(ctx context.Context, rejected string, scopes []string) (string, error) {
+// activeRefusal returns the refusal of the last renewal, or nil. A refusal of the registration ends when the registration changes.
+func (s *Session) activeRefusal() *refusal {
+	if s.stored == nil || s.stored.Refused == nil {
+		return nil
+	}
+	r := s.stored.Refused
+	if r.Registration != "" && r.Registration != s.o.fingerprint() {
+		return nil
+	}
+	return r
+}
+
+// RetryRefused retries a refused renewal now instead of after an hour. It does nothing if no renewal was refused.
+func (s *Session) RetryRefused(ctx context.Context) error {
+	s.mu.Lock()
+	s.reload()
+	r := s.activeRefusal()
+	if r != nil {
+		s.retrying, s.lastFailure = r, nil
+	}
+	s.mu.Unlock()
+	if r == nil {
+		return nil
+	}
+	_, err := s.Token(ctx)
+	return err
+}
+
+// renew requests a new token for the given scopes, or for those granted before. The caller holds the renewal semaphore.
+func (s *Session) renew(ctx context.Context, rejected, claims string, scopes []string) (string, error) {
 	var token string
 	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
-		// Another process may have been faster.
+		// Another process may have renewed it meanwhile.
 		s.mu.Lock()
 		s.reload()
 		var ok bool
-		token, ok = s.ready(rejected)
-		err := s.refusal()
-		before := s.kept
+		token, ok = s.validToken(rejected)
+		err := s.stateError()
+		before := s.stored
 		s.mu.Unlock()
 		if err != nil || ok && scopes == nil {
 			return err
@@ -248,76 +352,87 @@ func (s *Session) renew(ctx context.Context, rejected string, scopes []string) (
 		if ask == nil {
 			ask = before.Granted
 		}
-		a, err := s.client.refresh(ctx, before, s.long(ask))
+		a, err := s.client.refresh(ctx, before, s.qualify(ask), claims)
 		if err != nil {
-			return s.refused(before, err, scopes == nil)
+			return s.refusalError(before, err, claims, scopes == nil)
 		}
 		after := *before
-		after.take(a, s.short(a.scopes, ask))
+		after.apply(a, s.shorten(a.scopes, ask))
 		token = after.Access
-		s.keep(&after)
+		s.saveRenewed(&after)
 		return nil
 	})
 	if err != nil {
-		return "", s.renewed(ctx, err)
+		return "", s.recordRenewal(ctx, err)
 	}
-	s.renewed(ctx, nil)
+	s.recordRenewal(ctx, nil)
 	return token, nil
 }
 
-// renewed remembers how a renewal went, for those who wait for the same.
-func (s *Session) renewed(ctx context.Context, err error) error {
+// recordRenewal stores the outcome of a renewal for callers that wait for the semaphore.
+func (s *Session) recordRenewal(ctx context.Context, err error) error {
 	var e *graph.Error
 	if err != nil && !errors.As(err, &e) {
-		return s.waited(err)
+		return s.waitError(err)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.failed = nil
+	s.lastFailure = nil
 	if err != nil && ctx.Err() == nil && e.Reason != graph.SignInRequired {
-		s.failed, s.until = err, time.Now().Add(max(pause, e.RetryAfter))
+		s.lastFailure, s.retryAt = err, time.Now().Add(max(retryBackoff, e.RetryAfter))
 	}
 	return err
 }
 
-// waited is the error of somebody whose patience ended before it was their turn, or of a lock that cannot be had.
-func (s *Session) waited(err error) error {
+// waitError is returned when ctx ends before the semaphore is acquired, or when the file cannot be locked.
+func (s *Session) waitError(err error) error {
 	reason := graph.Network
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		reason = graph.Timeout
 	}
-	return &graph.Error{Reason: reason, Op: s.op(), Err: err}
+	return &graph.Error{Reason: reason, Op: s.renewOp(), Err: err}
 }
 
-func (s *Session) op() string { return "renew the sign-in of " + s.o.Account }
+func (s *Session) renewOp() string { return "renew the sign-in of " + s.o.Account }
 
-// refused turns Microsoft's answer into an error, and where the user must act and it is to stand, writes it down, so that nobody asks in vain.
-func (s *Session) refused(before *kept, err error, stands bool) error {
+// refusalError converts the error of a renewal. If persist is set it also stores refusals that need user action, so that they are not
+// retried.
+func (s *Session) refusalError(before *storedSession, err error, claims string, persist bool) error {
 	var o *oauthError
-	if !errors.As(err, &o) || o.passes() {
-		return passing(s.op(), err)
+	if !errors.As(err, &o) || o.isTransient() {
+		return transientError(s.renewOp(), err)
 	}
 	why := o.explain(s.o, before.Device)
-	if stands {
+	r := &refusal{Why: why, At: time.Now(), Claims: cmp.Or(o.Claims, claims)}
+	if o.isRegistrationRefusal() {
+		r.Registration = s.o.fingerprint()
+	}
+	if persist {
 		if before.Refused == nil || before.Refused.Why != why {
-			s.o.Log.Warn("Microsoft refused to renew the sign-in", "account", s.o.Account, "code", o.code(), "why", why)
+			s.o.Log.Warn("sign-in renewal refused", "account", s.o.Account, "code", o.code(), "reason", why)
 		}
 		after := *before
-		after.Access, after.Refused = "", &refused{Why: why, At: time.Now()}
-		s.keep(&after)
+		after.Access, after.Refused = "", r
+		s.saveRenewed(&after)
 	}
-	return &graph.Error{Reason: graph.SignInRequired, Message: s.sentence(why), Code: o.code()}
+	return &graph.Error{Reason: graph.SignInRequired, Message: s.refusalMessage(r), Code: o.code()}
 }
 
-// Extend tries, without the user, to have more scopes granted, as they are once an administrator consented. A refusal changes nothing
-// and is no error. It reports whether more is granted now.
-func (s *Session) Extend(ctx context.Context, scopes []string) (bool, error) {
-	select {
-	case s.turn <- struct{}{}:
-		defer func() { <-s.turn }()
-	case <-ctx.Done():
-		return false, s.waited(ctx.Err())
+// refusalMessage returns why a renewal was refused and, unless the registration must be changed, to sign in again.
+func (s *Session) refusalMessage(r *refusal) string {
+	if r.Registration != "" {
+		return r.Why
 	}
+	return s.withRemedy(r.Why)
+}
+
+// Extend requests more scopes without the user, which succeeds once an administrator has consented. It reports whether more scopes are
+// granted now. A refusal changes nothing and is not an error.
+func (s *Session) Extend(ctx context.Context, scopes []string) (bool, error) {
+	if err := s.renewal.Acquire(ctx, 1); err != nil {
+		return false, s.waitError(err)
+	}
+	defer s.renewal.Release(1)
 	before := s.Granted()
 	ask := slices.Concat(before, scopes)
 	slices.Sort(ask)
@@ -325,24 +440,31 @@ func (s *Session) Extend(ctx context.Context, scopes []string) (bool, error) {
 	if len(ask) == len(before) {
 		return false, nil
 	}
-	if _, err := s.renew(ctx, "", ask); err != nil && !graph.Is(err, graph.SignInRequired) {
+	if _, err := s.renew(ctx, "", "", ask); err != nil && !graph.Is(err, graph.SignInRequired) {
 		return false, err
 	}
 	return len(missing(s.Granted(), before)) > 0, nil
 }
 
-// Granted are the scopes that Microsoft granted, by their short names, sorted; also those granted at another time to the same
-// registration.
+// Granted returns the granted scopes by their short names, sorted. They include scopes that were granted to the same registration
+// before.
 func (s *Session) Granted() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.kept == nil {
+	if s.stored == nil {
 		return nil
 	}
-	return slices.Clone(s.kept.Granted)
+	return slices.Clone(s.stored.Granted)
 }
 
-// Status says what the sign-in is in. It contacts nobody.
+// Personal reports whether a personal Microsoft account is signed in.
+func (s *Session) Personal() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stored != nil && s.stored.User.Personal
+}
+
+// Status returns the state of the sign-in, without network requests.
 func (s *Session) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -350,55 +472,57 @@ func (s *Session) Status() Status {
 }
 
 func (s *Session) status() Status {
-	if s.broken != nil {
-		message := s.sentence("the stored sign-in cannot be read: " + s.broken.Error())
-		if errors.Is(s.broken, state.ErrOtherKey) {
-			message = "the stored sign-in " + s.broken.Error() + ", or " + s.todo()
+	if s.loadErr != nil {
+		message := s.withRemedy("the stored sign-in cannot be read: " + s.loadErr.Error())
+		if errors.Is(s.loadErr, state.ErrOtherKey) {
+			message = "the stored sign-in " + s.loadErr.Error() + ", or " + s.remedy()
 		}
 		return Status{State: Unreadable, Message: message}
 	}
-	if s.kept == nil {
-		return Status{State: SignedOut, Message: s.sentence("nobody is signed in")}
+	if s.stored == nil && s.unusable != nil {
+		return Status{State: SignInRequired, Message: s.unusable.Error()}
+	}
+	if s.stored == nil {
+		return Status{State: SignedOut, Message: s.withRemedy("nobody is signed in")}
 	}
 	st := Status{
-		State: SignedIn, User: s.kept.User, Granted: slices.Clone(s.kept.Granted), Requested: slices.Clone(s.kept.Requested),
-		SignedIn: s.kept.SignedIn, Expires: s.kept.Renewed.Add(lapse),
+		State: SignedIn, User: s.stored.User, Granted: slices.Clone(s.stored.Granted), Requested: slices.Clone(s.stored.Requested),
+		SignedIn: s.stored.SignedIn, Expires: s.stored.Renewed.Add(refreshTokenLifetime),
 	}
-	why := s.mismatch()
-	if why == "" && s.kept.Refused != nil {
-		why = s.kept.Refused.Why
-	}
-	if why != "" {
-		st.State, st.Message = SignInRequired, s.sentence(why)
+	if s.unusable != nil {
+		st.State, st.Message = SignInRequired, s.unusable.Error()
+	} else if why := s.mismatch(); why != "" {
+		st.State, st.Message = SignInRequired, s.withRemedy(why)
+	} else if r := s.activeRefusal(); r != nil {
+		st.State, st.Message = SignInRequired, s.refusalMessage(r)
 	}
 	return st
 }
 
-// mismatch says why a sign-in is not the one that the configuration wants.
+// mismatch returns why the stored sign-in does not fit the configuration, or "".
 func (s *Session) mismatch() string {
 	switch {
-	case s.kept.ClientID != s.o.ClientID:
-		return fmt.Sprintf("the sign-in belongs to the client_id %s, and the configuration has %s", s.kept.ClientID, s.o.ClientID)
-	case s.kept.Login != s.o.Login:
-		return fmt.Sprintf("the sign-in belongs to the cloud %s, and the configuration has %s", s.kept.Login, s.o.Login)
-	case s.o.User != "" && !s.kept.User.is(s.o.User):
-		return fmt.Sprintf("%s is signed in, and the configuration wants %s", s.kept.User.Address, s.o.User)
+	case s.stored.ClientID != s.o.ClientID:
+		return fmt.Sprintf("the sign-in belongs to the client_id %s, but the configuration has %s", s.stored.ClientID, s.o.ClientID)
+	case s.stored.Login != s.o.Login:
+		return fmt.Sprintf("the sign-in belongs to the cloud %s, but the configuration has %s", s.stored.Login, s.o.Login)
+	case s.o.User != "" && !s.stored.User.matches(s.o.User):
+		return fmt.Sprintf("%s is signed in, but the configuration expects %s", s.stored.User.Address, s.o.User)
 	}
 	return ""
 }
 
-// sentence adds what to do.
-func (s *Session) sentence(why string) string { return why + "; " + s.todo() }
+// withRemedy appends the command that solves the problem.
+func (s *Session) withRemedy(why string) string { return why + "; " + s.remedy() }
 
-func (s *Session) todo() string { return "run: graph2mqtt login " + s.o.Account }
+func (s *Session) remedy() string { return "run: graph2mqtt login " + s.o.Account }
 
-// Changed receives after the status changed; several changes may be one. See Watch.
+// Changed returns a channel that receives after the status changed. Changes may be merged. See Watch.
 func (s *Session) Changed() <-chan struct{} { return s.changed }
 
-// Watch takes up what other processes do, such as a login, within a second, and asks now and then whether a refusal still stands,
-// until the context ends.
+// Watch detects changes by other processes, such as a login, within a second and retries old refusals, until ctx ends.
 func (s *Session) Watch(ctx context.Context) {
-	tick := time.NewTicker(look)
+	tick := time.NewTicker(watchInterval)
 	defer tick.Stop()
 	for {
 		select {
@@ -408,16 +532,29 @@ func (s *Session) Watch(ctx context.Context) {
 		}
 		s.mu.Lock()
 		s.reload()
-		retry := s.kept != nil && s.kept.Refused != nil && s.refusal() == nil
+		retry := s.stored != nil && s.stored.Refused != nil && s.stateError() == nil && !time.Now().Before(s.retryAt)
 		s.mu.Unlock()
 		if retry {
-			// Its error is the refusal that is known, or nothing to do with it.
+			// The outcome is stored, and reported by Status.
 			_, _ = s.Token(ctx)
 		}
 	}
 }
 
-// SignOut forgets the sign-in, here and on the disk, and returns what Microsoft remembers all the same.
+// consentPage returns where a user takes back the permissions granted to an application.
+func consentPage(u User, login string) string {
+	switch cloud := entra.CloudOf(login); {
+	case u.Personal:
+		return "at https://account.live.com/consent/Manage"
+	case cloud == entra.USGovernment:
+		return "at https://myapps.microsoft.us"
+	case cloud == entra.China:
+		return "in the My Apps portal of the organization"
+	}
+	return "at https://myapps.microsoft.com"
+}
+
+// SignOut deletes the stored sign-in. remains describes the consent that Microsoft still stores.
 func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 	err = s.o.Dir.WithLock(ctx, s.file(), func() error {
 		if err := s.o.Dir.Remove(s.file()); err != nil {
@@ -425,11 +562,11 @@ func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		if s.kept != nil && s.kept.User.Personal {
-			remains = "Microsoft still remembers which permissions were granted; take them back at https://account.live.com/consent/Manage"
-		} else {
-			remains = "Microsoft still remembers which permissions were granted; take them back at https://myapps.microsoft.com"
+		user, login := User{}, s.o.Login
+		if s.stored != nil {
+			user, login = s.stored.User, s.stored.Login
 		}
+		remains = "Microsoft still remembers which permissions were granted; take them back " + consentPage(user, login)
 		s.reload()
 		return nil
 	})
@@ -439,13 +576,13 @@ func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 	return remains, nil
 }
 
-// file is the name of what is stored.
+// file returns the name of the stored sign-in.
 func (s *Session) file() string { return "tokens-" + s.o.Account }
 
-// reload takes up the file if it is another one than the one last seen. The caller holds mu.
+// reload reads the file if it changed since it was last read. The caller holds mu.
 func (s *Session) reload() {
 	info, err := s.o.Dir.Stat(s.file())
-	if err == nil && s.seen != nil && os.SameFile(s.seen, info) && s.seen.ModTime().Equal(info.ModTime()) {
+	if err == nil && s.fileInfo != nil && os.SameFile(s.fileInfo, info) && s.fileInfo.ModTime().Equal(info.ModTime()) {
 		return
 	}
 	if err != nil {
@@ -455,11 +592,11 @@ func (s *Session) reload() {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
-	s.set(k, err, info)
+	s.replace(k, err, info)
 }
 
-// store writes a sign-in and takes it up. The caller holds the lock of the file.
-func (s *Session) store(k *kept) error {
+// save writes a sign-in and makes it the current one. The caller holds the lock of the file.
+func (s *Session) save(k *storedSession) error {
 	if err := k.write(s.o.Dir, s.file()); err != nil {
 		return err
 	}
@@ -469,32 +606,32 @@ func (s *Session) store(k *kept) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.set(k, nil, info)
+	s.replace(k, nil, info)
 	return nil
 }
 
-// keep is store for what came without the user: a disk that cannot be written does not undo it.
-func (s *Session) keep(k *kept) {
-	err := s.store(k)
+// saveRenewed saves the result of a renewal. It stays in use if the disk cannot be written.
+func (s *Session) saveRenewed(k *storedSession) {
+	err := s.save(k)
 	if err == nil {
 		return
 	}
-	s.o.Log.Error("the sign-in cannot be stored, and what is new of it is lost with the end of the program", "account", s.o.Account, "error", err)
+	s.o.Log.Error("sign-in could not be stored; it will be lost when the program exits", "account", s.o.Account, "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.set(k, nil, s.seen)
+	s.replace(k, nil, s.fileInfo)
 }
 
-// set puts what is known in place, and tells if it is something else. The caller holds mu.
-func (s *Session) set(k *kept, broken error, seen fs.FileInfo) {
+// replace sets the current sign-in and signals Changed if the status differs. The caller holds mu.
+func (s *Session) replace(k *storedSession, loadErr error, info fs.FileInfo) {
 	before := s.status()
-	s.kept, s.broken, s.seen = k, broken, seen
+	s.stored, s.loadErr, s.fileInfo = k, loadErr, info
 	after := s.status()
 	if before.State == after.State && before.Message == after.Message && before.User == after.User &&
 		slices.Equal(before.Granted, after.Granted) && before.SignedIn.Equal(after.SignedIn) {
 		return
 	}
-	s.failed = nil
+	s.lastFailure = nil
 	select {
 	case s.changed <- struct{}{}:
 	default:

@@ -20,7 +20,7 @@ import (
 )
 
 func TestSignedOut(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	s := w.open()
 	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 	_, err := s.Token(t.Context())
@@ -35,7 +35,7 @@ func TestSignedOut(t *testing.T) {
 
 func TestSignedInStatus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		wantChanged(t, s)
 		want := auth.Status{
@@ -56,9 +56,9 @@ func TestSignedInStatus(t *testing.T) {
 	})
 }
 
-func TestTokenIsKeptUntilItEnds(t *testing.T) {
+func TestTokenIsReusedUntilItExpires(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		first := w.token(s)
 		n := w.tokens()
@@ -82,10 +82,10 @@ func TestTokenIsKeptUntilItEnds(t *testing.T) {
 	})
 }
 
-// Refresh tokens are replaced at each use, and the chain goes on over restarts.
+// Refresh tokens are replaced at each use, also across restarts.
 func TestRotationAcrossRestarts(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		w.signedIn(reading...)
 		seen := map[string]bool{}
 		for range 4 {
@@ -105,9 +105,9 @@ func TestRotationAcrossRestarts(t *testing.T) {
 	})
 }
 
-func TestManyCallersMakeOneRenewal(t *testing.T) {
+func TestConcurrentCallersShareOneRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		// Two sessions stand for two processes.
 		sessions := []*auth.Session{w.signedIn(reading...), w.open()}
 		time.Sleep(2 * time.Hour)
@@ -130,9 +130,9 @@ func TestManyCallersMakeOneRenewal(t *testing.T) {
 	})
 }
 
-func TestRenewReplacesTheRejected(t *testing.T) {
+func TestRenewReplacesRejectedToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		rejected := w.token(s)
 		w.sim.ExpireAccessTokens()
@@ -140,7 +140,7 @@ func TestRenewReplacesTheRejected(t *testing.T) {
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
-				token, err := s.Renew(t.Context(), rejected)
+				token, err := s.Renew(t.Context(), rejected, "")
 				if err != nil || token == rejected {
 					t.Errorf("Renew: the same token: %v, %v", token == rejected, err)
 				}
@@ -154,8 +154,8 @@ func TestRenewReplacesTheRejected(t *testing.T) {
 	})
 }
 
-func TestClockThatWentBack(t *testing.T) {
-	w := newWorld(t)
+func TestClockSetBack(t *testing.T) {
+	w := newEnvironment(t)
 	var s *auth.Session
 	synctest.Test(t, func(t *testing.T) { // a bubble's clock begins in the year 2000
 		w.t = t
@@ -175,7 +175,7 @@ func TestClockThatWentBack(t *testing.T) {
 	})
 }
 
-// What Entra ID refuses, the sentence says; and nothing is lost by it.
+// A refused renewal is reported and stored, and keeps the sign-in.
 func TestRefusedRenewal(t *testing.T) {
 	for name, test := range map[string]struct {
 		refuse func(*simulator.Simulator)
@@ -184,11 +184,11 @@ func TestRefusedRenewal(t *testing.T) {
 		"revoked": {func(s *simulator.Simulator) { s.RevokeSessions(simulator.Adele) },
 			"the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work"},
 		"second factor": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.SecondFactorRequired) },
-			"the organisation asks for a second factor (AADSTS50076); run: graph2mqtt login work"},
+			"the organization requires multi-factor authentication (AADSTS50076); run: graph2mqtt login work"},
 		"conditional access": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.Blocked) },
-			"Conditional Access, a policy of the organisation, blocks this sign-in; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003); run: graph2mqtt login work"},
+			"Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code (AADSTS53003); run: graph2mqtt login work"},
 		"device": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.DeviceRequired) },
-			"the organisation asks for a device that it manages; it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS50097); run: graph2mqtt login work"},
+			"the organization requires a managed device; try the other flow: graph2mqtt login work --device-code (AADSTS50097); run: graph2mqtt login work"},
 		"disabled": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.AccountDisabled) },
 			"the account is disabled (AADSTS50057); run: graph2mqtt login work"},
 		"consent withdrawn": {func(s *simulator.Simulator) { s.WithdrawConsent(simulator.Adele, simulator.ContosoClient) },
@@ -196,7 +196,7 @@ func TestRefusedRenewal(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newEnvironment(t)
 				s := w.signedIn(reading...)
 				<-s.Changed()
 				time.Sleep(2 * time.Hour)
@@ -217,7 +217,7 @@ func TestRefusedRenewal(t *testing.T) {
 				if got := w.tokens(); got != n+1 {
 					t.Errorf("asked %d times, want 1", got-n)
 				}
-				// A new sign-in is all it takes, also for others.
+				// A new sign-in ends the state, also in other sessions.
 				other := w.open()
 				if _, _, err := w.signIn(s, reading); err != nil {
 					t.Fatal(err)
@@ -230,16 +230,16 @@ func TestRefusedRenewal(t *testing.T) {
 	}
 }
 
-// A token that Graph rejected does not come back, however long it would have lived.
-func TestRejectedAndRefused(t *testing.T) {
+// A token that Graph rejected is not returned again, even if it has not expired.
+func TestRejectedTokenAndRefusedRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		w.sim.SetTokenLifetime(24*time.Hour, 0)
 		s := w.signedIn(reading...)
 		rejected := w.token(s)
 		w.sim.RevokeSessions(simulator.Adele)
 		for range 3 {
-			_, err := s.Renew(t.Context(), rejected)
+			_, err := s.Renew(t.Context(), rejected, "")
 			wantSignInRequired(t, err, "the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work")
 			time.Sleep(2 * time.Hour)
 			_, err = s.Token(t.Context())
@@ -248,9 +248,9 @@ func TestRejectedAndRefused(t *testing.T) {
 	})
 }
 
-func TestRefusalIsAskedAboutAgain(t *testing.T) {
+func TestRefusalIsRetried(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -267,7 +267,7 @@ func TestRefusalIsAskedAboutAgain(t *testing.T) {
 		if got := w.tokens() - n; got != 2 {
 			t.Errorf("asked again %d times in two and a half hours, want 2", got)
 		}
-		if got := strings.Count(w.log.String(), "Microsoft refused to renew the sign-in"); got != 1 {
+		if got := strings.Count(w.log.String(), "sign-in renewal refused"); got != 1 {
 			t.Errorf("logged %d times, want once", got)
 		}
 		w.sim.Demand(simulator.Adele, 0)
@@ -276,8 +276,8 @@ func TestRefusalIsAskedAboutAgain(t *testing.T) {
 	})
 }
 
-// What may pass changes no state.
-func TestRenewalThatMayPass(t *testing.T) {
+// A transient failure does not change the state.
+func TestTransientRenewalFailure(t *testing.T) {
 	for name, test := range map[string]struct {
 		fault simulator.Fault
 		want  string
@@ -286,13 +286,13 @@ func TestRenewalThatMayPass(t *testing.T) {
 		"reset":       {simulator.Fault{Reset: true}, "renew the sign-in of work: login.simulator.test: read tcp: connection reset by peer"},
 		"throttled":   {simulator.Fault{Status: http.StatusTooManyRequests, RetryAfter: "60"}, "renew the sign-in of work: Microsoft answered The simulator was told to fail."},
 		"no answer":   {simulator.Fault{Delay: time.Hour}, "renew the sign-in of work: login.simulator.test: context deadline exceeded"},
-		"garbage":     {simulator.Fault{Body: new("{")}, "renew the sign-in of work: the answer is not one of Entra ID's"},
+		"garbage":     {simulator.Fault{Body: new("{")}, "renew the sign-in of work: not an answer of Entra ID"},
 		"strange": {simulator.Fault{Change: func(body map[string]any) { body["token_type"] = 7 }},
-			"renew the sign-in of work: the answer is not one of Entra ID's"}, // MSAL's own error would hold the tokens
+			"renew the sign-in of work: not an answer of Entra ID"}, // MSAL's own error would contain the tokens
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newEnvironment(t)
 				s := w.signedIn(reading...)
 				<-s.Changed()
 				first := w.token(s)
@@ -307,16 +307,16 @@ func TestRenewalThatMayPass(t *testing.T) {
 				time.Sleep(time.Hour)
 				_, err := s.Token(t.Context())
 				wantError(t, err, test.want)
-				if !passes(err) {
+				if !isRetryable(err) {
 					t.Errorf("%v is not retryable", err)
 				}
 				wantStatus(t, s, auth.SignedIn, "")
 				select {
 				case <-s.Changed():
-					t.Error("told of a change")
+					t.Error("a change was signaled")
 				default:
 				}
-				// Not everybody who needs a token runs into the same wall.
+				// Further callers do not repeat the request within the backoff.
 				n := w.tokens()
 				for range 10 {
 					if _, err := s.Token(t.Context()); err == nil {
@@ -337,14 +337,14 @@ func TestRenewalThatMayPass(t *testing.T) {
 
 func TestTokenEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		time.Sleep(2 * time.Hour)
 		w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Delay: 20 * time.Second, Done: true})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		var wg sync.WaitGroup
-		wg.Go(func() { // whose turn it is
+		wg.Go(func() { // holds the semaphore
 			_, err := s.Token(ctx)
 			if !graph.Is(err, graph.Timeout) {
 				t.Errorf("Token: %v, want a timeout", err)
@@ -353,16 +353,16 @@ func TestTokenEndsWithItsContext(t *testing.T) {
 		synctest.Wait()
 		short, cancelShort := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancelShort()
-		_, err := s.Token(short) // who waits
+		_, err := s.Token(short) // waits for the semaphore
 		wantError(t, err, "renew the sign-in of work: context deadline exceeded")
 		wg.Wait()
-		w.token(s) // an impatient caller is nobody else's failure
+		w.token(s) // a canceled caller does not fail others
 	})
 }
 
-func TestSignInByAnotherProcessIsNoticed(t *testing.T) {
+func TestSignInByAnotherProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		bridge := w.open()
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
@@ -399,9 +399,9 @@ func TestSignInByAnotherProcessIsNoticed(t *testing.T) {
 }
 
 func TestSignOut(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	s := w.signedIn(reading...)
-	if _, _, err := w.signIn(s, reading); err != nil { // so that there is a previous copy
+	if _, _, err := w.signIn(s, reading); err != nil { // creates the previous copy
 		t.Fatal(err)
 	}
 	remains, err := s.SignOut(t.Context())
@@ -425,7 +425,7 @@ func TestSignOut(t *testing.T) {
 }
 
 func TestCorruptStore(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.signedIn(reading...)
 	file := filepath.Join(w.dir, "tokens-work")
 	if err := os.WriteFile(file, []byte("broken"), 0o600); err != nil {
@@ -439,7 +439,7 @@ func TestCorruptStore(t *testing.T) {
 	if b, err := os.ReadFile(file); err != nil || string(b) != "broken" {
 		t.Errorf("the broken file was touched: %q, %v", b, err)
 	}
-	// A sign-in mends it, and from the second on there is a copy to go back to.
+	// A sign-in repairs it; from the second one on there is a previous copy.
 	for range 2 {
 		if _, _, err := w.signIn(s, reading); err != nil {
 			t.Fatal(err)
@@ -453,8 +453,8 @@ func TestCorruptStore(t *testing.T) {
 	w.token(s)
 }
 
-func TestStoreOfAnotherKey(t *testing.T) {
-	w := newWorld(t)
+func TestStoreWithAnotherKey(t *testing.T) {
+	w := newEnvironment(t)
 	w.signedIn(reading...)
 	t.Setenv("GRAPH2MQTT_KEY", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	s := func() *auth.Session {
@@ -465,21 +465,21 @@ func TestStoreOfAnotherKey(t *testing.T) {
 		" was sealed with another key; give graph2mqtt that key again (GRAPH2MQTT_KEY, the credential graph2mqtt-key or key_file), or run: graph2mqtt login work")
 }
 
-func TestConfigurationThatChanged(t *testing.T) {
-	w := newWorld(t)
+func TestChangedConfiguration(t *testing.T) {
+	w := newEnvironment(t)
 	w.signedIn(reading...)
-	other := simulator.Registration{ClientID: "11111111-2222-3333-4444-555555555555", RedirectURIs: []string{native}}
+	other := simulator.Registration{ClientID: "11111111-2222-3333-4444-555555555555", RedirectURIs: []string{nativeRedirect}}
 	w.sim.Register(other)
 	for name, test := range map[string]struct {
 		change func(*auth.Options)
 		want   string
 	}{
 		"client": {func(o *auth.Options) { o.ClientID = other.ClientID },
-			"the sign-in belongs to the client_id " + simulator.ContosoClient + ", and the configuration has " + other.ClientID},
+			"the sign-in belongs to the client_id " + simulator.ContosoClient + ", but the configuration has " + other.ClientID},
 		"cloud": {func(o *auth.Options) { o.Login = "https://login.microsoftonline.us/" },
-			"the sign-in belongs to the cloud https://login.simulator.test, and the configuration has https://login.microsoftonline.us"},
+			"the sign-in belongs to the cloud https://login.simulator.test, but the configuration has https://login.microsoftonline.us"},
 		"user": {func(o *auth.Options) { o.User = "ben@contoso.example" },
-			simulator.Adele + " is signed in, and the configuration wants ben@contoso.example"},
+			simulator.Adele + " is signed in, but the configuration expects ben@contoso.example"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := w.open(test.change)
@@ -491,15 +491,14 @@ func TestConfigurationThatChanged(t *testing.T) {
 	wantStatus(t, w.open(func(o *auth.Options) { o.User = strings.ToUpper(simulator.Adele) }), auth.SignedIn, "")
 }
 
-func TestOpenRefusesOptions(t *testing.T) {
+func TestOpenRejectsOptions(t *testing.T) {
 	for name, test := range map[string]struct {
 		o    auth.Options
 		want string
 	}{
-		"no client":       {auth.Options{}, "sign-in of work: client_id is missing"},
-		"no https":        {auth.Options{ClientID: "x", Login: "http://login"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "http://login"`},
-		"with a tenant":   {auth.Options{ClientID: "x", Login: "https://login/common"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "https://login/common"`},
-		"bad certificate": {auth.Options{ClientID: "x", Certificate: []byte("shh-secret")}, "sign-in of work: certificate_file: want a certificate and its private key without password, in PEM"},
+		"no client":     {auth.Options{}, "sign-in of work: client_id is missing"},
+		"no https":      {auth.Options{ClientID: "x", Login: "http://login"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "http://login"`},
+		"with a tenant": {auth.Options{ClientID: "x", Login: "https://login/common"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "https://login/common"`},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.o.Account = "work"
@@ -511,7 +510,7 @@ func TestOpenRefusesOptions(t *testing.T) {
 
 func TestExtend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		n := w.tokens()
 		if more, err := s.Extend(t.Context(), reading); more || err != nil || w.tokens() != n {
@@ -533,20 +532,20 @@ func TestExtend(t *testing.T) {
 	})
 }
 
-// A disk that is full, or was made read-only, ends no session.
-func TestStoreThatCannotBeWritten(t *testing.T) {
-	w := newWorld(t)
+// A disk that cannot be written does not end the session.
+func TestUnwritableStore(t *testing.T) {
+	w := newEnvironment(t)
 	s := w.signedIn(reading...)
 	w.sim.ExpireAccessTokens()
 	rejected, err := s.Token(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	// A directory in the place of the copy: permissions would not keep root from writing.
+	// A directory instead of the copy, because permissions do not restrict root.
 	if err := os.Mkdir(filepath.Join(w.dir, "tokens-work.previous"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	token, err := s.Renew(t.Context(), rejected)
+	token, err := s.Renew(t.Context(), rejected, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -554,10 +553,10 @@ func TestStoreThatCannotBeWritten(t *testing.T) {
 	if got := w.token(s); got != token {
 		t.Error("the new token is forgotten")
 	}
-	if !strings.Contains(w.log.String(), "the sign-in cannot be stored") {
-		t.Errorf("nobody was told:\n%s", w.log)
+	if !strings.Contains(w.log.String(), "sign-in could not be stored") {
+		t.Errorf("not logged:\n%s", w.log)
 	}
-	// To sign in and not to keep it is a failure.
+	// A sign-in that cannot be stored fails.
 	_, _, err = w.signIn(s, reading)
 	wantError(t, err, "sign in to work: write "+filepath.Join(w.dir, "tokens-work.previous")+": file exists")
 }

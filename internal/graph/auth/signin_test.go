@@ -30,7 +30,7 @@ import (
 )
 
 func TestSignInByPastedAddress(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	s := w.open()
 	result, prompts, err := w.signIn(s, writing, reading)
 	if err != nil {
@@ -43,12 +43,15 @@ func TestSignInByPastedAddress(t *testing.T) {
 	if diff := cmp.Diff(want, result); diff != "" {
 		t.Errorf("result (-want +got):\n%s", diff)
 	}
-	if len(prompts) != 1 || prompts[0].Waiting || prompts[0].Redirect != native || !cmp.Equal(prompts[0].Scopes, writing) {
+	if len(prompts) != 1 || prompts[0].Listening || prompts[0].Redirect != nativeRedirect || !cmp.Equal(prompts[0].Scopes, writing) {
 		t.Errorf("prompts: %+v", prompts)
+	}
+	if want := "Microsoft's page may hide that address. Then add http://localhost to the app registration in Entra ID (Authentication, Mobile and desktop applications) and set redirect_uri: http://localhost"; prompts[0].Note != want {
+		t.Errorf("note: %q, want %q", prompts[0].Note, want)
 	}
 	q := must(url.Parse(prompts[0].URL)).Query()
 	for k, want := range map[string]string{
-		"client_id": simulator.ContosoClient, "response_type": "code", "response_mode": "query", "redirect_uri": native, "code_challenge_method": "S256",
+		"client_id": simulator.ContosoClient, "response_type": "code", "response_mode": "query", "redirect_uri": nativeRedirect, "code_challenge_method": "S256",
 		"prompt": "select_account",
 		"scope": "https://graph.microsoft.com/Calendars.ReadWrite https://graph.microsoft.com/MailboxSettings.ReadWrite https://graph.microsoft.com/User.Read " +
 			"openid profile offline_access",
@@ -62,7 +65,7 @@ func TestSignInByPastedAddress(t *testing.T) {
 	}
 	w.token(s)
 
-	// The next time the page begins with the same user.
+	// The next sign-in starts with the same user.
 	_, prompts, err = w.signIn(s, reading)
 	if err != nil {
 		t.Fatal(err)
@@ -80,7 +83,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// People paste in many ways.
+// Pasted addresses are often mangled.
 func TestPastedAddress(t *testing.T) {
 	for name, mangle := range map[string]func(string) string{
 		"whole":       func(s string) string { return s },
@@ -93,11 +96,11 @@ func TestPastedAddress(t *testing.T) {
 		"from HTML":   func(s string) string { return strings.ReplaceAll(s, "&", "&amp;") },
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnvironment(t)
 			s := w.open()
 			pasted := make(chan string, 1)
-			_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) { pasted <- mangle(w.visit(p.URL)) }},
-				auth.Browser{Pasted: pasted, Unusable: func(err error) { t.Error(err) }})
+			_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) { pasted <- mangle(w.visit(p.URL)) }},
+				auth.Browser{PastedRedirects: pasted, OnInvalidRedirect: func(err error) { t.Error(err) }})
 			if err != nil {
 				t.Error(err)
 			}
@@ -105,12 +108,12 @@ func TestPastedAddress(t *testing.T) {
 	}
 }
 
-func TestUnusableAddress(t *testing.T) {
-	w := newWorld(t)
+func TestInvalidRedirect(t *testing.T) {
+	w := newEnvironment(t)
 	s := w.open()
 	older := ""
 	ctx, cancel := context.WithCancel(t.Context())
-	_, err := s.SignInByBrowser(ctx, auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) {
+	_, err := s.SignInByBrowser(ctx, auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) {
 		older = w.visit(p.URL)
 		cancel()
 	}}, auth.Browser{})
@@ -118,22 +121,22 @@ func TestUnusableAddress(t *testing.T) {
 
 	pasted := make(chan string, 9)
 	var got []string
-	_, err = s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) {
+	_, err = s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) {
 		right := w.visit(p.URL)
 		q := must(url.Parse(right)).Query()
-		for _, text := range []string{"", "yes", "https://www.example.com/?q=1", p.URL, native + "?code=" + q.Get("code"), older, right} {
+		for _, text := range []string{"", "yes", "https://www.example.com/?q=1", p.URL, nativeRedirect + "?code=" + q.Get("code"), older, right} {
 			pasted <- text
 		}
-	}}, auth.Browser{Pasted: pasted, Unusable: func(err error) { got = append(got, err.Error()) }})
+	}}, auth.Browser{PastedRedirects: pasted, OnInvalidRedirect: func(err error) { got = append(got, err.Error()) }})
 	if err != nil {
 		t.Fatal(err)
 	}
-	unlike := "this is not the address on which the browser ends: want one such as " + native + "/?code=…&state=…"
+	unlike := "this is not a redirect address: want one such as " + nativeRedirect + "/?code=…&state=…"
 	want := []string{
 		unlike, unlike, unlike,
-		"this is the link to open: paste the address on which it ends, which begins with " + native,
-		"this is only a part of the address: paste all of it, with code and state",
-		"this address belongs to an older attempt: open the newest link, and paste the address on which it ends",
+		"this is the sign-in link; paste the address that the browser shows afterwards, which begins with " + nativeRedirect,
+		"this is only a part of the address; paste all of it, with code and state",
+		"this address belongs to an outdated sign-in link; open the newest link and paste the address that the browser shows afterwards",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("unusable (-want +got):\n%s", diff)
@@ -148,11 +151,11 @@ func TestRefusedScopesStepDown(t *testing.T) {
 	}{
 		"declined": {simulator.SignIn{Declines: []string{"Calendars.ReadWrite", "Calendars.Read"}}, "the permissions were declined (AADSTS65004)"},
 		"administrator": {simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite", "MailboxSettings.Read"}},
-			"an administrator of the organisation must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094)"},
+			"an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newEnvironment(t)
 				w.sim.OnSignIn(test.page)
 				s := w.open()
 				result, prompts, err := w.signIn(s, writing, reading, reading, least)
@@ -184,14 +187,14 @@ func TestRefusedScopesStepDown(t *testing.T) {
 				if diff := cmp.Diff(writing, s.Status().Requested); diff != "" {
 					t.Errorf("requested (-want +got):\n%s", diff)
 				}
-				// What was refused is not asked for when the token is renewed.
+				// Refused scopes are not requested by renewals.
 				time.Sleep(2 * time.Hour)
 				w.token(s)
 			})
 		})
 	}
 	t.Run("all", func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		w.sim.OnSignIn(simulator.SignIn{Refuse: simulator.Declined})
 		s := w.open()
 		_, _, err := w.signIn(s, writing, reading)
@@ -199,11 +202,11 @@ func TestRefusedScopesStepDown(t *testing.T) {
 		wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 	})
 	t.Run("not about scopes", func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		w.sim.OnSignIn(simulator.SignIn{Refuse: simulator.Blocked})
 		_, prompts, err := w.signIn(w.open(), writing, reading)
-		wantSignInRequired(t, err, "sign in to work: Conditional Access, a policy of the organisation, blocks this sign-in; "+
-			"it may let the other way of signing in through: graph2mqtt login work --device-code (AADSTS53003)")
+		wantSignInRequired(t, err, "sign in to work: Conditional Access, a policy of the organization, blocks this sign-in; "+
+			"try the other flow: graph2mqtt login work --device-code (AADSTS53003)")
 		if len(prompts) != 1 {
 			t.Errorf("%d prompts, want 1", len(prompts))
 		}
@@ -212,7 +215,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 
 func TestPartialGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		w.sim.OnSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
 		s := w.open()
 		result, _, err := w.signIn(s, writing)
@@ -223,7 +226,7 @@ func TestPartialGrant(t *testing.T) {
 		if !cmp.Equal(result.Granted, want) || !cmp.Equal(result.Missing, []string{"Calendars.ReadWrite"}) {
 			t.Errorf("result: %+v", result)
 		}
-		// And it lives on.
+		// It can be renewed.
 		for range 3 {
 			time.Sleep(2 * time.Hour)
 			w.token(s)
@@ -235,29 +238,29 @@ func TestPartialGrant(t *testing.T) {
 }
 
 func TestNothingGranted(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.sim.OnSignIn(simulator.SignIn{Withhold: reading})
 	_, _, err := w.signIn(w.open(), reading)
 	wantSignInRequired(t, err, "sign in to work: Microsoft granted none of the permissions")
 }
 
-// A sign-in that ends with its first token is none.
+// A sign-in without a refresh token fails.
 func TestNoRefreshToken(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Change: func(body map[string]any) { delete(body, "refresh_token") }})
 	s := w.open()
 	_, _, err := w.signIn(s, reading)
-	wantError(t, err, "sign in to work: no refresh token came from Microsoft: the permission to maintain access to data (offline_access) was not granted")
+	wantError(t, err, "sign in to work: Microsoft returned no refresh token: the permission to maintain access to data (offline_access) was not granted")
 	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 }
 
-func TestSignInOfSomebodyElse(t *testing.T) {
-	w := newWorld(t)
+func TestSignInAsAnotherUser(t *testing.T) {
+	w := newEnvironment(t)
 	w.sim.AddUser(simulator.User{Address: "ben@contoso.example", Name: "Ben", Tenant: simulator.ContosoTenant})
 	s := w.signedIn(reading...)
 	w.sim.OnSignIn(simulator.SignIn{User: "ben@contoso.example"})
 	_, _, err := w.signIn(s, reading)
-	wantError(t, err, "sign in to work: this is ben@contoso.example, and "+simulator.Adele+" is signed in; sign in as "+simulator.Adele+
+	wantError(t, err, "sign in to work: ben@contoso.example signed in, but the stored sign-in belongs to "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or first run: graph2mqtt logout work")
 	if got := s.Status().User.Address; got != simulator.Adele {
 		t.Errorf("user: %s", got)
@@ -266,7 +269,7 @@ func TestSignInOfSomebodyElse(t *testing.T) {
 
 	other := w.open(func(o *auth.Options) { o.Account, o.User = "other", simulator.Adele })
 	_, _, err = w.signIn(other, reading)
-	wantError(t, err, "sign in to other: this is ben@contoso.example, and the configuration wants "+simulator.Adele+"; sign in as "+simulator.Adele+
+	wantError(t, err, "sign in to other: ben@contoso.example signed in, but the configuration expects "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or change accounts.other.user")
 	wantStatus(t, other, auth.SignedOut, "nobody is signed in; run: graph2mqtt login other")
 
@@ -279,7 +282,7 @@ func TestSignInOfSomebodyElse(t *testing.T) {
 }
 
 func TestPersonalAccount(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.sim.AddUser(simulator.User{Address: "casey@outlook.example", Name: "Casey", Personal: true})
 	w.sim.OnSignIn(simulator.SignIn{User: "casey@outlook.example"})
 	s := w.signedIn(reading...)
@@ -293,8 +296,8 @@ func TestPersonalAccount(t *testing.T) {
 	}
 }
 
-func TestCloudOfItsOwn(t *testing.T) {
-	w := newWorld(t)
+func TestPrivateCloud(t *testing.T) {
+	w := newEnvironment(t)
 	w.sim = simulator.Contoso(simulator.Options{Audience: "https://graph.cloud.example"})
 	s := w.open(func(o *auth.Options) { o.Audience, o.Tenant = "https://graph.cloud.example/", simulator.ContosoTenant })
 	if _, _, err := w.signIn(s, reading); err != nil {
@@ -311,7 +314,7 @@ func TestCloudOfItsOwn(t *testing.T) {
 	}
 }
 
-func TestRegistrationsThatDoNotFit(t *testing.T) {
+func TestUnsuitableRegistrations(t *testing.T) {
 	const client = "11111111-2222-3333-4444-555555555555"
 	for name, test := range map[string]struct {
 		registration simulator.Registration
@@ -327,30 +330,30 @@ func TestRegistrationsThatDoNotFit(t *testing.T) {
 		"not public": {simulator.Registration{ClientID: client}, nil,
 			"sign in to work: the app registration does not allow public client flows; allow them in Entra ID under Authentication, or configure client_secret (AADSTS7000218)"},
 		"has a secret": {simulator.Registration{ClientID: client, PublicClient: true, Secret: "shh-secret"}, func(o *auth.Options) { o.ClientSecret = "shh-secret" },
-			"sign in to work: a registration with a secret or certificate cannot sign in by device code: sign in with the browser"},
+			"sign in to work: a registration with a secret or certificate cannot use the device code flow; sign in with the browser"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnvironment(t)
 			w.sim.Register(test.registration)
 			s := w.open(func(o *auth.Options) { o.ClientID = client }, func(o *auth.Options) {
 				if test.change != nil {
 					test.change(o)
 				}
 			})
-			_, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(auth.Prompt) { t.Error("shown") }})
+			_, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { t.Error("shown") }})
 			wantError(t, err, test.want)
 		})
 	}
 }
 
-// Registrations made for other programs have the platform Web and a secret.
+// Registrations of the platform Web have a secret.
 func TestClientSecret(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{native}, Secret: "shh-secret"})
+		w := newEnvironment(t)
+		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{nativeRedirect}, Secret: "shh-secret"})
 		for secret, want := range map[string]string{
 			"":      "sign in to work: the app registration does not allow public client flows; allow them in Entra ID under Authentication, or configure client_secret (AADSTS7000218)",
-			"wrong": "sign in to work: the client_secret is wrong; it is the secret's value, not its id (AADSTS7000215)",
+			"wrong": "sign in to work: the client_secret (or client_secret_file) is wrong; it must be the secret's value, not its id (AADSTS7000215)",
 		} {
 			_, _, err := w.signIn(w.open(func(o *auth.Options) { o.ClientID, o.ClientSecret = "web", secret }), reading)
 			wantSignInRequired(t, err, want)
@@ -368,11 +371,11 @@ func TestClientSecret(t *testing.T) {
 	})
 }
 
-// A certificate stands for a secret: it signs what is sent instead.
+// A certificate signs an assertion instead of a secret.
 func TestClientCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
-		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{native}, Secret: "shh-secret"})
+		w := newEnvironment(t)
+		w.sim.Register(simulator.Registration{ClientID: "web", Web: []string{nativeRedirect}, Secret: "shh-secret"})
 		signed := 0
 		s := w.open(func(o *auth.Options) {
 			o.ClientID, o.Certificate = "web", certificate(t)
@@ -382,7 +385,7 @@ func TestClientCertificate(t *testing.T) {
 					if strings.Count(form.Get("client_assertion"), ".") == 2 && form.Get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
 						signed++
 					}
-					form.Set("client_secret", "shh-secret") // what the simulator knows
+					form.Set("client_secret", "shh-secret") // the simulator does not verify assertions
 					r = r.Clone(r.Context())
 					r.Body = io.NopCloser(strings.NewReader(form.Encode()))
 				}
@@ -400,7 +403,7 @@ func TestClientCertificate(t *testing.T) {
 	})
 }
 
-// certificate is one that signs for itself, and its key, in PEM.
+// certificate returns a self-signed certificate and its key, in PEM.
 func certificate(t *testing.T) []byte {
 	t.Helper()
 	key := must(rsa.GenerateKey(rand.Reader, 2048))
@@ -412,13 +415,13 @@ func certificate(t *testing.T) []byte {
 
 func TestSignInByDevice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.open()
 		w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Status: http.StatusBadRequest, Code: "slow_down", Times: 2})
 		var wg sync.WaitGroup
 		defer wg.Wait()
 		var shown auth.Prompt
-		result, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) {
+		result, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) {
 			shown = p
 			wg.Go(func() {
 				time.Sleep(time.Minute)
@@ -438,22 +441,22 @@ func TestSignInByDevice(t *testing.T) {
 		}
 		w.token(s)
 
-		// What began with a device code ends with the policy against them, and the sentence says which way is left.
+		// A policy against device codes ends the session, and the message names the other flow.
 		w.sim.BlockDeviceCode(true)
 		time.Sleep(2 * time.Hour)
 		_, err = s.Token(t.Context())
-		wantSignInRequired(t, err, "Conditional Access, a policy of the organisation, blocks this sign-in; it may let a sign-in with the browser through, without --device-code (AADSTS53003); "+
+		wantSignInRequired(t, err, "Conditional Access, a policy of the organization, blocks this sign-in; try a browser sign-in, without --device-code (AADSTS53003); "+
 			"run: graph2mqtt login work")
 	})
 }
 
 func TestSignInByDeviceStepsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t)
+		w := newEnvironment(t)
 		s := w.open()
 		w.sim.OnSignIn(simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite"}})
 		var refused [][]string
-		result, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, Show: func(p auth.Prompt) {
+		result, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, OnPrompt: func(p auth.Prompt) {
 			refused = append(refused, p.Refused)
 			err := w.sim.ApproveDevice(p.Code)
 			if (err != nil) != slices.Contains(p.Scopes, "MailboxSettings.ReadWrite") {
@@ -486,9 +489,9 @@ func TestSignInByDeviceEnds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t)
+				w := newEnvironment(t)
 				s := w.open()
-				_, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) { test.show(t, w.sim, p) }})
+				_, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) { test.show(t, w.sim, p) }})
 				wantSignInRequired(t, err, test.want)
 				wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 			})
@@ -496,9 +499,9 @@ func TestSignInByDeviceEnds(t *testing.T) {
 	}
 	t.Run("cancelled", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnvironment(t)
 			ctx, cancel := context.WithCancel(t.Context())
-			_, err := w.open().SignInByDevice(ctx, auth.Request{Scopes: [][]string{reading}, Show: func(auth.Prompt) { cancel() }})
+			_, err := w.open().SignInByDevice(ctx, auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { cancel() }})
 			wantError(t, err, "sign in to work: context canceled")
 			if !errors.Is(err, context.Canceled) {
 				t.Errorf("%v is not context.Canceled", err)
@@ -508,17 +511,17 @@ func TestSignInByDeviceEnds(t *testing.T) {
 }
 
 func TestSignInWithoutNetwork(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	w.sim.Fail(simulator.Fault{Reset: true, Times: -1})
-	_, err := w.open().SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(auth.Prompt) { t.Error("shown") }}, auth.Browser{})
+	_, err := w.open().SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { t.Error("shown") }}, auth.Browser{})
 	wantError(t, err, "sign in to work: login.simulator.test: read tcp: connection reset by peer")
 	if !graph.Is(err, graph.Network) {
 		t.Errorf("%v is no graph.Network", err)
 	}
 }
 
-// A surfer is a browser: over real sockets to us, and to the simulator wherever it is.
-func surf(t *testing.T, sim http.RoundTripper, link string) (status int, body string) {
+// browse opens a link as a browser does: over real sockets on localhost, and through sim otherwise.
+func browse(t *testing.T, sim http.RoundTripper, link string) (status int, body string) {
 	t.Helper()
 	c := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Hostname() == "localhost" {
@@ -546,7 +549,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// local makes the browser come back to us.
+// local selects the redirect to localhost.
 func local(o *auth.Options) { o.RedirectURI = "" }
 
 func TestSignInByBrowser(t *testing.T) {
@@ -556,19 +559,19 @@ func TestSignInByBrowser(t *testing.T) {
 		err  string
 	}{
 		"signed in": {simulator.SignIn{}, "<h1>Signed in as adele@contoso.example</h1><p>You can close this window.</p>", ""},
-		"stepped down": {simulator.SignIn{Declines: []string{"Calendars.ReadWrite"}}, // the browser is led on by itself
+		"stepped down": {simulator.SignIn{Declines: []string{"Calendars.ReadWrite"}}, // the browser is redirected to the next request
 			"<h1>Signed in as adele@contoso.example</h1><p>You can close this window.</p>", ""},
 		"refused": {simulator.SignIn{Refuse: simulator.Declined}, "<h1>Not signed in</h1><p>Microsoft refused even the smallest set of permissions: the permissions were declined (AADSTS65004)</p>",
 			"sign in to work: Microsoft refused even the smallest set of permissions: the permissions were declined (AADSTS65004)"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
+			w := newEnvironment(t)
 			w.sim.OnSignIn(test.page)
 			s := w.open(local)
 			var wg sync.WaitGroup
 			first := true
-			_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, Show: func(p auth.Prompt) {
-				if !p.Waiting || !strings.HasPrefix(p.Redirect, "http://localhost:") {
+			_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, OnPrompt: func(p auth.Prompt) {
+				if !p.Listening || p.Note != "" || !strings.HasPrefix(p.Redirect, "http://localhost:") {
 					t.Errorf("prompt: %+v", p)
 				}
 				if !first {
@@ -576,13 +579,13 @@ func TestSignInByBrowser(t *testing.T) {
 				}
 				first = false
 				wg.Go(func() {
-					if status, _ := surf(t, w.sim.Transport(), p.Redirect+"/favicon.ico"); status != http.StatusNotFound {
+					if status, _ := browse(t, w.sim.Transport(), p.Redirect+"/favicon.ico"); status != http.StatusNotFound {
 						t.Errorf("favicon: %d", status)
 					}
-					if _, body := surf(t, w.sim.Transport(), p.Redirect+"/?code=x&state=y"); !strings.Contains(body, "This is the answer to an older attempt") {
+					if _, body := browse(t, w.sim.Transport(), p.Redirect+"/?code=x&state=y"); !strings.Contains(body, "This sign-in link is outdated") {
 						t.Errorf("with another state: %s", body)
 					}
-					if status, body := surf(t, w.sim.Transport(), p.URL); status != http.StatusOK || !strings.Contains(body, test.want) {
+					if status, body := browse(t, w.sim.Transport(), p.URL); status != http.StatusOK || !strings.Contains(body, test.want) {
 						t.Errorf("page: %d %s\nlacks %s", status, body, test.want)
 					}
 				})
@@ -600,9 +603,9 @@ func TestSignInByBrowser(t *testing.T) {
 	}
 }
 
-// Everything over real sockets and TLS, on a port that is asked for.
+// All over real sockets and TLS, on a given port.
 func TestSignInByBrowserOverTLS(t *testing.T) {
-	w := newWorld(t)
+	w := newEnvironment(t)
 	if err := w.sim.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -615,16 +618,16 @@ func TestSignInByBrowserOverTLS(t *testing.T) {
 	l := must(net.Listen("tcp", "127.0.0.1:0"))
 	port := l.Addr().(*net.TCPAddr).Port
 	s := w.open(local, func(o *auth.Options) { o.Transport = web })
-	_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(auth.Prompt) { t.Error("shown") }}, auth.Browser{Port: port})
-	wantError(t, err, fmt.Sprintf("sign in to work: another program listens on http://localhost:%d; choose another port with --port, as far as the registration allows", port))
+	_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(auth.Prompt) { t.Error("shown") }}, auth.Browser{Port: port})
+	wantError(t, err, fmt.Sprintf("sign in to work: another program is listening on http://localhost:%d; choose another one with --port", port))
 	l.Close()
 
 	var wg sync.WaitGroup
-	result, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, Show: func(p auth.Prompt) {
+	result, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) {
 		if want := "http://localhost:" + strconv.Itoa(port); p.Redirect != want {
 			t.Errorf("redirect: %s, want %s", p.Redirect, want)
 		}
-		wg.Go(func() { surf(t, web, p.URL) })
+		wg.Go(func() { browse(t, web, p.URL) })
 	}}, auth.Browser{Port: port})
 	wg.Wait()
 	if err != nil {
@@ -633,7 +636,7 @@ func TestSignInByBrowserOverTLS(t *testing.T) {
 	if !cmp.Equal(result.Granted, reading) {
 		t.Errorf("granted: %v", result.Granted)
 	}
-	if _, err := s.Renew(t.Context(), must(s.Token(t.Context()))); err != nil {
+	if _, err := s.Renew(t.Context(), must(s.Token(t.Context())), ""); err != nil {
 		t.Error(err)
 	}
 }

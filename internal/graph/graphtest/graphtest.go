@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,8 +34,11 @@ type tokens struct {
 func (t *tokens) Token(context.Context) (string, error) {
 	return t.s.Token(t.address, t.scopes...), nil
 }
-func (t *tokens) Renew(context.Context, string) (string, error) {
+func (t *tokens) Renew(context.Context, string, string) (string, error) {
 	return t.s.Token(t.address, t.scopes...), nil
+}
+func (t *tokens) Personal() bool {
+	return slices.ContainsFunc(t.s.Users(), func(u simulator.User) bool { return strings.EqualFold(u.Address, t.address) && u.Personal })
 }
 func (t *tokens) Granted() []string { return slices.Clone(t.scopes) }
 
