@@ -204,7 +204,7 @@ var errNoRefreshToken = errors.New("Microsoft returned no refresh token: the per
 func withoutAccessTokens(b []byte) (json.RawMessage, error) {
 	var parts map[string]json.RawMessage
 	if err := json.Unmarshal(b, &parts); err != nil {
-		return nil, errors.New("MSAL's cache is not JSON")
+		return nil, errors.New("the cache of MSAL is not JSON")
 	}
 	parts["AccessToken"] = json.RawMessage("{}")
 	var refresh map[string]json.RawMessage
