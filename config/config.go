@@ -33,9 +33,9 @@ type Kind struct {
 
 // Config is the whole configuration, checked, with every default in its place.
 type Config struct {
-	File  string   // it was read from; "" where there is none
-	Files []string // all that were read or are named as certificates and keys: a change of one is a change of the configuration
-	Notes []string // what is not wrong, but strange; for the log
+	File     string   // it was read from; "" where there is none
+	Files    []string // all that were read or are named as certificates and keys: a change of one is a change of the configuration
+	Warnings []string // what is allowed but probably not intended; for the log
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The broker."`
 	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"What Home Assistant is told."`

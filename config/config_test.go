@@ -309,8 +309,8 @@ func TestEnvironment(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if len(c.Notes) != 12 || c.Notes[0] != "GRAPH2MQTT_MQTT_PORT is ignored: no key of the configuration has this name" {
-		t.Errorf("notes: %q", c.Notes)
+	if len(c.Warnings) != 12 || c.Warnings[0] != "GRAPH2MQTT_MQTT_PORT is ignored: no key of the configuration has this name" {
+		t.Errorf("notes: %q", c.Warnings)
 	}
 }
 
@@ -381,7 +381,7 @@ func TestSearch(t *testing.T) {
 	}
 	c, err := config.Load(config.Sources{Environ: []string{"HOME=" + home}}, kinds())
 	want := []string{filepath.Join(below, "graph2mqtt.json") + " is not read: graph2mqtt.yaml comes first"}
-	if diff := cmp.Diff(want, c.Notes); err != nil || diff != "" {
+	if diff := cmp.Diff(want, c.Warnings); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 }

@@ -67,7 +67,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 		}
 	}
 	values, notes, problems := l.env.values()
-	c.Notes = append(c.Notes, notes...)
+	c.Warnings = append(c.Warnings, notes...)
 	l.problems = append(l.problems, problems...)
 	for _, layer := range []map[string]any{values, s.Flags} {
 		if err := k.Load(confmap.Provider(layer, "."), nil); err != nil {
@@ -106,7 +106,7 @@ func (l *loader) find(file string, c *Config) (found string, tried []string) {
 			if found == "" {
 				found = name
 			} else {
-				c.Notes = append(c.Notes, fmt.Sprintf("%s is not read: %s comes first", name, found))
+				c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not read: %s comes first", name, found))
 			}
 		}
 		tried = append(tried, filepath.Join(dir, "graph2mqtt.yaml"))

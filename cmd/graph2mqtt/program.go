@@ -98,8 +98,8 @@ func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.Leve
 	if c.Log.Format == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
-	for _, note := range c.Notes {
-		log.Debug("the configuration is strange", "note", note)
+	for _, warning := range c.Warnings {
+		log.Debug("the configuration is strange", "note", warning)
 	}
 	return log, level
 }
