@@ -44,7 +44,7 @@ type Config struct {
 	Log           Log                 `koanf:"log" doc:"What is logged, to standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
-	Accounts      map[string]*Account `koanf:"accounts,later" required:"true" doc:"The Microsoft 365 accounts, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
+	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
@@ -99,7 +99,7 @@ type Account struct {
 	Timezone        string             `koanf:"timezone" doc:"The zone of times without one, and of today: mailbox (its own setting, which asks for MailboxSettings.Read), local, or a name such as Europe/Berlin; auto: mailbox where that permission is asked for anyway, else local."`
 	EnableUpdate    bool               `koanf:"enable_update" doc:"Whether calendars, group calendars, mail and automatic replies may be changed. The permissions for it are asked for only then."`
 	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long the last values stay while Graph cannot be read. Three intervals of a sensor, at least."`
-	Sensors         map[string]*Sensor `koanf:"sensors,later" doc:"The sensors, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
+	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
 }
 
 // Sensor is one sensor of an account.
@@ -137,7 +137,7 @@ func (c *Config) setDefaults() {
 
 func (a *Account) setDefaults() {
 	a.Tenant, a.RedirectURI, a.Timezone, a.StaleAfter = "common", "http://localhost", "auto", time.Hour
-	a.Cloud.setWord("global")
+	a.Cloud.setKeyword("global")
 }
 
 func (e *EntityOverride) setDefaults() { e.Enabled = true }
@@ -281,7 +281,7 @@ func checkRedirect(uri string) error {
 
 // checkTimezone also takes the words in any case.
 func (a *Account) checkTimezone() error {
-	if word, err := oneOf(a.Timezone, []string{"auto", "mailbox", "local"}); err == nil {
+	if word, err := matchEnum(a.Timezone, []string{"auto", "mailbox", "local"}); err == nil {
 		a.Timezone = word
 		return nil
 	}
@@ -321,7 +321,7 @@ type Cloud struct {
 }
 
 // setWord takes the roots from https://learn.microsoft.com/graph/deployments.
-func (c *Cloud) setWord(name string) {
+func (c *Cloud) setKeyword(name string) {
 	*c = Cloud{Name: name}
 	switch name {
 	case "global":
@@ -343,7 +343,7 @@ func (c *Cloud) Validate() error {
 		return nil
 	case c.Login == "" && c.Graph == "" && c.Audience == "":
 		file := c.CAFile
-		c.setWord("global")
+		c.setKeyword("global")
 		c.CAFile = file
 		return nil
 	case c.Login == "" || c.Graph == "":

@@ -35,10 +35,10 @@ func Decode(dst any, raw map[string]any) error {
 	return d.err()
 }
 
-// text is a value from the environment, where everything is text.
+// text is a value from the environment, where every value is text.
 type text string
 
-// A decoder fills structs and remembers every problem.
+// A decoder decodes into structs and collects every problem.
 type decoder struct {
 	problems Problems
 	files    []string // that were read or will be
@@ -56,36 +56,36 @@ func (d *decoder) err() error {
 	return d.problems
 }
 
-// A member is a field of a struct that has a key.
-type member struct {
+// A field is a struct field with a configuration key.
+type field struct {
 	key   string
-	later bool // decoded by the loader, which knows the kinds
+	deferred bool // decoded by the loader, which knows the kinds
 	value reflect.Value
 	tag   reflect.StructTag
 }
 
-func (m member) secret() bool { return m.value.Type() == reflect.TypeFor[Secret]() }
+func (m field) secret() bool { return m.value.Type() == reflect.TypeFor[Secret]() }
 
-// members are the fields of structs that have a key, in order.
-func members(structs ...reflect.Value) []member {
-	var all []member
+// structFields returns the fields of structs that have a key, in order of declaration.
+func structFields(structs ...reflect.Value) []field {
+	var all []field
 	for _, v := range structs {
 		for i := range v.NumField() {
 			f := v.Type().Field(i)
 			key, option, _ := strings.Cut(f.Tag.Get("koanf"), ",")
 			switch {
 			case f.Anonymous && key == "" && f.Type.Kind() == reflect.Struct:
-				all = append(all, members(v.Field(i))...)
+				all = append(all, structFields(v.Field(i))...)
 			case f.IsExported() && key != "" && key != "-":
-				all = append(all, member{key: key, later: option == "later", value: v.Field(i), tag: f.Tag})
+				all = append(all, field{key: key, deferred: option == "deferred", value: v.Field(i), tag: f.Tag})
 			}
 		}
 	}
 	return all
 }
 
-// keys are all that may be written, sorted.
-func keys(ms []member) []string {
+// keys returns every key that may be given, sorted.
+func keys(ms []field) []string {
 	var all []string
 	for _, m := range ms {
 		all = append(all, m.key)
@@ -97,32 +97,32 @@ func keys(ms []member) []string {
 	return all
 }
 
-// object fills a struct from a mapping.
+// object decodes a mapping into a struct.
 func (d *decoder) object(path string, raw map[string]any, v reflect.Value) {
-	d.fill(path, raw, unknown, v)
+	d.decodeInto(path, raw, unknownKeyMessage, v)
 }
 
-// fill fills several structs from one mapping. The stranger is what to say of a key that none of them has.
-func (d *decoder) fill(path string, raw map[string]any, stranger func(key string, known []string) string, structs ...reflect.Value) {
-	ms := members(structs...)
+// decodeInto decodes one mapping into several structs. unknownMessage returns the message about a key that none of them has.
+func (d *decoder) decodeInto(path string, raw map[string]any, unknownMessage func(key string, known []string) string, structs ...reflect.Value) {
+	ms := structFields(structs...)
 	known := keys(ms)
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if !slices.Contains(known, key) {
-			d.problem(join(path, step(key)), "%s", stranger(key, known))
+			d.problem(join(path, quoteKey(key)), "%s", unknownMessage(key, known))
 		}
 	}
 	for _, m := range ms {
 		at, given := join(path, m.key), raw[m.key]
 		switch {
-		case m.later:
+		case m.deferred:
 		case m.secret():
 			d.secret(at, m.value, given, raw[m.key+"_file"])
 		case given != nil:
 			d.value(at, m.value, given, m.tag)
 		case m.tag.Get("required") == "true" && m.value.IsZero():
-			d.problem(at, "missing%s", such(m.tag.Get("example")))
-		case m.value.Kind() == reflect.Struct && len(members(m.value)) > 0:
-			if _, ok := m.value.Addr().Interface().(worded); !ok {
+			d.problem(at, "missing%s", exampleHint(m.tag.Get("example")))
+		case m.value.Kind() == reflect.Struct && len(structFields(m.value)) > 0:
+			if _, ok := m.value.Addr().Interface().(keywordSetter); !ok {
 				d.object(at, nil, m.value) // for what it requires
 			}
 		}
@@ -134,33 +134,32 @@ func (d *decoder) fill(path string, raw map[string]any, stranger func(key string
 	}
 }
 
-// check takes the problems that a struct found in itself, but for those of keys that are wrong already: there it has seen the
-// default.
+// check adds the problems that a Validator found, except for keys that already have one: there it saw the default.
 func (d *decoder) check(path string, err error) {
 	before := d.problems
-	for _, p := range problemsOf(path, err) {
+	for _, p := range flatten(path, err) {
 		if !slices.ContainsFunc(before, func(b Problem) bool { return b.Path == p.Path }) {
 			d.problems = append(d.problems, p)
 		}
 	}
 }
 
-func unknown(key string, known []string) string {
-	hint := meant(key, known)
+func unknownKeyMessage(key string, known []string) string {
+	hint := didYouMean(key, known)
 	if hint == "" {
 		hint = ";"
 	}
 	return "unknown key" + hint + " known keys: " + strings.Join(known, ", ")
 }
 
-func such(example string) string {
+func exampleHint(example string) string {
 	if example == "" {
 		return ""
 	}
 	return ", such as " + example
 }
 
-// secret takes a secret from the configuration or from the file that it names.
+// secret decodes a secret, given directly or as the name of a file.
 func (d *decoder) secret(path string, dst reflect.Value, given, file any) {
 	if given != nil && file != nil {
 		d.problem(path, "given together with %s_file: only one of them can be right", path[strings.LastIndexByte(path, '.')+1:])
@@ -190,7 +189,7 @@ func (d *decoder) secret(path string, dst reflect.Value, given, file any) {
 	dst.SetString(content)
 }
 
-// read reads a file that should be short.
+// read reads a file of at most 64 KiB.
 func (d *decoder) read(name string) (string, error) {
 	d.files = append(d.files, name)
 	f, err := os.Open(name)
@@ -209,7 +208,7 @@ func (d *decoder) read(name string) (string, error) {
 	return string(b), nil
 }
 
-// cause leaves out what a PathError says besides.
+// cause returns the error without the operation and path of a PathError.
 func cause(err error) error {
 	var p *fs.PathError
 	if errors.As(err, &p) {
@@ -218,17 +217,17 @@ func cause(err error) error {
 	return err
 }
 
-// A worded struct can also be written as one word.
-type worded interface{ setWord(word string) }
+// A keywordSetter is a struct that can also be given as a single keyword.
+type keywordSetter interface{ setKeyword(word string) }
 
-// A defaulter sets its defaults where it is made by decoding.
+// A defaulter is a struct that sets its own defaults when the decoder creates it.
 type defaulter interface{ setDefaults() }
 
-// value fills dst from raw, which is not nil.
+// value decodes raw, which is not nil, into dst.
 func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
 	switch p := dst.Addr().Interface().(type) {
 	case *Secret:
-		if s, ok := words(raw); ok {
+		if s, ok := asString(raw); ok {
 			*p = Secret(s)
 		} else {
 			d.problem(path, "want text in quotes")
@@ -238,8 +237,8 @@ func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 		d.duration(path, p, raw, tag)
 		return
 	case encoding.TextUnmarshaler:
-		if s, ok := words(raw); !ok {
-			d.problem(path, "want text, not %s", describe(raw))
+		if s, ok := asString(raw); !ok {
+			d.problem(path, "want text, not %s", formatValue(raw))
 		} else if err := p.UnmarshalText([]byte(s)); err != nil {
 			d.problem(path, "%v", err)
 		}
@@ -261,14 +260,14 @@ func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 			d.problem(path, "cannot be configured: it is a %s", dst.Type())
 			return
 		}
-		dst.Set(reflect.ValueOf(plain(raw)))
+		dst.Set(reflect.ValueOf(withoutMark(raw)))
 	case reflect.String:
 		d.text(path, dst, raw, tag)
 	case reflect.Bool:
 		d.bool(path, dst, raw)
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
 		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		d.whole(path, dst, raw, tag)
+		d.integer(path, dst, raw, tag)
 	case reflect.Float32, reflect.Float64:
 		d.float(path, dst, raw, tag)
 	default:
@@ -277,14 +276,14 @@ func (d *decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 }
 
 func (d *decoder) structure(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
-	w, ok := dst.Addr().Interface().(worded)
-	if word, isText := words(raw); ok && isText {
+	w, ok := dst.Addr().Interface().(keywordSetter)
+	if word, isText := asString(raw); ok && isText {
 		values := enum(tag)
-		if found, err := oneOf(word, values); err == nil {
-			w.setWord(found)
+		if found, err := matchEnum(word, values); err == nil {
+			w.setKeyword(found)
 			return
 		}
-		d.problem(path, "want %s or a mapping of %s, not %q%s", strings.Join(values, ", "), list(keys(members(dst)), "and"), word, meant(word, values))
+		d.problem(path, "want %s or a mapping of %s, not %q%s", strings.Join(values, ", "), joinWords(keys(structFields(dst)), "and"), word, didYouMean(word, values))
 		return
 	}
 	m, isMap := raw.(map[string]any)
@@ -298,10 +297,10 @@ func (d *decoder) structure(path string, dst reflect.Value, raw any, tag reflect
 	d.object(path, m, dst)
 }
 
-// notMapping does not repeat text: it may be an address with a password in it.
+// notMapping reports a value that is not a mapping. Text is not repeated: it may be an address with a password in it.
 func (d *decoder) notMapping(path string, raw any) {
-	found := describe(raw)
-	if _, ok := words(raw); ok {
+	found := formatValue(raw)
+	if _, ok := asString(raw); ok {
 		found = "text"
 	}
 	d.problem(path, "want a mapping of keys, not %s", found)
@@ -320,7 +319,7 @@ func (d *decoder) mapping(path string, dst reflect.Value, raw any) {
 			def.setDefaults()
 		}
 		if m[key] != nil {
-			d.value(join(path, step(key)), v, m[key], "")
+			d.value(join(path, quoteKey(key)), v, m[key], "")
 		}
 		out.SetMapIndex(reflect.ValueOf(key).Convert(dst.Type().Key()), v)
 	}
@@ -337,7 +336,7 @@ func (d *decoder) list(path string, dst reflect.Value, raw any, tag reflect.Stru
 			items = append(items, text(strings.TrimSpace(item)))
 		}
 	default:
-		d.problem(path, "want a list, not %s", describe(raw))
+		d.problem(path, "want a list, not %s", formatValue(raw))
 		return
 	}
 	out := reflect.MakeSlice(dst.Type(), len(items), len(items))
@@ -353,17 +352,17 @@ func (d *decoder) list(path string, dst reflect.Value, raw any, tag reflect.Stru
 }
 
 func (d *decoder) text(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
-	s, ok := words(raw)
+	s, ok := asString(raw)
 	if !ok {
 		hint := ""
 		if v := reflect.ValueOf(raw); v.Kind() != reflect.Map && v.Kind() != reflect.Slice {
 			hint = "; put it in quotes"
 		}
-		d.problem(path, "want text, not %s%s", describe(raw), hint)
+		d.problem(path, "want text, not %s%s", formatValue(raw), hint)
 		return
 	}
 	if values := enum(tag); values != nil {
-		word, err := oneOf(s, values)
+		word, err := matchEnum(s, values)
 		if err != nil {
 			d.problem(path, "%v", err)
 			return
@@ -371,7 +370,7 @@ func (d *decoder) text(path string, dst reflect.Value, raw any, tag reflect.Stru
 		s = word
 	}
 	if s == "" && tag.Get("required") == "true" {
-		d.problem(path, "empty%s", such(tag.Get("example")))
+		d.problem(path, "empty%s", exampleHint(tag.Get("example")))
 		return
 	}
 	if s != "" && tag.Get("file") == "true" {
@@ -390,14 +389,14 @@ func (d *decoder) bool(path string, dst reflect.Value, raw any) {
 		ok = err == nil
 	}
 	if !ok {
-		d.problem(path, "want true or false, not %s", describe(raw))
+		d.problem(path, "want true or false, not %s", formatValue(raw))
 		return
 	}
 	dst.SetBool(b)
 }
 
-// whole takes a whole number that is exactly what was written.
-func (d *decoder) whole(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
+// integer decodes a whole number without rounding it.
+func (d *decoder) integer(path string, dst reflect.Value, raw any, tag reflect.StructTag) {
 	n, ok := int64(0), true
 	switch v := reflect.ValueOf(raw); {
 	case v.CanInt():
@@ -413,7 +412,7 @@ func (d *decoder) whole(path string, dst reflect.Value, raw any, tag reflect.Str
 		ok = isText && err == nil
 	}
 	if !ok {
-		d.problem(path, "want a whole number, not %s", describe(raw))
+		d.problem(path, "want a whole number, not %s", formatValue(raw))
 		return
 	}
 	fits := dst.CanInt() && !dst.OverflowInt(n) || dst.CanUint() && n >= 0 && !dst.OverflowUint(uint64(n))
@@ -450,7 +449,7 @@ func (d *decoder) float(path string, dst reflect.Value, raw any, tag reflect.Str
 		ok = isText && err == nil
 	}
 	if !ok || math.IsNaN(n) || math.IsInf(n, 0) || dst.OverflowFloat(n) {
-		d.problem(path, "want a number, not %s", describe(raw))
+		d.problem(path, "want a number, not %s", formatValue(raw))
 		return
 	}
 	if limit := tag.Get("min"); limit != "" && n < must(strconv.ParseFloat(limit, 64)) {
@@ -465,10 +464,10 @@ func (d *decoder) float(path string, dst reflect.Value, raw any, tag reflect.Str
 }
 
 func (d *decoder) duration(path string, dst *time.Duration, raw any, tag reflect.StructTag) {
-	s, ok := words(raw)
+	s, ok := asString(raw)
 	v, err := time.ParseDuration(s)
 	if !ok || err != nil || strings.Trim(s, "+-0123456789.") == "" {
-		d.problem(path, "want a duration with a unit, such as 30s, 15m or 24h, not %s", describe(raw))
+		d.problem(path, "want a duration with a unit, such as 30s, 15m or 24h, not %s", formatValue(raw))
 		return
 	}
 	if limit := tag.Get("min"); limit != "" && v < must(time.ParseDuration(limit)) {
@@ -482,7 +481,7 @@ func (d *decoder) duration(path string, dst *time.Duration, raw any, tag reflect
 	*dst = v
 }
 
-// must is for the tags of our own fields.
+// must panics on errors in the tags of the declarations.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(err)
@@ -497,8 +496,8 @@ func enum(tag reflect.StructTag) []string {
 	return nil
 }
 
-// words is the text that raw is, if it is any.
-func words(raw any) (string, bool) {
+// asString returns raw if it is text.
+func asString(raw any) (string, bool) {
 	switch v := raw.(type) {
 	case string:
 		return v, true
@@ -508,30 +507,30 @@ func words(raw any) (string, bool) {
 	return "", false
 }
 
-// plain is raw without the mark of the environment.
-func plain(raw any) any {
+// withoutMark returns raw with every value of the environment as a plain string.
+func withoutMark(raw any) any {
 	switch v := raw.(type) {
 	case text:
 		return string(v)
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for key, value := range v {
-			out[key] = plain(value)
+			out[key] = withoutMark(value)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, value := range v {
-			out[i] = plain(value)
+			out[i] = withoutMark(value)
 		}
 		return out
 	}
 	return raw
 }
 
-// describe writes a value in a message. It never writes more of a wrong value than helps to find it.
-func describe(raw any) string {
-	if s, ok := words(raw); ok {
+// formatValue formats a value for an error message, shortened to what helps to find it.
+func formatValue(raw any) string {
+	if s, ok := asString(raw); ok {
 		if r := []rune(s); len(r) > 40 {
 			s = string(r[:40]) + "…"
 		}

@@ -16,7 +16,7 @@ const prefix = "GRAPH2MQTT_"
 // An environment is the variables of a process.
 type environment []string
 
-// get is the value of a variable, or "".
+// get returns the value of a variable, or "".
 func (e environment) get(name string) string {
 	for _, v := range slices.Backward(e) {
 		if n, value, ok := strings.Cut(v, "="); ok && n == name {
@@ -26,8 +26,8 @@ func (e environment) get(name string) string {
 	return ""
 }
 
-// base is a directory of the XDG base directory specification, which is below the home directory where the variable is not set
-// or not absolute; "" without a home directory.
+// base returns a directory of the XDG base directory specification: below the home directory if the variable is not set or not
+// absolute, "" without a home directory.
 func (e environment) base(name, below string) string {
 	if dir := e.get(name); filepath.IsAbs(dir) {
 		return dir
@@ -38,10 +38,10 @@ func (e environment) base(name, below string) string {
 	return ""
 }
 
-// values are those of the configuration, by path. Empty variables count as not set, for that is what Docker Compose makes of
-// a variable that it does not know.
+// values returns the configuration given in variables, by path. Empty variables count as not set, because Docker Compose sets
+// unknown variables to the empty string.
 func (e environment) values() (values map[string]any, notes []string, problems Problems) {
-	names := named()
+	names := knownVariables()
 	values, _ = env.Provider("", env.Opt{
 		Prefix:      prefix,
 		EnvironFunc: func() []string { return e },
@@ -51,9 +51,9 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 			case value == "":
 				return "", nil
 			case path == "" && meant != "":
-				problems = append(problems, Problem{step(name), "no such variable; did you mean " + step(prefix+meant) + "?"})
+				problems = append(problems, Problem{quoteKey(name), "no such variable; did you mean " + quoteKey(prefix+meant) + "?"})
 			case path == "" && !names.elsewhere(name):
-				notes = append(notes, step(name)+" is ignored: no key of the configuration has this name")
+				notes = append(notes, quoteKey(name)+" is ignored: no key of the configuration has this name")
 			}
 			return path, text(value)
 		},
@@ -61,7 +61,7 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 	paths := slices.Sorted(maps.Keys(values))
 	for _, path := range paths {
 		if slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(p, path+".") }) {
-			problems = append(problems, Problem{step(variable(path)), "given together with variables for keys below it"})
+			problems = append(problems, Problem{quoteKey(variable(path)), "given together with variables for keys below it"})
 			delete(values, path)
 		}
 	}
@@ -69,16 +69,16 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 	return values, notes, problems
 }
 
-// variable is the name of the variable for a path.
+// variable returns the name of the variable for a path.
 func variable(path string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
 
-// variables are names without the prefix, and the paths that they stand for; "" for those that others read.
+// variables maps names without the prefix to the paths that they set; "" for variables that are read elsewhere.
 type variables map[string]string
 
-// named are all but those below accounts.
-func named() variables {
+// knownVariables returns every variable except those below accounts.
+func knownVariables() variables {
 	names := variables{"CONFIG": "", "KEY": "", "LOG_LEVEL": "log.level", "LOG_FORMAT": "log.format"}
 	for _, f := range Fields(&Config{}) {
 		names.add(f.Key, f)
@@ -101,14 +101,14 @@ func (k variables) elsewhere(name string) bool {
 	return ok && path == ""
 }
 
-// path is what a variable stands for. Kubernetes makes variables of this prefix for every service of this name, so one that
-// stands for nothing is a mistake only where it is close to one that does: meant.
+// path returns the path that a variable sets. Kubernetes sets variables with this prefix for every service of this name, so an
+// unknown variable is a mistake only if it is similar to a known one, which is returned as meant.
 func (k variables) path(name string) (path, meant string) {
 	if path, ok := k[name]; ok {
 		return path, ""
 	}
 	first, below, nested := strings.Cut(name, "__")
-	tops := keys(members(reflect.ValueOf(&Config{}).Elem()))
+	tops := keys(structFields(reflect.ValueOf(&Config{}).Elem()))
 	switch top := nearest(first, tops); {
 	case nested && slices.Contains(tops, strings.ToLower(first)):
 		return strings.ToLower(strings.ReplaceAll(name, "__", ".")), ""

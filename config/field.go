@@ -26,7 +26,7 @@ func Fields(v any) []Field { return fieldsOf(reflect.ValueOf(v).Elem()) }
 
 func fieldsOf(v reflect.Value) []Field {
 	var all []Field
-	for _, m := range members(v) {
+	for _, m := range structFields(v) {
 		f := Field{
 			Key: m.key, Type: typeName(m.value.Type()), Doc: m.tag.Get("doc"), Enum: enum(m.tag),
 			Min: m.tag.Get("min"), Max: m.tag.Get("max"), Example: m.tag.Get("example"),
@@ -43,14 +43,14 @@ func fieldsOf(v reflect.Value) []Field {
 			f.Fields = fieldsOf(v.Elem())
 		}
 		if !f.Secret && !m.value.IsZero() || m.value.Kind() == reflect.Bool {
-			f.Default = written(m.value, false)
+			f.Default = toMap(m.value, false)
 		}
 		all = append(all, f)
 	}
 	return all
 }
 
-// structByID is the struct that a mapping by id has.
+// structByID returns the struct type of the values of a mapping by id.
 func structByID(t reflect.Type) (reflect.Type, bool) {
 	if t.Kind() != reflect.Map || t.Elem().Kind() != reflect.Struct {
 		return nil, false
@@ -86,21 +86,21 @@ func typeName(t reflect.Type) string {
 	return "whole number"
 }
 
-func writtenStruct(v reflect.Value, reveal bool) any {
+func structToMap(v reflect.Value, reveal bool) any {
 	out := map[string]any{}
-	for _, m := range members(v) {
-		if !m.later {
-			out[m.key] = written(m.value, reveal)
+	for _, m := range structFields(v) {
+		if !m.deferred {
+			out[m.key] = toMap(m.value, reveal)
 		}
 	}
 	return out
 }
 
-// written is a value as it would be written in a file. Secrets are hidden unless revealed.
-func written(v reflect.Value, reveal bool) any {
+// toMap returns a value as it would be written in a file. Secrets are redacted unless reveal is set.
+func toMap(v reflect.Value, reveal bool) any {
 	// The struct of a sensor also holds what it has read, which goes on changing: only its options may be looked at.
 	if v.Kind() == reflect.Struct && v.Type() != reflect.TypeFor[Cloud]() && !v.Type().Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
-		return writtenStruct(v, reveal)
+		return structToMap(v, reveal)
 	}
 	switch x := v.Interface().(type) {
 	case Secret:
@@ -112,7 +112,7 @@ func written(v reflect.Value, reveal bool) any {
 		}
 		return redacted
 	case time.Duration:
-		return short(x)
+		return formatDuration(x)
 	case Cloud:
 		if x.Name != "custom" && x.CAFile == "" {
 			return x.Name
@@ -127,19 +127,19 @@ func written(v reflect.Value, reveal bool) any {
 		if v.IsNil() {
 			return nil
 		}
-		return written(v.Elem(), reveal)
+		return toMap(v.Elem(), reveal)
 	case reflect.Struct:
-		return writtenStruct(v, reveal)
+		return structToMap(v, reveal)
 	case reflect.Map:
 		out := map[string]any{}
 		for key, value := range v.Seq2() {
-			out[key.String()] = written(value, reveal)
+			out[key.String()] = toMap(value, reveal)
 		}
 		return out
 	case reflect.Slice:
 		out := make([]any, v.Len())
 		for i := range out {
-			out[i] = written(v.Index(i), reveal)
+			out[i] = toMap(v.Index(i), reveal)
 		}
 		return out
 	case reflect.String:

@@ -54,7 +54,7 @@ type loader struct {
 	env   environment
 }
 
-// sources merges all sources. It returns nil where the rest would only be misunderstood.
+// sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
 func (l *loader) sources(s Sources, c *Config) map[string]any {
 	k := koanf.New(".")
 	var tried []string
@@ -62,7 +62,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	if c.File != "" {
 		l.files = append(l.files, c.File)
 		if err := l.load(k, c.File); err != nil {
-			l.problems = append(l.problems, problemsOf(c.File, err)...)
+			l.problems = append(l.problems, flatten(c.File, err)...)
 			return nil
 		}
 	}
@@ -85,7 +85,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 
 var extensions = []string{".yaml", ".yml", ".toml", ".json"}
 
-// find is the file to read, or "" and what was looked for.
+// find returns the file to read, or "" and the files that were tried.
 func (l *loader) find(file string, c *Config) (found string, tried []string) {
 	if file == "" {
 		file = l.env.get("GRAPH2MQTT_CONFIG")
@@ -124,9 +124,9 @@ func (l *loader) load(k *koanf.Koanf, name string) error {
 	case ".toml":
 		parser = toml.Parser()
 	case ".json":
-		parser, check = jsonparser.Parser(), twice
+		parser, check = jsonparser.Parser(), duplicateKey
 	default:
-		return fmt.Errorf("want a file that ends in %s", list(extensions, "or"))
+		return fmt.Errorf("want a file that ends in %s", joinWords(extensions, "or"))
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {
@@ -136,14 +136,14 @@ func (l *loader) load(k *koanf.Koanf, name string) error {
 	if len(bytes.TrimSpace(b)) == 0 {
 		return errors.New("there is nothing in it")
 	}
-	if err := located(k.Load(rawbytes.Provider(b), parser), b); err != nil {
+	if err := withLine(k.Load(rawbytes.Provider(b), parser), b); err != nil {
 		return err
 	}
 	return check(b)
 }
 
-// twice finds a key that stands twice in a mapping of JSON, which its parser lets pass, unlike those of YAML and TOML.
-func twice(b []byte) error {
+// duplicateKey reports a repeated object key, which encoding/json accepts silently, unlike the parsers of YAML and TOML.
+func duplicateKey(b []byte) error {
 	type level struct {
 		keys  map[string]bool // nil: a list
 		value bool            // comes next, not a key
@@ -180,8 +180,8 @@ func lineOf(b []byte, offset int64) int {
 	return 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n"))
 }
 
-// located says what a parser said, with the line, and without what was written there.
-func located(err error, b []byte) error {
+// withLine returns a parser's error with its line, and without the content of that line.
+func withLine(err error, b []byte) error {
 	var (
 		syntax *json.SyntaxError
 		kind   *json.UnmarshalTypeError
@@ -210,7 +210,7 @@ func located(err error, b []byte) error {
 	return errors.Join(all...)
 }
 
-// accounts decodes what depends on the kinds.
+// accounts decodes the accounts and their sensors, whose keys depend on the kinds.
 func (l *loader) accounts(c *Config, raw any) {
 	all := l.mappings("accounts", raw)
 	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
@@ -219,14 +219,14 @@ func (l *loader) accounts(c *Config, raw any) {
 	}
 	c.Accounts = map[string]*Account{}
 	for id, m := range Sorted(all) {
-		path := join("accounts", step(id))
+		path := join("accounts", quoteKey(id))
 		switch {
 		case !ident.MatchString(id):
 			l.problem(path, "want an id of the letters a to z, digits and underscores")
 		case id == "bridge":
 			l.problem(path, "this id is the bridge's own")
 		}
-		a := &Account{ID: id, Name: title(id)}
+		a := &Account{ID: id, Name: displayName(id)}
 		a.setDefaults()
 		c.Accounts[id] = a
 		l.object(path, m, reflect.ValueOf(a).Elem())
@@ -235,7 +235,7 @@ func (l *loader) accounts(c *Config, raw any) {
 	l.collisions(c)
 }
 
-// mappings are the mappings below a key, by id; nothing is an empty one.
+// mappings returns the mappings below a key by id; null is an empty one.
 func (l *loader) mappings(path string, raw any) map[string]map[string]any {
 	all, ok := raw.(map[string]any)
 	if !ok && raw != nil {
@@ -245,7 +245,7 @@ func (l *loader) mappings(path string, raw any) map[string]map[string]any {
 	for id, value := range Sorted(all) {
 		m, ok := value.(map[string]any)
 		if !ok && value != nil {
-			l.notMapping(join(path, step(id)), value)
+			l.notMapping(join(path, quoteKey(id)), value)
 			continue
 		}
 		out[id] = m
@@ -257,7 +257,7 @@ func (l *loader) sensors(a *Account, path string, raw any) {
 	path = join(path, "sensors")
 	a.Sensors = map[string]*Sensor{}
 	for id, m := range Sorted(l.mappings(path, raw)) {
-		at := join(path, step(id))
+		at := join(path, quoteKey(id))
 		switch {
 		case !ident.MatchString(id):
 			l.problem(at, "want an id of the letters a to z, digits and underscores")
@@ -275,13 +275,13 @@ func Reserved(id string) bool {
 	return slices.Contains([]string{"request", "response", "state", "status", "event"}, id)
 }
 
-// sensor decodes one sensor, or says what is wrong with it.
+// sensor decodes one sensor; it returns nil if its kind is unknown.
 func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor {
 	kind := l.kind(path, raw["type"])
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: title(id), Interval: kind.Interval, Read: true, Options: kind.New()}
+	s := &Sensor{ID: id, Name: displayName(id), Interval: kind.Interval, Read: true, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
@@ -289,7 +289,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]
-	l.fill(path, raw, l.stranger(kind), reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
+	l.decodeInto(path, raw, l.otherKindMessage(kind), reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
 	s.Type = kind.Name
 	if kind.Check != nil {
 		l.check(path, kind.Check(s))
@@ -297,7 +297,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	return s
 }
 
-// kind is the kind of a sensor, in any case.
+// kind returns the kind of a sensor.
 func (l *loader) kind(path string, raw any) *Kind {
 	path = join(path, "type")
 	var names []string
@@ -306,15 +306,15 @@ func (l *loader) kind(path string, raw any) *Kind {
 	}
 	slices.Sort(names)
 	if raw == nil {
-		l.problem(path, "missing: want %s", list(names, "or"))
+		l.problem(path, "missing: want %s", joinWords(names, "or"))
 		return nil
 	}
-	word, ok := words(raw)
+	word, ok := asString(raw)
 	if !ok {
-		l.problem(path, "want %s, not %s", list(names, "or"), describe(raw))
+		l.problem(path, "want %s, not %s", joinWords(names, "or"), formatValue(raw))
 		return nil
 	}
-	name, err := oneOf(word, names)
+	name, err := matchEnum(word, names)
 	if err != nil {
 		l.problem(path, "%v", err)
 		return nil
@@ -322,24 +322,24 @@ func (l *loader) kind(path string, raw any) *Kind {
 	return &l.kinds[slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Name == name })]
 }
 
-// stranger says what is wrong with a key that the kind does not have: often others do.
-func (l *loader) stranger(kind *Kind) func(key string, known []string) string {
+// otherKindMessage returns the message about a key that the kind does not have but others may.
+func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) string {
 	return func(key string, known []string) string {
 		var have []string
 		for _, k := range l.kinds {
-			if slices.Contains(keys(members(reflect.ValueOf(k.New()).Elem())), key) {
+			if slices.Contains(keys(structFields(reflect.ValueOf(k.New()).Elem())), key) {
 				have = append(have, k.Name)
 			}
 		}
 		if have == nil {
-			return unknown(key, known)
+			return unknownKeyMessage(key, known)
 		}
 		slices.Sort(have)
-		return fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, list(have, "and"), strings.Join(known, ", "))
+		return fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, joinWords(have, "and"), strings.Join(known, ", "))
 	}
 }
 
-// collisions finds sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
+// collisions reports sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
 // underscore.
 func (l *loader) collisions(c *Config) {
 	seen := map[string]string{}
@@ -355,7 +355,7 @@ func (l *loader) collisions(c *Config) {
 	}
 }
 
-// stateDir finds the place of the state directory where none is configured.
+// stateDir sets the default state directory.
 func (l *loader) stateDir(c *Config) {
 	if c.StateDir != "" {
 		return
@@ -373,8 +373,8 @@ func (l *loader) stateDir(c *Config) {
 	c.StateDir = filepath.Join(dir, "graph2mqtt")
 }
 
-// title makes a name of an id: "out_of_office" is "Out of office".
-func title(id string) string {
+// displayName derives a name from an id: "Out of office" from "out_of_office".
+func displayName(id string) string {
 	name := strings.TrimSpace(strings.ReplaceAll(id, "_", " "))
 	if name == "" {
 		return id
@@ -382,8 +382,8 @@ func title(id string) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-// short writes a duration without the zeros at its end: 1h, not 1h0m0s.
-func short(d time.Duration) string {
+// formatDuration formats a duration without trailing zeros: 1h, not 1h0m0s.
+func formatDuration(d time.Duration) string {
 	s := d.String()
 	if strings.HasSuffix(s, "m0s") {
 		s = strings.TrimSuffix(s, "0s")

@@ -24,7 +24,7 @@ func (p Problem) Error() string {
 	return p.Path + ": " + message
 }
 
-// Problems are all that is wrong, sorted by path.
+// Problems lists everything that is wrong, sorted by path.
 type Problems []Problem
 
 // Error lists the problems, one a line.
@@ -42,11 +42,11 @@ func At(path string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return problemsOf(path, err)
+	return flatten(path, err)
 }
 
-// problemsOf takes apart what was joined.
-func problemsOf(path string, err error) Problems {
+// flatten returns the single problems of a joined error.
+func flatten(path string, err error) Problems {
 	switch e := err.(type) {
 	case nil:
 		return nil
@@ -55,20 +55,20 @@ func problemsOf(path string, err error) Problems {
 	case Problems:
 		var all Problems
 		for _, p := range e {
-			all = append(all, problemsOf(path, p)...)
+			all = append(all, flatten(path, p)...)
 		}
 		return all
 	case interface{ Unwrap() []error }:
 		var all Problems
 		for _, one := range e.Unwrap() {
-			all = append(all, problemsOf(path, one)...)
+			all = append(all, flatten(path, one)...)
 		}
 		return all
 	}
 	return Problems{{path, err.Error()}}
 }
 
-// join is the path of a key below another.
+// join returns the path of a key below another.
 func join(path, key string) string {
 	switch {
 	case path == "":
@@ -79,16 +79,16 @@ func join(path, key string) string {
 	return path + "." + key
 }
 
-// step is a key of a mapping as it is written in a path: quoted where it would spoil the line.
-func step(key string) string {
+// quoteKey returns a key as it appears in a path: quoted if it contains a dot, a space or anything unprintable.
+func quoteKey(key string) string {
 	if key == "" || strings.ContainsFunc(key, func(r rune) bool { return r == '.' || r == ' ' || !strconv.IsPrint(r) }) {
 		return strconv.Quote(key)
 	}
 	return key
 }
 
-// list writes alternatives as a person would: "a, b or c".
-func list(words []string, last string) string {
+// joinWords lists alternatives: "a, b or c".
+func joinWords(words []string, last string) string {
 	if len(words) < 2 {
 		return strings.Join(words, "")
 	}
@@ -96,7 +96,7 @@ func list(words []string, last string) string {
 	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }
 
-// nearest is the word that was probably meant, or "".
+// nearest returns the most similar of words, or "" if none is similar.
 func nearest(word string, words []string) string {
 	fold := strings.NewReplacer("-", "_", " ", "_").Replace
 	word = fold(strings.ToLower(word))
@@ -109,18 +109,18 @@ func nearest(word string, words []string) string {
 	return best
 }
 
-// meant is the end of a message about a word that is none of words.
-func meant(word string, words []string) string {
+// didYouMean returns the end of a message about a word that is not among words.
+func didYouMean(word string, words []string) string {
 	if near := nearest(word, words); near != "" {
 		return "; did you mean " + near + "?"
 	}
 	return ""
 }
 
-// oneOf finds the word in any case; its error names them all.
-func oneOf(word string, words []string) (string, error) {
+// matchEnum returns the spelling of word among words, ignoring case. Its error lists them all.
+func matchEnum(word string, words []string) (string, error) {
 	if i := slices.IndexFunc(words, func(w string) bool { return strings.EqualFold(w, word) }); i >= 0 {
 		return words[i], nil
 	}
-	return "", fmt.Errorf("want %s, not %q%s", list(words, "or"), word, meant(word, words))
+	return "", fmt.Errorf("want %s, not %q%s", joinWords(words, "or"), word, didYouMean(word, words))
 }

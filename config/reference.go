@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// Reference is every key in tables of Markdown.
+// Reference returns every key in Markdown tables.
 func Reference(kinds []Kind) string {
 	var b strings.Builder
 	b.WriteString(`# Configuration reference
@@ -28,7 +28,7 @@ Every key, with its default. It is printed by ` + "`graph2mqtt config reference`
 	table(&b, "", Fields(&Sensor{Read: true}))
 	for _, k := range kinds {
 		_, own := sensorFields(k)
-		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\nRead every %s.", k.Name, k.Doc, short(k.Interval))
+		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\nRead every %s.", k.Name, k.Doc, formatDuration(k.Interval))
 		if k.OwnUpdates {
 			b.WriteString(" The account's `enable_update` is not for it: it has its own.")
 		}
@@ -64,7 +64,7 @@ func rows(b *strings.Builder, path string, fields []Field) {
 		if f.Secret {
 			key += "`, `" + f.Key + "_file"
 		}
-		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, kind, escape(f.fallback()), escape(f.Doc+f.remarks()))
+		fmt.Fprintf(b, "| `%s` | %s | %s | %s |\n", key, kind, escape(f.defaultCell()), escape(f.Doc+f.remarks()))
 		switch {
 		case f.Type == "mapping":
 			rows(b, key, f.Fields)
@@ -74,8 +74,8 @@ func rows(b *strings.Builder, path string, fields []Field) {
 	}
 }
 
-// fallback is what a key has when it is not given.
-func (f Field) fallback() string {
+// defaultCell returns the table cell with the default.
+func (f Field) defaultCell() string {
 	switch {
 	case f.Required:
 		return "*required*"
@@ -137,7 +137,7 @@ func (w *example) line(depth int, s string) {
 	w.WriteString(strings.Repeat("  ", depth) + s + "\n")
 }
 
-// comment wraps at the usual width.
+// comment writes a wrapped comment.
 func (w *example) comment(depth int, s string) {
 	line := "#"
 	for word := range strings.FieldsSeq(s) {
@@ -172,10 +172,10 @@ func (w *example) fields(depth int, fields []Field) {
 	}
 }
 
-// word is text that YAML takes for nothing else, and a duration.
+// word matches text that needs no quotes in YAML, and durations.
 var word = regexp.MustCompile(`^([a-z][a-z0-9]*([_./:-]+[a-z0-9]+)*|[0-9]+(s|m|h))$`)
 
-// flow writes a value on one line of YAML, which JSON is too.
+// flow formats a value on one line of YAML, which includes JSON.
 func flow(v any) string {
 	if s, ok := v.(string); ok && word.MatchString(s) && s != "true" && s != "false" && s != "null" {
 		return s

@@ -9,7 +9,7 @@ import (
 // schema is a JSON Schema, or a part of one.
 type schema map[string]any
 
-// Schema is the JSON Schema (draft 2020-12) of a configuration file.
+// Schema returns the JSON Schema (draft 2020-12) of a configuration file.
 func Schema(kinds []Kind) []byte {
 	account := mappingSchema(accountFields())
 	account.properties()["sensors"] = byID(sensorSchema(kinds), "The sensors, by id.")
@@ -37,7 +37,7 @@ func accountFields() []Field {
 	return Fields(a)
 }
 
-// sensorFields are the keys of every sensor and those of its kind.
+// sensorFields returns the keys of every sensor and those of its kind.
 func sensorFields(k Kind) (common, own []Field) {
 	return Fields(&Sensor{Read: true, Interval: k.Interval}), Fields(k.New())
 }

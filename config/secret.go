@@ -12,7 +12,7 @@ const redacted = "[redacted]"
 // file that holds it.
 type Secret string
 
-// Reveal is the text itself.
+// Reveal returns the text.
 func (s Secret) Reveal() string { return string(s) }
 
 // String hides the text.
