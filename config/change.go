@@ -4,23 +4,32 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 // Redacted returns the configuration with every default as it would be written in a file, without secrets.
 func (c *Config) Redacted() any { return c.toMap(false) }
 
 func (c *Config) toMap(reveal bool) map[string]any {
-	out := toMap(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
+	out := schema.Configuration.Encode(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
+	if reveal {
+		out["mqtt"].(map[string]any)["ca_file"] = c.MQTT.CAFile + " " + c.Digests["mqtt"]
+	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {
-		accounts[id] = a.toMap(reveal)
+		account := a.toMap(reveal)
+		if reveal {
+			account["content of files"] = c.Digests["accounts."+id]
+		}
+		accounts[id] = account
 	}
 	out["accounts"] = accounts
 	return out
 }
 
 func (a *Account) toMap(reveal bool) map[string]any {
-	out := toMap(reflect.ValueOf(a).Elem(), reveal).(map[string]any)
+	out := schema.Configuration.Encode(reflect.ValueOf(a).Elem(), reveal).(map[string]any)
 	sensors := map[string]any{}
 	for id, s := range a.Sensors {
 		sensors[id] = s.toMap(reveal)
@@ -30,8 +39,8 @@ func (a *Account) toMap(reveal bool) map[string]any {
 }
 
 func (s *Sensor) toMap(reveal bool) map[string]any {
-	out := toMap(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
-	options, _ := toMap(reflect.ValueOf(s.Options), reveal).(map[string]any)
+	out := schema.Configuration.Encode(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
+	options, _ := schema.Configuration.Encode(reflect.ValueOf(s.Options), reveal).(map[string]any)
 	maps.Copy(out, options)
 	return out
 }
@@ -50,7 +59,7 @@ type Delta struct{ Added, Removed, Changed []string }
 // Any reports whether there is any change.
 func (c Changes) Any() bool { return !reflect.DeepEqual(c, Changes{}) }
 
-// Diff compares two configurations, including their secrets.
+// Diff compares two configurations, including their secrets, and certificates that are read only once.
 func Diff(before, after *Config) Changes {
 	var c Changes
 	a, b := before.toMap(true), after.toMap(true)
@@ -79,7 +88,7 @@ func (c *Changes) keys(path string, f Field, a, b any) {
 	case reflect.DeepEqual(a, b):
 	case len(f.Fields) > 0:
 		for _, below := range f.Fields {
-			c.keys(join(path, below.Key), below, a.(map[string]any)[below.Key], b.(map[string]any)[below.Key])
+			c.keys(schema.Join(path, below.Key), below, a.(map[string]any)[below.Key], b.(map[string]any)[below.Key])
 		}
 	case f.Restart:
 		c.Restart = append(c.Restart, path)

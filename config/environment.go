@@ -3,12 +3,13 @@ package config
 import (
 	"maps"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/knadh/koanf/providers/env/v2"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 const prefix = "GRAPH2MQTT_"
@@ -38,9 +39,9 @@ func (e environment) base(name, below string) string {
 	return ""
 }
 
-// values returns the configuration given in variables, by path. Empty variables count as not set, because Docker Compose sets
+// values returns the configuration given in variables by path, and what is said of variables that are ignored. Empty variables count as not set, because Docker Compose sets
 // unknown variables to the empty string.
-func (e environment) values() (values map[string]any, notes []string, problems Problems) {
+func (e environment) values() (values map[string]any, ignored []string, problems Problems) {
 	names := knownVariables()
 	values, _ = env.Provider("", env.Opt{
 		Prefix:      prefix,
@@ -51,22 +52,22 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 			case value == "":
 				return "", nil
 			case path == "" && meant != "":
-				problems = append(problems, Problem{quoteKey(name), "no such variable; did you mean " + quoteKey(prefix+meant) + "?"})
+				problems = append(problems, Problem{Path: schema.QuoteKey(name), Message: "no such variable; did you mean " + prefix + meant + "?"})
 			case path == "" && !names.elsewhere(name):
-				notes = append(notes, quoteKey(name)+" is ignored: no key of the configuration has this name")
+				ignored = append(ignored, schema.QuoteKey(name)+" is ignored: no key of the configuration has this name")
 			}
-			return path, text(value)
+			return path, schema.Text(value)
 		},
 	}).Read() // never fails
 	paths := slices.Sorted(maps.Keys(values))
 	for _, path := range paths {
 		if slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(p, path+".") }) {
-			problems = append(problems, Problem{quoteKey(variable(path)), "given together with variables for keys below it"})
+			problems = append(problems, Problem{Path: schema.QuoteKey(variable(path)), Message: "given together with variables for keys below it"})
 			delete(values, path)
 		}
 	}
-	slices.Sort(notes)
-	return values, notes, problems
+	slices.Sort(ignored)
+	return values, ignored, problems
 }
 
 // variable returns the name of the variable for a path.
@@ -92,7 +93,7 @@ func (k variables) add(path string, f Field) {
 		k[strings.TrimPrefix(variable(path), prefix)+"_FILE"] = path + "_file"
 	}
 	for _, below := range f.Fields {
-		k.add(join(path, below.Key), below)
+		k.add(schema.Join(path, below.Key), below)
 	}
 }
 
@@ -108,8 +109,8 @@ func (k variables) path(name string) (path, meant string) {
 		return path, ""
 	}
 	first, below, nested := strings.Cut(name, "__")
-	tops := keys(structFields(reflect.ValueOf(&Config{}).Elem()))
-	switch top := nearest(first, tops); {
+	tops := schema.Configuration.Keys(&Config{})
+	switch top := schema.Nearest(first, tops); {
 	case nested && slices.Contains(tops, strings.ToLower(first)):
 		return strings.ToLower(strings.ReplaceAll(name, "__", ".")), ""
 	case nested && top != "":

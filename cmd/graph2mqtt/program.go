@@ -99,7 +99,10 @@ func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.Leve
 		log = slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
 	for _, warning := range c.Warnings {
-		log.Debug("the configuration is strange", "note", warning)
+		log.Warn("the configuration has a warning", "warning", warning)
+	}
+	for _, ignored := range c.Ignored {
+		log.Debug("an environment variable is ignored", "variable", ignored)
 	}
 	return log, level
 }

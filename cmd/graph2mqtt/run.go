@@ -103,9 +103,12 @@ func (p *program) checkCommand() *cobra.Command {
 			"  graph2mqtt check --config graph2mqtt.yaml && systemctl restart graph2mqtt",
 		Args: cobra.NoArgs,
 		RunE: p.do(func(context.Context, []string) error {
-			_, err := p.load()
+			c, err := p.load()
 			var problems config.Problems
-			if errors.As(err, &problems) {
+			if err == nil {
+				problems = c.AccountProblems()
+			}
+			if errors.As(err, &problems) || len(problems) > 0 {
 				for _, problem := range problems {
 					fmt.Fprintln(p.stdout, problem)
 				}

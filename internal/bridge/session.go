@@ -2,11 +2,9 @@ package bridge
 
 import (
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -25,7 +23,7 @@ func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Ses
 		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport, Dir: dir, Log: log,
 	}
 	if c.CertificateFile != "" {
-		if o.Certificate, err = os.ReadFile(c.CertificateFile); err != nil {
+		if o.Certificate, err = config.ReadPEM(c.CertificateFile); err != nil {
 			return nil, fmt.Errorf("accounts.%s.certificate_file: %w", c.ID, err)
 		}
 	}
@@ -36,7 +34,7 @@ func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Ses
 func Transport(c *config.Account) (http.RoundTripper, error) {
 	t := graph.NewTransport()
 	if c.Cloud.CAFile != "" {
-		pool, err := certificates(c.Cloud.CAFile)
+		pool, err := config.ReadCertPool(c.Cloud.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
 		}
@@ -49,7 +47,7 @@ func Transport(c *config.Account) (http.RoundTripper, error) {
 func brokerTLS(c config.MQTT) (*tls.Config, error) {
 	t := &tls.Config{}
 	if c.CAFile != "" {
-		pool, err := certificates(c.CAFile)
+		pool, err := config.ReadCertPool(c.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("mqtt.ca_file: %w", err)
 		}
@@ -58,24 +56,12 @@ func brokerTLS(c config.MQTT) (*tls.Config, error) {
 	if c.CertFile != "" {
 		// Certificates are renewed in place, so each connection reads them anew.
 		t.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-			pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+			pair, err := config.ReadClientCertificate(c.CertFile, c.KeyFile)
 			if err != nil {
-				return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+				return nil, config.At("mqtt", err)
 			}
 			return &pair, nil
 		}
 	}
 	return t, nil
-}
-
-func certificates(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
-	}
-	return pool, nil
 }

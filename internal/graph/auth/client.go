@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"time"
 
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/cache"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
 )
 
 // personalTenant is the tenant of every personal account.
@@ -67,9 +70,9 @@ func credentialOf(o Options) (confidential.Credential, error) {
 	if o.ClientSecret != "" {
 		return confidential.NewCredFromSecret(o.ClientSecret)
 	}
-	certificates, key, err := confidential.CertFromPEM(o.Certificate, "")
+	certificates, key, err := config.ParseSignInCertificate(o.Certificate)
 	if err != nil {
-		return confidential.Credential{}, errors.New("certificate_file: want a certificate and its private key without password, in PEM")
+		return confidential.Credential{}, fmt.Errorf("certificate_file: %w", err)
 	}
 	return confidential.NewCredFromCert(certificates, key)
 }

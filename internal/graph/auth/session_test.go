@@ -499,7 +499,7 @@ func TestOpenRefusesOptions(t *testing.T) {
 		"no client":       {auth.Options{}, "sign-in of work: client_id is missing"},
 		"no https":        {auth.Options{ClientID: "x", Login: "http://login"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "http://login"`},
 		"with a tenant":   {auth.Options{ClientID: "x", Login: "https://login/common"}, `sign-in of work: login: want an address such as https://login.microsoftonline.com, not "https://login/common"`},
-		"bad certificate": {auth.Options{ClientID: "x", Certificate: []byte("shh-secret")}, "sign-in of work: certificate_file: want a certificate and its private key without password, in PEM"},
+		"bad certificate": {auth.Options{ClientID: "x", Certificate: []byte("shh-secret")}, "sign-in of work: certificate_file: want a private key in PEM form; the file has none"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			test.o.Account = "work"
