@@ -33,7 +33,7 @@ func (p *program) runCommand() *cobra.Command {
 }
 
 func (p *program) bridge(ctx context.Context, _ []string) error {
-	c, err := p.load()
+	watcher, c, err := config.NewWatcher(p.load)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	defer watch.Wait()
 	defer stop()
 	watch.Go(func() {
-		bridge.Watch(watching, func() []string { return current.Load().Files }, now, func() {
-			next, err := p.load()
+		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
 			if err != nil {
 				log.Error("the configuration is wrong; what runs stays as it is", "error", err)
 				return
