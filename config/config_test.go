@@ -67,8 +67,8 @@ type status struct {
 func kinds() []config.Kind {
 	return []config.Kind{
 		{Name: "calendar", Doc: "A calendar.", Interval: time.Minute, New: func() any { return &calendar{EndOffset: 24 * time.Hour, MaxResults: 5} }},
-		{Name: "email", Doc: "A folder of mail.", Interval: 30 * time.Second, New: func() any { return &mail{} }},
-		{Name: "status", Doc: "A presence.", Interval: 30 * time.Second, OwnUpdates: true, WorkOnly: true, New: func() any { return &status{} },
+		{Name: "email", Doc: "A folder of mail.", Aliases: []string{"mail"}, Interval: 30 * time.Second, New: func() any { return &mail{} }},
+		{Name: "status", Doc: "A presence.", Aliases: []string{"presence"}, Interval: 30 * time.Second, OwnUpdates: true, WorkOnly: true, New: func() any { return &status{} },
 			Check: func(s *config.Sensor) error {
 				if s.EnableUpdate && s.Options.(*status).User != "" {
 					return config.At("enable_update", errors.New("the status of somebody else cannot be changed"))

@@ -362,11 +362,11 @@ func (l *loader) machine(c *Config) {
 	c.Warnings = append(c.Warnings, fmt.Sprintf("TZ: the time zone %s is unknown, so UTC is used; want a name such as Europe/Berlin", schema.Quote(zone)))
 }
 
-// isProxy reports whether net/http accepts the address of a proxy. Others it ignores.
+// isProxy reports whether net/http can use the address of a proxy, which it ignores or misunderstands otherwise.
 func isProxy(address string) bool {
-	u, err := url.Parse(address)
-	if err != nil || !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme) {
-		u, err = url.Parse("http://" + address)
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
 	}
-	return err == nil && u.Hostname() != "" && !strings.ContainsAny(u.Hostname(), " \t")
+	u, err := url.Parse(address)
+	return err == nil && u.Hostname() != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }

@@ -10,6 +10,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
@@ -57,6 +59,27 @@ func TestExample(t *testing.T) {
 	}
 	if got, want := len(c.Accounts["work"].Sensors), len(bridge.Kinds()); got != want {
 		t.Errorf("%d sensors of %d kinds", got, want)
+	}
+}
+
+// TestSchema validates the example with an independent implementation of JSON Schema.
+func TestSchema(t *testing.T) {
+	s, err := jsonschema.NewCompiler().Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	example, err := os.ReadFile("graph2mqtt.example.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for content, valid := range map[string]bool{string(example): true, strings.Replace(string(example), "\n    client_id:", "\n    clientid:", 1): false} {
+		var v any
+		if err := yaml.Unmarshal([]byte(content), &v); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Validate(v); (err == nil) != valid {
+			t.Errorf("valid: %t, but: %v", valid, err)
+		}
 	}
 }
 

@@ -41,8 +41,9 @@ var only = map[string][]string{
 	"github.com/knadh/koanf":                                      {"config"},
 	"github.com/go-viper/mapstructure":                            {"config"},
 	"github.com/agnivade/levenshtein":                             {"config", "internal/schema"},
-	"go.yaml.in/yaml":                                             {"config"},
+	"go.yaml.in/yaml":                                             {"config", "docs"},
 	"github.com/pelletier/go-toml":                                {"config"},
+	"github.com/santhosh-tekuri/jsonschema":                       {},
 	"github.com/eclipse/paho.mqtt.golang":                         {"mqtt"},
 	"github.com/mochi-mqtt/server":                                {"internal/broker"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":               {"internal/graph"},
@@ -61,6 +62,7 @@ var only = map[string][]string{
 // onlyInTests are directories whose tests, too, may import a library: to see that the real client of the other side is content.
 var onlyInTests = map[string][]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator"},
+	"github.com/santhosh-tekuri/jsonschema":                      {"config", "docs"},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator"},
 	"github.com/microsoft/kiota-http-go":                         {"internal/simulator"},
