@@ -4,39 +4,48 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// Redacted is the configuration as it would be written, every default in its place, without the secrets.
-func (c *Config) Redacted() any { return c.written(false) }
+// Redacted returns the configuration with every default as it would be written in a file, without secrets.
+func (c *Config) Redacted() any { return c.toMap(false) }
 
-func (c *Config) written(reveal bool) map[string]any {
-	out := written(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
+func (c *Config) toMap(reveal bool) map[string]any {
+	out := schema.Configuration.Encode(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
+	if reveal {
+		out["mqtt"].(map[string]any)["ca_file"] = c.MQTT.CAFile + " " + c.Digests["mqtt"]
+	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {
-		accounts[id] = a.written(reveal)
+		account := a.toMap(reveal)
+		if reveal {
+			account["content of files"] = c.Digests["accounts."+id]
+		}
+		accounts[id] = account
 	}
 	out["accounts"] = accounts
 	return out
 }
 
-func (a *Account) written(reveal bool) map[string]any {
-	out := written(reflect.ValueOf(a).Elem(), reveal).(map[string]any)
+func (a *Account) toMap(reveal bool) map[string]any {
+	out := schema.Configuration.Encode(reflect.ValueOf(a).Elem(), reveal).(map[string]any)
 	sensors := map[string]any{}
 	for id, s := range a.Sensors {
-		sensors[id] = s.written(reveal)
+		sensors[id] = s.toMap(reveal)
 	}
 	out["sensors"] = sensors
 	return out
 }
 
-func (s *Sensor) written(reveal bool) map[string]any {
-	out := written(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
-	options, _ := written(reflect.ValueOf(s.Options), reveal).(map[string]any)
+func (s *Sensor) toMap(reveal bool) map[string]any {
+	out := schema.Configuration.Encode(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
+	options, _ := schema.Configuration.Encode(reflect.ValueOf(s.Options), reveal).(map[string]any)
 	maps.Copy(out, options)
 	return out
 }
 
-// Changes are what leads from one configuration to another.
+// Changes lists the differences between two configurations.
 type Changes struct {
 	Restart  []string // the paths of what takes effect only after a restart: "mqtt.url"
 	Keys     []string // the other paths outside of accounts: "log.level"
@@ -44,16 +53,16 @@ type Changes struct {
 	Sensors  Delta    // by "account/sensor", of accounts that are in both
 }
 
-// A Delta is what came, went and became different, sorted.
+// A Delta lists ids that were added, removed and changed, sorted.
 type Delta struct{ Added, Removed, Changed []string }
 
-// Any reports whether there is a change at all.
+// Any reports whether there is any change.
 func (c Changes) Any() bool { return !reflect.DeepEqual(c, Changes{}) }
 
-// Diff says what changed, secrets too.
+// Diff compares two configurations, including their secrets, and certificates that are read only once.
 func Diff(before, after *Config) Changes {
 	var c Changes
-	a, b := before.written(true), after.written(true)
+	a, b := before.toMap(true), after.toMap(true)
 	for _, f := range Fields(&Config{}) {
 		if f.Key != "accounts" {
 			c.keys(f.Key, f, a[f.Key], b[f.Key])
@@ -79,7 +88,7 @@ func (c *Changes) keys(path string, f Field, a, b any) {
 	case reflect.DeepEqual(a, b):
 	case len(f.Fields) > 0:
 		for _, below := range f.Fields {
-			c.keys(join(path, below.Key), below, a.(map[string]any)[below.Key], b.(map[string]any)[below.Key])
+			c.keys(schema.Join(path, below.Key), below, a.(map[string]any)[below.Key], b.(map[string]any)[below.Key])
 		}
 	case f.Restart:
 		c.Restart = append(c.Restart, path)

@@ -1,5 +1,5 @@
-// Package config loads, merges, checks and describes the configuration. It knows no sensor, service or broker: a kind of
-// sensor owns the struct of its options and declares each option once, with its tags.
+// Package config loads, checks, watches and describes the configuration. It knows no sensor, service or broker: each kind of
+// sensor declares its options as a struct, in the tags that package schema defines.
 package config
 
 import (
@@ -9,125 +9,127 @@ import (
 	"iter"
 	"maps"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
-	_ "time/tzdata" // what is a right time zone must not depend on the machine
+	_ "time/tzdata" // the accepted time zones must not depend on the machine
 	"unicode"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// A Kind is what the configuration must know of one type of sensor.
+// A Kind declares one type of sensor to the configuration.
 type Kind struct {
 	Name, Doc  string        // the `type`; one paragraph
+	Aliases    []string      // other words for the type, which an error answers with Name
 	Interval   time.Duration // default
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
-	New        func() any    // a pointer to the struct of its options, with its defaults set
-	// Check, if any, says what only the kind knows of a sensor: its operations and entities, what
-	// cannot work together. Its error is like that of a Validator.
+	New        func() any    // returns a pointer to the struct of its options, with its defaults set
+	// Check, if set, validates what only the kind knows: its operations and entities, and combinations of keys. Its error is
+	// like that of a Validator.
 	Check func(*Sensor) error
 }
 
-// Config is the whole configuration, checked, with every default in its place.
+// Config is a loaded and validated configuration with every default set.
 type Config struct {
-	File  string   // it was read from; "" where there is none
-	Files []string // all that were read or are named as certificates and keys: a change of one is a change of the configuration
-	Notes []string // what is not wrong, but strange; for the log
+	File     string   // the file that was loaded; "" if there was none
+	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
+	Warnings []string // what is allowed but probably not intended
+	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
+	// Digests has hashes of the files that are read only once, by "mqtt" and "accounts." with an id. Diff compares them.
+	Digests map[string]string
 
-	MQTT          MQTT                `koanf:"mqtt" doc:"The broker."`
-	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"What Home Assistant is told."`
-	StateDir      string              `koanf:"state_dir" restart:"true" doc:"Where tokens, requests and remembered answers are kept, sealed. Default: the environment's STATE_DIRECTORY, else graph2mqtt below XDG_STATE_HOME (~/.local/state)."`
-	KeyFile       string              `koanf:"key_file" restart:"true" doc:"A file with the key that seals the state directory: 32 bytes in base64. Default: the environment's GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else key in the state directory, which is made at first."`
-	Log           Log                 `koanf:"log" doc:"What is logged, to standard error."`
+	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
+	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
+	StateDir      string              `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
+	KeyFile       string              `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
+	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
-	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
-	Accounts      map[string]*Account `koanf:"accounts,later" required:"true" doc:"The Microsoft 365 accounts, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
+	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
 type MQTT struct {
-	URL       string        `koanf:"url" required:"true" restart:"true" example:"mqtt://192.168.1.10:1883" doc:"The broker: mqtt://, mqtts://, ws:// or wss://, its name or address, and its port if it is not the usual one."`
-	Username  string        `koanf:"username" doc:"The user at the broker."`
-	Password  Secret        `koanf:"password" doc:"The user's password."`
-	ClientID  string        `koanf:"client_id" restart:"true" doc:"The MQTT client id. Default: graph2mqtt- and the state directory's id, so that it stays the same."`
-	BaseTopic string        `koanf:"base_topic" restart:"true" doc:"The beginning of every topic, and of every unique id."`
-	Keepalive time.Duration `koanf:"keepalive" min:"5s" max:"18h" doc:"How long the connection may be silent."`
-	CAFile    string        `koanf:"ca_file" file:"true" doc:"The certificates (PEM) that the broker's must come from. Default: the system's."`
-	CertFile  string        `koanf:"cert_file" file:"true" doc:"The client's own certificate (PEM)."`
-	KeyFile   string        `koanf:"key_file" file:"true" doc:"The key (PEM) of the client's certificate."`
+	URL       string        `koanf:"url" required:"true" restart:"true" example:"mqtt://192.168.1.10:1883" doc:"The address of the broker: mqtt://, mqtts://, ws:// or wss://, then its host name or IP address, and the port unless it is the default."`
+	Username  string        `koanf:"username" doc:"The user name at the broker."`
+	Password  Secret        `koanf:"password" doc:"The password at the broker."`
+	ClientID  string        `koanf:"client_id" restart:"true" doc:"The MQTT client id. Default: graph2mqtt- and the id of the state directory, so that it never changes."`
+	BaseTopic string        `koanf:"base_topic" restart:"true" doc:"The first level or levels of every topic, and the start of every unique id."`
+	Keepalive time.Duration `koanf:"keepalive" min:"5s" max:"18h" doc:"The longest time without a packet on the connection."`
+	CAFile    string        `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) that the broker's certificate is verified with. Default: those of the system."`
+	CertFile  string        `koanf:"cert_file" file:"true" doc:"The client certificate (PEM)."`
+	KeyFile   string        `koanf:"key_file" file:"true" doc:"The key (PEM) of the client certificate."`
 }
 
-// HomeAssistant is what Home Assistant is told, and where.
+// HomeAssistant is the discovery for Home Assistant.
 type HomeAssistant struct {
-	Enabled        bool   `koanf:"enabled" doc:"Whether devices and entities are announced at all."`
-	DiscoveryTopic string `koanf:"discovery_topic" doc:"The discovery prefix that Home Assistant is set to."`
-	StatusTopic    string `koanf:"status_topic" doc:"Where Home Assistant says that it has started."`
-	Discovery      string `koanf:"discovery" enum:"device,component" doc:"One announcement for each device, or for each entity, which openHAB and Domoticz need."`
+	Enabled        bool   `koanf:"enabled" doc:"Publish discovery messages."`
+	DiscoveryTopic string `koanf:"discovery_topic" doc:"Home Assistant's discovery prefix."`
+	StatusTopic    string `koanf:"status_topic" doc:"Home Assistant's birth message topic."`
+	Discovery      string `koanf:"discovery" enum:"device,component" doc:"Publish one discovery message per device, or one per entity (component), which openHAB and Domoticz need."`
 }
 
-// Log is what is logged.
+// Log is the format and amount of the log.
 type Log struct {
-	Level  string `koanf:"level" enum:"debug,info,warn,error" doc:"The least important that is logged."`
-	Format string `koanf:"format" enum:"text,json" doc:"For people, or for programs."`
+	Level  string `koanf:"level" enum:"debug,info,warn,error" doc:"The lowest level that is logged."`
+	Format string `koanf:"format" enum:"text,json" doc:"Plain text or JSON."`
 }
 
-// Commands are the limits of requests over MQTT.
+// Commands limits requests over MQTT.
 type Commands struct {
-	MaxAge time.Duration `koanf:"max_age" min:"1s" max:"168h" doc:"What waited in the broker while the bridge was away for longer than this is answered expired, and not done."`
-	Queue  int           `koanf:"queue" min:"1" max:"10000" doc:"How many requests of an account may wait."`
-}
-
-// Attachments are the files that may be sent.
-type Attachments struct {
-	Directories []string `koanf:"directories" doc:"The only directories that files are sent from, as absolute paths."`
+	MaxAge time.Duration `koanf:"max_age" min:"1s" max:"168h" doc:"Requests older than this, queued while the bridge was offline, are rejected as expired."`
+	Queue  int           `koanf:"queue" min:"1" max:"10000" doc:"The number of requests per account that may wait. Further ones are rejected as overloaded."`
 }
 
 // Account is one Microsoft 365 account.
 type Account struct {
 	ID              string
-	Name            string             `koanf:"name" doc:"The name of its device. Default: made of its id."`
+	Name            string             `koanf:"name" doc:"The name of the account's device. Default: derived from the id."`
 	ClientID        string             `koanf:"client_id" required:"true" example:"00000000-0000-0000-0000-000000000000" doc:"The application (client) id of the app registration in Entra ID."`
-	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or a tenant's id or domain."`
-	User            string             `koanf:"user" doc:"The address or id of the one who must be signed in. Default: whoever signs in first."`
-	ClientSecret    Secret             `koanf:"client_secret" doc:"The secret of a registration whose platform is Web. Others have none."`
-	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"The certificate and key (PEM) of a registration whose platform is Web, instead of a secret."`
+	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or the id or domain of a tenant."`
+	User            string             `koanf:"user" doc:"The address or id of the user who must sign in. Default: the user who signs in first."`
+	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow a first sign-in over MQTT although user is not set. Anyone who can publish to the account's topics can then sign in with a user of their own."`
+	ClientSecret    Secret             `koanf:"client_secret" doc:"The client secret, only for app registrations with the platform Web."`
+	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"A file with the certificate and its RSA key without a passphrase (PEM), instead of a client secret."`
 	RedirectURI     string             `koanf:"redirect_uri" doc:"The redirect URI of the app registration."`
-	Cloud           Cloud              `koanf:"cloud" enum:"global,us_gov,us_gov_dod,china" doc:"The cloud, or its addresses."`
-	Timezone        string             `koanf:"timezone" doc:"The zone of times without one, and of today: mailbox (its own setting, which asks for MailboxSettings.Read), local, or a name such as Europe/Berlin; auto: mailbox where that permission is asked for anyway, else local."`
-	EnableUpdate    bool               `koanf:"enable_update" doc:"Whether calendars, group calendars, mail and automatic replies may be changed. The permissions for it are asked for only then."`
-	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long the last values stay while Graph cannot be read. Three intervals of a sensor, at least."`
-	Sensors         map[string]*Sensor `koanf:"sensors,later" doc:"The sensors, each by an id of the letters a to z, digits and underscores. It is part of every topic and unique id."`
+	Cloud           Cloud              `koanf:"cloud" enum:"global,us_gov,us_gov_dod,china" doc:"The Microsoft cloud, by name or by its addresses."`
+	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day. mailbox: the mailbox's setting; requires the permission MailboxSettings.Read. local: the machine's. A name, such as Europe/Berlin: this one. auto: mailbox if that permission is requested anyway, else local."`
+	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes to calendars, group calendars, mail and automatic replies. The permissions for them are requested only then."`
+	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
+	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
+
+	// Problems lists the files that keep only this account from working: an unusable certificate, key or CA file. The rest of
+	// the configuration is valid, so Load does not fail because of them.
+	Problems Problems
 }
 
 // Sensor is one sensor of an account.
 type Sensor struct {
 	ID           string
-	Type         string                    `koanf:"type" required:"true" doc:"The kind of sensor."`
-	Name         string                    `koanf:"name" doc:"The name of its device, after the account's. Default: made of its id."`
-	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"How often Graph is read. Default: its kind's."`
-	EnableUpdate bool                      `koanf:"enable_update" doc:"Whether it may change anything. Default for calendars, group calendars, mail and automatic replies: the account's enable_update."`
-	Allow        []string                  `koanf:"allow" doc:"The operations that are offered. Default: those of its kind that are not optional."`
-	Read         bool                      `koanf:"read" doc:"false: it offers its operations only, reads nothing and asks for no permission to read."`
-	OnDemand     bool                      `koanf:"on_demand" doc:"Whether it answers requests that read."`
-	PublishItems bool                      `koanf:"publish_items" doc:"Whether the full list is published, for others than Home Assistant."`
-	Notify       map[string]any            `koanf:"notify" doc:"The fixed receiver of its notify entity."`
-	Entities     map[string]EntityOverride `koanf:"entities" doc:"What is different about its entities, by the entity's key."`
+	Type         string                    `koanf:"type" required:"true" doc:"The type of the sensor."`
+	Name         string                    `koanf:"name" doc:"The name of the sensor's device, after that of the account. Default: derived from the id."`
+	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"The time between two polls of Graph. Default: that of the type."`
+	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default for calendars, group calendars, mail and automatic replies: the account's enable_update."`
+	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except those that sensors.md marks as optional."`
+	Read         bool                      `koanf:"read" doc:"Poll Graph. false: only offer operations; no permission to read is requested."`
+	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
+	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
+	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
 
-	OwnUpdate bool // enable_update was given for the sensor itself
-	Options   any  // what its kind's New returned, decoded
+	OwnUpdate bool // enable_update is set for the sensor itself
+	Options   any  // decoded; of the type that the kind's New returns
 }
 
-// EntityOverride is what is different about one entity.
+// EntityOverride overrides the discovery of one entity.
 type EntityOverride struct {
-	Enabled  bool   `koanf:"enabled" doc:"false: Home Assistant is not told of it."`
-	Name     string `koanf:"name" doc:"Its name."`
-	Icon     string `koanf:"icon" doc:"Its icon, such as mdi:calendar."`
-	EntityID string `koanf:"entity_id" doc:"Its entity id at first, such as sensor.next_meeting."`
+	Enabled  bool   `koanf:"enabled" doc:"Announce the entity to Home Assistant."`
+	Name     string `koanf:"name" doc:"The name."`
+	Icon     string `koanf:"icon" doc:"The icon, such as mdi:calendar."`
+	EntityID string `koanf:"entity_id" doc:"The initial entity id, such as sensor.next_meeting. It is used only when the entity is first created."`
 }
 
 func (c *Config) setDefaults() {
@@ -139,12 +141,13 @@ func (c *Config) setDefaults() {
 
 func (a *Account) setDefaults() {
 	a.Tenant, a.RedirectURI, a.Timezone, a.StaleAfter = "common", "http://localhost", "auto", time.Hour
-	a.Cloud.setWord("global")
+	a.Cloud.SetKeyword("global")
 }
 
-func (e *EntityOverride) setDefaults() { e.Enabled = true }
+// SetDefaults implements schema.Defaulter.
+func (e *EntityOverride) SetDefaults() { e.Enabled = true }
 
-// Sorted goes through accounts or sensors in the order of their ids.
+// Sorted iterates over accounts or sensors in the order of their ids.
 func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	return func(yield func(string, V) bool) {
 		for _, id := range slices.Sorted(maps.Keys(m)) {
@@ -155,43 +158,52 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 	}
 }
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (c *Config) Validate() error {
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
-		return At("mqtt.base_topic", fmt.Errorf("want another one than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
+		return At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
 	}
 	return nil
 }
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (m *MQTT) Validate() error {
 	var errs []error
 	secure, err := checkBroker(m.URL)
 	errs = append(errs, At("url", err), At("base_topic", checkTopic(m.BaseTopic)))
 	if m.Password != "" && m.Username == "" {
-		errs = append(errs, At("password", errors.New("MQTT takes a password only together with a username")))
+		errs = append(errs, At("password", errors.New("want username as well: MQTT accepts a password only together with a user name")))
 	}
 	if strings.ContainsFunc(m.ClientID, unicode.IsControl) {
-		errs = append(errs, At("client_id", errors.New("has a control character in it")))
+		errs = append(errs, At("client_id", errors.New("want text without control characters")))
 	}
 	if (m.CertFile == "") != (m.KeyFile == "") {
-		errs = append(errs, At("cert_file", errors.New("cert_file and key_file go together")))
+		errs = append(errs, At("cert_file", errors.New("want both cert_file and key_file")))
 	}
 	if err == nil && !secure && cmp.Or(m.CAFile, m.CertFile) != "" {
-		errs = append(errs, At("url", errors.New("certificates are for mqtts:// and wss://: with this URL nothing is encrypted")))
+		errs = append(errs, At("url", errors.New("want mqtts:// or wss://: certificates are given, but this connection is not encrypted")))
 	}
 	return errors.Join(errs...)
 }
 
-// checkBroker never repeats an address that may have a password in it.
+// checkBroker validates the address of the broker. It never repeats an address that may have a password in it.
 func checkBroker(address string) (secure bool, err error) {
-	const want = "want mqtt://HOST:PORT (or mqtts, ws, wss)"
+	wrong := func(shown string) error {
+		message := "want mqtt://HOST:PORT (or mqtts, ws, wss)" + shown
+		if url := broker(address, ""); url != anyBroker && url != address {
+			message += "; use " + url
+		}
+		return errors.New(message)
+	}
+	if _, rest, ok := strings.Cut(address, "://"); ok && bracket(strings.TrimSuffix(rest, "/")) != "" {
+		return false, wrong(": an IPv6 address needs brackets")
+	}
 	u, err := url.Parse(address)
 	if err != nil || strings.Contains(address, "@") && !strings.Contains(address, "://") {
-		return false, errors.New(want)
+		return false, wrong("")
 	}
 	if u.User != nil {
-		return false, errors.New("the user and the password have keys of their own: mqtt.username and mqtt.password")
+		return false, errors.New("want an address without user and password; use mqtt.username and mqtt.password")
 	}
 	switch u.Scheme {
 	case "mqtt", "mqtts":
@@ -200,10 +212,10 @@ func checkBroker(address string) (secure bool, err error) {
 		}
 	case "ws", "wss":
 	default:
-		return false, fmt.Errorf("%s, not %q", want, address)
+		return false, wrong(fmt.Sprintf(", not %q", address))
 	}
 	if u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
-		return false, fmt.Errorf("%s, not %q", want, address)
+		return false, wrong(fmt.Sprintf(", not %q", address))
 	}
 	if port := u.Port(); port != "" {
 		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
@@ -213,39 +225,28 @@ func checkBroker(address string) (secure bool, err error) {
 	return u.Scheme == "mqtts" || u.Scheme == "wss", nil
 }
 
-// checkTopic refuses what cannot be the beginning of a topic.
+// checkTopic reports whether topic can be the beginning of topics.
 func checkTopic(topic string) error {
 	switch {
 	case topic == "":
-		return errors.New("empty")
+		return errors.New("is empty")
 	case strings.ContainsAny(topic, "+#"):
 		return fmt.Errorf("want a topic without the wildcards + and #, not %q", topic)
 	case strings.HasPrefix(topic, "$"):
-		return fmt.Errorf("topics that begin with $ belong to the broker: %q", topic)
+		return fmt.Errorf("want a topic that does not begin with $, which is reserved for the broker, not %q", topic)
 	case strings.HasPrefix(topic, "/"), strings.HasSuffix(topic, "/"), strings.Contains(topic, "//"):
 		return fmt.Errorf("want a topic without empty levels, not %q", topic)
 	case strings.ContainsFunc(topic, unicode.IsControl):
-		return fmt.Errorf("has a control character in it: %q", topic)
+		return fmt.Errorf("want a topic without control characters, not %q", topic)
 	case len(topic) > 256:
 		return fmt.Errorf("want at most 256 bytes, not %d", len(topic))
 	}
 	return nil
 }
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (h *HomeAssistant) Validate() error {
 	return errors.Join(At("discovery_topic", checkTopic(h.DiscoveryTopic)), At("status_topic", checkTopic(h.StatusTopic)))
-}
-
-// Validate implements Validator.
-func (a *Attachments) Validate() error {
-	var errs []error
-	for i, dir := range a.Directories {
-		if !filepath.IsAbs(dir) {
-			errs = append(errs, At(fmt.Sprintf("directories[%d]", i), fmt.Errorf("want an absolute path, not %q", dir)))
-		}
-	}
-	return errors.Join(errs...)
 }
 
 var (
@@ -256,7 +257,7 @@ var (
 	ident  = regexp.MustCompile(`^[a-z0-9_]+$`)
 )
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (a *Account) Validate() error {
 	var errs []error
 	if !guid.MatchString(a.ClientID) {
@@ -284,27 +285,28 @@ func checkRedirect(uri string) error {
 	return nil
 }
 
-// checkTimezone also takes the words in any case.
+// checkTimezone also accepts the keywords in any case, and replaces old names of zones, such as GB, by the present ones.
 func (a *Account) checkTimezone() error {
-	if word, err := oneOf(a.Timezone, []string{"auto", "mailbox", "local"}); err == nil {
+	if word, err := schema.MatchEnum(a.Timezone, []string{"auto", "mailbox", "local"}); err == nil {
 		a.Timezone = word
 		return nil
 	}
 	if _, err := time.LoadLocation(a.Timezone); err != nil || a.Timezone == "" {
 		return fmt.Errorf("want auto, mailbox, local or a name such as Europe/Berlin, not %q", a.Timezone)
 	}
+	a.Timezone = CanonicalTimezone(a.Timezone)
 	return nil
 }
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (s *Sensor) Validate() error {
 	if !s.Read && !s.EnableUpdate {
-		return At("read", errors.New("with read: false and without enable_update there is nothing left that it could do"))
+		return At("read", errors.New("want true, or enable_update: true: the sensor would neither read nor change anything"))
 	}
 	return nil
 }
 
-// Validate implements Validator.
+// Validate implements schema.Validator.
 func (e *EntityOverride) Validate() error {
 	var errs []error
 	if e.Icon != "" && !icon.MatchString(e.Icon) {
@@ -316,17 +318,17 @@ func (e *EntityOverride) Validate() error {
 	return errors.Join(errs...)
 }
 
-// Cloud is where an account signs in and is read: the roots, without tenant or version and without a slash at the end.
+// Cloud holds the addresses where an account signs in and is read: the roots, without tenant, version and trailing slash.
 type Cloud struct {
 	Name     string // global, us_gov, us_gov_dod, china; or custom
-	Login    string `koanf:"login" example:"https://login.microsoftonline.com" doc:"The root of the sign-in, without a tenant."`
-	Graph    string `koanf:"graph" example:"https://graph.microsoft.com" doc:"The root of Graph, without a version."`
-	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"What scopes belong to. Default: the root of Graph."`
-	CAFile   string `koanf:"ca_file" file:"true" doc:"The certificates (PEM) that those of both must come from. Default: the system's."`
+	Login    string `koanf:"login" example:"https://login.microsoftonline.com" doc:"The root of the sign-in address, without a tenant."`
+	Graph    string `koanf:"graph" example:"https://graph.microsoft.com" doc:"The root of Graph's address, without a version."`
+	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"The resource that scopes belong to. Default: graph."`
+	CAFile   string `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) that the certificates of both are verified with. Default: those of the system."`
 }
 
-// setWord takes the roots from https://learn.microsoft.com/graph/deployments.
-func (c *Cloud) setWord(name string) {
+// SetKeyword sets the roots from https://learn.microsoft.com/graph/deployments.
+func (c *Cloud) SetKeyword(name string) {
 	*c = Cloud{Name: name}
 	switch name {
 	case "global":
@@ -341,18 +343,26 @@ func (c *Cloud) setWord(name string) {
 	c.Audience = c.Graph
 }
 
-// Validate implements Validator.
+// Keyword implements schema.Keyword.
+func (c *Cloud) Keyword() string {
+	if c.Name == "custom" || c.CAFile != "" {
+		return ""
+	}
+	return c.Name
+}
+
+// Validate implements schema.Validator.
 func (c *Cloud) Validate() error {
 	switch {
-	case c.Name != "": // a word
+	case c.Name != "": // given as a keyword
 		return nil
 	case c.Login == "" && c.Graph == "" && c.Audience == "":
 		file := c.CAFile
-		c.setWord("global")
+		c.SetKeyword("global")
 		c.CAFile = file
 		return nil
 	case c.Login == "" || c.Graph == "":
-		return errors.New("login and graph go together")
+		return errors.New("want both login and graph")
 	}
 	c.Name = "custom"
 	var errs []error

@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -66,8 +67,8 @@ type status struct {
 func kinds() []config.Kind {
 	return []config.Kind{
 		{Name: "calendar", Doc: "A calendar.", Interval: time.Minute, New: func() any { return &calendar{EndOffset: 24 * time.Hour, MaxResults: 5} }},
-		{Name: "email", Doc: "A folder of mail.", Interval: 30 * time.Second, New: func() any { return &mail{} }},
-		{Name: "status", Doc: "A presence.", Interval: 30 * time.Second, OwnUpdates: true, WorkOnly: true, New: func() any { return &status{} },
+		{Name: "email", Doc: "A folder of mail.", Aliases: []string{"mail"}, Interval: 30 * time.Second, New: func() any { return &mail{} }},
+		{Name: "status", Doc: "A presence.", Aliases: []string{"presence"}, Interval: 30 * time.Second, OwnUpdates: true, WorkOnly: true, New: func() any { return &status{} },
 			Check: func(s *config.Sensor) error {
 				if s.EnableUpdate && s.Options.(*status).User != "" {
 					return config.At("enable_update", errors.New("the status of somebody else cannot be changed"))
@@ -130,7 +131,7 @@ func TestFull(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want := []string{filepath.Join("testdata", name), "testdata/secret.txt"}
+			want := []string{"testdata/account.pem", "testdata/ca.pem", "testdata/client.key", "testdata/client.pem", filepath.Join("testdata", name), "testdata/secret.txt"}
 			if diff := cmp.Diff(want, c.Files); diff != "" {
 				t.Error(diff)
 			}
@@ -210,27 +211,27 @@ func TestInvalid(t *testing.T) {
 func TestRules(t *testing.T) {
 	const account = ", accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}"
 	for _, test := range []struct{ content, want string }{
-		{"mqtt: {url: mqtt://h, base_topic: x/}" + account, `mqtt.base_topic: want a topic without empty levels, not "x/"`},
-		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 257) + "}" + account, "mqtt.base_topic: want at most 256 bytes, not 257"},
+		{"mqtt: {url: mqtt://h, base_topic: x/}" + account, `mqtt.base_topic (line 1): want a topic without empty levels, not "x/"`},
+		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 257) + "}" + account, "mqtt.base_topic (line 1): want at most 256 bytes, not 257"},
 		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 256) + "}" + account, ""},
-		{`mqtt: {url: mqtt://h, base_topic: "a\u0007"}` + account, `mqtt.base_topic: has a control character in it: "a\a"`},
-		{`mqtt: {url: mqtt://h, client_id: "a\0"}` + account, "mqtt.client_id: has a control character in it"},
-		{"mqtt: {url: 'ws://h/mqtt?x=1'}" + account, `mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "ws://h/mqtt?x=1"`},
-		{"mqtt: {url: 'mqtt://:1883'}" + account, `mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "mqtt://:1883"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a\u0007"}` + account, `mqtt.base_topic (line 1): want a topic without control characters, not "a\a"`},
+		{`mqtt: {url: mqtt://h, client_id: "a\0"}` + account, "mqtt.client_id (line 1): want text without control characters"},
+		{"mqtt: {url: 'ws://h/mqtt?x=1'}" + account, `mqtt.url (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "ws://h/mqtt?x=1"`},
+		{"mqtt: {url: 'mqtt://:1883'}" + account, `mqtt.url (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "mqtt://:1883"`},
 		{"mqtt: {url: 'mqtt://[::1]:65535/'}" + account, ""},
-		{"mqtt: {url: 'mqtt://h:0'}" + account, "mqtt.url: want a port from 1 to 65535, not 0"},
-		{"mqtt: {url: ''}" + account, "mqtt.url: empty, such as mqtt://192.168.1.10:1883"},
-		{"mqtt: {url: mqtt://h, keepalive: '0'}" + account, `mqtt.keepalive: want a duration with a unit, such as 30s, 15m or 24h, not "0"`},
+		{"mqtt: {url: 'mqtt://h:0'}" + account, "mqtt.url (line 1): want a port from 1 to 65535, not 0"},
+		{"mqtt: {url: ''}" + account, "mqtt.url (line 1) is required, such as mqtt://192.168.1.10:1883"},
+		{"mqtt: {url: mqtt://h, keepalive: '0'}" + account, `mqtt.keepalive (line 1): want a duration with a unit, such as 30s, 15m or 24h, not "0"`},
 		{"mqtt: {url: mqtt://h, keepalive: 5s}" + account, ""},
-		{"mqtt: {url: mqtt://h}, commands: {queue: 18446744073709551615}" + account, "commands.queue: want a whole number, not 18446744073709551615"},
+		{"mqtt: {url: mqtt://h}, commands: {queue: 18446744073709551615}" + account, "commands.queue (line 1): want a whole number, not 18446744073709551615"},
 		{"mqtt: {url: mqtt://h}, commands: {queue: 10000}" + account, ""},
-		{"mqtt: {url: mqtt://h}, commands: {queue: 10001}" + account, "commands.queue: want at most 10000, not 10001"},
+		{"mqtt: {url: mqtt://h}, commands: {queue: 10001}" + account, "commands.queue (line 1): want at most 10000, not 10001"},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, tenant: Consumers, sensors: {s: {type: status}}}}",
-			"accounts.a.sensors.s.type: status is for work and school accounts: the tenant consumers has personal ones only"},
+			"accounts.a.sensors.s.type (line 1): status is for work and school accounts: the tenant consumers has personal ones only"},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, tenant: Consumers, cloud: us_gov}}",
-			`accounts.a.tenant: the cloud us_gov has no personal accounts: want organizations, or the id or domain of a tenant, not "Consumers"`},
+			`accounts.a.tenant (line 1): the cloud us_gov has no personal accounts: want organizations, or the id or domain of a tenant, not "Consumers"`},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, sensors: {c: {type: calendar, ratio: .inf}}}}",
-			"accounts.a.sensors.c.ratio: want a number, not +Inf"},
+			"accounts.a.sensors.c.ratio (line 1): want a number, not +Inf"},
 		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, redirect_uri: 'http://127.0.0.1:1'}}", ""},
 	} {
 		_, err := config.Load(config.Sources{File: write(t, "c.yaml", "{"+test.content+"}"), Environ: environ()}, kinds())
@@ -242,16 +243,27 @@ func TestRules(t *testing.T) {
 
 func TestSecretFiles(t *testing.T) {
 	dir := t.TempDir()
-	for name, content := range map[string]string{"empty": "", "newline": "\n", "crlf": "pass\r\n", "two": "a\n\n", "long": strings.Repeat("x", 1<<16+1)} {
+	for name, content := range map[string]string{"empty": "", "newline": "\n", "crlf": "pass\r\n", "two": "a\n\n", "bom": "\ufeffpass\n", "utf16": "\xff\xfep\x00a\x00\n\x00", "latin1": "p\xe4ss\n", "long": strings.Repeat("x", 1<<16+1)} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
+	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(os.DevNull, filepath.Join(dir, "device")); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct{ name, want, err string }{
 		{name: "crlf", want: "pass"},
-		{name: "two", want: "a\n"},
-		{name: "empty", err: "mqtt.password_file: read DIR/empty: there is nothing in it"},
-		{name: "newline", err: "mqtt.password_file: read DIR/newline: there is nothing in it"},
+		{name: "two", err: "mqtt.password_file: read DIR/two: want one line, not several"},
+		{name: "bom", err: "mqtt.password_file: read DIR/bom: want UTF-8 text without a byte order mark"},
+		{name: "utf16", err: "mqtt.password_file: read DIR/utf16: want UTF-8 text, not UTF-16 or binary data"},
+		{name: "latin1", err: "mqtt.password_file: read DIR/latin1: want UTF-8 text, not UTF-16 or binary data"},
+		{name: "pipe", err: "mqtt.password_file: read DIR/pipe: want a regular file, not a named pipe"},
+		{name: "device", err: "mqtt.password_file: read DIR/device: want a regular file, not a device"},
+		{name: "empty", err: "mqtt.password_file: read DIR/empty: the file is empty"},
+		{name: "newline", err: "mqtt.password_file: read DIR/newline: the file is empty"},
 		{name: "missing", err: "mqtt.password_file: read DIR/missing: no such file or directory"},
 		{name: ".", err: "mqtt.password_file: read DIR/.: is a directory"},
 		{name: "long", err: "mqtt.password_file: read DIR/long: more than 65536 bytes"},
@@ -277,7 +289,7 @@ func TestEnvironment(t *testing.T) {
 		"GRAPH2MQTT_HOMEASSISTANT__ENABLED=FALSE",
 		"GRAPH2MQTT_COMMANDS__QUEUE=7",
 		"GRAPH2MQTT_COMMANDS__MAX_AGE=2m",
-		"GRAPH2MQTT_ATTACHMENTS__DIRECTORIES=/a, /b",
+		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__EXCLUDE=/a, /b",
 		"GRAPH2MQTT_LOG_LEVEL=warn",
 		"GRAPH2MQTT_LOG_FORMAT=json",
 		"GRAPH2MQTT_STATE_DIR=/s",
@@ -288,7 +300,6 @@ func TestEnvironment(t *testing.T) {
 		"GRAPH2MQTT_ACCOUNTS__HOME__CLOUD__GRAPH=https://graph.example/",
 		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__TYPE=Email",
 		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__IS_UNREAD=true",
-		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__INBOX__NOTIFY__TO=1",
 		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__TYPE=calendar",
 		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__RATIO=0.5",
 		"GRAPH2MQTT_ACCOUNTS__HOME__SENSORS__CAL__ENTITIES__NEXT__ICON=mdi:calendar",
@@ -302,17 +313,17 @@ func TestEnvironment(t *testing.T) {
 	}
 	home := c.Accounts["home"]
 	cal, inbox := home.Sensors["cal"], home.Sensors["inbox"]
-	got := []any{c.MQTT.URL, c.HomeAssistant.Enabled, c.Commands, c.Attachments.Directories, c.Log, c.StateDir, c.Accounts["work"].Tenant,
-		home.Cloud, inbox.Type, inbox.Options, inbox.Notify, cal.Options.(*calendar).Ratio, cal.Entities}
+	got := []any{c.MQTT.URL, c.HomeAssistant.Enabled, c.Commands, cal.Options.(*calendar).Exclude, c.Log, c.StateDir, c.Accounts["work"].Tenant,
+		home.Cloud, inbox.Type, inbox.Options, cal.Options.(*calendar).Ratio, cal.Entities}
 	want := []any{"wss://broker.example/mqtt", false, config.Commands{MaxAge: 2 * time.Minute, Queue: 7}, []string{"/a", "/b"},
 		config.Log{Level: "debug", Format: "json"}, "/s", "contoso.com",
 		config.Cloud{Name: "custom", Login: "https://login.example", Graph: "https://graph.example", Audience: "https://graph.example"},
-		"email", &mail{Unread: true}, map[string]any{"to": "1"}, 0.5, map[string]config.EntityOverride{"next": {Enabled: true, Icon: "mdi:calendar"}}}
+		"email", &mail{Unread: true}, 0.5, map[string]config.EntityOverride{"next": {Enabled: true, Icon: "mdi:calendar"}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
-	if len(c.Notes) != 12 || c.Notes[0] != "GRAPH2MQTT_MQTT_PORT is ignored: no key of the configuration has this name" {
-		t.Errorf("notes: %q", c.Notes)
+	if len(c.Ignored) != 12 || c.Ignored[0] != "GRAPH2MQTT_MQTT_PORT is ignored: no key of the configuration has this name" {
+		t.Errorf("ignored: %q", c.Ignored)
 	}
 }
 
@@ -344,7 +355,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 func TestWithoutFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	_, err := config.Load(config.Sources{Environ: environ("XDG_CONFIG_HOME=/xdg")}, kinds())
-	want := "no configuration: none of graph2mqtt.yaml, /xdg/graph2mqtt/graph2mqtt.yaml, /etc/graph2mqtt/graph2mqtt.yaml is there; name one with --config, or print an example with `graph2mqtt config example`"
+	want := "no configuration: none of graph2mqtt.yaml, /xdg/graph2mqtt/graph2mqtt.yaml, /etc/graph2mqtt/graph2mqtt.yaml exists; name one with --config, or print an example with `graph2mqtt config example`"
 	if fmt.Sprint(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}
@@ -383,7 +394,7 @@ func TestSearch(t *testing.T) {
 	}
 	c, err := config.Load(config.Sources{Environ: []string{"HOME=" + home}}, kinds())
 	want := []string{filepath.Join(below, "graph2mqtt.json") + " is not read: graph2mqtt.yaml comes first"}
-	if diff := cmp.Diff(want, c.Notes); err != nil || diff != "" {
+	if diff := cmp.Diff(want, c.Warnings); err != nil || diff != "" {
 		t.Error(err, diff)
 	}
 }
@@ -392,17 +403,17 @@ func TestFileProblems(t *testing.T) {
 	dir := t.TempDir()
 	for _, test := range []struct{ name, content, want string }{
 		{"a.ini", "x", "want a file that ends in .yaml, .yml, .toml or .json"},
-		{"a.yaml", "", "there is nothing in it"},
-		{"a.yaml", " \n", "there is nothing in it"},
-		{"a.yaml", "mqtt: {}\n\tx", "line 2: found character that cannot start any token"},
-		{"a.yaml", "mqtt: 1\nlog: 2\nmqtt: 3\nlog: 4\n", "line 3: mapping key \"mqtt\" already defined at line 1\nFILE: line 4: mapping key \"log\" already defined at line 2"},
+		{"a.yaml", "", "the file is empty"},
+		{"a.yaml", " \n", "the file is empty"},
+		{"a.yaml", "mqtt: {}\n\tx", "(line 2): found character that cannot start any token"},
+		{"a.yaml", "mqtt: 1\nlog: 2\nmqtt: 3\nlog: 4\n", "(line 3): mapping key \"mqtt\" already defined at line 1\nFILE (line 4): mapping key \"log\" already defined at line 2"},
 		{"a.yaml", "hunter2", "want a mapping of keys at the top"},
 		{"a.yaml", "- hunter2", "want a mapping of keys at the top"},
-		{"a.json", "{\n\"a\": hunter2\n}", "line 2: invalid character 'h' looking for beginning of value"},
-		{"a.json", `{"a": {"b": [{"b": 1}, "b", "b"], "c": "b"}, "b": 1,` + "\n" + `"\u0061": 2}`, `line 2: mapping key "a" already defined`},
+		{"a.json", "{\n\"a\": hunter2\n}", "(line 2): want JSON: invalid character 'h' looking for beginning of value"},
+		{"a.json", `{"a": {"b": [{"b": 1}, "b", "b"], "c": "b"}, "b": 1,` + "\n" + `"\u0061": 2}`, `(line 2): key "a" is given twice`},
 		{"a.json", "[1]", "want a mapping of keys at the top"},
-		{"a.toml", "a = 1\nb", "line 2: expected = after a key, but the document ends there"},
-		{"a.toml", "[a]\nb = 1\nb = 2\n", "key b is already defined"},
+		{"a.toml", "a = 1\nb", "(line 2): expected '=' after key"},
+		{"a.toml", "[a]\nb = 1\nb = 2\n", "(line 3): key b is already defined"},
 	} {
 		t.Run(test.name+" "+test.content, func(t *testing.T) {
 			file := filepath.Join(dir, test.name)
@@ -410,16 +421,16 @@ func TestFileProblems(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds())
-			if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != "FILE: "+test.want {
+			if got := strings.ReplaceAll(fmt.Sprint(err), file, "FILE"); got != "FILE: "+test.want && got != "FILE "+test.want {
 				t.Errorf("got  %s\nwant FILE: %s", got, test.want)
 			}
 		})
 	}
-	for file, want := range map[string]string{dir + "/missing.yaml": "no such file or directory", dir + "/d.yaml": "is a directory"} {
+	for file, want := range map[string]string{dir + "/missing.yaml": ": no such file or directory", dir + "/d.yaml": " is a directory"} {
 		if err := os.MkdirAll(dir+"/d.yaml", 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
 			t.Fatal(err)
 		}
-		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); fmt.Sprint(err) != file+": "+want {
+		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); fmt.Sprint(err) != file+want {
 			t.Errorf("got %v", err)
 		}
 	}
@@ -447,7 +458,7 @@ func TestStateDir(t *testing.T) {
 		}
 	}
 	_, err := config.Load(config.Sources{File: file}, kinds())
-	if want := "state_dir: missing: the environment has neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME to find a place by"; fmt.Sprint(err) != want {
+	if want := "state_dir is required: its default needs STATE_DIRECTORY, XDG_STATE_HOME or HOME in the environment"; fmt.Sprint(err) != want {
 		t.Errorf("got %v", err)
 	}
 }
@@ -532,13 +543,13 @@ func TestDecode(t *testing.T) {
 		t.Error(err, diff)
 	}
 	err = config.Decode(&request{}, map[string]any{"level": "mid", "points": []any{map[string]any{"x": 256}, map[string]any{"x": 1.5}, nil, 7, map[string]any{"x": -1}}, "xtra": 1})
-	wantErr := `level: want Low or High, not "mid"
+	wantErr := `level: want one of Low, High, not "mid"
 points[0].x: 256 is out of range
 points[1].x: want a whole number, not 1.5
-points[2]: empty
+points[2] is empty
 points[3]: want a mapping of keys, not 7
 points[4].x: -1 is out of range
-start: missing
+start is required
 xtra: unknown key; did you mean extra? known keys: extra, level, points, start`
 	if diff := cmp.Diff(wantErr, fmt.Sprint(err)); diff != "" {
 		t.Error(diff)
@@ -550,7 +561,7 @@ func TestProblemsDoNotFollowFromOthers(t *testing.T) {
 	c := calendar{EndOffset: 1}
 	err := config.Decode(&c, map[string]any{"calendar": "strict", "exclude": 5, "end_offset": 30})
 	want := `end_offset: want a duration with a unit, such as 30s, 15m or 24h, not 30
-exclude: want a list, not 5`
+exclude: want a list of text, not 5`
 	if fmt.Sprint(err) != want {
 		t.Errorf("got %v", err)
 	}

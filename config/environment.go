@@ -3,12 +3,13 @@ package config
 import (
 	"maps"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 
 	"github.com/agnivade/levenshtein"
 	"github.com/knadh/koanf/providers/env/v2"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 const prefix = "GRAPH2MQTT_"
@@ -16,7 +17,7 @@ const prefix = "GRAPH2MQTT_"
 // An environment is the variables of a process.
 type environment []string
 
-// get is the value of a variable, or "".
+// get returns the value of a variable, or "".
 func (e environment) get(name string) string {
 	for _, v := range slices.Backward(e) {
 		if n, value, ok := strings.Cut(v, "="); ok && n == name {
@@ -26,8 +27,8 @@ func (e environment) get(name string) string {
 	return ""
 }
 
-// base is a directory of the XDG base directory specification, which is below the home directory where the variable is not set
-// or not absolute; "" without a home directory.
+// base returns a directory of the XDG base directory specification: below the home directory if the variable is not set or not
+// absolute, "" without a home directory.
 func (e environment) base(name, below string) string {
 	if dir := e.get(name); filepath.IsAbs(dir) {
 		return dir
@@ -38,10 +39,10 @@ func (e environment) base(name, below string) string {
 	return ""
 }
 
-// values are those of the configuration, by path. Empty variables count as not set, for that is what Docker Compose makes of
-// a variable that it does not know.
-func (e environment) values() (values map[string]any, notes []string, problems Problems) {
-	names := named()
+// values returns the configuration given in variables by path, and what is said of variables that are ignored. Empty variables count as not set, because Docker Compose sets
+// unknown variables to the empty string.
+func (e environment) values() (values map[string]any, ignored []string, problems Problems) {
+	names := knownVariables()
 	values, _ = env.Provider("", env.Opt{
 		Prefix:      prefix,
 		EnvironFunc: func() []string { return e },
@@ -51,34 +52,34 @@ func (e environment) values() (values map[string]any, notes []string, problems P
 			case value == "":
 				return "", nil
 			case path == "" && meant != "":
-				problems = append(problems, Problem{step(name), "no such variable; did you mean " + step(prefix+meant) + "?"})
+				problems = append(problems, Problem{Path: schema.QuoteKey(name), Message: "no such variable; did you mean " + prefix + meant + "?"})
 			case path == "" && !names.elsewhere(name):
-				notes = append(notes, step(name)+" is ignored: no key of the configuration has this name")
+				ignored = append(ignored, schema.QuoteKey(name)+" is ignored: no key of the configuration has this name")
 			}
-			return path, text(value)
+			return path, schema.Text(value)
 		},
 	}).Read() // never fails
 	paths := slices.Sorted(maps.Keys(values))
 	for _, path := range paths {
 		if slices.ContainsFunc(paths, func(p string) bool { return strings.HasPrefix(p, path+".") }) {
-			problems = append(problems, Problem{step(variable(path)), "given together with variables for keys below it"})
+			problems = append(problems, Problem{Path: schema.QuoteKey(variable(path)), Message: "given together with variables for keys below it"})
 			delete(values, path)
 		}
 	}
-	slices.Sort(notes)
-	return values, notes, problems
+	slices.Sort(ignored)
+	return values, ignored, problems
 }
 
-// variable is the name of the variable for a path.
+// variable returns the name of the variable for a path.
 func variable(path string) string {
 	return prefix + strings.ToUpper(strings.ReplaceAll(path, ".", "__"))
 }
 
-// variables are names without the prefix, and the paths that they stand for; "" for those that others read.
+// variables maps names without the prefix to the paths that they set; "" for variables that are read elsewhere.
 type variables map[string]string
 
-// named are all but those below accounts.
-func named() variables {
+// knownVariables returns every variable except those below accounts.
+func knownVariables() variables {
 	names := variables{"CONFIG": "", "KEY": "", "LOG_LEVEL": "log.level", "LOG_FORMAT": "log.format"}
 	for _, f := range Fields(&Config{}) {
 		names.add(f.Key, f)
@@ -92,7 +93,7 @@ func (k variables) add(path string, f Field) {
 		k[strings.TrimPrefix(variable(path), prefix)+"_FILE"] = path + "_file"
 	}
 	for _, below := range f.Fields {
-		k.add(join(path, below.Key), below)
+		k.add(schema.Join(path, below.Key), below)
 	}
 }
 
@@ -101,15 +102,15 @@ func (k variables) elsewhere(name string) bool {
 	return ok && path == ""
 }
 
-// path is what a variable stands for. Kubernetes makes variables of this prefix for every service of this name, so one that
-// stands for nothing is a mistake only where it is close to one that does: meant.
+// path returns the path that a variable sets. Kubernetes sets variables with this prefix for every service of this name, so an
+// unknown variable is a mistake only if it is similar to a known one, which is returned as meant.
 func (k variables) path(name string) (path, meant string) {
 	if path, ok := k[name]; ok {
 		return path, ""
 	}
 	first, below, nested := strings.Cut(name, "__")
-	tops := keys(members(reflect.ValueOf(&Config{}).Elem()))
-	switch top := nearest(first, tops); {
+	tops := schema.Configuration.Keys(&Config{})
+	switch top := schema.Nearest(first, tops); {
 	case nested && slices.Contains(tops, strings.ToLower(first)):
 		return strings.ToLower(strings.ReplaceAll(name, "__", ".")), ""
 	case nested && top != "":

@@ -1,93 +1,137 @@
 package config
 
 import (
-	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	jsonparser "github.com/knadh/koanf/parsers/json"
-	"github.com/knadh/koanf/parsers/toml/v2"
-	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/confmap"
-	"github.com/knadh/koanf/providers/rawbytes"
 	"github.com/knadh/koanf/v2"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// Sources are where the configuration comes from, besides its defaults; each has the last word over those before it.
+// Sources are what the configuration is loaded from. Each overrides those before it.
 type Sources struct {
-	File    string         // "": GRAPH2MQTT_CONFIG, else the first that is found in the usual places
-	Environ []string       // as os.Environ gives it
+	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
+	Environ []string       // as os.Environ returns it
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
 }
 
-// Load reads the file, the environment and the flags, and checks everything. Its error is Problems, all of them at once.
+// Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. What
+// keeps only one account from working is no error, but listed in the account's Problems.
 func Load(s Sources, kinds []Kind) (*Config, error) {
 	l := &loader{kinds: kinds, env: environment(s.Environ)}
 	c := &Config{}
 	c.setDefaults()
-	raw := l.sources(s, c)
-	if raw == nil {
-		return nil, l.err()
+	if raw := l.sources(s, c); raw != nil {
+		l.Decode("", raw, c)
+		l.Check("mqtt", c.MQTT.checkFiles())
+		l.accounts(c, raw["accounts"])
+		l.stateDir(c)
+		l.machine(c)
 	}
-	l.object("", raw, reflect.ValueOf(c).Elem())
-	l.accounts(c, raw["accounts"])
-	l.stateDir(c)
-	if err := l.err(); err != nil {
+	if len(l.Problems) > 0 {
+		l.Problems = append(l.Problems, c.AccountProblems()...) // everything at once
+	}
+	for i, p := range l.Problems {
+		l.Problems[i].Line = l.lineOf(p)
+	}
+	l.Problems.Sort()
+	if err := l.Err(); err != nil {
 		return nil, err
 	}
-	slices.Sort(l.files)
-	c.Files = slices.Compact(l.files)
+	slices.Sort(l.Files)
+	c.Files = slices.Compact(l.Files)
+	c.digests()
 	return c, nil
+}
+
+// AccountProblems returns the problems of all accounts, sorted by path: what `graph2mqtt check` reports although the bridge can
+// run without those accounts.
+func (c *Config) AccountProblems() Problems {
+	var all Problems
+	for _, a := range Sorted(c.Accounts) {
+		all = append(all, a.Problems...)
+	}
+	return all
 }
 
 // A loader decodes a whole configuration.
 type loader struct {
-	decoder
+	schema.Decoder
 	kinds []Kind
 	env   environment
+	lines schema.Lines
+	// overridden are the paths that the environment and the flags set: the line in the file would be that of another value.
+	overridden []string
 }
 
-// sources merges all sources. It returns nil where the rest would only be misunderstood.
+// lineOf returns the line that a problem is about, if it is in the file.
+func (l *loader) lineOf(p Problem) int {
+	for _, path := range l.overridden {
+		if p.Path == path || strings.HasPrefix(p.Path, path+".") || strings.HasPrefix(p.Path, path+"[") {
+			return 0
+		}
+	}
+	if p.Line != 0 {
+		return p.Line
+	}
+	return l.lines.Line(p.Path)
+}
+
+// sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
 func (l *loader) sources(s Sources, c *Config) map[string]any {
 	k := koanf.New(".")
+	layers := []map[string]any{}
 	var tried []string
 	c.File, tried = l.find(s.File, c)
 	if c.File != "" {
-		l.files = append(l.files, c.File)
-		if err := l.load(k, c.File); err != nil {
-			l.problems = append(l.problems, problemsOf(c.File, err)...)
+		l.Files = append(l.Files, c.File)
+		m, lines, err := parseFile(c.File)
+		if err != nil {
+			l.Problems = append(l.Problems, schema.Flatten(c.File, err)...)
 			return nil
 		}
+		l.lines = lines
+		layers = append(layers, m)
 	}
-	values, notes, problems := l.env.values()
-	c.Notes = append(c.Notes, notes...)
-	l.problems = append(l.problems, problems...)
-	for _, layer := range []map[string]any{values, s.Flags} {
-		if err := k.Load(confmap.Provider(layer, "."), nil); err != nil {
-			l.problem("", "%v", err)
+	values, ignored, problems := l.env.values()
+	c.Ignored = ignored
+	l.Problems = append(l.Problems, problems...)
+	flat := map[string]any{}
+	for path, value := range s.Flags {
+		flat[path] = value
+	}
+	for i, layer := range append(layers, values, flat) {
+		delim := "."
+		if i < len(layers) {
+			delim = "" // keys of the file may have a dot in them
+		} else {
+			for path := range layer {
+				l.overridden = append(l.overridden, path)
+			}
+		}
+		if err := k.Load(confmap.Provider(layer, delim), nil); err != nil {
+			l.Report("", "%v", err)
 			return nil
 		}
 	}
 	raw := k.Raw()
 	if c.File == "" && raw["accounts"] == nil {
-		l.problem("", "no configuration: none of %s is there; name one with --config, or print an example with `graph2mqtt config example`", strings.Join(tried, ", "))
+		l.Report("", "no configuration: none of %s exists; name one with --config, or print an example with `graph2mqtt config example`", strings.Join(tried, ", "))
 		return nil
 	}
 	return raw
 }
 
-var extensions = []string{".yaml", ".yml", ".toml", ".json"}
-
-// find is the file to read, or "" and what was looked for.
+// find returns the file to read, or "" and the files that were tried.
 func (l *loader) find(file string, c *Config) (found string, tried []string) {
 	if file == "" {
 		file = l.env.get("GRAPH2MQTT_CONFIG")
@@ -108,7 +152,7 @@ func (l *loader) find(file string, c *Config) (found string, tried []string) {
 			if found == "" {
 				found = name
 			} else {
-				c.Notes = append(c.Notes, fmt.Sprintf("%s is not read: %s comes first", name, found))
+				c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not read: %s comes first", name, found))
 			}
 		}
 		tried = append(tried, filepath.Join(dir, "graph2mqtt.yaml"))
@@ -116,138 +160,46 @@ func (l *loader) find(file string, c *Config) (found string, tried []string) {
 	return found, tried
 }
 
-// load parses a file by its extension.
-func (l *loader) load(k *koanf.Koanf, name string) error {
-	var parser koanf.Parser
-	check := func([]byte) error { return nil }
-	switch strings.ToLower(filepath.Ext(name)) {
-	case ".yaml", ".yml":
-		parser = yaml.Parser()
-	case ".toml":
-		parser = toml.Parser()
-	case ".json":
-		parser, check = jsonparser.Parser(), twice
-	default:
-		return fmt.Errorf("want a file that ends in %s", list(extensions, "or"))
-	}
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return cause(err)
-	}
-	b = bytes.TrimPrefix(b, []byte("\ufeff"))
-	if len(bytes.TrimSpace(b)) == 0 {
-		return errors.New("there is nothing in it")
-	}
-	if err := located(k.Load(rawbytes.Provider(b), parser), b); err != nil {
-		return err
-	}
-	return check(b)
-}
-
-// twice finds a key that stands twice in a mapping of JSON, which its parser lets pass, unlike those of YAML and TOML.
-func twice(b []byte) error {
-	type level struct {
-		keys  map[string]bool // nil: a list
-		value bool            // comes next, not a key
-	}
-	levels := []level{{}}
-	for d := json.NewDecoder(bytes.NewReader(b)); ; {
-		token, err := d.Token()
-		if err != nil {
-			return nil // its end: that it is JSON is known
-		}
-		in := &levels[len(levels)-1]
-		key, isText := token.(string)
-		switch {
-		case isText && in.keys != nil && !in.value:
-			if in.keys[key] {
-				return fmt.Errorf("line %d: mapping key %q already defined", lineOf(b, d.InputOffset()), key)
-			}
-			in.keys[key], in.value = true, true
-			continue
-		case token == json.Delim('{'):
-			levels = append(levels, level{keys: map[string]bool{}})
-			continue
-		case token == json.Delim('['):
-			levels = append(levels, level{})
-			continue
-		case token == json.Delim('}'), token == json.Delim(']'):
-			levels = levels[:len(levels)-1]
-		}
-		levels[len(levels)-1].value = false
-	}
-}
-
-func lineOf(b []byte, offset int64) int {
-	return 1 + bytes.Count(b[:min(int(offset), len(b))], []byte("\n"))
-}
-
-// located says what a parser said, with the line, and without what was written there.
-func located(err error, b []byte) error {
-	var (
-		syntax *json.SyntaxError
-		kind   *json.UnmarshalTypeError
-		row    interface{ Position() (row, column int) } // of TOML
-	)
-	const top = "want a mapping of keys at the top"
-	switch {
-	case err == nil:
-		return nil
-	case errors.As(err, &syntax):
-		return fmt.Errorf("line %d: %w", lineOf(b, syntax.Offset), err)
-	case errors.As(err, &kind):
-		return errors.New(top)
-	case errors.As(err, &row):
-		line, _ := row.Position()
-		return fmt.Errorf("line %d: %s", line, strings.TrimPrefix(err.Error(), "toml: "))
-	}
-	var all []error
-	for line := range strings.SplitSeq(strings.TrimPrefix(err.Error(), "yaml: unmarshal errors:\n"), "\n") {
-		line = strings.TrimPrefix(strings.TrimPrefix(strings.TrimSpace(line), "yaml: "), "toml: ")
-		if strings.Contains(line, "into map[string]") {
-			line = top
-		}
-		all = append(all, errors.New(line))
-	}
-	return errors.Join(all...)
-}
-
-// accounts decodes what depends on the kinds.
+// accounts decodes the accounts and their sensors, whose keys depend on the kinds.
 func (l *loader) accounts(c *Config, raw any) {
 	all := l.mappings("accounts", raw)
 	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
-		l.problem("accounts", "missing: want at least one account; `graph2mqtt config example` prints one")
+		l.Report("accounts", "is required: want at least one account; `graph2mqtt config example` prints one")
 		return
 	}
 	c.Accounts = map[string]*Account{}
 	for id, m := range Sorted(all) {
-		path := join("accounts", step(id))
+		path := schema.Join("accounts", schema.QuoteKey(id))
 		switch {
 		case !ident.MatchString(id):
-			l.problem(path, "want an id of the letters a to z, digits and underscores")
+			l.Report(path, "want an id of the letters a to z, digits and underscores")
 		case id == "bridge":
-			l.problem(path, "this id is the bridge's own")
+			l.Report(path, "want another id: this one is reserved for the bridge")
 		}
-		a := &Account{ID: id, Name: title(id)}
+		a := &Account{ID: id, Name: displayName(id)}
 		a.setDefaults()
 		c.Accounts[id] = a
-		l.object(path, m, reflect.ValueOf(a).Elem())
+		l.Decode(path, m, a)
+		for _, p := range schema.Flatten(path, a.checkFiles()) {
+			p.Line = l.lineOf(p)
+			a.Problems = append(a.Problems, p)
+		}
 		l.sensors(a, path, m["sensors"])
 	}
 	l.collisions(c)
 }
 
-// mappings are the mappings below a key, by id; nothing is an empty one.
+// mappings returns the mappings below a key by id; null is an empty one.
 func (l *loader) mappings(path string, raw any) map[string]map[string]any {
 	all, ok := raw.(map[string]any)
 	if !ok && raw != nil {
-		l.notMapping(path, raw)
+		l.NotMapping(path, raw)
 	}
 	out := map[string]map[string]any{}
 	for id, value := range Sorted(all) {
 		m, ok := value.(map[string]any)
 		if !ok && value != nil {
-			l.notMapping(join(path, step(id)), value)
+			l.NotMapping(schema.Join(path, schema.QuoteKey(id)), value)
 			continue
 		}
 		out[id] = m
@@ -256,15 +208,15 @@ func (l *loader) mappings(path string, raw any) map[string]map[string]any {
 }
 
 func (l *loader) sensors(a *Account, path string, raw any) {
-	path = join(path, "sensors")
+	path = schema.Join(path, "sensors")
 	a.Sensors = map[string]*Sensor{}
 	for id, m := range Sorted(l.mappings(path, raw)) {
-		at := join(path, step(id))
+		at := schema.Join(path, schema.QuoteKey(id))
 		switch {
 		case !ident.MatchString(id):
-			l.problem(at, "want an id of the letters a to z, digits and underscores")
+			l.Report(at, "want an id of the letters a to z, digits and underscores")
 		case Reserved(id):
-			l.problem(at, "this id is a topic of the account's own")
+			l.Report(at, "want another id: this one is reserved for a topic of the account")
 		}
 		if s := l.sensor(a, id, at, m); s != nil {
 			a.Sensors[id] = s
@@ -277,71 +229,78 @@ func Reserved(id string) bool {
 	return slices.Contains([]string{"request", "response", "state", "status", "event"}, id)
 }
 
-// sensor decodes one sensor, or says what is wrong with it.
+// sensor decodes one sensor; it returns nil if its kind is unknown.
 func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor {
 	kind := l.kind(path, raw["type"])
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: title(id), Interval: kind.Interval, Read: true, Options: kind.New()}
+	s := &Sensor{ID: id, Name: displayName(id), Interval: kind.Interval, Read: true, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
 	if kind.WorkOnly && entra.IsPersonalTenant(a.Tenant) {
-		l.problem(join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
+		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]
-	l.fill(path, raw, l.stranger(kind), reflect.ValueOf(s).Elem(), reflect.ValueOf(s.Options).Elem())
+	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, s.Options)
 	s.Type = kind.Name
 	if kind.Check != nil {
-		l.check(path, kind.Check(s))
+		l.Check(path, kind.Check(s))
 	}
 	return s
 }
 
-// kind is the kind of a sensor, in any case.
+// kind returns the kind of a sensor.
 func (l *loader) kind(path string, raw any) *Kind {
-	path = join(path, "type")
+	path = schema.Join(path, "type")
 	var names []string
 	for _, k := range l.kinds {
 		names = append(names, k.Name)
 	}
 	slices.Sort(names)
+	known := strings.Join(names, ", ")
 	if raw == nil {
-		l.problem(path, "missing: want %s", list(names, "or"))
+		l.Report(path, "is required: want one of %s", known)
 		return nil
 	}
-	word, ok := words(raw)
+	word, ok := schema.AsString(raw)
 	if !ok {
-		l.problem(path, "want %s, not %s", list(names, "or"), describe(raw))
+		l.Report(path, "want one of %s, not %s", known, schema.Format(raw))
 		return nil
 	}
-	name, err := oneOf(word, names)
+	if i := slices.IndexFunc(l.kinds, func(k Kind) bool {
+		return slices.ContainsFunc(k.Aliases, func(a string) bool { return strings.EqualFold(a, word) })
+	}); i >= 0 {
+		l.Report(path, "want one of %s, not %s; did you mean %s?", known, schema.Quote(word), l.kinds[i].Name)
+		return nil
+	}
+	name, err := schema.MatchEnum(word, names)
 	if err != nil {
-		l.problem(path, "%v", err)
+		l.Report(path, "%v", err)
 		return nil
 	}
 	return &l.kinds[slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Name == name })]
 }
 
-// stranger says what is wrong with a key that the kind does not have: often others do.
-func (l *loader) stranger(kind *Kind) func(key string, known []string) string {
+// otherKindMessage returns the message about a key that the kind does not have but others may.
+func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) string {
 	return func(key string, known []string) string {
 		var have []string
 		for _, k := range l.kinds {
-			if slices.Contains(keys(members(reflect.ValueOf(k.New()).Elem())), key) {
+			if slices.Contains(schema.Configuration.Keys(k.New()), key) {
 				have = append(have, k.Name)
 			}
 		}
 		if have == nil {
-			return unknown(key, known)
+			return ""
 		}
 		slices.Sort(have)
-		return fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, list(have, "and"), strings.Join(known, ", "))
+		return fmt.Sprintf("%s has no such key, only %s; known keys: %s", kind.Name, schema.JoinWords(have, "and"), strings.Join(known, ", "))
 	}
 }
 
-// collisions finds sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
+// collisions reports sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
 // underscore.
 func (l *loader) collisions(c *Config) {
 	seen := map[string]string{}
@@ -350,14 +309,14 @@ func (l *loader) collisions(c *Config) {
 			path := "accounts." + account + ".sensors." + sensor
 			id := account + "_" + sensor
 			if first, ok := seen[id]; ok {
-				l.problem(path, "its entities would have the ids of those of %s", first)
+				l.Report(path, "want another id: its entities would have the same ids as those of %s", first)
 			}
 			seen[id] = path
 		}
 	}
 }
 
-// stateDir finds the place of the state directory where none is configured.
+// stateDir sets the default state directory.
 func (l *loader) stateDir(c *Config) {
 	if c.StateDir != "" {
 		return
@@ -369,14 +328,14 @@ func (l *loader) stateDir(c *Config) {
 	}
 	dir := l.env.base("XDG_STATE_HOME", filepath.Join(".local", "state"))
 	if dir == "" {
-		l.problem("state_dir", "missing: the environment has neither STATE_DIRECTORY nor XDG_STATE_HOME nor HOME to find a place by")
+		l.Report("state_dir", "is required: its default needs STATE_DIRECTORY, XDG_STATE_HOME or HOME in the environment")
 		return
 	}
 	c.StateDir = filepath.Join(dir, "graph2mqtt")
 }
 
-// title makes a name of an id: "out_of_office" is "Out of office".
-func title(id string) string {
+// displayName derives a name from an id: "Out of office" from "out_of_office".
+func displayName(id string) string {
 	name := strings.TrimSpace(strings.ReplaceAll(id, "_", " "))
 	if name == "" {
 		return id
@@ -384,14 +343,34 @@ func title(id string) string {
 	return strings.ToUpper(name[:1]) + name[1:]
 }
 
-// short writes a duration without the zeros at its end: 1h, not 1h0m0s.
-func short(d time.Duration) string {
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
+// machine validates what the program reads from the environment besides its configuration.
+func (l *loader) machine(c *Config) {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"} {
+		if value := l.env.get(name); value != "" && !isProxy(value) {
+			l.Report(name, "want the address of a proxy, such as http://proxy.example:3128; as it is, it would be ignored")
+		}
 	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
+	zone := strings.TrimPrefix(l.env.get("TZ"), ":")
+	if zone == "" {
+		return
 	}
-	return s
+	if filepath.IsAbs(zone) {
+		if b, err := schema.ReadFile(zone, maxFile); err == nil {
+			if _, err := time.LoadLocationFromTZData("TZ", b); err == nil {
+				return
+			}
+		}
+	} else if _, err := time.LoadLocation(zone); err == nil {
+		return
+	}
+	c.Warnings = append(c.Warnings, fmt.Sprintf("TZ: the time zone %s is unknown, so UTC is used; want a name such as Europe/Berlin", schema.Quote(zone)))
+}
+
+// isProxy reports whether net/http can use the address of a proxy, which it ignores or misunderstands otherwise.
+func isProxy(address string) bool {
+	if !strings.Contains(address, "://") {
+		address = "http://" + address
+	}
+	u, err := url.Parse(address)
+	return err == nil && u.Hostname() != "" && slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme)
 }

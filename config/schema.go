@@ -1,29 +1,45 @@
 package config
 
 import (
-	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// schema is a JSON Schema, or a part of one.
-type schema map[string]any
+// The types of package schema that users of the configuration see.
+type (
+	// A Secret is text that no function prints.
+	Secret = schema.Secret
+	// A Field describes one key.
+	Field = schema.Field
+	// A Problem is one mistake in the configuration.
+	Problem = schema.Problem
+	// Problems lists every mistake, sorted by path.
+	Problems = schema.Problems
+)
 
-// Schema is the JSON Schema (draft 2020-12) of a configuration file.
+// At attributes err to the key at path, relative to the struct whose Validate method returns it. Joined errors stay separate.
+// It returns nil for nil.
+func At(path string, err error) error { return schema.At(path, err) }
+
+// Decode decodes raw into dst, a pointer to a struct that holds its defaults. It is strict: see package schema. Its error is
+// Problems, all of them.
+func Decode(dst any, raw map[string]any) error { return schema.Decode(dst, raw) }
+
+// Fields describes the keys of v, a pointer to a struct with its defaults set, in order of declaration.
+func Fields(v any) []Field { return schema.Configuration.Fields(v) }
+
+// Schema returns the JSON Schema (draft 2020-12) of a configuration file.
 func Schema(kinds []Kind) []byte {
-	account := mappingSchema(accountFields())
-	account.properties()["sensors"] = byID(sensorSchema(kinds), "The sensors, by id.")
-	top := mappingSchema(topFields())
-	top.properties()["accounts"] = byID(account, "The Microsoft 365 accounts, by id.")
+	account := schema.MappingSchema(accountFields())
+	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds), ident.String(), "The sensors, by id.")
+	top := schema.MappingSchema(topFields())
+	top.Properties()["accounts"] = schema.ByID(account, ident.String(), "The Microsoft 365 accounts, by id.")
 	top["$schema"], top["title"] = "https://json-schema.org/draft/2020-12/schema", "graph2mqtt"
-	b, err := json.MarshalIndent(top, "", "  ")
-	if err != nil { // a default that JSON cannot hold
-		panic(err)
-	}
-	return append(b, '\n')
+	return top.Indent()
 }
-
-func (s schema) properties() schema { return s["properties"].(schema) }
 
 func topFields() []Field {
 	c := &Config{}
@@ -37,86 +53,95 @@ func accountFields() []Field {
 	return Fields(a)
 }
 
-// sensorFields are the keys of every sensor and those of its kind.
+// sensorFields returns the keys of every sensor and those of its kind.
 func sensorFields(k Kind) (common, own []Field) {
 	return Fields(&Sensor{Read: true, Interval: k.Interval}), Fields(k.New())
 }
 
-func byID(of schema, doc string) schema {
-	return schema{"type": "object", "description": doc, "propertyNames": schema{"pattern": ident.String()}, "additionalProperties": of}
-}
-
-func sensorSchema(kinds []Kind) schema {
-	var each []schema
+func sensorSchema(kinds []Kind) schema.JSONSchema {
+	var each []schema.JSONSchema
 	for _, k := range kinds {
 		common, own := sensorFields(k)
-		s := mappingSchema(slices.Concat(common, own))
+		common = slices.DeleteFunc(common, func(f Field) bool { return f.Key == "type" })
+		s := schema.MappingSchema(append(common, own...))
+		s["type"], s["required"] = "object", []string{"type"}
 		s["title"], s["description"] = k.Name, k.Doc
-		s.properties()["type"] = schema{"const": k.Name, "description": "The kind of sensor."}
+		s.Properties()["type"] = schema.OneWord(k.Name, "The kind of sensor.")
 		each = append(each, s)
 	}
-	return schema{"oneOf": each}
+	return schema.JSONSchema{"oneOf": each}
 }
 
-// mappingSchema describes a mapping that has no other keys than fields. Nothing is required of it that the environment could
-// bring, so only type is.
-func mappingSchema(fields []Field) schema {
-	properties := schema{}
-	s := schema{"type": []string{"object", "null"}, "properties": properties, "additionalProperties": false}
-	for _, f := range fields {
-		properties[f.Key] = f.schema()
-		if f.Secret {
-			properties[f.Key+"_file"] = schema{"type": "string", "description": "A file that holds it: " + f.Doc}
+// Reference returns every key in Markdown tables.
+func Reference(kinds []Kind) string {
+	var b strings.Builder
+	b.WriteString(`# Configuration reference
+
+Every key with its default, for the authors of a configuration file. ` + "`graph2mqtt config reference`" + ` prints this page.
+
+` + "```yaml" + `
+mqtt:
+  url: mqtt://192.168.1.10:1883
+accounts:
+  work:
+    client_id: 00000000-0000-0000-0000-000000000000
+    sensors:
+      calendar: {type: calendar}
+` + "```" + `
+
+- The format of a file follows from its extension: ` + "`.yaml`, `.yml`, `.toml` or `.json`" + `. A file has at most 1 MiB.
+- Each key is also an environment variable: ` + "`GRAPH2MQTT_`" + ` and the path in capitals, with ` + "`__`" + ` between the levels and commas in lists
+  (` + "`GRAPH2MQTT_MQTT__URL`" + `). Command line flags override the environment, and the environment overrides the file.
+- Durations need a unit: ` + "`30s`, `15m`, `24h`" + `. Words such as ` + "`info`" + ` may be written in any case. Relative paths start at the working directory.
+- Every secret can also be read from a file: append ` + "`_file`" + ` to the key. The file holds one line of UTF-8 text.
+- Changes of the file take effect a few seconds after it was saved, except for the keys that require a restart.
+- ` + "`graph2mqtt check`" + ` lists every problem; no output means the configuration is valid. For editors there is a
+  [JSON Schema](schema.json), and every key stands in the [example](graph2mqtt.example.yaml).
+- What each sensor shows and which requests it accepts is in [sensors.md](sensors.md).
+`)
+	b.WriteString("\n## General\n\n" + schema.Table(topFields()))
+	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))
+	b.WriteString("\n## accounts.<id>.sensors.<id>\n\nThe keys of every sensor:\n\n" + schema.Table(Fields(&Sensor{Read: true})))
+	for _, k := range kinds {
+		_, own := sensorFields(k)
+		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\nDefault interval: %s.", k.Name, k.Doc, schema.FormatDuration(k.Interval))
+		if k.OwnUpdates {
+			b.WriteString(" The account's `enable_update` does not apply: set it for the sensor.")
 		}
-		if f.Key == "type" && f.Required {
-			s["type"], s["required"] = "object", []string{"type"}
+		if k.WorkOnly {
+			b.WriteString(" Work and school accounts only.")
+		}
+		b.WriteString("\n")
+		if len(own) > 0 {
+			b.WriteString("\n" + schema.Table(own))
 		}
 	}
-	return s
+	return b.String()
 }
 
-func (f Field) schema() schema {
-	s := typeSchema(f)
-	s["description"] = f.Doc
-	if f.Default != nil && f.Type != "mapping" {
-		s["default"] = f.Default
+// Example returns a configuration file in YAML with one sensor of each kind. Required keys are set; the others are comments
+// with their defaults.
+func Example(kinds []Kind) string {
+	e := &schema.Example{}
+	e.Line(0, "# Configuration of graph2mqtt. A key behind a # is not set: it shows the default, if there is one.")
+	e.Fields(0, topFields(), "accounts")
+	e.Line(1, "work:")
+	e.Fields(2, accountFields(), "sensors")
+	for _, k := range kinds {
+		common, own := sensorFields(k)
+		id := k.Name
+		if Reserved(id) {
+			id = "my_" + id
+		}
+		e.Line(3, id+":")
+		e.Comment(4, k.Doc)
+		e.Line(4, "type: "+k.Name)
+		for _, f := range common {
+			if f.Key == "interval" {
+				e.Fields(4, []Field{f})
+			}
+		}
+		e.Fields(4, own)
 	}
-	return s
-}
-
-func typeSchema(f Field) schema {
-	if item, ok := strings.CutPrefix(f.Type, "list of "); ok {
-		return schema{"type": "array", "items": typeSchema(Field{Type: item, Enum: f.Enum, Min: f.Min, Max: f.Max, Fields: f.Fields})}
-	}
-	switch f.Type {
-	case "text":
-		if f.Enum != nil {
-			return schema{"enum": f.Enum}
-		}
-		return schema{"type": "string"}
-	case "duration":
-		return schema{"type": "string", "pattern": `^[+-]?(([0-9]+(\.[0-9]*)?|\.[0-9]+)(ns|us|µs|ms|s|m|h))+$`}
-	case "true or false":
-		return schema{"type": "boolean"}
-	case "whole number", "number":
-		s := schema{"type": map[string]string{"whole number": "integer", "number": "number"}[f.Type]}
-		if f.Min != "" {
-			s["minimum"] = json.Number(f.Min)
-		}
-		if f.Max != "" {
-			s["maximum"] = json.Number(f.Max)
-		}
-		return s
-	case "mapping":
-		if f.Enum != nil {
-			return schema{"oneOf": []schema{{"enum": f.Enum}, mappingSchema(f.Fields)}}
-		}
-		return mappingSchema(f.Fields)
-	case "mapping by id":
-		if f.Fields == nil {
-			return schema{"type": "object"}
-		}
-		return schema{"type": "object", "additionalProperties": mappingSchema(f.Fields)}
-	}
-	return schema{}
+	return e.String()
 }

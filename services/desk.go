@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 // largest is the longest request that is read.
@@ -391,9 +392,13 @@ func open(payload []byte) (envelope, error) {
 	if err := json.Unmarshal(payload, &fields); err != nil || fields == nil {
 		return e, &Error{InvalidJSON, "want a JSON object, such as {}, not " + short(payload)}
 	}
+	// Unmarshal takes the last of several fields with one name.
+	if err := schema.CheckObject(payload); err != nil {
+		return e, &Error{InvalidJSON, err.Error()}
+	}
 	var problem error
 	if raw, ok := fields["transaction"]; ok && json.Unmarshal(raw, &e.Transaction) != nil {
-		problem = graph.Invalid("transaction: want a text, not %s", short(raw))
+		problem = graph.Invalid("transaction: want text, not %s", short(raw))
 	}
 	if raw, ok := fields["expires"]; ok && json.Unmarshal(raw, &e.Expires) != nil {
 		problem = graph.Invalid("expires: want a time with zone, such as 2026-01-01T12:00:00Z, not %s", short(raw))

@@ -283,16 +283,19 @@ func TestRefusals(t *testing.T) {
 	}{
 		{name: "not JSON", change: func(d *services.Delivery) { d.Payload = []byte("noon") }, code: "invalid_json", message: `want a JSON object, such as {}, not noon`},
 		{name: "not an object", change: func(d *services.Delivery) { d.Payload = []byte("[]") }, code: "invalid_json", message: `want a JSON object, such as {}, not []`},
+		{name: "repeated field", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on", "mode": "off"}`) }, code: "invalid_json", message: `key "mode" is given twice`},
+		{name: "repeated field below", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on", "x": [{"a": 1, "a": 2}]}`) }, code: "invalid_json", message: `key "a" is given twice`},
+		{name: "two objects", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on"} {}`) }, code: "invalid_json", message: `want a JSON object, such as {}, not {"mode": "on"} {}`},
 		{name: "null", change: func(d *services.Delivery) { d.Payload = []byte("null") }, code: "invalid_json", message: `want a JSON object, such as {}, not null`},
 		{name: "a long text", change: func(d *services.Delivery) { d.Payload = []byte(`"` + strings.Repeat("secret ", 9) + `"`) }, code: "invalid_json", message: `want a JSON object, such as {}, not a value of 65 characters`},
 		{name: "a long value", change: func(d *services.Delivery) {
 			d.Payload = []byte(`{"mode": "` + strings.Repeat("secret ", 9) + `"}`)
-		}, code: "invalid_argument", message: `mode: want one of on, off, not a value of 65 characters`},
+		}, code: "invalid_argument", message: `mode: want one of on, off, not text of 63 characters`},
 		{name: "unknown value", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "dim"}`) }, code: "invalid_argument", message: `mode: want one of on, off, not "dim"`},
-		{name: "unknown field", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on", "nams": []}`) }, code: "invalid_argument", message: `nams: unknown field; did you mean names?; known fields: mode, names`},
-		{name: "missing field", change: func(d *services.Delivery) { d.Payload = []byte(`{}`) }, code: "invalid_argument", message: `mode: is required`},
-		{name: "several", change: func(d *services.Delivery) { d.Payload = []byte(`{"names": "x", "mode": 1}`) }, code: "invalid_argument", message: `mode: want a text, not 1; names: want a list of texts, not "x"`},
-		{name: "transaction", change: func(d *services.Delivery) { d.Payload = []byte(`{"transaction": 1, "mode": "on"}`) }, code: "invalid_argument", message: `transaction: want a text, not 1`},
+		{name: "unknown field", change: func(d *services.Delivery) { d.Payload = []byte(`{"mode": "on", "nams": []}`) }, code: "invalid_argument", message: `nams: unknown field; did you mean names? known fields: mode, names`},
+		{name: "missing field", change: func(d *services.Delivery) { d.Payload = []byte(`{}`) }, code: "invalid_argument", message: `mode is required`},
+		{name: "several", change: func(d *services.Delivery) { d.Payload = []byte(`{"names": "x", "mode": 1}`) }, code: "invalid_argument", message: `mode: want one of on, off, not 1; names: want a list of text, not "x"`},
+		{name: "transaction", change: func(d *services.Delivery) { d.Payload = []byte(`{"transaction": 1, "mode": "on"}`) }, code: "invalid_argument", message: `transaction: want text, not 1`},
 		{name: "expires", change: func(d *services.Delivery) { d.Payload = []byte(`{"expires": "noon", "mode": "on"}`) }, code: "invalid_argument", message: `expires: want a time with zone, such as 2026-01-01T12:00:00Z, not "noon"`},
 		{name: "expired", change: func(d *services.Delivery) {
 			d.Payload = []byte(`{"expires": "1999-12-31T23:59:59Z", "mode": "on"}`)
@@ -305,7 +308,7 @@ func TestRefusals(t *testing.T) {
 		{name: "unknown sensor", change: func(d *services.Delivery) { d.Sensor = "lamb" }, code: "unknown_sensor", message: "no sensor lamb"},
 		{name: "unknown operation", change: func(d *services.Delivery) { d.Operation = "dim" }, code: "unknown_op", message: "no operation dim"},
 		{name: "unknown entity", change: func(d *services.Delivery) { d.Operation, d.Entity = "", "colour" }, code: "unknown_op", message: "no entity colour"},
-		{name: "entity's value without fields", change: func(d *services.Delivery) { d.Operation, d.Entity, d.Payload = "", "mode", []byte("PRESS") }, code: "invalid_argument", message: "mode: is required"},
+		{name: "entity's value without fields", change: func(d *services.Delivery) { d.Operation, d.Entity, d.Payload = "", "mode", []byte("PRESS") }, code: "invalid_argument", message: "mode is required"},
 		{name: "entity's value", change: func(d *services.Delivery) { d.Operation, d.Entity, d.Payload = "", "mode", []byte("dim") }, code: "invalid_argument", message: `mode: want one of on, off, not "dim"`},
 		{name: "signed out", offered: &graph.Error{Reason: graph.SignInRequired, Message: "run: graph2mqtt login home"}, code: "sign_in_required", message: "run: graph2mqtt login home"},
 		{name: "not granted before malformed", offered: &graph.Error{Reason: graph.PermissionMissing, Message: "not granted"}, change: func(d *services.Delivery) { d.Payload = []byte("noon") }, code: "permission_missing", message: "not granted"},

@@ -83,9 +83,9 @@ func (p *program) call(ctx context.Context, path, operation string, fields []str
 
 // The types of fields, as services.Field tells them.
 const (
-	typeText  = "a text"
+	typeText  = "text"
 	typeBool  = "true or false"
-	typeTexts = "a list of texts"
+	typeTexts = "list of text"
 )
 
 // requestFrom makes a request of FIELD=VALUE arguments. What a field wants is checked with the whole request.

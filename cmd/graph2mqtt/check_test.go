@@ -26,10 +26,10 @@ accounts:
   d:
     client_id: 00000000-0000-0000-0000-000000000000
 `)
-	want := `mqtt.cert_file: tls: failed to find any PEM data in certificate input
-accounts.a.certificate_file: want a certificate and its private key without password, in PEM
-accounts.b.certificate_file: ` + path("empty.pem") + ` is empty
-accounts.c.cloud.ca_file: ` + path("text.pem") + ` holds no certificate in PEM form
+	want := `accounts.a.certificate_file (line 5): read ` + path("text.pem") + `: want a private key in PEM form; the file has none
+accounts.b.certificate_file (line 8): read ` + path("empty.pem") + `: the file is empty
+accounts.c.cloud.ca_file (line 11): read ` + path("text.pem") + `: want at least one CA certificate in PEM form; the file has none
+mqtt.cert_file (line 1): read ` + path("text.pem") + `: want a certificate in PEM form; the file has none
 `
 	if code, stdout, stderr := h.call(t, "check"); code != 1 || stdout != want || stderr != "" {
 		t.Errorf("%d, %s\nwant:\n%s\nstderr: %s", code, stdout, want, stderr)

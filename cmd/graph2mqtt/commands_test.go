@@ -117,9 +117,9 @@ accounts:
 `)
 	code, stdout, stderr := h.call(t, "check")
 	for _, want := range []string{
-		"accounts.work.sensors.out_of_office.type: want ",
-		"accounts.work.tennant: unknown key; did you mean tenant?",
-		`mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not "http://broker"`,
+		"accounts.work.sensors.out_of_office.type (line 7): want ",
+		"accounts.work.tennant (line 5): unknown key; did you mean tenant?",
+		`mqtt.url (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "http://broker"`,
 	} {
 		if !strings.Contains("\n"+stdout, "\n"+want) {
 			t.Errorf("no %q in %s", want, stdout)
@@ -203,7 +203,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port is for the browser to come back to, which it does not with --device-code\n"},
 		{[]string{"demo", "--port", "0", "--mqtt", "mqtt://127.0.0.1"}, "--port is for the demo's own broker: with --mqtt there is none\n"},
 		{[]string{"login", "work", "--prot", "8400"}, "unknown flag: --prot\nSee: graph2mqtt --help\n"},
-		{[]string{"run", "--log-level", "loud"}, "log.level: want debug, info, warn or error, not \"loud\"\n"},
+		{[]string{"run", "--log-level", "loud"}, "log.level: want one of debug, info, warn, error, not \"loud\"\n"},
 		{[]string{"check", "work"}, "unknown command \"work\" for \"graph2mqtt check\"\nSee: graph2mqtt --help\n"},
 		{[]string{"accounts", "--config", filepath.Join(h.dir, "other.yaml")}, filepath.Join(h.dir, "other.yaml") + ": no such file or directory\n"},
 	} {
@@ -215,7 +215,7 @@ func TestArguments(t *testing.T) {
 	// What is right but cannot be done has another exit code.
 	h.write(t, "file", "")
 	code, _, stderr := h.call(t, "accounts", "--state-dir", filepath.Join(h.dir, "file"))
-	want := fmt.Sprintf("graph2mqtt: state directory %s: this is a file; move it away, or name a directory with --state-dir\n", filepath.Join(h.dir, "file"))
+	want := fmt.Sprintf("graph2mqtt: state directory %s: this is a file; move it away, or choose a directory with --state-dir\n", filepath.Join(h.dir, "file"))
 	if diff := cmp.Diff(want, stderr); code != 2 || diff != "" {
 		t.Errorf("%d, %s", code, diff)
 	}

@@ -98,8 +98,11 @@ func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.Leve
 	if c.Log.Format == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
-	for _, note := range c.Notes {
-		log.Debug("the configuration is strange", "note", note)
+	for _, warning := range c.Warnings {
+		log.Warn("the configuration has a warning", "warning", warning)
+	}
+	for _, ignored := range c.Ignored {
+		log.Debug("an environment variable is ignored", "variable", ignored)
 	}
 	return log, level
 }

@@ -33,7 +33,7 @@ func (p *program) runCommand() *cobra.Command {
 }
 
 func (p *program) bridge(ctx context.Context, _ []string) error {
-	c, err := p.load()
+	watcher, c, err := config.NewWatcher(p.load)
 	if err != nil {
 		return err
 	}
@@ -53,8 +53,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	defer watch.Wait()
 	defer stop()
 	watch.Go(func() {
-		bridge.Watch(watching, func() []string { return current.Load().Files }, now, func() {
-			next, err := p.load()
+		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
 			if err != nil {
 				log.Error("the configuration is wrong; what runs stays as it is", "error", err)
 				return
@@ -105,23 +104,16 @@ func (p *program) checkCommand() *cobra.Command {
 		RunE: p.do(func(context.Context, []string) error {
 			c, err := p.load()
 			var problems config.Problems
-			if errors.As(err, &problems) {
+			if err == nil {
+				problems = c.AccountProblems()
+			}
+			if errors.As(err, &problems) || len(problems) > 0 {
 				for _, problem := range problems {
 					fmt.Fprintln(p.stdout, problem)
 				}
 				return errTold
 			}
-			if err != nil {
-				return err
-			}
-			unusable := bridge.CheckFiles(c)
-			for _, err := range unusable {
-				fmt.Fprintln(p.stdout, err)
-			}
-			if len(unusable) > 0 {
-				return errTold
-			}
-			return nil
+			return err
 		}),
 	}
 }

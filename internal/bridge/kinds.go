@@ -26,12 +26,17 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 	return config.Load(s, ConfigKinds(kinds))
 }
 
-// ConfigKinds is what the configuration must know of the kinds.
+// ConfigKinds returns the kinds as the configuration knows them.
 func ConfigKinds(kinds []sensors.Kind) []config.Kind {
+	aliases := map[string][]string{
+		"auto_reply": {"oof", "out_of_office", "automatic_replies", "auto_replies", "vacation", "away_message"},
+		"calendar":   {"events", "agenda", "schedule", "outlook_calendar"},
+		"status":     {"presence", "availability", "teams", "teams_status", "user_status"},
+	}
 	var ks []config.Kind
 	for _, k := range kinds {
 		ks = append(ks, config.Kind{
-			Name: k.Name, Doc: k.Doc, Interval: k.Interval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly,
+			Name: k.Name, Doc: k.Doc, Aliases: aliases[k.Name], Interval: k.Interval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly,
 			New:   func() any { return k.New() },
 			Check: check,
 		})

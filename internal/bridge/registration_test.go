@@ -35,7 +35,7 @@ func TestRescanRetriesRefusedSignIn(t *testing.T) {
 // A file of one account that cannot be used is reported by that account and does not affect the others.
 func TestUnusableFileOfOneAccount(t *testing.T) {
 	for name, test := range map[string]struct{ key, want string }{
-		"certificate": {"certificate_file: $FILE", `accounts.private.certificate_file: want a certificate and its private key without password, in PEM`},
+		"certificate": {"certificate_file: $FILE", `accounts.private.certificate_file: want a private key in PEM form; the file has none`},
 		"authority":   {"cloud: {login: 'https://login.example', graph: 'https://graph.example', ca_file: $FILE}", `accounts.private.cloud.ca_file: `},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -1,72 +1,12 @@
 package bridge
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
-	"io"
-	"os"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 )
-
-const (
-	// lookEvery is how often files are looked at. Nothing else tells of every way of saving: editors rename, containers swap links,
-	// and some mounts never notify.
-	lookEvery = time.Second
-	// settled is how often a file must look the same before it is read: it may still be written.
-	settled = 2
-)
-
-// Watch calls changed when one of the files has changed and is not written any more, and when now is signalled. It looks until
-// ctx is done. Files are asked for anew each time: the configuration may name others by then.
-func Watch(ctx context.Context, files func() []string, now <-chan os.Signal, changed func()) {
-	known := digest(files())
-	last, same := known, 0
-	ticker := time.NewTicker(lookEvery)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-now:
-			known = digest(files()) // what is written while it is read is a change
-			last, same = known, 0
-			changed()
-			continue
-		case <-ticker.C:
-		}
-		seen := digest(files())
-		if !bytes.Equal(seen, last) {
-			last, same = seen, 0
-		} else {
-			same++
-		}
-		if same >= settled && !bytes.Equal(seen, known) {
-			known = seen
-			changed()
-		}
-	}
-}
-
-// digest stands for the contents of files. They are small, and a file's time does not tell of every change.
-func digest(files []string) []byte {
-	sum := sha256.New()
-	for _, name := range files {
-		f, err := os.Open(name)
-		if err != nil {
-			io.WriteString(sum, "\x00"+name+" is missing")
-			continue
-		}
-		io.WriteString(sum, "\x00"+name+"\x00")
-		_, _ = io.Copy(sum, f)
-		_ = f.Close()
-	}
-	return sum.Sum(nil)
-}
 
 // apply goes over to another configuration, touching only what has changed.
 func (b *Bridge) apply(ctx context.Context, after *config.Config, start func(*account)) error {

@@ -1,13 +1,10 @@
 package bridge
 
 import (
-	"bytes"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -22,25 +19,6 @@ func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Ses
 	return auth.Open(o)
 }
 
-// CheckFiles reads the certificates and keys of a configuration as the bridge does, and returns what is wrong with them.
-func CheckFiles(c *config.Config) []error {
-	var errs []error
-	if _, err := brokerTLS(c.MQTT); err != nil {
-		errs = append(errs, err)
-	}
-	if c.MQTT.CertFile != "" {
-		if _, err := clientCertificate(c.MQTT); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	for _, a := range config.Sorted(c.Accounts) {
-		if err := signInOptions(a).Check(); err != nil {
-			errs = append(errs, err)
-		}
-	}
-	return errs
-}
-
 // signInOptions returns the options of an account's session, without its state directory and log.
 func signInOptions(c *config.Account) auth.Options {
 	transport, err := Transport(c)
@@ -51,10 +29,7 @@ func signInOptions(c *config.Account) auth.Options {
 	}
 	if c.CertificateFile != "" {
 		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
-		o.Certificate, err = os.ReadFile(c.CertificateFile)
-		if err == nil && len(bytes.TrimSpace(o.Certificate)) == 0 {
-			err = fmt.Errorf("%s is empty", c.CertificateFile)
-		}
+		o.Certificate, err = config.ReadPEM(c.CertificateFile)
 		if err != nil && o.Unusable == nil {
 			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
 		}
@@ -66,7 +41,7 @@ func signInOptions(c *config.Account) auth.Options {
 func Transport(c *config.Account) (http.RoundTripper, error) {
 	t := graph.NewTransport()
 	if c.Cloud.CAFile != "" {
-		pool, err := certificates(c.Cloud.CAFile)
+		pool, err := config.ReadCertPool(c.Cloud.CAFile)
 		if err != nil {
 			err = fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
 			return refusingTransport{err}, err
@@ -85,7 +60,7 @@ func (t refusingTransport) RoundTrip(*http.Request) (*http.Response, error) { re
 func brokerTLS(c config.MQTT) (*tls.Config, error) {
 	t := &tls.Config{}
 	if c.CAFile != "" {
-		pool, err := certificates(c.CAFile)
+		pool, err := config.ReadCertPool(c.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("mqtt.ca_file: %w", err)
 		}
@@ -100,21 +75,9 @@ func brokerTLS(c config.MQTT) (*tls.Config, error) {
 
 // clientCertificate reads the certificate for the broker and its key.
 func clientCertificate(c config.MQTT) (*tls.Certificate, error) {
-	pair, err := tls.LoadX509KeyPair(c.CertFile, c.KeyFile)
+	pair, err := config.ReadClientCertificate(c.CertFile, c.KeyFile)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt.cert_file: %w", err)
+		return nil, config.At("mqtt", err)
 	}
 	return &pair, nil
-}
-
-func certificates(file string) (*x509.CertPool, error) {
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s holds no certificate in PEM form", file)
-	}
-	return pool, nil
 }

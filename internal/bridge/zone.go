@@ -9,6 +9,7 @@ import (
 
 	"github.com/thlib/go-timezone-local/tzlocal"
 
+	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
@@ -34,14 +35,14 @@ func configuredZone(name string) *time.Location {
 // machineZone is the machine's time zone by its name, which Graph is told: that of time.Local is "Local".
 func machineZone() *time.Location {
 	if name, err := tzlocal.RuntimeTZ(); err == nil {
-		if loc, err := time.LoadLocation(name); err == nil {
+		if loc, err := time.LoadLocation(config.CanonicalTimezone(name)); err == nil {
 			return loc
 		}
 	}
 	// In a container /etc/localtime may be a copy.
 	text, err := os.ReadFile("/etc/timezone")
 	if name := strings.TrimSpace(string(text)); err == nil && name != "" {
-		if loc, err := time.LoadLocation(name); err == nil && sameZone(loc, time.Local) {
+		if loc, err := time.LoadLocation(config.CanonicalTimezone(name)); err == nil && sameZone(loc, time.Local) {
 			return loc
 		}
 	}

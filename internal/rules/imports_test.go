@@ -11,15 +11,16 @@ import (
 // listed; "*" is everything. What is only for tests has a list of its own.
 var (
 	ours = map[string][]string{
-		"config":             {"internal/graph/entra"},
+		"config":             {"internal/schema", "internal/graph/entra"},
+		"internal/schema":    {},
 		"internal/entity":    {},
 		"internal/hub":       {"internal/entity"},
 		"internal/state":     {},
 		"internal/broker":    {},
-		"internal/simulator": {"internal/graph/zones"},
+		"internal/simulator": {"internal/graph/zones", "internal/schema"},
 		"internal/graph":     {"internal/state", "config"},
 		"mqtt":               {"internal/entity"},
-		"services":           {"internal/graph", "internal/state", "config"},
+		"services":           {"internal/graph", "internal/state", "internal/schema", "config"},
 		"sensors":            {"services", "internal/graph", "internal/entity", "config"},
 		"internal/bridge":    {"*"},
 		"cmd":                {"*"},
@@ -40,7 +41,10 @@ var (
 var only = map[string][]string{
 	"github.com/knadh/koanf":                                      {"config"},
 	"github.com/go-viper/mapstructure":                            {"config"},
-	"github.com/agnivade/levenshtein":                             {"config", "services", "cmd", "internal/bridge"},
+	"github.com/agnivade/levenshtein":                             {"config", "internal/schema"},
+	"go.yaml.in/yaml":                                             {"config", "docs"},
+	"github.com/pelletier/go-toml":                                {"config"},
+	"github.com/santhosh-tekuri/jsonschema":                       {},
 	"github.com/eclipse/paho.mqtt.golang":                         {"mqtt"},
 	"github.com/mochi-mqtt/server":                                {"internal/broker"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":               {"internal/graph"},
@@ -59,6 +63,7 @@ var only = map[string][]string{
 // onlyInTests are directories whose tests, too, may import a library: to see that the real client of the other side is content.
 var onlyInTests = map[string][]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator"},
+	"github.com/santhosh-tekuri/jsonschema":                      {"config", "docs"},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator"},
 	"github.com/microsoft/kiota-http-go":                         {"internal/simulator"},

@@ -171,7 +171,7 @@ func TestCreateSent(t *testing.T) {
 func TestCreateRefused(t *testing.T) {
 	const times = `"subject": "x", "start": "2026-03-01T10:00:00", "end": "2026-03-01T11:00:00"`
 	for _, tt := range []struct{ request, want string }{
-		{`{}`, `subject: is required; start: is required; end: is required`},
+		{`{}`, `subject is required; start is required; end is required`},
 		{`{"subject": "x", "start": "noon", "end": "2026-03-01T11:00:00"}`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-02"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-02"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T10:00:00"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T10:00:00+01:00`},
@@ -183,11 +183,11 @@ func TestCreateRefused(t *testing.T) {
 		{`{` + times + `, "timezone": "Local"}`, `timezone: want a name of IANA or Windows, such as Europe/Berlin, not "Local"`},
 		{`{` + times + `, "sensitivity": "secret"}`, `sensitivity: want one of normal, personal, private, confidential, not "secret"`},
 		{`{` + times + `, "show_as": "away"}`, `show_as: want one of free, tentative, busy, oof, workingElsewhere, unknown, not "away"`},
-		{`{` + times + `, "attendees": [{"email": "ann@contoso.com"}]}`, `attendees[0].type: is required`},
+		{`{` + times + `, "attendees": [{"email": "ann@contoso.com"}]}`, `attendees[0].type is required`},
 		{`{` + times + `, "attendees": [{"email": "ann", "type": "required"}]}`, `attendees: want an address as email, such as ann@contoso.com, not "ann"`},
 		{`{` + times + `, "remind_before_minutes": -1}`, `remind_before_minutes: want 0 to 40320, which is four weeks, not -1`},
 		{`{` + times + `, "remind_before_minutes": 1.5}`, `remind_before_minutes: want a whole number, not 1.5`},
-		{`{` + times + `, "recurrence": {}}`, `recurrence.type: is required`},
+		{`{` + times + `, "recurrence": {}}`, `recurrence.type is required`},
 		{`{` + times + `, "recurrence": {"type": "hourly"}}`, `recurrence.type: want one of daily, weekly, absoluteMonthly, relativeMonthly, absoluteYearly, relativeYearly, not "hourly"`},
 		{`{` + times + `, "recurrence": {"type": "daily", "interval": 0}}`, `recurrence.interval: want 1 to 999, not 0`},
 		{`{` + times + `, "recurrence": {"type": "weekly", "days_of_week": ["someday"]}}`, `recurrence.days_of_week: want days from sunday to saturday, not "someday"`},

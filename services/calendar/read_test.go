@@ -260,18 +260,18 @@ func TestReadingRefused(t *testing.T) {
 		c                 calendar.Calendar
 		op, request, want string
 	}{
-		{calendar.Calendar{}, "list", ``, `start: is required; end: is required`},
+		{calendar.Calendar{}, "list", ``, `start is required; end is required`},
 		{calendar.Calendar{}, "list", `"start": "2026-03-01", "end": "2026-04-01T00:00:00"`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
 		{calendar.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "soon"`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "soon"`},
 		{calendar.Calendar{}, "list", backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
 		{calendar.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "2046-03-01T00:00:01"`, `end: want a time at most 20 years after start, 2026-03-01T00:00:00+01:00, not 2046-03-01T00:00:01+01:00`},
-		{calendar.Calendar{}, "list", march + `, "serach": "x"`, `serach: unknown field; did you mean search?; known fields: end, search, start`},
-		{calendar.Calendar{}, "get", ``, `event_id: is required`},
-		{calendar.Calendar{}, "free_busy", march, `attendees: is required`},
+		{calendar.Calendar{}, "list", march + `, "serach": "x"`, `serach: unknown field; did you mean search? known fields: end, search, start`},
+		{calendar.Calendar{}, "get", ``, `event_id is required`},
+		{calendar.Calendar{}, "free_busy", march, `attendees is required`},
 		{calendar.Calendar{}, "free_busy", `"attendees": [], ` + march, `attendees: want 1 to 20 addresses, not 0`},
 		{calendar.Calendar{}, "free_busy", `"attendees": [` + many + `], ` + march, `attendees: want 1 to 20 addresses, not 21`},
 		{calendar.Calendar{}, "free_busy", `"attendees": ["ann"], ` + march, `attendees: want addresses, such as ann@contoso.com, not "ann"`},
-		{calendar.Calendar{}, "free_busy", `"attendees": "ann@contoso.example", ` + march, `attendees: want a list of texts, not "ann@contoso.example"`},
+		{calendar.Calendar{}, "free_busy", `"attendees": "ann@contoso.example", ` + march, `attendees: want a list of text, not "ann@contoso.example"`},
 		{calendar.Calendar{}, "free_busy", ann + march + `, "interval": 4`, `interval: want 5 to 1440 minutes, not 4`},
 		{calendar.Calendar{}, "free_busy", ann + backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
 		{calendar.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:29:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:29:00+01:00`},

@@ -13,6 +13,7 @@ import (
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/confidential"
 	"github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"
 
+	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
@@ -77,9 +78,9 @@ func credentialOf(o Options) (confidential.Credential, error) {
 	if o.ClientSecret != "" {
 		return confidential.NewCredFromSecret(o.ClientSecret)
 	}
-	certificates, key, err := confidential.CertFromPEM(o.Certificate, "")
+	certificates, key, err := config.ParseSignInCertificate(o.Certificate)
 	if err != nil {
-		return confidential.Credential{}, fmt.Errorf("%s: want a certificate and its private key without password, in PEM", o.credentialKey())
+		return confidential.Credential{}, fmt.Errorf("%s: %w", o.credentialKey(), err)
 	}
 	credential, err := confidential.NewCredFromCert(certificates, key)
 	if err != nil {

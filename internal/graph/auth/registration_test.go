@@ -103,7 +103,7 @@ func TestRefusedUserIsNotRetriedByReopening(t *testing.T) {
 
 // A secret or certificate that cannot be used is the state of the sign-in, and keeps what is stored.
 func TestUnusableRegistration(t *testing.T) {
-	const noPEM = "certificate_file: want a certificate and its private key without password, in PEM"
+	const noPEM = "certificate_file: want a private key in PEM form; the file has none"
 	other := certificate(t)
 	for name, test := range map[string]struct {
 		change func(*auth.Options)
@@ -114,7 +114,7 @@ func TestUnusableRegistration(t *testing.T) {
 			key, _ := pem.Decode(other[bytes.Index(other, []byte("-----BEGIN PRIVATE")):])
 			cert, _ := pem.Decode(certificate(t))
 			o.Certificate = append(pem.EncodeToMemory(cert), pem.EncodeToMemory(key)...)
-		}, "certificate_file: want an RSA key and the certificate that belongs to it"},
+		}, "certificate_file: the private key belongs to another certificate"},
 		"another key": {func(o *auth.Options) { o.Certificate, o.CredentialKey = []byte("x"), "accounts.work.certificate_file" }, "accounts.work." + noPEM},
 		"unreadable": {func(o *auth.Options) {
 			o.Unusable = errors.New("accounts.work.certificate_file: open x: no such file or directory")
