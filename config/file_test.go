@@ -51,7 +51,7 @@ func TestUnusualContent(t *testing.T) {
 			t.Errorf("%.60q:\ngot  %s\nwant %s", test.content, got, test.want)
 		}
 	}
-	// A document mark at the beginning or end is no second document.
+	// Document marks at the beginning and end do not start a second document.
 	if got := problem(t, write(t, "a.yaml", "---"+minimal+"...\n")); got != "" {
 		t.Error(got)
 	}
@@ -107,7 +107,7 @@ mqtt.keepaliv (line 2): unknown key; did you mean keepalive? known keys: base_to
 	}
 }
 
-// A value of the environment is in no line of the file.
+// A problem with a value of the environment has no line.
 func TestNoLinesForTheEnvironment(t *testing.T) {
 	file := write(t, "a.yaml", minimal)
 	if got := problem(t, file, "GRAPH2MQTT_MQTT__URL=x"); got != "mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not \"x\"" {
@@ -115,7 +115,7 @@ func TestNoLinesForTheEnvironment(t *testing.T) {
 	}
 }
 
-// Names and forms of other programs are answered with the right line.
+// Keys and forms that other programs use are answered with the right ones.
 func TestOtherForms(t *testing.T) {
 	const rest = "\naccounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n"
 	for _, test := range []struct{ content, want string }{

@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// What is no ordinary file of an ordinary size is refused without reading or waiting.
+// Named pipes, devices, sockets and large files are refused without reading them.
 func TestUnusualFiles(t *testing.T) {
 	dir := t.TempDir()
 	large := filepath.Join(dir, "large.yaml")
@@ -43,7 +43,7 @@ func TestUnusualFiles(t *testing.T) {
 	}
 }
 
-// So are files with secrets.
+// The same holds for files with secrets.
 func TestUnusualSecretFiles(t *testing.T) {
 	dir := t.TempDir()
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o600); err != nil {

@@ -104,7 +104,7 @@ func TestTheStatusOfOthersIsWatched(t *testing.T) {
 
 	h.one("", "megan: {type: status, user: megan@contoso.example, enable_update: true}")
 	_, err := bridge.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, bridge.Kinds())
-	if want := "accounts.work.sensors.megan.enable_update: there is nothing that this sensor could change"; err == nil || !strings.Contains(err.Error(), want) {
+	if want := "accounts.work.sensors.megan.enable_update (line 9): there is nothing that this sensor could change"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
