@@ -14,7 +14,7 @@ import (
 
 const prefix = "GRAPH2MQTT_"
 
-// An environment is the variables of a process.
+// An environment lists the variables of a process.
 type environment []string
 
 // get returns the value of a variable, or "".
@@ -39,8 +39,8 @@ func (e environment) base(name, below string) string {
 	return ""
 }
 
-// values returns the configuration given in variables by path, and what is said of variables that are ignored. Empty variables count as not set, because Docker Compose sets
-// unknown variables to the empty string.
+// values returns the configuration given in variables by path, and messages about ignored variables. Empty variables count as not
+// set, because Docker Compose sets unknown variables to the empty string.
 func (e environment) values() (values map[string]any, ignored []string, problems Problems) {
 	names := knownVariables()
 	values, _ = env.Provider("", env.Opt{

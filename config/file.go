@@ -20,8 +20,9 @@ import (
 const (
 	// maxFile is the size of a configuration file.
 	maxFile = 1 << 20
-	// maxValues is the number of values in a configuration file, with every alias of YAML expanded.
-	maxValues = 100_000
+	// maxValues is the number of values in a configuration file, with every alias of YAML expanded. The parsers need time in
+	// proportion to its square.
+	maxValues = 10_000
 )
 
 var extensions = []string{".yaml", ".yml", ".toml", ".json"}
@@ -48,7 +49,10 @@ func parseFile(name string) (map[string]any, schema.Lines, error) {
 	return parse(b)
 }
 
-var errNoMapping = errors.New("want a mapping of keys at the top")
+var (
+	errNoMapping = errors.New("want a mapping of keys at the top")
+	errTooMany   = fmt.Errorf("want at most %d values", maxValues)
+)
 
 func parseJSON(b []byte) (map[string]any, schema.Lines, error) {
 	value, lines, err := schema.ParseJSON(b)
@@ -56,8 +60,11 @@ func parseJSON(b []byte) (map[string]any, schema.Lines, error) {
 		return nil, nil, err
 	}
 	m, ok := value.(map[string]any)
-	if !ok {
+	switch {
+	case !ok:
 		return nil, nil, errNoMapping
+	case len(lines) > maxValues:
+		return nil, nil, errTooMany
 	}
 	return m, lines, nil
 }
@@ -161,18 +168,10 @@ func yamlProblems(err error) error {
 }
 
 func parseTOML(b []byte) (map[string]any, schema.Lines, error) {
-	var m map[string]any
-	if err := toml.Unmarshal(b, &m); err != nil {
-		p := schema.Problem{Message: strings.TrimPrefix(err.Error(), "toml: ")}
-		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
-			p.Line, _ = at.Position()
-		}
-		return nil, nil, p
-	}
 	w := tomlWalk{b: b, lines: schema.Lines{}, items: map[string]int{}}
 	p := unstable.Parser{}
 	p.Reset(b)
-	for p.NextExpression() {
+	for p.NextExpression() && len(w.lines) <= maxValues {
 		switch e := p.Expression(); e.Kind {
 		case unstable.Table:
 			w.table = w.keys("", e.Key())
@@ -184,6 +183,17 @@ func parseTOML(b []byte) (map[string]any, schema.Lines, error) {
 		case unstable.KeyValue:
 			w.value(w.keys(w.table, e.Key()), e.Value())
 		}
+	}
+	if len(w.lines) > maxValues {
+		return nil, nil, errTooMany
+	}
+	var m map[string]any
+	if err := toml.Unmarshal(b, &m); err != nil {
+		p := schema.Problem{Message: strings.TrimPrefix(err.Error(), "toml: ")}
+		if at := (*toml.DecodeError)(nil); errors.As(err, &at) {
+			p.Line, _ = at.Position()
+		}
+		return nil, nil, p
 	}
 	return m, w.lines, nil
 }

@@ -2,12 +2,8 @@ package config_test
 
 import (
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -26,45 +22,23 @@ func problem(t *testing.T, file string, env ...string) string {
 	return strings.ReplaceAll(err.Error(), file, "FILE")
 }
 
-// What is no ordinary file of an ordinary size is refused without reading or waiting.
-func TestUnusualFiles(t *testing.T) {
-	dir := t.TempDir()
-	large := filepath.Join(dir, "large.yaml")
-	if err := os.WriteFile(large, nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Truncate(large, 40<<20); err != nil {
-		t.Fatal(err)
-	}
-	pipe, device, socket := filepath.Join(dir, "pipe.yaml"), filepath.Join(dir, "device.yaml"), filepath.Join(dir, "socket.yaml")
-	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink("/dev/zero", device); err != nil {
-		t.Fatal(err)
-	}
-	l, err := net.Listen("unix", socket)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	for file, want := range map[string]string{
-		large: "FILE: more than 1048576 bytes", pipe: "FILE: want a regular file, not a named pipe",
-		device: "FILE: want a regular file, not a device", socket: "FILE: want a regular file", dir + "/": "FILE: want a file that ends in .yaml, .yml, .toml or .json",
-	} {
-		if got := problem(t, file); got != want {
-			t.Errorf("got  %s\nwant %s", got, want)
-		}
-	}
-}
-
 func TestUnusualContent(t *testing.T) {
 	bomb := "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n"
 	for i := range 9 {
 		bomb += fmt.Sprintf("a%d: &a%d [%s]\n", i+1, i+1, strings.Repeat(fmt.Sprintf("*a%d, ", i), 9)+fmt.Sprintf("*a%d", i))
 	}
+	keys := func(format string) string {
+		var b strings.Builder
+		for i := range 10_001 {
+			fmt.Fprintf(&b, format, i)
+		}
+		return b.String()
+	}
 	for _, test := range []struct{ name, content, want string }{
-		{"a.yaml", bomb, "FILE (line 1): want at most 100000 values, with every alias expanded"},
+		{"a.yaml", bomb, "FILE (line 1): want at most 10000 values, with every alias expanded"},
+		{"a.yaml", keys("%d: 1\n"), "FILE (line 9999): want at most 10000 values, with every alias expanded"},
+		{"a.toml", keys("%d = 1\n"), "FILE: want at most 10000 values"},
+		{"a.json", "{" + keys("\"%d\": 1, ") + "\"x\": 1}", "FILE: want at most 10000 values"},
 		{"a.yaml", "mqtt: &a\n  url: *a\n", "FILE (line 2): the alias a refers to a value that contains it"},
 		{"a.yaml", "mqtt: &a\n  <<: *a\n", "FILE (line 2): the alias a refers to a value that contains it"},
 		{"a.yaml", "mqtt: {}\n---\naccounts: {}\n", "FILE (line 2): want one YAML document, not several: remove the line ---"},
@@ -77,7 +51,7 @@ func TestUnusualContent(t *testing.T) {
 			t.Errorf("%.60q:\ngot  %s\nwant %s", test.content, got, test.want)
 		}
 	}
-	// A document mark at the beginning or end is no second document.
+	// Document marks at the beginning and end do not start a second document.
 	if got := problem(t, write(t, "a.yaml", "---"+minimal+"...\n")); got != "" {
 		t.Error(got)
 	}
@@ -133,7 +107,7 @@ mqtt.keepaliv (line 2): unknown key; did you mean keepalive? known keys: base_to
 	}
 }
 
-// A value of the environment is in no line of the file.
+// A problem with a value of the environment has no line.
 func TestNoLinesForTheEnvironment(t *testing.T) {
 	file := write(t, "a.yaml", minimal)
 	if got := problem(t, file, "GRAPH2MQTT_MQTT__URL=x"); got != "mqtt.url: want mqtt://HOST:PORT (or mqtts, ws, wss), not \"x\"" {
@@ -141,7 +115,7 @@ func TestNoLinesForTheEnvironment(t *testing.T) {
 	}
 }
 
-// Names and forms of other programs are answered with the right line.
+// Keys and forms that other programs use are answered with the right ones.
 func TestOtherForms(t *testing.T) {
 	const rest = "\naccounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n"
 	for _, test := range []struct{ content, want string }{

@@ -63,7 +63,7 @@ func newPEMFiles(t *testing.T) (f pemFiles) {
 	return f
 }
 
-// An account whose files are unusable keeps nothing else from working, and check reports it.
+// Unusable files of an account are problems of that account only.
 func TestFilesOfAccounts(t *testing.T) {
 	f := newPEMFiles(t)
 	dir := t.TempDir()
@@ -108,7 +108,7 @@ func TestFilesOfAccounts(t *testing.T) {
 	}
 }
 
-// The files of the broker's connection keep everything from working.
+// Unusable files of the broker's connection make the configuration invalid.
 func TestFilesOfTheBroker(t *testing.T) {
 	f := newPEMFiles(t)
 	dir := t.TempDir()
@@ -143,7 +143,7 @@ func TestLargeCAFile(t *testing.T) {
 	}
 }
 
-// A certificate that is replaced in its file is a change of the account, and a CA file one of the connection.
+// Replacing a certificate in its file changes the account; replacing a CA file changes the connection.
 func TestDiffOfFiles(t *testing.T) {
 	f := newPEMFiles(t)
 	ca, own := write(t, "ca.pem", f.certificate), write(t, "own.pem", f.certificate+f.key)

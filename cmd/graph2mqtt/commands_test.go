@@ -135,6 +135,22 @@ accounts:
 	}
 }
 
+// A file that keeps only one account from working is a problem, too.
+func TestCheckReadsCertificates(t *testing.T) {
+	h := newHome(t)
+	h.write(t, "own.pem", "no certificate")
+	h.write(t, "graph2mqtt.yaml", `mqtt: {url: "mqtt://broker"}
+accounts:
+  work:
+    client_id: 00000000-0000-0000-0000-000000000000
+    certificate_file: `+filepath.Join(h.dir, "own.pem")+"\n")
+	code, stdout, stderr := h.call(t, "check")
+	want := "accounts.work.certificate_file (line 5): read " + filepath.Join(h.dir, "own.pem") + ": want a private key in PEM form; the file has none\n"
+	if diff := cmp.Diff(want, stdout); code != 1 || stderr != "" || diff != "" {
+		t.Errorf("%d, %q, %s", code, stderr, diff)
+	}
+}
+
 func TestSecondRun(t *testing.T) {
 	h := newHome(t)
 	h.configure(t, embedded(t).URL())

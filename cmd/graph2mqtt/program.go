@@ -98,13 +98,18 @@ func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.Leve
 	if c.Log.Format == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
+	logWarnings(log, c)
+	return log, level
+}
+
+// logWarnings logs what is strange about a configuration that was loaded.
+func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
 		log.Warn("the configuration has a warning", "warning", warning)
 	}
 	for _, ignored := range c.Ignored {
 		log.Debug("an environment variable is ignored", "variable", ignored)
 	}
-	return log, level
 }
 
 // account is the account that an argument names.

@@ -58,6 +58,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				log.Error("the configuration is wrong; what runs stays as it is", "error", err)
 				return
 			}
+			logWarnings(log, next)
 			current.Store(next)
 			select {
 			case reloads <- next:

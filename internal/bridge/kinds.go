@@ -59,7 +59,7 @@ func check(c *config.Sensor) error {
 	}
 	for i, name := range c.Allow {
 		if !slices.Contains(operations, name) {
-			errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), fmt.Errorf("%q is no operation of type %s; known: %s", name, c.Type, list(operations))))
+			errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
 		}
 	}
 	var keys []string
@@ -68,7 +68,7 @@ func check(c *config.Sensor) error {
 	}
 	for key := range config.Sorted(c.Entities) {
 		if !slices.Contains(keys, key) {
-			errs = append(errs, config.At("entities."+key, fmt.Errorf("is no entity of type %s; known: %s", c.Type, list(keys))))
+			errs = append(errs, config.At("entities."+key, fmt.Errorf("unknown entity; type %s has: %s", c.Type, list(keys))))
 		}
 	}
 	if !c.Read && len(offered(c, s)) == 0 {

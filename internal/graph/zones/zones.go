@@ -3,7 +3,7 @@
 // Its tables are data of Unicode, Inc.; see LICENSE.
 package zones
 
-//go:generate go run generate.go windowsZones.json
+// To regenerate tables.go, run go run generate.go windowsZones.json. It is no go:generate directive because the file is not here.
 
 // IANA is the IANA name of a Windows zone, "Europe/Berlin" for "W. Europe Standard Time"; empty if there is none.
 func IANA(windows string) string { return toIANA[windows] }
