@@ -59,7 +59,7 @@ func (p *program) simulate(ctx context.Context, addr, caFile string, asJSON bool
 		return &wrong{fmt.Sprintf("--addr: want HOST:PORT, not %q", addr)}
 	}
 	o := simulator.Options{Address: addr, Audience: "https://graph.microsoft.com"}
-	s := simulator.Company(o)
+	s := simulator.ContosoWithColleagues(o)
 	if err := s.Start(); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ type Calendar struct {
 func (s *Simulator) AddCalendar(address, name string) Calendar {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return *s.named(address).addCalendar(Calendar{Name: name})
+	return *s.mustMailbox(address).addCalendar(Calendar{Name: name})
 }
 
 // Calendars are those of the mailbox, the default one first.
@@ -28,7 +28,7 @@ func (s *Simulator) Calendars(address string) []Calendar {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []Calendar
-	for _, c := range s.named(address).calendars {
+	for _, c := range s.mustMailbox(address).calendars {
 		all = append(all, *c)
 	}
 	return all
@@ -52,18 +52,18 @@ func (s *Simulator) SetReadOnly(address, calendar string, readOnly bool) {
 func (s *Simulator) RemoveCalendar(address, calendar string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, c := s.named(address), s.mustCalendar(address, calendar)
+	b, c := s.mustMailbox(address), s.mustCalendar(address, calendar)
 	if c.Default {
-		panic(&mistake{http.StatusConflict, "the default calendar cannot be removed"})
+		panic(&usageError{http.StatusConflict, "the default calendar cannot be removed"})
 	}
 	b.calendars = slices.DeleteFunc(b.calendars, func(d *Calendar) bool { return d == c })
 	b.events = slices.DeleteFunc(b.events, func(e *storedEvent) bool { return e.calendar == c })
 }
 
 func (s *Simulator) mustCalendar(address, calendar string) *Calendar {
-	c := s.named(address).calendar(calendar)
+	c := s.mustMailbox(address).calendar(calendar)
 	if c == nil {
-		panic(&mistake{http.StatusNotFound, fmt.Sprintf("no calendar %q in the mailbox %s", calendar, address)})
+		panic(&usageError{http.StatusNotFound, fmt.Sprintf("no calendar %q in the mailbox %s", calendar, address)})
 	}
 	return c
 }
@@ -112,7 +112,7 @@ type place struct {
 
 // place finds the mailbox and the calendar, without a name the default one.
 func (c *call) place() (place, error) {
-	b, err := c.box()
+	b, err := c.targetMailbox()
 	if err != nil {
 		return place{}, err
 	}
@@ -164,7 +164,7 @@ func (c *call) setName(set string) string {
 }
 
 func listCalendars(c *call) (answer, error) {
-	b, err := c.box()
+	b, err := c.targetMailbox()
 	if err != nil {
 		return answer{}, err
 	}

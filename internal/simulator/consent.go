@@ -9,15 +9,15 @@ import (
 
 // A SignIn is what happens at the sign-in page, which in the real thing a person fills in. The zero value signs in the first user, who consents to everything.
 type SignIn struct {
-	User         string   `json:"user"`         // address of who signs in; "": the user who was added first
-	Refuse       AADSTS   `json:"refuse"`       // the page ends with this error, such as Declined or Blocked; 0: it does not
-	Declines     []string `json:"declines"`     // scopes the user refuses: a request with one of them, not consented to before, is refused as a whole
-	Administrate []string `json:"administrate"` // scopes that only an administrator may consent to
-	Withhold     []string `json:"withhold"`     // scopes that are consented to and yet in no token: the answer's scope is narrower than what was asked
+	User      string   `json:"user"`      // address of who signs in; "": the user who was added first
+	Refuse    AADSTS   `json:"refuse"`    // the page ends with this error, such as Declined or Blocked; 0: it does not
+	Declines  []string `json:"declines"`  // scopes the user refuses: a request with one of them, not consented to before, is refused as a whole
+	AdminOnly []string `json:"adminOnly"` // scopes that only an administrator may consent to
+	Withhold  []string `json:"withhold"`  // scopes that are consented to and yet in no token: the answer's scope is narrower than what was asked
 }
 
-// OnSignIn sets what happens at the sign-in page from now on.
-func (s *Simulator) OnSignIn(in SignIn) {
+// SetSignIn sets what happens at the sign-in page from now on.
+func (s *Simulator) SetSignIn(in SignIn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.signIn = in
@@ -34,7 +34,7 @@ func (s *Simulator) SignIn() SignIn {
 func (s *Simulator) Consent(address, clientID string, scopes ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.login.consent(consentKey{s.must(address).oid(), clientID}, scopes)
+	s.login.consent(consentKey{s.mustUser(address).oid(), clientID}, scopes)
 }
 
 // ConsentForAll has an administrator consent for all users of the tenant.
@@ -48,29 +48,29 @@ func (s *Simulator) ConsentForAll(tenant, clientID string, scopes ...string) {
 func (s *Simulator) Consented(address, clientID string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.login.consented(s.must(address).User, clientID)
+	return s.login.consented(s.mustUser(address).User, clientID)
 }
 
 // WithdrawConsent takes back all that the user consented to. Access tokens that are out keep what they have.
 func (s *Simulator) WithdrawConsent(address, clientID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	delete(s.login.consents, consentKey{s.must(address).oid(), clientID})
+	delete(s.login.consents, consentKey{s.mustUser(address).oid(), clientID})
 }
 
-// Demand makes the token endpoint answer every refresh of the user's with this error; 0: no longer. SecondFactorRequired, Blocked,
-// AccountDisabled or ExpiredToken are what real tenants come up with. A sign-in ends the demand.
-func (s *Simulator) Demand(address string, e AADSTS) {
+// FailRefreshWith makes the token endpoint answer every refresh of the user's with this error; 0: no longer. SecondFactorRequired, Blocked,
+// AccountDisabled or ExpiredToken are what real tenants come up with. A sign-in ends the refreshError.
+func (s *Simulator) FailRefreshWith(address string, e AADSTS) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.must(address).demand = e
+	s.mustUser(address).refreshError = e
 }
 
 // RevokeSessions makes every refresh token of the user's useless, as a changed password does. Access tokens live on until they expire.
 func (s *Simulator) RevokeSessions(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.must(address)
+	a := s.mustUser(address)
 	maps.DeleteFunc(s.login.codes, func(_ string, c *code) bool { return c.user == a })
 	for _, r := range s.login.refresh {
 		r.revoked = r.revoked || r.user == a
@@ -106,13 +106,13 @@ func (s *Simulator) BlockDeviceCode(block bool) {
 func (s *Simulator) Token(address string, scopes ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.login.newAccess(&accessToken{user: s.must(address), scopes: slices.Clone(scopes), expires: s.now().Add(time.Hour)}, s.now())
+	return s.login.newAccess(&accessToken{user: s.mustUser(address), scopes: slices.Clone(scopes), expires: s.now().Add(time.Hour)}, s.now())
 }
 
-// Managed are the scopes that users of a work tenant may not consent to where Microsoft manages the policy, as new tenants have it: those that
-// always want an administrator, and those of the policy. They are meant for SignIn's Administrate.
+// AdminConsentScopes are the scopes that users of a work tenant may not consent to where Microsoft manages the policy, as new tenants have it: those that
+// always want an administrator, and those of the policy. They are meant for SignIn's AdminOnly.
 // See https://learn.microsoft.com/entra/identity/enterprise-apps/manage-app-consent-policies.
-func Managed() []string {
+func AdminConsentScopes() []string {
 	return []string{
 		"Group.Read.All", "Group.ReadWrite.All", "GroupMember.Read.All", "ChannelMessage.Read.All", "ProfilePhoto.Read.All",
 		"Mail.Read", "Mail.ReadWrite", "Mail.ReadBasic", "Mail.Read.Shared", "Mail.ReadWrite.Shared", "Mail.ReadBasic.Shared",

@@ -33,9 +33,9 @@ func Contoso(o Options) *Simulator {
 	return s
 }
 
-// Company is Contoso with what a day there needs: colleagues of Adele's, of whom Alex shares his calendar with her, a personal account,
+// ContosoWithColleagues is Contoso with what a day there needs: colleagues of Adele's, of whom Alex shares his calendar with her, a personal account,
 // meetings around the time of the options' clock, and a series on the second Tuesday of the month.
-func Company(o Options) *Simulator {
+func ContosoWithColleagues(o Options) *Simulator {
 	s := Contoso(o)
 	s.AddUser(User{Address: Megan, Name: "Megan Bowen", Tenant: ContosoTenant, TimeZone: "Pacific Standard Time"})
 	s.AddUser(User{Address: Alex, Name: "Alex Wilber", Tenant: ContosoTenant, TimeZone: "GMT Standard Time"})

@@ -59,7 +59,7 @@ func controls() []control {
 		{"GET", "/control/users", "all users", nil, getUsers},
 		{"POST", "/control/users", "add a user with a mailbox", nil, addUser},
 		{"POST", "/control/users/{user}/revoke", "the refresh tokens are refused from now on, as after a change of the password", nil, revokeSessions},
-		{"PUT", "/control/users/{user}/demand", "every refresh ends with this error until the user signs in", nil, putDemand},
+		{"PUT", "/control/users/{user}/refreshError", "every refresh ends with this error until the user signs in", nil, putRefreshError},
 		{"GET", "/control/users/{user}/consents/{client}", "what the user or an administrator consented to", nil, getConsents},
 		{"DELETE", "/control/users/{user}/consents/{client}", "the user takes it back", nil, withdrawConsent},
 		{"GET", "/control/users/{user}/mailboxSettings", "the settings as Graph has them", nil, readMailboxSettings},
@@ -88,7 +88,7 @@ func (s *Simulator) newControls() http.Handler {
 		mux.HandleFunc(c.method+" "+c.path, func(w http.ResponseWriter, r *http.Request) {
 			body, err := s.control(c, r)
 			a := answer{status: http.StatusOK, body: body}
-			if m := (*mistake)(nil); errors.As(err, &m) {
+			if m := (*usageError)(nil); errors.As(err, &m) {
 				a = m.answer()
 			} else if body == nil {
 				a.status = http.StatusNoContent
@@ -98,7 +98,7 @@ func (s *Simulator) newControls() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.local() {
-			(&mistake{http.StatusForbidden, "the simulator listens beyond this machine: it is controlled through a loopback address only"}).answer().write(w, r)
+			(&usageError{http.StatusForbidden, "the simulator listens beyond this machine: it is controlled through a loopback address only"}).answer().write(w, r)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
@@ -109,7 +109,7 @@ func (s *Simulator) newControls() http.Handler {
 		// What the mux says in its own words.
 		said := &recorder{header: http.Header{}}
 		mux.ServeHTTP(said, r)
-		m := &mistake{said.status, fmt.Sprintf("there is no %s: GET /control lists what there is", r.URL.Path)}
+		m := &usageError{said.status, fmt.Sprintf("there is no %s: GET /control lists what there is", r.URL.Path)}
 		if allow := said.header.Get("Allow"); allow != "" {
 			w.Header().Set("Allow", allow)
 			m.text = fmt.Sprintf("want %s, not %s", allow, r.Method)
@@ -133,7 +133,7 @@ func (s *Simulator) local() bool {
 	return s.listener == nil || s.listener.Addr().(*net.TCPAddr).IP.IsLoopback()
 }
 
-func (m *mistake) answer() answer {
+func (m *usageError) answer() answer {
 	return answer{status: m.status, body: map[string]string{"error": m.text}}
 }
 
@@ -142,7 +142,7 @@ func (s *Simulator) control(c control, r *http.Request) (out any, err error) {
 	defer func() {
 		switch p := recover().(type) {
 		case nil:
-		case *mistake:
+		case *usageError:
 			err = p
 		default:
 			panic(p)
@@ -150,19 +150,19 @@ func (s *Simulator) control(c control, r *http.Request) (out any, err error) {
 	}()
 	for name := range r.URL.Query() {
 		if !slices.Contains(c.query, name) {
-			return nil, wrong("there is no query parameter %q", name)
+			return nil, invalid("there is no query parameter %q", name)
 		}
 	}
 	out, err = c.do(s, r)
 	var refused *failure
 	if errors.As(err, &refused) {
-		err = &mistake{refused.status, refused.message}
+		err = &usageError{refused.status, refused.message}
 	}
 	return out, err
 }
 
-func wrong(format string, args ...any) error {
-	return &mistake{http.StatusBadRequest, fmt.Sprintf(format, args...)}
+func invalid(format string, args ...any) error {
+	return &usageError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
 // decode reads the body, strictly.
@@ -172,7 +172,7 @@ func decode[T any](r *http.Request) (T, error) {
 	d.DisallowUnknownFields()
 	err := d.Decode(&v)
 	if err == nil && d.More() {
-		return v, wrong("there is more behind the JSON object")
+		return v, invalid("there is more behind the JSON object")
 	}
 	var kind *json.UnmarshalTypeError
 	var moment *time.ParseError
@@ -180,21 +180,21 @@ func decode[T any](r *http.Request) (T, error) {
 	case err == nil:
 		return v, nil
 	case errors.Is(err, io.EOF):
-		return v, wrong("there is no body: want a JSON object")
+		return v, invalid("there is no body: want a JSON object")
 	case errors.As(err, &kind):
 		name := kind.Field
 		if name == "" {
 			name = "the body"
 		}
-		return v, wrong("%s: want %s, not a JSON %s", name, wanted(kind.Type), kind.Value)
+		return v, invalid("%s: want %s, not a JSON %s", name, wanted(kind.Type), kind.Value)
 	case errors.As(err, &moment):
-		return v, wrong(`want a time such as "2026-07-01T09:00:00Z", not %q`, moment.Value)
+		return v, invalid(`want a time such as "2026-07-01T09:00:00Z", not %q`, moment.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
-		return v, wrong("there is no property %s", name)
+		return v, invalid("there is no property %s", name)
 	}
-	return v, wrong("the body is no JSON: %s", text)
+	return v, invalid("the body is no JSON: %s", text)
 }
 
 // wanted says a type in JSON's words.
@@ -218,7 +218,7 @@ func wanted(t reflect.Type) string {
 func duration(name, text string) (time.Duration, error) {
 	d, err := time.ParseDuration(text)
 	if err != nil {
-		return 0, wrong(`%s: want a duration such as "1m30s", not %q`, name, text)
+		return 0, invalid(`%s: want a duration such as "1m30s", not %q`, name, text)
 	}
 	return d, nil
 }
@@ -227,7 +227,7 @@ func duration(name, text string) (time.Duration, error) {
 func (s *Simulator) knownScopes(name string, scopes []string) error {
 	for _, scope := range scopes {
 		if !containsFold(s.scopes, scope) {
-			return wrong("%s: there is no permission %q", name, scope)
+			return invalid("%s: there is no permission %q", name, scope)
 		}
 	}
 	return nil
@@ -288,7 +288,7 @@ func patchClock(s *Simulator, r *http.Request) (any, error) {
 		}
 	}
 	if given > 1 {
-		return nil, wrong("want one of now, offset and advance")
+		return nil, invalid("want one of now, offset and advance")
 	}
 	if in.Frozen != nil {
 		s.FreezeClock(*in.Frozen)
@@ -327,13 +327,13 @@ func (b faultBody) fault() (Fault, error) {
 	}
 	switch {
 	case b.Method != strings.ToUpper(b.Method):
-		return f, wrong("method: want it in capitals, not %q", b.Method)
+		return f, invalid("method: want it in capitals, not %q", b.Method)
 	case b.Path != "" && !strings.HasPrefix(b.Path, "/"):
-		return f, wrong("path: want the beginning of one, such as /v1.0/me/events, not %q", b.Path)
+		return f, invalid("path: want the beginning of one, such as /v1.0/me/events, not %q", b.Path)
 	case b.Status != 0 && (b.Status < 200 || b.Status > 599):
-		return f, wrong("status: want 200 to 599, not %d", b.Status)
+		return f, invalid("status: want 200 to 599, not %d", b.Status)
 	case b.Delay == "" && !b.Reset && b.Status == 0 && b.RetryAfter == "" && b.Header == nil && b.Body == nil && b.Merge == nil:
-		return f, wrong("want one of delay, reset, status, retryAfter, header, body and merge: this spoils nothing")
+		return f, invalid("want one of delay, reset, status, retryAfter, header, body and merge: this spoils nothing")
 	}
 	if b.Delay == "forever" {
 		f.Delay = Forever
@@ -428,7 +428,7 @@ func forgetRequests(s *Simulator, _ *http.Request) (any, error) {
 
 func getSignIn(s *Simulator, _ *http.Request) (any, error) {
 	in := s.SignIn()
-	for _, l := range []*[]string{&in.Declines, &in.Administrate, &in.Withhold} {
+	for _, l := range []*[]string{&in.Declines, &in.AdminOnly, &in.Withhold} {
 		*l = append([]string{}, *l...)
 	}
 	return in, nil
@@ -440,36 +440,36 @@ func putSignIn(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.User != "" && !slices.ContainsFunc(s.Users(), func(u User) bool { return strings.EqualFold(u.Address, in.User) }) {
-		return nil, wrong("user: no user %q", in.User)
+		return nil, invalid("user: no user %q", in.User)
 	}
 	if !in.Refuse.known() {
-		return nil, wrong("refuse: the simulator has no error AADSTS%d", in.Refuse)
+		return nil, invalid("refuse: the simulator has no error AADSTS%d", in.Refuse)
 	}
-	if err := errors.Join(s.knownScopes("declines", in.Declines), s.knownScopes("administrate", in.Administrate), s.knownScopes("withhold", in.Withhold)); err != nil {
+	if err := errors.Join(s.knownScopes("declines", in.Declines), s.knownScopes("adminOnly", in.AdminOnly), s.knownScopes("withhold", in.Withhold)); err != nil {
 		return nil, err
 	}
-	s.OnSignIn(in)
+	s.SetSignIn(in)
 	return getSignIn(s, r)
 }
 
 func getDevices(s *Simulator, _ *http.Request) (any, error) { return listOf(s.DeviceCodes()), nil }
 
 func approveDevice(s *Simulator, r *http.Request) (any, error) {
-	return nil, deviceMistake(s.ApproveDevice(r.PathValue("code")))
+	return nil, deviceError(s.ApproveDevice(r.PathValue("code")))
 }
 
 func declineDevice(s *Simulator, r *http.Request) (any, error) {
-	return nil, deviceMistake(s.DeclineDevice(r.PathValue("code")))
+	return nil, deviceError(s.DeclineDevice(r.PathValue("code")))
 }
 
-func deviceMistake(err error) error {
+func deviceError(err error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.As(err, new(*loginError)):
-		return &mistake{http.StatusConflict, err.Error()}
+		return &usageError{http.StatusConflict, err.Error()}
 	}
-	return &mistake{http.StatusNotFound, err.Error()}
+	return &usageError{http.StatusNotFound, err.Error()}
 }
 
 func putRegistration(s *Simulator, r *http.Request) (any, error) {
@@ -478,7 +478,7 @@ func putRegistration(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.ClientID != "" && in.ClientID != r.PathValue("client") {
-		return nil, wrong("clientId: it is %q in the path", r.PathValue("client"))
+		return nil, invalid("clientId: it is %q in the path", r.PathValue("client"))
 	}
 	in.ClientID = r.PathValue("client")
 	s.Register(in)
@@ -518,7 +518,7 @@ func patchTokens(s *Simulator, r *http.Request) (any, error) {
 		}
 	}
 	if lifetime <= 0 || refreshIn < 0 || refreshIn > lifetime {
-		return nil, wrong("want a lifetime above 0 and a refreshIn within it")
+		return nil, invalid("want a lifetime above 0 and a refreshIn within it")
 	}
 	s.SetTokenLifetime(lifetime, refreshIn)
 	return nil, nil
@@ -537,7 +537,7 @@ func addUser(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-		return nil, wrong("address: want one such as megan@contoso.example, not %q", in.Address)
+		return nil, invalid("address: want one such as megan@contoso.example, not %q", in.Address)
 	}
 	return s.AddUser(in), nil
 }
@@ -547,7 +547,7 @@ func revokeSessions(s *Simulator, r *http.Request) (any, error) {
 	return nil, nil
 }
 
-func putDemand(s *Simulator, r *http.Request) (any, error) {
+func putRefreshError(s *Simulator, r *http.Request) (any, error) {
 	in, err := decode[struct {
 		Error AADSTS `json:"error"`
 	}](r)
@@ -555,9 +555,9 @@ func putDemand(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if !in.Error.known() {
-		return nil, wrong("error: the simulator has no error AADSTS%d", in.Error)
+		return nil, invalid("error: the simulator has no error AADSTS%d", in.Error)
 	}
-	s.Demand(r.PathValue("user"), in.Error)
+	s.FailRefreshWith(r.PathValue("user"), in.Error)
 	return nil, nil
 }
 
@@ -574,7 +574,7 @@ func withdrawConsent(s *Simulator, r *http.Request) (any, error) {
 func (s *Simulator) settingsCall(r *http.Request, body []byte, do func(*call) (answer, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c := &call{s: s, r: r, route: route{kind: settings}, now: s.now(), user: s.must(r.PathValue("user")), query: url.Values{}, body: body, header: http.Header{}}
+	c := &call{s: s, r: r, route: route{kind: settings}, now: s.now(), user: s.mustUser(r.PathValue("user")), query: url.Values{}, body: body, header: http.Header{}}
 	_, err := do(c)
 	return err
 }
@@ -599,12 +599,12 @@ func changeMailboxSettings(s *Simulator, r *http.Request) (any, error) {
 	zone, zoned := in["timeZone"]
 	name, isText := zone.(string)
 	if zoned && !isText {
-		return nil, wrong("timeZone: want a string")
+		return nil, invalid("timeZone: want a string")
 	}
 	delete(in, "timeZone") // may be one that Graph would refuse
 	body, err := json.Marshal(in)
 	if err != nil {
-		return nil, wrong("the body is no JSON: %v", err)
+		return nil, invalid("the body is no JSON: %v", err)
 	}
 	if err := s.settingsCall(r, body, patchMailboxSettings); err != nil {
 		return nil, err
@@ -653,7 +653,7 @@ func addCalendar(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.Name == "" {
-		return nil, wrong("name: want one")
+		return nil, invalid("name: want one")
 	}
 	return s.AddCalendar(r.PathValue("user"), in.Name), nil
 }
@@ -667,7 +667,7 @@ func patchCalendar(s *Simulator, r *http.Request) (any, error) {
 		return nil, err
 	}
 	if in.Name != nil && *in.Name == "" {
-		return nil, wrong("name: want one")
+		return nil, invalid("name: want one")
 	}
 	user, calendar := r.PathValue("user"), r.PathValue("calendar")
 	if in.ReadOnly != nil {
@@ -698,7 +698,7 @@ func (s *Simulator) eventBody(r *http.Request) (map[string]any, error) {
 	further := append(eventProperties(), "start", "end", "originalStartTimeZone", "originalEndTimeZone")
 	for name := range in {
 		if _, ok := known[name]; !ok && !slices.Contains(further, name) {
-			return nil, wrong("an event has no property %q", name)
+			return nil, invalid("an event has no property %q", name)
 		}
 	}
 	return in, nil
@@ -711,7 +711,7 @@ func addEvent(s *Simulator, r *http.Request) (any, error) {
 	}
 	for _, name := range []string{"start", "end"} {
 		if in[name] == nil {
-			return nil, wrong(`%s: want one such as {"dateTime": "2026-07-01T09:00:00", "timeZone": "UTC"}`, name)
+			return nil, invalid(`%s: want one such as {"dateTime": "2026-07-01T09:00:00", "timeZone": "UTC"}`, name)
 		}
 	}
 	id, err := s.AddEventJSON(r.PathValue("user"), r.PathValue("calendar"), in)

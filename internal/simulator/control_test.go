@@ -20,7 +20,7 @@ func (v visitor) control(status int, method, path, body string) map[string]any {
 
 func newCompany(t *testing.T) visitor {
 	t.Helper()
-	s := simulator.Company(simulator.Options{})
+	s := simulator.ContosoWithColleagues(simulator.Options{})
 	return visitor{t, s, s.Token(simulator.Adele, "User.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read.All"), &http.Client{Transport: s.Transport()}}
 }
 
@@ -120,7 +120,7 @@ func TestControlSignIn(t *testing.T) {
 	client, _ := newClient(t, v.s, "common")
 	v.control(200, "PUT", "/signin", `{"user":"megan@contoso.example","withhold":["Calendars.Read"]}`)
 	got := v.control(200, "GET", "/signin", "")
-	want := map[string]any{"user": simulator.Megan, "refuse": 0.0, "declines": []any{}, "administrate": []any{}, "withhold": []any{"Calendars.Read"}}
+	want := map[string]any{"user": simulator.Megan, "refuse": 0.0, "declines": []any{}, "adminOnly": []any{}, "withhold": []any{"Calendars.Read"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -178,9 +178,9 @@ func TestControlSessions(t *testing.T) {
 			t.Errorf("%d %v, want %v", status, out, number)
 		}
 	}
-	v.control(204, "PUT", "/users/"+simulator.Adele+"/demand", `{"error":50076}`)
+	v.control(204, "PUT", "/users/"+simulator.Adele+"/refreshError", `{"error":50076}`)
 	fails(50076)
-	v.control(204, "PUT", "/users/"+simulator.Adele+"/demand", `{"error":0}`)
+	v.control(204, "PUT", "/users/"+simulator.Adele+"/refreshError", `{"error":0}`)
 	if status, out := tokens(refresh); status != 200 {
 		t.Errorf("%d %v", status, out)
 	}
@@ -300,7 +300,7 @@ func TestControlRefuses(t *testing.T) {
 		{409, "POST", "/users", `{"address":"ADELE@contoso.example"}`, `want an address that is new, not "ADELE@contoso.example"`},
 		{409, "POST", "/users", `{"address":"lee@contoso.example","id":"87d349ed-44d7-43e1-9a83-5f2406dee5bd"}`, `want an id that is new, not "87d349ed-44d7-43e1-9a83-5f2406dee5bd"`},
 		{404, "POST", "/users/nobody@contoso.example/revoke", "", `no user "nobody@contoso.example"`},
-		{400, "PUT", "/users/adele@contoso.example/demand", `{"error":7}`, "error: the simulator has no error AADSTS7"},
+		{400, "PUT", "/users/adele@contoso.example/refreshError", `{"error":7}`, "error: the simulator has no error AADSTS7"},
 		{400, "PATCH", "/users/adele@contoso.example/mailboxSettings", `{"timeZone":1}`, "timeZone: want a string"},
 		{400, "PUT", "/users/adele@contoso.example/presence", `{"outOfOffice":"yes"}`, "outOfOffice: want true or false, not a JSON string"},
 		{400, "POST", "/users/adele@contoso.example/calendars", `{}`, "name: want one"},

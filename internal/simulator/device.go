@@ -61,7 +61,7 @@ func (s *Simulator) enter(userCode string, approve bool) error {
 			d.refused = Declined
 			return nil
 		}
-		a, err := s.visitor(s.registrations[d.client], d.tenant)
+		a, err := s.signingInUser(s.registrations[d.client], d.tenant)
 		if err == nil {
 			err = s.askConsent(a, d.client, d.asked.scopes)
 		}
@@ -123,7 +123,7 @@ func (s *Simulator) redeemDevice(r *http.Request, registration Registration, for
 		return answer{}, &loginError{code: Blocked}
 	}
 	d.redeemed = true
-	d.user.demand = 0
+	d.user.refreshError = 0
 	return s.issue(r, d.asked, session{user: d.user, client: d.client, device: true}, d.asked.offline, ""), nil
 }
 

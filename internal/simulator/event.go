@@ -69,7 +69,7 @@ type transaction struct {
 func (s *Simulator) AddEvent(address, calendar string, e Event) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b, in := s.named(address), s.mustCalendar(address, calendar)
+	b, in := s.mustMailbox(address), s.mustCalendar(address, calendar)
 	stored, err := s.makeEvent(b, in, e)
 	if err != nil {
 		panic(fmt.Sprintf("simulator: AddEvent: %v", err))
@@ -83,12 +83,12 @@ func (s *Simulator) AddEvent(address, calendar string, e Event) string {
 func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.named(address)
+	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e == nil {
 		return notFound()
 	}
-	if err := s.force(e, properties); err != nil {
+	if err := s.setUnchecked(e, properties); err != nil {
 		return err
 	}
 	s.touch(b, e)
@@ -99,30 +99,30 @@ func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) e
 func (s *Simulator) AddEventJSON(address, calendar string, properties map[string]any) (id string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.named(address)
+	b := s.mustMailbox(address)
 	e := s.newEvent(b, s.mustCalendar(address, calendar))
-	if err := s.force(e, properties); err != nil {
+	if err := s.setUnchecked(e, properties); err != nil {
 		return "", err
 	}
 	b.events = append(b.events, e)
 	return e.id, nil
 }
 
-// force applies properties of which only those are checked that others are made of.
-func (s *Simulator) force(e *storedEvent, properties map[string]any) error {
-	known, forced := map[string]any{}, map[string]any{}
+// setUnchecked applies properties of which only those are checked that others are made of.
+func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) error {
+	known, unchecked := map[string]any{}, map[string]any{}
 	for k, v := range properties {
 		switch k {
 		case "start", "end", "isAllDay", "recurrence", "body", "location":
 			known[k] = v
 		default:
-			forced[k] = v
+			unchecked[k] = v
 		}
 	}
 	if err := s.apply(e, generic(known).(map[string]any)); err != nil {
 		return err
 	}
-	maps.Copy(e.properties, generic(forced).(map[string]any))
+	maps.Copy(e.properties, generic(unchecked).(map[string]any))
 	return nil
 }
 
@@ -130,7 +130,7 @@ func (s *Simulator) force(e *storedEvent, properties map[string]any) error {
 func (s *Simulator) RemoveEvent(address, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.named(address)
+	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e != nil {
 		b.remove(e)
@@ -144,7 +144,7 @@ func (s *Simulator) Events(address, calendar string) []map[string]any {
 	defer s.mu.Unlock()
 	in := s.mustCalendar(address, calendar)
 	var all []map[string]any
-	for _, e := range s.named(address).events {
+	for _, e := range s.mustMailbox(address).events {
 		if e.calendar == in {
 			all = append(all, e.json(view{zone: "UTC", location: time.UTC}))
 		}
@@ -197,29 +197,29 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 	if err := s.apply(stored, generic(p).(map[string]any)); err != nil {
 		return nil, err
 	}
-	forced := map[string]any{"isCancelled": e.Cancelled}
+	unchecked := map[string]any{"isCancelled": e.Cancelled}
 	if e.Organizer != "" && !strings.EqualFold(e.Organizer, b.address) {
 		response := e.Response
 		if response == "" {
 			response = "notResponded"
 		}
-		forced["isOrganizer"] = false
-		forced["organizer"] = emailAddress(s.nameOf(e.Organizer), e.Organizer)
-		forced["responseStatus"] = map[string]any{"response": response, "time": "0001-01-01T00:00:00Z"}
+		unchecked["isOrganizer"] = false
+		unchecked["organizer"] = emailAddress(s.nameOf(e.Organizer), e.Organizer)
+		unchecked["responseStatus"] = map[string]any{"response": response, "time": "0001-01-01T00:00:00Z"}
 	}
 	var attendees []any
 	for _, a := range e.Attendees {
 		attendees = append(attendees, attendeeJSON(a))
 	}
 	if attendees != nil {
-		forced["attendees"] = attendees
+		unchecked["attendees"] = attendees
 	}
 	if e.JoinURL != "" {
-		forced["isOnlineMeeting"], forced["onlineMeetingProvider"] = true, "teamsForBusiness"
-		forced["onlineMeeting"] = map[string]any{"joinUrl": e.JoinURL}
+		unchecked["isOnlineMeeting"], unchecked["onlineMeetingProvider"] = true, "teamsForBusiness"
+		unchecked["onlineMeeting"] = map[string]any{"joinUrl": e.JoinURL}
 	}
-	maps.Copy(forced, e.Properties)
-	maps.Copy(stored.properties, generic(forced).(map[string]any))
+	maps.Copy(unchecked, e.Properties)
+	maps.Copy(stored.properties, generic(unchecked).(map[string]any))
 	return stored, nil
 }
 
@@ -328,7 +328,7 @@ func (e *storedEvent) json(v view) map[string]any {
 		return momentAt(m.instant(), v.zone, v.location).json()
 	}
 	out["start"], out["end"] = show(e.start), show(e.end)
-	if _, forced := out["originalStartTimeZone"]; !forced {
+	if _, unchecked := out["originalStartTimeZone"]; !unchecked {
 		out["originalStartTimeZone"], out["originalEndTimeZone"] = e.start.name, e.end.name
 	}
 	switch body, ok := e.properties["body"].(map[string]any); {

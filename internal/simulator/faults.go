@@ -79,8 +79,8 @@ func (s *Simulator) takeFault(method, path string) *Fault {
 
 func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
 
-// spoil makes the fault's answer of the true one, and reports whether it is lost on its way.
-func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
+// apply makes the fault's answer of the true one, and reports whether it is lost on its way.
+func (f *Fault) apply(a answer, graph bool, now time.Time) (answer, bool) {
 	if f == nil {
 		return a, false
 	}

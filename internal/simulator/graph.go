@@ -125,12 +125,12 @@ func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a ans
 		return fail(f), address, release
 	}
 	if c.route.kind.outlook() {
-		if s.outlook.flying[c.mailbox()] >= 4 {
+		if s.outlook.inflight[c.mailbox()] >= 4 {
 			a = fail(&failure{http.StatusTooManyRequests, "ApplicationThrottled", "Application is over its MailboxConcurrency limit."})
 			a.header = http.Header{"Retry-After": {"1"}}
 			return a, address, release
 		}
-		release = s.outlook.fly(&s.mu, c.mailbox())
+		release = s.outlook.acquire(&s.mu, c.mailbox())
 	}
 	if !c.permitted() {
 		return fail(c.route.kind.denied()), address, release

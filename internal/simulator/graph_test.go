@@ -379,14 +379,14 @@ func TestMailboxConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newVisitor(t, "MailboxSettings.Read", "User.Read")
 		v.s.Fail(simulator.Fault{Path: "/v1.0/me/mailboxSettings", Delay: time.Minute, Times: 4})
-		var flying sync.WaitGroup
+		var inflight sync.WaitGroup
 		for range 4 {
-			flying.Go(func() { v.want(200, "GET", "/me/mailboxSettings", "") })
+			inflight.Go(func() { v.want(200, "GET", "/me/mailboxSettings", "") })
 		}
 		synctest.Wait()
 		v.refused(429, "ApplicationThrottled", "GET", "/me/mailboxSettings", "")
 		v.want(200, "GET", "/me", "")
-		flying.Wait()
+		inflight.Wait()
 		v.want(200, "GET", "/me/mailboxSettings", "")
 	})
 }

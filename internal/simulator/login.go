@@ -254,8 +254,8 @@ func (s *Simulator) registered(client, tenant string) (Registration, *loginError
 	return r, nil
 }
 
-// visitor is who comes to the sign-in page, and may be of no use to this client at this tenant.
-func (s *Simulator) visitor(r Registration, tenant string) (*account, *loginError) {
+// signingInUser is who comes to the sign-in page, and may be of no use to this client at this tenant.
+func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *loginError) {
 	if e := s.login.signIn.Refuse; e != 0 {
 		return nil, &loginError{code: e}
 	}
@@ -280,7 +280,7 @@ func (s *Simulator) askConsent(a *account, client string, scopes []string) *logi
 	missing := s.login.missing(a.User, client, scopes)
 	for _, scope := range missing {
 		switch {
-		case !a.Personal && containsFold(s.login.signIn.Administrate, scope):
+		case !a.Personal && containsFold(s.login.signIn.AdminOnly, scope):
 			return &loginError{code: NeedsAdministrator}
 		case containsFold(s.login.signIn.Declines, scope):
 			return &loginError{code: Declined}
@@ -346,7 +346,7 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 	if method := q.Get("code_challenge_method"); q.Has("code_challenge") && method != "S256" && method != "plain" && method != "" {
 		return "", &loginError{code: MissingParameter, about: "code_challenge_method"}
 	}
-	a, err := s.visitor(registration, tenant)
+	a, err := s.signingInUser(registration, tenant)
 	if err != nil {
 		return "", err
 	}
@@ -443,7 +443,7 @@ func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked
 	if missing := s.login.missing(c.user.User, c.client, asked.scopes); len(missing) > 0 {
 		return answer{}, &loginError{code: NeverConsented, about: c.client}
 	}
-	c.user.demand = 0
+	c.user.refreshError = 0
 	return s.issue(r, asked, session{user: c.user, client: c.client, web: web}, c.asked.offline, c.nonce), nil
 }
 
@@ -460,8 +460,8 @@ func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, te
 		return answer{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
 	case t.web && !form.Has("client_secret"):
 		return answer{}, &loginError{code: MissingSecret}
-	case t.user.demand != 0:
-		return answer{}, &loginError{code: t.user.demand}
+	case t.user.refreshError != 0:
+		return answer{}, &loginError{code: t.user.refreshError}
 	case t.device && s.login.blockDevice:
 		return answer{}, &loginError{code: Blocked}
 	}
@@ -550,7 +550,7 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) a
 		if err != nil {
 			return err
 		}
-		a, err := s.visitor(registration, tenant)
+		a, err := s.signingInUser(registration, tenant)
 		if err != nil {
 			return err
 		}

@@ -214,13 +214,13 @@ func TestSignInRefused(t *testing.T) {
 		code string
 	}{
 		"by the user":          {simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}}, "access_denied", "AADSTS65004: "},
-		"by the tenant":        {simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite"}}, "consent_required", "AADSTS90094: "},
+		"by the tenant":        {simulator.SignIn{AdminOnly: []string{"MailboxSettings.ReadWrite"}}, "consent_required", "AADSTS90094: "},
 		"conditional access":   {simulator.SignIn{Refuse: simulator.Blocked}, "invalid_grant", "AADSTS53003: "},
 		"somebody else's home": {simulator.SignIn{User: "nobody@elsewhere.example"}, "access_denied", "AADSTS50020: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := simulator.Contoso(simulator.Options{})
-			s.OnSignIn(test.in)
+			s.SetSignIn(test.in)
 			client, _ := newClient(t, s, "common")
 			result := visit(t, s, authorize(t, client, "v", "User.Read", "MailboxSettings.ReadWrite"))
 			if result.Get("error") != test.err || !strings.HasPrefix(result.Get("error_description"), test.code) || result.Get("state") != "s1" || result.Has("code") {
@@ -229,7 +229,7 @@ func TestSignInRefused(t *testing.T) {
 			if got := s.Consented(simulator.Adele, simulator.ContosoClient); len(got) != 0 {
 				t.Errorf("refused, and yet consented to: %v", got)
 			}
-			if test.in.Declines == nil && test.in.Administrate == nil {
+			if test.in.Declines == nil && test.in.AdminOnly == nil {
 				return
 			}
 			// The same without what was refused goes through.
@@ -240,7 +240,7 @@ func TestSignInRefused(t *testing.T) {
 
 func TestAdministratorConsents(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{})
-	s.OnSignIn(simulator.SignIn{Administrate: []string{"Calendars.Read"}})
+	s.SetSignIn(simulator.SignIn{AdminOnly: []string{"Calendars.Read"}})
 	client, _ := newClient(t, s, "common")
 	auth := signIn(t, s, client, "User.Read")
 
@@ -262,7 +262,7 @@ func TestAdministratorConsents(t *testing.T) {
 
 func TestPartialGrant(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{})
-	s.OnSignIn(simulator.SignIn{Withhold: []string{"Calendars.Read"}})
+	s.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.Read"}})
 	client, _ := newClient(t, s, "common")
 	result := visit(t, s, authorize(t, client, "v", "User.Read", "Calendars.Read"))
 	_, err := client.AcquireTokenByAuthCode(t.Context(), result.Get("code"), redirect, []string{"User.Read", "Calendars.Read"}, public.WithChallenge("v"))
@@ -292,7 +292,7 @@ func TestRefreshRefused(t *testing.T) {
 	}{
 		"revoked":       {func(s *simulator.Simulator) { s.RevokeSessions(simulator.Adele) }, simulator.RevokedToken, "invalid_grant"},
 		"unused":        {func(*simulator.Simulator) { time.Sleep(91 * 24 * time.Hour) }, simulator.ExpiredToken, "invalid_grant"},
-		"second factor": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.SecondFactorRequired) }, simulator.SecondFactorRequired, "interaction_required"},
+		"second factor": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.SecondFactorRequired) }, simulator.SecondFactorRequired, "interaction_required"},
 		"withdrawn": {func(s *simulator.Simulator) { s.WithdrawConsent(simulator.Adele, simulator.ContosoClient) },
 			simulator.NeverConsented, "invalid_grant"},
 	} {
@@ -417,7 +417,7 @@ func TestKindsOfAccounts(t *testing.T) {
 		for i, address := range []string{simulator.Adele, "ann@outlook.example"} {
 			s := simulator.Contoso(simulator.Options{})
 			ann := s.AddUser(simulator.User{Address: "ann@outlook.example", Name: "Ann", Personal: true})
-			s.OnSignIn(simulator.SignIn{User: address})
+			s.SetSignIn(simulator.SignIn{User: address})
 			client, _ := newClient(t, s, tenant)
 			if !works[i] {
 				if got := visit(t, s, authorize(t, client, "v", "User.Read")); !strings.HasPrefix(got.Get("error_description"), "AADSTS50020: ") {
@@ -464,7 +464,7 @@ func TestManagedPolicy(t *testing.T) {
 	for address, allowed := range map[string]bool{simulator.Adele: false, "ann@outlook.example": true} {
 		s := simulator.Contoso(simulator.Options{})
 		s.AddUser(simulator.User{Address: "ann@outlook.example", Name: "Ann", Personal: true})
-		s.OnSignIn(simulator.SignIn{User: address, Administrate: simulator.Managed()})
+		s.SetSignIn(simulator.SignIn{User: address, AdminOnly: simulator.AdminConsentScopes()})
 		client, _ := newClient(t, s, "common")
 		page := authorize(t, client, "v", "Calendars.Read")
 		if got := visit(t, s, page); got.Has("code") != allowed {

@@ -20,14 +20,14 @@ type AutomaticReplies struct {
 func (s *Simulator) AutomaticReplies(address string) AutomaticReplies {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(address).settings.replies
+	return s.mustUser(address).settings.replies
 }
 
 // SetAutomaticReplies changes them as the user does in Outlook. What is empty in r stays as it is.
 func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	old := &s.must(address).settings.replies
+	old := &s.mustUser(address).settings.replies
 	for _, f := range []struct{ old, new *string }{{&old.Status, &r.Status}, {&old.ExternalAudience, &r.ExternalAudience}, {&old.InternalReply, &r.InternalReply}, {&old.ExternalReply, &r.ExternalReply}} {
 		if *f.new != "" {
 			*f.old = *f.new
@@ -45,14 +45,14 @@ func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
 func (s *Simulator) TimeZone(address string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(address).settings.timeZone
+	return s.mustUser(address).settings.timeZone
 }
 
 // SetTimeZone changes the mailbox's, also to one that nobody knows, such as "Customized Time Zone".
 func (s *Simulator) SetTimeZone(address, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.must(address).settings.timeZone = name
+	s.mustUser(address).settings.timeZone = name
 }
 
 // mailboxSettings are what the mailbox keeps. What nobody interprets is kept as it came.

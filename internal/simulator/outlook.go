@@ -10,9 +10,9 @@ import (
 
 // outlookState is what Exchange keeps.
 type outlookState struct {
-	flying map[string]int      // requests that are being answered, by mailbox
-	boxes  map[string]*mailbox // by the id of the user or group
-	shares map[share]bool      // true: may write
+	inflight  map[string]int      // requests that are being answered, by mailbox
+	mailboxes map[string]*mailbox // by the id of the user or group
+	shares    map[share]bool      // true: may write
 }
 
 // A share lets another user into the calendars of a mailbox.
@@ -28,24 +28,24 @@ type mailbox struct {
 }
 
 func newOutlookState() outlookState {
-	return outlookState{flying: map[string]int{}, boxes: map[string]*mailbox{}, shares: map[share]bool{}}
+	return outlookState{inflight: map[string]int{}, mailboxes: map[string]*mailbox{}, shares: map[share]bool{}}
 }
 
-// addBox makes a mailbox with its default calendar.
-func (o *outlookState) addBox(id, name, address string) *mailbox {
+// addMailbox makes a mailbox with its default calendar.
+func (o *outlookState) addMailbox(id, name, address string) *mailbox {
 	b := &mailbox{name: name, address: address, transactions: map[string]transaction{}}
 	b.addCalendar(Calendar{Name: "Calendar", Default: true})
-	o.boxes[id] = b
+	o.mailboxes[id] = b
 	return b
 }
 
-// fly counts a request in, and gives what counts it out.
-func (o *outlookState) fly(mu *sync.Mutex, mailbox string) func() {
-	o.flying[mailbox]++
+// acquire counts a request in, and gives what counts it out.
+func (o *outlookState) acquire(mu *sync.Mutex, mailbox string) func() {
+	o.inflight[mailbox]++
 	return func() {
 		mu.Lock()
 		defer mu.Unlock()
-		o.flying[mailbox]--
+		o.inflight[mailbox]--
 	}
 }
 
@@ -53,7 +53,7 @@ func (o *outlookState) fly(mu *sync.Mutex, mailbox string) func() {
 func (s *Simulator) Share(owner, guest string, write bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.outlook.shares[share{s.must(owner).ID, s.must(guest).ID}] = write
+	s.outlook.shares[share{s.mustUser(owner).ID, s.mustUser(guest).ID}] = write
 }
 
 // An acceptedCalendar is another's calendar that a user has among their own.
@@ -70,17 +70,17 @@ func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := &acceptedCalendar{
-		id: newOutlookID("AAMk", 72), share: share{s.must(owner).ID, s.must(guest).ID}, owner: s.named(owner), calendar: s.mustCalendar(owner, calendar),
+		id: newOutlookID("AAMk", 72), share: share{s.mustUser(owner).ID, s.mustUser(guest).ID}, owner: s.mustMailbox(owner), calendar: s.mustCalendar(owner, calendar),
 	}
 	write, shared := s.outlook.shares[a.share]
 	if !shared {
-		panic(&mistake{http.StatusConflict, fmt.Sprintf("%s shares nothing with %s", owner, guest)})
+		panic(&usageError{http.StatusConflict, fmt.Sprintf("%s shares nothing with %s", owner, guest)})
 	}
 	a.name = a.calendar.Name
 	if a.calendar.Default {
 		a.name = a.owner.name
 	}
-	b := s.named(guest)
+	b := s.mustMailbox(guest)
 	b.accepted = append(b.accepted, a)
 	return Calendar{ID: a.id, Name: a.name, ReadOnly: !write || a.calendar.ReadOnly}
 }
@@ -91,7 +91,7 @@ func (c *call) accepted() []*acceptedCalendar {
 	if c.mailbox() != c.user.ID {
 		return nil
 	}
-	for _, a := range c.s.outlook.boxes[c.user.ID].accepted {
+	for _, a := range c.s.outlook.mailboxes[c.user.ID].accepted {
 		if _, shared := c.s.outlook.shares[a.share]; shared && slices.Contains(a.owner.calendars, a.calendar) {
 			all = append(all, a)
 		}
@@ -124,17 +124,17 @@ func (s *Simulator) AddGroup(g Group) Group {
 	if g.ID == "" {
 		g.ID = newGUID(g.Address)
 	}
-	s.outlook.addBox(g.ID, g.Name, g.Address)
+	s.outlook.addMailbox(g.ID, g.Name, g.Address)
 	for _, m := range g.Members {
-		s.outlook.shares[share{g.ID, s.must(m).ID}] = true
+		s.outlook.shares[share{g.ID, s.mustUser(m).ID}] = true
 	}
 	return g
 }
 
-// box is the mailbox that the call is about: one's own, a shared one, a group's.
-func (c *call) box() (*mailbox, error) {
+// targetMailbox is the mailbox that the call is about: one's own, a shared one, a group's.
+func (c *call) targetMailbox() (*mailbox, error) {
 	id := c.mailbox()
-	b := c.s.outlook.boxes[id]
+	b := c.s.outlook.mailboxes[id]
 	if id == c.user.ID {
 		return b, nil
 	}
@@ -150,16 +150,16 @@ func (c *call) box() (*mailbox, error) {
 	return b, nil
 }
 
-// named is the mailbox of a user or group, for the control side; an unknown one is a mistake in the program that calls it.
-func (s *Simulator) named(address string) *mailbox {
-	if b := s.boxAt(address); b != nil {
+// mustMailbox is the mailbox of a user or group, for the control side; an unknown one is a mistake in the program that calls it.
+func (s *Simulator) mustMailbox(address string) *mailbox {
+	if b := s.mailboxByAddress(address); b != nil {
 		return b
 	}
-	panic(&mistake{http.StatusNotFound, fmt.Sprintf("no mailbox %q", address)})
+	panic(&usageError{http.StatusNotFound, fmt.Sprintf("no mailbox %q", address)})
 }
 
-func (s *Simulator) boxAt(address string) *mailbox {
-	for _, b := range s.outlook.boxes {
+func (s *Simulator) mailboxByAddress(address string) *mailbox {
+	for _, b := range s.outlook.mailboxes {
 		if strings.EqualFold(b.address, address) {
 			return b
 		}

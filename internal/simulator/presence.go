@@ -47,7 +47,7 @@ type presence struct {
 func (s *Simulator) SetPresence(address string, p Presence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	a := s.must(address)
+	a := s.mustUser(address)
 	a.presence.teams = p
 	a.presence.version++
 }
@@ -56,28 +56,28 @@ func (s *Simulator) SetPresence(address string, p Presence) {
 func (s *Simulator) Presence(address string) Presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(address).presence.shown(s.now())
+	return s.mustUser(address).presence.shown(s.now())
 }
 
 // PreferredPresence is what was preferred last and not cleared; zero: nothing.
 func (s *Simulator) PreferredPresence(address string) Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(address).presence.preferred
+	return s.mustUser(address).presence.preferred
 }
 
 // PresenceSession is what an app has set and not cleared; zero: nothing.
 func (s *Simulator) PresenceSession(address, id string) Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.must(address).presence.sessions[id]
+	return s.mustUser(address).presence.sessions[id]
 }
 
 // RemoveTeams takes Teams away from a user: so is a shared mailbox, or somebody without a licence. They have no presence.
 func (s *Simulator) RemoveTeams(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.must(address).presence.none = true
+	s.mustUser(address).presence.none = true
 }
 
 // shown is the presence in which all that was set comes together: the preferred one as long as there is a session at all, else
@@ -92,7 +92,7 @@ func (p *presence) shown(now time.Time) Presence {
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.sessions)) {
 		if s := p.sessions[id]; now.Before(s.Expires) {
-			live = append(live, s.faded(now))
+			live = append(live, s.aged(now))
 		}
 	}
 	switch {
@@ -121,8 +121,8 @@ func (s Session) rank() int {
 	return len(order)
 }
 
-// faded is the session as it is shown: Available lasts only as long as the app goes on saying so.
-func (s Session) faded(now time.Time) Session {
+// aged is the session as it is shown: Available lasts only as long as the app goes on saying so.
+func (s Session) aged(now time.Time) Session {
 	if s.Availability == "Available" {
 		switch age := now.Sub(s.Set); {
 		case age >= 10*time.Minute:

@@ -20,7 +20,7 @@ const (
 
 // getSchedule tells when colleagues are free: of all in the tenant when, of oneself and who shares their calendar also what.
 func getSchedule(c *call) (answer, error) {
-	if _, err := c.box(); err != nil {
+	if _, err := c.targetMailbox(); err != nil {
 		return answer{}, err
 	}
 	var given map[string]any
@@ -94,7 +94,7 @@ func (c *call) schedule(address string, from, to time.Time, slot time.Duration, 
 	}
 	_, details := c.s.outlook.shares[share{a.ID, c.user.ID}]
 	details = details || a == c.user
-	b := c.s.outlook.boxes[a.ID]
+	b := c.s.outlook.mailboxes[a.ID]
 	slots := []byte(strings.Repeat("0", int((to.Sub(from)+slot-1)/slot)))
 	items := []any{}
 	for _, e := range b.view(b.calendar(""), from, to) {

@@ -107,7 +107,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			body = plain
 		}
 	}
-	seen.Body = blot(r, body)
+	seen.Body = redactForm(r, body)
 
 	fault := s.takeFault(r.Method, r.URL.Path)
 	seen.Fault = fault != nil
@@ -121,7 +121,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			a = s.serveLogin(r, body)
 		}
 	}
-	a, lost := fault.spoil(a, isGraph(r.URL.Path), seen.Time)
+	a, lost := fault.apply(a, isGraph(r.URL.Path), seen.Time)
 	if fault != nil && !hold(r.Context(), fault.Delay) {
 		lost = true
 	}
@@ -194,8 +194,8 @@ func gunzip(b []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, bodyLimit))
 }
 
-// blot takes what is secret out of a form: a log of requests must be fit to be printed.
-func blot(r *http.Request, body []byte) []byte {
+// redactForm takes what is secret out of a form: a log of requests must be fit to be printed.
+func redactForm(r *http.Request, body []byte) []byte {
 	if isGraph(r.URL.Path) || len(body) == 0 {
 		return body
 	}

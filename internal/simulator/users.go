@@ -25,9 +25,9 @@ type User struct {
 // An account is a user with all that is stored for them.
 type account struct {
 	User
-	settings mailboxSettings
-	presence presence
-	demand   AADSTS // what the token endpoint answers to them
+	settings     mailboxSettings
+	presence     presence
+	refreshError AADSTS // what the token endpoint answers to them
 }
 
 // AddUser adds a user and their mailbox and returns the user with everything filled in.
@@ -35,11 +35,11 @@ type account struct {
 func (s *Simulator) AddUser(u User) User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u.Address == "" || s.byAddress(u.Address) != nil || s.boxAt(u.Address) != nil {
-		panic(&mistake{http.StatusConflict, fmt.Sprintf("want an address that is new, not %q", u.Address)})
+	if u.Address == "" || s.byAddress(u.Address) != nil || s.mailboxByAddress(u.Address) != nil {
+		panic(&usageError{http.StatusConflict, fmt.Sprintf("want an address that is new, not %q", u.Address)})
 	}
 	if u.ID != "" && s.byID(u.ID) != nil {
-		panic(&mistake{http.StatusConflict, fmt.Sprintf("want an id that is new, not %q", u.ID)})
+		panic(&usageError{http.StatusConflict, fmt.Sprintf("want an id that is new, not %q", u.ID)})
 	}
 	if u.Personal {
 		u.Tenant = PersonalTenant
@@ -57,7 +57,7 @@ func (s *Simulator) AddUser(u User) User {
 	}
 	a := &account{User: u, settings: newMailboxSettings(u, s.now())}
 	s.users = append(s.users, a)
-	s.outlook.addBox(a.ID, a.Name, a.Address)
+	s.outlook.addMailbox(a.ID, a.Name, a.Address)
 	return u
 }
 
@@ -106,18 +106,18 @@ func (s *Simulator) byID(id string) *account {
 }
 
 // A mistake is one in the program that calls the control side: its methods panic with it. Over HTTP it is a refusal.
-type mistake struct {
+type usageError struct {
 	status int
 	text   string
 }
 
-func (m *mistake) Error() string { return "simulator: " + m.text }
+func (m *usageError) Error() string { return "simulator: " + m.text }
 
-// must is byAddress for the control side, where an unknown user is a mistake in the program that calls it.
-func (s *Simulator) must(address string) *account {
+// mustUser is byAddress for the control side, where an unknown user is a mistake in the program that calls it.
+func (s *Simulator) mustUser(address string) *account {
 	a := s.byAddress(address)
 	if a == nil {
-		panic(&mistake{http.StatusNotFound, fmt.Sprintf("no user %q", address)})
+		panic(&usageError{http.StatusNotFound, fmt.Sprintf("no user %q", address)})
 	}
 	return a
 }
