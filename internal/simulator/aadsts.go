@@ -146,7 +146,7 @@ func (e *loginError) describe(now time.Time) (code, description string) {
 }
 
 // answer is the token endpoint's.
-func (e *loginError) answer(now time.Time) answer {
+func (e *loginError) response(now time.Time) response {
 	code, description := e.describe(now)
 	_, _, sub := e.code.oauth()
 	body := map[string]any{
@@ -168,5 +168,5 @@ func (e *loginError) answer(now time.Time) answer {
 	case "temporarily_unavailable":
 		status = http.StatusServiceUnavailable
 	}
-	return answer{status: status, body: body}
+	return response{status: status, body: body}
 }

@@ -72,7 +72,7 @@ func calendarRoutes() []route {
 	list := []string{"$select", "$expand", "$top", "$skip", "$filter", "$orderby", "$count"}
 	var routes []route
 	for _, root := range []string{"/me", "/users/{user}", "/groups/{group}"} {
-		add := func(method, path string, k kind, do func(*call) (answer, error), options ...string) {
+		add := func(method, path string, k kind, do func(*call) (response, error), options ...string) {
 			routes = append(routes, route{method: method, path: root + path, kind: k, options: options, do: do})
 		}
 		parents := []string{"", "/calendar"}
@@ -95,7 +95,7 @@ func calendarRoutes() []route {
 			add("DELETE", parent+"/events/{event}", event, deleteEvent)
 			for _, action := range []string{"accept", "tentativelyAccept", "decline", "cancel"} {
 				if action == "cancel" || root != "/groups/{group}" {
-					add("POST", parent+"/events/{event}/"+action, event, act)
+					add("POST", parent+"/events/{event}/"+action, event, respondToEvent)
 				}
 			}
 		}
@@ -104,36 +104,36 @@ func calendarRoutes() []route {
 }
 
 // A place is what a path leads to.
-type place struct {
+type calendarRef struct {
 	*mailbox
 	in   *Calendar
 	only bool // the path names the calendar, else it means the mailbox
 }
 
 // place finds the mailbox and the calendar, without a name the default one.
-func (c *call) place() (place, error) {
+func (c *call) calendarRef() (calendarRef, error) {
 	b, err := c.targetMailbox()
 	if err != nil {
-		return place{}, err
+		return calendarRef{}, err
 	}
 	id, ok := c.params["calendar"]
 	if !ok {
-		return place{b, b.calendar(""), strings.Contains(strings.ToLower(c.route.path), "/calendar/")}, nil
+		return calendarRef{b, b.calendar(""), strings.Contains(strings.ToLower(c.route.path), "/calendar/")}, nil
 	}
 	if err := wellFormed(id); err != nil {
-		return place{}, err
+		return calendarRef{}, err
 	}
-	if a := c.acceptedHere(); a != nil {
+	if a := c.acceptedCalendarInPath(); a != nil {
 		if c.route.method != http.MethodGet && !c.s.outlook.shares[a.share] {
-			return place{}, event.denied()
+			return calendarRef{}, event.denied()
 		}
-		return place{a.owner, a.calendar, true}, nil
+		return calendarRef{a.owner, a.calendar, true}, nil
 	}
 	i := slices.IndexFunc(b.calendars, func(c *Calendar) bool { return c.ID == id })
 	if i < 0 {
-		return place{}, notFound()
+		return calendarRef{}, notFound()
 	}
-	return place{b, b.calendars[i], true}, nil
+	return calendarRef{b, b.calendars[i], true}, nil
 }
 
 // json is the calendar as the guest sees it.
@@ -163,32 +163,32 @@ func (c *call) setName(set string) string {
 	return "users('" + c.mailbox() + "')/" + set
 }
 
-func listCalendars(c *call) (answer, error) {
+func listCalendars(c *call) (response, error) {
 	b, err := c.targetMailbox()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	var all []map[string]any
 	for _, d := range b.calendars {
 		all = append(all, b.calendarJSON(d))
 	}
-	for _, a := range c.accepted() {
+	for _, a := range c.acceptedCalendars() {
 		all = append(all, a.json(c.s))
 	}
 	return c.collection(c.setName("calendars"), all, 10)
 }
 
-func getCalendar(c *call) (answer, error) {
-	p, err := c.place()
+func getCalendar(c *call) (response, error) {
+	p, err := c.calendarRef()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	body := p.calendarJSON(p.in)
-	if a := c.acceptedHere(); a != nil {
+	if a := c.acceptedCalendarInPath(); a != nil {
 		body = a.json(c.s)
 	}
 	if body, err = c.project(body); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	return c.entity(c.setName("calendars"), body), nil
 }

@@ -75,4 +75,4 @@ func (a *authority) serverConfig() (*tls.Config, error) {
 }
 
 // discard is where the server's complaints about clients go that hang up: faults make them do that all the time.
-func discard() *log.Logger { return log.New(io.Discard, "", 0) }
+func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -71,7 +71,7 @@ func (s *Simulator) RevokeSessions(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.mustUser(address)
-	maps.DeleteFunc(s.login.codes, func(_ string, c *code) bool { return c.user == a })
+	maps.DeleteFunc(s.login.codes, func(_ string, c *authCode) bool { return c.user == a })
 	for _, r := range s.login.refresh {
 		r.revoked = r.revoked || r.user == a
 	}
@@ -139,11 +139,11 @@ func (l *loginState) consented(u User, client string) []string {
 
 // missing are the scopes that were not consented to yet.
 func (l *loginState) missing(u User, client string, scopes []string) []string {
-	return without(scopes, l.consented(u, client))
+	return difference(scopes, l.consented(u, client))
 }
 
 // without is a less b; scopes have no case.
-func without(a, b []string) []string {
+func difference(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return containsFold(b, s) })
 }
 

@@ -87,9 +87,9 @@ func (s *Simulator) newControls() http.Handler {
 	for _, c := range controls() {
 		mux.HandleFunc(c.method+" "+c.path, func(w http.ResponseWriter, r *http.Request) {
 			body, err := s.control(c, r)
-			a := answer{status: http.StatusOK, body: body}
+			a := response{status: http.StatusOK, body: body}
 			if m := (*usageError)(nil); errors.As(err, &m) {
-				a = m.answer()
+				a = m.response()
 			} else if body == nil {
 				a.status = http.StatusNoContent
 			}
@@ -98,7 +98,7 @@ func (s *Simulator) newControls() http.Handler {
 	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !s.local() {
-			(&usageError{http.StatusForbidden, "the simulator listens beyond this machine: it is controlled through a loopback address only"}).answer().write(w, r)
+			(&usageError{http.StatusForbidden, "the simulator listens beyond this machine: it is controlled through a loopback address only"}).response().write(w, r)
 			return
 		}
 		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit)
@@ -114,7 +114,7 @@ func (s *Simulator) newControls() http.Handler {
 			w.Header().Set("Allow", allow)
 			m.text = fmt.Sprintf("want %s, not %s", allow, r.Method)
 		}
-		m.answer().write(w, r)
+		m.response().write(w, r)
 	})
 }
 
@@ -133,8 +133,8 @@ func (s *Simulator) local() bool {
 	return s.listener == nil || s.listener.Addr().(*net.TCPAddr).IP.IsLoopback()
 }
 
-func (m *usageError) answer() answer {
-	return answer{status: m.status, body: map[string]string{"error": m.text}}
+func (m *usageError) response() response {
+	return response{status: m.status, body: map[string]string{"error": m.text}}
 }
 
 // control runs one. Every error is a mistake of the client's.
@@ -175,7 +175,7 @@ func decode[T any](r *http.Request) (T, error) {
 		return v, invalid("there is more behind the JSON object")
 	}
 	var kind *json.UnmarshalTypeError
-	var moment *time.ParseError
+	var dateTimeTimeZone *time.ParseError
 	switch {
 	case err == nil:
 		return v, nil
@@ -186,9 +186,9 @@ func decode[T any](r *http.Request) (T, error) {
 		if name == "" {
 			name = "the body"
 		}
-		return v, invalid("%s: want %s, not a JSON %s", name, wanted(kind.Type), kind.Value)
-	case errors.As(err, &moment):
-		return v, invalid(`want a time such as "2026-07-01T09:00:00Z", not %q`, moment.Value)
+		return v, invalid("%s: want %s, not a JSON %s", name, jsonTypeName(kind.Type), kind.Value)
+	case errors.As(err, &dateTimeTimeZone):
+		return v, invalid(`want a time such as "2026-07-01T09:00:00Z", not %q`, dateTimeTimeZone.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
@@ -198,10 +198,10 @@ func decode[T any](r *http.Request) (T, error) {
 }
 
 // wanted says a type in JSON's words.
-func wanted(t reflect.Type) string {
+func jsonTypeName(t reflect.Type) string {
 	switch t.Kind() {
 	case reflect.Pointer:
-		return wanted(t.Elem())
+		return jsonTypeName(t.Elem())
 	case reflect.String:
 		return "a string"
 	case reflect.Bool:
@@ -571,7 +571,7 @@ func withdrawConsent(s *Simulator, r *http.Request) (any, error) {
 }
 
 // settingsCall does to the user's mailbox what a request to Graph would.
-func (s *Simulator) settingsCall(r *http.Request, body []byte, do func(*call) (answer, error)) error {
+func (s *Simulator) settingsCall(r *http.Request, body []byte, do func(*call) (response, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := &call{s: s, r: r, route: route{kind: settings}, now: s.now(), user: s.mustUser(r.PathValue("user")), query: url.Values{}, body: body, header: http.Header{}}
@@ -580,7 +580,7 @@ func (s *Simulator) settingsCall(r *http.Request, body []byte, do func(*call) (a
 }
 
 func readMailboxSettings(s *Simulator, r *http.Request) (out any, err error) {
-	err = s.settingsCall(r, nil, func(c *call) (answer, error) {
+	err = s.settingsCall(r, nil, func(c *call) (response, error) {
 		a, err := getMailboxSettings(c)
 		if body, ok := a.body.(map[string]any); ok {
 			delete(body, "@odata.context")
@@ -695,9 +695,9 @@ func (s *Simulator) eventBody(r *http.Request) (map[string]any, error) {
 		return nil, err
 	}
 	known := s.newEvent(&mailbox{}, nil).properties
-	further := append(eventProperties(), "start", "end", "originalStartTimeZone", "originalEndTimeZone")
+	also := append(eventProperties(), "start", "end", "originalStartTimeZone", "originalEndTimeZone")
 	for name := range in {
-		if _, ok := known[name]; !ok && !slices.Contains(further, name) {
+		if _, ok := known[name]; !ok && !slices.Contains(also, name) {
 			return nil, invalid("an event has no property %q", name)
 		}
 	}

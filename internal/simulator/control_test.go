@@ -13,21 +13,21 @@ import (
 )
 
 // control asks the control side, whose status is sure.
-func (v visitor) control(status int, method, path, body string) map[string]any {
+func (v graphClient) control(status int, method, path, body string) map[string]any {
 	v.t.Helper()
 	return v.want(status, method, v.s.ControlURL()+path, body)
 }
 
-func newCompany(t *testing.T) visitor {
+func newColleaguesClient(t *testing.T) graphClient {
 	t.Helper()
 	s := simulator.ContosoWithColleagues(simulator.Options{})
-	return visitor{t, s, s.Token(simulator.Adele, "User.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read.All"), &http.Client{Transport: s.Transport()}}
+	return graphClient{t, s, s.Token(simulator.Adele, "User.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read.All"), &http.Client{Transport: s.Transport()}}
 }
 
 func TestControlClock(t *testing.T) {
 	begin := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return begin }})
-	v := visitor{t, s, s.Token(simulator.Adele, "User.Read"), &http.Client{Transport: s.Transport()}}
+	v := graphClient{t, s, s.Token(simulator.Adele, "User.Read"), &http.Client{Transport: s.Transport()}}
 	check := func(method, body, now, offset string, frozen bool) {
 		t.Helper()
 		want := map[string]any{"now": now, "offset": offset, "frozen": frozen}
@@ -52,7 +52,7 @@ func TestControlClock(t *testing.T) {
 }
 
 func TestControlFaults(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	faults := []any{
 		map[string]any{"method": "GET", "path": "/v1.0/me", "times": 2.0, "status": 429.0, "retryAfter": "7", "header": map[string]any{"X-Reason": "test"}},
 		map[string]any{"times": 1.0, "reset": true, "done": true},
@@ -92,7 +92,7 @@ func TestControlFaults(t *testing.T) {
 }
 
 func TestControlRequests(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	v.want(200, "GET", "/me?$select=id", "")
 	v.refused(403, "ErrorAccessDenied", "PATCH", "/me/mailboxSettings", `{"timeZone":"UTC"}`)
 	all := v.control(200, "GET", "/requests?method=PATCH&path=/v1.0/ME", "")["value"].([]any)
@@ -116,7 +116,7 @@ func TestControlRequests(t *testing.T) {
 }
 
 func TestControlSignIn(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	client, _ := newClient(t, v.s, "common")
 	v.control(200, "PUT", "/signin", `{"user":"megan@contoso.example","withhold":["Calendars.Read"]}`)
 	got := v.control(200, "GET", "/signin", "")
@@ -151,7 +151,7 @@ func TestControlSignIn(t *testing.T) {
 }
 
 func TestControlSessions(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	tokens := func(form url.Values) (int, map[string]any) {
 		form.Set("client_id", simulator.ContosoClient)
 		resp, out := v.do("POST", v.s.LoginURL()+"/common/oauth2/v2.0/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
@@ -196,7 +196,7 @@ func TestControlSessions(t *testing.T) {
 }
 
 func TestControlRegistration(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	v.control(204, "PUT", "/registrations/my-app", `{"name":"Mine","redirectUris":["myapp://auth"]}`)
 	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, _ := v.do("GET", v.s.LoginURL()+"/organizations/oauth2/v2.0/authorize?client_id=my-app&response_type=code&scope=User.Read&redirect_uri=myapp://auth", "")
@@ -206,7 +206,7 @@ func TestControlRegistration(t *testing.T) {
 }
 
 func TestControlTenant(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	lee := v.control(200, "POST", "/users", `{"address":"lee@contoso.example","name":"Lee Gu"}`)
 	if lee["tenant"] != simulator.ContosoTenant || lee["timeZone"] != "UTC" || lee["id"] == "" {
 		t.Errorf("added: %v", lee)
@@ -263,7 +263,7 @@ func TestControlTenant(t *testing.T) {
 }
 
 func TestControlRefuses(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	for _, test := range []struct {
 		status                int
 		method, path, body, e string
@@ -327,7 +327,7 @@ func TestControlIsLocal(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		v := visitor{t, s, "", &http.Client{Transport: s.Transport()}}
+		v := graphClient{t, s, "", &http.Client{Transport: s.Transport()}}
 		if local {
 			v.want(200, "GET", s.ControlURL(), "")
 			continue

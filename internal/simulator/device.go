@@ -12,29 +12,29 @@ import (
 )
 
 // A device is a device code on its way. See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
-type device struct {
-	userCode string
-	client   string
-	tenant   string
-	asked    asked
-	expires  time.Time
-	user     *account // who approved
-	refused  AADSTS
-	redeemed bool
+type deviceGrant struct {
+	userCode  string
+	client    string
+	tenant    string
+	requested scopeRequest
+	expires   time.Time
+	user      *account // who approved
+	refused   AADSTS
+	redeemed  bool
 }
 
 // ApproveDevice enters a user code at the sign-in page, as who signs in there does. It fails where the code is unknown or has expired, or where the page refuses.
 func (s *Simulator) ApproveDevice(userCode string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.enter(userCode, true)
+	return s.enterCode(userCode, true)
 }
 
 // DeclineDevice enters a user code at the sign-in page and cancels.
 func (s *Simulator) DeclineDevice(userCode string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.enter(userCode, false)
+	return s.enterCode(userCode, false)
 }
 
 // DeviceCodes are the user codes that wait to be entered, sorted.
@@ -51,7 +51,7 @@ func (s *Simulator) DeviceCodes() []string {
 	return codes
 }
 
-func (s *Simulator) enter(userCode string, approve bool) error {
+func (s *Simulator) enterCode(userCode string, approve bool) error {
 	userCode = strings.ToUpper(strings.TrimSpace(userCode))
 	for _, d := range s.login.devices {
 		if d.userCode != userCode || s.now().After(d.expires) || d.user != nil || d.refused != 0 {
@@ -63,7 +63,7 @@ func (s *Simulator) enter(userCode string, approve bool) error {
 		}
 		a, err := s.signingInUser(s.registrations[d.client], d.tenant)
 		if err == nil {
-			err = s.askConsent(a, d.client, d.asked.scopes)
+			err = s.askConsent(a, d.client, d.requested.scopes)
 		}
 		if err != nil {
 			d.refused = err.code
@@ -75,28 +75,28 @@ func (s *Simulator) enter(userCode string, approve bool) error {
 	return fmt.Errorf("the device code %q is unknown, has expired or was used", userCode)
 }
 
-func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (answer, *loginError) {
+func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (response, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if !registration.PublicClient {
-		return answer{}, &loginError{code: MissingSecret}
+		return response{}, &loginError{code: MissingSecret}
 	}
-	asked, err := s.parseScopes(form.Get("scope"))
+	requested, err := s.parseScopes(form.Get("scope"))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	if len(asked.scopes) == 0 && !asked.openid && !asked.def {
-		return answer{}, &loginError{code: MissingParameter, about: "scope"}
+	if len(requested.scopes) == 0 && !requested.openid && !requested.def {
+		return response{}, &loginError{code: MissingParameter, about: "scope"}
 	}
 	now := s.now()
-	maps.DeleteFunc(s.login.devices, func(_ string, d *device) bool { return now.Sub(d.expires) > deviceLifetime })
+	maps.DeleteFunc(s.login.devices, func(_ string, d *deviceGrant) bool { return now.Sub(d.expires) > deviceLifetime })
 	key := random(64)
-	d := &device{userCode: newUserCode(), client: registration.ClientID, tenant: tenant, asked: asked, expires: now.Add(deviceLifetime)}
+	d := &deviceGrant{userCode: newUserCode(), client: registration.ClientID, tenant: tenant, requested: requested, expires: now.Add(deviceLifetime)}
 	s.login.devices[key] = d
 	uri := "https://" + r.Host + "/common/oauth2/deviceauth"
-	return answer{status: http.StatusOK, body: map[string]any{
+	return response{status: http.StatusOK, body: map[string]any{
 		"user_code":        d.userCode,
 		"device_code":      key,
 		"verification_uri": uri,
@@ -106,34 +106,34 @@ func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) 
 	}}, nil
 }
 
-func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (answer, *loginError) {
+func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (response, *loginError) {
 	d := s.login.devices[form.Get("device_code")]
 	switch {
 	case d == nil || d.client != registration.ClientID || d.redeemed:
-		return answer{}, &loginError{code: DeviceCodeUnknown}
+		return response{}, &loginError{code: DeviceCodeUnknown}
 	case d.refused == Declined:
-		return answer{}, &loginError{code: Declined, oauth: "authorization_declined"}
+		return response{}, &loginError{code: Declined, oauth: "authorization_declined"}
 	case d.refused != 0:
-		return answer{}, &loginError{code: d.refused}
+		return response{}, &loginError{code: d.refused}
 	case s.now().After(d.expires):
-		return answer{}, &loginError{code: DeviceCodeExpired}
+		return response{}, &loginError{code: DeviceCodeExpired}
 	case d.user == nil:
-		return answer{}, &loginError{code: DevicePending}
+		return response{}, &loginError{code: DevicePending}
 	case s.login.blockDevice:
-		return answer{}, &loginError{code: Blocked}
+		return response{}, &loginError{code: Blocked}
 	}
 	d.redeemed = true
 	d.user.refreshError = 0
-	return s.issue(r, d.asked, session{user: d.user, client: d.client, device: true}, d.asked.offline, ""), nil
+	return s.issue(r, d.requested, signInSession{user: d.user, client: d.client, device: true}, d.requested.offline, ""), nil
 }
 
 // devicePage is where a person enters the code.
-func (s *Simulator) devicePage(otc string, form url.Values) answer {
+func (s *Simulator) devicePage(otc string, form url.Values) response {
 	if !form.Has("otc") {
 		return codePage("Enter the code displayed on your app or device.", otc)
 	}
 	approve := form.Get("do") != "decline"
-	if err := s.enter(form.Get("otc"), approve); err != nil {
+	if err := s.enterCode(form.Get("otc"), approve); err != nil {
 		return codePage("That code didn't work. Check the code and try again: "+err.Error()+".", "")
 	}
 	if !approve {

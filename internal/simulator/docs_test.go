@@ -21,7 +21,7 @@ func guide(t *testing.T) string {
 
 // The guide lists the operations as the simulator does.
 func TestControlInDocs(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	var want, got []string
 	for _, o := range v.control(200, "GET", "", "")["operations"].([]any) {
 		o := o.(map[string]any)
@@ -37,7 +37,7 @@ func TestControlInDocs(t *testing.T) {
 
 // Every curl in the guide does what it says, one after the other.
 func TestCurlInDocs(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	lines := regexp.MustCompile(`(?m)^curl --cacert ca\.pem (?:-X ([A-Z]+) )?'?(https://127\.0\.0\.1:8443)(\S+?)'?(?: --json '([^']*)')?$`).FindAllStringSubmatch(guide(t), -1)
 	if n := strings.Count(guide(t), "\ncurl "); n == 0 || n != len(lines) {
 		t.Fatalf("%d of %d are understood", len(lines), n)

@@ -48,7 +48,7 @@ type Attendee struct {
 type storedEvent struct {
 	id, immutable string
 	calendar      *Calendar
-	start, end    moment
+	start, end    dateTimeTimeZone
 	properties    map[string]any // all others; what is in it is replaced, never changed
 	modified      time.Time
 	version       int
@@ -119,10 +119,10 @@ func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) erro
 			unchecked[k] = v
 		}
 	}
-	if err := s.apply(e, generic(known).(map[string]any)); err != nil {
+	if err := s.apply(e, jsonCopy(known).(map[string]any)); err != nil {
 		return err
 	}
-	maps.Copy(e.properties, generic(unchecked).(map[string]any))
+	maps.Copy(e.properties, jsonCopy(unchecked).(map[string]any))
 	return nil
 }
 
@@ -133,7 +133,7 @@ func (s *Simulator) RemoveEvent(address, id string) bool {
 	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e != nil {
-		b.remove(e)
+		b.removeEvent(e)
 	}
 	return e != nil
 }
@@ -167,9 +167,9 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 	at := func(t time.Time) map[string]any {
 		if e.AllDay {
 			y, m, d := t.Date()
-			return moment{wall: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), name: zone}.json()
+			return dateTimeTimeZone{wall: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), name: zone}.json()
 		}
-		return momentAt(t, zone, location).json()
+		return dateTimeIn(t, zone, location).json()
 	}
 	p := map[string]any{"subject": e.Subject, "start": at(e.Start), "end": at(e.End), "isAllDay": e.AllDay}
 	for k, v := range map[string]string{"showAs": e.ShowAs, "sensitivity": e.Sensitivity, "importance": e.Importance} {
@@ -194,7 +194,7 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 		p["reminderMinutesBeforeStart"] = int(max(*e.Reminder, 0) / time.Minute)
 	}
 	stored := s.newEvent(b, in)
-	if err := s.apply(stored, generic(p).(map[string]any)); err != nil {
+	if err := s.apply(stored, jsonCopy(p).(map[string]any)); err != nil {
 		return nil, err
 	}
 	unchecked := map[string]any{"isCancelled": e.Cancelled}
@@ -219,7 +219,7 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 		unchecked["onlineMeeting"] = map[string]any{"joinUrl": e.JoinURL}
 	}
 	maps.Copy(unchecked, e.Properties)
-	maps.Copy(stored.properties, generic(unchecked).(map[string]any))
+	maps.Copy(stored.properties, jsonCopy(unchecked).(map[string]any))
 	return stored, nil
 }
 
@@ -320,12 +320,12 @@ func (e *storedEvent) json(v view) map[string]any {
 	out["changeKey"] = e.changeKey()
 	out["@odata.etag"] = e.etag()
 	out["lastModifiedDateTime"] = e.modified.Format("2006-01-02T15:04:05.0000000Z")
-	show := func(m moment) map[string]any {
+	show := func(m dateTimeTimeZone) map[string]any {
 		if e.allDay() {
 			// Dates that no zone shifts.
-			return moment{wall: m.wall, name: v.zone}.json()
+			return dateTimeTimeZone{wall: m.wall, name: v.zone}.json()
 		}
-		return momentAt(m.instant(), v.zone, v.location).json()
+		return dateTimeIn(m.instant(), v.zone, v.location).json()
 	}
 	out["start"], out["end"] = show(e.start), show(e.end)
 	if _, unchecked := out["originalStartTimeZone"]; !unchecked {
@@ -364,7 +364,7 @@ func (s *Simulator) touch(b *mailbox, e *storedEvent) {
 }
 
 // remove takes away an event, a series, or one occurrence.
-func (b *mailbox) remove(e *storedEvent) {
+func (b *mailbox) removeEvent(e *storedEvent) {
 	if e.master != nil {
 		e.master.exceptions[e.date] = nil
 		return
@@ -389,17 +389,17 @@ func (b *mailbox) event(id string) *storedEvent {
 }
 
 // listed makes entities of events.
-func (c *call) listed(b *mailbox, set string, events []*storedEvent) (answer, error) {
+func (c *call) eventCollection(b *mailbox, set string, events []*storedEvent) (response, error) {
 	v, err := c.view()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	// A wrong name is refused also where there is nothing to select it from.
 	blank := c.s.newEvent(b, b.calendar(""))
-	blank.start = momentAt(c.now, "UTC", time.UTC)
+	blank.start = dateTimeIn(c.now, "UTC", time.UTC)
 	blank.end = blank.start
 	if _, err := c.project(blank.json(v), eventProperties()...); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	all := make([]map[string]any, 0, len(events))
 	for _, e := range events {
@@ -414,8 +414,8 @@ func eventProperties() []string {
 }
 
 // chosen is the event of the path, after all checks.
-func (c *call) chosen() (*mailbox, *storedEvent, error) {
-	p, err := c.place()
+func (c *call) targetEvent() (*mailbox, *storedEvent, error) {
+	p, err := c.calendarRef()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -435,17 +435,17 @@ func (c *call) chosen() (*mailbox, *storedEvent, error) {
 	return p.mailbox, e, nil
 }
 
-func viewEvents(c *call) (answer, error) {
-	p, err := c.place()
+func viewEvents(c *call) (response, error) {
+	p, err := c.calendarRef()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	from, to, err := c.window()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	// The view of the mailbox is that of its default calendar.
-	return c.listed(p.mailbox, "events", p.view(p.in, from, to))
+	return c.eventCollection(p.mailbox, "events", p.view(p.in, from, to))
 }
 
 // view are the events of a calendar of which some lies in [from, to), series expanded.
@@ -457,7 +457,7 @@ func (b *mailbox) view(in *Calendar, from, to time.Time) []*storedEvent {
 		}
 		if e.repeats != nil {
 			found = append(found, e.occurrences(from, to)...)
-		} else if e.during(from, to) {
+		} else if e.overlaps(from, to) {
 			found = append(found, e)
 		}
 	}
@@ -478,24 +478,24 @@ func (c *call) window() (from, to time.Time, err error) {
 }
 
 // listInstances are the occurrences and exceptions of a series; what is none has none.
-func listInstances(c *call) (answer, error) {
-	b, e, err := c.chosen()
+func listInstances(c *call) (response, error) {
+	b, e, err := c.targetEvent()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	from, to, err := c.window()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	var found []*storedEvent
 	if e.repeats != nil {
 		found = e.occurrences(from, to)
 	}
-	return c.listed(b, "events('"+url.PathEscape(c.params["event"])+"')/instances", found)
+	return c.eventCollection(b, "events('"+url.PathEscape(c.params["event"])+"')/instances", found)
 }
 
 // during reports whether some of the event lies in [from, to); what has no length lies where it begins.
-func (e *storedEvent) during(from, to time.Time) bool {
+func (e *storedEvent) overlaps(from, to time.Time) bool {
 	start, end := e.start.instant(), e.end.instant()
 	return start.Before(to) && (end.After(from) || start.Equal(end) && !start.Before(from))
 }
@@ -510,10 +510,10 @@ func parseWindow(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time", text)
 }
 
-func listEvents(c *call) (answer, error) {
-	p, err := c.place()
+func listEvents(c *call) (response, error) {
+	p, err := c.calendarRef()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	var found []*storedEvent
 	for _, e := range p.events {
@@ -521,113 +521,113 @@ func listEvents(c *call) (answer, error) {
 			found = append(found, e)
 		}
 	}
-	return c.listed(p.mailbox, "events", found)
+	return c.eventCollection(p.mailbox, "events", found)
 }
 
-func getEvent(c *call) (answer, error) {
+func getEvent(c *call) (response, error) {
 	v, err := c.view()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	_, e, err := c.chosen()
+	_, e, err := c.targetEvent()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	return c.shown(e, v, http.StatusOK)
+	return c.eventResponse(e, v, http.StatusOK)
 }
 
 // shown is the answer that holds one event.
-func (c *call) shown(e *storedEvent, v view, status int) (answer, error) {
+func (c *call) eventResponse(e *storedEvent, v view, status int) (response, error) {
 	body, err := c.project(e.json(v), eventProperties()...)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	a := c.entity(c.setName("events"), body)
 	a.status, a.header = status, c.header
 	return a, nil
 }
 
-func createEvent(c *call) (answer, error) {
-	p, err := c.place()
+func createEvent(c *call) (response, error) {
+	p, err := c.calendarRef()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	b, in := p.mailbox, p.in
 	if in.ReadOnly {
-		return answer{}, event.denied()
+		return response{}, event.denied()
 	}
 	body, err := c.decode(writable()...)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	v, err := c.view()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	sum := sha256.Sum256(c.body)
 	id, _ := body["transactionId"].(string)
 	if t, ok := b.transactions[id]; ok && id != "" {
 		if t.sum != sum {
-			return answer{}, &failure{http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used."}
+			return response{}, &failure{http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used."}
 		}
-		return c.shown(t.event, v, http.StatusCreated)
+		return c.eventResponse(t.event, v, http.StatusCreated)
 	}
 	if body["start"] == nil || body["end"] == nil {
-		return answer{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+		return response{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
 	}
 	e := c.s.newEvent(b, in)
 	if err := c.s.apply(e, body); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	b.events = append(b.events, e)
 	if id != "" {
 		b.transactions[id] = transaction{sum, e}
 	}
 	c.header.Set("Location", "https://"+c.r.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
-	return c.shown(e, v, http.StatusCreated)
+	return c.eventResponse(e, v, http.StatusCreated)
 }
 
-func updateEvent(c *call) (answer, error) {
+func updateEvent(c *call) (response, error) {
 	v, err := c.view()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	b, e, err := c.chosen()
+	b, e, err := c.targetEvent()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	patch, err := c.decode(writable()...)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	delete(patch, "transactionId")
 	if err := c.s.apply(e, patch); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	c.s.touch(b, e)
-	return c.shown(e, v, http.StatusOK)
+	return c.eventResponse(e, v, http.StatusOK)
 }
 
-func deleteEvent(c *call) (answer, error) {
-	b, e, err := c.chosen()
+func deleteEvent(c *call) (response, error) {
+	b, e, err := c.targetEvent()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	b.remove(e)
-	return answer{status: http.StatusNoContent}, nil
+	b.removeEvent(e)
+	return response{status: http.StatusNoContent}, nil
 }
 
 // act is accept, tentativelyAccept, decline and cancel.
-func act(c *call) (answer, error) {
-	b, e, err := c.chosen()
+func respondToEvent(c *call) (response, error) {
+	b, e, err := c.targetEvent()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	given := map[string]any{}
 	if len(c.body) > 0 {
 		var params map[string]any
 		if err := json.Unmarshal(c.body, &params); err != nil {
-			return answer{}, unreadable()
+			return response{}, unreadable()
 		}
 		for k, v := range params {
 			given[strings.ToLower(k)] = v
@@ -643,19 +643,19 @@ func act(c *call) (answer, error) {
 	}
 	for k := range given {
 		if !slices.Contains(known, k) {
-			return answer{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation '%s'.", k, action)
+			return response{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation '%s'.", k, action)
 		}
 	}
-	refused := func(why string) (answer, error) {
-		return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
+	refused := func(why string) (response, error) {
+		return response{}, &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
 	}
 	organizer := e.properties["isOrganizer"] == true
 	if action == "cancel" {
 		if !organizer {
 			return refused("You need to be an organizer to cancel a meeting.")
 		}
-		b.remove(e)
-		return answer{status: http.StatusAccepted}, nil
+		b.removeEvent(e)
+		return response{status: http.StatusAccepted}, nil
 	}
 	switch {
 	case organizer:
@@ -669,15 +669,15 @@ func act(c *call) (answer, error) {
 	}
 	if action == "decline" {
 		// A declined meeting leaves the calendar.
-		b.remove(e)
-		return answer{status: http.StatusAccepted}, nil
+		b.removeEvent(e)
+		return response{status: http.StatusAccepted}, nil
 	}
-	response, show := "accepted", "busy"
+	status, show := "accepted", "busy"
 	if action == "tentativelyaccept" {
-		response, show = "tentativelyAccepted", "tentative"
+		status, show = "tentativelyAccepted", "tentative"
 	}
-	e.properties["responseStatus"] = map[string]any{"response": response, "time": c.now.UTC().Format(time.RFC3339)}
+	e.properties["responseStatus"] = map[string]any{"response": status, "time": c.now.UTC().Format(time.RFC3339)}
 	e.properties["showAs"] = show
 	c.s.touch(b, e)
-	return answer{status: http.StatusAccepted}, nil
+	return response{status: http.StatusAccepted}, nil
 }

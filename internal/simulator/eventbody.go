@@ -28,15 +28,15 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 		var err error
 		switch k {
 		case "start":
-			next.start, err = s.parseMoment("Start", v)
+			next.start, err = s.parseDateTime("Start", v)
 		case "end":
-			next.end, err = s.parseMoment("End", v)
+			next.end, err = s.parseDateTime("End", v)
 		case "importance":
-			p[k], err = oneOf(k, v, "low", "normal", "high")
+			p[k], err = parseEnum(k, v, "low", "normal", "high")
 		case "sensitivity":
-			p[k], err = oneOf(k, v, "normal", "personal", "private", "confidential")
+			p[k], err = parseEnum(k, v, "normal", "personal", "private", "confidential")
 		case "showAs":
-			p[k], err = oneOf("freeBusyStatus", v, "free", "tentative", "busy", "oof", "workingElsewhere", "unknown")
+			p[k], err = parseEnum("freeBusyStatus", v, "free", "tentative", "busy", "oof", "workingElsewhere", "unknown")
 		case "body":
 			p[k], p["bodyPreview"], err = parseBody(v)
 		case "location":
@@ -119,7 +119,7 @@ func (e *storedEvent) check() error {
 }
 
 // oneOf is enumeration for a value that may be none.
-func oneOf(name string, v any, members ...string) (string, error) {
+func parseEnum(name string, v any, members ...string) (string, error) {
 	text, _ := v.(string)
 	return enumeration(name, text, members...)
 }
@@ -175,7 +175,7 @@ func (s *Simulator) parseAttendees(v any) ([]any, error) {
 		}
 		if g["type"] != nil {
 			var err error
-			if a.Type, err = oneOf("attendeeType", g["type"], "required", "optional", "resource"); err != nil {
+			if a.Type, err = parseEnum("attendeeType", g["type"], "required", "optional", "resource"); err != nil {
 				return nil, err
 			}
 		}

@@ -80,7 +80,7 @@ func (s *Simulator) takeFault(method, path string) *Fault {
 func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
 
 // apply makes the fault's answer of the true one, and reports whether it is lost on its way.
-func (f *Fault) apply(a answer, graph bool, now time.Time) (answer, bool) {
+func (f *Fault) apply(a response, graph bool, now time.Time) (response, bool) {
 	if f == nil {
 		return a, false
 	}
@@ -90,9 +90,9 @@ func (f *Fault) apply(a answer, graph bool, now time.Time) (answer, bool) {
 			code = codeOf(f.Status)
 		}
 		if graph {
-			a = (&failure{f.Status, code, "The simulator was told to fail."}).answer(now)
+			a = (&failure{f.Status, code, "The simulator was told to fail."}).response(now)
 		} else {
-			a = answer{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
+			a = response{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
 		}
 	}
 	if a.header == nil {
@@ -102,7 +102,7 @@ func (f *Fault) apply(a answer, graph bool, now time.Time) (answer, bool) {
 	if f.RetryAfter != "" {
 		a.header.Set("Retry-After", f.RetryAfter)
 	}
-	if body, ok := generic(a.body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
+	if body, ok := jsonCopy(a.body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
 		merge(body, f.Merge)
 		if f.Change != nil {
 			f.Change(body)
@@ -136,7 +136,7 @@ func merge(into, patch map[string]any) {
 }
 
 // hold reports whether the client is still there after the delay.
-func hold(ctx context.Context, delay time.Duration) bool {
+func wait(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true
 	}

@@ -47,7 +47,7 @@ type route struct {
 	path    string // "/me/calendars/{calendar}/events"; names in braces become parameters of the call
 	kind    kind
 	options []string // the query options that it knows, in lower case
-	do      func(*call) (answer, error)
+	do      func(*call) (response, error)
 }
 
 // A call is a request to Graph that has passed the checks.
@@ -95,20 +95,20 @@ type errorBody struct {
 	} `json:"error"`
 }
 
-func (f *failure) answer(now time.Time) answer {
+func (f *failure) response(now time.Time) response {
 	var b errorBody
 	b.Error.Code, b.Error.Message = f.code, f.message
 	b.Error.Inner.Date = now.UTC().Format("2006-01-02T15:04:05")
-	return answer{status: f.status, body: b}
+	return response{status: f.status, body: b}
 }
 
 // serveGraph also tells whose token it was, and gives what ends the request's share of the mailbox.
-func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a answer, address string, release func()) {
+func (s *Simulator) serveGraph(r *http.Request, body []byte, zipped bool) (a response, address string, release func()) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	release = func() {}
 	now := s.now()
-	fail := func(f *failure) answer { return f.answer(now) }
+	fail := func(f *failure) response { return f.response(now) }
 
 	token, failed := s.authenticate(r, now)
 	if failed != nil {
@@ -304,7 +304,7 @@ func exceptions(method, path string, personal bool) []string {
 
 // permitted compares the token's scopes with the table.
 func (c *call) permitted() bool {
-	path := strings.TrimSuffix(generalise(c.route.path), "/$count")
+	path := strings.TrimSuffix(generalize(c.route.path), "/$count")
 	if c.mailbox() == c.user.ID && strings.HasPrefix(path, "/users/{id}/") {
 		path = "/me/" + strings.TrimPrefix(path, "/users/{id}/")
 	}
@@ -323,7 +323,7 @@ func required(table map[string]map[string][]string, method, path string, persona
 }
 
 // generalise turns "/me/calendars/{calendar}" into the table's "/me/calendars/{id}".
-func generalise(path string) string {
+func generalize(path string) string {
 	segments := strings.Split(strings.ToLower(path), "/")
 	for i, s := range segments {
 		if strings.HasPrefix(s, "{") {
@@ -361,13 +361,13 @@ func (c *call) context(path string) string {
 }
 
 // entity is the answer that holds one.
-func (c *call) entity(set string, body map[string]any) answer {
+func (c *call) entity(set string, body map[string]any) response {
 	selected := ""
 	if s := c.query.Get("$select"); s != "" {
 		selected = "(" + s + ")"
 	}
 	body["@odata.context"] = c.context(set + selected + "/$entity")
-	return answer{status: http.StatusOK, body: body}
+	return response{status: http.StatusOK, body: body}
 }
 
 // decode reads the body into a map, and refuses properties that the type does not have.
@@ -387,7 +387,7 @@ func (c *call) decode(known ...string) (map[string]any, error) {
 }
 
 // generic is a value as its JSON decodes: a copy that may be changed.
-func generic(v any) any {
+func jsonCopy(v any) any {
 	b, err := json.Marshal(v)
 	if err != nil {
 		return nil

@@ -26,21 +26,21 @@ import (
 )
 
 // A visitor is a client of Graph without any library.
-type visitor struct {
+type graphClient struct {
 	t      *testing.T
 	s      *simulator.Simulator
 	token  string
 	client *http.Client
 }
 
-func newVisitor(t *testing.T, scopes ...string) visitor {
+func newGraphClient(t *testing.T, scopes ...string) graphClient {
 	t.Helper()
 	s := simulator.Contoso(simulator.Options{})
-	return visitor{t, s, s.Token(simulator.Adele, scopes...), &http.Client{Transport: s.Transport()}}
+	return graphClient{t, s, s.Token(simulator.Adele, scopes...), &http.Client{Transport: s.Transport()}}
 }
 
 // do sends a request and decodes its answer; headers are pairs.
-func (v visitor) do(method, path, body string, headers ...string) (*http.Response, map[string]any) {
+func (v graphClient) do(method, path, body string, headers ...string) (*http.Response, map[string]any) {
 	v.t.Helper()
 	if !strings.HasPrefix(path, "https:") {
 		path = v.s.GraphURL() + "/v1.0" + path
@@ -74,7 +74,7 @@ func (v visitor) do(method, path, body string, headers ...string) (*http.Respons
 }
 
 // want is do, where the status is sure.
-func (v visitor) want(status int, method, path, body string, headers ...string) map[string]any {
+func (v graphClient) want(status int, method, path, body string, headers ...string) map[string]any {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
 	if resp.StatusCode != status {
@@ -84,7 +84,7 @@ func (v visitor) want(status int, method, path, body string, headers ...string) 
 }
 
 // refused checks the body of an error.
-func (v visitor) refused(status int, code, method, path, body string, headers ...string) {
+func (v graphClient) refused(status int, code, method, path, body string, headers ...string) {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
 	e, _ := out["error"].(map[string]any)
@@ -99,7 +99,7 @@ func (v visitor) refused(status int, code, method, path, body string, headers ..
 }
 
 func TestToken(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	v.want(200, "GET", "/me", "")
 	v.s.ExpireAccessTokens()
 	v.refused(401, "InvalidAuthenticationToken", "GET", "/me", "")
@@ -113,7 +113,7 @@ func TestToken(t *testing.T) {
 }
 
 func TestMe(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	me := v.want(200, "GET", "/me", "")
 	if me["displayName"] != "Adele Vance" || me["mail"] != simulator.Adele || me["id"] != v.s.Users()[0].ID {
 		t.Errorf("me: %v", me)
@@ -167,7 +167,7 @@ func TestPermissions(t *testing.T) {
 		{"POST", "/groups/{group}/events", body, "Group.ReadWrite.All", "Group.Read.All"},
 	} {
 		t.Run(test.method+" "+test.least+" "+test.path, func(t *testing.T) {
-			v := newVisitor(t)
+			v := newGraphClient(t)
 			v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
 			v.s.Share("megan@contoso.example", simulator.Adele, true)
 			group := v.s.AddGroup(simulator.Group{Name: "Project", Address: "project@contoso.example", Members: []string{simulator.Adele}})
@@ -189,7 +189,7 @@ func TestPermissions(t *testing.T) {
 }
 
 func TestMailboxSettings(t *testing.T) {
-	v := newVisitor(t, "MailboxSettings.ReadWrite")
+	v := newGraphClient(t, "MailboxSettings.ReadWrite")
 	before := v.s.AutomaticReplies(simulator.Adele)
 	if before.Status != "disabled" || !strings.HasPrefix(before.InternalReply, "<html>") {
 		t.Fatalf("at first: %+v", before)
@@ -240,7 +240,7 @@ func TestMailboxSettings(t *testing.T) {
 }
 
 func TestGzip(t *testing.T) {
-	v := newVisitor(t, "MailboxSettings.ReadWrite")
+	v := newGraphClient(t, "MailboxSettings.ReadWrite")
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, _ = z.Write([]byte(`{"timeZone":"UTC"}`))
@@ -257,7 +257,7 @@ func TestGzip(t *testing.T) {
 }
 
 func TestRequestsAreRecorded(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	var hooked []string
 	v.s.OnRequest(func(r simulator.Request) { hooked = append(hooked, r.Method+" "+r.Path); _ = v.s.Total() })
 	v.want(200, "GET", "/me?$select=id", "")
@@ -299,7 +299,7 @@ func TestFaults(t *testing.T) {
 		"unknown member": {simulator.Fault{Change: func(b map[string]any) { b["displayName"] = "from the future" }}, 200, "", "from the future"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVisitor(t, "User.Read")
+			v := newGraphClient(t, "User.Read")
 			test.fault.Path = "/v1.0/me"
 			v.s.Fail(test.fault)
 			for i := range 2 {
@@ -336,7 +336,7 @@ func TestAnswerIsLost(t *testing.T) {
 		"undone":  {Method: "PATCH", Reset: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVisitor(t, "MailboxSettings.ReadWrite")
+			v := newGraphClient(t, "MailboxSettings.ReadWrite")
 			v.s.Fail(fault)
 			r, _ := http.NewRequestWithContext(t.Context(), "PATCH", v.s.GraphURL()+"/v1.0/me/mailboxSettings", strings.NewReader(`{"timeZone":"UTC"}`))
 			r.Header.Set("Authorization", "Bearer "+v.token)
@@ -357,7 +357,7 @@ func TestAnswerIsLost(t *testing.T) {
 
 func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "User.Read")
+		v := newGraphClient(t, "User.Read")
 		v.s.Fail(simulator.Fault{Delay: time.Minute})
 		start := time.Now()
 		v.want(200, "GET", "/me", "")
@@ -377,7 +377,7 @@ func TestHang(t *testing.T) {
 
 func TestMailboxConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "MailboxSettings.Read", "User.Read")
+		v := newGraphClient(t, "MailboxSettings.Read", "User.Read")
 		v.s.Fail(simulator.Fault{Path: "/v1.0/me/mailboxSettings", Delay: time.Minute, Times: 4})
 		var inflight sync.WaitGroup
 		for range 4 {
@@ -392,14 +392,14 @@ func TestMailboxConcurrency(t *testing.T) {
 }
 
 func TestOtherHosts(t *testing.T) {
-	v := newVisitor(t)
+	v := newGraphClient(t)
 	if _, err := v.client.Get("https://elsewhere.example/v1.0/me"); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("elsewhere: %v", err)
 	}
 }
 
 func TestServer(t *testing.T) {
-	v := newVisitor(t, "User.Read", "MailboxSettings.ReadWrite")
+	v := newGraphClient(t, "User.Read", "MailboxSettings.ReadWrite")
 	if err := v.s.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -445,7 +445,7 @@ func TestServer(t *testing.T) {
 // What Microsoft publishes as an example of an answer is there in ours.
 func TestPublishedExamples(t *testing.T) {
 	const window = "?startDateTime=2026-01-01T00:00:00Z&endDateTime=2026-01-02T00:00:00Z"
-	v := newVisitor(t, "User.Read", "MailboxSettings.Read", "Calendars.Read")
+	v := newGraphClient(t, "User.Read", "MailboxSettings.Read", "Calendars.Read")
 	at := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 	id := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at, End: at.Add(time.Hour)})
 	ours := map[string]string{

@@ -27,8 +27,8 @@ const (
 type loginState struct {
 	signIn      SignIn
 	consents    map[consentKey][]string
-	codes       map[string]*code
-	devices     map[string]*device // by device code
+	codes       map[string]*authCode
+	devices     map[string]*deviceGrant // by device code
 	refresh     map[string]*refreshToken
 	access      map[string]*accessToken
 	lifetime    time.Duration
@@ -39,8 +39,8 @@ type loginState struct {
 func newLoginState() loginState {
 	return loginState{
 		consents: map[consentKey][]string{},
-		codes:    map[string]*code{},
-		devices:  map[string]*device{},
+		codes:    map[string]*authCode{},
+		devices:  map[string]*deviceGrant{},
 		refresh:  map[string]*refreshToken{},
 		access:   map[string]*accessToken{},
 		lifetime: time.Hour,
@@ -48,19 +48,19 @@ func newLoginState() loginState {
 }
 
 // A code is an authorization code.
-type code struct {
+type authCode struct {
 	user      *account
 	client    string
 	redirect  string
 	challenge string
-	asked     asked
+	requested scopeRequest
 	nonce     string
 	expires   time.Time
 	used      bool
 }
 
 // A session is what a sign-in begins and refresh tokens carry on.
-type session struct {
+type signInSession struct {
 	user   *account
 	client string
 	device bool // it began with a device code
@@ -68,7 +68,7 @@ type session struct {
 }
 
 type refreshToken struct {
-	session
+	signInSession
 	used    time.Time
 	revoked bool
 }
@@ -80,7 +80,7 @@ type accessToken struct {
 }
 
 // asked are the scopes of a request.
-type asked struct {
+type scopeRequest struct {
 	scopes  []string // of Graph, short, without those below
 	long    bool     // the first was written with the audience
 	def     bool     // .default
@@ -91,8 +91,8 @@ type asked struct {
 }
 
 // parseScopes takes Graph's scopes in their short and in their long form, as Entra ID does.
-func (s *Simulator) parseScopes(scope string) (asked, *loginError) {
-	var a asked
+func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
+	var a scopeRequest
 	for _, f := range strings.Fields(scope) {
 		switch strings.ToLower(f) {
 		case "openid":
@@ -129,7 +129,7 @@ func (s *Simulator) parseScopes(scope string) (asked, *loginError) {
 }
 
 // serveLogin answers Entra ID's addresses.
-func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
+func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
@@ -150,13 +150,13 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
 	case "POST oauth2/v2.0/token":
 		a, err := s.token(r, tenant, form)
 		if err != nil {
-			return err.answer(s.now())
+			return err.response(s.now())
 		}
 		return a
 	case "POST oauth2/v2.0/devicecode":
 		a, err := s.deviceCode(r, tenant, form)
 		if err != nil {
-			return err.answer(s.now())
+			return err.response(s.now())
 		}
 		return a
 	case "GET oauth2/deviceauth", "POST oauth2/deviceauth":
@@ -165,14 +165,14 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) answer {
 		return s.adminConsent(r, tenant, r.URL.Query())
 	case "GET oauth2/nativeclient":
 		// The real one is blank, too: what matters is in the address.
-		return answer{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
+		return response{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
 	}
 	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
 }
 
 // instance tells which hosts are one and the same. Nobody has to ask that who turned MSAL's instance discovery off.
-func (s *Simulator) instance(r *http.Request) answer {
-	return answer{status: http.StatusOK, body: map[string]any{
+func (s *Simulator) instance(r *http.Request) response {
+	return response{status: http.StatusOK, body: map[string]any{
 		"tenant_discovery_endpoint": "https://" + r.Host + "/common/v2.0/.well-known/openid-configuration",
 		"api-version":               "1.1",
 		"metadata": []any{map[string]any{
@@ -181,9 +181,9 @@ func (s *Simulator) instance(r *http.Request) answer {
 	}}
 }
 
-func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) answer {
+func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) response {
 	if !s.tenant(tenant) {
-		return (&loginError{code: UnknownTenant, about: tenant}).answer(s.now())
+		return (&loginError{code: UnknownTenant, about: tenant}).response(s.now())
 	}
 	issuer := tenant
 	switch tenant {
@@ -193,7 +193,7 @@ func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) answer {
 		issuer = PersonalTenant
 	}
 	root := "https://" + r.Host + "/"
-	return answer{status: http.StatusOK, body: map[string]any{
+	return response{status: http.StatusOK, body: map[string]any{
 		"token_endpoint":                        root + tenant + "/oauth2/v2.0/token",
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
 		"jwks_uri":                              root + tenant + "/discovery/v2.0/keys",
@@ -216,11 +216,11 @@ func (s *Simulator) tenant(name string) bool {
 	case "common", "organizations", "consumers", PersonalTenant:
 		return true
 	}
-	return slices.ContainsFunc(s.users, func(a *account) bool { return a.in(name) })
+	return slices.ContainsFunc(s.users, func(a *account) bool { return a.belongsTo(name) })
 }
 
 // in reports whether the account can sign in at this tenant.
-func (a *account) in(tenant string) bool {
+func (a *account) belongsTo(tenant string) bool {
 	switch tenant {
 	case "common":
 		return true
@@ -268,7 +268,7 @@ func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *log
 	switch {
 	case a == nil:
 		return nil, &loginError{code: OtherAccounts, about: s.login.signIn.User, oauth: "access_denied"}
-	case !a.in(tenant), r.Tenant != "" && a.Tenant != r.Tenant:
+	case !a.belongsTo(tenant), r.Tenant != "" && a.Tenant != r.Tenant:
 		return nil, &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
 	}
 	return a, nil
@@ -290,8 +290,8 @@ func (s *Simulator) askConsent(a *account, client string, scopes []string) *logi
 	return nil
 }
 
-func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) answer {
-	return s.visit(r, tenant, q, q.Get("response_mode"), func(registration Registration, result url.Values) *loginError {
+func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) response {
+	return s.redirectResult(r, tenant, q, q.Get("response_mode"), func(registration Registration, result url.Values) *loginError {
 		c, err := s.signIn(registration, tenant, q)
 		if err != nil {
 			return err
@@ -303,12 +303,12 @@ func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) answ
 }
 
 // visit is a page of Entra ID that ends at a redirect address of the client's, with the result or the error of do.
-func (s *Simulator) visit(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) answer {
+func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) response {
 	registration, err := s.registered(q.Get("client_id"), tenant)
-	redirect := q.Get("redirect_uri")
+	target := q.Get("redirect_uri")
 	if err == nil {
-		if ok, _ := registration.redirects(r.Host, redirect); !ok {
-			err = &loginError{code: WrongRedirect, about: redirect}
+		if ok, _ := registration.redirects(r.Host, target); !ok {
+			err = &loginError{code: WrongRedirect, about: target}
 		}
 	}
 	if err != nil {
@@ -328,7 +328,7 @@ func (s *Simulator) visit(r *http.Request, tenant string, q url.Values, mode str
 	if q.Has("state") {
 		result.Set("state", q.Get("state"))
 	}
-	return send(redirect, mode, result)
+	return redirectTo(target, mode, result)
 }
 
 // signIn makes an authorization code.
@@ -336,11 +336,11 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 	if q.Get("response_type") != "code" {
 		return "", &loginError{code: UnsupportedResponse, about: q.Get("response_type")}
 	}
-	asked, err := s.parseScopes(q.Get("scope"))
+	requested, err := s.parseScopes(q.Get("scope"))
 	if err != nil {
 		return "", err
 	}
-	if len(asked.scopes) == 0 && !asked.openid && !asked.def {
+	if len(requested.scopes) == 0 && !requested.openid && !requested.def {
 		return "", &loginError{code: MissingParameter, about: "scope"}
 	}
 	if method := q.Get("code_challenge_method"); q.Has("code_challenge") && method != "S256" && method != "plain" && method != "" {
@@ -350,10 +350,10 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 	if err != nil {
 		return "", err
 	}
-	if q.Get("prompt") == "none" && len(s.login.missing(a.User, registration.ClientID, asked.scopes)) > 0 {
+	if q.Get("prompt") == "none" && len(s.login.missing(a.User, registration.ClientID, requested.scopes)) > 0 {
 		return "", &loginError{code: NeverConsented, about: registration.ClientID, oauth: "interaction_required"}
 	}
-	if err := s.askConsent(a, registration.ClientID, asked.scopes); err != nil {
+	if err := s.askConsent(a, registration.ClientID, requested.scopes); err != nil {
 		return "", err
 	}
 	challenge := q.Get("code_challenge")
@@ -361,124 +361,124 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 		challenge = hash(challenge)
 	}
 	key := "1.AX" + random(48)
-	maps.DeleteFunc(s.login.codes, func(_ string, c *code) bool { return s.now().After(c.expires.Add(codeLifetime)) })
-	s.login.codes[key] = &code{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, asked: asked,
+	maps.DeleteFunc(s.login.codes, func(_ string, c *authCode) bool { return s.now().After(c.expires.Add(codeLifetime)) })
+	s.login.codes[key] = &authCode{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, requested: requested,
 		nonce: q.Get("nonce"), expires: s.now().Add(codeLifetime)}
 	return key, nil
 }
 
-// send takes the browser back to the client.
-func send(redirect, mode string, result url.Values) answer {
+// redirectTo takes the browser back to the client.
+func redirectTo(target, mode string, result url.Values) response {
 	if mode == "form_post" {
 		var fields strings.Builder
 		for name := range result {
 			fmt.Fprintf(&fields, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(result.Get(name)))
 		}
-		return answer{status: http.StatusOK, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
+		return response{status: http.StatusOK, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
 <body><form method="post" action="%s">%s<noscript><button>Continue</button></noscript></form><script>document.forms[0].submit()</script></body></html>
-`, html.EscapeString(redirect), fields.String())}
+`, html.EscapeString(target), fields.String())}
 	}
 	separator := "?"
 	switch {
 	case mode == "fragment":
 		separator = "#"
-	case strings.Contains(redirect, "?"):
+	case strings.Contains(target, "?"):
 		separator = "&"
 	}
-	return answer{status: http.StatusFound, header: http.Header{"Location": {redirect + separator + result.Encode()}}}
+	return response{status: http.StatusFound, header: http.Header{"Location": {target + separator + result.Encode()}}}
 }
 
-func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (answer, *loginError) {
+func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (response, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if secret := form.Get("client_secret"); form.Has("client_secret") && (registration.Secret == "" || secret != registration.Secret) {
-		return answer{}, &loginError{code: WrongSecret, about: registration.ClientID}
+		return response{}, &loginError{code: WrongSecret, about: registration.ClientID}
 	}
-	asked, err := s.parseScopes(form.Get("scope"))
+	requested, err := s.parseScopes(form.Get("scope"))
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "authorization_code":
-		return s.redeemCode(r, registration, asked, form)
+		return s.redeemCode(r, registration, requested, form)
 	case "refresh_token":
-		return s.redeemRefresh(r, registration, tenant, asked, form)
+		return s.redeemRefresh(r, registration, tenant, requested, form)
 	case "urn:ietf:params:oauth:grant-type:device_code", "device_code":
 		return s.redeemDevice(r, registration, form)
 	default:
-		return answer{}, &loginError{code: UnsupportedGrant, about: grant}
+		return response{}, &loginError{code: UnsupportedGrant, about: grant}
 	}
 }
 
-func (s *Simulator) redeemCode(r *http.Request, registration Registration, asked asked, form url.Values) (answer, *loginError) {
+func (s *Simulator) redeemCode(r *http.Request, registration Registration, requested scopeRequest, form url.Values) (response, *loginError) {
 	c := s.login.codes[form.Get("code")]
 	switch {
 	case c == nil || c.client != registration.ClientID:
-		return answer{}, &loginError{code: MalformedToken}
+		return response{}, &loginError{code: MalformedToken}
 	case c.used:
-		return answer{}, &loginError{code: UsedCode}
+		return response{}, &loginError{code: UsedCode}
 	case s.now().After(c.expires):
-		return answer{}, &loginError{code: ExpiredCode}
+		return response{}, &loginError{code: ExpiredCode}
 	case form.Get("redirect_uri") != c.redirect:
-		return answer{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
+		return response{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
 	}
 	_, web := registration.redirects(r.Host, c.redirect)
 	if web && !form.Has("client_secret") {
-		return answer{}, &loginError{code: MissingSecret}
+		return response{}, &loginError{code: MissingSecret}
 	}
 	if c.challenge != "" {
 		switch verifier := form.Get("code_verifier"); {
 		case verifier == "":
-			return answer{}, &loginError{code: MissingVerifier}
+			return response{}, &loginError{code: MissingVerifier}
 		case hash(verifier) != c.challenge:
-			return answer{}, &loginError{code: WrongVerifier}
+			return response{}, &loginError{code: WrongVerifier}
 		}
 	}
 	c.used = true
-	if len(asked.scopes) == 0 {
-		asked = c.asked
+	if len(requested.scopes) == 0 {
+		requested = c.requested
 	}
-	if missing := s.login.missing(c.user.User, c.client, asked.scopes); len(missing) > 0 {
-		return answer{}, &loginError{code: NeverConsented, about: c.client}
+	if missing := s.login.missing(c.user.User, c.client, requested.scopes); len(missing) > 0 {
+		return response{}, &loginError{code: NeverConsented, about: c.client}
 	}
 	c.user.refreshError = 0
-	return s.issue(r, asked, session{user: c.user, client: c.client, web: web}, c.asked.offline, c.nonce), nil
+	return s.issue(r, requested, signInSession{user: c.user, client: c.client, web: web}, c.requested.offline, c.nonce), nil
 }
 
-func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, asked asked, form url.Values) (answer, *loginError) {
+func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, requested scopeRequest, form url.Values) (response, *loginError) {
 	t := s.login.refresh[form.Get("refresh_token")]
 	switch {
 	case t == nil || t.client != registration.ClientID:
-		return answer{}, &loginError{code: MalformedToken}
+		return response{}, &loginError{code: MalformedToken}
 	case t.revoked:
-		return answer{}, &loginError{code: RevokedToken}
+		return response{}, &loginError{code: RevokedToken}
 	case s.now().Sub(t.used) > refreshLifetime:
-		return answer{}, &loginError{code: ExpiredToken}
-	case !t.user.in(tenant):
-		return answer{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
+		return response{}, &loginError{code: ExpiredToken}
+	case !t.user.belongsTo(tenant):
+		return response{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
 	case t.web && !form.Has("client_secret"):
-		return answer{}, &loginError{code: MissingSecret}
+		return response{}, &loginError{code: MissingSecret}
 	case t.user.refreshError != 0:
-		return answer{}, &loginError{code: t.user.refreshError}
+		return response{}, &loginError{code: t.user.refreshError}
 	case t.device && s.login.blockDevice:
-		return answer{}, &loginError{code: Blocked}
+		return response{}, &loginError{code: Blocked}
 	}
-	if missing := s.login.missing(t.user.User, t.client, asked.scopes); len(missing) > 0 {
-		return answer{}, &loginError{code: NeverConsented, about: t.client}
+	if missing := s.login.missing(t.user.User, t.client, requested.scopes); len(missing) > 0 {
+		return response{}, &loginError{code: NeverConsented, about: t.client}
 	}
 	t.used = s.now()
-	return s.issue(r, asked, t.session, true, ""), nil
+	return s.issue(r, requested, t.signInSession, true, ""), nil
 }
 
 // issue makes the tokens. The access token carries everything that was ever consented to, whatever was asked for.
-func (s *Simulator) issue(r *http.Request, asked asked, in session, offline bool, nonce string) answer {
+func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSession, offline bool, nonce string) response {
 	now, a := s.now(), in.user
-	scopes := without(s.login.consented(a.User, in.client), s.login.signIn.Withhold)
+	scopes := difference(s.login.consented(a.User, in.client), s.login.signIn.Withhold)
 	body := map[string]any{
 		"token_type":     "Bearer",
-		"scope":          s.scopeAnswer(asked, scopes),
+		"scope":          s.scopeAnswer(requested, scopes),
 		"expires_in":     int(s.login.lifetime / time.Second),
 		"ext_expires_in": int(s.login.lifetime / time.Second),
 		"access_token":   s.login.newAccess(&accessToken{user: a, scopes: scopes, expires: now.Add(s.login.lifetime)}, now),
@@ -491,16 +491,16 @@ func (s *Simulator) issue(r *http.Request, asked asked, in session, offline bool
 		// The one that was used stays valid, as in the real thing.
 		key := "1.AR" + random(96)
 		maps.DeleteFunc(s.login.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
-		s.login.refresh[key] = &refreshToken{session: in, used: now}
+		s.login.refresh[key] = &refreshToken{signInSession: in, used: now}
 		body["refresh_token"] = key
 	}
-	if asked.openid {
+	if requested.openid {
 		claims := map[string]any{
 			"aud": in.client, "iss": "https://" + r.Host + "/" + a.Tenant + "/v2.0", "iat": now.Unix(), "nbf": now.Unix(),
 			"exp": now.Add(s.login.lifetime).Unix(), "name": a.Name, "oid": a.oid(), "preferred_username": a.Address,
 			"sub": hash(a.oid() + in.client), "tid": a.Tenant, "ver": "2.0",
 		}
-		if asked.email {
+		if requested.email {
 			claims["email"] = a.Address
 		}
 		if nonce != "" {
@@ -508,28 +508,28 @@ func (s *Simulator) issue(r *http.Request, asked asked, in session, offline bool
 		}
 		body["id_token"] = encode(map[string]any{"typ": "JWT", "alg": "RS256", "kid": "simulator"}) + "." + encode(claims) + "." + random(64)
 	}
-	return answer{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store, no-cache"}}, body: body}
+	return response{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store, no-cache"}}, body: body}
 }
 
 // scopeAnswer writes the scopes in the form in which they were asked for, those asked first. offline_access is never among them.
-func (s *Simulator) scopeAnswer(asked asked, scopes []string) string {
+func (s *Simulator) scopeAnswer(requested scopeRequest, scopes []string) string {
 	var out []string
 	for _, o := range []struct {
 		name string
 		on   bool
-	}{{"openid", asked.openid}, {"profile", asked.profile || asked.openid}, {"email", asked.email || asked.openid}} {
+	}{{"openid", requested.openid}, {"profile", requested.profile || requested.openid}, {"email", requested.email || requested.openid}} {
 		if o.on {
 			out = append(out, o.name)
 		}
 	}
 	prefix := ""
-	if asked.long || asked.def {
+	if requested.long || requested.def {
 		prefix = s.options.Audience + "/"
 	}
 	for _, scope := range scopes {
 		out = append(out, prefix+scope)
 	}
-	if asked.def {
+	if requested.def {
 		out = append(out, prefix+".default")
 	}
 	return strings.Join(out, " ")
@@ -544,9 +544,9 @@ func (l *loginState) newAccess(t *accessToken, now time.Time) string {
 
 // adminConsent is where an administrator consents for the whole tenant. Whoever signs in is one.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
-func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) answer {
-	return s.visit(r, tenant, q, "query", func(registration Registration, result url.Values) *loginError {
-		asked, err := s.parseScopes(q.Get("scope"))
+func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) response {
+	return s.redirectResult(r, tenant, q, "query", func(registration Registration, result url.Values) *loginError {
+		requested, err := s.parseScopes(q.Get("scope"))
 		if err != nil {
 			return err
 		}
@@ -557,23 +557,23 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) a
 		if a.Personal {
 			return &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
 		}
-		s.login.consent(consentKey{a.Tenant, registration.ClientID}, asked.scopes)
+		s.login.consent(consentKey{a.Tenant, registration.ClientID}, requested.scopes)
 		result.Set("admin_consent", "True")
 		result.Set("tenant", a.Tenant)
-		result.Set("scope", s.scopeAnswer(asked, asked.scopes))
+		result.Set("scope", s.scopeAnswer(requested, requested.scopes))
 		return nil
 	})
 }
 
 // page is one that a person reads.
-func page(status int, title, text string) answer {
-	return answer{status: status, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
+func page(status int, title, text string) response {
+	return response{status: status, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
 <body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>%s</h1><p>%s</p></body></html>
 `, html.EscapeString(title), html.EscapeString(text))}
 }
 
 // codePage asks for the code of a device.
-func codePage(text, code string) answer {
+func codePage(text, code string) response {
 	a := page(http.StatusOK, "Enter code", text)
 	a.text = strings.Replace(a.text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
 <button name="do" value="approve">Next</button> <button name="do" value="decline">Cancel</button></form></body>`, html.EscapeString(code)), 1)

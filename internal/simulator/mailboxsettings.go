@@ -84,8 +84,8 @@ func (r AutomaticReplies) json() map[string]any {
 	return map[string]any{
 		"status":                 r.Status,
 		"externalAudience":       r.ExternalAudience,
-		"scheduledStartDateTime": momentAt(r.Start, "UTC", time.UTC).json(),
-		"scheduledEndDateTime":   momentAt(r.End, "UTC", time.UTC).json(),
+		"scheduledStartDateTime": dateTimeIn(r.Start, "UTC", time.UTC).json(),
+		"scheduledEndDateTime":   dateTimeIn(r.End, "UTC", time.UTC).json(),
 		"internalReplyMessage":   r.InternalReply,
 		"externalReplyMessage":   r.ExternalReply,
 	}
@@ -108,7 +108,7 @@ func (c *call) settingsContext(part string) string {
 	return c.context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.user.ID, part))
 }
 
-func getMailboxSettings(c *call) (answer, error) {
+func getMailboxSettings(c *call) (response, error) {
 	m := c.user.settings
 	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": "user"}
 	for k, v := range m.other {
@@ -116,27 +116,27 @@ func getMailboxSettings(c *call) (answer, error) {
 	}
 	body, err := c.project(all, "archiveFolder")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	selected := ""
 	if s := c.query.Get("$select"); s != "" {
 		selected = "(" + s + ")"
 	}
 	body["@odata.context"] = c.settingsContext(selected)
-	return answer{status: http.StatusOK, body: body}, nil
+	return response{status: http.StatusOK, body: body}, nil
 }
 
-func getAutomaticReplies(c *call) (answer, error) {
+func getAutomaticReplies(c *call) (response, error) {
 	body := c.user.settings.replies.json()
 	body["@odata.context"] = c.settingsContext("/automaticRepliesSetting")
-	return answer{status: http.StatusOK, body: body}, nil
+	return response{status: http.StatusOK, body: body}, nil
 }
 
-func patchMailboxSettings(c *call) (answer, error) {
+func patchMailboxSettings(c *call) (response, error) {
 	known := []string{"automaticRepliesSetting", "dateFormat", "delegateMeetingMessageDeliveryOptions", "language", "timeFormat", "timeZone", "workingHours"}
 	patch, err := c.decode(known...)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	next := c.user.settings
 	body := map[string]any{"@odata.context": c.settingsContext("")}
@@ -149,16 +149,16 @@ func patchMailboxSettings(c *call) (answer, error) {
 		case "automaticRepliesSetting":
 			replies, ok := v.(map[string]any)
 			if !ok {
-				return answer{}, badRequest("The value of 'automaticRepliesSetting' must be an object.")
+				return response{}, badRequest("The value of 'automaticRepliesSetting' must be an object.")
 			}
 			if next.replies, err = c.patchReplies(next.replies, replies); err != nil {
-				return answer{}, err
+				return response{}, err
 			}
 			body[k] = next.replies.json()
 		case "timeZone":
 			name, _ := v.(string)
 			if _, ok := c.s.zone(name); !ok {
-				return answer{}, &failure{http.StatusBadRequest, "ErrorInvalidTimeZone", fmt.Sprintf("The time zone '%s' is not valid.", name)}
+				return response{}, &failure{http.StatusBadRequest, "ErrorInvalidTimeZone", fmt.Sprintf("The time zone '%s' is not valid.", name)}
 			}
 			next.timeZone = name
 			body[k] = name
@@ -169,7 +169,7 @@ func patchMailboxSettings(c *call) (answer, error) {
 	}
 	next.other = other
 	c.user.settings = next
-	return answer{status: http.StatusOK, body: body}, nil
+	return response{status: http.StatusOK, body: body}, nil
 }
 
 // patchReplies changes what is given, and only that.
@@ -191,8 +191,8 @@ func (c *call) patchReplies(r AutomaticReplies, patch map[string]any) (Automatic
 				r.ExternalReply = wrapHTML(text)
 			}
 		case "scheduledStartDateTime", "scheduledEndDateTime":
-			var m moment
-			m, err = c.s.parseMoment(k, v)
+			var m dateTimeTimeZone
+			m, err = c.s.parseDateTime(k, v)
 			if err != nil {
 				break
 			}

@@ -43,12 +43,12 @@ func (c *call) names(option string) []string {
 }
 
 // project applies $select and $expand to an entity. The properties without a value are what the type also has, and are null.
-func (c *call) project(entity map[string]any, further ...string) (map[string]any, error) {
+func (c *call) project(entity map[string]any, also ...string) (map[string]any, error) {
 	expanded, err := c.expanded()
 	if err != nil {
 		return nil, err
 	}
-	out, err := c.selected(entity, further)
+	out, err := c.selected(entity, also)
 	if err != nil {
 		return nil, err
 	}
@@ -87,7 +87,7 @@ func (c *call) noProperty(name string) *failure {
 }
 
 // selected is what $select leaves of an entity.
-func (c *call) selected(entity map[string]any, further []string) (map[string]any, error) {
+func (c *call) selected(entity map[string]any, also []string) (map[string]any, error) {
 	selected := c.names("$select")
 	if len(selected) == 0 {
 		return entity, nil
@@ -104,7 +104,7 @@ func (c *call) selected(entity map[string]any, further []string) (map[string]any
 			return entity, nil
 		}
 		v, ok := entity[name]
-		if !ok && !slices.Contains(further, name) {
+		if !ok && !slices.Contains(also, name) {
 			return nil, c.noProperty(name)
 		}
 		out[name] = v
@@ -126,19 +126,19 @@ func (c *call) number(option string, fallback, least, most int) (int, error) {
 }
 
 // collection is a page of entities: $filter, $orderby, $skip, $top, then $select. The next page's address leads back to this host.
-func (c *call) collection(set string, all []map[string]any, page int, further ...string) (answer, error) {
+func (c *call) collection(set string, all []map[string]any, page int, also ...string) (response, error) {
 	if f := c.query.Get("$filter"); f != "" {
 		match, err := parseFilter(f)
 		if err != nil {
-			return answer{}, &failure{http.StatusBadRequest, "BadRequest", fmt.Sprintf("Invalid filter clause: %v", err)}
+			return response{}, &failure{http.StatusBadRequest, "BadRequest", fmt.Sprintf("Invalid filter clause: %v", err)}
 		}
 		all = slices.DeleteFunc(slices.Clone(all), func(e map[string]any) bool { return !match(e) })
 	}
 	if strings.HasSuffix(c.route.path, "/$count") {
-		return answer{status: http.StatusOK, contentType: "text/plain", text: strconv.Itoa(len(all))}, nil
+		return response{status: http.StatusOK, contentType: "text/plain", text: strconv.Itoa(len(all))}, nil
 	}
-	if err := c.order(all, further); err != nil {
-		return answer{}, err
+	if err := c.order(all, also); err != nil {
+		return response{}, err
 	}
 	if n, err := strconv.Atoi(c.prefer["odata.maxpagesize"]); err == nil && n > 0 && n <= 1000 {
 		page = n
@@ -146,11 +146,11 @@ func (c *call) collection(set string, all []map[string]any, page int, further ..
 	}
 	top, err := c.number("$top", page, 1, 1000)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	skip, err := c.number("$skip", 0, 0, 1<<30)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	body := map[string]any{}
 	selected := ""
@@ -169,18 +169,18 @@ func (c *call) collection(set string, all []map[string]any, page int, further ..
 	}
 	value := []map[string]any{}
 	for _, e := range all[min(skip, len(all)):min(skip+top, len(all))] {
-		e, err := c.project(e, further...)
+		e, err := c.project(e, also...)
 		if err != nil {
-			return answer{}, err
+			return response{}, err
 		}
 		value = append(value, e)
 	}
 	body["value"] = value
-	return answer{status: http.StatusOK, body: body}, nil
+	return response{status: http.StatusOK, body: body}, nil
 }
 
 // order sorts by $orderby: paths such as start/dateTime, each with asc or desc.
-func (c *call) order(all []map[string]any, further []string) error {
+func (c *call) order(all []map[string]any, also []string) error {
 	type key struct {
 		path string
 		desc bool
@@ -193,7 +193,7 @@ func (c *call) order(all []map[string]any, further []string) error {
 		}
 		root, _, _ := strings.Cut(f[0], "/")
 		if len(all) > 0 {
-			if _, ok := all[0][root]; !ok && !slices.Contains(further, root) {
+			if _, ok := all[0][root]; !ok && !slices.Contains(also, root) {
 				return c.noProperty(root)
 			}
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestCountSegment(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	for i := range 3 {
 		v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: fmt.Sprint(i), Start: at(9, 0), End: at(10, 0)})
 	}
@@ -46,7 +46,7 @@ func TestCountSegment(t *testing.T) {
 }
 
 func TestExpand(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read", "User.Read")
+	v := newGraphClient(t, "Calendars.Read", "User.Read")
 	id := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at(9, 0), End: at(10, 0)})
 	e := v.want(200, "GET", "/me/events/"+id+"?$select=subject&$expand=attachments,singleValueExtendedProperties($filter=id+eq+'String+x,+y')", "")
 	if !cmp.Equal(e["attachments"], any([]any{})) || e["subject"] != "x" || e["start"] != nil {

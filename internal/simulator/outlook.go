@@ -86,7 +86,7 @@ func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
 }
 
 // accepted are another's calendars among the user's own, as long as they are there and shared.
-func (c *call) accepted() []*acceptedCalendar {
+func (c *call) acceptedCalendars() []*acceptedCalendar {
 	var all []*acceptedCalendar
 	if c.mailbox() != c.user.ID {
 		return nil
@@ -100,8 +100,8 @@ func (c *call) accepted() []*acceptedCalendar {
 }
 
 // acceptedHere is the one of them that the path names; nil: it names none.
-func (c *call) acceptedHere() *acceptedCalendar {
-	for _, a := range c.accepted() {
+func (c *call) acceptedCalendarInPath() *acceptedCalendar {
+	for _, a := range c.acceptedCalendars() {
 		if a.id == c.params["calendar"] {
 			return a
 		}

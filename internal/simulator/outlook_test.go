@@ -9,7 +9,7 @@ import (
 )
 
 func TestAcceptedCalendar(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	find := func() map[string]any {
 		t.Helper()
 		for _, c := range v.want(200, "GET", "/me/calendars", "")["value"].([]any) {

@@ -86,22 +86,22 @@ func (s *Simulator) RemoveTeams(address string) {
 // https://learn.microsoft.com/graph/api/presence-setpresence, "presence sessions"
 func (p *presence) shown(now time.Time) Presence {
 	shown := p.teams
-	var live []Session
+	var active []Session
 	if a := p.teams.Availability; a != "" && a != "Offline" {
-		live = append(live, Session{Availability: a, Activity: p.teams.Activity})
+		active = append(active, Session{Availability: a, Activity: p.teams.Activity})
 	}
 	for _, id := range slices.Sorted(maps.Keys(p.sessions)) {
 		if s := p.sessions[id]; now.Before(s.Expires) {
-			live = append(live, s.aged(now))
+			active = append(active, s.aged(now))
 		}
 	}
 	switch {
-	case len(live) == 0:
+	case len(active) == 0:
 		shown.Availability = "Offline"
 	case now.Before(p.preferred.Expires):
 		shown.Availability, shown.Activity = p.preferred.Availability, p.preferred.Activity
 	default:
-		first := slices.MinFunc(live, func(a, b Session) int { return a.rank() - b.rank() })
+		first := slices.MinFunc(active, func(a, b Session) int { return a.rank() - b.rank() })
 		shown.Availability, shown.Activity = first.Availability, first.Activity
 	}
 	if shown.Activity == "" {
@@ -144,7 +144,7 @@ func (a *account) presenceJSON(now time.Time, own bool) map[string]any {
 			m["publishedDateTime"] = p.MessagePublished.UTC().Format("2006-01-02T15:04:05.0000000Z")
 		}
 		if own && !p.MessageExpires.IsZero() {
-			m["expiryDateTime"] = momentAt(p.MessageExpires, "UTC", time.UTC).json()
+			m["expiryDateTime"] = dateTimeIn(p.MessageExpires, "UTC", time.UTC).json()
 		}
 		message = m
 	}
@@ -179,7 +179,7 @@ func presenceRoutes() []route {
 		{method: "GET", path: "/users/{user}/presence", kind: teamsPresence, do: getPresence},
 		{method: "POST", path: "/communications/getPresencesByUserId", kind: teamsPresence, do: getPresences},
 	}
-	for name, do := range map[string]func(*call) (answer, error){
+	for name, do := range map[string]func(*call) (response, error){
 		"setPresence": setPresence, "clearPresence": clearPresence, "setUserPreferredPresence": setPreferredPresence,
 		"clearUserPreferredPresence": clearPreferredPresence, "setStatusMessage": setStatusMessage,
 	} {
@@ -189,7 +189,7 @@ func presenceRoutes() []route {
 }
 
 // watched is the user in the path, whom only an id names.
-func (c *call) watched() (*account, error) {
+func (c *call) targetUser() (*account, error) {
 	a := c.user
 	if id, ok := c.params["user"]; ok {
 		if uuid.Validate(id) != nil {
@@ -205,30 +205,30 @@ func (c *call) watched() (*account, error) {
 	return a, nil
 }
 
-func getPresence(c *call) (answer, error) {
-	a, err := c.watched()
+func getPresence(c *call) (response, error) {
+	a, err := c.targetUser()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	body := a.presenceJSON(c.now, a == c.user)
 	body["@odata.context"] = c.context(fmt.Sprintf("users('%s')/presence/$entity", a.ID))
-	return answer{status: http.StatusOK, body: body}, nil
+	return response{status: http.StatusOK, body: body}, nil
 }
 
-func getPresences(c *call) (answer, error) {
+func getPresences(c *call) (response, error) {
 	p, err := c.parameters("ids")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	ids, ok := p["ids"].([]any)
 	if !ok || len(ids) == 0 || len(ids) > 650 {
-		return answer{}, badRequest("The parameter 'ids' must have 1 to 650 items.")
+		return response{}, badRequest("The parameter 'ids' must have 1 to 650 items.")
 	}
 	value := []map[string]any{}
 	for _, v := range ids {
 		id, _ := v.(string)
 		if uuid.Validate(id) != nil {
-			return answer{}, badRequest("Invalid user id '%s': an object id is expected.", id)
+			return response{}, badRequest("Invalid user id '%s': an object id is expected.", id)
 		}
 		if a := c.s.byID(id); a == nil || a.Tenant != c.user.Tenant || a.presence.none {
 			value = append(value, unknownPresence(id))
@@ -236,7 +236,7 @@ func getPresences(c *call) (answer, error) {
 			value = append(value, a.presenceJSON(c.now, a == c.user))
 		}
 	}
-	return answer{status: http.StatusOK, body: map[string]any{"@odata.context": c.context("Collection(microsoft.graph.presence)"), "value": value}}, nil
+	return response{status: http.StatusOK, body: map[string]any{"@odata.context": c.context("Collection(microsoft.graph.presence)"), "value": value}}, nil
 }
 
 // parameters are those of an action.
@@ -257,8 +257,8 @@ func (c *call) parameters(known ...string) (map[string]any, error) {
 }
 
 // own is the presence that an action is about: an app without the rights of an administrator sets that of its user only.
-func (c *call) own() (*presence, error) {
-	a, err := c.watched()
+func (c *call) ownPresence() (*presence, error) {
+	a, err := c.targetUser()
 	if err != nil {
 		return nil, err
 	}
@@ -281,7 +281,7 @@ func (c *call) session(p map[string]any, pairs [][2]string, fallback func(availa
 	if d := p["expirationDuration"]; d != nil {
 		text, _ := d.(string)
 		var ok bool
-		if lasts, ok = edmDuration(text); !ok {
+		if lasts, ok = parseDuration(text); !ok {
 			return s, badRequest("Cannot convert the literal '%v' to the expected type 'Edm.Duration'.", d)
 		}
 	}
@@ -290,33 +290,33 @@ func (c *call) session(p map[string]any, pairs [][2]string, fallback func(availa
 }
 
 // setPresence: see https://learn.microsoft.com/graph/api/presence-setpresence.
-func setPresence(c *call) (answer, error) {
+func setPresence(c *call) (response, error) {
 	params, err := c.parameters("sessionId", "availability", "activity", "expirationDuration")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	id, err := sessionID(params)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	s, err := c.session(params, [][2]string{
 		{"Available", "Available"}, {"Busy", "InACall"}, {"Busy", "InAConferenceCall"}, {"Away", "Away"}, {"DoNotDisturb", "Presenting"},
 	}, func(string) time.Duration { return 5 * time.Minute })
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if lasts := s.Expires.Sub(s.Set); lasts < 5*time.Minute || lasts > 4*time.Hour {
-		return answer{}, badRequest("The expirationDuration must be from PT5M to PT4H.")
+		return response{}, badRequest("The expirationDuration must be from PT5M to PT4H.")
 	}
-	p, err := c.own()
+	p, err := c.ownPresence()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	if p.sessions == nil {
 		p.sessions = map[string]Session{}
 	}
 	p.sessions[id] = s
-	return answer{status: http.StatusOK}, nil
+	return response{status: http.StatusOK}, nil
 }
 
 func sessionID(params map[string]any) (string, error) {
@@ -327,28 +327,28 @@ func sessionID(params map[string]any) (string, error) {
 	return id, nil
 }
 
-func clearPresence(c *call) (answer, error) {
+func clearPresence(c *call) (response, error) {
 	params, err := c.parameters("sessionId")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	id, err := sessionID(params)
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	p, err := c.own()
+	p, err := c.ownPresence()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	delete(p.sessions, id)
-	return answer{status: http.StatusOK}, nil
+	return response{status: http.StatusOK}, nil
 }
 
 // setPreferredPresence: see https://learn.microsoft.com/graph/api/presence-setuserpreferredpresence.
-func setPreferredPresence(c *call) (answer, error) {
+func setPreferredPresence(c *call) (response, error) {
 	params, err := c.parameters("availability", "activity", "expirationDuration")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	s, err := c.session(params, [][2]string{
 		{"Available", "Available"}, {"Busy", "Busy"}, {"DoNotDisturb", "DoNotDisturb"}, {"BeRightBack", "BeRightBack"}, {"Away", "Away"}, {"Offline", "OffWork"},
@@ -359,37 +359,37 @@ func setPreferredPresence(c *call) (answer, error) {
 		return 7 * 24 * time.Hour
 	})
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	p, err := c.own()
+	p, err := c.ownPresence()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	p.preferred = s
-	return answer{status: http.StatusOK}, nil
+	return response{status: http.StatusOK}, nil
 }
 
-func clearPreferredPresence(c *call) (answer, error) {
+func clearPreferredPresence(c *call) (response, error) {
 	if _, err := c.parameters(); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
-	p, err := c.own()
+	p, err := c.ownPresence()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	p.preferred = Session{}
-	return answer{status: http.StatusOK}, nil
+	return response{status: http.StatusOK}, nil
 }
 
 // setStatusMessage: see https://learn.microsoft.com/graph/api/presence-setstatusmessage.
-func setStatusMessage(c *call) (answer, error) {
+func setStatusMessage(c *call) (response, error) {
 	params, err := c.parameters("statusMessage")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	given, ok := params["statusMessage"].(map[string]any)
 	if !ok {
-		return answer{}, badRequest("The parameter 'statusMessage' must be an object.")
+		return response{}, badRequest("The parameter 'statusMessage' must be an object.")
 	}
 	var content string
 	var expires time.Time
@@ -399,34 +399,34 @@ func setStatusMessage(c *call) (answer, error) {
 			m, _ := v.(map[string]any)
 			content, ok = m["content"].(string)
 			if kind, _ := m["contentType"].(string); !ok || !strings.EqualFold(kind, "text") {
-				return answer{}, badRequest("The message must have a content of the contentType 'text'.")
+				return response{}, badRequest("The message must have a content of the contentType 'text'.")
 			}
 		case "expiryDateTime":
-			m, err := c.s.parseMoment(name, v)
+			m, err := c.s.parseDateTime(name, v)
 			if err != nil {
-				return answer{}, err
+				return response{}, err
 			}
 			expires = m.instant()
 		default:
 			if !strings.HasPrefix(name, "@odata.") {
-				return answer{}, badRequest("The property '%s' does not exist on type 'microsoft.graph.presenceStatusMessage'. "+
+				return response{}, badRequest("The property '%s' does not exist on type 'microsoft.graph.presenceStatusMessage'. "+
 					"Make sure to only use property names that are defined by the type.", name)
 			}
 		}
 	}
-	p, err := c.own()
+	p, err := c.ownPresence()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	p.teams.Message, p.teams.MessagePublished, p.teams.MessageExpires = content, c.now, expires
-	return answer{status: http.StatusOK}, nil
+	return response{status: http.StatusOK}, nil
 }
 
-var dayTime = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?$`)
+var durationPattern = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?$`)
 
 // edmDuration reads what OData calls a duration: days and what is shorter. The weeks, months and years of ISO 8601 are none.
-func edmDuration(s string) (time.Duration, bool) {
-	parts := dayTime.FindStringSubmatch(s)
+func parseDuration(s string) (time.Duration, bool) {
+	parts := durationPattern.FindStringSubmatch(s)
 	if parts == nil || strings.HasSuffix(s, "P") || strings.HasSuffix(s, "T") {
 		return 0, false
 	}

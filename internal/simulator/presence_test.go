@@ -15,7 +15,7 @@ import (
 const adeleID = "87d349ed-44d7-43e1-9a83-5f2406dee5bd"
 
 func TestPresence(t *testing.T) {
-	v := newVisitor(t, "Presence.Read")
+	v := newGraphClient(t, "Presence.Read")
 	published := time.Date(2026, 1, 15, 11, 0, 0, 0, time.UTC)
 	v.s.SetPresence(simulator.Adele, simulator.Presence{
 		Availability: "Busy", Activity: "InAMeeting", Message: "Back soon", MessagePublished: published, MessageExpires: time.Date(2126, 1, 15, 13, 0, 0, 0, time.UTC),
@@ -81,7 +81,7 @@ func TestPresencePermissions(t *testing.T) {
 		"setUserPreferredPresence": `{"availability": "Away", "activity": "Away"}`, "clearUserPreferredPresence": ``,
 		"setStatusMessage": `{"statusMessage": {"message": {"content": "", "contentType": "text"}}}`,
 	}
-	v := newVisitor(t, "Presence.ReadWrite")
+	v := newGraphClient(t, "Presence.ReadWrite")
 	megan := v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen"})
 	for action, body := range actions {
 		v.want(200, "POST", "/users/"+adeleID+"/presence/"+action, body)
@@ -104,7 +104,7 @@ func TestPresencePermissions(t *testing.T) {
 }
 
 func TestPresenceRefuses(t *testing.T) {
-	v := newVisitor(t, "Presence.ReadWrite")
+	v := newGraphClient(t, "Presence.ReadWrite")
 	for path, bodies := range map[string][]string{
 		set: {
 			`{"availability": "Away", "activity": "Away"}`,
@@ -149,7 +149,7 @@ func TestPresenceRefuses(t *testing.T) {
 // expires.
 func TestPresenceOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "Presence.Read", "Presence.ReadWrite")
+		v := newGraphClient(t, "Presence.Read", "Presence.ReadWrite")
 		start := time.Now()
 		shows := func(want string) {
 			t.Helper()

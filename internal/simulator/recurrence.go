@@ -36,7 +36,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	}
 	r := &recurrence{interval: 1}
 	var err error
-	if r.kind, err = oneOf("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"); err != nil {
+	if r.kind, err = parseEnum("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"); err != nil {
 		return nil, err
 	}
 	if n, ok := pattern["interval"].(float64); ok {
@@ -60,7 +60,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	}
 	if v := pattern["index"]; v != nil {
 		indices := []string{"first", "second", "third", "fourth", "last"}
-		index, err := oneOf("weekIndex", v, indices...)
+		index, err := parseEnum("weekIndex", v, indices...)
 		if err != nil {
 			return nil, err
 		}
@@ -179,7 +179,7 @@ func (e *storedEvent) occurrences(from, to time.Time) []*storedEvent {
 	var found []*storedEvent
 	for date := range e.repeats.dates {
 		o := e.occurrence(date)
-		if o != nil && o.during(from, to) {
+		if o != nil && o.overlaps(from, to) {
 			found = append(found, o)
 		}
 		// Two days more than the clock says: an exception may have been moved, but not past its neighbours.

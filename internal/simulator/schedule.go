@@ -19,19 +19,19 @@ const (
 )
 
 // getSchedule tells when colleagues are free: of all in the tenant when, of oneself and who shares their calendar also what.
-func getSchedule(c *call) (answer, error) {
+func getSchedule(c *call) (response, error) {
 	if _, err := c.targetMailbox(); err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	var given map[string]any
 	if err := json.Unmarshal(c.body, &given); err != nil {
-		return answer{}, unreadable()
+		return response{}, unreadable()
 	}
-	refused := func(code, format string, args ...any) (answer, error) {
-		return answer{}, &failure{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+	refused := func(code, format string, args ...any) (response, error) {
+		return response{}, &failure{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
 	}
 	var addresses []any
-	var start, end moment
+	var start, end dateTimeTimeZone
 	interval := defaultViewInterval
 	for k, v := range given {
 		var err error
@@ -39,9 +39,9 @@ func getSchedule(c *call) (answer, error) {
 		case "schedules":
 			addresses, _ = v.([]any)
 		case "starttime":
-			start, err = c.s.parseMoment("StartTime", v)
+			start, err = c.s.parseDateTime("StartTime", v)
 		case "endtime":
-			end, err = c.s.parseMoment("EndTime", v)
+			end, err = c.s.parseDateTime("EndTime", v)
 		case "availabilityviewinterval":
 			if v != nil {
 				interval, err = strconv.Atoi(fmt.Sprint(v)) // a string will do
@@ -50,10 +50,10 @@ func getSchedule(c *call) (answer, error) {
 				return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval value '%v' is invalid. It must be from %d to %d minutes.", v, leastViewInterval, mostViewInterval)
 			}
 		default:
-			return answer{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation 'getSchedule'.", k)
+			return response{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation 'getSchedule'.", k)
 		}
 		if err != nil {
-			return answer{}, err
+			return response{}, err
 		}
 	}
 	switch {
@@ -70,18 +70,18 @@ func getSchedule(c *call) (answer, error) {
 	}
 	v, err := c.view()
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	value := []any{}
 	for _, address := range addresses {
 		text, ok := address.(string)
 		if !ok {
-			return answer{}, badRequest("The parameter 'schedules' must be a collection of strings.")
+			return response{}, badRequest("The parameter 'schedules' must be a collection of strings.")
 		}
 		value = append(value, c.schedule(text, start.instant(), end.instant(), time.Duration(interval)*time.Minute, v))
 	}
 	body := map[string]any{"@odata.context": c.context("Collection(microsoft.graph.scheduleInformation)"), "value": value}
-	return answer{status: http.StatusOK, header: c.header, body: body}, nil
+	return response{status: http.StatusOK, header: c.header, body: body}, nil
 }
 
 // schedule is the scheduleInformation of one address.
@@ -111,7 +111,7 @@ func (c *call) schedule(address string, from, to time.Time, slot time.Duration, 
 		items = append(items, item)
 		for i := range slots {
 			begins := from.Add(time.Duration(i) * slot)
-			if e.during(begins, begins.Add(slot)) {
+			if e.overlaps(begins, begins.Add(slot)) {
 				slots[i] = max(slots[i], availability(shown["showAs"]))
 			}
 		}

@@ -80,7 +80,7 @@ func (s *Simulator) RefuseGzip(refuse bool) {
 }
 
 // An answer is what a handler makes of a request: JSON or text.
-type answer struct {
+type response struct {
 	status      int
 	header      http.Header
 	body        any    // marshalled as JSON; nil: none
@@ -111,7 +111,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 	fault := s.takeFault(r.Method, r.URL.Path)
 	seen.Fault = fault != nil
-	var a answer
+	var a response
 	if fault.carriesOut() {
 		if isGraph(r.URL.Path) {
 			var release func()
@@ -122,7 +122,7 @@ func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	a, lost := fault.apply(a, isGraph(r.URL.Path), seen.Time)
-	if fault != nil && !hold(r.Context(), fault.Delay) {
+	if fault != nil && !wait(r.Context(), fault.Delay) {
 		lost = true
 	}
 	if !lost {
@@ -149,7 +149,7 @@ func (s *Simulator) record(r Request) {
 	}
 }
 
-func (a answer) write(w http.ResponseWriter, r *http.Request) {
+func (a response) write(w http.ResponseWriter, r *http.Request) {
 	for k, v := range a.header {
 		w.Header()[k] = v
 	}

@@ -113,7 +113,7 @@ func (s *Simulator) Start() error {
 		}),
 		TLSConfig:         config,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          discard(),
+		ErrorLog:          discardLogger(),
 	}
 	server := s.server
 	s.serving.Go(func() { _ = server.ServeTLS(listener, "", "") })

@@ -137,16 +137,16 @@ func userRoutes() []route {
 	}
 }
 
-func getUser(c *call) (answer, error) {
+func getUser(c *call) (response, error) {
 	a := c.user
 	if id, ok := c.params["user"]; ok {
 		if a = c.s.byID(id); a == nil || a.Tenant != c.user.Tenant {
-			return answer{}, &failure{http.StatusNotFound, "Request_ResourceNotFound",
+			return response{}, &failure{http.StatusNotFound, "Request_ResourceNotFound",
 				fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
 		}
 		// Without User.ReadBasic.All or more, /users/{id} is only another way to say /me.
 		if a != c.user && !c.granted("User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All") {
-			return answer{}, user.denied()
+			return response{}, user.denied()
 		}
 	}
 	given, sur, _ := strings.Cut(a.Name, " ")
@@ -156,7 +156,7 @@ func getUser(c *call) (answer, error) {
 	}, "accountEnabled", "ageGroup", "assignedLicenses", "assignedPlans", "city", "companyName", "country", "createdDateTime", "creationType", "department",
 		"employeeId", "imAddresses", "mailboxSettings", "mailNickname", "otherMails", "postalCode", "proxyAddresses", "state", "streetAddress", "usageLocation", "userType")
 	if err != nil {
-		return answer{}, err
+		return response{}, err
 	}
 	return c.entity("users", body), nil
 }

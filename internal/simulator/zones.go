@@ -36,34 +36,34 @@ func (s *Simulator) zone(name string) (*time.Location, bool) {
 const dateTimeLayout = "2006-01-02T15:04:05.0000000"
 
 // A moment is a dateTimeTimeZone: the hands of the clock, as if in UTC, and the zone that the clock hangs in.
-type moment struct {
+type dateTimeTimeZone struct {
 	wall time.Time
 	name string
 	zone *time.Location
 }
 
 // instant is when it is. Hands that no clock shows (spring forward) are an hour later, as time.Date has it.
-func (m moment) instant() time.Time {
+func (m dateTimeTimeZone) instant() time.Time {
 	w := m.wall
 	return time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), m.zone)
 }
 
-func (m moment) midnight() bool { return m.wall.Equal(m.wall.Truncate(24 * time.Hour)) }
+func (m dateTimeTimeZone) midnight() bool { return m.wall.Equal(m.wall.Truncate(24 * time.Hour)) }
 
-func momentAt(t time.Time, name string, zone *time.Location) moment {
+func dateTimeIn(t time.Time, name string, zone *time.Location) dateTimeTimeZone {
 	t = t.In(zone)
-	return moment{time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), name, zone}
+	return dateTimeTimeZone{time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), time.UTC), name, zone}
 }
 
-func (m moment) json() map[string]any {
+func (m dateTimeTimeZone) json() map[string]any {
 	return map[string]any{"dateTime": m.wall.Format(dateTimeLayout), "timeZone": m.name}
 }
 
 // parseMoment reads a dateTimeTimeZone.
-func (s *Simulator) parseMoment(name string, v any) (moment, error) {
+func (s *Simulator) parseDateTime(name string, v any) (dateTimeTimeZone, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
-		return moment{}, badRequest("The value of '%s' must be a dateTimeTimeZone.", name)
+		return dateTimeTimeZone{}, badRequest("The value of '%s' must be a dateTimeTimeZone.", name)
 	}
 	text, _ := m["dateTime"].(string)
 	zoneName, _ := m["timeZone"].(string)
@@ -72,18 +72,18 @@ func (s *Simulator) parseMoment(name string, v any) (moment, error) {
 	}
 	zone, ok := s.zone(zoneName)
 	if !ok {
-		return moment{}, unknownZone(zoneName)
+		return dateTimeTimeZone{}, unknownZone(zoneName)
 	}
 	for _, layout := range []string{"2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.Parse(layout, text); err == nil {
-			return moment{t, zoneName, zone}, nil
+			return dateTimeTimeZone{t, zoneName, zone}, nil
 		}
 	}
 	// With an offset of its own it is an instant, shown in the zone.
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
-		return momentAt(t, zoneName, zone), nil
+		return dateTimeIn(t, zoneName, zone), nil
 	}
-	return moment{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
+	return dateTimeTimeZone{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", fmt.Sprintf("'%s' is not a valid value for the property '%s/DateTime'.", text, name)}
 }
 
 func unknownZone(name string) *failure {
