@@ -9,17 +9,17 @@ import (
 	"github.com/google/uuid"
 )
 
-// An AADSTS is the number of one of Entra ID's errors, as in "AADSTS65001". Their texts end in a trace id and a time stamp.
+// An AADSTS is the number of an Entra ID error, such as 65001 for "AADSTS65001".
 // See https://learn.microsoft.com/entra/identity-platform/reference-error-codes.
 type AADSTS int
 
-// The errors that the simulator gives.
+// The errors that the simulator returns.
 const (
 	MissingParameter       AADSTS = 900144
 	UnknownClient          AADSTS = 700016
 	UnknownTenant          AADSTS = 90002
 	SingleTenant           AADSTS = 50194
-	OtherAccounts          AADSTS = 50020 // this kind of account, or of another tenant
+	OtherAccounts          AADSTS = 50020 // account type not supported, or account of another tenant
 	WrongRedirect          AADSTS = 50011
 	WrongSecret            AADSTS = 7000215
 	MissingSecret          AADSTS = 7000218
@@ -32,11 +32,11 @@ const (
 	UsedCode               AADSTS = 54005
 	ExpiredCode            AADSTS = 70008
 	MalformedToken         AADSTS = 9002313
-	ExpiredToken           AADSTS = 700082 // the refresh token, unused for too long
-	RevokedToken           AADSTS = 50173  // the password was changed, or the sessions revoked
+	ExpiredToken           AADSTS = 700082 // refresh token unused for too long
+	RevokedToken           AADSTS = 50173  // password changed or sessions revoked
 	NeverConsented         AADSTS = 65001
-	Declined               AADSTS = 65004 // the user refuses
-	NeedsAdministrator     AADSTS = 90094 // the user may not consent
+	Declined               AADSTS = 65004 // consent declined by the user
+	NeedsAdministrator     AADSTS = 90094 // consent requires an administrator
 	SecondFactorRequired   AADSTS = 50076
 	Blocked                AADSTS = 53003 // by Conditional Access
 	DeviceRequired         AADSTS = 50097
@@ -47,7 +47,7 @@ const (
 	TemporarilyUnavailable AADSTS = 90033
 )
 
-// oauth is OAuth's code, its text, and Microsoft's suberror.
+// oauth returns the OAuth error code, the description and Microsoft's suberror.
 func (e AADSTS) oauth() (code, text, sub string) {
 	switch e {
 	case MissingParameter:
@@ -117,22 +117,22 @@ func (e AADSTS) oauth() (code, text, sub string) {
 
 const unexplained = "The request cannot be carried out."
 
-// known reports whether the simulator can explain the error; 0 is none.
+// known reports whether the simulator has a description of the error. 0, no error, is known.
 func (e AADSTS) known() bool {
 	_, text, _ := e.oauth()
 	return e == 0 || text != unexplained
 }
 
-// A loginError is an AADSTS with what it is about.
+// A loginError is an Entra ID error with its parameter.
 type loginError struct {
 	code  AADSTS
 	about string
-	oauth string // overrides the code's own
+	oauth string // overrides the OAuth error code of the AADSTS
 }
 
 func (e *loginError) Error() string { return fmt.Sprintf("AADSTS%d", e.code) }
 
-// describe gives OAuth's code and the description as Entra ID writes it.
+// describe returns the OAuth error code and the description in Entra ID's format.
 func (e *loginError) describe(now time.Time) (code, description string) {
 	code, text, _ := e.code.oauth()
 	if e.oauth != "" {
@@ -145,7 +145,7 @@ func (e *loginError) describe(now time.Time) (code, description string) {
 		uuid.NewString(), uuid.NewString(), now.UTC().Format("2006-01-02 15:04:05Z"))
 }
 
-// answer is the token endpoint's.
+// answer returns the token endpoint's response.
 func (e *loginError) response(now time.Time) response {
 	code, description := e.describe(now)
 	_, _, sub := e.code.oauth()

@@ -8,7 +8,7 @@ import (
 	"strings"
 )
 
-// A Calendar is one in a mailbox.
+// A Calendar belongs to the mailbox of a user or group.
 type Calendar struct {
 	ID       string `json:"id"`
 	Name     string `json:"name"`
@@ -23,7 +23,7 @@ func (s *Simulator) AddCalendar(address, name string) Calendar {
 	return *s.mustMailbox(address).addCalendar(Calendar{Name: name})
 }
 
-// Calendars are those of the mailbox, the default one first.
+// Calendars returns the calendars of a mailbox, the default calendar first.
 func (s *Simulator) Calendars(address string) []Calendar {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,21 +34,21 @@ func (s *Simulator) Calendars(address string) []Calendar {
 	return all
 }
 
-// RenameCalendar gives the calendar of this id or name another name.
+// RenameCalendar renames the calendar with this id or name.
 func (s *Simulator) RenameCalendar(address, calendar, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mustCalendar(address, calendar).Name = name
 }
 
-// SetReadOnly makes the calendar of this id or name one that nobody can change, such as those of birthdays and holidays.
+// SetReadOnly makes the calendar with this id or name read-only for everyone, like birthdays and holidays.
 func (s *Simulator) SetReadOnly(address, calendar string, readOnly bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mustCalendar(address, calendar).ReadOnly = readOnly
 }
 
-// RemoveCalendar removes the calendar of this id or name with its events. The default one cannot be removed.
+// RemoveCalendar removes the calendar with this id or name and its events. The default calendar cannot be removed.
 func (s *Simulator) RemoveCalendar(address, calendar string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,14 +103,14 @@ func calendarRoutes() []route {
 	return routes
 }
 
-// A place is what a path leads to.
+// A calendarRef is the mailbox and calendar that a path refers to.
 type calendarRef struct {
 	*mailbox
 	in   *Calendar
-	only bool // the path names the calendar, else it means the mailbox
+	only bool // limited to the calendar; otherwise the path refers to the whole mailbox
 }
 
-// place finds the mailbox and the calendar, without a name the default one.
+// calendarRef resolves the path to a mailbox and calendar; the default calendar unless the path names one.
 func (c *call) calendarRef() (calendarRef, error) {
 	b, err := c.targetMailbox()
 	if err != nil {
@@ -136,7 +136,7 @@ func (c *call) calendarRef() (calendarRef, error) {
 	return calendarRef{b, b.calendars[i], true}, nil
 }
 
-// json is the calendar as the guest sees it.
+// json returns the calendar as the guest sees it.
 func (a *acceptedCalendar) json(s *Simulator) map[string]any {
 	out := a.owner.calendarJSON(a.calendar)
 	maps.Copy(out, map[string]any{
@@ -155,7 +155,7 @@ func (b *mailbox) calendarJSON(c *Calendar) map[string]any {
 	}
 }
 
-// setName is the beginning of @odata.context for what the mailbox holds.
+// setName returns the entity set of the mailbox for @odata.context.
 func (c *call) setName(set string) string {
 	if id := c.params["group"]; id != "" {
 		return "groups('" + id + "')/" + set

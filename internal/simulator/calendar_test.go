@@ -12,7 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// at is a time on the first of July 2026, when Berlin is two hours ahead.
+// at returns a time on July 1, 2026, when Berlin is two hours ahead.
 func at(hour, minute int) time.Time { return time.Date(2026, 7, 1, hour, minute, 0, 0, time.UTC) }
 
 func window(from, to string, more ...string) string {
@@ -133,7 +133,7 @@ func TestPreferences(t *testing.T) {
 	if got := v.want(200, "GET", "/me/events/"+url.PathEscape(stable), ""); got["id"] != id || got["start"].(map[string]any)["timeZone"] != "UTC" {
 		t.Errorf("by its immutable id: %v", got)
 	}
-	// The dates of an all-day event have no zone.
+	// The dates of an all-day event do not depend on the time zone.
 	for _, zone := range []string{"UTC", "America/Los_Angeles", "Tokyo Standard Time"} {
 		got := v.want(200, "GET", "/me/events/"+day, "", "Prefer", `outlook.timezone="`+zone+`"`)
 		if want := any(map[string]any{"dateTime": "2026-07-01T00:00:00.0000000", "timeZone": zone}); !cmp.Equal(got["start"], want) {
@@ -163,7 +163,7 @@ func TestCreateChangeRemove(t *testing.T) {
 		t.Errorf("created: %v", e)
 	}
 
-	// The same again is the same event; something else under its name is refused.
+	// Repeating a request returns the same event; a different one with the same transactionId is refused.
 	if again := v.want(201, "POST", "/me/events", body); again["id"] != id || len(v.s.Events(simulator.Adele, "")) != 1 {
 		t.Errorf("repeated: %v, %d events", again["id"], len(v.s.Events(simulator.Adele, "")))
 	}
@@ -247,7 +247,7 @@ func TestControlledChange(t *testing.T) {
 
 func TestSeries(t *testing.T) {
 	v := newGraphClient(t, "Calendars.ReadWrite")
-	// Nine o'clock in Berlin, on both sides of the change of the clocks.
+	// Nine o'clock in Berlin, across the change to daylight saving time.
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)

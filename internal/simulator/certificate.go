@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// An authority signs the server's certificate. It lives as long as the simulator and is written nowhere.
+// An authority signs the server's certificates. It exists only in memory.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -56,7 +56,7 @@ func (a *authority) serverConfig() (*tls.Config, error) {
 		SerialNumber: big.NewInt(2),
 		Subject:      pkix.Name{CommonName: "localhost"},
 		NotBefore:    a.certificate.NotBefore,
-		// Clients on Apple's systems refuse server certificates that are valid for longer than 825 days.
+		// Apple's systems reject server certificates that are valid for longer than 825 days.
 		NotAfter:    a.certificate.NotBefore.AddDate(2, 0, 0),
 		DNSNames:    []string{"localhost"},
 		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
@@ -74,5 +74,5 @@ func (a *authority) serverConfig() (*tls.Config, error) {
 	}, nil
 }
 
-// discard is where the server's complaints about clients go that hang up: faults make them do that all the time.
+// discardLogger drops the server's errors: faults make clients disconnect all the time.
 func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }

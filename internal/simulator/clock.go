@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// A clock shows the time of the options, moved and perhaps stopped.
+// A clock shows the time of Options.Now plus an offset, and can be frozen.
 type clock struct {
 	base func() time.Time
 
-	mu     sync.Mutex // beside the simulator's, which whoever asks for the time may hold
+	mu     sync.Mutex // not the simulator's lock, which callers may hold
 	offset time.Duration
-	frozen time.Time // zero: it goes
+	frozen time.Time // zero: running
 }
 
-// A ClockState is what the clock shows and why.
+// A ClockState is a reading of the clock.
 type ClockState struct {
 	Now    time.Time
-	Offset time.Duration // to the clock of the options
+	Offset time.Duration // from Options.Now
 	Frozen bool
 }
 
@@ -42,13 +42,13 @@ func (c *clock) set(offset time.Duration) {
 
 func (s *Simulator) now() time.Time { return s.clock.state().Now }
 
-// Clock tells what the simulator's clock shows.
+// Clock returns the state of the simulator's clock.
 func (s *Simulator) Clock() ClockState { return s.clock.state() }
 
-// SetClock moves the clock to this distance from that of the options. Delays of faults last as long as ever.
+// SetClock sets the offset from Options.Now. It does not affect the delays of faults.
 func (s *Simulator) SetClock(offset time.Duration) { s.clock.set(offset) }
 
-// AdvanceClock moves the clock on; below 0: back.
+// AdvanceClock moves the clock forward, or back if d is negative.
 func (s *Simulator) AdvanceClock(d time.Duration) {
 	c := s.clock
 	c.mu.Lock()
@@ -59,7 +59,7 @@ func (s *Simulator) AdvanceClock(d time.Duration) {
 	}
 }
 
-// FreezeClock stops the clock where it is, or lets it go on from there.
+// FreezeClock stops the clock, or resumes it from where it stopped.
 func (s *Simulator) FreezeClock(freeze bool) {
 	c := s.clock
 	c.mu.Lock()

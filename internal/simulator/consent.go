@@ -7,66 +7,66 @@ import (
 	"time"
 )
 
-// A SignIn is what happens at the sign-in page, which in the real thing a person fills in. The zero value signs in the first user, who consents to everything.
+// SignIn configures the sign-in page, which a person would fill in. With the zero value the first user signs in and consents to everything.
 type SignIn struct {
-	User      string   `json:"user"`      // address of who signs in; "": the user who was added first
-	Refuse    AADSTS   `json:"refuse"`    // the page ends with this error, such as Declined or Blocked; 0: it does not
-	Declines  []string `json:"declines"`  // scopes the user refuses: a request with one of them, not consented to before, is refused as a whole
+	User      string   `json:"user"`      // address of the user who signs in; "": the first user
+	Refuse    AADSTS   `json:"refuse"`    // the page ends with this error, such as Declined or Blocked; 0: none
+	Declines  []string `json:"declines"`  // scopes the user does not consent to; a request that contains one of them is refused as a whole
 	AdminOnly []string `json:"adminOnly"` // scopes that only an administrator may consent to
-	Withhold  []string `json:"withhold"`  // scopes that are consented to and yet in no token: the answer's scope is narrower than what was asked
+	Withhold  []string `json:"withhold"`  // scopes left out of tokens despite consent, so that the granted scope is narrower than requested
 }
 
-// SetSignIn sets what happens at the sign-in page from now on.
+// SetSignIn configures the sign-in page.
 func (s *Simulator) SetSignIn(in SignIn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.signIn = in
 }
 
-// SignIn is what happens there.
+// SignIn returns the configuration of the sign-in page.
 func (s *Simulator) SignIn() SignIn {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.login.signIn
 }
 
-// Consent has the user consent to these scopes (short names) without a sign-in.
+// Consent records the user's consent to these scopes (short names) without a sign-in.
 func (s *Simulator) Consent(address, clientID string, scopes ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.consent(consentKey{s.mustUser(address).oid(), clientID}, scopes)
 }
 
-// ConsentForAll has an administrator consent for all users of the tenant.
+// ConsentForAll records an administrator's consent for all users of the tenant.
 func (s *Simulator) ConsentForAll(tenant, clientID string, scopes ...string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.consent(consentKey{tenant, clientID}, scopes)
 }
 
-// Consented are the scopes that the user or an administrator has consented to, sorted, short.
+// Consented returns the scopes that the user or an administrator consented to: short names, sorted.
 func (s *Simulator) Consented(address, clientID string) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.login.consented(s.mustUser(address).User, clientID)
 }
 
-// WithdrawConsent takes back all that the user consented to. Access tokens that are out keep what they have.
+// WithdrawConsent removes the user's consents. Issued access tokens keep their scopes.
 func (s *Simulator) WithdrawConsent(address, clientID string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.login.consents, consentKey{s.mustUser(address).oid(), clientID})
 }
 
-// FailRefreshWith makes the token endpoint answer every refresh of the user's with this error; 0: no longer. SecondFactorRequired, Blocked,
-// AccountDisabled or ExpiredToken are what real tenants come up with. A sign-in ends the refreshError.
+// FailRefreshWith fails every token refresh of the user with this error, for example SecondFactorRequired, Blocked, AccountDisabled
+// or ExpiredToken; 0 stops it, and so does a new sign-in.
 func (s *Simulator) FailRefreshWith(address string, e AADSTS) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mustUser(address).refreshError = e
 }
 
-// RevokeSessions makes every refresh token of the user's useless, as a changed password does. Access tokens live on until they expire.
+// RevokeSessions revokes the user's refresh tokens, like a password change. Access tokens stay valid until they expire.
 func (s *Simulator) RevokeSessions(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,7 +77,7 @@ func (s *Simulator) RevokeSessions(address string) {
 	}
 }
 
-// ExpireAccessTokens makes Graph refuse every access token that is out.
+// ExpireAccessTokens expires all issued access tokens.
 func (s *Simulator) ExpireAccessTokens() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -86,15 +86,15 @@ func (s *Simulator) ExpireAccessTokens() {
 	}
 }
 
-// SetTokenLifetime sets how long access tokens live from now on, and after which time clients are told to refresh them
-// (refresh_in; 0: they are not told). At first it is one hour, and they are not.
+// SetTokenLifetime sets the lifetime of access tokens issued from now on, and the refresh_in that clients are sent
+// (0: none). The default is one hour without refresh_in.
 func (s *Simulator) SetTokenLifetime(lifetime, refreshIn time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.login.lifetime, s.login.refreshIn = lifetime, refreshIn
 }
 
-// BlockDeviceCode is the Conditional Access policy of that name: no device code leads to a token any more, and sessions that began with
+// BlockDeviceCode enables the Conditional Access policy of that name: device codes no longer lead to tokens, and sessions that began with
 // one are refused their refresh. See https://learn.microsoft.com/entra/identity/conditional-access/concept-authentication-flows.
 func (s *Simulator) BlockDeviceCode(block bool) {
 	s.mu.Lock()
@@ -102,15 +102,15 @@ func (s *Simulator) BlockDeviceCode(block bool) {
 	s.login.blockDevice = block
 }
 
-// Token makes an access token for Graph out of nothing, with exactly these scopes (short names) and one hour to live.
+// Token issues an access token with exactly these scopes (short names) and a lifetime of one hour, without a sign-in.
 func (s *Simulator) Token(address string, scopes ...string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.login.newAccess(&accessToken{user: s.mustUser(address), scopes: slices.Clone(scopes), expires: s.now().Add(time.Hour)}, s.now())
 }
 
-// AdminConsentScopes are the scopes that users of a work tenant may not consent to where Microsoft manages the policy, as new tenants have it: those that
-// always want an administrator, and those of the policy. They are meant for SignIn's AdminOnly.
+// AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy, the default of new tenants: the scopes that
+// always require an administrator and those of the policy. Use them as SignIn.AdminOnly.
 // See https://learn.microsoft.com/entra/identity/enterprise-apps/manage-app-consent-policies.
 func AdminConsentScopes() []string {
 	return []string{
@@ -122,7 +122,7 @@ func AdminConsentScopes() []string {
 	}
 }
 
-// A consentKey is a user's (by object id) or a tenant's.
+// A consentKey names a user (by object id) or a tenant, and a client.
 type consentKey struct{ who, client string }
 
 func (l *loginState) consent(k consentKey, scopes []string) {
@@ -137,12 +137,12 @@ func (l *loginState) consented(u User, client string) []string {
 	return slices.CompactFunc(all, strings.EqualFold)
 }
 
-// missing are the scopes that were not consented to yet.
+// missing returns the scopes without consent.
 func (l *loginState) missing(u User, client string, scopes []string) []string {
 	return difference(scopes, l.consented(u, client))
 }
 
-// without is a less b; scopes have no case.
+// difference returns a without b, ignoring case.
 func difference(a, b []string) []string {
 	return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return containsFold(b, s) })
 }

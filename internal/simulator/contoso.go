@@ -2,18 +2,18 @@ package simulator
 
 import "time"
 
-// What the tenant of Contoso is made of.
+// The sample tenant.
 const (
 	ContosoTenant = "5f1c8f0e-6a3e-4c52-9c1a-0d6c3f2f9a10"
-	ContosoClient = "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" // a registration for work and personal accounts, with public client flows
+	ContosoClient = "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" // app registration for work and personal accounts, with public client flows
 	Adele         = "adele@contoso.example"
 	Megan         = "megan@contoso.example"
 	Alex          = "alex@contoso.example"
-	Ann           = "ann@outlook.example" // a Microsoft account
+	Ann           = "ann@outlook.example" // a personal account
 )
 
-// Contoso makes a Simulator with one tenant: Adele Vance, her mailbox in the zone of Berlin with a second calendar, automatic replies
-// that are disabled but have their texts, her presence in Teams, Available, and an app registration.
+// Contoso returns a Simulator with one tenant and one user: Adele Vance, with a mailbox in the time zone of Berlin, a second calendar, disabled
+// automatic replies with texts, presence Available, and an app registration.
 func Contoso(o Options) *Simulator {
 	s := New(o)
 	s.Register(Registration{
@@ -33,8 +33,8 @@ func Contoso(o Options) *Simulator {
 	return s
 }
 
-// ContosoWithColleagues is Contoso with what a day there needs: colleagues of Adele's, of whom Alex shares his calendar with her, a personal account,
-// meetings around the time of the options' clock, and a series on the second Tuesday of the month.
+// ContosoWithColleagues returns Contoso with colleagues of Adele, of whom Alex shares his calendar with her, a personal account,
+// meetings around the time of Options.Now, and a series on the second Tuesday of the month.
 func ContosoWithColleagues(o Options) *Simulator {
 	s := Contoso(o)
 	s.AddUser(User{Address: Megan, Name: "Megan Bowen", Tenant: ContosoTenant, TimeZone: "Pacific Standard Time"})

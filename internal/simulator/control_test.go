@@ -12,7 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// control asks the control side, whose status is sure.
+// control calls the control API and expects a status.
 func (v graphClient) control(status int, method, path, body string) map[string]any {
 	v.t.Helper()
 	return v.want(status, method, v.s.ControlURL()+path, body)
@@ -45,7 +45,7 @@ func TestControlClock(t *testing.T) {
 	check("GET", "", "2026-07-01T07:31:00Z", "-1h31m0s", false)
 	check("PATCH", `{"now":"2026-07-01T12:02:00+02:00","frozen":true}`, "2026-07-01T10:02:00Z", "1h0m0s", true)
 
-	// The token lives for an hour.
+	// Tokens expire after an hour.
 	v.refused(401, "InvalidAuthenticationToken", "GET", "/me", "")
 	v.control(200, "PATCH", "/clock", `{"offset":"0s"}`)
 	v.want(200, "GET", "/me", "")
@@ -187,7 +187,7 @@ func TestControlSessions(t *testing.T) {
 	v.control(204, "POST", "/users/"+simulator.Adele+"/revoke", "")
 	fails(50173)
 
-	// The page refuses.
+	// The sign-in page refuses.
 	v.control(200, "PUT", "/signin", `{"refuse":53003}`)
 	device = v.want(200, "POST", v.s.LoginURL()+"/common/oauth2/v2.0/devicecode", "client_id="+simulator.ContosoClient+"&scope=User.Read")
 	if got := v.control(409, "POST", "/devices/"+device["user_code"].(string)+"/approve", ""); got["error"] != "approve the device code: AADSTS53003" {

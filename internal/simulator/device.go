@@ -18,12 +18,12 @@ type deviceGrant struct {
 	tenant    string
 	requested scopeRequest
 	expires   time.Time
-	user      *account // who approved
+	user      *account // the user who approved
 	refused   AADSTS
 	redeemed  bool
 }
 
-// ApproveDevice enters a user code at the sign-in page, as who signs in there does. It fails where the code is unknown or has expired, or where the page refuses.
+// ApproveDevice enters a user code at the sign-in page and signs in. It fails if the code is unknown or expired, or if the page refuses.
 func (s *Simulator) ApproveDevice(userCode string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -37,7 +37,7 @@ func (s *Simulator) DeclineDevice(userCode string) error {
 	return s.enterCode(userCode, false)
 }
 
-// DeviceCodes are the user codes that wait to be entered, sorted.
+// DeviceCodes returns the user codes that are still pending, sorted.
 func (s *Simulator) DeviceCodes() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -127,7 +127,7 @@ func (s *Simulator) redeemDevice(r *http.Request, registration Registration, for
 	return s.issue(r, d.requested, signInSession{user: d.user, client: d.client, device: true}, d.requested.offline, ""), nil
 }
 
-// devicePage is where a person enters the code.
+// devicePage returns the page for entering a user code.
 func (s *Simulator) devicePage(otc string, form url.Values) response {
 	if !form.Has("otc") {
 		return codePage("Enter the code displayed on your app or device.", otc)
@@ -142,7 +142,7 @@ func (s *Simulator) devicePage(otc string, form url.Values) response {
 	return page(http.StatusOK, "Signed in", "You have signed in on your device. You may now close this window.")
 }
 
-// newUserCode has no letters that are taken for others.
+// newUserCode returns a code without ambiguous letters.
 func newUserCode() string {
 	const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ23456789"
 	b := make([]byte, 9)

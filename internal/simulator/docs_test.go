@@ -19,7 +19,7 @@ func guide(t *testing.T) string {
 	return string(b)
 }
 
-// The guide lists the operations as the simulator does.
+// The guide lists the same operations as the simulator.
 func TestControlInDocs(t *testing.T) {
 	v := newColleaguesClient(t)
 	var want, got []string
@@ -35,7 +35,7 @@ func TestControlInDocs(t *testing.T) {
 	}
 }
 
-// Every curl in the guide does what it says, one after the other.
+// Every curl command in the guide succeeds, in order.
 func TestCurlInDocs(t *testing.T) {
 	v := newColleaguesClient(t)
 	lines := regexp.MustCompile(`(?m)^curl --cacert ca\.pem (?:-X ([A-Z]+) )?'?(https://127\.0\.0\.1:8443)(\S+?)'?(?: --json '([^']*)')?$`).FindAllStringSubmatch(guide(t), -1)

@@ -15,12 +15,12 @@ import (
 	"github.com/k3a/html2text"
 )
 
-// An Event is what AddEvent puts into a calendar. What is empty gets Outlook's default.
+// An Event is the input of AddEvent. Empty fields get Outlook's defaults.
 type Event struct {
 	Subject     string
-	Start, End  time.Time // of an all-day event only the dates count; the end is exclusive
+	Start, End  time.Time // only the dates count for an all-day event; the end is exclusive
 	AllDay      bool
-	TimeZone    string // in which it was made: a Windows or IANA name; "": the zone of the mailbox, for a group UTC
+	TimeZone    string // original time zone, a Windows or IANA name; "": that of the mailbox, UTC for a group
 	ShowAs      string // free, tentative, busy, oof, workingElsewhere
 	Sensitivity string // normal, personal, private, confidential
 	Importance  string // low, normal, high
@@ -29,27 +29,27 @@ type Event struct {
 	Categories  []string
 	Organizer   string // address; "": the owner of the mailbox
 	Attendees   []Attendee
-	Response    string // of the owner, where somebody else is the organizer: accepted, tentativelyAccepted, notResponded …
+	Response    string // of the mailbox's owner, if someone else is the organizer: accepted, tentativelyAccepted, notResponded …
 	Cancelled   bool
 	JoinURL     string         // of the online meeting
 	Reminder    *time.Duration // before the start; nil: 15 minutes; below 0: none
 	Recurrence  map[string]any // a patternedRecurrence as JSON
-	Properties  map[string]any // any other of the event's properties as JSON, also such as Graph does not know
+	Properties  map[string]any // any other properties as JSON, including values that Graph does not define
 }
 
-// An Attendee is somebody who is invited.
+// An Attendee is a person or resource invited to an event.
 type Attendee struct {
 	Address, Name string
 	Type          string // required, optional, resource
 	Response      string // none, accepted, …
 }
 
-// A storedEvent is a single event, a series, or one occurrence of it that differs from the rest.
+// A storedEvent is a single event, a series, or an exception of a series.
 type storedEvent struct {
 	id, immutable string
 	calendar      *Calendar
 	start, end    dateTimeTimeZone
-	properties    map[string]any // all others; what is in it is replaced, never changed
+	properties    map[string]any // other properties; values are replaced, never modified
 	modified      time.Time
 	version       int
 
@@ -59,13 +59,13 @@ type storedEvent struct {
 	date       string                  // of an occurrence
 }
 
-// A transaction is a transactionId that was used.
+// A transaction is a transactionId that has been used.
 type transaction struct {
-	sum   [sha256.Size]byte // of the body
+	sum   [sha256.Size]byte // hash of the body
 	event *storedEvent
 }
 
-// AddEvent puts an event into the calendar of this id or name ("": the default one) and returns its id.
+// AddEvent adds an event to the calendar with this id or name ("": the default calendar) and returns its id.
 func (s *Simulator) AddEvent(address, calendar string, e Event) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -78,8 +78,8 @@ func (s *Simulator) AddEvent(address, calendar string, e Event) string {
 	return stored.id
 }
 
-// ChangeEvent changes properties, given as JSON, of the event or occurrence of this id, as its owner does in Outlook. Properties that only
-// Outlook itself sets, such as isCancelled, can be given, too, and values that Graph does not know.
+// ChangeEvent changes properties, given as JSON, of the event or occurrence with this id, as its owner would in Outlook. It also accepts
+// properties that only Outlook sets, such as isCancelled, and values that Graph does not define.
 func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -95,7 +95,7 @@ func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) e
 	return nil
 }
 
-// AddEventJSON is AddEvent for an event as Graph has it in JSON. start and end are required; for the others see ChangeEvent.
+// AddEventJSON is AddEvent for an event in Graph's JSON. start and end are required; see ChangeEvent for the others.
 func (s *Simulator) AddEventJSON(address, calendar string, properties map[string]any) (id string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -108,7 +108,7 @@ func (s *Simulator) AddEventJSON(address, calendar string, properties map[string
 	return e.id, nil
 }
 
-// setUnchecked applies properties of which only those are checked that others are made of.
+// setUnchecked sets properties and validates only those from which others are derived.
 func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) error {
 	known, unchecked := map[string]any{}, map[string]any{}
 	for k, v := range properties {
@@ -126,7 +126,7 @@ func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) erro
 	return nil
 }
 
-// RemoveEvent removes the event, series or occurrence of this id, and reports whether it was there.
+// RemoveEvent removes the event, series or occurrence with this id and reports whether it existed.
 func (s *Simulator) RemoveEvent(address, id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,7 +138,7 @@ func (s *Simulator) RemoveEvent(address, id string) bool {
 	return e != nil
 }
 
-// Events are those in the calendar of this id or name ("": the default one) as Graph tells them in UTC, series not expanded.
+// Events returns the events of the calendar with this id or name ("": the default calendar) as Graph shows them in UTC, series not expanded.
 func (s *Simulator) Events(address, calendar string) []map[string]any {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -223,7 +223,7 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 	return stored, nil
 }
 
-// nameOf is what a user of that address is called, otherwise the address.
+// nameOf returns the name of the user with this address, or the address.
 func (s *Simulator) nameOf(address string) string {
 	if a := s.byAddress(address); a != nil {
 		return a.Name
@@ -247,7 +247,7 @@ func attendeeJSON(a Attendee) map[string]any {
 	return out
 }
 
-// newEvent has every property of an event that somebody makes without saying anything.
+// newEvent returns an event with the default value of every property.
 func (s *Simulator) newEvent(b *mailbox, in *Calendar) *storedEvent {
 	now := s.now().UTC()
 	uid := strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", ""))
@@ -272,16 +272,16 @@ func locationJSON(given map[string]any) map[string]any {
 	return out
 }
 
-// A view is how a client wants to see events.
+// A view is the representation of events that a client asked for.
 type view struct {
 	zone      string
 	location  *time.Location
-	text      bool // bodies as text
-	immutable bool // ids
-	basic     bool // without what Calendars.ReadBasic does not give
+	text      bool // bodies as plain text
+	immutable bool // immutable ids
+	basic     bool // limited to what Calendars.ReadBasic allows
 }
 
-// view reads the Prefer headers and tells which were obeyed.
+// view reads the Prefer headers and reports those applied.
 func (c *call) view() (view, error) {
 	v := view{zone: "UTC", location: time.UTC, basic: !c.reads()}
 	if name := c.prefer["outlook.timezone"]; name != "" {
@@ -303,14 +303,14 @@ func (c *call) view() (view, error) {
 	return v, nil
 }
 
-// reads reports whether the token sees more than Calendars.ReadBasic does.
+// reads reports whether the token may read more than Calendars.ReadBasic allows.
 func (c *call) reads() bool {
 	return c.granted("Calendars.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "Calendars.ReadWrite.Shared", "Group.Read.All", "Group.ReadWrite.All")
 }
 
 func (e *storedEvent) allDay() bool { return e.properties["isAllDay"] == true }
 
-// json is the event as Graph tells it.
+// json returns the event's representation in Graph.
 func (e *storedEvent) json(v view) map[string]any {
 	out := maps.Clone(e.properties)
 	out["id"] = e.shownID(v)
@@ -322,7 +322,7 @@ func (e *storedEvent) json(v view) map[string]any {
 	out["lastModifiedDateTime"] = e.modified.Format("2006-01-02T15:04:05.0000000Z")
 	show := func(m dateTimeTimeZone) map[string]any {
 		if e.allDay() {
-			// Dates that no zone shifts.
+			// All-day events are dates: no time zone shifts them.
 			return dateTimeTimeZone{wall: m.wall, name: v.zone}.json()
 		}
 		return dateTimeIn(m.instant(), v.zone, v.location).json()
@@ -353,7 +353,7 @@ func (e *storedEvent) changeKey() string { return hash(fmt.Sprint(e.id, e.versio
 
 func (e *storedEvent) etag() string { return `W/"` + e.changeKey() + `"` }
 
-// touch marks a change, and puts an occurrence that differs from now on into its series.
+// touch records a change; a changed occurrence becomes an exception of its series.
 func (s *Simulator) touch(b *mailbox, e *storedEvent) {
 	e.version++
 	e.modified = s.now().UTC()
@@ -363,7 +363,7 @@ func (s *Simulator) touch(b *mailbox, e *storedEvent) {
 	}
 }
 
-// remove takes away an event, a series, or one occurrence.
+// removeEvent removes an event, a series or an occurrence.
 func (b *mailbox) removeEvent(e *storedEvent) {
 	if e.master != nil {
 		e.master.exceptions[e.date] = nil
@@ -373,7 +373,7 @@ func (b *mailbox) removeEvent(e *storedEvent) {
 	maps.DeleteFunc(b.transactions, func(_ string, t transaction) bool { return t.event == e })
 }
 
-// event finds one by either of its ids.
+// event returns the event with this id, immutable or not.
 func (b *mailbox) event(id string) *storedEvent {
 	for _, e := range b.events {
 		if e.id == id || e.immutable == id {
@@ -388,13 +388,13 @@ func (b *mailbox) event(id string) *storedEvent {
 	return nil
 }
 
-// listed makes entities of events.
+// eventCollection returns a page of events.
 func (c *call) eventCollection(b *mailbox, set string, events []*storedEvent) (response, error) {
 	v, err := c.view()
 	if err != nil {
 		return response{}, err
 	}
-	// A wrong name is refused also where there is nothing to select it from.
+	// Unknown property names are refused even if there is no event.
 	blank := c.s.newEvent(b, b.calendar(""))
 	blank.start = dateTimeIn(c.now, "UTC", time.UTC)
 	blank.end = blank.start
@@ -408,12 +408,12 @@ func (c *call) eventCollection(b *mailbox, set string, events []*storedEvent) (r
 	return c.collection(c.setName(set), all, 10, eventProperties()...)
 }
 
-// eventProperties are names that may be selected though an event does not show them: few have them, or the permission hides them.
+// eventProperties returns properties that can be selected although most events or permissions do not show them.
 func eventProperties() []string {
 	return []string{"body", "bodyPreview", "originalStart", "cancelledOccurrences", "uid"}
 }
 
-// chosen is the event of the path, after all checks.
+// targetEvent returns the event in the path after checking access and If-Match.
 func (c *call) targetEvent() (*mailbox, *storedEvent, error) {
 	p, err := c.calendarRef()
 	if err != nil {
@@ -444,11 +444,11 @@ func viewEvents(c *call) (response, error) {
 	if err != nil {
 		return response{}, err
 	}
-	// The view of the mailbox is that of its default calendar.
+	// The view of a mailbox is that of its default calendar.
 	return c.eventCollection(p.mailbox, "events", p.view(p.in, from, to))
 }
 
-// view are the events of a calendar of which some lies in [from, to), series expanded.
+// view returns the events of a calendar that overlap [from, to), series expanded.
 func (b *mailbox) view(in *Calendar, from, to time.Time) []*storedEvent {
 	var found []*storedEvent
 	for _, e := range b.events {
@@ -464,7 +464,7 @@ func (b *mailbox) view(in *Calendar, from, to time.Time) []*storedEvent {
 	return found
 }
 
-// window is the time that the query asks for.
+// window returns the time range of the query.
 func (c *call) window() (from, to time.Time, err error) {
 	from, err1 := parseWindow(c.query.Get("startdatetime"))
 	to, err2 := parseWindow(c.query.Get("enddatetime"))
@@ -477,7 +477,7 @@ func (c *call) window() (from, to time.Time, err error) {
 	return from, to, nil
 }
 
-// listInstances are the occurrences and exceptions of a series; what is none has none.
+// listInstances returns the occurrences and exceptions of a series; none for a single event.
 func listInstances(c *call) (response, error) {
 	b, e, err := c.targetEvent()
 	if err != nil {
@@ -494,13 +494,13 @@ func listInstances(c *call) (response, error) {
 	return c.eventCollection(b, "events('"+url.PathEscape(c.params["event"])+"')/instances", found)
 }
 
-// during reports whether some of the event lies in [from, to); what has no length lies where it begins.
+// overlaps reports whether the event overlaps [from, to). An event without duration overlaps where it starts.
 func (e *storedEvent) overlaps(from, to time.Time) bool {
 	start, end := e.start.instant(), e.end.instant()
 	return start.Before(to) && (end.After(from) || start.Equal(end) && !start.Before(from))
 }
 
-// parseWindow takes an offset as it is, and UTC where there is none.
+// parseWindow parses a time; UTC unless it has an offset.
 func parseWindow(text string) (time.Time, error) {
 	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05.999999999", "2006-01-02T15:04", "2006-01-02"} {
 		if t, err := time.Parse(layout, text); err == nil {
@@ -536,7 +536,7 @@ func getEvent(c *call) (response, error) {
 	return c.eventResponse(e, v, http.StatusOK)
 }
 
-// shown is the answer that holds one event.
+// eventResponse returns the response with one event.
 func (c *call) eventResponse(e *storedEvent, v view, status int) (response, error) {
 	body, err := c.project(e.json(v), eventProperties()...)
 	if err != nil {
@@ -617,7 +617,7 @@ func deleteEvent(c *call) (response, error) {
 	return response{status: http.StatusNoContent}, nil
 }
 
-// act is accept, tentativelyAccept, decline and cancel.
+// respondToEvent handles accept, tentativelyAccept, decline and cancel.
 func respondToEvent(c *call) (response, error) {
 	b, e, err := c.targetEvent()
 	if err != nil {
@@ -668,7 +668,7 @@ func respondToEvent(c *call) (response, error) {
 		return refused("The meeting organizer hasn't allowed new time proposals.")
 	}
 	if action == "decline" {
-		// A declined meeting leaves the calendar.
+		// A declined meeting disappears from the calendar.
 		b.removeEvent(e)
 		return response{status: http.StatusAccepted}, nil
 	}

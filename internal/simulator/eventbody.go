@@ -10,7 +10,7 @@ import (
 	"github.com/k3a/html2text"
 )
 
-// writable are the properties of an event that a client may give.
+// writable returns the properties of an event that a client may set.
 func writable() []string {
 	return []string{
 		"allowNewTimeProposals", "attendees", "body", "categories", "end", "hideAttendees", "importance", "isAllDay", "isOnlineMeeting",
@@ -19,7 +19,7 @@ func writable() []string {
 	}
 }
 
-// apply checks what a client gives and puts it in place; where it fails, nothing has changed.
+// apply validates and sets properties; on an error nothing changes.
 func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 	next := *e
 	next.properties = maps.Clone(e.properties)
@@ -91,7 +91,7 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 	return nil
 }
 
-// check is what Exchange says about times.
+// check validates the times as Exchange does.
 func (e *storedEvent) check() error {
 	refused := func(why string) error {
 		return &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
@@ -118,13 +118,13 @@ func (e *storedEvent) check() error {
 	return nil
 }
 
-// oneOf is enumeration for a value that may be none.
+// parseEnum is enumeration for a JSON value.
 func parseEnum(name string, v any, members ...string) (string, error) {
 	text, _ := v.(string)
 	return enumeration(name, text, members...)
 }
 
-// parseBody makes HTML of a text, as Exchange does, and the preview of either.
+// parseBody converts text to HTML, as Exchange does, and returns the preview.
 func parseBody(v any) (body map[string]any, preview string, err error) {
 	given, _ := v.(map[string]any)
 	content, _ := given["content"].(string)

@@ -11,27 +11,27 @@ import (
 // Forever is the Delay of a request that is never answered.
 const Forever time.Duration = math.MaxInt64
 
-// A Fault spoils the next requests that match. What is set is done, in this order: carried out or not, delayed, answered or not.
+// A Fault affects the next requests that match. Its fields apply in this order: execute the request or not, delay, answer or not.
 type Fault struct {
 	Method string // "": any
-	Path   string // what the path begins with: "/v1.0/me/events", "/common/oauth2/v2.0/token"; "": any
-	Times  int    // how many requests; 0: one; below: every one until ClearFaults
+	Path   string // path prefix: "/v1.0/me/events", "/common/oauth2/v2.0/token"; "": any
+	Times  int    // number of requests; 0: one; negative: all until ClearFaults
 
-	Delay time.Duration // the answer waits, at most as long as the client does
-	Reset bool          // the connection breaks instead of an answer
-	Done  bool          // with Reset or Status: the request is carried out all the same, only its answer is lost
+	Delay time.Duration // delays the response, at most until the client gives up
+	Reset bool          // resets the connection instead of answering
+	Done  bool          // with Reset or Status: executes the request although the response is lost
 
-	Status     int         // answered instead: 429, 500, 503, 504 …
-	Code       string      // of the error in the body, such as "slow_down" of the token endpoint; "": that which fits the status
-	RetryAfter string      // the header as it stands: "5", "1.5", an HTTP date; "": none
-	Header     http.Header // added to the answer's, such as a WWW-Authenticate with a claims challenge
-	Body       *string     // the body as it stands, such as "" or "{"; nil: the true one, or an error's
+	Status     int         // answers with this status: 429, 500, 503, 504 …
+	Code       string      // error code in the body, such as "slow_down" for the token endpoint; "": the code that fits the status
+	RetryAfter string      // value of the header: "5", "1.5", an HTTP date; "": no header
+	Header     http.Header // added to the response, for example a WWW-Authenticate with a claims challenge
+	Body       *string     // replaces the body, for example "" or "{"; nil: the regular body, or an error
 
-	Merge  map[string]any            // merged into the body of a true answer as a JSON Merge Patch (RFC 7396)
-	Change func(body map[string]any) // changes the body of a true answer, say to an enumeration's unknown value
+	Merge  map[string]any            // applied to the regular body as a JSON Merge Patch (RFC 7396)
+	Change func(body map[string]any) // changes the regular body, for example to an undefined enumeration member
 }
 
-// Fail adds a fault behind those that are there; the first that matches a request strikes it.
+// Fail adds a fault after the existing ones. The first matching fault affects a request.
 func (s *Simulator) Fail(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -42,7 +42,7 @@ func (s *Simulator) Fail(f Fault) {
 	s.faults = append(s.faults, &f)
 }
 
-// Faults are those that are there, in their order; Times is how many requests each still strikes.
+// Faults returns the active faults in order; Times is the number of requests left.
 func (s *Simulator) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,7 +79,7 @@ func (s *Simulator) takeFault(method, path string) *Fault {
 
 func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
 
-// apply makes the fault's answer of the true one, and reports whether it is lost on its way.
+// apply applies the fault to the response and reports whether the response is lost.
 func (f *Fault) apply(a response, graph bool, now time.Time) (response, bool) {
 	if f == nil {
 		return a, false
@@ -115,7 +115,7 @@ func (f *Fault) apply(a response, graph bool, now time.Time) (response, bool) {
 	return a, f.Reset
 }
 
-// merge is RFC 7396: null removes, objects are merged, all else replaces.
+// merge applies a JSON Merge Patch (RFC 7396): null removes, objects are merged, anything else replaces.
 func merge(into, patch map[string]any) {
 	for k, v := range patch {
 		inner, isObject := v.(map[string]any)
@@ -135,13 +135,13 @@ func merge(into, patch map[string]any) {
 	}
 }
 
-// hold reports whether the client is still there after the delay.
+// wait reports whether the client is still there after the delay.
 func wait(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true
 	}
 	var over <-chan time.Time
-	// No timer at all for Forever: a clock that leaps, such as testing/synctest's, gets there.
+	// No timer for Forever: a fake clock, such as testing/synctest's, would reach it.
 	if delay < Forever {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()

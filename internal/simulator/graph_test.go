@@ -25,7 +25,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// A visitor is a client of Graph without any library.
+// A graphClient calls Graph without a library.
 type graphClient struct {
 	t      *testing.T
 	s      *simulator.Simulator
@@ -39,7 +39,7 @@ func newGraphClient(t *testing.T, scopes ...string) graphClient {
 	return graphClient{t, s, s.Token(simulator.Adele, scopes...), &http.Client{Transport: s.Transport()}}
 }
 
-// do sends a request and decodes its answer; headers are pairs.
+// do sends a request and decodes its response; headers are pairs.
 func (v graphClient) do(method, path, body string, headers ...string) (*http.Response, map[string]any) {
 	v.t.Helper()
 	if !strings.HasPrefix(path, "https:") {
@@ -73,7 +73,7 @@ func (v graphClient) do(method, path, body string, headers ...string) (*http.Res
 	return resp, out
 }
 
-// want is do, where the status is sure.
+// want calls do and expects a status.
 func (v graphClient) want(status int, method, path, body string, headers ...string) map[string]any {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
@@ -83,7 +83,7 @@ func (v graphClient) want(status int, method, path, body string, headers ...stri
 	return out
 }
 
-// refused checks the body of an error.
+// refused expects an error.
 func (v graphClient) refused(status int, code, method, path, body string, headers ...string) {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
@@ -138,7 +138,7 @@ func TestMe(t *testing.T) {
 	v.refused(404, "Request_ResourceNotFound", "GET", "/users/nobody@contoso.example", "")
 }
 
-// Each operation with the least permission that it works with, and with the next lower one, which does not do.
+// Every operation with its least permission, and with one that is not enough.
 func TestPermissions(t *testing.T) {
 	const day = "?startDateTime=2026-01-01T00:00:00Z&endDateTime=2026-01-02T00:00:00Z"
 	body := `{"subject":"x","start":{"dateTime":"2026-01-01T10:00:00","timeZone":"UTC"},"end":{"dateTime":"2026-01-01T11:00:00","timeZone":"UTC"}}`
@@ -195,7 +195,7 @@ func TestMailboxSettings(t *testing.T) {
 		t.Fatalf("at first: %+v", before)
 	}
 
-	// Only what is given changes; a text becomes a document.
+	// Only the given properties change; text becomes a document.
 	v.want(200, "PATCH", "/me/mailboxSettings", `{"automaticRepliesSetting":{"status":"Scheduled","internalReplyMessage":"Gone",
 		"scheduledStartDateTime":{"dateTime":"2026-07-01T09:00:00","timeZone":"W. Europe Standard Time"},
 		"scheduledEndDateTime":{"dateTime":"2026-07-02T00:00:00.0000000","timeZone":"America/New_York"}}}`)
@@ -328,7 +328,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// The write happens, its answer does not arrive.
+// The write happens but its response is lost.
 func TestAnswerIsLost(t *testing.T) {
 	for name, fault := range map[string]simulator.Fault{
 		"reset":   {Method: "PATCH", Reset: true, Done: true},
@@ -415,15 +415,15 @@ func TestServer(t *testing.T) {
 	if resp.StatusCode != 200 || resp.ProtoMajor != 2 {
 		t.Errorf("%s %s, want HTTP/2.0 200", resp.Proto, resp.Status)
 	}
-	// localhost is on the certificate, too.
+	// The certificate covers localhost too.
 	u, _ := url.Parse(v.s.GraphURL())
 	v.want(200, "GET", "https://localhost:"+u.Port()+"/v1.0/me", "")
 
-	// In memory as before.
+	// The in-memory transport still works.
 	v.client = memory
 	v.want(200, "GET", "/me", "")
 
-	// A request that hangs does not keep Close.
+	// A hanging request does not block Close.
 	arrived := make(chan struct{})
 	v.s.Fail(simulator.Fault{Delay: simulator.Forever, Change: func(map[string]any) { close(arrived) }})
 	failed := make(chan error)
@@ -442,7 +442,7 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// What Microsoft publishes as an example of an answer is there in ours.
+// Our responses have every property of Microsoft's published examples.
 func TestPublishedExamples(t *testing.T) {
 	const window = "?startDateTime=2026-01-01T00:00:00Z&endDateTime=2026-01-02T00:00:00Z"
 	v := newGraphClient(t, "User.Read", "MailboxSettings.Read", "Calendars.Read")
@@ -495,7 +495,7 @@ func TestPublishedExamples(t *testing.T) {
 	}
 }
 
-// first is the entity, or the first of a collection.
+// first returns the entity, or the first one of a collection.
 func first(body any) map[string]any {
 	m, _ := body.(map[string]any)
 	if list, ok := m["value"].([]any); ok && len(list) > 0 {
@@ -504,7 +504,7 @@ func first(body any) map[string]any {
 	return m
 }
 
-// names are the subjects or names of a collection.
+// names returns the subjects or names of a collection.
 func names(body map[string]any, key string) []string {
 	var out []string
 	for _, v := range body["value"].([]any) {

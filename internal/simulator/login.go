@@ -23,7 +23,7 @@ const (
 	deviceLifetime  = 15 * time.Minute
 )
 
-// loginState is what Entra ID keeps.
+// loginState is the state of Entra ID.
 type loginState struct {
 	signIn      SignIn
 	consents    map[consentKey][]string
@@ -47,7 +47,7 @@ func newLoginState() loginState {
 	}
 }
 
-// A code is an authorization code.
+// An authCode is an authorization code.
 type authCode struct {
 	user      *account
 	client    string
@@ -59,12 +59,12 @@ type authCode struct {
 	used      bool
 }
 
-// A session is what a sign-in begins and refresh tokens carry on.
+// A signInSession starts with a sign-in and continues with refresh tokens.
 type signInSession struct {
 	user   *account
 	client string
-	device bool // it began with a device code
-	web    bool // it began at a redirect address of the platform Web, which wants the secret
+	device bool // started with a device code
+	web    bool // started at a redirect URI of the platform Web, which requires the secret
 }
 
 type refreshToken struct {
@@ -75,14 +75,14 @@ type refreshToken struct {
 
 type accessToken struct {
 	user    *account
-	scopes  []string // short
+	scopes  []string // short names
 	expires time.Time
 }
 
-// asked are the scopes of a request.
+// A scopeRequest is a parsed scope parameter.
 type scopeRequest struct {
-	scopes  []string // of Graph, short, without those below
-	long    bool     // the first was written with the audience
+	scopes  []string // of Graph, short names, without those below
+	long    bool     // the first scope was qualified with the audience
 	def     bool     // .default
 	openid  bool
 	profile bool
@@ -90,7 +90,7 @@ type scopeRequest struct {
 	offline bool
 }
 
-// parseScopes takes Graph's scopes in their short and in their long form, as Entra ID does.
+// parseScopes accepts Graph's scopes as short and as qualified names, as Entra ID does.
 func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
 	var a scopeRequest
 	for _, f := range strings.Fields(scope) {
@@ -128,7 +128,7 @@ func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
 	return a, nil
 }
 
-// serveLogin answers Entra ID's addresses.
+// serveLogin handles requests to Entra ID.
 func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -164,13 +164,13 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
 	case "GET v2.0/adminconsent":
 		return s.adminConsent(r, tenant, r.URL.Query())
 	case "GET oauth2/nativeclient":
-		// The real one is blank, too: what matters is in the address.
+		// Microsoft's page is blank too: only the address matters.
 		return response{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
 	}
 	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
 }
 
-// instance tells which hosts are one and the same. Nobody has to ask that who turned MSAL's instance discovery off.
+// instance returns the host aliases. MSAL does not ask for them if instance discovery is off.
 func (s *Simulator) instance(r *http.Request) response {
 	return response{status: http.StatusOK, body: map[string]any{
 		"tenant_discovery_endpoint": "https://" + r.Host + "/common/v2.0/.well-known/openid-configuration",
@@ -210,7 +210,7 @@ func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) response
 	}}
 }
 
-// tenant reports whether there is one of this name; a domain of one of its users will do.
+// tenant reports whether the tenant exists, by id or by the domain of a user.
 func (s *Simulator) tenant(name string) bool {
 	switch name {
 	case "common", "organizations", "consumers", PersonalTenant:
@@ -219,7 +219,7 @@ func (s *Simulator) tenant(name string) bool {
 	return slices.ContainsFunc(s.users, func(a *account) bool { return a.belongsTo(name) })
 }
 
-// in reports whether the account can sign in at this tenant.
+// belongsTo reports whether the account can sign in at this tenant.
 func (a *account) belongsTo(tenant string) bool {
 	switch tenant {
 	case "common":
@@ -233,7 +233,7 @@ func (a *account) belongsTo(tenant string) bool {
 	return strings.EqualFold(a.Tenant, tenant) || !a.Personal && strings.EqualFold(domain, tenant)
 }
 
-// registered finds the client and refuses a tenant that it is not for.
+// registered returns the client's registration unless it excludes the tenant.
 func (s *Simulator) registered(client, tenant string) (Registration, *loginError) {
 	if client == "" {
 		return Registration{}, &loginError{code: MissingParameter, about: "client_id"}
@@ -254,7 +254,7 @@ func (s *Simulator) registered(client, tenant string) (Registration, *loginError
 	return r, nil
 }
 
-// signingInUser is who comes to the sign-in page, and may be of no use to this client at this tenant.
+// signingInUser returns the user at the sign-in page, if that user can use the client at this tenant.
 func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *loginError) {
 	if e := s.login.signIn.Refuse; e != 0 {
 		return nil, &loginError{code: e}
@@ -274,7 +274,7 @@ func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *log
 	return a, nil
 }
 
-// askConsent is the consent screen. It knows no choice per scope: refused is refused.
+// askConsent shows the consent screen, which offers no choice per scope.
 // See https://learn.microsoft.com/entra/identity-platform/consent-types-developer.
 func (s *Simulator) askConsent(a *account, client string, scopes []string) *loginError {
 	missing := s.login.missing(a.User, client, scopes)
@@ -302,7 +302,7 @@ func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) resp
 	})
 }
 
-// visit is a page of Entra ID that ends at a redirect address of the client's, with the result or the error of do.
+// redirectResult ends a page of Entra ID at the client's redirect URI, with the result or error of do.
 func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) response {
 	registration, err := s.registered(q.Get("client_id"), tenant)
 	target := q.Get("redirect_uri")
@@ -312,7 +312,7 @@ func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values,
 		}
 	}
 	if err != nil {
-		// Nobody may be sent to an address that is not registered: these errors stay on the page.
+		// Errors are not sent to unregistered addresses: they stay on the page.
 		_, description := err.describe(s.now())
 		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
 	}
@@ -331,7 +331,7 @@ func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values,
 	return redirectTo(target, mode, result)
 }
 
-// signIn makes an authorization code.
+// signIn returns an authorization code.
 func (s *Simulator) signIn(registration Registration, tenant string, q url.Values) (string, *loginError) {
 	if q.Get("response_type") != "code" {
 		return "", &loginError{code: UnsupportedResponse, about: q.Get("response_type")}
@@ -367,7 +367,7 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 	return key, nil
 }
 
-// redirectTo takes the browser back to the client.
+// redirectTo sends the browser back to the client.
 func redirectTo(target, mode string, result url.Values) response {
 	if mode == "form_post" {
 		var fields strings.Builder
@@ -472,7 +472,7 @@ func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, te
 	return s.issue(r, requested, t.signInSession, true, ""), nil
 }
 
-// issue makes the tokens. The access token carries everything that was ever consented to, whatever was asked for.
+// issue returns new tokens. The access token has every scope consented to, whatever was requested.
 func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSession, offline bool, nonce string) response {
 	now, a := s.now(), in.user
 	scopes := difference(s.login.consented(a.User, in.client), s.login.signIn.Withhold)
@@ -488,7 +488,7 @@ func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSess
 		body["refresh_in"] = int(s.login.refreshIn / time.Second)
 	}
 	if offline {
-		// The one that was used stays valid, as in the real thing.
+		// The previous refresh token stays valid, as in Entra ID.
 		key := "1.AR" + random(96)
 		maps.DeleteFunc(s.login.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
 		s.login.refresh[key] = &refreshToken{signInSession: in, used: now}
@@ -511,7 +511,7 @@ func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSess
 	return response{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store, no-cache"}}, body: body}
 }
 
-// scopeAnswer writes the scopes in the form in which they were asked for, those asked first. offline_access is never among them.
+// scopeAnswer returns the granted scopes in the form in which they were requested, without offline_access.
 func (s *Simulator) scopeAnswer(requested scopeRequest, scopes []string) string {
 	var out []string
 	for _, o := range []struct {
@@ -542,7 +542,7 @@ func (l *loginState) newAccess(t *accessToken, now time.Time) string {
 	return key
 }
 
-// adminConsent is where an administrator consents for the whole tenant. Whoever signs in is one.
+// adminConsent handles an administrator's consent for the tenant. Every user who signs in counts as administrator.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
 func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) response {
 	return s.redirectResult(r, tenant, q, "query", func(registration Registration, result url.Values) *loginError {
@@ -565,14 +565,14 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) r
 	})
 }
 
-// page is one that a person reads.
+// page returns an HTML page.
 func page(status int, title, text string) response {
 	return response{status: status, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
 <body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>%s</h1><p>%s</p></body></html>
 `, html.EscapeString(title), html.EscapeString(text))}
 }
 
-// codePage asks for the code of a device.
+// codePage returns the form for a device's user code.
 func codePage(text, code string) response {
 	a := page(http.StatusOK, "Enter code", text)
 	a.text = strings.Replace(a.text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
@@ -580,7 +580,7 @@ func codePage(text, code string) response {
 	return a
 }
 
-// random is n characters that cannot be guessed, fit for an address.
+// random returns n unguessable characters that are safe in a URL.
 func random(n int) string {
 	b := make([]byte, n)
 	_, _ = rand.Read(b)
@@ -592,7 +592,7 @@ func hash(text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// encode is one part of a JWT.
+// encode returns one part of a JWT.
 func encode(claims map[string]any) string {
 	b, err := json.Marshal(claims)
 	if err != nil {

@@ -16,14 +16,14 @@ type AutomaticReplies struct {
 	Start, End       time.Time
 }
 
-// AutomaticReplies are those of the user's mailbox as they are now.
+// AutomaticReplies returns the automatic replies of the user's mailbox.
 func (s *Simulator) AutomaticReplies(address string) AutomaticReplies {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mustUser(address).settings.replies
 }
 
-// SetAutomaticReplies changes them as the user does in Outlook. What is empty in r stays as it is.
+// SetAutomaticReplies changes the automatic replies, as the user would in Outlook. Empty fields of r stay unchanged.
 func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -41,21 +41,21 @@ func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
 	}
 }
 
-// TimeZone is the mailbox's, as it is written there.
+// TimeZone returns the time zone of the mailbox as stored.
 func (s *Simulator) TimeZone(address string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mustUser(address).settings.timeZone
 }
 
-// SetTimeZone changes the mailbox's, also to one that nobody knows, such as "Customized Time Zone".
+// SetTimeZone changes the time zone of the mailbox; unknown zones, such as "Customized Time Zone", are accepted.
 func (s *Simulator) SetTimeZone(address, name string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mustUser(address).settings.timeZone = name
 }
 
-// mailboxSettings are what the mailbox keeps. What nobody interprets is kept as it came.
+// mailboxSettings are the stored settings of a mailbox.
 type mailboxSettings struct {
 	replies  AutomaticReplies
 	timeZone string
@@ -103,7 +103,7 @@ func mailboxSettingsRoutes() []route {
 	return routes
 }
 
-// settingsContext is the @odata.context of a part of the settings.
+// settingsContext returns the @odata.context of a part of the settings.
 func (c *call) settingsContext(part string) string {
 	return c.context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.user.ID, part))
 }
@@ -172,7 +172,7 @@ func patchMailboxSettings(c *call) (response, error) {
 	return response{status: http.StatusOK, body: body}, nil
 }
 
-// patchReplies changes what is given, and only that.
+// patchReplies returns r with the given properties changed.
 func (c *call) patchReplies(r AutomaticReplies, patch map[string]any) (AutomaticReplies, error) {
 	for k, v := range patch {
 		text, isText := v.(string)
@@ -216,7 +216,7 @@ func (c *call) patchReplies(r AutomaticReplies, patch map[string]any) (Automatic
 	return r, nil
 }
 
-// enumeration takes a member in any case and gives it in Microsoft's.
+// enumeration returns the member in Microsoft's spelling; text may have any case.
 func enumeration(name, text string, members ...string) (string, error) {
 	for _, m := range members {
 		if strings.EqualFold(m, text) {
@@ -226,7 +226,7 @@ func enumeration(name, text string, members ...string) (string, error) {
 	return "", badRequest("Cannot convert the literal '%s' to the expected type 'microsoft.graph.%s'.", text, name)
 }
 
-// wrapHTML is what Exchange makes of a text: a document, with a line end behind it.
+// wrapHTML returns text as an HTML document with a final newline, as Exchange does.
 func wrapHTML(text string) string {
 	switch {
 	case text == "":

@@ -59,7 +59,7 @@ func TestExpand(t *testing.T) {
 	if me := v.want(200, "GET", "/me?$expand=memberOf,manager", ""); !cmp.Equal(me["memberOf"], any([]any{})) {
 		t.Errorf("me: %v", me)
 	}
-	// Graph's metadata declares these as not expandable, or has none of the name.
+	// Graph's metadata declares these as not expandable, or does not have them.
 	for _, path := range []string{"/me/calendars?$expand=events", "/me/calendar?$expand=calendarView", "/me/events?$expand=calendar", "/me/events/" + id + "?$expand=instances", "/me?$expand=calendars"} {
 		v.refused(400, "RequestBroker--ParseUri", "GET", path, "")
 	}

@@ -8,17 +8,17 @@ import (
 	"sync"
 )
 
-// outlookState is what Exchange keeps.
+// outlookState is the state of Exchange.
 type outlookState struct {
-	inflight  map[string]int      // requests that are being answered, by mailbox
-	mailboxes map[string]*mailbox // by the id of the user or group
-	shares    map[share]bool      // true: may write
+	inflight  map[string]int      // requests in progress, by mailbox
+	mailboxes map[string]*mailbox // by id of the user or group
+	shares    map[share]bool      // value: may write
 }
 
-// A share lets another user into the calendars of a mailbox.
+// A share gives a guest access to the calendars of a mailbox.
 type share struct{ owner, guest string }
 
-// A mailbox is a user's or a group's, as far as calendars go.
+// A mailbox holds the calendars of a user or group.
 type mailbox struct {
 	name, address string
 	calendars     []*Calendar
@@ -31,7 +31,7 @@ func newOutlookState() outlookState {
 	return outlookState{inflight: map[string]int{}, mailboxes: map[string]*mailbox{}, shares: map[share]bool{}}
 }
 
-// addMailbox makes a mailbox with its default calendar.
+// addMailbox adds a mailbox with its default calendar.
 func (o *outlookState) addMailbox(id, name, address string) *mailbox {
 	b := &mailbox{name: name, address: address, transactions: map[string]transaction{}}
 	b.addCalendar(Calendar{Name: "Calendar", Default: true})
@@ -39,7 +39,7 @@ func (o *outlookState) addMailbox(id, name, address string) *mailbox {
 	return b
 }
 
-// acquire counts a request in, and gives what counts it out.
+// acquire counts a request in progress and returns the function that ends it.
 func (o *outlookState) acquire(mu *sync.Mutex, mailbox string) func() {
 	o.inflight[mailbox]++
 	return func() {
@@ -49,14 +49,14 @@ func (o *outlookState) acquire(mu *sync.Mutex, mailbox string) func() {
 	}
 }
 
-// Share lets one user see another's calendars, or change them.
+// Share gives another user read or write access to the owner's calendars.
 func (s *Simulator) Share(owner, guest string, write bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.outlook.shares[share{s.mustUser(owner).ID, s.mustUser(guest).ID}] = write
 }
 
-// An acceptedCalendar is another's calendar that a user has among their own.
+// An acceptedCalendar is a shared calendar that the guest accepted.
 type acceptedCalendar struct {
 	id, name string
 	share    share
@@ -64,8 +64,8 @@ type acceptedCalendar struct {
 	calendar *Calendar
 }
 
-// AcceptCalendar has the guest accept the owner's calendar of this id or name ("": the default one): it stands among the guest's own
-// from then on, under an id of its own. It wants Share before.
+// AcceptCalendar adds the owner's calendar with this id or name ("": the default calendar) to the guest's own calendars,
+// under an id of its own. The calendar must have been shared before.
 func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -85,7 +85,7 @@ func (s *Simulator) AcceptCalendar(guest, owner, calendar string) Calendar {
 	return Calendar{ID: a.id, Name: a.name, ReadOnly: !write || a.calendar.ReadOnly}
 }
 
-// accepted are another's calendars among the user's own, as long as they are there and shared.
+// acceptedCalendars returns the accepted calendars that still exist and are still shared.
 func (c *call) acceptedCalendars() []*acceptedCalendar {
 	var all []*acceptedCalendar
 	if c.mailbox() != c.user.ID {
@@ -99,7 +99,7 @@ func (c *call) acceptedCalendars() []*acceptedCalendar {
 	return all
 }
 
-// acceptedHere is the one of them that the path names; nil: it names none.
+// acceptedCalendarInPath returns the accepted calendar that the path refers to, or nil.
 func (c *call) acceptedCalendarInPath() *acceptedCalendar {
 	for _, a := range c.acceptedCalendars() {
 		if a.id == c.params["calendar"] {
@@ -109,15 +109,15 @@ func (c *call) acceptedCalendarInPath() *acceptedCalendar {
 	return nil
 }
 
-// A Group is a Microsoft 365 group, which has a calendar.
+// A Group is a Microsoft 365 group with a calendar.
 type Group struct {
-	ID      string // "": one is made up
+	ID      string // "": derived from the address
 	Name    string
 	Address string
 	Members []string // addresses
 }
 
-// AddGroup adds a group with an empty calendar and returns it with everything filled in.
+// AddGroup adds a group with an empty calendar and returns it with its id.
 func (s *Simulator) AddGroup(g Group) Group {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -131,7 +131,7 @@ func (s *Simulator) AddGroup(g Group) Group {
 	return g
 }
 
-// targetMailbox is the mailbox that the call is about: one's own, a shared one, a group's.
+// targetMailbox returns the mailbox in the path: the user's own, a shared one or a group's.
 func (c *call) targetMailbox() (*mailbox, error) {
 	id := c.mailbox()
 	b := c.s.outlook.mailboxes[id]
@@ -150,7 +150,7 @@ func (c *call) targetMailbox() (*mailbox, error) {
 	return b, nil
 }
 
-// mustMailbox is the mailbox of a user or group, for the control side; an unknown one is a mistake in the program that calls it.
+// mustMailbox returns the mailbox of a user or group, and panics if there is none.
 func (s *Simulator) mustMailbox(address string) *mailbox {
 	if b := s.mailboxByAddress(address); b != nil {
 		return b
@@ -173,7 +173,7 @@ func (b *mailbox) addCalendar(c Calendar) *Calendar {
 	return &c
 }
 
-// calendar finds one by its id or name; "" is the default one.
+// calendar returns the calendar with this id or name; "" is the default calendar.
 func (b *mailbox) calendar(idOrName string) *Calendar {
 	i := slices.IndexFunc(b.calendars, func(c *Calendar) bool {
 		return c.ID == idOrName || strings.EqualFold(c.Name, idOrName) || idOrName == "" && c.Default
@@ -184,14 +184,14 @@ func (b *mailbox) calendar(idOrName string) *Calendar {
 	return b.calendars[i]
 }
 
-// newOutlookID makes an id as Exchange writes them: long, with characters that must be escaped in an address.
+// newOutlookID returns an id as Exchange writes them: long, with characters that need escaping in a URL.
 func newOutlookID(prefix string, n int) string { return prefix + random(n) + "=" }
 
 func notFound() *failure {
 	return &failure{http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store."}
 }
 
-// wellFormed refuses what cannot be an id of Exchange, such as a name.
+// wellFormed refuses strings that cannot be an Exchange id, such as a name.
 func wellFormed(id string) error {
 	if !strings.HasPrefix(id, "AA") || len(id) < 16 {
 		return &failure{http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed."}

@@ -49,7 +49,7 @@ func TestAcceptedCalendar(t *testing.T) {
 		t.Errorf("Alex has %v", got)
 	}
 
-	// What is the owner's may go.
+	// The owner can remove a shared calendar.
 	kids := v.s.AddCalendar(simulator.Alex, "Kids")
 	if got := v.s.AcceptCalendar(simulator.Adele, simulator.Alex, "Kids"); got.Name != "Kids" || got.ID == kids.ID {
 		t.Errorf("accepted: %v", got)

@@ -18,7 +18,7 @@ import (
 // A Presence is what Teams tells of a user. See https://learn.microsoft.com/graph/api/resources/presence.
 type Presence struct {
 	Availability       string // Available, Busy, DoNotDisturb …; "": Offline
-	Activity           string // "": as the availability
+	Activity           string // "": same as the availability
 	Message            string // the status message
 	MessagePublished   time.Time
 	MessageExpires     time.Time // zero: never
@@ -28,22 +28,22 @@ type Presence struct {
 	WorkLocationSource string // manual, scheduled, automatic; "": none
 }
 
-// A Session is a presence that was set and for how long.
+// A Session is a presence set by an app, and how long it lasts.
 type Session struct {
 	Availability, Activity string
 	Set, Expires           time.Time
 }
 
-// presence is what there is of a user.
+// presence is the stored presence of a user.
 type presence struct {
-	teams     Presence           // what the user's clients and calendar say
-	sessions  map[string]Session // those of apps, by id
+	teams     Presence           // reported by the user's clients and calendar
+	sessions  map[string]Session // set by apps, by application id
 	preferred Session            // zero: none
 	version   int
 	none      bool
 }
 
-// SetPresence changes what the user's own Teams clients and calendar say. What apps have set, and what is preferred, stays.
+// SetPresence changes what the user's Teams clients and calendar report. Sessions of apps and the preferred presence stay.
 func (s *Simulator) SetPresence(address string, p Presence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -52,36 +52,36 @@ func (s *Simulator) SetPresence(address string, p Presence) {
 	a.presence.version++
 }
 
-// Presence is what Graph tells now.
+// Presence returns the presence that Graph shows.
 func (s *Simulator) Presence(address string) Presence {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mustUser(address).presence.shown(s.now())
 }
 
-// PreferredPresence is what was preferred last and not cleared; zero: nothing.
+// PreferredPresence returns the preferred presence; zero if none is set.
 func (s *Simulator) PreferredPresence(address string) Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mustUser(address).presence.preferred
 }
 
-// PresenceSession is what an app has set and not cleared; zero: nothing.
+// PresenceSession returns the presence set by an app; zero if none is set.
 func (s *Simulator) PresenceSession(address, id string) Session {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.mustUser(address).presence.sessions[id]
 }
 
-// RemoveTeams takes Teams away from a user: so is a shared mailbox, or somebody without a licence. They have no presence.
+// RemoveTeams removes the user's Teams license: users without one, and shared mailboxes, have no presence.
 func (s *Simulator) RemoveTeams(address string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.mustUser(address).presence.none = true
 }
 
-// shown is the presence in which all that was set comes together: the preferred one as long as there is a session at all, else
-// the session that ranks first.
+// shown merges everything that was set: the preferred presence if there is any session, else
+// the highest-ranking session.
 //
 // https://learn.microsoft.com/graph/api/presence-setpresence, "presence sessions"
 func (p *presence) shown(now time.Time) Presence {
@@ -121,7 +121,7 @@ func (s Session) rank() int {
 	return len(order)
 }
 
-// aged is the session as it is shown: Available lasts only as long as the app goes on saying so.
+// aged returns the session as shown: Available fades unless the app repeats it.
 func (s Session) aged(now time.Time) Session {
 	if s.Availability == "Available" {
 		switch age := now.Sub(s.Set); {
@@ -134,7 +134,7 @@ func (s Session) aged(now time.Time) Session {
 	return s
 }
 
-// presenceJSON is what is told of a user. When a message was published and when it expires is told to nobody else.
+// presenceJSON returns the presence as JSON. Only the user sees when a message was published and when it expires.
 func (a *account) presenceJSON(now time.Time, own bool) map[string]any {
 	p := a.presence.shown(now)
 	var message any
@@ -164,7 +164,7 @@ func orNil(s string) any {
 	return s
 }
 
-// unknownPresence is told of somebody of whom nothing is known.
+// unknownPresence returns the presence of an unknown user.
 func unknownPresence(id string) map[string]any {
 	return map[string]any{
 		"id": id, "availability": "PresenceUnknown", "activity": "PresenceUnknown", "statusMessage": nil, "outOfOfficeSettings": nil, "workLocation": nil,
@@ -172,7 +172,7 @@ func unknownPresence(id string) map[string]any {
 	}
 }
 
-// presenceRoutes have the actions below the user's id only, as Graph's table has.
+// presenceRoutes has the actions below /users/{id} only, as in Graph's permission table.
 func presenceRoutes() []route {
 	routes := []route{
 		{method: "GET", path: "/me/presence", kind: teamsPresence, do: getPresence},
@@ -188,7 +188,7 @@ func presenceRoutes() []route {
 	return routes
 }
 
-// watched is the user in the path, whom only an id names.
+// targetUser returns the user in the path, who must be given by id.
 func (c *call) targetUser() (*account, error) {
 	a := c.user
 	if id, ok := c.params["user"]; ok {
@@ -239,7 +239,7 @@ func getPresences(c *call) (response, error) {
 	return response{status: http.StatusOK, body: map[string]any{"@odata.context": c.context("Collection(microsoft.graph.presence)"), "value": value}}, nil
 }
 
-// parameters are those of an action.
+// parameters returns the parameters of an action.
 func (c *call) parameters(known ...string) (map[string]any, error) {
 	p := map[string]any{}
 	if len(c.body) > 0 {
@@ -256,7 +256,7 @@ func (c *call) parameters(known ...string) (map[string]any, error) {
 	return p, nil
 }
 
-// own is the presence that an action is about: an app without the rights of an administrator sets that of its user only.
+// ownPresence returns the presence that an action changes: only the signed-in user's own can be changed.
 func (c *call) ownPresence() (*presence, error) {
 	a, err := c.targetUser()
 	if err != nil {
@@ -269,7 +269,7 @@ func (c *call) ownPresence() (*presence, error) {
 	return &a.presence, nil
 }
 
-// session is what setPresence and setUserPreferredPresence have in common.
+// session parses the parameters that setPresence and setUserPreferredPresence share.
 func (c *call) session(p map[string]any, pairs [][2]string, fallback func(availability string) time.Duration) (Session, error) {
 	availability, _ := p["availability"].(string)
 	activity, _ := p["activity"].(string)
@@ -424,7 +424,7 @@ func setStatusMessage(c *call) (response, error) {
 
 var durationPattern = regexp.MustCompile(`^P(?:(\d+)D)?(?:T(?:(\d+)H)?(?:(\d+)M)?(?:(\d+)(?:\.\d+)?S)?)?$`)
 
-// edmDuration reads what OData calls a duration: days and what is shorter. The weeks, months and years of ISO 8601 are none.
+// parseDuration parses an Edm.Duration: days and shorter units only.
 func parseDuration(s string) (time.Duration, bool) {
 	parts := durationPattern.FindStringSubmatch(s)
 	if parts == nil || strings.HasSuffix(s, "P") || strings.HasSuffix(s, "T") {

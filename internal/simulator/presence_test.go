@@ -40,7 +40,7 @@ func TestPresence(t *testing.T) {
 	}
 	v.refused(400, "BadRequest", "GET", "/users/"+simulator.Adele+"/presence", "")
 
-	// When a message was published and when it expires is nobody else's business.
+	// Only the user sees when a message was published and when it expires.
 	megan := v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen"})
 	stranger := v.s.AddUser(simulator.User{Address: "ann@fabrikam.example", Name: "Ann Beebe"})
 	v.refused(403, "Forbidden", "GET", "/users/"+megan.ID+"/presence", "")
@@ -74,7 +74,7 @@ const (
 	prefer  = "/users/" + adeleID + "/presence/setUserPreferredPresence"
 )
 
-// TestPresencePermissions: what reads does not write, what writes does not read, and personal accounts have no presence.
+// TestPresencePermissions: read scopes do not write, write scopes do not read, and personal accounts have no presence.
 func TestPresencePermissions(t *testing.T) {
 	actions := map[string]string{
 		"setPresence": `{` + session + `, "availability": "Away", "activity": "Away"}`, "clearPresence": `{` + session + `}`,
@@ -145,8 +145,8 @@ func TestPresenceRefuses(t *testing.T) {
 	}
 }
 
-// TestPresenceOverTime: the preferred presence before the session that ranks first, as long as there is a session, each until it
-// expires.
+// TestPresenceOverTime: the preferred presence takes precedence over the highest-ranking session if there is any session,
+// each until it expires.
 func TestPresenceOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		v := newGraphClient(t, "Presence.Read", "Presence.ReadWrite")

@@ -13,7 +13,7 @@ type recurrence struct {
 	kind     string // daily, weekly, absoluteMonthly, relativeMonthly, absoluteYearly, relativeYearly
 	interval int
 	days     []time.Weekday
-	index    int        // of the days that count in a month, from 0; -1: the last
+	index    int        // of the matching days of a month, from 0; -1: the last
 	day      int        // of the month
 	month    time.Month // of the year
 	first    time.Time  // date
@@ -22,7 +22,7 @@ type recurrence struct {
 }
 
 const (
-	mostOccurrences = 5000 // keeps a series without an end within bounds
+	mostOccurrences = 5000 // limits a series without an end
 	longestInterval = 999
 )
 
@@ -96,7 +96,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	return r, nil
 }
 
-// dates yields the dates of the series in order, until yield has enough.
+// dates yields the dates of the series in order until yield returns false.
 func (r *recurrence) dates(yield func(time.Time) bool) {
 	n := 0
 	emit := func(d time.Time) bool {
@@ -136,11 +136,11 @@ func (r *recurrence) relative() bool {
 	return r.kind == "relativeMonthly" || r.kind == "relativeYearly"
 }
 
-// within is the date in the month that begins there.
+// within returns the date in the given month.
 func (r *recurrence) within(month time.Time) time.Time {
 	length := month.AddDate(0, 1, -1).Day()
 	if !r.relative() {
-		// The 31st is the last day of a shorter month.
+		// In shorter months the 31st is the last day.
 		return month.AddDate(0, 0, min(r.day, length)-1)
 	}
 	var matching []time.Time
@@ -152,10 +152,10 @@ func (r *recurrence) within(month time.Time) time.Time {
 	if r.index < 0 {
 		return matching[len(matching)-1]
 	}
-	return matching[r.index] // each day of the week is in every month four times
+	return matching[r.index] // every weekday occurs at least four times in a month
 }
 
-// occurrence is that of one date, or nil where it was removed.
+// occurrence returns the occurrence of a date; nil if it was removed.
 func (e *storedEvent) occurrence(date time.Time) *storedEvent {
 	key := date.Format(time.DateOnly)
 	if o, ok := e.exceptions[key]; ok {
@@ -174,7 +174,7 @@ func (e *storedEvent) occurrence(date time.Time) *storedEvent {
 	return o
 }
 
-// occurrences are those of a series that lie in [from, to).
+// occurrences returns the occurrences of a series that overlap [from, to).
 func (e *storedEvent) occurrences(from, to time.Time) []*storedEvent {
 	var found []*storedEvent
 	for date := range e.repeats.dates {
@@ -182,7 +182,7 @@ func (e *storedEvent) occurrences(from, to time.Time) []*storedEvent {
 		if o != nil && o.overlaps(from, to) {
 			found = append(found, o)
 		}
-		// Two days more than the clock says: an exception may have been moved, but not past its neighbours.
+		// Two extra days, for exceptions that were moved.
 		if date.After(to.UTC().AddDate(0, 0, 2)) {
 			break
 		}
@@ -190,7 +190,7 @@ func (e *storedEvent) occurrences(from, to time.Time) []*storedEvent {
 	return found
 }
 
-// occurrenceByID is the occurrence of that id; nil: there is none.
+// occurrenceByID returns the occurrence with that id, or nil.
 func (e *storedEvent) occurrenceByID(id string) *storedEvent {
 	if len(id) < 9 || !strings.HasPrefix(id, strings.TrimSuffix(e.id, "=")) && !strings.HasPrefix(id, strings.TrimSuffix(e.immutable, "=")) {
 		return nil

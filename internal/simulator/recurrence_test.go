@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// series adds one that begins at nine in UTC.
+// series adds a series that starts at nine UTC.
 func (v graphClient) series(start string, pattern map[string]any) string {
 	v.t.Helper()
 	day, err := time.Parse(time.DateOnly, start)
@@ -23,7 +23,7 @@ func (v graphClient) series(start string, pattern map[string]any) string {
 	})
 }
 
-// dates are those on which the events begin.
+// dates returns the dates on which the events start.
 func dates(page map[string]any) []string {
 	var out []string
 	for _, e := range page["value"].([]any) {

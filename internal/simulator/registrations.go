@@ -6,18 +6,18 @@ import (
 	"strings"
 )
 
-// nativeClient is the path of Microsoft's own redirect address for clients without one.
+// nativeClient is the path of Microsoft's redirect page for native clients.
 const nativeClient = "/common/oauth2/nativeclient"
 
 // A Registration is an app registration.
 type Registration struct {
 	ClientID     string   `json:"clientId"`
 	Name         string   `json:"name"`
-	Tenant       string   `json:"tenant"`       // the only one whose users can use it; "": every work account and every personal one
-	RedirectURIs []string `json:"redirectUris"` // http://localhost stands for every port
-	Web          []string `json:"web"`          // redirect addresses of the platform Web: sessions that begin there want the secret
-	Secret       string   `json:"secret"`       // "": the client has none
-	PublicClient bool     `json:"publicClient"` // "Allow public client flows": device codes
+	Tenant       string   `json:"tenant"`       // the only tenant whose users can sign in; "": all work and personal accounts
+	RedirectURIs []string `json:"redirectUris"` // http://localhost matches every port
+	Web          []string `json:"web"`          // redirect URIs of the platform Web: their sessions require the secret
+	Secret       string   `json:"secret"`       // "": public client
+	PublicClient bool     `json:"publicClient"` // allows public client flows, that is, device codes
 }
 
 // Register adds or replaces a registration.
@@ -27,8 +27,8 @@ func (s *Simulator) Register(r Registration) {
 	s.registrations[r.ClientID] = r
 }
 
-// redirects reports whether an address is registered, and whether as one of the platform Web.
-// The page nativeclient is known at the host of Entra ID, whichever that is.
+// redirects reports whether a redirect URI is registered, and whether for the platform Web.
+// The nativeclient page also matches on the host of the simulated Entra ID.
 func (r Registration) redirects(host, uri string) (ok, web bool) {
 	if uri == "https://"+host+nativeClient {
 		uri = "https://login.microsoftonline.com" + nativeClient
@@ -40,7 +40,7 @@ func (r Registration) redirects(host, uri string) (ok, web bool) {
 	return slices.ContainsFunc(r.Web, is), true
 }
 
-// sameRedirect compares exactly, but for the port of http://localhost.
+// sameRedirect compares redirect URIs exactly, except for the port of http://localhost.
 // See https://learn.microsoft.com/entra/identity-platform/reply-url#localhost-exceptions.
 func sameRedirect(registered, uri string) bool {
 	if registered == uri {

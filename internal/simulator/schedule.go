@@ -18,7 +18,7 @@ const (
 	defaultViewInterval = 30
 )
 
-// getSchedule tells when colleagues are free: of all in the tenant when, of oneself and who shares their calendar also what.
+// getSchedule returns when users of the tenant are busy, with details for the user's own and shared calendars.
 func getSchedule(c *call) (response, error) {
 	if _, err := c.targetMailbox(); err != nil {
 		return response{}, err
@@ -35,7 +35,7 @@ func getSchedule(c *call) (response, error) {
 	interval := defaultViewInterval
 	for k, v := range given {
 		var err error
-		switch strings.ToLower(k) { // the names of parameters have no case
+		switch strings.ToLower(k) { // parameter names are case-insensitive
 		case "schedules":
 			addresses, _ = v.([]any)
 		case "starttime":
@@ -44,7 +44,7 @@ func getSchedule(c *call) (response, error) {
 			end, err = c.s.parseDateTime("EndTime", v)
 		case "availabilityviewinterval":
 			if v != nil {
-				interval, err = strconv.Atoi(fmt.Sprint(v)) // a string will do
+				interval, err = strconv.Atoi(fmt.Sprint(v)) // a string is accepted too
 			}
 			if err != nil || interval < leastViewInterval || interval > mostViewInterval {
 				return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval value '%v' is invalid. It must be from %d to %d minutes.", v, leastViewInterval, mostViewInterval)
@@ -84,7 +84,7 @@ func getSchedule(c *call) (response, error) {
 	return response{status: http.StatusOK, header: c.header, body: body}, nil
 }
 
-// schedule is the scheduleInformation of one address.
+// schedule returns the scheduleInformation of one address.
 func (c *call) schedule(address string, from, to time.Time, slot time.Duration, v view) map[string]any {
 	out := map[string]any{"scheduleId": address}
 	a := c.s.byAddress(address)
@@ -120,7 +120,7 @@ func (c *call) schedule(address string, from, to time.Time, slot time.Duration, 
 	return out
 }
 
-// availability is the digit of a slot.
+// availability returns the digit of a slot in the availabilityView.
 func availability(showAs any) byte {
 	switch showAs {
 	case "tentative":
@@ -130,5 +130,5 @@ func availability(showAs any) byte {
 	case "oof":
 		return '3'
 	}
-	return '0' // also workingElsewhere
+	return '0' // including workingElsewhere
 }

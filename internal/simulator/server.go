@@ -19,7 +19,7 @@ const (
 	logLimit  = 10_000
 )
 
-// A Request is one that came, and how it was answered. It holds no token, code or secret.
+// A Request is a logged request and its outcome. It contains no tokens, codes or secrets.
 type Request struct {
 	Time   time.Time
 	Host   string
@@ -27,20 +27,20 @@ type Request struct {
 	Path   string // "/v1.0/me/events"
 	Query  url.Values
 	Header http.Header // without Authorization
-	Body   []byte      // as it is after decompression; of a form with the secrets blotted out
+	Body   []byte      // decompressed; secrets in forms are redacted
 	User   string      // address of the token's user; "" without a valid token
 	Status int         // 0: not answered
-	Fault  bool        // a fault struck it
+	Fault  bool        // affected by a fault
 }
 
-// Requests are those that came, oldest first; at most the last ten thousand.
+// Requests returns the logged requests, oldest first; at most the last ten thousand.
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.log)
 }
 
-// Count is the number of requests in Requests with this method ("": any) and with a path that begins so.
+// Count returns the number of logged requests with this method ("": any) and path prefix.
 func (s *Simulator) Count(method, path string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -51,44 +51,44 @@ func (s *Simulator) Count(method, path string) int {
 	return n
 }
 
-// Total is the number of all requests that ever came.
+// Total returns the number of all requests since the start.
 func (s *Simulator) Total() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.total
 }
 
-// ForgetRequests empties Requests.
+// ForgetRequests clears the request log.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
 }
 
-// OnRequest sets what is called after each request, with nothing locked, before its answer leaves; nil: nothing.
+// OnRequest sets a hook that is called after each request before its response is sent, without locks held; nil removes it.
 func (s *Simulator) OnRequest(hook func(Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
 }
 
-// RefuseGzip makes Graph answer compressed bodies 415, as some of its front ends do.
+// RefuseGzip makes Graph answer compressed request bodies with 415, as some of its front ends do.
 func (s *Simulator) RefuseGzip(refuse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.refuseGzip = refuse
 }
 
-// An answer is what a handler makes of a request: JSON or text.
+// A response is JSON or text.
 type response struct {
 	status      int
 	header      http.Header
-	body        any    // marshalled as JSON; nil: none
-	text        string // instead of body, where there is a contentType
+	body        any    // encoded as JSON; nil: none
+	text        string // sent instead of body if contentType is set
 	contentType string // of text
 }
 
-// ServeHTTP is all: Graph below /v1.0, the control side below /control, Entra ID everywhere else.
+// ServeHTTP serves Graph below /v1.0, the control API below /control and Entra ID everywhere else.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if isControl(r.URL.Path) {
 		s.controls.ServeHTTP(w, r)
@@ -194,7 +194,7 @@ func gunzip(b []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, bodyLimit))
 }
 
-// redactForm takes what is secret out of a form: a log of requests must be fit to be printed.
+// redactForm removes the secrets from a form, so that the request log can be printed.
 func redactForm(r *http.Request, body []byte) []byte {
 	if isGraph(r.URL.Path) || len(body) == 0 {
 		return body
@@ -211,7 +211,7 @@ func redactForm(r *http.Request, body []byte) []byte {
 	return []byte(form.Encode())
 }
 
-// matches reports whether a pattern of method and path prefix takes a request. Graph's paths have no case.
+// matches reports whether the request has this method and path prefix. Graph's paths are case-insensitive.
 func matches(method, prefix, gotMethod, gotPath string) bool {
 	return (method == "" || method == gotMethod) && len(gotPath) >= len(prefix) && strings.EqualFold(gotPath[:len(prefix)], prefix)
 }

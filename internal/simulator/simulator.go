@@ -1,9 +1,9 @@
-// Package simulator is a Microsoft Entra ID and a Microsoft Graph that run in the process. They refuse what the real ones refuse, so
-// that what works here has a reason to work there. A Simulator is reached over HTTPS once started, and in memory at any time.
+// Package simulator runs a Microsoft Entra ID and a Microsoft Graph in the process. They refuse what the real services refuse, so
+// that code tested against them has a chance to work with Microsoft 365. A Simulator is reachable over HTTPS once started, and in memory at any time.
 //
-// Its methods are the control side: they add users, registrations and events, set what the sign-in page does, make requests
-// fail, and tell which requests came. All of them may be called at any time, by any goroutine, also from the hook. Below /control the
-// same is there over HTTP, for clients in other processes.
+// Its methods control it: they add users, registrations and events, configure the sign-in page, inject faults and
+// return the logged requests. They are safe for concurrent use, also from the request hook. The same operations are
+// available over HTTP below /control for clients in other processes.
 package simulator
 
 import (
@@ -18,13 +18,13 @@ import (
 	"time"
 )
 
-// Options are what cannot change once a Simulator exists. The zero value is usable.
+// Options configure a Simulator. The zero value is usable.
 type Options struct {
-	Now       func() time.Time // the clock; nil: time.Now
-	Address   string           // to listen on, see Start; "": 127.0.0.1:0
+	Now       func() time.Time // nil: time.Now
+	Address   string           // listen address of Start; "": 127.0.0.1:0
 	Audience  string           // what long scope names begin with; "": https://graph.microsoft.com
-	LoginHost string           // the name in memory; "": login.simulator.test
-	GraphHost string           // the name in memory; "": graph.simulator.test
+	LoginHost string           // host name in memory; "": login.simulator.test
+	GraphHost string           // host name in memory; "": graph.simulator.test
 }
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -38,7 +38,7 @@ type Simulator struct {
 	controls    http.Handler
 
 	mu            sync.Mutex
-	users         []*account // in order of their addition
+	users         []*account // in the order in which they were added
 	registrations map[string]Registration
 	login         loginState
 	outlook       outlookState
@@ -55,7 +55,7 @@ type Simulator struct {
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
 
-// New makes an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for one that is furnished.
+// New returns an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for sample data.
 func New(o Options) *Simulator {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -82,14 +82,14 @@ func New(o Options) *Simulator {
 	return s
 }
 
-// Start serves HTTPS on the address of the options, with a certificate of the simulator's own authority.
+// Start serves HTTPS on Options.Address with a certificate of the simulator's own authority.
 func (s *Simulator) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server != nil {
 		return errors.New("start the simulator: it has been started")
 	}
-	// The clients' clock, which need not be ours.
+	// Clients check certificates against the system clock, which may differ from Options.Now.
 	ca, err := newAuthority(time.Now())
 	if err != nil {
 		return fmt.Errorf("start the simulator: %w", err)
@@ -120,7 +120,7 @@ func (s *Simulator) Start() error {
 	return nil
 }
 
-// enterServer counts a handler in, unless the server is being closed.
+// enterServer registers a running handler unless the server is closing.
 func (s *Simulator) enterServer() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,7 +130,7 @@ func (s *Simulator) enterServer() bool {
 	return !s.closing
 }
 
-// Close ends the server and every request that it still holds, and waits for them.
+// Close stops the server, aborts its requests and waits for them.
 func (s *Simulator) Close() error {
 	s.mu.Lock()
 	server := s.server
@@ -144,10 +144,10 @@ func (s *Simulator) Close() error {
 	return err
 }
 
-// LoginURL is the root of Entra ID, without a tenant and without a slash at its end: after Start the server's, before it the name in memory.
+// LoginURL returns the root of Entra ID, without tenant and trailing slash: the server's after Start, before that the name in memory.
 func (s *Simulator) LoginURL() string { return s.root(s.options.LoginHost) }
 
-// GraphURL is the root of Graph, without a version and without a slash at its end, as LoginURL.
+// GraphURL returns the root of Graph, without version and trailing slash; see LoginURL.
 func (s *Simulator) GraphURL() string { return s.root(s.options.GraphHost) }
 
 func (s *Simulator) root(name string) string {
@@ -163,7 +163,7 @@ func (s *Simulator) root(name string) string {
 	return "https://" + name
 }
 
-// CA is the certificate of the simulator's authority in PEM; nil before Start.
+// CA returns the certificate of the simulator's authority in PEM; nil before Start.
 func (s *Simulator) CA() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -10,8 +10,8 @@ import (
 	"syscall"
 )
 
-// Transport reaches the simulator without sockets: the request is served by the caller's own goroutine. So it works inside
-// testing/synctest, and a request ends with its context. It knows the hosts of the options and, once started, the server's address.
+// Transport returns an in-memory transport that serves requests in the caller's goroutine. It works inside
+// testing/synctest, and a request ends with its context. It knows the host names of the options and, once started, the server's address.
 func (s *Simulator) Transport() http.RoundTripper { return transport{s} }
 
 type transport struct{ s *Simulator }
@@ -56,14 +56,14 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	}, nil
 }
 
-// A recorder is the ResponseWriter of a request in memory.
+// A recorder is the ResponseWriter of an in-memory request.
 type recorder struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-// serve reports whether the handler broke the connection.
+// serve reports whether the handler aborted the connection.
 func (w *recorder) serve(s *Simulator, r *http.Request) (aborted bool) {
 	defer func() {
 		switch p := recover(); p {
@@ -94,7 +94,7 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// isGraph tells Graph's paths from Entra ID's: one server is both.
+// isGraph reports whether a path belongs to Graph rather than to Entra ID.
 func isGraph(path string) bool {
 	return strings.HasPrefix(path, "/v1.0/") || strings.HasPrefix(path, "/beta/") || path == "/v1.0" || path == "/beta"
 }

@@ -14,24 +14,24 @@ const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
 
 // A User can sign in and has a mailbox with a default calendar.
 type User struct {
-	ID       string `json:"id"`       // "": one is made up
-	Address  string `json:"address"`  // the user principal name and the mail address
-	Name     string `json:"name"`     // as displayed
-	Tenant   string `json:"tenant"`   // a GUID; "": that of the users who share the address's domain
-	Personal bool   `json:"personal"` // a Microsoft account; Tenant is PersonalTenant then
+	ID       string `json:"id"`       // "": derived from the address
+	Address  string `json:"address"`  // user principal name and mail address
+	Name     string `json:"name"`     // display name
+	Tenant   string `json:"tenant"`   // a GUID; "": the tenant of the users with the same domain
+	Personal bool   `json:"personal"` // a personal Microsoft account; Tenant is PersonalTenant
 	TimeZone string `json:"timeZone"` // of the mailbox, a Windows name; "": "UTC"
 }
 
-// An account is a user with all that is stored for them.
+// An account is a user with everything stored for them.
 type account struct {
 	User
 	settings     mailboxSettings
 	presence     presence
-	refreshError AADSTS // what the token endpoint answers to them
+	refreshError AADSTS // fails every token refresh
 }
 
-// AddUser adds a user and their mailbox and returns the user with everything filled in.
-// It panics where the address is missing, or it or the id is taken: that is a mistake in the program that calls it.
+// AddUser adds a user with a mailbox and returns the user with all fields filled in.
+// It panics if the address is missing, or if the address or id is taken.
 func (s *Simulator) AddUser(u User) User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -61,7 +61,7 @@ func (s *Simulator) AddUser(u User) User {
 	return u
 }
 
-// tenantOf is where the others with this domain are.
+// tenantOf returns the tenant of the other users with this domain.
 func (s *Simulator) tenantOf(address string) string {
 	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
 	for _, a := range s.users {
@@ -72,12 +72,12 @@ func (s *Simulator) tenantOf(address string) string {
 	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(domain)).String()
 }
 
-// newGUID is always the same for an address, so that tests and demos can be repeated.
+// newGUID derives an id from an address, so that tests and demos are reproducible.
 func newGUID(address string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(address))).String()
 }
 
-// Users are all users in order of their addition.
+// Users returns all users in the order in which they were added.
 func (s *Simulator) Users() []User {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -96,7 +96,7 @@ func (s *Simulator) byAddress(address string) *account {
 	return s.users[i]
 }
 
-// byID also takes an address, as Graph does.
+// byID accepts an address too, as Graph does.
 func (s *Simulator) byID(id string) *account {
 	i := slices.IndexFunc(s.users, func(a *account) bool { return strings.EqualFold(a.ID, id) || strings.EqualFold(a.Address, id) })
 	if i < 0 {
@@ -105,7 +105,7 @@ func (s *Simulator) byID(id string) *account {
 	return s.users[i]
 }
 
-// A mistake is one in the program that calls the control side: its methods panic with it. Over HTTP it is a refusal.
+// A usageError reports a wrong call of the control API: its methods panic with it, over HTTP it is an error response.
 type usageError struct {
 	status int
 	text   string
@@ -113,7 +113,7 @@ type usageError struct {
 
 func (m *usageError) Error() string { return "simulator: " + m.text }
 
-// mustUser is byAddress for the control side, where an unknown user is a mistake in the program that calls it.
+// mustUser returns the user with this address, and panics if there is none.
 func (s *Simulator) mustUser(address string) *account {
 	a := s.byAddress(address)
 	if a == nil {
@@ -122,7 +122,7 @@ func (s *Simulator) mustUser(address string) *account {
 	return a
 }
 
-// oid is the object id in tokens: Graph's id, but for personal accounts, where it is made of it.
+// oid returns the object id in tokens: Graph's id, except for personal accounts, where it is derived from it.
 func (u User) oid() string {
 	if u.Personal && len(u.ID) == 16 {
 		return "00000000-0000-0000-" + u.ID[:4] + "-" + u.ID[4:]
@@ -144,7 +144,7 @@ func getUser(c *call) (response, error) {
 			return response{}, &failure{http.StatusNotFound, "Request_ResourceNotFound",
 				fmt.Sprintf("Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)}
 		}
-		// Without User.ReadBasic.All or more, /users/{id} is only another way to say /me.
+		// Without User.ReadBasic.All or more, /users/{id} is an alias of /me.
 		if a != c.user && !c.granted("User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All") {
 			return response{}, user.denied()
 		}

@@ -7,22 +7,22 @@ import (
 	"net/http"
 	"strings"
 	"time"
-	_ "time/tzdata" // a container may have no zones of its own
+	_ "time/tzdata" // minimal container images have no time zone database
 )
 
 //go:embed zones.json
 var zonesJSON []byte
 
-// windowsZones are CLDR's IANA names by Windows names.
+// windowsZones returns CLDR's IANA names by Windows names.
 func windowsZones() map[string]string {
 	zones := map[string]string{}
 	if err := json.Unmarshal(zonesJSON, &zones); err != nil {
-		panic(err) // a file of the program's own
+		panic(err) // embedded file
 	}
 	return zones
 }
 
-// zone finds a zone by its Windows or IANA name.
+// zone returns the location of a Windows or IANA time zone name.
 func (s *Simulator) zone(name string) (*time.Location, bool) {
 	if iana, ok := s.zones[name]; ok {
 		name = iana
@@ -35,14 +35,14 @@ func (s *Simulator) zone(name string) (*time.Location, bool) {
 
 const dateTimeLayout = "2006-01-02T15:04:05.0000000"
 
-// A moment is a dateTimeTimeZone: the hands of the clock, as if in UTC, and the zone that the clock hangs in.
+// A dateTimeTimeZone is wall-clock time plus time zone.
 type dateTimeTimeZone struct {
 	wall time.Time
 	name string
 	zone *time.Location
 }
 
-// instant is when it is. Hands that no clock shows (spring forward) are an hour later, as time.Date has it.
+// instant returns the time. Wall-clock times skipped by daylight saving are an hour later, as in time.Date.
 func (m dateTimeTimeZone) instant() time.Time {
 	w := m.wall
 	return time.Date(w.Year(), w.Month(), w.Day(), w.Hour(), w.Minute(), w.Second(), w.Nanosecond(), m.zone)
@@ -59,7 +59,7 @@ func (m dateTimeTimeZone) json() map[string]any {
 	return map[string]any{"dateTime": m.wall.Format(dateTimeLayout), "timeZone": m.name}
 }
 
-// parseMoment reads a dateTimeTimeZone.
+// parseDateTime parses a dateTimeTimeZone.
 func (s *Simulator) parseDateTime(name string, v any) (dateTimeTimeZone, error) {
 	m, ok := v.(map[string]any)
 	if !ok {
@@ -79,7 +79,7 @@ func (s *Simulator) parseDateTime(name string, v any) (dateTimeTimeZone, error) 
 			return dateTimeTimeZone{t, zoneName, zone}, nil
 		}
 	}
-	// With an offset of its own it is an instant, shown in the zone.
+	// With an offset it is an instant, shown in the given zone.
 	if t, err := time.Parse(time.RFC3339, text); err == nil {
 		return dateTimeIn(t, zoneName, zone), nil
 	}
