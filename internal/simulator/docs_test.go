@@ -25,7 +25,7 @@ func TestControlInDocs(t *testing.T) {
 	var want, got []string
 	for _, o := range v.control(200, "GET", "", "")["operations"].([]any) {
 		o := o.(map[string]any)
-		want = append(want, o["method"].(string)+" "+o["path"].(string)+": "+o["does"].(string))
+		want = append(want, o["method"].(string)+" "+o["path"].(string)+": "+o["description"].(string))
 	}
 	for _, m := range regexp.MustCompile("(?m)^\\| ([A-Z]+) \\| `(/control[^`]*)` \\| (.*) \\|$").FindAllStringSubmatch(guide(t), -1) {
 		got = append(got, m[1]+" "+m[2]+": "+m[3])

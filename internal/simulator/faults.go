@@ -1,11 +1,17 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"maps"
 	"math"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 // Forever is the Delay of a request that is never answered.
@@ -21,8 +27,12 @@ type Fault struct {
 	Reset bool          // resets the connection instead of answering
 	Done  bool          // with Reset or Status: executes the request although the response is lost
 
+	Truncate int // cuts the regular response off after this many bytes of its body, and resets the connection; 0: no
+
 	Status     int         // answers with this status: 429, 500, 503, 504 …
 	Code       string      // error code in the body, such as "slow_down" for the token endpoint; "": the code that fits the status
+	Message    string      // of the error in the body
+	Claims     string      // answers 401 with a challenge for these claims, as JSON: the next token must satisfy them
 	RetryAfter string      // value of the header: "5", "1.5", an HTTP date; "": no header
 	Header     http.Header // added to the response, for example a WWW-Authenticate with a claims challenge
 	Body       *string     // replaces the body, for example "" or "{"; nil: the regular body, or an error
@@ -36,6 +46,9 @@ func (s *Simulator) Fail(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.Times = max(f.Times, -1)
+	if f.Claims != "" && f.Status == 0 {
+		f.Status = http.StatusUnauthorized
+	}
 	if f.Times == 0 {
 		f.Times = 1
 	}
@@ -77,42 +90,58 @@ func (s *Simulator) takeFault(method, path string) *Fault {
 	return nil
 }
 
-func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
+// executes reports whether the request is executed.
+func (f *Fault) executes() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
 
 // apply applies the fault to the response and reports whether the response is lost.
-func (f *Fault) apply(a response, graph bool, now time.Time) (response, bool) {
+func (f *Fault) apply(resp web.Response, r *http.Request, now time.Time) (web.Response, bool) {
 	if f == nil {
-		return a, false
+		return resp, false
 	}
 	if f.Status != 0 {
-		code := f.Code
-		if code == "" {
-			code = codeOf(f.Status)
-		}
-		if graph {
-			a = (&failure{f.Status, code, "The simulator was told to fail."}).response(now)
-		} else {
-			a = response{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
-		}
+		resp = f.failure(r, now)
 	}
-	if a.header == nil {
-		a.header = http.Header{}
+	header := resp.Header.Clone()
+	if header == nil {
+		header = http.Header{}
 	}
-	maps.Copy(a.header, f.Header)
+	maps.Copy(header, f.Header)
 	if f.RetryAfter != "" {
-		a.header.Set("Retry-After", f.RetryAfter)
+		header.Set("Retry-After", f.RetryAfter)
 	}
-	if body, ok := jsonCopy(a.body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
+	resp.Header = header
+	if body, ok := odata.Copy(resp.Body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
 		merge(body, f.Merge)
 		if f.Change != nil {
 			f.Change(body)
 		}
-		a.body = body
+		resp.Body = body
 	}
 	if f.Body != nil {
-		a.body, a.text, a.contentType = nil, *f.Body, "application/json"
+		resp.Body, resp.Text, resp.ContentType = nil, *f.Body, "application/json"
+		if strings.HasPrefix(*f.Body, "<") {
+			resp.ContentType = "text/html; charset=utf-8"
+		}
 	}
-	return a, f.Reset
+	return resp, f.Reset
+}
+
+// failure returns the error response of the fault's status.
+func (f *Fault) failure(r *http.Request, now time.Time) web.Response {
+	code := cmp.Or(f.Code, codeOf(f.Status))
+	message := cmp.Or(f.Message, "The simulator was told to fail.")
+	if !odata.Is(r.URL.Path) {
+		return web.Response{Status: f.Status, Body: map[string]any{"error": code, "error_description": message, "error_codes": []int{}}}
+	}
+	e := odata.NewError(f.Status, code, "%s", message)
+	if f.Status == http.StatusUnauthorized {
+		claims := ""
+		if f.Claims != "" {
+			claims = base64.StdEncoding.EncodeToString([]byte(f.Claims))
+		}
+		e = e.With("Www-Authenticate", odata.Challenge(r.Host, claims))
+	}
+	return e.Response(now)
 }
 
 // merge applies a JSON Merge Patch (RFC 7396): null removes, objects are merged, anything else replaces.

@@ -125,7 +125,7 @@ func TestMe(t *testing.T) {
 	}
 	v.refused(400, "RequestBroker--ParseUri", "GET", "/me?$select=shoeSize", "")
 	v.refused(400, "BadRequest", "GET", "/me?$top=1", "")
-	v.refused(404, "ResourceNotFound", "GET", "/me/shoes", "")
+	v.refused(501, "NotSimulated", "GET", "/me/shoes", "")
 	v.refused(405, "Request_BadRequest", "PUT", "/me", "")
 	v.want(200, "GET", "/users/"+simulator.Adele, "")
 

@@ -95,12 +95,12 @@ func TestRelativeRecurrence(t *testing.T) {
 	v := newGraphClient(t, "Calendars.ReadWrite")
 	for pattern, code := range map[string]string{
 		`"type":"relativeMonthly","interval":1`:                                         "ErrorInvalidRecurrencePattern",
-		`"type":"relativeMonthly","interval":1,"daysOfWeek":["someday"]`:                "ErrorInvalidRecurrencePattern",
+		`"type":"relativeMonthly","interval":1,"daysOfWeek":["someday"]`:                "BadRequest",
 		`"type":"relativeMonthly","interval":1,"daysOfWeek":["monday"],"index":"fifth"`: "BadRequest",
 		`"type":"absoluteMonthly","interval":1,"dayOfMonth":32`:                         "ErrorInvalidRecurrencePattern",
 		`"type":"relativeYearly","interval":1,"daysOfWeek":["monday"],"month":13`:       "ErrorInvalidRecurrencePattern",
 		`"type":"relativeMonthly","interval":0,"daysOfWeek":["monday"]`:                 "ErrorInvalidRecurrencePattern",
-		`"type":"absoluteYearly","interval":1e18`:                                       "ErrorInvalidRecurrencePattern",
+		`"type":"absoluteYearly","interval":1e18`:                                       "BadRequest",
 		`"type":"sometimes","interval":1`:                                               "BadRequest",
 	} {
 		v.refused(400, code, "POST", "/me/events", event("x", "2026-07-01T12:00:00", "2026-07-01T13:00:00",

@@ -16,6 +16,14 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
 )
 
 // Options configure a Simulator. The zero value is usable.
@@ -27,30 +35,34 @@ type Options struct {
 	GraphHost string           // host name in memory; "": graph.simulator.test
 }
 
+// The parts that a Simulator gets its methods from.
+type (
+	entraService    = entra.Service
+	outlookService  = outlook.Service
+	presenceService = presence.Service
+)
+
 // A Simulator is one Entra ID and one Graph with their tenants.
 type Simulator struct {
-	options     Options
-	routes      []route
-	permissions map[string]map[string][]string
-	scopes      []string
-	zones       map[string]string
-	clock       *clock
-	controls    http.Handler
+	*entraService
+	*outlookService
+	*presenceService
 
-	mu            sync.Mutex
-	users         []*account // in the order in which they were added
-	registrations map[string]Registration
-	login         loginState
-	outlook       outlookState
-	faults        []*Fault
-	log           []Request
-	total         int
-	hook          func(Request)
-	refuseGzip    bool
-	listener      net.Listener
-	server        *http.Server
-	authority     *authority
-	closing       bool
+	options   Options
+	directory *directory.Directory
+	graph     *odata.Service
+	resources []odata.Resource
+	controls  http.Handler
+
+	mu        sync.Mutex
+	faults    []*Fault
+	log       []Request
+	total     int
+	hook      func(Request)
+	listener  net.Listener
+	server    *http.Server
+	authority *authority
+	closing   bool
 
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
@@ -73,12 +85,26 @@ func New(o Options) *Simulator {
 		o.GraphHost = "graph.simulator.test"
 	}
 	o.Audience = strings.TrimSuffix(o.Audience, "/")
-	s := &Simulator{options: o, clock: &clock{base: o.Now}, registrations: map[string]Registration{}}
-	s.permissions, s.scopes, s.zones = permissions(), scopes(), windowsZones()
-	s.login = newLoginState()
-	s.outlook = newOutlookState()
-	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes(), presenceRoutes())
-	s.controls = s.newControls()
+	d := directory.New(o.Now)
+	s := &Simulator{
+		options: o, directory: d,
+		entraService:    entra.New(d, o.Audience),
+		outlookService:  outlook.New(d),
+		presenceService: presence.New(d),
+	}
+	s.graph = odata.New(d, s.AccessToken)
+	// A new resource is a line here; if it has methods for tests, it is embedded above.
+	s.resources = []odata.Resource{
+		users.Resource(d),
+		s.outlookService.Resource(),
+		s.presenceService.Resource(),
+	}
+	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
+	for _, r := range s.resources {
+		s.graph.Register(r)
+		operations = append(operations, r.Controls...)
+	}
+	s.controls = control.NewHandler(slices.Concat([]control.Operation{s.rootControl(operations)}, operations), s.local)
 	return s
 }
 
@@ -87,7 +113,7 @@ func (s *Simulator) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server != nil {
-		return errors.New("start the simulator: it has been started")
+		return errors.New("start the simulator: already started")
 	}
 	// Clients check certificates against the system clock, which may differ from Options.Now.
 	ca, err := newAuthority(time.Now())

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 )
@@ -35,7 +36,10 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		in.Body = http.NoBody
 	}
 	w := &recorder{header: http.Header{}}
-	if aborted := w.serve(t.s, in); aborted {
+	var tail io.Reader = strings.NewReader("")
+	if aborted := w.serve(t.s, in); aborted && w.status != 0 {
+		tail = brokenReader{}
+	} else if aborted {
 		if err := r.Context().Err(); err != nil {
 			return nil, err
 		}
@@ -50,8 +54,8 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		Proto:         "HTTP/2.0",
 		ProtoMajor:    2,
 		Header:        w.header,
-		Body:          io.NopCloser(bytes.NewReader(w.body.Bytes())),
-		ContentLength: int64(w.body.Len()),
+		Body:          io.NopCloser(io.MultiReader(bytes.NewReader(w.body.Bytes()), tail)),
+		ContentLength: w.length(),
 		Request:       r,
 	}, nil
 }
@@ -94,7 +98,15 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// isGraph reports whether a path belongs to Graph rather than to Entra ID.
-func isGraph(path string) bool {
-	return strings.HasPrefix(path, "/v1.0/") || strings.HasPrefix(path, "/beta/") || path == "/v1.0" || path == "/beta"
+// length returns the length of the body that the header announces.
+func (w *recorder) length() int64 {
+	if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil {
+		return n
+	}
+	return int64(w.body.Len())
 }
+
+// A brokenReader is the end of a body that was cut off.
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

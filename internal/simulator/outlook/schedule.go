@@ -1,12 +1,11 @@
-package simulator
+package outlook
 
 import (
-	"encoding/json"
-	"fmt"
 	"net/http"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
 // What getSchedule takes. See https://learn.microsoft.com/graph/api/calendar-getschedule.
@@ -18,42 +17,47 @@ const (
 	defaultViewInterval = 30
 )
 
+// scheduleParameters is the type of the parameters of getSchedule.
+func scheduleParameters() *odata.Type {
+	return &odata.Type{Name: "getSchedule", Properties: map[string]odata.Property{
+		"Schedules": odata.String().NotNull().Many(), "StartTime": odata.Of(odata.DateTimeType()), "EndTime": odata.Of(odata.DateTimeType()),
+		"AvailabilityViewInterval": odata.Int32(),
+	}}
+}
+
 // getSchedule returns when users of the tenant are busy, with details for the user's own and shared calendars.
-func getSchedule(c *call) (response, error) {
+func getSchedule(c *call) (odata.Response, error) {
 	if _, err := c.targetMailbox(); err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	var given map[string]any
-	if err := json.Unmarshal(c.body, &given); err != nil {
-		return response{}, unreadable()
+	given, err := c.Parameters(scheduleParameters())
+	if err != nil {
+		return odata.Response{}, err
 	}
-	refused := func(code, format string, args ...any) (response, error) {
-		return response{}, &failure{http.StatusBadRequest, code, fmt.Sprintf(format, args...)}
+	refused := func(code, format string, args ...any) (odata.Response, error) {
+		return odata.Response{}, odata.NewError(http.StatusBadRequest, code, format, args...)
 	}
 	var addresses []any
-	var start, end dateTimeTimeZone
+	var start, end odata.DateTimeTimeZone
 	interval := defaultViewInterval
 	for k, v := range given {
-		var err error
-		switch strings.ToLower(k) { // parameter names are case-insensitive
-		case "schedules":
+		switch k {
+		case "Schedules":
 			addresses, _ = v.([]any)
-		case "starttime":
-			start, err = c.s.parseDateTime("StartTime", v)
-		case "endtime":
-			end, err = c.s.parseDateTime("EndTime", v)
-		case "availabilityviewinterval":
-			if v != nil {
-				interval, err = strconv.Atoi(fmt.Sprint(v)) // a string is accepted too
+		case "StartTime":
+			start, err = odata.ParseDateTime(k, v)
+		case "EndTime":
+			end, err = odata.ParseDateTime(k, v)
+		case "AvailabilityViewInterval":
+			if v == nil {
+				continue
 			}
-			if err != nil || interval < leastViewInterval || interval > mostViewInterval {
+			if interval = int(v.(float64)); interval < leastViewInterval || interval > mostViewInterval {
 				return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval value '%v' is invalid. It must be from %d to %d minutes.", v, leastViewInterval, mostViewInterval)
 			}
-		default:
-			return response{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation 'getSchedule'.", k)
 		}
 		if err != nil {
-			return response{}, err
+			return odata.Response{}, err
 		}
 	}
 	switch {
@@ -61,40 +65,37 @@ func getSchedule(c *call) (response, error) {
 		return refused("ErrorMailboxDataArrayEmpty", "The parameter 'schedules' must have an item.")
 	case len(addresses) > mostSchedules:
 		return refused("ErrorMailboxDataArrayTooBig", "The parameter 'schedules' must not have more than %d items.", mostSchedules)
-	case start.zone == nil || end.zone == nil || !start.instant().Before(end.instant()):
+	case start.Location == nil || end.Location == nil || !start.Instant().Before(end.Instant()):
 		return refused("ErrorInvalidTimeInterval", "The start time must be earlier than the end time.")
-	case end.instant().Sub(start.instant()) > longestSchedule:
+	case end.Instant().Sub(start.Instant()) > longestSchedule:
 		return refused("ErrorTimeIntervalTooBig", "The requested time duration is too long. The allowed limit = 62 days.")
-	case end.instant().Sub(start.instant()) < time.Duration(interval)*time.Minute:
+	case end.Instant().Sub(start.Instant()) < time.Duration(interval)*time.Minute:
 		return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval is longer than the time window.")
 	}
 	v, err := c.view()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	value := []any{}
 	for _, address := range addresses {
-		text, ok := address.(string)
-		if !ok {
-			return response{}, badRequest("The parameter 'schedules' must be a collection of strings.")
-		}
-		value = append(value, c.schedule(text, start.instant(), end.instant(), time.Duration(interval)*time.Minute, v))
+		text, _ := address.(string)
+		value = append(value, c.schedule(text, start.Instant(), end.Instant(), time.Duration(interval)*time.Minute, v))
 	}
-	body := map[string]any{"@odata.context": c.context("Collection(microsoft.graph.scheduleInformation)"), "value": value}
-	return response{status: http.StatusOK, header: c.header, body: body}, nil
+	body := map[string]any{"@odata.context": c.Context("Collection(microsoft.graph.scheduleInformation)"), "value": value}
+	return odata.Response{Status: http.StatusOK, Header: c.Header, Body: body}, nil
 }
 
 // schedule returns the scheduleInformation of one address.
 func (c *call) schedule(address string, from, to time.Time, slot time.Duration, v view) map[string]any {
 	out := map[string]any{"scheduleId": address}
-	a := c.s.byAddress(address)
-	if a == nil || a.Tenant != c.user.Tenant {
+	a := c.s.directory.ByAddress(address)
+	if a == nil || a.Tenant != c.User.Tenant {
 		out["error"] = map[string]any{"message": "Unable to resolve e-mail address " + address + " to an Active Directory object.", "responseCode": "5009"}
 		return out
 	}
-	_, details := c.s.outlook.shares[share{a.ID, c.user.ID}]
-	details = details || a == c.user
-	b := c.s.outlook.mailboxes[a.ID]
+	_, details := c.s.shares[share{a.ID, c.User.ID}]
+	details = details || a == c.User
+	b := c.s.mailboxes[a.ID]
 	slots := []byte(strings.Repeat("0", int((to.Sub(from)+slot-1)/slot)))
 	items := []any{}
 	for _, e := range b.view(b.calendar(""), from, to) {
@@ -103,7 +104,7 @@ func (c *call) schedule(address string, from, to time.Time, slot time.Duration, 
 		item := map[string]any{"status": shown["showAs"], "start": shown["start"], "end": shown["end"]}
 		if details {
 			item["isPrivate"] = private
-			if !private || a == c.user {
+			if !private || a == c.User {
 				location, _ := shown["location"].(map[string]any)
 				item["subject"], item["location"] = shown["subject"], location["displayName"]
 			}
@@ -116,7 +117,7 @@ func (c *call) schedule(address string, from, to time.Time, slot time.Duration, 
 			}
 		}
 	}
-	out["availabilityView"], out["scheduleItems"], out["workingHours"] = string(slots), items, a.settings.other["workingHours"]
+	out["availabilityView"], out["scheduleItems"], out["workingHours"] = string(slots), items, b.settings.other["workingHours"]
 	return out
 }
 

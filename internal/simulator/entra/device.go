@@ -1,4 +1,4 @@
-package simulator
+package entra
 
 import (
 	"crypto/rand"
@@ -9,6 +9,9 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 // A device is a device code on its way. See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
@@ -18,32 +21,32 @@ type deviceGrant struct {
 	tenant    string
 	requested scopeRequest
 	expires   time.Time
-	user      *account // the user who approved
+	user      *directory.User // the user who approved
 	refused   AADSTS
 	redeemed  bool
 }
 
 // ApproveDevice enters a user code at the sign-in page and signs in. It fails if the code is unknown or expired, or if the page refuses.
-func (s *Simulator) ApproveDevice(userCode string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) ApproveDevice(userCode string) error {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	return s.enterCode(userCode, true)
 }
 
 // DeclineDevice enters a user code at the sign-in page and cancels.
-func (s *Simulator) DeclineDevice(userCode string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) DeclineDevice(userCode string) error {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	return s.enterCode(userCode, false)
 }
 
 // DeviceCodes returns the user codes that are still pending, sorted.
-func (s *Simulator) DeviceCodes() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) DeviceCodes() []string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	var codes []string
-	for _, d := range s.login.devices {
-		if d.user == nil && d.refused == 0 && s.now().Before(d.expires) {
+	for _, d := range s.devices {
+		if d.user == nil && d.refused == 0 && s.directory.Now().Before(d.expires) {
 			codes = append(codes, d.userCode)
 		}
 	}
@@ -51,10 +54,10 @@ func (s *Simulator) DeviceCodes() []string {
 	return codes
 }
 
-func (s *Simulator) enterCode(userCode string, approve bool) error {
+func (s *Service) enterCode(userCode string, approve bool) error {
 	userCode = strings.ToUpper(strings.TrimSpace(userCode))
-	for _, d := range s.login.devices {
-		if d.userCode != userCode || s.now().After(d.expires) || d.user != nil || d.refused != 0 {
+	for _, d := range s.devices {
+		if d.userCode != userCode || s.directory.Now().After(d.expires) || d.user != nil || d.refused != 0 {
 			continue
 		}
 		if !approve {
@@ -75,28 +78,28 @@ func (s *Simulator) enterCode(userCode string, approve bool) error {
 	return fmt.Errorf("the device code %q is unknown, has expired or was used", userCode)
 }
 
-func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) (response, *loginError) {
+func (s *Service) deviceCode(r *http.Request, tenant string, form url.Values) (web.Response, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
-		return response{}, err
+		return web.Response{}, err
 	}
 	if !registration.PublicClient {
-		return response{}, &loginError{code: MissingSecret}
+		return web.Response{}, &loginError{code: MissingSecret}
 	}
 	requested, err := s.parseScopes(form.Get("scope"))
 	if err != nil {
-		return response{}, err
+		return web.Response{}, err
 	}
 	if len(requested.scopes) == 0 && !requested.openid && !requested.def {
-		return response{}, &loginError{code: MissingParameter, about: "scope"}
+		return web.Response{}, &loginError{code: MissingParameter, about: "scope"}
 	}
-	now := s.now()
-	maps.DeleteFunc(s.login.devices, func(_ string, d *deviceGrant) bool { return now.Sub(d.expires) > deviceLifetime })
+	now := s.directory.Now()
+	maps.DeleteFunc(s.devices, func(_ string, d *deviceGrant) bool { return now.Sub(d.expires) > deviceLifetime })
 	key := random(64)
 	d := &deviceGrant{userCode: newUserCode(), client: registration.ClientID, tenant: tenant, requested: requested, expires: now.Add(deviceLifetime)}
-	s.login.devices[key] = d
+	s.devices[key] = d
 	uri := "https://" + r.Host + "/common/oauth2/deviceauth"
-	return response{status: http.StatusOK, body: map[string]any{
+	return web.Response{Status: http.StatusOK, Body: map[string]any{
 		"user_code":        d.userCode,
 		"device_code":      key,
 		"verification_uri": uri,
@@ -106,29 +109,29 @@ func (s *Simulator) deviceCode(r *http.Request, tenant string, form url.Values) 
 	}}, nil
 }
 
-func (s *Simulator) redeemDevice(r *http.Request, registration Registration, form url.Values) (response, *loginError) {
-	d := s.login.devices[form.Get("device_code")]
+func (s *Service) redeemDevice(r *http.Request, registration Registration, form url.Values) (web.Response, *loginError) {
+	d := s.devices[form.Get("device_code")]
 	switch {
 	case d == nil || d.client != registration.ClientID || d.redeemed:
-		return response{}, &loginError{code: DeviceCodeUnknown}
+		return web.Response{}, &loginError{code: DeviceCodeUnknown}
 	case d.refused == Declined:
-		return response{}, &loginError{code: Declined, oauth: "authorization_declined"}
+		return web.Response{}, &loginError{code: Declined, oauth: "authorization_declined"}
 	case d.refused != 0:
-		return response{}, &loginError{code: d.refused}
-	case s.now().After(d.expires):
-		return response{}, &loginError{code: DeviceCodeExpired}
+		return web.Response{}, &loginError{code: d.refused}
+	case s.directory.Now().After(d.expires):
+		return web.Response{}, &loginError{code: DeviceCodeExpired}
 	case d.user == nil:
-		return response{}, &loginError{code: DevicePending}
-	case s.login.blockDevice:
-		return response{}, &loginError{code: Blocked}
+		return web.Response{}, &loginError{code: DevicePending}
+	case s.blockDevice:
+		return web.Response{}, &loginError{code: Blocked}
 	}
 	d.redeemed = true
-	d.user.refreshError = 0
+	delete(s.refreshErrors, d.user)
 	return s.issue(r, d.requested, signInSession{user: d.user, client: d.client, device: true}, d.requested.offline, ""), nil
 }
 
 // devicePage returns the page for entering a user code.
-func (s *Simulator) devicePage(otc string, form url.Values) response {
+func (s *Service) devicePage(otc string, form url.Values) web.Response {
 	if !form.Has("otc") {
 		return codePage("Enter the code displayed on your app or device.", otc)
 	}

@@ -1,26 +1,20 @@
-package simulator
+package outlook
 
 import (
 	"maps"
 	"net/http"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
 	"github.com/k3a/html2text"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// writable returns the properties of an event that a client may set.
-func writable() []string {
-	return []string{
-		"allowNewTimeProposals", "attendees", "body", "categories", "end", "hideAttendees", "importance", "isAllDay", "isOnlineMeeting",
-		"isReminderOn", "location", "locations", "onlineMeetingProvider", "originalEndTimeZone", "originalStartTimeZone", "recurrence",
-		"reminderMinutesBeforeStart", "responseRequested", "sensitivity", "showAs", "start", "subject", "transactionId",
-	}
-}
-
 // apply validates and sets properties; on an error nothing changes.
-func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
+func (s *Service) apply(e *storedEvent, given map[string]any) error {
 	next := *e
 	next.properties = maps.Clone(e.properties)
 	p := next.properties
@@ -28,21 +22,21 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 		var err error
 		switch k {
 		case "start":
-			next.start, err = s.parseDateTime("Start", v)
+			next.start, err = odata.ParseDateTime("Start", v)
 		case "end":
-			next.end, err = s.parseDateTime("End", v)
+			next.end, err = odata.ParseDateTime("End", v)
 		case "importance":
-			p[k], err = parseEnum(k, v, "low", "normal", "high")
+			p[k], err = odata.ParseEnum(k, v, "low", "normal", "high")
 		case "sensitivity":
-			p[k], err = parseEnum(k, v, "normal", "personal", "private", "confidential")
+			p[k], err = odata.ParseEnum(k, v, "normal", "personal", "private", "confidential")
 		case "showAs":
-			p[k], err = parseEnum("freeBusyStatus", v, "free", "tentative", "busy", "oof", "workingElsewhere", "unknown")
+			p[k], err = odata.ParseEnum("freeBusyStatus", v, "free", "tentative", "busy", "oof", "workingElsewhere", "unknown")
 		case "body":
 			p[k], p["bodyPreview"], err = parseBody(v)
 		case "location":
 			given, ok := v.(map[string]any)
 			if !ok && v != nil {
-				err = badRequest("The value of 'location' must be an object.")
+				err = odata.BadRequest("The value of 'location' must be an object.")
 				break
 			}
 			p[k] = locationJSON(given)
@@ -50,6 +44,11 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 			if given["displayName"] != nil && given["displayName"] != "" {
 				p["locations"] = []any{p[k]}
 			}
+		case "attachments":
+			attachments := deepAttachments(v, s.directory.Now())
+			p[k], p["hasAttachments"] = attachments, len(attachments) > 0
+		case "extensions":
+			p[k] = deepExtensions(v)
 		case "attendees":
 			p[k], err = s.parseAttendees(v)
 		case "recurrence":
@@ -62,15 +61,15 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 			}
 		case "isAllDay", "isReminderOn", "isOnlineMeeting", "allowNewTimeProposals", "hideAttendees", "responseRequested":
 			if _, ok := v.(bool); !ok {
-				err = badRequest("Cannot convert the value of '%s' to the expected type 'Edm.Boolean'.", k)
+				err = odata.BadRequest("Cannot convert the value of '%s' to the expected type 'Edm.Boolean'.", k)
 			}
 			p[k] = v
 		case "subject":
 			text, ok := v.(string)
 			if !ok && v != nil {
-				err = badRequest("Cannot convert the value of '%s' to the expected type 'Edm.String'.", k)
+				err = odata.BadRequest("Cannot convert the value of '%s' to the expected type 'Edm.String'.", k)
 			} else if utf8.RuneCountInString(text) > 255 {
-				err = &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+				err = odata.NewError(http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation.")
 			}
 			p[k] = text
 		default:
@@ -94,34 +93,59 @@ func (s *Simulator) apply(e *storedEvent, given map[string]any) error {
 // check validates the times as Exchange does.
 func (e *storedEvent) check() error {
 	refused := func(why string) error {
-		return &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
+		return odata.NewError(http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. %s", why)
 	}
-	if e.start.zone == nil || e.end.zone == nil {
-		return &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+	if e.start.Location == nil || e.end.Location == nil {
+		return odata.NewError(http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation.")
 	}
 	if !e.allDay() {
-		if e.end.instant().Before(e.start.instant()) {
-			return &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+		if e.end.Instant().Before(e.start.Instant()) {
+			return odata.NewError(http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation.")
 		}
 		return nil
 	}
 	switch {
-	case !e.start.midnight():
+	case !e.start.Midnight():
 		return refused("The Event.Start property for an all-day event needs to be set to midnight.")
-	case !e.end.midnight():
+	case !e.end.Midnight():
 		return refused("The Event.End property for an all-day event needs to be set to midnight.")
-	case e.start.name != e.end.name:
+	case e.start.ZoneName != e.end.ZoneName:
 		return refused("The Event.Start and Event.End properties for an all-day event need to be in the same time zone.")
-	case !e.end.wall.After(e.start.wall):
+	case !e.end.Wall.After(e.start.Wall):
 		return refused("The duration of an event marked as All day must be at least 24 hours.")
 	}
 	return nil
 }
 
-// parseEnum is enumeration for a JSON value.
-func parseEnum(name string, v any, members ...string) (string, error) {
-	text, _ := v.(string)
-	return enumeration(name, text, members...)
+// deepAttachments returns the attachments that were created together with the event.
+func deepAttachments(v any, now time.Time) []any {
+	given, _ := v.([]any)
+	all := []any{}
+	for _, g := range given {
+		a, _ := odata.Copy(g).(map[string]any)
+		content, _ := a["contentBytes"].(string)
+		a["id"], a["lastModifiedDateTime"] = newOutlookID("AAMk", 160), now.UTC().Format(time.RFC3339)
+		if a["size"] == nil {
+			a["size"] = len(content) * 3 / 4
+		}
+		if a["isInline"] == nil {
+			a["isInline"] = false
+		}
+		all = append(all, a)
+	}
+	return all
+}
+
+// deepExtensions returns the open extensions that were created together with the event.
+func deepExtensions(v any) []any {
+	given, _ := v.([]any)
+	all := []any{}
+	for _, g := range given {
+		x, _ := odata.Copy(g).(map[string]any)
+		x["id"] = x["extensionName"]
+		all = append(all, x)
+	}
+	return all
 }
 
 // parseBody converts text to HTML, as Exchange does, and returns the preview.
@@ -132,7 +156,7 @@ func parseBody(v any) (body map[string]any, preview string, err error) {
 	if kind == "" {
 		kind = "text"
 	}
-	if kind, err = enumeration("bodyType", kind, "text", "html"); err != nil {
+	if kind, err = odata.ParseEnum("bodyType", kind, "text", "html"); err != nil {
 		return nil, "", err
 	}
 	plain := content
@@ -156,10 +180,10 @@ func textToHTML(text string) string {
 	return `<div class="PlainText">` + text + "</div>"
 }
 
-func (s *Simulator) parseAttendees(v any) ([]any, error) {
+func (s *Service) parseAttendees(v any) ([]any, error) {
 	given, ok := v.([]any)
 	if !ok && v != nil {
-		return nil, badRequest("The value of 'attendees' must be a collection.")
+		return nil, odata.BadRequest("The value of 'attendees' must be a collection.")
 	}
 	out := []any{}
 	for _, g := range given {
@@ -167,15 +191,15 @@ func (s *Simulator) parseAttendees(v any) ([]any, error) {
 		mail, _ := g["emailAddress"].(map[string]any)
 		address, _ := mail["address"].(string)
 		if !strings.Contains(address, "@") {
-			return nil, &failure{http.StatusBadRequest, "ErrorInvalidRecipients", "At least one recipient isn't valid."}
+			return nil, odata.NewError(http.StatusBadRequest, "ErrorInvalidRecipients", "At least one recipient isn't valid.")
 		}
-		a := Attendee{Address: address, Name: s.nameOf(address), Type: "required"}
+		a := Attendee{Address: address, Name: s.directory.NameOf(address), Type: "required"}
 		if name, _ := mail["name"].(string); name != "" {
 			a.Name = name
 		}
 		if g["type"] != nil {
 			var err error
-			if a.Type, err = parseEnum("attendeeType", g["type"], "required", "optional", "resource"); err != nil {
+			if a.Type, err = odata.ParseEnum("attendeeType", g["type"], "required", "optional", "resource"); err != nil {
 				return nil, err
 			}
 		}

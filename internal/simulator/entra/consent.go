@@ -1,10 +1,12 @@
-package simulator
+package entra
 
 import (
 	"maps"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 )
 
 // SignIn configures the sign-in page, which a person would fill in. With the zero value the first user signs in and consents to everything.
@@ -17,96 +19,96 @@ type SignIn struct {
 }
 
 // SetSignIn configures the sign-in page.
-func (s *Simulator) SetSignIn(in SignIn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.login.signIn = in
+func (s *Service) SetSignIn(in SignIn) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.signIn = in
 }
 
 // SignIn returns the configuration of the sign-in page.
-func (s *Simulator) SignIn() SignIn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login.signIn
+func (s *Service) SignIn() SignIn {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.signIn
 }
 
 // Consent records the user's consent to these scopes (short names) without a sign-in.
-func (s *Simulator) Consent(address, clientID string, scopes ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.login.consent(consentKey{s.mustUser(address).oid(), clientID}, scopes)
+func (s *Service) Consent(address, clientID string, scopes ...string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.consent(consentKey{s.directory.MustUser(address).ObjectID(), clientID}, scopes)
 }
 
 // ConsentForAll records an administrator's consent for all users of the tenant.
-func (s *Simulator) ConsentForAll(tenant, clientID string, scopes ...string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.login.consent(consentKey{tenant, clientID}, scopes)
+func (s *Service) ConsentForAll(tenant, clientID string, scopes ...string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.consent(consentKey{tenant, clientID}, scopes)
 }
 
 // Consented returns the scopes that the user or an administrator consented to: short names, sorted.
-func (s *Simulator) Consented(address, clientID string) []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login.consented(s.mustUser(address).User, clientID)
+func (s *Service) Consented(address, clientID string) []string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.consented(s.directory.MustUser(address), clientID)
 }
 
 // WithdrawConsent removes the user's consents. Issued access tokens keep their scopes.
-func (s *Simulator) WithdrawConsent(address, clientID string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.login.consents, consentKey{s.mustUser(address).oid(), clientID})
+func (s *Service) WithdrawConsent(address, clientID string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	delete(s.consents, consentKey{s.directory.MustUser(address).ObjectID(), clientID})
 }
 
 // FailRefreshWith fails every token refresh of the user with this error, for example SecondFactorRequired, Blocked, AccountDisabled
 // or ExpiredToken; 0 stops it, and so does a new sign-in.
-func (s *Simulator) FailRefreshWith(address string, e AADSTS) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mustUser(address).refreshError = e
+func (s *Service) FailRefreshWith(address string, e AADSTS) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.refreshErrors[s.directory.MustUser(address)] = e
 }
 
 // RevokeSessions revokes the user's refresh tokens, like a password change. Access tokens stay valid until they expire.
-func (s *Simulator) RevokeSessions(address string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	a := s.mustUser(address)
-	maps.DeleteFunc(s.login.codes, func(_ string, c *authCode) bool { return c.user == a })
-	for _, r := range s.login.refresh {
+func (s *Service) RevokeSessions(address string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	a := s.directory.MustUser(address)
+	maps.DeleteFunc(s.codes, func(_ string, c *authCode) bool { return c.user == a })
+	for _, r := range s.refresh {
 		r.revoked = r.revoked || r.user == a
 	}
 }
 
 // ExpireAccessTokens expires all issued access tokens.
-func (s *Simulator) ExpireAccessTokens() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.login.access {
-		t.expires = s.now()
+func (s *Service) ExpireAccessTokens() {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	for _, t := range s.access {
+		t.Expires = s.directory.Now()
 	}
 }
 
 // SetTokenLifetime sets the lifetime of access tokens issued from now on, and the refresh_in that clients are sent
 // (0: none). The default is one hour without refresh_in.
-func (s *Simulator) SetTokenLifetime(lifetime, refreshIn time.Duration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.login.lifetime, s.login.refreshIn = lifetime, refreshIn
+func (s *Service) SetTokenLifetime(lifetime, refreshIn time.Duration) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.lifetime, s.refreshIn = lifetime, refreshIn
 }
 
 // BlockDeviceCode enables the Conditional Access policy of that name: device codes no longer lead to tokens, and sessions that began with
 // one are refused their refresh. See https://learn.microsoft.com/entra/identity/conditional-access/concept-authentication-flows.
-func (s *Simulator) BlockDeviceCode(block bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.login.blockDevice = block
+func (s *Service) BlockDeviceCode(block bool) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.blockDevice = block
 }
 
 // Token issues an access token with exactly these scopes (short names) and a lifetime of one hour, without a sign-in.
-func (s *Simulator) Token(address string, scopes ...string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.login.newAccess(&accessToken{user: s.mustUser(address), scopes: slices.Clone(scopes), expires: s.now().Add(time.Hour)}, s.now())
+func (s *Service) Token(address string, scopes ...string) string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.newAccess(&directory.AccessToken{User: s.directory.MustUser(address), Scopes: slices.Clone(scopes), Expires: s.directory.Now().Add(time.Hour)}, s.directory.Now())
 }
 
 // AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy, the default of new tenants: the scopes that
@@ -125,21 +127,21 @@ func AdminConsentScopes() []string {
 // A consentKey names a user (by object id) or a tenant, and a client.
 type consentKey struct{ who, client string }
 
-func (l *loginState) consent(k consentKey, scopes []string) {
-	all := append(slices.Clone(l.consents[k]), scopes...)
+func (s *Service) consent(k consentKey, scopes []string) {
+	all := append(slices.Clone(s.consents[k]), scopes...)
 	slices.Sort(all)
-	l.consents[k] = slices.CompactFunc(all, strings.EqualFold)
+	s.consents[k] = slices.CompactFunc(all, strings.EqualFold)
 }
 
-func (l *loginState) consented(u User, client string) []string {
-	all := append(slices.Clone(l.consents[consentKey{u.oid(), client}]), l.consents[consentKey{u.Tenant, client}]...)
+func (s *Service) consented(u *directory.User, client string) []string {
+	all := append(slices.Clone(s.consents[consentKey{u.ObjectID(), client}]), s.consents[consentKey{u.Tenant, client}]...)
 	slices.Sort(all)
 	return slices.CompactFunc(all, strings.EqualFold)
 }
 
 // missing returns the scopes without consent.
-func (l *loginState) missing(u User, client string, scopes []string) []string {
-	return difference(scopes, l.consented(u, client))
+func (s *Service) missing(u *directory.User, client string, scopes []string) []string {
+	return difference(scopes, s.consented(u, client))
 }
 
 // difference returns a without b, ignoring case.

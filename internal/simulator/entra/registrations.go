@@ -1,4 +1,4 @@
-package simulator
+package entra
 
 import (
 	"net/url"
@@ -21,9 +21,9 @@ type Registration struct {
 }
 
 // Register adds or replaces a registration.
-func (s *Simulator) Register(r Registration) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) Register(r Registration) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	s.registrations[r.ClientID] = r
 }
 

@@ -1,4 +1,4 @@
-package simulator
+package outlook
 
 import (
 	"maps"
@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
 // A recurrence is a patternedRecurrence. See https://learn.microsoft.com/graph/api/resources/patternedrecurrence.
@@ -27,7 +29,7 @@ const (
 )
 
 func parseRecurrence(v any) (*recurrence, error) {
-	invalid := &failure{http.StatusBadRequest, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid."}
+	invalid := odata.NewError(http.StatusBadRequest, "ErrorInvalidRecurrencePattern", "The recurrence pattern is invalid.")
 	m, _ := v.(map[string]any)
 	pattern, _ := m["pattern"].(map[string]any)
 	limits, _ := m["range"].(map[string]any)
@@ -36,7 +38,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	}
 	r := &recurrence{interval: 1}
 	var err error
-	if r.kind, err = parseEnum("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"); err != nil {
+	if r.kind, err = odata.ParseEnum("recurrencePatternType", pattern["type"], "daily", "weekly", "absoluteMonthly", "relativeMonthly", "absoluteYearly", "relativeYearly"); err != nil {
 		return nil, err
 	}
 	if n, ok := pattern["interval"].(float64); ok {
@@ -60,7 +62,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 	}
 	if v := pattern["index"]; v != nil {
 		indices := []string{"first", "second", "third", "fourth", "last"}
-		index, err := parseEnum("weekIndex", v, indices...)
+		index, err := odata.ParseEnum("weekIndex", v, indices...)
 		if err != nil {
 			return nil, err
 		}
@@ -168,9 +170,9 @@ func (e *storedEvent) occurrence(date time.Time) *storedEvent {
 	}
 	o.properties["type"], o.properties["recurrence"] = "occurrence", nil
 	o.start, o.end = e.start, e.end
-	y, m, d := e.start.wall.Date()
+	y, m, d := e.start.Wall.Date()
 	shift := date.Sub(time.Date(y, m, d, 0, 0, 0, 0, time.UTC))
-	o.start.wall, o.end.wall = e.start.wall.Add(shift), e.end.wall.Add(shift)
+	o.start.Wall, o.end.Wall = e.start.Wall.Add(shift), e.end.Wall.Add(shift)
 	return o
 }
 

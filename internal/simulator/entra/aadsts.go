@@ -1,4 +1,4 @@
-package simulator
+package entra
 
 import (
 	"fmt"
@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 // An AADSTS is the number of an Entra ID error, such as 65001 for "AADSTS65001".
@@ -117,8 +119,8 @@ func (e AADSTS) oauth() (code, text, sub string) {
 
 const unexplained = "The request cannot be carried out."
 
-// known reports whether the simulator has a description of the error. 0, no error, is known.
-func (e AADSTS) known() bool {
+// Known reports whether the simulator has a description of the error. 0, no error, is known.
+func (e AADSTS) Known() bool {
 	_, text, _ := e.oauth()
 	return e == 0 || text != unexplained
 }
@@ -145,8 +147,8 @@ func (e *loginError) describe(now time.Time) (code, description string) {
 		uuid.NewString(), uuid.NewString(), now.UTC().Format("2006-01-02 15:04:05Z"))
 }
 
-// answer returns the token endpoint's response.
-func (e *loginError) response(now time.Time) response {
+// response returns the token endpoint's response.
+func (e *loginError) response(now time.Time) web.Response {
 	code, description := e.describe(now)
 	_, _, sub := e.code.oauth()
 	body := map[string]any{
@@ -168,5 +170,5 @@ func (e *loginError) response(now time.Time) response {
 	case "temporarily_unavailable":
 		status = http.StatusServiceUnavailable
 	}
-	return response{status: status, body: body}
+	return web.Response{Status: status, Body: body}
 }

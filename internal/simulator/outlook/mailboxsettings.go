@@ -1,10 +1,13 @@
-package simulator
+package outlook
 
 import (
 	"fmt"
 	"net/http"
 	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
 // AutomaticReplies are what a mailbox answers by itself. See https://learn.microsoft.com/graph/api/resources/automaticrepliessetting.
@@ -17,17 +20,17 @@ type AutomaticReplies struct {
 }
 
 // AutomaticReplies returns the automatic replies of the user's mailbox.
-func (s *Simulator) AutomaticReplies(address string) AutomaticReplies {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mustUser(address).settings.replies
+func (s *Service) AutomaticReplies(address string) AutomaticReplies {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.mustMailbox(address).settings.replies
 }
 
 // SetAutomaticReplies changes the automatic replies, as the user would in Outlook. Empty fields of r stay unchanged.
-func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	old := &s.mustUser(address).settings.replies
+func (s *Service) SetAutomaticReplies(address string, r AutomaticReplies) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	old := &s.mustMailbox(address).settings.replies
 	for _, f := range []struct{ old, new *string }{{&old.Status, &r.Status}, {&old.ExternalAudience, &r.ExternalAudience}, {&old.InternalReply, &r.InternalReply}, {&old.ExternalReply, &r.ExternalReply}} {
 		if *f.new != "" {
 			*f.old = *f.new
@@ -42,17 +45,17 @@ func (s *Simulator) SetAutomaticReplies(address string, r AutomaticReplies) {
 }
 
 // TimeZone returns the time zone of the mailbox as stored.
-func (s *Simulator) TimeZone(address string) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.mustUser(address).settings.timeZone
+func (s *Service) TimeZone(address string) string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.mustMailbox(address).settings.timeZone
 }
 
 // SetTimeZone changes the time zone of the mailbox; unknown zones, such as "Customized Time Zone", are accepted.
-func (s *Simulator) SetTimeZone(address, name string) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.mustUser(address).settings.timeZone = name
+func (s *Service) SetTimeZone(address, name string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.mustMailbox(address).settings.timeZone = name
 }
 
 // mailboxSettings are the stored settings of a mailbox.
@@ -62,7 +65,7 @@ type mailboxSettings struct {
 	other    map[string]any
 }
 
-func newMailboxSettings(u User, now time.Time) mailboxSettings {
+func newMailboxSettings(u *directory.User, now time.Time) mailboxSettings {
 	start := now.UTC().Truncate(time.Hour).Add(time.Hour)
 	return mailboxSettings{
 		replies:  AutomaticReplies{Status: "disabled", ExternalAudience: "all", Start: start, End: start.Add(24 * time.Hour)},
@@ -84,61 +87,64 @@ func (r AutomaticReplies) json() map[string]any {
 	return map[string]any{
 		"status":                 r.Status,
 		"externalAudience":       r.ExternalAudience,
-		"scheduledStartDateTime": dateTimeIn(r.Start, "UTC", time.UTC).json(),
-		"scheduledEndDateTime":   dateTimeIn(r.End, "UTC", time.UTC).json(),
+		"scheduledStartDateTime": odata.DateTimeIn(r.Start, "UTC", time.UTC).JSON(),
+		"scheduledEndDateTime":   odata.DateTimeIn(r.End, "UTC", time.UTC).JSON(),
 		"internalReplyMessage":   r.InternalReply,
 		"externalReplyMessage":   r.ExternalReply,
 	}
 }
 
-func mailboxSettingsRoutes() []route {
-	var routes []route
+func (s *Service) mailboxSettingsRoutes() []odata.Route {
+	var routes []odata.Route
 	for _, root := range []string{"/me", "/users/{user}"} {
-		routes = append(routes,
-			route{method: "GET", path: root + "/mailboxSettings", kind: settings, options: []string{"$select"}, do: getMailboxSettings},
-			route{method: "PATCH", path: root + "/mailboxSettings", kind: settings, do: patchMailboxSettings},
-			route{method: "GET", path: root + "/mailboxSettings/automaticRepliesSetting", kind: settings, do: getAutomaticReplies},
-		)
+		add := func(method, path string, do func(*call) (odata.Response, error), options ...string) {
+			routes = append(routes, odata.Route{Method: method, Path: root + path, Type: s.types.mailboxSettings, Options: options, Do: s.handle(do)})
+		}
+		add("GET", "/mailboxSettings", getMailboxSettings, "$select")
+		add("PATCH", "/mailboxSettings", patchMailboxSettings)
+		add("GET", "/mailboxSettings/automaticRepliesSetting", getAutomaticReplies)
 	}
 	return routes
 }
 
+// settings returns the settings of the user's own mailbox: no permission opens those of others.
+func (c *call) settings() mailboxSettings { return c.s.mailboxes[c.User.ID].settings }
+
 // settingsContext returns the @odata.context of a part of the settings.
 func (c *call) settingsContext(part string) string {
-	return c.context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.user.ID, part))
+	return c.Context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.User.ID, part))
 }
 
-func getMailboxSettings(c *call) (response, error) {
-	m := c.user.settings
+func getMailboxSettings(c *call) (odata.Response, error) {
+	m := c.settings()
 	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": "user"}
 	for k, v := range m.other {
 		all[k] = v
 	}
-	body, err := c.project(all, "archiveFolder")
+	body, err := c.Project(all)
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	selected := ""
-	if s := c.query.Get("$select"); s != "" {
+	if s := c.Query.Get("$select"); s != "" {
 		selected = "(" + s + ")"
 	}
 	body["@odata.context"] = c.settingsContext(selected)
-	return response{status: http.StatusOK, body: body}, nil
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 
-func getAutomaticReplies(c *call) (response, error) {
-	body := c.user.settings.replies.json()
+func getAutomaticReplies(c *call) (odata.Response, error) {
+	body := c.settings().replies.json()
 	body["@odata.context"] = c.settingsContext("/automaticRepliesSetting")
-	return response{status: http.StatusOK, body: body}, nil
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 
-func patchMailboxSettings(c *call) (response, error) {
-	known := []string{"automaticRepliesSetting", "dateFormat", "delegateMeetingMessageDeliveryOptions", "language", "timeFormat", "timeZone", "workingHours"}
-	patch, err := c.decode(known...)
+func patchMailboxSettings(c *call) (odata.Response, error) {
+	patch, err := c.Decode()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	next := c.user.settings
+	next := c.settings()
 	body := map[string]any{"@odata.context": c.settingsContext("")}
 	other := map[string]any{}
 	for k, v := range next.other {
@@ -147,18 +153,15 @@ func patchMailboxSettings(c *call) (response, error) {
 	for k, v := range patch {
 		switch k {
 		case "automaticRepliesSetting":
-			replies, ok := v.(map[string]any)
-			if !ok {
-				return response{}, badRequest("The value of 'automaticRepliesSetting' must be an object.")
-			}
-			if next.replies, err = c.patchReplies(next.replies, replies); err != nil {
-				return response{}, err
+			replies, _ := v.(map[string]any)
+			if next.replies, err = patchReplies(next.replies, replies); err != nil {
+				return odata.Response{}, err
 			}
 			body[k] = next.replies.json()
 		case "timeZone":
 			name, _ := v.(string)
-			if _, ok := c.s.zone(name); !ok {
-				return response{}, &failure{http.StatusBadRequest, "ErrorInvalidTimeZone", fmt.Sprintf("The time zone '%s' is not valid.", name)}
+			if _, ok := odata.Zone(name); !ok {
+				return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorInvalidTimeZone", "The time zone '%s' is not valid.", name)
 			}
 			next.timeZone = name
 			body[k] = name
@@ -168,62 +171,39 @@ func patchMailboxSettings(c *call) (response, error) {
 		}
 	}
 	next.other = other
-	c.user.settings = next
-	return response{status: http.StatusOK, body: body}, nil
+	c.s.mailboxes[c.User.ID].settings = next
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 
 // patchReplies returns r with the given properties changed.
-func (c *call) patchReplies(r AutomaticReplies, patch map[string]any) (AutomaticReplies, error) {
+func patchReplies(r AutomaticReplies, patch map[string]any) (AutomaticReplies, error) {
 	for k, v := range patch {
-		text, isText := v.(string)
-		var err error
+		text, _ := v.(string)
 		switch k {
 		case "status":
-			r.Status, err = enumeration("automaticRepliesStatus", text, "disabled", "alwaysEnabled", "scheduled")
+			r.Status = text
 		case "externalAudience":
-			r.ExternalAudience, err = enumeration("externalAudienceScope", text, "none", "contactsOnly", "all")
-		case "internalReplyMessage", "externalReplyMessage":
-			if v != nil && !isText {
-				err = badRequest("The value of '%s' must be a string.", k)
-			} else if k == "internalReplyMessage" {
-				r.InternalReply = wrapHTML(text)
-			} else {
-				r.ExternalReply = wrapHTML(text)
-			}
+			r.ExternalAudience = text
+		case "internalReplyMessage":
+			r.InternalReply = wrapHTML(text)
+		case "externalReplyMessage":
+			r.ExternalReply = wrapHTML(text)
 		case "scheduledStartDateTime", "scheduledEndDateTime":
-			var m dateTimeTimeZone
-			m, err = c.s.parseDateTime(k, v)
+			at, err := odata.ParseDateTime(k, v)
 			if err != nil {
-				break
+				return r, err
 			}
 			if k == "scheduledStartDateTime" {
-				r.Start = m.instant()
+				r.Start = at.Instant()
 			} else {
-				r.End = m.instant()
+				r.End = at.Instant()
 			}
-		default:
-			if !strings.HasPrefix(k, "@odata.") {
-				err = badRequest("The property '%s' does not exist on type 'microsoft.graph.automaticRepliesSetting'. Make sure to only use property names that are defined by the type.", k)
-			}
-		}
-		if err != nil {
-			return r, err
 		}
 	}
 	if r.Status == "scheduled" && !r.Start.Before(r.End) {
-		return r, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "The scheduled start time must be earlier than the scheduled end time."}
+		return r, odata.NewError(http.StatusBadRequest, "ErrorInvalidParameter", "The scheduled start time must be earlier than the scheduled end time.")
 	}
 	return r, nil
-}
-
-// enumeration returns the member in Microsoft's spelling; text may have any case.
-func enumeration(name, text string, members ...string) (string, error) {
-	for _, m := range members {
-		if strings.EqualFold(m, text) {
-			return m, nil
-		}
-	}
-	return "", badRequest("Cannot convert the literal '%s' to the expected type 'microsoft.graph.%s'.", text, name)
 }
 
 // wrapHTML returns text as an HTML document with a final newline, as Exchange does.

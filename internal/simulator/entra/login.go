@@ -1,8 +1,10 @@
-package simulator
+// Package entra simulates Microsoft Entra ID: sign-in, consent, tokens and device codes.
+package entra
 
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	_ "embed"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -15,6 +17,9 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 const (
@@ -23,33 +28,54 @@ const (
 	deviceLifetime  = 15 * time.Minute
 )
 
-// loginState is the state of Entra ID.
-type loginState struct {
-	signIn      SignIn
-	consents    map[consentKey][]string
-	codes       map[string]*authCode
-	devices     map[string]*deviceGrant // by device code
-	refresh     map[string]*refreshToken
-	access      map[string]*accessToken
-	lifetime    time.Duration
-	refreshIn   time.Duration
-	blockDevice bool
+// A Service is one Entra ID. The lock of the directory guards its state.
+type Service struct {
+	directory *directory.Directory
+	audience  string
+	scopes    []string // all delegated permissions of Graph
+
+	registrations map[string]Registration
+	signIn        SignIn
+	consents      map[consentKey][]string
+	codes         map[string]*authCode
+	devices       map[string]*deviceGrant // by device code
+	refresh       map[string]*refreshToken
+	access        map[string]*directory.AccessToken
+	refreshErrors map[*directory.User]AADSTS
+	lifetime      time.Duration
+	refreshIn     time.Duration
+	blockDevice   bool
 }
 
-func newLoginState() loginState {
-	return loginState{
-		consents: map[consentKey][]string{},
-		codes:    map[string]*authCode{},
-		devices:  map[string]*deviceGrant{},
-		refresh:  map[string]*refreshToken{},
-		access:   map[string]*accessToken{},
-		lifetime: time.Hour,
+//go:embed scopes.json
+var scopesJSON []byte
+
+// New returns an Entra ID without app registrations. audience qualifies the long names of scopes.
+func New(d *directory.Directory, audience string) *Service {
+	s := &Service{
+		directory:     d,
+		audience:      audience,
+		registrations: map[string]Registration{},
+		consents:      map[consentKey][]string{},
+		codes:         map[string]*authCode{},
+		devices:       map[string]*deviceGrant{},
+		refresh:       map[string]*refreshToken{},
+		access:        map[string]*directory.AccessToken{},
+		refreshErrors: map[*directory.User]AADSTS{},
+		lifetime:      time.Hour,
 	}
+	if err := json.Unmarshal(scopesJSON, &s.scopes); err != nil {
+		panic(err) // embedded file
+	}
+	return s
 }
+
+// AccessToken returns the access token with this value, valid or expired, or nil.
+func (s *Service) AccessToken(value string) *directory.AccessToken { return s.access[value] }
 
 // An authCode is an authorization code.
 type authCode struct {
-	user      *account
+	user      *directory.User
 	client    string
 	redirect  string
 	challenge string
@@ -61,7 +87,7 @@ type authCode struct {
 
 // A signInSession starts with a sign-in and continues with refresh tokens.
 type signInSession struct {
-	user   *account
+	user   *directory.User
 	client string
 	device bool // started with a device code
 	web    bool // started at a redirect URI of the platform Web, which requires the secret
@@ -71,12 +97,6 @@ type refreshToken struct {
 	signInSession
 	used    time.Time
 	revoked bool
-}
-
-type accessToken struct {
-	user    *account
-	scopes  []string // short names
-	expires time.Time
 }
 
 // A scopeRequest is a parsed scope parameter.
@@ -91,7 +111,7 @@ type scopeRequest struct {
 }
 
 // parseScopes accepts Graph's scopes as short and as qualified names, as Entra ID does.
-func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
+func (s *Service) parseScopes(scope string) (scopeRequest, *loginError) {
 	var a scopeRequest
 	for _, f := range strings.Fields(scope) {
 		switch strings.ToLower(f) {
@@ -108,7 +128,7 @@ func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
 			if strings.Contains(f, "://") {
 				j := strings.LastIndexByte(f, '/')
 				resource := strings.TrimSuffix(f[:j], "/")
-				if short = f[j+1:]; !strings.EqualFold(resource, s.options.Audience) {
+				if short = f[j+1:]; !strings.EqualFold(resource, s.audience) {
 					return a, &loginError{code: UnknownResource, about: resource}
 				}
 				a.long = a.long || len(a.scopes) == 0
@@ -128,10 +148,10 @@ func (s *Simulator) parseScopes(scope string) (scopeRequest, *loginError) {
 	return a, nil
 }
 
-// serveLogin handles requests to Entra ID.
-func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+// Serve handles a request.
+func (s *Service) Serve(r *http.Request, body []byte) web.Response {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	tenant, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
 	tenant = strings.ToLower(tenant)
 	form, err := url.ParseQuery(string(body))
@@ -150,13 +170,13 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
 	case "POST oauth2/v2.0/token":
 		a, err := s.token(r, tenant, form)
 		if err != nil {
-			return err.response(s.now())
+			return err.response(s.directory.Now())
 		}
 		return a
 	case "POST oauth2/v2.0/devicecode":
 		a, err := s.deviceCode(r, tenant, form)
 		if err != nil {
-			return err.response(s.now())
+			return err.response(s.directory.Now())
 		}
 		return a
 	case "GET oauth2/deviceauth", "POST oauth2/deviceauth":
@@ -165,14 +185,14 @@ func (s *Simulator) serveLogin(r *http.Request, body []byte) response {
 		return s.adminConsent(r, tenant, r.URL.Query())
 	case "GET oauth2/nativeclient":
 		// Microsoft's page is blank too: only the address matters.
-		return response{status: http.StatusOK, contentType: "text/html; charset=utf-8"}
+		return web.Response{Status: http.StatusOK, ContentType: "text/html; charset=utf-8"}
 	}
 	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
 }
 
 // instance returns the host aliases. MSAL does not ask for them if instance discovery is off.
-func (s *Simulator) instance(r *http.Request) response {
-	return response{status: http.StatusOK, body: map[string]any{
+func (s *Service) instance(r *http.Request) web.Response {
+	return web.Response{Status: http.StatusOK, Body: map[string]any{
 		"tenant_discovery_endpoint": "https://" + r.Host + "/common/v2.0/.well-known/openid-configuration",
 		"api-version":               "1.1",
 		"metadata": []any{map[string]any{
@@ -181,19 +201,19 @@ func (s *Simulator) instance(r *http.Request) response {
 	}}
 }
 
-func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) response {
+func (s *Service) openIDConfiguration(r *http.Request, tenant string) web.Response {
 	if !s.tenant(tenant) {
-		return (&loginError{code: UnknownTenant, about: tenant}).response(s.now())
+		return (&loginError{code: UnknownTenant, about: tenant}).response(s.directory.Now())
 	}
 	issuer := tenant
 	switch tenant {
 	case "common", "organizations":
 		issuer = "{tenantid}"
 	case "consumers":
-		issuer = PersonalTenant
+		issuer = directory.PersonalTenant
 	}
 	root := "https://" + r.Host + "/"
-	return response{status: http.StatusOK, body: map[string]any{
+	return web.Response{Status: http.StatusOK, Body: map[string]any{
 		"token_endpoint":                        root + tenant + "/oauth2/v2.0/token",
 		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt", "client_secret_basic"},
 		"jwks_uri":                              root + tenant + "/discovery/v2.0/keys",
@@ -211,30 +231,16 @@ func (s *Simulator) openIDConfiguration(r *http.Request, tenant string) response
 }
 
 // tenant reports whether the tenant exists, by id or by the domain of a user.
-func (s *Simulator) tenant(name string) bool {
+func (s *Service) tenant(name string) bool {
 	switch name {
-	case "common", "organizations", "consumers", PersonalTenant:
+	case "common", "organizations", "consumers", directory.PersonalTenant:
 		return true
 	}
-	return slices.ContainsFunc(s.users, func(a *account) bool { return a.belongsTo(name) })
-}
-
-// belongsTo reports whether the account can sign in at this tenant.
-func (a *account) belongsTo(tenant string) bool {
-	switch tenant {
-	case "common":
-		return true
-	case "organizations":
-		return !a.Personal
-	case "consumers":
-		return a.Personal
-	}
-	_, domain, _ := strings.Cut(a.Address, "@")
-	return strings.EqualFold(a.Tenant, tenant) || !a.Personal && strings.EqualFold(domain, tenant)
+	return slices.ContainsFunc(s.directory.Users(), func(a *directory.User) bool { return a.BelongsTo(name) })
 }
 
 // registered returns the client's registration unless it excludes the tenant.
-func (s *Simulator) registered(client, tenant string) (Registration, *loginError) {
+func (s *Service) registered(client, tenant string) (Registration, *loginError) {
 	if client == "" {
 		return Registration{}, &loginError{code: MissingParameter, about: "client_id"}
 	}
@@ -255,20 +261,20 @@ func (s *Simulator) registered(client, tenant string) (Registration, *loginError
 }
 
 // signingInUser returns the user at the sign-in page, if that user can use the client at this tenant.
-func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *loginError) {
-	if e := s.login.signIn.Refuse; e != 0 {
+func (s *Service) signingInUser(r Registration, tenant string) (*directory.User, *loginError) {
+	if e := s.signIn.Refuse; e != 0 {
 		return nil, &loginError{code: e}
 	}
-	var a *account
-	if address := s.login.signIn.User; address != "" {
-		a = s.byAddress(address)
-	} else if len(s.users) > 0 {
-		a = s.users[0]
+	var a *directory.User
+	if address := s.signIn.User; address != "" {
+		a = s.directory.ByAddress(address)
+	} else if len(s.directory.Users()) > 0 {
+		a = s.directory.Users()[0]
 	}
 	switch {
 	case a == nil:
-		return nil, &loginError{code: OtherAccounts, about: s.login.signIn.User, oauth: "access_denied"}
-	case !a.belongsTo(tenant), r.Tenant != "" && a.Tenant != r.Tenant:
+		return nil, &loginError{code: OtherAccounts, about: s.signIn.User, oauth: "access_denied"}
+	case !a.BelongsTo(tenant), r.Tenant != "" && a.Tenant != r.Tenant:
 		return nil, &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
 	}
 	return a, nil
@@ -276,23 +282,23 @@ func (s *Simulator) signingInUser(r Registration, tenant string) (*account, *log
 
 // askConsent shows the consent screen, which offers no choice per scope.
 // See https://learn.microsoft.com/entra/identity-platform/consent-types-developer.
-func (s *Simulator) askConsent(a *account, client string, scopes []string) *loginError {
-	missing := s.login.missing(a.User, client, scopes)
+func (s *Service) askConsent(a *directory.User, client string, scopes []string) *loginError {
+	missing := s.missing(a, client, scopes)
 	for _, scope := range missing {
 		switch {
-		case !a.Personal && containsFold(s.login.signIn.AdminOnly, scope):
+		case !a.Personal && containsFold(s.signIn.AdminOnly, scope):
 			return &loginError{code: NeedsAdministrator}
-		case containsFold(s.login.signIn.Declines, scope):
+		case containsFold(s.signIn.Declines, scope):
 			return &loginError{code: Declined}
 		}
 	}
-	s.login.consent(consentKey{a.oid(), client}, missing)
+	s.consent(consentKey{a.ObjectID(), client}, missing)
 	return nil
 }
 
-func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) response {
+func (s *Service) authorize(r *http.Request, tenant string, q url.Values) web.Response {
 	return s.redirectResult(r, tenant, q, q.Get("response_mode"), func(registration Registration, result url.Values) *loginError {
-		c, err := s.signIn(registration, tenant, q)
+		c, err := s.newAuthCode(registration, tenant, q)
 		if err != nil {
 			return err
 		}
@@ -303,7 +309,7 @@ func (s *Simulator) authorize(r *http.Request, tenant string, q url.Values) resp
 }
 
 // redirectResult ends a page of Entra ID at the client's redirect URI, with the result or error of do.
-func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) response {
+func (s *Service) redirectResult(r *http.Request, tenant string, q url.Values, mode string, do func(Registration, url.Values) *loginError) web.Response {
 	registration, err := s.registered(q.Get("client_id"), tenant)
 	target := q.Get("redirect_uri")
 	if err == nil {
@@ -313,12 +319,12 @@ func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values,
 	}
 	if err != nil {
 		// Errors are not sent to unregistered addresses: they stay on the page.
-		_, description := err.describe(s.now())
+		_, description := err.describe(s.directory.Now())
 		return page(http.StatusBadRequest, "Sorry, but we're having trouble signing you in.", description)
 	}
 	result := url.Values{}
 	if err := do(registration, result); err != nil {
-		name, description := err.describe(s.now())
+		name, description := err.describe(s.directory.Now())
 		result.Set("error", name)
 		result.Set("error_description", description)
 		if err.code == Declined {
@@ -331,8 +337,8 @@ func (s *Simulator) redirectResult(r *http.Request, tenant string, q url.Values,
 	return redirectTo(target, mode, result)
 }
 
-// signIn returns an authorization code.
-func (s *Simulator) signIn(registration Registration, tenant string, q url.Values) (string, *loginError) {
+// newAuthCode returns an authorization code.
+func (s *Service) newAuthCode(registration Registration, tenant string, q url.Values) (string, *loginError) {
 	if q.Get("response_type") != "code" {
 		return "", &loginError{code: UnsupportedResponse, about: q.Get("response_type")}
 	}
@@ -350,7 +356,7 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 	if err != nil {
 		return "", err
 	}
-	if q.Get("prompt") == "none" && len(s.login.missing(a.User, registration.ClientID, requested.scopes)) > 0 {
+	if q.Get("prompt") == "none" && len(s.missing(a, registration.ClientID, requested.scopes)) > 0 {
 		return "", &loginError{code: NeverConsented, about: registration.ClientID, oauth: "interaction_required"}
 	}
 	if err := s.askConsent(a, registration.ClientID, requested.scopes); err != nil {
@@ -361,20 +367,20 @@ func (s *Simulator) signIn(registration Registration, tenant string, q url.Value
 		challenge = hash(challenge)
 	}
 	key := "1.AX" + random(48)
-	maps.DeleteFunc(s.login.codes, func(_ string, c *authCode) bool { return s.now().After(c.expires.Add(codeLifetime)) })
-	s.login.codes[key] = &authCode{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, requested: requested,
-		nonce: q.Get("nonce"), expires: s.now().Add(codeLifetime)}
+	maps.DeleteFunc(s.codes, func(_ string, c *authCode) bool { return s.directory.Now().After(c.expires.Add(codeLifetime)) })
+	s.codes[key] = &authCode{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, requested: requested,
+		nonce: q.Get("nonce"), expires: s.directory.Now().Add(codeLifetime)}
 	return key, nil
 }
 
 // redirectTo sends the browser back to the client.
-func redirectTo(target, mode string, result url.Values) response {
+func redirectTo(target, mode string, result url.Values) web.Response {
 	if mode == "form_post" {
 		var fields strings.Builder
 		for name := range result {
 			fmt.Fprintf(&fields, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(result.Get(name)))
 		}
-		return response{status: http.StatusOK, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
+		return web.Response{Status: http.StatusOK, ContentType: "text/html; charset=utf-8", Text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Working…</title>
 <body><form method="post" action="%s">%s<noscript><button>Continue</button></noscript></form><script>document.forms[0].submit()</script></body></html>
 `, html.EscapeString(target), fields.String())}
 	}
@@ -385,20 +391,20 @@ func redirectTo(target, mode string, result url.Values) response {
 	case strings.Contains(target, "?"):
 		separator = "&"
 	}
-	return response{status: http.StatusFound, header: http.Header{"Location": {target + separator + result.Encode()}}}
+	return web.Response{Status: http.StatusFound, Header: http.Header{"Location": {target + separator + result.Encode()}}}
 }
 
-func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (response, *loginError) {
+func (s *Service) token(r *http.Request, tenant string, form url.Values) (web.Response, *loginError) {
 	registration, err := s.registered(form.Get("client_id"), tenant)
 	if err != nil {
-		return response{}, err
+		return web.Response{}, err
 	}
 	if secret := form.Get("client_secret"); form.Has("client_secret") && (registration.Secret == "" || secret != registration.Secret) {
-		return response{}, &loginError{code: WrongSecret, about: registration.ClientID}
+		return web.Response{}, &loginError{code: WrongSecret, about: registration.ClientID}
 	}
 	requested, err := s.parseScopes(form.Get("scope"))
 	if err != nil {
-		return response{}, err
+		return web.Response{}, err
 	}
 	switch grant := form.Get("grant_type"); grant {
 	case "authorization_code":
@@ -408,97 +414,97 @@ func (s *Simulator) token(r *http.Request, tenant string, form url.Values) (resp
 	case "urn:ietf:params:oauth:grant-type:device_code", "device_code":
 		return s.redeemDevice(r, registration, form)
 	default:
-		return response{}, &loginError{code: UnsupportedGrant, about: grant}
+		return web.Response{}, &loginError{code: UnsupportedGrant, about: grant}
 	}
 }
 
-func (s *Simulator) redeemCode(r *http.Request, registration Registration, requested scopeRequest, form url.Values) (response, *loginError) {
-	c := s.login.codes[form.Get("code")]
+func (s *Service) redeemCode(r *http.Request, registration Registration, requested scopeRequest, form url.Values) (web.Response, *loginError) {
+	c := s.codes[form.Get("code")]
 	switch {
 	case c == nil || c.client != registration.ClientID:
-		return response{}, &loginError{code: MalformedToken}
+		return web.Response{}, &loginError{code: MalformedToken}
 	case c.used:
-		return response{}, &loginError{code: UsedCode}
-	case s.now().After(c.expires):
-		return response{}, &loginError{code: ExpiredCode}
+		return web.Response{}, &loginError{code: UsedCode}
+	case s.directory.Now().After(c.expires):
+		return web.Response{}, &loginError{code: ExpiredCode}
 	case form.Get("redirect_uri") != c.redirect:
-		return response{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
+		return web.Response{}, &loginError{code: WrongRedirect, about: form.Get("redirect_uri"), oauth: "invalid_grant"}
 	}
-	_, web := registration.redirects(r.Host, c.redirect)
-	if web && !form.Has("client_secret") {
-		return response{}, &loginError{code: MissingSecret}
+	_, isWeb := registration.redirects(r.Host, c.redirect)
+	if isWeb && !form.Has("client_secret") {
+		return web.Response{}, &loginError{code: MissingSecret}
 	}
 	if c.challenge != "" {
 		switch verifier := form.Get("code_verifier"); {
 		case verifier == "":
-			return response{}, &loginError{code: MissingVerifier}
+			return web.Response{}, &loginError{code: MissingVerifier}
 		case hash(verifier) != c.challenge:
-			return response{}, &loginError{code: WrongVerifier}
+			return web.Response{}, &loginError{code: WrongVerifier}
 		}
 	}
 	c.used = true
 	if len(requested.scopes) == 0 {
 		requested = c.requested
 	}
-	if missing := s.login.missing(c.user.User, c.client, requested.scopes); len(missing) > 0 {
-		return response{}, &loginError{code: NeverConsented, about: c.client}
+	if missing := s.missing(c.user, c.client, requested.scopes); len(missing) > 0 {
+		return web.Response{}, &loginError{code: NeverConsented, about: c.client}
 	}
-	c.user.refreshError = 0
-	return s.issue(r, requested, signInSession{user: c.user, client: c.client, web: web}, c.requested.offline, c.nonce), nil
+	delete(s.refreshErrors, c.user)
+	return s.issue(r, requested, signInSession{user: c.user, client: c.client, web: isWeb}, c.requested.offline, c.nonce), nil
 }
 
-func (s *Simulator) redeemRefresh(r *http.Request, registration Registration, tenant string, requested scopeRequest, form url.Values) (response, *loginError) {
-	t := s.login.refresh[form.Get("refresh_token")]
+func (s *Service) redeemRefresh(r *http.Request, registration Registration, tenant string, requested scopeRequest, form url.Values) (web.Response, *loginError) {
+	t := s.refresh[form.Get("refresh_token")]
 	switch {
 	case t == nil || t.client != registration.ClientID:
-		return response{}, &loginError{code: MalformedToken}
+		return web.Response{}, &loginError{code: MalformedToken}
 	case t.revoked:
-		return response{}, &loginError{code: RevokedToken}
-	case s.now().Sub(t.used) > refreshLifetime:
-		return response{}, &loginError{code: ExpiredToken}
-	case !t.user.belongsTo(tenant):
-		return response{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
+		return web.Response{}, &loginError{code: RevokedToken}
+	case s.directory.Now().Sub(t.used) > refreshLifetime:
+		return web.Response{}, &loginError{code: ExpiredToken}
+	case !t.user.BelongsTo(tenant):
+		return web.Response{}, &loginError{code: OtherAccounts, about: t.user.Address, oauth: "invalid_grant"}
 	case t.web && !form.Has("client_secret"):
-		return response{}, &loginError{code: MissingSecret}
-	case t.user.refreshError != 0:
-		return response{}, &loginError{code: t.user.refreshError}
-	case t.device && s.login.blockDevice:
-		return response{}, &loginError{code: Blocked}
+		return web.Response{}, &loginError{code: MissingSecret}
+	case s.refreshErrors[t.user] != 0:
+		return web.Response{}, &loginError{code: s.refreshErrors[t.user]}
+	case t.device && s.blockDevice:
+		return web.Response{}, &loginError{code: Blocked}
 	}
-	if missing := s.login.missing(t.user.User, t.client, requested.scopes); len(missing) > 0 {
-		return response{}, &loginError{code: NeverConsented, about: t.client}
+	if missing := s.missing(t.user, t.client, requested.scopes); len(missing) > 0 {
+		return web.Response{}, &loginError{code: NeverConsented, about: t.client}
 	}
-	t.used = s.now()
+	t.used = s.directory.Now()
 	return s.issue(r, requested, t.signInSession, true, ""), nil
 }
 
 // issue returns new tokens. The access token has every scope consented to, whatever was requested.
-func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSession, offline bool, nonce string) response {
-	now, a := s.now(), in.user
-	scopes := difference(s.login.consented(a.User, in.client), s.login.signIn.Withhold)
+func (s *Service) issue(r *http.Request, requested scopeRequest, in signInSession, offline bool, nonce string) web.Response {
+	now, a := s.directory.Now(), in.user
+	scopes := difference(s.consented(a, in.client), s.signIn.Withhold)
 	body := map[string]any{
 		"token_type":     "Bearer",
 		"scope":          s.scopeAnswer(requested, scopes),
-		"expires_in":     int(s.login.lifetime / time.Second),
-		"ext_expires_in": int(s.login.lifetime / time.Second),
-		"access_token":   s.login.newAccess(&accessToken{user: a, scopes: scopes, expires: now.Add(s.login.lifetime)}, now),
-		"client_info":    encode(map[string]any{"uid": a.oid(), "utid": a.Tenant}),
+		"expires_in":     int(s.lifetime / time.Second),
+		"ext_expires_in": int(s.lifetime / time.Second),
+		"access_token":   s.newAccess(&directory.AccessToken{User: a, Scopes: scopes, Expires: now.Add(s.lifetime)}, now),
+		"client_info":    encode(map[string]any{"uid": a.ObjectID(), "utid": a.Tenant}),
 	}
-	if s.login.refreshIn > 0 {
-		body["refresh_in"] = int(s.login.refreshIn / time.Second)
+	if s.refreshIn > 0 {
+		body["refresh_in"] = int(s.refreshIn / time.Second)
 	}
 	if offline {
 		// The previous refresh token stays valid, as in Entra ID.
 		key := "1.AR" + random(96)
-		maps.DeleteFunc(s.login.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
-		s.login.refresh[key] = &refreshToken{signInSession: in, used: now}
+		maps.DeleteFunc(s.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
+		s.refresh[key] = &refreshToken{signInSession: in, used: now}
 		body["refresh_token"] = key
 	}
 	if requested.openid {
 		claims := map[string]any{
 			"aud": in.client, "iss": "https://" + r.Host + "/" + a.Tenant + "/v2.0", "iat": now.Unix(), "nbf": now.Unix(),
-			"exp": now.Add(s.login.lifetime).Unix(), "name": a.Name, "oid": a.oid(), "preferred_username": a.Address,
-			"sub": hash(a.oid() + in.client), "tid": a.Tenant, "ver": "2.0",
+			"exp": now.Add(s.lifetime).Unix(), "name": a.Name, "oid": a.ObjectID(), "preferred_username": a.Address,
+			"sub": hash(a.ObjectID() + in.client), "tid": a.Tenant, "ver": "2.0",
 		}
 		if requested.email {
 			claims["email"] = a.Address
@@ -508,11 +514,11 @@ func (s *Simulator) issue(r *http.Request, requested scopeRequest, in signInSess
 		}
 		body["id_token"] = encode(map[string]any{"typ": "JWT", "alg": "RS256", "kid": "simulator"}) + "." + encode(claims) + "." + random(64)
 	}
-	return response{status: http.StatusOK, header: http.Header{"Cache-Control": {"no-store, no-cache"}}, body: body}
+	return web.Response{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store, no-cache"}}, Body: body}
 }
 
 // scopeAnswer returns the granted scopes in the form in which they were requested, without offline_access.
-func (s *Simulator) scopeAnswer(requested scopeRequest, scopes []string) string {
+func (s *Service) scopeAnswer(requested scopeRequest, scopes []string) string {
 	var out []string
 	for _, o := range []struct {
 		name string
@@ -524,7 +530,7 @@ func (s *Simulator) scopeAnswer(requested scopeRequest, scopes []string) string 
 	}
 	prefix := ""
 	if requested.long || requested.def {
-		prefix = s.options.Audience + "/"
+		prefix = s.audience + "/"
 	}
 	for _, scope := range scopes {
 		out = append(out, prefix+scope)
@@ -535,16 +541,16 @@ func (s *Simulator) scopeAnswer(requested scopeRequest, scopes []string) string 
 	return strings.Join(out, " ")
 }
 
-func (l *loginState) newAccess(t *accessToken, now time.Time) string {
-	maps.DeleteFunc(l.access, func(_ string, t *accessToken) bool { return now.Sub(t.expires) > time.Hour })
+func (s *Service) newAccess(t *directory.AccessToken, now time.Time) string {
+	maps.DeleteFunc(s.access, func(_ string, t *directory.AccessToken) bool { return now.Sub(t.Expires) > time.Hour })
 	key := "eyJ0eXAiOiJKV1Qi." + random(120) + "." + random(64)
-	l.access[key] = t
+	s.access[key] = t
 	return key
 }
 
 // adminConsent handles an administrator's consent for the tenant. Every user who signs in counts as administrator.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
-func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) response {
+func (s *Service) adminConsent(r *http.Request, tenant string, q url.Values) web.Response {
 	return s.redirectResult(r, tenant, q, "query", func(registration Registration, result url.Values) *loginError {
 		requested, err := s.parseScopes(q.Get("scope"))
 		if err != nil {
@@ -557,7 +563,7 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) r
 		if a.Personal {
 			return &loginError{code: OtherAccounts, about: a.Address, oauth: "access_denied"}
 		}
-		s.login.consent(consentKey{a.Tenant, registration.ClientID}, requested.scopes)
+		s.consent(consentKey{a.Tenant, registration.ClientID}, requested.scopes)
 		result.Set("admin_consent", "True")
 		result.Set("tenant", a.Tenant)
 		result.Set("scope", s.scopeAnswer(requested, requested.scopes))
@@ -566,16 +572,16 @@ func (s *Simulator) adminConsent(r *http.Request, tenant string, q url.Values) r
 }
 
 // page returns an HTML page.
-func page(status int, title, text string) response {
-	return response{status: status, contentType: "text/html; charset=utf-8", text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
+func page(status int, title, text string) web.Response {
+	return web.Response{Status: status, ContentType: "text/html; charset=utf-8", Text: fmt.Sprintf(`<!doctype html><html lang="en"><meta charset="utf-8"><title>Sign in</title>
 <body style="font-family:sans-serif;max-width:32em;margin:4em auto"><h1>%s</h1><p>%s</p></body></html>
 `, html.EscapeString(title), html.EscapeString(text))}
 }
 
 // codePage returns the form for a device's user code.
-func codePage(text, code string) response {
+func codePage(text, code string) web.Response {
 	a := page(http.StatusOK, "Enter code", text)
-	a.text = strings.Replace(a.text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
+	a.Text = strings.Replace(a.Text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
 <button name="do" value="approve">Next</button> <button name="do" value="decline">Cancel</button></form></body>`, html.EscapeString(code)), 1)
 	return a
 }

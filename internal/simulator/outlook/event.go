@@ -1,8 +1,7 @@
-package simulator
+package outlook
 
 import (
 	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"net/http"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/k3a/html2text"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
 // An Event is the input of AddEvent. Empty fields get Outlook's defaults.
@@ -48,7 +49,7 @@ type Attendee struct {
 type storedEvent struct {
 	id, immutable string
 	calendar      *Calendar
-	start, end    dateTimeTimeZone
+	start, end    odata.DateTimeTimeZone
 	properties    map[string]any // other properties; values are replaced, never modified
 	modified      time.Time
 	version       int
@@ -66,9 +67,9 @@ type transaction struct {
 }
 
 // AddEvent adds an event to the calendar with this id or name ("": the default calendar) and returns its id.
-func (s *Simulator) AddEvent(address, calendar string, e Event) string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) AddEvent(address, calendar string, e Event) string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	b, in := s.mustMailbox(address), s.mustCalendar(address, calendar)
 	stored, err := s.makeEvent(b, in, e)
 	if err != nil {
@@ -80,9 +81,9 @@ func (s *Simulator) AddEvent(address, calendar string, e Event) string {
 
 // ChangeEvent changes properties, given as JSON, of the event or occurrence with this id, as its owner would in Outlook. It also accepts
 // properties that only Outlook sets, such as isCancelled, and values that Graph does not define.
-func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) ChangeEvent(address, id string, properties map[string]any) error {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e == nil {
@@ -96,9 +97,9 @@ func (s *Simulator) ChangeEvent(address, id string, properties map[string]any) e
 }
 
 // AddEventJSON is AddEvent for an event in Graph's JSON. start and end are required; see ChangeEvent for the others.
-func (s *Simulator) AddEventJSON(address, calendar string, properties map[string]any) (id string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) AddEventJSON(address, calendar string, properties map[string]any) (id string, err error) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	b := s.mustMailbox(address)
 	e := s.newEvent(b, s.mustCalendar(address, calendar))
 	if err := s.setUnchecked(e, properties); err != nil {
@@ -109,7 +110,7 @@ func (s *Simulator) AddEventJSON(address, calendar string, properties map[string
 }
 
 // setUnchecked sets properties and validates only those from which others are derived.
-func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) error {
+func (s *Service) setUnchecked(e *storedEvent, properties map[string]any) error {
 	known, unchecked := map[string]any{}, map[string]any{}
 	for k, v := range properties {
 		switch k {
@@ -119,17 +120,17 @@ func (s *Simulator) setUnchecked(e *storedEvent, properties map[string]any) erro
 			unchecked[k] = v
 		}
 	}
-	if err := s.apply(e, jsonCopy(known).(map[string]any)); err != nil {
+	if err := s.apply(e, odata.Copy(known).(map[string]any)); err != nil {
 		return err
 	}
-	maps.Copy(e.properties, jsonCopy(unchecked).(map[string]any))
+	maps.Copy(e.properties, odata.Copy(unchecked).(map[string]any))
 	return nil
 }
 
 // RemoveEvent removes the event, series or occurrence with this id and reports whether it existed.
-func (s *Simulator) RemoveEvent(address, id string) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) RemoveEvent(address, id string) bool {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e != nil {
@@ -139,9 +140,9 @@ func (s *Simulator) RemoveEvent(address, id string) bool {
 }
 
 // Events returns the events of the calendar with this id or name ("": the default calendar) as Graph shows them in UTC, series not expanded.
-func (s *Simulator) Events(address, calendar string) []map[string]any {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+func (s *Service) Events(address, calendar string) []map[string]any {
+	s.directory.Lock()
+	defer s.directory.Unlock()
 	in := s.mustCalendar(address, calendar)
 	var all []map[string]any
 	for _, e := range s.mustMailbox(address).events {
@@ -152,24 +153,24 @@ func (s *Simulator) Events(address, calendar string) []map[string]any {
 	return all
 }
 
-func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, error) {
+func (s *Service) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, error) {
 	zone := e.TimeZone
 	if zone == "" {
 		zone = "UTC"
-		if a := s.byAddress(b.address); a != nil {
-			zone = a.settings.timeZone
+		if b.settings.timeZone != "" {
+			zone = b.settings.timeZone
 		}
 	}
-	location, ok := s.zone(zone)
+	location, ok := odata.Zone(zone)
 	if !ok {
 		zone, location = "UTC", time.UTC
 	}
 	at := func(t time.Time) map[string]any {
 		if e.AllDay {
 			y, m, d := t.Date()
-			return dateTimeTimeZone{wall: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), name: zone}.json()
+			return odata.DateTimeTimeZone{Wall: time.Date(y, m, d, 0, 0, 0, 0, time.UTC), ZoneName: zone}.JSON()
 		}
-		return dateTimeIn(t, zone, location).json()
+		return odata.DateTimeIn(t, zone, location).JSON()
 	}
 	p := map[string]any{"subject": e.Subject, "start": at(e.Start), "end": at(e.End), "isAllDay": e.AllDay}
 	for k, v := range map[string]string{"showAs": e.ShowAs, "sensitivity": e.Sensitivity, "importance": e.Importance} {
@@ -194,7 +195,7 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 		p["reminderMinutesBeforeStart"] = int(max(*e.Reminder, 0) / time.Minute)
 	}
 	stored := s.newEvent(b, in)
-	if err := s.apply(stored, jsonCopy(p).(map[string]any)); err != nil {
+	if err := s.apply(stored, odata.Copy(p).(map[string]any)); err != nil {
 		return nil, err
 	}
 	unchecked := map[string]any{"isCancelled": e.Cancelled}
@@ -204,7 +205,7 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 			response = "notResponded"
 		}
 		unchecked["isOrganizer"] = false
-		unchecked["organizer"] = emailAddress(s.nameOf(e.Organizer), e.Organizer)
+		unchecked["organizer"] = emailAddress(s.directory.NameOf(e.Organizer), e.Organizer)
 		unchecked["responseStatus"] = map[string]any{"response": response, "time": "0001-01-01T00:00:00Z"}
 	}
 	var attendees []any
@@ -219,16 +220,8 @@ func (s *Simulator) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, 
 		unchecked["onlineMeeting"] = map[string]any{"joinUrl": e.JoinURL}
 	}
 	maps.Copy(unchecked, e.Properties)
-	maps.Copy(stored.properties, jsonCopy(unchecked).(map[string]any))
+	maps.Copy(stored.properties, odata.Copy(unchecked).(map[string]any))
 	return stored, nil
-}
-
-// nameOf returns the name of the user with this address, or the address.
-func (s *Simulator) nameOf(address string) string {
-	if a := s.byAddress(address); a != nil {
-		return a.Name
-	}
-	return address
 }
 
 func emailAddress(name, address string) map[string]any {
@@ -248,8 +241,8 @@ func attendeeJSON(a Attendee) map[string]any {
 }
 
 // newEvent returns an event with the default value of every property.
-func (s *Simulator) newEvent(b *mailbox, in *Calendar) *storedEvent {
-	now := s.now().UTC()
+func (s *Service) newEvent(b *mailbox, in *Calendar) *storedEvent {
+	now := s.directory.Now().UTC()
 	uid := strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", ""))
 	e := &storedEvent{id: newOutlookID("AAMk", 146), immutable: newOutlookID("AAkALg", 100), calendar: in, modified: now, exceptions: map[string]*storedEvent{}}
 	e.properties = map[string]any{
@@ -261,7 +254,7 @@ func (s *Simulator) newEvent(b *mailbox, in *Calendar) *storedEvent {
 		"onlineMeetingUrl": nil, "isOnlineMeeting": false, "onlineMeetingProvider": "unknown", "allowNewTimeProposals": true, "occurrenceId": nil,
 		"isDraft": false, "hideAttendees": false, "responseStatus": map[string]any{"response": "organizer", "time": "0001-01-01T00:00:00Z"},
 		"body": map[string]any{"contentType": "html", "content": ""}, "location": locationJSON(nil), "locations": []any{}, "recurrence": nil, "attendees": []any{},
-		"organizer": emailAddress(b.name, b.address), "onlineMeeting": nil,
+		"organizer": emailAddress(b.name, b.address), "onlineMeeting": nil, "attachments": []any{}, "extensions": []any{},
 	}
 	return e
 }
@@ -284,28 +277,28 @@ type view struct {
 // view reads the Prefer headers and reports those applied.
 func (c *call) view() (view, error) {
 	v := view{zone: "UTC", location: time.UTC, basic: !c.reads()}
-	if name := c.prefer["outlook.timezone"]; name != "" {
-		location, ok := c.s.zone(name)
+	if name := c.Prefer["outlook.timezone"]; name != "" {
+		location, ok := odata.Zone(name)
 		if !ok {
-			return v, unknownZone(name)
+			return v, odata.UnknownZone(name)
 		}
 		v.zone, v.location = name, location
-		c.applied(fmt.Sprintf("outlook.timezone=%q", name))
+		c.Applied(fmt.Sprintf("outlook.timezone=%q", name))
 	}
-	if kind, ok := c.prefer["outlook.body-content-type"]; ok {
+	if kind, ok := c.Prefer["outlook.body-content-type"]; ok {
 		v.text = strings.EqualFold(kind, "text")
-		c.applied(fmt.Sprintf("outlook.body-content-type=%q", kind))
+		c.Applied(fmt.Sprintf("outlook.body-content-type=%q", kind))
 	}
-	if strings.EqualFold(c.prefer["idtype"], "ImmutableId") {
+	if strings.EqualFold(c.Prefer["idtype"], "ImmutableId") {
 		v.immutable = true
-		c.applied(`IdType="ImmutableId"`)
+		c.Applied(`IdType="ImmutableId"`)
 	}
 	return v, nil
 }
 
 // reads reports whether the token may read more than Calendars.ReadBasic allows.
 func (c *call) reads() bool {
-	return c.granted("Calendars.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "Calendars.ReadWrite.Shared", "Group.Read.All", "Group.ReadWrite.All")
+	return c.Granted("Calendars.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "Calendars.ReadWrite.Shared", "Group.Read.All", "Group.ReadWrite.All")
 }
 
 func (e *storedEvent) allDay() bool { return e.properties["isAllDay"] == true }
@@ -320,16 +313,16 @@ func (e *storedEvent) json(v view) map[string]any {
 	out["changeKey"] = e.changeKey()
 	out["@odata.etag"] = e.etag()
 	out["lastModifiedDateTime"] = e.modified.Format("2006-01-02T15:04:05.0000000Z")
-	show := func(m dateTimeTimeZone) map[string]any {
+	show := func(m odata.DateTimeTimeZone) map[string]any {
 		if e.allDay() {
 			// All-day events are dates: no time zone shifts them.
-			return dateTimeTimeZone{wall: m.wall, name: v.zone}.json()
+			return odata.DateTimeTimeZone{Wall: m.Wall, ZoneName: v.zone}.JSON()
 		}
-		return dateTimeIn(m.instant(), v.zone, v.location).json()
+		return odata.DateTimeIn(m.Instant(), v.zone, v.location).JSON()
 	}
 	out["start"], out["end"] = show(e.start), show(e.end)
 	if _, unchecked := out["originalStartTimeZone"]; !unchecked {
-		out["originalStartTimeZone"], out["originalEndTimeZone"] = e.start.name, e.end.name
+		out["originalStartTimeZone"], out["originalEndTimeZone"] = e.start.ZoneName, e.end.ZoneName
 	}
 	switch body, ok := e.properties["body"].(map[string]any); {
 	case v.basic:
@@ -349,14 +342,14 @@ func (e *storedEvent) shownID(v view) string {
 	return e.id
 }
 
-func (e *storedEvent) changeKey() string { return hash(fmt.Sprint(e.id, e.version))[:31] + "=" }
+func (e *storedEvent) changeKey() string { return changeKey(fmt.Sprint(e.id, e.version))[:31] + "=" }
 
 func (e *storedEvent) etag() string { return `W/"` + e.changeKey() + `"` }
 
 // touch records a change; a changed occurrence becomes an exception of its series.
-func (s *Simulator) touch(b *mailbox, e *storedEvent) {
+func (s *Service) touch(b *mailbox, e *storedEvent) {
 	e.version++
-	e.modified = s.now().UTC()
+	e.modified = s.directory.Now().UTC()
 	if e.master != nil {
 		e.properties["type"] = "exception"
 		e.master.exceptions[e.date] = e
@@ -389,28 +382,16 @@ func (b *mailbox) event(id string) *storedEvent {
 }
 
 // eventCollection returns a page of events.
-func (c *call) eventCollection(b *mailbox, set string, events []*storedEvent) (response, error) {
+func (c *call) eventCollection(set string, events []*storedEvent) (odata.Response, error) {
 	v, err := c.view()
 	if err != nil {
-		return response{}, err
-	}
-	// Unknown property names are refused even if there is no event.
-	blank := c.s.newEvent(b, b.calendar(""))
-	blank.start = dateTimeIn(c.now, "UTC", time.UTC)
-	blank.end = blank.start
-	if _, err := c.project(blank.json(v), eventProperties()...); err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	all := make([]map[string]any, 0, len(events))
 	for _, e := range events {
 		all = append(all, e.json(v))
 	}
-	return c.collection(c.setName(set), all, 10, eventProperties()...)
-}
-
-// eventProperties returns properties that can be selected although most events or permissions do not show them.
-func eventProperties() []string {
-	return []string{"body", "bodyPreview", "originalStart", "cancelledOccurrences", "uid"}
+	return c.Collection(c.setName(set), all)
 }
 
 // targetEvent returns the event in the path after checking access and If-Match.
@@ -419,33 +400,33 @@ func (c *call) targetEvent() (*mailbox, *storedEvent, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := wellFormed(c.params["event"]); err != nil {
+	if err := wellFormed(c.Params["event"]); err != nil {
 		return nil, nil, err
 	}
-	e := p.event(c.params["event"])
+	e := p.event(c.Params["event"])
 	if e == nil || p.only && e.calendar != p.in {
 		return nil, nil, notFound()
 	}
-	if tag := c.r.Header.Get("If-Match"); tag != "" && tag != "*" && tag != e.etag() {
-		return nil, nil, &failure{http.StatusPreconditionFailed, "ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item."}
+	if tag := c.Request.Header.Get("If-Match"); tag != "" && tag != "*" && tag != e.etag() {
+		return nil, nil, odata.NewError(http.StatusPreconditionFailed, "ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item.")
 	}
-	if c.route.method != http.MethodGet && e.calendar.ReadOnly {
-		return nil, nil, event.denied()
+	if c.Route.Method != http.MethodGet && e.calendar.ReadOnly {
+		return nil, nil, accessDenied()
 	}
 	return p.mailbox, e, nil
 }
 
-func viewEvents(c *call) (response, error) {
+func viewEvents(c *call) (odata.Response, error) {
 	p, err := c.calendarRef()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	from, to, err := c.window()
+	from, to, err := c.viewWindow()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	// The view of a mailbox is that of its default calendar.
-	return c.eventCollection(p.mailbox, "events", p.view(p.in, from, to))
+	return c.eventCollection("events", p.view(p.in, from, to))
 }
 
 // view returns the events of a calendar that overlap [from, to), series expanded.
@@ -466,37 +447,50 @@ func (b *mailbox) view(in *Calendar, from, to time.Time) []*storedEvent {
 
 // window returns the time range of the query.
 func (c *call) window() (from, to time.Time, err error) {
-	from, err1 := parseWindow(c.query.Get("startdatetime"))
-	to, err2 := parseWindow(c.query.Get("enddatetime"))
+	from, err1 := parseWindow(c.Query.Get("startdatetime"))
+	to, err2 := parseWindow(c.Query.Get("enddatetime"))
 	if err1 != nil || err2 != nil {
-		return from, to, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime."}
+		return from, to, odata.NewError(http.StatusBadRequest, "ErrorInvalidParameter", "This request requires a time window specified by the query string parameters StartDateTime and EndDateTime.")
 	}
 	if to.Before(from) {
-		return from, to, &failure{http.StatusBadRequest, "ErrorInvalidParameter", "The StartDateTime must not be later than the EndDateTime."}
+		return from, to, odata.NewError(http.StatusBadRequest, "ErrorInvalidParameter", "The StartDateTime must not be later than the EndDateTime.")
 	}
 	return from, to, nil
 }
 
+// longestView is the longest time range of a calendarView.
+const longestView = 1825 * 24 * time.Hour
+
+// viewWindow returns the time range of a calendarView.
+func (c *call) viewWindow() (from, to time.Time, err error) {
+	from, to, err = c.window()
+	if err == nil && to.Sub(from) > longestView {
+		err = odata.NewError(http.StatusBadRequest, "ErrorInvalidRequest",
+			"Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: %d", longestView/(24*time.Hour))
+	}
+	return from, to, err
+}
+
 // listInstances returns the occurrences and exceptions of a series; none for a single event.
-func listInstances(c *call) (response, error) {
-	b, e, err := c.targetEvent()
+func listInstances(c *call) (odata.Response, error) {
+	_, e, err := c.targetEvent()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	from, to, err := c.window()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	var found []*storedEvent
 	if e.repeats != nil {
 		found = e.occurrences(from, to)
 	}
-	return c.eventCollection(b, "events('"+url.PathEscape(c.params["event"])+"')/instances", found)
+	return c.eventCollection("events('"+url.PathEscape(c.Params["event"])+"')/instances", found)
 }
 
 // overlaps reports whether the event overlaps [from, to). An event without duration overlaps where it starts.
 func (e *storedEvent) overlaps(from, to time.Time) bool {
-	start, end := e.start.instant(), e.end.instant()
+	start, end := e.start.Instant(), e.end.Instant()
 	return start.Before(to) && (end.After(from) || start.Equal(end) && !start.Before(from))
 }
 
@@ -510,144 +504,171 @@ func parseWindow(text string) (time.Time, error) {
 	return time.Time{}, fmt.Errorf("%q is no time", text)
 }
 
-func listEvents(c *call) (response, error) {
+// listEvents returns the events of the calendar in the path, or of the default calendar.
+func listEvents(c *call) (odata.Response, error) {
 	p, err := c.calendarRef()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
+	return c.eventCollection("events", p.list(p.in))
+}
+
+// list returns the events of a calendar, series not expanded.
+func (b *mailbox) list(in *Calendar) []*storedEvent {
 	var found []*storedEvent
-	for _, e := range p.events {
-		if !p.only || e.calendar == p.in {
+	for _, e := range b.events {
+		if e.calendar == in {
 			found = append(found, e)
 		}
 	}
-	return c.eventCollection(p.mailbox, "events", found)
+	return found
 }
 
-func getEvent(c *call) (response, error) {
+// deltaEvents returns the changes of a calendar or of its view, which must have a time range.
+func deltaEvents(c *call) (odata.Response, error) {
+	p, err := c.calendarRef()
+	if err != nil {
+		return odata.Response{}, err
+	}
 	v, err := c.view()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
+	}
+	return c.Delta(c.setName("events"), func() ([]map[string]any, error) {
+		events := p.list(p.in)
+		if strings.Contains(c.Route.Path, "/calendarView/") {
+			from, to, err := c.viewWindow()
+			if err != nil {
+				return nil, err
+			}
+			events = p.view(p.in, from, to)
+		}
+		all := []map[string]any{}
+		for _, e := range events {
+			all = append(all, e.json(v))
+		}
+		return all, nil
+	})
+}
+
+func getEvent(c *call) (odata.Response, error) {
+	v, err := c.view()
+	if err != nil {
+		return odata.Response{}, err
 	}
 	_, e, err := c.targetEvent()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	return c.eventResponse(e, v, http.StatusOK)
 }
 
 // eventResponse returns the response with one event.
-func (c *call) eventResponse(e *storedEvent, v view, status int) (response, error) {
-	body, err := c.project(e.json(v), eventProperties()...)
+func (c *call) eventResponse(e *storedEvent, v view, status int) (odata.Response, error) {
+	body, err := c.Project(e.json(v))
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	a := c.entity(c.setName("events"), body)
-	a.status, a.header = status, c.header
+	a := c.Entity(c.setName("events"), body)
+	a.Status = status
 	return a, nil
 }
 
-func createEvent(c *call) (response, error) {
+func createEvent(c *call) (odata.Response, error) {
 	p, err := c.calendarRef()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	b, in := p.mailbox, p.in
 	if in.ReadOnly {
-		return response{}, event.denied()
+		return odata.Response{}, accessDenied()
 	}
-	body, err := c.decode(writable()...)
+	body, err := c.Decode()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	v, err := c.view()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	sum := sha256.Sum256(c.body)
+	sum := sha256.Sum256(c.Body)
 	id, _ := body["transactionId"].(string)
 	if t, ok := b.transactions[id]; ok && id != "" {
 		if t.sum != sum {
-			return response{}, &failure{http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used."}
+			return odata.Response{}, odata.NewError(http.StatusConflict, "ErrorDuplicateTransactionId", "Your request can't be completed. The TransactionId is already used.")
 		}
 		return c.eventResponse(t.event, v, http.StatusCreated)
 	}
 	if body["start"] == nil || body["end"] == nil {
-		return response{}, &failure{http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation."}
+		return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorPropertyValidationFailure", "At least one property failed validation.")
 	}
 	e := c.s.newEvent(b, in)
 	if err := c.s.apply(e, body); err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	b.events = append(b.events, e)
 	if id != "" {
 		b.transactions[id] = transaction{sum, e}
 	}
-	c.header.Set("Location", "https://"+c.r.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
+	c.Header.Set("Location", "https://"+c.Request.Host+"/v1.0/"+c.setName("events")+"('"+url.PathEscape(e.id)+"')")
 	return c.eventResponse(e, v, http.StatusCreated)
 }
 
-func updateEvent(c *call) (response, error) {
+func updateEvent(c *call) (odata.Response, error) {
 	v, err := c.view()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	b, e, err := c.targetEvent()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	patch, err := c.decode(writable()...)
+	patch, err := c.Decode()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	delete(patch, "transactionId")
 	if err := c.s.apply(e, patch); err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	c.s.touch(b, e)
 	return c.eventResponse(e, v, http.StatusOK)
 }
 
-func deleteEvent(c *call) (response, error) {
+func deleteEvent(c *call) (odata.Response, error) {
 	b, e, err := c.targetEvent()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
 	b.removeEvent(e)
-	return response{status: http.StatusNoContent}, nil
+	return odata.Response{Status: http.StatusNoContent}, nil
+}
+
+// responseParameters is the type of the parameters of a response to an invitation.
+func responseParameters(action string) *odata.Type {
+	t := &odata.Type{Name: action, Properties: properties{"Comment": odata.String()}}
+	if action != "cancel" {
+		t.Properties["SendResponse"] = odata.Boolean()
+	}
+	if action == "tentativelyAccept" || action == "decline" {
+		t.Properties["ProposedNewTime"] = odata.Of(timeSlot())
+	}
+	return t
 }
 
 // respondToEvent handles accept, tentativelyAccept, decline and cancel.
-func respondToEvent(c *call) (response, error) {
+func respondToEvent(c *call) (odata.Response, error) {
 	b, e, err := c.targetEvent()
 	if err != nil {
-		return response{}, err
+		return odata.Response{}, err
 	}
-	given := map[string]any{}
-	if len(c.body) > 0 {
-		var params map[string]any
-		if err := json.Unmarshal(c.body, &params); err != nil {
-			return response{}, unreadable()
-		}
-		for k, v := range params {
-			given[strings.ToLower(k)] = v
-		}
+	action := c.Route.Path[strings.LastIndexByte(c.Route.Path, '/')+1:]
+	given, err := c.Parameters(responseParameters(action))
+	if err != nil {
+		return odata.Response{}, err
 	}
-	action := strings.ToLower(c.route.path[strings.LastIndexByte(c.route.path, '/')+1:])
-	known := []string{"comment", "sendresponse", "proposednewtime"}
-	switch action {
-	case "cancel":
-		known = known[:1]
-	case "accept":
-		known = known[:2]
-	}
-	for k := range given {
-		if !slices.Contains(known, k) {
-			return response{}, badRequest("The parameter '%s' in the request payload is not a valid parameter for the operation '%s'.", k, action)
-		}
-	}
-	refused := func(why string) (response, error) {
-		return response{}, &failure{http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. " + why}
+	refused := func(why string) (odata.Response, error) {
+		return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. %s", why)
 	}
 	organizer := e.properties["isOrganizer"] == true
 	if action == "cancel" {
@@ -655,29 +676,29 @@ func respondToEvent(c *call) (response, error) {
 			return refused("You need to be an organizer to cancel a meeting.")
 		}
 		b.removeEvent(e)
-		return response{status: http.StatusAccepted}, nil
+		return odata.Response{Status: http.StatusAccepted}, nil
 	}
 	switch {
 	case organizer:
 		return refused("You can't respond to this meeting because you're the meeting organizer.")
-	case given["sendresponse"] != false && e.properties["responseRequested"] == false:
+	case given["SendResponse"] != false && e.properties["responseRequested"] == false:
 		return refused("You can't respond to this meeting because the meeting organizer hasn't requested a response.")
-	case given["proposednewtime"] != nil && given["sendresponse"] == false:
+	case given["ProposedNewTime"] != nil && given["SendResponse"] == false:
 		return refused("You can't propose a new time without sending a response.")
-	case given["proposednewtime"] != nil && e.properties["allowNewTimeProposals"] == false:
+	case given["ProposedNewTime"] != nil && e.properties["allowNewTimeProposals"] == false:
 		return refused("The meeting organizer hasn't allowed new time proposals.")
 	}
 	if action == "decline" {
 		// A declined meeting disappears from the calendar.
 		b.removeEvent(e)
-		return response{status: http.StatusAccepted}, nil
+		return odata.Response{Status: http.StatusAccepted}, nil
 	}
 	status, show := "accepted", "busy"
-	if action == "tentativelyaccept" {
+	if action == "tentativelyAccept" {
 		status, show = "tentativelyAccepted", "tentative"
 	}
-	e.properties["responseStatus"] = map[string]any{"response": status, "time": c.now.UTC().Format(time.RFC3339)}
+	e.properties["responseStatus"] = map[string]any{"response": status, "time": c.Now.UTC().Format(time.RFC3339)}
 	e.properties["showAs"] = show
 	c.s.touch(b, e)
-	return response{status: http.StatusAccepted}, nil
+	return odata.Response{Status: http.StatusAccepted}, nil
 }
