@@ -60,6 +60,9 @@ const (
 	DeviceCodeExpired      = entra.DeviceCodeExpired
 	DeviceCodeUnknown      = entra.DeviceCodeUnknown
 	TemporarilyUnavailable = entra.TemporarilyUnavailable
+	NotAssigned            = entra.NotAssigned   // the application requires an assignment that the user does not have
+	PolicyBlocked          = entra.PolicyBlocked // an access policy does not allow a token
+	NoTenant               = entra.NoTenant      // the request names no tenant
 )
 
 // AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy. Use them as SignIn.AdminOnly.

@@ -47,6 +47,9 @@ const (
 	DeviceCodeExpired      AADSTS = 70020
 	DeviceCodeUnknown      AADSTS = 70019
 	TemporarilyUnavailable AADSTS = 90033
+	NotAssigned            AADSTS = 50105  // the application requires an assignment that the user does not have
+	PolicyBlocked          AADSTS = 530031 // an access policy does not allow a token
+	NoTenant               AADSTS = 50059  // the request names no tenant
 )
 
 // oauth returns the OAuth error code, the description and Microsoft's suberror.
@@ -110,6 +113,12 @@ func (e AADSTS) oauth() (code, text, sub string) {
 		return "expired_token", "The provided value for the input parameter 'device_code' is not valid. This device code has expired.", ""
 	case DeviceCodeUnknown:
 		return "bad_verification_code", "The provided value for the input parameter 'device_code' is not valid.", ""
+	case NotAssigned:
+		return "invalid_grant", "Your administrator has configured the application to block users unless they are specifically granted ('assigned') access to the application.", ""
+	case PolicyBlocked:
+		return "invalid_grant", "Access policy does not allow token issuance.", "message_only"
+	case NoTenant:
+		return "invalid_request", "No tenant-identifying information found in either the request or implied by any provided credentials.", ""
 	case TemporarilyUnavailable:
 		return "temporarily_unavailable", "A transient error has occurred. Please try again.", ""
 	default:

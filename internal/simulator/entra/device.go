@@ -114,8 +114,9 @@ func (s *Service) redeemDevice(r *http.Request, registration Registration, form 
 	switch {
 	case d == nil || d.client != registration.ClientID || d.redeemed:
 		return web.Response{}, &loginError{code: DeviceCodeUnknown}
-	case d.refused == Declined:
-		return web.Response{}, &loginError{code: Declined, oauth: "authorization_declined"}
+	case d.refused == Declined || d.refused == NeedsAdministrator:
+		// Whoever does not consent can only cancel.
+		return web.Response{}, &loginError{code: d.refused, oauth: "authorization_declined"}
 	case d.refused != 0:
 		return web.Response{}, &loginError{code: d.refused}
 	case s.directory.Now().After(d.expires):

@@ -181,13 +181,16 @@ func (s *Service) Serve(r *http.Request, body []byte) web.Response {
 		return a
 	case "GET oauth2/deviceauth", "POST oauth2/deviceauth":
 		return s.devicePage(r.URL.Query().Get("otc"), form)
+	case "GET discovery/v2.0/keys":
+		// Tokens are not signed.
+		return web.Response{Status: http.StatusOK, Body: map[string]any{"keys": []any{}}}
 	case "GET v2.0/adminconsent":
 		return s.adminConsent(r, tenant, r.URL.Query())
 	case "GET oauth2/nativeclient":
 		// Microsoft's page is blank too: only the address matters.
 		return web.Response{Status: http.StatusOK, ContentType: "text/html; charset=utf-8"}
 	}
-	return page(http.StatusNotFound, "Page not found", "There is nothing at this address.")
+	return page(http.StatusNotImplemented, "Not simulated", fmt.Sprintf("The graph2mqtt simulator does not implement %s %s.", r.Method, r.URL.Path))
 }
 
 // instance returns the host aliases. MSAL does not ask for them if instance discovery is off.

@@ -34,7 +34,7 @@ func DeltaOptions(also ...string) []string {
 // Delta answers a delta query over the collection that list returns, which is called with the query of the first request. Entities are
 // compared by id and etag, so that a resource needs no change log of its own.
 // See https://learn.microsoft.com/graph/delta-query-overview.
-func (c *Call) Delta(set string, list func() ([]map[string]any, error)) (Response, error) {
+func (c *Call) Delta(list func() ([]map[string]any, error)) (Response, error) {
 	if c.Query.Has("$skiptoken") && c.Query.Has("$deltatoken") {
 		return Response{}, BadRequest("$skiptoken and $deltatoken cannot be combined.")
 	}
@@ -56,7 +56,8 @@ func (c *Call) Delta(set string, list func() ([]map[string]any, error)) (Respons
 		state = next
 	}
 	size := min(c.pageSize(), len(state.pending))
-	body := map[string]any{"@odata.context": c.Context("Collection(" + c.Route.Type.Name + ")"), "value": state.pending[:size]}
+	c.Applied("odata.track-changes")
+	body := map[string]any{"@odata.context": c.Context("Collection(" + strings.TrimPrefix(c.Route.Type.Name, "microsoft.graph.") + ")"), "value": state.pending[:size]}
 	rest := *state
 	if rest.pending = state.pending[size:]; len(rest.pending) > 0 {
 		body["@odata.nextLink"] = c.link(url.Values{"$skiptoken": {c.service.keepDelta(&rest)}})
@@ -132,7 +133,7 @@ func (s *Service) ExpireDeltaTokens() {
 func (c *Call) resync() *Error {
 	e := NewError(http.StatusGone, "resyncRequired", "Resync required. Replace any local items with the server's version (including deletes).")
 	if c.Route.Type.Mailbox {
-		e = NewError(http.StatusGone, "syncStateNotFound", "The sync state generation is not found; a full resync is required.")
+		e = NewError(http.StatusGone, "SyncStateNotFound", "The sync state generation is not found.")
 	}
 	return e.With("Location", "https://"+c.Request.Host+c.Request.URL.EscapedPath())
 }

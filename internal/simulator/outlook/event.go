@@ -534,7 +534,7 @@ func deltaEvents(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	return c.Delta(c.setName("events"), func() ([]map[string]any, error) {
+	return c.Delta(func() ([]map[string]any, error) {
 		events := p.list(p.in)
 		if strings.Contains(c.Route.Path, "/calendarView/") {
 			from, to, err := c.viewWindow()
