@@ -398,19 +398,27 @@ func TestOtherHosts(t *testing.T) {
 	}
 }
 
-func TestServer(t *testing.T) {
-	v := newGraphClient(t, "User.Read", "MailboxSettings.ReadWrite")
+// server starts the server and returns a client that trusts it.
+func (v graphClient) server() *http.Client {
+	v.t.Helper()
 	if err := v.s.Start(); err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
+	v.t.Cleanup(func() { _ = v.s.Close() })
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(v.s.CA()) {
-		t.Fatal("the authority is no certificate")
+		v.t.Fatal("the authority is not a certificate")
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections)
+	v.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestServer(t *testing.T) {
+	v := newGraphClient(t, "User.Read", "MailboxSettings.ReadWrite")
 	memory := v.client
-	v.client = &http.Client{Transport: transport}
+	v.client = v.server()
+	transport := v.client.Transport
 	resp, _ := v.do("GET", "/me", "")
 	if resp.StatusCode != 200 || resp.ProtoMajor != 2 {
 		t.Errorf("%s %s, want HTTP/2.0 200", resp.Proto, resp.Status)
