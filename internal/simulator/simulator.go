@@ -62,6 +62,7 @@ type Simulator struct {
 	listener  net.Listener
 	server    *http.Server
 	authority *authority
+	proxy     *proxy
 	closing   bool
 
 	serving sync.WaitGroup // the server's goroutine and its handlers
@@ -130,13 +131,7 @@ func (s *Simulator) Start() error {
 	}
 	s.authority, s.listener = ca, listener
 	s.server = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !s.enterServer() {
-				panic(http.ErrAbortHandler)
-			}
-			defer s.serving.Done()
-			s.ServeHTTP(w, r)
-		}),
+		Handler:           s.counted(s.ServeHTTP),
 		TLSConfig:         config,
 		ReadHeaderTimeout: 10 * time.Second,
 		ErrorLog:          discardLogger(),
@@ -144,6 +139,17 @@ func (s *Simulator) Start() error {
 	server := s.server
 	s.serving.Go(func() { _ = server.ServeTLS(listener, "", "") })
 	return nil
+}
+
+// counted returns a handler that Close waits for.
+func (s *Simulator) counted(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.enterServer() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.serving.Done()
+		handler(w, r)
+	}
 }
 
 // enterServer registers a running handler unless the server is closing.
@@ -159,13 +165,16 @@ func (s *Simulator) enterServer() bool {
 // Close stops the server, aborts its requests and waits for them.
 func (s *Simulator) Close() error {
 	s.mu.Lock()
-	server := s.server
+	server, proxy := s.server, s.proxy
 	s.closing = true
 	s.mu.Unlock()
 	if server == nil {
 		return nil
 	}
 	err := server.Close()
+	if proxy != nil {
+		err = errors.Join(err, proxy.close())
+	}
 	s.serving.Wait()
 	return err
 }
@@ -180,13 +189,17 @@ func (s *Simulator) root(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != nil {
-		address := s.listener.Addr().(*net.TCPAddr)
-		if address.IP.IsUnspecified() {
-			return fmt.Sprintf("https://localhost:%d", address.Port)
-		}
-		return "https://" + address.String()
+		return "https://" + reachable(s.listener.Addr().(*net.TCPAddr))
 	}
 	return "https://" + name
+}
+
+// reachable returns host and port at which this machine reaches a listener.
+func reachable(address *net.TCPAddr) string {
+	if address.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", address.Port)
+	}
+	return address.String()
 }
 
 // CA returns the certificate of the simulator's authority in PEM; nil before Start.
