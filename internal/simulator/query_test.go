@@ -138,7 +138,7 @@ func TestPaths(t *testing.T) {
 	}
 	id := created["id"].(string)
 	for _, path := range []string{
-		location, "/users('" + simulator.Adele + "')/events('" + url.PathEscape(id) + "')", "/me/events('" + url.PathEscape(id) + "')/", "/ME/Events/" + url.PathEscape(id) + "/",
+		location, "/users('" + simulator.Adele + "')/events('" + url.PathEscape(id) + "')", "/me/events('" + url.PathEscape(id) + "')/", "/ME/Events/" + url.PathEscape(id) + "/", "//me//events/" + url.PathEscape(id),
 	} {
 		if got := v.want(200, "GET", path, "")["id"]; got != id {
 			t.Errorf("%s: %v", path, got)

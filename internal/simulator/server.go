@@ -91,11 +91,27 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	resp, fault, lost := s.exchange(r, body)
+	resp, fault, lost := s.exchange(withoutEmptySegments(r), body)
 	if lost {
 		panic(http.ErrAbortHandler)
 	}
 	send(w, r, resp, fault)
+}
+
+// withoutEmptySegments returns the request with //me as /me, as Graph reads it: Microsoft's SDK for Python sends such paths.
+func withoutEmptySegments(r *http.Request) *http.Request {
+	if !odata.Is(r.URL.Path) || !strings.Contains(r.URL.Path, "//") {
+		return r
+	}
+	collapse := func(path string) string {
+		for strings.Contains(path, "//") {
+			path = strings.ReplaceAll(path, "//", "/")
+		}
+		return path
+	}
+	r = r.Clone(r.Context())
+	r.URL.Path, r.URL.RawPath = collapse(r.URL.Path), collapse(r.URL.RawPath)
+	return r
 }
 
 // exchange executes a request unless a fault prevents it, and logs it. lost reports that there is no response.
