@@ -228,7 +228,7 @@ func (c *Call) Collection(set string, all []map[string]any) (Response, error) {
 
 // link returns the address of the request with another query.
 func (c *Call) link(q url.Values) string {
-	return "https://" + c.Request.Host + c.Request.URL.EscapedPath() + "?" + q.Encode()
+	return "https://" + c.Request.Host + c.Request.URL.EscapedPath() + "?" + strings.ReplaceAll(q.Encode(), "%24", "$")
 }
 
 // sort sorts by $orderby: paths such as start/dateTime, each with asc or desc.
