@@ -49,12 +49,15 @@ func TestDeepInsert(t *testing.T) {
 func TestBodyConversion(t *testing.T) {
 	v := newGraphClient(t, "Calendars.ReadWrite")
 	e := v.want(201, "POST", "/me/events", lunch(`,"isOnlineMeeting":"false","isReminderOn":"true","reminderMinutesBeforeStart":"30","sensitivity":"Private",
-		"location":{"displayName":"Bar","coordinates":{"latitude":"52.5","longitude":13.4}},"id":"ignored","webLink":"ignored"`))
+		"@odata.type":"#microsoft.graph.event","categories":null,"location":{"@odata.type":"#microsoft.graph.location","displayName":"Bar","coordinates":{"latitude":"52.5","longitude":13.4}},"id":"ignored","webLink":"ignored"`))
 	if e["isOnlineMeeting"] != false || e["onlineMeeting"] != nil || e["isReminderOn"] != true || e["reminderMinutesBeforeStart"] != 30.0 || e["sensitivity"] != "private" {
 		t.Errorf("converted: %v", e)
 	}
 	if got := e["location"].(map[string]any)["coordinates"].(map[string]any)["latitude"]; got != 52.5 || e["id"] == "ignored" || e["webLink"] == "ignored" {
 		t.Errorf("latitude %v, id %v", got, e["id"])
+	}
+	if _, ok := e["@odata.type"]; ok || !cmp.Equal(e["categories"], any([]any{})) || e["location"].(map[string]any)["@odata.type"] != nil {
+		t.Errorf("annotations and null: %v", e)
 	}
 	id := url.PathEscape(e["id"].(string))
 	if e := v.want(200, "PATCH", "/me/events/"+id, `{"isAllDay":"false","isOnlineMeeting":"true"}`); e["isAllDay"] != false || e["onlineMeeting"] == nil {

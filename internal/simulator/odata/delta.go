@@ -86,6 +86,7 @@ func (c *Call) changes(known *deltaState, list func() ([]map[string]any, error))
 		if err != nil {
 			return nil, err
 		}
+		projected["id"] = id
 		next.pending = append(next.pending, projected)
 	}
 	for _, id := range slices.Sorted(maps.Keys(known.snapshot)) {

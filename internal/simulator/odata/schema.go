@@ -130,7 +130,8 @@ func (t *Type) convert(given map[string]any) (map[string]any, error) {
 	for _, k := range slices.Sorted(maps.Keys(given)) {
 		v := given[k]
 		if strings.Contains(k, "@odata.") {
-			if k == "@odata.type" {
+			// The derived type of an item matters only where its properties are open.
+			if k == "@odata.type" && t.Open {
 				out[k] = v
 			}
 			continue
@@ -159,7 +160,7 @@ func (p Property) convert(name string, v any) (any, error) {
 		return p.convertOne(name, v)
 	}
 	if v == nil {
-		return nil, nil
+		return []any{}, nil
 	}
 	all, ok := v.([]any)
 	if !ok {
