@@ -102,7 +102,7 @@ func TestLoginByDeviceCode(t *testing.T) {
 
 func TestLoginStepsDown(t *testing.T) {
 	h := newHome(t)
-	h.simulator.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	p := h.start(t, "login", "work")
 	h.visit(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
@@ -127,7 +127,7 @@ func TestLoginStepsDown(t *testing.T) {
 
 func TestLoginRefused(t *testing.T) {
 	h := newHome(t)
-	h.simulator.OnSignIn(simulator.SignIn{Refuse: simulator.Declined})
+	h.simulator.SetSignIn(simulator.SignIn{Refuse: simulator.Declined})
 	p := h.start(t, "login", "work")
 	h.visit(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 2 {
@@ -152,7 +152,7 @@ func TestLoginInterrupted(t *testing.T) {
 // In an organisation with Microsoft's default policy users still get what they can grant themselves.
 func TestLoginWithoutAdministrator(t *testing.T) {
 	h := newHome(t)
-	h.simulator.OnSignIn(simulator.SignIn{Administrate: simulator.Managed()})
+	h.simulator.SetSignIn(simulator.SignIn{AdminOnly: simulator.AdminConsentScopes()})
 	h.work(t, "enable_update: true", "{calendar: {type: calendar}, presence: {type: status}}")
 	p := h.start(t, "login", "work")
 	h.visit(t, p.stdout.find(t, linkPattern))
@@ -210,7 +210,7 @@ func TestLoginForMoreKinds(t *testing.T) {
 func TestLoginPersonal(t *testing.T) {
 	h := newHome(t)
 	h.simulator.AddUser(simulator.User{Address: "lee@outlook.example", Name: "Lee", Personal: true})
-	h.simulator.OnSignIn(simulator.SignIn{User: "lee@outlook.example"})
+	h.simulator.SetSignIn(simulator.SignIn{User: "lee@outlook.example"})
 	h.work(t, "tenant: common", "{calendar: {type: calendar}, presence: {type: status}, theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
 	p := h.start(t, "login", "work")
 	h.visit(t, p.stdout.find(t, linkPattern))
@@ -258,7 +258,7 @@ func TestLoginBlocked(t *testing.T) {
 		simulator.Blocked:        "Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code (AADSTS53003)",
 		simulator.DeviceRequired: "the organization requires a managed device; try the other flow: graph2mqtt login work --device-code (AADSTS50097)",
 	} {
-		h.simulator.OnSignIn(simulator.SignIn{Refuse: code})
+		h.simulator.SetSignIn(simulator.SignIn{Refuse: code})
 		p := h.start(t, "login", "work")
 		h.visit(t, p.stdout.find(t, linkPattern))
 		if code := p.wait(t); code != 2 || p.stderr.String() != "graph2mqtt: sign in to work: "+want+"\n" {
@@ -300,7 +300,7 @@ func TestAccountsJSON(t *testing.T) {
 ` {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
-	h.simulator.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.login(t)
 	_, stdout, _ := h.call(t, "accounts", "--json")
 	var got map[string]standing

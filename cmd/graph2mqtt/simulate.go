@@ -19,51 +19,62 @@ import (
 )
 
 func (p *program) simulateCommand() *cobra.Command {
-	var addr, caFile string
+	var addr, caFile, proxy string
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Run the simulated Entra ID and Microsoft Graph alone, for any client",
-		Long: "simulate serves a Microsoft Entra ID and a Microsoft Graph with the users of a made-up company over HTTPS, until it is interrupted.\n" +
-			"It prints what a client needs. Below /control its clock, its users and their data, and what goes wrong can be changed, from this\n" +
-			"machine alone.",
+		Short: "Run a simulated Microsoft Entra ID and Microsoft Graph to test clients against",
+		Long: "simulate serves a Microsoft Entra ID and a Microsoft Graph with the users of a sample company over HTTPS until Ctrl-C. It prints\n" +
+			"the settings that a client needs. The API below /control changes its clock, its users and their data, and injects faults; it is\n" +
+			"available from this machine only. With --proxy, clients that use Microsoft's addresses run unchanged.",
 		Example: "  graph2mqtt simulate\n" +
-			"  graph2mqtt simulate --addr 127.0.0.1:0 --ca-file ca.pem --json",
+			"  graph2mqtt simulate --addr 127.0.0.1:0 --ca-file ca.pem --json\n" +
+			"  graph2mqtt simulate --proxy 127.0.0.1:8444 --ca-file ca.pem",
 		Args: cobra.NoArgs,
-		RunE: p.do(func(ctx context.Context, _ []string) error { return p.simulate(ctx, addr, caFile, asJSON) }),
+		RunE: p.do(func(ctx context.Context, _ []string) error { return p.simulate(ctx, addr, proxy, caFile, asJSON) }),
 	}
 	f := cmd.Flags()
-	f.StringVar(&addr, "addr", "127.0.0.1:8443", "`HOST:PORT` to listen on; port 0: any")
-	f.StringVar(&caFile, "ca-file", "", "`file` for the certificate of its authority, which stays; otherwise a temporary one")
+	f.StringVar(&addr, "addr", "127.0.0.1:8443", "`HOST:PORT` to listen on; port 0: any free port")
+	f.StringVar(&caFile, "ca-file", "", "`file` to write the CA certificate to; otherwise a temporary file, removed on exit")
+	f.StringVar(&proxy, "proxy", "", "`HOST:PORT` of an HTTPS proxy that serves graph.microsoft.com and login.microsoftonline.com from the simulator; otherwise none")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
 
-// A simulation is what simulate prints.
+// A simulation is the output of simulate.
 type simulation struct {
 	Login    string           `json:"login"`
 	Graph    string           `json:"graph"`
 	Audience string           `json:"audience"`
-	Control  string           `json:"control"` // "": refused
+	Control  string           `json:"control"` // "": not available
+	Proxy    string           `json:"proxy"`   // "": none
 	Tenant   string           `json:"tenant"`
 	ClientID string           `json:"client_id"`
 	CAFile   string           `json:"ca_file"`
 	Users    []simulator.User `json:"users"`
 }
 
-// simulate serves until the context ends, which is no error.
-func (p *program) simulate(ctx context.Context, addr, caFile string, asJSON bool) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the window is closed
+// simulate serves until the context ends, which is not an error.
+func (p *program) simulate(ctx context.Context, addr, proxy, caFile string, asJSON bool) (err error) {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal is closed
 	defer stop()
 	if _, _, err := net.SplitHostPort(addr); err != nil {
 		return &wrong{fmt.Sprintf("--addr: want HOST:PORT, not %q", addr)}
 	}
+	if _, _, err := net.SplitHostPort(proxy); proxy != "" && err != nil {
+		return &wrong{fmt.Sprintf("--proxy: want HOST:PORT, not %q", proxy)}
+	}
 	o := simulator.Options{Address: addr, Audience: "https://graph.microsoft.com"}
-	s := simulator.Company(o)
+	s := simulator.ContosoWithColleagues(o)
 	if err := s.Start(); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.Close()) }()
+	if proxy != "" {
+		if err := s.StartProxy(proxy); err != nil {
+			return err
+		}
+	}
 	if caFile == "" {
 		dir, mkdirErr := os.MkdirTemp("", "graph2mqtt-simulate-")
 		if mkdirErr != nil {
@@ -75,12 +86,12 @@ func (p *program) simulate(ctx context.Context, addr, caFile string, asJSON bool
 	if caFile, err = filepath.Abs(caFile); err != nil {
 		return err
 	}
-	// At once and whole, for those who wait for it.
+	// Atomically, for programs that wait for the file.
 	if err := renameio.WriteFile(caFile, s.CA(), 0o644); err != nil {
 		return fmt.Errorf("write the certificate: %w", err)
 	}
 	x := simulation{
-		Login: s.LoginURL(), Graph: s.GraphURL(), Audience: o.Audience, Control: s.ControlURL(),
+		Login: s.LoginURL(), Graph: s.GraphURL(), Audience: o.Audience, Control: s.ControlURL(), Proxy: s.ProxyURL(),
 		Tenant: simulator.ContosoTenant, ClientID: simulator.ContosoClient, CAFile: caFile, Users: s.Users(),
 	}
 	if asJSON {
@@ -97,24 +108,26 @@ func (p *program) simulate(ctx context.Context, addr, caFile string, asJSON bool
 	return nil
 }
 
-// present prints it for a person.
+// present prints the simulation as text.
 func (p *program) present(x simulation) error {
-	fmt.Fprintln(p.stdout, "Here are a simulated Entra ID and a simulated Microsoft Graph. Ctrl-C ends them.")
+	fmt.Fprintln(p.stdout, "Simulated Microsoft Entra ID and Microsoft Graph. Press Ctrl-C to stop.")
 	fmt.Fprintln(p.stdout)
 	control := x.Control
 	if control == "" {
-		control = "refused: it listens beyond this machine"
+		control = "not available: the simulator listens beyond this machine"
 	}
 	w := tabwriter.NewWriter(p.stdout, 0, 0, 3, ' ', 0)
 	for _, row := range [][2]string{
-		{"login", x.Login}, {"graph", x.Graph}, {"audience", x.Audience}, {"tenant", x.Tenant}, {"client id", x.ClientID}, {"CA file", x.CAFile}, {"control", control},
+		{"login", x.Login}, {"graph", x.Graph}, {"audience", x.Audience}, {"tenant", x.Tenant}, {"client id", x.ClientID}, {"CA file", x.CAFile}, {"control", control}, {"proxy", x.Proxy},
 	} {
-		fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+		if row[1] != "" {
+			fmt.Fprintf(w, "  %s\t%s\n", row[0], row[1])
+		}
 	}
 	for i, u := range x.Users {
 		title, note := "", ""
 		if i == 0 {
-			title, note = "users", ", who signs in until /control/signin says otherwise"
+			title, note = "users", ", signs in by default"
 		}
 		if u.Personal {
 			note = ", a personal account"
@@ -124,8 +137,11 @@ func (p *program) present(x simulation) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if x.Proxy != "" {
+		fmt.Fprintf(p.stdout, "\nEnvironment of clients that use Microsoft's addresses, which must trust the CA file:\n\nHTTPS_PROXY=%s\n", x.Proxy)
+	}
 	_, err := fmt.Fprintf(p.stdout, `
-In a configuration of graph2mqtt:
+Configuration of graph2mqtt:
 
 accounts:
   work:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -37,10 +38,10 @@ func TestSimulate(t *testing.T) {
 	t.Setenv("TMPDIR", temporary)
 	h := newHome(t)
 	p := h.start(t, "simulate", "--addr", "127.0.0.1:0")
-	configuration := p.stdout.find(t, regexp.MustCompile(`(?s)\nIn a configuration of graph2mqtt:\n\n(accounts:\n.*calendar: \{type: calendar\}\n)`))
+	configuration := p.stdout.find(t, regexp.MustCompile(`(?s)\nConfiguration of graph2mqtt:\n\n(accounts:\n.*calendar: \{type: calendar\}\n)`))
 	ca := p.stdout.find(t, regexp.MustCompile(`  CA file +(\S+)\n`))
 	control := p.stdout.find(t, regexp.MustCompile(`  control +(https://127\.0\.0\.1:\d+/control)\n`))
-	p.stdout.find(t, regexp.MustCompile(`  users +adele@contoso\.example \(Adele Vance, who signs in until /control/signin says otherwise\)\n`))
+	p.stdout.find(t, regexp.MustCompile(`  users +adele@contoso\.example \(Adele Vance, signs in by default\)\n`))
 	p.stdout.find(t, regexp.MustCompile(` +ann@outlook\.example \(Ann Example, a personal account\)\n`))
 	h.write(t, "graph2mqtt.yaml", "mqtt: {url: mqtt://127.0.0.1:1}\n"+configuration)
 	h.trust(t, ca)
@@ -87,10 +88,27 @@ func TestSimulateJSON(t *testing.T) {
 	}
 }
 
+func TestSimulateProxy(t *testing.T) {
+	h := newHome(t)
+	p := h.start(t, "simulate", "--addr", "127.0.0.1:0", "--proxy", "127.0.0.1:0")
+	ca := p.stdout.find(t, regexp.MustCompile(`  CA file +(\S+)\n`))
+	address := p.stdout.find(t, regexp.MustCompile(`\nHTTPS_PROXY=(http://127\.0\.0\.1:\d+)\n`))
+	p.stdout.find(t, regexp.MustCompile(`  proxy +`+regexp.QuoteMeta(address)+`()\n`))
+	proxy, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.trust(t, ca)
+	h.web.Transport.(*http.Transport).Proxy = http.ProxyURL(proxy)
+	if got := h.visit(t, "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"); !strings.Contains(got, `"token_endpoint":"https://login.microsoftonline.com/common/`) {
+		t.Errorf("through the proxy: %s", got)
+	}
+}
+
 func TestSimulateBeyondThisMachine(t *testing.T) {
 	h := newHome(t)
 	p := h.start(t, "simulate", "--addr", "0.0.0.0:0")
-	p.stdout.find(t, regexp.MustCompile(`  control +refused: it listens beyond this machine\n`))
+	p.stdout.find(t, regexp.MustCompile(`  control +not available: the simulator listens beyond this machine\n`))
 }
 
 func TestSimulateRefuses(t *testing.T) {
@@ -106,6 +124,8 @@ func TestSimulateRefuses(t *testing.T) {
 		want string
 	}{
 		{[]string{"--addr", "8443"}, 1, `graph2mqtt: --addr: want HOST:PORT, not "8443"`},
+		{[]string{"--addr", "127.0.0.1:0", "--proxy", "8444"}, 1, `graph2mqtt: --proxy: want HOST:PORT, not "8444"`},
+		{[]string{"--addr", "127.0.0.1:0", "--proxy", taken.Addr().String()}, 2, "graph2mqtt: start the proxy: listen tcp " + taken.Addr().String() + ": bind: address already in use"},
 		{[]string{"--addr", taken.Addr().String()}, 2, "graph2mqtt: start the simulator: listen tcp " + taken.Addr().String() + ": bind: address already in use"},
 		{[]string{"--addr", "127.0.0.1:0", "--ca-file", filepath.Join(h.dir, "none", "ca.pem")}, 2, "graph2mqtt: write the certificate: "},
 		{[]string{"now"}, 1, `graph2mqtt: unknown command "now" for "graph2mqtt simulate"`},

@@ -52,7 +52,7 @@ func TestTwoClouds(t *testing.T) {
 // The example of the O365 integration's documentation: what was granted decides what can be asked, sensor by sensor.
 func TestWhatWasGrantedDecides(t *testing.T) {
 	h := newHome(t)
-	h.Microsoft.OnSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
+	h.Microsoft.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
 	h.Microsoft.Consent(simulator.Adele, simulator.ContosoClient, "Calendars.Read")
 	h.one("enable_update: true", "calendar: {type: calendar}", outOfOffice)
 	h.SignIn("work")

@@ -99,7 +99,7 @@ func TestARevokedSignInAndANewOne(t *testing.T) {
 
 func TestARefusedConsentLeavesReading(t *testing.T) {
 	h := newHome(t)
-	h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.one("enable_update: true", outOfOffice)
 	if r := h.SignIn("work"); strings.Join(r.Missing, " ") != "MailboxSettings.ReadWrite" {
 		t.Errorf("missing %v", r.Missing)
@@ -118,7 +118,7 @@ func TestARefusedConsentLeavesReading(t *testing.T) {
 
 func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
 	h := newHome(t)
-	h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+	h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.one("enable_update: true", outOfOffice)
 	h.SignIn("work")
 	h.Start()

@@ -115,7 +115,7 @@ func TestReadOnly(t *testing.T) {
 		h := NewHouse(t, MosquittoOptions{})
 		ha.AddBroker(t, h.Broker)
 		h.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
-		h.Microsoft.OnSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+		h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 		h.SignIn(t)
 		h.Start(t)
 		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
@@ -143,7 +143,7 @@ func TestReadOnly(t *testing.T) {
 		ha.CheckLog(t)
 
 		// New permissions take a new sign-in beside the running bridge, and nothing else.
-		h.Microsoft.OnSignIn(simulator.SignIn{})
+		h.Microsoft.SetSignIn(simulator.SignIn{})
 		h.SignIn(t)
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
 		ha.CheckLog(t)

@@ -12,7 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// at is a time on the first of July 2026, when Berlin is two hours ahead.
+// at returns a time on July 1, 2026, when Berlin is two hours ahead.
 func at(hour, minute int) time.Time { return time.Date(2026, 7, 1, hour, minute, 0, 0, time.UTC) }
 
 func window(from, to string, more ...string) string {
@@ -22,7 +22,7 @@ func window(from, to string, more ...string) string {
 const july = "2026-07-01T00:00:00Z"
 
 func TestCalendars(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	got := v.want(200, "GET", "/me/calendars?$select=id,name,isDefaultCalendar", "")
 	if want := []string{"Birthdays", "Calendar"}; !cmp.Equal(names(got, "name"), want) {
 		t.Errorf("calendars: %v, want %v", got, want)
@@ -38,7 +38,7 @@ func TestCalendars(t *testing.T) {
 }
 
 func TestPaging(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	for i := range 25 {
 		v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: fmt.Sprintf("%02d", i), Start: at(8, i), End: at(9, i)})
 	}
@@ -66,7 +66,7 @@ func TestPaging(t *testing.T) {
 }
 
 func TestCalendarView(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	add := func(calendar, subject string, start, end time.Time, change ...func(*simulator.Event)) {
 		e := simulator.Event{Subject: subject, Start: start, End: end}
 		for _, f := range change {
@@ -113,7 +113,7 @@ func TestCalendarView(t *testing.T) {
 }
 
 func TestPreferences(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	id := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at(9, 0), End: at(10, 0), Body: "<p>one</p><p>two</p>"})
 	day := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "day", AllDay: true, Start: at(0, 0), End: at(0, 0).AddDate(0, 0, 1)})
 	resp, e := v.do("GET", "/me/events/"+id, "", "Prefer", `outlook.timezone="W. Europe Standard Time"`, "Prefer", `outlook.body-content-type="text", IdType="ImmutableId"`)
@@ -133,7 +133,7 @@ func TestPreferences(t *testing.T) {
 	if got := v.want(200, "GET", "/me/events/"+url.PathEscape(stable), ""); got["id"] != id || got["start"].(map[string]any)["timeZone"] != "UTC" {
 		t.Errorf("by its immutable id: %v", got)
 	}
-	// The dates of an all-day event have no zone.
+	// The dates of an all-day event do not depend on the time zone.
 	for _, zone := range []string{"UTC", "America/Los_Angeles", "Tokyo Standard Time"} {
 		got := v.want(200, "GET", "/me/events/"+day, "", "Prefer", `outlook.timezone="`+zone+`"`)
 		if want := any(map[string]any{"dateTime": "2026-07-01T00:00:00.0000000", "timeZone": zone}); !cmp.Equal(got["start"], want) {
@@ -153,7 +153,7 @@ func event(subject, start, end, more string) string {
 }
 
 func TestCreateChangeRemove(t *testing.T) {
-	v := newVisitor(t, "Calendars.ReadWrite")
+	v := newGraphClient(t, "Calendars.ReadWrite")
 	body := event("Lunch", "2026-07-01T12:00:00", "2026-07-01T13:00:00", `,"body":{"contentType":"text","content":"a < b"},"location":{"displayName":"Bar"},
 		"attendees":[{"emailAddress":{"address":"megan@contoso.example"},"type":"optional"}],"transactionId":"t1","isOnlineMeeting":true,"showAs":"OOF"`)
 	e := v.want(201, "POST", "/me/events", body)
@@ -163,7 +163,7 @@ func TestCreateChangeRemove(t *testing.T) {
 		t.Errorf("created: %v", e)
 	}
 
-	// The same again is the same event; something else under its name is refused.
+	// Repeating a request returns the same event; a different one with the same transactionId is refused.
 	if again := v.want(201, "POST", "/me/events", body); again["id"] != id || len(v.s.Events(simulator.Adele, "")) != 1 {
 		t.Errorf("repeated: %v, %d events", again["id"], len(v.s.Events(simulator.Adele, "")))
 	}
@@ -187,7 +187,7 @@ func TestCreateChangeRemove(t *testing.T) {
 }
 
 func TestEventsRefused(t *testing.T) {
-	v := newVisitor(t, "Calendars.ReadWrite")
+	v := newGraphClient(t, "Calendars.ReadWrite")
 	for body, code := range map[string]string{
 		`{"subject":"x"}`: "ErrorPropertyValidationFailure",
 		event("x", "2026-07-01T12:00:00", "2026-07-01T11:00:00", ""):                                              "ErrorPropertyValidationFailure",
@@ -207,7 +207,7 @@ func TestEventsRefused(t *testing.T) {
 }
 
 func TestResponses(t *testing.T) {
-	v := newVisitor(t, "Calendars.ReadWrite")
+	v := newGraphClient(t, "Calendars.ReadWrite")
 	invited := func() string {
 		return v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "invited", Start: at(9, 0), End: at(10, 0), Organizer: "megan@contoso.example"})
 	}
@@ -229,7 +229,7 @@ func TestResponses(t *testing.T) {
 }
 
 func TestControlledChange(t *testing.T) {
-	v := newVisitor(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read")
 	id := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at(9, 0), End: at(10, 0), Properties: map[string]any{"showAs": "somethingNew"}})
 	if e := v.want(200, "GET", "/me/events/"+id, ""); e["showAs"] != "somethingNew" {
 		t.Errorf("an unknown member: %v", e["showAs"])
@@ -246,8 +246,8 @@ func TestControlledChange(t *testing.T) {
 }
 
 func TestSeries(t *testing.T) {
-	v := newVisitor(t, "Calendars.ReadWrite")
-	// Nine o'clock in Berlin, on both sides of the change of the clocks.
+	v := newGraphClient(t, "Calendars.ReadWrite")
+	// Nine o'clock in Berlin, across the change to daylight saving time.
 	berlin, err := time.LoadLocation("Europe/Berlin")
 	if err != nil {
 		t.Fatal(err)

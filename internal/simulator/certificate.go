@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// An authority signs the server's certificate. It lives as long as the simulator and is written nowhere.
+// An authority signs the server's certificates. It exists only in memory.
 type authority struct {
 	certificate *x509.Certificate
 	key         *ecdsa.PrivateKey
@@ -47,19 +47,24 @@ func newAuthority(now time.Time) (*authority, error) {
 	return &authority{certificate, key, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
 }
 
-func (a *authority) serverConfig() (*tls.Config, error) {
+// serverConfig returns a configuration with a certificate for these hosts, or for localhost.
+func (a *authority) serverConfig(hosts ...string) (*tls.Config, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
+	serial, addresses := big.NewInt(3), []net.IP(nil)
+	if len(hosts) == 0 {
+		serial, hosts, addresses = big.NewInt(2), []string{"localhost"}, []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}
+	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2),
-		Subject:      pkix.Name{CommonName: "localhost"},
+		SerialNumber: serial,
+		Subject:      pkix.Name{CommonName: hosts[0]},
 		NotBefore:    a.certificate.NotBefore,
-		// Clients on Apple's systems refuse server certificates that are valid for longer than 825 days.
+		// Apple's systems reject server certificates that are valid for longer than 825 days.
 		NotAfter:    a.certificate.NotBefore.AddDate(2, 0, 0),
-		DNSNames:    []string{"localhost"},
-		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		DNSNames:    hosts,
+		IPAddresses: addresses,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
@@ -74,5 +79,5 @@ func (a *authority) serverConfig() (*tls.Config, error) {
 	}, nil
 }
 
-// discard is where the server's complaints about clients go that hang up: faults make them do that all the time.
-func discard() *log.Logger { return log.New(io.Discard, "", 0) }
+// discardLogger drops the server's errors: faults make clients disconnect all the time.
+func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -11,9 +11,9 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-func TestCompany(t *testing.T) {
-	s := simulator.Company(simulator.Options{Now: func() time.Time { return time.Date(2026, 7, 1, 9, 20, 0, 0, time.UTC) }})
-	v := visitor{t, s, s.Token(simulator.Adele, "Calendars.Read"), &http.Client{Transport: s.Transport()}}
+func TestContosoWithColleagues(t *testing.T) {
+	s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return time.Date(2026, 7, 1, 9, 20, 0, 0, time.UTC) }})
+	v := graphClient{t, s, s.Token(simulator.Adele, "Calendars.Read"), &http.Client{Transport: s.Transport()}}
 	page := v.want(200, "GET", "/me/calendarView?"+url.Values{"startDateTime": {"2026-07-01T09:20:00Z"}, "endDateTime": {"2026-07-15T00:00:00Z"}}.Encode(), "")
 	if got, want := names(page, "subject"), []string{"Board meeting", "Budget", "Design review", "Lunch with Ann", "Train to Leeds"}; !cmp.Equal(got, want) {
 		t.Errorf("%v, want %v", got, want)

@@ -12,22 +12,22 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// control asks the control side, whose status is sure.
-func (v visitor) control(status int, method, path, body string) map[string]any {
+// control calls the control API and expects a status.
+func (v graphClient) control(status int, method, path, body string) map[string]any {
 	v.t.Helper()
 	return v.want(status, method, v.s.ControlURL()+path, body)
 }
 
-func newCompany(t *testing.T) visitor {
+func newColleaguesClient(t *testing.T) graphClient {
 	t.Helper()
-	s := simulator.Company(simulator.Options{})
-	return visitor{t, s, s.Token(simulator.Adele, "User.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read.All"), &http.Client{Transport: s.Transport()}}
+	s := simulator.ContosoWithColleagues(simulator.Options{})
+	return graphClient{t, s, s.Token(simulator.Adele, "User.Read", "Calendars.ReadWrite", "Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read.All"), &http.Client{Transport: s.Transport()}}
 }
 
 func TestControlClock(t *testing.T) {
 	begin := time.Date(2026, 7, 1, 9, 0, 0, 0, time.UTC)
 	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return begin }})
-	v := visitor{t, s, s.Token(simulator.Adele, "User.Read"), &http.Client{Transport: s.Transport()}}
+	v := graphClient{t, s, s.Token(simulator.Adele, "User.Read"), &http.Client{Transport: s.Transport()}}
 	check := func(method, body, now, offset string, frozen bool) {
 		t.Helper()
 		want := map[string]any{"now": now, "offset": offset, "frozen": frozen}
@@ -45,14 +45,14 @@ func TestControlClock(t *testing.T) {
 	check("GET", "", "2026-07-01T07:31:00Z", "-1h31m0s", false)
 	check("PATCH", `{"now":"2026-07-01T12:02:00+02:00","frozen":true}`, "2026-07-01T10:02:00Z", "1h0m0s", true)
 
-	// The token lives for an hour.
+	// Tokens expire after an hour.
 	v.refused(401, "InvalidAuthenticationToken", "GET", "/me", "")
 	v.control(200, "PATCH", "/clock", `{"offset":"0s"}`)
 	v.want(200, "GET", "/me", "")
 }
 
 func TestControlFaults(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	faults := []any{
 		map[string]any{"method": "GET", "path": "/v1.0/me", "times": 2.0, "status": 429.0, "retryAfter": "7", "header": map[string]any{"X-Reason": "test"}},
 		map[string]any{"times": 1.0, "reset": true, "done": true},
@@ -92,7 +92,7 @@ func TestControlFaults(t *testing.T) {
 }
 
 func TestControlRequests(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	v.want(200, "GET", "/me?$select=id", "")
 	v.refused(403, "ErrorAccessDenied", "PATCH", "/me/mailboxSettings", `{"timeZone":"UTC"}`)
 	all := v.control(200, "GET", "/requests?method=PATCH&path=/v1.0/ME", "")["value"].([]any)
@@ -116,11 +116,11 @@ func TestControlRequests(t *testing.T) {
 }
 
 func TestControlSignIn(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	client, _ := newClient(t, v.s, "common")
 	v.control(200, "PUT", "/signin", `{"user":"megan@contoso.example","withhold":["Calendars.Read"]}`)
 	got := v.control(200, "GET", "/signin", "")
-	want := map[string]any{"user": simulator.Megan, "refuse": 0.0, "declines": []any{}, "administrate": []any{}, "withhold": []any{"Calendars.Read"}}
+	want := map[string]any{"user": simulator.Megan, "refuse": 0.0, "declines": []any{}, "adminOnly": []any{}, "withhold": []any{"Calendars.Read"}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
@@ -151,7 +151,7 @@ func TestControlSignIn(t *testing.T) {
 }
 
 func TestControlSessions(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	tokens := func(form url.Values) (int, map[string]any) {
 		form.Set("client_id", simulator.ContosoClient)
 		resp, out := v.do("POST", v.s.LoginURL()+"/common/oauth2/v2.0/token", form.Encode(), "Content-Type", "application/x-www-form-urlencoded")
@@ -178,16 +178,16 @@ func TestControlSessions(t *testing.T) {
 			t.Errorf("%d %v, want %v", status, out, number)
 		}
 	}
-	v.control(204, "PUT", "/users/"+simulator.Adele+"/demand", `{"error":50076}`)
+	v.control(204, "PUT", "/users/"+simulator.Adele+"/refreshError", `{"error":50076}`)
 	fails(50076)
-	v.control(204, "PUT", "/users/"+simulator.Adele+"/demand", `{"error":0}`)
+	v.control(204, "PUT", "/users/"+simulator.Adele+"/refreshError", `{"error":0}`)
 	if status, out := tokens(refresh); status != 200 {
 		t.Errorf("%d %v", status, out)
 	}
 	v.control(204, "POST", "/users/"+simulator.Adele+"/revoke", "")
 	fails(50173)
 
-	// The page refuses.
+	// The sign-in page refuses.
 	v.control(200, "PUT", "/signin", `{"refuse":53003}`)
 	device = v.want(200, "POST", v.s.LoginURL()+"/common/oauth2/v2.0/devicecode", "client_id="+simulator.ContosoClient+"&scope=User.Read")
 	if got := v.control(409, "POST", "/devices/"+device["user_code"].(string)+"/approve", ""); got["error"] != "approve the device code: AADSTS53003" {
@@ -196,7 +196,7 @@ func TestControlSessions(t *testing.T) {
 }
 
 func TestControlRegistration(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	v.control(204, "PUT", "/registrations/my-app", `{"name":"Mine","redirectUris":["myapp://auth"]}`)
 	v.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	resp, _ := v.do("GET", v.s.LoginURL()+"/organizations/oauth2/v2.0/authorize?client_id=my-app&response_type=code&scope=User.Read&redirect_uri=myapp://auth", "")
@@ -206,7 +206,7 @@ func TestControlRegistration(t *testing.T) {
 }
 
 func TestControlTenant(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	lee := v.control(200, "POST", "/users", `{"address":"lee@contoso.example","name":"Lee Gu"}`)
 	if lee["tenant"] != simulator.ContosoTenant || lee["timeZone"] != "UTC" || lee["id"] == "" {
 		t.Errorf("added: %v", lee)
@@ -263,51 +263,57 @@ func TestControlTenant(t *testing.T) {
 }
 
 func TestControlRefuses(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	for _, test := range []struct {
 		status                int
 		method, path, body, e string
 	}{
-		{404, "GET", "/weather", "", "there is no /control/weather: GET /control lists what there is"},
+		{404, "GET", "/weather", "", `unknown path /control/weather: GET /control lists the operations`},
 		{405, "PUT", "/clock", "{}", "want GET, HEAD, PATCH, not PUT"},
-		{400, "GET", "/requests?methd=GET", "", `there is no query parameter "methd"`},
-		{400, "GET", "/users?path=/", "", `there is no query parameter "path"`},
-		{400, "PATCH", "/clock", "", "there is no body: want a JSON object"},
-		{400, "PATCH", "/clock", "{", "the body is no JSON: unexpected EOF"},
+		{400, "GET", "/requests?methd=GET", "", `unknown query parameter "methd"; known query parameters: method, path`},
+		{400, "GET", "/users?path=/", "", `unknown query parameter "path"`},
+		{400, "PATCH", "/clock", "", `the body is empty: want a JSON object`},
+		{400, "PATCH", "/clock", "{", `the body is not JSON: unexpected EOF`},
 		{400, "PATCH", "/clock", "[]", "the body: want an object, not a JSON array"},
-		{400, "PATCH", "/clock", "{} {}", "there is more behind the JSON object"},
-		{400, "PATCH", "/clock", `{"offste":"1h"}`, `there is no property "offste"`},
+		{400, "PATCH", "/clock", "{} {}", `the body continues after the JSON object`},
+		{400, "PATCH", "/clock", `{"offste":"1h"}`, `unknown field "offste"; known fields: advance, frozen, now, offset`},
+		{400, "PATCH", "/clock", `{"Offset":"1h"}`, `unknown field "Offset"; known fields: advance, frozen, now, offset`},
+		{400, "POST", "/users", `{"address":"lee@contoso.example","admin":true}`, `unknown field "admin"; known fields: address, id, name, personal, tenant, timeZone`},
+		{400, "PATCH", "/users/adele@contoso.example/mailboxSettings", `{"colour":"red"}`,
+			`unknown property "colour" of mailboxSettings; known properties: archiveFolder, automaticRepliesSetting, dateFormat, delegateMeetingMessageDeliveryOptions, language, timeFormat, timeZone, userPurpose, workingHours`},
+		{400, "POST", "/faults", `{"claims":"nbf"}`, `claims: want JSON, not "nbf"`},
+		{400, "POST", "/faults", `{"truncate":-1}`, "truncate: want at least 0, not -1"},
 		{400, "PATCH", "/clock", `{"offset":1}`, "offset: want a string, not a JSON number"},
 		{400, "PATCH", "/clock", `{"offset":"1 hour"}`, `offset: want a duration such as "1m30s", not "1 hour"`},
 		{400, "PATCH", "/clock", `{"offset":"1h","advance":"1h"}`, "want one of now, offset and advance"},
 		{400, "PATCH", "/clock", `{"now":"noon"}`, `want a time such as "2026-07-01T09:00:00Z", not "noon"`},
-		{400, "POST", "/faults", `{}`, "want one of delay, reset, status, retryAfter, header, body and merge: this spoils nothing"},
+		{400, "POST", "/faults", `{}`, `the fault has no effect: want one of delay, reset, truncate, status, claims, retryAfter, header, body and merge`},
 		{400, "POST", "/faults", `{"status":42}`, "status: want 200 to 599, not 42"},
-		{400, "POST", "/faults", `{"status":503,"path":"me"}`, "path: want the beginning of one, such as /v1.0/me/events, not \"me\""},
-		{400, "POST", "/faults", `{"status":503,"method":"get"}`, `method: want it in capitals, not "get"`},
+		{400, "POST", "/faults", `{"status":503,"path":"me"}`, `path: want a path prefix such as /v1.0/me/events, not "me"`},
+		{400, "POST", "/faults", `{"status":503,"method":"get"}`, `method: want upper case, such as GET, not "get"`},
 		{400, "POST", "/faults", `{"delay":"5"}`, `delay: want a duration such as "1m30s", not "5"`},
 		{400, "POST", "/faults", `{"status":503,"times":"all"}`, "times: want a whole number, not a JSON string"},
 		{400, "PUT", "/signin", `{"user":"nobody@contoso.example"}`, `user: no user "nobody@contoso.example"`},
 		{400, "PUT", "/signin", `{"refuse":1}`, "refuse: the simulator has no error AADSTS1"},
-		{400, "PUT", "/signin", `{"declines":["Calendar.Read"]}`, `declines: there is no permission "Calendar.Read"`},
+		{400, "PUT", "/signin", `{"declines":["Calendar.Read"]}`, `declines: unknown permission "Calendar.Read"`},
 		{400, "PUT", "/signin", `{"declines":"Mail.Read"}`, "declines: want an array, not a JSON string"},
 		{404, "POST", "/devices/ABC/approve", "", `the device code "ABC" is unknown, has expired or was used`},
-		{400, "POST", "/tokens", `{"user":"adele@contoso.example","scopes":["All"]}`, `scopes: there is no permission "All"`},
+		{400, "POST", "/tokens", `{"user":"adele@contoso.example","scopes":["All"]}`, `scopes: unknown permission "All"`},
 		{404, "POST", "/tokens", `{"user":"nobody@contoso.example"}`, `no user "nobody@contoso.example"`},
-		{400, "PATCH", "/tokens", `{"lifetime":"-1h"}`, "want a lifetime above 0 and a refreshIn within it"},
-		{400, "PUT", "/registrations/a", `{"clientId":"b"}`, `clientId: it is "a" in the path`},
+		{400, "PATCH", "/tokens", `{"lifetime":"-1h"}`, `lifetime: want more than 0, not -1h0m0s`},
+		{400, "PUT", "/registrations/a", `{"clientId":"b"}`, `clientId: want "a", as in the path, not "b"`},
 		{400, "POST", "/users", `{"address":"lee"}`, `address: want one such as megan@contoso.example, not "lee"`},
-		{409, "POST", "/users", `{"address":"ADELE@contoso.example"}`, `want an address that is new, not "ADELE@contoso.example"`},
-		{409, "POST", "/users", `{"address":"lee@contoso.example","id":"87d349ed-44d7-43e1-9a83-5f2406dee5bd"}`, `want an id that is new, not "87d349ed-44d7-43e1-9a83-5f2406dee5bd"`},
+		{409, "POST", "/users", `{"address":"ADELE@contoso.example"}`, `address: want an unused address, not "ADELE@contoso.example"`},
+		{409, "POST", "/users", `{"address":"lee@contoso.example","id":"87d349ed-44d7-43e1-9a83-5f2406dee5bd"}`, `id: want an unused id, not "87d349ed-44d7-43e1-9a83-5f2406dee5bd"`},
 		{404, "POST", "/users/nobody@contoso.example/revoke", "", `no user "nobody@contoso.example"`},
-		{400, "PUT", "/users/adele@contoso.example/demand", `{"error":7}`, "error: the simulator has no error AADSTS7"},
+		{400, "PUT", "/users/adele@contoso.example/refreshError", `{"error":7}`, "error: the simulator has no error AADSTS7"},
 		{400, "PATCH", "/users/adele@contoso.example/mailboxSettings", `{"timeZone":1}`, "timeZone: want a string"},
 		{400, "PUT", "/users/adele@contoso.example/presence", `{"outOfOffice":"yes"}`, "outOfOffice: want true or false, not a JSON string"},
-		{400, "POST", "/users/adele@contoso.example/calendars", `{}`, "name: want one"},
+		{400, "POST", "/users/adele@contoso.example/calendars", `{}`, `name is required`},
 		{404, "GET", "/users/adele@contoso.example/calendars/Sports/events", "", `no calendar "Sports" in the mailbox adele@contoso.example`},
 		{409, "DELETE", "/users/adele@contoso.example/calendars/Calendar", "", "the default calendar cannot be removed"},
-		{400, "POST", "/users/adele@contoso.example/calendars/Calendar/events", `{"subject":"x"}`, `start: want one such as {"dateTime": "2026-07-01T09:00:00", "timeZone": "UTC"}`},
-		{400, "POST", "/users/adele@contoso.example/calendars/Calendar/events", `{"colour":"red"}`, `an event has no property "colour"`},
+		{400, "POST", "/users/adele@contoso.example/calendars/Calendar/events", `{"subject":"x"}`, `start is required, such as {"dateTime": "2026-07-01T09:00:00", "timeZone": "UTC"}`},
+		{400, "POST", "/users/adele@contoso.example/calendars/Calendar/events", `{"colour":"red"}`, `unknown property "colour" of event; known properties: allowNewTimeProposals, attachments, attendees, body, bodyPreview, calendar, cancelledOccurrences, categories, changeKey, createdDateTime, end, extensions, hasAttachments, hideAttendees, iCalUId, id, importance, isAllDay, isCancelled, isDraft, isOnlineMeeting, isOrganizer, isReminderOn, lastModifiedDateTime, location, locations, multiValueExtendedProperties, occurrenceId, onlineMeeting, onlineMeetingProvider, onlineMeetingUrl, organizer, originalEndTimeZone, originalStart, originalStartTimeZone, recurrence, reminderMinutesBeforeStart, responseRequested, responseStatus, sensitivity, seriesMasterId, showAs, singleValueExtendedProperties, start, subject, transactionId, type, uid, webLink`},
 		{400, "POST", "/users/adele@contoso.example/calendars/Calendar/events",
 			`{"start":{"dateTime":"2026-07-01T09:00:00","timeZone":"Atlantis"},"end":{"dateTime":"2026-07-01T10:00:00","timeZone":"Atlantis"}}`,
 			"A valid TimeZone value must be specified. The following TimeZone value is not supported: 'Atlantis'."},
@@ -327,12 +333,12 @@ func TestControlIsLocal(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = s.Close() })
-		v := visitor{t, s, "", &http.Client{Transport: s.Transport()}}
+		v := graphClient{t, s, "", &http.Client{Transport: s.Transport()}}
 		if local {
 			v.want(200, "GET", s.ControlURL(), "")
 			continue
 		}
-		const want = "the simulator listens beyond this machine: it is controlled through a loopback address only"
+		const want = "the control API is available on a loopback address only: the simulator listens beyond this machine"
 		if got := v.want(403, "GET", s.LoginURL()+"/control/users", ""); s.ControlURL() != "" || got["error"] != want {
 			t.Errorf("%s: %v", address, got)
 		}

@@ -19,13 +19,13 @@ func guide(t *testing.T) string {
 	return string(b)
 }
 
-// The guide lists the operations as the simulator does.
+// The guide lists the same operations as the simulator.
 func TestControlInDocs(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	var want, got []string
 	for _, o := range v.control(200, "GET", "", "")["operations"].([]any) {
 		o := o.(map[string]any)
-		want = append(want, o["method"].(string)+" "+o["path"].(string)+": "+o["does"].(string))
+		want = append(want, o["method"].(string)+" "+o["path"].(string)+": "+o["description"].(string))
 	}
 	for _, m := range regexp.MustCompile("(?m)^\\| ([A-Z]+) \\| `(/control[^`]*)` \\| (.*) \\|$").FindAllStringSubmatch(guide(t), -1) {
 		got = append(got, m[1]+" "+m[2]+": "+m[3])
@@ -35,9 +35,9 @@ func TestControlInDocs(t *testing.T) {
 	}
 }
 
-// Every curl in the guide does what it says, one after the other.
+// Every curl command in the guide succeeds, in order.
 func TestCurlInDocs(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	lines := regexp.MustCompile(`(?m)^curl --cacert ca\.pem (?:-X ([A-Z]+) )?'?(https://127\.0\.0\.1:8443)(\S+?)'?(?: --json '([^']*)')?$`).FindAllStringSubmatch(guide(t), -1)
 	if n := strings.Count(guide(t), "\ncurl "); n == 0 || n != len(lines) {
 		t.Fatalf("%d of %d are understood", len(lines), n)

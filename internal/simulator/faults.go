@@ -1,48 +1,61 @@
 package simulator
 
 import (
+	"cmp"
 	"context"
+	"encoding/base64"
 	"maps"
 	"math"
 	"net/http"
+	"strings"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 // Forever is the Delay of a request that is never answered.
 const Forever time.Duration = math.MaxInt64
 
-// A Fault spoils the next requests that match. What is set is done, in this order: carried out or not, delayed, answered or not.
+// A Fault affects the next requests that match. Its fields apply in this order: execute the request or not, delay, answer or not.
 type Fault struct {
 	Method string // "": any
-	Path   string // what the path begins with: "/v1.0/me/events", "/common/oauth2/v2.0/token"; "": any
-	Times  int    // how many requests; 0: one; below: every one until ClearFaults
+	Path   string // path prefix: "/v1.0/me/events", "/common/oauth2/v2.0/token"; "": any
+	Times  int    // number of requests; 0: one; negative: all until ClearFaults
 
-	Delay time.Duration // the answer waits, at most as long as the client does
-	Reset bool          // the connection breaks instead of an answer
-	Done  bool          // with Reset or Status: the request is carried out all the same, only its answer is lost
+	Delay time.Duration // delays the response, at most until the client gives up
+	Reset bool          // resets the connection instead of answering
+	Done  bool          // with Reset or Status: executes the request although the response is lost
 
-	Status     int         // answered instead: 429, 500, 503, 504 …
-	Code       string      // of the error in the body, such as "slow_down" of the token endpoint; "": that which fits the status
-	RetryAfter string      // the header as it stands: "5", "1.5", an HTTP date; "": none
-	Header     http.Header // added to the answer's, such as a WWW-Authenticate with a claims challenge
-	Body       *string     // the body as it stands, such as "" or "{"; nil: the true one, or an error's
+	Truncate int // cuts the regular response off after this many bytes of its body, and resets the connection; 0: no
 
-	Merge  map[string]any            // merged into the body of a true answer as a JSON Merge Patch (RFC 7396)
-	Change func(body map[string]any) // changes the body of a true answer, say to an enumeration's unknown value
+	Status     int         // answers with this status: 429, 500, 503, 504 …
+	Code       string      // error code in the body, such as "slow_down" for the token endpoint; "": the code that fits the status
+	Message    string      // of the error in the body
+	Claims     string      // answers 401 with a challenge for these claims, as JSON: the next token must satisfy them
+	RetryAfter string      // value of the header: "5", "1.5", an HTTP date; "": no header
+	Header     http.Header // added to the response, for example a WWW-Authenticate with a claims challenge
+	Body       *string     // replaces the body, for example "" or "{"; nil: the regular body, or an error
+
+	Merge  map[string]any            // applied to the regular body as a JSON Merge Patch (RFC 7396)
+	Change func(body map[string]any) // changes the regular body, for example to an undefined enumeration member
 }
 
-// Fail adds a fault behind those that are there; the first that matches a request strikes it.
+// Fail adds a fault after the existing ones. The first matching fault affects a request.
 func (s *Simulator) Fail(f Fault) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	f.Times = max(f.Times, -1)
+	if f.Claims != "" && f.Status == 0 {
+		f.Status = http.StatusUnauthorized
+	}
 	if f.Times == 0 {
 		f.Times = 1
 	}
 	s.faults = append(s.faults, &f)
 }
 
-// Faults are those that are there, in their order; Times is how many requests each still strikes.
+// Faults returns the active faults in order; Times is the number of requests left.
 func (s *Simulator) Faults() []Fault {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,45 +90,61 @@ func (s *Simulator) takeFault(method, path string) *Fault {
 	return nil
 }
 
-func (f *Fault) carriesOut() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
+// executes reports whether the request is executed.
+func (f *Fault) executes() bool { return f == nil || f.Done || !f.Reset && f.Status == 0 }
 
-// spoil makes the fault's answer of the true one, and reports whether it is lost on its way.
-func (f *Fault) spoil(a answer, graph bool, now time.Time) (answer, bool) {
+// apply applies the fault to the response and reports whether the response is lost.
+func (f *Fault) apply(resp web.Response, r *http.Request, now time.Time) (web.Response, bool) {
 	if f == nil {
-		return a, false
+		return resp, false
 	}
 	if f.Status != 0 {
-		code := f.Code
-		if code == "" {
-			code = codeOf(f.Status)
-		}
-		if graph {
-			a = (&failure{f.Status, code, "The simulator was told to fail."}).answer(now)
-		} else {
-			a = answer{status: f.Status, body: map[string]any{"error": code, "error_description": "The simulator was told to fail.", "error_codes": []int{}}}
-		}
+		resp = f.failure(r, now)
 	}
-	if a.header == nil {
-		a.header = http.Header{}
+	header := resp.Header.Clone()
+	if header == nil {
+		header = http.Header{}
 	}
-	maps.Copy(a.header, f.Header)
+	maps.Copy(header, f.Header)
 	if f.RetryAfter != "" {
-		a.header.Set("Retry-After", f.RetryAfter)
+		header.Set("Retry-After", f.RetryAfter)
 	}
-	if body, ok := generic(a.body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
+	resp.Header = header
+	if body, ok := odata.Copy(resp.Body).(map[string]any); ok && (f.Merge != nil || f.Change != nil) {
 		merge(body, f.Merge)
 		if f.Change != nil {
 			f.Change(body)
 		}
-		a.body = body
+		resp.Body = body
 	}
 	if f.Body != nil {
-		a.body, a.text, a.contentType = nil, *f.Body, "application/json"
+		resp.Body, resp.Text, resp.ContentType = nil, *f.Body, "application/json"
+		if strings.HasPrefix(*f.Body, "<") {
+			resp.ContentType = "text/html; charset=utf-8"
+		}
 	}
-	return a, f.Reset
+	return resp, f.Reset
 }
 
-// merge is RFC 7396: null removes, objects are merged, all else replaces.
+// failure returns the error response of the fault's status.
+func (f *Fault) failure(r *http.Request, now time.Time) web.Response {
+	code := cmp.Or(f.Code, codeOf(f.Status))
+	message := cmp.Or(f.Message, "The simulator was told to fail.")
+	if !odata.Is(r.URL.Path) {
+		return web.Response{Status: f.Status, Body: map[string]any{"error": code, "error_description": message, "error_codes": []int{}}}
+	}
+	e := odata.NewError(f.Status, code, "%s", message)
+	if f.Status == http.StatusUnauthorized {
+		claims := ""
+		if f.Claims != "" {
+			claims = base64.StdEncoding.EncodeToString([]byte(f.Claims))
+		}
+		e = e.With("Www-Authenticate", odata.Challenge(r.Host, claims))
+	}
+	return e.Response(now)
+}
+
+// merge applies a JSON Merge Patch (RFC 7396): null removes, objects are merged, anything else replaces.
 func merge(into, patch map[string]any) {
 	for k, v := range patch {
 		inner, isObject := v.(map[string]any)
@@ -135,13 +164,13 @@ func merge(into, patch map[string]any) {
 	}
 }
 
-// hold reports whether the client is still there after the delay.
-func hold(ctx context.Context, delay time.Duration) bool {
+// wait reports whether the client is still there after the delay.
+func wait(ctx context.Context, delay time.Duration) bool {
 	if delay <= 0 {
 		return true
 	}
 	var over <-chan time.Time
-	// No timer at all for Forever: a clock that leaps, such as testing/synctest's, gets there.
+	// No timer for Forever: a fake clock, such as testing/synctest's, would reach it.
 	if delay < Forever {
 		timer := time.NewTimer(delay)
 		defer timer.Stop()

@@ -25,22 +25,22 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// A visitor is a client of Graph without any library.
-type visitor struct {
+// A graphClient calls Graph without a library.
+type graphClient struct {
 	t      *testing.T
 	s      *simulator.Simulator
 	token  string
 	client *http.Client
 }
 
-func newVisitor(t *testing.T, scopes ...string) visitor {
+func newGraphClient(t *testing.T, scopes ...string) graphClient {
 	t.Helper()
 	s := simulator.Contoso(simulator.Options{})
-	return visitor{t, s, s.Token(simulator.Adele, scopes...), &http.Client{Transport: s.Transport()}}
+	return graphClient{t, s, s.Token(simulator.Adele, scopes...), &http.Client{Transport: s.Transport()}}
 }
 
-// do sends a request and decodes its answer; headers are pairs.
-func (v visitor) do(method, path, body string, headers ...string) (*http.Response, map[string]any) {
+// do sends a request and decodes its response; headers are pairs.
+func (v graphClient) do(method, path, body string, headers ...string) (*http.Response, map[string]any) {
 	v.t.Helper()
 	if !strings.HasPrefix(path, "https:") {
 		path = v.s.GraphURL() + "/v1.0" + path
@@ -73,8 +73,8 @@ func (v visitor) do(method, path, body string, headers ...string) (*http.Respons
 	return resp, out
 }
 
-// want is do, where the status is sure.
-func (v visitor) want(status int, method, path, body string, headers ...string) map[string]any {
+// want calls do and expects a status.
+func (v graphClient) want(status int, method, path, body string, headers ...string) map[string]any {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
 	if resp.StatusCode != status {
@@ -83,8 +83,8 @@ func (v visitor) want(status int, method, path, body string, headers ...string) 
 	return out
 }
 
-// refused checks the body of an error.
-func (v visitor) refused(status int, code, method, path, body string, headers ...string) {
+// refused expects an error.
+func (v graphClient) refused(status int, code, method, path, body string, headers ...string) {
 	v.t.Helper()
 	resp, out := v.do(method, path, body, headers...)
 	e, _ := out["error"].(map[string]any)
@@ -99,7 +99,7 @@ func (v visitor) refused(status int, code, method, path, body string, headers ..
 }
 
 func TestToken(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	v.want(200, "GET", "/me", "")
 	v.s.ExpireAccessTokens()
 	v.refused(401, "InvalidAuthenticationToken", "GET", "/me", "")
@@ -113,7 +113,7 @@ func TestToken(t *testing.T) {
 }
 
 func TestMe(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	me := v.want(200, "GET", "/me", "")
 	if me["displayName"] != "Adele Vance" || me["mail"] != simulator.Adele || me["id"] != v.s.Users()[0].ID {
 		t.Errorf("me: %v", me)
@@ -125,7 +125,7 @@ func TestMe(t *testing.T) {
 	}
 	v.refused(400, "RequestBroker--ParseUri", "GET", "/me?$select=shoeSize", "")
 	v.refused(400, "BadRequest", "GET", "/me?$top=1", "")
-	v.refused(404, "ResourceNotFound", "GET", "/me/shoes", "")
+	v.refused(501, "NotSimulated", "GET", "/me/shoes", "")
 	v.refused(405, "Request_BadRequest", "PUT", "/me", "")
 	v.want(200, "GET", "/users/"+simulator.Adele, "")
 
@@ -138,7 +138,7 @@ func TestMe(t *testing.T) {
 	v.refused(404, "Request_ResourceNotFound", "GET", "/users/nobody@contoso.example", "")
 }
 
-// Each operation with the least permission that it works with, and with the next lower one, which does not do.
+// Every operation with its least permission, and with one that is not enough.
 func TestPermissions(t *testing.T) {
 	const day = "?startDateTime=2026-01-01T00:00:00Z&endDateTime=2026-01-02T00:00:00Z"
 	body := `{"subject":"x","start":{"dateTime":"2026-01-01T10:00:00","timeZone":"UTC"},"end":{"dateTime":"2026-01-01T11:00:00","timeZone":"UTC"}}`
@@ -167,7 +167,7 @@ func TestPermissions(t *testing.T) {
 		{"POST", "/groups/{group}/events", body, "Group.ReadWrite.All", "Group.Read.All"},
 	} {
 		t.Run(test.method+" "+test.least+" "+test.path, func(t *testing.T) {
-			v := newVisitor(t)
+			v := newGraphClient(t)
 			v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
 			v.s.Share("megan@contoso.example", simulator.Adele, true)
 			group := v.s.AddGroup(simulator.Group{Name: "Project", Address: "project@contoso.example", Members: []string{simulator.Adele}})
@@ -189,13 +189,13 @@ func TestPermissions(t *testing.T) {
 }
 
 func TestMailboxSettings(t *testing.T) {
-	v := newVisitor(t, "MailboxSettings.ReadWrite")
+	v := newGraphClient(t, "MailboxSettings.ReadWrite")
 	before := v.s.AutomaticReplies(simulator.Adele)
 	if before.Status != "disabled" || !strings.HasPrefix(before.InternalReply, "<html>") {
 		t.Fatalf("at first: %+v", before)
 	}
 
-	// Only what is given changes; a text becomes a document.
+	// Only the given properties change; text becomes a document.
 	v.want(200, "PATCH", "/me/mailboxSettings", `{"automaticRepliesSetting":{"status":"Scheduled","internalReplyMessage":"Gone",
 		"scheduledStartDateTime":{"dateTime":"2026-07-01T09:00:00","timeZone":"W. Europe Standard Time"},
 		"scheduledEndDateTime":{"dateTime":"2026-07-02T00:00:00.0000000","timeZone":"America/New_York"}}}`)
@@ -240,7 +240,7 @@ func TestMailboxSettings(t *testing.T) {
 }
 
 func TestGzip(t *testing.T) {
-	v := newVisitor(t, "MailboxSettings.ReadWrite")
+	v := newGraphClient(t, "MailboxSettings.ReadWrite")
 	var b bytes.Buffer
 	z := gzip.NewWriter(&b)
 	_, _ = z.Write([]byte(`{"timeZone":"UTC"}`))
@@ -257,7 +257,7 @@ func TestGzip(t *testing.T) {
 }
 
 func TestRequestsAreRecorded(t *testing.T) {
-	v := newVisitor(t, "User.Read")
+	v := newGraphClient(t, "User.Read")
 	var hooked []string
 	v.s.OnRequest(func(r simulator.Request) { hooked = append(hooked, r.Method+" "+r.Path); _ = v.s.Total() })
 	v.want(200, "GET", "/me?$select=id", "")
@@ -299,7 +299,7 @@ func TestFaults(t *testing.T) {
 		"unknown member": {simulator.Fault{Change: func(b map[string]any) { b["displayName"] = "from the future" }}, 200, "", "from the future"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVisitor(t, "User.Read")
+			v := newGraphClient(t, "User.Read")
 			test.fault.Path = "/v1.0/me"
 			v.s.Fail(test.fault)
 			for i := range 2 {
@@ -328,7 +328,7 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// The write happens, its answer does not arrive.
+// The write happens but its response is lost.
 func TestAnswerIsLost(t *testing.T) {
 	for name, fault := range map[string]simulator.Fault{
 		"reset":   {Method: "PATCH", Reset: true, Done: true},
@@ -336,7 +336,7 @@ func TestAnswerIsLost(t *testing.T) {
 		"undone":  {Method: "PATCH", Reset: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := newVisitor(t, "MailboxSettings.ReadWrite")
+			v := newGraphClient(t, "MailboxSettings.ReadWrite")
 			v.s.Fail(fault)
 			r, _ := http.NewRequestWithContext(t.Context(), "PATCH", v.s.GraphURL()+"/v1.0/me/mailboxSettings", strings.NewReader(`{"timeZone":"UTC"}`))
 			r.Header.Set("Authorization", "Bearer "+v.token)
@@ -357,7 +357,7 @@ func TestAnswerIsLost(t *testing.T) {
 
 func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "User.Read")
+		v := newGraphClient(t, "User.Read")
 		v.s.Fail(simulator.Fault{Delay: time.Minute})
 		start := time.Now()
 		v.want(200, "GET", "/me", "")
@@ -377,53 +377,61 @@ func TestHang(t *testing.T) {
 
 func TestMailboxConcurrency(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "MailboxSettings.Read", "User.Read")
+		v := newGraphClient(t, "MailboxSettings.Read", "User.Read")
 		v.s.Fail(simulator.Fault{Path: "/v1.0/me/mailboxSettings", Delay: time.Minute, Times: 4})
-		var flying sync.WaitGroup
+		var inflight sync.WaitGroup
 		for range 4 {
-			flying.Go(func() { v.want(200, "GET", "/me/mailboxSettings", "") })
+			inflight.Go(func() { v.want(200, "GET", "/me/mailboxSettings", "") })
 		}
 		synctest.Wait()
 		v.refused(429, "ApplicationThrottled", "GET", "/me/mailboxSettings", "")
 		v.want(200, "GET", "/me", "")
-		flying.Wait()
+		inflight.Wait()
 		v.want(200, "GET", "/me/mailboxSettings", "")
 	})
 }
 
 func TestOtherHosts(t *testing.T) {
-	v := newVisitor(t)
+	v := newGraphClient(t)
 	if _, err := v.client.Get("https://elsewhere.example/v1.0/me"); err == nil || !strings.Contains(err.Error(), "no such host") {
 		t.Errorf("elsewhere: %v", err)
 	}
 }
 
-func TestServer(t *testing.T) {
-	v := newVisitor(t, "User.Read", "MailboxSettings.ReadWrite")
+// server starts the server and returns a client that trusts it.
+func (v graphClient) server() *http.Client {
+	v.t.Helper()
 	if err := v.s.Start(); err != nil {
-		t.Fatal(err)
+		v.t.Fatal(err)
 	}
+	v.t.Cleanup(func() { _ = v.s.Close() })
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(v.s.CA()) {
-		t.Fatal("the authority is no certificate")
+		v.t.Fatal("the authority is not a certificate")
 	}
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, ForceAttemptHTTP2: true}
-	t.Cleanup(transport.CloseIdleConnections)
+	v.t.Cleanup(transport.CloseIdleConnections)
+	return &http.Client{Transport: transport}
+}
+
+func TestServer(t *testing.T) {
+	v := newGraphClient(t, "User.Read", "MailboxSettings.ReadWrite")
 	memory := v.client
-	v.client = &http.Client{Transport: transport}
+	v.client = v.server()
+	transport := v.client.Transport
 	resp, _ := v.do("GET", "/me", "")
 	if resp.StatusCode != 200 || resp.ProtoMajor != 2 {
 		t.Errorf("%s %s, want HTTP/2.0 200", resp.Proto, resp.Status)
 	}
-	// localhost is on the certificate, too.
+	// The certificate covers localhost too.
 	u, _ := url.Parse(v.s.GraphURL())
 	v.want(200, "GET", "https://localhost:"+u.Port()+"/v1.0/me", "")
 
-	// In memory as before.
+	// The in-memory transport still works.
 	v.client = memory
 	v.want(200, "GET", "/me", "")
 
-	// A request that hangs does not keep Close.
+	// A hanging request does not block Close.
 	arrived := make(chan struct{})
 	v.s.Fail(simulator.Fault{Delay: simulator.Forever, Change: func(map[string]any) { close(arrived) }})
 	failed := make(chan error)
@@ -442,10 +450,10 @@ func TestServer(t *testing.T) {
 	}
 }
 
-// What Microsoft publishes as an example of an answer is there in ours.
+// Our responses have every property of Microsoft's published examples.
 func TestPublishedExamples(t *testing.T) {
 	const window = "?startDateTime=2026-01-01T00:00:00Z&endDateTime=2026-01-02T00:00:00Z"
-	v := newVisitor(t, "User.Read", "MailboxSettings.Read", "Calendars.Read")
+	v := newGraphClient(t, "User.Read", "MailboxSettings.Read", "Calendars.Read")
 	at := time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)
 	id := v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at, End: at.Add(time.Hour)})
 	ours := map[string]string{
@@ -495,7 +503,7 @@ func TestPublishedExamples(t *testing.T) {
 	}
 }
 
-// first is the entity, or the first of a collection.
+// first returns the entity, or the first one of a collection.
 func first(body any) map[string]any {
 	m, _ := body.(map[string]any)
 	if list, ok := m["value"].([]any); ok && len(list) > 0 {
@@ -504,7 +512,7 @@ func first(body any) map[string]any {
 	return m
 }
 
-// names are the subjects or names of a collection.
+// names returns the subjects or names of a collection.
 func names(body map[string]any, key string) []string {
 	var out []string
 	for _, v := range body["value"].([]any) {

@@ -24,7 +24,7 @@ import (
 
 const redirect = "http://localhost:8400"
 
-// memory is MSAL's cache, to look at.
+// memory is an MSAL cache that tests can inspect.
 type memory struct{ data []byte }
 
 func (m *memory) Replace(_ context.Context, u cache.Unmarshaler, _ cache.ReplaceHints) error {
@@ -39,7 +39,7 @@ func (m *memory) Export(_ context.Context, e cache.Marshaler, _ cache.ExportHint
 	return err
 }
 
-// refreshToken is the one in the cache.
+// refreshToken returns the cached refresh token.
 func (m *memory) refreshToken(t *testing.T) string {
 	t.Helper()
 	var contents struct {
@@ -69,7 +69,7 @@ func newClient(t *testing.T, s *simulator.Simulator, tenant string) (public.Clie
 	return client, m
 }
 
-// visit sends a browser to the sign-in page and returns where it ends up.
+// visit opens the sign-in page in a browser and returns the parameters of the redirect.
 func visit(t *testing.T, s *simulator.Simulator, page string) url.Values {
 	t.Helper()
 	client := &http.Client{Transport: s.Transport(), CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -92,7 +92,7 @@ func visit(t *testing.T, s *simulator.Simulator, page string) url.Values {
 	return u.Query()
 }
 
-// authorize makes the address of the sign-in page as MSAL and its callers do.
+// authorize returns the address of the sign-in page, built as by MSAL and its callers.
 func authorize(t *testing.T, client public.Client, verifier string, scopes ...string) string {
 	t.Helper()
 	page, err := client.AuthCodeURL(t.Context(), simulator.ContosoClient, redirect, append([]string{"openid", "profile", "offline_access"}, scopes...))
@@ -116,7 +116,7 @@ func signIn(t *testing.T, s *simulator.Simulator, client public.Client, scopes .
 	return auth
 }
 
-// aadsts is the first error code of a refusal by the token endpoint, and its OAuth name.
+// aadsts returns the first error code of a token endpoint error, and its OAuth name.
 func aadsts(t *testing.T, err error) (simulator.AADSTS, string) {
 	t.Helper()
 	var call msal.CallErr
@@ -147,7 +147,7 @@ func TestSignInByCode(t *testing.T) {
 			t.Errorf("granted %v, want %v", got, want)
 		}
 
-		// The refresh token is another one each time, and the one before it works on.
+		// The refresh token is rotated, and the previous one stays valid.
 		first := stored.refreshToken(t)
 		time.Sleep(2 * time.Hour)
 		again, err := client.AcquireTokenSilent(t.Context(), []string{"User.Read"}, public.WithSilentAccount(account))
@@ -214,13 +214,13 @@ func TestSignInRefused(t *testing.T) {
 		code string
 	}{
 		"by the user":          {simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}}, "access_denied", "AADSTS65004: "},
-		"by the tenant":        {simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite"}}, "consent_required", "AADSTS90094: "},
+		"by the tenant":        {simulator.SignIn{AdminOnly: []string{"MailboxSettings.ReadWrite"}}, "consent_required", "AADSTS90094: "},
 		"conditional access":   {simulator.SignIn{Refuse: simulator.Blocked}, "invalid_grant", "AADSTS53003: "},
 		"somebody else's home": {simulator.SignIn{User: "nobody@elsewhere.example"}, "access_denied", "AADSTS50020: "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := simulator.Contoso(simulator.Options{})
-			s.OnSignIn(test.in)
+			s.SetSignIn(test.in)
 			client, _ := newClient(t, s, "common")
 			result := visit(t, s, authorize(t, client, "v", "User.Read", "MailboxSettings.ReadWrite"))
 			if result.Get("error") != test.err || !strings.HasPrefix(result.Get("error_description"), test.code) || result.Get("state") != "s1" || result.Has("code") {
@@ -229,10 +229,10 @@ func TestSignInRefused(t *testing.T) {
 			if got := s.Consented(simulator.Adele, simulator.ContosoClient); len(got) != 0 {
 				t.Errorf("refused, and yet consented to: %v", got)
 			}
-			if test.in.Declines == nil && test.in.Administrate == nil {
+			if test.in.Declines == nil && test.in.AdminOnly == nil {
 				return
 			}
-			// The same without what was refused goes through.
+			// The request succeeds without the refused scopes.
 			signIn(t, s, client, "User.Read")
 		})
 	}
@@ -240,7 +240,7 @@ func TestSignInRefused(t *testing.T) {
 
 func TestAdministratorConsents(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{})
-	s.OnSignIn(simulator.SignIn{Administrate: []string{"Calendars.Read"}})
+	s.SetSignIn(simulator.SignIn{AdminOnly: []string{"Calendars.Read"}})
 	client, _ := newClient(t, s, "common")
 	auth := signIn(t, s, client, "User.Read")
 
@@ -262,7 +262,7 @@ func TestAdministratorConsents(t *testing.T) {
 
 func TestPartialGrant(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{})
-	s.OnSignIn(simulator.SignIn{Withhold: []string{"Calendars.Read"}})
+	s.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.Read"}})
 	client, _ := newClient(t, s, "common")
 	result := visit(t, s, authorize(t, client, "v", "User.Read", "Calendars.Read"))
 	_, err := client.AcquireTokenByAuthCode(t.Context(), result.Get("code"), redirect, []string{"User.Read", "Calendars.Read"}, public.WithChallenge("v"))
@@ -292,7 +292,7 @@ func TestRefreshRefused(t *testing.T) {
 	}{
 		"revoked":       {func(s *simulator.Simulator) { s.RevokeSessions(simulator.Adele) }, simulator.RevokedToken, "invalid_grant"},
 		"unused":        {func(*simulator.Simulator) { time.Sleep(91 * 24 * time.Hour) }, simulator.ExpiredToken, "invalid_grant"},
-		"second factor": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.SecondFactorRequired) }, simulator.SecondFactorRequired, "interaction_required"},
+		"second factor": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.SecondFactorRequired) }, simulator.SecondFactorRequired, "interaction_required"},
 		"withdrawn": {func(s *simulator.Simulator) { s.WithdrawConsent(simulator.Adele, simulator.ContosoClient) },
 			simulator.NeverConsented, "invalid_grant"},
 	} {
@@ -307,7 +307,7 @@ func TestRefreshRefused(t *testing.T) {
 				if got, name := aadsts(t, err); got != test.want || name != test.name {
 					t.Errorf("%s AADSTS%d, want %s AADSTS%d", name, got, test.name, test.want)
 				}
-				// A new sign-in mends everything.
+				// A new sign-in recovers.
 				signIn(t, s, client, "User.Read")
 				time.Sleep(2 * time.Hour)
 				if _, err := client.AcquireTokenSilent(t.Context(), []string{"User.Read"}, public.WithSilentAccount(auth.Account)); err != nil {
@@ -334,7 +334,7 @@ func TestSignInByDevice(t *testing.T) {
 		}
 		s.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/token", Status: 400, Code: "slow_down", Times: 2})
 		time.AfterFunc(time.Minute, func() {
-			// The page, as a browser has it.
+			// The page as a browser gets it.
 			resp, err := (&http.Client{Transport: s.Transport()}).PostForm(device.Result.VerificationURL, url.Values{"otc": {strings.ToLower(device.Result.UserCode)}, "do": {"approve"}})
 			if err != nil {
 				t.Error(err)
@@ -385,7 +385,7 @@ func TestDeviceRefused(t *testing.T) {
 				if err := test.do(s, device.Result.UserCode); err != nil {
 					t.Fatal(err)
 				}
-				// MSAL has read the body away by now.
+				// MSAL has already read the body.
 				if _, err = device.AuthenticationResult(t.Context()); err == nil || !strings.Contains(err.Error(), `"error":"`+test.want+`"`) {
 					t.Errorf("%v, want %s", err, test.want)
 				}
@@ -417,7 +417,7 @@ func TestKindsOfAccounts(t *testing.T) {
 		for i, address := range []string{simulator.Adele, "ann@outlook.example"} {
 			s := simulator.Contoso(simulator.Options{})
 			ann := s.AddUser(simulator.User{Address: "ann@outlook.example", Name: "Ann", Personal: true})
-			s.OnSignIn(simulator.SignIn{User: address})
+			s.SetSignIn(simulator.SignIn{User: address})
 			client, _ := newClient(t, s, tenant)
 			if !works[i] {
 				if got := visit(t, s, authorize(t, client, "v", "User.Read")); !strings.HasPrefix(got.Get("error_description"), "AADSTS50020: ") {
@@ -464,7 +464,7 @@ func TestManagedPolicy(t *testing.T) {
 	for address, allowed := range map[string]bool{simulator.Adele: false, "ann@outlook.example": true} {
 		s := simulator.Contoso(simulator.Options{})
 		s.AddUser(simulator.User{Address: "ann@outlook.example", Name: "Ann", Personal: true})
-		s.OnSignIn(simulator.SignIn{User: address, Administrate: simulator.Managed()})
+		s.SetSignIn(simulator.SignIn{User: address, AdminOnly: simulator.AdminConsentScopes()})
 		client, _ := newClient(t, s, "common")
 		page := authorize(t, client, "v", "Calendars.Read")
 		if got := visit(t, s, page); got.Has("code") != allowed {
@@ -477,7 +477,7 @@ func TestManagedPolicy(t *testing.T) {
 	}
 }
 
-// A registration of the platform Web, as the O365 integration wants it.
+// A registration of the platform Web, as the O365 integration uses it.
 func TestWebRegistration(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{})
 	s.Register(simulator.Registration{ClientID: "web", Web: []string{"https://login.microsoftonline.com/common/oauth2/nativeclient"}, Secret: "s3cret"})
@@ -528,7 +528,7 @@ func TestWebRegistration(t *testing.T) {
 	if status, body := token(form); status != 200 {
 		t.Errorf("refreshed with the secret: %d %v", status, body)
 	}
-	// Device codes are for public clients.
+	// Device codes require a public client.
 	if resp, err := browser.PostForm(s.LoginURL()+"/common/oauth2/v2.0/devicecode", url.Values{"client_id": {"web"}, "scope": {"User.Read"}}); err != nil || resp.StatusCode != 401 {
 		t.Errorf("a device code for a confidential client: %v, %v", resp, err)
 	}
@@ -548,7 +548,7 @@ func TestFormPost(t *testing.T) {
 	}
 }
 
-// Told to refresh early and unable to, MSAL gives the token that is still good, and the error.
+// If MSAL fails to refresh early, it returns the valid token and the error.
 func TestRefreshIn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulator.Contoso(simulator.Options{})
@@ -568,7 +568,7 @@ func TestRefreshIn(t *testing.T) {
 	})
 }
 
-// Under Microsoft's own names, in memory, MSAL needs no option but the transport.
+// With Microsoft's host names in memory, MSAL needs only the transport.
 func TestRealNames(t *testing.T) {
 	s := simulator.Contoso(simulator.Options{LoginHost: "login.microsoftonline.com", GraphHost: "graph.microsoft.com"})
 	client, err := public.New(simulator.ContosoClient, public.WithAuthority("https://login.microsoftonline.com/common"), public.WithHTTPClient(&http.Client{Transport: s.Transport()}))

@@ -9,7 +9,7 @@ import (
 )
 
 func TestAcceptedCalendar(t *testing.T) {
-	v := newCompany(t)
+	v := newColleaguesClient(t)
 	find := func() map[string]any {
 		t.Helper()
 		for _, c := range v.want(200, "GET", "/me/calendars", "")["value"].([]any) {
@@ -49,7 +49,7 @@ func TestAcceptedCalendar(t *testing.T) {
 		t.Errorf("Alex has %v", got)
 	}
 
-	// What is the owner's may go.
+	// The owner can remove a shared calendar.
 	kids := v.s.AddCalendar(simulator.Alex, "Kids")
 	if got := v.s.AcceptCalendar(simulator.Adele, simulator.Alex, "Kids"); got.Name != "Kids" || got.ID == kids.ID {
 		t.Errorf("accepted: %v", got)

@@ -15,7 +15,7 @@ import (
 const adeleID = "87d349ed-44d7-43e1-9a83-5f2406dee5bd"
 
 func TestPresence(t *testing.T) {
-	v := newVisitor(t, "Presence.Read")
+	v := newGraphClient(t, "Presence.Read")
 	published := time.Date(2026, 1, 15, 11, 0, 0, 0, time.UTC)
 	v.s.SetPresence(simulator.Adele, simulator.Presence{
 		Availability: "Busy", Activity: "InAMeeting", Message: "Back soon", MessagePublished: published, MessageExpires: time.Date(2126, 1, 15, 13, 0, 0, 0, time.UTC),
@@ -40,7 +40,7 @@ func TestPresence(t *testing.T) {
 	}
 	v.refused(400, "BadRequest", "GET", "/users/"+simulator.Adele+"/presence", "")
 
-	// When a message was published and when it expires is nobody else's business.
+	// Only the user sees when a message was published and when it expires.
 	megan := v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen"})
 	stranger := v.s.AddUser(simulator.User{Address: "ann@fabrikam.example", Name: "Ann Beebe"})
 	v.refused(403, "Forbidden", "GET", "/users/"+megan.ID+"/presence", "")
@@ -74,19 +74,19 @@ const (
 	prefer  = "/users/" + adeleID + "/presence/setUserPreferredPresence"
 )
 
-// TestPresencePermissions: what reads does not write, what writes does not read, and personal accounts have no presence.
+// TestPresencePermissions: read scopes do not write, write scopes do not read, and personal accounts have no presence.
 func TestPresencePermissions(t *testing.T) {
 	actions := map[string]string{
 		"setPresence": `{` + session + `, "availability": "Away", "activity": "Away"}`, "clearPresence": `{` + session + `}`,
 		"setUserPreferredPresence": `{"availability": "Away", "activity": "Away"}`, "clearUserPreferredPresence": ``,
 		"setStatusMessage": `{"statusMessage": {"message": {"content": "", "contentType": "text"}}}`,
 	}
-	v := newVisitor(t, "Presence.ReadWrite")
+	v := newGraphClient(t, "Presence.ReadWrite")
 	megan := v.s.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen"})
 	for action, body := range actions {
 		v.want(200, "POST", "/users/"+adeleID+"/presence/"+action, body)
 		v.refused(403, "Forbidden", "POST", "/users/"+megan.ID+"/presence/"+action, body)
-		v.refused(404, "ResourceNotFound", "POST", "/me/presence/"+action, body)
+		v.want(200, "POST", "/me/presence/"+action, body)
 	}
 	v.refused(403, "Forbidden", "GET", "/me/presence", "")
 	v.token = v.s.Token(simulator.Adele, "Presence.Read", "Presence.Read.All")
@@ -104,7 +104,7 @@ func TestPresencePermissions(t *testing.T) {
 }
 
 func TestPresenceRefuses(t *testing.T) {
-	v := newVisitor(t, "Presence.ReadWrite")
+	v := newGraphClient(t, "Presence.ReadWrite")
 	for path, bodies := range map[string][]string{
 		set: {
 			`{"availability": "Away", "activity": "Away"}`,
@@ -145,11 +145,11 @@ func TestPresenceRefuses(t *testing.T) {
 	}
 }
 
-// TestPresenceOverTime: the preferred presence before the session that ranks first, as long as there is a session, each until it
-// expires.
+// TestPresenceOverTime: the preferred presence takes precedence over the highest-ranking session if there is any session,
+// each until it expires.
 func TestPresenceOverTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		v := newVisitor(t, "Presence.Read", "Presence.ReadWrite")
+		v := newGraphClient(t, "Presence.Read", "Presence.ReadWrite")
 		start := time.Now()
 		shows := func(want string) {
 			t.Helper()

@@ -12,7 +12,7 @@ import (
 )
 
 func TestGetSchedule(t *testing.T) {
-	v := newVisitor(t, "Calendars.ReadBasic")
+	v := newGraphClient(t, "Calendars.ReadBasic")
 	v.s.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
 	add := func(address, subject, showAs string, start, end time.Time) {
 		v.s.AddEvent(address, "", simulator.Event{Subject: subject, ShowAs: showAs, Start: start, End: end})

@@ -18,7 +18,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// bearer signs the SDK's requests.
+// bearer authenticates the SDK's requests.
 type bearer string
 
 func (b bearer) AuthenticateRequest(_ context.Context, r *abstractions.RequestInformation, _ map[string]any) error {
@@ -26,7 +26,7 @@ func (b bearer) AuthenticateRequest(_ context.Context, r *abstractions.RequestIn
 	return nil
 }
 
-// newSDK is Microsoft's own pipeline, which compresses what it sends, on the simulator's transport.
+// newSDK returns Microsoft's own pipeline, which compresses request bodies, on the simulator's transport.
 func newSDK(t *testing.T, s *simulator.Simulator, scopes ...string) func() *users.UserItemRequestBuilder {
 	t.Helper()
 	replace := khttp.NewUrlReplaceHandler(true, map[string]string{"/users/me-token-to-replace": "/me"})

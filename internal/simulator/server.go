@@ -3,15 +3,18 @@ package simulator
 import (
 	"bytes"
 	"compress/gzip"
-	"encoding/json"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
 const (
@@ -19,7 +22,7 @@ const (
 	logLimit  = 10_000
 )
 
-// A Request is one that came, and how it was answered. It holds no token, code or secret.
+// A Request is a logged request and its outcome. It contains no tokens, codes or secrets.
 type Request struct {
 	Time   time.Time
 	Host   string
@@ -27,20 +30,20 @@ type Request struct {
 	Path   string // "/v1.0/me/events"
 	Query  url.Values
 	Header http.Header // without Authorization
-	Body   []byte      // as it is after decompression; of a form with the secrets blotted out
+	Body   []byte      // decompressed; secrets in forms are redacted
 	User   string      // address of the token's user; "" without a valid token
 	Status int         // 0: not answered
-	Fault  bool        // a fault struck it
+	Fault  bool        // affected by a fault
 }
 
-// Requests are those that came, oldest first; at most the last ten thousand.
+// Requests returns the logged requests, oldest first; at most the last ten thousand.
 func (s *Simulator) Requests() []Request {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.log)
 }
 
-// Count is the number of requests in Requests with this method ("": any) and with a path that begins so.
+// Count returns the number of logged requests with this method ("": any) and path prefix.
 func (s *Simulator) Count(method, path string) int {
 	n := 0
 	for _, r := range s.Requests() {
@@ -51,88 +54,179 @@ func (s *Simulator) Count(method, path string) int {
 	return n
 }
 
-// Total is the number of all requests that ever came.
+// Total returns the number of all requests since the start.
 func (s *Simulator) Total() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.total
 }
 
-// ForgetRequests empties Requests.
+// ForgetRequests clears the request log.
 func (s *Simulator) ForgetRequests() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log = nil
 }
 
-// OnRequest sets what is called after each request, with nothing locked, before its answer leaves; nil: nothing.
+// OnRequest sets a hook that is called after each request before its response is sent, without locks held; nil removes it.
 func (s *Simulator) OnRequest(hook func(Request)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.hook = hook
 }
 
-// RefuseGzip makes Graph answer compressed bodies 415, as some of its front ends do.
-func (s *Simulator) RefuseGzip(refuse bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.refuseGzip = refuse
-}
-
-// An answer is what a handler makes of a request: JSON or text.
-type answer struct {
-	status      int
-	header      http.Header
-	body        any    // marshalled as JSON; nil: none
-	text        string // instead of body, where there is a contentType
-	contentType string // of text
-}
-
-// ServeHTTP is all: Graph below /v1.0, the control side below /control, Entra ID everywhere else.
+// ServeHTTP serves Graph below /v1.0, the control API below /control and Entra ID everywhere else.
 func (s *Simulator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if isControl(r.URL.Path) {
+	if control.Is(r.URL.Path) {
 		s.controls.ServeHTTP(w, r)
 		return
 	}
+	s.serve(w, r)
+}
+
+// serve serves Graph and Entra ID.
+func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bodyLimit))
 	if err != nil {
 		http.Error(w, "Request Entity Too Large", http.StatusRequestEntityTooLarge)
 		return
 	}
-	seen := Request{Time: s.now(), Host: r.Host, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone()}
+	resp, fault, lost := s.exchange(withoutEmptySegments(r), body)
+	if lost {
+		panic(http.ErrAbortHandler)
+	}
+	send(w, r, resp, fault)
+}
+
+// withoutEmptySegments returns the request with //me as /me, as Graph reads it: Microsoft's SDK for Python sends such paths.
+func withoutEmptySegments(r *http.Request) *http.Request {
+	if !odata.Is(r.URL.Path) || !strings.Contains(r.URL.Path, "//") {
+		return r
+	}
+	collapse := func(path string) string {
+		for strings.Contains(path, "//") {
+			path = strings.ReplaceAll(path, "//", "/")
+		}
+		return path
+	}
+	r = r.Clone(r.Context())
+	r.URL.Path, r.URL.RawPath = collapse(r.URL.Path), collapse(r.URL.RawPath)
+	return r
+}
+
+// exchange executes a request unless a fault prevents it, and logs it. lost reports that there is no response.
+func (s *Simulator) exchange(r *http.Request, body []byte) (resp web.Response, fault *Fault, lost bool) {
+	seen := Request{Time: s.directory.Now(), Host: r.Host, Method: r.Method, Path: r.URL.Path, Query: r.URL.Query(), Header: r.Header.Clone()}
 	seen.Header.Del("Authorization")
-	zipped := r.Header.Get("Content-Encoding") == "gzip"
-	if zipped {
+	compressed := r.Header.Get("Content-Encoding") == "gzip"
+	if compressed {
 		if plain, err := gunzip(body); err == nil {
 			body = plain
 		}
 	}
-	seen.Body = blot(r, body)
+	seen.Body = redactForm(r, body)
 
-	fault := s.takeFault(r.Method, r.URL.Path)
+	fault = s.takeFault(r.Method, r.URL.Path)
 	seen.Fault = fault != nil
-	var a answer
-	if fault.carriesOut() {
-		if isGraph(r.URL.Path) {
-			var release func()
-			a, seen.User, release = s.serveGraph(r, body, zipped)
-			defer release()
-		} else {
-			a = s.serveLogin(r, body)
-		}
+	if fault.executes() {
+		var release func()
+		resp, seen.User, release = s.execute(r, body, compressed)
+		defer release()
 	}
-	a, lost := fault.spoil(a, isGraph(r.URL.Path), seen.Time)
-	if fault != nil && !hold(r.Context(), fault.Delay) {
+	resp, lost = fault.apply(resp, r, seen.Time)
+	if odata.Is(r.URL.Path) {
+		resp = odata.Finish(resp, r)
+	}
+	if fault != nil && !wait(r.Context(), fault.Delay) {
 		lost = true
 	}
 	if !lost {
-		seen.Status = a.status
+		seen.Status = resp.Status
 	}
 	s.record(seen)
+	return resp, fault, lost
+}
+
+// execute also returns the address of the user, and what ends the request's share of the mailbox.
+func (s *Simulator) execute(r *http.Request, body []byte, compressed bool) (resp web.Response, user string, release func()) {
+	switch {
+	case odata.IsBatch(r):
+		return s.graph.Batch(r, body, s.batched), s.userOf(r), func() {}
+	case odata.Is(r.URL.Path):
+		return s.graph.Serve(r, body, compressed)
+	default:
+		return s.entraService.Serve(r, body), "", func() {}
+	}
+}
+
+// batched executes a request of a batch. One without a response is a timeout.
+func (s *Simulator) batched(r *http.Request) web.Response {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		panic(err) // in memory
+	}
+	resp, _, lost := s.exchange(r, body)
 	if lost {
+		return odata.Finish(odata.NewError(http.StatusGatewayTimeout, "GatewayTimeout", "The request of the batch got no response.").Response(s.directory.Now()), r)
+	}
+	return resp
+}
+
+// userOf returns the address of the user of the request's access token.
+func (s *Simulator) userOf(r *http.Request) string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if t := s.AccessToken(token); t != nil {
+		return t.User.Address
+	}
+	return ""
+}
+
+// send writes the response, compressed if the client accepts it. A fault may cut it off.
+func send(w http.ResponseWriter, r *http.Request, resp web.Response, fault *Fault) {
+	if fault != nil && fault.Truncate > 0 {
+		body, contentType := resp.Encode()
+		header := w.Header()
+		header.Set("Content-Type", contentType)
+		maps.Copy(header, resp.Header)
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		w.WriteHeader(resp.Status)
+		_, _ = w.Write(body[:min(fault.Truncate, len(body))])
+		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	}
-	a.write(w, r)
+	if body, contentType := resp.Encode(); len(body) > 0 && acceptsGzip(r) {
+		resp.Header = resp.Header.Clone()
+		if resp.Header == nil {
+			resp.Header = http.Header{}
+		}
+		resp.Header.Set("Content-Encoding", "gzip")
+		resp.Header.Add("Vary", "Accept-Encoding")
+		resp.Body, resp.Text, resp.ContentType = nil, zip(body), contentType
+	}
+	resp.Write(w)
+}
+
+// acceptsGzip reports whether the client accepts compressed responses.
+func acceptsGzip(r *http.Request) bool {
+	for _, h := range r.Header.Values("Accept-Encoding") {
+		for part := range strings.SplitSeq(h, ",") {
+			coding, weight, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";")
+			if strings.EqualFold(coding, "gzip") && strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "" || strings.EqualFold(coding, "gzip") && weight == "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func zip(b []byte) string {
+	var out strings.Builder
+	z := gzip.NewWriter(&out)
+	_, _ = z.Write(b)
+	_ = z.Close()
+	return out.String()
 }
 
 func (s *Simulator) record(r Request) {
@@ -149,43 +243,6 @@ func (s *Simulator) record(r Request) {
 	}
 }
 
-func (a answer) write(w http.ResponseWriter, r *http.Request) {
-	for k, v := range a.header {
-		w.Header()[k] = v
-	}
-	if isGraph(r.URL.Path) {
-		id := uuid.NewString()
-		w.Header().Set("request-id", id)
-		client := r.Header.Get("client-request-id")
-		if client == "" {
-			client = id
-		}
-		w.Header().Set("client-request-id", client)
-	}
-	switch {
-	case a.contentType != "":
-		w.Header().Set("Content-Type", a.contentType)
-		w.WriteHeader(a.status)
-		_, _ = io.WriteString(w, a.text)
-	case a.body != nil:
-		kind := "application/json; charset=utf-8"
-		if isGraph(r.URL.Path) {
-			kind = "application/json; odata.metadata=minimal; odata.streaming=true; IEEE754Compatible=false; charset=utf-8"
-		}
-		w.Header().Set("Content-Type", kind)
-		if e, ok := a.body.(errorBody); ok {
-			e.Error.Inner.RequestID, e.Error.Inner.ClientRequestID = w.Header().Get("request-id"), w.Header().Get("client-request-id")
-			a.body = e
-		}
-		w.WriteHeader(a.status)
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		_ = e.Encode(a.body)
-	default:
-		w.WriteHeader(a.status)
-	}
-}
-
 func gunzip(b []byte) ([]byte, error) {
 	z, err := gzip.NewReader(bytes.NewReader(b))
 	if err != nil {
@@ -194,9 +251,9 @@ func gunzip(b []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, bodyLimit))
 }
 
-// blot takes what is secret out of a form: a log of requests must be fit to be printed.
-func blot(r *http.Request, body []byte) []byte {
-	if isGraph(r.URL.Path) || len(body) == 0 {
+// redactForm removes the secrets from a form, so that the request log can be printed.
+func redactForm(r *http.Request, body []byte) []byte {
+	if odata.Is(r.URL.Path) || len(body) == 0 {
 		return body
 	}
 	form, err := url.ParseQuery(string(body))
@@ -211,7 +268,7 @@ func blot(r *http.Request, body []byte) []byte {
 	return []byte(form.Encode())
 }
 
-// matches reports whether a pattern of method and path prefix takes a request. Graph's paths have no case.
+// matches reports whether the request has this method and path prefix. Graph's paths are case-insensitive.
 func matches(method, prefix, gotMethod, gotPath string) bool {
 	return (method == "" || method == gotMethod) && len(gotPath) >= len(prefix) && strings.EqualFold(gotPath[:len(prefix)], prefix)
 }

@@ -1,9 +1,9 @@
-// Package simulator is a Microsoft Entra ID and a Microsoft Graph that run in the process. They refuse what the real ones refuse, so
-// that what works here has a reason to work there. A Simulator is reached over HTTPS once started, and in memory at any time.
+// Package simulator runs a Microsoft Entra ID and a Microsoft Graph in the process. They refuse what the real services refuse, so
+// that code tested against them has a chance to work with Microsoft 365. A Simulator is reachable over HTTPS once started, and in memory at any time.
 //
-// Its methods are the control side: they add users, registrations and events, set what the sign-in page does, make requests
-// fail, and tell which requests came. All of them may be called at any time, by any goroutine, also from the hook. Below /control the
-// same is there over HTTP, for clients in other processes.
+// Its methods control it: they add users, registrations and events, configure the sign-in page, inject faults and
+// return the logged requests. They are safe for concurrent use, also from the request hook. The same operations are
+// available over HTTP below /control for clients in other processes.
 package simulator
 
 import (
@@ -16,46 +16,59 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
 )
 
-// Options are what cannot change once a Simulator exists. The zero value is usable.
+// Options configure a Simulator. The zero value is usable.
 type Options struct {
-	Now       func() time.Time // the clock; nil: time.Now
-	Address   string           // to listen on, see Start; "": 127.0.0.1:0
+	Now       func() time.Time // nil: time.Now
+	Address   string           // listen address of Start; "": 127.0.0.1:0
 	Audience  string           // what long scope names begin with; "": https://graph.microsoft.com
-	LoginHost string           // the name in memory; "": login.simulator.test
-	GraphHost string           // the name in memory; "": graph.simulator.test
+	LoginHost string           // host name in memory; "": login.simulator.test
+	GraphHost string           // host name in memory; "": graph.simulator.test
 }
+
+// The parts that a Simulator gets its methods from.
+type (
+	entraService    = entra.Service
+	outlookService  = outlook.Service
+	presenceService = presence.Service
+)
 
 // A Simulator is one Entra ID and one Graph with their tenants.
 type Simulator struct {
-	options     Options
-	routes      []route
-	permissions map[string]map[string][]string
-	scopes      []string
-	zones       map[string]string
-	clock       *clock
-	controls    http.Handler
+	*entraService
+	*outlookService
+	*presenceService
 
-	mu            sync.Mutex
-	users         []*account // in order of their addition
-	registrations map[string]Registration
-	login         loginState
-	outlook       outlookState
-	faults        []*Fault
-	log           []Request
-	total         int
-	hook          func(Request)
-	refuseGzip    bool
-	listener      net.Listener
-	server        *http.Server
-	authority     *authority
-	closing       bool
+	options   Options
+	directory *directory.Directory
+	graph     *odata.Service
+	resources []odata.Resource
+	controls  http.Handler
+
+	mu        sync.Mutex
+	faults    []*Fault
+	log       []Request
+	total     int
+	hook      func(Request)
+	listener  net.Listener
+	server    *http.Server
+	authority *authority
+	proxy     *proxy
+	closing   bool
 
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
 
-// New makes an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for one that is furnished.
+// New returns an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for sample data.
 func New(o Options) *Simulator {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -73,23 +86,37 @@ func New(o Options) *Simulator {
 		o.GraphHost = "graph.simulator.test"
 	}
 	o.Audience = strings.TrimSuffix(o.Audience, "/")
-	s := &Simulator{options: o, clock: &clock{base: o.Now}, registrations: map[string]Registration{}}
-	s.permissions, s.scopes, s.zones = permissions(), scopes(), windowsZones()
-	s.login = newLoginState()
-	s.outlook = newOutlookState()
-	s.routes = slices.Concat(userRoutes(), mailboxSettingsRoutes(), calendarRoutes(), presenceRoutes())
-	s.controls = s.newControls()
+	d := directory.New(o.Now)
+	s := &Simulator{
+		options: o, directory: d,
+		entraService:    entra.New(d, o.Audience),
+		outlookService:  outlook.New(d),
+		presenceService: presence.New(d),
+	}
+	s.graph = odata.New(d, s.AccessToken)
+	// A new resource is a line here; if it has methods for tests, it is embedded above.
+	s.resources = []odata.Resource{
+		users.Resource(d),
+		s.outlookService.Resource(),
+		s.presenceService.Resource(),
+	}
+	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
+	for _, r := range s.resources {
+		s.graph.Register(r)
+		operations = append(operations, r.Controls...)
+	}
+	s.controls = control.NewHandler(slices.Concat([]control.Operation{s.rootControl(operations)}, operations), s.local)
 	return s
 }
 
-// Start serves HTTPS on the address of the options, with a certificate of the simulator's own authority.
+// Start serves HTTPS on Options.Address with a certificate of the simulator's own authority.
 func (s *Simulator) Start() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server != nil {
-		return errors.New("start the simulator: it has been started")
+		return errors.New("start the simulator: already started")
 	}
-	// The clients' clock, which need not be ours.
+	// Clients check certificates against the system clock, which may differ from Options.Now.
 	ca, err := newAuthority(time.Now())
 	if err != nil {
 		return fmt.Errorf("start the simulator: %w", err)
@@ -104,23 +131,28 @@ func (s *Simulator) Start() error {
 	}
 	s.authority, s.listener = ca, listener
 	s.server = &http.Server{
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !s.enterServer() {
-				panic(http.ErrAbortHandler)
-			}
-			defer s.serving.Done()
-			s.ServeHTTP(w, r)
-		}),
+		Handler:           s.counted(s.ServeHTTP),
 		TLSConfig:         config,
 		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          discard(),
+		ErrorLog:          discardLogger(),
 	}
 	server := s.server
 	s.serving.Go(func() { _ = server.ServeTLS(listener, "", "") })
 	return nil
 }
 
-// enterServer counts a handler in, unless the server is being closed.
+// counted returns a handler that Close waits for.
+func (s *Simulator) counted(handler http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if !s.enterServer() {
+			panic(http.ErrAbortHandler)
+		}
+		defer s.serving.Done()
+		handler(w, r)
+	}
+}
+
+// enterServer registers a running handler unless the server is closing.
 func (s *Simulator) enterServer() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,40 +162,47 @@ func (s *Simulator) enterServer() bool {
 	return !s.closing
 }
 
-// Close ends the server and every request that it still holds, and waits for them.
+// Close stops the server, aborts its requests and waits for them.
 func (s *Simulator) Close() error {
 	s.mu.Lock()
-	server := s.server
+	server, proxy := s.server, s.proxy
 	s.closing = true
 	s.mu.Unlock()
 	if server == nil {
 		return nil
 	}
 	err := server.Close()
+	if proxy != nil {
+		err = errors.Join(err, proxy.close())
+	}
 	s.serving.Wait()
 	return err
 }
 
-// LoginURL is the root of Entra ID, without a tenant and without a slash at its end: after Start the server's, before it the name in memory.
+// LoginURL returns the root of Entra ID, without tenant and trailing slash: the server's after Start, before that the name in memory.
 func (s *Simulator) LoginURL() string { return s.root(s.options.LoginHost) }
 
-// GraphURL is the root of Graph, without a version and without a slash at its end, as LoginURL.
+// GraphURL returns the root of Graph, without version and trailing slash; see LoginURL.
 func (s *Simulator) GraphURL() string { return s.root(s.options.GraphHost) }
 
 func (s *Simulator) root(name string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.listener != nil {
-		address := s.listener.Addr().(*net.TCPAddr)
-		if address.IP.IsUnspecified() {
-			return fmt.Sprintf("https://localhost:%d", address.Port)
-		}
-		return "https://" + address.String()
+		return "https://" + reachable(s.listener.Addr().(*net.TCPAddr))
 	}
 	return "https://" + name
 }
 
-// CA is the certificate of the simulator's authority in PEM; nil before Start.
+// reachable returns host and port at which this machine reaches a listener.
+func reachable(address *net.TCPAddr) string {
+	if address.IP.IsUnspecified() {
+		return fmt.Sprintf("localhost:%d", address.Port)
+	}
+	return address.String()
+}
+
+// CA returns the certificate of the simulator's authority in PEM; nil before Start.
 func (s *Simulator) CA() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -6,12 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 )
 
-// Transport reaches the simulator without sockets: the request is served by the caller's own goroutine. So it works inside
-// testing/synctest, and a request ends with its context. It knows the hosts of the options and, once started, the server's address.
+// Transport returns an in-memory transport that serves requests in the caller's goroutine. It works inside
+// testing/synctest, and a request ends with its context. It knows the host names of the options and, once started, the server's address.
 func (s *Simulator) Transport() http.RoundTripper { return transport{s} }
 
 type transport struct{ s *Simulator }
@@ -35,7 +36,10 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		in.Body = http.NoBody
 	}
 	w := &recorder{header: http.Header{}}
-	if aborted := w.serve(t.s, in); aborted {
+	var tail io.Reader = strings.NewReader("")
+	if aborted := w.serve(t.s, in); aborted && w.status != 0 {
+		tail = brokenReader{}
+	} else if aborted {
 		if err := r.Context().Err(); err != nil {
 			return nil, err
 		}
@@ -50,20 +54,20 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		Proto:         "HTTP/2.0",
 		ProtoMajor:    2,
 		Header:        w.header,
-		Body:          io.NopCloser(bytes.NewReader(w.body.Bytes())),
-		ContentLength: int64(w.body.Len()),
+		Body:          io.NopCloser(io.MultiReader(bytes.NewReader(w.body.Bytes()), tail)),
+		ContentLength: w.length(),
 		Request:       r,
 	}, nil
 }
 
-// A recorder is the ResponseWriter of a request in memory.
+// A recorder is the ResponseWriter of an in-memory request.
 type recorder struct {
 	header http.Header
 	status int
 	body   bytes.Buffer
 }
 
-// serve reports whether the handler broke the connection.
+// serve reports whether the handler aborted the connection.
 func (w *recorder) serve(s *Simulator, r *http.Request) (aborted bool) {
 	defer func() {
 		switch p := recover(); p {
@@ -94,7 +98,15 @@ func (w *recorder) Write(p []byte) (int, error) {
 	return w.body.Write(p)
 }
 
-// isGraph tells Graph's paths from Entra ID's: one server is both.
-func isGraph(path string) bool {
-	return strings.HasPrefix(path, "/v1.0/") || strings.HasPrefix(path, "/beta/") || path == "/v1.0" || path == "/beta"
+// length returns the length of the body that the header announces.
+func (w *recorder) length() int64 {
+	if n, err := strconv.ParseInt(w.header.Get("Content-Length"), 10, 64); err == nil {
+		return n
+	}
+	return int64(w.body.Len())
 }
+
+// A brokenReader is the end of a body that was cut off.
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }

@@ -87,13 +87,13 @@ func TestRefusedUserIsNotRetriedByReopening(t *testing.T) {
 		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		time.Sleep(2 * time.Hour)
-		w.sim.Demand(simulator.Adele, simulator.AccountDisabled)
+		w.sim.FailRefreshWith(simulator.Adele, simulator.AccountDisabled)
 		if _, err := s.Token(t.Context()); !graph.Is(err, graph.SignInRequired) {
 			t.Fatal(err)
 		}
 		const disabled = "the account is disabled (AADSTS50057); run: graph2mqtt login work"
 		wantStatus(t, w.open(func(o *auth.Options) { o.Tenant = simulator.ContosoTenant }), auth.SignInRequired, disabled)
-		w.sim.Demand(simulator.Adele, 0)
+		w.sim.FailRefreshWith(simulator.Adele, 0)
 		if err := s.RetryRefused(t.Context()); err != nil {
 			t.Error(err)
 		}

@@ -142,7 +142,7 @@ func TestClaimsChallenge(t *testing.T) {
 		}
 
 		time.Sleep(time.Minute)
-		w.sim.Demand(simulator.Adele, simulator.SecondFactorRequired)
+		w.sim.FailRefreshWith(simulator.Adele, simulator.SecondFactorRequired)
 		_, err = s.Renew(t.Context(), third, claims)
 		wantSignInRequired(t, err, "the organization requires multi-factor authentication (AADSTS50076); run: graph2mqtt login work")
 		_, prompts, err := w.signIn(s, reading)

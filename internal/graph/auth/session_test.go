@@ -183,13 +183,13 @@ func TestRefusedRenewal(t *testing.T) {
 	}{
 		"revoked": {func(s *simulator.Simulator) { s.RevokeSessions(simulator.Adele) },
 			"the sign-in was revoked, or the password was changed (AADSTS50173); run: graph2mqtt login work"},
-		"second factor": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.SecondFactorRequired) },
+		"second factor": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.SecondFactorRequired) },
 			"the organization requires multi-factor authentication (AADSTS50076); run: graph2mqtt login work"},
-		"conditional access": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.Blocked) },
+		"conditional access": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.Blocked) },
 			"Conditional Access, a policy of the organization, blocks this sign-in; try the other flow: graph2mqtt login work --device-code (AADSTS53003); run: graph2mqtt login work"},
-		"device": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.DeviceRequired) },
+		"device": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.DeviceRequired) },
 			"the organization requires a managed device; try the other flow: graph2mqtt login work --device-code (AADSTS50097); run: graph2mqtt login work"},
-		"disabled": {func(s *simulator.Simulator) { s.Demand(simulator.Adele, simulator.AccountDisabled) },
+		"disabled": {func(s *simulator.Simulator) { s.FailRefreshWith(simulator.Adele, simulator.AccountDisabled) },
 			"the account is disabled (AADSTS50057); run: graph2mqtt login work"},
 		"consent withdrawn": {func(s *simulator.Simulator) { s.WithdrawConsent(simulator.Adele, simulator.ContosoClient) },
 			"a permission was withdrawn, or never granted (AADSTS65001); run: graph2mqtt login work"},
@@ -258,7 +258,7 @@ func TestRefusalIsRetried(t *testing.T) {
 		defer wg.Wait()
 		defer stop()
 		time.Sleep(2 * time.Hour)
-		w.sim.Demand(simulator.Adele, simulator.Blocked)
+		w.sim.FailRefreshWith(simulator.Adele, simulator.Blocked)
 		if _, err := s.Token(t.Context()); !graph.Is(err, graph.SignInRequired) {
 			t.Fatal(err)
 		}
@@ -270,7 +270,7 @@ func TestRefusalIsRetried(t *testing.T) {
 		if got := strings.Count(w.log.String(), "sign-in renewal refused"); got != 1 {
 			t.Errorf("logged %d times, want once", got)
 		}
-		w.sim.Demand(simulator.Adele, 0)
+		w.sim.FailRefreshWith(simulator.Adele, 0)
 		time.Sleep(time.Hour)
 		wantStatus(t, s, auth.SignedIn, "")
 	})

@@ -150,13 +150,13 @@ func TestRefusedScopesStepDown(t *testing.T) {
 		why  string
 	}{
 		"declined": {simulator.SignIn{Declines: []string{"Calendars.ReadWrite", "Calendars.Read"}}, "the permissions were declined (AADSTS65004)"},
-		"administrator": {simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite", "MailboxSettings.Read"}},
+		"administrator": {simulator.SignIn{AdminOnly: []string{"MailboxSettings.ReadWrite", "MailboxSettings.Read"}},
 			"an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094)"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				w := newEnvironment(t)
-				w.sim.OnSignIn(test.page)
+				w.sim.SetSignIn(test.page)
 				s := w.open()
 				result, prompts, err := w.signIn(s, writing, reading, reading, least)
 				if err != nil {
@@ -195,7 +195,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 	}
 	t.Run("all", func(t *testing.T) {
 		w := newEnvironment(t)
-		w.sim.OnSignIn(simulator.SignIn{Refuse: simulator.Declined})
+		w.sim.SetSignIn(simulator.SignIn{Refuse: simulator.Declined})
 		s := w.open()
 		_, _, err := w.signIn(s, writing, reading)
 		wantSignInRequired(t, err, "sign in to work: Microsoft refused even the smallest set of permissions: the permissions were declined (AADSTS65004)")
@@ -203,7 +203,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 	})
 	t.Run("not about scopes", func(t *testing.T) {
 		w := newEnvironment(t)
-		w.sim.OnSignIn(simulator.SignIn{Refuse: simulator.Blocked})
+		w.sim.SetSignIn(simulator.SignIn{Refuse: simulator.Blocked})
 		_, prompts, err := w.signIn(w.open(), writing, reading)
 		wantSignInRequired(t, err, "sign in to work: Conditional Access, a policy of the organization, blocks this sign-in; "+
 			"try the other flow: graph2mqtt login work --device-code (AADSTS53003)")
@@ -216,7 +216,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 func TestPartialGrant(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newEnvironment(t)
-		w.sim.OnSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
+		w.sim.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
 		s := w.open()
 		result, _, err := w.signIn(s, writing)
 		if err != nil {
@@ -239,7 +239,7 @@ func TestPartialGrant(t *testing.T) {
 
 func TestNothingGranted(t *testing.T) {
 	w := newEnvironment(t)
-	w.sim.OnSignIn(simulator.SignIn{Withhold: reading})
+	w.sim.SetSignIn(simulator.SignIn{Withhold: reading})
 	_, _, err := w.signIn(w.open(), reading)
 	wantSignInRequired(t, err, "sign in to work: Microsoft granted none of the permissions")
 }
@@ -258,7 +258,7 @@ func TestSignInAsAnotherUser(t *testing.T) {
 	w := newEnvironment(t)
 	w.sim.AddUser(simulator.User{Address: "ben@contoso.example", Name: "Ben", Tenant: simulator.ContosoTenant})
 	s := w.signedIn(reading...)
-	w.sim.OnSignIn(simulator.SignIn{User: "ben@contoso.example"})
+	w.sim.SetSignIn(simulator.SignIn{User: "ben@contoso.example"})
 	_, _, err := w.signIn(s, reading)
 	wantError(t, err, "sign in to work: ben@contoso.example signed in, but the stored sign-in belongs to "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or first run: graph2mqtt logout work")
@@ -284,7 +284,7 @@ func TestSignInAsAnotherUser(t *testing.T) {
 func TestPersonalAccount(t *testing.T) {
 	w := newEnvironment(t)
 	w.sim.AddUser(simulator.User{Address: "casey@outlook.example", Name: "Casey", Personal: true})
-	w.sim.OnSignIn(simulator.SignIn{User: "casey@outlook.example"})
+	w.sim.SetSignIn(simulator.SignIn{User: "casey@outlook.example"})
 	s := w.signedIn(reading...)
 	got := s.Status().User
 	if !got.Personal || got.Tenant != simulator.PersonalTenant || got.Address != "casey@outlook.example" {
@@ -454,7 +454,7 @@ func TestSignInByDeviceStepsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newEnvironment(t)
 		s := w.open()
-		w.sim.OnSignIn(simulator.SignIn{Administrate: []string{"MailboxSettings.ReadWrite"}})
+		w.sim.SetSignIn(simulator.SignIn{AdminOnly: []string{"MailboxSettings.ReadWrite"}})
 		var refused [][]string
 		result, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{writing, reading}, OnPrompt: func(p auth.Prompt) {
 			refused = append(refused, p.Refused)
@@ -566,7 +566,7 @@ func TestSignInByBrowser(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newEnvironment(t)
-			w.sim.OnSignIn(test.page)
+			w.sim.SetSignIn(test.page)
 			s := w.open(local)
 			var wg sync.WaitGroup
 			first := true

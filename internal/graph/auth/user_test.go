@@ -21,7 +21,7 @@ func TestSignInOfNamedUser(t *testing.T) {
 		const refused = "sign in to work: " + ben + " signed in, but only " + simulator.Adele + " is accepted; sign in as " + simulator.Adele + ", or run: graph2mqtt login work"
 		w := newEnvironment(t)
 		w.sim.AddUser(simulator.User{Address: ben, Name: "Ben", Tenant: simulator.ContosoTenant})
-		w.sim.OnSignIn(simulator.SignIn{User: ben})
+		w.sim.SetSignIn(simulator.SignIn{User: ben})
 		s := w.open()
 		if got := s.ExpectedUser(); got != "" {
 			t.Errorf("expected user before the first sign-in: %q", got)
@@ -50,14 +50,14 @@ func TestSignInOfNamedUser(t *testing.T) {
 		}
 		wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 
-		w.sim.OnSignIn(simulator.SignIn{User: simulator.Adele})
+		w.sim.SetSignIn(simulator.SignIn{User: simulator.Adele})
 		if err := device("ADELE@contoso.example"); err != nil {
 			t.Fatal(err)
 		}
 		if got := s.ExpectedUser(); got != simulator.Adele {
 			t.Errorf("expected user: %q", got)
 		}
-		w.sim.OnSignIn(simulator.SignIn{User: ben})
+		w.sim.SetSignIn(simulator.SignIn{User: ben})
 		wantError(t, browser(simulator.Adele), refused)
 		if got := s.Status().User.Address; got != simulator.Adele {
 			t.Errorf("%q is signed in", got)
@@ -91,7 +91,7 @@ func TestSignInOfNamedUserReplacesUnreadableStore(t *testing.T) {
 	if got := s.ExpectedUser(); got != "" {
 		t.Errorf("expected user: %q", got)
 	}
-	w.sim.OnSignIn(simulator.SignIn{User: ben})
+	w.sim.SetSignIn(simulator.SignIn{User: ben})
 	redirects := make(chan string, 1)
 	_, err := s.SignInByBrowser(t.Context(), auth.Request{Scopes: [][]string{reading}, User: simulator.Adele, OnPrompt: func(p auth.Prompt) { redirects <- w.visit(p.URL) }},
 		auth.Browser{PastedRedirects: redirects, OnInvalidRedirect: func(err error) { t.Error(err) }})

@@ -1,0 +1,197 @@
+// Package directory keeps the users of the simulated tenants, and what all parts of the simulator share: its lock and its clock.
+package directory
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+)
+
+// PersonalTenant is the tenant of every personal account.
+const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
+
+// A User can sign in and has a mailbox with a default calendar.
+type User struct {
+	ID       string `json:"id"`       // "": derived from the address
+	Address  string `json:"address"`  // user principal name and mail address
+	Name     string `json:"name"`     // display name
+	Tenant   string `json:"tenant"`   // a GUID; "": the tenant of the users with the same domain
+	Personal bool   `json:"personal"` // a personal Microsoft account; Tenant is PersonalTenant
+	TimeZone string `json:"timeZone"` // of the mailbox, a Windows name; "": "UTC"
+}
+
+// An AccessToken is the right to call Graph as a user.
+type AccessToken struct {
+	User    *User
+	Scopes  []string // short names
+	Expires time.Time
+}
+
+// A Directory holds the users. Its lock guards the state of all parts of the simulator, and must be held when calling its methods.
+type Directory struct {
+	sync.Mutex
+	Clock *Clock
+
+	users     []*User // in the order in which they were added
+	addresses []string
+	added     []func(*User)
+}
+
+// New returns an empty directory.
+func New(now func() time.Time) *Directory { return &Directory{Clock: &Clock{base: now}} }
+
+// Now returns the time of the clock.
+func (d *Directory) Now() time.Time { return d.Clock.State().Now }
+
+// OnAdd calls f, with the lock held, for every user that is added.
+func (d *Directory) OnAdd(f func(*User)) { d.added = append(d.added, f) }
+
+// Claim reserves the address of a user or group. It panics if the address is empty or taken.
+func (d *Directory) Claim(address string) {
+	if address == "" || containsFold(d.addresses, address) {
+		panic(control.Conflict("address: want an unused address, not %q", address))
+	}
+	d.addresses = append(d.addresses, address)
+}
+
+// Add adds a user and returns the user with all fields filled in. It panics if the address is missing, or if the address or id is taken.
+func (d *Directory) Add(u User) User {
+	if u.ID != "" && d.ByID(u.ID) != nil {
+		panic(control.Conflict("id: want an unused id, not %q", u.ID))
+	}
+	d.Claim(u.Address)
+	if u.Personal {
+		u.Tenant = PersonalTenant
+	} else if u.Tenant == "" {
+		u.Tenant = d.tenantOf(u.Address)
+	}
+	if u.ID == "" {
+		u.ID = NewGUID(u.Address)
+		if u.Personal {
+			u.ID = strings.ReplaceAll(u.ID, "-", "")[:16]
+		}
+	}
+	if u.TimeZone == "" {
+		u.TimeZone = "UTC"
+	}
+	d.users = append(d.users, &u)
+	for _, f := range d.added {
+		f(&u)
+	}
+	return u
+}
+
+// tenantOf returns the tenant of the other users with this domain.
+func (d *Directory) tenantOf(address string) string {
+	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
+	for _, u := range d.users {
+		if !u.Personal && strings.HasSuffix(strings.ToLower(u.Address), "@"+domain) {
+			return u.Tenant
+		}
+	}
+	return uuid.NewSHA1(uuid.NameSpaceDNS, []byte(domain)).String()
+}
+
+// NewGUID derives an id from an address, so that tests and demos are reproducible.
+func NewGUID(address string) string {
+	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(address))).String()
+}
+
+// Users returns all users in the order in which they were added.
+func (d *Directory) Users() []*User { return d.users }
+
+func (d *Directory) find(match func(*User) bool) *User {
+	if i := slices.IndexFunc(d.users, match); i >= 0 {
+		return d.users[i]
+	}
+	return nil
+}
+
+// ByAddress returns the user with this address, or nil.
+func (d *Directory) ByAddress(address string) *User {
+	return d.find(func(u *User) bool { return strings.EqualFold(u.Address, address) })
+}
+
+// ByID returns the user with this id or, as Graph accepts it too, address; or nil.
+func (d *Directory) ByID(id string) *User {
+	return d.find(func(u *User) bool { return strings.EqualFold(u.ID, id) || strings.EqualFold(u.Address, id) })
+}
+
+// MustUser returns the user with this address, and panics if there is none.
+func (d *Directory) MustUser(address string) *User {
+	u := d.ByAddress(address)
+	if u == nil {
+		panic(control.NotFound("no user %q", address))
+	}
+	return u
+}
+
+// NameOf returns the name of the user with this address, or the address.
+func (d *Directory) NameOf(address string) string {
+	if u := d.ByAddress(address); u != nil {
+		return u.Name
+	}
+	return address
+}
+
+// ObjectID returns the object id in tokens: Graph's id, except for personal accounts, where it is derived from it.
+func (u User) ObjectID() string {
+	if u.Personal && len(u.ID) == 16 {
+		return "00000000-0000-0000-" + u.ID[:4] + "-" + u.ID[4:]
+	}
+	return u.ID
+}
+
+// BelongsTo reports whether the user can sign in at a tenant, which may be common, organizations, consumers, an id or a domain.
+func (u User) BelongsTo(tenant string) bool {
+	switch tenant {
+	case "common":
+		return true
+	case "organizations":
+		return !u.Personal
+	case "consumers":
+		return u.Personal
+	}
+	_, domain, _ := strings.Cut(u.Address, "@")
+	return strings.EqualFold(u.Tenant, tenant) || !u.Personal && strings.EqualFold(domain, tenant)
+}
+
+func containsFold(list []string, s string) bool {
+	return slices.ContainsFunc(list, func(t string) bool { return strings.EqualFold(s, t) })
+}
+
+// Controls returns the operations on users and the clock.
+func (d *Directory) Controls() []control.Operation {
+	locked := func(f func() any) any {
+		d.Lock()
+		defer d.Unlock()
+		return f()
+	}
+	return append(d.Clock.controls(),
+		control.Operation{Method: "GET", Path: "/control/users", Description: "list the users", Do: func(*http.Request) (any, error) {
+			return locked(func() any {
+				all := []User{}
+				for _, u := range d.users {
+					all = append(all, *u)
+				}
+				return control.ListOf(all)
+			}), nil
+		}},
+		control.Operation{Method: "POST", Path: "/control/users", Description: "add a user with a mailbox", Do: func(r *http.Request) (any, error) {
+			in, err := control.Decode[User](r)
+			if err != nil {
+				return nil, err
+			}
+			if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
+				return nil, control.Invalid("address: want one such as megan@contoso.example, not %q", in.Address)
+			}
+			return locked(func() any { return d.Add(in) }), nil
+		}},
+	)
+}

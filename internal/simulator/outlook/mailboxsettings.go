@@ -1,0 +1,218 @@
+package outlook
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
+)
+
+// AutomaticReplies are what a mailbox answers by itself. See https://learn.microsoft.com/graph/api/resources/automaticrepliessetting.
+type AutomaticReplies struct {
+	Status           string // disabled, alwaysEnabled, scheduled
+	ExternalAudience string // none, contactsOnly, all
+	InternalReply    string // HTML
+	ExternalReply    string // HTML
+	Start, End       time.Time
+}
+
+// AutomaticReplies returns the automatic replies of the user's mailbox.
+func (s *Service) AutomaticReplies(address string) AutomaticReplies {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.mustMailbox(address).settings.replies
+}
+
+// SetAutomaticReplies changes the automatic replies, as the user would in Outlook. Empty fields of r stay unchanged.
+func (s *Service) SetAutomaticReplies(address string, r AutomaticReplies) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	old := &s.mustMailbox(address).settings.replies
+	for _, f := range []struct{ old, new *string }{{&old.Status, &r.Status}, {&old.ExternalAudience, &r.ExternalAudience}, {&old.InternalReply, &r.InternalReply}, {&old.ExternalReply, &r.ExternalReply}} {
+		if *f.new != "" {
+			*f.old = *f.new
+		}
+	}
+	if !r.Start.IsZero() {
+		old.Start = r.Start
+	}
+	if !r.End.IsZero() {
+		old.End = r.End
+	}
+}
+
+// TimeZone returns the time zone of the mailbox as stored.
+func (s *Service) TimeZone(address string) string {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.mustMailbox(address).settings.timeZone
+}
+
+// SetTimeZone changes the time zone of the mailbox; unknown zones, such as "Customized Time Zone", are accepted.
+func (s *Service) SetTimeZone(address, name string) {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	s.mustMailbox(address).settings.timeZone = name
+}
+
+// mailboxSettings are the stored settings of a mailbox.
+type mailboxSettings struct {
+	replies  AutomaticReplies
+	timeZone string
+	other    map[string]any
+}
+
+func newMailboxSettings(u *directory.User, now time.Time) mailboxSettings {
+	start := now.UTC().Truncate(time.Hour).Add(time.Hour)
+	return mailboxSettings{
+		replies:  AutomaticReplies{Status: "disabled", ExternalAudience: "all", Start: start, End: start.Add(24 * time.Hour)},
+		timeZone: u.TimeZone,
+		other: map[string]any{
+			"language":                              map[string]any{"locale": "en-US", "displayName": "English (United States)"},
+			"dateFormat":                            "yyyy-MM-dd",
+			"timeFormat":                            "HH:mm",
+			"delegateMeetingMessageDeliveryOptions": "sendToDelegateOnly",
+			"workingHours": map[string]any{
+				"daysOfWeek": []string{"monday", "tuesday", "wednesday", "thursday", "friday"},
+				"startTime":  "08:00:00.0000000", "endTime": "17:00:00.0000000", "timeZone": map[string]any{"name": u.TimeZone},
+			},
+		},
+	}
+}
+
+func (r AutomaticReplies) json() map[string]any {
+	return map[string]any{
+		"status":                 r.Status,
+		"externalAudience":       r.ExternalAudience,
+		"scheduledStartDateTime": odata.DateTimeIn(r.Start, "UTC", time.UTC).JSON(),
+		"scheduledEndDateTime":   odata.DateTimeIn(r.End, "UTC", time.UTC).JSON(),
+		"internalReplyMessage":   r.InternalReply,
+		"externalReplyMessage":   r.ExternalReply,
+	}
+}
+
+func (s *Service) mailboxSettingsRoutes() []odata.Route {
+	var routes []odata.Route
+	for _, root := range []string{"/me", "/users/{user}"} {
+		add := func(method, path string, do func(*call) (odata.Response, error), options ...string) {
+			routes = append(routes, odata.Route{Method: method, Path: root + path, Type: s.types.mailboxSettings, Options: options, Do: s.handle(do)})
+		}
+		add("GET", "/mailboxSettings", getMailboxSettings, "$select")
+		add("PATCH", "/mailboxSettings", patchMailboxSettings)
+		add("GET", "/mailboxSettings/automaticRepliesSetting", getAutomaticReplies)
+	}
+	return routes
+}
+
+// settings returns the settings of the user's own mailbox: no permission opens those of others.
+func (c *call) settings() mailboxSettings { return c.s.mailboxes[c.User.ID].settings }
+
+// settingsContext returns the @odata.context of a part of the settings.
+func (c *call) settingsContext(part string) string {
+	return c.Context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.User.ID, part))
+}
+
+func getMailboxSettings(c *call) (odata.Response, error) {
+	m := c.settings()
+	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": "user"}
+	for k, v := range m.other {
+		all[k] = v
+	}
+	body, err := c.Project(all)
+	if err != nil {
+		return odata.Response{}, err
+	}
+	selected := ""
+	if s := c.Query.Get("$select"); s != "" {
+		selected = "(" + s + ")"
+	}
+	body["@odata.context"] = c.settingsContext(selected)
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
+}
+
+func getAutomaticReplies(c *call) (odata.Response, error) {
+	body := c.settings().replies.json()
+	body["@odata.context"] = c.settingsContext("/automaticRepliesSetting")
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
+}
+
+func patchMailboxSettings(c *call) (odata.Response, error) {
+	patch, err := c.Decode()
+	if err != nil {
+		return odata.Response{}, err
+	}
+	next := c.settings()
+	body := map[string]any{"@odata.context": c.settingsContext("")}
+	other := map[string]any{}
+	for k, v := range next.other {
+		other[k] = v
+	}
+	for k, v := range patch {
+		switch k {
+		case "automaticRepliesSetting":
+			replies, _ := v.(map[string]any)
+			if next.replies, err = patchReplies(next.replies, replies); err != nil {
+				return odata.Response{}, err
+			}
+			body[k] = next.replies.json()
+		case "timeZone":
+			name, _ := v.(string)
+			if _, ok := odata.Zone(name); !ok {
+				return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorInvalidTimeZone", "The time zone '%s' is not valid.", name)
+			}
+			next.timeZone = name
+			body[k] = name
+		default:
+			other[k] = v
+			body[k] = v
+		}
+	}
+	next.other = other
+	c.s.mailboxes[c.User.ID].settings = next
+	return odata.Response{Status: http.StatusOK, Body: body}, nil
+}
+
+// patchReplies returns r with the given properties changed.
+func patchReplies(r AutomaticReplies, patch map[string]any) (AutomaticReplies, error) {
+	for k, v := range patch {
+		text, _ := v.(string)
+		switch k {
+		case "status":
+			r.Status = text
+		case "externalAudience":
+			r.ExternalAudience = text
+		case "internalReplyMessage":
+			r.InternalReply = wrapHTML(text)
+		case "externalReplyMessage":
+			r.ExternalReply = wrapHTML(text)
+		case "scheduledStartDateTime", "scheduledEndDateTime":
+			at, err := odata.ParseDateTime(k, v)
+			if err != nil {
+				return r, err
+			}
+			if k == "scheduledStartDateTime" {
+				r.Start = at.Instant()
+			} else {
+				r.End = at.Instant()
+			}
+		}
+	}
+	if r.Status == "scheduled" && !r.Start.Before(r.End) {
+		return r, odata.NewError(http.StatusBadRequest, "ErrorInvalidParameter", "The scheduled start time must be earlier than the scheduled end time.")
+	}
+	return r, nil
+}
+
+// wrapHTML returns text as an HTML document with a final newline, as Exchange does.
+func wrapHTML(text string) string {
+	switch {
+	case text == "":
+		return ""
+	case !strings.Contains(strings.ToLower(text), "<html"):
+		text = "<html>\n<body>\n" + text + "\n</body>\n</html>"
+	}
+	return strings.TrimRight(text, "\n") + "\n"
+}

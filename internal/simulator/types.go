@@ -1,0 +1,106 @@
+package simulator
+
+import (
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+)
+
+// The types of the parts.
+type (
+	User             = directory.User
+	ClockState       = directory.ClockState
+	AADSTS           = entra.AADSTS
+	Registration     = entra.Registration
+	SignIn           = entra.SignIn
+	Calendar         = outlook.Calendar
+	Event            = outlook.Event
+	Attendee         = outlook.Attendee
+	Group            = outlook.Group
+	AutomaticReplies = outlook.AutomaticReplies
+	Presence         = presence.Presence
+	Session          = presence.Session
+)
+
+// PersonalTenant is the tenant of every personal account.
+const PersonalTenant = directory.PersonalTenant
+
+// The errors of Entra ID that the simulator returns.
+const (
+	MissingParameter       = entra.MissingParameter
+	UnknownClient          = entra.UnknownClient
+	UnknownTenant          = entra.UnknownTenant
+	SingleTenant           = entra.SingleTenant
+	OtherAccounts          = entra.OtherAccounts // account type not supported, or account of another tenant
+	WrongRedirect          = entra.WrongRedirect
+	WrongSecret            = entra.WrongSecret
+	MissingSecret          = entra.MissingSecret
+	UnknownResource        = entra.UnknownResource
+	UnknownScope           = entra.UnknownScope
+	UnsupportedGrant       = entra.UnsupportedGrant
+	UnsupportedResponse    = entra.UnsupportedResponse
+	WrongVerifier          = entra.WrongVerifier
+	MissingVerifier        = entra.MissingVerifier
+	UsedCode               = entra.UsedCode
+	ExpiredCode            = entra.ExpiredCode
+	MalformedToken         = entra.MalformedToken
+	ExpiredToken           = entra.ExpiredToken // refresh token unused for too long
+	RevokedToken           = entra.RevokedToken // password changed or sessions revoked
+	NeverConsented         = entra.NeverConsented
+	Declined               = entra.Declined           // consent declined by the user
+	NeedsAdministrator     = entra.NeedsAdministrator // consent requires an administrator
+	SecondFactorRequired   = entra.SecondFactorRequired
+	Blocked                = entra.Blocked // by Conditional Access
+	DeviceRequired         = entra.DeviceRequired
+	AccountDisabled        = entra.AccountDisabled
+	DevicePending          = entra.DevicePending
+	DeviceCodeExpired      = entra.DeviceCodeExpired
+	DeviceCodeUnknown      = entra.DeviceCodeUnknown
+	TemporarilyUnavailable = entra.TemporarilyUnavailable
+	NotAssigned            = entra.NotAssigned   // the application requires an assignment that the user does not have
+	PolicyBlocked          = entra.PolicyBlocked // an access policy does not allow a token
+	NoTenant               = entra.NoTenant      // the request names no tenant
+)
+
+// AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy. Use them as SignIn.AdminOnly.
+func AdminConsentScopes() []string { return entra.AdminConsentScopes() }
+
+// AddUser adds a user with a mailbox and returns the user with all fields filled in.
+// It panics if the address is missing, or if the address or id is taken.
+func (s *Simulator) AddUser(u User) User {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	return s.directory.Add(u)
+}
+
+// Users returns all users in the order in which they were added.
+func (s *Simulator) Users() []User {
+	s.directory.Lock()
+	defer s.directory.Unlock()
+	var all []User
+	for _, u := range s.directory.Users() {
+		all = append(all, *u)
+	}
+	return all
+}
+
+// Clock returns the state of the simulator's clock.
+func (s *Simulator) Clock() ClockState { return s.directory.Clock.State() }
+
+// SetClock sets the offset from Options.Now. It does not affect the delays of faults.
+func (s *Simulator) SetClock(offset time.Duration) { s.directory.Clock.Set(offset) }
+
+// AdvanceClock moves the clock forward, or back if d is negative.
+func (s *Simulator) AdvanceClock(d time.Duration) { s.directory.Clock.Advance(d) }
+
+// FreezeClock stops the clock, or resumes it from where it stopped.
+func (s *Simulator) FreezeClock(freeze bool) { s.directory.Clock.Freeze(freeze) }
+
+// RefuseGzip makes Graph answer compressed request bodies with 415, as some of its front ends do.
+func (s *Simulator) RefuseGzip(refuse bool) { s.graph.RefuseGzip(refuse) }
+
+// ExpireDeltaTokens makes Graph forget all delta tokens: their links are answered with 410 from now on.
+func (s *Simulator) ExpireDeltaTokens() { s.graph.ExpireDeltaTokens() }
