@@ -196,6 +196,7 @@ type dispatcherHarness struct {
 	call     func(set, services.Attempt) (any, error)
 	find     func(services.Attempt) (any, bool, error)
 	offered  func(name string) error
+	request  func() services.Request // instead of set
 	persist  func(services.Tx)
 	step     func(string)
 	away     bool          // the broker
@@ -245,6 +246,9 @@ func (h *dispatcherHarness) Operation(name string) (services.Operation, error) {
 			return h.call(s, a)
 		}, find: h.find}
 	}}
+	if h.request != nil {
+		op.New = h.request
+	}
 	if name != "set" && name != "list" && name != "ping" {
 		return op, &services.Error{Code: services.UnknownOp, Message: "no operation " + name}
 	}
