@@ -49,6 +49,18 @@ const (
 // ErrStopped is the error of Send when Run has ended.
 var ErrStopped = errors.New("mqtt: stopped")
 
+// A RefusedError says that the broker cannot or does not take a message. Sending it again is of no use.
+type RefusedError struct {
+	Topic    string // shortened
+	Size     int    // of the payload
+	TooLarge bool   // the size is the likely reason, so a shorter message may be taken
+	Reason   string
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("publish %d bytes to %s: %s", e.Size, e.Topic, e.Reason)
+}
+
 // A Store keeps what must outlive a restart. Get of what is absent is nil.
 type Store interface {
 	Get(key string) ([]byte, error)
@@ -119,6 +131,7 @@ type Message struct {
 	Connection uint64        // grows with each connection, also over restarts
 	Backlog    bool          // it may have waited: our own barrier, sent after connecting, has not come back yet
 	Away       time.Duration // how long we had been away before this connection; the longest possible where that is unknown
+	Age        time.Duration // how long it may have been under way at most: 0 for a live one, the longest duration if it is unknown
 	Received   time.Time
 
 	ack func()
@@ -645,6 +658,9 @@ func (c *Client) arrived(conn *connection, m paho.Message) {
 	message := Message{
 		Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Duplicate: m.Duplicate(), PacketID: m.MessageID(),
 		Connection: conn.number, Backlog: !conn.passed, Away: conn.away, Received: now, ack: m.Ack,
+	}
+	if message.Backlog {
+		message.Age = message.Away
 	}
 	c.mu.Unlock()
 	if own || c.options.Handle == nil {

@@ -18,6 +18,7 @@ var (
 		"internal/simulator": {"internal/graph/zones"},
 		"internal/graph":     {"internal/state", "config"},
 		"mqtt":               {"internal/entity"},
+		"mqtt/inbox":         {"mqtt", "services"},
 		"services":           {"internal/graph", "internal/state", "config"},
 		"sensors":            {"services", "internal/graph", "internal/entity", "config"},
 		"internal/bridge":    {"*"},
@@ -31,6 +32,7 @@ var (
 		"services":        {"internal/simulator"},
 		"sensors":         {"internal/simulator"},
 		"mqtt":            {"internal/broker"},
+		"mqtt/inbox":      {"internal/broker", "internal/graph"},
 		"internal/broker": {},
 	}
 )
@@ -148,6 +150,9 @@ func importBreaks() []breaks {
 		{"imports", "internal/graph/x_test.go", file(m+"internal/simulator", m+"internal/graph/auth"), nil},
 		{"imports", "internal/graph/x.go", file(sdk, sdk+"/users"), []string{"3: nobody imports the root of the SDK: use its builders on the core's adapter"}},
 		{"imports", "mqtt/x.go", file(m+"services", m+"internal/entity", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
+		{"imports", "mqtt/inbox/x.go", file(m+"mqtt", m+"services"), nil},
+		{"imports", "mqtt/inbox/x.go", file(m + "internal/entity"), must("mqtt/inbox", "internal/entity")},
+		{"imports", "services/x.go", file(m + "mqtt/inbox"), must("services", "mqtt/inbox")},
 		{"imports", "mqtt/x.go", file("github.com/knadh/koanf/v2"), must("mqtt", "github.com/knadh/koanf")},
 		{"imports", "mqtt/x.go", file(m + "internal/broker/brokertest"), must("mqtt", "internal/broker/brokertest")},
 		{"imports", "mqtt/x_test.go", file(m + "internal/broker/brokertest"), nil},
