@@ -30,7 +30,8 @@ type DispatcherOptions struct {
 	Resolver Resolver
 	MaxAge   time.Duration // older requests are expired
 	Queue    int           // how many requests of each sort may wait per account
-	// OnCompleted, which may be nil, is called with the response to each journalled request and to each rejected request of a sensor.
+	// OnCompleted, which may be nil, is called with the response to each journalled request, and to each request of a sensor that
+	// is rejected by the dispatcher.
 	OnCompleted func(Ref, Response)
 	Log         *slog.Logger
 }
@@ -40,14 +41,14 @@ type DispatcherOptions struct {
 type Dispatcher struct {
 	journal     *Journal
 	resolver    Resolver
-	maxAge      time.Duration
-	queue       int
 	onCompleted func(Ref, Response)
 	log         *slog.Logger
 	testHook    func(step string)
 	wake        chan struct{}
 
 	mu          sync.Mutex // guards what follows, and the fields of jobs and lanes that say so
+	maxAge      time.Duration
+	queue       int
 	repliers    map[string]Replier
 	lanes       map[string]*lane
 	jobs        map[*entry]*job // those of the journal that have no response
@@ -110,6 +111,13 @@ func (d *Dispatcher) Register(name string, r Replier) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.repliers[name] = r
+}
+
+// SetLimits changes MaxAge and Queue.
+func (d *Dispatcher) SetLimits(maxAge time.Duration, queue int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.maxAge, d.queue = maxAge, queue
 }
 
 // recover queues what an earlier process left.
@@ -254,6 +262,9 @@ func newJob(r Inbound) *job {
 	name := cmp.Or(r.Operation, r.Entity)
 	if !ValidName(name) {
 		name = Truncate(strings.ReplaceAll(name, "/", "_"), maxName)
+	}
+	if r.Received.IsZero() {
+		r.Received = time.Now()
 	}
 	e := &entry{
 		ID: newID(), Scope: scope(r), Digest: digest(r.Payload), ReplyTo: r.ReplyTo, Account: r.Target.Account, Sensor: r.Target.Sensor,
@@ -504,11 +515,15 @@ func (d *Dispatcher) onDuplicateJournalled(r Inbound, j *job, before *entry, acc
 // reject answers a request that is not executed. It is accepted when it is answered, and not written to disk.
 func (d *Dispatcher) reject(r Inbound, j *job, err error, accepted *acceptance) {
 	response := j.response().Fail(err)
-	d.log.Warn("request rejected", "account", j.Account, "sensor", Truncate(j.Sensor, maxName), "operation", j.Operation, "code", response.Error.Code, "error", response.Error.Message)
+	level := slog.LevelWarn
+	if r.Refused != nil { // the transport reports these: there may be thousands at once
+		level = slog.LevelDebug
+	}
+	d.log.Log(context.Background(), level, "request rejected", "account", j.Account, "sensor", Truncate(j.Sensor, maxName), "operation", j.Operation, "code", response.Error.Code, "error", response.Error.Message)
 	if j.target != nil {
 		d.onRejected(j.target)
 	}
-	if r.Target.Sensor != "" {
+	if r.Target.Sensor != "" && r.Refused == nil {
 		d.complete(j.ref(), response)
 	}
 	if r.Done != nil {
@@ -552,14 +567,17 @@ func (d *Dispatcher) Execute(ctx context.Context, r Inbound) Response {
 
 // expired returns an error if a request is too old to be executed.
 func (d *Dispatcher) expired(j *job) error {
-	if j.Age > d.maxAge { // may be the longest possible
-		return &Error{Expired, fmt.Sprintf("waited for up to %s before it arrived, longer than commands.max_age (%s)", j.Age.Round(time.Second), d.maxAge)}
+	d.mu.Lock()
+	maxAge := d.maxAge
+	d.mu.Unlock()
+	if j.Age > maxAge { // may be the longest possible
+		return &Error{Expired, fmt.Sprintf("waited for up to %s before it arrived, longer than commands.max_age (%s)", j.Age.Round(time.Second), maxAge)}
 	}
 	if err := expiredAt(j.Expires); err != nil {
 		return err
 	}
-	if waited := d.journal.waited(j.entry); waited > d.maxAge {
-		return &Error{Expired, fmt.Sprintf("waited for %s, longer than commands.max_age (%s)", waited.Round(time.Second), d.maxAge)}
+	if waited := d.journal.waited(j.entry); waited > maxAge {
+		return &Error{Expired, fmt.Sprintf("waited for %s, longer than commands.max_age (%s)", waited.Round(time.Second), maxAge)}
 	}
 	return nil
 }

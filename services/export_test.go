@@ -15,6 +15,9 @@ const (
 // SetTestHook sets a function that is called at each step of a request.
 func (d *Dispatcher) SetTestHook(f func(step string)) { d.testHook = f }
 
+// SetMaxBytes changes the limit of the journal.
+func (j *Journal) SetMaxBytes(n int) { j.maxBytes = n }
+
 // Size returns the number of entries and their bytes.
 func (j *Journal) Size() (entries, bytes int) {
 	j.mu.Lock()

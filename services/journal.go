@@ -82,6 +82,8 @@ type Journal struct {
 	opened time.Time
 	clock  time.Duration // at opened
 
+	maxBytes int
+
 	mu           sync.Mutex // guards what follows, and the mutable fields of entries
 	entries      map[string]*entry
 	transactions map[string]*entry // by scope and transaction
@@ -101,7 +103,7 @@ type Journal struct {
 // journal is without the entries that could not be read.
 func OpenJournal(store Store, each func(func(key string, value []byte) error) error, log *slog.Logger) (*Journal, error) {
 	j := &Journal{
-		store: store, log: log, opened: time.Now(),
+		store: store, log: log, opened: time.Now(), maxBytes: maxJournalBytes,
 		entries: map[string]*entry{}, transactions: map[string]*entry{}, origins: map[string]*entry{},
 	}
 	var corrupt []error
@@ -263,7 +265,7 @@ func (j *Journal) add(e *entry, onDisk func(error)) (before *entry, m match, err
 	j.seq++
 	e.Seq, e.Clock, e.Stage, e.onDisk = j.seq, j.now(), received, onDisk
 	value := j.encode(e)
-	for len(j.entries) >= maxEntries || j.bytes+len(value) > maxJournalBytes {
+	for len(j.entries) >= maxEntries || j.bytes+len(value) > j.maxBytes {
 		if len(j.answered) == 0 {
 			return nil, isNew, &Error{Overloaded, fmt.Sprintf("%d requests with %d bytes are waiting already", len(j.entries), j.bytes)}
 		}
@@ -317,7 +319,7 @@ func (j *Journal) finish(e *entry, r Response, persist func(Tx), onDisk func(err
 		e.persist = append(e.persist, persist)
 	}
 	j.commit([]*entry{e}, [][]byte{j.encode(e)})
-	for j.bytes > maxJournalBytes && len(j.answered) > 0 {
+	for j.bytes > j.maxBytes && len(j.answered) > 0 {
 		j.drop(j.answered[0])
 	}
 }

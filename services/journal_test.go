@@ -28,12 +28,12 @@ func TestATransactionIsRememberedInRunningTime(t *testing.T) {
 		}
 		h.open(t)
 		again(1, "first")
-		time.Sleep(12 * time.Hour)
+		sleep(12 * time.Hour)
 		h.stop()
-		time.Sleep(300 * time.Hour) // or the clock of a board was wrong by that
+		sleep(300 * time.Hour) // or the clock of a board was wrong by that
 		h.open(t)
 		again(1, "after a long stop")
-		time.Sleep(11 * time.Hour)
+		sleep(11 * time.Hour)
 		again(1, "after 23 hours of running time")
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
@@ -42,7 +42,7 @@ func TestATransactionIsRememberedInRunningTime(t *testing.T) {
 		h.disk = h.disk.copy()
 		h.open(t)
 		again(1, "after a crash")
-		time.Sleep(3 * time.Hour)
+		sleep(3 * time.Hour)
 		again(2, "after more than 24 hours of running time")
 	})
 }
@@ -58,7 +58,7 @@ func TestAClockThatWasSetBack(t *testing.T) {
 		r.Received = time.Now().Add(time.Hour) // before it was set back
 		r.Age = 15*time.Minute - 10*time.Second
 		h.dispatcher.Submit(r)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if h.code(0) != "ok" || h.code(1) != services.Expired || len(h.calls) != 1 {
 			t.Errorf("%d calls, answers %+v", len(h.calls), h.answers)
 		}
@@ -97,12 +97,17 @@ func TestTheJournalHasAtMostSoManyEntries(t *testing.T) {
 func TestTheJournalHasAtMostSoManyBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{maxQueue: 100}
-		large := strings.Repeat("x", 3<<20)
+		large := strings.Repeat("x", 96<<10)
 		h.call = func(set, services.Attempt) (any, error) { return large, nil }
 		h.open(t)
+		if services.MaxJournalBytes != 32<<20 {
+			t.Errorf("the journal has at most %d bytes", services.MaxJournalBytes)
+		}
+		const most = 1 << 20 // is quicker
+		h.journal.SetMaxBytes(most)
 		bounded := func(what string) {
 			t.Helper()
-			if n, bytes := h.journal.Size(); bytes > services.MaxJournalBytes {
+			if n, bytes := h.journal.Size(); bytes > most {
 				t.Errorf("%s: %d entries with %d bytes", what, n, bytes)
 			}
 		}
@@ -198,7 +203,7 @@ func TestOriginsOutliveARestart(t *testing.T) {
 			t.Error(diff)
 		}
 		h.journal.Release("0", "2")
-		time.Sleep(25 * time.Hour)
+		sleep(25 * time.Hour)
 		h.stop()
 		if entries := h.disk.entries(); len(entries) != 0 {
 			t.Errorf("after a day: %v", entries)
@@ -228,10 +233,10 @@ func TestAFullDiskIsLoggedOnce(t *testing.T) {
 		h.open(t)
 		for range 3 {
 			h.submit(`{"mode": "on"}`)
-			time.Sleep(time.Second)
+			sleep(time.Second)
 		}
 		h.disk.fill(false)
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		log := h.logged()
 		if strings.Count(log, "the journal could not be written") != 1 || strings.Count(log, "the journal is written again") != 1 {
 			t.Errorf("logged:\n%s", log)
@@ -250,7 +255,7 @@ func TestADuplicateOfARequestThatIsNotOnDisk(t *testing.T) {
 		h.submit(`{"transaction": "abc", "mode": "on"}`)
 		synctest.Wait()
 		h.submit(`{"transaction": "abc", "mode": "on"}`)
-		time.Sleep(20 * time.Second)
+		sleep(20 * time.Second)
 		if h.code(0) != services.Internal || h.code(1) != services.Internal || h.acked != 2 || len(h.calls) != 0 {
 			t.Errorf("answers %+v, acknowledged %d, %d calls", h.answers, h.acked, len(h.calls))
 		}

@@ -73,7 +73,7 @@ func TestTheSnapshotAndTheResponseAreOneTransaction(t *testing.T) {
 		if before.values["snapshots/home/lamp"] != nil || strings.Contains(strings.Join(before.entries(), ""), `"stage":"done"`) {
 			t.Errorf("on a full disk: %v", before.entries())
 		}
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		if string(h.disk.values["snapshots/home/lamp"]) != "on" || h.code(0) != "ok" {
 			t.Errorf("the snapshot is not on disk; answers %+v", h.answers)
 		}
@@ -108,11 +108,11 @@ func TestCommandsPerSecond(t *testing.T) {
 			for account := range accounts {
 				next(account)
 			}
-			time.Sleep(time.Second)
+			sleep(time.Second)
 			mu.Lock()
 			over = true
 			mu.Unlock()
-			time.Sleep(time.Second) // what was submitted last is executed
+			sleep(time.Second) // what was submitted last is executed
 			h.stop()
 		})
 		return n
@@ -185,7 +185,7 @@ func TestRequestsOfAnAccountAreExecutedInOrder(t *testing.T) {
 			want = append(want, fmt.Sprint(i))
 			h.submit(fmt.Sprintf(`{"mode": "on", "names": ["%d"]}`, i))
 		}
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if diff := cmp.Diff(want, modes); diff != "" {
 			t.Error(diff)
 		}
@@ -246,7 +246,7 @@ func TestWhatMayHaveHappenedIsNotRetryable(t *testing.T) {
 		}
 		h.open(t)
 		h.submit(`{"mode": "on"}`)
-		time.Sleep(2 * time.Minute)
+		sleep(2 * time.Minute)
 		if h.code(0) != services.InDoubt || h.answers[0].Error.Retryable || len(h.calls) < 3 {
 			t.Errorf("%d calls, answers %+v", len(h.calls), h.answers)
 		}
@@ -271,7 +271,7 @@ func TestARequestThatIsInterrupted(t *testing.T) {
 			t.Fatalf("%d calls, answers %+v", len(h.calls), h.answers)
 		}
 		h.open(t)
-		time.Sleep(time.Minute)
+		sleep(time.Minute)
 		if h.code(0) != "ok" || len(h.calls) != 3 || !h.calls[1].Repeated || h.calls[1].ID != h.calls[0].ID {
 			t.Errorf("calls %+v, answers %+v", h.calls, h.answers)
 		}
@@ -345,7 +345,7 @@ func TestImmediateRequestsAreBounded(t *testing.T) {
 		if h.code(0) != services.Overloaded || h.acked != 3 {
 			t.Errorf("answers %+v", h.answers)
 		}
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		if h.code(1) != "ok" || h.code(2) != "ok" {
 			t.Errorf("answers %+v", h.answers)
 		}
@@ -433,7 +433,7 @@ func TestManyRejectionsDoNotDelay(t *testing.T) {
 		h.dispatcher.Submit(r)
 		bad := h.inbound(`noon`)
 		h.dispatcher.Submit(bad)
-		time.Sleep(time.Second)
+		sleep(time.Second)
 		if h.acked != 2 || len(h.answers) != 2 || took > time.Second {
 			t.Errorf("acknowledged %d, answers %+v after %s", h.acked, h.answers, took)
 		}
@@ -460,7 +460,7 @@ func TestCallersInTheProcess(t *testing.T) {
 		synctest.Wait()
 		submit(`{"transaction": "abc", "mode": "on"}`)   // runs
 		h.submit(`{"transaction": "abc", "mode": "on"}`) // by another transport
-		time.Sleep(2 * time.Second)
+		sleep(2 * time.Second)
 		submit(`{"transaction": "abc", "mode": "on"}`)
 		submit(`{"transaction": "abc", "mode": "off"}`)
 		submit(`noon`)

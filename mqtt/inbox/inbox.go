@@ -198,6 +198,9 @@ func (b *Inbox) process() {
 	for _, topic := range topics {
 		client.Retain(topic, nil)
 	}
+	if n > 0 {
+		b.log.Warn("retained requests refused and removed", "count", n, "topic", services.Truncate(topics[0], maxLogged))
+	}
 	client.Confirm(func() { b.onConfirmed(connection, sent, topics) })
 }
 
