@@ -836,9 +836,11 @@ func TestAFullDisk(t *testing.T) {
 				synctest.Wait()
 				h.submit(`{"mode": "off"}`)
 				synctest.Wait()
+				h.mu.Lock()
 				if h.acked != 0 || len(h.calls) != 0 {
 					t.Errorf("acknowledged %d times, called %d times", h.acked, len(h.calls))
 				}
+				h.mu.Unlock()
 				sleep(test.full)
 				h.disk.fill(false)
 				sleep(2 * time.Second)

@@ -291,12 +291,12 @@ func (j *Journal) start(e *entry, onDisk func(error)) {
 	value := j.encode(e)
 	j.setSize(e, len(value))
 	j.store.Commit(func(tx Tx) { tx.Put(JournalBucket, e.ID, value) }, func(err error) {
-		j.mu.Lock()
 		j.report(err)
 		if err != nil {
+			j.mu.Lock()
 			e.Stage = received
+			j.mu.Unlock()
 		}
-		j.mu.Unlock()
 		onDisk(err)
 	})
 }
@@ -393,9 +393,9 @@ func (j *Journal) commit(entries []*entry, values [][]byte) {
 // onCommitted tells the waiting callers. An entry that could not be written is written again, with its response if it has one; a
 // response is delivered all the same.
 func (j *Journal) onCommitted(entries []*entry, err error) {
+	j.report(err)
 	var tell []func(error)
 	j.mu.Lock()
-	j.report(err)
 	j.retrying = false
 	if err == nil {
 		for _, e := range entries {
@@ -430,12 +430,15 @@ func (j *Journal) onCommitted(entries []*entry, err error) {
 
 // report logs that the disk cannot be written, and that it can be written again, once each.
 func (j *Journal) report(err error) {
+	j.mu.Lock()
+	changed := j.failing != (err != nil)
+	j.failing = err != nil
+	j.mu.Unlock()
 	switch {
-	case err != nil && !j.failing:
-		j.failing = true
+	case !changed:
+	case err != nil:
 		j.log.Error("the journal could not be written", "error", err)
-	case err == nil && j.failing:
-		j.failing = false
+	default:
 		j.log.Info("the journal is written again")
 	}
 }

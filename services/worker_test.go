@@ -124,6 +124,48 @@ func TestCommandsPerSecond(t *testing.T) {
 	}
 }
 
+// Nothing but the request itself waits for the disk.
+func TestNothingIsHeldOverADiskWrite(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{disk: &disk{delay: time.Minute}, maxQueue: 5}
+		h.open(t)
+		begun := time.Now()
+		h.submit(`{"mode": "on"}`)
+		h.submit(`noon`)
+		read := h.list()
+		read.Target.Account = "other"
+		h.dispatcher.Submit(read)
+		h.dispatcher.Submit(h.immediate(`{"mode": "on"}`))
+		h.journal.Release("1")
+		synctest.Wait()
+		if len(h.answers) != 3 || time.Since(begun) != 0 {
+			t.Errorf("answers %+v after %s", h.answers, time.Since(begun))
+		}
+		sleep(10 * time.Minute)
+		if h.code(3) != "ok" || h.acked != 4 {
+			t.Errorf("answers %+v, accepted %d", h.answers, h.acked)
+		}
+	})
+}
+
+func TestLimitsThatChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{}
+		h.open(t)
+		r := h.inbound(`{"mode": "on"}`)
+		r.Age = 10 * time.Minute
+		h.dispatcher.Submit(r)
+		synctest.Wait()
+		h.dispatcher.SetLimits(5*time.Minute, 0)
+		h.dispatcher.Submit(r)
+		h.submit(`{"mode": "on"}`)
+		synctest.Wait()
+		if h.code(0) != "ok" || h.code(1) != services.Expired || h.code(2) != services.Overloaded {
+			t.Errorf("answers %+v", h.answers)
+		}
+	})
+}
+
 // After a crash only an account's oldest request can have begun.
 func TestOnlyTheOldestRequestIsRepeatedAfterACrash(t *testing.T) {
 	for _, test := range []struct {
