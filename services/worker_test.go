@@ -138,9 +138,11 @@ func TestNothingIsHeldOverADiskWrite(t *testing.T) {
 		h.dispatcher.Submit(h.immediate(`{"mode": "on"}`))
 		h.journal.Release("1")
 		synctest.Wait()
+		h.mu.Lock()
 		if len(h.answers) != 3 || time.Since(begun) != 0 {
 			t.Errorf("answers %+v after %s", h.answers, time.Since(begun))
 		}
+		h.mu.Unlock()
 		sleep(10 * time.Minute)
 		if h.code(3) != "ok" || h.acked != 4 {
 			t.Errorf("answers %+v, accepted %d", h.answers, h.acked)
