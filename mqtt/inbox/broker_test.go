@@ -33,6 +33,7 @@ type connection struct {
 	mu       sync.Mutex
 	barriers int
 	confirms map[string]func()
+	sent     int  // messages that the broker acknowledged
 	hold     bool // no acknowledgement leaves, nor anything that would confirm one
 }
 
@@ -89,6 +90,9 @@ func (c *connection) Send(ctx context.Context, topic string, payload []byte) err
 	token := c.paho.Publish(topic, 1, false, payload)
 	select {
 	case <-token.Done():
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.sent++
 		return token.Error()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -226,6 +230,11 @@ func TestARedeliveryThroughABroker(t *testing.T) {
 	c.mu.Unlock()
 	s.publish(t, "g2m/work/lamp/set/mode", "on", false)
 	await(t, "the command is answered", func() bool { return s.count("ok") == 1 })
+	await(t, "the broker acknowledges the answer", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.sent == 1
+	})
 	c.close()
 	connect(t, s.URL(), 2, s.inbox)
 	await(t, "the redelivery is answered", func() bool { return s.count("ok") == 2 })
