@@ -76,19 +76,21 @@ type Inbox struct {
 	log        *slog.Logger
 	wake       chan struct{}
 
-	mu         sync.Mutex // guards what follows
-	client     Client
-	connection uint64
-	origins    map[uint16]origin // by packet id: messages that may be delivered again
-	messages   uint64            // received
-	acks       []ack             // to be sent
-	sent       []ack             // whose arrival is to be confirmed
-	toEmpty    []string          // topics of retained requests
-	echoes     map[string]*echo  // by topic: empty messages of our own that come back
-	confirming bool
-	stats      Stats
-	loggedAt   time.Time // the last message about invalid names
-	unlogged   uint64    // invalid names since then
+	mu          sync.Mutex // guards what follows
+	client      Client
+	connection  uint64
+	origins     map[uint16]origin // by packet id: messages that may be delivered again
+	redelivered map[origin]bool   // those that were delivered again over this connection
+	earlier     bool              // there may be others of earlier connections
+	messages    uint64            // received
+	acks        []ack             // to be sent
+	sent        []ack             // whose arrival is to be confirmed
+	toEmpty     []string          // topics of retained requests
+	echoes      map[string]*echo  // by topic: empty messages of our own that come back
+	confirming  bool
+	stats       Stats
+	loggedAt    time.Time // the last message about invalid names
+	unlogged    uint64    // invalid names since then
 }
 
 // An ack is an acknowledgement of a message.
@@ -109,7 +111,7 @@ type echo struct {
 func New(o Options) *Inbox {
 	b := &Inbox{
 		topics: o.Topics, dispatcher: o.Dispatcher, journal: o.Journal, log: o.Log, wake: make(chan struct{}, 1),
-		origins: map[uint16]origin{}, echoes: map[string]*echo{},
+		origins: map[uint16]origin{}, redelivered: map[origin]bool{}, echoes: map[string]*echo{},
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -173,15 +175,15 @@ func (b *Inbox) process() {
 			b.sent = append(b.sent, a)
 		}
 	}
-	if b.confirming || len(b.sent) == 0 && len(b.toEmpty) == 0 {
+	if b.confirming || len(b.sent) == 0 && len(b.toEmpty) == 0 && !b.earlier {
 		b.mu.Unlock()
 		return
 	}
 	b.confirming = true
-	sent := b.sent
+	sent, earlier := b.sent, b.earlier
 	n := min(len(b.toEmpty), emptyBatch)
 	topics := b.toEmpty[:n:n]
-	b.sent, b.toEmpty = nil, b.toEmpty[n:]
+	b.sent, b.earlier, b.toEmpty = nil, false, b.toEmpty[n:]
 	connection, client := b.connection, b.client
 	now := time.Now()
 	for topic, e := range b.echoes {
@@ -201,11 +203,12 @@ func (b *Inbox) process() {
 	if n > 0 {
 		b.log.Warn("retained requests refused and removed", "count", n, "topic", services.Truncate(topics[0], maxLogged))
 	}
-	client.Confirm(func() { b.onConfirmed(connection, sent, topics) })
+	client.Confirm(func() { b.onConfirmed(connection, sent, topics, earlier) })
 }
 
-// onConfirmed forgets what the broker will not send again.
-func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
+// onConfirmed forgets what the broker will not send again. With earlier, that includes the messages of earlier connections that
+// did not come again before anything that was sent over this one: their acknowledgements arrived.
+func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string, earlier bool) {
 	b.mu.Lock()
 	if connection != b.connection {
 		b.mu.Unlock()
@@ -217,6 +220,12 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 		released = append(released, a.origin)
 		if o, ok := parseOrigin(a.origin); ok && b.origins[o.packet] == o {
 			delete(b.origins, o.packet)
+		}
+	}
+	for packet, o := range b.origins {
+		if earlier && o.connection < connection && !b.redelivered[o] {
+			released = append(released, o.String())
+			delete(b.origins, packet)
 		}
 	}
 	for _, topic := range topics {
@@ -235,6 +244,8 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 func (b *Inbox) OnSession(present bool, connection uint64) {
 	b.mu.Lock()
 	b.connection, b.confirming, b.sent = connection, false, nil
+	b.earlier = present && len(b.origins) > 0
+	clear(b.redelivered)
 	// What was not confirmed may have been lost with the connection.
 	b.toEmpty = nil
 	for topic, e := range b.echoes {
@@ -407,6 +418,7 @@ func (b *Inbox) originOf(m mqtt.Message) string {
 	before, ok := b.origins[m.PacketID]
 	if ok && m.Duplicate && before.digest == o.digest && before.connection < m.Connection {
 		b.stats.Redelivered++
+		b.redelivered[before] = true
 		b.mu.Unlock()
 		return before.String()
 	}

@@ -435,9 +435,10 @@ func (t target) OnSuccess(context.Context, string, any) func(services.Tx) {
 // A program is an inbox with a dispatcher and a journal, over a store that outlives it.
 type program struct {
 	*harness
-	store *store
-	lamp  *lamp
-	stop  func()
+	store   *store
+	journal *services.Journal
+	lamp    *lamp
+	stop    func()
 }
 
 func (p *program) start(t *testing.T) {
@@ -452,6 +453,7 @@ func (p *program) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	dispatcher := services.NewDispatcher(services.DispatcherOptions{Journal: journal, Resolver: p.lamp, MaxAge: 15 * time.Minute, Queue: 100, Log: log})
+	p.journal = journal
 	p.Inbox = inbox.New(inbox.Options{Topics: "g2m", Dispatcher: dispatcher, Journal: journal, Log: log})
 	p.Attach(p.client)
 	dispatcher.Register(inbox.Scheme, p.Inbox)
@@ -563,16 +565,54 @@ func TestAnAcknowledgementAfterTheConnectionWasLost(t *testing.T) {
 		m := message("g2m/work/lamp/set/mode", "on")
 		p.receive(m)
 		p.OnSession(true, 2) // before it is accepted
-		p.client.confirm()
-		p.client.lose()
-		p.OnSession(true, 3)
-		m.Duplicate, m.Connection = true, 3
+		m.Duplicate, m.Connection = true, 2
+		p.receive(m)
+		p.OnSession(true, 3) // again
+		m.Connection = 3
 		p.receive(m)
 		synctest.Wait()
 		if p.lamp.calls != 1 {
 			t.Errorf("%d calls, want 1", p.lamp.calls)
 		}
+		p.client.lose()
+		p.OnSession(true, 4)
+		m.Connection = 4
+		p.receive(m)
+		p.client.confirm()
+		if p.lamp.calls != 1 || len(p.journal.Origins()) != 0 {
+			t.Errorf("%d calls, want 1; origins %v", p.lamp.calls, p.journal.Origins())
+		}
 	})
+}
+
+// What the broker does not deliver again over the next connection was acknowledged, though that was never confirmed.
+func TestAConfirmationThatWasLost(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &program{}
+			p.start(t)
+			p.OnSession(true, 1)
+			m := message("g2m/work/lamp/set/mode", "on")
+			p.receive(m)
+			p.client.lose()
+			if restart {
+				p.stop()
+				p.start(t)
+			}
+			p.OnSession(true, 2)
+			p.client.confirm()
+			if len(p.journal.Origins()) != 0 {
+				t.Errorf("origins %v", p.journal.Origins())
+			}
+			p.OnSession(true, 3)
+			m.Duplicate, m.Connection = true, 3 // another one: the connection was lost while it was sent
+			p.receive(m)
+			synctest.Wait()
+			if p.lamp.calls != 2 {
+				t.Errorf("%d calls, want 2", p.lamp.calls)
+			}
+		})
+	}
 }
 
 // Real requests are answered at once though thousands of retained ones came first.
