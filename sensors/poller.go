@@ -436,7 +436,7 @@ func (r *run[S]) applyEffects(result any) (persist func(Tx)) {
 	}
 	now := r.now()
 	for _, effect := range r.effects {
-		after, caused, ok := effect.apply(before, result, now)
+		after, caused, ok := effect.Apply(before, result, now)
 		if !ok {
 			continue
 		}

@@ -97,7 +97,7 @@ type Group interface {
 	Member(Member) Sensor
 }
 
-// An Effect applies the results of one type to a snapshot.
+// An Effect applies the results of one type to a snapshot. See [On].
 type Effect[S any] struct {
 	apply func(s *S, result any, now time.Time) (after *S, events []entity.Event, ok bool)
 }
@@ -113,6 +113,11 @@ func On[R, S any](apply func(s *S, result R, now time.Time) (*S, []entity.Event)
 		after, events := apply(s, r, now)
 		return after, events, true
 	}}
+}
+
+// Apply returns s with the result applied and the events of the change. ok is false for a result of another type.
+func (e Effect[S]) Apply(s *S, result any, now time.Time) (after *S, events []entity.Event, ok bool) {
+	return e.apply(s, result, now)
 }
 
 // A Sensor is a Source whose snapshot type is hidden.
