@@ -674,3 +674,21 @@ func TestASensorThatAlwaysChangesKeepsNobodyBusy(t *testing.T) {
 		}
 	})
 }
+
+func TestNothingHappenedBeforeTheFirstAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now().Add(-time.Minute)
+		m := &meeting{ask: func(context.Context, time.Time) (time.Time, time.Time, error) {
+			return start, start.Add(time.Hour), nil
+		}}
+		h := run(t, m, options(t, "Calendars.Read"))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(h.events()) > 0 || h.shown()[0].Values["busy"] != true {
+			t.Errorf("events %v, shown %v", h.events(), h.shown()[0])
+		}
+		if d := cmp.Diff(map[string]any{"busy": nil, "next_start": nil, "note": nil}, newHarness(t, m, options(t)).Initial().Values); d != "" {
+			t.Errorf("initially (-want +got):\n%s", d)
+		}
+	})
+}

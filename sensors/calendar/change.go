@@ -2,6 +2,7 @@ package calendar
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -119,7 +120,7 @@ func describe(e entity.Event) string {
 	case changed:
 		return fmt.Sprintf("%s was changed%s", summary, describeStart(e.Data["start"]))
 	case cancelled:
-		return summary + " was canceled"
+		return strings.TrimPrefix(summary, "Canceled: ") + " was canceled" // Outlook's prefix
 	case removed:
 		return summary + " was removed"
 	case reminder:

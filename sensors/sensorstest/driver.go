@@ -5,6 +5,7 @@ package sensorstest
 import (
 	"bytes"
 	"encoding/json"
+	"reflect"
 	"testing"
 	"time"
 
@@ -64,6 +65,9 @@ func (d *Driver[S]) State(t testing.TB, since, now time.Time) entity.State {
 		for _, at := range []time.Time{now.Add(s.Next.Sub(now) / 2), s.Next.Add(-1)} {
 			later := d.Source.State(d.Snapshot, now, at.In(now.Location()))
 			later.Events = s.Events
+			if reflect.DeepEqual(s, later) { // much faster than cmp
+				continue
+			}
 			if diff := cmp.Diff(s, later); diff != "" && at.After(now) {
 				t.Errorf("the state of %s changes by %s, before its next, %s (-%s +%s):\n%s", now, at, s.Next, now, at, diff)
 			}
