@@ -22,7 +22,7 @@ type Account struct {
 
 // Account asks once who is signed in, and remembers it.
 func (c *Client) Account(ctx context.Context) (Account, error) {
-	return c.account.get(ctx, func() (Account, error) {
+	return Once(ctx, c, "account", func() (Account, error) {
 		const op = "read who is signed in"
 		var user struct{ ID, DisplayName, Mail, UserPrincipalName string }
 		r, err := c.Me().ToGetRequestInformation(ctx, &users.UserItemRequestBuilderGetRequestConfiguration{
@@ -60,30 +60,4 @@ func (c *Client) MailboxZone(ctx context.Context) (*time.Location, error) {
 		return nil, fmt.Errorf("%s: %w", op, err)
 	}
 	return zone, nil
-}
-
-// remembered is asked for until there is an answer, by one at a time.
-type remembered[T any] struct {
-	turn  chan struct{} // holds one
-	value *T
-}
-
-func newRemembered[T any]() *remembered[T] { return &remembered[T]{turn: make(chan struct{}, 1)} }
-
-func (m *remembered[T]) get(ctx context.Context, ask func() (T, error)) (T, error) {
-	select {
-	case m.turn <- struct{}{}:
-		defer func() { <-m.turn }()
-	case <-ctx.Done():
-		var none T
-		return none, ctx.Err()
-	}
-	if m.value == nil {
-		value, err := ask()
-		if err != nil {
-			return value, err
-		}
-		m.value = &value
-	}
-	return *m.value, nil
 }

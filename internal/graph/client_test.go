@@ -269,11 +269,12 @@ func TestEmptyAnswers(t *testing.T) {
 
 func TestUnreadableAnswers(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
-		{`<html>secret</html>`, "the answer cannot be read: invalid character '<' looking for beginning of value"},
+		{`<html>secret</html>`, "the answer is a web page, not Graph's"},
+		{`Secret`, "the answer cannot be read: invalid character 'S' looking for beginning of value"},
 		{`{"id": "1`, "the answer cannot be read: unexpected end of JSON input"},
 		{`{"start": {"dateTime": 5}}`, `the answer cannot be read: "Start.dateTime" is of type number`},
 		{`{"when": "secret"}`, "the answer cannot be read: it holds a value of another form"},
-		{strings.Repeat(" ", 32<<20) + "1", "the answer is larger than 32 MiB"},
+		{strings.Repeat(" ", 16<<20) + "1", "the answer is larger than 16 MiB"},
 	} {
 		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, test.body) })
 		var out struct {
@@ -286,6 +287,27 @@ func TestUnreadableAnswers(t *testing.T) {
 		// It has happened, but what came of it is not known.
 		err = c.Do(t.Context(), "create the event", write(t, c), &out)
 		wants(t, err, "create the event: Graph answered 200: "+test.want, graph.Error{Reason: graph.Refused, Status: 200, OutcomeUnknown: true})
+	}
+}
+
+// A write whose answer is ignored is not taken for done because something between us and Graph answers 200.
+func TestUnreadableAnswersThatAreIgnored(t *testing.T) {
+	for _, test := range []struct{ body, want string }{
+		{"", ""},
+		{"{}", ""},
+		{`{"id": "1"}`, ""},
+		{"<html>sign in to the hotel's network</html>", "accept: Graph answered 200: the answer is a web page, not Graph's"},
+		{"OK", "accept: Graph answered 200: the answer is not JSON"},
+	} {
+		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, test.body) })
+		err := c.Do(t.Context(), "accept", write(t, c), nil)
+		if test.want == "" {
+			if err != nil {
+				t.Errorf("%q: %v", test.body, err)
+			}
+			continue
+		}
+		wants(t, err, test.want, graph.Error{Reason: graph.Refused, Status: 200, OutcomeUnknown: true})
 	}
 }
 

@@ -52,7 +52,7 @@ func (d DateTimeTimeZone) Time() (time.Time, error) {
 	}
 	t, err := time.ParseInLocation("2006-01-02T15:04:05", d.DateTime, zone)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("not a time: %q", clean(d.DateTime))
+		return time.Time{}, fmt.Errorf("not a time: %q", sanitize(d.DateTime))
 	}
 	return t, nil
 }
@@ -64,7 +64,7 @@ func (d DateTimeTimeZone) Date() (string, error) {
 	}
 	date, _, _ := strings.Cut(d.DateTime, "T")
 	if _, err := time.Parse(time.DateOnly, date); err != nil {
-		return "", fmt.Errorf("not a date: %q", clean(d.DateTime))
+		return "", fmt.Errorf("not a date: %q", sanitize(d.DateTime))
 	}
 	return date, nil
 }
