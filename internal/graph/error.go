@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -52,7 +53,7 @@ func (e *Error) Error() string {
 		return strings.Join(append(parts, e.Explanation+" ("+answered+")"), ": ")
 	case e.Explanation != "":
 		return strings.Join(append(parts, e.Explanation), ": ")
-	case e.Reason == Throttled:
+	case e.Reason == Throttled && e.Message == "" && e.Err == nil:
 		return strings.Join(append(parts, "Microsoft asked to wait"), ": ")
 	case answered != "":
 		parts = append(parts, answered)
@@ -97,6 +98,12 @@ func Incomplete(op, lacks string) error {
 func Is(err error, r Reason) bool {
 	var e *Error
 	return errors.As(err, &e) && e.Reason == r
+}
+
+// HasCode reports whether err is an *Error with one of these codes of Graph's.
+func HasCode(err error, codes ...string) bool {
+	var e *Error
+	return errors.As(err, &e) && slices.Contains(codes, e.Code)
 }
 
 // Invalid returns the error of a wrong value; the message names the field, what is accepted and what was given.

@@ -88,8 +88,8 @@ func (e *Error) setRefusal(a *answer) {
 	default:
 		e.Reason = Refused
 	}
-	if a.throttled() {
-		e.Reason = Throttled
+	if a.throttled() { // the same error as that of requests that are held back since then
+		e.Reason, e.Message = Throttled, ""
 	}
 	switch a.status {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:

@@ -9,6 +9,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
@@ -34,7 +35,7 @@ type Sensor struct {
 }
 
 type memory struct {
-	Setting *autoreply.Setting // nil before the first answer
+	Setting *mailbox.AutomaticReplies // nil before the first answer
 }
 
 // Permissions implements sensors.Sensor.
@@ -56,17 +57,17 @@ func (s *Sensor) Entities() []entity.Entity {
 		}
 	}
 	return []entity.Entity{
-		{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: autoreply.Modes(), Icon: "mdi:reply-all", Primary: true},
+		{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: mailbox.Modes(), Icon: "mdi:reply-all", Primary: true},
 		{Key: "active", Platform: "binary_sensor", Name: "Active", Icon: "mdi:reply-all"},
-		{Key: "audience", Platform: "sensor", Name: "External audience", DeviceClass: "enum", Options: autoreply.Audiences(), Icon: "mdi:account-group"},
+		{Key: "audience", Platform: "sensor", Name: "External audience", DeviceClass: "enum", Options: mailbox.Audiences(), Icon: "mdi:account-group"},
 		{Key: "start", Platform: "sensor", Name: "Start", DeviceClass: "timestamp"},
 		{Key: "end", Platform: "sensor", Name: "End", DeviceClass: "timestamp"},
 		{Key: "event", Platform: "event", Name: "Event", Options: []string{changed}, Icon: "mdi:reply-all"},
 
 		{Key: "enabled", Platform: "switch", Name: "Enabled", Icon: "mdi:reply-all", Operations: []string{"enable", "disable"}, Parse: onOff},
-		{Key: "set_mode", Platform: "select", Name: "Set mode", Options: autoreply.Modes(), Icon: "mdi:reply-all", Category: "config",
+		{Key: "set_mode", Platform: "select", Name: "Set mode", Options: mailbox.Modes(), Icon: "mdi:reply-all", Category: "config",
 			ValueKey: "mode", Operations: update, Parse: field("mode")},
-		{Key: "set_audience", Platform: "select", Name: "Set external audience", Options: autoreply.Audiences(), Icon: "mdi:account-group", Category: "config",
+		{Key: "set_audience", Platform: "select", Name: "Set external audience", Options: mailbox.Audiences(), Icon: "mdi:account-group", Category: "config",
 			ValueKey: "audience", Operations: update, Parse: field("external_audience")},
 		{Key: "internal_text", Platform: "text", Name: "Internal reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("internal_reply")},
 		{Key: "external_text", Platform: "text", Name: "External reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("external_reply")},
@@ -89,7 +90,7 @@ func onOff(payload string) (string, map[string]any, error) {
 
 // Poll implements sensors.Sensor.
 func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
-	setting, err := autoreply.Read(ctx, g, now.Location())
+	setting, err := mailbox.ReadAutomaticReplies(ctx, g, now.Location())
 	if err != nil {
 		return nil, err
 	}
@@ -98,29 +99,29 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 
 // Apply implements sensors.Applier.
 func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
-	if setting, ok := result.(autoreply.Setting); ok {
+	if setting, ok := result.(mailbox.AutomaticReplies); ok {
 		return s.take(now, setting)
 	}
 	return nil
 }
 
-func (s *Sensor) take(now time.Time, setting autoreply.Setting) []entity.Event {
+func (s *Sensor) take(now time.Time, setting mailbox.AutomaticReplies) []entity.Event {
 	old := s.memory.Setting
 	s.memory.Setting = &setting
 	if old == nil || old.Equal(setting) {
 		return nil
 	}
-	if before := *old; setting.MadeUp(now) {
+	if before := *old; setting.IsPlaceholderSchedule(now) {
 		before.Start, before.End = setting.Start, setting.End // it moves on by itself
 		if before.Equal(setting) {
 			return nil
 		}
 	}
-	data := setting.In(now.Location()).Facts()
+	data := setting.InLocation(now.Location()).Attributes()
 	// The replies are attributes of the mode; they would make an event longer than it need be.
 	delete(data, "internal_reply")
 	delete(data, "external_reply")
-	data["previous_mode"] = old.Facts()["mode"]
+	data["previous_mode"] = old.Attributes()["mode"]
 	return []entity.Event{{Type: changed, Data: data}}
 }
 
@@ -138,21 +139,21 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 	if s.memory.Setting == nil {
 		return st
 	}
-	m := s.memory.Setting.In(now.Location())
-	facts := m.Facts()
+	m := s.memory.Setting.InLocation(now.Location())
+	facts := m.Attributes()
 	v := st.Values
-	v["mode"], v["audience"] = option(m.Mode, autoreply.Modes()), option(m.Audience, autoreply.Audiences())
+	v["mode"], v["audience"] = option(m.Mode, mailbox.Modes()), option(m.Audience, mailbox.Audiences())
 	v["start"], v["end"] = facts["start"], facts["end"]
 	v["internal_text"] = autoreply.Short(facts["internal_reply"].(string))
 	v["external_text"] = autoreply.Short(facts["external_reply"].(string))
 	delete(facts, "mode")
 	st.Attributes = facts
 	switch m.Mode {
-	case autoreply.Disabled:
+	case mailbox.Disabled:
 		v["active"], v["enabled"] = false, false
-	case autoreply.AlwaysEnabled:
+	case mailbox.AlwaysEnabled:
 		v["active"], v["enabled"] = true, true
-	case autoreply.Scheduled:
+	case mailbox.Scheduled:
 		if m.Start.IsZero() || m.End.IsZero() {
 			break
 		}

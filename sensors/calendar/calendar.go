@@ -9,6 +9,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/calendar"
@@ -56,21 +57,23 @@ const margin = 24 * time.Hour
 
 // An entry is an event and what is known of it.
 type entry struct {
-	calendar.Event
+	calendars.Event
 	Shown bool // passes the filters
 	// Since when its start, its end and its reminder are what they are: what lies before that was no news of time's.
 	StartSince, EndSince, ReminderSince time.Time
 }
 
-func (s *Sensor) target() calendar.Calendar {
-	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar, Basic: s.BasicCalendar}
+func (s *Sensor) target() calendars.Calendar {
+	return calendars.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar, Basic: s.BasicCalendar}
 }
 
 // Permissions implements sensors.Sensor.
-func (s *Sensor) Permissions() []graph.Permission { return s.target().Permissions() }
+func (s *Sensor) Permissions() []graph.Permission {
+	return []graph.Permission{s.target().ReadPermission()}
+}
 
 // Operations implements sensors.Commander.
-func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }
+func (s *Sensor) Operations() []services.Operation { return calendar.Operations(s.target()) }
 
 // Expands implements sensors.Expander.
 func (s *Sensor) Expands() bool { return s.Calendar == "all" }
@@ -119,8 +122,12 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 	known := s.id.Load()
 	if known != nil {
 		id = *known
-	} else if id, err = target.Find(ctx, g); err != nil {
-		return nil, err
+	} else {
+		found, err := target.Find(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		id = found.ID
 	}
 	events, err := target.View(ctx, g, id, from, to)
 	if known != nil && graph.Is(err, graph.NotFound) { // it may have been removed, and made anew
@@ -128,8 +135,8 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 		if lost != nil {
 			return nil, lost
 		}
-		if again != id {
-			id = again
+		if again.ID != id {
+			id = again.ID
 			events, err = target.View(ctx, g, id, from, to)
 		}
 	}
@@ -155,7 +162,7 @@ func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Eve
 	}
 	fresh := &answer{From: last.From, To: last.To}
 	switch r := result.(type) {
-	case calendar.Gone:
+	case calendars.Removed:
 		for _, e := range last.Entries {
 			if e.ID == r.ID || e.SeriesID == r.ID {
 				if !r.Cancelled {
@@ -166,7 +173,7 @@ func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Eve
 			}
 			fresh.Entries = append(fresh.Entries, e)
 		}
-	case calendar.Event:
+	case calendars.Event:
 		if r.Series {
 			return nil // the next poll brings what takes place
 		}

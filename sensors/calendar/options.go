@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 )
 
 // Options are how a calendar is configured.
@@ -52,7 +52,7 @@ func containsFold(list []string, s string) bool {
 }
 
 // filter returns what says whether an event is shown.
-func (o *Options) filter() (func(calendar.Event) bool, error) {
+func (o *Options) filter() (func(calendars.Event) bool, error) {
 	var exclude []*regexp.Regexp
 	for _, s := range o.Exclude {
 		re, err := pattern(s)
@@ -62,7 +62,7 @@ func (o *Options) filter() (func(calendar.Event) bool, error) {
 		exclude = append(exclude, re)
 	}
 	search := strings.ToLower(o.Search)
-	return func(e calendar.Event) bool {
+	return func(e calendars.Event) bool {
 		switch {
 		case e.Cancelled && !o.IncludeCancelled,
 			e.Response == "declined" && !o.IncludeDeclined,

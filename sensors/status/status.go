@@ -14,6 +14,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/status"
@@ -48,9 +50,9 @@ type Sensor struct {
 }
 
 type memory struct {
-	User      user              // who is watched, as far as it is known
-	Presence  *presence         // nil before the first answer
-	Preferred *status.Preferred // as it was last set; nil where it never was
+	User      user                // who is watched, as far as it is known
+	Presence  *presence.Presence  // nil before the first answer
+	Preferred *presence.Preferred // as it was last set; nil where it never was
 }
 
 // Validate finds a user who is none.
@@ -95,7 +97,7 @@ func (s *Sensor) Entities() []entity.Entity {
 	const icon = "mdi:microsoft-teams"
 	shown := []entity.Entity{
 		{Key: "activity", Platform: "sensor", Name: "Activity", Icon: icon, Primary: true},
-		{Key: "availability", Platform: "sensor", Name: "Availability", DeviceClass: "enum", Options: availabilities(), Icon: icon},
+		{Key: "availability", Platform: "sensor", Name: "Availability", DeviceClass: "enum", Options: presence.Availabilities(), Icon: icon},
 		{Key: "in_call", Platform: "binary_sensor", Name: "In a call", Icon: "mdi:phone-in-talk"},
 		{Key: "status_message", Platform: "sensor", Name: "Status message", Icon: "mdi:message-text"},
 		{Key: "work_location", Platform: "sensor", Name: "Work location", Icon: "mdi:office-building-marker"},
@@ -115,13 +117,13 @@ func (s *Sensor) Entities() []entity.Entity {
 	)
 }
 
-func preferable() []string { return append([]string{automatic}, status.Preferable()...) }
+func preferable() []string { return append([]string{automatic}, presence.PreferredAvailabilities()...) }
 
 func prefer(payload string) (string, map[string]any, error) {
 	switch {
 	case payload == automatic:
 		return status.ClearPreferred, nil, nil
-	case slices.Contains(status.Preferable(), payload):
+	case slices.Contains(presence.PreferredAvailabilities(), payload):
 		return status.UpdatePreferred, map[string]any{"availability": payload}, nil
 	}
 	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(preferable(), ", "), payload)
@@ -145,7 +147,7 @@ func (s *Sensor) Memory() any { return &s.memory }
 // Poll implements sensors.Sensor.
 func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
 	if s.User == "" {
-		p, err := own(ctx, g)
+		p, err := presence.ReadOwn(ctx, g)
 		if err != nil {
 			return nil, err
 		}
@@ -155,13 +157,13 @@ func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sens
 	if err != nil {
 		return nil, err
 	}
-	p, err := watch(ctx, g, who.ID)
+	p, err := presence.Read(ctx, g, who.ID)
 	// Whoever is not there any more may have been made anew, or given the address to another.
-	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == unknown; gone && !s.byID() && now.Sub(who.Found) > 24*time.Hour {
+	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == presence.Unknown; gone && !s.byID() && now.Sub(who.Found) > 24*time.Hour {
 		if who, err = find(ctx, g, s.User, now); err != nil {
 			return nil, err
 		}
-		p, err = watch(ctx, g, who.ID)
+		p, err = presence.Read(ctx, g, who.ID)
 	}
 	if err != nil {
 		return nil, err
@@ -183,17 +185,12 @@ func (s *Sensor) who(ctx context.Context, g *graph.Client, now time.Time) (user,
 	return find(ctx, g, s.User, now)
 }
 
-// watch asks for the presence of somebody else, together with all others who are watched.
-func watch(ctx context.Context, g *graph.Client, id string) (*presence, error) {
-	return graph.Batch(ctx, g, "read the status of others", id, others(g))
-}
-
 // Apply implements sensors.Applier. What update_user_status comes to among all that say something, the next poll tells.
 func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
 	switch set := result.(type) {
-	case status.Preferred:
+	case presence.Preferred:
 		s.memory.Preferred = &set
-	case status.Message:
+	case presence.Message:
 		if s.memory.Presence == nil {
 			break
 		}
@@ -204,10 +201,10 @@ func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Eve
 	return nil
 }
 
-func (s *Sensor) take(now time.Time, p *presence) []entity.Event {
+func (s *Sensor) take(now time.Time, p *presence.Presence) []entity.Event {
 	old := s.memory.Presence
 	s.memory.Presence = p
-	if old == nil || !old.differs(p) {
+	if old == nil || !differs(old, p) {
 		return nil
 	}
 	return []entity.Event{{Type: changed, Data: map[string]any{
@@ -232,7 +229,7 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 		return st
 	}
 	message := p.Message.At(now)
-	v["activity"], v["availability"], v["in_call"] = text(p.Activity), option(p.Availability), p.inCall()
+	v["activity"], v["availability"], v["in_call"] = text(p.Activity), option(p.Availability), known(p.InCall())
 	v["status_message"], v["work_location"], v["out_of_office"] = message.Text, text(p.WorkLocation), known(p.OutOfOffice)
 	st.Attributes = map[string]any{
 		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,
@@ -282,8 +279,29 @@ func moment(t, now time.Time) any {
 
 // option is what an enum entity shows of a value: Home Assistant refuses what is not in the list.
 func option(s string) any {
-	if slices.Contains(availabilities(), s) {
+	if slices.Contains(presence.Availabilities(), s) {
 		return s
 	}
 	return nil
+}
+
+// differs reports whether the change is worth an event.
+func differs(p, o *presence.Presence) bool {
+	return p.Availability != o.Availability || p.Activity != o.Activity || p.Message.Text != o.Message.Text || p.WorkLocation != o.WorkLocation ||
+		known(p.OutOfOffice) != known(o.OutOfOffice)
+}
+
+// A user is somebody who is watched.
+type user struct {
+	ID    string
+	Found time.Time // when their address was looked up
+}
+
+// find looks a user up by their address.
+func find(ctx context.Context, g *graph.Client, address string, now time.Time) (user, error) {
+	id, err := directory.FindID(ctx, g, address)
+	if err != nil {
+		return user{}, err
+	}
+	return user{id, now}, nil
 }
