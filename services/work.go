@@ -195,7 +195,7 @@ func (d *Desk) call(ctx context.Context, e entry) (r Response, show func()) {
 	defer cancel()
 	result, err := d.try(calling, ctx, target.Graph(), op, request, c)
 	if err != nil {
-		if ctx.Err() != nil && op.Retry != AtMostOnce && retryable(err) {
+		if ctx.Err() != nil && op.Retry != AtMostOnce && transient(err) {
 			return Response{}, show
 		}
 		return e.response().Fail(err), show
@@ -233,7 +233,7 @@ func (d *Desk) try(ctx, stop context.Context, g *graph.Client, op Operation, req
 		if c.Repeated && op.Retry == AtMostOnce {
 			continue
 		}
-		if !retryable(err) || time.Until(deadline) < pause {
+		if !transient(err) || time.Until(deadline) < pause {
 			return nil, err
 		}
 		d.Log.Debug("trying a request again", "operation", op.Name, "error", err)
@@ -285,7 +285,8 @@ func doubt(err error) error {
 	return &Error{InDoubt, "whether it was carried out is not known, and it is not done again: " + err.Error()}
 }
 
-func retryable(err error) bool {
+// transient reports whether a repetition may succeed; whether it is allowed is the matter of the retry policy.
+func transient(err error) bool {
 	var e *graph.Error
-	return errors.As(err, &e) && e.Retryable()
+	return errors.As(err, &e) && e.Transient()
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -90,7 +91,7 @@ func (a *account) askZone(ctx context.Context) {
 	if !a.asksZone() || a.ready([]graph.Permission{zoneNeed}) != nil {
 		return
 	}
-	loc, err := a.graph.MailboxZone(ctx)
+	loc, err := mailbox.TimeZone(ctx, a.graph)
 	if err != nil {
 		a.log.Warn("the mailbox's time zone is not known", "using", a.zone().String(), "error", err)
 		return

@@ -10,6 +10,7 @@ import (
 	"github.com/thlib/go-timezone-local/tzlocal"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 )
 
 const (
@@ -110,7 +111,7 @@ func (a *account) keepZone(ctx context.Context) {
 		if !a.asksZone() {
 			wait = zoneEvery
 		} else if a.ready([]graph.Permission{zoneNeed}) == nil {
-			loc, err := a.graph.MailboxZone(ctx)
+			loc, err := mailbox.TimeZone(ctx, a.graph)
 			switch {
 			case err == nil:
 				wait = zoneEvery

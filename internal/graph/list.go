@@ -2,42 +2,61 @@ package graph
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
+)
+
+// The bounds of what is read. An endless answer must not fill the memory of a small machine; a page of 1,000 events with their
+// bodies has a few MiB.
+const (
+	maxAnswer    = 16 << 20 // bytes of one answer
+	maxErrorBody = 64 << 10 // bytes of a refusal
+	maxPages     = 500
+	maxList      = 64 << 20 // bytes of all pages
 )
 
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
-	lane, err := c.lane(r)
+	b, err := c.bucket(r)
 	if err != nil {
-		return nil, c.failure(ctx, op, new(answer), err)
+		return nil, c.newError(ctx, op, new(answer), err)
+	}
+	refused := func(format string, args ...any) error {
+		return &Error{Reason: Refused, Op: op, Err: fmt.Errorf(format, args...)}
 	}
 	var all []T
 	seen := map[string]bool{}
-	for {
+	for bytes := 0; ; {
 		var page struct {
 			Value []T    `json:"value"`
 			Next  string `json:"@odata.nextLink"`
 		}
-		if err := c.do(ctx, lane, op, r, &page); err != nil {
+		n, err := c.do(ctx, b, op, r, &page)
+		if err != nil {
 			return nil, err
 		}
-		if page.Value == nil {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the answer is not a list")}
+		bytes += n
+		switch {
+		case page.Value == nil:
+			return nil, refused("the answer is not a list")
+		case bytes > maxList:
+			return nil, refused("the pages of the answer are larger than %d MiB", maxList>>20)
 		}
 		all = append(all, page.Value...)
-		if page.Next == "" {
+		switch {
+		case page.Next == "":
 			return all, nil
+		case seen[page.Next]:
+			return nil, refused("the pages of the answer lead in a circle")
 		}
-		if seen[page.Next] {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the pages of the answer lead in a circle")}
+		if seen[page.Next] = true; len(seen) == maxPages {
+			return nil, refused("the answer has more than %d pages", maxPages)
 		}
-		seen[page.Next] = true
 		next, err := c.root.Parse(page.Next)
 		if err != nil {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the address of the next page cannot be read")}
+			return nil, refused("the address of the next page cannot be read")
 		}
 		headers := r.Headers
 		r = abstractions.NewRequestInformation()

@@ -9,6 +9,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
@@ -50,17 +51,17 @@ func (*Options) Operations() []services.Operation { return autoreply.Operations(
 func (*Options) Entities() []entity.Entity {
 	const update, config = "update", "config"
 	return []entity.Entity{
-		entity.Enum("mode", "Mode", autoreply.Modes()...).WithIcon("mdi:reply-all").AsPrimary(),
+		entity.Enum("mode", "Mode", mailbox.Modes()...).WithIcon("mdi:reply-all").AsPrimary(),
 		entity.BinarySensor("active", "Replying now").WithIcon("mdi:reply-all"),
-		entity.Enum("external_audience", "External audience", autoreply.Audiences()...).WithIcon("mdi:account-group"),
+		entity.Enum("external_audience", "External audience", mailbox.Audiences()...).WithIcon("mdi:account-group"),
 		entity.Timestamp("start", "Start"),
 		entity.Timestamp("end", "End"),
 		entity.EventEntity(changed).WithIcon("mdi:reply-all"),
 
 		entity.Switch("enabled", "Automatic replies").WithIcon("mdi:reply-all").Sets(onOff, "enable", "disable"),
-		entity.Select("mode", "Mode", autoreply.Modes()...).WithLabels(modeLabels()).WithIcon("mdi:reply-all").InCategory(config).AsPrimary().
+		entity.Select("mode", "Mode", mailbox.Modes()...).WithLabels(modeLabels()).WithIcon("mdi:reply-all").InCategory(config).AsPrimary().
 			SetsField(update, "mode"),
-		entity.Select("external_audience", "External audience", autoreply.Audiences()...).WithLabels(audienceLabels()).WithIcon("mdi:account-group").InCategory(config).
+		entity.Select("external_audience", "External audience", mailbox.Audiences()...).WithLabels(audienceLabels()).WithIcon("mdi:account-group").InCategory(config).
 			SetsField(update, "external_audience"),
 		entity.Text("internal_reply", "Internal reply").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long internal reply").
 			SetsField(update, "internal_reply"),
@@ -74,7 +75,7 @@ func (*Options) Entities() []entity.Entity {
 }
 
 func modeLabels() map[string]string {
-	return map[string]string{autoreply.Disabled: "Off", autoreply.AlwaysEnabled: "Always", autoreply.Scheduled: "Scheduled"}
+	return map[string]string{mailbox.Disabled: "Off", mailbox.AlwaysEnabled: "Always", mailbox.Scheduled: "Scheduled"}
 }
 
 func audienceLabels() map[string]string {
@@ -92,8 +93,8 @@ func onOff(value string) (string, map[string]any, error) {
 }
 
 // Poll implements sensors.Source.
-func (*Options) Poll(ctx context.Context, g *graph.Client, _ *autoreply.Setting, _ time.Time) (*autoreply.Setting, error) {
-	setting, err := autoreply.Read(ctx, g, time.UTC)
+func (*Options) Poll(ctx context.Context, g *graph.Client, _ *mailbox.AutomaticReplies, _ time.Time) (*mailbox.AutomaticReplies, error) {
+	setting, err := mailbox.ReadAutomaticReplies(ctx, g, time.UTC)
 	if err != nil {
 		return nil, err
 	}
@@ -101,53 +102,53 @@ func (*Options) Poll(ctx context.Context, g *graph.Client, _ *autoreply.Setting,
 }
 
 // Effects implements sensors.EffectProvider.
-func (o *Options) Effects() []sensors.Effect[autoreply.Setting] {
-	return []sensors.Effect[autoreply.Setting]{
-		sensors.On(func(s *autoreply.Setting, result autoreply.Setting, now time.Time) (*autoreply.Setting, []entity.Event) {
-			after := result.In(time.UTC)
+func (o *Options) Effects() []sensors.Effect[mailbox.AutomaticReplies] {
+	return []sensors.Effect[mailbox.AutomaticReplies]{
+		sensors.On(func(s *mailbox.AutomaticReplies, result mailbox.AutomaticReplies, now time.Time) (*mailbox.AutomaticReplies, []entity.Event) {
+			after := result.InLocation(time.UTC)
 			return &after, o.Events(s, &after, now)
 		}),
 	}
 }
 
 // Events implements sensors.Source.
-func (*Options) Events(before, after *autoreply.Setting, now time.Time) []entity.Event {
+func (*Options) Events(before, after *mailbox.AutomaticReplies, now time.Time) []entity.Event {
 	if before.Equal(*after) {
 		return nil
 	}
-	if moved := *before; after.MadeUp(now) {
+	if moved := *before; after.IsPlaceholderSchedule(now) {
 		moved.Start, moved.End = after.Start, after.End // it moves on by itself
 		if moved.Equal(*after) {
 			return nil
 		}
 	}
-	data := after.In(now.Location()).Facts()
+	data := after.InLocation(now.Location()).Attributes()
 	// The replies are attributes of the mode; they would make an event longer than it need be.
 	delete(data, "internal_reply")
 	delete(data, "external_reply")
-	data["previous_mode"] = before.Facts()["mode"]
+	data["previous_mode"] = before.Attributes()["mode"]
 	return []entity.Event{{Type: changed, Data: data}}
 }
 
 // State implements sensors.Source.
-func (*Options) State(s *autoreply.Setting, _, now time.Time) entity.State {
+func (*Options) State(s *mailbox.AutomaticReplies, _, now time.Time) entity.State {
 	if s == nil {
 		return entity.State{}
 	}
-	m := s.In(now.Location())
-	facts := m.Facts()
+	m := s.InLocation(now.Location())
+	attributes := m.Attributes()
 	values := map[string]any{
-		"mode": option(m.Mode, autoreply.Modes()), "external_audience": option(m.Audience, autoreply.Audiences()),
-		"start": facts["start"], "end": facts["end"], "internal_reply": facts["internal_reply"], "external_reply": facts["external_reply"],
+		"mode": option(m.Mode, mailbox.Modes()), "external_audience": option(m.Audience, mailbox.Audiences()),
+		"start": attributes["start"], "end": attributes["end"], "internal_reply": attributes["internal_reply"], "external_reply": attributes["external_reply"],
 	}
-	delete(facts, "mode")
-	st := entity.State{Values: values, Attributes: facts}
+	delete(attributes, "mode")
+	st := entity.State{Values: values, Attributes: attributes}
 	switch m.Mode {
-	case autoreply.Disabled:
+	case mailbox.Disabled:
 		values["active"], values["enabled"] = false, false
-	case autoreply.AlwaysEnabled:
+	case mailbox.AlwaysEnabled:
 		values["active"], values["enabled"] = true, true
-	case autoreply.Scheduled:
+	case mailbox.Scheduled:
 		if m.Start.IsZero() || m.End.IsZero() {
 			break
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/calendar"
@@ -34,14 +35,16 @@ func Kind() sensors.Kind {
 
 // A Snapshot holds the events of a calendar between two instants.
 type Snapshot struct {
-	CalendarID string // of the named calendar; "": the default one
+	CalendarID string          // of the named calendar; "": the default one
+	Info       *calendars.Info // nil: not known
+	InfoAt     time.Time       // when it was read; zero: never
 	From, To   time.Time
 	Entries    []Entry // by start and id
 }
 
 // An Entry is an event and whether the filters let it pass.
 type Entry struct {
-	calendar.Event
+	calendars.Event
 	Shown bool
 }
 
@@ -51,15 +54,20 @@ func (s *Snapshot) core() (from, to time.Time) { return s.From.Add(margin), s.To
 // margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
 const margin = 24 * time.Hour
 
-func (o *Options) target() calendar.Calendar {
-	return calendar.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar}
+// infoInterval is how often the properties of a calendar are read, which hardly ever change.
+const infoInterval = 24 * time.Hour
+
+func (o *Options) target() calendars.Calendar {
+	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar}
 }
 
 // Permissions implements sensors.Source.
-func (o *Options) Permissions() []graph.Permission { return o.target().Permissions() }
+func (o *Options) Permissions() []graph.Permission {
+	return []graph.Permission{o.target().ReadPermission()}
+}
 
 // Operations implements sensors.OperationProvider.
-func (o *Options) Operations() []services.Operation { return o.target().Operations() }
+func (o *Options) Operations() []services.Operation { return calendar.Operations(o.target()) }
 
 // ReadsOwnWrites implements sensors.ConsistentReader: the events of a new series are in the next answer.
 func (o *Options) ReadsOwnWrites() bool { return true }
@@ -69,12 +77,12 @@ func (o *Options) IsGroup() bool { return o.Calendar == all }
 
 // Members implements sensors.GroupSource.
 func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
-	calendars, err := o.target().List(ctx, g)
+	listed, err := o.target().List(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	var members []sensors.Member
-	for _, c := range calendars {
+	for _, c := range listed {
 		if !slices.Contains(o.Except, c.ID) && !containsFold(o.Except, c.Name) {
 			members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
 		}
@@ -107,19 +115,17 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 
 	target := o.target()
 	if last != nil {
-		s.CalendarID = last.CalendarID
-	} else if s.CalendarID, err = target.Find(ctx, g); err != nil {
+		s.CalendarID, s.Info, s.InfoAt = last.CalendarID, last.Info, last.InfoAt
+	} else if err := s.find(ctx, g, target, now); err != nil {
 		return nil, err
 	}
 	events, err := target.View(ctx, g, s.CalendarID, s.From, s.To)
 	if last != nil && graph.Is(err, graph.NotFound) { // it may have been removed and created again
-		id, lost := target.Find(ctx, g)
-		if lost != nil {
+		if lost := s.find(ctx, g, target, now); lost != nil {
 			return nil, lost
 		}
-		if id != s.CalendarID {
-			s.CalendarID = id
-			events, err = target.View(ctx, g, id, s.From, s.To)
+		if s.CalendarID != last.CalendarID {
+			events, err = target.View(ctx, g, s.CalendarID, s.From, s.To)
 		}
 	}
 	if err != nil {
@@ -130,7 +136,27 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 		s.Entries = append(s.Entries, entryOf(e))
 	}
 	s.sort()
+	// The first answer need not wait for them.
+	if last != nil && now.Sub(s.InfoAt) >= infoInterval {
+		s.InfoAt = now.UTC()
+		if info, err := target.Get(ctx, g, s.CalendarID); err == nil {
+			s.Info = &info
+		}
+	}
 	return s, nil
+}
+
+// find looks up which calendar is meant.
+func (s *Snapshot) find(ctx context.Context, g *graph.Client, target calendars.Calendar, now time.Time) error {
+	info, err := target.Find(ctx, g)
+	if err != nil {
+		return err
+	}
+	s.CalendarID, s.Info, s.InfoAt = info.ID, nil, time.Time{}
+	if info.Name != "" { // it comes with its properties
+		s.Info, s.InfoAt = &info, now.UTC()
+	}
+	return nil
 }
 
 func (s *Snapshot) sort() {
@@ -139,16 +165,18 @@ func (s *Snapshot) sort() {
 
 // Same implements sensors.Comparer: that time passes need not be written.
 func (o *Options) Same(a, b *Snapshot) bool {
-	return a.CalendarID == b.CalendarID && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
+	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
 }
 
-// equal reports whether a and b are the same version of an event.
-func equal(a, b *calendar.Event) bool {
-	// Most events are told apart, or not, by what is cheap to compare.
-	if a.ID != b.ID || a.Subject != b.Subject || !a.Start.Equal(b.Start) || !a.End.Equal(b.End) || a.Description != b.Description {
-		return false
-	}
-	return reflect.DeepEqual(a, b)
+// equal reports whether a and b are the same version of an event. It is written out because an answer of many events is compared
+// at each poll.
+func equal(a, b *calendars.Event) bool {
+	return a.ID == b.ID && a.ICalUID == b.ICalUID && a.SeriesID == b.SeriesID && a.Series == b.Series && a.Subject == b.Subject &&
+		a.Start.Equal(b.Start) && a.End.Equal(b.End) && a.AllDay == b.AllDay && a.Description == b.Description && a.Location == b.Location &&
+		slices.Equal(a.Categories, b.Categories) && a.Sensitivity == b.Sensitivity && a.ShowAs == b.ShowAs && a.Importance == b.Importance &&
+		slices.Equal(a.Attendees, b.Attendees) && a.Organizer == b.Organizer && a.Response == b.Response && a.Cancelled == b.Cancelled &&
+		a.Reminder == b.Reminder && a.Minutes == b.Minutes && a.JoinURL == b.JoinURL && a.WebLink == b.WebLink &&
+		(a.DialIn == nil) == (b.DialIn == nil) && (a.DialIn == nil || *a.DialIn == *b.DialIn)
 }
 
 // Effects implements sensors.EffectProvider.
@@ -157,7 +185,7 @@ func (o *Options) Effects() []sensors.Effect[Snapshot] {
 }
 
 // applyEvent puts in place an event that was created or changed.
-func (o *Options) applyEvent(s *Snapshot, changed calendar.Event, now time.Time) (*Snapshot, []entity.Event) {
+func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time) (*Snapshot, []entity.Event) {
 	entryOf, err := o.filter()
 	if err != nil || changed.Series {
 		return s, nil // the next poll brings the occurrences
@@ -178,12 +206,12 @@ func (o *Options) applyEvent(s *Snapshot, changed calendar.Event, now time.Time)
 }
 
 // applyRemoval takes an event or a series away, or marks it as canceled.
-func (o *Options) applyRemoval(s *Snapshot, gone calendar.Gone, now time.Time) (*Snapshot, []entity.Event) {
+func (o *Options) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Time) (*Snapshot, []entity.Event) {
 	after := *s
 	after.Entries = make([]Entry, 0, len(s.Entries))
 	for _, e := range s.Entries {
-		if e.ID == gone.ID || e.SeriesID == gone.ID {
-			if !gone.Cancelled {
+		if e.ID == removed.ID || e.SeriesID == removed.ID {
+			if !removed.Cancelled {
 				continue
 			}
 			e.Cancelled = true

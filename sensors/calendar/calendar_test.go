@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -333,7 +334,7 @@ func TestItem(t *testing.T) {
 	if err := json.Unmarshal(b, &got); err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []string{"uid", "ical_uid", "web_link"} {
+	for _, key := range []string{"event_id", "uid", "ical_uid", "web_link"} {
 		if got[0][key] == "" || got[0][key] == nil {
 			t.Errorf("no %s", key)
 		}
@@ -341,18 +342,19 @@ func TestItem(t *testing.T) {
 	}
 	want := []map[string]any{{
 		"summary": "Board", "start": "2026-01-15T13:00:00+01:00", "end": "2026-01-15T14:00:00+01:00", "all_day": false, "description": "Agenda", "location": "Room 1",
-		"categories": []any{"Red"}, "sensitivity": "Private", "show_as": "WorkingElsewhere", "importance": "high", "organizer": "boss@contoso.example",
+		"categories": []any{"Red"}, "sensitivity": "private", "show_as": "workingElsewhere", "importance": "high", "organizer": "boss@contoso.example",
 		"attendees": []any{
-			map[string]any{"email": "ann@contoso.example", "name": "Ann", "type": "optional", "status": "not_responded"},
-			map[string]any{"email": "bob@contoso.example", "name": nil, "type": "required", "status": nil},
+			map[string]any{"email": "ann@contoso.example", "name": "Ann", "type": "optional", "status": "notResponded"},
+			map[string]any{"email": "bob@contoso.example", "name": nil, "type": "required", "status": "none"},
 		},
-		"reminder": map[string]any{"minutes": 10.0, "is_on": true}, "is_cancelled": false, "response_status": "tentatively_accepted", "join_url": "https://teams.example/1", "series_id": nil,
+		"reminder": map[string]any{"minutes": 10.0, "is_on": true}, "is_cancelled": false, "response_status": "tentativelyAccepted", "join_url": "https://teams.example/1", "dial_in": nil, "series_id": nil,
 	}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	attributes := map[string]any{
 		"message": "Board", "all_day": false, "start_time": "2026-01-15 13:00", "end_time": "2026-01-15 14:00", "location": "Room 1", "description": "Agenda", "offset_reached": false,
+		"color": nil, "hex_color": nil, "can_edit": nil,
 	}
 	for k, v := range st.Attributes {
 		st.Attributes[k] = short(v)
@@ -608,7 +610,7 @@ func TestNamed(t *testing.T) {
 	}
 	s.RemoveCalendar(simulator.Adele, "Project")
 	_, err := sensor.TryPoll(t, graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), noon(t))
-	if want := `find the calendar: none is named "project"; there are: "Birthdays", "Calendar"`; err == nil || err.Error() != want {
+	if want := `find the calendar: there is no calendar project; there are: Birthdays, Calendar`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	paths()
@@ -806,6 +808,8 @@ func TestEntities(t *testing.T) {
 	}
 }
 
+var damagedEssential = regexp.MustCompile(`^\.value\[\d+\]\.(id is (null|missing)|start is|start\.dateTime is)`)
+
 // TestDamaged feeds Microsoft's own examples with one property of them null, missing or of a value that nobody knows.
 func TestDamaged(t *testing.T) {
 	documents, err := os.ReadFile("testdata/events.json")
@@ -827,8 +831,12 @@ func TestDamaged(t *testing.T) {
 			body = string(document)
 			s.Fail(simulator.Fault{Path: viewPath, Body: &body})
 			sensor := sensor(nil)
-			if _, err := sensor.TryPoll(t, client, noon(t)); err != nil {
-				t.Errorf("%d %s: %v", i, name, err)
+			_, err := sensor.TryPoll(t, client, noon(t))
+			// An event that cannot be told from others, or of which it is not known when it takes place, must not count as removed.
+			if essential := damagedEssential.MatchString(name); essential || err != nil {
+				if !essential || !graph.Is(err, graph.Refused) {
+					t.Errorf("%d %s: %v", i, name, err)
+				}
 				return
 			}
 			if _, err := json.Marshal(sensor.State(t, noon(t).AddDate(-20, 0, 0), noon(t))); err != nil {

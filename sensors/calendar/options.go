@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 )
 
 // all is the calendar that stands for each calendar of the mailbox.
@@ -60,7 +60,7 @@ func containsFold(list []string, s string) bool {
 }
 
 // filter returns a function that makes the entry of an event: whether it is shown, and masked if need be.
-func (o *Options) filter() (func(calendar.Event) Entry, error) {
+func (o *Options) filter() (func(calendars.Event) Entry, error) {
 	var exclude []*regexp.Regexp
 	for _, s := range o.Exclude {
 		re, err := pattern(s)
@@ -70,7 +70,7 @@ func (o *Options) filter() (func(calendar.Event) Entry, error) {
 		exclude = append(exclude, re)
 	}
 	search := strings.ToLower(o.Search)
-	shown := func(e *calendar.Event) bool {
+	shown := func(e *calendars.Event) bool {
 		switch {
 		case e.Cancelled && !o.IncludeCancelled,
 			e.Response == "declined" && !o.IncludeDeclined,
@@ -81,7 +81,7 @@ func (o *Options) filter() (func(calendar.Event) Entry, error) {
 		}
 		return !slices.ContainsFunc(exclude, func(re *regexp.Regexp) bool { return re.MatchString(e.Subject) })
 	}
-	return func(e calendar.Event) Entry {
+	return func(e calendars.Event) Entry {
 		entry := Entry{Event: e, Shown: shown(&e)}
 		if o.masks(e) {
 			entry.Event = mask(e)
@@ -91,15 +91,15 @@ func (o *Options) filter() (func(calendar.Event) Entry, error) {
 }
 
 // masks reports whether only the times of an event are shown.
-func (o *Options) masks(e calendar.Event) bool {
+func (o *Options) masks(e calendars.Event) bool {
 	return o.SensitivityMask && strings.EqualFold(e.Sensitivity, private)
 }
 
 const private = "private"
 
 // mask leaves of an event its times and what identifies it. So nothing else of it is stored or compared, either.
-func mask(e calendar.Event) calendar.Event {
-	return calendar.Event{
+func mask(e calendars.Event) calendars.Event {
+	return calendars.Event{
 		ID: e.ID, SeriesID: e.SeriesID, Subject: "Private", Start: e.Start, End: e.End, AllDay: e.AllDay, Sensitivity: private, Cancelled: e.Cancelled,
 	}
 }

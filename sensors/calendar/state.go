@@ -95,6 +95,7 @@ func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
 	} else {
 		st.Attributes = attributesOfNone()
 	}
+	s.describeCalendar(st.Attributes)
 	st.Items = o.items(listed, now)
 	st.Events = passed(spans, since, now)
 	st.Next = clock.next
@@ -170,6 +171,23 @@ func (e span) attributes(now time.Time) map[string]any {
 	return map[string]any{
 		"message": message, "all_day": e.AllDay, "start_time": start, "end_time": end, "location": e.Location, "description": e.Description,
 		"offset_reached": offset != 0 && !now.Before(e.start.Add(offset)),
+	}
+}
+
+// describeCalendar adds the attributes of the calendar itself.
+func (s *Snapshot) describeCalendar(attributes map[string]any) {
+	attributes["color"], attributes["hex_color"], attributes["can_edit"] = nil, nil, nil
+	if s.Info == nil {
+		return
+	}
+	if s.Info.Color != "" {
+		attributes["color"] = s.Info.Color
+	}
+	if s.Info.Hex != "" {
+		attributes["hex_color"] = s.Info.Hex
+	}
+	if s.Info.CanEdit != nil {
+		attributes["can_edit"] = *s.Info.CanEdit
 	}
 }
 

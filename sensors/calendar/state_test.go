@@ -3,6 +3,8 @@ package calendar_test
 import (
 	"encoding/json"
 	"fmt"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
@@ -166,5 +169,42 @@ func BenchmarkSame(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestEveryPropertyCounts pins that a change of any property of an event makes another answer, and is an event.
+func TestEveryPropertyCounts(t *testing.T) {
+	now := noon(t)
+	before := events(1, now)
+	o := before.Source.(*calendar.Options)
+	event := reflect.TypeFor[calendars.Event]()
+	for i := range event.NumField() {
+		field := event.Field(i)
+		after := *before.Snapshot
+		after.Entries = slices.Clone(after.Entries)
+		switch v := reflect.ValueOf(&after.Entries[0].Event).Elem().Field(i); v.Interface().(type) {
+		case string:
+			v.SetString("another one")
+		case bool:
+			v.SetBool(!v.Bool())
+		case int:
+			v.SetInt(v.Int() + 1)
+		case time.Time:
+			v.Set(reflect.ValueOf(now.UTC().Add(time.Minute)))
+		case []string:
+			v.Set(reflect.ValueOf([]string{"Red"}))
+		case []calendars.Attendee:
+			v.Set(reflect.ValueOf([]calendars.Attendee{{Name: "Ann"}}))
+		case *calendars.DialIn:
+			v.Set(reflect.ValueOf(&calendars.DialIn{ConferenceID: "1"}))
+		default:
+			t.Fatalf("%s is of a new type", field.Name)
+		}
+		if o.Same(before.Snapshot, &after) {
+			t.Errorf("another %s is the same answer", field.Name)
+		}
+		if len(o.Events(before.Snapshot, &after, now)) == 0 {
+			t.Errorf("another %s is no event", field.Name)
+		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/status"
@@ -50,9 +52,9 @@ type Options struct {
 // A Snapshot is the presence of one user.
 type Snapshot struct {
 	User      user // who is watched, if somebody else
-	Presence  presence
-	Calling   bool              // in a call, as far as the newest presence that tells
-	Preferred *status.Preferred // as it was last set; nil where it never was
+	Presence  presence.Presence
+	Calling   bool                // in a call, as far as the newest presence that tells
+	Preferred *presence.Preferred // as it was last set; nil where it never was
 }
 
 // Validate returns an error for a user that is neither an address nor an id.
@@ -97,7 +99,7 @@ func (o *Options) Entities() []entity.Entity {
 	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
 		entity.Sensor("activity", "Activity").WithIcon(icon).AsPrimary(),
-		entity.Enum("availability", "Availability", availabilities()...).WithIcon(icon),
+		entity.Enum("availability", "Availability", presence.Availabilities()...).WithIcon(icon),
 		entity.BinarySensor("in_call", "In a call").WithIcon("mdi:phone-in-talk"),
 		entity.Sensor("status_message", "Status message").WithIcon("mdi:message-text"),
 		entity.Enum("work_location", "Work location", workLocations()...).WithIcon("mdi:office-building-marker"),
@@ -120,7 +122,7 @@ func (o *Options) Entities() []entity.Entity {
 // automatic is the preferred status of a user who has none: Teams decides.
 const automatic = "Automatic"
 
-func preferable() []string { return append([]string{automatic}, status.Preferable()...) }
+func preferable() []string { return append([]string{automatic}, presence.PreferredAvailabilities()...) }
 
 func preferredLabels() map[string]string {
 	return map[string]string{"DoNotDisturb": "Do not disturb", "BeRightBack": "Be right back"}
@@ -130,7 +132,7 @@ func prefer(value string) (string, map[string]any, error) {
 	switch {
 	case value == automatic:
 		return status.ClearPreferred, nil, nil
-	case slices.Contains(status.Preferable(), value):
+	case slices.Contains(presence.PreferredAvailabilities(), value):
 		return status.UpdatePreferred, map[string]any{"availability": value}, nil
 	}
 	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(preferable(), ", "), value)
@@ -182,10 +184,10 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	if last != nil {
 		*s = *last
 	}
-	var p *presence
+	var p *presence.Presence
 	var err error
 	if o.User == "" {
-		p, err = own(ctx, g)
+		p, err = presence.ReadOwn(ctx, g)
 	} else {
 		p, err = o.read(ctx, g, &s.User, now)
 	}
@@ -194,14 +196,14 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	}
 	s.Presence = *p
 	s.Presence.Message = inUTC(p.Message)
-	if call, known := p.inCall().(bool); known {
-		s.Calling = call
+	if call := p.InCall(); call != nil {
+		s.Calling = *call
 	}
 	return s, nil
 }
 
 // read returns the presence of somebody else. It looks the user up if need be.
-func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time.Time) (p *presence, err error) {
+func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time.Time) (p *presence.Presence, err error) {
 	if o.byID() {
 		*who = user{ID: strings.ToLower(o.User)}
 	} else if who.ID == "" {
@@ -209,23 +211,36 @@ func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time
 			return nil, err
 		}
 	}
-	p, err = watch(ctx, g, who.ID)
+	p, err = presence.Read(ctx, g, who.ID)
 	// Somebody who is not there any more may have been created again, or the address may be another user's by now.
-	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == unknown; gone && !o.byID() && now.Sub(who.Found) > 24*time.Hour {
+	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == presence.Unknown; gone && !o.byID() && now.Sub(who.Found) > 24*time.Hour {
 		if *who, err = find(ctx, g, o.User, now); err != nil {
 			return nil, err
 		}
-		p, err = watch(ctx, g, who.ID)
+		p, err = presence.Read(ctx, g, who.ID)
 	}
 	return p, err
 }
 
-// watch returns the presence of somebody else, read together with all others who are watched.
-func watch(ctx context.Context, g *graph.Client, id string) (*presence, error) {
-	return graph.Batch(ctx, g, "read the status of others", id, others(g))
+// A user is somebody who is watched.
+type user struct {
+	ID    string
+	Found time.Time // when the address was looked up
 }
 
-func inUTC(m status.Message) status.Message {
+// find looks a user up by their address.
+func find(ctx context.Context, g *graph.Client, address string, now time.Time) (user, error) {
+	id, err := directory.FindID(ctx, g, address)
+	return user{id, now.UTC()}, err
+}
+
+// differs reports whether the change from p to o is worth an event.
+func differs(p, o *presence.Presence) bool {
+	return p.Availability != o.Availability || p.Activity != o.Activity || p.Message.Text != o.Message.Text || p.WorkLocation != o.WorkLocation ||
+		known(p.OutOfOffice) != known(o.OutOfOffice)
+}
+
+func inUTC(m presence.Message) presence.Message {
 	m.Published, m.Expiry = m.Published.UTC(), m.Expiry.UTC()
 	return m
 }
@@ -233,13 +248,13 @@ func inUTC(m status.Message) status.Message {
 // Effects implements sensors.EffectProvider. What update_user_status comes to among all reports, the next poll tells.
 func (o *Options) Effects() []sensors.Effect[Snapshot] {
 	return []sensors.Effect[Snapshot]{
-		sensors.On(func(s *Snapshot, set status.Preferred, _ time.Time) (*Snapshot, []entity.Event) {
+		sensors.On(func(s *Snapshot, set presence.Preferred, _ time.Time) (*Snapshot, []entity.Event) {
 			after := *s
 			set.Until = set.Until.UTC()
 			after.Preferred = &set
 			return &after, nil
 		}),
-		sensors.On(func(s *Snapshot, set status.Message, now time.Time) (*Snapshot, []entity.Event) {
+		sensors.On(func(s *Snapshot, set presence.Message, now time.Time) (*Snapshot, []entity.Event) {
 			after := *s
 			after.Presence.Message = inUTC(set)
 			return &after, o.Events(s, &after, now)
@@ -251,7 +266,7 @@ func (o *Options) Effects() []sensors.Effect[Snapshot] {
 func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event {
 	var events []entity.Event
 	old, p := &before.Presence, &after.Presence
-	if old.differs(p) {
+	if differs(old, p) {
 		events = append(events, entity.Event{Type: changed, Data: map[string]any{
 			"availability": text(p.Availability), "activity": text(p.Activity),
 			"previous_availability": text(old.Availability), "previous_activity": text(old.Activity),
@@ -277,7 +292,7 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	p := &s.Presence
 	message := p.Message.At(now)
 	values := map[string]any{
-		"activity": text(p.Activity), "availability": option(p.Availability, availabilities()), "in_call": p.inCall(),
+		"activity": text(p.Activity), "availability": option(p.Availability, presence.Availabilities()), "in_call": known(p.InCall()),
 		"status_message": message.Text, "work_location": option(p.WorkLocation, workLocations()), "out_of_office": known(p.OutOfOffice),
 	}
 	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{

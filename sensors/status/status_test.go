@@ -20,12 +20,12 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 	"github.com/graph2mqtt/graph2mqtt/services"
-	operations "github.com/graph2mqtt/graph2mqtt/services/status"
 )
 
 const (
@@ -210,6 +210,7 @@ func TestAddressIsLookedUpOnce(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
+	null := "null"
 	for _, tt := range []struct {
 		name, user, want string
 		fault            simulator.Fault
@@ -219,18 +220,29 @@ func TestFailures(t *testing.T) {
 			simulator.Fault{}, []string{"User.Read"}},
 		{"no permission for others", megan, "read the status of others: Graph answered 403 Forbidden: The application lacks a permission that the request needs.",
 			simulator.Fault{}, []string{"Presence.Read", "User.ReadBasic.All"}},
-		{"no permission to look up", megan, "look up the user whose status is shown: Graph answered 403 Authorization_RequestDenied: Insufficient privileges to complete the operation.",
+		{"no permission to look up", megan, "look up the user: Graph answered 403 Authorization_RequestDenied: Insufficient privileges to complete the operation.",
 			simulator.Fault{}, []string{"Presence.Read.All"}},
-		{"nobody", "nobody@contoso.example", "look up the user whose status is shown: Graph answered 404 Request_ResourceNotFound: " +
-			"Resource 'nobody@contoso.example' does not exist or one of its queried reference-property objects are not present.",
+		{"nobody", "nobody@contoso.example", "look up the user: there is no user nobody@contoso.example in your organization (Graph answered 404 Request_ResourceNotFound)",
 			simulator.Fault{}, nil},
 		{"an empty answer", "", "read the status: Graph answered 200: the answer is empty", simulator.Fault{Path: "/v1.0/me/presence", Body: new(string)}, nil},
-		{"no id", megan, "look up the user whose status is shown: the answer does not say",
+		{"no id", megan, "look up the user: the answer has no id",
 			simulator.Fault{Path: "/v1.0/users", Change: func(body map[string]any) { delete(body, "id") }}, nil},
 		{"not in the answer", megan, "read the status of others: the answer does not have it",
 			simulator.Fault{Path: many, Change: func(body map[string]any) { body["value"] = []any{} }}, nil},
 		{"no list", megan, "read the status of others: the answer is not a list",
 			simulator.Fault{Path: many, Change: func(body map[string]any) { delete(body, "value") }}, nil},
+		{"no presence", "", "read the status: the answer has no availability",
+			simulator.Fault{Path: "/v1.0/me/presence", Change: func(body map[string]any) { clear(body) }}, nil},
+		{"null", "", "read the status: the answer has no availability", simulator.Fault{Path: "/v1.0/me/presence", Body: &null}, nil},
+		{"no presence of others", megan, "read the status of others: the answer has no availability",
+			simulator.Fault{Path: many, Change: func(body map[string]any) {
+				for _, p := range body["value"].([]any) {
+					p := p.(map[string]any)
+					p["availability"], p["activity"] = nil, nil
+				}
+			}}, nil},
+		{"no license", "", "read the status: Microsoft Teams refuses; does your account have a Teams license? (Graph answered 403 Forbidden)",
+			simulator.Fault{Path: "/v1.0/me/presence", Status: 403, Code: "Forbidden"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := contoso(t)
@@ -411,7 +423,7 @@ func TestSelectRefuses(t *testing.T) {
 // TestApplyOfOtherResults: what changes nothing that is shown, and what comes before the first answer.
 func TestApplyOfOtherResults(t *testing.T) {
 	sensor := own(t)
-	for _, result := range []any{operations.Session{Availability: "Busy"}, operations.Message{Text: "Hey"}, nil} {
+	for _, result := range []any{presence.Session{Availability: "Busy"}, presence.Message{Text: "Hey"}, nil} {
 		if events := sensor.Apply(t, result, now(t)); events != nil {
 			t.Errorf("%v brought %v", result, events)
 		}

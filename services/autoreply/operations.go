@@ -1,3 +1,4 @@
+// Package autoreply has the operations of the automatic replies of the signed-in user's mailbox.
 package autoreply
 
 import (
@@ -5,10 +6,11 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Operations are what can be asked of the automatic replies. Doing one twice is doing it once.
+// Operations returns the operations of the automatic replies. Each of them is idempotent.
 func Operations() []services.Operation {
 	permissions := []graph.Permission{{
 		Scope:   "MailboxSettings.ReadWrite",
@@ -64,7 +66,7 @@ func (f *Fields) Validate() error {
 }
 
 // change puts into s what is given.
-func (f *Fields) change(s *Setting, loc *time.Location) (err error) {
+func (f *Fields) change(s *mailbox.AutomaticReplies, loc *time.Location) (err error) {
 	if f.Internal != nil {
 		s.Internal = markup(s.Internal, *f.Internal)
 	}
@@ -106,11 +108,11 @@ func (e *Enable) Validate() error {
 
 // Execute implements services.Request.
 func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
-		if e.Start != nil || s.planned(c.Now) {
-			s.Mode = Scheduled
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
+		if e.Start != nil || s.HasUpcomingSchedule(c.Now) {
+			s.Mode = mailbox.Scheduled
 		} else {
-			s.Mode = AlwaysEnabled
+			s.Mode = mailbox.AlwaysEnabled
 		}
 		if err := e.change(s, c.Now.Location()); err != nil {
 			return err
@@ -122,25 +124,13 @@ func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 	})
 }
 
-// planned reports whether a schedule lies ahead that somebody made.
-func (s Setting) planned(now time.Time) bool {
-	return s.Start.After(now) && s.End.After(s.Start) && !s.MadeUp(now)
-}
-
-// MadeUp reports whether nobody made the schedule. Exchange tells of a mailbox without one the day that begins with the next
-// full hour, always anew: to arm that would leave the replies off where they were switched on.
-func (s Setting) MadeUp(now time.Time) bool {
-	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
-	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))
-}
-
 // Disable switches automatic replies off.
 type Disable struct{}
 
 // Execute implements services.Request.
 func (*Disable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
-		s.Mode = Disabled
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
+		s.Mode = mailbox.Disabled
 		return nil
 	})
 }
@@ -161,11 +151,11 @@ func (u *Update) Validate() error {
 
 // Execute implements services.Request.
 func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
 		if u.Mode != nil {
 			s.Mode = *u.Mode
 		}
-		scheduling := s.Mode == Scheduled || u.Start != nil || u.End != nil
+		scheduling := s.Mode == mailbox.Scheduled || u.Start != nil || u.End != nil
 		// The schedule that Exchange shows of a mailbox that never had one.
 		if scheduling && (s.Start.IsZero() || !s.End.After(s.Start)) {
 			s.Start = c.Now.Truncate(time.Second)
@@ -185,8 +175,8 @@ func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 }
 
 // modify reads the setting, changes it and writes the difference: only so can it be told what is a change.
-func modify(ctx context.Context, g *graph.Client, c services.Attempt, change func(*Setting) error) (any, error) {
-	old, err := Read(ctx, g, c.Now.Location())
+func modify(ctx context.Context, g *graph.Client, c services.Attempt, change func(*mailbox.AutomaticReplies) error) (any, error) {
+	old, err := mailbox.ReadAutomaticReplies(ctx, g, c.Now.Location())
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +184,7 @@ func modify(ctx context.Context, g *graph.Client, c services.Attempt, change fun
 	if err := change(&s); err != nil {
 		return nil, err
 	}
-	s, err = write(ctx, g, old, s, c.Now.Location())
+	s, err = mailbox.WriteAutomaticReplies(ctx, g, old, s, c.Now.Location())
 	if err != nil {
 		return nil, err
 	}

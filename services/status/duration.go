@@ -30,6 +30,3 @@ func parseDuration(field, s string) (time.Duration, error) {
 	}
 	return d, nil
 }
-
-// formatDuration writes what OData calls a duration: ISO 8601 without weeks. Kiota's own has them, seven days being P1W to it.
-func formatDuration(d time.Duration) string { return "PT" + strings.ToUpper(d.String()) }

@@ -1,15 +1,19 @@
 package graph_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
@@ -34,7 +38,7 @@ func TestRetryAfter(t *testing.T) {
 	for _, test := range []struct {
 		status   int
 		header   []string
-		min, max time.Duration // 0: the gate stays open
+		min, max time.Duration // 0: nothing is blocked
 	}{
 		{429, []string{"Retry-After", "10"}, 10 * time.Second, 10 * time.Second},
 		{429, []string{"Retry-After", "1.9"}, 1900 * time.Millisecond, 1900 * time.Millisecond},
@@ -59,13 +63,13 @@ func TestRetryAfter(t *testing.T) {
 			s.answers(test.status, test.header...)
 			err := c.Do(t.Context(), "write", write(t, c), nil)
 			var e *graph.Error
-			if !errors.As(err, &e) || e.OutcomeUnknown != (test.status == 504) || !e.Retryable() {
+			if !errors.As(err, &e) || e.OutcomeUnknown != (test.status == 504) || e.Retryable() == e.OutcomeUnknown || !e.Transient() {
 				t.Fatalf("%s: %v", name, err)
 			}
 			s.answers(200)
 			if test.max == 0 {
 				if err := c.Do(t.Context(), "write", write(t, c), nil); err != nil {
-					t.Errorf("%s: the gate is closed: %v", name, err)
+					t.Errorf("%s: blocked: %v", name, err)
 				}
 				return
 			}
@@ -126,7 +130,7 @@ func TestRefusedTogether(t *testing.T) {
 			return answered(429, ""), nil
 		})})
 		var wg sync.WaitGroup
-		for range 8 { // four of which still wait for their turn when the gate closes
+		for range 8 { // four of which still wait for their turn when the bucket is blocked
 			wg.Go(func() {
 				if err := c.Do(t.Context(), "read", read(t, c), nil); !graph.Is(err, graph.Throttled) {
 					t.Error(err)
@@ -238,6 +242,44 @@ func TestInFlight(t *testing.T) {
 			if err := <-errs; err != nil {
 				t.Error(err)
 			}
+		}
+	})
+}
+
+// The trouble of one mailbox is logged once, with its end, however many sensors read the mailbox; and the answer 429 and what
+// is held back afterwards are the same error.
+func TestThrottlingIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var s service
+		var log bytes.Buffer
+		c := client(t, graph.Options{Transport: &s, Log: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+				if a.Key == slog.TimeKey {
+					return slog.Attr{}
+				}
+				return a
+			},
+		}))})
+		s.answers(429, "Retry-After", "60")
+		for range 3 {
+			for i := range 3 {
+				if err := c.Do(t.Context(), "read", read(t, c), nil); !graph.Is(err, graph.Throttled) || err.Error() != "read: Microsoft asked to wait" {
+					t.Errorf("request %d: %v", i, err)
+				}
+			}
+			time.Sleep(time.Minute)
+		}
+		s.answers(200)
+		for range 3 {
+			if err := c.Do(t.Context(), "write", write(t, c), nil); err != nil {
+				t.Error(err)
+			}
+		}
+		want := `level=WARN msg="throttled by Microsoft" limit="outlook of me" retry_in=1m0s
+level=INFO msg="no longer throttled by Microsoft" limit="outlook of me"
+`
+		if diff := cmp.Diff(want, log.String()); diff != "" {
+			t.Errorf("log (-want +got):\n%s", diff)
 		}
 	})
 }

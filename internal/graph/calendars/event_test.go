@@ -1,4 +1,4 @@
-package calendar
+package calendars
 
 import (
 	"encoding/json"
@@ -14,12 +14,12 @@ func FuzzEvent(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		var a answer
-		if json.Unmarshal(b, &a) != nil {
+		var d eventDTO
+		if json.Unmarshal(b, &d) != nil {
 			return
 		}
-		e, ok := a.event()
-		if !ok {
+		e, err := d.event("read")
+		if err != nil {
 			return
 		}
 		if start, end := e.Span(loc); e.ID == "" || end.Before(start) || e.AllDay && !end.After(start) {

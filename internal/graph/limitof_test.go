@@ -24,7 +24,7 @@ func TestLimit(t *testing.T) {
 		"/v1.0/": "directory",
 		"":       "directory",
 	} {
-		if got := limit(path); got != want {
+		if got := limitOf(path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)
 		}
 	}
