@@ -158,7 +158,7 @@ func options(t *testing.T, granted ...string) sensors.PollerOptions {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return sensors.PollerOptions{Graph: g, Interval: time.Minute, Location: func() *time.Location { return time.UTC }, Key: "work/calendar"}
+	return sensors.PollerOptions{Graph: g, Interval: time.Minute, Location: func() *time.Location { return time.UTC }, Key: "home/calendar"}
 }
 
 // run runs a poller until the test ends.
@@ -278,7 +278,7 @@ func (s *store) count() int {
 func (s *store) stored() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.values[sensors.Bucket+"/work/calendar"]
+	return s.values[sensors.Bucket+"/home/calendar"]
 }
 
 // Commit implements sensors.Store.

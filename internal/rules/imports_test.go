@@ -107,7 +107,7 @@ func mayImport(s *source, own string) bool {
 		return false // made for tests: graphtest, brokertest
 	}
 	// A family knows its contract and the operations of the same name, never a sibling.
-	if contract, family, ok := strings.Cut(own, "/"); ok && (contract == "sensors" || contract == "services") {
+	if contract, family, ok := strings.Cut(own, "/"); ok && (contract == "sensors" || contract == "services") && !strings.HasSuffix(family, "test") {
 		if mine, name, _ := strings.Cut(dir, "/"); mine == "sensors" || mine == "services" {
 			return name == family && !(mine == "services" && contract == "sensors")
 		}
