@@ -39,6 +39,7 @@ type presence struct {
 	teams     Presence           // what the user's clients and calendar say
 	sessions  map[string]Session // those of apps, by id
 	preferred Session            // zero: none
+	locations locations          // that apps have set
 	version   int
 	none      bool
 }
@@ -110,6 +111,7 @@ func (p *presence) shown(now time.Time) Presence {
 	if e := p.teams.MessageExpires; !e.IsZero() && !now.Before(e) {
 		shown.Message, shown.MessagePublished, shown.MessageExpires = "", time.Time{}, time.Time{}
 	}
+	p.locations.apply(&shown)
 	return shown
 }
 
@@ -151,7 +153,7 @@ func (a *account) presenceJSON(now time.Time, own bool) map[string]any {
 	return map[string]any{
 		"id": a.ID, "availability": p.Availability, "activity": p.Activity, "statusMessage": message,
 		"outOfOfficeSettings": map[string]any{"isOutOfOffice": p.OutOfOffice, "message": orNil(p.OutOfOfficeMessage)},
-		"workLocation": map[string]any{"placeId": nil,
+		"workLocation": map[string]any{"placeId": orNil(a.presence.locations.apply(&p)),
 			"workLocationType": cmp.Or(p.WorkLocation, "unspecified"), "source": cmp.Or(p.WorkLocationSource, "none")},
 		"sequenceNumber": fmt.Sprintf("A%019d", a.presence.version),
 	}
@@ -182,6 +184,9 @@ func presenceRoutes() []route {
 	for name, do := range map[string]func(*call) (answer, error){
 		"setPresence": setPresence, "clearPresence": clearPresence, "setUserPreferredPresence": setPreferredPresence,
 		"clearUserPreferredPresence": clearPreferredPresence, "setStatusMessage": setStatusMessage,
+		"setManualLocation":    setLocation(func(l *locations) **location { return &l.manual }),
+		"setAutomaticLocation": setLocation(func(l *locations) **location { return &l.automatic }),
+		"clearLocation":        clearLocation,
 	} {
 		routes = append(routes, route{method: "POST", path: "/users/{user}/presence/" + name, kind: teamsPresence, do: do})
 	}
