@@ -102,7 +102,7 @@ func (o *Options) Entities() []entity.Entity {
 		entity.Enum("availability", "Availability", presence.Availabilities()...).WithIcon(icon),
 		entity.BinarySensor("in_call", "In a call").WithIcon("mdi:phone-in-talk"),
 		entity.Sensor("status_message", "Status message").WithIcon("mdi:message-text"),
-		entity.Enum("work_location", "Work location", workLocations()...).WithIcon("mdi:office-building-marker"),
+		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithIcon("mdi:office-building-marker"),
 		entity.BinarySensor("out_of_office", "Out of office").WithIcon("mdi:briefcase-off"),
 		entity.EventEntity(changed, callStarted, callEnded).WithIcon(icon),
 	}
@@ -114,8 +114,8 @@ func (o *Options) Entities() []entity.Entity {
 			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
 		entity.Text("status_message", "Status message").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
 		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithIcon("mdi:message-off").InCategory(config),
-		entity.Select("work_location", "Work location", workLocations()...).WithLabels(locationLabels()).WithIcon("mdi:office-building-marker").InCategory(config).
-			Sets(locate, setLocation, clearLocation),
+		entity.Select("work_location", "Work location", presence.WorkLocations()...).WithLabels(locationLabels()).WithIcon("mdi:office-building-marker").InCategory(config).
+			Sets(locate, status.SetLocation, status.ClearLocation),
 	)
 }
 
@@ -138,33 +138,19 @@ func prefer(value string) (string, map[string]any, error) {
 	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(preferable(), ", "), value)
 }
 
-// The names of the operations that the work location requests.
-const (
-	setLocation   = "set_work_location"
-	clearLocation = "clear_work_location"
-)
-
-// unspecified is the work location of a user who has none, neither set nor in the calendar.
-const unspecified = "unspecified"
-
-// workLocations returns the values that Microsoft has documented.
-//
-// https://learn.microsoft.com/graph/api/resources/userworklocation
-func workLocations() []string { return []string{"office", "remote", "timeOff", unspecified} }
-
 func locationLabels() map[string]string {
-	return map[string]string{"office": "Office", "remote": "Remote", "timeOff": "Time off", unspecified: "Automatic"}
+	return map[string]string{"office": "Office", "remote": "Remote", "timeOff": "Time off", presence.NoLocation: "Automatic"}
 }
 
 func locate(value string) (string, map[string]any, error) {
 	switch {
-	case value == unspecified:
-		return clearLocation, nil, nil
-	case slices.Contains(workLocations(), value):
-		return setLocation, map[string]any{"location": value}, nil
+	case value == presence.NoLocation:
+		return status.ClearLocation, nil, nil
+	case slices.Contains(presence.WorkLocations(), value):
+		return status.SetLocation, map[string]any{"location": value}, nil
 	}
 	var known []string
-	for _, location := range workLocations() {
+	for _, location := range presence.WorkLocations() {
 		known = append(known, locationLabels()[location])
 	}
 	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(known, ", "), value)
@@ -259,6 +245,15 @@ func (o *Options) Effects() []sensors.Effect[Snapshot] {
 			after.Presence.Message = inUTC(set)
 			return &after, o.Events(s, &after, now)
 		}),
+		sensors.On(func(s *Snapshot, set presence.Location, now time.Time) (*Snapshot, []entity.Event) {
+			if set.Source != presence.Manual {
+				return s, nil // what applies now, the next poll tells
+			}
+			after := *s
+			p := &after.Presence
+			p.WorkLocation, p.WorkLocationSource, p.Place = set.Type, set.Source, set.PlaceID
+			return &after, o.Events(s, &after, now)
+		}),
 	}
 }
 
@@ -293,7 +288,7 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	message := p.Message.At(now)
 	values := map[string]any{
 		"activity": text(p.Activity), "availability": option(p.Availability, presence.Availabilities()), "in_call": known(p.InCall()),
-		"status_message": message.Text, "work_location": option(p.WorkLocation, workLocations()), "out_of_office": known(p.OutOfOffice),
+		"status_message": message.Text, "work_location": option(p.WorkLocation, presence.WorkLocations()), "out_of_office": known(p.OutOfOffice),
 	}
 	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{
 		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,

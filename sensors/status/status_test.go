@@ -359,6 +359,8 @@ func TestCommands(t *testing.T) {
 		{"preferred", "Offline", "preferred", "Offline", "OffWork", "Hey"},
 		{"preferred", "Automatic", "preferred", "Automatic", "Available", "Hey"},
 		{"preferred", "Do not disturb", "preferred", "DoNotDisturb", "DoNotDisturb", "Hey"},
+		{"work_location", "Time off", "work_location", "timeOff", "Available", "Hey"},
+		{"work_location", "Automatic", "work_location", "unspecified", "Available", "Hey"},
 		{"status_message", "At lunch", "status_message", "At lunch", "Available", "At lunch"},
 		{"status_message", "", "status_message", "", "Available", ""},
 		{"clear_status_message", "", "status_message", "", "Available", ""},
@@ -396,7 +398,7 @@ func TestCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if events := sensor.Apply(t, result, now(t)); (len(events) == 1) != (tt.message != "Hey") {
+			if events := sensor.Apply(t, result, now(t)); (len(events) == 1) != (tt.message != "Hey" || tt.want == "timeOff") {
 				t.Errorf("brought %v", events)
 			}
 			if got := sensor.State(t, time.Time{}, now(t)).Values[tt.key]; got != tt.want {

@@ -27,7 +27,7 @@ func Operations() []services.Operation {
 		Purpose: "sets your presence and your status message",
 		Impact:  "your presence is shown but cannot be set",
 	}}
-	return []services.Operation{
+	return append([]services.Operation{
 		{
 			Name: "update_user_status",
 			Doc: "Says what you do, as one of your devices would; Teams shows what comes first of all that they say, in the order " +
@@ -62,7 +62,7 @@ func Operations() []services.Operation {
 			Permissions: permissions,
 			New:         func() services.Request { return new(SetStatusMessage) },
 		},
-	}
+	}, locationOperations(permissions)...)
 }
 
 // UpdateUserStatus sets this program's own session.

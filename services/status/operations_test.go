@@ -103,6 +103,11 @@ func TestSent(t *testing.T) {
 		{"message until a time with a zone", "set_status_message", `{"message": "x", "expiry": "2026-01-15T13:00:00Z"}`,
 			`setStatusMessage {"statusMessage":{"expiryDateTime":{"dateTime":"2026-01-15T13:00:00.0000000","timeZone":"UTC"},"message":{"content":"x","contentType":"text"}}}`,
 			`{"expiry":"2026-01-15T14:00:00+01:00","status_message":"x"}`},
+		{"work location", "set_work_location", `{"location": "timeoff"}`,
+			`setManualLocation {"placeId":null,"workLocationType":"timeOff"}`, `{"place_id":null,"source":"manual","work_location":"timeOff"}`},
+		{"detected work location", "set_work_location", `{"location": "office", "place_id": "eb706f15", "automatic": true}`,
+			`setAutomaticLocation {"placeId":"eb706f15","workLocationType":"office"}`, `{"place_id":"eb706f15","source":"automatic","work_location":"office"}`},
+		{"no work location", "clear_work_location", `{}`, `clearLocation`, `{"place_id":null,"source":null,"work_location":null}`},
 		{"no message", "set_status_message", `{"message": ""}`,
 			`setStatusMessage {"statusMessage":{"message":{"content":"","contentType":"text"}}}`, `{"expiry":null,"status_message":""}`},
 		{"message of the longest text that is no shortened one", "set_status_message", `{"message": "` + strings.Repeat("x", 254) + `…"}`,
@@ -197,6 +202,8 @@ var requests = map[string]string{
 	"clear_status":                 `{}`,
 	"clear_preferred_status":       `{}`,
 	"set_status_message":           `{"message": "x"}`,
+	"set_work_location":            `{"location": "remote"}`,
+	"clear_work_location":          `{}`,
 }
 
 // TestNeeds pins that what an operation says it needs is enough beside who signed in, and not more than that.
