@@ -46,19 +46,19 @@ type Fields struct {
 	Internal *string `json:"internal_reply" doc:"the reply to people of the same organisation, as text or HTML; default: the stored one"`
 	External *string `json:"external_reply" doc:"the reply to everybody else, as text or HTML; default: the stored one"`
 	Audience *string `json:"external_audience" doc:"who of everybody else is answered; default: as stored" enum:"none,contactsOnly,all"`
-	Start    *string `json:"start" doc:"when the schedule begins, in the account's time zone unless it has its own"`
-	End      *string `json:"end" doc:"when the schedule ends, in the account's time zone unless it has its own"`
+	Start    *string `json:"start" doc:"when the schedule begins, in the account's time zone unless it has its own; a date is its midnight"`
+	End      *string `json:"end" doc:"when the schedule ends, like start: a date is not included"`
 }
 
 // Validate finds times that are none.
 func (f *Fields) Validate() error {
 	if f.Start != nil {
-		if _, err := services.ParseTime("start", *f.Start, time.UTC); err != nil {
+		if _, err := services.ParseTimeOrDate("start", *f.Start, time.UTC); err != nil {
 			return err
 		}
 	}
 	if f.End != nil {
-		if _, err := services.ParseTime("end", *f.End, time.UTC); err != nil {
+		if _, err := services.ParseTimeOrDate("end", *f.End, time.UTC); err != nil {
 			return err
 		}
 	}
@@ -77,12 +77,12 @@ func (f *Fields) change(s *mailbox.AutomaticReplies, loc *time.Location) (err er
 		s.Audience = *f.Audience
 	}
 	if f.Start != nil {
-		if s.Start, err = services.ParseTime("start", *f.Start, loc); err != nil {
+		if s.Start, err = services.ParseTimeOrDate("start", *f.Start, loc); err != nil {
 			return err
 		}
 	}
 	if f.End != nil {
-		if s.End, err = services.ParseTime("end", *f.End, loc); err != nil {
+		if s.End, err = services.ParseTimeOrDate("end", *f.End, loc); err != nil {
 			return err
 		}
 	}
@@ -162,7 +162,7 @@ func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 			s.End = s.Start.Add(24 * time.Hour)
 		}
 		if u.Start != nil && u.End == nil {
-			start, err := services.ParseTime("start", *u.Start, c.Now.Location())
+			start, err := services.ParseTimeOrDate("start", *u.Start, c.Now.Location())
 			if err != nil {
 				return err
 			}

@@ -97,11 +97,11 @@ func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 }
 
 // parsePeriod returns two times in loc, of fields that begin with prefix.
-func parsePeriod(prefix, from, to string, loc *time.Location) (start, end time.Time, err error) {
-	if start, err = services.ParseTime(prefix+"start", from, loc); err != nil {
+func parsePeriod(prefix string, parse func(field, s string, loc *time.Location) (time.Time, error), from, to string, loc *time.Location) (start, end time.Time, err error) {
+	if start, err = parse(prefix+"start", from, loc); err != nil {
 		return start, end, err
 	}
-	if end, err = services.ParseTime(prefix+"end", to, loc); err != nil {
+	if end, err = parse(prefix+"end", to, loc); err != nil {
 		return start, end, err
 	}
 	if !end.After(start) {

@@ -44,21 +44,21 @@ func readOperations(c calendars.Calendar) []services.Operation {
 
 // A Period is the time that a request asks about.
 type Period struct {
-	Start string `json:"start" required:"true" doc:"where the time begins, in the account's zone unless it has its own"`
+	Start string `json:"start" required:"true" doc:"where the time begins, in the account's zone unless it has its own; a date is its midnight"`
 	End   string `json:"end" required:"true" doc:"where it ends, like start"`
 }
 
 // Validate finds what cannot be meant in any zone.
 func (p *Period) Validate() error {
-	if _, err := services.ParseTime("start", p.Start, time.UTC); err != nil {
+	if _, err := services.ParseTimeOrDate("start", p.Start, time.UTC); err != nil {
 		return err
 	}
-	_, err := services.ParseTime("end", p.End, time.UTC)
+	_, err := services.ParseTimeOrDate("end", p.End, time.UTC)
 	return err
 }
 
 func (p *Period) parse(loc *time.Location) (from, to time.Time, err error) {
-	return parsePeriod("", p.Start, p.End, loc)
+	return parsePeriod("", services.ParseTimeOrDate, p.Start, p.End, loc)
 }
 
 // List asks for what takes place in some time.

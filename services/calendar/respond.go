@@ -47,7 +47,7 @@ func (r *Respond) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	reply := calendars.Reply{Response: r.Response, Send: r.SendResponse == nil || *r.SendResponse, Message: r.Message}
 	if r.ProposeStart != nil && r.ProposeEnd != nil {
 		loc := a.Now.Location()
-		start, end, err := parsePeriod("propose_", *r.ProposeStart, *r.ProposeEnd, loc)
+		start, end, err := parsePeriod("propose_", services.ParseTime, *r.ProposeStart, *r.ProposeEnd, loc)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,8 @@ func (r *Respond) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	if err := r.calendar.Respond(ctx, g, r.EventID, reply); err != nil {
 		return nil, err
 	}
-	return r.outcome(ctx, g)
+	result, err := r.outcome(ctx, g)
+	return result, graph.Unconfirmed(err)
 }
 
 // Verify implements services.Verifier: the organizer must not be told twice.
