@@ -13,12 +13,12 @@ import (
 type Respond struct {
 	calendar calendars.Calendar
 
-	EventID      string  `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
-	Response     string  `json:"response" required:"true" doc:"the answer; a meeting that is declined leaves the calendar" enum:"accept,tentative,decline"`
-	Message      *string `json:"message" doc:"what the organizer is told"`
-	SendResponse *bool   `json:"send_response" doc:"whether the organizer is told at all; default: true"`
-	ProposeStart *string `json:"propose_start" doc:"another time, with tentative and decline: when it begins"`
-	ProposeEnd   *string `json:"propose_end" doc:"another time: when it ends"`
+	EventID      string  `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
+	Response     string  `json:"response" required:"true" doc:"The answer. A declined meeting disappears from the calendar." enum:"accept,tentative,decline"`
+	Message      *string `json:"message" doc:"Message to the organizer."`
+	SendResponse *bool   `json:"send_response" doc:"Whether the organizer is notified. Default: true."`
+	ProposeStart *string `json:"propose_start" doc:"Start of another time that you propose, with tentative or decline."`
+	ProposeEnd   *string `json:"propose_end" doc:"End of the time that you propose."`
 }
 
 // Validate finds what Graph would refuse.
