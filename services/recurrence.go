@@ -11,18 +11,18 @@ import (
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence
 type Recurrence struct {
-	Type           string   `json:"type" required:"true" doc:"by what it repeats" enum:"daily,weekly,absoluteMonthly,relativeMonthly,absoluteYearly,relativeYearly"`
-	Interval       *int     `json:"interval" doc:"every how many days, weeks, months or years; default: 1"`
-	DaysOfWeek     []string `json:"days_of_week" doc:"sunday to saturday, where it repeats by weekday; default: that of the start"`
-	FirstDayOfWeek *string  `json:"first_day_of_week" doc:"with weekly: what every second week counts from; default: sunday" enum:"sunday,monday,tuesday,wednesday,thursday,friday,saturday"`
-	Index          *string  `json:"index" doc:"with relativeMonthly and relativeYearly: which of these weekdays; default: that of the start" enum:"first,second,third,fourth,last"`
-	DayOfMonth     *int     `json:"day_of_month" doc:"with absoluteMonthly and absoluteYearly; default: that of the start"`
-	Month          *int     `json:"month" doc:"with absoluteYearly and relativeYearly, 1 to 12; default: that of the start"`
-	Until          *string  `json:"until" doc:"the last day on which it may repeat"`
-	Count          *int     `json:"count" doc:"how often it takes place; default: without an end"`
+	Type           string   `json:"type" required:"true" doc:"Pattern by which it repeats." enum:"daily,weekly,absoluteMonthly,relativeMonthly,absoluteYearly,relativeYearly"`
+	Interval       *int     `json:"interval" doc:"Every how many days, weeks, months or years. Default: 1."`
+	DaysOfWeek     []string `json:"days_of_week" doc:"With weekly and the relative types: sunday to saturday. Default: the weekday of the start."`
+	FirstDayOfWeek *string  `json:"first_day_of_week" doc:"With weekly and an interval above 1: the first day of a week. Default: sunday." enum:"sunday,monday,tuesday,wednesday,thursday,friday,saturday"`
+	Index          *string  `json:"index" doc:"With relativeMonthly and relativeYearly: which of these weekdays. Default: that of the start." enum:"first,second,third,fourth,last"`
+	DayOfMonth     *int     `json:"day_of_month" doc:"With absoluteMonthly and absoluteYearly. Default: the day of the start."`
+	Month          *int     `json:"month" doc:"With absoluteYearly and relativeYearly: 1 to 12. Default: the month of the start."`
+	Until          *string  `json:"until" doc:"Last day on which it may take place."`
+	Count          *int     `json:"count" doc:"How often it takes place. Default: without an end."`
 }
 
-// Validate finds what cannot be; its errors name the field below this path.
+// Validate finds impossible values; its errors name the field below path.
 func (r *Recurrence) Validate(path string) error {
 	for _, n := range []struct {
 		name        string

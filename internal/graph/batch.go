@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// batchWindow is how long the first caller waits for others to join the batch.
+// batchWindow bounds how long the first caller waits for others to join the batch.
 const batchWindow = 50 * time.Millisecond
 
 type batchKey[K comparable, V any] struct{ name string }

@@ -179,17 +179,21 @@ func PreferImmutableIDs(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdTyp
 // Errors are *Error and begin with op, what was tried: "read the mailbox settings". Where ctx was canceled, errors.Is finds
 // context.Canceled. No request takes longer than 30 seconds.
 func (c *Client) Do(ctx context.Context, op string, r *abstractions.RequestInformation, out any) error {
-	b, err := c.bucket(r)
-	if err != nil {
-		return c.newError(ctx, op, new(answer), err)
-	}
-	_, err = c.do(ctx, b, op, r, out)
+	_, err := c.do(ctx, new(*bucket), op, r, out)
 	return err
 }
 
-// do is Do for a bucket that is known. It returns how many bytes the answer had.
-func (c *Client) do(ctx context.Context, b *bucket, op string, r *abstractions.RequestInformation, out any) (int, error) {
-	a, err := c.send(ctx, b, r)
+// do is Do for a request that counts against the limit of b; where that is nil, b becomes the one that the address tells. It returns
+// how many bytes the answer had.
+func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.RequestInformation, out any) (int, error) {
+	uri, err := c.address(r)
+	if err != nil {
+		return 0, c.newError(ctx, op, new(answer), err)
+	}
+	if *b == nil {
+		*b = c.throttle.bucket(limitOf(uri.Path))
+	}
+	a, err := c.send(ctx, *b, r, uri)
 	if err == nil {
 		err = a.decode(out)
 	}
@@ -199,7 +203,7 @@ func (c *Client) do(ctx context.Context, b *bucket, op string, r *abstractions.R
 	return len(a.body), nil
 }
 
-// address returns where a request goes.
+// address returns where a request goes. Only Graph must get the token.
 func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if r.PathParameters == nil {
 		r.PathParameters = map[string]string{}
@@ -209,46 +213,18 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if err != nil {
 		return nil, &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
 	}
-	return uri, nil
+	return uri, c.isGraphHost(uri)
 }
 
-func (c *Client) bucket(r *abstractions.RequestInformation) (*bucket, error) {
-	uri, err := c.address(r)
-	if err != nil {
-		return nil, err
-	}
-	return c.throttle.bucket(limitOf(uri.Path)), nil
-}
-
-// send sends a request as soon as its bucket lets it through, and once more with a new token where Graph rejected the first. The
-// answer is never nil.
-func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation) (*answer, error) {
-	a := new(answer)
-	uri, err := c.address(r)
-	if err == nil {
-		err = c.isGraphHost(uri)
-	}
-	if err == nil {
-		err = b.acquire(ctx)
-	}
-	if err != nil {
-		return a, err
+// send sends a request as soon as its bucket lets it through. The answer is never nil.
+func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+	if err := b.acquire(ctx); err != nil {
+		return new(answer), err
 	}
 	defer b.release()
-
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	token, err := c.tokens.Token(ctx)
-	if err != nil {
-		return a, err
-	}
-	a, err = c.exchange(ctx, r, uri, token)
-	if a.status == http.StatusUnauthorized {
-		if token, err = c.tokens.Renew(ctx, token); err != nil {
-			return new(answer), err
-		}
-		a, err = c.exchange(ctx, r, uri, token)
-	}
+	a, err := c.sendAuthorized(ctx, r, uri)
 	switch {
 	case a.throttled():
 		c.throttled.Add(1)
@@ -260,6 +236,23 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 		err = errors.New("refused")
 	}
 	return a, err
+}
+
+// sendAuthorized sends a request with the current token, and once more with a new one where Graph rejected that. The answer is never
+// nil.
+func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+	token, err := c.tokens.Token(ctx)
+	if err != nil {
+		return new(answer), err
+	}
+	a, err := c.exchange(ctx, r, uri, token)
+	if a.status != http.StatusUnauthorized {
+		return a, err
+	}
+	if token, err = c.tokens.Renew(ctx, token); err != nil {
+		return new(answer), err
+	}
+	return c.exchange(ctx, r, uri, token)
 }
 
 // exchange sends a request once and reads its answer. The answer is never nil.

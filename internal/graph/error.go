@@ -100,6 +100,21 @@ func Is(err error, r Reason) bool {
 	return errors.As(err, &e) && e.Reason == r
 }
 
+// Unconfirmed returns the error of what follows a write that Graph has accepted: an answer that cannot be used, or reading back that
+// fails. The write took effect, or perhaps did.
+func Unconfirmed(err error) error {
+	if err == nil {
+		return nil
+	}
+	var e *Error
+	if !errors.As(err, &e) {
+		return &Error{Reason: Network, OutcomeUnknown: true, Err: err}
+	}
+	unconfirmed := *e
+	unconfirmed.OutcomeUnknown = true
+	return &unconfirmed
+}
+
 // HasCode reports whether err is an *Error with one of these codes of Graph's.
 func HasCode(err error, codes ...string) bool {
 	var e *Error

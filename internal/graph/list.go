@@ -19,21 +19,18 @@ const (
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
-	b, err := c.bucket(r)
-	if err != nil {
-		return nil, c.newError(ctx, op, new(answer), err)
-	}
 	refused := func(format string, args ...any) error {
 		return &Error{Reason: Refused, Op: op, Err: fmt.Errorf(format, args...)}
 	}
 	var all []T
+	var b *bucket // Graph may name the same mailbox otherwise on the next page
 	seen := map[string]bool{}
 	for bytes := 0; ; {
 		var page struct {
 			Value []T    `json:"value"`
 			Next  string `json:"@odata.nextLink"`
 		}
-		n, err := c.do(ctx, b, op, r, &page)
+		n, err := c.do(ctx, &b, op, r, &page)
 		if err != nil {
 			return nil, err
 		}

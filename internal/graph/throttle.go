@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	// maxInFlight is how many requests Outlook allows an app at the same time in one mailbox.
+	// maxInFlight is the maximum number of concurrent requests of an app in one mailbox of Outlook.
 	//
 	// https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits
 	maxInFlight = 4

@@ -107,6 +107,8 @@ func TestSent(t *testing.T) {
 			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-03-01T14:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-03-02T09:00:00.0000000","timeZone":"UTC"}}`},
 		{"on for a time that is stored", ahead, "enable", `{"start": "2026-02-01T08:00:00Z", "end": "2026-02-08T08:00:00Z"}`,
 			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-08T08:00:00.0000000","timeZone":"UTC"}}`},
+		{"on for days", over, "enable", `{"start": "2026-03-01", "end": "2026-07-01"}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-28T23:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-06-30T22:00:00.0000000","timeZone":"UTC"}}`},
 		{"on with everything", over, "enable", `{"external_reply": "out", "internal_reply": "in", "external_audience": "CONTACTSONLY"}`,
 			`{"status":"alwaysEnabled","externalAudience":"contactsOnly","internalReplyMessage":"in","externalReplyMessage":"out"}`},
 		{"off", with(over, "alwaysEnabled"), "disable", `{}`, `{"status":"disabled"}`},
@@ -207,8 +209,8 @@ func TestRefused(t *testing.T) {
 	for _, tt := range []struct{ op, json, want string }{
 		{"enable", `{"start": "2026-03-01T09:00:00"}`, `end: want both start and end, or neither of them`},
 		{"enable", `{"end": "2026-03-01T09:00:00"}`, `start: want both start and end, or neither of them`},
-		{"enable", `{"start": "noon", "end": "2026-03-01T09:00:00"}`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
-		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
+		{"enable", `{"start": "noon", "end": "2026-03-01T09:00:00"}`, `start: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "noon"`},
+		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T00:00:00+01:00`},
 		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01T09:00:00"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T09:00:00+01:00`},
 		{"enable", `{"start": "2026-03-02T09:00:00", "end": "2026-03-01T09:00:00Z"}`, `end: want a time after the start, 2026-03-02T09:00:00+01:00, not 2026-03-01T09:00:00Z`},
 		{"enable", `{"start": "2025-03-02T09:00:00", "end": "2026-01-15T11:59:59"}`, `end: want a time to come, not 2026-01-15T11:59:59+01:00`},
@@ -217,7 +219,7 @@ func TestRefused(t *testing.T) {
 		{"update", `{"mode": null}`, `want at least one of mode, internal_reply, external_reply, external_audience, start, end`},
 		{"update", `{"mode": "on"}`, `mode: want one of disabled, alwaysEnabled, scheduled, not "on"`},
 		{"update", `{"end": "2026-01-31T08:00:00Z"}`, `end: want a time after the start, 2026-02-01T09:00:00+01:00, not 2026-01-31T08:00:00Z`},
-		{"update", `{"end": "soon"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "soon"`},
+		{"update", `{"end": "soon"}`, `end: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "soon"`},
 	} {
 		s := contoso(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-02-08T08:00:00Z")})
 		_, err := call(t, s, tt.op, tt.json, "MailboxSettings.ReadWrite")

@@ -23,11 +23,11 @@ func Operations(c calendars.Calendar) []services.Operation {
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Modify{calendar: c} },
 		},
 		{
-			Name: "remove", Doc: "Removes an event. Where others were invited, cancel tells them.",
+			Name: "remove", Doc: "Removes an event without telling anybody. Use cancel for a meeting to which you invited others.",
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
 		},
 		{
-			Name: "cancel", Doc: "Cancels a meeting that you organize, and tells those who were invited.",
+			Name: "cancel", Doc: "Cancels a meeting that you organize and notifies the attendees.",
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Cancel{calendar: c} },
 		},
 		{
@@ -41,9 +41,9 @@ func Operations(c calendars.Calendar) []services.Operation {
 type Create struct {
 	calendar calendars.Calendar
 
-	Subject string `json:"subject" required:"true" doc:"title"`
-	Start   string `json:"start" required:"true" doc:"when it begins, in timezone unless it has its own zone; of whole days, a date"`
-	End     string `json:"end" required:"true" doc:"when it ends, like start"`
+	Subject string `json:"subject" required:"true" doc:"Title."`
+	Start   string `json:"start" required:"true" doc:"Start. Uses timezone unless an offset is given. For all-day events, a date."`
+	End     string `json:"end" required:"true" doc:"End, like start. For all-day events, the first day after it."`
 	EventFields
 }
 

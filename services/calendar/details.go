@@ -1,6 +1,7 @@
 package calendar
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -10,26 +11,26 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// EventFields are the fields that creating and modifying have in common.
+// EventFields has the fields that Create and Modify have in common.
 type EventFields struct {
-	Body                *string              `json:"body" doc:"text or HTML"`
-	Location            *string              `json:"location" doc:"as it is displayed"`
-	Categories          []string             `json:"categories" doc:"names of Outlook's categories"`
-	Sensitivity         *string              `json:"sensitivity" doc:"default: normal" enum:"normal,personal,private,confidential"`
-	ShowAs              *string              `json:"show_as" doc:"default: busy, of whole days free" enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	IsAllDay            *bool                `json:"is_all_day" doc:"takes whole days; start and end are dates then, the end being the first day after"`
-	Attendees           []AttendeeInput      `json:"attendees" doc:"who is invited; they get a message"`
-	IsReminderOn        *bool                `json:"is_reminder_on" doc:"default: as set in Outlook"`
-	RemindBeforeMinutes *int                 `json:"remind_before_minutes" doc:"when the reminder comes; switches it on unless is_reminder_on says otherwise"`
-	OnlineMeeting       *bool                `json:"online_meeting" doc:"with a link to join, as the calendar's provider makes it"`
-	Recurrence          *services.Recurrence `json:"recurrence" doc:"makes a series of it"`
-	Timezone            *string              `json:"timezone" doc:"of times that have none: an IANA name or one of Windows; default: the account's"`
+	Body                *string              `json:"body" doc:"Description, as text or HTML."`
+	Location            *string              `json:"location" doc:"Location, as it is displayed."`
+	Categories          []string             `json:"categories" doc:"Names of Outlook categories."`
+	Sensitivity         *string              `json:"sensitivity" doc:"Default: normal." enum:"normal,personal,private,confidential"`
+	ShowAs              *string              `json:"show_as" doc:"Default: busy, for all-day events free." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	IsAllDay            *bool                `json:"is_all_day" doc:"Whether the event takes whole days. Start and end are then dates; the end is the first day after the event."`
+	Attendees           []AttendeeInput      `json:"attendees" doc:"Who is invited. Outlook sends them a message."`
+	IsReminderOn        *bool                `json:"is_reminder_on" doc:"Whether there is a reminder. Default: as set in Outlook."`
+	RemindBeforeMinutes *int                 `json:"remind_before_minutes" doc:"Minutes from the reminder to the start. Switches the reminder on unless is_reminder_on is false."`
+	OnlineMeeting       *bool                `json:"online_meeting" doc:"Whether to add an online meeting of the calendar's provider, such as Teams."`
+	Recurrence          *services.Recurrence `json:"recurrence" doc:"Makes it a series."`
+	Timezone            *string              `json:"timezone" doc:"Time zone of times without an offset: an IANA or Windows name. Default: the account's."`
 }
 
 // An AttendeeInput is one attendee of a request.
 type AttendeeInput struct {
-	Email string `json:"email" required:"true" doc:"address"`
-	Type  string `json:"type" required:"true" doc:"what they are there for" enum:"required,optional,resource"`
+	Email string `json:"email" required:"true" doc:"Address."`
+	Type  string `json:"type" doc:"Role of the attendee. Default: required." enum:"required,optional,resource"`
 }
 
 // Validate finds what Graph would refuse.
@@ -68,7 +69,7 @@ func (d *EventFields) zone(account *time.Location) (*time.Location, error) {
 	return loc, nil
 }
 
-// applyTo sets in f what is given, but for the times.
+// applyTo sets the given fields in f, except for the times.
 func (d *EventFields) applyTo(f *calendars.Fields) {
 	if d.Body != nil {
 		f.Body = &calendars.Body{Content: *d.Body, HTML: htmltext.IsHTML(*d.Body)}
@@ -79,7 +80,7 @@ func (d *EventFields) applyTo(f *calendars.Fields) {
 		f.Attendees = []calendars.Attendee{}
 	}
 	for _, a := range d.Attendees {
-		f.Attendees = append(f.Attendees, calendars.Attendee{Address: a.Email, Type: a.Type})
+		f.Attendees = append(f.Attendees, calendars.Attendee{Address: a.Email, Type: cmp.Or(a.Type, "required")})
 	}
 }
 
@@ -97,11 +98,11 @@ func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 }
 
 // parsePeriod returns two times in loc, of fields that begin with prefix.
-func parsePeriod(prefix, from, to string, loc *time.Location) (start, end time.Time, err error) {
-	if start, err = services.ParseTime(prefix+"start", from, loc); err != nil {
+func parsePeriod(prefix string, parse func(field, s string, loc *time.Location) (time.Time, error), from, to string, loc *time.Location) (start, end time.Time, err error) {
+	if start, err = parse(prefix+"start", from, loc); err != nil {
 		return start, end, err
 	}
-	if end, err = services.ParseTime(prefix+"end", to, loc); err != nil {
+	if end, err = parse(prefix+"end", to, loc); err != nil {
 		return start, end, err
 	}
 	if !end.After(start) {

@@ -14,14 +14,14 @@ import (
 type Modify struct {
 	calendar calendars.Calendar
 
-	EventID string  `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
-	Subject *string `json:"subject" doc:"title"`
-	Start   *string `json:"start" doc:"when it begins, in timezone unless it has its own zone; of whole days, a date"`
-	End     *string `json:"end" doc:"when it ends, like start"`
+	EventID string  `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
+	Subject *string `json:"subject" doc:"Title."`
+	Start   *string `json:"start" doc:"Start. Uses timezone unless an offset is given. For all-day events, a date."`
+	End     *string `json:"end" doc:"End, like start. For all-day events, the first day after it."`
 	EventFields
 }
 
-// Validate finds what Graph would refuse. Whether times must be dates is known only then.
+// Validate implements services.Request: it finds what Graph would refuse. Whether times must be dates is known only when the event was read.
 func (r *Modify) Validate() error {
 	if r.Subject == nil && r.Start == nil && r.End == nil && reflect.DeepEqual(r.EventFields, EventFields{Timezone: r.Timezone}) {
 		return graph.Invalid("want something to change beside event_id")
@@ -46,7 +46,7 @@ func (r *Modify) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 	return result(r.calendar.Update(ctx, g, r.EventID, f, old.Series))
 }
 
-// applyTimes sets in f when the event takes place, as far as that is given. An event of whole days stays one unless is_all_day says otherwise.
+// applyTimes sets the given times in f. An all-day event stays one unless is_all_day is given.
 func (r *Modify) applyTimes(f *calendars.Fields, old calendars.Event, account *time.Location) error {
 	loc, err := r.zone(account)
 	if err != nil {
@@ -99,7 +99,7 @@ func (r *Modify) applyTimes(f *calendars.Fields, old calendars.Event, account *t
 type Remove struct {
 	calendar calendars.Calendar
 
-	EventID string `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
+	EventID string `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
 }
 
 // Execute implements services.Request.
@@ -114,8 +114,8 @@ func (r *Remove) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 type Cancel struct {
 	calendar calendars.Calendar
 
-	EventID string  `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
-	Message *string `json:"message" doc:"what the attendees are told"`
+	EventID string  `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
+	Message *string `json:"message" doc:"Message to the attendees."`
 }
 
 // Execute implements services.Request.

@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -218,5 +219,35 @@ func TestModifyWithoutAnswer(t *testing.T) {
 	result, err := call(t, s, calendars.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, "subject": "y"}`, ids["meeting"]), false, "Calendars.ReadWrite")
 	if err != nil || result.(calendars.Event).Subject != "y" {
 		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
+// TestRespondUnconfirmed pins that an invitation that was answered is not answered again because the event cannot be read then: it
+// is verified.
+func TestRespondUnconfirmed(t *testing.T) {
+	s, ids := furnished(t)
+	s.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/me/events/" + ids["invitation"], Status: http.StatusServiceUnavailable})
+	_, err := call(t, s, calendars.Calendar{}, "respond", fmt.Sprintf(`{"event_id": %q, "response": "accept"}`, ids["invitation"]), false, "Calendars.ReadWrite")
+	var e *graph.Error
+	if !errors.As(err, &e) || !e.OutcomeUnknown || e.Retryable() {
+		t.Errorf("got %+v", err)
+	}
+}
+
+// TestSeriesKeepsItsZone pins that a series in a zone that Graph does not know is refused, made as well as changed.
+func TestSeriesKeepsItsZone(t *testing.T) {
+	s, ids := furnished(t)
+	const want = "timezone: Microsoft does not know the time zone Antarctica/Troll, so a series in it would move when its clocks change; want another one, such as Europe/Berlin"
+	for op, request := range map[string]string{
+		"create": `{"subject": "x", "start": "2026-03-01T10:00:00", "end": "2026-03-01T11:00:00", "timezone": "Antarctica/Troll", "recurrence": {"type": "weekly"}}`,
+		"modify": fmt.Sprintf(`{"event_id": %q, "start": "2026-03-01T09:00:00", "timezone": "Antarctica/Troll", "recurrence": {"type": "weekly"}}`, ids["meeting"]),
+	} {
+		_, err := call(t, s, calendars.Calendar{}, op, request, false, "Calendars.ReadWrite")
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v\nwant %s", op, err, want)
+		}
+	}
+	if got := sent(t, s); got != nil {
+		t.Errorf("sent %q", got)
 	}
 }

@@ -27,50 +27,50 @@ func readOperations(c calendars.Calendar) []services.Operation {
 	}
 	return []services.Operation{
 		{
-			Name: "list", Doc: "Lists the events of any time, up to 20 years, as `events`: each as in the attribute `data`, the first to begin first. The sensor's filters do not count.",
+			Name: "list", Doc: "Lists the events of any span of up to 20 years as `events`, each as in the attribute `data`, ordered by start. The sensor's filters do not apply.",
 			Permissions: permissions, Reads: true, New: func() services.Request { return &List{calendar: c} },
 		},
 		{
-			Name: "get", Doc: "Tells one event, as `list` does, but with its whole description.",
+			Name: "get", Doc: "Returns one event as `list` does, but with its whole description.",
 			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{calendar: c} },
 		},
 		{
-			Name: "free_busy", Doc: "Tells when others are free, as `attendees`: of each the `email`, in `availability` a digit for each interval (0 free, 1 tentative, 2 busy, " +
+			Name: "free_busy", Doc: "Returns when others are free as `attendees`: for each the `email`, in `availability` a digit for each interval (0 free, 1 tentative, 2 busy, " +
 				"3 out of office, 4 working elsewhere), in `events` as much as they let you see, or the `error`. Work accounts only, and not with `shared_mailbox`.",
 			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
 		},
 	}
 }
 
-// A Period is the time that a request asks about.
-type Period struct {
-	Start string `json:"start" required:"true" doc:"where the time begins, in the account's zone unless it has its own"`
-	End   string `json:"end" required:"true" doc:"where it ends, like start"`
+// A TimeRange is the span of a request.
+type TimeRange struct {
+	Start string `json:"start" required:"true" doc:"Start of the span: a time, in the account's time zone unless an offset is given, or a date, which means its midnight."`
+	End   string `json:"end" required:"true" doc:"End of the span, like start. A date is not included."`
 }
 
-// Validate finds what cannot be meant in any zone.
-func (p *Period) Validate() error {
-	if _, err := services.ParseTime("start", p.Start, time.UTC); err != nil {
+// Validate finds what is wrong in every time zone.
+func (p *TimeRange) Validate() error {
+	if _, err := services.ParseTimeOrDate("start", p.Start, time.UTC); err != nil {
 		return err
 	}
-	_, err := services.ParseTime("end", p.End, time.UTC)
+	_, err := services.ParseTimeOrDate("end", p.End, time.UTC)
 	return err
 }
 
-func (p *Period) parse(loc *time.Location) (from, to time.Time, err error) {
-	return parsePeriod("", p.Start, p.End, loc)
+func (p *TimeRange) parse(loc *time.Location) (from, to time.Time, err error) {
+	return parsePeriod("", services.ParseTimeOrDate, p.Start, p.End, loc)
 }
 
-// List asks for what takes place in some time.
+// List lists the events of a span.
 type List struct {
 	calendar calendars.Calendar
 
-	Period
-	Search string `json:"search" doc:"only events whose subject contains this, in any case"`
+	TimeRange
+	Search string `json:"search" doc:"Only events whose subject contains this text, in any case."`
 }
 
 const (
-	// maxListYears keeps what is asked for within the patience of whoever asked.
+	// maxListYears keeps the response within the time limit of a request.
 	maxListYears = 20
 	// margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
 	margin = 24 * time.Hour
@@ -115,11 +115,11 @@ type EventList struct {
 	Events []calendars.Item `json:"events"`
 }
 
-// Get asks for one event.
+// Get returns one event.
 type Get struct {
 	calendar calendars.Calendar
 
-	EventID string `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
+	EventID string `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
 }
 
 // Execute implements services.Request.
@@ -132,13 +132,13 @@ func (r *Get) Execute(ctx context.Context, g *graph.Client, c services.Attempt) 
 	return e.Item(c.Now.Location()), nil
 }
 
-// FreeBusy asks when others are free.
+// FreeBusy returns when others are free.
 type FreeBusy struct {
 	calendar calendars.Calendar
 
-	Attendees []string `json:"attendees" required:"true" doc:"addresses of people, rooms or lists, at most 20"`
-	Period
-	Interval int `json:"interval" doc:"minutes that one digit stands for, 5 to 1440; default: 30"`
+	Attendees []string `json:"attendees" required:"true" doc:"Addresses of people, rooms or lists, at most 20."`
+	TimeRange
+	Interval int `json:"interval" doc:"Minutes per digit, 5 to 1440. Default: 30."`
 }
 
 // Validate finds what Graph would refuse.
@@ -157,7 +157,7 @@ func (r *FreeBusy) Validate() error {
 	if r.Interval < calendars.MinScheduleInterval || r.Interval > calendars.MaxScheduleInterval {
 		return graph.Invalid("interval: want %d to %d minutes, not %d", calendars.MinScheduleInterval, calendars.MaxScheduleInterval, r.Interval)
 	}
-	return r.Period.Validate()
+	return r.TimeRange.Validate()
 }
 
 // Execute implements services.Request.

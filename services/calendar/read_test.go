@@ -50,6 +50,8 @@ func TestList(t *testing.T) {
 		{`"start": "2026-03-01T11:00:00", "end": "2026-03-01 23:59"`, []string{"holiday 2026-03-01"}},
 		{`"start": "2026-03-03T00:00:00", "end": "2026-03-20T10:00:00"`, nil},
 		{`"start": "2026-02-20T00:00:00", "end": "2026-03-01T00:00:00"`, nil},
+		{`"start": "2026-03-01", "end": "2026-03-02"`, []string{"holiday 2026-03-01", "invitation 2026-03-01T10:00:00+01:00", "meeting 2026-03-01T10:00:00+01:00"}},
+		{`"start": "2026-03-03", "end": "2026-03-20"`, nil},
 		{march + `, "search": "ME"`, []string{"meeting 2026-03-01T10:00:00+01:00"}},
 	} {
 		if d := cmp.Diff(tt.want, list(t, s, calendars.Calendar{}, "{"+tt.request+"}")); d != "" {
@@ -262,8 +264,8 @@ func TestReadingRefused(t *testing.T) {
 		op, request, want string
 	}{
 		{calendars.Calendar{}, "list", ``, `start: is required; end: is required`},
-		{calendars.Calendar{}, "list", `"start": "2026-03-01", "end": "2026-04-01T00:00:00"`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
-		{calendars.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "soon"`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "soon"`},
+		{calendars.Calendar{}, "list", `"start": "2026-03-01", "end": "2026-03-01"`, `end: want a time after start, 2026-03-01T00:00:00+01:00, not 2026-03-01T00:00:00+01:00`},
+		{calendars.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "soon"`, `end: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "soon"`},
 		{calendars.Calendar{}, "list", backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
 		{calendars.Calendar{}, "list", `"start": "2026-03-01T00:00:00", "end": "2046-03-01T00:00:01"`, `end: want a time at most 20 years after start, 2026-03-01T00:00:00+01:00, not 2046-03-01T00:00:01+01:00`},
 		{calendars.Calendar{}, "list", march + `, "serach": "x"`, `serach: unknown field; did you mean search?; known fields: end, search, start`},

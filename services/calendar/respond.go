@@ -13,12 +13,12 @@ import (
 type Respond struct {
 	calendar calendars.Calendar
 
-	EventID      string  `json:"event_id" required:"true" doc:"the event: its uid in the list; of a series its series_id"`
-	Response     string  `json:"response" required:"true" doc:"the answer; a meeting that is declined leaves the calendar" enum:"accept,tentative,decline"`
-	Message      *string `json:"message" doc:"what the organizer is told"`
-	SendResponse *bool   `json:"send_response" doc:"whether the organizer is told at all; default: true"`
-	ProposeStart *string `json:"propose_start" doc:"another time, with tentative and decline: when it begins"`
-	ProposeEnd   *string `json:"propose_end" doc:"another time: when it ends"`
+	EventID      string  `json:"event_id" required:"true" doc:"Id of the event, as in the list; for a whole series, its series_id."`
+	Response     string  `json:"response" required:"true" doc:"The answer. A declined meeting disappears from the calendar." enum:"accept,tentative,decline"`
+	Message      *string `json:"message" doc:"Message to the organizer."`
+	SendResponse *bool   `json:"send_response" doc:"Whether the organizer is notified. Default: true."`
+	ProposeStart *string `json:"propose_start" doc:"Start of another time that you propose, with tentative or decline."`
+	ProposeEnd   *string `json:"propose_end" doc:"End of the time that you propose."`
 }
 
 // Validate finds what Graph would refuse.
@@ -47,7 +47,7 @@ func (r *Respond) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	reply := calendars.Reply{Response: r.Response, Send: r.SendResponse == nil || *r.SendResponse, Message: r.Message}
 	if r.ProposeStart != nil && r.ProposeEnd != nil {
 		loc := a.Now.Location()
-		start, end, err := parsePeriod("propose_", *r.ProposeStart, *r.ProposeEnd, loc)
+		start, end, err := parsePeriod("propose_", services.ParseTime, *r.ProposeStart, *r.ProposeEnd, loc)
 		if err != nil {
 			return nil, err
 		}
@@ -56,7 +56,8 @@ func (r *Respond) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	if err := r.calendar.Respond(ctx, g, r.EventID, reply); err != nil {
 		return nil, err
 	}
-	return r.outcome(ctx, g)
+	result, err := r.outcome(ctx, g)
+	return result, graph.Unconfirmed(err)
 }
 
 // Verify implements services.Verifier: the organizer must not be told twice.

@@ -30,7 +30,7 @@ func Operations() []services.Operation {
 	return append([]services.Operation{
 		{
 			Name: "update_user_status",
-			Doc: "Says what you do, as one of your devices would; Teams shows what comes first of all that they say, in the order " +
+			Doc: "Sets your presence as if reported by a device. Teams shows the highest-ranking of all reports, in the order " +
 				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
 				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
 				"DoNotDisturb and Presenting.",
@@ -39,14 +39,14 @@ func Operations() []services.Operation {
 		},
 		{
 			Name: UpdatePreferred,
-			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It shows only while you are signed in " +
+			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
 				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(UpdateUserPreferredStatus) },
 		},
 		{
 			Name:        "clear_status",
-			Doc:         "Takes back what update_user_status said.",
+			Doc:         "Withdraws the presence that update_user_status reported.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(ClearStatus) },
 		},
@@ -65,11 +65,11 @@ func Operations() []services.Operation {
 	}, locationOperations(permissions)...)
 }
 
-// UpdateUserStatus sets this program's own session.
+// UpdateUserStatus reports a presence as this program's own session.
 type UpdateUserStatus struct {
-	Availability string  `json:"availability" required:"true" doc:"how available you are" enum:"Available,Busy,Away,DoNotDisturb"`
-	Activity     string  `json:"activity" required:"true" doc:"what you do; not every one goes with every availability" enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
-	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT1H or 1h, from 5 minutes to 4 hours; default: PT5M"`
+	Availability string  `json:"availability" required:"true" doc:"How available you are." enum:"Available,Busy,Away,DoNotDisturb"`
+	Activity     string  `json:"activity" required:"true" doc:"What you do. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
+	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours. Default: PT5M."`
 }
 
 // Validate finds combinations and durations that Graph does not take.
@@ -104,13 +104,13 @@ func (u *UpdateUserStatus) Execute(ctx context.Context, g *graph.Client, a servi
 	return presence.Session{Availability: u.Availability, Activity: u.Activity, Until: a.Now.Truncate(time.Second).Add(duration)}, nil
 }
 
-// UpdateUserPreferredStatus sets what is shown whatever the user does.
+// UpdateUserPreferredStatus sets the preferred presence.
 type UpdateUserPreferredStatus struct {
-	Availability string  `json:"availability" required:"true" doc:"what to show" enum:"Available,Busy,DoNotDisturb,BeRightBack,Away,Offline"`
-	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT8H or 8h; default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others"`
+	Availability string  `json:"availability" required:"true" doc:"What to show." enum:"Available,Busy,DoNotDisturb,BeRightBack,Away,Offline"`
+	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT8H or 8h. Default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others."`
 }
 
-// Validate finds durations that are none.
+// Validate finds values that are no durations.
 func (u *UpdateUserPreferredStatus) Validate() error {
 	_, err := u.duration()
 	return err
@@ -162,11 +162,11 @@ func (*ClearPreferredStatus) Execute(ctx context.Context, g *graph.Client, _ ser
 
 // SetStatusMessage sets or clears the status message.
 type SetStatusMessage struct {
-	Message string  `json:"message" required:"true" doc:"the message, as plain text; empty: none"`
-	Expiry  *string `json:"expiry" doc:"when it goes, in the account's time zone unless it has its own; default: it stays"`
+	Message string  `json:"message" required:"true" doc:"The message as plain text, at most 280 characters. Empty: none."`
+	Expiry  *string `json:"expiry" doc:"When the message disappears, in the account's time zone unless an offset is given. Default: never."`
 }
 
-// Validate finds what does not go together.
+// Validate finds what Graph would refuse.
 func (s *SetStatusMessage) Validate() error {
 	if n := utf8.RuneCountInString(s.text()); n > presence.MaxMessage {
 		return graph.Invalid("message: want at most %d characters, not %d", presence.MaxMessage, n)
@@ -215,5 +215,5 @@ func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a servi
 	return set, nil
 }
 
-// maxState is how many characters a state of Home Assistant may have.
+// maxState is the maximum length of a state in Home Assistant, in characters.
 const maxState = 255

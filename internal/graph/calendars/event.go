@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// maxDescription is how many characters of a description View returns.
+	// maxDescription is the maximum length of a description in View, in characters.
 	maxDescription = 1000
 	// maxView is the longest time of which Graph lists the events in one request.
 	//

@@ -184,15 +184,7 @@ func (c Calendar) Create(ctx context.Context, g *graph.Client, info Info, f Fiel
 		return Event{}, c.explainWrite(ctx, g, info.ID, err)
 	}
 	created, err := d.event(opCreate)
-	return created, unknownOutcome(err)
-}
-
-// unknownOutcome returns the error of an unusable answer to a write that Graph may have carried out.
-func unknownOutcome(err error) error {
-	if e, ok := err.(*graph.Error); ok {
-		e.OutcomeUnknown = true
-	}
-	return err
+	return created, graph.Unconfirmed(err)
 }
 
 // Update changes an event, one occurrence of a series or a series. A new body of an online meeting keeps the part by which one
@@ -223,7 +215,8 @@ func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fiel
 	if changed, err := d.event(op); err == nil {
 		return changed, nil
 	}
-	return c.Read(ctx, g, id) // the answer does not tell
+	read, err := c.Read(ctx, g, id) // the answer does not tell
+	return read, graph.Unconfirmed(err)
 }
 
 // explainChange says in the user's words why an event in somebody else's mailbox cannot be changed.

@@ -139,7 +139,8 @@ func WriteAutomaticReplies(ctx context.Context, g *graph.Client, old, s Automati
 		return AutomaticReplies{}, err
 	}
 	if !d.complete() {
-		return ReadAutomaticReplies(ctx, g, loc)
+		stored, err := ReadAutomaticReplies(ctx, g, loc)
+		return stored, graph.Unconfirmed(err)
 	}
 	return d.setting(loc), nil
 }

@@ -116,7 +116,7 @@ func explain(g *graph.Client, err error, scope string, higher ...string) error {
 	return err
 }
 
-// maxIDs is how many users Graph takes in one request.
+// maxIDs is the maximum number of users in one request.
 //
 // https://learn.microsoft.com/graph/api/cloudcommunications-getpresencesbyuserid
 const maxIDs = 650
@@ -171,7 +171,7 @@ type Message struct {
 	Expiry    time.Time // zero: it stays, or not known
 }
 
-// MaxMessage is how many characters a status message may have.
+// MaxMessage is the maximum length of a status message, in characters.
 //
 // https://learn.microsoft.com/graph/api/presence-setstatusmessage
 const MaxMessage = 280
