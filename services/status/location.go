@@ -19,7 +19,7 @@ func locationOperations(permissions []graph.Permission) []services.Operation {
 	return []services.Operation{
 		{
 			Name:        SetLocation,
-			Doc:         "Sets where you work today. It wins over the work location in your calendar.",
+			Doc:         "Sets your work location of today. It takes precedence over the one in your calendar.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(SetWorkLocation) },
 		},
@@ -34,9 +34,9 @@ func locationOperations(permissions []graph.Permission) []services.Operation {
 
 // SetWorkLocation sets the work location of the current day.
 type SetWorkLocation struct {
-	Location  string  `json:"location" required:"true" doc:"where you work" enum:"office,remote,timeOff"`
-	PlaceID   *string `json:"place_id" doc:"id of the building in Microsoft Places; default: none"`
-	Automatic bool    `json:"automatic" doc:"whether it was detected rather than chosen; what was chosen wins; default: false"`
+	Location  string  `json:"location" required:"true" doc:"Where you work." enum:"office,remote,timeOff"`
+	PlaceID   *string `json:"place_id" doc:"The id of the building in Microsoft Places. Default: none."`
+	Automatic bool    `json:"automatic" doc:"Whether the location was detected rather than chosen. A chosen one takes precedence. Default: false."`
 }
 
 // Execute implements services.Request.
