@@ -33,7 +33,7 @@ func TestWait(t *testing.T) {
 				r.saveAt = now.Add(tt.save)
 			}
 			if tt.polling {
-				r.flight.answer = make(chan answer[struct{}])
+				r.inflight.answer = make(chan answer[struct{}])
 			}
 			wait, ok := r.wait()
 			if !ok {

@@ -44,7 +44,7 @@ type PollerOptions struct {
 // Bucket is the bucket that snapshots are stored in.
 const Bucket = "snapshots"
 
-// State is what a sensor shows at one moment. Values has every key; Events is empty.
+// State describes a sensor at one moment. Values has every key; Events is empty.
 type State struct {
 	entity.State
 	EvaluatedAt time.Time // the moment that it describes
@@ -169,7 +169,7 @@ func (p *poller[S]) Run(ctx context.Context) error {
 		r.evaluate()
 	}
 	r.loop(ctx)
-	r.flight.drop()
+	r.inflight.drop()
 	r.polls.Wait()
 	if r.snapshot != nil && (r.unsaved || r.minor) {
 		r.save()
@@ -182,7 +182,7 @@ func (p *poller[S]) Run(ctx context.Context) error {
 type run[S any] struct {
 	*poller[S]
 	schedule *schedule
-	flight   flight[S]
+	inflight inflightPoll[S]
 	polls    sync.WaitGroup
 	failure  failure
 
@@ -199,8 +199,8 @@ type run[S any] struct {
 	savedHash [32]byte // of the snapshot's JSON
 }
 
-// A flight is a poll that runs; the zero one does not.
-type flight[S any] struct {
+// An inflightPoll is a poll that runs; the zero one does not.
+type inflightPoll[S any] struct {
 	answer  chan answer[S]
 	cancel  context.CancelFunc
 	dropped bool // its answer is not to be used
@@ -211,7 +211,7 @@ type answer[S any] struct {
 	poll     Poll
 }
 
-func (f *flight[S]) drop() {
+func (f *inflightPoll[S]) drop() {
 	if f.answer != nil {
 		f.dropped = true
 		f.cancel()
@@ -222,9 +222,9 @@ func (r *run[S]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		if now := time.Now(); r.flight.answer == nil && !now.Before(r.schedule.due()) {
+		if now := time.Now(); r.inflight.answer == nil && !now.Before(r.schedule.due()) {
 			r.schedule.start(now)
-			r.launch(ctx)
+			r.startPoll(ctx)
 		}
 		timer.Stop() // since Go 1.23 nothing stays in its channel
 		if wait, ok := r.wait(); ok {
@@ -237,11 +237,11 @@ func (r *run[S]) loop(ctx context.Context) {
 			r.schedule.force(time.Now())
 		case a := <-r.applies:
 			a.persist <- r.apply(a.result)
-		case a := <-r.flight.answer:
-			dropped := r.flight.dropped
-			r.flight = flight[S]{}
+		case a := <-r.inflight.answer:
+			dropped := r.inflight.dropped
+			r.inflight = inflightPoll[S]{}
 			if !dropped && ctx.Err() == nil {
-				r.land(a)
+				r.finishPoll(a)
 			}
 		case <-r.saver.changed:
 			r.saverChanged()
@@ -263,7 +263,7 @@ func (r *run[S]) wait() (wait time.Duration, ok bool) {
 			wait, ok = max(d, 0), true
 		}
 	}
-	if r.flight.answer == nil {
+	if r.inflight.answer == nil {
 		until(time.Until(r.schedule.due()))
 	}
 	if !r.next.IsZero() {
@@ -275,11 +275,11 @@ func (r *run[S]) wait() (wait time.Duration, ok bool) {
 	return wait, ok
 }
 
-// launch starts a poll.
-func (r *run[S]) launch(ctx context.Context) {
+// startPoll starts a poll.
+func (r *run[S]) startPoll(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
 	answers := make(chan answer[S], 1)
-	r.flight = flight[S]{answer: answers, cancel: cancel}
+	r.inflight = inflightPoll[S]{answer: answers, cancel: cancel}
 	last := r.snapshot
 	r.polls.Go(func() {
 		defer cancel()
@@ -303,8 +303,8 @@ func (r *run[S]) ask(ctx context.Context, last *S) (*S, error) {
 	return snapshot, err
 }
 
-// land takes the answer of a poll.
-func (r *run[S]) land(a answer[S]) {
+// finishPoll takes the answer of a poll.
+func (r *run[S]) finishPoll(a answer[S]) {
 	err := a.poll.Err
 	if err == nil {
 		err = safely(func() { r.replace(a.snapshot) })
@@ -414,7 +414,7 @@ func (r *run[S]) show(state entity.State, now time.Time) {
 
 // apply shows the result of an operation, and polls soon after. A poll that runs may be older than the result and is dropped.
 func (r *run[S]) apply(result any) (persist func(Tx)) {
-	r.flight.drop()
+	r.inflight.drop()
 	before := r.snapshot
 	err := safely(func() { persist = r.applyEffects(result) })
 	if err != nil {

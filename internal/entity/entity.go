@@ -173,7 +173,7 @@ type Event struct {
 	Data map[string]any // becomes attributes; never "event_type"
 }
 
-// State is what a sensor shows at one moment. Whoever receives one must not change what it refers to.
+// State describes a sensor at one moment. Receivers must not change what it refers to.
 type State struct {
 	// Values are shown by the entities, by state key: bool (binary_sensor, switch), string, number, time.Time (timestamp,
 	// datetime) or Date (date); nil is unknown. A sensor may leave keys out; package sensors adds them as unknown.

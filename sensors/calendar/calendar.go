@@ -51,10 +51,10 @@ type Entry struct {
 // core returns the part of the snapshot's time in which no event is missing or found only because of its time zone.
 func (s *Snapshot) core() (from, to time.Time) { return s.From.Add(margin), s.To.Add(-margin) }
 
-// margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
+// margin bounds the distance of an all-day event from its place in UTC, rounded up to a day.
 const margin = 24 * time.Hour
 
-// infoInterval is how often the properties of a calendar are read, which hardly ever change.
+// infoInterval is the time between two readings of the calendar's properties, which hardly ever change.
 const infoInterval = 24 * time.Hour
 
 func (o *Options) target() calendars.Calendar {

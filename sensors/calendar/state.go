@@ -197,7 +197,7 @@ func attributesOfNone() map[string]any {
 	}
 }
 
-// noSubject is what Outlook shows for an event without a subject.
+// noSubject stands for a missing subject, as in Outlook.
 const noSubject = "(no subject)"
 
 // title returns the subject as a state, of which Home Assistant takes at most 255 characters.

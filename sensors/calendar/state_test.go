@@ -82,6 +82,27 @@ func TestExcept(t *testing.T) {
 	}
 }
 
+// TestGroup pins what a sensor hides of its options: that all is a group, whose members are sensors of their own.
+func TestGroup(t *testing.T) {
+	s := contoso(t)
+	if sensors.Of(options(nil)).Group() != nil {
+		t.Error("one calendar is a group")
+	}
+	all := options(func(o *calendar.Options) { o.Calendar, o.Except, o.MaxResults = "all", []string{"Birthdays"}, 3 })
+	group := sensors.Of(all).Group()
+	members, err := group.Members(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"))
+	if err != nil || len(members) != 1 {
+		t.Fatalf("%v, %v", members, err)
+	}
+	member := group.Member(members[0])
+	if o := member.Options().(*calendar.Options); o.Calendar != members[0].ID || o.MaxResults != 3 || o.Except != nil || member.Group() != nil {
+		t.Errorf("got %+v", o)
+	}
+	if all.Calendar != "all" {
+		t.Error("the group was changed")
+	}
+}
+
 func TestDescribe(t *testing.T) {
 	at := map[string]any{"summary": "Standup", "start": "2026-01-15T13:00:00+01:00"}
 	day := map[string]any{"summary": "", "start": "2026-01-15"}
