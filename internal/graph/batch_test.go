@@ -17,7 +17,7 @@ import (
 
 type contextKey struct{}
 
-func TestGather(t *testing.T) {
+func TestBatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{})
 		var mu sync.Mutex
@@ -69,7 +69,7 @@ func TestGather(t *testing.T) {
 	})
 }
 
-func TestGatherFailures(t *testing.T) {
+func TestBatchFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{})
 		failure := &graph.Error{Reason: graph.Network, Op: "read"}
@@ -90,7 +90,7 @@ func TestGatherFailures(t *testing.T) {
 	})
 }
 
-func TestGatherLeaving(t *testing.T) {
+func TestBatchLeaving(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{})
 		stopped := 0
@@ -148,7 +148,7 @@ func TestGatherLeaving(t *testing.T) {
 	})
 }
 
-func TestGatherManyGoroutines(t *testing.T) {
+func TestBatchManyGoroutines(t *testing.T) {
 	c := client(t, graph.Options{})
 	var wg sync.WaitGroup
 	for i := range 16 {

@@ -69,6 +69,9 @@ func (e *Error) setRefusal(a *answer) {
 	e.Message = sanitize(body.Error.Message)
 	e.RequestID = sanitize(cmp.Or(a.header.Get("request-id"), id))
 	e.RetryAfter = a.wait
+	if e.Code == "MailboxNotEnabledForRESTAPI" || e.Code == "MailboxNotSupportedForRESTAPI" {
+		e.Explanation = "the mailbox is not in Exchange Online, or inactive; does the account have a license?"
+	}
 	switch a.status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		e.Reason = InvalidArgument
