@@ -157,7 +157,7 @@ func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 			handle(m)
 		}
 	}
-	o.Connected = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
+	o.OnSession = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
 	client, err := mqtt.New(o)
 	if err != nil {
 		t.Fatal(err)

@@ -75,7 +75,7 @@ func shared() []string {
 		"encoding", "payload_available", "payload_not_available", "state_topic", "qos"}
 }
 
-func (c *checker) device(p place, payload []byte) {
+func (c *checker) device(p discoveryTopic, payload []byte) {
 	var root map[string]any
 	if err := json.Unmarshal(payload, &root); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -125,7 +125,7 @@ func (c *checker) device(p place, payload []byte) {
 	}
 }
 
-func (c *checker) single(p place, payload []byte) {
+func (c *checker) single(p discoveryTopic, payload []byte) {
 	var config map[string]any
 	if err := json.Unmarshal(payload, &config); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -418,16 +418,16 @@ func componentsOf(topic string, payload []byte) map[string]map[string]any {
 }
 
 // placeOf is Discovery.place where the discovery topic is not known.
-func placeOf(topic string) (place, bool) {
+func placeOf(topic string) (discoveryTopic, bool) {
 	levels := strings.Split(topic, "/")
 	i := len(levels) - 3 // device/<device>/config
 	if i > 0 && levels[i] != "device" {
 		i-- // <platform>/<device>/<entity>/config
 	}
 	if i <= 0 {
-		return place{}, false
+		return discoveryTopic{}, false
 	}
-	return Discovery{Topic: strings.Join(levels[:i], "/")}.place(topic)
+	return Discovery{Topic: strings.Join(levels[:i], "/")}.parseTopic(topic)
 }
 
 func required(platform string) []string {

@@ -75,9 +75,9 @@ type Options struct {
 	// Handle is called with each message, one after the other. It must not wait for a publication. A message stays in the
 	// broker until its Ack.
 	Handle func(Message)
-	// Connected, where set, is called before the first message of a connection. Present says that the broker has kept our
+	// OnSession, where set, is called before the first message of a connection. Present says that the broker has kept our
 	// session, and with it its packet ids.
-	Connected func(present bool, connection uint64)
+	OnSession func(present bool, connection uint64)
 
 	Timing Timing
 }
@@ -162,13 +162,13 @@ type Client struct {
 	subscriptions map[string]bool
 	conn          *connection
 	stats         Stats
-	seen          time.Time
+	lastConnected time.Time
 	stopped       bool
 
-	flaps   int             // connections that the broker closed soon
-	flapped bool            // and it was said
-	told    map[string]bool // failures that were logged since the last connection
-	denied  map[string]bool // filters whose refusal was logged
+	shortLived       int             // connections that the broker closed soon
+	shortLivedLogged bool            // and it was said
+	loggedFailures   map[string]bool // failures that were logged since the last connection
+	rejectedFilters  map[string]bool // filters whose refusal was logged
 }
 
 // A message is not retained.
@@ -197,7 +197,7 @@ func New(o Options) (*Client, error) {
 	o.Timing = o.Timing.withDefaults()
 	c := &Client{
 		options: o, url: u, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
-		retained: newRetained(o), subscriptions: map[string]bool{}, told: map[string]bool{}, denied: map[string]bool{},
+		retained: newRetained(o), subscriptions: map[string]bool{}, loggedFailures: map[string]bool{}, rejectedFilters: map[string]bool{},
 	}
 	if err := c.load(); err != nil {
 		c.log.Error("some of what was published before is forgotten, and stays at the broker", "error", err)
@@ -208,7 +208,7 @@ func New(o Options) (*Client, error) {
 func (c *Client) load() error {
 	return c.options.Store.Each(func(key string, value []byte) error {
 		if topic, ok := strings.CutPrefix(key, publishedKey); ok {
-			c.retained.ledger[topic] = slices.Clone(value)
+			c.retained.published[topic] = slices.Clone(value)
 		} else if topic, ok := strings.CutPrefix(key, removedKey); ok {
 			c.retained.removed[topic] = slices.Clone(value)
 		} else if filter, ok := strings.CutPrefix(key, subscriptionKey); ok {
@@ -216,7 +216,7 @@ func (c *Client) load() error {
 		} else if key == connectionKey {
 			c.stats.Connection, _ = strconv.ParseUint(string(value), 10, 64) // spoilt, it starts anew
 		} else if key == seenKey {
-			c.seen, _ = time.Parse(time.RFC3339Nano, string(value)) // spoilt, it is unknown
+			c.lastConnected, _ = time.Parse(time.RFC3339Nano, string(value)) // spoilt, it is unknown
 		}
 		return nil
 	})
@@ -238,9 +238,9 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Declare sets what Home Assistant is told of a device. A device that changes is announced again after a pause.
-func (c *Client) Declare(d Device) {
-	c.change(func() bool { return c.retained.declare(d) })
+// SetDevice sets what Home Assistant is told of a device. A device that changes is announced again after a pause.
+func (c *Client) SetDevice(d Device) {
+	c.change(func() bool { return c.retained.setDevice(d) })
 }
 
 // Remove takes a device away from Home Assistant, and all retained messages below its topic from the broker.
@@ -255,25 +255,25 @@ func (c *Client) Retain(topic string, payload []byte) {
 	c.change(func() bool { return c.retained.retain(topic, payload) })
 }
 
-// Assert sends what topic should hold once more, though it has not changed: to somebody who has asked for something else.
-func (c *Client) Assert(topic string) {
-	c.change(func() bool { return c.retained.resend(topic) })
+// Republish sends what topic should hold once more, though it has not changed: to somebody who has asked for something else.
+func (c *Client) Republish(topic string) {
+	c.change(func() bool { return c.retained.republish(topic) })
 }
 
-// Settle says that all that is configured has been declared, retained and subscribed to. Nothing retained is sent before,
+// Ready says that all that is configured has been declared, retained and subscribed to. Nothing retained is sent before,
 // nor is the bridge online; what an earlier run has left is removed, and unsubscribed from.
-func (c *Client) Settle() {
-	c.change(func() bool { c.retained.settle(time.Now()); return true })
+func (c *Client) Ready() {
+	c.change(func() bool { c.retained.ready(time.Now()); return true })
 }
 
-// Republish sends everything again.
-func (c *Client) Republish() {
-	c.change(func() bool { c.assertAll(true); return true })
+// RepublishAll sends everything again.
+func (c *Client) RepublishAll() {
+	c.change(func() bool { c.markAllPending(true); return true })
 }
 
-// Clean removes everything that this and earlier runs have published, and what is declared, too.
-func (c *Client) Clean() {
-	c.change(func() bool { c.retained.clean(time.Now()); return true })
+// RemoveAll removes everything that this and earlier runs have published, and what is declared, too.
+func (c *Client) RemoveAll() {
+	c.change(func() bool { c.retained.removeAll(time.Now()); return true })
 }
 
 // Subscribe sets the wanted filters.
@@ -281,8 +281,8 @@ func (c *Client) Subscribe(filters ...string) {
 	c.change(func() bool { c.filters = slices.Clone(filters); return true })
 }
 
-// Emit publishes what is of the moment. Without a connection it is dropped.
-func (c *Client) Emit(topic string, payload []byte) {
+// PublishEvent publishes what is of the moment. Without a connection it is dropped.
+func (c *Client) PublishEvent(topic string, payload []byte) {
 	c.change(func() bool {
 		if c.conn == nil || len(c.queue) >= queueMax {
 			c.stats.Dropped++
@@ -323,7 +323,7 @@ func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.passed
+	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.barrierPassed
 	s.Queued = c.retained.waiting() + len(c.queue)
 	return s
 }
@@ -333,20 +333,20 @@ func (c *Client) change(f func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f() {
-		c.rouse()
+		c.wakeWriter()
 	}
 }
 
-func (c *Client) rouse() {
+func (c *Client) wakeWriter() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// assertAll has everything sent again, and that we are online after it.
-func (c *Client) assertAll(discovery bool) {
-	c.retained.again(discovery)
+// markAllPending has everything sent again, and that we are online after it.
+func (c *Client) markAllPending(discovery bool) {
+	c.retained.markAllPending(discovery)
 	if c.conn != nil {
 		c.conn.online = false
 	}
@@ -366,7 +366,7 @@ func (c *Client) Run(ctx context.Context) error {
 		if steady {
 			retry.Reset()
 		}
-		c.failed(err, steady)
+		c.logFailure(err, steady)
 		select {
 		case <-ctx.Done():
 		case <-time.After(retry.NextBackOff()):
@@ -382,9 +382,9 @@ func (c *Client) connection(ctx context.Context) (steady bool, err error) {
 		return false, err
 	}
 	begun := time.Now()
-	c.begin(conn, present)
+	c.onConnected(conn, present)
 	err = conn.serve(ctx)
-	c.end(conn)
+	c.onDisconnected(conn)
 	return time.Since(begun) >= c.steadyAfter(), err
 }
 
@@ -422,7 +422,7 @@ func (f *failure) Unwrap() error { return f.err }
 // lost is the kind of failure of a connection that there was.
 const lost = "lost"
 
-func (c *Client) failed(err error, steady bool) {
+func (c *Client) logFailure(err error, steady bool) {
 	c.mu.Lock()
 	c.stats.Failures++
 	c.mu.Unlock()
@@ -431,22 +431,22 @@ func (c *Client) failed(err error, steady bool) {
 		f = &failure{kind: "network", err: err}
 	}
 	if f.kind != lost {
-		c.flaps = 0
-		if !c.told[f.kind] {
+		c.shortLived = 0
+		if !c.loggedFailures[f.kind] {
 			c.log.Error("cannot connect to the broker", "url", c.url.Redacted(), "reason", f.kind, "error", f.err)
-			c.told[f.kind] = true
+			c.loggedFailures[f.kind] = true
 		}
 		return
 	}
-	if c.flaps++; steady || !closedByPeer(f.err) {
-		c.flaps = 0
+	if c.shortLived++; steady || !closedByPeer(f.err) {
+		c.shortLived = 0
 	}
 	switch {
-	case c.flapped:
-	case c.flaps < 3:
+	case c.shortLivedLogged:
+	case c.shortLived < 3:
 		c.log.Warn("connection to the broker lost", "url", c.url.Redacted(), "error", f.err)
 	default:
-		c.flapped = true
+		c.shortLivedLogged = true
 		c.log.Error("the broker closes the connection again and again: is another client connected with the same client id?",
 			"url", c.url.Redacted(), "client_id", c.options.ClientID)
 	}
@@ -456,11 +456,11 @@ func closedByPeer(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// held is told that the connection has lasted.
-func (c *Client) held() {
-	c.flaps = 0
-	if c.flapped {
-		c.flapped = false
+// onStable is told that the connection has lasted.
+func (c *Client) onStable() {
+	c.shortLived = 0
+	if c.shortLivedLogged {
+		c.shortLivedLogged = false
 		c.log.Info("the connection to the broker lasts again", "url", c.url.Redacted())
 	}
 }
@@ -486,7 +486,7 @@ func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	o.SetBinaryWill(c.topics.Bridge("state"), []byte(offline), qos, true)
 	o.SetStore(paho.NewMemoryStore())
 	// Set before connecting: what waits in the session comes at once.
-	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { c.arrived(conn, m) })
+	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { c.onMessage(conn, m) })
 	o.SetConnectionLostHandler(func(_ paho.Client, err error) { conn.lost <- err })
 	conn.paho = paho.NewClient(o)
 
@@ -521,8 +521,8 @@ func refusedBy(code byte) string {
 	return "network"
 }
 
-// begin makes a connection the current one.
-func (c *Client) begin(conn *connection, present bool) {
+// onConnected makes a connection the current one.
+func (c *Client) onConnected(conn *connection, present bool) {
 	c.inbound.Lock()
 	defer c.inbound.Unlock()
 	c.mu.Lock()
@@ -531,8 +531,8 @@ func (c *Client) begin(conn *connection, present bool) {
 	c.stats.Connections++
 	conn.number = c.stats.Connection
 	switch {
-	case !c.seen.IsZero():
-		conn.away = max(0, now.Sub(c.seen))
+	case !c.lastConnected.IsZero():
+		conn.away = max(0, now.Sub(c.lastConnected))
 	case present:
 		conn.away = math.MaxInt64
 	}
@@ -540,17 +540,17 @@ func (c *Client) begin(conn *connection, present bool) {
 		c.forgetSession()
 	}
 	c.conn = conn
-	c.assertAll(true)
+	c.markAllPending(true)
 	c.mu.Unlock()
 	c.put(connectionKey, strconv.AppendUint(nil, conn.number, 10))
-	c.stamp(now)
+	c.recordConnected(now)
 
-	if !c.flapped {
+	if !c.shortLivedLogged {
 		c.log.Info("connected to the broker", "url", c.url.Redacted(), "session_present", present)
 	}
-	clear(c.told)
-	if c.options.Connected != nil {
-		c.options.Connected(present, conn.number)
+	clear(c.loggedFailures)
+	if c.options.OnSession != nil {
+		c.options.OnSession(present, conn.number)
 	}
 	close(conn.ready)
 }
@@ -563,11 +563,11 @@ func (c *Client) forgetSession() {
 	}
 }
 
-func (c *Client) end(conn *connection) {
+func (c *Client) onDisconnected(conn *connection) {
 	close(conn.gone)
 	conn.paho.Disconnect(250)
 	c.flush()
-	c.stamp(time.Now())
+	c.recordConnected(time.Now())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.conn = nil
@@ -593,10 +593,10 @@ func (c *Client) end(conn *connection) {
 	c.queue = again
 }
 
-// stamp notes that there is a connection.
-func (c *Client) stamp(now time.Time) {
+// recordConnected notes that there is a connection.
+func (c *Client) recordConnected(now time.Time) {
 	c.mu.Lock()
-	c.seen = now
+	c.lastConnected = now
 	c.mu.Unlock()
 	c.put(seenKey, []byte(now.UTC().Format(time.RFC3339Nano)))
 }
@@ -624,8 +624,8 @@ func (c *Client) flush() {
 	}
 }
 
-// arrived is paho's handler.
-func (c *Client) arrived(conn *connection, m paho.Message) {
+// onMessage is paho's handler.
+func (c *Client) onMessage(conn *connection, m paho.Message) {
 	select {
 	case <-conn.ready:
 	case <-conn.gone:
@@ -641,10 +641,10 @@ func (c *Client) arrived(conn *connection, m paho.Message) {
 	now := time.Now()
 	c.mu.Lock()
 	c.stats.Received++
-	own := c.own(conn, m, now)
+	own := c.handleInternal(conn, m, now)
 	message := Message{
 		Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Duplicate: m.Duplicate(), PacketID: m.MessageID(),
-		Connection: conn.number, Backlog: !conn.passed, Away: conn.away, Received: now, ack: m.Ack,
+		Connection: conn.number, Backlog: !conn.barrierPassed, Away: conn.away, Received: now, ack: m.Ack,
 	}
 	c.mu.Unlock()
 	if own || c.options.Handle == nil {
@@ -654,28 +654,28 @@ func (c *Client) arrived(conn *connection, m paho.Message) {
 	c.options.Handle(message)
 }
 
-// own takes what is for the client itself.
-func (c *Client) own(conn *connection, m paho.Message, now time.Time) bool {
+// handleInternal takes what is for the client itself.
+func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time) bool {
 	switch topic, payload := m.Topic(), string(m.Payload()); topic {
 	case c.topics.Bridge("barrier"):
-		if payload == conn.barrier() && !conn.passed {
-			conn.passed = true
+		if payload == conn.barrier() && !conn.barrierPassed {
+			conn.barrierPassed = true
 			// What an old connection had still on its way may have come between.
-			c.assertAll(false)
-			c.rouse()
+			c.markAllPending(false)
+			c.wakeWriter()
 		}
 	case c.topics.Bridge("state"):
 		// The will of a connection that died unnoticed, or somebody else's doing.
 		if payload == offline && conn.online && !conn.stopping {
 			conn.online = false
-			c.rouse()
+			c.wakeWriter()
 		}
 	case c.options.Discovery.StatusTopic:
 		// A retained one tells nothing new.
 		if payload == online && !m.Retained() && conn.birth.IsZero() {
 			t := c.options.Timing
 			conn.birth = now.Add(t.BirthMin + rand.N(max(t.BirthMax-t.BirthMin, 1)))
-			c.rouse()
+			c.wakeWriter()
 		}
 	default:
 		return false

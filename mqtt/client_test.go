@@ -66,7 +66,7 @@ func TestStartAndStop(t *testing.T) {
 		s := newSpy(t, url)
 		b := run(t, options(url), nil)
 		b.connected(1)
-		b.Declare(device("x"))
+		b.SetDevice(device("x"))
 		b.Retain("g/a/s/availability", []byte("online"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
 		// A message that is not retained waits for nothing, and shows that nothing else was sent before.
@@ -77,7 +77,7 @@ func TestStartAndStop(t *testing.T) {
 		if _, ok := s.last("g/bridge/state"); ok {
 			t.Error("online before everything was declared")
 		}
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		var order []string
 		for _, m := range s.log() {
@@ -92,7 +92,7 @@ func TestStartAndStop(t *testing.T) {
 		// Nothing changes, nothing is published: counted when the second assertion, after the barrier, is over.
 		b.settled()
 		before := b.Stats().Published
-		b.Declare(device("x"))
+		b.SetDevice(device("x"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
 		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("2")); err != nil {
 			t.Fatal(err)
@@ -147,12 +147,12 @@ func TestBrokerComesBack(t *testing.T) {
 			s := newSpy(t, m.URL)
 			b := run(t, options(m.URL), nil)
 			b.Subscribe("g/+/request/#")
-			b.Declare(device("x"))
+			b.SetDevice(device("x"))
 			b.Retain("g/a/s/state", []byte("1"))
-			b.Settle()
+			b.Ready()
 			s.sees("g/bridge/state", "online")
 			b.settled()
-			b.Emit("g/a/s/event", []byte("heard"))
+			b.PublishEvent("g/a/s/event", []byte("heard"))
 			s.sees("g/a/s/event", "heard")
 			b.settled() // it is acknowledged
 
@@ -162,7 +162,7 @@ func TestBrokerComesBack(t *testing.T) {
 				m.Stop()
 			}
 			b.logged("connection to the broker lost")
-			b.Emit("g/a/s/event", []byte("unheard"))
+			b.PublishEvent("g/a/s/event", []byte("unheard"))
 			b.Retain("g/a/s/state", []byte("2"))
 			b.Retain("g/a/s/state", []byte("3"))
 			b.logged("cannot connect to the broker")
@@ -204,7 +204,7 @@ func TestBrokerIsAwayAtStart(t *testing.T) {
 	m.Kill()
 	b := run(t, options(m.URL), nil)
 	b.Retain("g/a/status", []byte("1"))
-	b.Settle()
+	b.Ready()
 	b.logged("cannot connect to the broker")
 	sent := make(chan error, 1)
 	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("late")) }()
@@ -256,7 +256,7 @@ func TestSessionIsTakenOver(t *testing.T) {
 	m := brokertest.New(t, "")
 	o := options(m.URL)
 	b := run(t, o, nil)
-	b.Settle()
+	b.Ready()
 	rival := func() paho.Client {
 		c := paho.NewClient(paho.NewClientOptions().AddBroker(m.URL).SetClientID(o.ClientID).SetAutoReconnect(false))
 		if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
@@ -306,7 +306,7 @@ func TestSubscriptionIsRefused(t *testing.T) {
 	defer func() { _ = server.Close() }()
 	b := run(t, options("mqtt://"+listener.Address()), nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	b.once(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
 	b.settled()
 	hook.allowed.Store(true)
@@ -327,7 +327,7 @@ func TestNothingIsDelivered(t *testing.T) {
 	o.Timing.Barrier = time.Millisecond
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	b.once(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
 	write("topic readwrite #\n")
 	m.Kill()
@@ -346,7 +346,7 @@ func TestBacklog(t *testing.T) {
 	o := options(m.URL)
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	b.settled()
 	s.publish("g/a/request/x", "live", false)
 	if got := b.received("live"); got.Backlog || got.Retained || got.Duplicate || got.Connection != 1 || got.Topic != "g/a/request/x" {
@@ -360,7 +360,7 @@ func TestBacklog(t *testing.T) {
 	s.publish("g/a/request/x", "too many", false)
 	b = run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	b.settled()
 	b.received("waited 999")
@@ -396,7 +396,7 @@ func TestRedelivery(t *testing.T) {
 		}
 	})
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	s.publish("g/a/request/x", "once", false)
 	first := b.received("once")
@@ -433,7 +433,7 @@ func TestConnectionHangs(t *testing.T) {
 	o := options(p.url)
 	o.Timing.Ack = 100 * time.Millisecond
 	b := run(t, o, nil)
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	b.settled()
 	p.hang(true)
@@ -457,7 +457,7 @@ func TestLastChangeWins(t *testing.T) {
 	p := newProxy(t, m.URL)
 	s := newSpy(t, m.URL)
 	b := run(t, options(p.url), nil)
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	b.settled()
 	for i := range 10 {
@@ -482,7 +482,7 @@ func TestUnsubscribe(t *testing.T) {
 	store := o.Store.(*memory)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#", "g/b/request/#")
-	b.Settle()
+	b.Ready()
 	b.settled()
 	s.publish("g/a/request/x", "first", false)
 	b.received("first")
@@ -490,7 +490,7 @@ func TestUnsubscribe(t *testing.T) {
 
 	b = run(t, o, nil)
 	b.Subscribe("g/b/request/#")
-	b.Settle()
+	b.Ready()
 	store.await(t, "the subscription is forgotten", func() bool { return !store.has("subscription/g/a/request/#") })
 	s.publish("g/a/request/x", "nobody listens", false)
 	s.publish("g/b/request/x", "second", false)
@@ -518,20 +518,20 @@ func TestRemovalOverRestarts(t *testing.T) {
 		store := o.Store.(*memory)
 		other := mqtt.Device{ID: "g-a-t", Name: "Other", Topic: "g/a/t", Slug: "a_t", Components: device("x").Components}
 		b := run(t, o, nil)
-		b.Declare(device("x", "y"))
-		b.Declare(other)
+		b.SetDevice(device("x", "y"))
+		b.SetDevice(other)
 		b.Retain("g/a/s/state", []byte("1"))
 		b.Retain("g/a/t/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		full, _ := s.last(deviceTopic)
 		gone, _ := s.last("ha/device/g-a-t/config")
 		b.stop()
 
 		b = run(t, o, nil)
-		b.Declare(device("x"))
+		b.SetDevice(device("x"))
 		b.Retain("g/a/s/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("ha/device/g-a-t/config", "")
 		s.sees("g/a/t/state", "")
 		s.await(t, "the component goes", func() bool {
@@ -586,9 +586,9 @@ func TestBirth(t *testing.T) {
 		s := newSpy(t, url)
 		s.publish("ha/status", "online", true)
 		b := run(t, options(url), nil)
-		b.Declare(device("x"))
+		b.SetDevice(device("x"))
 		b.Retain("g/a/s/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		b.settled()
 		config, _ := s.last(deviceTopic)
@@ -599,7 +599,7 @@ func TestBirth(t *testing.T) {
 		if c, n := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"); c != configs+1 || n != states+1 {
 			t.Errorf("%d times discovery, %d times the state", c-configs, n-states)
 		}
-		b.Republish()
+		b.RepublishAll()
 		s.awaitSeen("g/bridge/state", "online", onlines+2)
 		if c := s.seen(deviceTopic, config); c != configs+2 {
 			t.Errorf("%d times discovery", c-configs)
@@ -612,7 +612,7 @@ func TestOnlineIsKept(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		b := run(t, options(url), nil)
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		b.settled()
 		onlines := s.seen("g/bridge/state", "online")
@@ -630,7 +630,7 @@ func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
 		s.publish("g/a/request/x", "kept", true)
 		b := run(t, options(url), nil)
 		b.Subscribe("g/a/request/#")
-		b.Settle()
+		b.Ready()
 		if !b.received("kept").Retained {
 			t.Error("not marked")
 		}
@@ -646,12 +646,12 @@ func TestClean(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	b := run(t, options(m.URL), nil)
-	b.Declare(device("x"))
+	b.SetDevice(device("x"))
 	b.Retain("g/a/s/state", []byte("1"))
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	b.settled()
-	b.Clean()
+	b.RemoveAll()
 	s.sees(deviceTopic, "")
 	s.sees("g/a/s/state", "")
 	b.settled()
@@ -746,7 +746,7 @@ func TestAwayIsUnknown(t *testing.T) {
 	store := o.Store.(*memory)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#")
-	b.Settle()
+	b.Ready()
 	b.settled()
 	s.publish("g/a/request/x", "first", false)
 	if away := b.received("first").Away; away != 0 {

@@ -23,10 +23,10 @@ type connection struct {
 	lost   chan error
 
 	// Below Client.mu.
-	online   bool      // was said
-	passed   bool      // the barrier came back
-	stopping bool      // and nothing but what waits is sent
-	birth    time.Time // when to answer Home Assistant's birth; zero: not
+	online        bool      // was said
+	barrierPassed bool      // the barrier came back
+	stopping      bool      // and nothing but what waits is sent
+	birth         time.Time // when to answer Home Assistant's birth; zero: not
 
 	// The writer's.
 	failed      error // the connection was lost while sending
@@ -79,7 +79,7 @@ func (n *connection) serve(ctx context.Context) error {
 		if len(n.inflight) > 0 && !now.Before(n.inflight[0].deadline) {
 			return &failure{kind: lost, err: errors.New("the broker does not acknowledge")}
 		}
-		due := n.routine(now)
+		due := n.runTimers(now)
 		if len(n.inflight) < inflightMax {
 			sent, at := n.send(now)
 			if n.failed != nil {
@@ -92,7 +92,7 @@ func (n *connection) serve(ctx context.Context) error {
 		}
 		if n.stopping {
 			if len(n.inflight) == 0 || !now.Before(stop) {
-				n.leave()
+				n.publishOffline()
 				return ctx.Err()
 			}
 			due = earliest(due, stop)
@@ -135,11 +135,11 @@ func (n *connection) wait(done <-chan struct{}, due time.Time) error {
 	return nil
 }
 
-// routine does what is due by the clock, and says when it has to be done again.
-func (n *connection) routine(now time.Time) (due time.Time) {
+// runTimers does what is due by the clock, and says when it has to be done again.
+func (n *connection) runTimers(now time.Time) (due time.Time) {
 	c := n.client
 	if !now.Before(n.nextStamp) {
-		c.stamp(now)
+		c.recordConnected(now)
 		n.nextStamp = now.Add(c.options.Timing.Stamp)
 	}
 	due = n.nextStamp
@@ -148,7 +148,7 @@ func (n *connection) routine(now time.Time) (due time.Time) {
 			due = earliest(due, n.steady)
 		} else {
 			n.steady = time.Time{}
-			c.held()
+			c.onStable()
 		}
 	}
 	c.mu.Lock()
@@ -158,7 +158,7 @@ func (n *connection) routine(now time.Time) (due time.Time) {
 			due = earliest(due, n.birth)
 		} else {
 			n.birth = time.Time{}
-			c.retained.birth()
+			c.retained.onBirth()
 			n.online = false
 		}
 	}
@@ -184,7 +184,7 @@ func (n *connection) send(now time.Time) (sent bool, due time.Time) {
 	state := ""
 	switch {
 	case ok:
-	case c.retained.settled && !n.online && !n.stopping:
+	case c.retained.isReady && !n.online && !n.stopping:
 		n.online, state = true, online
 	case len(c.queue) > 0:
 		m, c.queue = c.queue[0], c.queue[1:]
@@ -196,7 +196,7 @@ func (n *connection) send(now time.Time) (sent bool, due time.Time) {
 		n.publish(now, p, nil, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.retained.taken(p)
+			c.retained.onAcked(p)
 		})
 	case state != "":
 		n.publish(now, n.state(state), nil, func() {})
@@ -212,8 +212,8 @@ func (n *connection) send(now time.Time) (sent bool, due time.Time) {
 	return true, due
 }
 
-// leave says that we are offline: after an orderly end the broker does not do it.
-func (n *connection) leave() {
+// publishOffline says that we are offline: after an orderly end the broker does not do it.
+func (n *connection) publishOffline() {
 	n.publish(time.Now(), n.state(offline), nil, func() {})
 	if n.failed == nil {
 		n.inflight[len(n.inflight)-1].token.WaitTimeout(n.client.options.Timing.Stop)
@@ -229,7 +229,7 @@ func (n *connection) publish(now time.Time, p publication, m *message, done func
 	if payload == nil {
 		payload = []byte{}
 	}
-	n.follow(now, func() paho.Token { return n.paho.Publish(p.topic, qos, p.retained, payload) }, m, func() {
+	n.startAsync(now, func() paho.Token { return n.paho.Publish(p.topic, qos, p.retained, payload) }, m, func() {
 		n.client.mu.Lock()
 		n.client.stats.Published++
 		n.client.mu.Unlock()
@@ -237,9 +237,9 @@ func (n *connection) publish(now time.Time, p publication, m *message, done func
 	})
 }
 
-// follow begins something, and calls done when the broker has acknowledged it. A call of paho's that meets the end of the
+// startAsync begins something, and calls done when the broker has acknowledged it. A call of paho's that meets the end of the
 // connection blocks until it times out, so it is not waited for then.
-func (n *connection) follow(now time.Time, begin func() paho.Token, m *message, done func()) {
+func (n *connection) startAsync(now time.Time, begin func() paho.Token, m *message, done func()) {
 	f := &inflight{deadline: now.Add(n.client.options.Timing.Ack), message: m, done: done}
 	n.inflight = append(n.inflight, f)
 	begun := make(chan paho.Token, 1)
@@ -255,7 +255,7 @@ func (n *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
 	c := n.client
 	topic := c.topics.Bridge("barrier")
 	c.mu.Lock()
-	passed := n.passed
+	passed := n.barrierPassed
 	c.mu.Unlock()
 	if passed || !n.subscribed[topic] {
 		return false, time.Time{}
@@ -288,7 +288,7 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 		}
 	}
 	// Before everything is declared nothing is known to be unwanted.
-	if c.retained.settled {
+	if c.retained.isReady {
 		for filter := range c.subscriptions {
 			if !slices.Contains(wanted, filter) && !n.leaving[filter] {
 				leave = append(leave, filter)
@@ -309,7 +309,7 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 			delete(n.refused, filter)
 			n.leaving[filter] = true
 		}
-		n.follow(now, func() paho.Token { return n.paho.Unsubscribe(leave...) }, nil, func() {
+		n.startAsync(now, func() paho.Token { return n.paho.Unsubscribe(leave...) }, nil, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			for _, filter := range leave {
@@ -331,22 +331,22 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 		n.subscribed[filter], filters[filter] = true, qos
 	}
 	var token paho.Token
-	n.follow(now, func() paho.Token { token = n.paho.SubscribeMultiple(filters, nil); return token }, nil, func() {
-		n.granted(token.(*paho.SubscribeToken).Result())
+	n.startAsync(now, func() paho.Token { token = n.paho.SubscribeMultiple(filters, nil); return token }, nil, func() {
+		n.onSuback(token.(*paho.SubscribeToken).Result())
 	})
 	return true, due
 }
 
-// granted takes note of what the broker has said to our filters: 0x80 and above is no (MQTT 3.1.1, section 3.9.3).
-func (n *connection) granted(results map[string]byte) {
+// onSuback takes note of what the broker has said to our filters: 0x80 and above is no (MQTT 3.1.1, section 3.9.3).
+func (n *connection) onSuback(results map[string]byte) {
 	c := n.client
 	for _, filter := range slices.Sorted(maps.Keys(results)) {
 		r := n.refused[filter]
 		switch {
 		case results[filter] < 0x80:
 			delete(n.refused, filter)
-			if c.denied[filter] {
-				delete(c.denied, filter)
+			if c.rejectedFilters[filter] {
+				delete(c.rejectedFilters, filter)
 				c.log.Info("the broker grants the subscription", "filter", filter)
 			}
 			continue
@@ -358,8 +358,8 @@ func (n *connection) granted(results map[string]byte) {
 		}
 		r.again = time.Now().Add(r.wait)
 		delete(n.subscribed, filter)
-		if !c.denied[filter] {
-			c.denied[filter] = true
+		if !c.rejectedFilters[filter] {
+			c.rejectedFilters[filter] = true
 			c.log.Error("the broker refuses a subscription: is this client allowed to read it?", "filter", filter,
 				"code", fmt.Sprintf("0x%02x", results[filter]))
 		}

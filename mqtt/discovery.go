@@ -256,10 +256,10 @@ func withoutPrefix(name, device string) string {
 	return strings.TrimSpace(name[len(device):])
 }
 
-// gone compares two discovery messages of one topic. Components that only old has, or has on another platform, are left in
+// diffComponents compares two discovery messages of one topic. Components that only old has, or has on another platform, are left in
 // Home Assistant by a message without them; announced is next with those as they were, removing is next with those
 // removed. Both are nil where there are none.
-func gone(old, next []byte) (announced, removing []byte) {
+func diffComponents(old, next []byte) (announced, removing []byte) {
 	var was, is struct {
 		Components map[string]json.RawMessage `json:"components"`
 	}
@@ -302,27 +302,27 @@ func platformOf(component json.RawMessage) string {
 	return c.Platform
 }
 
-// A place is what a discovery topic says of itself.
-type place struct {
+// A discoveryTopic is what a discovery topic says of itself.
+type discoveryTopic struct {
 	platform string // "device": a whole device
 	device   string // its id
 	entity   string // empty for a device
 }
 
-func (o Discovery) place(topic string) (place, bool) {
+func (o Discovery) parseTopic(topic string) (discoveryTopic, bool) {
 	rest, ok := strings.CutPrefix(topic, o.Topic+"/")
 	if !ok {
-		return place{}, false
+		return discoveryTopic{}, false
 	}
 	rest, ok = strings.CutSuffix(rest, "/config")
 	if !ok {
-		return place{}, false
+		return discoveryTopic{}, false
 	}
 	switch levels := strings.Split(rest, "/"); {
 	case len(levels) == 2 && levels[0] == "device":
-		return place{platform: levels[0], device: levels[1]}, true
+		return discoveryTopic{platform: levels[0], device: levels[1]}, true
 	case len(levels) == 3:
-		return place{platform: levels[0], device: levels[1], entity: levels[2]}, true
+		return discoveryTopic{platform: levels[0], device: levels[1], entity: levels[2]}, true
 	}
-	return place{}, false
+	return discoveryTopic{}, false
 }

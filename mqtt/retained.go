@@ -16,13 +16,13 @@ type retained struct {
 	version   string
 	pause     time.Duration // between different discovery messages of one topic
 
-	settled bool
-	devices map[string]Device   // declared, by id
-	entries map[string]*entry   // by topic
-	ledger  map[string][]byte   // what the broker may hold of ours; of topics other than discovery only that it does
-	removed map[string][]byte   // discovery messages whose removal is repeated at the next birth
-	owned   map[string][]string // discovery topics by device id
-	writes  []write             // what is to be put into the Store before anything else is sent
+	isReady   bool
+	devices   map[string]Device   // declared, by id
+	entries   map[string]*entry   // by topic
+	published map[string][]byte   // what the broker may hold of ours; of topics other than discovery only that it does
+	removed   map[string][]byte   // discovery messages whose removal is repeated at the next birth
+	owned     map[string][]string // discovery topics by device id
+	writes    []write             // what is to be put into the Store before anything else is sent
 }
 
 // A write is a change of the Store; a nil value deletes.
@@ -36,7 +36,7 @@ func (r *retained) write(key string, value []byte) { r.writes = append(r.writes,
 // An entry is one topic and what it should hold.
 type entry struct {
 	want         []byte   // empty: nothing
-	before       [][]byte // what is sent first, not retained: Home Assistant forgets only what it is told to forget
+	preludes     [][]byte // what is sent first, not retained: Home Assistant forgets only what it is told to forget
 	pending      bool     // want is still to be sent
 	acknowledged bool     // the broker has taken want
 	repeat       bool     // with want the repeated removal is done
@@ -56,7 +56,7 @@ type publication struct {
 func newRetained(o Options) *retained {
 	return &retained{
 		topics: Topics(o.Base), discovery: o.Discovery, version: o.Version, pause: o.Timing.Pause,
-		devices: map[string]Device{}, entries: map[string]*entry{}, ledger: map[string][]byte{}, removed: map[string][]byte{}, owned: map[string][]string{},
+		devices: map[string]Device{}, entries: map[string]*entry{}, published: map[string][]byte{}, removed: map[string][]byte{}, owned: map[string][]string{},
 	}
 }
 
@@ -69,33 +69,33 @@ func (r *retained) retain(topic string, payload []byte) bool {
 	} else if bytes.Equal(e.want, payload) {
 		return false
 	}
-	e.want, e.pending, e.before = payload, true, nil
+	e.want, e.pending, e.preludes = payload, true, nil
 	if len(payload) > 0 && !r.isDiscovery(topic) {
 		e.due = time.Time{}
 	}
-	e.order = r.order(topic, len(payload) == 0)
+	e.order = r.sortKey(topic, len(payload) == 0)
 	e.acknowledged, e.repeat = false, false
 	if !r.isDiscovery(topic) {
 		return true
 	}
-	if _, removing := gone(r.ledger[topic], payload); removing != nil {
-		e.before = [][]byte{removing}
+	if _, removing := diffComponents(r.published[topic], payload); removing != nil {
+		e.preludes = [][]byte{removing}
 	}
-	r.remember(topic, payload)
+	r.trackRemoval(topic, payload)
 	return true
 }
 
-// remember keeps what payload takes away from Home Assistant, together with what was taken away before, until a birth has
+// trackRemoval keeps what payload takes away from Home Assistant, together with what was taken away before, until a birth has
 // seen it removed.
-func (r *retained) remember(topic string, payload []byte) {
-	was, earlier := r.ledger[topic], r.removed[topic]
+func (r *retained) trackRemoval(topic string, payload []byte) {
+	was, earlier := r.published[topic], r.removed[topic]
 	if len(was) == 0 {
 		was = earlier
-	} else if both, _ := gone(earlier, was); both != nil {
+	} else if both, _ := diffComponents(earlier, was); both != nil {
 		was = both
 	}
 	if len(payload) > 0 {
-		was, _ = gone(was, payload)
+		was, _ = diffComponents(was, payload)
 	}
 	switch {
 	case bytes.Equal(was, earlier):
@@ -108,8 +108,8 @@ func (r *retained) remember(topic string, payload []byte) {
 	}
 }
 
-// declare sets the discovery messages of a device.
-func (r *retained) declare(d Device) bool {
+// setDevice sets the discovery messages of a device.
+func (r *retained) setDevice(d Device) bool {
 	r.devices[d.ID] = d
 	var payloads map[string][]byte
 	if r.discovery.Enabled {
@@ -170,14 +170,14 @@ func (r *retained) belongsBelow(d Device, topic string) bool {
 	return false
 }
 
-// settle removes what an earlier run published and nobody wants now.
-func (r *retained) settle(now time.Time) {
-	r.settled = true
-	for topic := range r.ledger {
+// ready removes what an earlier run published and nobody wants now.
+func (r *retained) ready(now time.Time) {
+	r.isReady = true
+	for topic := range r.published {
 		if _, wanted := r.entries[topic]; wanted {
 			continue
 		}
-		p, ok := r.discovery.place(topic)
+		p, ok := r.discovery.parseTopic(topic)
 		if !ok {
 			r.empty(topic, now)
 			continue
@@ -193,21 +193,21 @@ func (r *retained) settle(now time.Time) {
 	}
 }
 
-// clean removes everything that was ever published.
-func (r *retained) clean(now time.Time) {
+// removeAll removes everything that was ever published.
+func (r *retained) removeAll(now time.Time) {
 	for id := range r.devices {
 		r.remove(id, now)
 	}
 	for topic := range r.entries {
 		r.retain(topic, nil)
 	}
-	for topic := range r.ledger {
+	for topic := range r.published {
 		r.retain(topic, nil)
 	}
 }
 
-// resend has one topic sent again.
-func (r *retained) resend(topic string) bool {
+// republish has one topic sent again.
+func (r *retained) republish(topic string) bool {
 	e := r.entries[topic]
 	if e != nil {
 		e.pending = true
@@ -215,8 +215,8 @@ func (r *retained) resend(topic string) bool {
 	return e != nil
 }
 
-// again has everything sent again; without discovery only what lies below the base topic.
-func (r *retained) again(discovery bool) {
+// markAllPending has everything sent again; without discovery only what lies below the base topic.
+func (r *retained) markAllPending(discovery bool) {
 	for topic, e := range r.entries {
 		if (len(e.want) > 0 || !e.acknowledged) && (discovery || !r.isDiscovery(topic)) {
 			e.pending = true
@@ -224,28 +224,28 @@ func (r *retained) again(discovery bool) {
 	}
 }
 
-// birth has everything sent again to a Home Assistant that has just started, and the removals repeated that it may have
+// onBirth has everything sent again to a Home Assistant that has just started, and the removals repeated that it may have
 // missed: it forgets only what it knows.
-func (r *retained) birth() {
-	r.again(true)
+func (r *retained) onBirth() {
+	r.markAllPending(true)
 	for topic, was := range r.removed {
 		e := r.entries[topic]
 		if e == nil {
-			e = &entry{order: r.order(topic, true)}
+			e = &entry{order: r.sortKey(topic, true)}
 			r.entries[topic] = e
 		}
 		e.pending, e.repeat = true, true
-		if announced, removing := gone(was, e.want); announced != nil {
-			e.before = [][]byte{announced, removing}
+		if announced, removing := diffComponents(was, e.want); announced != nil {
+			e.preludes = [][]byte{announced, removing}
 		} else {
-			e.before = [][]byte{was}
+			e.preludes = [][]byte{was}
 		}
 	}
 }
 
 // next is what to send at now. Where there is nothing, due is when there will be; it is zero where nothing is left.
 func (r *retained) next(now time.Time) (p publication, due time.Time, ok bool) {
-	if !r.settled {
+	if !r.isReady {
 		return p, due, false
 	}
 	var best *entry
@@ -266,24 +266,24 @@ func (r *retained) next(now time.Time) (p publication, due time.Time, ok bool) {
 	if best == nil {
 		return p, due, false
 	}
-	p.payload, p.retained = best.following()
+	p.payload, p.retained = best.nextPayload()
 	if p.retained {
 		best.pending = false
 	} else {
-		best.before = best.before[1:]
+		best.preludes = best.preludes[1:]
 	}
 	best.last, best.at = p.payload, now
-	if value := r.ledgerValue(p); value != nil && !bytes.Equal(value, r.ledger[p.topic]) {
-		r.ledger[p.topic] = value
+	if value := r.ledgerValue(p); value != nil && !bytes.Equal(value, r.published[p.topic]) {
+		r.published[p.topic] = value
 		r.write(publishedKey+p.topic, value)
 	}
 	return p, time.Time{}, true
 }
 
-// following is what the entry sends next.
-func (e *entry) following() (payload []byte, last bool) {
-	if len(e.before) > 0 {
-		return e.before[0], false
+// nextPayload is what the entry sends next.
+func (e *entry) nextPayload() (payload []byte, last bool) {
+	if len(e.preludes) > 0 {
+		return e.preludes[0], false
 	}
 	return e.want, true
 }
@@ -291,7 +291,7 @@ func (e *entry) following() (payload []byte, last bool) {
 // due is when an entry's next message may go. A different discovery message must not come before Home Assistant is done
 // with the one before: it would lose components.
 func (r *retained) due(topic string, e *entry) time.Time {
-	payload, _ := e.following()
+	payload, _ := e.nextPayload()
 	if e.at.IsZero() || !r.isDiscovery(topic) || bytes.Equal(payload, e.last) {
 		return e.due
 	}
@@ -313,8 +313,8 @@ func (r *retained) ledgerValue(p publication) []byte {
 	return []byte("1")
 }
 
-// taken is told what the broker has taken.
-func (r *retained) taken(p publication) {
+// onAcked is told what the broker has taken.
+func (r *retained) onAcked(p publication) {
 	e := r.entries[p.topic]
 	if !p.retained || e == nil || e.pending || !bytes.Equal(e.want, p.payload) {
 		return
@@ -328,8 +328,8 @@ func (r *retained) taken(p publication) {
 	if len(p.payload) > 0 {
 		return
 	}
-	if _, known := r.ledger[p.topic]; known {
-		delete(r.ledger, p.topic)
+	if _, known := r.published[p.topic]; known {
+		delete(r.published, p.topic)
 		r.write(publishedKey+p.topic, nil)
 	}
 	// A discovery message that comes back soon must still wait.
@@ -350,18 +350,18 @@ func (r *retained) waiting() int {
 }
 
 func (r *retained) isDiscovery(topic string) bool {
-	_, ok := r.discovery.place(topic)
+	_, ok := r.discovery.parseTopic(topic)
 	return ok
 }
 
-// order is where a topic stands: removals first; then the bridge, the accounts, the sensors, and of each its discovery, its
+// sortKey is where a topic stands: removals first; then the bridge, the accounts, the sensors, and of each its discovery, its
 // state, its attributes, the rest, and its availability last: what is days old must not come alive before it is renewed.
 // Removals begin with entities that have a topic of their own: after their device Home Assistant would warn of a
 // conflicting message.
-func (r *retained) order(topic string, removal bool) string {
+func (r *retained) sortKey(topic string, removal bool) string {
 	group, name := "", ""
 	kind := 0
-	if p, ok := r.discovery.place(topic); ok {
+	if p, ok := r.discovery.parseTopic(topic); ok {
 		if d, ok := r.devices[p.device]; ok {
 			group, _ = strings.CutPrefix(d.Topic, string(r.topics)+"/")
 		}

@@ -20,7 +20,7 @@ func newSet(t *testing.T, mode Mode, writes ...write) *retained {
 	})
 	for _, w := range writes {
 		if topic, ok := strings.CutPrefix(w.key, publishedKey); ok && w.value != nil {
-			r.ledger[topic] = w.value
+			r.published[topic] = w.value
 		} else if topic, ok := strings.CutPrefix(w.key, removedKey); ok && w.value != nil {
 			r.removed[topic] = w.value
 		}
@@ -49,7 +49,7 @@ func drain(r *retained, now time.Time) []string {
 			return sent
 		}
 		sent = append(sent, describe(p))
-		r.taken(p)
+		r.onAcked(p)
 	}
 }
 
@@ -108,10 +108,10 @@ func TestOrder(t *testing.T) {
 		r.retain(topic, []byte("1"))
 	}
 	for _, d := range []Device{sensor("g-a-s", "x", "datetime.y"), sensor("g-a", "x"), sensor("g-bridge", "x")} {
-		r.declare(d)
+		r.setDevice(d)
 	}
 	check(t, "before all is declared", drain(r, start))
-	r.settle(start)
+	r.ready(start)
 	check(t, "start", drain(r, start),
 		"ha/device/g-bridge/config x", "g/bridge/info 1",
 		"ha/device/g-a/config x", "g/a/status 1", "g/a/state 1",
@@ -120,7 +120,7 @@ func TestOrder(t *testing.T) {
 	)
 	check(t, "nothing has changed", drain(r, start))
 	for _, d := range []Device{sensor("g-a-s", "x", "datetime.y"), sensor("g-a", "x")} {
-		r.declare(d)
+		r.setDevice(d)
 	}
 	r.retain("g/a/s/state", []byte("1"))
 	check(t, "the same again", drain(r, start))
@@ -133,27 +133,27 @@ func TestOrder(t *testing.T) {
 	check(t, "a sensor: its own topics first", drain(r, now), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty")
 	check(t, "then what is below it", drain(r, now.Add(10*time.Second)),
 		"g/a/s/state empty", "g/a/s/attributes empty", "g/a/s/items empty", "g/a/s/availability empty", "g/a/s/commands empty")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "what is removed stays so", drain(r, now), "ha/device/g-bridge/config x", "g/bridge/info 1")
 }
 
 func TestDiscoveryIsDebounced(t *testing.T) {
 	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x"))
+	r.ready(start)
+	r.setDevice(sensor("g-a-s", "x"))
 	check(t, "the first goes at once", drain(r, start), "ha/device/g-a-s/config x")
-	r.declare(sensor("g-a-s", "x", "y"))
+	r.setDevice(sensor("g-a-s", "x", "y"))
 	r.retain("g/a/s/state", []byte("1"))
 	check(t, "a change waits, a state does not", drain(r, start.Add(time.Second)), "g/a/s/state 1")
-	r.declare(sensor("g-a-s", "x", "y", "z"))
+	r.setDevice(sensor("g-a-s", "x", "y", "z"))
 	if _, due, _ := r.next(start.Add(time.Second)); !due.Equal(start.Add(10 * time.Second)) {
 		t.Errorf("due %v", due)
 	}
 	check(t, "just before", drain(r, start.Add(10*time.Second-1)))
 	check(t, "the last of two changes", drain(r, start.Add(10*time.Second)), "ha/device/g-a-s/config x y z")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "the same need not wait", drain(r, start.Add(11*time.Second)), "ha/device/g-a-s/config x y z", "g/a/s/state 1")
-	r.declare(sensor("g-a-b", "x"))
+	r.setDevice(sensor("g-a-b", "x"))
 	check(t, "nor does another device", drain(r, start.Add(11*time.Second)), "ha/device/g-a-b/config x")
 }
 
@@ -162,32 +162,32 @@ func TestComponentIsRemoved(t *testing.T) {
 		"while running": func(_ *testing.T, r *retained) *retained { return r },
 		"over a restart": func(t *testing.T, r *retained) *retained {
 			r = newSet(t, DeviceMode, stored(r.writes...)...)
-			r.settled = true
+			r.isReady = true
 			return r
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newSet(t, DeviceMode)
-			r.settle(start)
-			r.declare(sensor("g-a-s", "x", "gone", "switch.other"))
+			r.ready(start)
+			r.setDevice(sensor("g-a-s", "x", "gone", "switch.other"))
 			drain(r, start)
 
 			r = change(t, r)
 			now := start.Add(time.Minute)
-			r.declare(sensor("g-a-s", "x", "sensor.other"))
+			r.setDevice(sensor("g-a-s", "x", "sensor.other"))
 			check(t, "removal", drain(r, now), "ha/device/g-a-s/config (live) (gone sensor) (other switch) x")
 			check(t, "too soon", drain(r, now.Add(9*time.Second)))
 			check(t, "then without it", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config other x")
 
 			r = change(t, r)
-			r.declare(sensor("g-a-s", "x", "sensor.other"))
+			r.setDevice(sensor("g-a-s", "x", "sensor.other"))
 			drain(r, now)
 			now = now.Add(time.Minute)
-			r.birth()
+			r.onBirth()
 			check(t, "birth", drain(r, now), "ha/device/g-a-s/config (live) gone other x")
 			check(t, "10 s later", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config (live) (gone sensor) (other switch) x")
 			check(t, "20 s later", drain(r, now.Add(20*time.Second)), "ha/device/g-a-s/config other x")
-			r.birth()
+			r.onBirth()
 			check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-s/config other x")
 			if len(r.removed) != 0 {
 				t.Errorf("still remembered: %v", r.removed)
@@ -198,49 +198,49 @@ func TestComponentIsRemoved(t *testing.T) {
 
 func TestComponentComesBack(t *testing.T) {
 	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x", "y", "z"))
+	r.ready(start)
+	r.setDevice(sensor("g-a-s", "x", "y", "z"))
 	drain(r, start)
-	r.declare(sensor("g-a-s", "x", "y"))
+	r.setDevice(sensor("g-a-s", "x", "y"))
 	drain(r, start.Add(time.Minute))
 	drain(r, start.Add(2*time.Minute))
-	r.declare(sensor("g-a-s", "x"))
+	r.setDevice(sensor("g-a-s", "x"))
 	drain(r, start.Add(3*time.Minute))
 	drain(r, start.Add(4*time.Minute))
-	r.birth()
+	r.onBirth()
 	check(t, "both removals", drain(r, start.Add(5*time.Minute)), "ha/device/g-a-s/config (live) x y z")
-	r.declare(sensor("g-a-s", "x", "y", "z"))
+	r.setDevice(sensor("g-a-s", "x", "y", "z"))
 	check(t, "wanted again", drain(r, start.Add(6*time.Minute)), "ha/device/g-a-s/config x y z")
-	r.birth()
+	r.onBirth()
 	check(t, "nothing to remove", drain(r, start.Add(7*time.Minute)), "ha/device/g-a-s/config x y z")
 }
 
 func TestDeviceIsRemovedOverRestarts(t *testing.T) {
 	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x", "datetime.y"))
-	r.declare(sensor("g-a-b", "x"))
+	r.ready(start)
+	r.setDevice(sensor("g-a-s", "x", "datetime.y"))
+	r.setDevice(sensor("g-a-b", "x"))
 	r.retain("g/a/s/state", []byte("1"))
 	drain(r, start)
 
 	r = newSet(t, DeviceMode, stored(r.writes...)...)
-	r.declare(sensor("g-a-b", "x"))
-	r.settle(start)
+	r.setDevice(sensor("g-a-b", "x"))
+	r.ready(start)
 	check(t, "removal first", drain(r, start), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty", "ha/device/g-a-b/config x")
 	check(t, "then what is below it", drain(r, start.Add(10*time.Second)), "g/a/s/state empty")
 
-	r = newSet(t, DeviceMode, stored(append(stored(r.writes...), write{publishedKey + "ha/device/g-a-b/config", r.ledger["ha/device/g-a-b/config"]})...)...)
-	r.declare(sensor("g-a-b", "x"))
-	r.settle(start)
+	r = newSet(t, DeviceMode, stored(append(stored(r.writes...), write{publishedKey + "ha/device/g-a-b/config", r.published["ha/device/g-a-b/config"]})...)...)
+	r.setDevice(sensor("g-a-b", "x"))
+	r.ready(start)
 	drain(r, start)
 	now := start.Add(time.Minute)
-	r.birth()
+	r.onBirth()
 	check(t, "birth", drain(r, now), "ha/datetime/g-a-s/y/config (live)", "ha/device/g-a-s/config (live) x", "ha/device/g-a-b/config x")
 	check(t, "removed again", drain(r, now.Add(10*time.Second)), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty")
 	if left := stored(r.writes...); len(left) != 0 {
 		t.Errorf("left in the store: %v", left)
 	}
-	r.birth()
+	r.onBirth()
 	check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-b/config x")
 }
 
@@ -248,17 +248,17 @@ func TestDeviceIsRemovedOverRestarts(t *testing.T) {
 func TestModeChanges(t *testing.T) {
 	for _, mode := range []Mode{DeviceMode, ComponentMode} {
 		r := newSet(t, mode)
-		r.settle(start)
-		r.declare(sensor("g-a-s", "x"))
+		r.ready(start)
+		r.setDevice(sensor("g-a-s", "x"))
 		r.retain("g/a/s/state", []byte("1"))
 		drain(r, start)
 
 		other := map[Mode]Mode{DeviceMode: ComponentMode, ComponentMode: DeviceMode}[mode]
 		topics := map[Mode]string{DeviceMode: "ha/device/g-a-s/config", ComponentMode: "ha/sensor/g-a-s/x/config"}
 		r = newSet(t, other, stored(r.writes...)...)
-		r.declare(sensor("g-a-s", "x"))
+		r.setDevice(sensor("g-a-s", "x"))
 		r.retain("g/a/s/state", []byte("1"))
-		r.settle(start)
+		r.ready(start)
 		check(t, string(mode), drain(r, start), topics[mode]+" empty", "g/a/s/state 1")
 		if got := drain(r, start.Add(10*time.Second)); len(got) != 1 || !strings.HasPrefix(got[0], topics[other]) {
 			t.Errorf("%s: then %v", mode, got)
@@ -268,16 +268,16 @@ func TestModeChanges(t *testing.T) {
 
 func TestUnacknowledgedRemovalIsSentAgain(t *testing.T) {
 	r := newSet(t, DeviceMode)
-	r.settle(start)
+	r.ready(start)
 	r.retain("g/a/request/x", nil)
 	for range 2 {
 		if p, _, ok := r.next(start); !ok || describe(p) != "g/a/request/x empty" {
 			t.Fatalf("got %v, %v", describe(p), ok)
 		}
-		r.again(true) // the connection was lost
+		r.markAllPending(true) // the connection was lost
 	}
 	check(t, "third time", drain(r, start), "g/a/request/x empty")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "acknowledged", drain(r, start))
 	r.retain("g/a/request/x", nil)
 	check(t, "it has come again", drain(r, start), "g/a/request/x empty")
@@ -285,23 +285,23 @@ func TestUnacknowledgedRemovalIsSentAgain(t *testing.T) {
 
 func TestClean(t *testing.T) {
 	r := newSet(t, DeviceMode, write{publishedKey + "g/old/state", []byte("1")})
-	r.declare(sensor("g-a-s", "x"))
+	r.setDevice(sensor("g-a-s", "x"))
 	r.retain("g/a/status", []byte("1"))
-	r.settled = true
+	r.isReady = true
 	drain(r, start)
-	r.clean(start)
+	r.removeAll(start)
 	check(t, "all", drain(r, start.Add(time.Minute)), "ha/device/g-a-s/config empty", "g/a/status empty", "g/old/state empty")
 	if left := slices.DeleteFunc(stored(r.writes...), func(w write) bool { return strings.HasPrefix(w.key, removedKey) }); len(left) != 0 {
 		t.Errorf("left in the store: %v", left)
 	}
-	r.clean(start)
+	r.removeAll(start)
 	check(t, "again", drain(r, start.Add(time.Minute)))
 }
 
 func TestRemovalAfterChange(t *testing.T) {
 	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x"))
+	r.ready(start)
+	r.setDevice(sensor("g-a-s", "x"))
 	r.retain("g/a/s/state", []byte("1"))
 	drain(r, start)
 	r.remove("g-a-s", start.Add(time.Second))
@@ -316,8 +316,8 @@ func TestRemovalAfterChange(t *testing.T) {
 func TestDiscoveryDisabled(t *testing.T) {
 	r := newSet(t, DeviceMode, write{publishedKey + "ha/device/g-a-s/config", []byte("{}")})
 	r.discovery.Enabled = false
-	r.declare(sensor("g-a-s", "x"))
+	r.setDevice(sensor("g-a-s", "x"))
 	r.retain("g/a/s/state", []byte("1"))
-	r.settle(start)
+	r.ready(start)
 	check(t, "disabled", drain(r, start), "ha/device/g-a-s/config empty", "g/a/s/state 1")
 }

@@ -154,7 +154,7 @@ func (d *demo) show(ctx context.Context) error {
 	d.introduce(result.User, c, now)
 
 	teller := newTeller(d.program, d.base, c)
-	listener, err := mqtt.Listen(d.broker, teller.heard, d.base+"/#")
+	listener, err := mqtt.Observe(d.broker, teller.heard, d.base+"/#")
 	if err != nil {
 		return err
 	}
@@ -297,7 +297,7 @@ func (d *demo) held() ([]string, error) {
 	heard := make(chan struct{}, 1)
 	var topics []string
 	ids := strings.TrimSuffix(mqtt.Topics(d.base).ID("bridge"), "bridge")
-	listener, err := mqtt.Listen(d.broker, func(m mqtt.Message) {
+	listener, err := mqtt.Observe(d.broker, func(m mqtt.Message) {
 		switch levels := strings.Split(m.Topic, "/"); {
 		case m.Topic == marker:
 			heard <- struct{}{}
@@ -333,7 +333,7 @@ func (d *demo) sweep() error {
 	}
 	// Entities go before their device, and both before the topics that they look at.
 	slices.SortStableFunc(topics, func(a, b string) int { return d.turn(a) - d.turn(b) })
-	listener, err := mqtt.Listen(d.broker, nil)
+	listener, err := mqtt.Observe(d.broker, nil)
 	if err != nil {
 		return fmt.Errorf("remove what the demo has published: %w", err)
 	}

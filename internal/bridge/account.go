@@ -86,7 +86,7 @@ func (a *account) make(c *config.Sensor) []*sensor {
 // prepare takes over what an earlier run left, and declares the account's devices.
 func (a *account) prepare() {
 	a.desk.Open()
-	a.bridge.mqtt.Declare(a.device())
+	a.bridge.mqtt.SetDevice(a.device())
 	for _, s := range a.all() {
 		s.prepare()
 	}

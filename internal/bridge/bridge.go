@@ -130,7 +130,7 @@ func (b *Bridge) client() (*mqtt.Client, error) {
 	}
 	o.Discovery = mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)}
 	o.Store, o.Log, o.Timing, o.Handle = b.database.Bucket("mqtt"), b.log.With("component", "mqtt"), b.options.Timing, b.handle
-	o.Connected = func(present bool, connection uint64) {
+	o.OnSession = func(present bool, connection uint64) {
 		if present {
 			return
 		}
@@ -149,12 +149,12 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
 	b.publishInfo()
 	b.publishHealth()
-	b.mqtt.Declare(b.device())
+	b.mqtt.SetDevice(b.device())
 	for _, a := range b.all() {
 		a.prepare()
 	}
 	b.subscribe()
-	b.mqtt.Settle()
+	b.mqtt.Ready()
 
 	// The connection outlives the accounts: what they still finish is answered.
 	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))

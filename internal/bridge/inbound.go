@@ -60,7 +60,7 @@ func (b *Bridge) answer(address mqtt.Address, m mqtt.Message) {
 			return
 		}
 		// Not retained, and of no use later: while the broker is away it is dropped.
-		b.mqtt.Emit(b.topics.Response(address), payload)
+		b.mqtt.PublishEvent(b.topics.Response(address), payload)
 	}
 	if m.Retained {
 		b.mqtt.Retain(m.Topic, nil)
@@ -121,9 +121,9 @@ func (b *Bridge) do(operation string, q request) (any, error) {
 	case "discovery":
 		switch q.Action {
 		case "", "publish":
-			b.mqtt.Republish()
+			b.mqtt.RepublishAll()
 		case "clean":
-			b.mqtt.Clean()
+			b.mqtt.RemoveAll()
 		default:
 			return nil, &services.Error{Code: services.InvalidArgument, Message: fmt.Sprintf("action: want publish or clean, not %q", q.Action)}
 		}

@@ -90,7 +90,7 @@ func (b *Bridge) publishLog(ctx context.Context) {
 			if err != nil {
 				continue // it would make another line
 			}
-			b.mqtt.Emit(b.topics.Bridge("logging"), payload)
+			b.mqtt.PublishEvent(b.topics.Bridge("logging"), payload)
 		}
 	}
 }

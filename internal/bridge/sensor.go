@@ -81,7 +81,7 @@ func (s *sensor) prepare() {
 		return
 	}
 	m := s.account.bridge.mqtt
-	m.Declare(s.device())
+	m.SetDevice(s.device())
 	if s.poller == nil {
 		return
 	}
@@ -266,7 +266,7 @@ func (s *sensor) show(shown sensors.Shown) {
 	s.keep(shown.At, len(shown.Events) > 0)
 	s.publish()
 	for _, e := range shown.Events {
-		s.account.bridge.mqtt.Emit(s.topic("event"), mqtt.EventPayload(e))
+		s.account.bridge.mqtt.PublishEvent(s.topic("event"), mqtt.EventPayload(e))
 	}
 	if first {
 		s.account.update()
@@ -423,7 +423,7 @@ func (s *sensor) OnSuccess(ctx context.Context, operation string, result any) {
 func (s *sensor) OnRejected() { s.assert() }
 
 // assert publishes the state again though it did not change: what set an entity shows what is true.
-func (s *sensor) assert() { s.account.bridge.mqtt.Assert(s.topic("state")) }
+func (s *sensor) assert() { s.account.bridge.mqtt.Republish(s.topic("state")) }
 
 func list(names []string) string {
 	if len(names) == 0 {

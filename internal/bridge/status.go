@@ -110,11 +110,11 @@ func (a *account) tell(s auth.Status) {
 	if s.State == auth.SignedIn {
 		a.log.Info("signed in", "granted", strings.Join(sorted(s.Granted), " "))
 		if !first {
-			a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "signed_in", Data: map[string]any{"user": s.User.Address}}))
+			a.bridge.mqtt.PublishEvent(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "signed_in", Data: map[string]any{"user": s.User.Address}}))
 		}
 	} else {
 		a.log.Warn("a sign-in is required", "state", s.State, "message", s.Message)
-		a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "sign_in_required", Data: map[string]any{"message": s.Message}}))
+		a.bridge.mqtt.PublishEvent(a.topic("event"), mqtt.EventPayload(entity.Event{Type: "sign_in_required", Data: map[string]any{"message": s.Message}}))
 	}
 }
 
@@ -153,7 +153,7 @@ func (a *account) ended(sensor string, r services.Response) {
 		e.Type = "command_failed"
 		e.Data["code"], e.Data["message"] = r.Error.Code, r.Error.Message
 	}
-	a.bridge.mqtt.Emit(a.topic("event"), mqtt.EventPayload(e))
+	a.bridge.mqtt.PublishEvent(a.topic("event"), mqtt.EventPayload(e))
 }
 
 func availability(online bool) []byte {

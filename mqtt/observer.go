@@ -10,40 +10,39 @@ import (
 	"github.com/google/uuid"
 )
 
-// A Listener is somebody else at the broker, who looks on and may publish. It keeps nothing, and does not come back when its
-// connection is lost.
-type Listener struct {
+// An Observer is a second client of the broker that reads topics and may publish. It has no session and does not reconnect.
+type Observer struct {
 	paho paho.Client
 	lost chan error
 }
 
-// patience is how long a Listener waits for the broker.
-const patience = 10 * time.Second
+// connectTimeout is how long a Listener waits for the broker.
+const connectTimeout = 10 * time.Second
 
-// Listen connects to the broker and calls handle with each message of the filters, one after the other: first with those that
+// Observe connects to the broker and calls handle with each message of the filters, one after the other: first with those that
 // the broker holds. Of the options only those that say how to reach the broker matter: URL, Username, Password and TLS.
-func Listen(o Options, handle func(Message), filters ...string) (*Listener, error) {
+func Observe(o Options, handle func(Message), filters ...string) (*Observer, error) {
 	u, err := parseURL(o.URL)
 	if err != nil {
 		return nil, err
 	}
-	l := &Listener{lost: make(chan error, 1)}
+	observer := &Observer{lost: make(chan error, 1)}
 	c := paho.NewClientOptions()
 	c.Servers = []*url.URL{u}
-	c.SetClientID("graph2mqtt-listener-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
+	c.SetClientID("graph2mqtt-observer-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
 	c.SetUsername(o.Username).SetPassword(o.Password)
 	if o.TLS != nil {
 		c.SetTLSConfig(o.TLS)
 	}
-	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(patience).SetWriteTimeout(patience)
-	c.SetConnectionLostHandler(func(_ paho.Client, err error) { l.lost <- err })
+	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetWriteTimeout(connectTimeout)
+	c.SetConnectionLostHandler(func(_ paho.Client, err error) { observer.lost <- err })
 	c.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Received: time.Now()})
 	})
-	l.paho = paho.NewClient(c)
-	token := l.paho.Connect().(*paho.ConnectToken)
-	if !token.WaitTimeout(patience) {
-		l.Close()
+	observer.paho = paho.NewClient(c)
+	token := observer.paho.Connect().(*paho.ConnectToken)
+	if !token.WaitTimeout(connectTimeout) {
+		observer.Close()
 		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
 	}
 	if err := token.Error(); err != nil {
@@ -57,32 +56,32 @@ func Listen(o Options, handle func(Message), filters ...string) (*Listener, erro
 		wanted[f] = 0
 	}
 	if len(wanted) == 0 {
-		return l, nil
+		return observer, nil
 	}
-	subscription := l.paho.SubscribeMultiple(wanted, nil).(*paho.SubscribeToken)
-	err = l.wait(subscription, "subscribe")
+	subscription := observer.paho.SubscribeMultiple(wanted, nil).(*paho.SubscribeToken)
+	err = observer.wait(subscription, "subscribe")
 	for filter, code := range subscription.Result() {
 		if code >= 0x80 { // MQTT 3.1.1, section 3.9.3
 			err = fmt.Errorf("subscribe: the broker lets nobody of this name read %s", filter)
 		}
 	}
 	if err != nil {
-		l.Close()
+		observer.Close()
 		return nil, err
 	}
-	return l, nil
+	return observer, nil
 }
 
 // Lost receives why the connection is lost, once it is.
-func (l *Listener) Lost() <-chan error { return l.lost }
+func (o *Observer) Lost() <-chan error { return o.lost }
 
 // Publish publishes, and waits until the broker has it.
-func (l *Listener) Publish(topic string, payload []byte, retained bool) error {
-	return l.wait(l.paho.Publish(topic, qos, retained, payload), "publish to "+topic)
+func (o *Observer) Publish(topic string, payload []byte, retained bool) error {
+	return o.wait(o.paho.Publish(topic, qos, retained, payload), "publish to "+topic)
 }
 
-func (l *Listener) wait(token paho.Token, what string) error {
-	if !token.WaitTimeout(patience) {
+func (o *Observer) wait(token paho.Token, what string) error {
+	if !token.WaitTimeout(connectTimeout) {
 		return fmt.Errorf("%s: the broker does not acknowledge", what)
 	}
 	if err := token.Error(); err != nil {
@@ -92,4 +91,4 @@ func (l *Listener) wait(token paho.Token, what string) error {
 }
 
 // Close disconnects.
-func (l *Listener) Close() { l.paho.Disconnect(250) }
+func (o *Observer) Close() { o.paho.Disconnect(250) }

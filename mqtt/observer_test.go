@@ -11,13 +11,13 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-func TestListener(t *testing.T) {
+func TestObserver(t *testing.T) {
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	handedOut := make(chan struct{}, 10)
-	publisher, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
+	publisher, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestListener(t *testing.T) {
 		Retained       bool
 	}
 	messages := make(chan heard, 10)
-	l, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
+	l, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,12 +71,12 @@ func TestListener(t *testing.T) {
 	}
 }
 
-func TestListenerFails(t *testing.T) {
+func TestObserverFails(t *testing.T) {
 	for url, want := range map[string]string{
 		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: ",
 		"http://127.0.0.1":   `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://127.0.0.1"`,
 	} {
-		if _, err := mqtt.Listen(mqtt.Options{URL: url}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := mqtt.Observe(mqtt.Options{URL: url}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}
