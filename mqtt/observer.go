@@ -16,11 +16,11 @@ type Observer struct {
 	lost chan error
 }
 
-// connectTimeout is how long a Listener waits for the broker.
+// connectTimeout bounds each wait of an Observer, and an attempt to connect.
 const connectTimeout = 10 * time.Second
 
-// Observe connects to the broker and calls handle with each message of the filters, one after the other: first with those that
-// the broker holds. Of the options only those that say how to reach the broker matter: URL, Username, Password and TLS.
+// Observe connects to the broker and calls handle with each message that matches a filter, one after the other, the retained ones first. Of
+// the options it uses only URL, Username, Password and TLS.
 func Observe(o Options, handle func(Message), filters ...string) (*Observer, error) {
 	u, err := parseURL(o.URL)
 	if err != nil {
@@ -46,8 +46,10 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
 	}
 	if err := token.Error(); err != nil {
-		if reason := refusedBy(token.ReturnCode()); reason != "network" {
+		if reason := refusedBy(token.ReturnCode()); reason != network {
 			err = errors.New(reason)
+		} else if reason = kindOf(err); reason != network {
+			err = fmt.Errorf("%s: %w", reason, err)
 		}
 		return nil, fmt.Errorf("connect to %s: %w", u.Redacted(), err)
 	}
@@ -62,7 +64,7 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 	err = observer.wait(subscription, "subscribe")
 	for filter, code := range subscription.Result() {
 		if code >= 0x80 { // MQTT 3.1.1, section 3.9.3
-			err = fmt.Errorf("subscribe: the broker lets nobody of this name read %s", filter)
+			err = fmt.Errorf("subscribe: the broker does not let this user read %s", filter)
 		}
 	}
 	if err != nil {
@@ -72,10 +74,10 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 	return observer, nil
 }
 
-// Lost receives why the connection is lost, once it is.
+// Lost receives an error once the connection is lost.
 func (o *Observer) Lost() <-chan error { return o.lost }
 
-// Publish publishes, and waits until the broker has it.
+// Publish publishes a message and waits until the broker has it.
 func (o *Observer) Publish(topic string, payload []byte, retained bool) error {
 	return o.wait(o.paho.Publish(topic, qos, retained, payload), "publish to "+topic)
 }

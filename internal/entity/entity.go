@@ -15,9 +15,11 @@ type Entity struct {
 	Icon        string // mdi:…
 	Category    string // "", "config" or "diagnostic"
 
-	Options  []string // of an enum sensor or a select; the event types of an event entity
-	Primary  bool     // carries the attributes; one of a sensor's entities, at most
-	ValueKey string   // key of the value it shows, where that is not its own
+	Options []string // of an enum sensor or a select; the event types of an event entity
+	// Labels are the words that Home Assistant shows for a select's options.
+	Labels   map[string]string
+	Primary  bool   // carries the attributes; one of a sensor's entities, at most
+	ValueKey string // key of the value it shows, where that is not its own
 
 	// Operations are what it can ask for; it exists where the configuration offers all of them. A button and a notify
 	// entity ask for the first. Empty: read-only.

@@ -1,4 +1,4 @@
-package mqtt_test
+package homeassistant_test
 
 import (
 	"encoding/json"
@@ -10,7 +10,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
 
 func TestStatePayload(t *testing.T) {
@@ -22,10 +23,10 @@ func TestStatePayload(t *testing.T) {
 		{Key: "start", Platform: "sensor", DeviceClass: "timestamp"},
 		{Key: "day", Platform: "sensor", DeviceClass: "date"},
 		{Key: "mode", Platform: "sensor", DeviceClass: "enum", Options: []string{"on", "off"}},
-		{Key: "set_mode", Platform: "select", ValueKey: "mode", Options: []string{"on", "off"}},
+		{Key: "mode", Platform: "select", Options: []string{"on", "off"}},
 		{Key: "reply", Platform: "text"},
 		{Key: "message", Platform: "sensor"},
-		{Key: "set_message", Platform: "text", ValueKey: "message"},
+		{Key: "message", Platform: "text"},
 		{Key: "event", Platform: "event", Options: []string{"changed"}},
 		{Key: "press", Platform: "button"},
 		{Key: "count", Platform: "sensor", StateClass: "measurement"},
@@ -38,13 +39,17 @@ func TestStatePayload(t *testing.T) {
 		"everything": {
 			map[string]any{
 				"busy": true, "subject": "<a>\r\nb\x00", "start": time.Date(2026, 9, 14, 9, 0, 0, 999, berlin), "day": entity.Date("2026-09-14"),
-				"mode": "on", "reply": "two\nlines", "message": "one\nline", "count": 3,
+				"mode": "on", "reply": "two\r\nlines", "message": "one\nline", "count": 3,
 			},
-			`{"busy":true,"count":3,"day":"2026-09-14","message":"one line","mode":"on","reply":"two\nlines","start":"2026-09-14T09:00:00+02:00","subject":"<a>  b"}`,
+			`{"busy":true,"count":3,"day":"2026-09-14","message":"one ⏎ line","mode":"on","reply":"two ⏎ lines","start":"2026-09-14T09:00:00+02:00","subject":"<a>  b"}`,
 		},
 		"unfit": {
 			map[string]any{"mode": "else", "start": time.Time{}, "count": math.NaN(), "subject": "\xff", "other": false},
 			`{"busy":null,"count":null,"day":null,"message":null,"mode":null,"other":false,"reply":"","start":null,"subject":"` + "\uFFFD" + `"}`,
+		},
+		"nothing to show": {
+			map[string]any{"subject": "", "reply": "", "message": "", "mode": ""},
+			`{"busy":null,"count":null,"day":null,"message":"","mode":null,"reply":"","start":null,"subject":null}`,
 		},
 		"long": {
 			map[string]any{"subject": long, "reply": long[:2*255], "message": long[:2*256]},
@@ -52,7 +57,7 @@ func TestStatePayload(t *testing.T) {
 				long[:2*254]+"…", long[:2*255], long[:2*254]+"…"),
 		},
 	} {
-		if got := string(mqtt.StatePayload(entities, entity.State{Values: test.values})); got != test.want {
+		if got := string(homeassistant.StatePayload(entities, entity.State{Values: test.values})); got != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, test.want)
 		}
 	}
@@ -80,8 +85,8 @@ func TestAttributesPayload(t *testing.T) {
 		"text is shortened": {entity.State{Attributes: map[string]any{"reply": strings.Repeat("ü", 20000)}}, -1, nil, true},
 		"text makes room":   {entity.State{Attributes: map[string]any{"reply": strings.Repeat("ü", 20000)}, ItemsKey: "data", Items: items(2, 10)}, 2, 2.0, true},
 	} {
-		payload := mqtt.AttributesPayload(test.state)
-		if errs := mqtt.Check("g/a/s/attributes", payload, "2025.4"); errs != nil {
+		payload := homeassistant.AttributesPayload(test.state)
+		if errs := mqtttest.Check("g/a/s/attributes", payload, "2025.4"); errs != nil {
 			t.Errorf("%s: %v", name, errs)
 		}
 		var got map[string]any
@@ -97,7 +102,7 @@ func TestAttributesPayload(t *testing.T) {
 		}
 	}
 
-	got := string(mqtt.AttributesPayload(entity.State{
+	got := string(homeassistant.AttributesPayload(entity.State{
 		Attributes: map[string]any{"icon": "x", "name": "x", "start": time.Date(2026, 1, 2, 3, 4, 5, 6, time.UTC), "bad": math.Inf(1), "day": entity.Date("2026-01-02")},
 		Items:      []any{struct{ A string }{"é"}}, ItemsKey: "data",
 	}))
@@ -109,18 +114,18 @@ func TestAttributesPayload(t *testing.T) {
 	for i := range 1000 {
 		many[fmt.Sprintf("key%04d", i)] = strings.Repeat("x", 50)
 	}
-	if payload := mqtt.AttributesPayload(entity.State{Attributes: many}); len(payload) > mqtt.MaxAttributes || !strings.Contains(string(payload), `"truncated":true`) {
+	if payload := homeassistant.AttributesPayload(entity.State{Attributes: many}); len(payload) > homeassistant.MaxAttributes || !strings.Contains(string(payload), `"truncated":true`) {
 		t.Errorf("many attributes: %d bytes", len(payload))
 	}
 }
 
 func TestEventPayload(t *testing.T) {
-	got := string(mqtt.EventPayload(entity.Event{Type: "event_started", Data: map[string]any{"subject": "<x>", "event_type": "other", "name": "gone", "start": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}))
+	got := string(homeassistant.EventPayload(entity.Event{Type: "event_started", Data: map[string]any{"subject": "<x>", "event_type": "other", "name": "gone", "start": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}))
 	if want := `{"event_type":"event_started","start":"2026-01-02T03:04:05Z","subject":"<x>"}`; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	long := mqtt.EventPayload(entity.Event{Type: "mail_received", Data: map[string]any{"body": strings.Repeat("x", 1<<20)}})
-	if errs := mqtt.Check("g/a/s/event", long, "2025.4"); errs != nil {
+	long := homeassistant.EventPayload(entity.Event{Type: "mail_received", Data: map[string]any{"body": strings.Repeat("x", 1<<20)}})
+	if errs := mqtttest.Check("g/a/s/event", long, "2025.4"); errs != nil {
 		t.Error(errs)
 	}
 }
@@ -135,18 +140,18 @@ func FuzzPayloads(f *testing.F) {
 			s.Items = append(s.Items, map[string]any{key: item})
 		}
 		for _, platform := range []string{"sensor", "text"} {
-			payload := mqtt.StatePayload([]entity.Entity{{Key: key, Platform: platform}}, s)
-			if errs := mqtt.Check("g/a/s/state", payload, "2025.4"); errs != nil {
+			payload := homeassistant.StatePayload([]entity.Entity{{Key: key, Platform: platform}}, s)
+			if errs := mqtttest.Check("g/a/s/state", payload, "2025.4"); errs != nil {
 				t.Error(errs)
 			}
 		}
-		if errs := mqtt.Check("g/a/s/attributes", mqtt.AttributesPayload(s), "2025.4"); errs != nil {
+		if errs := mqtttest.Check("g/a/s/attributes", homeassistant.AttributesPayload(s), "2025.4"); errs != nil {
 			t.Error(errs)
 		}
-		if errs := mqtt.Check("g/a/s/event", mqtt.EventPayload(entity.Event{Type: "x", Data: s.Attributes}), "2025.4"); errs != nil {
+		if errs := mqtttest.Check("g/a/s/event", homeassistant.EventPayload(entity.Event{Type: "x", Data: s.Attributes}), "2025.4"); errs != nil {
 			t.Error(errs)
 		}
-		if short := mqtt.Shorten(text); utf8.RuneCountInString(short) > mqtt.MaxState || utf8.RuneCountInString(text) <= mqtt.MaxState && utf8.ValidString(text) && short != text {
+		if short := homeassistant.Shorten(text); utf8.RuneCountInString(short) > homeassistant.MaxState || utf8.RuneCountInString(text) <= homeassistant.MaxState && utf8.ValidString(text) && short != text {
 			t.Errorf("%q became %q", text, short)
 		}
 	})

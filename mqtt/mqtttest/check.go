@@ -1,4 +1,5 @@
-package mqtt
+// Package mqtttest checks published messages against the rules of Home Assistant, which never says what it refuses.
+package mqtttest
 
 import (
 	"encoding/json"
@@ -11,26 +12,28 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 )
 
-// Check holds one of our messages against what Home Assistant takes, which never says what it refuses. Oldest is the
-// oldest version that has to take it, such as "2025.4". The rules are Home Assistant's own (homeassistant/components/mqtt:
-// schemas.py, discovery.py, entity.py), and some stricter ones of ours. A message that Home Assistant does not read is
-// always right.
+// Check returns what is wrong with one of our messages. Oldest is the oldest version of Home Assistant that has to take it, such as "2025.4". The
+// rules are Home Assistant's own (homeassistant/components/mqtt: schemas.py, discovery.py, entity.py), and some stricter ones of ours. A topic
+// that the bridge does not have is an error.
 func Check(topic string, payload []byte, oldest string) []error {
 	c := &checker{oldest: oldest}
+	levels := strings.Split(topic, "/")
 	switch p, ok := placeOf(topic); {
 	case ok && len(payload) == 0:
 	case ok && p.platform == "device":
 		c.device(p, payload)
 	case ok:
 		c.single(p, payload)
-	case strings.HasSuffix(topic, "/attributes"):
-		c.attributes(payload)
-	case strings.HasSuffix(topic, "/event"):
-		c.event(payload)
-	case strings.HasSuffix(topic, "/state"):
-		c.state(payload)
+	case isCommandTopic(levels):
+		if len(levels) > 1 && slices.Contains(levels, "response") {
+			c.object(payload)
+		}
+	default:
+		c.other(levels[max(len(levels)-2, 0):], payload)
 	}
 	for i, err := range c.errs {
 		c.errs[i] = fmt.Errorf("%s: %w", topic, err)
@@ -38,16 +41,108 @@ func Check(topic string, payload []byte, oldest string) []error {
 	return c.errs
 }
 
-// CheckAll checks all retained messages, by topic, and what they have to do with each other: unique ids, and that all that
-// is read from a state is there and fits.
+// isCommandTopic reports whether a topic is …/request/<operation>, …/set/<entity> or one of their responses.
+func isCommandTopic(levels []string) bool {
+	n := len(levels)
+	return n >= 4 && (levels[n-2] == "request" || levels[n-2] == "response" || levels[n-2] == "set" && n >= 5)
+}
+
+// other checks a message that is neither a discovery message nor a request.
+func (c *checker) other(end []string, payload []byte) {
+	name := end[len(end)-1]
+	if len(payload) == 0 {
+		switch name {
+		case "state", "attributes", "items", "availability", "commands", "status":
+			return // removed
+		}
+	}
+	switch name {
+	case "attributes":
+		c.attributes(payload)
+	case "event":
+		c.event(payload)
+	case "state":
+		c.state(payload)
+	case "availability", "commands":
+		if s := string(payload); s != "online" && s != "offline" {
+			c.fail("want online or offline, not %q", s)
+		}
+	case "items":
+		var list []any
+		if json.Unmarshal(payload, &list) != nil || list == nil {
+			c.fail("want a JSON list")
+		}
+	case "status":
+		c.status(payload)
+	case "info", "health", "logging", "barrier":
+		if end[0] != "bridge" {
+			c.fail("unknown topic")
+		} else if name != "barrier" {
+			c.object(payload)
+		}
+	default:
+		c.fail("unknown topic")
+	}
+}
+
+func (c *checker) object(payload []byte) (m map[string]any) {
+	if json.Unmarshal(payload, &m) != nil || m == nil {
+		c.fail("want a JSON object")
+	}
+	return m
+}
+
+// status checks the status of a sensor, or of an account.
+func (c *checker) status(payload []byte) {
+	m := c.object(payload)
+	if m == nil {
+		return
+	}
+	keys := []string{"problem", "code", "message", "since"}
+	if _, ok := m["sign_in"]; ok {
+		keys = []string{"sign_in", "connected", "user", "granted", "missing", "problems", "last_sync", "throttled_until", "error"}
+		signIn, _ := m["sign_in"].(map[string]any)
+		for _, key := range []string{"state", "message", "url", "code", "expires_at"} {
+			if _, ok := signIn[key]; !ok {
+				c.fail("sign_in: %s is missing", key)
+			}
+		}
+		for _, key := range []string{"granted", "missing", "problems"} {
+			if _, isList := m[key].([]any); !isList {
+				c.fail("%s: want a list", key)
+			}
+		}
+	}
+	for _, key := range keys {
+		if _, ok := m[key]; !ok {
+			c.fail("%s is missing", key)
+		}
+	}
+	if _, isBool := m["problem"].(bool); !isBool && m["sign_in"] == nil {
+		c.fail("problem: want true or false")
+	}
+	c.keys("the status", m, keys)
+}
+
+// CheckAll checks retained messages by topic, and across them that unique ids are unique and that what entities read is there and fits.
 func CheckAll(messages map[string][]byte, oldest string) []error {
 	var errs []error
 	ids := map[string]string{}
+	byID := map[string][]map[string]any{}
+	for topic, payload := range messages {
+		for _, component := range componentsOf(topic, payload) {
+			id := fmt.Sprint(component["unique_id"])
+			byID[id] = append(byID[id], component)
+		}
+	}
 	for _, topic := range slices.Sorted(maps.Keys(messages)) {
 		errs = append(errs, Check(topic, messages[topic], oldest)...)
 		for key, component := range componentsOf(topic, messages[topic]) {
 			at := topic + " " + key
 			id := fmt.Sprint(component["platform"], " ", component["unique_id"])
+			if err := twins(component, byID); err != nil {
+				errs = append(errs, fmt.Errorf("%s: %w", at, err))
+			}
 			if other, taken := ids[id]; taken {
 				errs = append(errs, fmt.Errorf("%s: unique_id %v is also that of %s", at, component["unique_id"], other))
 			}
@@ -69,13 +164,13 @@ func (c *checker) fail(format string, args ...any) {
 	c.errs = append(c.errs, fmt.Errorf(format, args...))
 }
 
-// Keys of the payload's root that may be copied into a component.
+// shared returns the keys of the payload's root that are copied into components.
 func shared() []string {
 	return []string{"availability", "availability_mode", "availability_template", "availability_topic", "command_topic",
 		"encoding", "payload_available", "payload_not_available", "state_topic", "qos"}
 }
 
-func (c *checker) device(p discoveryTopic, payload []byte) {
+func (c *checker) device(p place, payload []byte) {
 	var root map[string]any
 	if err := json.Unmarshal(payload, &root); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -125,7 +220,7 @@ func (c *checker) device(p discoveryTopic, payload []byte) {
 	}
 }
 
-func (c *checker) single(p discoveryTopic, payload []byte) {
+func (c *checker) single(p place, payload []byte) {
 	var config map[string]any
 	if err := json.Unmarshal(payload, &config); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -145,7 +240,7 @@ func (c *checker) single(p discoveryTopic, payload []byte) {
 	c.component("the payload", p.platform, c.origins(config), config)
 }
 
-// origins checks who sends, and for which device, and returns the device's name.
+// origins checks device and origin, and returns the device's name.
 func (c *checker) origins(root map[string]any) string {
 	device, ok := root["device"].(map[string]any)
 	if !ok {
@@ -238,7 +333,7 @@ func (c *checker) component(at, platform, device string, m map[string]any) {
 	case category == "config" && (platform == "sensor" || platform == "binary_sensor"):
 		fail("entity_category: a %s cannot have config", platform)
 	}
-	if name := text("name"); name != "" && device != "" && withoutPrefix(name, device) != name {
+	if name := text("name"); name != "" && device != "" && hasPrefixFold(name, device) {
 		fail("name %q begins with the device's", name)
 	}
 	if _, ok := m["name"]; !ok {
@@ -254,11 +349,17 @@ func (c *checker) component(at, platform, device string, m map[string]any) {
 			fail("neither unit_of_measurement nor state_class with device_class %s", class)
 		}
 	}
-	if longest, ok := m["max"].(float64); platform == "text" && ok && longest > MaxState {
-		fail("max: want %d at most", MaxState)
+	if longest, ok := m["max"].(float64); platform == "text" && ok && longest > homeassistant.MaxState {
+		fail("max: want %d at most", homeassistant.MaxState)
 	}
 	if tpl := text("value_template"); platform == "text" && tpl != "" && !strings.Contains(tpl, "none") {
 		fail("value_template: a text would show None where the value is null")
+	}
+	if command := text("command_template"); platform == "select" && strings.Contains(text("value_template"), "}.get(") && !strings.Contains(command, "[value]") {
+		fail("command_template: words have to become options again")
+	}
+	if v, ok := m["enabled_by_default"]; ok && v != false {
+		fail("enabled_by_default: want false, or none")
 	}
 	if platform == "event" && m["value_template"] != nil {
 		fail("value_template: an event must have the whole object")
@@ -285,11 +386,11 @@ func (c *checker) attributes(payload []byte) {
 	if err := json.Unmarshal(payload, &m); err != nil || m == nil {
 		c.fail("want a JSON object")
 	}
-	if len(payload) > MaxAttributes {
-		c.fail("%d bytes: want %d at most", len(payload), MaxAttributes)
+	if len(payload) > homeassistant.MaxAttributes {
+		c.fail("%d bytes: want %d at most", len(payload), homeassistant.MaxAttributes)
 	}
 	for _, key := range slices.Sorted(maps.Keys(m)) {
-		if blocked(key) {
+		if homeassistant.Reserved(key) {
 			c.fail("%q is an attribute of Home Assistant's own", key)
 		}
 	}
@@ -308,7 +409,7 @@ func (c *checker) event(payload []byte) {
 }
 
 func (c *checker) state(payload []byte) {
-	if s := string(payload); s == online || s == offline || s == "" {
+	if s := string(payload); s == "online" || s == "offline" || s == "" {
 		return
 	}
 	var m map[string]any
@@ -319,8 +420,8 @@ func (c *checker) state(payload []byte) {
 	for _, key := range slices.Sorted(maps.Keys(m)) {
 		switch v := m[key].(type) {
 		case string:
-			if n := utf8.RuneCountInString(v); n > MaxState {
-				c.fail("%s: %d characters: want %d at most", key, n, MaxState)
+			if n := utf8.RuneCountInString(v); n > homeassistant.MaxState {
+				c.fail("%s: %d characters: want %d at most", key, n, homeassistant.MaxState)
 			}
 		case map[string]any, []any:
 			c.fail("%s: want a value, not a list or an object", key)
@@ -338,7 +439,7 @@ func (c *checker) keys(at string, m map[string]any, allowed []string) {
 
 func (c *checker) known(platform string) bool {
 	switch {
-	case ownTopic(platform):
+	case hasOwnTopic(platform):
 		return c.since("2026.5")
 	case platform == "infrared":
 		return c.since("2026.7")
@@ -359,7 +460,32 @@ func numbers(version string) []int {
 	return out
 }
 
-// reads checks what a component reads from the state topic, if that is among the messages.
+// twins checks a value and the entity that sets it, which share their unique id: they have one name, and the value is disabled at first, unless
+// old versions of Home Assistant lack the other's platform.
+func twins(component map[string]any, byID map[string][]map[string]any) error {
+	all := byID[fmt.Sprint(component["unique_id"])]
+	if component["command_topic"] != nil {
+		return nil
+	}
+	for _, other := range all {
+		platform, _ := other["platform"].(string)
+		switch {
+		case other["command_topic"] == nil:
+		case other["name"] != component["name"]:
+			return fmt.Errorf("name %v: want %v, as the entity that sets it", component["name"], other["name"])
+		case (component["enabled_by_default"] != false) != hasOwnTopic(platform):
+			return fmt.Errorf("enabled_by_default: want false exactly where a %s does not exist on old versions", platform)
+		default:
+			return nil
+		}
+	}
+	if component["enabled_by_default"] != nil {
+		return errors.New("enabled_by_default: only where another entity sets the value")
+	}
+	return nil
+}
+
+// reads checks the value that a component reads from its state topic, if that is among the messages.
 func reads(component map[string]any, messages map[string][]byte) error {
 	topic, _ := component["state_topic"].(string)
 	tpl, _ := component["value_template"].(string)
@@ -375,10 +501,18 @@ func reads(component map[string]any, messages map[string][]byte) error {
 	value, ok := state[key[1]]
 	text, isText := value.(string)
 	options, _ := component["options"].([]any)
+	if strings.Contains(tpl, "}.get(value_json") { // a select with words
+		options = nil
+		if value != nil && !strings.Contains(tpl, fmt.Sprintf("'%v':", value)) {
+			return fmt.Errorf("%v has no word", value)
+		}
+	}
 	switch {
 	case !ok:
 		return fmt.Errorf("%s has no key %q", topic, key[1])
 	case value == nil:
+	case value == "" && component["platform"] != "text" && !strings.Contains(fmt.Sprint(component["platform"]), "binary"):
+		return errors.New("want null where there is no value")
 	case len(options) > 0 && !slices.Contains(options, value):
 		return fmt.Errorf("%v is none of the options", value)
 	case component["device_class"] == "timestamp" || component["platform"] == "datetime":
@@ -397,7 +531,7 @@ func reads(component map[string]any, messages map[string][]byte) error {
 	return nil
 }
 
-// componentsOf lists the components of a discovery message by key, each with its platform.
+// componentsOf returns the components of a discovery message by key, each with its platform.
 func componentsOf(topic string, payload []byte) map[string]map[string]any {
 	p, ok := placeOf(topic)
 	if !ok {
@@ -405,7 +539,7 @@ func componentsOf(topic string, payload []byte) map[string]map[string]any {
 	}
 	if p.platform == "device" {
 		var root struct{ Components map[string]map[string]any }
-		_ = json.Unmarshal(payload, &root) // Check has told
+		_ = json.Unmarshal(payload, &root) // Check reports it
 		maps.DeleteFunc(root.Components, func(_ string, c map[string]any) bool { return len(c) <= 1 })
 		return root.Components
 	}
@@ -417,17 +551,31 @@ func componentsOf(topic string, payload []byte) map[string]map[string]any {
 	return map[string]map[string]any{p.entity: config}
 }
 
-// placeOf is Discovery.place where the discovery topic is not known.
-func placeOf(topic string) (discoveryTopic, bool) {
+// A place is a parsed discovery topic.
+type place struct {
+	platform string // "device": a whole device
+	device   string // its id
+	entity   string // empty for a device
+}
+
+// placeOf parses a discovery topic below any prefix.
+func placeOf(topic string) (place, bool) {
 	levels := strings.Split(topic, "/")
-	i := len(levels) - 3 // device/<device>/config
-	if i > 0 && levels[i] != "device" {
-		i-- // <platform>/<device>/<entity>/config
+	n := len(levels)
+	switch {
+	case n < 4 || levels[n-1] != "config":
+		return place{}, false
+	case levels[n-3] == "device":
+		return place{platform: "device", device: levels[n-2]}, true
+	case n < 5:
+		return place{}, false
 	}
-	if i <= 0 {
-		return discoveryTopic{}, false
-	}
-	return Discovery{Topic: strings.Join(levels[:i], "/")}.parseTopic(topic)
+	return place{platform: levels[n-4], device: levels[n-3], entity: levels[n-2]}, true
+}
+
+// hasOwnTopic reports whether Home Assistant before 2026.5 does not know a platform, and would refuse the whole device.
+func hasOwnTopic(platform string) bool {
+	return platform == "date" || platform == "time" || platform == "datetime"
 }
 
 func required(platform string) []string {
@@ -450,7 +598,7 @@ func platforms() []string {
 		"select", "sensor", "switch", "tag", "text", "update", "vacuum", "valve", "water_heater"}
 }
 
-func newPlatform(platform string) bool { return ownTopic(platform) || platform == "infrared" }
+func newPlatform(platform string) bool { return hasOwnTopic(platform) || platform == "infrared" }
 
 func topicError(topic string) error {
 	switch {
@@ -469,3 +617,7 @@ var (
 	iconForm = regexp.MustCompile(`^[a-z]+:[a-z0-9-]+$`)
 	keyForm  = regexp.MustCompile(`value_json\['([a-z0-9_]+)'\]`)
 )
+
+func hasPrefixFold(text, prefix string) bool {
+	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
+}

@@ -1,4 +1,4 @@
-package mqtt_test
+package mqtttest_test
 
 import (
 	"encoding/json"
@@ -6,8 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
+
+const oldest = "2025.4"
 
 const goodDevice = `{
  "device": {"identifiers": ["g-a-s"], "name": "Work"}, "origin": {"name": "graph2mqtt", "support_url": "https://example.com"},
@@ -96,7 +99,7 @@ func TestCheck(t *testing.T) {
 		if test.want != "" {
 			want = []string{topic + ": " + test.want}
 		}
-		if got := mqtt.Check(topic, payload, test.oldest); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := mqtttest.Check(topic, payload, test.oldest); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s:\ngot  %v\nwant %v", name, got, want)
 		}
 	}
@@ -114,20 +117,34 @@ func TestCheckOthers(t *testing.T) {
 		{"ha/device/d/config", "x", "not a JSON object: invalid character 'x' looking for beginning of value"},
 		{"g/a/s/attributes", "null", "want a JSON object"},
 		{"g/a/s/attributes", `{"icon":1}`, `"icon" is an attribute of Home Assistant's own`},
-		{"g/a/s/attributes", `{"x":"` + strings.Repeat("x", mqtt.MaxAttributes) + `"}`, "12296 bytes: want 12288 at most"},
+		{"g/a/s/attributes", `{"x":"` + strings.Repeat("x", homeassistant.MaxAttributes) + `"}`, "12296 bytes: want 12288 at most"},
 		{"g/a/s/event", `{"type":"x"}`, "event_type is missing"},
 		{"g/a/s/event", `x`, "want a JSON object"},
 		{"g/a/s/state", `online`, ""},
 		{"g/a/s/state", `on`, "want a JSON object, online or offline"},
 		{"g/a/s/state", `{"a":[]}`, "a: want a value, not a list or an object"},
 		{"g/a/s/state", `{"a":"` + strings.Repeat("ü", 256) + `"}`, "a: 256 characters: want 255 at most"},
-		{"g/a/s/items", `anything`, ""},
+		{"g/a/s/state", "", ""},
+		{"g/a/s/items", `[]`, ""},
+		{"g/a/s/items", `{}`, "want a JSON list"},
+		{"g/a/s/availability", `on`, `want online or offline, not "on"`},
+		{"g/a/s/commands", `offline`, ""},
+		{"g/a/s/status", `{"problem":false,"code":null,"message":null,"since":null}`, ""},
+		{"g/a/s/status", `{"problem":null,"code":null,"message":null,"since":null}`, "problem: want true or false"},
+		{"g/a/s/status", `{"problem":true,"code":"x","message":"y"}`, "since is missing"},
+		{"g/a/status", `{"sign_in":{"state":"required","message":null,"url":null,"code":null,"expires_at":null},"connected":true,"user":null,"granted":[],"missing":[],"problems":null,"last_sync":null,"throttled_until":null,"error":null}`, "problems: want a list"},
+		{"g/a/s/nothing", `1`, "unknown topic"},
+		{"g/a/s/info", `{}`, "unknown topic"},
+		{"g/bridge/info", `{}`, ""},
+		{"g/a/s/request/create", `x`, ""},
+		{"g/a/s/set/mode", `x`, ""},
+		{"g/a/s/response/set/mode", `x`, "want a JSON object"},
 	} {
 		var want []string
 		if test.want != "" {
 			want = []string{test.topic + ": " + test.want}
 		}
-		if got := mqtt.Check(test.topic, []byte(test.payload), oldest); fmt.Sprint(got) != fmt.Sprint(want) {
+		if got := mqtttest.Check(test.topic, []byte(test.payload), oldest); fmt.Sprint(got) != fmt.Sprint(want) {
 			t.Errorf("%s:\ngot  %v\nwant %v", test.topic, got, want)
 		}
 	}
@@ -168,7 +185,7 @@ func TestCheckAll(t *testing.T) {
 			"[]",
 		},
 	} {
-		if got := fmt.Sprint(mqtt.CheckAll(test.messages, oldest)); got != test.want {
+		if got := fmt.Sprint(mqtttest.CheckAll(test.messages, oldest)); got != test.want {
 			t.Errorf("%s:\ngot  %s\nwant %s", name, got, test.want)
 		}
 	}
