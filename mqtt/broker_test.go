@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -17,7 +18,9 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 )
 
 // patience is how long a test waits for what must happen.
@@ -61,34 +64,53 @@ func (w *watched) await(t *testing.T, what string, f func() bool) {
 	}
 }
 
-// memory is a Store that outlives its client.
+// memory is a Store that outlives its clients.
 type memory struct {
 	watched
-	m map[string][]byte
-}
-
-func (s *memory) Get(key string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.m[key], nil
+	m       map[string][]byte
+	commits int
+	done    []func(error)
+	calling sync.Mutex
 }
 
 func (s *memory) has(key string) bool {
-	v, _ := s.Get(key)
-	return v != nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.m[key] != nil
 }
 
-func (s *memory) Put(key string, v []byte) error {
+// Commit writes at once, and calls done in order on another goroutine.
+func (s *memory) Commit(write func(mqtt.Tx), done func(error)) {
 	s.change(func() {
 		if s.m == nil {
 			s.m = map[string][]byte{}
 		}
-		s.m[key] = bytes.Clone(v)
+		write(tx(s.m))
+		s.commits++
+		s.done = append(s.done, done)
 	})
-	return nil
+	go func() {
+		s.calling.Lock()
+		defer s.calling.Unlock()
+		s.mu.Lock()
+		first := s.done[0]
+		s.done = s.done[1:]
+		s.mu.Unlock()
+		if first != nil {
+			first(nil)
+		}
+	}()
 }
 
-func (s *memory) Delete(key string) error { s.change(func() { delete(s.m, key) }); return nil }
+// put sets a record.
+func (s *memory) put(key, value string) {
+	s.Commit(func(tx mqtt.Tx) { tx.Put("mqtt", key, []byte(value)) }, nil)
+}
+
+type tx map[string][]byte
+
+func (t tx) Put(_, key string, value []byte) { t[key] = bytes.Clone(value) }
+func (t tx) Delete(_, key string)            { delete(t, key) }
 
 func (s *memory) Each(f func(string, []byte) error) error {
 	s.mu.Lock()
@@ -133,10 +155,19 @@ type bridge struct {
 	connections []bool // was the session there?
 }
 
+var discovery = homeassistant.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: homeassistant.DeviceMode, Base: "g", Version: "1.2.3"}
+
+// declare announces a device.
+func (b *bridge) declare(d hub.Device) {
+	for topic, payload := range discovery.Payloads(d) {
+		b.Retain(topic, payload)
+	}
+}
+
 func options(url string) mqtt.Options {
+	store := &memory{}
 	return mqtt.Options{
-		URL: url, ClientID: "graph2mqtt-test", Base: "g", Version: "1.2.3", Store: &memory{},
-		Discovery: mqtt.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: mqtt.DeviceMode},
+		URL: url, ClientID: "graph2mqtt-test", Base: "g", Store: store, Load: store.Each, Rules: discovery.Rules(),
 		Timing: mqtt.Timing{
 			BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 30 * time.Millisecond, Barrier: 50 * time.Millisecond,
 			RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond, Ack: 10 * time.Second,
@@ -238,6 +269,7 @@ type spy struct {
 	all  []paho.Message
 
 	ready atomic.Bool
+	syncs atomic.Int64
 }
 
 func newSpy(t *testing.T, url string) *spy {
@@ -305,7 +337,17 @@ func (s *spy) awaitSeen(topic, payload string, n int) {
 	s.await(s.t, topic+" "+payload, func() bool { return s.seen(topic, payload) >= n })
 }
 
-// retained reads what the broker holds.
+// sync waits until the spy has seen everything that b has sent so far.
+func (s *spy) sync(b *bridge) {
+	s.t.Helper()
+	payload := fmt.Sprint(s.syncs.Add(1))
+	if err := b.Send(s.t.Context(), "g/sync", []byte(payload)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.sees("g/sync", payload)
+}
+
+// retained returns what the broker holds.
 func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
 	o := paho.NewClientOptions().AddBroker(url).SetClientID("reader").SetOrderMatters(true)
@@ -359,6 +401,7 @@ type proxy struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	hung  bool
+	shut  bool
 	cut   int // bytes until the connection is cut; 0: never
 	wg    sync.WaitGroup
 }
@@ -376,9 +419,15 @@ func newProxy(t *testing.T, target string) *proxy {
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			shut := p.shut
+			p.mu.Unlock()
 			out, err := net.Dial("tcp", p.target)
-			if err != nil {
+			if err != nil || shut {
 				_ = in.Close()
+				if err == nil {
+					_ = out.Close()
+				}
 				continue
 			}
 			p.mu.Lock()
@@ -426,6 +475,13 @@ func (p *proxy) hang(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hung = on
+}
+
+// refuse closes every new connection.
+func (p *proxy) refuse(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = on
 }
 
 // cutAfter cuts the connection when n more bytes have passed to the broker.

@@ -67,8 +67,10 @@ type entry struct {
 	acknowledged bool     // the broker has taken want
 	repeat       bool     // want completes a repeated removal
 	notBefore    time.Time
-	last         []byte // sent last
-	at           time.Time
+	last         []byte    // sent last
+	at           time.Time // zero: nothing was sent
+	previous     []byte    // sent before last
+	sentBefore   bool      // there was a previous one
 	order        string
 
 	losses  int // connections that were lost while the entry was in flight
@@ -163,6 +165,10 @@ func (r *retained) retain(topic string, payload []byte) bool {
 	e.set = payload
 	if e.announcement && r.withheld {
 		payload = nil
+	}
+	if _, holds := r.published[topic]; len(payload) == 0 && len(e.set) > 0 && !known && !holds {
+		e.acknowledged = true // withheld, and the broker does not have it
+		return false
 	}
 	if known && bytes.Equal(e.want, payload) {
 		return false
@@ -356,8 +362,8 @@ func (r *retained) onBirth() {
 // somebody else has overwritten it. It reports whether somebody has.
 func (r *retained) onForeign(topic string, payload []byte, now time.Time) bool {
 	e := r.entries[topic]
-	if e == nil || !e.announcement || e.pending || !e.acknowledged || bytes.Equal(payload, e.want) || bytes.Equal(payload, e.last) ||
-		now.Sub(e.at) < r.pause/2 { // an echo of what was sent before
+	if e == nil || !e.announcement || e.pending || !e.acknowledged || bytes.Equal(payload, e.want) ||
+		e.sentBefore && bytes.Equal(payload, e.previous) { // an echo of our own message may be late
 		return false
 	}
 	e.pending = true
@@ -417,6 +423,9 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 			e.commit = 0
 			r.await(e)
 			continue
+		}
+		if !bytes.Equal(e.last, p.payload) {
+			e.previous, e.sentBefore = e.last, !e.at.IsZero()
 		}
 		e.last, e.at, e.notBefore = p.payload, now, time.Time{}
 		if p.retained {

@@ -20,10 +20,20 @@ type Broker struct {
 	addr   string
 }
 
+// Options configure a broker. The zero Options accept everything.
+type Options struct {
+	// MaxPacket is the size of the largest packet, in bytes; the broker closes the connection on a larger one. 0: as large as MQTT allows.
+	MaxPacket uint32
+}
+
 // Embedded starts a broker that listens on addr, such as "127.0.0.1:0".
-func Embedded(addr string) (*Broker, error) {
+func Embedded(addr string) (*Broker, error) { return New(addr, Options{}) }
+
+// New starts a broker that listens on addr.
+func New(addr string, o Options) (*Broker, error) {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
+	capabilities.MaximumPacketSize = o.MaxPacket
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	conns := &connTracker{pending: map[net.Conn]bool{}}
 	conns.registered.L = &conns.mu
