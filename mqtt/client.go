@@ -30,9 +30,8 @@ const (
 
 	// maxInflight is the number of messages that may be unacknowledged. Mosquitto's own limit is 20.
 	maxInflight = 16
-	// maxEvents and maxEventAge bound the events that are kept while the broker is away.
-	maxEvents   = 1000
-	maxEventAge = 5 * time.Minute
+	// maxEvents is the number of events that are kept while the broker is away.
+	maxEvents = 1000
 
 	// suspectAfter is the number of connections after whose loss a message that was in flight is sent alone, refusedAfter the
 	// number after which it is given up if it was in flight alone.
@@ -114,6 +113,7 @@ type Timing struct {
 	RetryMin, RetryMax time.Duration // between attempts to connect: 1 s to 60 s
 	Ack                time.Duration // how long the broker may take to acknowledge: 20 s
 	Stop               time.Duration // how long stopping may take: 5 s
+	EventAge           time.Duration // how long an event is kept while the broker is away: 5 min
 }
 
 func (t Timing) withDefaults() Timing {
@@ -123,7 +123,7 @@ func (t Timing) withDefaults() Timing {
 	}{
 		{&t.BirthMin, time.Second}, {&t.BirthMax, 5 * time.Second}, {&t.Pause, 10 * time.Second}, {&t.Barrier, 2 * time.Second},
 		{&t.Stamp, time.Minute}, {&t.Heartbeat, 5 * time.Second}, {&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute},
-		{&t.Ack, 20 * time.Second}, {&t.Stop, 5 * time.Second},
+		{&t.Ack, 20 * time.Second}, {&t.Stop, 5 * time.Second}, {&t.EventAge, 5 * time.Minute},
 	} {
 		if *d.value == 0 {
 			*d.value = d.otherwise

@@ -246,6 +246,33 @@ func TestEventsAreKept(t *testing.T) {
 	}
 }
 
+// An event that is too old when the broker is back is dropped; a response never is.
+func TestOldEventsAreDropped(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	o := options(p.url)
+	o.Timing.EventAge = time.Nanosecond
+	b := run(t, o, nil)
+	b.Ready()
+	b.connected(1)
+	b.settled()
+	p.refuse(true)
+	p.drop()
+	b.logged("connection to the broker lost")
+	b.PublishEvent("g/a/s/event", []byte("old"))
+	sent := make(chan error, 1)
+	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("1")) }()
+	p.refuse(false)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	s.sync(b)
+	if n := s.seen("g/a/s/event", "old"); n != 0 || b.Stats().Dropped != 1 {
+		t.Errorf("published %d times, %d dropped", n, b.Stats().Dropped)
+	}
+}
+
 // What was in flight when the connection was lost comes before what waited.
 func TestUnacknowledgedComesFirst(t *testing.T) {
 	m := brokertest.New(t, "")
@@ -1011,6 +1038,59 @@ func TestSchemes(t *testing.T) {
 				b = run(t, o, nil)
 				b.logged("reason=certificate")
 				b.once("certificate signed by unknown authority")
+			}
+		})
+	}
+}
+
+// Errors of TLS name the certificate, not the network.
+func TestTLSFailures(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	for name, test := range map[string]struct {
+		server, client *tls.Config
+		host, want     string
+	}{
+		"unknown authority": {web.TLS, nil, "", "reason=certificate"},
+		"another host":      {web.TLS, &tls.Config{RootCAs: roots}, "localhost", "reason=certificate"},
+		"no client certificate": {
+			&tls.Config{Certificates: web.TLS.Certificates, ClientAuth: tls.RequireAnyClientCert}, &tls.Config{RootCAs: roots}, "", `reason="the broker refuses the client certificate"`,
+		},
+		"no TLS": {nil, &tls.Config{RootCAs: roots}, "", `reason="the broker does not speak TLS on this port"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					if test.server == nil {
+						_, _ = conn.Write([]byte("220 no TLS here\r\n"))
+						continue
+					}
+					secured := tls.Server(conn, test.server)
+					_ = secured.Handshake() // the other side reports it
+					_ = secured.Close()
+				}
+			}()
+			url := "mqtts://" + l.Addr().String()
+			if test.host != "" {
+				url = strings.Replace(url, "127.0.0.1", test.host, 1)
+			}
+			o := options(url)
+			o.TLS = test.client
+			b := run(t, o, nil)
+			b.logged("cannot connect to the broker")
+			if !strings.Contains(b.log.String(), test.want) {
+				t.Errorf("got %s", b.log)
 			}
 		})
 	}

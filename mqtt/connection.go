@@ -285,7 +285,7 @@ func (c *Client) nextMessage(now time.Time, alone bool) *message {
 			c.refuse(m)
 			continue
 		}
-		if m.done == nil && now.Round(0).Sub(m.queued) > maxEventAge {
+		if m.done == nil && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge {
 			c.dropEvent(0)
 			continue
 		}

@@ -18,7 +18,9 @@ var (
 		"internal/broker":    {},
 		"internal/simulator": {"internal/graph/zones"},
 		"internal/graph":     {"internal/state", "config"},
-		"mqtt":               {"internal/entity"},
+		"mqtt":               {},
+		"mqtt/homeassistant": {"mqtt", "internal/hub", "internal/entity"},
+		"mqtt/mqtttest":      {"mqtt/homeassistant"},
 		"services":           {"internal/graph", "internal/state", "config"},
 		"sensors":            {"services", "internal/graph", "internal/entity", "config"},
 		"internal/bridge":    {"*"},
@@ -28,11 +30,12 @@ var (
 		"internal/rules":     {},
 	}
 	inTests = map[string][]string{
-		"internal/graph":  {"internal/simulator"},
-		"services":        {"internal/simulator"},
-		"sensors":         {"internal/simulator"},
-		"mqtt":            {"internal/broker"},
-		"internal/broker": {},
+		"internal/graph":     {"internal/simulator"},
+		"services":           {"internal/simulator"},
+		"sensors":            {"internal/simulator"},
+		"mqtt":               {"internal/broker", "internal/hub", "internal/entity"},
+		"mqtt/homeassistant": {"mqtt/mqtttest", "internal/broker"},
+		"internal/broker":    {},
 	}
 )
 
@@ -148,7 +151,10 @@ func importBreaks() []breaks {
 		{"imports", "internal/graph/x.go", file(m + "internal/simulator"), must("internal/graph", "internal/simulator")},
 		{"imports", "internal/graph/x_test.go", file(m+"internal/simulator", m+"internal/graph/auth"), nil},
 		{"imports", "internal/graph/x.go", file(sdk, sdk+"/users"), []string{"3: nobody imports the root of the SDK: use its builders on the core's adapter"}},
-		{"imports", "mqtt/x.go", file(m+"services", m+"internal/entity", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
+		{"imports", "mqtt/x.go", file(m+"services", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
+		{"imports", "mqtt/x.go", file(m + "internal/entity"), must("mqtt", "internal/entity")},
+		{"imports", "mqtt/homeassistant/x.go", file(m+"mqtt", m+"internal/hub", m+"internal/entity"), nil},
+		{"imports", "mqtt/homeassistant/x.go", file(m + "services"), must("mqtt/homeassistant", "services")},
 		{"imports", "mqtt/x.go", file("github.com/knadh/koanf/v2"), must("mqtt", "github.com/knadh/koanf")},
 		{"imports", "mqtt/x.go", file(m + "internal/broker/brokertest"), must("mqtt", "internal/broker/brokertest")},
 		{"imports", "mqtt/x_test.go", file(m + "internal/broker/brokertest"), nil},

@@ -190,3 +190,37 @@ func TestCheckAll(t *testing.T) {
 		}
 	}
 }
+
+// A value and the entity that sets it are one thing: they share key, name and unique id, and the value is disabled at first.
+func TestTwins(t *testing.T) {
+	twin := func(platform, more, enabled string) []byte {
+		return []byte(`{"device": {"identifiers": ["d"], "name": "D"}, "origin": {"name": "o"}, "availability": [], "availability_mode": "all", "qos": 1,
+			"components": {
+				"mode": {"platform": "sensor", "unique_id": "u", "object_id": "x", "default_entity_id": "sensor.x", "name": "Mode", "qos": 1, "state_topic": "g/a/s/state"` + enabled + `},
+				"set_mode": {"platform": "` + platform + `", "unique_id": "u", "object_id": "x", "default_entity_id": "` + platform + `.x", "qos": 1, "state_topic": "g/a/s/state",
+					"command_topic": "g/a/s/set/mode"` + more + `}}}`)
+	}
+	const (
+		words    = `, "name": "Mode", "options": ["Off"], "value_template": "{{ {'disabled':'Off'}.get(value_json['mode']) }}"`
+		back     = `, "command_template": "{{ {'Off':'disabled'}[value] }}"`
+		disabled = `, "enabled_by_default": false`
+		at       = "[ha/device/d/config mode: "
+	)
+	for name, test := range map[string]struct {
+		payload []byte
+		state   string
+		want    string
+	}{
+		"right":          {twin("select", words+back, disabled), `{"mode":"disabled"}`, "[]"},
+		"both enabled":   {twin("select", words+back, ""), `{"mode":"disabled"}`, at + "enabled_by_default: want false exactly where a select does not exist on old versions]"},
+		"other name":     {twin("switch", `, "name": "Set mode"`, disabled), `{}`, at + "name Mode: want Set mode, as the entity that sets it]"},
+		"no word":        {twin("select", words+back, disabled), `{"mode":"scheduled"}`, "[ha/device/d/config set_mode: scheduled has no word]"},
+		"only one way":   {twin("select", words, disabled), `{"mode":"disabled"}`, "[ha/device/d/config: component set_mode: command_template: words have to become options again]"},
+		"enabled anyway": {twin("switch", `, "name": "Mode"`, `, "enabled_by_default": true`), `{}`, "[ha/device/d/config: component mode: enabled_by_default: want false, or none ha/device/d/config mode: enabled_by_default: want false exactly where a switch does not exist on old versions]"},
+	} {
+		messages := map[string][]byte{"ha/device/d/config": test.payload, "g/a/s/state": []byte(test.state)}
+		if got := fmt.Sprint(mqtttest.CheckAll(messages, "2026.11")); got != test.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", name, got, test.want)
+		}
+	}
+}
