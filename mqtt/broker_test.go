@@ -43,7 +43,7 @@ func (w *watched) change(f func()) {
 }
 
 // await waits until f, which locks for itself, says so.
-func (w *watched) await(t *testing.T, what string, f func() bool) {
+func (w *watched) await(t testing.TB, what string, f func() bool) {
 	t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -146,7 +146,7 @@ func (r *record) count(text string) int { return strings.Count(r.String(), text)
 // bridge is a client under test, and all that it was told.
 type bridge struct {
 	*mqtt.Client
-	t    *testing.T
+	t    testing.TB
 	log  *record
 	stop func()
 
@@ -176,7 +176,7 @@ func options(url string) mqtt.Options {
 }
 
 // run starts a client. Messages are acknowledged by handle, or at once where it is nil.
-func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
+func run(t testing.TB, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 	t.Helper()
 	b := &bridge{t: t, log: &record{}}
 	o.Log = slog.New(slog.NewTextHandler(b.log, nil))
@@ -406,7 +406,7 @@ type proxy struct {
 	wg    sync.WaitGroup
 }
 
-func newProxy(t *testing.T, target string) *proxy {
+func newProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -190,6 +190,7 @@ type Client struct {
 	stopped       bool
 	refused       map[string]int // smallest payload that the broker did not take, by topic
 	overwritten   map[string]bool
+	logs          []func() // to be called without the lock
 
 	shortLived       int             // consecutive connections that the broker closed soon
 	shortLivedLogged bool            // and it was logged
@@ -293,6 +294,7 @@ func (c *Client) Ready() {
 // RepublishAll sends everything again, announcements that RemoveAll holds back included.
 func (c *Client) RepublishAll() {
 	c.change(func() bool {
+		clear(c.refused)
 		c.retained.sendAll()
 		c.announceOnline()
 		return true
@@ -376,8 +378,9 @@ func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
 	}
 }
 
-// Confirm calls f when the broker has processed everything that was sent on this connection before the call, acknowledgements included. If
-// the connection is lost first, or there is none, f is not called. It must not wait.
+// Confirm calls f when the broker has processed everything that was to be sent on this connection before the call, acknowledgements included;
+// discovery messages that wait for their pause are not. If the connection is lost first, or there is none, f is not called. It must not
+// wait.
 func (c *Client) Confirm(f func()) {
 	c.change(func() bool {
 		if c.conn == nil {
@@ -435,14 +438,14 @@ func (c *Client) Run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = c.options.Timing.RetryMin, c.options.Timing.RetryMax
 	for ctx.Err() == nil {
-		steady, err := c.connection(ctx)
+		steady, refused, err := c.connection(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		if steady {
+		if steady || refused {
 			retry.Reset()
 		}
-		c.logFailure(err, steady)
+		c.logFailure(err, steady, refused)
 		timer := time.NewTimer(retry.NextBackOff())
 		select {
 		case <-ctx.Done():
@@ -453,17 +456,18 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// connection makes one connection and serves it to its end. It was steady if it lasted.
-func (c *Client) connection(ctx context.Context) (steady bool, err error) {
+// connection makes one connection and serves it to its end. It was steady if it lasted; refused says that it was lost because of a message
+// that was given up since.
+func (c *Client) connection(ctx context.Context) (steady, refused bool, err error) {
 	conn, present, err := c.connect(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	begun := time.Now()
 	c.onConnected(conn, present)
 	err = conn.serve(ctx)
-	c.onDisconnected(conn, err)
-	return time.Since(begun) >= c.steadyAfter(), err
+	refused = c.onDisconnected(conn, err)
+	return time.Since(begun) >= c.steadyAfter(), refused, err
 }
 
 // steadyAfter is long enough for another client with the same id to have reconnected.
@@ -528,12 +532,14 @@ func (c *Client) forgetSession() {
 	}
 }
 
-func (c *Client) onDisconnected(conn *connection, err error) {
+// onDisconnected ends a connection. It reports whether a message was given up that the broker does not take.
+func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 	close(conn.gone)
 	conn.paho.Disconnect(250)
 	c.mu.Lock()
 	c.recordHeard(conn)
 	c.conn = nil
+	before := c.stats.Refused
 	// A message that was sent and not acknowledged precedes those that wait.
 	var again []*message
 	for _, f := range conn.inflight {
@@ -549,8 +555,11 @@ func (c *Client) onDisconnected(conn *connection, err error) {
 	for c.events > maxEvents {
 		c.dropEvent(slices.IndexFunc(c.queue, func(m *message) bool { return m.done == nil }))
 	}
+	refused = c.stats.Refused > before
 	c.mu.Unlock()
 	c.flush()
+	c.runDeferredLogs()
+	return refused
 }
 
 // keepAfterLoss reports whether a message that was in flight when the connection was lost is to be sent again. A message, also a retained
@@ -560,7 +569,8 @@ func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
 	if f.message == nil {
 		if byBroker && f.publication != nil && c.retained.onLost(*f.publication, conn.alone) {
 			c.stats.Refused++
-			c.logRefused(refusal(f.publication.topic, f.publication.payload), "retained")
+			refused := refusal(f.publication.topic, f.publication.payload)
+			c.deferLog(func() { c.logRefused(refused, "retained") })
 		}
 		return false
 	}
@@ -587,10 +597,10 @@ func (c *Client) refuse(m *message) {
 	c.refused[m.topic] = max(len(m.payload), 1)
 	if m.done == nil {
 		c.stats.Dropped++
-		c.logRefused(err, "event")
+		c.deferLog(func() { c.logRefused(err, "event") })
 		return
 	}
-	c.logRefused(err, "response")
+	c.deferLog(func() { c.logRefused(err, "response") })
 	m.done <- err
 }
 
@@ -705,7 +715,9 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 	if !m.Retained() && c.retained.onForeign(topic, m.Payload(), now) {
 		if !c.overwritten[topic] {
 			c.overwritten[topic] = true
-			c.log.Warn("discovery message overwritten by another client; publishing it again", "topic", topic)
+			c.deferLog(func() {
+				c.log.Warn("discovery message overwritten by another client; publishing it again", "topic", topic)
+			})
 		}
 		c.wakeWriter()
 	}

@@ -126,7 +126,7 @@ func TestStartAndStop(t *testing.T) {
 // settled waits until the barrier has passed and all was said.
 func (b *bridge) settled() {
 	b.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(10 * patience)
 	for last := uint64(0); ; {
 		// Each round goes to the broker and back, behind all that is sent.
 		if err := b.Send(b.t.Context(), "g/a/request/probe", []byte("probe")); err != nil {
@@ -326,12 +326,20 @@ func TestConfirm(t *testing.T) {
 				t.Fatal("not confirmed")
 			}
 		}
+		b.Retain("g/a/request/x", []byte("kept"))
+		b.Retain("g/a/request/x", nil)
+		b.Retain("g/a/status", []byte("1"))
+		b.Confirm(func() { close(confirmed) })
+		<-confirmed
+		if got := retained(t, url)["g/a/status"]; got != "1" {
+			t.Errorf("confirmed before it was sent: %q", got)
+		}
 		// What was confirmed does not come again.
 		p.drop()
 		b.connected(2)
 		b.settled()
 		for _, m := range b.inbox() {
-			if m.Duplicate {
+			if m.Duplicate && len(m.Payload) > 0 {
 				t.Errorf("%s came again", m.Payload)
 			}
 		}
@@ -384,6 +392,9 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 		}
 		if got := b.Stats(); got.Refused != 3 || got.Dropped != 1 {
 			t.Errorf("got %+v", got)
+		}
+		if b.log.count("is another client connected") != 0 {
+			t.Error("another client is suspected")
 		}
 	}
 	t.Run("mochi", func(t *testing.T) {

@@ -129,6 +129,7 @@ func (conn *connection) serve(ctx context.Context) error {
 			due = earliest(due, at)
 		}
 		c.flush()
+		c.runDeferredLogs()
 		if conn.stopping {
 			if len(conn.inflight) == 0 && !blocked || !now.Before(stop) {
 				conn.publishOffline()
@@ -226,9 +227,6 @@ func (conn *connection) send(now time.Time) (sent, blocked bool, due time.Time) 
 		}
 		due = earliest(due, at)
 	}
-	if conn.confirm(now) {
-		return true, false, due
-	}
 	alone := len(conn.inflight) == 0
 	c.mu.Lock()
 	p, at, blocked, ok := c.retained.next(now, alone)
@@ -264,6 +262,10 @@ func (conn *connection) send(now time.Time) (sent, blocked bool, due time.Time) 
 			}
 		})
 	default:
+		// Last, so that it confirms everything that was to be sent before.
+		if !blocked && conn.confirm(now) {
+			return true, false, due
+		}
 		return false, blocked, earliest(due, at)
 	}
 	return true, blocked, due
@@ -499,7 +501,7 @@ func (conn *connection) onSuback(results map[string]byte) {
 			delete(conn.refusals, filter)
 			if c.rejectedFilters[filter] {
 				delete(c.rejectedFilters, filter)
-				c.log.Info("the broker grants the subscription", "filter", filter)
+				c.deferLog(func() { c.log.Info("the broker grants the subscription", "filter", filter) })
 			}
 			continue
 		case r == nil:
@@ -512,8 +514,10 @@ func (conn *connection) onSuback(results map[string]byte) {
 		delete(conn.subscribed, filter)
 		if !c.rejectedFilters[filter] {
 			c.rejectedFilters[filter] = true
-			c.log.Error("the broker refuses a subscription: is this client allowed to read it?", "filter", filter,
-				"code", fmt.Sprintf("0x%02x", results[filter]))
+			code := fmt.Sprintf("0x%02x", results[filter])
+			c.deferLog(func() {
+				c.log.Error("the broker refuses a subscription: is this client allowed to read it?", "filter", filter, "code", code)
+			})
 		}
 	}
 }

@@ -59,6 +59,19 @@ func (c *Client) logRefused(err error, kind string) {
 	}
 }
 
+// deferLog has f, which logs, called by runDeferredLogs. It is called with mu held: a log handler may publish.
+func (c *Client) deferLog(f func()) { c.logs = append(c.logs, f) }
+
+func (c *Client) runDeferredLogs() {
+	c.mu.Lock()
+	logs := c.logs
+	c.logs = nil
+	c.mu.Unlock()
+	for _, f := range logs {
+		f()
+	}
+}
+
 func shorten(topic string) string {
 	if len(topic) <= maxLoggedTopic {
 		return topic
@@ -82,7 +95,9 @@ const (
 	certificate = "certificate"
 )
 
-func (c *Client) logFailure(err error, steady bool) {
+// logFailure counts a failure and logs it once. Refused says that the connection was lost because of a message that was given up since.
+func (c *Client) logFailure(err error, steady, refused bool) {
+	defer c.runDeferredLogs()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.stats.Failures++
@@ -90,26 +105,36 @@ func (c *Client) logFailure(err error, steady bool) {
 	if !errors.As(err, &f) {
 		f = &failure{kind: network, err: err}
 	}
+	url := c.url.Redacted()
 	if f.kind != lost {
 		c.shortLived = 0
+		c.retryRefused() // the broker may come back with other limits
 		if !c.loggedFailures[f.kind] {
-			c.log.Error("cannot connect to the broker", "url", c.url.Redacted(), "reason", f.kind, "error", f.err)
 			c.loggedFailures[f.kind] = true
+			c.deferLog(func() { c.log.Error("cannot connect to the broker", "url", url, "reason", f.kind, "error", f.err) })
 		}
 		return
 	}
-	if c.shortLived++; steady || !closedByPeer(f.err) {
+	if c.shortLived++; steady || refused || !closedByPeer(f.err) {
 		c.shortLived = 0
 	}
 	switch {
-	case c.shortLivedLogged:
+	case c.shortLivedLogged || refused:
 	case c.shortLived < 3:
-		c.log.Warn("connection to the broker lost", "url", c.url.Redacted(), "error", f.err)
+		c.deferLog(func() { c.log.Warn("connection to the broker lost", "url", url, "error", f.err) })
 	default:
 		c.shortLivedLogged = true
-		c.log.Error("the broker closes the connection again and again: is another client connected with the same client id?",
-			"url", c.url.Redacted(), "client_id", c.options.ClientID)
+		c.deferLog(func() {
+			c.log.Error("the broker closes the connection again and again: is another client connected with the same client id?",
+				"url", url, "client_id", c.options.ClientID)
+		})
 	}
+}
+
+// retryRefused has messages sent again that the broker did not take before.
+func (c *Client) retryRefused() {
+	clear(c.refused)
+	c.retained.retryRefused()
 }
 
 // onStable is called once the connection has lasted.
@@ -119,7 +144,7 @@ func (c *Client) onStable() {
 	c.shortLived = 0
 	if c.shortLivedLogged {
 		c.shortLivedLogged = false
-		c.log.Info("the connection to the broker is stable again", "url", c.url.Redacted())
+		c.deferLog(func() { c.log.Info("the connection to the broker is stable again", "url", c.url.Redacted()) })
 	}
 }
 

@@ -315,10 +315,15 @@ func (r *retained) sendAll() {
 			}
 		}
 	}
+	r.retryRefused()
+	r.markAllPending(true)
+}
+
+// retryRefused forgets what the broker did not take. It is sent with everything else.
+func (r *retained) retryRefused() {
 	for _, e := range r.entries {
 		e.refused = 0
 	}
-	r.markAllPending(true)
 }
 
 // republish has one topic sent again.
