@@ -39,7 +39,7 @@ const (
 	refusedAfter = 3
 )
 
-// bucket is where the client stores its records. Their keys:
+// The client stores its records in bucket, with these keys.
 const (
 	bucket = "mqtt"
 
@@ -693,7 +693,7 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 		}
 		return true
 	case c.topics.Bridge("state"):
-		// The will of a connection that died unnoticed, or somebody else's message.
+		// The will of a connection that died unnoticed, or another client's message.
 		if payload == offline && conn.online && !conn.stopping {
 			conn.online = false
 			c.wakeWriter()

@@ -74,7 +74,7 @@ func TestStartAndStop(t *testing.T) {
 		b.declare(device("x"))
 		b.Retain("g/a/s/availability", []byte("online"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
-		// A message that is not retained waits for nothing, and shows that nothing else was sent before.
+		// A message that is not retained is sent at once, and shows that nothing was sent before it.
 		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("1")); err != nil {
 			t.Fatal(err)
 		}
@@ -94,8 +94,8 @@ func TestStartAndStop(t *testing.T) {
 			t.Errorf("got %v, want %v", order, want)
 		}
 
-		// Nothing changes, nothing is published: counted when the second assertion, after the barrier, is over.
-		b.settled()
+		// What does not change is not published: counted when everything was sent again after the barrier.
+		b.awaitIdle()
 		before := b.Stats().Published
 		b.declare(device("x"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
@@ -123,10 +123,10 @@ func TestStartAndStop(t *testing.T) {
 	})
 }
 
-// settled waits until the barrier has passed and all was said.
-func (b *bridge) settled() {
+// awaitIdle waits until the barrier has come back and everything was sent.
+func (b *testClient) awaitIdle() {
 	b.t.Helper()
-	timeout := time.After(10 * patience)
+	timeout := time.After(10 * waitTimeout)
 	for last := uint64(0); ; {
 		// Each round goes to the broker and back, behind all that is sent.
 		if err := b.Send(b.t.Context(), "g/a/request/probe", []byte("probe")); err != nil {
@@ -139,7 +139,7 @@ func (b *bridge) settled() {
 		last = s.Published
 		select {
 		case <-timeout:
-			b.t.Fatalf("never settled: %+v", s)
+			b.t.Fatalf("never idle: %+v", s)
 		default:
 		}
 	}
@@ -156,10 +156,10 @@ func TestBrokerComesBack(t *testing.T) {
 			b.Retain("g/a/s/state", []byte("1"))
 			b.Ready()
 			s.sees("g/bridge/state", "online")
-			b.settled()
+			b.awaitIdle()
 			b.PublishEvent("g/a/s/event", []byte("heard"))
 			s.sees("g/a/s/event", "heard")
-			b.settled() // it is acknowledged
+			b.awaitIdle() // it is acknowledged
 
 			if conf == "" {
 				m.Kill()
@@ -178,11 +178,11 @@ func TestBrokerComesBack(t *testing.T) {
 			m.Start()
 			b.connected(2)
 			s.sees("g/a/s/state", "3")
-			b.settled()
+			b.awaitIdle()
 			s.publish("g/a/request/x", "again", false)
 			b.received("again")
-			b.once("connection to the broker lost")
-			b.once("cannot connect to the broker")
+			b.loggedOnce("connection to the broker lost")
+			b.loggedOnce("cannot connect to the broker")
 
 			if present := b.present()[1]; present != (conf != "") {
 				t.Errorf("session present: %v", present)
@@ -209,7 +209,7 @@ func TestEventsAreKept(t *testing.T) {
 	b := run(t, options(p.url), nil)
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	p.hang(true)
 	for i := range 20 {
 		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint("unacknowledged ", i)))
@@ -256,7 +256,7 @@ func TestOldEventsAreDropped(t *testing.T) {
 	b := run(t, o, nil)
 	b.Ready()
 	b.connected(1)
-	b.settled()
+	b.awaitIdle()
 	p.refuse(true)
 	p.drop()
 	b.logged("connection to the broker lost")
@@ -281,7 +281,7 @@ func TestUnacknowledgedComesFirst(t *testing.T) {
 	b := run(t, options(p.url), nil)
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	p.hang(true)
 	for i := range 20 {
 		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint(i)))
@@ -305,7 +305,7 @@ func TestConfirm(t *testing.T) {
 		p := newProxy(t, url)
 		s := newSpy(t, url)
 		confirmed := make(chan uint16, 100)
-		var b *bridge
+		var b *testClient
 		b = run(t, options(p.url), func(m mqtt.Message) {
 			m.Ack()
 			if strings.HasPrefix(string(m.Payload), "x") {
@@ -322,7 +322,7 @@ func TestConfirm(t *testing.T) {
 		for range 50 {
 			select {
 			case <-confirmed:
-			case <-time.After(patience):
+			case <-time.After(waitTimeout):
 				t.Fatal("not confirmed")
 			}
 		}
@@ -337,7 +337,7 @@ func TestConfirm(t *testing.T) {
 		// What was confirmed does not come again.
 		p.drop()
 		b.connected(2)
-		b.settled()
+		b.awaitIdle()
 		for _, m := range b.inbox() {
 			if m.Duplicate && len(m.Payload) > 0 {
 				t.Errorf("%s came again", m.Payload)
@@ -348,7 +348,7 @@ func TestConfirm(t *testing.T) {
 		p.drop()
 		p.hang(false)
 		b.connected(3)
-		b.settled()
+		b.awaitIdle()
 	})
 }
 
@@ -365,13 +365,13 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 		b.Ready()
 		s.sees("g/bridge/state", "online")
 		s.sees("g/a/s/state", "1")
-		b.once(fmt.Sprintf("kind=retained topic=g/a/s/items bytes=%d", limit))
+		b.loggedOnce(fmt.Sprintf("kind=retained topic=g/a/s/items bytes=%d", limit))
 
 		var refused *mqtt.RefusedError
 		if err := b.Send(t.Context(), "g/a/response/list", large); !errors.As(err, &refused) || !refused.TooLarge || refused.Topic != "g/a/response/list" {
 			t.Errorf("got %v", err)
 		}
-		b.settled()
+		b.awaitIdle()
 		connections := b.Stats().Connections
 		if err := b.Send(t.Context(), "g/a/response/list", large); !errors.As(err, &refused) {
 			t.Errorf("got %v", err)
@@ -447,7 +447,7 @@ func TestFrozen(t *testing.T) {
 	b.Subscribe("g/a/request/#")
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "live", false)
 	if age := b.received("live").Age; age != 0 {
 		t.Errorf("a live message is %v old", age)
@@ -457,7 +457,7 @@ func TestFrozen(t *testing.T) {
 	if age := b.received("frozen").Age; age < 3*time.Hour || age > 4*time.Hour {
 		t.Errorf("%v old", age)
 	}
-	b.settled() // the barrier came back again
+	b.awaitIdle() // the barrier came back again
 	s.publish("g/a/request/x", "live again", false)
 	if age := b.received("live again").Age; age != 0 {
 		t.Errorf("a live message is %v old", age)
@@ -472,7 +472,7 @@ func TestOverwrittenDiscovery(t *testing.T) {
 		b.declare(device("x"))
 		b.Ready()
 		s.sees("g/bridge/state", "online")
-		b.settled()
+		b.awaitIdle()
 		s.sync(b)
 		config, _ := s.last(deviceTopic)
 		n := s.seen(deviceTopic, config)
@@ -480,7 +480,7 @@ func TestOverwrittenDiscovery(t *testing.T) {
 			s.publish(deviceTopic, other, true)
 			s.awaitSeen(deviceTopic, config, n+i+1)
 		}
-		b.once("discovery message overwritten by another client")
+		b.loggedOnce("discovery message overwritten by another client")
 		if got := retained(t, url)[deviceTopic]; got != config {
 			t.Errorf("the broker holds %s", got)
 		}
@@ -492,14 +492,14 @@ func TestCommits(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
 	o := options(p.url)
-	store := o.Store.(*memory)
+	store := o.Store.(*memoryStore)
 	b := run(t, o, nil)
 	for i := range 300 {
 		b.Retain(fmt.Sprintf("g/a/s%d/state", i), []byte("1"))
 	}
 	b.Ready()
 	b.connected(1)
-	b.settled()
+	b.awaitIdle()
 	counted := func() int {
 		store.mu.Lock()
 		defer store.mu.Unlock()
@@ -508,7 +508,7 @@ func TestCommits(t *testing.T) {
 	atStart := counted()
 	p.drop()
 	b.connected(2)
-	b.settled()
+	b.awaitIdle()
 	t.Logf("%d commits at the start, %d for a reconnect", atStart, counted()-atStart)
 	if atStart > 6 || counted()-atStart > 4 {
 		t.Errorf("%d commits at the start, %d for a reconnect", atStart, counted()-atStart)
@@ -528,7 +528,7 @@ func TestBrokerIsAwayAtStart(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	b.settled()
+	b.awaitIdle()
 	if got := retained(t, m.URL); got["g/a/status"] != "1" || got["g/bridge/state"] != "online" {
 		t.Errorf("the broker holds %v", got)
 	}
@@ -557,7 +557,7 @@ func TestPasswordIsWrong(t *testing.T) {
 	for b.Stats().Failures < 3 {
 		time.Sleep(time.Millisecond)
 	}
-	b.once(`reason="the broker does not authorize this client"`)
+	b.loggedOnce(`reason="the broker does not authorize this client"`)
 	if strings.Contains(b.log.String(), "secret") {
 		t.Error("the password is in the log")
 	}
@@ -567,7 +567,7 @@ func TestPasswordIsWrong(t *testing.T) {
 	b.connected(1)
 }
 
-// Two clients with one id take the session from each other, and the broker does not say why.
+// Two clients with one id take the session over from each other, and the broker does not report why.
 func TestSessionIsTakenOver(t *testing.T) {
 	m := brokertest.New(t, "")
 	o := options(m.URL)
@@ -575,7 +575,7 @@ func TestSessionIsTakenOver(t *testing.T) {
 	b.Ready()
 	rival := func() paho.Client {
 		c := paho.NewClient(paho.NewClientOptions().AddBroker(m.URL).SetClientID(o.ClientID).SetAutoReconnect(false))
-		if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 			t.Fatal(token.Error())
 		}
 		return c
@@ -585,36 +585,36 @@ func TestSessionIsTakenOver(t *testing.T) {
 		c := rival()
 		defer c.Disconnect(0)
 	}
-	b.once("is another client connected with the same client id?")
+	b.loggedOnce("is another client connected with the same client id?")
 	b.connected(6)
-	b.once("the connection to the broker is stable again")
+	b.loggedOnce("the connection to the broker is stable again")
 	if n := b.log.count("connection to the broker lost"); n != 2 {
 		t.Errorf("%d lines of lost connections", n)
 	}
-	b.settled()
+	b.awaitIdle()
 	if got := retained(t, m.URL)["g/bridge/state"]; got != "online" {
 		t.Errorf("the bridge is %s", got)
 	}
 }
 
-// strict is a broker that refuses a filter until told otherwise.
-type strict struct {
+// strictHook refuses one filter until allowed is set.
+type strictHook struct {
 	mochi.HookBase
 	allowed atomic.Bool
 }
 
-func (*strict) ID() string { return "strict" }
-func (*strict) Provides(b byte) bool {
+func (*strictHook) ID() string { return "strict" }
+func (*strictHook) Provides(b byte) bool {
 	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
 }
-func (*strict) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
-func (h *strict) OnACLCheck(_ *mochi.Client, topic string, _ bool) bool {
+func (*strictHook) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (h *strictHook) OnACLCheck(_ *mochi.Client, topic string, _ bool) bool {
 	return topic != "g/+/request/#" || h.allowed.Load()
 }
 
 func TestSubscriptionIsRefused(t *testing.T) {
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	hook := &strict{}
+	hook := &strictHook{}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
 	if err := errors.Join(server.AddHook(hook, nil), server.AddListener(listener), server.Serve()); err != nil {
 		t.Fatal(err)
@@ -623,13 +623,13 @@ func TestSubscriptionIsRefused(t *testing.T) {
 	b := run(t, options("mqtt://"+listener.Address()), nil)
 	b.Subscribe("g/+/request/#")
 	b.Ready()
-	b.once(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
-	b.settled()
+	b.loggedOnce(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
+	b.awaitIdle()
 	hook.allowed.Store(true)
-	b.once(`msg="the broker grants the subscription" filter=g/+/request/#`)
+	b.loggedOnce(`msg="the broker grants the subscription" filter=g/+/request/#`)
 }
 
-// Mosquitto grants what its list does not allow, and then delivers nothing.
+// Mosquitto grants a subscription that its access list does not allow, and then delivers nothing.
 func TestNothingIsDelivered(t *testing.T) {
 	acl := filepath.Join(t.TempDir(), "acl")
 	write := func(text string) {
@@ -644,18 +644,18 @@ func TestNothingIsDelivered(t *testing.T) {
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
 	b.Ready()
-	b.once(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
+	b.loggedOnce(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
 	write("topic readwrite #\n")
 	m.Kill()
 	m.Start()
 	b.connected(2)
-	b.settled()
+	b.awaitIdle()
 	s := newSpy(t, m.URL)
 	s.publish("g/a/request/x", "now", false)
 	b.received("now")
 }
 
-// The broker's queue for us is full, so that it swallows the barrier at first.
+// The broker's queue for the client is full, so it drops the barrier at first.
 func TestBacklog(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
@@ -663,7 +663,7 @@ func TestBacklog(t *testing.T) {
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
 	b.Ready()
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "live", false)
 	if got := b.received("live"); got.Age != 0 || got.Retained || got.Duplicate || got.Connection != 1 || got.Topic != "g/a/request/x" {
 		t.Errorf("got %+v", got)
@@ -678,7 +678,7 @@ func TestBacklog(t *testing.T) {
 	b.Subscribe("g/+/request/#")
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	b.received("waited 999")
 	s.publish("g/a/request/x", "live again", false)
 	if got := b.received("live again"); got.Age != 0 || got.Connection != 2 {
@@ -699,7 +699,7 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// A message is the broker's until it is acknowledged, and can be told when it comes again.
+// The broker delivers a message again, marked as a duplicate, until it is acknowledged.
 func TestRedelivery(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
@@ -751,7 +751,7 @@ func TestConnectionHangs(t *testing.T) {
 	b := run(t, o, nil)
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	p.hang(true)
 	b.Retain("g/a/status", []byte("1"))
 	sent := make(chan error, 1)
@@ -767,7 +767,7 @@ func TestConnectionHangs(t *testing.T) {
 	s.sees("g/a/response/x", "1")
 }
 
-// The connection is cut in the middle of a message, and its value changes before there is another.
+// The connection is closed in the middle of a message, and the value changes before the next connection.
 func TestLastChangeWins(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
@@ -775,14 +775,14 @@ func TestLastChangeWins(t *testing.T) {
 	b := run(t, options(p.url), nil)
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	for i := range 10 {
 		p.cutAfter(20 + 10*i) // of a PUBLISH of about 130 bytes
 		text := fmt.Sprintf(`{"x":%d,"y":"%s"}`, i, strings.Repeat("x", 100))
 		b.Retain("g/a/s/state", []byte(`{"old":`+text+`}`))
 		b.connected(i + 2)
 		b.Retain("g/a/s/state", []byte(text))
-		b.settled()
+		b.awaitIdle()
 		s.sees("g/a/s/state", text)
 		s.sees("g/bridge/state", "online")
 		if got := retained(t, m.URL); got["g/a/s/state"] != text || got["g/bridge/state"] != "online" {
@@ -795,11 +795,11 @@ func TestUnsubscribe(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	o := options(m.URL)
-	store := o.Store.(*memory)
+	store := o.Store.(*memoryStore)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#", "g/b/request/#")
 	b.Ready()
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "first", false)
 	b.received("first")
 	b.stop()
@@ -808,7 +808,7 @@ func TestUnsubscribe(t *testing.T) {
 	b.Subscribe("g/b/request/#")
 	b.Ready()
 	store.await(t, "the subscription is forgotten", func() bool { return !store.has("subscription/g/a/request/#") })
-	s.publish("g/a/request/x", "nobody listens", false)
+	s.publish("g/a/request/x", "unsubscribed", false)
 	s.publish("g/b/request/x", "second", false)
 	b.received("second")
 	if len(b.inbox()) != 1 {
@@ -816,10 +816,10 @@ func TestUnsubscribe(t *testing.T) {
 	}
 	b.Subscribe("g/c/request/#")
 	store.await(t, "the other is forgotten", func() bool { return !store.has("subscription/g/b/request/#") })
-	s.publish("g/b/request/x", "nobody listens", false)
+	s.publish("g/b/request/x", "unsubscribed", false)
 	b.Subscribe("g/c/request/#", "g/b/request/#")
 	store.await(t, "it is wanted again", func() bool { return store.has("subscription/g/b/request/#") })
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/b/request/x", "third", false)
 	b.received("third")
 	if len(b.inbox()) != 2 {
@@ -831,7 +831,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		o := options(url)
-		store := o.Store.(*memory)
+		store := o.Store.(*memoryStore)
 		other := device("x")
 		other.ID.Sensor, other.Name, other.Slug = "t", "Other", "a_t"
 		b := run(t, o, nil)
@@ -867,7 +867,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 			t.Errorf("the broker holds %v", got)
 		}
 
-		// Home Assistant was away, and starts.
+		// Home Assistant was stopped, and starts.
 		s.publish("ha/status", "online", false)
 		s.awaitSeen("ha/device/g-a-t/config", gone, 2)
 		s.awaitSeen(deviceTopic, full, 2)
@@ -876,7 +876,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 		})
 		s.sees("ha/device/g-a-t/config", "")
 		s.sees(deviceTopic, without)
-		b.settled()
+		b.awaitIdle()
 		if got := retained(t, url); got["ha/device/g-a-t/config"] != "" || got[deviceTopic] != without {
 			t.Errorf("the broker holds %v", got)
 		}
@@ -887,7 +887,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 	})
 }
 
-// count is how many messages of topic contain text.
+// count returns how many messages of a topic contain text.
 func (s *spy) count(topic, text string) int {
 	n := 0
 	for _, m := range s.log() {
@@ -907,7 +907,7 @@ func TestBirth(t *testing.T) {
 		b.Retain("g/a/s/state", []byte("1"))
 		b.Ready()
 		s.sees("g/bridge/state", "online")
-		b.settled()
+		b.awaitIdle()
 		s.sync(b) // this broker acknowledges before it distributes
 		config, _ := s.last(deviceTopic)
 		configs, states, onlines := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"), s.seen("g/bridge/state", "online")
@@ -925,14 +925,14 @@ func TestBirth(t *testing.T) {
 	})
 }
 
-// The will of a connection that nobody missed comes late.
+// The will of an older connection arrives late.
 func TestOnlineIsKept(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		b := run(t, options(url), nil)
 		b.Ready()
 		s.sees("g/bridge/state", "online")
-		b.settled()
+		b.awaitIdle()
 		s.sync(b)
 		onlines := s.seen("g/bridge/state", "online")
 		s.publish("g/bridge/state", "offline", true)
@@ -970,14 +970,14 @@ func TestRemoveAll(t *testing.T) {
 	b.Retain("g/a/s/state", []byte("1"))
 	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	b.RemoveAll()
 	s.sees(deviceTopic, "")
-	b.settled()
+	b.awaitIdle()
 	b.declare(device("x", "y"))
 	s.publish("ha/status", "online", false)
 	s.awaitSeen("g/a/s/state", "1", 3)
-	b.settled()
+	b.awaitIdle()
 	if got := retained(t, m.URL); got[deviceTopic] != "" || got["g/a/s/state"] != "1" {
 		t.Errorf("the broker holds %v", got)
 	}
@@ -1000,7 +1000,7 @@ func TestSchemes(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	hook := &strict{}
+	hook := &strictHook{}
 	hook.allowed.Store(true)
 	if err := server.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
@@ -1048,7 +1048,7 @@ func TestSchemes(t *testing.T) {
 				o.TLS = nil
 				b = run(t, o, nil)
 				b.logged("reason=certificate")
-				b.once("certificate signed by unknown authority")
+				b.loggedOnce("certificate signed by unknown authority")
 			}
 		})
 	}
@@ -1107,7 +1107,7 @@ func TestTLSFailures(t *testing.T) {
 	}
 }
 
-// websocketTo forwards what comes over a WebSocket.
+// websocketTo forwards a WebSocket to a TCP address.
 func websocketTo(addr string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
@@ -1126,16 +1126,16 @@ func websocketTo(addr string) http.Handler {
 	})
 }
 
-// How long the broker was not heard cannot be told where it was not recorded, or where the clock was wrong: then it may have been for long.
+// The age is unknown if no time was recorded or the clock is behind it; then it is the longest.
 func TestAgeIsUnknown(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	o := options(m.URL)
-	store := o.Store.(*memory)
+	store := o.Store.(*memoryStore)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#")
 	b.Ready()
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "first", false)
 	if age := b.received("first").Age; age != 0 {
 		t.Errorf("a live message is %v old", age)

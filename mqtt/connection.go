@@ -61,7 +61,7 @@ type confirmation struct {
 	acks uint64
 }
 
-// inflight is something that the broker has not acknowledged yet.
+// inflight is a packet that the broker has not acknowledged yet.
 type inflight struct {
 	token       paho.Token
 	deadline    time.Time

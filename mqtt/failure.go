@@ -18,7 +18,7 @@ const (
 	maxPayload    = 268435455 - maxTopicBytes - 4
 	// maxTopicLevels is less than what brokers accept: Mosquitto 200, EMQX 128.
 	maxTopicLevels = 128
-	// maxLoggedTopic is where a topic is cut in logs and errors.
+	// maxLoggedTopic is the number of bytes of a topic that logs and errors show.
 	maxLoggedTopic = 100
 	// smallPayload is a size that every broker takes.
 	smallPayload = 1024

@@ -67,7 +67,7 @@ func TestObserver(t *testing.T) {
 			t.Error("the connection is lost for no reason")
 		}
 	case <-time.After(10 * time.Second):
-		t.Error("nobody says that the connection is lost")
+		t.Error("the lost connection is not reported")
 	}
 }
 

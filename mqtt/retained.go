@@ -12,9 +12,9 @@ import (
 // Rules tell the client how the consumer of its announcements treats topics. An announcement describes entities to the consumer: it
 // is a discovery message of Home Assistant. The zero Rules know no announcements.
 type Rules struct {
-	// StatusTopic is where the consumer says "online" when it has started; everything is then sent again. Empty: nowhere.
+	// StatusTopic is the topic to which the consumer publishes "online" when it has started; everything is then sent again. Empty: none.
 	StatusTopic string
-	// Watch lists filters that match every announcement; one that somebody else overwrites is sent again.
+	// Watch lists filters that match every announcement; one that another client overwrites is sent again.
 	Watch []string
 	// Announcement returns the device that an announcement's topic belongs to. It reports false for any other topic.
 	Announcement func(topic string) (device string, ok bool)
@@ -62,7 +62,7 @@ type entry struct {
 	set          []byte // what the topic was set to
 	want         []byte // what it should hold now: set, or nothing while announcements are withheld
 
-	preludes     [][]byte // sent first, not retained: the consumer removes only components that it is told to remove
+	preludes     [][]byte // sent first, not retained: the consumer keeps components until they are removed explicitly
 	pending      bool     // want is still to be sent
 	acknowledged bool     // the broker has taken want
 	repeat       bool     // want completes a repeated removal
@@ -364,7 +364,7 @@ func (r *retained) onBirth() {
 }
 
 // onForeign compares a message that arrived on an announcement's topic with what the topic should hold, and has that sent again if
-// somebody else has overwritten it. It reports whether somebody has.
+// another client has overwritten it, which it reports.
 func (r *retained) onForeign(topic string, payload []byte, now time.Time) bool {
 	e := r.entries[topic]
 	if e == nil || !e.announcement || e.pending || !e.acknowledged || bytes.Equal(payload, e.want) ||

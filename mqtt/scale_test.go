@@ -46,13 +46,13 @@ func BenchmarkReconnectToBroker(b *testing.B) {
 			client.Subscribe(filters...)
 			client.Ready()
 			client.connected(1)
-			client.settled()
+			client.awaitIdle()
 			before, published, n := cpu(b), client.Stats().Published, 1
 			for b.Loop() {
 				n++
 				p.drop()
 				client.connected(n)
-				client.settled()
+				client.awaitIdle()
 			}
 			b.ReportMetric(float64(client.Stats().Published-published)/float64(b.N), "messages/op")
 			b.ReportMetric((cpu(b)-before).Seconds()/float64(b.N), "cpu-s/op")

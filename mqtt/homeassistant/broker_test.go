@@ -15,10 +15,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
 
-// nothing is a Store for a single run.
-type nothing struct{}
+// discardStore is a Store that keeps nothing.
+type discardStore struct{}
 
-func (nothing) Commit(_ func(mqtt.Tx), done func(error)) {
+func (discardStore) Commit(_ func(mqtt.Tx), done func(error)) {
 	if done != nil {
 		go done(nil)
 	}
@@ -47,7 +47,7 @@ func TestPublisherAtABroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := discovery(mode)
-		client, err := mqtt.New(mqtt.Options{URL: b.URL(), ClientID: "graph2mqtt-test", Base: string(base), Rules: d.Rules(), Store: nothing{}})
+		client, err := mqtt.New(mqtt.Options{URL: b.URL(), ClientID: "graph2mqtt-test", Base: string(base), Rules: d.Rules(), Store: discardStore{}})
 		if err != nil {
 			t.Fatal(err)
 		}

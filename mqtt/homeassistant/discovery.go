@@ -52,7 +52,7 @@ type device struct {
 	slug         string // prefix of its entity ids
 
 	availability []string // topics that must all say "online"
-	commands     string   // the topic that must say so too for command entities; may be empty
+	commands     string   // the topic that must also say "online" for command entities; may be empty
 	components   []component
 }
 
@@ -475,7 +475,7 @@ func (o Discovery) order(topic string, removal bool) string {
 	return string(rune('0'+class)) + " " + group + " " + string(rune('0'+kind)) + " " + name
 }
 
-// device returns the device that Home Assistant is told of.
+// device returns Home Assistant's device for a device of the hub.
 func (o Discovery) device(d hub.Device) device {
 	t := o.Base
 	bridge := []string{t.Bridge("state")}
@@ -570,7 +570,7 @@ func (o Discovery) problemComponent(id hub.ID) component {
 	}
 }
 
-// logLevels are the words of the log levels.
+// logLevels is the select that sets the log level.
 var logLevels = entity.Entity{
 	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long",
 	Options: []string{"debug", "info", "warn", "error"}, Operations: []string{"log_level"},

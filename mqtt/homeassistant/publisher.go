@@ -38,7 +38,7 @@ type Publisher struct {
 	devices   map[hub.ID]*published
 }
 
-// published is what of a device is at the broker.
+// published records the topics of a device that the broker holds.
 type published struct {
 	device   hub.Device
 	state    *hub.State      // nil before the first
