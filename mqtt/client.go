@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
@@ -19,7 +18,6 @@ import (
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
 const (
@@ -130,28 +128,6 @@ func (t Timing) withDefaults() Timing {
 		}
 	}
 	return t
-}
-
-// A Message is a message that arrived.
-type Message struct {
-	Topic      string
-	Payload    []byte
-	Retained   bool
-	Duplicate  bool // the broker has sent it before
-	PacketID   uint16
-	Connection uint64 // grows with each connection, also over restarts
-	// Age is how long the message may have been under way at most: 0 for a live one, the longest duration if it is unknown.
-	Age      time.Duration
-	Received time.Time
-
-	ack func()
-}
-
-// Ack tells the broker not to send the message again. After the connection is lost it does nothing, and the message arrives again.
-func (m Message) Ack() {
-	if m.ack != nil {
-		m.ack()
-	}
 }
 
 // Stats are counted since New.
@@ -565,9 +541,10 @@ func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 // keepAfterLoss reports whether a message that was in flight when the connection was lost is to be sent again. A message, also a retained
 // one, that the broker does not take is given up.
 func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
-	byBroker := closedByPeer(err)
+	var failed *failure
+	wasLost := errors.As(err, &failed) // not ended by ourselves
 	if f.message == nil {
-		if byBroker && f.publication != nil && c.retained.onLost(*f.publication, conn.alone) {
+		if wasLost && f.publication != nil && c.retained.onLost(*f.publication, conn.alone) {
 			c.stats.Refused++
 			refused := refusal(f.publication.topic, f.publication.payload)
 			c.deferLog(func() { c.logRefused(refused, "retained") })
@@ -578,7 +555,7 @@ func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
 	if m.abandoned {
 		return false
 	}
-	if byBroker {
+	if wasLost {
 		if m.losses++; conn.alone && m.losses >= refusedAfter {
 			c.refuse(m)
 			return false
@@ -634,92 +611,4 @@ func (c *Client) flush() {
 		}
 		c.change(func() bool { c.retained.onCommitted(commit); return true })
 	})
-}
-
-// onMessage handles a message from paho.
-func (c *Client) onMessage(conn *connection, m paho.Message) {
-	select {
-	case <-conn.ready:
-	case <-conn.gone:
-		return
-	}
-	c.inbound.Lock()
-	defer c.inbound.Unlock()
-	select {
-	case <-conn.gone:
-		return // not acknowledged, it arrives again
-	default:
-	}
-	now := time.Now()
-	ack := sync.OnceFunc(func() {
-		if m.Qos() > 0 {
-			c.mu.Lock()
-			conn.acksRequested++
-			c.mu.Unlock()
-		}
-		m.Ack()
-	})
-	c.mu.Lock()
-	c.stats.Received++
-	internal := c.handleInternal(conn, m, now)
-	message := Message{
-		Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Duplicate: m.Duplicate(), PacketID: m.MessageID(),
-		Connection: conn.number, Received: now, ack: ack,
-	}
-	if !conn.barrierPassed {
-		message.Age = conn.away
-	}
-	c.mu.Unlock()
-	if internal || c.options.Handle == nil {
-		ack()
-		return
-	}
-	c.options.Handle(message)
-}
-
-// handleInternal handles messages to the client itself.
-func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time) bool {
-	topic, payload := m.Topic(), string(m.Payload())
-	switch topic {
-	case c.topics.Bridge("barrier"):
-		if payload == conn.barrier() && !conn.barrierPassed {
-			conn.barrierPassed = true
-			if !conn.asserted {
-				conn.asserted = true
-				// What an old connection still had on its way may have arrived in between.
-				c.markAllPending(false)
-			}
-			c.wakeWriter()
-		}
-		return true
-	case c.topics.Bridge("state"):
-		// The will of a connection that died unnoticed, or another client's message.
-		if payload == offline && conn.online && !conn.stopping {
-			conn.online = false
-			c.wakeWriter()
-		}
-		return true
-	case c.options.Rules.StatusTopic:
-		// A retained one says nothing new.
-		if payload == online && !m.Retained() && conn.birth.IsZero() {
-			t := c.options.Timing
-			conn.birth = now.Add(t.BirthMin + rand.N(max(t.BirthMax-t.BirthMin, 1)))
-			c.wakeWriter()
-		}
-		return true
-	}
-	if _, ok := c.retained.rules.Announcement(topic); !ok {
-		return false
-	}
-	// A retained copy is older than what was sent on this connection.
-	if !m.Retained() && c.retained.onForeign(topic, m.Payload(), now) {
-		if !c.overwritten[topic] {
-			c.overwritten[topic] = true
-			c.deferLog(func() {
-				c.log.Warn("discovery message overwritten by another client; publishing it again", "topic", topic)
-			})
-		}
-		c.wakeWriter()
-	}
-	return true
 }

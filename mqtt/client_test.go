@@ -408,6 +408,39 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 	t.Run("mosquitto", func(t *testing.T) { check(t, brokertest.New(t, fmt.Sprintf("max_packet_size %d", limit)).URL) })
 }
 
+// silentHook neither acknowledges nor refuses messages to one topic.
+type silentHook struct{ strictHook }
+
+func (*silentHook) Provides(b byte) bool { return (&strictHook{}).Provides(b) || b == mochi.OnPublish }
+func (*silentHook) OnPublish(_ *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	if p.TopicName == "g/a/s/items" {
+		return p, packets.ErrRejectPacket
+	}
+	return p, nil
+}
+
+// A message that the broker never acknowledges is given up, too.
+func TestBrokerIgnoresAMessage(t *testing.T) {
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	if err := errors.Join(server.AddHook(&silentHook{}, nil), server.AddListener(listener), server.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = server.Close() }()
+	url := "mqtt://" + listener.Address()
+	s := newSpy(t, url)
+	o := options(url)
+	o.Timing.Ack = 200 * time.Millisecond
+	b := run(t, o, nil)
+	b.Retain("g/a/s/items", []byte("1"))
+	b.Retain("g/a/s/state", []byte("1"))
+	b.Ready()
+	s.sees("g/bridge/state", "online")
+	s.sees("g/a/s/state", "1")
+	b.loggedOnce("kind=retained topic=g/a/s/items bytes=1")
+	b.awaitIdle()
+}
+
 // A topic that no broker takes is refused before it is sent.
 func TestIllegalTopics(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {

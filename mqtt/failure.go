@@ -48,7 +48,7 @@ func checkTopic(topic string, payload []byte) error {
 func refusal(topic string, payload []byte) error {
 	return &RefusedError{
 		Topic: shorten(topic), Size: len(payload), TooLarge: len(payload) > smallPayload,
-		Reason: "the broker closes the connection on it; is it larger than its limit, or not allowed?",
+		Reason: "the connection is lost on it again and again; is it larger than the broker's limit, or not allowed?",
 	}
 }
 
