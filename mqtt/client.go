@@ -178,11 +178,14 @@ type Client struct {
 type message struct {
 	topic     string
 	payload   []byte
-	done      chan error // nil: an event
+	done      chan error // nil: nobody waits for it
+	transient bool       // it is not kept while disconnected; otherwise, without done, it is an event
 	queued    time.Time  // by the wall clock
 	abandoned bool       // the sender does not wait any more
 	losses    int        // connections that were lost while it was in flight
 }
+
+func (m *message) isEvent() bool { return m.done == nil && !m.transient }
 
 // New returns a client that continues with what an earlier run stored. It does not connect.
 func New(o Options) (*Client, error) {
@@ -306,10 +309,25 @@ func (c *Client) PublishEvent(topic string, payload []byte) {
 			return false
 		}
 		if c.events >= maxEvents {
-			c.dropEvent(slices.IndexFunc(c.queue, func(m *message) bool { return m.done == nil }))
+			c.dropEvent(slices.IndexFunc(c.queue, (*message).isEvent))
 		}
 		c.queue = append(c.queue, &message{topic: topic, payload: payload, queued: time.Now().Round(0)})
 		c.events++
+		return true
+	})
+}
+
+// PublishTransient publishes a message that is of no use later, such as a log line. While disconnected it is discarded.
+func (c *Client) PublishTransient(topic string, payload []byte) {
+	if err := checkTopic(topic, payload); err != nil {
+		c.logRefused(err, "transient")
+		return
+	}
+	c.change(func() bool {
+		if c.conn == nil || len(c.queue) >= maxEvents {
+			return false
+		}
+		c.queue = append(c.queue, &message{topic: topic, payload: payload, transient: true})
 		return true
 	})
 }
@@ -454,10 +472,11 @@ func (c *Client) stop() {
 	defer c.mu.Unlock()
 	c.stopped = true
 	for _, m := range c.queue {
-		if m.done == nil {
-			c.stats.Dropped++
-		} else {
+		switch {
+		case m.done != nil:
 			m.done <- ErrStopped
+		case m.isEvent():
+			c.stats.Dropped++
 		}
 	}
 	c.queue, c.events = nil, 0
@@ -523,13 +542,13 @@ func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 			continue
 		}
 		again = append(again, f.message)
-		if f.message.done == nil {
+		if f.message.isEvent() {
 			c.events++
 		}
 	}
-	c.queue = append(again, c.queue...)
+	c.queue = slices.DeleteFunc(append(again, c.queue...), func(m *message) bool { return m.transient })
 	for c.events > maxEvents {
-		c.dropEvent(slices.IndexFunc(c.queue, func(m *message) bool { return m.done == nil }))
+		c.dropEvent(slices.IndexFunc(c.queue, (*message).isEvent))
 	}
 	refused = c.stats.Refused > before
 	c.mu.Unlock()
@@ -573,7 +592,9 @@ func (c *Client) refuse(m *message) {
 	}
 	c.refused[m.topic] = max(len(m.payload), 1)
 	if m.done == nil {
-		c.stats.Dropped++
+		if m.isEvent() {
+			c.stats.Dropped++
+		}
 		c.deferLog(func() { c.logRefused(err, "event") })
 		return
 	}

@@ -261,6 +261,7 @@ func TestOldEventsAreDropped(t *testing.T) {
 	p.drop()
 	b.logged("connection to the broker lost")
 	b.PublishEvent("g/a/s/event", []byte("old"))
+	b.PublishTransient("g/bridge/logging", []byte("old"))
 	sent := make(chan error, 1)
 	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("1")) }()
 	p.refuse(false)
@@ -270,6 +271,11 @@ func TestOldEventsAreDropped(t *testing.T) {
 	s.sync(b)
 	if n := s.seen("g/a/s/event", "old"); n != 0 || b.Stats().Dropped != 1 {
 		t.Errorf("published %d times, %d dropped", n, b.Stats().Dropped)
+	}
+	b.PublishTransient("g/bridge/logging", []byte("new"))
+	s.sees("g/bridge/logging", "new")
+	if n := s.seen("g/bridge/logging", "old"); n != 0 {
+		t.Error("a transient message is kept while disconnected")
 	}
 }
 

@@ -281,18 +281,18 @@ func (c *Client) nextMessage(now time.Time, alone bool) *message {
 		}
 		if size, ok := c.refused[m.topic]; ok && len(m.payload) >= size {
 			c.queue = c.queue[1:]
-			if m.done == nil {
+			if m.isEvent() {
 				c.events--
 			}
 			c.refuse(m)
 			continue
 		}
-		if m.done == nil && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge {
+		if m.isEvent() && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge {
 			c.dropEvent(0)
 			continue
 		}
 		c.queue = c.queue[1:]
-		if m.done == nil {
+		if m.isEvent() {
 			c.events--
 		}
 		return m
