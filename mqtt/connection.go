@@ -229,12 +229,27 @@ func (conn *connection) send(now time.Time) (sent, blocked bool, due time.Time) 
 	}
 	alone := len(conn.inflight) == 0
 	c.mu.Lock()
-	p, at, blocked, ok := c.retained.next(now, alone)
+	suspect := len(c.queue) > 0 && c.queue[0].losses >= suspectAfter
+	if !alone && (suspect || c.retained.suspectIsNext(now)) {
+		c.mu.Unlock()
+		return false, true, due // until everything else is acknowledged
+	}
+	var (
+		p     publication
+		at    time.Time
+		m     *message
+		ok    bool
+		state string
+	)
+	if suspect { // first, or it might never be alone
+		m = c.nextMessage(now, alone)
+	}
+	if m == nil {
+		p, at, blocked, ok = c.retained.next(now, alone)
+	}
 	urgent := c.retained.urgent
-	var m *message
-	state := ""
 	switch {
-	case ok:
+	case ok, m != nil:
 	case c.retained.isReady && !conn.online && !conn.stopping && !blocked:
 		conn.online, state = true, online
 	default:

@@ -398,9 +398,7 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 	if !r.isReady {
 		return p, due, false, false
 	}
-	for len(r.timed.entries) > 0 && !r.timed.entries[0].due.After(now) {
-		heap.Push(&r.ready, heap.Pop(&r.timed))
-	}
+	r.release(now)
 	if len(r.timed.entries) > 0 {
 		due = r.timed.entries[0].due
 	}
@@ -442,6 +440,22 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 		return p, time.Time{}, false, true
 	}
 	return p, due, len(r.awaiting) > 0, false
+}
+
+// release moves the entries whose time has come.
+func (r *retained) release(now time.Time) {
+	for len(r.timed.entries) > 0 && !r.timed.entries[0].due.After(now) {
+		heap.Push(&r.ready, heap.Pop(&r.timed))
+	}
+}
+
+// suspectIsNext reports whether the next publication is one that is sent alone.
+func (r *retained) suspectIsNext(now time.Time) bool {
+	if !r.isReady {
+		return false
+	}
+	r.release(now)
+	return len(r.ready.entries) > 0 && r.ready.entries[0].losses >= suspectAfter
 }
 
 // await has an entry wait for a commit, so that nothing is published that would be forgotten, and nothing overtakes it.
