@@ -453,7 +453,7 @@ func TestBrokerIgnoresAMessage(t *testing.T) {
 	if err := errors.Join(server.AddHook(&silentHook{}, nil), server.AddListener(listener), server.Serve()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Close() }()
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
 	url := "mqtt://" + listener.Address()
 	s := newSpy(t, url)
 	o := options(url)
@@ -679,7 +679,7 @@ func TestSubscriptionIsRefused(t *testing.T) {
 	if err := errors.Join(server.AddHook(hook, nil), server.AddListener(listener), server.Serve()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Close() }()
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
 	b := run(t, options("mqtt://"+listener.Address()), nil)
 	b.Subscribe("g/+/request/#")
 	b.Ready()
@@ -1077,7 +1077,7 @@ func TestSchemes(t *testing.T) {
 	if err := server.Serve(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Close() }()
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
 	urls := map[string]string{}
 	for scheme, l := range all {
 		urls[scheme] = scheme + "://" + l.Address()

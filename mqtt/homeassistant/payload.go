@@ -138,7 +138,7 @@ var levels = [...]level{
 // isProse reports whether a key holds text to be read rather than a name or an id.
 func isProse(key string) bool {
 	switch key {
-	case "description", "body", "content", "preview", "last_message", "internal_reply", "external_reply", "message":
+	case "description", "body", "content", "preview", "last_message", "internal_reply", "external_reply":
 		return true
 	}
 	return false
