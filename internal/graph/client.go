@@ -64,6 +64,7 @@ type Client struct {
 	http      *http.Client
 	transport http.RoundTripper
 	throttle  *throttle
+	bounds    bounds
 
 	mu      sync.Mutex  // guards the following
 	batches map[any]any // batchKey[K, V] → *batch[K, V]
@@ -84,7 +85,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
 		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport,
-		batches: map[any]any{}, onces: map[any]any{},
+		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
 		c.transport = NewTransport()
@@ -278,7 +279,7 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	if err != nil {
 		return a, err
 	}
-	return a, a.read(response)
+	return a, a.read(response, c.bounds)
 }
 
 // newRequest returns the HTTP request of what a builder made.
@@ -321,12 +322,12 @@ func (a *answer) throttled() bool {
 func (a *answer) successful() bool { return a.status >= 200 && a.status <= 299 }
 
 // read takes in the status, the header and the body of a response, and closes it.
-func (a *answer) read(response *http.Response) error {
+func (a *answer) read(response *http.Response, bounds bounds) error {
 	defer response.Body.Close() // without reading on: the rest of a body that is too long is not worth the connection
 	a.status, a.header, a.wait = response.StatusCode, response.Header, retryAfter(response.Header)
-	limit := int64(maxAnswer)
+	limit := bounds.answer
 	if !a.successful() {
-		limit = maxErrorBody
+		limit = bounds.refusal
 	}
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
@@ -334,7 +335,7 @@ func (a *answer) read(response *http.Response) error {
 		return fmt.Errorf("the answer broke off: %w", err)
 	case int64(len(body)) > limit && a.successful():
 		a.complete = true
-		return fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+		return fmt.Errorf("the answer is larger than %d MiB", limit>>20)
 	}
 	a.complete, a.body = true, body
 	return nil

@@ -274,9 +274,10 @@ func TestUnreadableAnswers(t *testing.T) {
 		{`{"id": "1`, "the answer cannot be read: unexpected end of JSON input"},
 		{`{"start": {"dateTime": 5}}`, `the answer cannot be read: "Start.dateTime" is of type number`},
 		{`{"when": "secret"}`, "the answer cannot be read: it holds a value of another form"},
-		{strings.Repeat(" ", 16<<20) + "1", "the answer is larger than 16 MiB"},
+		{strings.Repeat(" ", 1<<20) + "1", "the answer is larger than 1 MiB"},
 	} {
 		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, test.body) })
+		graph.SetBounds(c, 1<<20, 1<<20)
 		var out struct {
 			ID    string
 			Start graph.DateTimeTimeZone

@@ -7,14 +7,18 @@ import (
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 )
 
-// The bounds of what is read. An endless answer must not fill the memory of a small machine; a page of 1,000 events with their
-// bodies has a few MiB.
-const (
-	maxAnswer    = 16 << 20 // bytes of one answer
-	maxErrorBody = 64 << 10 // bytes of a refusal
-	maxPages     = 500
-	maxList      = 64 << 20 // bytes of all pages
-)
+// bounds limits what is read: an endless answer must not fill the memory of a small machine.
+type bounds struct {
+	answer  int64 // bytes of one answer
+	refusal int64 // bytes of an answer that is an error
+	list    int   // bytes of all pages of a list
+	pages   int
+}
+
+// defaultBounds returns bounds that leave room: a page of 1,000 events with their bodies has a few MiB.
+func defaultBounds() bounds {
+	return bounds{answer: 16 << 20, refusal: 64 << 10, list: 64 << 20, pages: 500}
+}
 
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
@@ -38,8 +42,8 @@ func List[T any](ctx context.Context, c *Client, op string, r *abstractions.Requ
 		switch {
 		case page.Value == nil:
 			return nil, refused("the answer is not a list")
-		case bytes > maxList:
-			return nil, refused("the pages of the answer are larger than %d MiB", maxList>>20)
+		case bytes > c.bounds.list:
+			return nil, refused("the pages of the answer are larger than %d MiB", c.bounds.list>>20)
 		}
 		all = append(all, page.Value...)
 		switch {
@@ -48,8 +52,8 @@ func List[T any](ctx context.Context, c *Client, op string, r *abstractions.Requ
 		case seen[page.Next]:
 			return nil, refused("the pages of the answer lead in a circle")
 		}
-		if seen[page.Next] = true; len(seen) == maxPages {
-			return nil, refused("the answer has more than %d pages", maxPages)
+		if seen[page.Next] = true; len(seen) == c.bounds.pages {
+			return nil, refused("the answer has more than %d pages", c.bounds.pages)
 		}
 		next, err := c.root.Parse(page.Next)
 		if err != nil {

@@ -116,7 +116,7 @@ func TestListIsBounded(t *testing.T) {
 		want  string
 	}{
 		{0, 500, "read the events: the answer has more than 500 pages"},
-		{15 << 20, 5, "read the events: the pages of the answer are larger than 64 MiB"},
+		{900 << 10, 3, "read the events: the pages of the answer are larger than 2 MiB"},
 	} {
 		asked := 0
 		filler := strings.Repeat(" ", test.fill)
@@ -124,6 +124,7 @@ func TestListIsBounded(t *testing.T) {
 			asked++
 			return answered(200, fmt.Sprintf(`{"value": [{"id": "1"}], %s"@odata.nextLink": "https://graph.example/v1.0/me/events?$skip=%d"}`, filler, asked)), nil
 		})})
+		graph.SetBounds(c, 1<<20, 2<<20)
 		got, err := graph.List[event](t.Context(), c, "read the events", events(t, c))
 		if got != nil || asked != test.pages {
 			t.Errorf("%d items after %d pages", len(got), asked)

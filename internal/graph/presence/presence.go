@@ -103,6 +103,9 @@ func ReadOwn(ctx context.Context, g *graph.Client) (*Presence, error) {
 	const op = "read the status"
 	d, err := graph.Get[presenceDTO](ctx, g, op, g.Me().Presence().ToGetRequestInformation, nil)
 	if err != nil {
+		if graph.Is(err, graph.NotFound) {
+			return nil, graph.Explain(err, "Microsoft Teams does not know you; does your account have a Teams license?")
+		}
 		return nil, explain(g, err, "Presence.Read", "Presence.Read.All")
 	}
 	return d.presence(op)
