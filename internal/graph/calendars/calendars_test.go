@@ -380,6 +380,22 @@ func TestMeetingIsKept(t *testing.T) {
 	}
 }
 
+// An event of which nothing is known may be an online meeting.
+func TestMeetingIsNotKnown(t *testing.T) {
+	for _, body := range []string{"{}", "null"} {
+		g := serve(t, func(w http.ResponseWriter, r *http.Request) {
+			if r.Method != http.MethodGet {
+				t.Errorf("%s: sent %s", body, r.Method)
+			}
+			io.WriteString(w, body)
+		})
+		_, err := calendars.Calendar{}.Update(t.Context(), g, "1", calendars.Fields{Body: &calendars.Body{Content: "new"}}, false)
+		if want := "read the event's body: the answer has no id"; err == nil || err.Error() != want {
+			t.Errorf("%s: got %v, want %s", body, err, want)
+		}
+	}
+}
+
 func escape(s string) string {
 	return strings.NewReplacer("%", "%25", ":", "%3A", "/", "%2F", "?", "%3F", "=", "%3D").Replace(s)
 }

@@ -195,9 +195,13 @@ func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fiel
 		return Event{}, err
 	}
 	if f.Body != nil {
-		old, err := c.readDTO(ctx, g, "read the event's body", id, headers("html"), []string{"id", "body", "isOnlineMeeting", "onlineMeeting", "onlineMeetingUrl"})
-		if err != nil {
+		const read = "read the event's body"
+		old, err := c.readDTO(ctx, g, read, id, headers("html"), []string{"id", "body", "isOnlineMeeting", "onlineMeeting", "onlineMeetingUrl"})
+		switch {
+		case err != nil:
 			return Event{}, err
+		case old.ID == "":
+			return Event{}, graph.Incomplete(read, "id")
 		}
 		if f.Body, err = keepMeeting(old, *f.Body); err != nil {
 			return Event{}, err
