@@ -1,9 +1,7 @@
 // Package zones translates between the time zones of Windows and those of IANA, as the Unicode CLDR does.
 //
-// Its tables are data of Unicode, Inc., see LICENSE, and of the tz database, which is in the public domain.
+// Its tables are data of Unicode, Inc., see LICENSE, and of the tz database, which is in the public domain. generate.go writes them.
 package zones
-
-//go:generate go run generate.go windowsZones.json tzdata.zi
 
 // IANA returns the IANA name of a Windows zone, "Europe/Berlin" for "W. Europe Standard Time"; "" if there is none.
 func IANA(windows string) string { return toIANA[windows] }
