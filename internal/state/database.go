@@ -22,29 +22,29 @@ const (
 	bridgeLock   = "bridge.lock"
 	bridgePID    = "bridge.pid"
 
-	// The one who goes may take a moment: a restarted service begins when the old process has been told to end.
-	databaseWait = 2 * time.Second
+	// openTimeout allows for a service restart, where the new process starts while the old one is shutting down.
+	openTimeout = 2 * time.Second
 )
 
-// A Database belongs to the one running bridge. What was put in it is on the disk when Put returns.
+// A Database is an encrypted key-value store that one process has open at a time.
 type Database struct {
 	dir  *Dir
 	bolt *bbolt.DB
 	lock *flock.Flock
-	lost error
+	loss error
 }
 
-// Database opens the database, and refuses it to a second bridge. A database that is broken is moved aside and a new one begun,
-// see [Database.Lost].
-func (d *Dir) Database() (*Database, error) {
+// OpenDatabase opens the database of the directory, or fails if another process has it open. A corrupt database is moved aside
+// and replaced by an empty one, see [Database.DataLoss].
+func (d *Dir) OpenDatabase() (*Database, error) {
 	lock := flock.New(d.file(bridgeLock), flock.SetPermissions(fileMode))
-	ctx, cancel := context.WithTimeout(context.Background(), databaseWait)
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+	if _, err := lock.TryLockContext(ctx, lockRetryInterval); err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("another graph2mqtt%s is using %s: stop it first, or give this one a directory of its own with --state-dir", d.bridge(), d.path)
+			return nil, fmt.Errorf("another graph2mqtt%s is using %s: stop it first, or give this one a directory of its own with --state-dir", d.lockHolder(), d.path)
 		}
-		return nil, fmt.Errorf("lock %s: %w", lock.Path(), reason(err))
+		return nil, fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
 	db := &Database{dir: d, lock: lock}
 	if err := db.open(); err != nil {
@@ -54,8 +54,8 @@ func (d *Dir) Database() (*Database, error) {
 	return db, nil
 }
 
-// bridge names the process that has the database.
-func (d *Dir) bridge() string {
+// lockHolder describes the process that has the database open, for an error message.
+func (d *Dir) lockHolder() string {
 	pid, err := os.ReadFile(d.file(bridgePID))
 	if err != nil {
 		return ""
@@ -65,7 +65,7 @@ func (d *Dir) bridge() string {
 
 func (db *Database) open() error {
 	d := db.dir
-	if err := write(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
+	if err := writeFile(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
 		return err
 	}
 	path := d.file(databaseFile)
@@ -73,10 +73,10 @@ func (db *Database) open() error {
 	db.bolt, err = openBolt(path)
 	if errors.Is(err, ErrCorrupt) {
 		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
-		db.lost = fmt.Errorf("the database %w; it is kept as %s, and a new one was begun: requests not yet carried out and remembered answers are lost", err, aside)
-		d.log.Error("the database was corrupt and is begun anew: requests not yet carried out and remembered answers are lost", "error", err, "kept", aside)
+		db.loss = fmt.Errorf("the database %w; it was moved to %s and replaced by an empty one: pending requests and stored responses are lost", err, aside)
+		d.log.Error("the database was corrupt and was replaced by an empty one: pending requests and stored responses are lost", "error", err, "moved_to", aside)
 		if err := os.Rename(path, aside); err != nil {
-			return fmt.Errorf("move the corrupt database %s away: %w", path, reason(err))
+			return fmt.Errorf("move the corrupt database %s aside: %w", path, withoutPath(err))
 		}
 		db.bolt, err = openBolt(path)
 	}
@@ -90,31 +90,30 @@ func (db *Database) open() error {
 	return nil
 }
 
-// openBolt opens a database and reads all of it, which is little: bbolt finds what is broken only when it comes across it, and
-// then panics.
+// openBolt opens a database and reads it completely, because bbolt detects damage only on access, and then panics.
 func openBolt(path string) (b *bbolt.DB, err error) {
-	// A file cut short is mapped longer than it is; to read there is a fault of the memory.
+	// Reading a mapped page beyond the end of a truncated file raises a memory fault.
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			// Not closed: who knows what it would do in this condition. The program opens one database in its life.
+			// Not closed: closing it in this state may panic or block. A process opens one database only.
 			b, err = nil, fmt.Errorf("%s %w: %v", path, ErrCorrupt, p)
 		}
 	}()
-	// The lock beside it keeps other bridges away; bbolt's own is for tools that open the file itself.
-	b, err = bbolt.Open(path, fileMode, &bbolt.Options{Timeout: databaseWait})
+	// The separate lock file excludes other bridges; bbolt's own lock excludes tools that open the file directly.
+	b, err = bbolt.Open(path, fileMode, &bbolt.Options{Timeout: openTimeout})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
 		return nil, fmt.Errorf("%s: another program has it open", path)
 	case errors.As(err, new(syscall.Errno)):
-		return nil, fmt.Errorf("%s: %w", path, reason(err))
-	case err != nil: // what the system does not object to is in the file
+		return nil, fmt.Errorf("%s: %w", path, withoutPath(err))
+	case err != nil: // every error that is not the system's is about the content
 		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
 	}
 	err = b.View(func(tx *bbolt.Tx) error {
 		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
 			return bucket.ForEach(func(k, v []byte) error {
-				crc32.ChecksumIEEE(v) // reads every page of it
+				crc32.ChecksumIEEE(v) // touches every page
 				return nil
 			})
 		})
@@ -126,46 +125,46 @@ func openBolt(path string) (b *bbolt.DB, err error) {
 	return b, nil
 }
 
-// keyBucket holds one value by which the key is known before anything is done with the wrong one.
+// keyBucket holds one value, which detects a wrong key before anything is written with it.
 const keyBucket = "key"
 
 func (db *Database) checkKey() error {
 	bucket := db.Bucket(keyBucket)
-	mark, err := bucket.Get("mark")
+	probe, err := bucket.Get("mark")
 	switch {
 	case errors.Is(err, ErrOtherKey):
-		return fmt.Errorf("the database %s %w; %s; or move the file away, which loses requests not yet carried out and remembered answers", db.bolt.Path(), ErrOtherKey, giveKey)
+		return fmt.Errorf("the database %s %w; %s; or move the file away, which loses pending requests and stored responses", db.bolt.Path(), ErrOtherKey, otherKeyAdvice)
 	case err != nil:
 		return err
-	case mark == nil:
+	case probe == nil:
 		return bucket.Put("mark", []byte{1})
 	}
 	return nil
 }
 
-// Lost says that the database had to be begun anew, and where the broken one is; nil where all is well.
-func (db *Database) Lost() error { return db.lost }
+// DataLoss returns an error that says where a corrupt database was moved to, or nil if the database was intact.
+func (db *Database) DataLoss() error { return db.loss }
 
-// Close lets the next bridge in.
+// Close closes the database and releases its lock.
 func (db *Database) Close() error {
 	err := db.bolt.Close()
 	os.Remove(db.dir.file(bridgePID))
 	return errors.Join(err, db.lock.Close())
 }
 
-// Bucket is the part of the database of that name; it needs not be made.
+// Bucket returns the named bucket, which is created by the first write.
 func (db *Database) Bucket(name string) *Bucket { return &Bucket{db: db, name: name} }
 
-// A Bucket is a part of a [Database]. Its methods may be called by several goroutines.
+// A Bucket is a named set of keys in a [Database]. It is safe for concurrent use.
 type Bucket struct {
 	db   *Database
 	name string
 }
 
-// sealName is what a value is bound to, so that none can be put in the place of another.
+// sealName returns the name that a value is bound to, so that values cannot be swapped.
 func (b *Bucket) sealName(key string) string { return "database\x00" + b.name + "\x00" + key }
 
-// Get returns the value of a key, nil where there is none.
+// Get returns the value of key, or nil if it does not exist.
 func (b *Bucket) Get(key string) ([]byte, error) {
 	var sealed []byte
 	err := b.db.bolt.View(func(tx *bbolt.Tx) error {
@@ -175,31 +174,31 @@ func (b *Bucket) Get(key string) ([]byte, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, b.failed("read", key, err)
+		return nil, b.wrapError("read", key, err)
 	}
 	if sealed == nil {
 		return nil, nil
 	}
 	plain, err := b.db.dir.unseal(sealed, b.sealName(key))
 	if err != nil {
-		return nil, b.unreadable(key, err)
+		return nil, b.valueError(key, err)
 	}
 	return notNil(plain), nil
 }
 
-// Put sets the value of a key.
+// Put sets the value of key. It is on disk when Put returns.
 func (b *Bucket) Put(key string, v []byte) error {
 	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
 		in, err := tx.CreateBucketIfNotExists([]byte(b.name))
 		if err != nil {
 			return err
 		}
-		return in.Put([]byte(key), b.db.dir.sealed(v, b.sealName(key)))
+		return in.Put([]byte(key), b.db.dir.seal(v, b.sealName(key)))
 	})
-	return b.failed("write", key, err)
+	return b.wrapError("write", key, err)
 }
 
-// Delete removes a key, if it is there.
+// Delete removes key if it exists.
 func (b *Bucket) Delete(key string) error {
 	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
 		if in := tx.Bucket([]byte(b.name)); in != nil {
@@ -207,11 +206,11 @@ func (b *Bucket) Delete(key string) error {
 		}
 		return nil
 	})
-	return b.failed("delete", key, err)
+	return b.wrapError("delete", key, err)
 }
 
-// Each calls f with every key and value as they are now, sorted by key, until f fails; f may change the bucket. What cannot be
-// read is passed over and named in the error that Each ends with.
+// Each calls f for every key of a snapshot in sorted order until f returns an error; f may change the bucket. Unreadable values
+// are skipped and named in the error that Each returns.
 func (b *Bucket) Each(f func(key string, v []byte) error) error {
 	type pair struct {
 		key    string
@@ -229,34 +228,34 @@ func (b *Bucket) Each(f func(key string, v []byte) error) error {
 		})
 	})
 	if err != nil {
-		return b.failed("read", "", err)
+		return b.wrapError("read", "", err)
 	}
-	var unread []error
+	var unreadable []error
 	for _, p := range pairs {
 		plain, err := b.db.dir.unseal(p.sealed, b.sealName(p.key))
 		if err != nil {
-			unread = append(unread, b.unreadable(p.key, err))
+			unreadable = append(unreadable, b.valueError(p.key, err))
 			continue
 		}
 		if err := f(p.key, notNil(plain)); err != nil {
-			return errors.Join(append(unread, err)...)
+			return errors.Join(append(unreadable, err)...)
 		}
 	}
-	return errors.Join(unread...)
+	return errors.Join(unreadable...)
 }
 
-func (b *Bucket) failed(what, key string, err error) error {
+func (b *Bucket) wrapError(action, key string, err error) error {
 	if err == nil {
 		return nil
 	}
-	return fmt.Errorf("%s %s/%s in the database %s: %w", what, b.name, key, b.db.dir.file(databaseFile), err)
+	return fmt.Errorf("%s %s/%s in the database %s: %w", action, b.name, key, b.db.dir.file(databaseFile), err)
 }
 
-func (b *Bucket) unreadable(key string, err error) error {
+func (b *Bucket) valueError(key string, err error) error {
 	return fmt.Errorf("%s: %s/%s %w", b.db.dir.file(databaseFile), b.name, key, err)
 }
 
-// notNil keeps an empty value apart from none.
+// notNil returns an empty slice for nil, because nil means that the key does not exist.
 func notNil(b []byte) []byte {
 	if b == nil {
 		return []byte{}
