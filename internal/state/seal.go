@@ -111,12 +111,13 @@ func (d *Dir) unseal(sealed []byte, name string) ([]byte, error) {
 	if !ok || len(rest) < keyIDSize {
 		return nil, ErrCorrupt
 	}
-	if !bytes.Equal(rest[:keyIDSize], d.keyID[:]) {
+	// Authenticated content is intact even if the id of its key is not.
+	plain, err := d.aead.Open(nil, nil, rest[keyIDSize:], []byte(name))
+	switch {
+	case err == nil:
+		return plain, nil
+	case !bytes.Equal(rest[:keyIDSize], d.keyID[:]):
 		return nil, fmt.Errorf("%w; %s", ErrOtherKey, otherKeyAdvice)
 	}
-	plain, err := d.aead.Open(nil, nil, rest[keyIDSize:], []byte(name))
-	if err != nil {
-		return nil, ErrCorrupt
-	}
-	return plain, nil
+	return nil, ErrCorrupt
 }

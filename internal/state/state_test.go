@@ -334,6 +334,26 @@ func TestReadWithOtherKey(t *testing.T) {
 	}
 }
 
+// Intact content is readable though the id of its key in the header is damaged.
+func TestReadWithDamagedKeyID(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	if err := d.Write("file", []byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(d.Path(), "file")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len("g2m1")] ^= 1
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read("file"); err != nil || string(got) != "text" {
+		t.Errorf("Read: %q, %v", got, err)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	for range 2 {
