@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -26,16 +27,42 @@ const (
 	openTimeout = 2 * time.Second
 )
 
-// A Database is an encrypted key-value store that one process has open at a time.
+// controlBucket holds a value that detects a wrong key before anything is written with it, and the digest of all other buckets.
+const controlBucket = "key"
+
+var (
+	probeKey  = keyName{controlBucket, "mark"}
+	digestKey = keyName{controlBucket, "digest"}
+)
+
+// A Database is an encrypted key-value store that one process has open at a time. One goroutine writes it, see
+// [Database.Commit]; reads see what is on disk and do not wait for it. All methods except Close are safe for concurrent use.
 type Database struct {
 	dir  *Dir
+	path string
 	bolt *bbolt.DB
 	lock *flock.Flock
 	loss error
+
+	testHook func() error // called in each transaction before it is committed
+
+	wake       chan struct{}
+	writerDone chan struct{}
+	rejected   sync.WaitGroup // done functions of commits after Close
+
+	mu        sync.Mutex
+	closed    bool
+	queue     []*commitCall
+	lazy      map[keyName]*change // waiting for the next commit
+	lazyBytes int
+	lazyDue   time.Time
+	lazyErr   error               // of lazy changes that were lost when closing
+	pending   map[keyName]*change // the newest change of each key that is not on disk
+	stats     Stats
 }
 
-// OpenDatabase opens the database of the directory, or fails if another process has it open. A corrupt database is moved aside
-// and replaced by an empty one, see [Database.DataLoss].
+// OpenDatabase opens the database of the directory, or fails if another process has it open. A process opens it once and passes
+// it on. A corrupt database is moved aside and replaced by an empty one, see [Database.DataLoss].
 func (d *Dir) OpenDatabase() (*Database, error) {
 	lock := flock.New(d.file(bridgeLock), flock.SetPermissions(fileMode))
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
@@ -46,11 +73,16 @@ func (d *Dir) OpenDatabase() (*Database, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
-	db := &Database{dir: d, lock: lock}
+	db := &Database{
+		dir: d, path: d.file(databaseFile), lock: lock,
+		wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
+		lazy: map[keyName]*change{}, pending: map[keyName]*change{},
+	}
 	if err := db.open(); err != nil {
 		lock.Close()
 		return nil, err
 	}
+	go db.runWriter()
 	return db, nil
 }
 
@@ -68,88 +100,180 @@ func (db *Database) open() error {
 	if err := writeFile(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
 		return err
 	}
-	path := d.file(databaseFile)
-	var err error
-	db.bolt, err = openBolt(path)
+	err := db.openVerified()
 	if errors.Is(err, ErrCorrupt) {
-		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
+		aside, moveErr := moveAside(db.path)
+		if moveErr != nil {
+			return fmt.Errorf("move the corrupt database %s aside: %w", db.path, withoutPath(moveErr))
+		}
 		db.loss = fmt.Errorf("the database %w; it was moved to %s and replaced by an empty one: pending requests and stored responses are lost", err, aside)
 		d.log.Error("the database was corrupt and was replaced by an empty one: pending requests and stored responses are lost", "error", err, "moved_to", aside)
-		if err := os.Rename(path, aside); err != nil {
-			return fmt.Errorf("move the corrupt database %s aside: %w", path, withoutPath(err))
-		}
-		db.bolt, err = openBolt(path)
+		err = db.openVerified()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrOtherKey):
+		return fmt.Errorf("the database %w; or move the file away, which loses pending requests and stored responses", err)
+	case err != nil:
 		return fmt.Errorf("open the database %w", err)
-	}
-	if err := db.checkKey(); err != nil {
-		db.bolt.Close()
-		return err
 	}
 	return nil
 }
 
-// openBolt opens a database and reads it completely, because bbolt detects damage only on access, and then panics.
-func openBolt(path string) (b *bbolt.DB, err error) {
-	// Reading a mapped page beyond the end of a truncated file raises a memory fault.
+// moveAside renames a file to a name that does not exist.
+func moveAside(path string) (string, error) {
+	name := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, os.Rename(path, name)
+		}
+		name = fmt.Sprintf("%s-%d", strings.TrimSuffix(name, fmt.Sprintf("-%d", i-1)), i)
+	}
+}
+
+// openVerified verifies the file, opens it and writes to it. The error begins with the path.
+func (db *Database) openVerified() (err error) {
+	sum, err := db.verify()
+	if err != nil {
+		return fmt.Errorf("%s %w", db.path, err)
+	}
+	if err := db.openBolt(); err != nil {
+		return err
+	}
+	// A commit that fails would be found out too late by the first request.
+	if err := db.writeControl(sum); err != nil {
+		if !errors.Is(err, ErrCorrupt) { // bbolt may block if it panicked
+			db.bolt.Close()
+		}
+		return fmt.Errorf("%s: %w", db.path, err)
+	}
+	return nil
+}
+
+// openBolt opens the verified file. The error begins with the path.
+func (db *Database) openBolt() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			// Not closed: closing it in this state may panic or block. A process opens one database only.
-			b, err = nil, fmt.Errorf("%s %w: %v", path, ErrCorrupt, p)
+			err = fmt.Errorf("%s %w: %v", db.path, ErrCorrupt, p)
 		}
 	}()
-	// The separate lock file excludes other bridges; bbolt's own lock excludes tools that open the file directly.
-	b, err = bbolt.Open(path, fileMode, &bbolt.Options{Timeout: openTimeout})
+	// The separate lock file excludes other bridges; bbolt's own lock excludes tools that open the file directly. The list of free
+	// pages is rebuilt here rather than written with each commit: that writes less, and there is none to be damaged.
+	db.bolt, err = bbolt.Open(db.path, fileMode, &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s: another program has it open", path)
+		return fmt.Errorf("%s: another program has it open", db.path)
 	case errors.As(err, new(syscall.Errno)):
-		return nil, fmt.Errorf("%s: %w", path, withoutPath(err))
+		return fmt.Errorf("%s: %w", db.path, withoutPath(err))
 	case err != nil: // every error that is not the system's is about the content
-		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-	}
-	err = b.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
-			return bucket.ForEach(func(k, v []byte) error {
-				crc32.ChecksumIEEE(v) // touches every page
-				return nil
-			})
-		})
-	})
-	if err != nil {
-		b.Close()
-		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-	}
-	return b, nil
-}
-
-// keyBucket holds one value, which detects a wrong key before anything is written with it.
-const keyBucket = "key"
-
-func (db *Database) checkKey() error {
-	bucket := db.Bucket(keyBucket)
-	probe, err := bucket.Get("mark")
-	switch {
-	case errors.Is(err, ErrOtherKey):
-		return fmt.Errorf("the database %s %w; %s; or move the file away, which loses pending requests and stored responses", db.bolt.Path(), ErrOtherKey, otherKeyAdvice)
-	case err != nil:
-		return err
-	case probe == nil:
-		return bucket.Put("mark", []byte{1})
+		return fmt.Errorf("%s %w: %w", db.path, ErrCorrupt, err)
 	}
 	return nil
+}
+
+// verify verifies the file, if there is one, and returns the digest of its content.
+func (db *Database) verify() (digest, error) {
+	var sum, stored digest
+	file, err := os.Open(db.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sum, nil
+	}
+	if err != nil {
+		return sum, withoutPath(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return sum, withoutPath(err)
+	case !info.Mode().IsRegular():
+		return sum, errors.New("is not a regular file")
+	case info.Size() == 0: // bbolt initializes it
+		return sum, nil
+	}
+	var keyErr error
+	haveDigest, haveControl, unreadable := false, false, 0
+	txid, err := verifyFile(file, func(k keyName, sealed []byte) {
+		plain, err := db.dir.unseal(sealed, k.sealName())
+		haveControl = haveControl || k.bucket == controlBucket
+		switch {
+		case k == digestKey:
+			stored, haveDigest = parseDigest(plain)
+		case k == probeKey:
+			if errors.Is(err, ErrOtherKey) {
+				keyErr = err
+			}
+		case k.bucket != controlBucket:
+			sum.toggle(k, sealed)
+			if err != nil {
+				unreadable++
+			}
+		}
+	})
+	switch {
+	case err != nil:
+		return sum, err
+	case keyErr != nil:
+		return sum, keyErr
+	case !haveControl && txid > initialTxid:
+		return sum, corrupt("the list of buckets is incomplete")
+	case !haveDigest: // an earlier version wrote the file, or just this value is damaged
+		return sum, nil
+	case sum.keys != stored.keys, sum.values != stored.values && unreadable == 0:
+		return sum, corrupt("keys or values are missing or outdated")
+	}
+	// An unreadable value is reported where it is read; it need not cost the others.
+	return sum, nil
+}
+
+// writeControl writes the control bucket.
+func (db *Database) writeControl(sum digest) error {
+	return db.transact(nil, func(control *bbolt.Bucket) error {
+		if err := control.Put([]byte(probeKey.key), db.dir.seal([]byte{1}, probeKey.sealName())); err != nil {
+			return err
+		}
+		return control.Put([]byte(digestKey.key), db.dir.seal(sum.bytes(), digestKey.sealName()))
+	})
+}
+
+// readDigest returns the digest stored in the control bucket.
+func (db *Database) readDigest(control *bbolt.Bucket) (digest, error) {
+	plain, err := db.openValue(digestKey, control.Get([]byte(digestKey.key)))
+	if err != nil {
+		return digest{}, err
+	}
+	sum, ok := parseDigest(plain)
+	if !ok {
+		return sum, fmt.Errorf("%s: %s/%s %w", db.path, digestKey.bucket, digestKey.key, ErrCorrupt)
+	}
+	return sum, nil
 }
 
 // DataLoss returns an error that says where a corrupt database was moved to, or nil if the database was intact.
 func (db *Database) DataLoss() error { return db.loss }
 
-// Close closes the database and releases its lock.
+// Close writes what waits to be written, closes the database and releases its lock.
 func (db *Database) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		db.rejected.Wait()
+		return nil
+	}
+	db.closed = true
+	db.wakeWriter()
+	db.mu.Unlock()
+	<-db.writerDone
+	if db.stats.Commits > 1 {
+		// The other meta page still refers to the state before the last commit, which bbolt would use in silence if the newest
+		// were damaged. After one more commit both refer to the same content. Failing this loses nothing.
+		db.transact(nil, func(*bbolt.Bucket) error { return nil })
+	}
 	err := db.bolt.Close()
 	os.Remove(db.dir.file(bridgePID))
-	return errors.Join(err, db.lock.Close())
+	db.rejected.Wait()
+	return errors.Join(db.lazyErr, err, db.lock.Close())
 }
 
 // Bucket returns the named bucket, which is created by the first write.
@@ -161,52 +285,25 @@ type Bucket struct {
 	name string
 }
 
-// sealName returns the name that a value is bound to, so that values cannot be swapped.
-func (b *Bucket) sealName(key string) string { return "database\x00" + b.name + "\x00" + key }
-
 // Get returns the value of key, or nil if it does not exist.
-func (b *Bucket) Get(key string) ([]byte, error) {
-	var sealed []byte
-	err := b.db.bolt.View(func(tx *bbolt.Tx) error {
-		if in := tx.Bucket([]byte(b.name)); in != nil {
-			sealed = bytes.Clone(in.Get([]byte(key)))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, b.wrapError("read", key, err)
-	}
-	if sealed == nil {
-		return nil, nil
-	}
-	plain, err := b.db.dir.unseal(sealed, b.sealName(key))
-	if err != nil {
-		return nil, b.valueError(key, err)
-	}
-	return notNil(plain), nil
-}
+func (b *Bucket) Get(key string) ([]byte, error) { return b.db.get(keyName{b.name, key}) }
 
 // Put sets the value of key. It is on disk when Put returns.
 func (b *Bucket) Put(key string, v []byte) error {
-	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
-		in, err := tx.CreateBucketIfNotExists([]byte(b.name))
-		if err != nil {
-			return err
-		}
-		return in.Put([]byte(key), b.db.dir.seal(v, b.sealName(key)))
-	})
-	return b.wrapError("write", key, err)
+	return b.commit(key, "write", func(tx Tx) { tx.Put(b.name, key, v) })
 }
 
 // Delete removes key if it exists.
 func (b *Bucket) Delete(key string) error {
-	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
-		if in := tx.Bucket([]byte(b.name)); in != nil {
-			return in.Delete([]byte(key))
-		}
-		return nil
-	})
-	return b.wrapError("delete", key, err)
+	return b.commit(key, "delete", func(tx Tx) { tx.Delete(b.name, key) })
+}
+
+func (b *Bucket) commit(key, action string, write func(Tx)) error {
+	err := b.db.CommitSync(write)
+	if errors.Is(err, ErrClosed) {
+		return b.db.wrapError(action, keyName{b.name, key}, err)
+	}
+	return err
 }
 
 // Each calls f for every key of a snapshot in sorted order until f returns an error; f may change the bucket. Unreadable values
@@ -217,7 +314,7 @@ func (b *Bucket) Each(f func(key string, v []byte) error) error {
 		sealed []byte
 	}
 	var pairs []pair
-	err := b.db.bolt.View(func(tx *bbolt.Tx) error {
+	err := b.db.view(func(tx *bbolt.Tx) error {
 		in := tx.Bucket([]byte(b.name))
 		if in == nil {
 			return nil
@@ -228,37 +325,18 @@ func (b *Bucket) Each(f func(key string, v []byte) error) error {
 		})
 	})
 	if err != nil {
-		return b.wrapError("read", "", err)
+		return b.db.wrapError("read", keyName{b.name, ""}, err)
 	}
 	var unreadable []error
 	for _, p := range pairs {
-		plain, err := b.db.dir.unseal(p.sealed, b.sealName(p.key))
+		plain, err := b.db.openValue(keyName{b.name, p.key}, p.sealed)
 		if err != nil {
-			unreadable = append(unreadable, b.valueError(p.key, err))
+			unreadable = append(unreadable, err)
 			continue
 		}
-		if err := f(p.key, notNil(plain)); err != nil {
+		if err := f(p.key, plain); err != nil {
 			return errors.Join(append(unreadable, err)...)
 		}
 	}
 	return errors.Join(unreadable...)
-}
-
-func (b *Bucket) wrapError(action, key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s %s/%s in the database %s: %w", action, b.name, key, b.db.dir.file(databaseFile), err)
-}
-
-func (b *Bucket) valueError(key string, err error) error {
-	return fmt.Errorf("%s: %s/%s %w", b.db.dir.file(databaseFile), b.name, key, err)
-}
-
-// notNil returns an empty slice for nil, because nil means that the key does not exist.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
 }

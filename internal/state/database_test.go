@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,7 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-func openDatabase(t *testing.T, d *state.Dir) *state.Database {
+func openDatabase(t testing.TB, d *state.Dir) *state.Database {
 	t.Helper()
 	db, err := d.OpenDatabase()
 	if err != nil {
@@ -128,10 +129,19 @@ func TestCorruptDatabaseIsReplaced(t *testing.T) {
 	}
 	page := os.Getpagesize()
 	for name, damage := range map[string]func([]byte) []byte{
-		"text":             func([]byte) []byte { return []byte("not a database") },
-		"one page":         func(b []byte) []byte { return b[:page] },
-		"cut short":        func(b []byte) []byte { return b[:4*page] },
-		"metas zeroed":     func(b []byte) []byte { clear(b[:2*page]); return b },
+		"text":         func([]byte) []byte { return []byte("not a database") },
+		"one page":     func(b []byte) []byte { return b[:page] },
+		"cut short":    func(b []byte) []byte { return b[:4*page] },
+		"metas zeroed": func(b []byte) []byte { clear(b[:2*page]); return b },
+		"no buckets": func(b []byte) []byte { // the number of elements of the root page
+			meta := b[16:]
+			if other := b[page+16:]; binary.NativeEndian.Uint64(other[48:]) > binary.NativeEndian.Uint64(meta[48:]) {
+				meta = other
+			}
+			root := int(binary.NativeEndian.Uint64(meta[16:])) * page
+			b[root+10], b[root+11] = 0, 0
+			return b
+		},
 		"all pages zeroed": func(b []byte) []byte { clear(b[2*page:]); return b },
 		"all pages noise": func(b []byte) []byte {
 			for i := range b[2*page:] {

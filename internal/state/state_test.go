@@ -23,7 +23,7 @@ import (
 func keyOf(b byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) }
 
 // open opens a directory without an external key and returns it with its log.
-func open(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
+func open(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
 	t.Helper()
 	d, log, err := tryOpen(t, dir, keyFile)
 	if err != nil {
@@ -32,7 +32,7 @@ func open(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
 	return d, log
 }
 
-func tryOpen(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer, error) {
+func tryOpen(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer, error) {
 	t.Helper()
 	for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
 		if _, ok := os.LookupEnv(name); !ok {
