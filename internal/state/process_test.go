@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -80,6 +82,30 @@ func child(role, dir string) error {
 			}
 			fmt.Println(i)
 		}
+	case "commit": // from several goroutines until killed, printing each number once it is on disk
+		db, err := d.OpenDatabase()
+		if err != nil {
+			return err
+		}
+		failed := make(chan error)
+		var number atomic.Int64
+		for range 20 {
+			go func() {
+				for {
+					key := strconv.FormatInt(number.Add(1), 10)
+					err := db.CommitSync(func(tx state.Tx) {
+						tx.Put("journal", key, []byte("done"))
+						tx.Put("memories", key, bytes.Repeat([]byte("x"), 1000))
+						db.CommitLazily(func(tx state.Tx) { tx.Put("zones", key, nil) })
+					})
+					if err != nil {
+						failed <- err
+					}
+					fmt.Println(key)
+				}
+			}()
+		}
+		return <-failed
 	case "write": // likewise
 		for i := 0; ; i++ {
 			if err := d.Write("file", []byte(strconv.Itoa(i))); err != nil {
@@ -208,6 +234,45 @@ func TestPutSurvivesSIGKILL(t *testing.T) {
 			if got[strconv.Itoa(i)] != "done" {
 				t.Errorf("round %d: %d was put and is missing", round, i)
 			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCommitSurvivesSIGKILL(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	for round := range 3 {
+		cmd, _, lines := start(t, "commit", d.Path())
+		var onDisk []string
+		for lines.Scan() {
+			if _, err := strconv.Atoi(lines.Text()); err != nil {
+				t.Fatal(lines.Text())
+			}
+			onDisk = append(onDisk, lines.Text())
+			if len(onDisk) == 100+round {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		db := openDatabase(t, d)
+		if db.DataLoss() != nil {
+			t.Fatal(db.DataLoss())
+		}
+		journal, memories := readAll(t, db.Bucket("journal")), readAll(t, db.Bucket("memories"))
+		for _, key := range onDisk {
+			if journal[key] != "done" {
+				t.Errorf("round %d: %s was committed and is missing", round, key)
+			}
+		}
+		for key := range journal {
+			if len(memories[key]) != 1000 {
+				t.Errorf("round %d: half of the changes of %s are missing", round, key)
+			}
+		}
+		if len(journal) != len(memories) {
+			t.Errorf("round %d: %d and %d keys, want as many", round, len(journal), len(memories))
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
