@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -129,6 +130,42 @@ func TestFlippedBits(t *testing.T) {
 				t.Errorf("%d positions, %d intact, %d replaced: want at least 200, and both", len(positions), intact, replaced)
 			}
 		})
+	}
+}
+
+// A badDisk is a file in which the page at an offset cannot be read.
+type badDisk struct {
+	*bytes.Reader
+	bad int64
+}
+
+func (b badDisk) ReadAt(p []byte, offset int64) (int, error) {
+	if offset <= b.bad && b.bad < offset+int64(len(p)) {
+		return 0, &os.PathError{Op: "read", Path: "file", Err: syscall.EIO}
+	}
+	return b.Reader.ReadAt(p, offset)
+}
+
+// An unreadable sector of the disk is damage, too: it must not keep the program from starting.
+func TestBadSector(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	want := fillDatabase(t, d)
+	raw, err := os.ReadFile(filepath.Join(d.Path(), "graph2mqtt.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for offset := 0; offset < len(raw); offset += os.Getpagesize() {
+		keys, err := state.VerifyFile(badDisk{bytes.NewReader(raw), int64(offset)}, int64(len(raw)))
+		switch {
+		case errors.Is(err, state.ErrCorrupt):
+			damaged++
+		case err != nil || keys != len(want)+2: // and two in the control bucket
+			t.Errorf("offset %d: %d keys, %v", offset, keys, err)
+		}
+	}
+	if damaged == 0 {
+		t.Error("no page was needed")
 	}
 }
 

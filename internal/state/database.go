@@ -193,22 +193,19 @@ func (db *Database) verify() (digest, error) {
 		return sum, nil
 	}
 	var keyErr error
-	haveDigest, haveControl, unreadable := false, false, 0
-	txid, err := verifyFile(file, func(k keyName, sealed []byte) {
+	haveDigest, haveControl := false, false
+	txid, err := verifyFile(file, info.Size(), func(k keyName, sealed []byte) {
+		if k.bucket != controlBucket {
+			sum.toggle(k, sealed)
+			return
+		}
+		haveControl = true
 		plain, err := db.dir.unseal(sealed, k.sealName())
-		haveControl = haveControl || k.bucket == controlBucket
 		switch {
 		case k == digestKey:
 			stored, haveDigest = parseDigest(plain)
-		case k == probeKey:
-			if errors.Is(err, ErrOtherKey) {
-				keyErr = err
-			}
-		case k.bucket != controlBucket:
-			sum.toggle(k, sealed)
-			if err != nil {
-				unreadable++
-			}
+		case k == probeKey && errors.Is(err, ErrOtherKey):
+			keyErr = err
 		}
 	})
 	switch {
@@ -220,11 +217,22 @@ func (db *Database) verify() (digest, error) {
 		return sum, corrupt("the list of buckets is incomplete")
 	case !haveDigest: // an earlier version wrote the file, or just this value is damaged
 		return sum, nil
-	case sum.keys != stored.keys, sum.values != stored.values && unreadable == 0:
-		return sum, corrupt("keys or values are missing or outdated")
+	case sum.keys != stored.keys:
+		return sum, corrupt("keys are missing or outdated")
+	case sum.values == stored.values:
+		return sum, nil
 	}
 	// An unreadable value is reported where it is read; it need not cost the others.
-	return sum, nil
+	unreadable := false
+	_, err = verifyFile(file, info.Size(), func(k keyName, sealed []byte) {
+		if _, err := db.dir.unseal(sealed, k.sealName()); err != nil && k.bucket != controlBucket {
+			unreadable = true
+		}
+	})
+	if err == nil && !unreadable {
+		err = corrupt("values are outdated")
+	}
+	return sum, err
 }
 
 // writeControl writes the control bucket.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
-	"os"
+	"syscall"
 )
 
 // bbolt maps its file and trusts it: damage makes it panic, also on goroutines of its own, loop, or lose values in silence. So
@@ -74,6 +74,7 @@ func parseDigest(b []byte) (d digest, ok bool) {
 // A verifier reads the file of a database.
 type verifier struct {
 	file      io.ReaderAt
+	fileSize  int64
 	pageSize  int
 	pageCount uint64          // pages below it may be in use
 	txid      uint64          // of the last transaction
@@ -83,8 +84,8 @@ type verifier struct {
 
 // verifyFile calls value for each key of the database in file and returns the id of the last transaction. The error wraps
 // ErrCorrupt unless it is one of the system.
-func verifyFile(file *os.File, value func(k keyName, sealed []byte)) (txid uint64, err error) {
-	v := &verifier{file: file, used: map[uint64]bool{}, value: value}
+func verifyFile(file io.ReaderAt, size int64, value func(k keyName, sealed []byte)) (txid uint64, err error) {
+	v := &verifier{file: file, fileSize: size, used: map[uint64]bool{}, value: value}
 	err = v.verify()
 	return v.txid, err
 }
@@ -111,6 +112,8 @@ func (v *verifier) read(b []byte, offset int64) error {
 		return nil
 	case errors.Is(err, io.EOF):
 		return corrupt("the file ends after %d bytes", offset+int64(n))
+	case errors.Is(err, syscall.EIO): // a bad sector
+		return corrupt("%v at byte %d", withoutPath(err), offset+int64(n))
 	default:
 		return withoutPath(err)
 	}
@@ -180,17 +183,13 @@ func (v *verifier) page(id uint64) ([]byte, error) {
 		}
 		v.used[i] = true
 	}
-	// Read piece by piece: a wrong size must not allocate more than the file has.
-	var page bytes.Buffer
+	// A wrong size must not allocate more than the file has.
 	size := int64(overflow+1) * int64(v.pageSize)
-	n, err := io.Copy(&page, io.NewSectionReader(v.file, offset, size))
-	switch {
-	case err != nil:
-		return nil, withoutPath(err)
-	case n < size:
+	if offset+size > v.fileSize {
 		return nil, corrupt("the file ends in page %d", id)
 	}
-	return page.Bytes(), nil
+	page := make([]byte, size)
+	return page, v.read(page, offset)
 }
 
 // An element is an entry of a page.
