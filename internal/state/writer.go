@@ -170,7 +170,7 @@ func (db *Database) CommitSync(write func(Tx)) error {
 
 // CommitLazily calls write at once and puts the changes it collects on disk with the next commit, at the latest after an hour or
 // at Close. A later change of the same key replaces a waiting one. Changes are tried again after a failed transaction, and lost
-// if the process is killed.
+// if the process is killed. After Close they are dropped.
 func (db *Database) CommitLazily(write func(Tx)) {
 	call := new(commitCall)
 	write(Tx{db, call})
