@@ -69,7 +69,7 @@ func New(o Options) (_ *Bridge, err error) {
 		accounts: map[string]*account{},
 	}
 	b.log = slog.New(publisher{Handler: o.Log.Handler(), lines: b.lines})
-	if b.database, err = o.Dir.Database(); err != nil {
+	if b.database, err = o.Dir.OpenDatabase(); err != nil {
 		return nil, err
 	}
 	defer func() {
@@ -77,7 +77,7 @@ func New(o Options) (_ *Bridge, err error) {
 			err = errors.Join(err, b.database.Close())
 		}
 	}()
-	if lost := b.database.Lost(); lost != nil {
+	if lost := b.database.DataLoss(); lost != nil {
 		b.log.Error("the database could not be read; starting with an empty one", "error", lost)
 	}
 	b.memories, b.families, b.zones = b.database.Bucket("memories"), b.database.Bucket("families"), b.database.Bucket("zones")

@@ -62,7 +62,7 @@ func TestReadingOnDemand(t *testing.T) {
 	}
 
 	h.Stop()
-	database, err := h.open(h.load()).Database()
+	database, err := h.open(h.load()).OpenDatabase()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,10 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/crc32"
+	"io/fs"
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -22,40 +23,71 @@ const (
 	bridgeLock   = "bridge.lock"
 	bridgePID    = "bridge.pid"
 
-	// The one who goes may take a moment: a restarted service begins when the old process has been told to end.
-	databaseWait = 2 * time.Second
+	// openTimeout allows for a service restart, where the new process starts while the old one is shutting down.
+	openTimeout = 2 * time.Second
 )
 
-// A Database belongs to the one running bridge. What was put in it is on the disk when Put returns.
+// controlBucket holds a value that detects a wrong key before anything is written with it, and the digest of all other buckets.
+const controlBucket = "key"
+
+var (
+	probeKey  = keyName{controlBucket, "mark"}
+	digestKey = keyName{controlBucket, "digest"}
+)
+
+// A Database is an encrypted key-value store that one process has open at a time. One goroutine writes it, see
+// [Database.Commit]; reads see what is on disk and do not wait for it. All methods except Close are safe for concurrent use.
 type Database struct {
 	dir  *Dir
+	path string
 	bolt *bbolt.DB
 	lock *flock.Flock
-	lost error
+	loss error
+
+	testHook func() error // called in each transaction before it is committed
+
+	wake       chan struct{}
+	writerDone chan struct{}
+	rejected   sync.WaitGroup // done functions of commits after Close
+
+	mu        sync.Mutex
+	closed    bool
+	queue     []*commitCall
+	lazy      map[keyName]*change // waiting for the next commit
+	lazyBytes int
+	lazyDue   time.Time
+	lazyErr   error               // of lazy changes that were lost when closing
+	pending   map[keyName]*change // the newest change of each key that is not on disk
+	stats     Stats
 }
 
-// Database opens the database, and refuses it to a second bridge. A database that is broken is moved aside and a new one begun,
-// see [Database.Lost].
-func (d *Dir) Database() (*Database, error) {
+// OpenDatabase opens the database of the directory, or fails if another process has it open. A process opens it once and passes
+// it on. A corrupt database is moved aside and replaced by an empty one, see [Database.DataLoss].
+func (d *Dir) OpenDatabase() (*Database, error) {
 	lock := flock.New(d.file(bridgeLock), flock.SetPermissions(fileMode))
-	ctx, cancel := context.WithTimeout(context.Background(), databaseWait)
+	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
-	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+	if _, err := lock.TryLockContext(ctx, lockRetryInterval); err != nil {
 		if ctx.Err() != nil {
-			return nil, fmt.Errorf("another graph2mqtt%s is using %s: stop it first, or give this one a directory of its own with --state-dir", d.bridge(), d.path)
+			return nil, fmt.Errorf("another graph2mqtt%s is using %s: stop it first, or give this one a directory of its own with --state-dir", d.lockHolder(), d.path)
 		}
-		return nil, fmt.Errorf("lock %s: %w", lock.Path(), reason(err))
+		return nil, fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
-	db := &Database{dir: d, lock: lock}
+	db := &Database{
+		dir: d, path: d.file(databaseFile), lock: lock,
+		wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
+		lazy: map[keyName]*change{}, pending: map[keyName]*change{},
+	}
 	if err := db.open(); err != nil {
 		lock.Close()
 		return nil, err
 	}
+	go db.runWriter()
 	return db, nil
 }
 
-// bridge names the process that has the database.
-func (d *Dir) bridge() string {
+// lockHolder describes the process that has the database open, for an error message.
+func (d *Dir) lockHolder() string {
 	pid, err := os.ReadFile(d.file(bridgePID))
 	if err != nil {
 		return ""
@@ -65,160 +97,232 @@ func (d *Dir) bridge() string {
 
 func (db *Database) open() error {
 	d := db.dir
-	if err := write(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
+	if err := writeFile(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
 		return err
 	}
-	path := d.file(databaseFile)
-	var err error
-	db.bolt, err = openBolt(path)
+	err := db.openVerified()
 	if errors.Is(err, ErrCorrupt) {
-		aside := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
-		db.lost = fmt.Errorf("the database %w; it is kept as %s, and a new one was begun: requests not yet carried out and remembered answers are lost", err, aside)
-		d.log.Error("the database was corrupt and is begun anew: requests not yet carried out and remembered answers are lost", "error", err, "kept", aside)
-		if err := os.Rename(path, aside); err != nil {
-			return fmt.Errorf("move the corrupt database %s away: %w", path, reason(err))
+		aside, moveErr := moveAside(db.path)
+		if moveErr != nil {
+			return fmt.Errorf("move the corrupt database %s aside: %w", db.path, withoutPath(moveErr))
 		}
-		db.bolt, err = openBolt(path)
+		db.loss = fmt.Errorf("the database %w; it was moved to %s and replaced by an empty one: pending requests and stored responses are lost", err, aside)
+		d.log.Error("the database was corrupt and was replaced by an empty one: pending requests and stored responses are lost", "error", err, "moved_to", aside)
+		err = db.openVerified()
 	}
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrOtherKey):
+		return fmt.Errorf("the database %w; or move the file away, which loses pending requests and stored responses", err)
+	case err != nil:
 		return fmt.Errorf("open the database %w", err)
-	}
-	if err := db.checkKey(); err != nil {
-		db.bolt.Close()
-		return err
 	}
 	return nil
 }
 
-// openBolt opens a database and reads all of it, which is little: bbolt finds what is broken only when it comes across it, and
-// then panics.
-func openBolt(path string) (b *bbolt.DB, err error) {
-	// A file cut short is mapped longer than it is; to read there is a fault of the memory.
+// moveAside renames a file to a name that does not exist.
+func moveAside(path string) (string, error) {
+	name := path + ".corrupt-" + time.Now().UTC().Format("20060102T150405Z")
+	for i := 2; ; i++ {
+		if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+			return name, os.Rename(path, name)
+		}
+		name = fmt.Sprintf("%s-%d", strings.TrimSuffix(name, fmt.Sprintf("-%d", i-1)), i)
+	}
+}
+
+// openVerified verifies the file, opens it and writes to it. The error begins with the path.
+func (db *Database) openVerified() (err error) {
+	sum, err := db.verify()
+	if err != nil {
+		return fmt.Errorf("%s %w", db.path, err)
+	}
+	if err := db.openBolt(); err != nil {
+		return err
+	}
+	// A commit that fails would be found out too late by the first request.
+	if err := db.writeControl(sum); err != nil {
+		if !errors.Is(err, ErrCorrupt) { // bbolt may block if it panicked
+			db.bolt.Close()
+		}
+		return fmt.Errorf("%s: %w", db.path, err)
+	}
+	return nil
+}
+
+// openBolt opens the verified file. The error begins with the path.
+func (db *Database) openBolt() (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
-			// Not closed: who knows what it would do in this condition. The program opens one database in its life.
-			b, err = nil, fmt.Errorf("%s %w: %v", path, ErrCorrupt, p)
+			// Not closed: closing it in this state may panic or block. A process opens one database only.
+			err = fmt.Errorf("%s %w: %v", db.path, ErrCorrupt, p)
 		}
 	}()
-	// The lock beside it keeps other bridges away; bbolt's own is for tools that open the file itself.
-	b, err = bbolt.Open(path, fileMode, &bbolt.Options{Timeout: databaseWait})
+	// The separate lock file excludes other bridges; bbolt's own lock excludes tools that open the file directly. The list of free
+	// pages is rebuilt here rather than written with each commit: that writes less, and there is none to be damaged.
+	db.bolt, err = bbolt.Open(db.path, fileMode, &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, fmt.Errorf("%s: another program has it open", path)
+		return fmt.Errorf("%s: another program has it open", db.path)
 	case errors.As(err, new(syscall.Errno)):
-		return nil, fmt.Errorf("%s: %w", path, reason(err))
-	case err != nil: // what the system does not object to is in the file
-		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-	}
-	err = b.View(func(tx *bbolt.Tx) error {
-		return tx.ForEach(func(_ []byte, bucket *bbolt.Bucket) error {
-			return bucket.ForEach(func(k, v []byte) error {
-				crc32.ChecksumIEEE(v) // reads every page of it
-				return nil
-			})
-		})
-	})
-	if err != nil {
-		b.Close()
-		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
-	}
-	return b, nil
-}
-
-// keyBucket holds one value by which the key is known before anything is done with the wrong one.
-const keyBucket = "key"
-
-func (db *Database) checkKey() error {
-	bucket := db.Bucket(keyBucket)
-	mark, err := bucket.Get("mark")
-	switch {
-	case errors.Is(err, ErrOtherKey):
-		return fmt.Errorf("the database %s %w; %s; or move the file away, which loses requests not yet carried out and remembered answers", db.bolt.Path(), ErrOtherKey, giveKey)
-	case err != nil:
-		return err
-	case mark == nil:
-		return bucket.Put("mark", []byte{1})
+		return fmt.Errorf("%s: %w", db.path, withoutPath(err))
+	case err != nil: // every error that is not the system's is about the content
+		return fmt.Errorf("%s %w: %w", db.path, ErrCorrupt, err)
 	}
 	return nil
 }
 
-// Lost says that the database had to be begun anew, and where the broken one is; nil where all is well.
-func (db *Database) Lost() error { return db.lost }
-
-// Close lets the next bridge in.
-func (db *Database) Close() error {
-	err := db.bolt.Close()
-	os.Remove(db.dir.file(bridgePID))
-	return errors.Join(err, db.lock.Close())
+// verify verifies the file, if there is one, and returns the digest of its content.
+func (db *Database) verify() (digest, error) {
+	var sum, stored digest
+	file, err := os.Open(db.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return sum, nil
+	}
+	if err != nil {
+		return sum, withoutPath(err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	switch {
+	case err != nil:
+		return sum, withoutPath(err)
+	case !info.Mode().IsRegular():
+		return sum, errors.New("is not a regular file")
+	case info.Size() == 0: // bbolt initializes it
+		return sum, nil
+	}
+	var keyErr error
+	haveDigest, haveControl := false, false
+	txid, err := verifyFile(file, info.Size(), func(k keyName, sealed []byte) {
+		if k.bucket != controlBucket {
+			sum.toggle(k, sealed)
+			return
+		}
+		haveControl = true
+		plain, err := db.dir.unseal(sealed, k.sealName())
+		switch {
+		case k == digestKey:
+			stored, haveDigest = parseDigest(plain)
+		case k == probeKey && errors.Is(err, ErrOtherKey):
+			keyErr = err
+		}
+	})
+	switch {
+	case err != nil:
+		return sum, err
+	case keyErr != nil:
+		return sum, keyErr
+	case !haveControl && txid > initialTxid:
+		return sum, corrupt("the list of buckets is incomplete")
+	case !haveDigest: // an earlier version wrote the file, or just this value is damaged
+		return sum, nil
+	case sum.keys != stored.keys:
+		return sum, corrupt("keys are missing or outdated")
+	case sum.values == stored.values:
+		return sum, nil
+	}
+	// An unreadable value is reported where it is read; it need not cost the others.
+	unreadable := false
+	_, err = verifyFile(file, info.Size(), func(k keyName, sealed []byte) {
+		if _, err := db.dir.unseal(sealed, k.sealName()); err != nil && k.bucket != controlBucket {
+			unreadable = true
+		}
+	})
+	if err == nil && !unreadable {
+		err = corrupt("values are outdated")
+	}
+	return sum, err
 }
 
-// Bucket is the part of the database of that name; it needs not be made.
+// writeControl writes the control bucket.
+func (db *Database) writeControl(sum digest) error {
+	return db.transact(nil, func(control *bbolt.Bucket) error {
+		if err := control.Put([]byte(probeKey.key), db.dir.seal([]byte{1}, probeKey.sealName())); err != nil {
+			return err
+		}
+		return control.Put([]byte(digestKey.key), db.dir.seal(sum.bytes(), digestKey.sealName()))
+	})
+}
+
+// readDigest returns the digest stored in the control bucket.
+func (db *Database) readDigest(control *bbolt.Bucket) (digest, error) {
+	plain, err := db.openValue(digestKey, control.Get([]byte(digestKey.key)))
+	if err != nil {
+		return digest{}, err
+	}
+	sum, ok := parseDigest(plain)
+	if !ok {
+		return sum, fmt.Errorf("%s: %s/%s %w", db.path, digestKey.bucket, digestKey.key, ErrCorrupt)
+	}
+	return sum, nil
+}
+
+// DataLoss returns an error that says where a corrupt database was moved to, or nil if the database was intact.
+func (db *Database) DataLoss() error { return db.loss }
+
+// Close writes what waits to be written, closes the database and releases its lock.
+func (db *Database) Close() error {
+	db.mu.Lock()
+	if db.closed {
+		db.mu.Unlock()
+		db.rejected.Wait()
+		return nil
+	}
+	db.closed = true
+	db.wakeWriter()
+	db.mu.Unlock()
+	<-db.writerDone
+	if db.stats.Commits > 1 {
+		// The other meta page still refers to the state before the last commit, which bbolt would use in silence if the newest
+		// were damaged. After one more commit both refer to the same content. Failing this loses nothing.
+		db.transact(nil, func(*bbolt.Bucket) error { return nil })
+	}
+	err := db.bolt.Close()
+	os.Remove(db.dir.file(bridgePID))
+	db.rejected.Wait()
+	return errors.Join(db.lazyErr, err, db.lock.Close())
+}
+
+// Bucket returns the named bucket, which is created by the first write.
 func (db *Database) Bucket(name string) *Bucket { return &Bucket{db: db, name: name} }
 
-// A Bucket is a part of a [Database]. Its methods may be called by several goroutines.
+// A Bucket is a named set of keys in a [Database]. It is safe for concurrent use.
 type Bucket struct {
 	db   *Database
 	name string
 }
 
-// sealName is what a value is bound to, so that none can be put in the place of another.
-func (b *Bucket) sealName(key string) string { return "database\x00" + b.name + "\x00" + key }
+// Get returns the value of key, or nil if it does not exist.
+func (b *Bucket) Get(key string) ([]byte, error) { return b.db.get(keyName{b.name, key}) }
 
-// Get returns the value of a key, nil where there is none.
-func (b *Bucket) Get(key string) ([]byte, error) {
-	var sealed []byte
-	err := b.db.bolt.View(func(tx *bbolt.Tx) error {
-		if in := tx.Bucket([]byte(b.name)); in != nil {
-			sealed = bytes.Clone(in.Get([]byte(key)))
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, b.failed("read", key, err)
-	}
-	if sealed == nil {
-		return nil, nil
-	}
-	plain, err := b.db.dir.unseal(sealed, b.sealName(key))
-	if err != nil {
-		return nil, b.unreadable(key, err)
-	}
-	return notNil(plain), nil
-}
-
-// Put sets the value of a key.
+// Put sets the value of key. It is on disk when Put returns.
 func (b *Bucket) Put(key string, v []byte) error {
-	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
-		in, err := tx.CreateBucketIfNotExists([]byte(b.name))
-		if err != nil {
-			return err
-		}
-		return in.Put([]byte(key), b.db.dir.sealed(v, b.sealName(key)))
-	})
-	return b.failed("write", key, err)
+	return b.commit(key, "write", func(tx Tx) { tx.Put(b.name, key, v) })
 }
 
-// Delete removes a key, if it is there.
+// Delete removes key if it exists.
 func (b *Bucket) Delete(key string) error {
-	err := b.db.bolt.Update(func(tx *bbolt.Tx) error {
-		if in := tx.Bucket([]byte(b.name)); in != nil {
-			return in.Delete([]byte(key))
-		}
-		return nil
-	})
-	return b.failed("delete", key, err)
+	return b.commit(key, "delete", func(tx Tx) { tx.Delete(b.name, key) })
 }
 
-// Each calls f with every key and value as they are now, sorted by key, until f fails; f may change the bucket. What cannot be
-// read is passed over and named in the error that Each ends with.
+func (b *Bucket) commit(key, action string, write func(Tx)) error {
+	err := b.db.CommitSync(write)
+	if errors.Is(err, ErrClosed) {
+		return b.db.wrapError(action, keyName{b.name, key}, err)
+	}
+	return err
+}
+
+// Each calls f for every key of a snapshot in sorted order until f returns an error; f may change the bucket. Unreadable values
+// are skipped and named in the error that Each returns.
 func (b *Bucket) Each(f func(key string, v []byte) error) error {
 	type pair struct {
 		key    string
 		sealed []byte
 	}
 	var pairs []pair
-	err := b.db.bolt.View(func(tx *bbolt.Tx) error {
+	err := b.db.view(func(tx *bbolt.Tx) error {
 		in := tx.Bucket([]byte(b.name))
 		if in == nil {
 			return nil
@@ -229,37 +333,18 @@ func (b *Bucket) Each(f func(key string, v []byte) error) error {
 		})
 	})
 	if err != nil {
-		return b.failed("read", "", err)
+		return b.db.wrapError("read", keyName{b.name, ""}, err)
 	}
-	var unread []error
+	var unreadable []error
 	for _, p := range pairs {
-		plain, err := b.db.dir.unseal(p.sealed, b.sealName(p.key))
+		plain, err := b.db.openValue(keyName{b.name, p.key}, p.sealed)
 		if err != nil {
-			unread = append(unread, b.unreadable(p.key, err))
+			unreadable = append(unreadable, err)
 			continue
 		}
-		if err := f(p.key, notNil(plain)); err != nil {
-			return errors.Join(append(unread, err)...)
+		if err := f(p.key, plain); err != nil {
+			return errors.Join(append(unreadable, err)...)
 		}
 	}
-	return errors.Join(unread...)
-}
-
-func (b *Bucket) failed(what, key string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s %s/%s in the database %s: %w", what, b.name, key, b.db.dir.file(databaseFile), err)
-}
-
-func (b *Bucket) unreadable(key string, err error) error {
-	return fmt.Errorf("%s: %s/%s %w", b.db.dir.file(databaseFile), b.name, key, err)
-}
-
-// notNil keeps an empty value apart from none.
-func notNil(b []byte) []byte {
-	if b == nil {
-		return []byte{}
-	}
-	return b
+	return errors.Join(unreadable...)
 }

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -15,9 +16,9 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-func database(t *testing.T, d *state.Dir) *state.Database {
+func openDatabase(t testing.TB, d *state.Dir) *state.Database {
 	t.Helper()
-	db, err := d.Database()
+	db, err := d.OpenDatabase()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -25,7 +26,7 @@ func database(t *testing.T, d *state.Dir) *state.Database {
 	return db
 }
 
-func all(t *testing.T, b *state.Bucket) map[string]string {
+func readAll(t *testing.T, b *state.Bucket) map[string]string {
 	t.Helper()
 	got := map[string]string{}
 	if err := b.Each(func(k string, v []byte) error { got[k] = string(v); return nil }); err != nil {
@@ -36,7 +37,7 @@ func all(t *testing.T, b *state.Bucket) map[string]string {
 
 func TestBucket(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
-	db := database(t, d)
+	db := openDatabase(t, d)
 	b := db.Bucket("journal")
 
 	if v, err := b.Get("a"); v != nil || err != nil {
@@ -45,7 +46,7 @@ func TestBucket(t *testing.T) {
 	if err := b.Delete("a"); err != nil {
 		t.Errorf("Delete of nothing: %v", err)
 	}
-	if got := all(t, b); len(got) > 0 {
+	if got := readAll(t, b); len(got) > 0 {
 		t.Errorf("Each of nothing: %v", got)
 	}
 	for k, v := range map[string]string{"a": "1", "b": "a very secret text", "c": ""} {
@@ -56,7 +57,7 @@ func TestBucket(t *testing.T) {
 	if v, err := b.Get("c"); v == nil || len(v) > 0 || err != nil {
 		t.Errorf("Get of an empty value: %v, %v; want an empty slice", v, err)
 	}
-	// The bucket may be changed on the way.
+	// The bucket may be changed during the iteration.
 	if err := b.Each(func(k string, _ []byte) error {
 		if k == "a" {
 			return b.Delete(k)
@@ -66,10 +67,10 @@ func TestBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := map[string]string{"b": "a very secret text", "c": ""}
-	if diff := cmp.Diff(want, all(t, b)); diff != "" {
+	if diff := cmp.Diff(want, readAll(t, b)); diff != "" {
 		t.Errorf("Each (-want +got):\n%s", diff)
 	}
-	if got := all(t, db.Bucket("memory")); len(got) > 0 {
+	if got := readAll(t, db.Bucket("memory")); len(got) > 0 {
 		t.Errorf("another bucket has %v", got)
 	}
 	wantError(t, b.Put("", nil), "write journal/ in the database "+d.Path()+"/graph2mqtt.db: key required")
@@ -87,33 +88,33 @@ func TestBucket(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bytes.Contains(raw, []byte("a very secret text")) {
-		t.Error("the database holds the text")
+		t.Error("the database contains the plain text")
 	}
-	if diff := cmp.Diff(want, all(t, database(t, d).Bucket("journal"))); diff != "" {
+	if diff := cmp.Diff(want, readAll(t, openDatabase(t, d).Bucket("journal"))); diff != "" {
 		t.Errorf("after opening again (-want +got):\n%s", diff)
 	}
 }
 
-func TestDatabaseOfAnotherKey(t *testing.T) {
+func TestDatabaseWithOtherKey(t *testing.T) {
 	dir := t.TempDir()
 	first, _ := open(t, dir, "")
-	if err := database(t, first).Close(); err != nil {
+	if err := openDatabase(t, first).Close(); err != nil {
 		t.Fatal(err)
 	}
 	t.Setenv("GRAPH2MQTT_KEY", keyOf(9))
 	second, _ := open(t, dir, "")
-	_, err := second.Database()
+	_, err := second.OpenDatabase()
 	wantError(t, err, "the database "+dir+"/graph2mqtt.db was sealed with another key; "+
 		"give graph2mqtt that key again (GRAPH2MQTT_KEY, the credential graph2mqtt-key or key_file); "+
-		"or move the file away, which loses requests not yet carried out and remembered answers")
-	// The refusal holds nothing back.
-	database(t, first)
+		"or move the file away, which loses pending requests and stored responses")
+	// The failed attempt holds no lock.
+	openDatabase(t, first)
 }
 
-func TestDatabaseCorrupt(t *testing.T) {
+func TestCorruptDatabaseIsReplaced(t *testing.T) {
 	fill := func(t *testing.T, d *state.Dir) map[string]string {
 		want := map[string]string{}
-		db := database(t, d)
+		db := openDatabase(t, d)
 		for i := range 300 {
 			k, v := fmt.Sprintf("%03d", i), strings.Repeat("x", 200)
 			want[k] = v
@@ -128,10 +129,19 @@ func TestDatabaseCorrupt(t *testing.T) {
 	}
 	page := os.Getpagesize()
 	for name, damage := range map[string]func([]byte) []byte{
-		"text":             func([]byte) []byte { return []byte("not a database") },
-		"one page":         func(b []byte) []byte { return b[:page] },
-		"cut short":        func(b []byte) []byte { return b[:4*page] },
-		"metas zeroed":     func(b []byte) []byte { clear(b[:2*page]); return b },
+		"text":         func([]byte) []byte { return []byte("not a database") },
+		"one page":     func(b []byte) []byte { return b[:page] },
+		"cut short":    func(b []byte) []byte { return b[:4*page] },
+		"metas zeroed": func(b []byte) []byte { clear(b[:2*page]); return b },
+		"no buckets": func(b []byte) []byte { // the number of elements of the root page
+			meta := b[16:]
+			if other := b[page+16:]; binary.NativeEndian.Uint64(other[48:]) > binary.NativeEndian.Uint64(meta[48:]) {
+				meta = other
+			}
+			root := int(binary.NativeEndian.Uint64(meta[16:])) * page
+			b[root+10], b[root+11] = 0, 0
+			return b
+		},
 		"all pages zeroed": func(b []byte) []byte { clear(b[2*page:]); return b },
 		"all pages noise": func(b []byte) []byte {
 			for i := range b[2*page:] {
@@ -152,19 +162,19 @@ func TestDatabaseCorrupt(t *testing.T) {
 			if err := os.WriteFile(file, damaged, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			db := database(t, d)
-			if db.Lost() == nil || !errors.Is(db.Lost(), state.ErrCorrupt) {
-				t.Fatalf("Lost: %v, want that it is corrupt", db.Lost())
+			db := openDatabase(t, d)
+			if db.DataLoss() == nil || !errors.Is(db.DataLoss(), state.ErrCorrupt) {
+				t.Fatalf("DataLoss: %v, want ErrCorrupt", db.DataLoss())
 			}
 			aside, err := filepath.Glob(file + ".corrupt-*")
 			if err != nil || len(aside) != 1 {
-				t.Fatalf("set aside: %v, %v", aside, err)
+				t.Fatalf("moved aside: %v, %v", aside, err)
 			}
-			if want := "it is kept as " + aside[0] + ", and a new one was begun: requests not yet carried out and remembered answers are lost"; !strings.HasSuffix(db.Lost().Error(), want) {
-				t.Errorf("Lost:\n  %v\nlacks\n  %s", db.Lost(), want)
+			if want := "it was moved to " + aside[0] + " and replaced by an empty one: pending requests and stored responses are lost"; !strings.HasSuffix(db.DataLoss().Error(), want) {
+				t.Errorf("DataLoss:\n  %v\nlacks\n  %s", db.DataLoss(), want)
 			}
 			if kept, err := os.ReadFile(aside[0]); err != nil || !bytes.Equal(kept, damaged) {
-				t.Errorf("what was set aside is not what was there: %v", err)
+				t.Errorf("the file moved aside differs from the damaged one: %v", err)
 			}
 			if !strings.Contains(log.String(), "level=ERROR") {
 				t.Errorf("log: %s", log)
@@ -173,20 +183,20 @@ func TestDatabaseCorrupt(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := fill(t, d)
-			again := database(t, d)
-			if again.Lost() != nil {
-				t.Errorf("Lost of the new one: %v", again.Lost())
+			again := openDatabase(t, d)
+			if again.DataLoss() != nil {
+				t.Errorf("DataLoss of the new database: %v", again.DataLoss())
 			}
-			if !maps.Equal(want, all(t, again.Bucket("journal"))) {
-				t.Error("the new one does not keep what it is given")
+			if !maps.Equal(want, readAll(t, again.Bucket("journal"))) {
+				t.Error("the new database lost data")
 			}
 		})
 	}
 }
 
-func TestOneBrokenValueHidesNoOther(t *testing.T) {
+func TestCorruptValueDoesNotHideOthers(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
-	db := database(t, d)
+	db := openDatabase(t, d)
 	b := db.Bucket("journal")
 	for _, k := range []string{"first", "second", "third"} {
 		if err := b.Put(k, []byte("the value of "+k)); err != nil {
@@ -196,7 +206,7 @@ func TestOneBrokenValueHidesNoOther(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	// The values are as long as their texts and the seal; nothing else in the file changes when one byte of a value does.
+	// Changing one byte of a value leaves the structure of the file intact.
 	file := filepath.Join(d.Path(), "graph2mqtt.db")
 	raw, err := os.ReadFile(file)
 	if err != nil {
@@ -204,7 +214,7 @@ func TestOneBrokenValueHidesNoOther(t *testing.T) {
 	}
 	at := bytes.LastIndex(raw, []byte("secondg2m1"))
 	if at < 0 {
-		t.Fatal("no value found in the file")
+		t.Fatal("value not found in the file")
 	}
 	for ; at >= 0; at = bytes.LastIndex(raw[:at], []byte("secondg2m1")) {
 		raw[at+30] ^= 1
@@ -212,7 +222,7 @@ func TestOneBrokenValueHidesNoOther(t *testing.T) {
 	if err := os.WriteFile(file, raw, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	b = database(t, d).Bucket("journal")
+	b = openDatabase(t, d).Bucket("journal")
 	var got []string
 	err = b.Each(func(k string, _ []byte) error { got = append(got, k); return nil })
 	wantError(t, err, file+": journal/second is corrupt")

@@ -10,13 +10,13 @@ import (
 	"testing"
 )
 
-// nobody calls f with the rights that the user nobody has to files, or with our own where we are not root.
-func nobody(t *testing.T, f func()) {
+// asNobody calls f with the file permissions of the user nobody, or unchanged if the test does not run as root.
+func asNobody(t *testing.T, f func()) {
 	t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		// The rights are the thread's, which ends with this goroutine.
+		// The setting belongs to the thread, which ends with this goroutine.
 		runtime.LockOSThread()
 		if os.Geteuid() == 0 {
 			if err := syscall.Setfsuid(65534); err != nil {
@@ -29,7 +29,7 @@ func nobody(t *testing.T, f func()) {
 	<-done
 }
 
-func TestOpenWithoutRights(t *testing.T) {
+func TestOpenWithoutPermission(t *testing.T) {
 	dir := t.TempDir()
 	for d := dir; d != "/" && strings.Contains(d, t.Name()); d = filepath.Dir(d) {
 		if err := os.Chmod(d, 0o755); err != nil {
@@ -46,12 +46,12 @@ func TestOpenWithoutRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.Chmod(dir, 0o755) })
-	nobody(t, func() {
+	asNobody(t, func() {
 		readable := filepath.Join(dir, "readable")
 		_, _, err := tryOpen(t, readable, "")
-		wantError(t, err, fmt.Sprintf("state directory %s: user %d cannot write to it: permission denied; change its owner (chown %d %s), or name another with --state-dir",
+		wantError(t, err, fmt.Sprintf("state directory %s: user %d cannot write to it: permission denied; change its owner (chown %d %s), or choose another with --state-dir",
 			readable, os.Geteuid(), os.Geteuid(), readable))
 		_, _, err = tryOpen(t, filepath.Join(dir, "new"), "")
-		wantError(t, err, "make the state directory "+filepath.Join(dir, "new")+": permission denied; name another with --state-dir")
+		wantError(t, err, "create the state directory "+filepath.Join(dir, "new")+": permission denied; choose another with --state-dir")
 	})
 }

@@ -2,6 +2,7 @@ package state_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -12,12 +13,13 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// The test binary is also the other process: told by its environment, it does one thing with a directory.
+// The test binary also serves as the other process: with these variables set, it performs one role on a directory.
 const (
 	childRole = "STATE_TEST_ROLE"
 	childDir  = "STATE_TEST_DIR"
@@ -43,9 +45,9 @@ func child(role, dir string) error {
 	case "id":
 		fmt.Println(d.ID())
 		return d.Write("by-"+strconv.Itoa(os.Getpid()), []byte("text"))
-	case "count": // reads, adds one, writes, under the lock
+	case "count": // increments a counter under the lock
 		for range 20 {
-			err := d.Locked(context.Background(), "counter", func() error {
+			err := d.WithLock(context.Background(), "counter", func() error {
 				b, err := d.Read("counter")
 				if err != nil {
 					return err
@@ -61,16 +63,16 @@ func child(role, dir string) error {
 			}
 		}
 		return nil
-	case "hold": // until its standard input ends
-		db, err := d.Database()
+	case "hold": // until standard input is closed
+		db, err := d.OpenDatabase()
 		if err != nil {
 			return err
 		}
 		fmt.Println("holding")
 		io.Copy(io.Discard, os.Stdin)
 		return db.Close()
-	case "put": // for ever, telling each number when Put has returned
-		db, err := d.Database()
+	case "put": // until killed, printing each number once Put has returned
+		db, err := d.OpenDatabase()
 		if err != nil {
 			return err
 		}
@@ -80,6 +82,30 @@ func child(role, dir string) error {
 			}
 			fmt.Println(i)
 		}
+	case "commit": // from several goroutines until killed, printing each number once it is on disk
+		db, err := d.OpenDatabase()
+		if err != nil {
+			return err
+		}
+		failed := make(chan error)
+		var number atomic.Int64
+		for range 20 {
+			go func() {
+				for {
+					key := strconv.FormatInt(number.Add(1), 10)
+					err := db.CommitSync(func(tx state.Tx) {
+						tx.Put("journal", key, []byte("done"))
+						tx.Put("memories", key, bytes.Repeat([]byte("x"), 1000))
+						db.CommitLazily(func(tx state.Tx) { tx.Put("zones", key, nil) })
+					})
+					if err != nil {
+						failed <- err
+					}
+					fmt.Println(key)
+				}
+			}()
+		}
+		return <-failed
 	case "write": // likewise
 		for i := 0; ; i++ {
 			if err := d.Write("file", []byte(strconv.Itoa(i))); err != nil {
@@ -88,10 +114,10 @@ func child(role, dir string) error {
 			fmt.Println(i)
 		}
 	}
-	return fmt.Errorf("no role %s", role)
+	return fmt.Errorf("unknown role %s", role)
 }
 
-// start starts a process in a role; it is killed at the end of the test.
+// start starts a process with the given role and kills it at the end of the test.
 func start(t *testing.T, role, dir string) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Scanner) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
@@ -111,7 +137,7 @@ func start(t *testing.T, role, dir string) (cmd *exec.Cmd, stdin io.Closer, line
 	return cmd, in, bufio.NewScanner(out)
 }
 
-func TestProcessesMakeOneKey(t *testing.T) {
+func TestProcessesCreateOneKey(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")
 	var mu sync.Mutex
 	ids := map[string]int{}
@@ -142,7 +168,7 @@ func TestProcessesMakeOneKey(t *testing.T) {
 	}
 }
 
-func TestLockedAcrossProcesses(t *testing.T) {
+func TestWithLockAcrossProcesses(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	if err := d.Write("counter", []byte("0")); err != nil {
 		t.Fatal(err)
@@ -164,23 +190,23 @@ func TestLockedAcrossProcesses(t *testing.T) {
 	}
 }
 
-func TestSecondBridgeIsRefused(t *testing.T) {
+func TestSecondProcessIsRefused(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	cmd, stdin, lines := start(t, "hold", d.Path())
 	if !lines.Scan() || lines.Text() != "holding" {
 		t.Fatalf("the first says %q", lines.Text())
 	}
-	_, err := d.Database()
+	_, err := d.OpenDatabase()
 	wantError(t, err, fmt.Sprintf("another graph2mqtt (process %d) is using %s: stop it first, or give this one a directory of its own with --state-dir", cmd.Process.Pid, d.Path()))
 
-	// Files need no bridge to be stopped.
+	// Files can be written while another process has the database open.
 	if err := d.Write("file", nil); err != nil {
 		t.Error(err)
 	}
 
-	// One that is just going is waited for.
+	// OpenDatabase waits for a process that is exiting.
 	stdin.Close()
-	database(t, d)
+	openDatabase(t, d)
 }
 
 func TestPutSurvivesSIGKILL(t *testing.T) {
@@ -199,15 +225,54 @@ func TestPutSurvivesSIGKILL(t *testing.T) {
 			}
 		}
 		cmd.Wait()
-		db := database(t, d)
-		if db.Lost() != nil {
-			t.Fatal(db.Lost())
+		db := openDatabase(t, d)
+		if db.DataLoss() != nil {
+			t.Fatal(db.DataLoss())
 		}
-		got := all(t, db.Bucket("journal"))
+		got := readAll(t, db.Bucket("journal"))
 		for i := range last + 1 {
 			if got[strconv.Itoa(i)] != "done" {
-				t.Errorf("round %d: %d was put and is not there", round, i)
+				t.Errorf("round %d: %d was put and is missing", round, i)
 			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func TestCommitSurvivesSIGKILL(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	for round := range 3 {
+		cmd, _, lines := start(t, "commit", d.Path())
+		var onDisk []string
+		for lines.Scan() {
+			if _, err := strconv.Atoi(lines.Text()); err != nil {
+				t.Fatal(lines.Text())
+			}
+			onDisk = append(onDisk, lines.Text())
+			if len(onDisk) == 100+round {
+				cmd.Process.Kill()
+			}
+		}
+		cmd.Wait()
+		db := openDatabase(t, d)
+		if db.DataLoss() != nil {
+			t.Fatal(db.DataLoss())
+		}
+		journal, memories := readAll(t, db.Bucket("journal")), readAll(t, db.Bucket("memories"))
+		for _, key := range onDisk {
+			if journal[key] != "done" {
+				t.Errorf("round %d: %s was committed and is missing", round, key)
+			}
+		}
+		for key := range journal {
+			if len(memories[key]) != 1000 {
+				t.Errorf("round %d: half of the changes of %s are missing", round, key)
+			}
+		}
+		if len(journal) != len(memories) {
+			t.Errorf("round %d: %d and %d keys, want as many", round, len(journal), len(memories))
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
@@ -236,7 +301,7 @@ func TestWriteSurvivesSIGKILL(t *testing.T) {
 			t.Fatal(err)
 		}
 		if n, err := strconv.Atoi(string(b)); err != nil || n < last {
-			t.Errorf("round %d: file holds %q, %d was written", round, b, last)
+			t.Errorf("round %d: file contains %q, %d was written", round, b, last)
 		}
 	}
 	if strings.Contains(log.String(), "corrupt") {

@@ -1,7 +1,7 @@
-// Package state keeps what outlives the program in one directory, mode 0700: sealed files and a sealed database.
+// Package state stores persistent data in one directory (mode 0700): encrypted files and an encrypted key-value database.
 //
-// Everything but the directory's id is sealed with AES-256-GCM under one key, see [Open]. A file that was not written by
-// somebody who has the key, or was written under another name, is corrupt.
+// Everything except the directory's id is encrypted with AES-256-GCM under one key, see [Open]. A file that was not written
+// with that key, or that was written under another name, is reported as corrupt.
 package state
 
 import (
@@ -24,38 +24,37 @@ import (
 	"github.com/google/uuid"
 )
 
-// ErrCorrupt is in the error of what cannot be read though the key is right. Nothing corrupt is ever deleted.
+// ErrCorrupt is wrapped by the errors for data that cannot be read although the key matches. Corrupt data is never deleted.
 var ErrCorrupt = errors.New("is corrupt")
 
-// ErrOtherKey is in the error of what was sealed with another key. It is readable again when that key is.
+// ErrOtherKey is wrapped by the errors for data that was encrypted with another key. It becomes readable when that key is used.
 var ErrOtherKey = errors.New("was sealed with another key")
 
 const (
 	dirMode  = 0o700
 	fileMode = 0o600
 
-	idFile   = "id"
-	previous = ".previous"
-	lockFile = ".lock"
+	idFile       = "id"
+	backupSuffix = ".previous"
+	lockSuffix   = ".lock"
 
-	// lockRetry is how often a lock that somebody else holds is tried for again. They are held for one request to
-	// Microsoft at most, so nobody waits long.
-	lockRetry = 25 * time.Millisecond
+	// lockRetryInterval separates attempts to take a lock that is held elsewhere. Locks are held for at most one request to
+	// Microsoft.
+	lockRetryInterval = 25 * time.Millisecond
 )
 
-// A Dir is an open state directory. Its methods may be called by several goroutines, and beside other processes.
+// A Dir is an open state directory. It is safe for concurrent use by several goroutines and processes.
 type Dir struct {
-	path string
-	id   string
-	seal cipher.AEAD
-	mark [markSize]byte // of the key
-	log  *slog.Logger
+	path  string
+	id    string
+	aead  cipher.AEAD
+	keyID [keyIDSize]byte
+	log   *slog.Logger
 }
 
-// Open opens the state directory, and makes it with everything in it where there is none. It takes the key of 32 bytes in base64
-// from the environment variable GRAPH2MQTT_KEY, else from the systemd credential graph2mqtt-key, else from keyFile,
-// else, where keyFile is empty, from the file key in the directory, which it makes. What is not as it should be, but does not
-// keep it from working, goes to log.
+// Open opens the state directory and creates it if it does not exist. It takes the key (32 bytes in base64) from the first of
+// these that is set: the environment variable GRAPH2MQTT_KEY, the systemd credential graph2mqtt-key, keyFile, and the file
+// "key" in the directory, which it creates. Problems that do not prevent operation are logged to log.
 func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
 	path, err := filepath.Abs(dir)
 	if err != nil {
@@ -65,12 +64,12 @@ func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
 	if err := d.prepare(); err != nil {
 		return nil, err
 	}
-	// Two processes that start at the same time must not make two keys.
-	err = d.Locked(context.Background(), "directory", func() error {
-		if err := d.openID(); err != nil {
+	// Two processes that start at the same time must not create two keys.
+	err = d.WithLock(context.Background(), "directory", func() error {
+		if err := d.loadID(); err != nil {
 			return err
 		}
-		return d.openKey(keyFile)
+		return d.loadKey(keyFile)
 	})
 	if err != nil {
 		return nil, err
@@ -78,52 +77,52 @@ func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
 	return d, nil
 }
 
-// Path is where the directory is.
+// Path returns the absolute path of the directory.
 func (d *Dir) Path() string { return d.path }
 
-// ID is 8 hex digits that belong to this directory for ever.
+// ID returns the 8 hex digits that identify this directory permanently.
 func (d *Dir) ID() string { return d.id }
 
-// prepare makes sure that there is a directory of ours that can be written.
+// prepare creates the directory if needed and verifies that it is private and writable.
 func (d *Dir) prepare() error {
 	info, err := os.Stat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		if err := os.MkdirAll(d.path, dirMode); err != nil {
-			return fmt.Errorf("make the state directory %s: %w; name another with --state-dir", d.path, reason(err))
+			return fmt.Errorf("create the state directory %s: %w; choose another with --state-dir", d.path, withoutPath(err))
 		}
 	case err != nil:
-		return fmt.Errorf("state directory %s: %w; name another with --state-dir", d.path, reason(err))
+		return fmt.Errorf("state directory %s: %w; choose another with --state-dir", d.path, withoutPath(err))
 	case !info.IsDir():
-		return fmt.Errorf("state directory %s: this is a file; move it away, or name a directory with --state-dir", d.path)
+		return fmt.Errorf("state directory %s: this is a file; move it away, or choose a directory with --state-dir", d.path)
 	case info.Mode().Perm()&0o077 != 0:
-		d.closeToOthers(info.Mode().Perm())
+		d.restrictMode(info.Mode().Perm())
 	}
 	probe, err := os.CreateTemp(d.path, ".probe")
 	if err != nil {
-		return fmt.Errorf("state directory %s: user %d cannot write to it: %w; change its owner (chown %d %s), or name another with --state-dir",
-			d.path, os.Geteuid(), reason(err), os.Geteuid(), d.path)
+		return fmt.Errorf("state directory %s: user %d cannot write to it: %w; change its owner (chown %d %s), or choose another with --state-dir",
+			d.path, os.Geteuid(), withoutPath(err), os.Geteuid(), d.path)
 	}
 	probe.Close()
 	return os.Remove(probe.Name())
 }
 
-// closeToOthers takes the rights of others away, unless the directory holds somebody else's files: it may be /tmp or a home.
-func (d *Dir) closeToOthers(mode fs.FileMode) {
+// restrictMode removes the permissions of other users, unless the directory holds unrelated files: it may be /tmp or a home directory.
+func (d *Dir) restrictMode(mode fs.FileMode) {
 	if entries, err := os.ReadDir(d.path); err != nil || len(entries) > 0 && !slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() == idFile }) {
-		d.log.Warn("the state directory is open to other users and holds other files; better give it a directory of its own with --state-dir", "dir", d.path, "mode", mode.String())
+		d.log.Warn("the state directory is accessible to other users and holds unrelated files; choose a separate directory with --state-dir", "dir", d.path, "mode", mode.String())
 		return
 	}
 	if err := os.Chmod(d.path, dirMode); err != nil {
-		d.log.Warn("the state directory is open to other users, and its mode cannot be changed", "dir", d.path, "mode", mode.String(), "error", reason(err))
+		d.log.Warn("the state directory is accessible to other users and its mode cannot be changed", "dir", d.path, "mode", mode.String(), "error", withoutPath(err))
 		return
 	}
-	d.log.Warn("the state directory was open to other users, its mode is 0700 now", "dir", d.path, "mode", mode.String())
+	d.log.Warn("the state directory was accessible to other users; its mode was changed to 0700", "dir", d.path, "mode", mode.String())
 }
 
 var hex8 = regexp.MustCompile(`^[0-9a-f]{8}$`)
 
-func (d *Dir) openID() error {
+func (d *Dir) loadID() error {
 	file := d.file(idFile)
 	b, err := os.ReadFile(file)
 	switch id := strings.TrimSpace(string(b)); {
@@ -131,34 +130,34 @@ func (d *Dir) openID() error {
 		d.id = id
 		return nil
 	case err == nil:
-		d.log.Warn("the id of the state directory was unreadable, it has a new one now", "file", file)
+		d.log.Warn("the id of the state directory was unreadable and was replaced", "file", file)
 	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("read %s: %w", file, reason(err))
+		return fmt.Errorf("read %s: %w", file, withoutPath(err))
 	}
 	random := uuid.New()
 	d.id = hex.EncodeToString(random[:4])
-	return write(file, []byte(d.id+"\n"))
+	return writeFile(file, []byte(d.id+"\n"))
 }
 
-// Read returns what was last written under name. Where that is corrupt and the copy before it is good, it returns that copy and
-// tells the log. The error is fs.ErrNotExist, ErrCorrupt, ErrOtherKey, or of the disk.
+// Read returns the content last written under name. If that is corrupt and the previous version is intact, Read logs a warning
+// and returns the previous version. The error wraps fs.ErrNotExist, ErrCorrupt, ErrOtherKey or an error of the disk.
 func (d *Dir) Read(name string) ([]byte, error) {
 	plain, err := d.read(name, name)
 	if !errors.Is(err, ErrCorrupt) {
 		return plain, err
 	}
-	before, errBefore := d.read(name+previous, name)
-	if errBefore != nil {
+	backup, backupErr := d.read(name+backupSuffix, name)
+	if backupErr != nil {
 		return nil, fmt.Errorf("%w, and there is no good copy of it", err)
 	}
-	d.log.Warn("a file is corrupt, going on with the copy before it", "file", d.file(name))
-	return before, nil
+	d.log.Warn("a file is corrupt; using its previous version", "file", d.file(name))
+	return backup, nil
 }
 
 func (d *Dir) read(file, name string) ([]byte, error) {
 	sealed, err := os.ReadFile(d.file(file))
 	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", d.file(file), reason(err))
+		return nil, fmt.Errorf("read %s: %w", d.file(file), withoutPath(err))
 	}
 	plain, err := d.unseal(sealed, name)
 	if err != nil {
@@ -167,47 +166,47 @@ func (d *Dir) read(file, name string) ([]byte, error) {
 	return plain, nil
 }
 
-// Write puts plain in the place of what was written under name before, all of it or nothing, and keeps the one before as a
-// copy. It is on the disk when Write returns. Those who read, change and write hold the lock, see [Dir.Locked].
+// Write atomically replaces the content stored under name with plain and keeps the previous version as a backup. The new
+// content is on disk when Write returns. Callers that read, change and write must hold the lock, see [Dir.WithLock].
 func (d *Dir) Write(name string, plain []byte) error {
-	before, err := os.ReadFile(d.file(name))
+	current, err := os.ReadFile(d.file(name))
 	switch {
 	case err == nil:
-		// A good copy must not be lost to a file that cannot be read.
-		if _, err := d.unseal(before, name); !errors.Is(err, ErrCorrupt) {
-			if err := write(d.file(name+previous), before); err != nil {
+		// An unreadable file must not replace a good backup.
+		if _, err := d.unseal(current, name); !errors.Is(err, ErrCorrupt) {
+			if err := writeFile(d.file(name+backupSuffix), current); err != nil {
 				return err
 			}
 		}
 	case !errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("read %s: %w", d.file(name), reason(err))
+		return fmt.Errorf("read %s: %w", d.file(name), withoutPath(err))
 	}
-	return write(d.file(name), d.sealed(plain, name))
+	return writeFile(d.file(name), d.seal(plain, name))
 }
 
-// Remove removes what was written under name, and the copy before it.
+// Remove deletes the file stored under name and its backup.
 func (d *Dir) Remove(name string) error {
-	// The copy first: a crash in between must not bring it back.
-	for _, file := range []string{d.file(name + previous), d.file(name)} {
+	// The backup goes first: after a crash in between, it must not be restored.
+	for _, file := range []string{d.file(name + backupSuffix), d.file(name)} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("remove %s: %w", file, reason(err))
+			return fmt.Errorf("remove %s: %w", file, withoutPath(err))
 		}
 	}
 	return nil
 }
 
-// Stat tells one version of a file from another: each Write makes another file ([os.SameFile]).
+// Stat returns the file's info, which identifies its version: each Write creates another file (see [os.SameFile]).
 func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(name)) }
 
-// Locked calls f while it holds the lock of that name, which one goroutine of one process holds at a time. It is no lock that the
-// same goroutine can take twice.
-func (d *Dir) Locked(ctx context.Context, name string, f func() error) error {
-	lock := flock.New(d.file(name+lockFile), flock.SetPermissions(fileMode))
-	if _, err := lock.TryLockContext(ctx, lockRetry); err != nil {
+// WithLock calls f while holding the named lock, which at most one goroutine of all processes holds at a time. It is not
+// reentrant.
+func (d *Dir) WithLock(ctx context.Context, name string, f func() error) error {
+	lock := flock.New(d.file(name+lockSuffix), flock.SetPermissions(fileMode))
+	if _, err := lock.TryLockContext(ctx, lockRetryInterval); err != nil {
 		if ctx.Err() != nil {
-			return fmt.Errorf("wait for the lock %s, which somebody else holds: %w", lock.Path(), err)
+			return fmt.Errorf("wait for the lock %s, which another process or goroutine holds: %w", lock.Path(), err)
 		}
-		return fmt.Errorf("lock %s: %w", lock.Path(), reason(err))
+		return fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
 	defer lock.Close()
 	return f()
@@ -215,31 +214,31 @@ func (d *Dir) Locked(ctx context.Context, name string, f func() error) error {
 
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
-func write(file string, b []byte) error {
+func writeFile(file string, b []byte) error {
 	if err := renameio.WriteFile(file, b, fileMode, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(fileMode)); err != nil {
-		return fmt.Errorf("write %s: %w", file, reason(err))
+		return fmt.Errorf("write %s: %w", file, withoutPath(err))
 	}
-	// The name, too, is to be on the disk.
+	// The directory entry must be on disk, too.
 	dir, err := os.Open(filepath.Dir(file))
 	if err != nil {
-		return fmt.Errorf("write %s: %w", file, reason(err))
+		return fmt.Errorf("write %s: %w", file, withoutPath(err))
 	}
 	defer dir.Close()
 	if err := dir.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", file, reason(err))
+		return fmt.Errorf("write %s: %w", file, withoutPath(err))
 	}
 	return nil
 }
 
-// reason is what the system says, without the path, which our own errors name.
-func reason(err error) error {
-	var path *fs.PathError
-	var link *os.LinkError
+// withoutPath returns the system's error without the path, which the errors of this package add themselves.
+func withoutPath(err error) error {
+	var pathErr *fs.PathError
+	var linkErr *os.LinkError
 	switch {
-	case errors.As(err, &path):
-		return path.Err
-	case errors.As(err, &link):
-		return link.Err
+	case errors.As(err, &pathErr):
+		return pathErr.Err
+	case errors.As(err, &linkErr):
+		return linkErr.Err
 	}
 	return err
 }

@@ -19,11 +19,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// keyOf is a key made of one byte.
+// keyOf returns a key of 32 equal bytes, in base64.
 func keyOf(b byte) string { return base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{b}, 32)) }
 
-// open opens a directory without a key from outside, and returns what it logged.
-func open(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
+// open opens a directory without an external key and returns it with its log.
+func open(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
 	t.Helper()
 	d, log, err := tryOpen(t, dir, keyFile)
 	if err != nil {
@@ -32,7 +32,7 @@ func open(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
 	return d, log
 }
 
-func tryOpen(t *testing.T, dir, keyFile string) (*state.Dir, *bytes.Buffer, error) {
+func tryOpen(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer, error) {
 	t.Helper()
 	for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
 		if _, ok := os.LookupEnv(name); !ok {
@@ -51,7 +51,7 @@ func wantError(t *testing.T, err error, want string) {
 	}
 }
 
-func TestOpenMakesThePrivateDirectory(t *testing.T) {
+func TestOpenCreatesPrivateDirectory(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "state")
 	d, log := open(t, dir, "")
 	if err := d.Write("file", []byte("text")); err != nil {
@@ -81,7 +81,7 @@ func TestOpenMakesThePrivateDirectory(t *testing.T) {
 	}
 }
 
-func TestOpenClosesTheDirectoryToOthers(t *testing.T) {
+func TestOpenRestrictsMode(t *testing.T) {
 	dir := t.TempDir()
 	open(t, dir, "")
 	for _, path := range []string{dir, filepath.Join(dir, "key")} {
@@ -99,15 +99,15 @@ func TestOpenClosesTheDirectoryToOthers(t *testing.T) {
 			t.Errorf("mode of %s is %o, want %o", path, info.Mode().Perm(), want)
 		}
 	}
-	for _, want := range []string{"the state directory was open to other users", "the key was open to other users"} {
+	for _, want := range []string{"the state directory was accessible to other users", "the key file was accessible to other users"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("log lacks %q:\n%s", want, log)
 		}
 	}
 }
 
-// To give the root of everybody's files as the state directory is a mistake that must not lock everybody out.
-func TestOpenLeavesDirectoriesOfOthersOpen(t *testing.T) {
+// A shared directory given as the state directory by mistake must not become inaccessible to others.
+func TestOpenKeepsModeOfSharedDirectory(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "theirs"), nil, 0o644); err != nil {
 		t.Fatal(err)
@@ -123,24 +123,24 @@ func TestOpenLeavesDirectoriesOfOthersOpen(t *testing.T) {
 	if info.Mode().Perm() != 0o755 {
 		t.Errorf("mode is %o, want 755", info.Mode().Perm())
 	}
-	if want := "the state directory is open to other users and holds other files"; !strings.Contains(log.String(), want) {
+	if want := "the state directory is accessible to other users and holds unrelated files"; !strings.Contains(log.String(), want) {
 		t.Errorf("log lacks %q:\n%s", want, log)
 	}
 }
 
-func TestOpenWhereNoDirectoryCanBe(t *testing.T) {
+func TestOpenWithoutDirectory(t *testing.T) {
 	tmp := t.TempDir()
 	file := filepath.Join(tmp, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	_, _, err := tryOpen(t, file, "")
-	wantError(t, err, "state directory "+file+": this is a file; move it away, or name a directory with --state-dir")
+	wantError(t, err, "state directory "+file+": this is a file; move it away, or choose a directory with --state-dir")
 	_, _, err = tryOpen(t, filepath.Join(file, "below"), "")
-	wantError(t, err, "state directory "+file+"/below: not a directory; name another with --state-dir")
+	wantError(t, err, "state directory "+file+"/below: not a directory; choose another with --state-dir")
 }
 
-func TestOpenWithAKey(t *testing.T) {
+func TestKeyPrecedence(t *testing.T) {
 	tmp := t.TempDir()
 	credentials := filepath.Join(tmp, "credentials")
 	keyFile := filepath.Join(tmp, "keyfile")
@@ -152,7 +152,7 @@ func TestOpenWithAKey(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	// Each round adds a way that comes before the others; a file of one key tells which was taken.
+	// Each round adds a source with higher precedence; a file written with the previous key shows that another one is used.
 	dir := filepath.Join(tmp, "state")
 	for i, round := range []struct {
 		set     func(t *testing.T)
@@ -168,14 +168,14 @@ func TestOpenWithAKey(t *testing.T) {
 		if i > 0 {
 			_, err := d.Read("file")
 			if !errors.Is(err, state.ErrOtherKey) {
-				t.Errorf("round %d reads what the key of the round before sealed: %v", i, err)
+				t.Errorf("round %d reads data of the previous round's key: %v", i, err)
 			}
 		}
 		if err := d.Write("file", []byte("text")); err != nil {
 			t.Fatal(err)
 		}
 	}
-	// The same key from elsewhere reads it; so does the URL alphabet, without padding.
+	// The same key from another source reads the file; the URL alphabet without padding is accepted.
 	t.Setenv("GRAPH2MQTT_KEY", strings.TrimRight(strings.NewReplacer("+", "-", "/", "_").Replace(keyOf(1)), "="))
 	d, _ := open(t, dir, "")
 	if got, err := d.Read("file"); err != nil || string(got) != "text" {
@@ -183,8 +183,8 @@ func TestOpenWithAKey(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesAKey(t *testing.T) {
-	const advice = "want 32 bytes in base64, as made by: openssl rand -base64 32"
+func TestOpenRejectsInvalidKey(t *testing.T) {
+	const advice = "want 32 bytes in base64, for example the output of: openssl rand -base64 32"
 	tmp := t.TempDir()
 	for name, test := range map[string]struct{ key, want string }{
 		"words":     {"my secret", "the environment variable GRAPH2MQTT_KEY is not base64; " + advice},
@@ -200,7 +200,7 @@ func TestOpenRefusesAKey(t *testing.T) {
 	}
 	t.Run("no file", func(t *testing.T) {
 		_, _, err := tryOpen(t, tmp, "/nonexistent/key")
-		wantError(t, err, "key_file: there is no file /nonexistent/key; make one with: openssl rand -base64 32 > /nonexistent/key")
+		wantError(t, err, "key_file: the file /nonexistent/key does not exist; create it with: openssl rand -base64 32 > /nonexistent/key")
 	})
 	t.Run("directory", func(t *testing.T) {
 		_, _, err := tryOpen(t, tmp, tmp)
@@ -216,7 +216,7 @@ func TestOpenRefusesAKey(t *testing.T) {
 	})
 }
 
-func TestReadNothing(t *testing.T) {
+func TestReadMissingFile(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	_, err := d.Read("file")
 	wantError(t, err, "read "+d.Path()+"/file: no such file or directory")
@@ -225,7 +225,7 @@ func TestReadNothing(t *testing.T) {
 	}
 }
 
-func TestSealedFilesShowNothing(t *testing.T) {
+func TestFilesAreEncrypted(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	secret := []byte("a very secret text")
 	for range 2 {
@@ -243,10 +243,10 @@ func TestSealedFilesShowNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		if bytes.Contains(b, secret) {
-			t.Errorf("%s holds the text", e.Name())
+			t.Errorf("%s contains the plain text", e.Name())
 		}
 	}
-	// A file is bound to its name.
+	// Content is bound to its name.
 	if err := os.Rename(filepath.Join(d.Path(), "file"), filepath.Join(d.Path(), "other")); err != nil {
 		t.Fatal(err)
 	}
@@ -254,7 +254,7 @@ func TestSealedFilesShowNothing(t *testing.T) {
 	wantError(t, err, d.Path()+"/other is corrupt, and there is no good copy of it")
 }
 
-// damages are ways in which a file of n bytes can be broken.
+// damages returns damaged versions of b by description.
 func damages(b []byte) map[string][]byte {
 	flipped := bytes.Clone(b)
 	flipped[len(b)-1] ^= 1
@@ -287,15 +287,15 @@ func TestReadCorrupt(t *testing.T) {
 			}
 			got, err := d.Read("file")
 			if err != nil || string(got) != "text 1" {
-				t.Errorf("Read: %q, %v; want the copy before it", got, err)
+				t.Errorf("Read: %q, %v; want the previous version", got, err)
 			}
-			if want := "a file is corrupt, going on with the copy before it"; !strings.Contains(log.String(), want) {
+			if want := "a file is corrupt; using its previous version"; !strings.Contains(log.String(), want) {
 				t.Errorf("log lacks %q: %s", want, log)
 			}
 		})
 	}
 
-	// Writing over a corrupt file keeps the good copy.
+	// Replacing a corrupt file keeps the good backup.
 	if err := d.Write("file", []byte("text 4")); err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestReadCorrupt(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got, err := d.Read("file"); err != nil || string(got) != "text 1" {
-		t.Errorf("Read: %q, %v; want the good copy", got, err)
+		t.Errorf("Read: %q, %v; want the good backup", got, err)
 	}
 
 	if err := os.WriteFile(file+".previous", nil, 0o600); err != nil {
@@ -316,7 +316,7 @@ func TestReadCorrupt(t *testing.T) {
 	}
 }
 
-func TestReadWithAnotherKey(t *testing.T) {
+func TestReadWithOtherKey(t *testing.T) {
 	dir := t.TempDir()
 	first, _ := open(t, dir, "")
 	if err := first.Write("file", []byte("text")); err != nil {
@@ -334,6 +334,26 @@ func TestReadWithAnotherKey(t *testing.T) {
 	}
 }
 
+// Intact content is readable though the id of its key in the header is damaged.
+func TestReadWithDamagedKeyID(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	if err := d.Write("file", []byte("text")); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(d.Path(), "file")
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[len("g2m1")] ^= 1
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := d.Read("file"); err != nil || string(got) != "text" {
+		t.Errorf("Read: %q, %v", got, err)
+	}
+}
+
 func TestRemove(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	for range 2 {
@@ -341,7 +361,7 @@ func TestRemove(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for range 2 { // to remove nothing is no error
+	for range 2 { // removing a missing file is not an error
 		if err := d.Remove("file"); err != nil {
 			t.Fatal(err)
 		}
@@ -359,7 +379,7 @@ func TestRemove(t *testing.T) {
 	}
 }
 
-func TestStatTellsVersionsApart(t *testing.T) {
+func TestStatDistinguishesVersions(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	if err := d.Write("file", []byte("same")); err != nil {
 		t.Fatal(err)
@@ -376,21 +396,21 @@ func TestStatTellsVersionsApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) {
-		t.Error("two versions look the same")
+		t.Error("two versions have equal file info")
 	}
 }
 
-func TestLockedWaitsForTheContext(t *testing.T) {
+func TestWithLockStopsWaitingWithContext(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
-	err := d.Locked(t.Context(), "file", func() error {
+	err := d.WithLock(t.Context(), "file", func() error {
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		err := d.Locked(ctx, "file", func() error { t.Error("held twice"); return nil })
-		wantError(t, err, "wait for the lock "+d.Path()+"/file.lock, which somebody else holds: context canceled")
+		err := d.WithLock(ctx, "file", func() error { t.Error("held twice"); return nil })
+		wantError(t, err, "wait for the lock "+d.Path()+"/file.lock, which another process or goroutine holds: context canceled")
 		return errors.New("of f")
 	})
 	wantError(t, err, "of f")
-	if err := d.Locked(t.Context(), "file", func() error { return nil }); err != nil {
+	if err := d.WithLock(t.Context(), "file", func() error { return nil }); err != nil {
 		t.Errorf("not released: %v", err)
 	}
 }

@@ -232,7 +232,7 @@ func (s *Session) refusal() error {
 // renew gets a new token, with the scopes granted before or those given. The caller holds the turn.
 func (s *Session) renew(ctx context.Context, rejected string, scopes []string) (string, error) {
 	var token string
-	err := s.o.Dir.Locked(ctx, s.file(), func() error {
+	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
 		// Another process may have been faster.
 		s.mu.Lock()
 		s.reload()
@@ -419,7 +419,7 @@ func (s *Session) Watch(ctx context.Context) {
 
 // SignOut forgets the sign-in, here and on the disk, and returns what Microsoft remembers all the same.
 func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
-	err = s.o.Dir.Locked(ctx, s.file(), func() error {
+	err = s.o.Dir.WithLock(ctx, s.file(), func() error {
 		if err := s.o.Dir.Remove(s.file()); err != nil {
 			return err
 		}

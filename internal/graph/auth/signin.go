@@ -89,7 +89,7 @@ func (s *Session) signedIn(ctx context.Context, a answer, asked, wanted []string
 	if len(k.Granted) == 0 {
 		return Result{}, &graph.Error{Reason: graph.SignInRequired, Op: s.signingIn(), Message: "Microsoft granted none of the permissions"}
 	}
-	err := s.o.Dir.Locked(ctx, s.file(), func() error {
+	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
 		s.mu.Lock()
 		s.reload()
 		before := s.kept

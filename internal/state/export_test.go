@@ -1,0 +1,18 @@
+package state
+
+import "io"
+
+// VerifyFile verifies the file of a database and counts its keys.
+func VerifyFile(file io.ReaderAt, size int64) (keys int, err error) {
+	_, err = verifyFile(file, size, func(keyName, []byte) { keys++ })
+	return keys, err
+}
+
+// SetTestHook sets a function that is called in each transaction before it is committed; an error of it fails the transaction.
+func (db *Database) SetTestHook(f func() error) { db.testHook = f }
+
+// The bounds of one transaction.
+const (
+	MaxBatchCalls = maxBatchCalls
+	MaxBatchBytes = maxBatchBytes
+)
