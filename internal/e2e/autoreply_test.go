@@ -15,10 +15,10 @@ func TestAutoReply(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		const id = "work_out_of_office_"
 		const mode, enabled, internal = "sensor." + id + "mode", "switch." + id + "enabled", "text." + id + "internal_text"
-		h := startHouse(t, ha, MosquittoOptions{Persistent: true, Username: "graph2mqtt", Password: "secret"},
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true, Username: "graph2mqtt", Password: "secret"},
 			"out_of_office: {type: auto_reply, interval: 5s}")
-		replies := func() simulator.AutomaticReplies { return h.Microsoft.AutomaticReplies(simulator.Adele) }
-		outlook := func(r simulator.AutomaticReplies) { h.Microsoft.SetAutomaticReplies(simulator.Adele, r) }
+		replies := func() simulator.AutomaticReplies { return env.Microsoft.AutomaticReplies(simulator.Adele) }
+		outlook := func(r simulator.AutomaticReplies) { env.Microsoft.SetAutomaticReplies(simulator.Adele, r) }
 
 		ha.AwaitState(t, mode, "disabled")
 		ha.AwaitState(t, enabled, "off")
@@ -59,7 +59,7 @@ func TestAutoReply(t *testing.T) {
 		}
 		// To set exactly what is shown of a long reply does not cut it.
 		before := replies().InternalReply
-		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/internal_text", short.State)
+		env.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/internal_text", short.State)
 		ha.Service(t, "select.select_option", "select."+id+"set_audience", map[string]any{"option": "none"})
 		ha.AwaitState(t, "sensor."+id+"audience", "none")
 		if got := replies().InternalReply; got != before {
@@ -77,12 +77,12 @@ func TestAutoReply(t *testing.T) {
 		if ha.AtLeast(t, 2026, 5) { // since when MQTT has the platform
 			ha.Service(t, "datetime.set_value", "datetime."+id+"set_end", map[string]any{"datetime": "2030-07-01 18:00:00"})
 		} else {
-			h.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/update", `{"end": "2030-07-01T18:00:00"}`)
+			env.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/update", `{"end": "2030-07-01T18:00:00"}`)
 		}
 		ha.AwaitState(t, "sensor."+id+"end", "2030-07-01T16:00:00+00:00")
 
 		// Refused: Home Assistant goes back to what is true.
-		h.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/me/mailboxSettings", Status: 403, Code: "ErrorAccessDenied"})
+		env.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/me/mailboxSettings", Status: 403, Code: "ErrorAccessDenied"})
 		refused := func() {
 			t.Helper()
 			ha.AwaitEntity(t, "event.work_event", "tells of the refusal", func(s State) bool { return s.Attributes["event_type"] == "command_failed" })
@@ -96,16 +96,16 @@ func TestAutoReply(t *testing.T) {
 		if err := ha.TryService("select.select_option", "select."+id+"set_mode", map[string]any{"option": "sometimes"}); err == nil {
 			t.Error("Home Assistant took an unknown mode")
 		}
-		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
+		env.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
 		refused()
 		ha.AwaitState(t, mode, "disabled")
 
 		// The buttons ask Microsoft at once.
 		for _, button := range []string{"button.work_refresh", "button.graph2mqtt_refresh"} {
-			seen := h.Broker.Subscribe(t, "graph2mqtt/#")
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
 			ha.Service(t, "button.press", button, nil)
-			seen.First(t, "the answer to "+button, 0, func(m Message) bool {
-				return strings.HasSuffix(m.Topic, "/response/refresh") && includes(m.Payload, map[string]any{"status": "ok"})
+			seen.AwaitItem(t, "the answer to "+button, 0, func(m Message) bool {
+				return strings.HasSuffix(m.Topic, "/response/refresh") && hasValues(m.Payload, map[string]any{"status": "ok"})
 			})
 			seen.Close(t)
 		}
@@ -113,7 +113,7 @@ func TestAutoReply(t *testing.T) {
 		ha.AwaitState(t, "select.graph2mqtt_log_level", "debug")
 		ha.CheckLog(t, "websocket_api.http.connection") // the refusals of our own calls
 
-		h.Stop(t)
+		env.Stop(t)
 		ha.AwaitState(t, mode, "unavailable")
 		ha.AwaitState(t, "binary_sensor.graph2mqtt_connection", "off")
 		ha.CheckLog(t, "websocket_api.http.connection")

@@ -17,11 +17,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// fragile names the step of a request at which the test's own binary, run as the bridge, dies as by a power cut.
-const fragile = "GRAPH2MQTT_E2E_DIES_AT"
+// crashStepEnv names the step of a request at which the test's own binary, run as the bridge, dies as by a power cut.
+const crashStepEnv = "GRAPH2MQTT_E2E_DIES_AT"
 
-// runFragile is the bridge, with a fault in it.
-func runFragile(step string) error {
+// runCrashing is the bridge, with a fault in it.
+func runCrashing(step string) error {
 	c, err := bridge.Load(config.Sources{File: "graph2mqtt.yaml", Environ: os.Environ()}, bridge.Kinds())
 	if err != nil {
 		return err
@@ -43,18 +43,18 @@ func runFragile(step string) error {
 	return b.Run(context.Background())
 }
 
-// StartFragile starts the bridge so that it dies at a step.
-func (h *House) StartFragile(t testing.TB, step string) {
+// StartCrashing starts the bridge so that it dies at a step.
+func (env *Environment) StartCrashing(t testing.TB, step string) {
 	t.Helper()
 	binary, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(binary)
-	cmd.Dir = h.Program.Dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + h.Program.Dir, "TZ=Europe/Berlin",
-		"GRAPH2MQTT_STATE_DIR=" + filepath.Join(h.Program.Dir, "state"), fragile + "=" + step}
-	h.Bridge = start(t, "graph2mqtt that dies at "+step, cmd, nil)
+	cmd.Dir = env.Program.Dir
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + env.Program.Dir, "TZ=Europe/Berlin",
+		"GRAPH2MQTT_STATE_DIR=" + filepath.Join(env.Program.Dir, "state"), crashStepEnv + "=" + step}
+	env.Bridge = startProcess(t, "graph2mqtt that dies at "+step, cmd, nil)
 }
 
 // Whatever step the program dies at, from the broker's delivery to the response, a request is done once and answered.
@@ -63,28 +63,28 @@ func TestKilledAtEveryStep(t *testing.T) {
 	for _, step := range []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "recorded", "shown", "answering", "answered"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
-			h := NewHouse(t, MosquittoOptions{})
-			h.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
-			h.SignIn(t)
-			seen := h.Broker.Subscribe(t, "graph2mqtt/#")
-			h.StartFragile(t, step)
-			seen.Payload(t, "graph2mqtt/work/out_of_office/commands", "online")
-			seen.Payload(t, "graph2mqtt/bridge/state", "online")
-			h.Broker.Publish(t, topic, "ON")
-			if code := h.Bridge.Wait(t); code == 0 {
+			env := NewEnvironment(t, MosquittoOptions{})
+			env.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
+			env.SignIn(t)
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+			env.StartCrashing(t, step)
+			seen.AwaitPayload(t, "graph2mqtt/work/out_of_office/commands", "online")
+			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "online")
+			env.Broker.Publish(t, topic, "ON")
+			if code := env.Bridge.Wait(t); code == 0 {
 				t.Fatal("the bridge did not die")
 			}
-			seen.Payload(t, "graph2mqtt/bridge/state", "offline")
+			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 
-			h.Start(t)
-			seen.Newest(t, answer, "is an answer", func(string) bool { return true })
-			seen.Values(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": true})
+			env.Start(t)
+			seen.AwaitNewest(t, answer, "is an answer", func(string) bool { return true })
+			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": true})
 			// A second request shows that nothing of the first is left to be done.
-			h.Broker.Publish(t, topic, "OFF")
-			seen.Values(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": false})
-			h.Stop(t)
+			env.Broker.Publish(t, topic, "OFF")
+			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": false})
+			env.Stop(t)
 			patches := 0
-			for _, r := range h.Microsoft.Requests() {
+			for _, r := range env.Microsoft.Requests() {
 				if r.Method == "PATCH" {
 					patches++
 				}
@@ -92,7 +92,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			if patches != 2 {
 				t.Errorf("%d changes at Microsoft, want one for ON and one for OFF", patches)
 			}
-			rs := responses(t, seen, answer)
+			rs := responsesOn(t, seen, answer)
 			var got []string
 			for _, r := range rs {
 				got = append(got, fmt.Sprint(r.Op, " ", r.Status, " ", r.Duplicate))

@@ -23,24 +23,24 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("the README does not say %q", command)
 	}
 	clone, scratch := filepath.Join(t.TempDir(), "graph2mqtt"), t.TempDir()
-	run(t, "", "git", "clone", "--quiet", "--no-hardlinks", strings.TrimSpace(run(t, "", "git", "rev-parse", "--show-toplevel")), clone)
-	status := func() string { return run(t, "", "git", "-C", clone, "status", "--porcelain", "--ignored") }
+	runCommand(t, "", "git", "clone", "--quiet", "--no-hardlinks", strings.TrimSpace(runCommand(t, "", "git", "rev-parse", "--show-toplevel")), clone)
+	status := func() string { return runCommand(t, "", "git", "-C", clone, "status", "--porcelain", "--ignored") }
 
 	cmd := exec.Command("sh", "-c", "exec "+command)
 	cmd.Dir = clone
 	cmd.Env = append(os.Environ(), "TMPDIR="+scratch)
-	demo := start(t, command, cmd, nil)
-	printed := func(what string) string { return strings.TrimSpace(demo.Line(t, what)) }
+	demo := startProcess(t, command, cmd, nil)
+	printed := func(what string) string { return strings.TrimSpace(demo.AwaitLine(t, what)) }
 	watch := printed("mosquitto_sub ")
-	seen := start(t, watch, exec.Command("sh", "-c", "exec stdbuf -oL "+watch), nil)
-	seen.Line(t, "graph2mqtt/bridge/state online")
-	seen.Line(t, `graph2mqtt/work/out_of_office/state {`)
-	run(t, "", "sh", "-c", printed("mosquitto_pub -h 127.0.0.1 -p ")) // the first of them: the switch
-	seen.Line(t, `"mode":"alwaysEnabled"`)
+	seen := startProcess(t, watch, exec.Command("sh", "-c", "exec stdbuf -oL "+watch), nil)
+	seen.AwaitLine(t, "graph2mqtt/bridge/state online")
+	seen.AwaitLine(t, `graph2mqtt/work/out_of_office/state {`)
+	runCommand(t, "", "sh", "-c", printed("mosquitto_pub -h 127.0.0.1 -p ")) // the first of them: the switch
+	seen.AwaitLine(t, `"mode":"alwaysEnabled"`)
 	create := strings.TrimSuffix(printed("/request/create"), `\`) + printed(`-m '{"subject"`)
-	run(t, "", "sh", "-c", create)
-	seen.Line(t, "graph2mqtt/work/calendar/response/create {")
-	demo.Line(t, "Coffee")
+	runCommand(t, "", "sh", "-c", create)
+	seen.AwaitLine(t, "graph2mqtt/work/calendar/response/create {")
+	demo.AwaitLine(t, "Coffee")
 
 	// Ctrl-C reaches all that the terminal runs.
 	if err := syscall.Kill(-demo.pid, syscall.SIGINT); err != nil {

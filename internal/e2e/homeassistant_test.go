@@ -96,9 +96,9 @@ func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 // Start starts Home Assistant again after Stop or Kill, with the same home, and returns when all of it has started.
 func (ha *HomeAssistant) Start(t testing.TB) {
 	t.Helper()
-	ha.Process = start(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
-	ha.signIn(t, ha.up(t))
-	ha.socket = dial(t, ha.URL, ha.tokens.Access)
+	ha.Process = startProcess(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
+	ha.signIn(t, ha.awaitReachable(t))
+	ha.socket = dialWebSocket(t, ha.URL, ha.tokens.Access)
 	ha.awaitStarted(t) // it answers before, but dies of SIGTERM then
 	// Since 2026 a port set in a file is on trial, and undone after five minutes unless it is confirmed.
 	_ = ha.call("http/config/promote", nil, nil)
@@ -123,13 +123,13 @@ func (ha *HomeAssistant) Restart(t testing.TB) {
 	ha.Start(t)
 }
 
-// up waits until Home Assistant answers, and returns which steps of its onboarding are done.
-func (ha *HomeAssistant) up(t testing.TB) map[string]bool {
+// awaitReachable waits until Home Assistant answers, and returns which steps of its onboarding are done.
+func (ha *HomeAssistant) awaitReachable(t testing.TB) map[string]bool {
 	t.Helper()
 	// It has no way to say that it listens, other than to answer.
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(3 * patience)
+	end := time.After(3 * waitTimeout)
 	for {
 		select {
 		case <-tick.C:
@@ -231,8 +231,8 @@ func (ha *HomeAssistant) AddBroker(t testing.TB, m *Mosquitto) {
 
 	type result struct {
 		Type   string
-		FlowID string  `json:"flow_id"`
-		Schema []field `json:"data_schema"`
+		FlowID string      `json:"flow_id"`
+		Schema []formField `json:"data_schema"`
 		Errors map[string]string
 	}
 	const path = "/api/config/config_entries/flow"
@@ -242,30 +242,30 @@ func (ha *HomeAssistant) AddBroker(t testing.TB, m *Mosquitto) {
 	if m.Options.Username != "" {
 		given["username"], given["password"] = m.Options.Username, m.Options.Password
 	}
-	ha.REST(t, "POST", path+"/"+form.FlowID, fill(form.Schema, given), &made)
+	ha.REST(t, "POST", path+"/"+form.FlowID, fillForm(form.Schema, given), &made)
 	if made.Type != "create_entry" {
 		t.Fatalf("Home Assistant does not take the broker: %+v", made)
 	}
-	birth.Payload(t, "homeassistant/status", "online")
+	birth.AwaitPayload(t, "homeassistant/status", "online")
 }
 
-// A field is one question of a form of Home Assistant, or a section of them.
-type field struct {
+// A formField is one question of a form of Home Assistant, or a section of them.
+type formField struct {
 	Name     string
 	Type     string
 	Required bool
 	Default  any
-	Schema   []field
+	Schema   []formField
 }
 
-// fill answers a form: what is given where it is asked for, the default elsewhere. Forms differ between versions.
-func fill(form []field, given map[string]any) map[string]any {
+// fillForm answers a form: what is given where it is asked for, the default elsewhere. Forms differ between versions.
+func fillForm(form []formField, given map[string]any) map[string]any {
 	answers := map[string]any{}
 	for _, f := range form {
 		answer, ok := given[f.Name]
 		switch {
 		case f.Type == "expandable":
-			answers[f.Name] = fill(f.Schema, given)
+			answers[f.Name] = fillForm(f.Schema, given)
 		case ok:
 			answers[f.Name] = answer
 		case f.Required && f.Default != nil:

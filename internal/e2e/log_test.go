@@ -29,7 +29,7 @@ func (s *socket) Log(t testing.TB) []LogEntry {
 	before := s.Logged.Len()
 	s.Service(t, "system_log.write", "", map[string]any{"logger": marker, "level": "warning", "message": "so far"})
 	isMarker := func(e LogEntry) bool { return e.Name == marker }
-	s.Logged.First(t, "the log's marker", before, isMarker)
+	s.Logged.AwaitItem(t, "the log's marker", before, isMarker)
 	var entries []LogEntry
 	s.Call(t, "system_log/list", nil, &entries)
 	slices.Reverse(entries)
@@ -42,8 +42,8 @@ func (s *socket) ClearLog(t testing.TB) {
 	s.Service(t, "system_log.clear", "", nil)
 }
 
-// noise is what any Home Assistant may log that is set up like ours, whatever its broker sends.
-var noise = []string{
+// ignoredLogEntries is what any Home Assistant may log that is set up like ours, whatever its broker sends.
+var ignoredLogEntries = []string{
 	"zlib_ng and isal are not available", // how it was installed
 	"libturbojpeg",                       // how it was installed
 	"is taking over 10 seconds",          // a busy machine
@@ -54,7 +54,7 @@ var noise = []string{
 // unexpected returns what is in the log but for noise and entries that contain one of the allowed texts.
 func (s *socket) unexpected(t testing.TB, allowed ...string) []LogEntry {
 	t.Helper()
-	allowed = append(allowed, noise...)
+	allowed = append(allowed, ignoredLogEntries...)
 	return slices.DeleteFunc(s.Log(t), func(entry LogEntry) bool {
 		return slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(entry.String(), text) })
 	})

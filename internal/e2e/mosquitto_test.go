@@ -27,7 +27,7 @@ type Mosquitto struct {
 	Options MosquittoOptions
 	URL     string // as graph2mqtt takes it
 	Port    int
-	memory  string // the directory of what is kept; "": nothing is
+	dataDir string // the directory of what is kept; "": nothing is
 }
 
 // MosquittoOptions are what differs between brokers.
@@ -35,7 +35,7 @@ type MosquittoOptions struct {
 	Persistent         bool   // keeps sessions and retained messages over Stop and Kill
 	Username, Password string // the one user; none: everybody
 	Certificate, Key   string // files in PEM form, for TLS
-	Authority          string // a file in PEM form with what signed Certificate, for the broker's clients
+	CAFile             string // a file in PEM form with what signed Certificate, for the broker's clients
 	Configuration      string // more lines of it
 }
 
@@ -53,7 +53,7 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	if o.Certificate != "" {
 		lines, scheme = append(lines, "certfile "+o.Certificate, "keyfile "+o.Key), "mqtts"
 	}
-	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o, memory: memory}
+	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o, dataDir: memory}
 	_, port, err := net.SplitHostPort(m.Addr)
 	if err == nil {
 		m.Port, err = strconv.Atoi(port)
@@ -65,10 +65,10 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	return m
 }
 
-// Forget removes what a broker that is not running has kept.
-func (m *Mosquitto) Forget(t testing.TB) {
+// DeleteData removes what a broker that is not running has kept.
+func (m *Mosquitto) DeleteData(t testing.TB) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(m.memory, "mosquitto.db")); err != nil {
+	if err := os.RemoveAll(filepath.Join(m.dataDir, "mosquitto.db")); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -99,7 +99,7 @@ func (m Message) Decode(t testing.TB, into any) {
 
 // A Subscription records what arrives on its topics.
 type Subscription struct {
-	Record[Message]
+	Recorder[Message]
 	process *Process
 }
 
@@ -115,7 +115,7 @@ func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 		args = append(args, "-t", topic)
 	}
 	// Into a pipe it would keep that until the first message comes.
-	s.process = start(t, "mosquitto_sub", exec.Command("stdbuf", append([]string{"-oL", "mosquitto_sub"}, args...)...), func(l Line) {
+	s.process = startProcess(t, "mosquitto_sub", exec.Command("stdbuf", append([]string{"-oL", "mosquitto_sub"}, args...)...), func(l Line) {
 		if !strings.HasPrefix(l.Text, "{") {
 			return
 		}
@@ -129,7 +129,7 @@ func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 		}
 		s.Add(Message{message.Topic, message.Payload, message.QoS, message.Retain == 1})
 	})
-	s.process.Line(t, "Subscribed (mid: 1)")
+	s.process.AwaitLine(t, "Subscribed (mid: 1)")
 	go func() {
 		<-s.process.done
 		s.End(errors.New("the subscription ended"))
@@ -145,7 +145,7 @@ func (m *Mosquitto) Retained(t testing.TB, topics ...string) map[string]string {
 	s := m.Subscribe(t, append(slices.Clone(topics), barrier)...)
 	defer s.Close(t)
 	m.Publish(t, barrier, "")
-	s.First(t, "all that is retained", 0, func(m Message) bool { return m.Topic == barrier })
+	s.AwaitItem(t, "all that is retained", 0, func(m Message) bool { return m.Topic == barrier })
 	found := map[string]string{}
 	for _, message := range s.All() {
 		if message.Retain {
@@ -155,8 +155,8 @@ func (m *Mosquitto) Retained(t testing.TB, topics ...string) map[string]string {
 	return found
 }
 
-// On returns what was received on a topic so far.
-func (s *Subscription) On(topic string) []string {
+// Payloads returns what was received on a topic so far.
+func (s *Subscription) Payloads(topic string) []string {
 	var payloads []string
 	for _, m := range s.All() {
 		if m.Topic == topic {
@@ -166,18 +166,18 @@ func (s *Subscription) On(topic string) []string {
 	return payloads
 }
 
-// Payload waits until the topic's newest message is the payload.
-func (s *Subscription) Payload(t testing.TB, topic, payload string) {
+// AwaitPayload waits until the topic's newest message is the payload.
+func (s *Subscription) AwaitPayload(t testing.TB, topic, payload string) {
 	t.Helper()
-	s.Newest(t, topic, "says "+payload, func(got string) bool { return got == payload })
+	s.AwaitNewest(t, topic, "says "+payload, func(got string) bool { return got == payload })
 }
 
-// Newest waits until the topic's newest message satisfies match, and returns its payload. What describes that: "has an id".
-func (s *Subscription) Newest(t testing.TB, topic, what string, match func(payload string) bool) string {
+// AwaitNewest waits until the topic's newest message satisfies match, and returns its payload. What describes that: "has an id".
+func (s *Subscription) AwaitNewest(t testing.TB, topic, what string, match func(payload string) bool) string {
 	t.Helper()
 	var newest string
 	s.Await(t, "a message on "+topic+" that "+what, func([]Message) bool {
-		payloads := s.On(topic)
+		payloads := s.Payloads(topic)
 		if len(payloads) == 0 {
 			return false
 		}
@@ -205,7 +205,7 @@ func (m *Mosquitto) publish(t testing.TB, topic, payload string, more ...string)
 	if payload == "" {
 		from = "-n"
 	}
-	run(t, payload, "mosquitto_pub", m.client(append(more, "-q", "1", "-t", topic, from)...)...)
+	runCommand(t, payload, "mosquitto_pub", m.client(append(more, "-q", "1", "-t", topic, from)...)...)
 }
 
 // client returns the arguments by which mosquitto_sub and mosquitto_pub reach the broker, and those given.
@@ -214,16 +214,16 @@ func (m *Mosquitto) client(more ...string) []string {
 	if m.Options.Username != "" {
 		args = append(args, "-u", m.Options.Username, "-P", m.Options.Password)
 	}
-	if m.Options.Authority != "" {
-		args = append(args, "--cafile", m.Options.Authority)
+	if m.Options.CAFile != "" {
+		args = append(args, "--cafile", m.Options.CAFile)
 	}
 	return append(args, more...)
 }
 
-// run runs a command to its end and returns its standard output.
-func run(t testing.TB, stdin, name string, args ...string) string {
+// runCommand runs a command to its end and returns its standard output.
+func runCommand(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -243,7 +243,7 @@ func TestMosquitto(t *testing.T) {
 	m.PublishRetained(t, "a/gone", "soon")
 	m.PublishRetained(t, "a/gone", "")
 	m.Publish(t, "a/live", "1")
-	s.Payload(t, "a/live", "1")
+	s.AwaitPayload(t, "a/live", "1")
 	want := []Message{
 		{Topic: "a/kept", Payload: "Grüße,\n\"you\"", QoS: 1, Retain: true},
 		{Topic: "a/gone", Payload: "soon", QoS: 1},

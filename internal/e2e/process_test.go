@@ -27,16 +27,16 @@ func (l Line) String() string { return l.Text }
 // A Process is a program that runs beside the test. Its output is recorded line by line.
 type Process struct {
 	Name  string
-	Lines Record[Line]
+	Lines Recorder[Line]
 
 	pid  int
 	cmd  *exec.Cmd     // its ProcessState is valid once done is closed
 	done chan struct{} // closed when it has ended
 }
 
-// start runs a command until the test ends at the latest. Each line goes to the record and, where it is given, to the func, which
+// startProcess runs a command until the test ends at the latest. Each line goes to the record and, where it is given, to the func, which
 // standard output and standard error call at the same time.
-func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
+func startProcess(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 	t.Helper()
 	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
 	// It must not outlive the tests, also where these panic or are killed.
@@ -134,25 +134,25 @@ func (p *Process) Wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("%s does not end; its last lines:\n%s", p.Name, tail(p.Lines.All(), 40))
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Line waits for a line that contains the text, and returns it.
-func (p *Process) Line(t testing.TB, text string) string {
+// AwaitLine waits for a line that contains the text, and returns it.
+func (p *Process) AwaitLine(t testing.TB, text string) string {
 	t.Helper()
-	return p.Lines.First(t, p.Name+" to write "+text, 0, func(l Line) bool { return strings.Contains(l.Text, text) }).Text
+	return p.Lines.AwaitItem(t, p.Name+" to write "+text, 0, func(l Line) bool { return strings.Contains(l.Text, text) }).Text
 }
 
 // Stdout returns what the process has written to standard output so far.
-func (p *Process) Stdout() string { return p.written(false) }
+func (p *Process) Stdout() string { return p.output(false) }
 
 // Stderr returns what the process has written to standard error so far.
-func (p *Process) Stderr() string { return p.written(true) }
+func (p *Process) Stderr() string { return p.output(true) }
 
-func (p *Process) written(isErr bool) string {
+func (p *Process) output(isErr bool) string {
 	var s strings.Builder
 	for _, line := range p.Lines.All() {
 		if line.Err == isErr {
@@ -163,9 +163,9 @@ func (p *Process) written(isErr bool) string {
 }
 
 func TestProcess(t *testing.T) {
-	p := start(t, "a shell", exec.Command("sh", "-c", "trap 'echo bye; exit 7' TERM; echo hello; echo careful >&2; while :; do sleep 0.01; done"), nil)
-	p.Line(t, "hello")
-	p.Line(t, "careful")
+	p := startProcess(t, "a shell", exec.Command("sh", "-c", "trap 'echo bye; exit 7' TERM; echo hello; echo careful >&2; while :; do sleep 0.01; done"), nil)
+	p.AwaitLine(t, "hello")
+	p.AwaitLine(t, "careful")
 	if got := p.Stop(t); got != 7 {
 		t.Errorf("exit code %d, want 7", got)
 	}
@@ -176,7 +176,7 @@ func TestProcess(t *testing.T) {
 		t.Errorf("standard error %q, want %q", got, want)
 	}
 
-	killed := start(t, "a sleep", exec.Command("sh", "-c", "sleep 600 & wait"), nil)
+	killed := startProcess(t, "a sleep", exec.Command("sh", "-c", "sleep 600 & wait"), nil)
 	killed.Kill(t)
 	if got := killed.Wait(t); got != -1 {
 		t.Errorf("exit code after a kill: %d, want -1", got)

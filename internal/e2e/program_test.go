@@ -41,7 +41,7 @@ func (p *Program) Configure(t testing.TB, configuration string) {
 // Start starts the program with its arguments.
 func (p *Program) Start(t testing.TB, args ...string) *Process {
 	t.Helper()
-	return start(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
+	return startProcess(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
 }
 
 // Run runs the program to its end and returns its exit code and what it wrote.
@@ -54,7 +54,7 @@ func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr st
 
 func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 	t.Helper()
-	binary, err := build()
+	binary, err := buildProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,9 +66,9 @@ func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 	return cmd
 }
 
-// build builds the program once for all tests, into a directory that TestMain removes.
-var build = sync.OnceValues(func() (string, error) {
-	binary := filepath.Join(built, "graph2mqtt")
+// buildProgram builds the program once for all tests, into a directory that TestMain removes.
+var buildProgram = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(buildDir, "graph2mqtt")
 	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
 	if err != nil {
 		err = errors.New("go build: " + err.Error() + "\n" + string(out))
@@ -76,12 +76,12 @@ var build = sync.OnceValues(func() (string, error) {
 	return binary, err
 })
 
-// built is the directory of the built program.
-var built string
+// buildDir is the directory of the built program.
+var buildDir string
 
 func TestMain(m *testing.M) {
-	if step, ok := os.LookupEnv(fragile); ok {
-		if err := runFragile(step); err != nil {
+	if step, ok := os.LookupEnv(crashStepEnv); ok {
+		if err := runCrashing(step); err != nil {
 			panic(err)
 		}
 		return
@@ -92,7 +92,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		built = dir
+		buildDir = dir
 		return m.Run()
 	}())
 }

@@ -16,32 +16,32 @@ import (
 
 // TestResources holds the memory and the processor time of a bridge that has been at work for a while to a bound.
 func TestResources(t *testing.T) {
-	h := NewHouse(t, MosquittoOptions{})
-	h.Configure(t, nil, "out_of_office: {type: auto_reply, interval: 5s}", "calendar: {type: calendar, interval: 5s}")
+	env := NewEnvironment(t, MosquittoOptions{})
+	env.Configure(t, nil, "out_of_office: {type: auto_reply, interval: 5s}", "calendar: {type: calendar, interval: 5s}")
 	day := time.Now().Truncate(24 * time.Hour)
 	for i := range 100 {
 		begin := day.Add(time.Duration(i) * 15 * time.Minute)
-		h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
+		env.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
 			Subject: fmt.Sprintf("Meeting %d", i), Start: begin, End: begin.Add(10 * time.Minute), Body: strings.Repeat("<p>agenda</p>", 100),
 		})
 	}
-	h.SignIn(t)
-	var polls Record[simulator.Request]
-	h.Microsoft.OnRequest(func(r simulator.Request) {
+	env.SignIn(t)
+	var polls Recorder[simulator.Request]
+	env.Microsoft.OnRequest(func(r simulator.Request) {
 		if strings.Contains(r.Path, "/calendarView") {
 			polls.Add(r)
 		}
 	})
-	h.Start(t)
+	env.Start(t)
 	poll := func(n int) {
 		t.Helper()
 		polls.Await(t, "polls", func(all []simulator.Request) bool { return len(all) >= n })
 	}
 	poll(6) // by then it has all the memory that polling takes
-	before, from := processorTime(t, h.Bridge.pid), time.Now()
+	before, from := processorTime(t, env.Bridge.pid), time.Now()
 	poll(10)
-	took, used := time.Since(from), processorTime(t, h.Bridge.pid)-before
-	memory := residentMemory(t, h.Bridge.pid)
+	took, used := time.Since(from), processorTime(t, env.Bridge.pid)-before
+	memory := residentMemory(t, env.Bridge.pid)
 	t.Logf("memory %.1f MiB; processor time %v in %v with 8 polls (%.2f %%)", float64(memory)/(1<<20), used, took.Round(time.Second), 100*float64(used)/float64(took))
 	if memory > 30<<20 {
 		t.Errorf("%d bytes of memory, want 30 MiB at most", memory)

@@ -22,22 +22,22 @@ import (
 // A socket is a WebSocket connection to Home Assistant. It follows all states.
 type socket struct {
 	// Changes are the changes of states since the connection was made.
-	Changes Record[Change]
+	Changes Recorder[Change]
 	// Logged are the warnings and errors since the connection was made, each as often as it came.
-	Logged Record[LogEntry]
+	Logged Recorder[LogEntry]
 
 	conn *websocket.Conn
 	done chan struct{} // closed when the reader has ended
 
 	mu      sync.Mutex
 	id      int
-	calls   map[int]chan answer
+	calls   map[int]chan callResult
 	events  map[int]func(json.RawMessage)
 	states  map[string]State
 	stopped error
 }
 
-type answer struct {
+type callResult struct {
 	Success bool
 	Result  json.RawMessage
 	Error   struct{ Code, Message string }
@@ -68,9 +68,9 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s, was %s", c.EntityID, text(c.New), text(c.Old))
 }
 
-func dial(t testing.TB, url, token string) *socket {
+func dialWebSocket(t testing.TB, url, token string) *socket {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/api/websocket", nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func dial(t testing.TB, url, token string) *socket {
 	conn.SetReadLimit(-1)
 	s := &socket{
 		conn: conn, done: make(chan struct{}),
-		calls: map[int]chan answer{}, events: map[int]func(json.RawMessage){}, states: map[string]State{},
+		calls: map[int]chan callResult{}, events: map[int]func(json.RawMessage){}, states: map[string]State{},
 	}
 	var hello struct{ Type, Message string }
 	err = errors.Join(
@@ -141,7 +141,7 @@ func (s *socket) read() {
 			ID    int
 			Type  string
 			Event json.RawMessage
-			answer
+			callResult
 		}
 		if err := wsjson.Read(context.Background(), s.conn, &message); err != nil {
 			s.mu.Lock()
@@ -163,16 +163,16 @@ func (s *socket) read() {
 		case message.Type == "event" && each != nil:
 			each(message.Event)
 		case message.Type == "result" && call != nil:
-			call <- message.answer
+			call <- message.callResult
 		}
 	}
 }
 
 // call sends a command and decodes its result into out unless that is nil. Events of a subscription go to each.
 func (s *socket) call(kind string, fields map[string]any, out any, each ...func(json.RawMessage)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
-	result := make(chan answer, 1)
+	result := make(chan callResult, 1)
 	s.mu.Lock()
 	if s.stopped != nil {
 		s.mu.Unlock()
@@ -264,7 +264,7 @@ func (s *socket) AwaitState(t testing.TB, entity, want string) State {
 func (s *socket) AwaitEntity(t testing.TB, entity, what string, match func(State) bool) State {
 	t.Helper()
 	var state State
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	err := s.Changes.Until(ctx, func([]Change) bool {
 		var ok bool
@@ -295,7 +295,7 @@ func (s *socket) History(entity string) []Change {
 // awaitStarted waits until Home Assistant has set up all that it is configured to.
 func (s *socket) awaitStarted(t testing.TB) {
 	t.Helper()
-	var started Record[json.RawMessage]
+	var started Recorder[json.RawMessage]
 	s.Subscribe(t, "homeassistant_started", started.Add)
 	var config struct{ State string }
 	s.Call(t, "get_config", nil, &config)

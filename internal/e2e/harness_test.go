@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDriver shows that the driver sees what a bridge does, with a bridge made of hand-written payloads.
-func TestDriver(t *testing.T) {
+// TestHarness shows that the driver sees what a bridge does, with a bridge made of hand-written payloads.
+func TestHarness(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		broker := StartMosquitto(t, MosquittoOptions{Persistent: true, Username: "homeassistant", Password: "secret"})
 		ha.AddBroker(t, broker)
@@ -90,7 +90,7 @@ func TestDriver(t *testing.T) {
 		}
 
 		ha.Service(t, "switch.turn_on", "switch.work_out_of_office_enabled", nil)
-		command := set.First(t, "the switch's command", 0, func(Message) bool { return true })
+		command := set.AwaitItem(t, "the switch's command", 0, func(Message) bool { return true })
 		if want := (Message{Topic: sensor + "/set/enabled", Payload: "ON", QoS: 1}); command != want {
 			t.Errorf("received %+v, want %+v", command, want)
 		}
@@ -107,7 +107,7 @@ func TestDriver(t *testing.T) {
 		// Without a device Home Assistant refuses it, so CheckLog must have something to say.
 		before = ha.Logged.Len()
 		broker.PublishRetained(t, "homeassistant/device/graph2mqtt-wrong/config", `{"components": {}}`)
-		ha.Logged.First(t, "the refused device", before, func(LogEntry) bool { return true })
+		ha.Logged.AwaitItem(t, "the refused device", before, func(LogEntry) bool { return true })
 		if got := ha.unexpected(t); len(got) != 1 {
 			t.Errorf("unexpected in the log: %v", got)
 		}

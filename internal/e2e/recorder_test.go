@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// patience is how long anything may take before a test gives it up.
-const patience = time.Minute
+// waitTimeout is how long anything may take before a test gives it up.
+const waitTimeout = time.Minute
 
-// A Record is a list that grows while a test goes on, and that can be waited on.
-type Record[T any] struct {
+// A Recorder is a list that grows while a test goes on, and that can be waited on.
+type Recorder[T any] struct {
 	mu    sync.Mutex
 	items []T
 	ended error
@@ -24,7 +24,7 @@ type Record[T any] struct {
 }
 
 // Add appends to the record.
-func (r *Record[T]) Add(item T) {
+func (r *Recorder[T]) Add(item T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.items = append(r.items, item)
@@ -32,14 +32,14 @@ func (r *Record[T]) Add(item T) {
 }
 
 // End says that nothing will follow, and why: whoever waits for more is told so at once.
-func (r *Record[T]) End(why error) {
+func (r *Recorder[T]) End(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.ended = why
 	r.changed()
 }
 
-func (r *Record[T]) changed() {
+func (r *Recorder[T]) changed() {
 	if r.grew != nil {
 		close(r.grew)
 		r.grew = nil
@@ -47,24 +47,24 @@ func (r *Record[T]) changed() {
 }
 
 // All returns what was recorded so far.
-func (r *Record[T]) All() []T {
+func (r *Recorder[T]) All() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.items)
 }
 
 // Since returns what was recorded after the first n items.
-func (r *Record[T]) Since(n int) []T { return r.All()[n:] }
+func (r *Recorder[T]) Since(n int) []T { return r.All()[n:] }
 
 // Len returns how much was recorded so far.
-func (r *Record[T]) Len() int {
+func (r *Recorder[T]) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.items)
 }
 
 // Until returns as soon as done is satisfied with what was recorded, which it is asked at first and whenever something is added.
-func (r *Record[T]) Until(ctx context.Context, done func([]T) bool) error {
+func (r *Recorder[T]) Until(ctx context.Context, done func([]T) bool) error {
 	for {
 		r.mu.Lock()
 		if r.grew == nil {
@@ -87,17 +87,17 @@ func (r *Record[T]) Until(ctx context.Context, done func([]T) bool) error {
 }
 
 // Await waits until done is satisfied with the record, and fails the test where that takes too long.
-func (r *Record[T]) Await(t testing.TB, what string, done func([]T) bool) {
+func (r *Recorder[T]) Await(t testing.TB, what string, done func([]T) bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	if err := r.Until(ctx, done); err != nil {
 		t.Fatalf("waiting for %s: %v; so far:\n%s", what, err, tail(r.All(), 40))
 	}
 }
 
-// First waits for the first item after the first n that matches, and returns it.
-func (r *Record[T]) First(t testing.TB, what string, n int, match func(T) bool) T {
+// AwaitItem waits for the first item after the first n that matches, and returns it.
+func (r *Recorder[T]) AwaitItem(t testing.TB, what string, n int, match func(T) bool) T {
 	t.Helper()
 	var found T
 	r.Await(t, what, func(items []T) bool {
@@ -122,18 +122,18 @@ func tail[T any](items []T, n int) string {
 	return s
 }
 
-func TestRecord(t *testing.T) {
-	var r Record[int]
+func TestRecorder(t *testing.T) {
+	var r Recorder[int]
 	go func() {
 		for i := range 100 {
 			r.Add(i)
 		}
 	}()
-	if got := r.First(t, "50", 0, func(i int) bool { return i == 50 }); got != 50 {
+	if got := r.AwaitItem(t, "50", 0, func(i int) bool { return i == 50 }); got != 50 {
 		t.Errorf("got %d", got)
 	}
 	r.Await(t, "all", func(items []int) bool { return len(items) == 100 })
-	if got := r.First(t, "one after the first 60", 60, func(int) bool { return true }); got != 60 {
+	if got := r.AwaitItem(t, "one after the first 60", 60, func(int) bool { return true }); got != 60 {
 		t.Errorf("got %d", got)
 	}
 

@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// python is the interpreter that foreign/install.sh installed.
-func python(t testing.TB) string {
+// pythonInterpreter is the interpreter that msalclient/install.sh installed.
+func pythonInterpreter(t testing.TB) string {
 	t.Helper()
-	dir := os.Getenv("FOREIGN_CLIENT")
+	dir := os.Getenv("MSAL_CLIENT")
 	if dir == "" {
-		const missing = "FOREIGN_CLIENT names no directory that foreign/install.sh installed into"
+		const missing = "MSAL_CLIENT names no directory that msalclient/install.sh installed into"
 		if os.Getenv("CI") != "" {
 			t.Fatal(missing)
 		}
@@ -25,12 +25,12 @@ func python(t testing.TB) string {
 	return filepath.Join(dir, "venv", "bin", "python")
 }
 
-// simulate starts graph2mqtt simulate and leaves what it printed as simulation.json in the directory of the program.
-func simulate(t testing.TB) (*Program, *Process) {
+// startSimulator starts graph2mqtt simulate and leaves what it printed as simulation.json in the directory of the program.
+func startSimulator(t testing.TB) (*Program, *Process) {
 	t.Helper()
 	program := NewProgram(t, "")
 	simulator := program.Start(t, "simulate", "--addr", "127.0.0.1:0", "--ca-file", "ca.pem", "--json")
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	err := simulator.Lines.Until(ctx, func(lines []Line) bool { return len(lines) > 0 && lines[len(lines)-1].Text == "}" })
 	if err != nil {
@@ -40,11 +40,11 @@ func simulate(t testing.TB) (*Program, *Process) {
 	return program, simulator
 }
 
-// TestForeignClient has Microsoft's sign-in library for Python, and a plain HTTP client, believe the simulator.
-func TestForeignClient(t *testing.T) {
+// TestMSALClient has Microsoft's sign-in library for Python, and a plain HTTP client, believe the simulator.
+func TestMSALClient(t *testing.T) {
 	t.Parallel()
-	interpreter := python(t)
-	client, err := filepath.Abs("foreign/client.py")
+	interpreter := pythonInterpreter(t)
+	client, err := filepath.Abs("msalclient/client.py")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,12 +65,12 @@ func TestForeignClient(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			program, simulator := simulate(t)
+			program, simulator := startSimulator(t)
 			// MSAL warns of answers in the query of an address.
 			cmd := exec.Command(interpreter, append([]string{"-W", "ignore"}, test.args...)...)
 			cmd.Dir = program.Dir
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + program.Dir}
-			process := start(t, "python "+test.name, cmd, nil)
+			process := startProcess(t, "python "+test.name, cmd, nil)
 			if code := process.Wait(t); code != 0 || process.Stdout() != test.want || process.Stderr() != "" {
 				t.Errorf("exit code %d:\n%s%s", code, process.Stdout(), process.Stderr())
 			}

@@ -8,21 +8,21 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// TestLiving signs in through Home Assistant, and follows calendars that come, go and get other names, a presence that is set and a
+// TestAccountLifecycle signs in through Home Assistant, and follows calendars that come, go and get other names, a presence that is set and a
 // configuration that changes.
-func TestLiving(t *testing.T) {
+func TestAccountLifecycle(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		h := NewHouse(t, MosquittoOptions{Persistent: true})
-		ha.AddBroker(t, h.Broker)
-		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "presence: {type: status, enable_update: true}",
+		env := NewEnvironment(t, MosquittoOptions{Persistent: true})
+		ha.AddBroker(t, env.Broker)
+		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "presence: {type: status, enable_update: true}",
 			"out_of_office: {type: auto_reply}")
-		h.Start(t)
+		env.Start(t)
 
 		const signIn = "binary_sensor.work_sign_in"
 		ha.AwaitState(t, signIn, "on")
-		h.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
+		env.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
 		asked := ha.AwaitEntity(t, signIn, "shows a code", func(s State) bool { return s.Attributes["code"] != nil && s.Attributes["url"] != nil })
-		if err := h.Microsoft.ApproveDevice(asked.Attributes["code"].(string)); err != nil {
+		if err := env.Microsoft.ApproveDevice(asked.Attributes["code"].(string)); err != nil {
 			t.Fatal(err)
 		}
 		ha.AwaitState(t, signIn, "off")
@@ -40,16 +40,16 @@ func TestLiving(t *testing.T) {
 			return "gone"
 		}
 		before := uniqueID()
-		h.Microsoft.RenameCalendar(simulator.Adele, "Birthdays", "Parties")
+		env.Microsoft.RenameCalendar(simulator.Adele, "Birthdays", "Parties")
 		rescan()
 		ha.AwaitEntity(t, birthdays, "has the new name", func(s State) bool { return s.Attributes["friendly_name"] == "Work Parties Busy" })
 		if after := uniqueID(); after != before {
 			t.Errorf("after another name its unique id is %s, was %s", after, before)
 		}
-		h.Microsoft.AddCalendar(simulator.Adele, "Holidays")
+		env.Microsoft.AddCalendar(simulator.Adele, "Holidays")
 		rescan()
 		ha.AwaitState(t, holidays, "off")
-		h.Microsoft.RemoveCalendar(simulator.Adele, "Holidays")
+		env.Microsoft.RemoveCalendar(simulator.Adele, "Holidays")
 		rescan()
 		ha.AwaitGone(t, holidays)
 
@@ -61,12 +61,12 @@ func TestLiving(t *testing.T) {
 		ha.Service(t, "button.press", "button.work_presence_clear_status_message", nil)
 		ha.AwaitEntity(t, "sensor.work_presence_status_message", "is empty", func(s State) bool { return s.State == "" || s.State == "unknown" })
 
-		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
-		h.Bridge.Line(t, "the configuration is wrong")
-		h.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
+		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
+		env.Bridge.AwaitLine(t, "the configuration is wrong")
+		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
 		ha.AwaitGone(t, "sensor.work_presence_activity")
 		ha.AwaitState(t, birthdays, "off")
-		h.Stop(t)
+		env.Stop(t)
 		ha.CheckLog(t)
 	})
 }
