@@ -13,7 +13,7 @@ import (
 
 const calendarTopic = "graph2mqtt/work/calendar/"
 
-// TestCalendar has a user of Home Assistant see what is in the calendar and put something into it.
+// TestCalendar reads a calendar and creates an event from Home Assistant.
 func TestCalendar(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		env := startEnvironment(t, ha, MosquittoOptions{}, "calendar: {type: calendar, interval: 5s}")
@@ -24,11 +24,11 @@ func TestCalendar(t *testing.T) {
 		})
 		ha.AwaitState(t, "sensor.work_calendar_next", `Lunch "Grüße" {{ 1 + 1 }}`)
 		ha.AwaitState(t, "sensor.work_calendar_next_start", begin.Format("2006-01-02T15:04:05+00:00"))
-		ha.Changes.AwaitItem(t, "the event entity to tell of it", 0, func(c Change) bool { // and of the reminder at once
+		ha.Changes.AwaitItem(t, "event_created on the event entity", 0, func(c Change) bool { // the reminder may replace it at once
 			return c.EntityID == "event.work_calendar_event" && c.New != nil && c.New.Attributes["event_type"] == "event_created"
 		})
 
-		// What an automation does.
+		// Create an event the way an automation does.
 		now := time.Now().Add(-time.Minute).Truncate(time.Second)
 		responses := env.Broker.Subscribe(t, calendarTopic+"response/#")
 		ha.Service(t, "mqtt.publish", "", map[string]any{"topic": calendarTopic + "request/create", "qos": 1, "payload": string(encode(t, map[string]any{
@@ -42,7 +42,7 @@ func TestCalendar(t *testing.T) {
 			return len(data) == 2 && s.Attributes["message"] == "Focus"
 		})
 
-		// It is over when Outlook says so.
+		// Removing the events in Outlook ends them here.
 		for _, e := range env.Microsoft.Events(simulator.Adele, "") {
 			env.Microsoft.RemoveEvent(simulator.Adele, e["id"].(string))
 		}
@@ -52,7 +52,7 @@ func TestCalendar(t *testing.T) {
 	})
 }
 
-// TestEventStartsOnTime has an event begin while Graph takes long to answer: the sensor is on at that second all the same.
+// TestEventStartsOnTime checks that the sensor turns on at the second an event starts, even while Graph is slow to answer.
 func TestEventStartsOnTime(t *testing.T) {
 	env := NewEnvironment(t, MosquittoOptions{})
 	env.Configure(t, nil, "calendar: {type: calendar, interval: 5s}")
@@ -73,17 +73,17 @@ func TestEventStartsOnTime(t *testing.T) {
 		seen.AwaitValues(t, calendarTopic+"state", map[string]any{"busy": busy, "next": nil})
 		late := time.Since(at)
 		t.Logf("busy is %v %v after the second", busy, late.Round(100*time.Microsecond))
-		// A loaded machine is slow; a bridge that waited for Graph would be late by ten seconds.
+		// The bound allows for a loaded machine; a bridge that waited for Graph would be ten seconds late.
 		if late < 0 || late > time.Second {
 			t.Errorf("busy became %v %v after it should", busy, late)
 		}
 	}
 	if slices.ContainsFunc(env.Microsoft.Requests(), func(r simulator.Request) bool { return !r.Fault }) {
-		t.Error("Graph answered, so this shows nothing")
+		t.Error("Graph answered, so the test proves nothing")
 	}
 }
 
-// TestCreateWithLostAnswer loses Graph's answer to a create: the event is there once, and the request is answered.
+// TestCreateWithLostAnswer drops Graph's response to a create: the event exists once, and the request is answered.
 func TestCreateWithLostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{"reset": {Reset: true}, "timeout": {Status: 504}} {
@@ -102,16 +102,16 @@ func TestCreateWithLostAnswer(t *testing.T) {
 			for i, duplicate := range []bool{false, true} {
 				before := seen.Len()
 				env.Broker.Publish(t, calendarTopic+"request/create", request)
-				m := seen.AwaitItem(t, fmt.Sprintf("answer %d", i), before, func(m Message) bool { return m.Topic == calendarTopic+"response/create" })
+				m := seen.AwaitItem(t, fmt.Sprintf("response %d", i), before, func(m Message) bool { return m.Topic == calendarTopic+"response/create" })
 				if !hasValues(m.Payload, map[string]any{"status": "ok", "duplicate": duplicate}) {
-					t.Errorf("answer %d: %v", i, m)
+					t.Errorf("response %d: %v", i, m)
 				}
 			}
 			if got := len(env.Microsoft.Events(simulator.Adele, "")); got != 1 {
 				t.Errorf("%d events at Microsoft, want 1", got)
 			}
 			if posts := env.Microsoft.Count("POST", "/v1.0/me/"); posts != 2 {
-				t.Errorf("%d posts, want the one without an answer and the one that asks again", posts)
+				t.Errorf("%d posts, want the one without a response and its retry", posts)
 			}
 		})
 	}

@@ -17,10 +17,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// crashStepEnv names the step of a request at which the test's own binary, run as the bridge, dies as by a power cut.
+// crashStepEnv names the environment variable with the step of a request at which the test binary, run as the bridge, kills itself.
 const crashStepEnv = "GRAPH2MQTT_E2E_DIES_AT"
 
-// runCrashing is the bridge, with a fault in it.
+// runCrashing runs the bridge and kills the process at the given step of a request.
 func runCrashing(step string) error {
 	c, err := bridge.Load(config.Sources{File: "graph2mqtt.yaml", Environ: os.Environ()}, bridge.Kinds())
 	if err != nil {
@@ -43,7 +43,7 @@ func runCrashing(step string) error {
 	return b.Run(context.Background())
 }
 
-// StartCrashing starts the bridge so that it dies at a step.
+// StartCrashing starts a bridge that kills itself at the given step of a request.
 func (env *Environment) StartCrashing(t testing.TB, step string) {
 	t.Helper()
 	binary, err := os.Executable()
@@ -57,7 +57,7 @@ func (env *Environment) StartCrashing(t testing.TB, step string) {
 	env.Bridge = startProcess(t, "graph2mqtt that dies at "+step, cmd, nil)
 }
 
-// Whatever step the program dies at, from the broker's delivery to the response, a request is done once and answered.
+// TestKilledAtEveryStep checks that a request is executed once and answered, whichever step the bridge is killed at.
 func TestKilledAtEveryStep(t *testing.T) {
 	const topic, answer = "graph2mqtt/work/out_of_office/set/enabled", "graph2mqtt/work/out_of_office/response/set/enabled"
 	for _, step := range []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "recorded", "shown", "answering", "answered"} {
@@ -72,14 +72,14 @@ func TestKilledAtEveryStep(t *testing.T) {
 			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "online")
 			env.Broker.Publish(t, topic, "ON")
 			if code := env.Bridge.Wait(t); code == 0 {
-				t.Fatal("the bridge did not die")
+				t.Fatal("the bridge did not crash")
 			}
 			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 
 			env.Start(t)
-			seen.AwaitNewest(t, answer, "is an answer", func(string) bool { return true })
+			seen.AwaitNewest(t, answer, "is a response", func(string) bool { return true })
 			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": true})
-			// A second request shows that nothing of the first is left to be done.
+			// A second request shows that nothing of the first one is pending.
 			env.Broker.Publish(t, topic, "OFF")
 			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": false})
 			env.Stop(t)
@@ -98,10 +98,10 @@ func TestKilledAtEveryStep(t *testing.T) {
 				got = append(got, fmt.Sprint(r.Op, " ", r.Status, " ", r.Duplicate))
 			}
 			if len(rs) < 2 || rs[0].Op != "enable" || rs[0].Status != "ok" || rs[len(rs)-1].Op != "disable" || rs[len(rs)-1].Duplicate {
-				t.Errorf("answers: %v", got)
+				t.Errorf("responses: %v", got)
 			}
 			if len(rs) > 2 && !rs[1].Duplicate {
-				t.Errorf("the same answer came twice, and not as a duplicate: %v", got)
+				t.Errorf("the same response came twice without duplicate: %v", got)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// startEnvironment starts a house whose broker Home Assistant uses, with an account that may update and is signed in, and the bridge.
+// startEnvironment starts the bridge with a signed-in account that may update, on a broker that Home Assistant uses.
 func startEnvironment(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...string) *Environment {
 	t.Helper()
 	env := NewEnvironment(t, o)
@@ -34,7 +34,7 @@ func startEnvironment(t testing.TB, ha *HomeAssistant, o MosquittoOptions, senso
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`)
 
-// goldenState is an entity's state as it is in the golden file.
+// goldenState formats an entity's state for the golden file.
 func goldenState(s State) string {
 	if timestamp.MatchString(s.State) {
 		return "a time"
@@ -42,7 +42,7 @@ func goldenState(s State) string {
 	return strconv.Quote(s.State)
 }
 
-// describeEntities says of every entity of the MQTT integration all that an automation or a dashboard may rely on, a line each.
+// describeEntities returns one line per entity of the MQTT integration, with everything that automations and dashboards rely on.
 func describeEntities(t testing.TB, ha *HomeAssistant) []string {
 	t.Helper()
 	devices := map[string]Device{}
@@ -69,7 +69,8 @@ func describeEntities(t testing.TB, ha *HomeAssistant) []string {
 
 var goldenFile = filepath.Join("testdata", "entities.txt")
 
-// goldenEntities returns what described should say of the bridge, the account "work" and its sensors "out_of_office" and "calendar".
+// goldenEntities returns the lines of the golden file that this version of Home Assistant supports: the bridge, the account "work"
+// and its sensors "out_of_office" and "calendar".
 func goldenEntities(t testing.TB, ha *HomeAssistant) []string {
 	t.Helper()
 	text, err := os.ReadFile(goldenFile)
@@ -77,15 +78,15 @@ func goldenEntities(t testing.TB, ha *HomeAssistant) []string {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
-		return strings.HasPrefix(line, "datetime.") && !ha.AtLeast(t, 2026, 5) // since when MQTT has the platform
+		return strings.HasPrefix(line, "datetime.") && !ha.AtLeast(t, 2026, 5) // earlier versions lack the MQTT datetime platform
 	})
 }
 
-// TestEntities holds what Home Assistant makes of the bridge, an account and its sensors to a golden file: a change in it breaks users.
+// TestEntities compares the entities of the bridge, an account and its sensors with a golden file: a change in it breaks users.
 func TestEntities(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		startEnvironment(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}", "calendar: {type: calendar}")
-		// What comes last: the account's status, and what Graph says.
+		// The account's status and the first polls are published last.
 		ha.AwaitEntity(t, "sensor.work_last_sync", "is a time", func(s State) bool { return timestamp.MatchString(s.State) })
 		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
 		ha.AwaitState(t, "sensor.work_calendar_remaining", "0")
@@ -109,7 +110,7 @@ func TestEntities(t *testing.T) {
 	})
 }
 
-// TestReadOnly signs in somebody who refuses the permission to write: what reads works, what writes is unavailable and says why.
+// TestReadOnly signs in without the write permission: reading works, command entities are unavailable, and the account says why.
 func TestReadOnly(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		env := NewEnvironment(t, MosquittoOptions{})
@@ -123,7 +124,7 @@ func TestReadOnly(t *testing.T) {
 			"notify.work_out_of_office_long_internal"} {
 			ha.AwaitState(t, id, "unavailable")
 		}
-		says := ha.AwaitEntity(t, "binary_sensor.work_sign_in", "says what is missing", func(s State) bool {
+		says := ha.AwaitEntity(t, "binary_sensor.work_sign_in", "lists the missing permission", func(s State) bool {
 			return s.Attributes["missing"] != nil
 		})
 		missing, err := json.Marshal(says.Attributes["missing"])
@@ -142,7 +143,7 @@ func TestReadOnly(t *testing.T) {
 		}
 		ha.CheckLog(t)
 
-		// New permissions take a new sign-in beside the running bridge, and nothing else.
+		// A new sign-in beside the running bridge is enough to gain permissions.
 		env.Microsoft.OnSignIn(simulator.SignIn{})
 		env.SignIn(t)
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")

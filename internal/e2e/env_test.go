@@ -17,16 +17,16 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// A Environment is all that a user has: an account at Microsoft, a broker and the program.
+// An Environment combines a simulated Microsoft 365 account, a broker and the program.
 type Environment struct {
 	Microsoft *simulator.Simulator
 	Broker    *Mosquitto
 	Program   *Program
-	Bridge    *Process // the program that runs, or ran last
-	caFile    string   // file with what signs Microsoft's certificates
+	Bridge    *Process // the bridge that was started last
+	caFile    string   // the CA of the simulator's certificates
 }
 
-// NewEnvironment returns a house in which nobody is signed in and no program runs.
+// NewEnvironment starts a simulator and a broker. Nobody is signed in and the bridge is not running.
 func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 	t.Helper()
 	env := &Environment{Microsoft: simulator.Contoso(simulator.Options{}), Broker: StartMosquitto(t, o), Program: NewProgram(t, "")}
@@ -45,7 +45,7 @@ func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 	return env
 }
 
-// Configure configures an account "work" with these sensors, each a line of YAML. Settings are the account's other lines.
+// Configure writes a configuration with the account "work". Each setting and each sensor is a line of YAML.
 func (env *Environment) Configure(t testing.TB, settings []string, sensors ...string) {
 	t.Helper()
 	lines := []string{"mqtt:", "  url: " + env.Broker.URL}
@@ -67,7 +67,7 @@ func (env *Environment) Configure(t testing.TB, settings []string, sensors ...st
 	env.Program.Configure(t, strings.Join(lines, "\n")+"\n")
 }
 
-// SignIn signs the account in by the command line and a browser.
+// SignIn signs the account in with the command line and a browser.
 func (env *Environment) SignIn(t testing.TB) {
 	t.Helper()
 	login := env.Program.Start(t, "login", "work")
@@ -77,7 +77,7 @@ func (env *Environment) SignIn(t testing.TB) {
 	}
 }
 
-// openURL does what the user's browser does.
+// openURL opens a URL as a browser does.
 func (env *Environment) openURL(t testing.TB, url string) {
 	t.Helper()
 	pool := x509.NewCertPool()
@@ -98,7 +98,7 @@ func (env *Environment) Start(t testing.TB) {
 	env.Bridge = env.Program.Start(t, "run")
 }
 
-// Stop stops the bridge as a service manager does.
+// Stop stops the bridge with SIGTERM, as a service manager does.
 func (env *Environment) Stop(t testing.TB) {
 	t.Helper()
 	if code := env.Bridge.Stop(t); code != 0 {
@@ -106,7 +106,7 @@ func (env *Environment) Stop(t testing.TB) {
 	}
 }
 
-// A Response is the answer to a request over MQTT.
+// A Response answers a request over MQTT.
 type Response struct {
 	Transaction string
 	Op, Status  string
@@ -115,7 +115,7 @@ type Response struct {
 	Duplicate   bool
 }
 
-// responsesOn are those that came on a topic.
+// responsesOn decodes the responses received on a topic.
 func responsesOn(t testing.TB, s *Subscription, topic string) []Response {
 	t.Helper()
 	var rs []Response
@@ -129,7 +129,7 @@ func responsesOn(t testing.TB, s *Subscription, topic string) []Response {
 	return rs
 }
 
-// hasValues reports whether a JSON object has these values.
+// hasValues reports whether a JSON object contains the wanted values.
 func hasValues(payload string, want map[string]any) bool {
 	var got map[string]any
 	if json.Unmarshal([]byte(payload), &got) != nil {
@@ -143,7 +143,7 @@ func hasValues(payload string, want map[string]any) bool {
 	return true
 }
 
-// AwaitValues waits until the newest message of a topic has these values.
+// AwaitValues waits until the newest message on a topic contains the wanted values.
 func (s *Subscription) AwaitValues(t testing.TB, topic string, want map[string]any) string {
 	t.Helper()
 	return s.AwaitNewest(t, topic, fmt.Sprintf("has %v", want), func(payload string) bool { return hasValues(payload, want) })

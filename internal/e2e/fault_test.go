@@ -23,8 +23,8 @@ const (
 	switchResponse = outOfOffice + "response/set/enabled"
 )
 
-// startBridge starts a house without Home Assistant whose account is signed in, may update and has the automatic replies, polled every
-// five seconds. It returns what is on its topics once the sensor is there.
+// startBridge starts the bridge without Home Assistant. Its account is signed in, may update, and has an automatic replies sensor that
+// polls every five seconds. It returns when the sensor is online.
 func startBridge(t *testing.T, o MosquittoOptions, settings ...string) (*Environment, *Subscription) {
 	t.Helper()
 	t.Parallel()
@@ -37,7 +37,7 @@ func startBridge(t *testing.T, o MosquittoOptions, settings ...string) (*Environ
 	return env, seen
 }
 
-// awaitOnline waits until the bridge, the account and the sensor are all oncable.
+// awaitOnline waits until the bridge, the account and the sensor are online.
 func (env *Environment) awaitOnline(t testing.TB, seen *Subscription) {
 	t.Helper()
 	for _, topic := range []string{"graph2mqtt/work/state", outOfOffice + "availability", outOfOffice + "commands", "graph2mqtt/bridge/state"} {
@@ -45,12 +45,12 @@ func (env *Environment) awaitOnline(t testing.TB, seen *Subscription) {
 	}
 }
 
-// ping publishes a request of the bridge's and waits for its answer: everything before has been dealt with then.
+// ping sends a ping request and waits for the response: everything sent before has been handled by then.
 func (env *Environment) ping(t testing.TB, seen *Subscription) {
 	t.Helper()
 	before := seen.Len()
 	env.Broker.Publish(t, "graph2mqtt/bridge/request/ping", "{}")
-	seen.AwaitItem(t, "the answer to a ping", before, func(m Message) bool { return m.Topic == "graph2mqtt/bridge/response/ping" })
+	seen.AwaitItem(t, "the response to ping", before, func(m Message) bool { return m.Topic == "graph2mqtt/bridge/response/ping" })
 }
 
 func TestBridgeKilled(t *testing.T) {
@@ -65,12 +65,12 @@ func TestBridgeKilled(t *testing.T) {
 	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 }
 
-// TestSecondBridge keeps a second bridge from working on the same state.
+// TestSecondBridge checks that a second bridge refuses to use the same state directory.
 func TestSecondBridge(t *testing.T) {
 	env, _ := startBridge(t, MosquittoOptions{})
 	code, stdout, stderr := env.Program.Run(t, "run")
 	if code != 2 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("another graph2mqtt (process %d) is using", env.Bridge.pid)) {
-		t.Errorf("a second bridge ended with %d and said %s%s", code, stdout, stderr)
+		t.Errorf("a second bridge ended with %d: %s%s", code, stdout, stderr)
 	}
 }
 
@@ -93,18 +93,18 @@ func TestBrokerKilled(t *testing.T) {
 				t.Errorf("retained topics (-before +after):\n%s", diff)
 			}
 
-			// The broker counts packet ids anew: the same message as before is not the same request. So is the second one here.
+			// The broker restarts its packet ids: an identical message is a new request. The second iteration checks that, too.
 			for range 2 {
 				env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled"})
 				seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "disabled"})
 				before := seen.Len()
 				env.Broker.Publish(t, switchTopic, "ON")
-				m := seen.AwaitItem(t, "the answer", before, func(m Message) bool { return m.Topic == switchResponse })
+				m := seen.AwaitItem(t, "the response", before, func(m Message) bool { return m.Topic == switchResponse })
 				if !hasValues(m.Payload, map[string]any{"status": "ok", "duplicate": false}) {
-					t.Errorf("answered %v", m)
+					t.Errorf("response %v", m)
 				}
 				if got := env.Microsoft.AutomaticReplies(simulator.Adele).Status; got != "alwaysEnabled" {
-					t.Errorf("Microsoft has %q", got)
+					t.Errorf("status at Microsoft: %q", got)
 				}
 				if !persistent {
 					seen.Close(t)
@@ -118,7 +118,8 @@ func TestBrokerKilled(t *testing.T) {
 	}
 }
 
-// TestGraphUnavailable takes Graph away in several ways: it is told, the values stay until they are stale, and all comes back by itself.
+// TestGraphUnavailable makes Graph fail in several ways: the failure is reported, values stay until they are stale, and the bridge
+// recovers by itself.
 func TestGraphUnavailable(t *testing.T) {
 	for name, fault := range map[string]simulator.Fault{
 		"unavailable": {Status: 503},
@@ -132,15 +133,15 @@ func TestGraphUnavailable(t *testing.T) {
 			states := len(seen.Payloads(outOfOffice + "state"))
 			fault.Path, fault.Times = "/v1.0/", -1
 			env.Microsoft.Fail(fault)
-			if name != "hangs" { // which shows only after a while
-				away := seen.AwaitItem(t, "the account to say so", 0, func(m Message) bool {
+			if name != "hangs" { // a hanging request is noticed only at its timeout
+				away := seen.AwaitItem(t, "the account to be disconnected", 0, func(m Message) bool {
 					return m.Topic == "graph2mqtt/work/status" && hasValues(m.Payload, map[string]any{"connected": false})
 				})
 				var status struct{ Error string }
 				away.Decode(t, &status)
 				t.Log(status.Error)
 				if !strings.HasPrefix(status.Error, "out_of_office: ") {
-					t.Errorf("it says %q", status.Error)
+					t.Errorf("error %q", status.Error)
 				}
 				if got := seen.Payloads("graph2mqtt/work/state"); got[len(got)-1] != "online" {
 					t.Errorf("the account went %v with the first failure", got)
@@ -161,7 +162,7 @@ func TestGraphUnavailable(t *testing.T) {
 	}
 }
 
-// TestSignInRevoked takes the sign-in away from a running bridge and gives it another one.
+// TestSignInRevoked revokes the sign-in of a running bridge and signs in again.
 func TestSignInRevoked(t *testing.T) {
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Microsoft.RevokeSessions(simulator.Adele)
@@ -175,7 +176,7 @@ func TestSignInRevoked(t *testing.T) {
 	})
 	Message{Payload: told}.Decode(t, &status)
 	if !strings.Contains(status.SignIn.Message, "graph2mqtt login work") {
-		t.Errorf("it does not say what to do: %q", status.SignIn.Message)
+		t.Errorf("the message lacks the command to run: %q", status.SignIn.Message)
 	}
 	seen.AwaitItem(t, "the event", 0, func(m Message) bool {
 		return m.Topic == "graph2mqtt/work/event" && hasValues(m.Payload, map[string]any{"event_type": "sign_in_required"})
@@ -190,7 +191,7 @@ func TestSignInRevoked(t *testing.T) {
 	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
 }
 
-// TestValueRacesReconnect changes a value twice while what is sent gets lost: the newer one wins for good.
+// TestValueRacesReconnect changes a value while publishes are lost: after the reconnect only the newest value is published.
 func TestValueRacesReconnect(t *testing.T) {
 	t.Parallel()
 	env := NewEnvironment(t, MosquittoOptions{Persistent: true})
@@ -223,7 +224,7 @@ func TestValueRacesReconnect(t *testing.T) {
 	polled()
 	env.ping(t, seen)
 	if got := env.Broker.Retained(t, outOfOffice+"state")[outOfOffice+"state"]; !hasValues(got, map[string]any{"mode": "disabled", "audience": "none"}) {
-		t.Errorf("an old value won: %s", got)
+		t.Errorf("an old value is retained: %s", got)
 	}
 	var modes []string
 	for _, payload := range seen.Payloads(outOfOffice + "state") {
@@ -236,7 +237,7 @@ func TestValueRacesReconnect(t *testing.T) {
 	}
 }
 
-// TestFullQueue starts the bridge with more commands waiting than the broker keeps and the bridge queues.
+// TestFullQueue starts the bridge while more commands are waiting than the broker keeps and the bridge queues.
 func TestFullQueue(t *testing.T) {
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Stop(t)
@@ -245,8 +246,8 @@ func TestFullQueue(t *testing.T) {
 	start := time.Now()
 	env.Start(t)
 	env.awaitOnline(t, seen)
-	seen.Await(t, "an answer to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= 1000 })
-	t.Logf("1,000 commands that waited were answered in %v", time.Since(start).Round(time.Millisecond))
+	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= 1000 })
+	t.Logf("1,000 queued commands were answered in %v", time.Since(start).Round(time.Millisecond))
 	counts := map[string]int{}
 	for _, m := range seen.Since(before) {
 		if m.Topic != switchResponse {
@@ -262,15 +263,15 @@ func TestFullQueue(t *testing.T) {
 	}
 	t.Log(counts)
 	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < 1000 {
-		t.Errorf("answers: %v", counts)
+		t.Errorf("responses: %v", counts)
 	}
 	env.Broker.Publish(t, switchTopic, "OFF")
-	seen.AwaitNewest(t, switchResponse, "answers the newest", func(payload string) bool {
+	seen.AwaitNewest(t, switchResponse, "answers the newest command", func(payload string) bool {
 		return hasValues(payload, map[string]any{"op": "disable", "status": "ok"})
 	})
 }
 
-// TestBacklog publishes a command while the bridge is away: it is done, unless the bridge was away for too long.
+// TestBacklog publishes a command while the bridge is stopped: it is executed unless the bridge was stopped for longer than max_age.
 func TestBacklog(t *testing.T) {
 	for name, maxAge := range map[string]time.Duration{"young": time.Hour, "old": time.Second} {
 		t.Run(name, func(t *testing.T) {
@@ -280,7 +281,7 @@ func TestBacklog(t *testing.T) {
 			env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_COMMANDS__MAX_AGE="+maxAge.String())
 			env.Broker.Publish(t, switchTopic, "ON")
 			if name == "old" {
-				time.Sleep(2 * maxAge) // to be away that long is the matter of the test
+				time.Sleep(2 * maxAge) // the test is about the time away
 			}
 			env.Start(t)
 			var r Response
@@ -289,24 +290,24 @@ func TestBacklog(t *testing.T) {
 			patches := env.Microsoft.Count("PATCH", "")
 			switch {
 			case name == "young" && (r.Status != "ok" || patches != 1):
-				t.Errorf("answered %+v with %d changes, want it done", r, patches)
+				t.Errorf("response %+v after %d changes, want ok", r, patches)
 			case name == "old" && (r.Error == nil || r.Error.Code != "expired" || patches != 0):
-				t.Errorf("answered %+v with %d changes, want it expired", r, patches)
+				t.Errorf("response %+v after %d changes, want expired", r, patches)
 			}
 		})
 	}
 }
 
-// A Proxy is a network between a client and a server that can fail.
+// A Proxy forwards TCP connections and can discard data or disconnect.
 type Proxy struct {
 	Addr string
 
 	mu         sync.Mutex
-	discarding bool // what is sent is lost
+	discarding bool
 	conns      []net.Conn
 }
 
-// NewProxy leads from a loopback address of its own to a server's.
+// NewProxy listens on a loopback address and forwards to server.
 func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -360,14 +361,14 @@ func (c *Proxy) forward(to, from net.Conn) {
 	}
 }
 
-// Discard loses everything that is sent from now on until Cut.
+// Discard drops all data until Disconnect.
 func (c *Proxy) Discard() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.discarding = true
 }
 
-// Disconnect ends all connections. New ones work.
+// Disconnect closes all connections and forwards new ones again.
 func (c *Proxy) Disconnect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -8,7 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestHarness shows that the driver sees what a bridge does, with a bridge made of hand-written payloads.
+// TestHarness tests the helpers against hand-written payloads instead of the bridge.
 func TestHarness(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		broker := StartMosquitto(t, MosquittoOptions{Persistent: true, Username: "homeassistant", Password: "secret"})
@@ -74,7 +74,7 @@ func TestHarness(t *testing.T) {
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
 		devices := ha.Devices(t)
 		if got, want := devices["graph2mqtt-work-out_of_office"].ViaDeviceID, devices["graph2mqtt-work"].ID; got != want || got == "" {
-			t.Errorf("the sensor hangs on %q, want the account's %q", got, want)
+			t.Errorf("the sensor's via_device is %q, want the account's %q", got, want)
 		}
 		var ids []string
 		for _, e := range ha.Entities(t) {
@@ -104,7 +104,7 @@ func TestHarness(t *testing.T) {
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "unavailable")
 		ha.CheckLog(t)
 
-		// Without a device Home Assistant refuses it, so CheckLog must have something to say.
+		// Home Assistant refuses discovery without a device, so CheckLog must report it.
 		before = ha.Logged.Len()
 		broker.PublishRetained(t, "homeassistant/device/graph2mqtt-wrong/config", `{"components": {}}`)
 		ha.Logged.AwaitItem(t, "the refused device", before, func(LogEntry) bool { return true })

@@ -8,8 +8,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// TestAccountLifecycle signs in through Home Assistant, and follows calendars that come, go and get other names, a presence that is set and a
-// configuration that changes.
+// TestAccountLifecycle signs in through Home Assistant, adds, renames and removes calendars, sets the presence and reloads the
+// configuration.
 func TestAccountLifecycle(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		env := NewEnvironment(t, MosquittoOptions{Persistent: true})
@@ -44,7 +44,7 @@ func TestAccountLifecycle(t *testing.T) {
 		rescan()
 		ha.AwaitEntity(t, birthdays, "has the new name", func(s State) bool { return s.Attributes["friendly_name"] == "Work Parties Busy" })
 		if after := uniqueID(); after != before {
-			t.Errorf("after another name its unique id is %s, was %s", after, before)
+			t.Errorf("the unique id is %s after renaming, was %s", after, before)
 		}
 		env.Microsoft.AddCalendar(simulator.Adele, "Holidays")
 		rescan()

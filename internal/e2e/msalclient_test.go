@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// pythonInterpreter is the interpreter that msalclient/install.sh installed.
+// pythonInterpreter returns the path of the interpreter that msalclient/install.sh installed.
 func pythonInterpreter(t testing.TB) string {
 	t.Helper()
 	dir := os.Getenv("MSAL_CLIENT")
 	if dir == "" {
-		const missing = "MSAL_CLIENT names no directory that msalclient/install.sh installed into"
+		const missing = "MSAL_CLIENT is not set: it names the directory that msalclient/install.sh installed into"
 		if os.Getenv("CI") != "" {
 			t.Fatal(missing)
 		}
@@ -25,7 +25,7 @@ func pythonInterpreter(t testing.TB) string {
 	return filepath.Join(dir, "venv", "bin", "python")
 }
 
-// startSimulator starts graph2mqtt simulate and leaves what it printed as simulation.json in the directory of the program.
+// startSimulator starts graph2mqtt simulate and writes its output to simulation.json in the program's directory.
 func startSimulator(t testing.TB) (*Program, *Process) {
 	t.Helper()
 	program := NewProgram(t, "")
@@ -40,7 +40,7 @@ func startSimulator(t testing.TB) (*Program, *Process) {
 	return program, simulator
 }
 
-// TestMSALClient has Microsoft's sign-in library for Python, and a plain HTTP client, believe the simulator.
+// TestMSALClient runs Microsoft's sign-in library for Python, and a plain HTTP client, against the simulator.
 func TestMSALClient(t *testing.T) {
 	t.Parallel()
 	interpreter := pythonInterpreter(t)
@@ -66,7 +66,7 @@ func TestMSALClient(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			program, simulator := startSimulator(t)
-			// MSAL warns of answers in the query of an address.
+			// MSAL warns about authorization codes in a query.
 			cmd := exec.Command(interpreter, append([]string{"-W", "ignore"}, test.args...)...)
 			cmd.Dir = program.Dir
 			cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + program.Dir}

@@ -13,14 +13,13 @@ import (
 	"testing"
 )
 
-// A Program is the built graph2mqtt with a home of its own: a working directory with its configuration, a state directory and an
-// environment in which nothing of the one who runs the tests is left.
+// A Program runs the built graph2mqtt with its own working directory, configuration, state directory and a clean environment.
 type Program struct {
 	Dir string   // the working directory; the configuration is graph2mqtt.yaml, the state directory is state
-	Env []string // what its processes get beside PATH, HOME and TZ
+	Env []string // additional variables beside PATH, HOME and TZ
 }
 
-// NewProgram returns a program that is configured but not started.
+// NewProgram returns a program with a configuration, not started.
 func NewProgram(t testing.TB, configuration string) *Program {
 	t.Helper()
 	p := &Program{Dir: t.TempDir()}
@@ -28,7 +27,7 @@ func NewProgram(t testing.TB, configuration string) *Program {
 	return p
 }
 
-// Configure replaces the configuration, at once and whole.
+// Configure replaces the configuration atomically.
 func (p *Program) Configure(t testing.TB, configuration string) {
 	t.Helper()
 	file := filepath.Join(p.Dir, "graph2mqtt.yaml")
@@ -38,13 +37,13 @@ func (p *Program) Configure(t testing.TB, configuration string) {
 	}
 }
 
-// Start starts the program with its arguments.
+// Start starts the program with arguments.
 func (p *Program) Start(t testing.TB, args ...string) *Process {
 	t.Helper()
 	return startProcess(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
 }
 
-// Run runs the program to its end and returns its exit code and what it wrote.
+// Run runs the program to completion and returns its exit code and output.
 func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	process := p.Start(t, args...)
@@ -66,7 +65,7 @@ func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 	return cmd
 }
 
-// buildProgram builds the program once for all tests, into a directory that TestMain removes.
+// buildProgram builds the program once for all tests, into buildDir.
 var buildProgram = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(buildDir, "graph2mqtt")
 	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
@@ -76,7 +75,7 @@ var buildProgram = sync.OnceValues(func() (string, error) {
 	return binary, err
 })
 
-// buildDir is the directory of the built program.
+// buildDir holds the built program; TestMain removes it.
 var buildDir string
 
 func TestMain(m *testing.M) {

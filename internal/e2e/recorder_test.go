@@ -12,18 +12,18 @@ import (
 	"time"
 )
 
-// waitTimeout is how long anything may take before a test gives it up.
+// waitTimeout bounds every wait of a test.
 const waitTimeout = time.Minute
 
-// A Recorder is a list that grows while a test goes on, and that can be waited on.
+// A Recorder collects items while a test runs. Tests wait for items.
 type Recorder[T any] struct {
 	mu    sync.Mutex
 	items []T
 	ended error
-	grew  chan struct{} // closed and made anew whenever items or ended change
+	grew  chan struct{} // closed and replaced whenever items or ended change
 }
 
-// Add appends to the record.
+// Add appends an item.
 func (r *Recorder[T]) Add(item T) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -31,7 +31,7 @@ func (r *Recorder[T]) Add(item T) {
 	r.changed()
 }
 
-// End says that nothing will follow, and why: whoever waits for more is told so at once.
+// End ends the recording: every wait that is not satisfied returns why.
 func (r *Recorder[T]) End(why error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -46,24 +46,24 @@ func (r *Recorder[T]) changed() {
 	}
 }
 
-// All returns what was recorded so far.
+// All returns the items recorded so far.
 func (r *Recorder[T]) All() []T {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.items)
 }
 
-// Since returns what was recorded after the first n items.
+// Since returns the items after the first n.
 func (r *Recorder[T]) Since(n int) []T { return r.All()[n:] }
 
-// Len returns how much was recorded so far.
+// Len returns the number of items recorded so far.
 func (r *Recorder[T]) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return len(r.items)
 }
 
-// Until returns as soon as done is satisfied with what was recorded, which it is asked at first and whenever something is added.
+// Until returns as soon as done returns true for the recorded items. It calls done at once and after every change.
 func (r *Recorder[T]) Until(ctx context.Context, done func([]T) bool) error {
 	for {
 		r.mu.Lock()
@@ -86,7 +86,7 @@ func (r *Recorder[T]) Until(ctx context.Context, done func([]T) bool) error {
 	}
 }
 
-// Await waits until done is satisfied with the record, and fails the test where that takes too long.
+// Await waits until done returns true for the recorded items, and fails the test after waitTimeout.
 func (r *Recorder[T]) Await(t testing.TB, what string, done func([]T) bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
@@ -96,7 +96,7 @@ func (r *Recorder[T]) Await(t testing.TB, what string, done func([]T) bool) {
 	}
 }
 
-// AwaitItem waits for the first item after the first n that matches, and returns it.
+// AwaitItem waits for a matching item after the first n, and returns it.
 func (r *Recorder[T]) AwaitItem(t testing.TB, what string, n int, match func(T) bool) T {
 	t.Helper()
 	var found T

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestRemoval takes things out of the configuration: Home Assistant forgets them, also where it was away meanwhile.
+// TestRemoval removes sensors and entities from the configuration: Home Assistant removes them, even if it was down meanwhile.
 func TestRemoval(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		const first, second, third = "one: {type: auto_reply}", "two: {type: auto_reply}", "three: {type: auto_reply}"
@@ -34,7 +34,7 @@ func TestRemoval(t *testing.T) {
 			t.Errorf("devices: %v", ids)
 		}
 
-		// Nobody tells Home Assistant at its start of what went while it was away: the bridge does it once more.
+		// Home Assistant misses removals while it is down, so the bridge repeats them.
 		ha.Stop(t)
 		restart(updates, first)
 		seen := env.Broker.Subscribe(t, "graph2mqtt/#")
@@ -43,7 +43,7 @@ func TestRemoval(t *testing.T) {
 		ha.AwaitGone(t, "sensor.work_two_mode")
 		ha.AwaitState(t, "binary_sensor.work_one_active", "off")
 
-		// Without updates there is nothing that commands, and nobody listens to commands.
+		// Without enable_update there are no command entities, and commands are ignored.
 		restart(nil, first)
 		ha.AwaitGone(t, "switch.work_one_enabled")
 		ha.AwaitState(t, "sensor.work_one_mode", "disabled")
@@ -51,7 +51,7 @@ func TestRemoval(t *testing.T) {
 		env.Broker.Publish(t, "graph2mqtt/work/one/request/enable", "{}")
 		env.ping(t, seen)
 		if got := seen.Payloads("graph2mqtt/work/one/response/set/enabled"); len(got) != 0 || env.Microsoft.Count("PATCH", "") != 0 {
-			t.Errorf("a command was taken: %v", got)
+			t.Errorf("a command was executed: %v", got)
 		}
 		for topic := range env.Broker.Retained(t, "#") {
 			if strings.Contains(topic, "two") || strings.Contains(topic, "three") {

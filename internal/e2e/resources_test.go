@@ -14,7 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// TestResources holds the memory and the processor time of a bridge that has been at work for a while to a bound.
+// TestResources bounds the memory and CPU time of a running bridge.
 func TestResources(t *testing.T) {
 	env := NewEnvironment(t, MosquittoOptions{})
 	env.Configure(t, nil, "out_of_office: {type: auto_reply, interval: 5s}", "calendar: {type: calendar, interval: 5s}")
@@ -37,7 +37,7 @@ func TestResources(t *testing.T) {
 		t.Helper()
 		polls.Await(t, "polls", func(all []simulator.Request) bool { return len(all) >= n })
 	}
-	poll(6) // by then it has all the memory that polling takes
+	poll(6) // by then memory use is stable
 	before, from := processorTime(t, env.Bridge.pid), time.Now()
 	poll(10)
 	took, used := time.Since(from), processorTime(t, env.Bridge.pid)-before
@@ -51,7 +51,7 @@ func TestResources(t *testing.T) {
 	}
 }
 
-// residentMemory returns how many bytes of memory a process occupies.
+// residentMemory returns a process's resident memory in bytes.
 func residentMemory(t testing.TB, pid int) int {
 	t.Helper()
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
@@ -71,14 +71,14 @@ func residentMemory(t testing.TB, pid int) int {
 	return 0
 }
 
-// processorTime returns how long a process has been at work, to a hundredth of a second.
+// processorTime returns a process's CPU time, to a hundredth of a second.
 func processorTime(t testing.TB, pid int) time.Duration {
 	t.Helper()
 	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, fields, _ := strings.Cut(string(stat), ") ") // the name before may have anything in it
+	_, fields, _ := strings.Cut(string(stat), ") ") // the process name before it may contain any character
 	var ticks int
 	for _, field := range strings.Fields(fields)[11:13] { // utime and stime
 		n, err := strconv.Atoi(field)

@@ -12,14 +12,14 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// disconnectLogs are what Home Assistant logs of a broker that is away, and of one that goes while Home Assistant greets it.
+// disconnectLogs match what Home Assistant logs when the broker is down or disconnects during the handshake.
 var disconnectLogs = []string{
 	"Failed to connect to MQTT server", "Error returned from MQTT server: The connection was lost", "The client is not currently connected",
 	"failed to receive on socket",
 }
 
-// TestRestarts ends Home Assistant, the broker and the bridge and starts them again in every order: afterwards every entity is there
-// once, available and true, and each command is carried out once.
+// TestRestarts stops Home Assistant, the broker and the bridge and starts them in every order: afterwards every entity exists once, is
+// available and correct, and each command is executed once.
 func TestRestarts(t *testing.T) {
 	orders := [][3]string{
 		{"homeassistant", "broker", "bridge"}, {"homeassistant", "bridge", "broker"}, {"broker", "homeassistant", "bridge"},
@@ -35,7 +35,7 @@ func TestRestarts(t *testing.T) {
 			}
 			return ids
 		}
-		var want []string // all that the golden file has, but for the calendar
+		var want []string // the golden file without the calendar
 		for _, line := range goldenEntities(t, ha) {
 			if id, _, _ := strings.Cut(line, " "); !strings.Contains(id, ".work_calendar_") {
 				want = append(want, id)
@@ -45,7 +45,7 @@ func TestRestarts(t *testing.T) {
 			"homeassistant": func() { ha.Start(t) }, "broker": env.Broker.Start, "bridge": func() { env.Start(t) },
 		}
 		for i, order := range orders {
-			// Half of them are stopped, half killed, and what the broker keeps over it changes.
+			// Half of the rounds stop the processes, half kill them; half of them delete the broker's data.
 			how := "stopped"
 			if i%2 == 0 {
 				ha.Stop(t)
@@ -92,7 +92,7 @@ func TestRestarts(t *testing.T) {
 	})
 }
 
-// TestOneRestart restarts each of the three while the others go on.
+// TestOneRestart restarts Home Assistant, the broker and the bridge while the others keep running.
 func TestOneRestart(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
@@ -105,7 +105,7 @@ func TestOneRestart(t *testing.T) {
 			func() { ha.Restart(t) },
 			func() { ha.Kill(t); ha.Start(t) },
 		} {
-			before, noticed := ha.Changes.Len(), i < 4 // Home Assistant itself begins anew
+			before, noticed := ha.Changes.Len(), i < 4 // a restarted Home Assistant has a new connection
 			restart()
 			if noticed {
 				ha.Changes.AwaitItem(t, "the entity to be unavailable", before, func(c Change) bool {

@@ -1,8 +1,8 @@
-"""A client of Microsoft Graph that knows nothing of graph2mqtt: MSAL and requests, as its users write it.
+"""An independent client of Microsoft Graph, written with MSAL and requests.
 
-client.py SIMULATION.json   what graph2mqtt simulate --json printed
+client.py SIMULATION.json   the output of graph2mqtt simulate --json
 
-Says nothing where all is as in the real thing.
+Prints nothing if the simulator behaves like Microsoft.
 """
 
 import json
@@ -48,7 +48,7 @@ def refused(token, path, status, code):
 
 
 def by_browser(app, scopes):
-    """The authorization code with PKCE: the browser's way, redirect by redirect."""
+    """Signs in with an authorization code and PKCE, following each redirect."""
     flow = app.initiate_auth_code_flow(scopes, redirect_uri="http://localhost:53682")
     address = flow["auth_uri"]
     while not address.startswith("http://localhost"):
@@ -60,7 +60,7 @@ def by_browser(app, scopes):
 
 
 def by_device(app, scopes):
-    """The device code, entered by somebody elsewhere."""
+    """Signs in with a device code that is approved elsewhere."""
     flow = app.initiate_device_flow(scopes)
     assert flow["user_code"] in control("GET", "/devices", 200)["value"], flow
     control("POST", f"/devices/{flow['user_code']}/approve", 204)
@@ -75,14 +75,14 @@ def signed_in(result, address, scopes):
 
 
 def pages(token, path, **more):
-    """Every entry of a collection, and how many pages there were."""
+    """Returns every entry of a collection, and the number of pages."""
     entries, n = [], 0
     while path:
         page = get(token, path, **more)
         entries += page["value"]
         n += 1
         path = page.get("@odata.nextLink")
-        more.pop("params", None)  # the link has them
+        more.pop("params", None)  # the link contains them
     return entries, n
 
 
@@ -90,7 +90,7 @@ def subjects(events):
     return sorted(e["subject"] for e in events)
 
 
-# Adele, with the browser, who may read her calendars and no more.
+# Adele signs in with the browser and may only read her calendars.
 adele = "adele@contoso.example"
 app = new_app()
 token = signed_in(by_browser(app, ["User.Read", "Calendars.Read"]), adele, ["User.Read", "Calendars.Read"])
@@ -120,12 +120,12 @@ refused(token, "/users/megan@contoso.example/calendarView?startDateTime=2030-01-
 assert web.post(graph + "/me/events", json={"subject": "x"}, headers={"Authorization": "Bearer " + token}).status_code == 403
 refused("made up", "/me", 401, "InvalidAuthenticationToken")
 
-# Alex's calendar stands among hers, and is read as they are.
+# Alex's shared calendar is listed among hers and can be read like them.
 shared = next(c for c in get(token, "/me/calendars")["value"] if c["owner"]["address"] == "alex@contoso.example")
 assert shared["canEdit"] is False, shared
 assert subjects(get(token, f"/me/calendars/{shared['id']}/events")["value"]) == ["Presentation"]
 
-# Later she consents to more; what was consented to before stays.
+# She consents to more permissions; earlier consents remain.
 more = ["Calendars.Read.Shared", "MailboxSettings.Read", "Presence.Read"]
 token = signed_in(by_browser(app, more), adele, ["Calendars.Read", *more])
 settings = get(token, "/me/mailboxSettings")
@@ -139,14 +139,14 @@ schedule = web.post(graph + "/me/calendar/getSchedule", headers={"Authorization"
 }).json()["value"][0]
 assert schedule["availabilityView"].count("2") == len(schedule["availabilityView"].strip("0")) == 2, schedule
 
-# Megan, with a device code.
+# Megan signs in with a device code.
 control("PUT", "/signin", 200, user="megan@contoso.example")
 cache = msal.TokenCache()
 app = new_app(cache)
 signed_in(by_device(app, ["User.Read"]), "megan@contoso.example", ["User.Read"])
 account = app.get_accounts()[0]
 
-# What the clock does to tokens, and what Entra ID then says to MSAL.
+# Expired and revoked tokens, and Entra ID's errors for MSAL.
 token = app.acquire_token_silent(["User.Read"], account)["access_token"]
 control("PATCH", "/clock", 200, advance="2h")
 refused(token, "/me", 401, "InvalidAuthenticationToken")
@@ -157,7 +157,7 @@ result = app.acquire_token_silent_with_error(["User.Read"], account, force_refre
 assert result["error"] == "invalid_grant" and result["error_codes"] == [50173], result
 control("PATCH", "/clock", 200, offset="0s")
 
-# Consent refused, and a fault.
+# Refused consent, and an injected fault.
 control("PUT", "/signin", 200, user=adele, declines=["Mail.Read"])
 assert by_browser(new_app(), ["Mail.Read"])["error"] == "access_denied"
 token = signed_in(by_browser(new_app(), ["User.Read"]), adele, ["User.Read"])

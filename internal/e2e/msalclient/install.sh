@@ -1,17 +1,16 @@
 #!/bin/bash
-# Installs Microsoft's own sign-in library for Python, as a client of the simulator that shares no line with the program.
+# Installs Microsoft's sign-in library for Python: an independent client of the simulator.
 #
-#   install.sh DIR   wants Python 3.9 or newer with venv
+#   install.sh DIR   requires Python 3.9 or newer with venv
 #
-# Afterwards DIR/venv/bin/python has it, and DIR/version says which it is.
-# What an earlier run of this same script installed in DIR is kept.
+# DIR/venv/bin/python imports it, and DIR/version holds its version. An installation by the same script is kept.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
 dir=$(mkdir -p "${1:?a directory}" && cd "$1" && pwd)
 version=1.39.0
 
-# Imports it, just to see whether it is there.
+# works reports whether the library can be imported.
 works() { "$dir/venv/bin/python" -c 'import msal, requests' 2>/dev/null; }
 
 stamp=$(sha256sum <"$here/install.sh")
