@@ -48,7 +48,7 @@ func TestDemo(t *testing.T) {
 	}
 	demo.Wait(t) // the exit code is go run's
 	if !strings.HasSuffix(demo.Stdout(), "\nThe demo is over; nothing of it is left.\n") {
-		t.Errorf("the demo ended so:\n%s", demo.Stdout())
+		t.Errorf("the demo ended with:\n%s", demo.Stdout())
 	}
 	seen.Kill(t)
 	if got := demo.Stderr(); got != "" {
