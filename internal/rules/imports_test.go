@@ -10,7 +10,7 @@ import (
 // Dependencies point one way. A package imports of ours only what is listed for it, or for the first directory above it that is
 // listed; "*" is everything. What is only for tests has a list of its own.
 var (
-	ours = map[string][]string{
+	allowedImports = map[string][]string{
 		"config":             {},
 		"internal/entity":    {},
 		"internal/hub":       {"internal/entity"},
@@ -27,7 +27,7 @@ var (
 		"internal/e2e":       {"*"},
 		"internal/rules":     {},
 	}
-	inTests = map[string][]string{
+	allowedInTests = map[string][]string{
 		"internal/graph":  {"internal/simulator"},
 		"services":        {"internal/simulator"},
 		"sensors":         {"internal/simulator"},
@@ -36,8 +36,8 @@ var (
 	}
 )
 
-// only says which directories may import a library, and what is below its path; none is nobody.
-var only = map[string][]string{
+// libraryImporters says which directories may import a library, and what is below its path; none is nobody.
+var libraryImporters = map[string][]string{
 	"github.com/knadh/koanf":                                      {"config"},
 	"github.com/go-viper/mapstructure":                            {"config"},
 	"github.com/agnivade/levenshtein":                             {"config", "services", "cmd", "internal/bridge"},
@@ -56,8 +56,8 @@ var only = map[string][]string{
 	"github.com/microsoftgraph/msgraph-beta-sdk-go":               {},
 }
 
-// onlyInTests are directories whose tests, too, may import a library: to see that the real client of the other side is content.
-var onlyInTests = map[string][]string{
+// libraryTestImporters are directories whose tests, too, may import a library: to see that the real client of the other side is content.
+var libraryTestImporters = map[string][]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator"},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator"},
@@ -65,8 +65,8 @@ var onlyInTests = map[string][]string{
 	"github.com/eclipse/paho.mqtt.golang":                        {"internal/broker", "internal/bridge", "internal/e2e", "cmd"},
 }
 
-// sdk is the root of the SDK, which takes minutes and gigabytes to build; its builders and models are packages below.
-const sdk = "github.com/microsoftgraph/msgraph-sdk-go"
+// sdkRoot is the root of the SDK, which takes minutes and gigabytes to build; its builders and models are packages below.
+const sdkRoot = "github.com/microsoftgraph/msgraph-sdk-go"
 
 func imports(s *source) []finding {
 	var found []finding
@@ -76,19 +76,19 @@ func imports(s *source) []finding {
 			continue
 		}
 		if own, ok := strings.CutPrefix(imported, module+"/"); ok {
-			if !mayImport(s, own) {
+			if !isAllowedImport(s, own) {
 				found = append(found, s.find(spec, "%s must not import %s", s.dir(), own))
 			}
 			continue
 		}
-		if imported == sdk {
+		if imported == sdkRoot {
 			found = append(found, s.find(spec, "nobody imports the root of the SDK: use its builders on the core's adapter"))
 		}
-		for library, dirs := range only {
+		for library, dirs := range libraryImporters {
 			if s.test() {
-				dirs = slices.Concat(dirs, onlyInTests[library])
+				dirs = slices.Concat(dirs, libraryTestImporters[library])
 			}
-			if within(imported, library) && !slices.ContainsFunc(dirs, func(dir string) bool { return within(s.dir(), dir) }) {
+			if isWithin(imported, library) && !slices.ContainsFunc(dirs, func(dir string) bool { return isWithin(s.dir(), dir) }) {
 				found = append(found, s.find(spec, "%s must not import %s", s.dir(), library))
 			}
 		}
@@ -96,13 +96,13 @@ func imports(s *source) []finding {
 	return found
 }
 
-// mayImport reports whether the file may import a package of ours.
-func mayImport(s *source, own string) bool {
+// isAllowedImport reports whether the file may import a package of ours.
+func isAllowedImport(s *source, own string) bool {
 	dir := s.dir()
 	switch {
 	case own == dir: // of a test
 		return true
-	case within(own, "cmd"), within(own, "internal/e2e"), within(own, "internal/rules"):
+	case isWithin(own, "cmd"), isWithin(own, "internal/e2e"), isWithin(own, "internal/rules"):
 		return false
 	case strings.HasSuffix(path.Base(own), "test") && !s.test() && !strings.HasSuffix(path.Base(dir), "test"):
 		return false // made for tests: graphtest, brokertest
@@ -114,29 +114,29 @@ func mayImport(s *source, own string) bool {
 		}
 	}
 	for above := dir; above != "."; above = path.Dir(above) {
-		allowed, ok := ours[above]
+		allowed, ok := allowedImports[above]
 		if !ok {
 			continue
 		}
 		allowed = append([]string{above}, allowed...)
 		if s.test() || strings.HasSuffix(path.Base(dir), "test") {
-			allowed = append(allowed, inTests[above]...)
+			allowed = append(allowed, allowedInTests[above]...)
 		}
-		return slices.ContainsFunc(allowed, func(a string) bool { return a == "*" || within(own, a) })
+		return slices.ContainsFunc(allowed, func(a string) bool { return a == "*" || isWithin(own, a) })
 	}
 	return false // a new package needs its line in the list
 }
 
-// within reports whether a path is at or below another.
-func within(p, above string) bool { return p == above || strings.HasPrefix(p, above+"/") }
+// isWithin reports whether a path is at or below another.
+func isWithin(p, above string) bool { return p == above || strings.HasPrefix(p, above+"/") }
 
-func importBreaks() []breaks {
+func importCases() []violationCase {
 	file := func(imported ...string) string {
 		return "package x\n\nimport _ \"" + strings.Join(imported, "\"\nimport _ \"") + "\"\n"
 	}
 	const m = module + "/"
 	must := func(dir, what string) []string { return []string{"3: " + dir + " must not import " + what} }
-	return []breaks{
+	return []violationCase{
 		{"imports", "config/x.go", file(m + "internal/entity"), must("config", "internal/entity")},
 		{"imports", "config/x.go", file("github.com/knadh/koanf/v2", "github.com/agnivade/levenshtein"), nil},
 		{"imports", "config/x_test.go", file(m + "config"), nil},
@@ -147,14 +147,14 @@ func importBreaks() []breaks {
 		{"imports", "internal/graph/x.go", file(m+"services", m+"internal/state"), must("internal/graph", "services")},
 		{"imports", "internal/graph/x.go", file(m + "internal/simulator"), must("internal/graph", "internal/simulator")},
 		{"imports", "internal/graph/x_test.go", file(m+"internal/simulator", m+"internal/graph/auth"), nil},
-		{"imports", "internal/graph/x.go", file(sdk, sdk+"/users"), []string{"3: nobody imports the root of the SDK: use its builders on the core's adapter"}},
+		{"imports", "internal/graph/x.go", file(sdkRoot, sdkRoot+"/users"), []string{"3: nobody imports the root of the SDK: use its builders on the core's adapter"}},
 		{"imports", "mqtt/x.go", file(m+"services", m+"internal/entity", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
 		{"imports", "mqtt/x.go", file("github.com/knadh/koanf/v2"), must("mqtt", "github.com/knadh/koanf")},
 		{"imports", "mqtt/x.go", file(m + "internal/broker/brokertest"), must("mqtt", "internal/broker/brokertest")},
 		{"imports", "mqtt/x_test.go", file(m + "internal/broker/brokertest"), nil},
 		{"imports", "services/x.go", file(m + "sensors"), must("services", "sensors")},
 		{"imports", "services/x.go", file(m + "services/calendar"), must("services", "services/calendar")},
-		{"imports", "services/mail/x.go", file(m+"sensors/mail", m+"services", m+"internal/graph", sdk+"/models"), must("services/mail", "sensors/mail")},
+		{"imports", "services/mail/x.go", file(m+"sensors/mail", m+"services", m+"internal/graph", sdkRoot+"/models"), must("services/mail", "sensors/mail")},
 		{"imports", "services/mail/x.go", file(m + "services/calendar"), must("services/mail", "services/calendar")},
 		{"imports", "sensors/x.go", file(m + "sensors/calendar"), must("sensors", "sensors/calendar")},
 		{"imports", "sensors/mail/x.go", file(m + "sensors/calendar"), must("sensors/mail", "sensors/calendar")},
@@ -164,7 +164,7 @@ func importBreaks() []breaks {
 		{"imports", "sensors/mail/x.go", file("github.com/microsoftgraph/msgraph-sdk-go-core"), must("sensors/mail", "github.com/microsoftgraph/msgraph-sdk-go-core")},
 		{"imports", "sensors/mail/x.go", file(m + "internal/graph/graphtest"), must("sensors/mail", "internal/graph/graphtest")},
 		{"imports", "sensors/mail/x_test.go", file(m+"internal/graph/graphtest", m+"internal/simulator"), nil},
-		{"imports", "sensors/mail/x.go", file(m+"sensors", m+"services", m+"services/mail", m+"internal/graph", m+"internal/entity", sdk+"/users"), nil},
+		{"imports", "sensors/mail/x.go", file(m+"sensors", m+"services", m+"services/mail", m+"internal/graph", m+"internal/entity", sdkRoot+"/users"), nil},
 		{"imports", "internal/bridge/x.go", file(m + "cmd/graph2mqtt"), must("internal/bridge", "cmd/graph2mqtt")},
 		{"imports", "internal/bridge/x.go", file(m+"sensors/mail", m+"services/calendar", m+"mqtt", m+"config"), nil},
 		{"imports", "internal/graph/x.go", file("github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"), must("internal/graph", "github.com/AzureAD/microsoft-authentication-library-for-go")},

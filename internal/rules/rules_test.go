@@ -29,12 +29,12 @@ type rule struct {
 func rules() []rule {
 	return []rule{
 		{"imports", imports},
-		{"skip", skip},
+		{"skip", skips},
 		{"context", contexts},
-		{"init", inits},
-		{"sleep", sleep},
-		{"doc", docs},
-		{"silences", silences},
+		{"init", initFunctions},
+		{"sleep", sleeps},
+		{"doc", missingDocs},
+		{"silences", linterDirectives},
 	}
 }
 
@@ -69,8 +69,8 @@ func parse(name string, content []byte) (*source, error) {
 func TestRepository(t *testing.T) {
 	packages := map[string]bool{} // by directory: is there a comment that says what it is
 	files := 0
-	each(t, func(name string, content []byte) {
-		for _, f := range text(name, content) {
+	eachFile(t, func(name string, content []byte) {
+		for _, f := range findForbiddenText(name, content) {
 			t.Errorf("%s:%d: text: %s", name, f.line, f.message)
 		}
 		if path.Ext(name) != ".go" {
@@ -101,8 +101,8 @@ func TestRepository(t *testing.T) {
 	}
 }
 
-// each calls f with every file of text in the repository.
-func each(t *testing.T, f func(name string, content []byte)) {
+// eachFile calls f with every file of text in the repository.
+func eachFile(t *testing.T, f func(name string, content []byte)) {
 	t.Helper()
 	root := filepath.Join("..", "..")
 	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
@@ -139,15 +139,15 @@ func each(t *testing.T, f func(name string, content []byte)) {
 	}
 }
 
-// breaks is a file with what a rule should find in it, as "line: message".
-type breaks struct {
+// violationCase is a file with what a rule should find in it, as "line: message".
+type violationCase struct {
 	rule, path, content string
 	want                []string
 }
 
-func TestRulesFindBreaks(t *testing.T) {
+func TestRulesFindViolations(t *testing.T) {
 	proven := map[string]bool{}
-	for i, test := range slices.Concat(importBreaks(), codeBreaks()) {
+	for i, test := range slices.Concat(importCases(), codeCases()) {
 		t.Run(fmt.Sprintf("%s %d", test.rule, i), func(t *testing.T) {
 			s, err := parse(test.path, []byte(test.content))
 			if err != nil {

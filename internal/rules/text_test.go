@@ -10,7 +10,7 @@ import (
 )
 
 // What no file may hold. The patterns are written so that they do not find themselves.
-var forbidden = []struct {
+var forbiddenPatterns = []struct {
 	pattern *regexp.Regexp
 	message string
 }{
@@ -19,7 +19,7 @@ var forbidden = []struct {
 	{regexp.MustCompile(`\b(GOPROX[Y]|GONOSUMD[B]|GOFLAGS=-mo[d]=mod)\b`), "a setting of somebody's machine"},
 }
 
-func text(name string, content []byte) []finding {
+func findForbiddenText(name string, content []byte) []finding {
 	if name == "go.sum" {
 		return nil
 	}
@@ -27,7 +27,7 @@ func text(name string, content []byte) []finding {
 	n := 0
 	for line := range strings.Lines(string(content)) {
 		n++
-		for _, f := range forbidden {
+		for _, f := range forbiddenPatterns {
 			if f.pattern.MatchString(line) {
 				found = append(found, finding{n, f.message})
 			}
@@ -36,7 +36,7 @@ func text(name string, content []byte) []finding {
 	return found
 }
 
-func TestTextFindsBreaks(t *testing.T) {
+func TestForbiddenText(t *testing.T) {
 	const machine, registry = "a path of somebody's machine", "the host of a package registry"
 	for line, want := range map[string]string{
 		"cd /wor" + "k/main":                  machine,
@@ -52,7 +52,7 @@ func TestTextFindsBreaks(t *testing.T) {
 		"https://pkg.go.dev/github.com/x":     "",
 	} {
 		var got []string
-		for _, f := range text("x.md", []byte("first\n"+line+"\n")) {
+		for _, f := range findForbiddenText("x.md", []byte("first\n"+line+"\n")) {
 			got = append(got, fmt.Sprintf("%d: %s", f.line, f.message))
 		}
 		var all []string
