@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// calledSelector is the selector that a call calls: t.Skip, time.Sleep.
+// calledSelector returns the call and its selector: "t" and "Skip" of t.Skip().
 func calledSelector(n ast.Node) (call *ast.CallExpr, of, name string) {
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
@@ -23,7 +23,7 @@ func calledSelector(n ast.Node) (call *ast.CallExpr, of, name string) {
 	return call, "", ""
 }
 
-// skip: a test that is skipped says why.
+// skips refuses skipped tests without a reason.
 func skips(s *source) []finding {
 	if !s.test() {
 		return nil
@@ -49,7 +49,7 @@ func skips(s *source) []finding {
 	return found
 }
 
-// contexts: a context is an argument, not a field.
+// contexts refuses contexts in structs.
 func contexts(s *source) []finding {
 	var found []finding
 	ast.Inspect(s.file, func(n ast.Node) bool {
@@ -69,7 +69,7 @@ func contexts(s *source) []finding {
 	return found
 }
 
-// inits: nothing happens because of an import.
+// initFunctions refuses init functions: an import must have no effect.
 func initFunctions(s *source) []finding {
 	var found []finding
 	for _, d := range s.file.Decls {
@@ -80,14 +80,14 @@ func initFunctions(s *source) []finding {
 	return found
 }
 
-// sleepExceptions are the tests that may sleep though it cannot be seen why.
+// sleepExceptions may sleep for reasons that the rule cannot see.
 var sleepExceptions = map[string]bool{
-	"internal/simulator/login_test.go TestRefreshRefused": true, // the cases of its table run in a bubble of synctest
-	"internal/e2e/fault_test.go TestBacklog":              true, // that another process is away for so long is its matter
+	"internal/simulator/login_test.go TestRefreshRefused": true, // its table's cases run in synctest
+	"internal/e2e/fault_test.go TestBacklog":              true, // it tests how long another process was stopped
 }
 
-// sleep: a test waits for an event, or sleeps in the made-up time of testing/synctest. A function that is not itself a test may
-// be called from there. What another process does and tells nobody is waited for by looking every millisecond.
+// sleeps refuses time.Sleep in tests outside of testing/synctest. Functions that are not tests may be called from there. A poll loop of
+// one millisecond may wait for another process that sends no event.
 func sleeps(s *source) []finding {
 	if !s.test() {
 		return nil
@@ -113,7 +113,7 @@ func sleeps(s *source) []finding {
 	return found
 }
 
-// isPollLoop reports whether a statement is for … { time.Sleep(time.Millisecond) }.
+// isPollLoop reports whether a statement has the form: for … { time.Sleep(time.Millisecond) }.
 func isPollLoop(n ast.Node) bool {
 	loop, ok := n.(*ast.ForStmt)
 	if !ok || loop.Cond == nil || len(loop.Body.List) != 1 {
@@ -135,7 +135,7 @@ func isTest(f *ast.FuncDecl) bool {
 	return f.Recv == nil && slices.ContainsFunc([]string{"Test", "Fuzz", "Benchmark", "Example"}, func(p string) bool { return strings.HasPrefix(f.Name.Name, p) })
 }
 
-// docs: whatever has an exported name has a comment. The methods whose meaning Go itself gives them need none.
+// missingDocs refuses exported names without a comment. Methods that Go defines the meaning of need none.
 func missingDocs(s *source) []finding {
 	if s.test() {
 		return nil
@@ -173,7 +173,7 @@ func missingDocs(s *source) []finding {
 	return found
 }
 
-// exportedReceiver reports whether a function is none's method, or that of an exported type.
+// exportedReceiver reports whether a function is no method, or one of an exported type.
 func exportedReceiver(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return true
@@ -197,7 +197,7 @@ func exportedReceiver(f *ast.FuncDecl) bool {
 
 var linterDirective = regexp.MustCompile(`^//\s*(nolint\b|lint:(file-)?ignore\b)`)
 
-// silences: what a linter finds is mended, not silenced.
+// linterDirectives refuses comments that silence a linter.
 func linterDirectives(s *source) []finding {
 	var found []finding
 	for _, group := range s.file.Comments {
@@ -210,6 +210,7 @@ func linterDirectives(s *source) []finding {
 	return found
 }
 
+// codeCases are files with the code that the rules must refuse.
 func codeCases() []violationCase {
 	return []violationCase{
 		{"skip", "x/x_test.go", `package x
