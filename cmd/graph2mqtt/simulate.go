@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
@@ -75,8 +75,8 @@ func (p *program) simulate(ctx context.Context, addr, caFile string, asJSON bool
 	if caFile, err = filepath.Abs(caFile); err != nil {
 		return err
 	}
-	// At once and whole, for those who wait for it.
-	if err := renameio.WriteFile(caFile, s.CA(), 0o644); err != nil {
+	// Written atomically, as far as the system can: others wait for the file.
+	if err := maybe.WriteFile(caFile, s.CA(), 0o644); err != nil {
 		return fmt.Errorf("write the certificate: %w", err)
 	}
 	x := simulation{
