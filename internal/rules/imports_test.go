@@ -16,12 +16,13 @@ var allowedImports = map[string][]string{
 	"internal/state":    {},
 	"internal/htmltext": {},
 	"internal/rules":    {},
-	"config":            {"internal/schema"},
+	"config":            {"internal/schema", "internal/graph/entra"},
 	"internal/hub":      {"internal/entity"},
 
-	"internal/graph":           {"internal/graph/zones"},
+	"internal/graph":           {"internal/graph/entra", "internal/graph/zones"},
+	"internal/graph/entra":     {},
 	"internal/graph/zones":     {},
-	"internal/graph/auth":      {"internal/graph", "internal/state"},
+	"internal/graph/auth":      {"config", "internal/graph", "internal/graph/entra", "internal/state"},
 	"internal/graph/graphtest": {"internal/graph", "internal/simulator/..."},
 	"internal/graph/*":         {"internal/graph", "internal/graph/zones", "internal/htmltext"}, // one resource each, never a sibling
 
