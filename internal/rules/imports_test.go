@@ -24,7 +24,8 @@ var allowedImports = map[string][]string{
 	"internal/graph/zones":     {},
 	"internal/graph/auth":      {"config", "internal/graph", "internal/graph/entra", "internal/state"},
 	"internal/graph/graphtest": {"internal/graph", "internal/simulator/..."},
-	"internal/graph/*":         {"internal/graph", "internal/graph/zones", "internal/htmltext"}, // one resource each, never a sibling
+	"internal/graph/htmltext":  {},
+	"internal/graph/*":         {"internal/graph", "internal/graph/zones", "internal/graph/htmltext", "internal/htmltext"}, // one resource each, never a sibling
 
 	"services":   {"internal/graph", "internal/schema"},
 	"services/*": {"services", "internal/graph/...", "internal/schema", "internal/htmltext"},
@@ -65,7 +66,7 @@ var allowedInTests = map[string][]string{
 	"internal/simulator": {"internal/simulator/..."},
 	"services":           {"internal/graph/...", "internal/simulator/..."},
 	"sensors":            {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
-	"mqtt":               {"internal/broker/...", "internal/entity", "mqtt/mqtttest"},
+	"mqtt":               {"internal/broker/...", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
 	"internal/runtime":   {"internal/simulator/..."},
 	"internal/web":       {"internal/simulator/..."},
 	"internal/broker":    {"internal/broker/..."},
@@ -84,7 +85,7 @@ var libraryImporters = map[string][]string{
 	"go.etcd.io/bbolt":                                            {"internal/state"},
 	"github.com/spf13/cobra":                                      {"cmd/..."},
 	"github.com/k3a/html2text":                                    {"services/autoreply", "internal/simulator/..."},
-	"golang.org/x/net/html":                                       {"internal/htmltext", "internal/simulator/..."},
+	"golang.org/x/net/html":                                       {"internal/htmltext", "internal/graph/htmltext", "internal/graph/calendars", "internal/simulator/..."},
 	"github.com/Azure/azure-sdk-for-go":                           {},
 	"github.com/stretchr/testify":                                 {},
 	"go.uber.org/mock":                                            {},
@@ -99,7 +100,7 @@ var libraryTestImporters = map[string][]string{
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator/..."},
 	"github.com/microsoft/kiota-http-go":                         {"internal/simulator/..."},
-	"github.com/eclipse/paho.mqtt.golang":                        {"internal/broker/...", "internal/bridge", "internal/e2e", "cmd/..."},
+	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt/...", "internal/broker/...", "internal/bridge", "internal/e2e", "cmd/..."},
 }
 
 // sdkRoot is the root package of the SDK, which takes minutes and gigabytes to build. Its builders and models are packages of their own.

@@ -192,10 +192,11 @@ var sharedTypes = map[string][]string{
 	"Error":   nil, // the error that the package's functions return
 	"Stats":   nil, // the package's counters
 	"Kind":    {"config", "sensors"},
+	"Poll":    {"internal/hub", "sensors"},
 	"State":   {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
 }
 
-// exportedTypes returns the exported types that a file declares.
+// exportedTypes returns the exported types that a file declares. An interface may have the name of what implements it elsewhere.
 func exportedTypes(s *source) []string {
 	if s.test() {
 		return nil
@@ -207,7 +208,11 @@ func exportedTypes(s *source) []string {
 			continue
 		}
 		for _, spec := range d.Specs {
-			if spec, ok := spec.(*ast.TypeSpec); ok && spec.Name.IsExported() && !spec.Assign.IsValid() {
+			spec, ok := spec.(*ast.TypeSpec)
+			if !ok || !spec.Name.IsExported() || spec.Assign.IsValid() {
+				continue
+			}
+			if _, ok := spec.Type.(*ast.InterfaceType); !ok {
 				names = append(names, spec.Name.Name)
 			}
 		}
