@@ -40,7 +40,7 @@ func (a *Account) toMap(reveal bool) map[string]any {
 
 func (s *Sensor) toMap(reveal bool) map[string]any {
 	out := schema.Configuration.Encode(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
-	options, _ := schema.Configuration.Encode(reflect.ValueOf(s.Options), reveal).(map[string]any)
+	options, _ := schema.Configuration.Encode(reflect.ValueOf(decodeTarget(s.Options)), reveal).(map[string]any)
 	maps.Copy(out, options)
 	return out
 }

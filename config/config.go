@@ -285,7 +285,7 @@ func checkRedirect(uri string) error {
 	return nil
 }
 
-// checkTimezone also accepts the keywords in any case, and replaces old names of zones, such as GB, by the present ones.
+// checkTimezone accepts the keywords in any case.
 func (a *Account) checkTimezone() error {
 	if word, err := schema.MatchEnum(a.Timezone, []string{"auto", "mailbox", "local"}); err == nil {
 		a.Timezone = word
@@ -294,7 +294,6 @@ func (a *Account) checkTimezone() error {
 	if _, err := time.LoadLocation(a.Timezone); err != nil || a.Timezone == "" {
 		return fmt.Errorf("want auto, mailbox, local or a name such as Europe/Berlin, not %q", a.Timezone)
 	}
-	a.Timezone = CanonicalTimezone(a.Timezone)
 	return nil
 }
 

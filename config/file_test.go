@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -190,40 +189,13 @@ func TestEnvironmentOfTheMachine(t *testing.T) {
 }
 
 func TestTimezoneAliases(t *testing.T) {
-	for name, want := range map[string]string{"GB": "Europe/London", "US/Eastern": "America/New_York", "Europe/Berlin": "Europe/Berlin", "LOCAL": "local"} {
+	for name, want := range map[string]string{"GB": "GB", "US/Eastern": "US/Eastern", "Europe/Berlin": "Europe/Berlin", "LOCAL": "local"} {
 		c, err := config.Load(config.Sources{File: write(t, "a.yaml", strings.Replace(minimal, "{client_id", "{timezone: "+name+", client_id", 1)), Environ: environ()}, kinds())
 		if err != nil {
 			t.Fatal(err)
 		}
 		if got := c.Accounts["work"].Timezone; got != want {
 			t.Errorf("%s: %s, want %s", name, got, want)
-		}
-	}
-}
-
-// Every old name has the clock of its present name.
-func TestCanonicalTimezone(t *testing.T) {
-	for _, name := range config.RenamedTimezones() {
-		old, err := time.LoadLocation(name)
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		present, err := time.LoadLocation(config.CanonicalTimezone(name))
-		if err != nil {
-			t.Error(err)
-			continue
-		}
-		for at := time.Date(2022, 1, 1, 0, 30, 0, 0, time.UTC); at.Year() < 2030; at = at.Add(12 * time.Hour) {
-			_, a := at.In(old).Zone()
-			_, b := at.In(present).Zone()
-			if a != b {
-				t.Errorf("%s is %d s and %s %d s before UTC at %s", name, a, present, b, at)
-				break
-			}
-		}
-		if again := config.CanonicalTimezone(present.String()); again != present.String() {
-			t.Errorf("%s leads to %s and further to %s", name, present, again)
 		}
 	}
 }

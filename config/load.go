@@ -235,7 +235,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: displayName(id), Interval: kind.Interval, Read: true, Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: true, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
@@ -243,7 +243,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]
-	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, s.Options)
+	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, decodeTarget(s.Options))
 	s.Type = kind.Name
 	if kind.Check != nil {
 		l.Check(path, kind.Check(s))
@@ -288,7 +288,7 @@ func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) s
 	return func(key string, known []string) string {
 		var have []string
 		for _, k := range l.kinds {
-			if slices.Contains(schema.Configuration.Keys(k.New()), key) {
+			if slices.Contains(schema.Configuration.Keys(decodeTarget(k.New())), key) {
 				have = append(have, k.Name)
 			}
 		}
@@ -332,6 +332,15 @@ func (l *loader) stateDir(c *Config) {
 		return
 	}
 	c.StateDir = filepath.Join(dir, "graph2mqtt")
+}
+
+// decodeTarget returns the struct that a kind's options are decoded into: that of the Options method of what the kind's New returned, if
+// there is one.
+func decodeTarget(v any) any {
+	if o, ok := v.(interface{ Options() any }); ok {
+		return o.Options()
+	}
+	return v
 }
 
 // displayName derives a name from an id: "Out of office" from "out_of_office".

@@ -55,7 +55,7 @@ func accountFields() []Field {
 
 // sensorFields returns the keys of every sensor and those of its kind.
 func sensorFields(k Kind) (common, own []Field) {
-	return Fields(&Sensor{Read: true, Interval: k.Interval}), Fields(k.New())
+	return Fields(&Sensor{Read: true, Interval: k.Interval}), Fields(decodeTarget(k.New()))
 }
 
 func sensorSchema(kinds []Kind) schema.JSONSchema {

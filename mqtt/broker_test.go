@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -17,19 +18,21 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 )
 
-// patience is how long a test waits for what must happen.
-const patience = 10 * time.Second
+// waitTimeout bounds how long a test waits for an event.
+const waitTimeout = 10 * time.Second
 
-// watched is something that tests wait for to change.
-type watched struct {
+// An observable lets tests wait for its changes.
+type observable struct {
 	mu      sync.Mutex
 	changed chan struct{}
 }
 
-func (w *watched) change(f func()) {
+func (w *observable) change(f func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	f()
@@ -39,10 +42,10 @@ func (w *watched) change(f func()) {
 	w.changed = make(chan struct{})
 }
 
-// await waits until f, which locks for itself, says so.
-func (w *watched) await(t *testing.T, what string, f func() bool) {
+// await waits until f, which does its own locking, returns true.
+func (w *observable) await(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(waitTimeout)
 	for {
 		w.mu.Lock()
 		if w.changed == nil {
@@ -56,41 +59,60 @@ func (w *watched) await(t *testing.T, what string, f func() bool) {
 		select {
 		case <-changed:
 		case <-timeout:
-			t.Fatalf("waited in vain: %s", what)
+			t.Fatalf("timed out waiting for %s", what)
 		}
 	}
 }
 
-// memory is a Store that outlives its client.
-type memory struct {
-	watched
-	m map[string][]byte
+// A memoryStore is a Store that outlives its clients.
+type memoryStore struct {
+	observable
+	m       map[string][]byte
+	commits int
+	done    []func(error)
+	calling sync.Mutex
 }
 
-func (s *memory) Get(key string) ([]byte, error) {
+func (s *memoryStore) has(key string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.m[key], nil
+	return s.m[key] != nil
 }
 
-func (s *memory) has(key string) bool {
-	v, _ := s.Get(key)
-	return v != nil
-}
-
-func (s *memory) Put(key string, v []byte) error {
+// Commit writes at once, and calls done in order on another goroutine.
+func (s *memoryStore) Commit(write func(mqtt.Tx), done func(error)) {
 	s.change(func() {
 		if s.m == nil {
 			s.m = map[string][]byte{}
 		}
-		s.m[key] = bytes.Clone(v)
+		write(tx(s.m))
+		s.commits++
+		s.done = append(s.done, done)
 	})
-	return nil
+	go func() {
+		s.calling.Lock()
+		defer s.calling.Unlock()
+		s.mu.Lock()
+		first := s.done[0]
+		s.done = s.done[1:]
+		s.mu.Unlock()
+		if first != nil {
+			first(nil)
+		}
+	}()
 }
 
-func (s *memory) Delete(key string) error { s.change(func() { delete(s.m, key) }); return nil }
+// put sets a record.
+func (s *memoryStore) put(key, value string) {
+	s.Commit(func(tx mqtt.Tx) { tx.Put("mqtt", key, []byte(value)) }, nil)
+}
 
-func (s *memory) Each(f func(string, []byte) error) error {
+type tx map[string][]byte
+
+func (t tx) Put(_, key string, value []byte) { t[key] = bytes.Clone(value) }
+func (t tx) Delete(_, key string)            { delete(t, key) }
+
+func (s *memoryStore) Each(f func(string, []byte) error) error {
 	s.mu.Lock()
 	m := maps.Clone(s.m)
 	s.mu.Unlock()
@@ -102,41 +124,50 @@ func (s *memory) Each(f func(string, []byte) error) error {
 	return nil
 }
 
-// record keeps log lines.
-type record struct {
-	watched
+// A logRecorder keeps log lines.
+type logRecorder struct {
+	observable
 	b bytes.Buffer
 }
 
-func (r *record) Write(p []byte) (int, error) {
+func (r *logRecorder) Write(p []byte) (int, error) {
 	r.change(func() { r.b.Write(p) })
 	return len(p), nil
 }
 
-func (r *record) String() string {
+func (r *logRecorder) String() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.b.String()
 }
 
-func (r *record) count(text string) int { return strings.Count(r.String(), text) }
+func (r *logRecorder) count(text string) int { return strings.Count(r.String(), text) }
 
-// bridge is a client under test, and all that it was told.
-type bridge struct {
+// A testClient is a client under test with everything that it received.
+type testClient struct {
 	*mqtt.Client
-	t    *testing.T
-	log  *record
+	t    testing.TB
+	log  *logRecorder
 	stop func()
 
-	in          watched
+	in          observable
 	messages    []mqtt.Message
 	connections []bool // was the session there?
 }
 
+var discovery = homeassistant.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: homeassistant.DeviceMode, Base: "g", Version: "1.2.3"}
+
+// declare announces a device.
+func (b *testClient) declare(d hub.Device) {
+	for topic, payload := range discovery.Payloads(d) {
+		b.Retain(topic, payload)
+	}
+}
+
 func options(url string) mqtt.Options {
+	store := &memoryStore{}
 	return mqtt.Options{
-		URL: url, ClientID: "graph2mqtt-test", Base: "g", Version: "1.2.3", Store: &memory{},
-		Discovery: mqtt.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: mqtt.DeviceMode},
+		URL: url, ClientID: "graph2mqtt-test", Base: "g", Store: store, Load: store.Each, Rules: discovery.Rules(),
 		Timing: mqtt.Timing{
 			BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 30 * time.Millisecond, Barrier: 50 * time.Millisecond,
 			RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond, Ack: 10 * time.Second,
@@ -144,10 +175,10 @@ func options(url string) mqtt.Options {
 	}
 }
 
-// run starts a client. Messages are acknowledged by handle, or at once where it is nil.
-func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
+// run starts a client. Messages are acknowledged by handle, or at once if it is nil.
+func run(t testing.TB, o mqtt.Options, handle func(mqtt.Message)) *testClient {
 	t.Helper()
-	b := &bridge{t: t, log: &record{}}
+	b := &testClient{t: t, log: &logRecorder{}}
 	o.Log = slog.New(slog.NewTextHandler(b.log, nil))
 	o.Handle = func(m mqtt.Message) {
 		b.in.change(func() { b.messages = append(b.messages, m) })
@@ -157,7 +188,7 @@ func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 			handle(m)
 		}
 	}
-	o.Connected = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
+	o.OnSession = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
 	client, err := mqtt.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -181,8 +212,8 @@ func run(t *testing.T, o mqtt.Options, handle func(mqtt.Message)) *bridge {
 	return b
 }
 
-// received waits until a message with this payload has come, and returns it.
-func (b *bridge) received(payload string) (found mqtt.Message) {
+// received waits for a message with this payload and returns it.
+func (b *testClient) received(payload string) (found mqtt.Message) {
 	b.t.Helper()
 	b.in.await(b.t, "message "+payload, func() bool {
 		for _, m := range b.inbox() {
@@ -196,33 +227,33 @@ func (b *bridge) received(payload string) (found mqtt.Message) {
 	return found
 }
 
-// inbox is what has come so far.
-func (b *bridge) inbox() []mqtt.Message {
+// inbox returns the messages received so far.
+func (b *testClient) inbox() []mqtt.Message {
 	b.in.mu.Lock()
 	defer b.in.mu.Unlock()
 	return slices.Clone(b.messages)
 }
 
-// present tells of each connection whether the session was there.
-func (b *bridge) present() []bool {
+// present returns for each connection whether the broker had kept the session.
+func (b *testClient) present() []bool {
 	b.in.mu.Lock()
 	defer b.in.mu.Unlock()
 	return slices.Clone(b.connections)
 }
 
-// connected waits until the nth connection.
-func (b *bridge) connected(n int) {
+// connected waits for the nth connection.
+func (b *testClient) connected(n int) {
 	b.t.Helper()
 	b.in.await(b.t, "connection", func() bool { return len(b.present()) >= n })
 }
 
-func (b *bridge) logged(text string) {
+func (b *testClient) logged(text string) {
 	b.t.Helper()
 	b.log.await(b.t, "log line "+text, func() bool { return b.log.count(text) > 0 })
 }
 
-// once asserts that a line was logged exactly once.
-func (b *bridge) once(text string) {
+// loggedOnce asserts that a line was logged exactly once.
+func (b *testClient) loggedOnce(text string) {
 	b.t.Helper()
 	b.logged(text)
 	if n := b.log.count(text); n != 1 {
@@ -230,14 +261,15 @@ func (b *bridge) once(text string) {
 	}
 }
 
-// spy is another client, which sees everything.
+// A spy is a second client that subscribes to everything.
 type spy struct {
-	watched
+	observable
 	t    *testing.T
 	paho paho.Client
 	all  []paho.Message
 
 	ready atomic.Bool
+	syncs atomic.Int64
 }
 
 func newSpy(t *testing.T, url string) *spy {
@@ -249,7 +281,7 @@ func newSpy(t *testing.T, url string) *spy {
 		s.change(func() { s.ready.Store(true) })
 	})
 	s.paho = paho.NewClient(o)
-	if token := s.paho.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+	if token := s.paho.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	t.Cleanup(func() { s.paho.Disconnect(0) })
@@ -259,12 +291,12 @@ func newSpy(t *testing.T, url string) *spy {
 
 func (s *spy) publish(topic, payload string, retained bool) {
 	s.t.Helper()
-	if token := s.paho.Publish(topic, 1, retained, payload); !token.WaitTimeout(patience) || token.Error() != nil {
+	if token := s.paho.Publish(topic, 1, retained, payload); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		s.t.Fatal(token.Error())
 	}
 }
 
-// sees waits until topic has had this payload last.
+// sees waits until the last message of a topic has this payload.
 func (s *spy) sees(topic, payload string) {
 	s.t.Helper()
 	s.await(s.t, topic+" "+payload, func() bool {
@@ -282,14 +314,14 @@ func (s *spy) last(topic string) (payload string, ok bool) {
 	return payload, ok
 }
 
-// log is all that was seen so far.
+// log returns everything seen so far.
 func (s *spy) log() []paho.Message {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.all)
 }
 
-// seen is how often topic had this payload.
+// seen returns how often a payload was published to a topic.
 func (s *spy) seen(topic, payload string) int {
 	n := 0
 	for _, m := range s.log() {
@@ -305,14 +337,24 @@ func (s *spy) awaitSeen(topic, payload string, n int) {
 	s.await(s.t, topic+" "+payload, func() bool { return s.seen(topic, payload) >= n })
 }
 
-// retained reads what the broker holds.
+// sync waits until the spy has seen everything that b has sent so far.
+func (s *spy) sync(b *testClient) {
+	s.t.Helper()
+	payload := fmt.Sprint(s.syncs.Add(1))
+	if err := b.Send(s.t.Context(), "g/sync", []byte(payload)); err != nil {
+		s.t.Fatal(err)
+	}
+	s.sees("g/sync", payload)
+}
+
+// retained returns what the broker holds.
 func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
 	o := paho.NewClientOptions().AddBroker(url).SetClientID("reader").SetOrderMatters(true)
 	got := map[string]string{}
 	done := make(chan struct{})
 	c := paho.NewClient(o)
-	if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+	if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		t.Fatal(token.Error())
 	}
 	defer c.Disconnect(0)
@@ -327,13 +369,13 @@ func retained(t *testing.T, url string) map[string]string {
 	c.Publish("reader", 1, false, "")
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the reader's own message does not come back")
 	}
 	return got
 }
 
-// eachBroker runs a test with both brokers.
+// eachBroker runs a test with the embedded broker and with Mosquitto.
 func eachBroker(t *testing.T, f func(t *testing.T, url string)) {
 	t.Run("mochi", func(t *testing.T) {
 		b, err := broker.Embedded("127.0.0.1:0")
@@ -350,7 +392,7 @@ func eachBroker(t *testing.T, f func(t *testing.T, url string)) {
 	t.Run("mosquitto", func(t *testing.T) { f(t, brokertest.New(t, "").URL) })
 }
 
-// proxy is a connection to the broker that can go wrong.
+// A proxy forwards connections to the broker and can break them.
 type proxy struct {
 	url    string
 	target string
@@ -359,11 +401,12 @@ type proxy struct {
 	mu    sync.Mutex
 	conns map[net.Conn]bool
 	hung  bool
+	shut  bool
 	cut   int // bytes until the connection is cut; 0: never
 	wg    sync.WaitGroup
 }
 
-func newProxy(t *testing.T, target string) *proxy {
+func newProxy(t testing.TB, target string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -376,9 +419,15 @@ func newProxy(t *testing.T, target string) *proxy {
 			if err != nil {
 				return
 			}
+			p.mu.Lock()
+			shut := p.shut
+			p.mu.Unlock()
 			out, err := net.Dial("tcp", p.target)
-			if err != nil {
+			if err != nil || shut {
 				_ = in.Close()
+				if err == nil {
+					_ = out.Close()
+				}
 				continue
 			}
 			p.mu.Lock()
@@ -421,21 +470,28 @@ func (p *proxy) copy(to, from net.Conn, up bool) {
 	}
 }
 
-// hang swallows everything on the connections that there are.
+// hang drops everything on the current connections.
 func (p *proxy) hang(on bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.hung = on
 }
 
-// cutAfter cuts the connection when n more bytes have passed to the broker.
+// refuse closes every new connection.
+func (p *proxy) refuse(on bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.shut = on
+}
+
+// cutAfter closes the connection after n more bytes to the broker.
 func (p *proxy) cutAfter(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.cut = n
 }
 
-// drop cuts all connections now.
+// drop closes all connections.
 func (p *proxy) drop() {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -1,28 +1,23 @@
-// Package mqtt is the connection to the broker: what it should hold of ours, what Home Assistant is told of devices, and
-// what arrives. It knows topics and payloads, and of operations only that they are asked for by messages.
+// Package mqtt keeps the connection to the broker, the retained messages that the broker should hold, and the session in which requests
+// arrive. It knows topics and payloads, but neither entities nor operations.
 package mqtt
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
-	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
 const (
@@ -31,66 +26,92 @@ const (
 
 	qos = 1
 
-	// inflightMax is how many messages may be unacknowledged. Mosquitto's own limit is 20.
-	inflightMax = 16
-	// queueMax is how many events wait at most.
-	queueMax = 1000
+	// maxInflight is the number of messages that may be unacknowledged. Mosquitto's own limit is 20.
+	maxInflight = 16
+	// maxEvents is the number of events that are kept while the broker is away.
+	maxEvents = 1000
+
+	// suspectAfter is the number of connections after whose loss a message that was in flight is sent alone, refusedAfter the
+	// number after which it is given up if it was in flight alone.
+	suspectAfter = 2
+	refusedAfter = 3
 )
 
-// Keys of the Store.
+// The client stores its records in bucket, with these keys.
 const (
+	bucket = "mqtt"
+
 	publishedKey    = "published/"    // and the topic: what the broker may hold of ours
-	removedKey      = "removed/"      // and the topic: the discovery message whose removal is to be repeated
+	removedKey      = "removed/"      // and the topic: the announcement whose removal is to be repeated
 	subscriptionKey = "subscription/" // and the filter: it lives in the broker's session
 	connectionKey   = "connection"    // the number of the last connection
-	seenKey         = "seen"          // when there was a connection last
+	seenKey         = "seen"          // when the broker was last heard
 )
 
-// ErrStopped is the error of Send when Run has ended.
+// ErrStopped is returned by Send after Run has ended.
 var ErrStopped = errors.New("mqtt: stopped")
 
-// A Store keeps what must outlive a restart. Get of what is absent is nil.
-type Store interface {
-	Get(key string) ([]byte, error)
-	Put(key string, value []byte) error
-	Delete(key string) error
-	Each(f func(key string, value []byte) error) error
+// A RefusedError says that the broker cannot or does not take a message. Sending it again is of no use.
+type RefusedError struct {
+	Topic    string // shortened
+	Size     int    // of the payload
+	TooLarge bool   // the size is the likely reason, so a shorter message may be taken
+	Reason   string
 }
 
-// Options say which broker, and what is done with what it sends.
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("publish %d bytes to %s: %s", e.Size, e.Topic, e.Reason)
+}
+
+// A Tx collects the writes of one transaction.
+type Tx = interface {
+	Put(bucket, key string, value []byte)
+	Delete(bucket, key string)
+}
+
+// A Store keeps what has to outlive a restart. Commit never waits: it calls done, which may be nil, when the writes are on disk or have
+// failed, in the order of the calls and on another goroutine.
+type Store interface {
+	Commit(write func(Tx), done func(error))
+}
+
+// Options configure a Client.
 type Options struct {
 	URL                string // mqtt://, mqtts://, ws:// or wss://
 	Username, Password string
-	ClientID           string // always the same one: the broker's session, and with it what waits in it, goes by it
+	ClientID           string // identifies the broker's session, so it must not change
 	KeepAlive          time.Duration
 	TLS                *tls.Config
 
-	Base      string // the base topic, "graph2mqtt"
-	Discovery Discovery
-	Version   string // of this program
+	Base  string // the base topic, "graph2mqtt"
+	Rules Rules
 
 	Store Store
-	Log   *slog.Logger
+	// Load calls f with every stored record of the bucket "mqtt". Nil: there are none.
+	Load func(f func(key string, value []byte) error) error
+	Log  *slog.Logger
 
-	// Handle is called with each message, one after the other. It must not wait for a publication. A message stays in the
-	// broker until its Ack.
+	// Handle is called with each message, one after the other. It must not wait for a publication. The broker keeps a message
+	// until its Ack.
 	Handle func(Message)
-	// Connected, where set, is called before the first message of a connection. Present says that the broker has kept our
-	// session, and with it its packet ids.
-	Connected func(present bool, connection uint64)
+	// OnSession, if set, is called before the first message of a connection. Present says that the broker has kept the session
+	// and with it the packet ids.
+	OnSession func(present bool, connection uint64)
 
 	Timing Timing
 }
 
-// Timing holds the client's times; what is zero has the time that is told.
+// Timing holds the client's durations; a zero field has the default given beside it.
 type Timing struct {
 	BirthMin, BirthMax time.Duration // between Home Assistant's birth and our messages: 1 s to 5 s
-	Pause              time.Duration // between different discovery messages of one topic: 10 s
-	Barrier            time.Duration // between two tries of the barrier: 2 s
-	Stamp              time.Duration // between two notes of when we were connected: 30 s
-	RetryMin, RetryMax time.Duration // between tries to connect: 1 s to 60 s
+	Pause              time.Duration // between different payloads of one announcement: 10 s
+	Barrier            time.Duration // between two attempts of the barrier: 2 s
+	Stamp              time.Duration // between two records of when the broker was last heard: 60 s
+	Heartbeat          time.Duration // between two looks at the clock, which tell that the process was frozen: 5 s
+	RetryMin, RetryMax time.Duration // between attempts to connect: 1 s to 60 s
 	Ack                time.Duration // how long the broker may take to acknowledge: 20 s
 	Stop               time.Duration // how long stopping may take: 5 s
+	EventAge           time.Duration // how long an event is kept while the broker is away: 5 min
 }
 
 func (t Timing) withDefaults() Timing {
@@ -99,8 +120,8 @@ func (t Timing) withDefaults() Timing {
 		otherwise time.Duration
 	}{
 		{&t.BirthMin, time.Second}, {&t.BirthMax, 5 * time.Second}, {&t.Pause, 10 * time.Second}, {&t.Barrier, 2 * time.Second},
-		{&t.Stamp, 30 * time.Second}, {&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute}, {&t.Ack, 20 * time.Second},
-		{&t.Stop, 5 * time.Second},
+		{&t.Stamp, time.Minute}, {&t.Heartbeat, 5 * time.Second}, {&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute},
+		{&t.Ack, 20 * time.Second}, {&t.Stop, 5 * time.Second}, {&t.EventAge, 5 * time.Minute},
 	} {
 		if *d.value == 0 {
 			*d.value = d.otherwise
@@ -109,77 +130,64 @@ func (t Timing) withDefaults() Timing {
 	return t
 }
 
-// A Message is what arrived.
-type Message struct {
-	Topic      string
-	Payload    []byte
-	Retained   bool
-	Duplicate  bool // the broker has sent it before
-	PacketID   uint16
-	Connection uint64        // grows with each connection, also over restarts
-	Backlog    bool          // it may have waited: our own barrier, sent after connecting, has not come back yet
-	Away       time.Duration // how long we had been away before this connection; the longest possible where that is unknown
-	Received   time.Time
-
-	ack func()
-}
-
-// Ack tells the broker that the message need not be sent again. After the connection is lost it does nothing: the message
-// will come again.
-func (m Message) Ack() {
-	if m.ack != nil {
-		m.ack()
-	}
-}
-
-// Stats are counted from New on.
+// Stats are counted since New.
 type Stats struct {
 	Connected   bool   `json:"connected"`
-	Backlog     bool   `json:"backlog"`     // what arrives now may have waited in the broker
+	Backlog     bool   `json:"backlog"`     // messages that arrive now may have waited in the broker
 	Connection  uint64 `json:"connection"`  // the number of the last one
 	Connections uint64 `json:"connections"` // made
-	Failures    uint64 `json:"failures"`    // tries that failed, and connections that were lost
+	Failures    uint64 `json:"failures"`    // failed attempts and lost connections
 	Published   uint64 `json:"published"`   // acknowledged by the broker
 	Received    uint64 `json:"received"`
-	Dropped     uint64 `json:"dropped"` // events that nobody will get
+	Dropped     uint64 `json:"dropped"` // events that were too many or too old, or that the broker does not take
+	Refused     uint64 `json:"refused"` // messages that the broker does not take
 	Queued      int    `json:"queued"`  // waiting to be sent
 }
 
-// A Client keeps the connection. Run is called once; the other methods at any time, by anybody.
+// A Client keeps the connection. Run is called once; the other methods are safe for concurrent use.
 type Client struct {
 	options Options
 	url     *url.URL
 	topics  Topics
 	log     *slog.Logger
-	wake    chan struct{} // something is to be done
+	wake    chan struct{} // the writer has something to do
 
-	inbound sync.Mutex // held while a message is handled: those of two connections never mix
+	inbound sync.Mutex // held while a message is handled, so that those of two connections never mix
 
-	mu            sync.Mutex
+	mu            sync.Mutex // guards what follows
 	retained      *retained
-	queue         []*message
-	filters       []string // wanted
+	queue         []*message // in order
+	events        int        // in queue
+	filters       []string   // wanted
 	subscriptions map[string]bool
 	conn          *connection
 	stats         Stats
-	seen          time.Time
+	lastHeard     time.Time // by the wall clock, of earlier connections
 	stopped       bool
+	refused       map[string]int // smallest payload that the broker did not take, by topic
+	overwritten   map[string]bool
+	logs          []func() // to be called without the lock
 
-	flaps   int             // connections that the broker closed soon
-	flapped bool            // and it was said
-	told    map[string]bool // failures that were logged since the last connection
-	denied  map[string]bool // filters whose refusal was logged
+	shortLived       int             // consecutive connections that the broker closed soon
+	shortLivedLogged bool            // and it was logged
+	loggedFailures   map[string]bool // failures that were logged since the last connection
+	rejectedFilters  map[string]bool // filters whose refusal was logged
 }
 
 // A message is not retained.
 type message struct {
-	topic   string
-	payload []byte
-	done    chan error // nil: an event
-	dropped bool       // whoever waited has gone
+	topic     string
+	payload   []byte
+	done      chan error // nil: nobody waits for it
+	transient bool       // it is not kept while disconnected; otherwise, without done, it is an event
+	queued    time.Time  // by the wall clock
+	abandoned bool       // the sender does not wait any more
+	losses    int        // connections that were lost while it was in flight
 }
 
-// New makes a client from what an earlier run has put into the Store. It contacts nobody.
+func (m *message) isEvent() bool { return m.done == nil && !m.transient }
+
+// New returns a client that continues with what an earlier run stored. It does not connect.
 func New(o Options) (*Client, error) {
 	u, err := parseURL(o.URL)
 	if err != nil {
@@ -191,38 +199,36 @@ func New(o Options) (*Client, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Discovery.Mode == "" {
-		o.Discovery.Mode = DeviceMode
-	}
 	o.Timing = o.Timing.withDefaults()
 	c := &Client{
 		options: o, url: u, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
-		retained: newRetained(o), subscriptions: map[string]bool{}, told: map[string]bool{}, denied: map[string]bool{},
+		retained: newRetained(o.Rules, o.Timing.Pause), subscriptions: map[string]bool{}, refused: map[string]int{}, overwritten: map[string]bool{},
+		loggedFailures: map[string]bool{}, rejectedFilters: map[string]bool{},
 	}
-	if err := c.load(); err != nil {
-		c.log.Error("some of what was published before is forgotten, and stays at the broker", "error", err)
+	if o.Load != nil {
+		if err := o.Load(c.load); err != nil {
+			c.log.Error("records of published topics could not be read; some may stay at the broker", "error", err)
+		}
 	}
 	return c, nil
 }
 
-func (c *Client) load() error {
-	return c.options.Store.Each(func(key string, value []byte) error {
-		if topic, ok := strings.CutPrefix(key, publishedKey); ok {
-			c.retained.ledger[topic] = slices.Clone(value)
-		} else if topic, ok := strings.CutPrefix(key, removedKey); ok {
-			c.retained.removed[topic] = slices.Clone(value)
-		} else if filter, ok := strings.CutPrefix(key, subscriptionKey); ok {
-			c.subscriptions[filter] = true
-		} else if key == connectionKey {
-			c.stats.Connection, _ = strconv.ParseUint(string(value), 10, 64) // spoilt, it starts anew
-		} else if key == seenKey {
-			c.seen, _ = time.Parse(time.RFC3339Nano, string(value)) // spoilt, it is unknown
-		}
-		return nil
-	})
+func (c *Client) load(key string, value []byte) error {
+	if topic, ok := strings.CutPrefix(key, publishedKey); ok {
+		c.retained.published[topic] = slices.Clone(value)
+	} else if topic, ok := strings.CutPrefix(key, removedKey); ok {
+		c.retained.removed[topic] = slices.Clone(value)
+	} else if filter, ok := strings.CutPrefix(key, subscriptionKey); ok {
+		c.subscriptions[filter] = true
+	} else if key == connectionKey {
+		c.stats.Connection, _ = strconv.ParseUint(string(value), 10, 64) // corrupt, it starts anew
+	} else if key == seenKey {
+		c.lastHeard, _ = time.Parse(time.RFC3339Nano, string(value)) // corrupt, it is unknown
+	}
+	return nil
 }
 
-// parseURL checks a broker's address and adds the port that its scheme stands for.
+// parseURL checks a broker's address and adds the default port of its scheme.
 func parseURL(text string) (*url.URL, error) {
 	u, err := url.Parse(text)
 	if err != nil {
@@ -238,68 +244,116 @@ func parseURL(text string) (*url.URL, error) {
 	return u, nil
 }
 
-// Declare sets what Home Assistant is told of a device. A device that changes is announced again after a pause.
-func (c *Client) Declare(d Device) {
-	c.change(func() bool { return c.retained.declare(d) })
-}
-
-// Remove takes a device away from Home Assistant, and all retained messages below its topic from the broker.
-func (c *Client) Remove(deviceID string) {
-	c.change(func() bool { return c.retained.remove(deviceID, time.Now()) })
-}
-
-// Retain sets what the broker holds at topic; an empty payload removes it. It is sent when it has changed, when a
-// connection is made, and when Home Assistant starts. The payload must not be changed afterwards. The bridge's state is the
-// client's own.
+// Retain sets what the broker holds at topic; an empty payload removes it. It is sent when it has changed, when a connection is made and
+// when Home Assistant starts. The payload must not be changed afterwards. <base>/bridge/state is the client's own.
 func (c *Client) Retain(topic string, payload []byte) {
+	if err := checkTopic(topic, payload); err != nil {
+		c.logRefused(err, "retained")
+		return
+	}
 	c.change(func() bool { return c.retained.retain(topic, payload) })
 }
 
-// Assert sends what topic should hold once more, though it has not changed: to somebody who has asked for something else.
-func (c *Client) Assert(topic string) {
-	c.change(func() bool { return c.retained.resend(topic) })
+// Remove empties topics: announcements at once, the others after a pause.
+func (c *Client) Remove(topics ...string) {
+	c.change(func() bool { c.retained.remove(topics, time.Now()); return true })
 }
 
-// Settle says that all that is configured has been declared, retained and subscribed to. Nothing retained is sent before,
-// nor is the bridge online; what an earlier run has left is removed, and unsubscribed from.
-func (c *Client) Settle() {
-	c.change(func() bool { c.retained.settle(time.Now()); return true })
+// Republish sends a retained topic again although it did not change.
+func (c *Client) Republish(topic string) {
+	c.change(func() bool { return c.retained.republish(topic) })
 }
 
-// Republish sends everything again.
-func (c *Client) Republish() {
-	c.change(func() bool { c.assertAll(true); return true })
+// Ready says that everything configured was retained and subscribed to. Before it nothing retained is sent and the bridge is not online;
+// with it, what an earlier run left is removed and unsubscribed.
+func (c *Client) Ready() {
+	c.change(func() bool { c.retained.setReady(time.Now()); c.checkSubscriptions(); return true })
 }
 
-// Clean removes everything that this and earlier runs have published, and what is declared, too.
-func (c *Client) Clean() {
-	c.change(func() bool { c.retained.clean(time.Now()); return true })
-}
-
-// Subscribe sets the wanted filters.
-func (c *Client) Subscribe(filters ...string) {
-	c.change(func() bool { c.filters = slices.Clone(filters); return true })
-}
-
-// Emit publishes what is of the moment. Without a connection it is dropped.
-func (c *Client) Emit(topic string, payload []byte) {
+// RepublishAll sends everything again, announcements that RemoveAll holds back included.
+func (c *Client) RepublishAll() {
 	c.change(func() bool {
-		if c.conn == nil || len(c.queue) >= queueMax {
-			c.stats.Dropped++
-			return false
-		}
-		c.queue = append(c.queue, &message{topic: topic, payload: payload})
+		clear(c.refused)
+		c.retained.sendAll()
+		c.announceOnline()
 		return true
 	})
 }
 
-// Send publishes, and waits until the broker has it, over several connections if need be: it may then arrive twice. The
-// error is ErrStopped, or wraps that of ctx.
+// RemoveAll removes every announcement and holds announcements back until RepublishAll or a restart. Other topics stay.
+func (c *Client) RemoveAll() {
+	c.change(func() bool { c.retained.withhold(); return true })
+}
+
+// Subscribe sets the wanted filters.
+func (c *Client) Subscribe(filters ...string) {
+	c.change(func() bool { c.filters = slices.Clone(filters); c.checkSubscriptions(); return true })
+}
+
+func (c *Client) checkSubscriptions() {
+	if c.conn != nil {
+		c.conn.checkSubscriptions = true
+	}
+}
+
+// PublishEvent publishes a message that is not retained. While disconnected it is kept, at most for 5 minutes and at most 1,000 in all; they
+// are published in order after the reconnect.
+func (c *Client) PublishEvent(topic string, payload []byte) {
+	err := checkTopic(topic, payload)
+	if err != nil {
+		c.logRefused(err, "event")
+	}
+	c.change(func() bool {
+		if err != nil || c.stopped {
+			c.stats.Dropped++
+			return false
+		}
+		if c.events >= maxEvents {
+			c.dropEvent(slices.IndexFunc(c.queue, (*message).isEvent))
+		}
+		c.queue = append(c.queue, &message{topic: topic, payload: payload, queued: time.Now().Round(0)})
+		c.events++
+		return true
+	})
+}
+
+// PublishTransient publishes a message that is of no use later, such as a log line. While disconnected it is discarded.
+func (c *Client) PublishTransient(topic string, payload []byte) {
+	if err := checkTopic(topic, payload); err != nil {
+		c.logRefused(err, "transient")
+		return
+	}
+	c.change(func() bool {
+		if c.conn == nil || len(c.queue) >= maxEvents {
+			return false
+		}
+		c.queue = append(c.queue, &message{topic: topic, payload: payload, transient: true})
+		return true
+	})
+}
+
+// dropEvent drops the event at an index of the queue.
+func (c *Client) dropEvent(i int) {
+	c.queue = slices.Delete(c.queue, i, i+1)
+	c.events--
+	c.stats.Dropped++
+}
+
+// Send publishes a message and waits until the broker has it, over several connections if need be: it may then arrive twice. The error is
+// ErrStopped, wraps that of ctx, or is a *RefusedError.
 func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
+	if err := checkTopic(topic, payload); err != nil {
+		c.logRefused(err, "response")
+		return err
+	}
 	m := &message{topic: topic, payload: payload, done: make(chan error, 1)}
 	c.change(func() bool {
 		if c.stopped {
 			m.done <- ErrStopped
+			return false
+		}
+		if size, ok := c.refused[topic]; ok && len(payload) >= size {
+			m.done <- refusal(topic, payload)
 			return false
 		}
 		c.queue = append(c.queue, m)
@@ -310,7 +364,7 @@ func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
 		return err
 	case <-ctx.Done():
 		c.change(func() bool {
-			m.dropped = true
+			m.abandoned = true
 			c.queue = slices.DeleteFunc(c.queue, func(other *message) bool { return other == m })
 			return false
 		})
@@ -318,77 +372,99 @@ func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
 	}
 }
 
-// Stats tells how it goes.
+// Confirm calls f when the broker has processed everything that was to be sent on this connection before the call, acknowledgements included;
+// discovery messages that wait for their pause are not. If the connection is lost first, or there is none, f is not called. It must not
+// wait.
+func (c *Client) Confirm(f func()) {
+	c.change(func() bool {
+		if c.conn == nil {
+			return false
+		}
+		c.conn.confirmations = append(c.conn.confirmations, confirmation{f, c.conn.acksRequested})
+		c.conn.confirming.Store(true)
+		return true
+	})
+}
+
+// Stats returns the counters.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.passed
+	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.barrierPassed
 	s.Queued = c.retained.waiting() + len(c.queue)
 	return s
 }
 
-// change does something under the lock, and wakes the writer where there is something to do.
+// change calls f with the lock held and wakes the writer if f reports that there is something to do.
 func (c *Client) change(f func() bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f() {
-		c.rouse()
+		c.wakeWriter()
 	}
 }
 
-func (c *Client) rouse() {
+func (c *Client) wakeWriter() {
 	select {
 	case c.wake <- struct{}{}:
 	default:
 	}
 }
 
-// assertAll has everything sent again, and that we are online after it.
-func (c *Client) assertAll(discovery bool) {
-	c.retained.again(discovery)
+// announceOnline has the bridge's state sent again after everything else.
+func (c *Client) announceOnline() {
 	if c.conn != nil {
 		c.conn.online = false
 	}
 }
 
-// Run connects and keeps connected until ctx is done, then says that we are offline and disconnects. Failures are logged,
-// once each, and tried again: it returns nil.
+// markAllPending has everything sent again, and after it that the bridge is online.
+func (c *Client) markAllPending(announcements bool) {
+	c.retained.markAllPending(announcements)
+	c.announceOnline()
+}
+
+// Run connects and keeps connected until ctx is done, then publishes that the bridge is offline and disconnects. Failures are logged once each
+// and retried; Run returns nil.
 func (c *Client) Run(ctx context.Context) error {
 	defer c.stop()
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = c.options.Timing.RetryMin, c.options.Timing.RetryMax
 	for ctx.Err() == nil {
-		steady, err := c.connection(ctx)
+		steady, refused, err := c.connection(ctx)
 		if ctx.Err() != nil {
 			break
 		}
-		if steady {
+		if steady || refused {
 			retry.Reset()
 		}
-		c.failed(err, steady)
+		c.logFailure(err, steady, refused)
+		timer := time.NewTimer(retry.NextBackOff())
 		select {
 		case <-ctx.Done():
-		case <-time.After(retry.NextBackOff()):
+		case <-timer.C:
 		}
+		timer.Stop()
 	}
 	return nil
 }
 
-// connection makes one connection and serves it to its end. It was steady if it lasted.
-func (c *Client) connection(ctx context.Context) (steady bool, err error) {
+// connection makes one connection and serves it to its end. It was steady if it lasted; refused says that it was lost because of a message
+// that was given up since.
+func (c *Client) connection(ctx context.Context) (steady, refused bool, err error) {
 	conn, present, err := c.connect(ctx)
 	if err != nil {
-		return false, err
+		return false, false, err
 	}
 	begun := time.Now()
-	c.begin(conn, present)
+	c.onConnected(conn, present)
 	err = conn.serve(ctx)
-	c.end(conn)
-	return time.Since(begun) >= c.steadyAfter(), err
+	refused = c.onDisconnected(conn, err)
+	return time.Since(begun) >= c.steadyAfter(), refused, err
 }
 
-// steadyAfter is long enough for another client with our id to have come back.
+// steadyAfter is long enough for another client with the same id to have reconnected.
 func (c *Client) steadyAfter() time.Duration { return 2 * c.options.Timing.RetryMax }
 
 func (c *Client) stop() {
@@ -396,166 +472,54 @@ func (c *Client) stop() {
 	defer c.mu.Unlock()
 	c.stopped = true
 	for _, m := range c.queue {
-		c.giveUp(m, ErrStopped)
-	}
-	c.queue = nil
-}
-
-// giveUp is the end of a message that was not sent.
-func (c *Client) giveUp(m *message, err error) {
-	if m.done == nil {
-		c.stats.Dropped++
-	} else {
-		m.done <- err
-	}
-}
-
-// A failure is an error of a kind; each kind is logged once.
-type failure struct {
-	kind string
-	err  error
-}
-
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
-
-// lost is the kind of failure of a connection that there was.
-const lost = "lost"
-
-func (c *Client) failed(err error, steady bool) {
-	c.mu.Lock()
-	c.stats.Failures++
-	c.mu.Unlock()
-	var f *failure
-	if !errors.As(err, &f) {
-		f = &failure{kind: "network", err: err}
-	}
-	if f.kind != lost {
-		c.flaps = 0
-		if !c.told[f.kind] {
-			c.log.Error("cannot connect to the broker", "url", c.url.Redacted(), "reason", f.kind, "error", f.err)
-			c.told[f.kind] = true
+		switch {
+		case m.done != nil:
+			m.done <- ErrStopped
+		case m.isEvent():
+			c.stats.Dropped++
 		}
-		return
 	}
-	if c.flaps++; steady || !closedByPeer(f.err) {
-		c.flaps = 0
-	}
-	switch {
-	case c.flapped:
-	case c.flaps < 3:
-		c.log.Warn("connection to the broker lost", "url", c.url.Redacted(), "error", f.err)
-	default:
-		c.flapped = true
-		c.log.Error("the broker closes the connection again and again: is another client connected with the same client id?",
-			"url", c.url.Redacted(), "client_id", c.options.ClientID)
-	}
+	c.queue, c.events = nil, 0
 }
 
-func closedByPeer(err error) bool {
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
-}
-
-// held is told that the connection has lasted.
-func (c *Client) held() {
-	c.flaps = 0
-	if c.flapped {
-		c.flapped = false
-		c.log.Info("the connection to the broker lasts again", "url", c.url.Redacted())
-	}
-}
-
-// connect makes a new paho client: one that reconnects by itself forgets whether the broker kept the session, and sends
-// again what it had stored, however old.
-func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
-	conn := &connection{
-		client: c, ready: make(chan struct{}), gone: make(chan struct{}), lost: make(chan error, 1),
-		subscribed: map[string]bool{}, leaving: map[string]bool{}, refused: map[string]*refusal{},
-	}
-	o := paho.NewClientOptions()
-	o.Servers = []*url.URL{c.url}
-	o.SetClientID(c.options.ClientID).SetCleanSession(false).SetProtocolVersion(4)
-	o.SetUsername(c.options.Username).SetPassword(c.options.Password)
-	if c.options.TLS != nil {
-		o.SetTLSConfig(c.options.TLS)
-	}
-	o.SetKeepAlive(cmp.Or(c.options.KeepAlive, time.Minute)).SetPingTimeout(10 * time.Second)
-	o.SetConnectTimeout(10 * time.Second).SetWriteTimeout(10 * time.Second)
-	o.SetAutoReconnect(false).SetConnectRetry(false)
-	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetBinaryWill(c.topics.Bridge("state"), []byte(offline), qos, true)
-	o.SetStore(paho.NewMemoryStore())
-	// Set before connecting: what waits in the session comes at once.
-	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { c.arrived(conn, m) })
-	o.SetConnectionLostHandler(func(_ paho.Client, err error) { conn.lost <- err })
-	conn.paho = paho.NewClient(o)
-
-	token := conn.paho.Connect().(*paho.ConnectToken)
-	select {
-	case <-token.Done():
-	case <-ctx.Done():
-		close(conn.gone)
-		conn.paho.Disconnect(0)
-		return nil, false, ctx.Err()
-	}
-	if err := token.Error(); err != nil {
-		return nil, false, &failure{kind: refusedBy(token.ReturnCode()), err: err}
-	}
-	return conn, token.SessionPresent(), nil
-}
-
-// refusedBy names the return codes of CONNACK (MQTT 3.1.1, section 3.2.2.3).
-func refusedBy(code byte) string {
-	switch code {
-	case 1:
-		return "the broker does not speak MQTT 3.1.1"
-	case 2:
-		return "the broker refuses the client id"
-	case 3:
-		return "the broker is not available"
-	case 4:
-		return "the broker refuses the user name or the password"
-	case 5:
-		return "the broker does not authorize this client"
-	}
-	return "network"
-}
-
-// begin makes a connection the current one.
-func (c *Client) begin(conn *connection, present bool) {
+// onConnected makes a connection the current one.
+func (c *Client) onConnected(conn *connection, present bool) {
 	c.inbound.Lock()
 	defer c.inbound.Unlock()
 	c.mu.Lock()
-	now := time.Now()
+	now := time.Now().Round(0)
 	c.stats.Connection++
 	c.stats.Connections++
 	conn.number = c.stats.Connection
 	switch {
-	case !c.seen.IsZero():
-		conn.away = max(0, now.Sub(c.seen))
-	case present:
+	case c.lastHeard.IsZero() && !present: // nothing can have waited
+	case c.lastHeard.IsZero(), now.Before(c.lastHeard): // unknown: the clock was wrong then, or is now
 		conn.away = math.MaxInt64
+	default:
+		conn.away = now.Sub(c.lastHeard)
 	}
 	if !present {
 		c.forgetSession()
 	}
 	c.conn = conn
-	c.assertAll(true)
+	c.markAllPending(true)
+	c.retained.write(connectionKey, strconv.AppendUint(nil, conn.number, 10))
+	c.recordHeard(conn)
+	logged := c.shortLivedLogged
+	clear(c.loggedFailures)
 	c.mu.Unlock()
-	c.put(connectionKey, strconv.AppendUint(nil, conn.number, 10))
-	c.stamp(now)
+	c.flush()
 
-	if !c.flapped {
+	if !logged {
 		c.log.Info("connected to the broker", "url", c.url.Redacted(), "session_present", present)
 	}
-	clear(c.told)
-	if c.options.Connected != nil {
-		c.options.Connected(present, conn.number)
+	if c.options.OnSession != nil {
+		c.options.OnSession(present, conn.number)
 	}
 	close(conn.ready)
 }
 
-// forgetSession drops the subscriptions that went with the broker's session.
+// forgetSession drops the subscriptions that were part of the broker's session.
 func (c *Client) forgetSession() {
 	for filter := range c.subscriptions {
 		delete(c.subscriptions, filter)
@@ -563,122 +527,109 @@ func (c *Client) forgetSession() {
 	}
 }
 
-func (c *Client) end(conn *connection) {
+// onDisconnected ends a connection. It reports whether a message was given up that the broker does not take.
+func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 	close(conn.gone)
 	conn.paho.Disconnect(250)
-	c.flush()
-	c.stamp(time.Now())
 	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.recordHeard(conn)
 	c.conn = nil
-	// What was sent and not acknowledged goes before what waits.
-	again := []*message{}
+	before := c.stats.Refused
+	// A message that was sent and not acknowledged precedes those that wait.
+	var again []*message
 	for _, f := range conn.inflight {
-		if f.message == nil || f.message.dropped {
-			continue
-		}
-		if f.message.done == nil {
-			c.stats.Dropped++
+		if !c.keepAfterLoss(conn, f, err) {
 			continue
 		}
 		again = append(again, f.message)
-	}
-	for _, m := range c.queue {
-		if m.done == nil {
-			c.stats.Dropped++
-			continue
+		if f.message.isEvent() {
+			c.events++
 		}
-		again = append(again, m)
 	}
-	c.queue = again
-}
-
-// stamp notes that there is a connection.
-func (c *Client) stamp(now time.Time) {
-	c.mu.Lock()
-	c.seen = now
+	c.queue = slices.DeleteFunc(append(again, c.queue...), func(m *message) bool { return m.transient })
+	for c.events > maxEvents {
+		c.dropEvent(slices.IndexFunc(c.queue, (*message).isEvent))
+	}
+	refused = c.stats.Refused > before
 	c.mu.Unlock()
-	c.put(seenKey, []byte(now.UTC().Format(time.RFC3339Nano)))
+	c.flush()
+	c.runDeferredLogs()
+	return refused
 }
 
-func (c *Client) put(key string, value []byte) {
-	var err error
-	if value == nil {
-		err = c.options.Store.Delete(key)
-	} else {
-		err = c.options.Store.Put(key, value)
-	}
-	if err != nil {
-		c.log.Error("cannot keep what was published", "key", key, "error", err)
-	}
-}
-
-// flush puts into the Store what has changed, before it is sent.
-func (c *Client) flush() {
-	c.mu.Lock()
-	writes := c.retained.writes
-	c.retained.writes = nil
-	c.mu.Unlock()
-	for _, w := range writes {
-		c.put(w.key, w.value)
-	}
-}
-
-// arrived is paho's handler.
-func (c *Client) arrived(conn *connection, m paho.Message) {
-	select {
-	case <-conn.ready:
-	case <-conn.gone:
-		return
-	}
-	c.inbound.Lock()
-	defer c.inbound.Unlock()
-	select {
-	case <-conn.gone:
-		return // it is not acknowledged, and comes again
-	default:
-	}
-	now := time.Now()
-	c.mu.Lock()
-	c.stats.Received++
-	own := c.own(conn, m, now)
-	message := Message{
-		Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Duplicate: m.Duplicate(), PacketID: m.MessageID(),
-		Connection: conn.number, Backlog: !conn.passed, Away: conn.away, Received: now, ack: m.Ack,
-	}
-	c.mu.Unlock()
-	if own || c.options.Handle == nil {
-		m.Ack()
-		return
-	}
-	c.options.Handle(message)
-}
-
-// own takes what is for the client itself.
-func (c *Client) own(conn *connection, m paho.Message, now time.Time) bool {
-	switch topic, payload := m.Topic(), string(m.Payload()); topic {
-	case c.topics.Bridge("barrier"):
-		if payload == conn.barrier() && !conn.passed {
-			conn.passed = true
-			// What an old connection had still on its way may have come between.
-			c.assertAll(false)
-			c.rouse()
+// keepAfterLoss reports whether a message that was in flight when the connection was lost is to be sent again. A message, also a retained
+// one, that the broker does not take is given up.
+func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
+	var failed *failure
+	wasLost := errors.As(err, &failed) // not ended by ourselves
+	if f.message == nil {
+		if wasLost && f.publication != nil && c.retained.onLost(*f.publication, conn.alone) {
+			c.stats.Refused++
+			refused := refusal(f.publication.topic, f.publication.payload)
+			c.deferLog(func() { c.logRefused(refused, "retained") })
 		}
-	case c.topics.Bridge("state"):
-		// The will of a connection that died unnoticed, or somebody else's doing.
-		if payload == offline && conn.online && !conn.stopping {
-			conn.online = false
-			c.rouse()
-		}
-	case c.options.Discovery.StatusTopic:
-		// A retained one tells nothing new.
-		if payload == online && !m.Retained() && conn.birth.IsZero() {
-			t := c.options.Timing
-			conn.birth = now.Add(t.BirthMin + rand.N(max(t.BirthMax-t.BirthMin, 1)))
-			c.rouse()
-		}
-	default:
 		return false
 	}
+	m := f.message
+	if m.abandoned {
+		return false
+	}
+	if wasLost {
+		if m.losses++; conn.alone && m.losses >= refusedAfter {
+			c.refuse(m)
+			return false
+		}
+	}
 	return true
+}
+
+// refuse gives up a message that the broker does not take.
+func (c *Client) refuse(m *message) {
+	err := refusal(m.topic, m.payload)
+	c.stats.Refused++
+	if len(c.refused) >= 1000 {
+		clear(c.refused) // it only saves attempts
+	}
+	c.refused[m.topic] = max(len(m.payload), 1)
+	if m.done == nil {
+		if m.isEvent() {
+			c.stats.Dropped++
+		}
+		c.deferLog(func() { c.logRefused(err, "event") })
+		return
+	}
+	c.deferLog(func() { c.logRefused(err, "response") })
+	m.done <- err
+}
+
+// recordHeard has it stored when the broker was last heard.
+func (c *Client) recordHeard(conn *connection) {
+	if heard := conn.heard.Load(); heard != 0 {
+		c.lastHeard = time.Unix(0, heard)
+		c.retained.write(seenKey, []byte(c.lastHeard.UTC().Format(time.RFC3339Nano)))
+	}
+}
+
+// flush commits what has changed.
+func (c *Client) flush() {
+	c.mu.Lock()
+	writes, commit := c.retained.takeWrites()
+	c.mu.Unlock()
+	if commit == 0 {
+		return
+	}
+	c.options.Store.Commit(func(tx Tx) {
+		for _, w := range writes {
+			if w.value == nil {
+				tx.Delete(bucket, w.key)
+			} else {
+				tx.Put(bucket, w.key, w.value)
+			}
+		}
+	}, func(err error) {
+		if err != nil {
+			c.log.Error("records of published topics could not be stored", "error", err)
+		}
+		c.change(func() bool { c.retained.onCommitted(commit); return true })
+	})
 }

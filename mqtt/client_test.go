@@ -16,6 +16,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,18 +27,23 @@ import (
 	"github.com/mochi-mqtt/server/v2/listeners"
 	"github.com/mochi-mqtt/server/v2/packets"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
 
-func device(keys ...string) mqtt.Device {
-	d := mqtt.Device{ID: "g-a-s", Name: "Work", Topic: "g/a/s", Slug: "a_s", Availability: []string{"g/bridge/state"}}
+func device(keys ...string) hub.Device {
+	d := hub.Device{ID: hub.ID{Account: "a", Sensor: "s"}, Name: "Work", Slug: "a_s"}
 	for _, key := range keys {
-		d.Components = append(d.Components, mqtt.Component{Entity: entity.Entity{Key: key, Platform: "sensor", Name: "The " + key}})
+		d.Entities = append(d.Entities, entity.Entity{Key: key, Platform: "sensor", Name: "The " + key})
 	}
 	return d
 }
+
+const oldest = "2025.4"
 
 const deviceTopic = "ha/device/g-a-s/config"
 
@@ -66,10 +72,10 @@ func TestStartAndStop(t *testing.T) {
 		s := newSpy(t, url)
 		b := run(t, options(url), nil)
 		b.connected(1)
-		b.Declare(device("x"))
+		b.declare(device("x"))
 		b.Retain("g/a/s/availability", []byte("online"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
-		// A message that is not retained waits for nothing, and shows that nothing else was sent before.
+		// A message that is not retained is sent at once, and shows that nothing was sent before it.
 		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("1")); err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +83,7 @@ func TestStartAndStop(t *testing.T) {
 		if _, ok := s.last("g/bridge/state"); ok {
 			t.Error("online before everything was declared")
 		}
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		var order []string
 		for _, m := range s.log() {
@@ -89,10 +95,10 @@ func TestStartAndStop(t *testing.T) {
 			t.Errorf("got %v, want %v", order, want)
 		}
 
-		// Nothing changes, nothing is published: counted when the second assertion, after the barrier, is over.
-		b.settled()
+		// What does not change is not published: counted when everything was sent again after the barrier.
+		b.awaitIdle()
 		before := b.Stats().Published
-		b.Declare(device("x"))
+		b.declare(device("x"))
 		b.Retain("g/a/s/state", []byte(`{"x":1}`))
 		if err := b.Send(t.Context(), "g/a/s/response/x", []byte("2")); err != nil {
 			t.Fatal(err)
@@ -109,7 +115,7 @@ func TestStartAndStop(t *testing.T) {
 				t.Errorf("%s holds %q, want %q", topic, got[topic], want)
 			}
 		}
-		if errs := mqtt.CheckAll(map[string][]byte{deviceTopic: []byte(got[deviceTopic]), "g/a/s/state": []byte(got["g/a/s/state"])}, oldest); errs != nil {
+		if errs := mqtttest.CheckAll(map[string][]byte{deviceTopic: []byte(got[deviceTopic]), "g/a/s/state": []byte(got["g/a/s/state"])}, oldest); errs != nil {
 			t.Error(errs)
 		}
 		if err := b.Send(t.Context(), "g/x", nil); !errors.Is(err, mqtt.ErrStopped) {
@@ -118,10 +124,10 @@ func TestStartAndStop(t *testing.T) {
 	})
 }
 
-// settled waits until the barrier has passed and all was said.
-func (b *bridge) settled() {
+// awaitIdle waits until the barrier has come back and everything was sent.
+func (b *testClient) awaitIdle() {
 	b.t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(10 * waitTimeout)
 	for last := uint64(0); ; {
 		// Each round goes to the broker and back, behind all that is sent.
 		if err := b.Send(b.t.Context(), "g/a/request/probe", []byte("probe")); err != nil {
@@ -134,7 +140,7 @@ func (b *bridge) settled() {
 		last = s.Published
 		select {
 		case <-timeout:
-			b.t.Fatalf("never settled: %+v", s)
+			b.t.Fatalf("never idle: %+v", s)
 		default:
 		}
 	}
@@ -147,14 +153,14 @@ func TestBrokerComesBack(t *testing.T) {
 			s := newSpy(t, m.URL)
 			b := run(t, options(m.URL), nil)
 			b.Subscribe("g/+/request/#")
-			b.Declare(device("x"))
+			b.declare(device("x"))
 			b.Retain("g/a/s/state", []byte("1"))
-			b.Settle()
+			b.Ready()
 			s.sees("g/bridge/state", "online")
-			b.settled()
-			b.Emit("g/a/s/event", []byte("heard"))
+			b.awaitIdle()
+			b.PublishEvent("g/a/s/event", []byte("heard"))
 			s.sees("g/a/s/event", "heard")
-			b.settled() // it is acknowledged
+			b.awaitIdle() // it is acknowledged
 
 			if conf == "" {
 				m.Kill()
@@ -162,7 +168,7 @@ func TestBrokerComesBack(t *testing.T) {
 				m.Stop()
 			}
 			b.logged("connection to the broker lost")
-			b.Emit("g/a/s/event", []byte("unheard"))
+			b.PublishEvent("g/a/s/event", []byte("unheard"))
 			b.Retain("g/a/s/state", []byte("2"))
 			b.Retain("g/a/s/state", []byte("3"))
 			b.logged("cannot connect to the broker")
@@ -173,24 +179,21 @@ func TestBrokerComesBack(t *testing.T) {
 			m.Start()
 			b.connected(2)
 			s.sees("g/a/s/state", "3")
-			b.settled()
+			b.awaitIdle()
 			s.publish("g/a/request/x", "again", false)
 			b.received("again")
-			b.once("connection to the broker lost")
-			b.once("cannot connect to the broker")
+			b.loggedOnce("connection to the broker lost")
+			b.loggedOnce("cannot connect to the broker")
 
 			if present := b.present()[1]; present != (conf != "") {
 				t.Errorf("session present: %v", present)
 			}
-			if got := b.Stats(); got.Dropped != 1 || got.Connections != 2 || !got.Connected {
+			if got := b.Stats(); got.Dropped != 0 || got.Connections != 2 || !got.Connected {
 				t.Errorf("got %+v", got)
 			}
 			got := retained(t, m.URL)
 			if got["g/bridge/state"] != "online" || got["g/a/s/state"] != "3" || got[deviceTopic] == "" {
 				t.Errorf("the broker holds %v", got)
-			}
-			if s.seen("g/a/s/event", "unheard") != 0 {
-				t.Error("an event came after its time")
 			}
 			if n := s.seen("g/a/s/state", "2"); n != 0 {
 				t.Errorf("an old value came %d times", n)
@@ -199,12 +202,387 @@ func TestBrokerComesBack(t *testing.T) {
 	}
 }
 
+// Events are kept while the broker is away, and published in order: first those that it did not acknowledge.
+func TestEventsAreKept(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	b := run(t, options(p.url), nil)
+	b.Ready()
+	s.sees("g/bridge/state", "online")
+	b.awaitIdle()
+	p.hang(true)
+	for i := range 20 {
+		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint("unacknowledged ", i)))
+	}
+	for b.Stats().Queued > 4 { // 16 are in flight
+		time.Sleep(time.Millisecond)
+	}
+	p.refuse(true)
+	p.drop()
+	b.logged("connection to the broker lost")
+	for i := range 1000 {
+		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint("waited ", i)))
+	}
+	if got := b.Stats(); got.Dropped != 20 || got.Queued < 1000 {
+		t.Errorf("got %+v", got)
+	}
+	for i := range 5 {
+		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint("late ", i)))
+	}
+	p.hang(false)
+	p.refuse(false)
+	s.sees("g/a/s/event", "late 4")
+	var got []string
+	for _, m := range s.log() {
+		if m.Topic() == "g/a/s/event" {
+			got = append(got, string(m.Payload()))
+		}
+	}
+	if len(got) != 1000 || got[0] != "waited 5" || got[994] != "waited 999" || got[995] != "late 0" {
+		t.Errorf("%d events: %.200v", len(got), got)
+	}
+	if dropped := b.Stats().Dropped; dropped != 25 {
+		t.Errorf("%d dropped", dropped)
+	}
+}
+
+// An event that is too old when the broker is back is dropped; a response never is.
+func TestOldEventsAreDropped(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	o := options(p.url)
+	o.Timing.EventAge = time.Nanosecond
+	b := run(t, o, nil)
+	b.Ready()
+	b.connected(1)
+	b.awaitIdle()
+	p.refuse(true)
+	p.drop()
+	b.logged("connection to the broker lost")
+	b.PublishEvent("g/a/s/event", []byte("old"))
+	b.PublishTransient("g/bridge/logging", []byte("old"))
+	sent := make(chan error, 1)
+	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("1")) }()
+	p.refuse(false)
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	s.sync(b)
+	if n := s.seen("g/a/s/event", "old"); n != 0 || b.Stats().Dropped != 1 {
+		t.Errorf("published %d times, %d dropped", n, b.Stats().Dropped)
+	}
+	b.PublishTransient("g/bridge/logging", []byte("new"))
+	s.sees("g/bridge/logging", "new")
+	if n := s.seen("g/bridge/logging", "old"); n != 0 {
+		t.Error("a transient message is kept while disconnected")
+	}
+}
+
+// What was in flight when the connection was lost comes before what waited.
+func TestUnacknowledgedComesFirst(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	b := run(t, options(p.url), nil)
+	b.Ready()
+	s.sees("g/bridge/state", "online")
+	b.awaitIdle()
+	p.hang(true)
+	for i := range 20 {
+		b.PublishEvent("g/a/s/event", []byte(fmt.Sprint(i)))
+	}
+	for b.Stats().Queued > 4 {
+		time.Sleep(time.Millisecond)
+	}
+	p.drop()
+	p.hang(false)
+	s.sees("g/a/s/event", "19")
+	for i, m := range slices.DeleteFunc(s.log(), func(m paho.Message) bool { return m.Topic() != "g/a/s/event" }) {
+		if want := fmt.Sprint(i); string(m.Payload()) != want {
+			t.Fatalf("event %d is %s", i, m.Payload())
+		}
+	}
+}
+
+// A confirmation comes after everything that was sent before it, acknowledgements included, and never for a connection that was lost.
+func TestConfirm(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		p := newProxy(t, url)
+		s := newSpy(t, url)
+		confirmed := make(chan uint16, 100)
+		var b *testClient
+		b = run(t, options(p.url), func(m mqtt.Message) {
+			m.Ack()
+			if strings.HasPrefix(string(m.Payload), "x") {
+				b.Confirm(func() { confirmed <- m.PacketID })
+			}
+		})
+		b.Confirm(func() { t.Error("confirmed without a connection") })
+		b.Subscribe("g/+/request/#")
+		b.Ready()
+		s.sees("g/bridge/state", "online")
+		for i := range 50 {
+			s.publish("g/a/request/x", fmt.Sprint("x", i), false)
+		}
+		for range 50 {
+			select {
+			case <-confirmed:
+			case <-time.After(waitTimeout):
+				t.Fatal("not confirmed")
+			}
+		}
+		b.Retain("g/a/request/x", []byte("kept"))
+		b.Retain("g/a/request/x", nil)
+		b.Retain("g/a/status", []byte("1"))
+		b.Confirm(func() { close(confirmed) })
+		<-confirmed
+		if got := retained(t, url)["g/a/status"]; got != "1" {
+			t.Errorf("confirmed before it was sent: %q", got)
+		}
+		// What was confirmed does not come again.
+		p.drop()
+		b.connected(2)
+		b.awaitIdle()
+		for _, m := range b.inbox() {
+			if m.Duplicate && len(m.Payload) > 0 {
+				t.Errorf("%s came again", m.Payload)
+			}
+		}
+		p.hang(true)
+		b.Confirm(func() { t.Error("confirmed by a lost connection") })
+		p.drop()
+		p.hang(false)
+		b.connected(3)
+		b.awaitIdle()
+	})
+}
+
+// The broker closes the connection on a message that is larger than it allows. The message is given up, and everything else is published.
+func TestBrokerRefusesAMessage(t *testing.T) {
+	const limit = 20000
+	large := []byte(strings.Repeat("x", limit))
+	check := func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		b := run(t, options(url), nil)
+		b.Retain("g/a/s/attributes", []byte("1"))
+		b.Retain("g/a/s/items", large)
+		// What is published all the time does not keep it from being sent alone.
+		busy, stop := context.WithCancel(t.Context())
+		var publishing sync.WaitGroup
+		for _, publish := range []func(i int){
+			func(i int) { b.PublishEvent("g/a/busy/event", []byte(fmt.Sprint(i))) },
+			func(i int) { b.Retain("g/a/busy/state", []byte(fmt.Sprint(i))) },
+		} {
+			publishing.Go(func() {
+				for i := 0; busy.Err() == nil; i++ {
+					publish(i)
+					if b.Stats().Queued > 100 {
+						_ = b.Send(busy, "g/a/busy/response", nil) // until some are sent, or the end
+					}
+				}
+			})
+		}
+		b.Retain("g/a/s/state", []byte("1"))
+		b.Ready()
+		s.sees("g/bridge/state", "online")
+		s.sees("g/a/s/state", "1")
+		b.loggedOnce(fmt.Sprintf("kind=retained topic=g/a/s/items bytes=%d", limit))
+
+		var refused *mqtt.RefusedError
+		if err := b.Send(t.Context(), "g/a/response/list", large); !errors.As(err, &refused) || !refused.TooLarge || refused.Topic != "g/a/response/list" {
+			t.Errorf("got %v", err)
+		}
+		if err := b.Send(t.Context(), "g/a/response/other", nil); err != nil { // there is a connection again
+			t.Error(err)
+		}
+		connections := b.Stats().Connections
+		if err := b.Send(t.Context(), "g/a/response/list", large); !errors.As(err, &refused) {
+			t.Errorf("got %v", err)
+		}
+		if err := b.Send(t.Context(), "g/a/response/list", []byte("too large")); err != nil {
+			t.Error(err)
+		}
+		if n := b.Stats().Connections; n != connections {
+			t.Errorf("%d connections for what is known", n-connections)
+		}
+		b.PublishEvent("g/a/s/event", large)
+		b.PublishEvent("g/a/s/event", []byte("small"))
+		s.sees("g/a/s/event", "small")
+		b.Retain("g/a/s/items", []byte("small"))
+		s.sees("g/a/s/items", "small")
+		stop()
+		publishing.Wait()
+		if got := retained(t, url); got["g/a/s/state"] != "1" || got["g/a/s/attributes"] != "1" {
+			t.Errorf("the broker holds %v", got)
+		}
+		// The will of a lost connection may come late.
+		s.await(t, "the bridge to be online", func() bool { return retained(t, url)["g/bridge/state"] == "online" })
+		if got := b.Stats(); got.Refused != 3 || got.Dropped == 0 {
+			t.Errorf("got %+v", got)
+		}
+		if b.log.count("is another client connected") != 0 {
+			t.Error("another client is suspected")
+		}
+	}
+	t.Run("mochi", func(t *testing.T) {
+		m, err := broker.New("127.0.0.1:0", broker.Options{MaxPacket: limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = m.Close() })
+		check(t, m.URL())
+	})
+	t.Run("mosquitto", func(t *testing.T) { check(t, brokertest.New(t, fmt.Sprintf("max_packet_size %d", limit)).URL) })
+}
+
+// silentHook neither acknowledges nor refuses messages to one topic.
+type silentHook struct{ strictHook }
+
+func (*silentHook) Provides(b byte) bool { return (&strictHook{}).Provides(b) || b == mochi.OnPublish }
+func (*silentHook) OnPublish(_ *mochi.Client, p packets.Packet) (packets.Packet, error) {
+	if p.TopicName == "g/a/s/items" {
+		return p, packets.ErrRejectPacket
+	}
+	return p, nil
+}
+
+// A message that the broker never acknowledges is given up, too.
+func TestBrokerIgnoresAMessage(t *testing.T) {
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	if err := errors.Join(server.AddHook(&silentHook{}, nil), server.AddListener(listener), server.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
+	url := "mqtt://" + listener.Address()
+	s := newSpy(t, url)
+	o := options(url)
+	o.Timing.Ack = 200 * time.Millisecond
+	b := run(t, o, nil)
+	b.Retain("g/a/s/items", []byte("1"))
+	b.Retain("g/a/s/state", []byte("1"))
+	b.Ready()
+	s.sees("g/bridge/state", "online")
+	s.sees("g/a/s/state", "1")
+	b.loggedOnce("kind=retained topic=g/a/s/items bytes=1")
+	b.awaitIdle()
+}
+
+// A topic that no broker takes is refused before it is sent.
+func TestIllegalTopics(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		b := run(t, options(url), nil)
+		b.Ready()
+		for topic, want := range map[string]string{
+			"":                                "publish 1 bytes to : the topic is empty",
+			"g/a" + strings.Repeat("/", 196):  "publish 1 bytes to g/a" + strings.Repeat("/", 97) + "…: the topic has 198 levels, want at most 128",
+			"g/" + strings.Repeat("ä", 40000): "publish 1 bytes to g/" + strings.Repeat("ä", 49) + "…: the topic has 80002 bytes, want at most 65535",
+			"g/+":                             "publish 1 bytes to g/+: the topic has a wildcard or characters that are not allowed",
+			"g/\xff":                          "publish 1 bytes to g/\xff: the topic has a wildcard or characters that are not allowed",
+		} {
+			var refused *mqtt.RefusedError
+			if err := b.Send(t.Context(), topic, []byte("1")); !errors.As(err, &refused) || err.Error() != want {
+				t.Errorf("got  %v\nwant %s", err, want)
+			}
+			b.Retain(topic, []byte("1"))
+			b.PublishEvent(topic, []byte("1"))
+		}
+		if err := b.Send(t.Context(), "g/x", nil); err != nil {
+			t.Error(err)
+		}
+		if got := b.Stats(); got.Connections != 1 || got.Dropped != 5 {
+			t.Errorf("got %+v", got)
+		}
+	})
+}
+
+// A message that waited while the process was frozen is as old as the freeze may have been long.
+func TestFrozen(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	s := newSpy(t, m.URL)
+	o := options(p.url)
+	o.Timing.Heartbeat = time.Hour // the test sets the clock back instead
+	b := run(t, o, nil)
+	b.Subscribe("g/a/request/#")
+	b.Ready()
+	s.sees("g/bridge/state", "online")
+	b.awaitIdle()
+	s.publish("g/a/request/x", "live", false)
+	if age := b.received("live").Age; age != 0 {
+		t.Errorf("a live message is %v old", age)
+	}
+	b.SetAlive(time.Now().Add(-3 * time.Hour))
+	s.publish("g/a/request/x", "frozen", false)
+	if age := b.received("frozen").Age; age < 3*time.Hour || age > 4*time.Hour {
+		t.Errorf("%v old", age)
+	}
+	b.awaitIdle() // the barrier came back again
+	s.publish("g/a/request/x", "live again", false)
+	if age := b.received("live again").Age; age != 0 {
+		t.Errorf("a live message is %v old", age)
+	}
+}
+
+// A discovery message that another client overwrites is published again.
+func TestOverwrittenDiscovery(t *testing.T) {
+	eachBroker(t, func(t *testing.T, url string) {
+		s := newSpy(t, url)
+		b := run(t, options(url), nil)
+		b.declare(device("x"))
+		b.Ready()
+		s.sees("g/bridge/state", "online")
+		b.awaitIdle()
+		s.sync(b)
+		config, _ := s.last(deviceTopic)
+		n := s.seen(deviceTopic, config)
+		for i, other := range []string{"{}", ""} {
+			s.publish(deviceTopic, other, true)
+			s.awaitSeen(deviceTopic, config, n+i+1)
+		}
+		b.loggedOnce("discovery message overwritten by another client")
+		if got := retained(t, url)[deviceTopic]; got != config {
+			t.Errorf("the broker holds %s", got)
+		}
+	})
+}
+
+// Starting with many topics takes few commits, and so does a reconnect.
+func TestCommits(t *testing.T) {
+	m := brokertest.New(t, "")
+	p := newProxy(t, m.URL)
+	o := options(p.url)
+	store := o.Store.(*memoryStore)
+	b := run(t, o, nil)
+	for i := range 300 {
+		b.Retain(fmt.Sprintf("g/a/s%d/state", i), []byte("1"))
+	}
+	b.Ready()
+	b.connected(1)
+	b.awaitIdle()
+	counted := func() int {
+		store.mu.Lock()
+		defer store.mu.Unlock()
+		return store.commits
+	}
+	atStart := counted()
+	p.drop()
+	b.connected(2)
+	b.awaitIdle()
+	t.Logf("%d commits at the start, %d for a reconnect", atStart, counted()-atStart)
+	if atStart > 6 || counted()-atStart > 4 {
+		t.Errorf("%d commits at the start, %d for a reconnect", atStart, counted()-atStart)
+	}
+}
+
 func TestBrokerIsAwayAtStart(t *testing.T) {
 	m := brokertest.New(t, "")
 	m.Kill()
 	b := run(t, options(m.URL), nil)
 	b.Retain("g/a/status", []byte("1"))
-	b.Settle()
+	b.Ready()
 	b.logged("cannot connect to the broker")
 	sent := make(chan error, 1)
 	go func() { sent <- b.Send(t.Context(), "g/a/response/x", []byte("late")) }()
@@ -212,7 +590,7 @@ func TestBrokerIsAwayAtStart(t *testing.T) {
 	if err := <-sent; err != nil {
 		t.Error(err)
 	}
-	b.settled()
+	b.awaitIdle()
 	if got := retained(t, m.URL); got["g/a/status"] != "1" || got["g/bridge/state"] != "online" {
 		t.Errorf("the broker holds %v", got)
 	}
@@ -241,7 +619,7 @@ func TestPasswordIsWrong(t *testing.T) {
 	for b.Stats().Failures < 3 {
 		time.Sleep(time.Millisecond)
 	}
-	b.once(`reason="the broker does not authorize this client"`)
+	b.loggedOnce(`reason="the broker does not authorize this client"`)
 	if strings.Contains(b.log.String(), "secret") {
 		t.Error("the password is in the log")
 	}
@@ -251,15 +629,15 @@ func TestPasswordIsWrong(t *testing.T) {
 	b.connected(1)
 }
 
-// Two clients with one id take the session from each other, and the broker does not say why.
+// Two clients with one id take the session over from each other, and the broker does not report why.
 func TestSessionIsTakenOver(t *testing.T) {
 	m := brokertest.New(t, "")
 	o := options(m.URL)
 	b := run(t, o, nil)
-	b.Settle()
+	b.Ready()
 	rival := func() paho.Client {
 		c := paho.NewClient(paho.NewClientOptions().AddBroker(m.URL).SetClientID(o.ClientID).SetAutoReconnect(false))
-		if token := c.Connect(); !token.WaitTimeout(patience) || token.Error() != nil {
+		if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 			t.Fatal(token.Error())
 		}
 		return c
@@ -269,51 +647,51 @@ func TestSessionIsTakenOver(t *testing.T) {
 		c := rival()
 		defer c.Disconnect(0)
 	}
-	b.once("is another client connected with the same client id?")
+	b.loggedOnce("is another client connected with the same client id?")
 	b.connected(6)
-	b.once("the connection to the broker lasts again")
+	b.loggedOnce("the connection to the broker is stable again")
 	if n := b.log.count("connection to the broker lost"); n != 2 {
 		t.Errorf("%d lines of lost connections", n)
 	}
-	b.settled()
+	b.awaitIdle()
 	if got := retained(t, m.URL)["g/bridge/state"]; got != "online" {
 		t.Errorf("the bridge is %s", got)
 	}
 }
 
-// strict is a broker that refuses a filter until told otherwise.
-type strict struct {
+// strictHook refuses one filter until allowed is set.
+type strictHook struct {
 	mochi.HookBase
 	allowed atomic.Bool
 }
 
-func (*strict) ID() string { return "strict" }
-func (*strict) Provides(b byte) bool {
+func (*strictHook) ID() string { return "strict" }
+func (*strictHook) Provides(b byte) bool {
 	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
 }
-func (*strict) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
-func (h *strict) OnACLCheck(_ *mochi.Client, topic string, _ bool) bool {
+func (*strictHook) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (h *strictHook) OnACLCheck(_ *mochi.Client, topic string, _ bool) bool {
 	return topic != "g/+/request/#" || h.allowed.Load()
 }
 
 func TestSubscriptionIsRefused(t *testing.T) {
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	hook := &strict{}
+	hook := &strictHook{}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
 	if err := errors.Join(server.AddHook(hook, nil), server.AddListener(listener), server.Serve()); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Close() }()
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
 	b := run(t, options("mqtt://"+listener.Address()), nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
-	b.once(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
-	b.settled()
+	b.Ready()
+	b.loggedOnce(`msg="the broker refuses a subscription: is this client allowed to read it?" filter=g/+/request/# code=0x80`)
+	b.awaitIdle()
 	hook.allowed.Store(true)
-	b.once(`msg="the broker grants the subscription" filter=g/+/request/#`)
+	b.loggedOnce(`msg="the broker grants the subscription" filter=g/+/request/#`)
 }
 
-// Mosquitto grants what its list does not allow, and then delivers nothing.
+// Mosquitto grants a subscription that its access list does not allow, and then delivers nothing.
 func TestNothingIsDelivered(t *testing.T) {
 	acl := filepath.Join(t.TempDir(), "acl")
 	write := func(text string) {
@@ -327,29 +705,29 @@ func TestNothingIsDelivered(t *testing.T) {
 	o.Timing.Barrier = time.Millisecond
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
-	b.once(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
+	b.Ready()
+	b.loggedOnce(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
 	write("topic readwrite #\n")
 	m.Kill()
 	m.Start()
 	b.connected(2)
-	b.settled()
+	b.awaitIdle()
 	s := newSpy(t, m.URL)
 	s.publish("g/a/request/x", "now", false)
 	b.received("now")
 }
 
-// The broker's queue for us is full, so that it swallows the barrier at first.
+// The broker's queue for the client is full, so it drops the barrier at first.
 func TestBacklog(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	o := options(m.URL)
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
-	b.settled()
+	b.Ready()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "live", false)
-	if got := b.received("live"); got.Backlog || got.Retained || got.Duplicate || got.Connection != 1 || got.Topic != "g/a/request/x" {
+	if got := b.received("live"); got.Age != 0 || got.Retained || got.Duplicate || got.Connection != 1 || got.Topic != "g/a/request/x" {
 		t.Errorf("got %+v", got)
 	}
 	b.stop()
@@ -360,12 +738,12 @@ func TestBacklog(t *testing.T) {
 	s.publish("g/a/request/x", "too many", false)
 	b = run(t, o, nil)
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	b.received("waited 999")
 	s.publish("g/a/request/x", "live again", false)
-	if got := b.received("live again"); got.Backlog || got.Connection != 2 {
+	if got := b.received("live again"); got.Age != 0 || got.Connection != 2 {
 		t.Errorf("got %+v", got)
 	}
 	waited := 0
@@ -373,8 +751,8 @@ func TestBacklog(t *testing.T) {
 		if !strings.HasPrefix(string(m.Payload), "waited") {
 			continue
 		}
-		if want := fmt.Sprint("waited ", waited); string(m.Payload) != want || !m.Backlog || m.Away <= 0 {
-			t.Fatalf("got %s, backlog %v, away %v, want %s", m.Payload, m.Backlog, m.Away, want)
+		if want := fmt.Sprint("waited ", waited); string(m.Payload) != want || m.Age <= 0 {
+			t.Fatalf("got %s, age %v, want %s", m.Payload, m.Age, want)
 		}
 		waited++
 	}
@@ -383,7 +761,7 @@ func TestBacklog(t *testing.T) {
 	}
 }
 
-// A message is the broker's until it is acknowledged, and can be told when it comes again.
+// The broker delivers a message again, marked as a duplicate, until it is acknowledged.
 func TestRedelivery(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
@@ -396,7 +774,7 @@ func TestRedelivery(t *testing.T) {
 		}
 	})
 	b.Subscribe("g/+/request/#")
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
 	s.publish("g/a/request/x", "once", false)
 	first := b.received("once")
@@ -407,7 +785,7 @@ func TestRedelivery(t *testing.T) {
 		second = all[len(all)-1]
 		return second.Duplicate
 	})
-	if second.PacketID != first.PacketID || first.PacketID == 0 || second.Connection != first.Connection+1 || !second.Backlog || string(second.Payload) != "once" {
+	if second.PacketID != first.PacketID || first.PacketID == 0 || second.Connection != first.Connection+1 || second.Age <= 0 || string(second.Payload) != "once" {
 		t.Errorf("first %+v, then %+v", first, second)
 	}
 	first.Ack() // its connection has gone: nothing happens
@@ -433,9 +811,9 @@ func TestConnectionHangs(t *testing.T) {
 	o := options(p.url)
 	o.Timing.Ack = 100 * time.Millisecond
 	b := run(t, o, nil)
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	p.hang(true)
 	b.Retain("g/a/status", []byte("1"))
 	sent := make(chan error, 1)
@@ -451,22 +829,22 @@ func TestConnectionHangs(t *testing.T) {
 	s.sees("g/a/response/x", "1")
 }
 
-// The connection is cut in the middle of a message, and its value changes before there is another.
+// The connection is closed in the middle of a message, and the value changes before the next connection.
 func TestLastChangeWins(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
 	s := newSpy(t, m.URL)
 	b := run(t, options(p.url), nil)
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
+	b.awaitIdle()
 	for i := range 10 {
 		p.cutAfter(20 + 10*i) // of a PUBLISH of about 130 bytes
 		text := fmt.Sprintf(`{"x":%d,"y":"%s"}`, i, strings.Repeat("x", 100))
 		b.Retain("g/a/s/state", []byte(`{"old":`+text+`}`))
 		b.connected(i + 2)
 		b.Retain("g/a/s/state", []byte(text))
-		b.settled()
+		b.awaitIdle()
 		s.sees("g/a/s/state", text)
 		s.sees("g/bridge/state", "online")
 		if got := retained(t, m.URL); got["g/a/s/state"] != text || got["g/bridge/state"] != "online" {
@@ -479,20 +857,20 @@ func TestUnsubscribe(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	o := options(m.URL)
-	store := o.Store.(*memory)
+	store := o.Store.(*memoryStore)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#", "g/b/request/#")
-	b.Settle()
-	b.settled()
+	b.Ready()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "first", false)
 	b.received("first")
 	b.stop()
 
 	b = run(t, o, nil)
 	b.Subscribe("g/b/request/#")
-	b.Settle()
+	b.Ready()
 	store.await(t, "the subscription is forgotten", func() bool { return !store.has("subscription/g/a/request/#") })
-	s.publish("g/a/request/x", "nobody listens", false)
+	s.publish("g/a/request/x", "unsubscribed", false)
 	s.publish("g/b/request/x", "second", false)
 	b.received("second")
 	if len(b.inbox()) != 1 {
@@ -500,10 +878,10 @@ func TestUnsubscribe(t *testing.T) {
 	}
 	b.Subscribe("g/c/request/#")
 	store.await(t, "the other is forgotten", func() bool { return !store.has("subscription/g/b/request/#") })
-	s.publish("g/b/request/x", "nobody listens", false)
+	s.publish("g/b/request/x", "unsubscribed", false)
 	b.Subscribe("g/c/request/#", "g/b/request/#")
 	store.await(t, "it is wanted again", func() bool { return store.has("subscription/g/b/request/#") })
-	b.settled()
+	b.awaitIdle()
 	s.publish("g/b/request/x", "third", false)
 	b.received("third")
 	if len(b.inbox()) != 2 {
@@ -515,23 +893,24 @@ func TestRemovalOverRestarts(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		o := options(url)
-		store := o.Store.(*memory)
-		other := mqtt.Device{ID: "g-a-t", Name: "Other", Topic: "g/a/t", Slug: "a_t", Components: device("x").Components}
+		store := o.Store.(*memoryStore)
+		other := device("x")
+		other.ID.Sensor, other.Name, other.Slug = "t", "Other", "a_t"
 		b := run(t, o, nil)
-		b.Declare(device("x", "y"))
-		b.Declare(other)
+		b.declare(device("x", "y"))
+		b.declare(other)
 		b.Retain("g/a/s/state", []byte("1"))
 		b.Retain("g/a/t/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
 		full, _ := s.last(deviceTopic)
 		gone, _ := s.last("ha/device/g-a-t/config")
 		b.stop()
 
 		b = run(t, o, nil)
-		b.Declare(device("x"))
+		b.declare(device("x"))
 		b.Retain("g/a/s/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("ha/device/g-a-t/config", "")
 		s.sees("g/a/t/state", "")
 		s.await(t, "the component goes", func() bool {
@@ -550,7 +929,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 			t.Errorf("the broker holds %v", got)
 		}
 
-		// Home Assistant was away, and starts.
+		// Home Assistant was stopped, and starts.
 		s.publish("ha/status", "online", false)
 		s.awaitSeen("ha/device/g-a-t/config", gone, 2)
 		s.awaitSeen(deviceTopic, full, 2)
@@ -559,18 +938,18 @@ func TestRemovalOverRestarts(t *testing.T) {
 		})
 		s.sees("ha/device/g-a-t/config", "")
 		s.sees(deviceTopic, without)
-		b.settled()
+		b.awaitIdle()
 		if got := retained(t, url); got["ha/device/g-a-t/config"] != "" || got[deviceTopic] != without {
 			t.Errorf("the broker holds %v", got)
 		}
 
-		b.Remove("g-a-s")
+		b.Remove(deviceTopic, "g/a/s/state")
 		s.sees(deviceTopic, "")
 		s.sees("g/a/s/state", "")
 	})
 }
 
-// count is how many messages of topic contain text.
+// count returns how many messages of a topic contain text.
 func (s *spy) count(topic, text string) int {
 	n := 0
 	for _, m := range s.log() {
@@ -586,11 +965,12 @@ func TestBirth(t *testing.T) {
 		s := newSpy(t, url)
 		s.publish("ha/status", "online", true)
 		b := run(t, options(url), nil)
-		b.Declare(device("x"))
+		b.declare(device("x"))
 		b.Retain("g/a/s/state", []byte("1"))
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
-		b.settled()
+		b.awaitIdle()
+		s.sync(b) // this broker acknowledges before it distributes
 		config, _ := s.last(deviceTopic)
 		configs, states, onlines := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"), s.seen("g/bridge/state", "online")
 		s.publish("ha/status", "offline", true)
@@ -599,7 +979,7 @@ func TestBirth(t *testing.T) {
 		if c, n := s.seen(deviceTopic, config), s.seen("g/a/s/state", "1"); c != configs+1 || n != states+1 {
 			t.Errorf("%d times discovery, %d times the state", c-configs, n-states)
 		}
-		b.Republish()
+		b.RepublishAll()
 		s.awaitSeen("g/bridge/state", "online", onlines+2)
 		if c := s.seen(deviceTopic, config); c != configs+2 {
 			t.Errorf("%d times discovery", c-configs)
@@ -607,14 +987,15 @@ func TestBirth(t *testing.T) {
 	})
 }
 
-// The will of a connection that nobody missed comes late.
+// The will of an older connection arrives late.
 func TestOnlineIsKept(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		b := run(t, options(url), nil)
-		b.Settle()
+		b.Ready()
 		s.sees("g/bridge/state", "online")
-		b.settled()
+		b.awaitIdle()
+		s.sync(b)
 		onlines := s.seen("g/bridge/state", "online")
 		s.publish("g/bridge/state", "offline", true)
 		s.awaitSeen("g/bridge/state", "online", onlines+1) // the spy of an embedded broker may see it before the other
@@ -630,7 +1011,7 @@ func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
 		s.publish("g/a/request/x", "kept", true)
 		b := run(t, options(url), nil)
 		b.Subscribe("g/a/request/#")
-		b.Settle()
+		b.Ready()
 		if !b.received("kept").Retained {
 			t.Error("not marked")
 		}
@@ -642,22 +1023,39 @@ func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
 	})
 }
 
-func TestClean(t *testing.T) {
+func TestRemoveAll(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
-	b := run(t, options(m.URL), nil)
-	b.Declare(device("x"))
+	o := options(m.URL)
+	b := run(t, o, nil)
+	b.declare(device("x"))
 	b.Retain("g/a/s/state", []byte("1"))
-	b.Settle()
+	b.Ready()
 	s.sees("g/bridge/state", "online")
-	b.settled()
-	b.Clean()
+	b.awaitIdle()
+	b.RemoveAll()
 	s.sees(deviceTopic, "")
-	s.sees("g/a/s/state", "")
-	b.settled()
-	if got := retained(t, m.URL); len(got) != 1 {
+	b.awaitIdle()
+	b.declare(device("x", "y"))
+	s.sync(b)
+	states := s.seen("g/a/s/state", "1")
+	s.publish("ha/status", "online", false)
+	s.awaitSeen("g/a/s/state", "1", states+1)
+	b.awaitIdle()
+	if got := retained(t, m.URL); got[deviceTopic] != "" || got["g/a/s/state"] != "1" {
 		t.Errorf("the broker holds %v", got)
 	}
+	b.RepublishAll()
+	s.await(t, "the device", func() bool { last, _ := s.last(deviceTopic); return strings.Contains(last, `"y":`) })
+
+	// A restart brings it back, too.
+	b.RemoveAll()
+	s.sees(deviceTopic, "")
+	b.stop()
+	b = run(t, o, nil)
+	b.declare(device("x"))
+	b.Ready()
+	s.await(t, "the device", func() bool { last, _ := s.last(deviceTopic); return strings.Contains(last, `"x":`) })
 }
 
 func TestSchemes(t *testing.T) {
@@ -666,7 +1064,7 @@ func TestSchemes(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(web.Certificate())
 	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
-	hook := &strict{}
+	hook := &strictHook{}
 	hook.allowed.Store(true)
 	if err := server.AddHook(hook, nil); err != nil {
 		t.Fatal(err)
@@ -683,7 +1081,7 @@ func TestSchemes(t *testing.T) {
 	if err := server.Serve(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = server.Close() }()
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
 	urls := map[string]string{}
 	for scheme, l := range all {
 		urls[scheme] = scheme + "://" + l.Address()
@@ -713,13 +1111,67 @@ func TestSchemes(t *testing.T) {
 			if scheme == "mqtts" {
 				o.TLS = nil
 				b = run(t, o, nil)
-				b.logged("certificate signed by unknown authority")
+				b.logged("reason=certificate")
+				b.loggedOnce("certificate signed by unknown authority")
 			}
 		})
 	}
 }
 
-// websocketTo forwards what comes over a WebSocket.
+// Errors of TLS name the certificate, not the network.
+func TestTLSFailures(t *testing.T) {
+	web := httptest.NewTLSServer(nil) // for its certificate
+	defer web.Close()
+	roots := x509.NewCertPool()
+	roots.AddCert(web.Certificate())
+	for name, test := range map[string]struct {
+		server, client *tls.Config
+		host, want     string
+	}{
+		"unknown authority": {web.TLS, nil, "", "reason=certificate"},
+		"another host":      {web.TLS, &tls.Config{RootCAs: roots}, "localhost", "reason=certificate"},
+		"no client certificate": {
+			&tls.Config{Certificates: web.TLS.Certificates, ClientAuth: tls.RequireAnyClientCert}, &tls.Config{RootCAs: roots}, "", `reason="the broker refuses the client certificate"`,
+		},
+		"no TLS": {nil, &tls.Config{RootCAs: roots}, "", `reason="the broker does not speak TLS on this port"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = l.Close() }()
+			go func() {
+				for {
+					conn, err := l.Accept()
+					if err != nil {
+						return
+					}
+					if test.server == nil {
+						_, _ = conn.Write([]byte("220 no TLS here\r\n"))
+						continue
+					}
+					secured := tls.Server(conn, test.server)
+					_ = secured.Handshake() // the other side reports it
+					_ = secured.Close()
+				}
+			}()
+			url := "mqtts://" + l.Addr().String()
+			if test.host != "" {
+				url = strings.Replace(url, "127.0.0.1", test.host, 1)
+			}
+			o := options(url)
+			o.TLS = test.client
+			b := run(t, o, nil)
+			b.logged("cannot connect to the broker")
+			if !strings.Contains(b.log.String(), test.want) {
+				t.Errorf("got %s", b.log)
+			}
+		})
+	}
+}
+
+// websocketTo forwards a WebSocket to a TCP address.
 func websocketTo(addr string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{Subprotocols: []string{"mqtt"}})
@@ -738,19 +1190,19 @@ func websocketTo(addr string) http.Handler {
 	})
 }
 
-// How long we were away cannot be told where it was not written down: then it may have been for long.
-func TestAwayIsUnknown(t *testing.T) {
+// The age is unknown if no time was recorded or the clock is behind it; then it is the longest.
+func TestAgeIsUnknown(t *testing.T) {
 	m := brokertest.New(t, "")
 	s := newSpy(t, m.URL)
 	o := options(m.URL)
-	store := o.Store.(*memory)
+	store := o.Store.(*memoryStore)
 	b := run(t, o, nil)
 	b.Subscribe("g/a/request/#")
-	b.Settle()
-	b.settled()
+	b.Ready()
+	b.awaitIdle()
 	s.publish("g/a/request/x", "first", false)
-	if away := b.received("first").Away; away != 0 {
-		t.Errorf("away for %v before there was anything", away)
+	if age := b.received("first").Age; age != 0 {
+		t.Errorf("a live message is %v old", age)
 	}
 	b.stop()
 	s.publish("g/a/request/x", "second", false)
@@ -760,14 +1212,14 @@ func TestAwayIsUnknown(t *testing.T) {
 		payload string
 	}{
 		{time.Now().Add(-time.Hour).Format(time.RFC3339), func(d time.Duration) bool { return d > 59*time.Minute && d < 2*time.Hour }, "second"},
-		{"spoilt", func(d time.Duration) bool { return d == math.MaxInt64 }, "third"},
-		{time.Now().Add(time.Hour).Format(time.RFC3339), func(d time.Duration) bool { return d == 0 }, "fourth"},
+		{"corrupt", func(d time.Duration) bool { return d == math.MaxInt64 }, "third"},
+		{time.Now().Add(time.Hour).Format(time.RFC3339), func(d time.Duration) bool { return d == math.MaxInt64 }, "fourth"},
 	} {
-		_ = store.Put("seen", []byte(seen.value))
+		store.put("seen", seen.value)
 		s.publish("g/a/request/x", seen.payload, false)
 		b = run(t, o, nil)
-		if away := b.received(seen.payload).Away; !seen.want(away) {
-			t.Errorf("%s: away for %v", seen.value, away)
+		if age := b.received(seen.payload).Age; !seen.want(age) {
+			t.Errorf("%s: %v old", seen.value, age)
 		}
 		b.stop()
 	}

@@ -12,314 +12,459 @@ import (
 	paho "github.com/eclipse/paho.mqtt.golang"
 )
 
-// A connection is one connection to the broker, and the one writer on it.
+// maxFilters is the number of filters in one SUBSCRIBE or UNSUBSCRIBE.
+const maxFilters = 100
+
+// A connection is one connection to the broker, and the only writer on it.
 type connection struct {
 	client *Client
 	paho   paho.Client
 	number uint64
-	away   time.Duration
-	ready  chan struct{} // closed when Connected was called
+	ready  chan struct{} // closed after OnSession
 	gone   chan struct{} // closed at its end
 	lost   chan error
 
-	// Below Client.mu.
-	online   bool      // was said
-	passed   bool      // the barrier came back
-	stopping bool      // and nothing but what waits is sent
-	birth    time.Time // when to answer Home Assistant's birth; zero: not
+	heardFields
 
-	// The writer's.
-	failed      error // the connection was lost while sending
-	inflight    []*inflight
-	subscribed  map[string]bool // asked for, and not refused
-	leaving     map[string]bool // not yet acknowledged
-	refused     map[string]*refusal
-	nextBarrier time.Time
-	barriers    int
-	nextStamp   time.Time
-	steady      time.Time
+	// Guarded by Client.mu.
+	away               time.Duration // how long messages before the barrier may have waited
+	round              int           // of the barrier
+	online             bool          // was published
+	barrierPassed      bool          // the barrier came back
+	barrierDue         bool          // a new round is to be sent at once
+	asserted           bool          // everything was sent again after the first barrier
+	stopping           bool          // only what is pending is sent
+	checkSubscriptions bool
+	birth              time.Time // when to answer Home Assistant's birth; zero: not
+	acksRequested      uint64
+	confirmations      []confirmation
+
+	// Used by the writer alone.
+	failed        error // the connection was lost while sending
+	inflight      []*inflight
+	alone         bool // what is in flight is a suspect
+	confirmed     bool // a confirmation is in flight
+	subscribed    map[string]bool
+	leaving       map[string]bool // not yet acknowledged
+	refusals      map[string]*filterRefusal
+	nextSubscribe time.Time
+	nextBarrier   time.Time
+	barriers      int
+	nextStamp     time.Time
+	nextHeartbeat time.Time
+	steady        time.Time
 }
 
-// inflight is something that the broker has not acknowledged yet.
+// A confirmation waits for the acknowledgements that were requested before it.
+type confirmation struct {
+	f    func()
+	acks uint64
+}
+
+// inflight is a packet that the broker has not acknowledged yet.
 type inflight struct {
-	token    paho.Token
-	deadline time.Time
-	message  *message
-	done     func()
+	token       paho.Token
+	deadline    time.Time
+	message     *message     // set for one that is not retained
+	publication *publication // set for a retained one
+	done        func()
 }
 
-// A refusal is a filter that the broker refuses.
-type refusal struct {
+// A filterRefusal is about a filter that the broker refuses.
+type filterRefusal struct {
 	again time.Time
 	wait  time.Duration
 }
 
-// barrier is the payload that is waited for.
-func (n *connection) barrier() string { return strconv.FormatUint(n.number, 10) }
+func newConnection(c *Client) *connection {
+	return &connection{
+		client: c, ready: make(chan struct{}), gone: make(chan struct{}), lost: make(chan error, 1), checkSubscriptions: true,
+		subscribed: map[string]bool{}, leaving: map[string]bool{}, refusals: map[string]*filterRefusal{},
+	}
+}
 
-// serve writes until the connection is lost, or ctx is done and everything was said.
-func (n *connection) serve(ctx context.Context) error {
-	c := n.client
+// barrier returns the payload that is waited for.
+func (conn *connection) barrier() string {
+	number := strconv.FormatUint(conn.number, 10)
+	if conn.round > 0 {
+		number += "." + strconv.Itoa(conn.round)
+	}
+	return number
+}
+
+// serve writes until the connection is lost, or ctx is done and everything was sent.
+func (conn *connection) serve(ctx context.Context) error {
+	c := conn.client
 	now := time.Now()
-	n.nextStamp, n.steady = now.Add(c.options.Timing.Stamp), now.Add(c.steadyAfter())
+	conn.nextStamp, conn.steady = now.Add(c.options.Timing.Stamp), now.Add(c.steadyAfter())
+	conn.nextHeartbeat = now.Add(c.options.Timing.Heartbeat)
 	done := ctx.Done()
 	var stop time.Time // when it must have stopped
 	for {
 		select {
-		case err := <-n.lost:
+		case err := <-conn.lost:
 			return &failure{kind: lost, err: err}
 		case <-done:
 			done, stop = nil, time.Now().Add(c.options.Timing.Stop)
 			c.mu.Lock()
-			n.stopping = true
+			conn.stopping = true
 			c.mu.Unlock()
 		default:
 		}
 		now := time.Now()
-		if len(n.inflight) > 0 && !now.Before(n.inflight[0].deadline) {
+		if len(conn.inflight) > 0 && !now.Before(conn.inflight[0].deadline) {
 			return &failure{kind: lost, err: errors.New("the broker does not acknowledge")}
 		}
-		due := n.routine(now)
-		if len(n.inflight) < inflightMax {
-			sent, at := n.send(now)
-			if n.failed != nil {
-				return &failure{kind: lost, err: n.failed}
+		due, blocked := conn.runTimers(now), false
+		if len(conn.inflight) < maxInflight && !conn.alone {
+			var sent bool
+			var at time.Time
+			sent, blocked, at = conn.send(now)
+			if conn.failed != nil {
+				return &failure{kind: lost, err: conn.failed}
 			}
 			if sent {
 				continue
 			}
 			due = earliest(due, at)
 		}
-		if n.stopping {
-			if len(n.inflight) == 0 || !now.Before(stop) {
-				n.leave()
+		c.flush()
+		c.runDeferredLogs()
+		if conn.stopping {
+			if len(conn.inflight) == 0 && !blocked || !now.Before(stop) {
+				conn.publishOffline()
 				return ctx.Err()
 			}
 			due = earliest(due, stop)
 		}
-		if err := n.wait(done, due); err != nil {
+		if err := conn.wait(done, due); err != nil {
 			return err
 		}
 	}
 }
 
-// wait until there is something to do.
-func (n *connection) wait(done <-chan struct{}, due time.Time) error {
+// wait returns when there is something to do.
+func (conn *connection) wait(done <-chan struct{}, due time.Time) error {
 	var acknowledged <-chan struct{}
-	if len(n.inflight) > 0 {
-		acknowledged = n.inflight[0].token.Done()
-		due = earliest(due, n.inflight[0].deadline)
+	if len(conn.inflight) > 0 {
+		acknowledged = conn.inflight[0].token.Done()
+		due = earliest(due, conn.inflight[0].deadline)
 	}
 	timer := time.NewTimer(time.Until(due))
 	defer timer.Stop()
 	select {
 	case <-done:
-	case <-n.client.wake:
+	case <-conn.client.wake:
 	case <-timer.C:
 	case <-acknowledged:
-		// The broker acknowledges in order. The token of a connection that was lost has an error, or is never done.
-		first := n.inflight[0]
+		// The broker acknowledges in order. The token of a lost connection has an error, or is never done.
+		first := conn.inflight[0]
 		if err := first.token.Error(); err != nil {
 			select {
-			case cause := <-n.lost: // tells more
+			case cause := <-conn.lost: // says more
 				err = cause
 			case <-time.After(time.Second):
 			}
 			return &failure{kind: lost, err: err}
 		}
-		n.inflight = n.inflight[1:]
+		conn.inflight, conn.alone = conn.inflight[1:], false
 		first.done()
-	case err := <-n.lost:
+	case err := <-conn.lost:
 		return &failure{kind: lost, err: err}
 	}
 	return nil
 }
 
-// routine does what is due by the clock, and says when it has to be done again.
-func (n *connection) routine(now time.Time) (due time.Time) {
-	c := n.client
-	if !now.Before(n.nextStamp) {
-		c.stamp(now)
-		n.nextStamp = now.Add(c.options.Timing.Stamp)
+// runTimers does what is due by the clock and returns when it is due again.
+func (conn *connection) runTimers(now time.Time) (due time.Time) {
+	c := conn.client
+	if !now.Before(conn.nextHeartbeat) {
+		conn.checkFrozen(now)
+		conn.alive.Store(now.UnixNano())
+		conn.nextHeartbeat = now.Add(c.options.Timing.Heartbeat)
 	}
-	due = n.nextStamp
-	if !n.steady.IsZero() {
-		if now.Before(n.steady) {
-			due = earliest(due, n.steady)
+	stable := false
+	if !conn.steady.IsZero() {
+		if now.Before(conn.steady) {
+			due = conn.steady
 		} else {
-			n.steady = time.Time{}
-			c.held()
+			conn.steady, stable = time.Time{}, true
 		}
+	}
+	if stable {
+		c.onStable()
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !n.birth.IsZero() {
-		if now.Before(n.birth) {
-			due = earliest(due, n.birth)
+	if !now.Before(conn.nextStamp) {
+		c.recordHeard(conn)
+		conn.nextStamp = now.Add(c.options.Timing.Stamp)
+	}
+	due = earliest(due, earliest(conn.nextStamp, conn.nextHeartbeat))
+	if !conn.birth.IsZero() {
+		if now.Before(conn.birth) {
+			due = earliest(due, conn.birth)
 		} else {
-			n.birth = time.Time{}
-			c.retained.birth()
-			n.online = false
+			conn.birth = time.Time{}
+			c.retained.onBirth()
+			conn.online = false
 		}
 	}
 	return due
 }
 
-// send sends one thing, if there is one. Otherwise it says when there will be; zero is never.
-func (n *connection) send(now time.Time) (sent bool, due time.Time) {
-	c := n.client
-	if !n.stopping {
-		if sent, due = n.subscriptions(now); sent {
-			return true, due
+// send sends one message, if there is one. Otherwise it returns when there will be, zero being never; blocked says that retained messages
+// wait for something else than time.
+func (conn *connection) send(now time.Time) (sent, blocked bool, due time.Time) {
+	c := conn.client
+	if !conn.stopping {
+		if sent, due = conn.subscribe(now); sent {
+			return true, false, due
 		}
-		if sent, at := n.sendBarrier(now); sent {
-			return true, due
-		} else {
-			due = earliest(due, at)
+		sent, at := conn.sendBarrier(now)
+		if sent {
+			return true, false, due
 		}
+		due = earliest(due, at)
 	}
+	alone := len(conn.inflight) == 0
 	c.mu.Lock()
-	p, at, ok := c.retained.next(now)
-	var m *message
-	state := ""
+	suspect := len(c.queue) > 0 && c.queue[0].losses >= suspectAfter
+	if !alone && (suspect || c.retained.suspectIsNext(now)) {
+		c.mu.Unlock()
+		return false, true, due // until everything else is acknowledged
+	}
+	var (
+		p     publication
+		at    time.Time
+		m     *message
+		ok    bool
+		state string
+	)
+	if suspect { // first, or it might never be alone
+		m = c.nextMessage(now, alone)
+	}
+	if m == nil {
+		p, at, blocked, ok = c.retained.next(now, alone)
+	}
+	urgent := c.retained.urgent
 	switch {
-	case ok:
-	case c.retained.settled && !n.online && !n.stopping:
-		n.online, state = true, online
-	case len(c.queue) > 0:
-		m, c.queue = c.queue[0], c.queue[1:]
+	case ok, m != nil:
+	case c.retained.isReady && !conn.online && !conn.stopping && !blocked:
+		conn.online, state = true, online
+	default:
+		m = c.nextMessage(now, alone)
 	}
 	c.mu.Unlock()
-	c.flush()
+	if urgent {
+		c.flush()
+	}
 	switch {
 	case ok:
-		n.publish(now, p, nil, func() {
+		conn.alone = p.suspect
+		conn.publish(now, p, nil, func() {
 			c.mu.Lock()
 			defer c.mu.Unlock()
-			c.retained.taken(p)
+			c.retained.onAcked(p)
 		})
 	case state != "":
-		n.publish(now, n.state(state), nil, func() {})
+		conn.publish(now, conn.state(state), nil, func() {})
 	case m != nil:
-		n.publish(now, publication{topic: m.topic, payload: m.payload}, m, func() {
+		conn.alone = m.losses >= suspectAfter
+		conn.publish(now, publication{topic: m.topic, payload: m.payload}, m, func() {
 			if m.done != nil {
 				m.done <- nil
 			}
 		})
 	default:
-		return false, earliest(due, at)
+		// Last, so that it confirms everything that was to be sent before.
+		if !blocked && conn.confirm(now) {
+			return true, false, due
+		}
+		return false, blocked, earliest(due, at)
 	}
-	return true, due
+	return true, blocked, due
 }
 
-// leave says that we are offline: after an orderly end the broker does not do it.
-func (n *connection) leave() {
-	n.publish(time.Now(), n.state(offline), nil, func() {})
-	if n.failed == nil {
-		n.inflight[len(n.inflight)-1].token.WaitTimeout(n.client.options.Timing.Stop)
+// nextMessage returns the message to be sent, if there is one. One that was in flight when connections were lost is returned only if it
+// is sent alone.
+func (c *Client) nextMessage(now time.Time, alone bool) *message {
+	for len(c.queue) > 0 {
+		m := c.queue[0]
+		if m.losses >= suspectAfter && !alone {
+			return nil
+		}
+		if size, ok := c.refused[m.topic]; ok && len(m.payload) >= size {
+			c.queue = c.queue[1:]
+			if m.isEvent() {
+				c.events--
+			}
+			c.refuse(m)
+			continue
+		}
+		if m.isEvent() && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge {
+			c.dropEvent(0)
+			continue
+		}
+		c.queue = c.queue[1:]
+		if m.isEvent() {
+			c.events--
+		}
+		return m
+	}
+	return nil
+}
+
+// confirm sends a message whose acknowledgement confirms what was sent before, once the requested acknowledgements were written.
+func (conn *connection) confirm(now time.Time) bool {
+	c := conn.client
+	c.mu.Lock()
+	n, written := 0, conn.acksWritten.Load()
+	for !conn.confirmed && n < len(conn.confirmations) && conn.confirmations[n].acks <= written {
+		n++
+	}
+	due := slices.Clone(conn.confirmations[:n])
+	conn.confirmations = conn.confirmations[n:]
+	if len(conn.confirmations) == 0 {
+		conn.confirming.Store(false)
+	}
+	c.mu.Unlock()
+	if len(due) == 0 {
+		return false
+	}
+	conn.confirmed = true
+	conn.publish(now, publication{topic: c.topics.Bridge("barrier"), payload: []byte("confirm")}, nil, func() {
+		conn.confirmed = false
+		for _, waiting := range due {
+			waiting.f()
+		}
+	})
+	return true
+}
+
+// publishOffline publishes that the bridge is offline: after an orderly end the broker does not do it.
+func (conn *connection) publishOffline() {
+	conn.publish(time.Now(), conn.state(offline), nil, func() {})
+	if conn.failed == nil {
+		conn.inflight[len(conn.inflight)-1].token.WaitTimeout(conn.client.options.Timing.Stop)
 	}
 }
 
-func (n *connection) state(state string) publication {
-	return publication{topic: n.client.topics.Bridge("state"), payload: []byte(state), retained: true}
+func (conn *connection) state(state string) publication {
+	return publication{topic: conn.client.topics.Bridge("state"), payload: []byte(state), retained: true}
 }
 
-func (n *connection) publish(now time.Time, p publication, m *message, done func()) {
+func (conn *connection) publish(now time.Time, p publication, m *message, done func()) {
 	payload := p.payload
 	if payload == nil {
 		payload = []byte{}
 	}
-	n.follow(now, func() paho.Token { return n.paho.Publish(p.topic, qos, p.retained, payload) }, m, func() {
-		n.client.mu.Lock()
-		n.client.stats.Published++
-		n.client.mu.Unlock()
+	f := &inflight{message: m}
+	if m == nil {
+		f.publication = &p
+	}
+	conn.startAsync(now, func() paho.Token { return conn.paho.Publish(p.topic, qos, p.retained, payload) }, f, func() {
+		conn.client.mu.Lock()
+		conn.client.stats.Published++
+		conn.client.mu.Unlock()
 		done()
 	})
 }
 
-// follow begins something, and calls done when the broker has acknowledged it. A call of paho's that meets the end of the
-// connection blocks until it times out, so it is not waited for then.
-func (n *connection) follow(now time.Time, begin func() paho.Token, m *message, done func()) {
-	f := &inflight{deadline: now.Add(n.client.options.Timing.Ack), message: m, done: done}
-	n.inflight = append(n.inflight, f)
+// startAsync begins something and calls done when the broker has acknowledged it. A call of paho's that meets the end of the connection blocks
+// until it times out, so it is not waited for then.
+func (conn *connection) startAsync(now time.Time, begin func() paho.Token, f *inflight, done func()) {
+	f.deadline, f.done = now.Add(conn.client.options.Timing.Ack), done
+	conn.inflight = append(conn.inflight, f)
 	begun := make(chan paho.Token, 1)
 	go func() { begun <- begin() }()
 	select {
 	case f.token = <-begun:
-	case n.failed = <-n.lost:
+	case conn.failed = <-conn.lost:
 	}
 }
 
-// sendBarrier sends the barrier, again until it comes back: where the broker's queue for us is full it is dropped.
-func (n *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
-	c := n.client
+// sendBarrier sends the barrier, again until it comes back: a broker whose queue for us is full drops it.
+func (conn *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
+	c := conn.client
 	topic := c.topics.Bridge("barrier")
 	c.mu.Lock()
-	passed := n.passed
+	passed, payload := conn.barrierPassed, []byte(conn.barrier())
+	if conn.barrierDue {
+		conn.barrierDue, conn.nextBarrier = false, time.Time{}
+	}
 	c.mu.Unlock()
-	if passed || !n.subscribed[topic] {
+	if passed || !conn.subscribed[topic] {
 		return false, time.Time{}
 	}
-	if now.Before(n.nextBarrier) {
-		return false, n.nextBarrier
+	if now.Before(conn.nextBarrier) {
+		return false, conn.nextBarrier
 	}
-	n.nextBarrier = now.Add(c.options.Timing.Barrier)
-	if n.barriers++; n.barriers == 16 {
+	conn.nextBarrier = now.Add(c.options.Timing.Barrier)
+	if conn.barriers++; conn.barriers == 16 {
 		c.log.Warn("our own messages do not come back from the broker: is this client allowed to publish and to read them?", "topic", topic)
 	}
-	n.publish(now, publication{topic: topic, payload: []byte(n.barrier())}, nil, func() {})
+	conn.publish(now, publication{topic: topic, payload: payload}, nil, func() {})
 	return true, due
 }
 
-// subscriptions asks for what is wanted, and gives up what is not.
-func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
-	c := n.client
-	c.mu.Lock()
-	wanted := append([]string{c.topics.Bridge("barrier"), c.topics.Bridge("state")}, c.filters...)
-	if c.options.Discovery.Enabled && c.options.Discovery.StatusTopic != "" {
-		wanted = append(wanted, c.options.Discovery.StatusTopic)
+// wanted returns the QoS of every wanted filter.
+func (c *Client) wanted() map[string]byte {
+	wanted := map[string]byte{c.topics.Bridge("barrier"): qos, c.topics.Bridge("state"): qos}
+	if c.options.Rules.StatusTopic != "" {
+		wanted[c.options.Rules.StatusTopic] = qos
 	}
+	for _, filter := range c.options.Rules.Watch {
+		wanted[filter] = 0 // what others announce must not fill the broker's queue for us
+	}
+	for _, filter := range c.filters {
+		wanted[filter] = qos
+	}
+	return wanted
+}
+
+// subscribe subscribes to what is wanted and unsubscribes from what is not.
+func (conn *connection) subscribe(now time.Time) (sent bool, due time.Time) {
+	c := conn.client
+	c.mu.Lock()
+	if !conn.checkSubscriptions && (conn.nextSubscribe.IsZero() || now.Before(conn.nextSubscribe)) {
+		c.mu.Unlock()
+		return false, conn.nextSubscribe
+	}
+	wanted := c.wanted()
 	var ask, leave []string
-	for _, filter := range wanted {
-		if r := n.refused[filter]; r != nil && now.Before(r.again) {
+	for filter := range wanted {
+		if r := conn.refusals[filter]; r != nil && now.Before(r.again) {
 			due = earliest(due, r.again)
-		} else if !n.subscribed[filter] {
+		} else if !conn.subscribed[filter] {
 			ask = append(ask, filter)
 		}
 	}
 	// Before everything is declared nothing is known to be unwanted.
-	if c.retained.settled {
+	if c.retained.isReady {
 		for filter := range c.subscriptions {
-			if !slices.Contains(wanted, filter) && !n.leaving[filter] {
+			if _, ok := wanted[filter]; !ok && !conn.leaving[filter] {
 				leave = append(leave, filter)
 			}
 		}
 	}
-	for _, filter := range ask {
-		if !c.subscriptions[filter] {
-			c.subscriptions[filter] = true
-			c.retained.write(subscriptionKey+filter, []byte("1"))
+	slices.Sort(ask)
+	slices.Sort(leave)
+	ask, leave = ask[:min(len(ask), maxFilters)], leave[:min(len(leave), maxFilters)]
+	if len(leave) == 0 {
+		for _, filter := range ask {
+			if !c.subscriptions[filter] {
+				c.subscriptions[filter] = true
+				c.retained.write(subscriptionKey+filter, []byte("1"))
+			}
 		}
+	}
+	if conn.nextSubscribe = due; len(ask)+len(leave) == 0 {
+		conn.checkSubscriptions = false
 	}
 	c.mu.Unlock()
 	if len(leave) > 0 {
-		slices.Sort(leave)
-		for _, filter := range leave {
-			delete(n.subscribed, filter)
-			delete(n.refused, filter)
-			n.leaving[filter] = true
-		}
-		n.follow(now, func() paho.Token { return n.paho.Unsubscribe(leave...) }, nil, func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			for _, filter := range leave {
-				delete(n.leaving, filter)
-				if !n.subscribed[filter] { // not asked for again meanwhile
-					delete(c.subscriptions, filter)
-					c.retained.write(subscriptionKey+filter, nil)
-				}
-			}
-		})
+		conn.unsubscribe(now, leave)
 		return true, due
 	}
 	if len(ask) == 0 {
@@ -328,45 +473,71 @@ func (n *connection) subscriptions(now time.Time) (sent bool, due time.Time) {
 	c.flush()
 	filters := map[string]byte{}
 	for _, filter := range ask {
-		n.subscribed[filter], filters[filter] = true, qos
+		conn.subscribed[filter], filters[filter] = true, wanted[filter]
 	}
 	var token paho.Token
-	n.follow(now, func() paho.Token { token = n.paho.SubscribeMultiple(filters, nil); return token }, nil, func() {
-		n.granted(token.(*paho.SubscribeToken).Result())
+	conn.startAsync(now, func() paho.Token { token = conn.paho.SubscribeMultiple(filters, nil); return token }, &inflight{}, func() {
+		conn.onSuback(token.(*paho.SubscribeToken).Result())
 	})
 	return true, due
 }
 
-// granted takes note of what the broker has said to our filters: 0x80 and above is no (MQTT 3.1.1, section 3.9.3).
-func (n *connection) granted(results map[string]byte) {
-	c := n.client
+func (conn *connection) unsubscribe(now time.Time, filters []string) {
+	c := conn.client
+	for _, filter := range filters {
+		delete(conn.subscribed, filter)
+		delete(conn.refusals, filter)
+		conn.leaving[filter] = true
+	}
+	conn.startAsync(now, func() paho.Token { return conn.paho.Unsubscribe(filters...) }, &inflight{}, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		conn.checkSubscriptions = true
+		for _, filter := range filters {
+			delete(conn.leaving, filter)
+			if !conn.subscribed[filter] { // not subscribed again meanwhile
+				delete(c.subscriptions, filter)
+				c.retained.write(subscriptionKey+filter, nil)
+			}
+		}
+	})
+}
+
+// onSuback handles the broker's results: 0x80 and above is a refusal (MQTT 3.1.1, section 3.9.3).
+func (conn *connection) onSuback(results map[string]byte) {
+	c := conn.client
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	conn.checkSubscriptions = true
 	for _, filter := range slices.Sorted(maps.Keys(results)) {
-		r := n.refused[filter]
+		r := conn.refusals[filter]
 		switch {
 		case results[filter] < 0x80:
-			delete(n.refused, filter)
-			if c.denied[filter] {
-				delete(c.denied, filter)
-				c.log.Info("the broker grants the subscription", "filter", filter)
+			delete(conn.refusals, filter)
+			if c.rejectedFilters[filter] {
+				delete(c.rejectedFilters, filter)
+				c.deferLog(func() { c.log.Info("the broker grants the subscription", "filter", filter) })
 			}
 			continue
 		case r == nil:
-			r = &refusal{wait: c.options.Timing.RetryMin}
-			n.refused[filter] = r
+			r = &filterRefusal{wait: c.options.Timing.RetryMin}
+			conn.refusals[filter] = r
 		default:
 			r.wait = min(2*r.wait, c.options.Timing.RetryMax)
 		}
 		r.again = time.Now().Add(r.wait)
-		delete(n.subscribed, filter)
-		if !c.denied[filter] {
-			c.denied[filter] = true
-			c.log.Error("the broker refuses a subscription: is this client allowed to read it?", "filter", filter,
-				"code", fmt.Sprintf("0x%02x", results[filter]))
+		delete(conn.subscribed, filter)
+		if !c.rejectedFilters[filter] {
+			c.rejectedFilters[filter] = true
+			code := fmt.Sprintf("0x%02x", results[filter])
+			c.deferLog(func() {
+				c.log.Error("the broker refuses a subscription: is this client allowed to read it?", "filter", filter, "code", code)
+			})
 		}
 	}
 }
 
-// earliest is the earlier of two times, of which zero is never.
+// earliest returns the earlier of two times, of which zero is never.
 func earliest(a, b time.Time) time.Time {
 	if a.IsZero() || !b.IsZero() && b.Before(a) {
 		return b

@@ -2,27 +2,48 @@ package mqtt
 
 import (
 	"bytes"
-	"fmt"
+	"cmp"
+	"container/heap"
 	"slices"
 	"strings"
 	"time"
 )
 
-// retained is the set of messages that the broker should hold, and what is still to be done for it. It knows no broker and
-// no clock.
-type retained struct {
-	topics    Topics
-	discovery Discovery
-	version   string
-	pause     time.Duration // between different discovery messages of one topic
+// Rules tell the client how the consumer of its announcements treats topics. An announcement describes entities to the consumer: it
+// is a discovery message of Home Assistant. The zero Rules know no announcements.
+type Rules struct {
+	// StatusTopic is the topic to which the consumer publishes "online" when it has started; everything is then sent again. Empty: none.
+	StatusTopic string
+	// Watch lists filters that match every announcement; one that another client overwrites is sent again.
+	Watch []string
+	// Announcement returns the device that an announcement's topic belongs to. It reports false for any other topic.
+	Announcement func(topic string) (device string, ok bool)
+	// Diff returns what has to precede next, the announcement that follows old on one topic, because the consumer keeps components
+	// until they are removed: removing is next with the removal of those that next lacks, announced is next with those
+	// components as old had them. Both are nil if next lacks none.
+	Diff func(old, next []byte) (announced, removing []byte)
+	// Order returns the key by which pending topics are sent, lowest first. Removal says that the topic is to be emptied.
+	Order func(topic string, removal bool) string
+}
 
-	settled bool
-	devices map[string]Device   // declared, by id
-	entries map[string]*entry   // by topic
-	ledger  map[string][]byte   // what the broker may hold of ours; of topics other than discovery only that it does
-	removed map[string][]byte   // discovery messages whose removal is repeated at the next birth
-	owned   map[string][]string // discovery topics by device id
-	writes  []write             // what is to be put into the Store before anything else is sent
+// retained is the set of messages that the broker should hold, and what of it is still to be sent. It knows neither connection nor
+// clock. Sending n topics costs n log n.
+type retained struct {
+	rules Rules
+	pause time.Duration // between different payloads of one announcement
+
+	isReady   bool
+	withheld  bool              // announcements are removed until sendAll
+	entries   map[string]*entry // by topic
+	published map[string][]byte // what the broker may hold of ours: the payload of announcements, of others only that it does
+	removed   map[string][]byte // announcements whose removal is repeated at the next birth
+
+	ready    schedule // pending entries that may be sent, by order
+	timed    schedule // pending entries that must wait, by time
+	awaiting []*entry // pending entries that wait for a commit of writes
+	writes   []write  // to be committed
+	urgent   bool     // an entry waits for the writes
+	issued   uint64   // commits
 }
 
 // A write is a change of the Store; a nil value deletes.
@@ -35,67 +56,160 @@ func (r *retained) write(key string, value []byte) { r.writes = append(r.writes,
 
 // An entry is one topic and what it should hold.
 type entry struct {
-	want         []byte   // empty: nothing
-	before       [][]byte // what is sent first, not retained: Home Assistant forgets only what it is told to forget
+	topic        string
+	announcement bool
+	device       string // of an announcement
+	set          []byte // what the topic was set to
+	want         []byte // what it should hold now: set, or nothing while announcements are withheld
+
+	preludes     [][]byte // sent first, not retained: the consumer keeps components until they are removed explicitly
 	pending      bool     // want is still to be sent
 	acknowledged bool     // the broker has taken want
-	repeat       bool     // with want the repeated removal is done
-	due          time.Time
-	last         []byte // sent last
-	at           time.Time
+	repeat       bool     // want completes a repeated removal
+	notBefore    time.Time
+	last         []byte    // sent last
+	at           time.Time // zero: nothing was sent
+	previous     []byte    // sent before last
+	sentBefore   bool      // there was a previous one
 	order        string
+
+	losses  int // connections that were lost while the entry was in flight
+	refused int // size of the smallest payload that the broker did not take; 0: none
+
+	due    time.Time
+	in     *schedule // nil: not scheduled
+	index  int       // in the schedule
+	commit uint64    // the commit to wait for; 0: none of its own
+	waits  bool      // it is in awaiting
 }
 
-// A publication is what to send now.
+// A schedule is a heap of entries.
+type schedule struct {
+	entries     []*entry
+	before      func(a, b *entry) bool
+	comparisons uint64
+}
+
+func (s *schedule) Len() int { return len(s.entries) }
+func (s *schedule) Less(i, j int) bool {
+	s.comparisons++
+	return s.before(s.entries[i], s.entries[j])
+}
+func (s *schedule) Swap(i, j int) {
+	s.entries[i], s.entries[j] = s.entries[j], s.entries[i]
+	s.entries[i].index, s.entries[j].index = i, j
+}
+func (s *schedule) Push(x any) {
+	e := x.(*entry)
+	e.in, e.index = s, len(s.entries)
+	s.entries = append(s.entries, e)
+}
+func (s *schedule) Pop() any {
+	last := len(s.entries) - 1
+	e := s.entries[last]
+	s.entries[last] = nil
+	s.entries = s.entries[:last]
+	e.in = nil
+	return e
+}
+
+// A publication is a message to be sent now.
 type publication struct {
 	topic    string
 	payload  []byte
 	retained bool
+	suspect  bool // connections were lost while it was in flight: it is sent alone
 }
 
-func newRetained(o Options) *retained {
-	return &retained{
-		topics: Topics(o.Base), discovery: o.Discovery, version: o.Version, pause: o.Timing.Pause,
-		devices: map[string]Device{}, entries: map[string]*entry{}, ledger: map[string][]byte{}, removed: map[string][]byte{}, owned: map[string][]string{},
+func newRetained(rules Rules, pause time.Duration) *retained {
+	if rules.Announcement == nil {
+		rules.Announcement = func(string) (string, bool) { return "", false }
 	}
+	if rules.Diff == nil {
+		rules.Diff = func(_, _ []byte) (announced, removing []byte) { return nil, nil }
+	}
+	if rules.Order == nil {
+		rules.Order = func(topic string, _ bool) string { return topic }
+	}
+	r := &retained{
+		rules: rules, pause: pause,
+		entries: map[string]*entry{}, published: map[string][]byte{}, removed: map[string][]byte{},
+	}
+	r.ready.before = func(a, b *entry) bool {
+		return cmp.Or(strings.Compare(a.order, b.order), strings.Compare(a.topic, b.topic)) < 0
+	}
+	r.timed.before = func(a, b *entry) bool { return a.due.Before(b.due) }
+	return r
+}
+
+// entry returns the entry of a topic and adds one if there is none.
+func (r *retained) entry(topic string) *entry {
+	e := r.entries[topic]
+	if e == nil {
+		e = &entry{topic: topic}
+		e.device, e.announcement = r.rules.Announcement(topic)
+		e.order = r.rules.Order(topic, true)
+		r.entries[topic] = e
+	}
+	return e
 }
 
 // retain sets what topic should hold. It reports whether there is anything to do.
 func (r *retained) retain(topic string, payload []byte) bool {
-	e := r.entries[topic]
-	if e == nil {
-		e = &entry{}
-		r.entries[topic] = e
-	} else if bytes.Equal(e.want, payload) {
+	e, known := r.entries[topic]
+	if !known {
+		e = r.entry(topic)
+	} else if bytes.Equal(e.set, payload) {
 		return false
 	}
-	e.want, e.pending, e.before = payload, true, nil
-	if len(payload) > 0 && !r.isDiscovery(topic) {
-		e.due = time.Time{}
+	e.set = payload
+	if e.announcement && r.withheld {
+		payload = nil
 	}
-	e.order = r.order(topic, len(payload) == 0)
-	e.acknowledged, e.repeat = false, false
-	if !r.isDiscovery(topic) {
-		return true
+	if _, holds := r.published[topic]; len(payload) == 0 && len(e.set) > 0 && !known && !holds {
+		e.acknowledged = true // withheld, and the broker does not have it
+		return false
 	}
-	if _, removing := gone(r.ledger[topic], payload); removing != nil {
-		e.before = [][]byte{removing}
+	if known && bytes.Equal(e.want, payload) {
+		return false
 	}
-	r.remember(topic, payload)
+	r.apply(e, payload)
 	return true
 }
 
-// remember keeps what payload takes away from Home Assistant, together with what was taken away before, until a birth has
-// seen it removed.
-func (r *retained) remember(topic string, payload []byte) {
-	was, earlier := r.ledger[topic], r.removed[topic]
+// apply has the broker hold payload at e's topic.
+func (r *retained) apply(e *entry, payload []byte) {
+	if removal := len(payload) == 0; removal != (len(e.want) == 0) || e.want == nil {
+		e.order = r.rules.Order(e.topic, removal)
+	}
+	e.want, e.pending, e.preludes = payload, true, nil
+	e.acknowledged, e.repeat, e.losses = false, false, 0
+	if e.refused > 0 {
+		e.losses = suspectAfter // one more connection is enough to know
+	}
+	switch {
+	case e.announcement:
+		if _, removing := r.rules.Diff(r.published[e.topic], payload); removing != nil && len(payload) > 0 {
+			e.preludes = [][]byte{removing}
+		}
+		r.trackRemoval(e.topic, payload)
+	case len(payload) > 0:
+		e.notBefore = time.Time{}
+	}
+	r.schedule(e)
+}
+
+// trackRemoval remembers what payload removes from the consumer, together with what was removed before, until a birth has seen it
+// removed.
+func (r *retained) trackRemoval(topic string, payload []byte) {
+	was, earlier := r.published[topic], r.removed[topic]
 	if len(was) == 0 {
 		was = earlier
-	} else if both, _ := gone(earlier, was); both != nil {
+	} else if both, _ := r.diff(earlier, was); both != nil {
 		was = both
 	}
 	if len(payload) > 0 {
-		was, _ = gone(was, payload)
+		was, _ = r.diff(was, payload)
 	}
 	switch {
 	case bytes.Equal(was, earlier):
@@ -108,215 +222,321 @@ func (r *retained) remember(topic string, payload []byte) {
 	}
 }
 
-// declare sets the discovery messages of a device.
-func (r *retained) declare(d Device) bool {
-	r.devices[d.ID] = d
-	var payloads map[string][]byte
-	if r.discovery.Enabled {
-		payloads = r.discovery.Payloads(d, r.version)
+func (r *retained) diff(old, next []byte) (announced, removing []byte) {
+	if len(old) == 0 || len(next) == 0 {
+		return nil, nil
 	}
-	changed := false
-	for _, topic := range r.owned[d.ID] {
-		if _, stays := payloads[topic]; !stays {
-			changed = r.retain(topic, nil) || changed
-		}
-	}
-	r.owned[d.ID] = nil
-	for topic, payload := range payloads {
-		r.owned[d.ID] = append(r.owned[d.ID], topic)
-		changed = r.retain(topic, payload) || changed
-	}
-	return changed
+	return r.rules.Diff(old, next)
 }
 
-// remove empties a device's topics: those of discovery, and then all below its own that belong to no other device.
-func (r *retained) remove(id string, now time.Time) bool {
-	d, ok := r.devices[id]
-	if !ok {
+// remove empties topics: the announcements first, the others after a pause, since a consumer that still reads them would complain of an
+// empty state.
+func (r *retained) remove(topics []string, now time.Time) {
+	announced := false
+	for _, topic := range topics {
+		if e := r.entries[topic]; e != nil && e.announcement {
+			announced = true
+			r.retain(topic, nil)
+			if due := r.dueOf(e); due.After(now) {
+				now = due
+			}
+		}
+	}
+	for _, topic := range topics {
+		if e := r.entries[topic]; e != nil && !e.announcement && len(e.set) > 0 {
+			r.retain(topic, nil)
+			if announced {
+				e.notBefore = now.Add(r.pause)
+				r.schedule(e)
+			}
+		}
+	}
+}
+
+// setReady removes what an earlier run published and this one did not set.
+func (r *retained) setReady(now time.Time) {
+	r.isReady = true
+	fresh := map[string][]*entry{} // announcements that the broker does not hold yet, by device
+	for _, e := range r.entries {
+		if _, known := r.published[e.topic]; e.announcement && !known && len(e.want) > 0 {
+			fresh[e.device] = append(fresh[e.device], e)
+		}
+	}
+	announced := false
+	for topic := range r.published {
+		if _, ok := r.rules.Announcement(topic); ok {
+			announced = true
+			break
+		}
+	}
+	for topic := range r.published {
+		if e := r.entries[topic]; e != nil && (len(e.set) > 0 || e.pending) {
+			continue
+		}
+		e := r.entry(topic)
+		e.set = nil
+		r.apply(e, nil)
+		if !e.announcement {
+			if announced {
+				e.notBefore = now.Add(r.pause)
+				r.schedule(e)
+			}
+			continue
+		}
+		// The same entities may come back on other topics. The consumer must have removed them before: it would refuse a second entity
+		// with the same unique id.
+		for _, other := range fresh[e.device] {
+			other.notBefore = now.Add(r.pause)
+			r.schedule(other)
+		}
+	}
+}
+
+// withhold removes every announcement, also those of earlier runs, until sendAll.
+func (r *retained) withhold() {
+	r.withheld = true
+	for topic := range r.published {
+		r.entry(topic)
+	}
+	for _, e := range r.entries {
+		if _, known := r.published[e.topic]; e.announcement && (known || len(e.want) > 0) {
+			r.apply(e, nil)
+		}
+	}
+}
+
+// sendAll has everything sent again, announcements that were withheld included.
+func (r *retained) sendAll() {
+	if r.withheld {
+		r.withheld = false
+		for _, e := range r.entries {
+			if e.announcement && len(e.set) > 0 {
+				r.apply(e, e.set)
+			}
+		}
+	}
+	r.retryRefused()
+	r.markAllPending(true)
+}
+
+// retryRefused forgets what the broker did not take. It is sent with everything else.
+func (r *retained) retryRefused() {
+	for _, e := range r.entries {
+		e.refused = 0
+	}
+}
+
+// republish has one topic sent again.
+func (r *retained) republish(topic string) bool {
+	e := r.entries[topic]
+	if e == nil || e.announcement && r.withheld {
 		return false
 	}
-	for _, topic := range r.owned[id] {
-		r.retain(topic, nil)
-		if due := r.due(topic, r.entries[topic]); due.After(now) {
-			now = due
-		}
-	}
-	delete(r.devices, id)
-	delete(r.owned, id)
-	for topic, e := range r.entries {
-		if len(e.want) > 0 && strings.HasPrefix(topic, d.Topic+"/") && !r.belongsBelow(d, topic) {
-			r.empty(topic, now)
-		}
-	}
+	e.pending = true
+	r.schedule(e)
 	return true
 }
 
-// empty removes a topic that is none of discovery: Home Assistant, where it still reads it, would complain of an empty
-// state.
-func (r *retained) empty(topic string, now time.Time) {
-	r.retain(topic, nil)
-	if r.discovery.Enabled {
-		r.entries[topic].due = now.Add(r.pause)
-	}
-}
-
-// belongsBelow reports whether a topic below d's is that of a device further down: a sensor's below its account's.
-func (r *retained) belongsBelow(d Device, topic string) bool {
-	for _, other := range r.devices {
-		if len(other.Topic) > len(d.Topic) && strings.HasPrefix(topic, other.Topic+"/") {
-			return true
-		}
-	}
-	return false
-}
-
-// settle removes what an earlier run published and nobody wants now.
-func (r *retained) settle(now time.Time) {
-	r.settled = true
-	for topic := range r.ledger {
-		if _, wanted := r.entries[topic]; wanted {
-			continue
-		}
-		p, ok := r.discovery.place(topic)
-		if !ok {
-			r.empty(topic, now)
-			continue
-		}
-		r.retain(topic, nil)
-		// Where the mode has changed, the same entities come back by other topics. Home Assistant must have forgotten them
-		// before: it would refuse the second with the same unique id.
-		if p.platform == "device" || !ownTopic(p.platform) {
-			for _, again := range r.owned[p.device] {
-				r.entries[again].due = now.Add(r.pause)
-			}
-		}
-	}
-}
-
-// clean removes everything that was ever published.
-func (r *retained) clean(now time.Time) {
-	for id := range r.devices {
-		r.remove(id, now)
-	}
-	for topic := range r.entries {
-		r.retain(topic, nil)
-	}
-	for topic := range r.ledger {
-		r.retain(topic, nil)
-	}
-}
-
-// resend has one topic sent again.
-func (r *retained) resend(topic string) bool {
-	e := r.entries[topic]
-	if e != nil {
-		e.pending = true
-	}
-	return e != nil
-}
-
-// again has everything sent again; without discovery only what lies below the base topic.
-func (r *retained) again(discovery bool) {
-	for topic, e := range r.entries {
-		if (len(e.want) > 0 || !e.acknowledged) && (discovery || !r.isDiscovery(topic)) {
+// markAllPending has everything sent again, with or without the announcements.
+func (r *retained) markAllPending(announcements bool) {
+	for _, e := range r.entries {
+		if (len(e.want) > 0 || !e.acknowledged) && (announcements || !e.announcement) {
 			e.pending = true
+			r.schedule(e)
 		}
 	}
 }
 
-// birth has everything sent again to a Home Assistant that has just started, and the removals repeated that it may have
-// missed: it forgets only what it knows.
-func (r *retained) birth() {
-	r.again(true)
+// onBirth has everything sent again to a consumer that has just started, and the removals repeated that it may have missed: it removes
+// only components that it has seen announced.
+func (r *retained) onBirth() {
+	r.markAllPending(true)
 	for topic, was := range r.removed {
-		e := r.entries[topic]
-		if e == nil {
-			e = &entry{order: r.order(topic, true)}
-			r.entries[topic] = e
-		}
+		e := r.entry(topic)
 		e.pending, e.repeat = true, true
-		if announced, removing := gone(was, e.want); announced != nil {
-			e.before = [][]byte{announced, removing}
+		if announced, removing := r.diff(was, e.want); announced != nil {
+			e.preludes = [][]byte{announced, removing}
 		} else {
-			e.before = [][]byte{was}
+			e.preludes = [][]byte{was}
 		}
+		r.schedule(e)
 	}
 }
 
-// next is what to send at now. Where there is nothing, due is when there will be; it is zero where nothing is left.
-func (r *retained) next(now time.Time) (p publication, due time.Time, ok bool) {
-	if !r.settled {
-		return p, due, false
+// onForeign compares a message that arrived on an announcement's topic with what the topic should hold, and has that sent again if
+// another client has overwritten it, which it reports.
+func (r *retained) onForeign(topic string, payload []byte, now time.Time) bool {
+	e := r.entries[topic]
+	if e == nil || !e.announcement || e.pending || !e.acknowledged || bytes.Equal(payload, e.want) ||
+		e.sentBefore && bytes.Equal(payload, e.previous) { // an echo of our own message may be late
+		return false
 	}
-	var best *entry
-	for topic, e := range r.entries {
-		if !e.pending {
-			continue
-		}
-		if at := r.due(topic, e); at.After(now) {
-			if due.IsZero() || at.Before(due) {
-				due = at
-			}
-			continue
-		}
-		if best == nil || e.order < best.order {
-			best, p.topic = e, topic
-		}
+	e.pending = true
+	e.notBefore = now.Add(r.pause) // two programs that overwrite each other must not do it all the time
+	r.schedule(e)
+	return true
+}
+
+// schedule puts an entry where it belongs: among those that may be sent, or among those that wait for a time.
+func (r *retained) schedule(e *entry) {
+	if e.in != nil {
+		heap.Remove(e.in, e.index)
 	}
-	if best == nil {
-		return p, due, false
+	if !e.pending || e.waits {
+		return
 	}
-	p.payload, p.retained = best.following()
-	if p.retained {
-		best.pending = false
+	if e.due = r.dueOf(e); e.due.IsZero() {
+		heap.Push(&r.ready, e)
 	} else {
-		best.before = best.before[1:]
+		heap.Push(&r.timed, e)
 	}
-	best.last, best.at = p.payload, now
-	if value := r.ledgerValue(p); value != nil && !bytes.Equal(value, r.ledger[p.topic]) {
-		r.ledger[p.topic] = value
-		r.write(publishedKey+p.topic, value)
-	}
-	return p, time.Time{}, true
 }
 
-// following is what the entry sends next.
-func (e *entry) following() (payload []byte, last bool) {
-	if len(e.before) > 0 {
-		return e.before[0], false
+// next returns what to send at now. Where there is nothing, due is when there will be; it is zero if nothing waits for a time. A suspect is
+// sent only where alone is true, and what follows it waits: then, and while the Store has to be written first, blocked is true.
+func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time, blocked, ok bool) {
+	if !r.isReady {
+		return p, due, false, false
+	}
+	r.release(now)
+	if len(r.timed.entries) > 0 {
+		due = r.timed.entries[0].due
+	}
+	for len(r.ready.entries) > 0 {
+		e := r.ready.entries[0]
+		if e.refused > 0 && len(e.want) >= e.refused {
+			heap.Pop(&r.ready)
+			e.pending = false
+			continue
+		}
+		if e.losses >= suspectAfter && !alone {
+			return p, due, true, false
+		}
+		heap.Pop(&r.ready)
+		p = publication{topic: e.topic, suspect: e.losses >= suspectAfter}
+		p.payload, p.retained = e.nextPayload()
+		if value := r.publishedValue(e, p); value != nil && !bytes.Equal(value, r.published[p.topic]) {
+			r.published[p.topic] = value
+			r.write(publishedKey+p.topic, value)
+			e.commit, r.urgent = r.issued+1, true
+			r.await(e)
+			continue
+		}
+		if len(r.awaiting) > 0 && r.ready.before(r.awaiting[0], e) {
+			e.commit = 0
+			r.await(e)
+			continue
+		}
+		if !bytes.Equal(e.last, p.payload) {
+			e.previous, e.sentBefore = e.last, !e.at.IsZero()
+		}
+		e.last, e.at, e.notBefore = p.payload, now, time.Time{}
+		if p.retained {
+			e.pending = false
+		} else {
+			e.preludes = e.preludes[1:]
+			r.schedule(e)
+		}
+		return p, time.Time{}, false, true
+	}
+	return p, due, len(r.awaiting) > 0, false
+}
+
+// release moves the entries whose time has come.
+func (r *retained) release(now time.Time) {
+	for len(r.timed.entries) > 0 && !r.timed.entries[0].due.After(now) {
+		heap.Push(&r.ready, heap.Pop(&r.timed))
+	}
+}
+
+// suspectIsNext reports whether the next publication is one that is sent alone.
+func (r *retained) suspectIsNext(now time.Time) bool {
+	if !r.isReady {
+		return false
+	}
+	r.release(now)
+	return len(r.ready.entries) > 0 && r.ready.entries[0].losses >= suspectAfter
+}
+
+// await has an entry wait for a commit, so that nothing is published that would be forgotten, and nothing overtakes it.
+func (r *retained) await(e *entry) {
+	e.waits = true
+	if len(r.awaiting) > 0 && r.ready.before(e, r.awaiting[0]) {
+		r.awaiting = slices.Insert(r.awaiting, 0, e)
+		return
+	}
+	r.awaiting = append(r.awaiting, e)
+}
+
+// takeWrites returns what is to be committed, and the number of the commit.
+func (r *retained) takeWrites() ([]write, uint64) {
+	if len(r.writes) == 0 {
+		return nil, 0
+	}
+	writes := r.writes
+	r.writes, r.urgent = nil, false
+	r.issued++
+	return writes, r.issued
+}
+
+// onCommitted releases the entries that waited for a commit.
+func (r *retained) onCommitted(commit uint64) {
+	var waiting, released []*entry
+	for _, e := range r.awaiting {
+		if e.commit > commit {
+			waiting = append(waiting, e)
+		} else {
+			released = append(released, e)
+		}
+	}
+	r.awaiting = waiting
+	for _, e := range released {
+		e.waits, e.commit = false, 0
+		r.schedule(e)
+	}
+}
+
+// nextPayload returns what the entry sends next, and whether it is the last.
+func (e *entry) nextPayload() (payload []byte, last bool) {
+	if len(e.preludes) > 0 {
+		return e.preludes[0], false
 	}
 	return e.want, true
 }
 
-// due is when an entry's next message may go. A different discovery message must not come before Home Assistant is done
-// with the one before: it would lose components.
-func (r *retained) due(topic string, e *entry) time.Time {
-	payload, _ := e.following()
-	if e.at.IsZero() || !r.isDiscovery(topic) || bytes.Equal(payload, e.last) {
-		return e.due
+// dueOf returns when an entry's next message may be sent; zero: at once. A different announcement must not come before the consumer has
+// processed the one before: it would lose components.
+func (r *retained) dueOf(e *entry) time.Time {
+	payload, _ := e.nextPayload()
+	if e.at.IsZero() || !e.announcement || bytes.Equal(payload, e.last) {
+		return e.notBefore
 	}
-	if at := e.at.Add(r.pause); at.After(e.due) {
+	if at := e.at.Add(r.pause); at.After(e.notBefore) {
 		return at
 	}
-	return e.due
+	return e.notBefore
 }
 
-// ledgerValue is what is remembered of a publication: a discovery message is needed for removing what is in it, of others
-// the topic will do.
-func (r *retained) ledgerValue(p publication) []byte {
+// publishedValue returns what is remembered of a publication: an announcement is needed to remove what is in it, of others the topic
+// suffices.
+func (r *retained) publishedValue(e *entry, p publication) []byte {
 	switch {
 	case !p.retained || len(p.payload) == 0:
 		return nil
-	case r.isDiscovery(p.topic):
+	case e.announcement:
 		return p.payload
 	}
 	return []byte("1")
 }
 
-// taken is told what the broker has taken.
-func (r *retained) taken(p publication) {
+// onAcked records that the broker has taken a publication.
+func (r *retained) onAcked(p publication) {
 	e := r.entries[p.topic]
-	if !p.retained || e == nil || e.pending || !bytes.Equal(e.want, p.payload) {
+	if e == nil {
+		return
+	}
+	e.losses = 0
+	if !p.retained || e.pending || !bytes.Equal(e.want, p.payload) {
 		return
 	}
 	e.acknowledged = true
@@ -328,73 +548,33 @@ func (r *retained) taken(p publication) {
 	if len(p.payload) > 0 {
 		return
 	}
-	if _, known := r.ledger[p.topic]; known {
-		delete(r.ledger, p.topic)
+	if _, known := r.published[p.topic]; known {
+		delete(r.published, p.topic)
 		r.write(publishedKey+p.topic, nil)
 	}
-	// A discovery message that comes back soon must still wait.
-	if !r.isDiscovery(p.topic) {
+	// An announcement that comes back soon must still wait, and one that is withheld may come back.
+	if !e.announcement {
 		delete(r.entries, p.topic)
 	}
 }
 
-// waiting counts what is still to be sent.
+// onLost records that the connection was lost by the broker's doing while a publication was in flight. It reports whether the broker does
+// not take it, which is certain where it was in flight alone: it is then left out.
+func (r *retained) onLost(p publication, alone bool) (refused bool) {
+	e := r.entries[p.topic]
+	if e == nil {
+		return false
+	}
+	if e.losses++; !alone || e.losses < refusedAfter {
+		return false
+	}
+	e.losses, e.preludes = 0, nil
+	e.refused, e.pending = max(len(p.payload), 1), false
+	r.schedule(e)
+	return true
+}
+
+// waiting returns the number of entries that are still to be sent.
 func (r *retained) waiting() int {
-	n := 0
-	for _, e := range r.entries {
-		if e.pending {
-			n++
-		}
-	}
-	return n
-}
-
-func (r *retained) isDiscovery(topic string) bool {
-	_, ok := r.discovery.place(topic)
-	return ok
-}
-
-// order is where a topic stands: removals first; then the bridge, the accounts, the sensors, and of each its discovery, its
-// state, its attributes, the rest, and its availability last: what is days old must not come alive before it is renewed.
-// Removals begin with entities that have a topic of their own: after their device Home Assistant would warn of a
-// conflicting message.
-func (r *retained) order(topic string, removal bool) string {
-	group, name := "", ""
-	kind := 0
-	if p, ok := r.discovery.place(topic); ok {
-		if d, ok := r.devices[p.device]; ok {
-			group, _ = strings.CutPrefix(d.Topic, string(r.topics)+"/")
-		}
-		if (p.platform == "device") == removal {
-			kind = 1
-		}
-		name = topic
-	} else {
-		rest, _ := strings.CutPrefix(topic, string(r.topics)+"/")
-		levels := strings.Split(rest, "/")
-		depth := min(len(levels)-1, 2)
-		group, name = strings.Join(levels[:depth], "/"), strings.Join(levels[depth:], "/")
-		kind = 4
-		if i := slices.Index([]string{"state", "attributes"}, name); i >= 0 {
-			kind = 2 + i
-		}
-		if name == "commands" || name == "availability" || depth == 1 && name == "state" {
-			kind = 5
-		}
-	}
-	class := 3
-	switch {
-	case removal:
-		class = 0
-		// All discovery goes before what lies below it.
-		if kind > 1 {
-			class = 1
-		}
-		group = ""
-	case group == bridgeName:
-		class = 2
-	default:
-		class += strings.Count(group, "/")
-	}
-	return fmt.Sprintf("%d %s %d %s", class, group, kind, name)
+	return len(r.ready.entries) + len(r.timed.entries) + len(r.awaiting)
 }

@@ -9,26 +9,141 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-
-	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 )
 
-func newSet(t *testing.T, mode Mode, writes ...write) *retained {
-	t.Helper()
-	r := newRetained(Options{
-		Base: "g", Discovery: Discovery{Enabled: true, Topic: "ha", Mode: mode}, Timing: Timing{}.withDefaults(),
-	})
-	for _, w := range writes {
-		if topic, ok := strings.CutPrefix(w.key, publishedKey); ok && w.value != nil {
-			r.ledger[topic] = w.value
-		} else if topic, ok := strings.CutPrefix(w.key, removedKey); ok && w.value != nil {
-			r.removed[topic] = w.value
+// testRules stand for those of Home Assistant: discovery messages below "ha", with components.
+func testRules() Rules {
+	announcement := func(topic string) (string, bool) {
+		levels := strings.Split(topic, "/")
+		if levels[0] != "ha" || levels[len(levels)-1] != "config" {
+			return "", false
 		}
+		return levels[2], true
 	}
-	return r
+	return Rules{
+		StatusTopic: "ha/status", Watch: []string{"ha/device/+/config"}, Announcement: announcement,
+		Diff: func(old, next []byte) (announced, removing []byte) {
+			var was, is struct{ Components map[string]map[string]any }
+			if json.Unmarshal(old, &was) != nil || json.Unmarshal(next, &is) != nil {
+				return nil, nil
+			}
+			announce, remove := map[string]any{}, map[string]any{}
+			for key, c := range is.Components {
+				announce[key], remove[key] = c, c
+			}
+			found := false
+			for key, c := range was.Components {
+				if is.Components[key]["platform"] != c["platform"] {
+					found = true
+					announce[key], remove[key] = c, map[string]any{"platform": c["platform"]}
+				}
+			}
+			if !found {
+				return nil, nil
+			}
+			return components(announce), components(remove)
+		},
+		// Removals first, discovery messages before what they describe, entities with their own topic first; then by depth, availability last.
+		Order: func(topic string, removal bool) string {
+			device, announces := announcement(topic)
+			path := strings.Split(strings.Replace(strings.TrimPrefix(device, "g-"), "-", "/", 1), "/")
+			own := !strings.HasPrefix(topic, "ha/device/")
+			if !announces {
+				path = strings.Split(topic, "/")[1:]
+				path = path[:min(len(path)-1, 2)]
+			}
+			kind := slices.Index([]string{"", "", "state", "attributes", "items", "status", "availability", "commands"}, topic[strings.LastIndex(topic, "/")+1:])
+			if kind < 0 {
+				kind = 4
+			}
+			if len(path) == 1 && strings.HasSuffix(topic, "/state") {
+				kind = 6
+			}
+			if announces {
+				kind = 0
+				if own != removal {
+					kind = 1
+				}
+			}
+			switch {
+			case removal && announces:
+				return fmt.Sprint("0 ", kind)
+			case removal:
+				return fmt.Sprint("1 ", kind)
+			case path[0] == "bridge":
+				path = nil
+			}
+			return fmt.Sprintf("2 %d %s %d", len(path), path, kind)
+		},
+	}
 }
 
-// stored is what a Store would hold after writes.
+func components(c map[string]any) []byte {
+	payload, err := json.Marshal(map[string]any{"components": c})
+	if err != nil {
+		panic(err)
+	}
+	return payload
+}
+
+// A set is a retained set with the announcements of devices.
+type set struct {
+	*retained
+	component bool                // each component has its own topic
+	topics    map[string][]string // by device
+	all       []write
+	commits   int
+}
+
+func newSet(t *testing.T, writes ...write) *set {
+	t.Helper()
+	s := &set{retained: newRetained(testRules(), 10*time.Second), topics: map[string][]string{}}
+	for _, w := range writes {
+		if topic, ok := strings.CutPrefix(w.key, publishedKey); ok && w.value != nil {
+			s.published[topic] = w.value
+		} else if topic, ok := strings.CutPrefix(w.key, removedKey); ok && w.value != nil {
+			s.removed[topic] = w.value
+		}
+	}
+	return s
+}
+
+// declare announces a device with its components: "x" or "platform.x". A datetime has its own topic.
+func (s *set) declare(id string, keys ...string) {
+	payloads, all := map[string][]byte{}, map[string]any{}
+	for _, key := range keys {
+		platform, name, ok := strings.Cut(key, ".")
+		if !ok {
+			platform, name = "sensor", key
+		}
+		if c := map[string]any{"platform": platform, "id": id + name}; s.component || platform == "datetime" {
+			payloads["ha/"+platform+"/"+id+"/"+name+"/config"] = []byte(fmt.Sprint(c))
+		} else {
+			all[name] = c
+		}
+	}
+	if len(all) > 0 {
+		payloads["ha/device/"+id+"/config"] = components(all)
+	}
+	for _, topic := range s.topics[id] {
+		if payloads[topic] == nil {
+			s.retain(topic, nil)
+		}
+	}
+	s.topics[id] = nil
+	for topic, payload := range payloads {
+		s.topics[id] = append(s.topics[id], topic)
+		s.retain(topic, payload)
+	}
+}
+
+// removeDevice removes a device and other topics of it.
+func (s *set) removeDevice(id string, now time.Time, topics ...string) {
+	s.remove(append(s.topics[id], topics...), now)
+	delete(s.topics, id)
+}
+
+// stored returns what a Store would hold after writes.
 func stored(writes ...write) []write {
 	var out []write
 	for _, w := range writes {
@@ -40,20 +155,34 @@ func stored(writes ...write) []write {
 	return out
 }
 
-// drain sends all that is due at now, each acknowledged at once.
-func drain(r *retained, now time.Time) []string {
-	var sent []string
-	for {
-		p, _, ok := r.next(now)
-		if !ok {
-			return sent
-		}
-		sent = append(sent, describe(p))
-		r.taken(p)
+// commit stores what is to be written.
+func (s *set) commit() {
+	if writes, n := s.takeWrites(); n > 0 {
+		s.all = append(s.all, writes...)
+		s.commits++
+		s.onCommitted(n)
 	}
 }
 
-// describe names a publication: its topic, and of discovery the components, with the removed in brackets.
+// drain sends everything that is due at now, each message acknowledged at once.
+func drain(s *set, now time.Time) []string {
+	var sent []string
+	for {
+		p, _, _, ok := s.next(now, true)
+		if !ok {
+			if s.urgent {
+				s.commit()
+				continue
+			}
+			s.commit()
+			return sent
+		}
+		sent = append(sent, describe(p))
+		s.onAcked(p)
+	}
+}
+
+// describe names a publication: its topic, and of an announcement the components, with the removed ones in brackets.
 func describe(p publication) string {
 	text := p.topic
 	if !p.retained {
@@ -80,19 +209,6 @@ func describe(p publication) string {
 	return text + " " + string(p.payload)
 }
 
-func sensor(id string, keys ...string) Device {
-	path := strings.Split(id, "-")[1:]
-	d := Device{ID: id, Name: "X", Topic: "g/" + strings.Join(path, "/"), Slug: strings.Join(path, "_"), Availability: []string{}}
-	for _, key := range keys {
-		platform, name, ok := strings.Cut(key, ".")
-		if !ok {
-			platform, name = "sensor", key
-		}
-		d.Components = append(d.Components, Component{Entity: entity.Entity{Key: name, Platform: platform, Name: "N " + name}})
-	}
-	return d
-}
-
 func check(t *testing.T, what string, got []string, want ...string) {
 	t.Helper()
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -103,15 +219,15 @@ func check(t *testing.T, what string, got []string, want ...string) {
 var start = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func TestOrder(t *testing.T) {
-	r := newSet(t, DeviceMode)
+	r := newSet(t)
 	for _, topic := range []string{"g/a/s/availability", "g/a/s/attributes", "g/a/s/items", "g/a/s/state", "g/a/state", "g/a/status", "g/a/s/commands", "g/bridge/info", "g/a/b/state"} {
 		r.retain(topic, []byte("1"))
 	}
-	for _, d := range []Device{sensor("g-a-s", "x", "datetime.y"), sensor("g-a", "x"), sensor("g-bridge", "x")} {
-		r.declare(d)
-	}
+	r.declare("g-a-s", "x", "datetime.y")
+	r.declare("g-a", "x")
+	r.declare("g-bridge", "x")
 	check(t, "before all is declared", drain(r, start))
-	r.settle(start)
+	r.setReady(start)
 	check(t, "start", drain(r, start),
 		"ha/device/g-bridge/config x", "g/bridge/info 1",
 		"ha/device/g-a/config x", "g/a/status 1", "g/a/state 1",
@@ -119,75 +235,74 @@ func TestOrder(t *testing.T) {
 		"ha/device/g-a-s/config x", "ha/datetime/g-a-s/y/config", "g/a/s/state 1", "g/a/s/attributes 1", "g/a/s/items 1", "g/a/s/availability 1", "g/a/s/commands 1",
 	)
 	check(t, "nothing has changed", drain(r, start))
-	for _, d := range []Device{sensor("g-a-s", "x", "datetime.y"), sensor("g-a", "x")} {
-		r.declare(d)
-	}
+	r.declare("g-a-s", "x", "datetime.y")
+	r.declare("g-a", "x")
 	r.retain("g/a/s/state", []byte("1"))
 	check(t, "the same again", drain(r, start))
 
 	now := start.Add(time.Minute)
-	r.remove("g-a", now)
+	r.removeDevice("g-a", now, "g/a/b/state", "g/a/status", "g/a/state")
 	check(t, "an account", drain(r, now), "ha/device/g-a/config empty")
 	check(t, "later what is below it, but for its sensors'", drain(r, now.Add(10*time.Second)), "g/a/b/state empty", "g/a/status empty", "g/a/state empty")
-	r.remove("g-a-s", now)
+	r.removeDevice("g-a-s", now, "g/a/s/availability", "g/a/s/commands", "g/a/s/state", "g/a/s/attributes", "g/a/s/items")
 	check(t, "a sensor: its own topics first", drain(r, now), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty")
 	check(t, "then what is below it", drain(r, now.Add(10*time.Second)),
 		"g/a/s/state empty", "g/a/s/attributes empty", "g/a/s/items empty", "g/a/s/availability empty", "g/a/s/commands empty")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "what is removed stays so", drain(r, now), "ha/device/g-bridge/config x", "g/bridge/info 1")
 }
 
 func TestDiscoveryIsDebounced(t *testing.T) {
-	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x"))
+	r := newSet(t)
+	r.setReady(start)
+	r.declare("g-a-s", "x")
 	check(t, "the first goes at once", drain(r, start), "ha/device/g-a-s/config x")
-	r.declare(sensor("g-a-s", "x", "y"))
+	r.declare("g-a-s", "x", "y")
 	r.retain("g/a/s/state", []byte("1"))
 	check(t, "a change waits, a state does not", drain(r, start.Add(time.Second)), "g/a/s/state 1")
-	r.declare(sensor("g-a-s", "x", "y", "z"))
-	if _, due, _ := r.next(start.Add(time.Second)); !due.Equal(start.Add(10 * time.Second)) {
+	r.declare("g-a-s", "x", "y", "z")
+	if _, due, _, _ := r.next(start.Add(time.Second), true); !due.Equal(start.Add(10 * time.Second)) {
 		t.Errorf("due %v", due)
 	}
 	check(t, "just before", drain(r, start.Add(10*time.Second-1)))
 	check(t, "the last of two changes", drain(r, start.Add(10*time.Second)), "ha/device/g-a-s/config x y z")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "the same need not wait", drain(r, start.Add(11*time.Second)), "ha/device/g-a-s/config x y z", "g/a/s/state 1")
-	r.declare(sensor("g-a-b", "x"))
+	r.declare("g-a-b", "x")
 	check(t, "nor does another device", drain(r, start.Add(11*time.Second)), "ha/device/g-a-b/config x")
 }
 
 func TestComponentIsRemoved(t *testing.T) {
-	for name, change := range map[string]func(*testing.T, *retained) *retained{
-		"while running": func(_ *testing.T, r *retained) *retained { return r },
-		"over a restart": func(t *testing.T, r *retained) *retained {
-			r = newSet(t, DeviceMode, stored(r.writes...)...)
-			r.settled = true
+	for name, change := range map[string]func(*testing.T, *set) *set{
+		"while running": func(_ *testing.T, r *set) *set { return r },
+		"over a restart": func(t *testing.T, r *set) *set {
+			r = newSet(t, stored(r.all...)...)
+			r.isReady = true
 			return r
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newSet(t, DeviceMode)
-			r.settle(start)
-			r.declare(sensor("g-a-s", "x", "gone", "switch.other"))
+			r := newSet(t)
+			r.setReady(start)
+			r.declare("g-a-s", "x", "gone", "switch.other")
 			drain(r, start)
 
 			r = change(t, r)
 			now := start.Add(time.Minute)
-			r.declare(sensor("g-a-s", "x", "sensor.other"))
+			r.declare("g-a-s", "x", "sensor.other")
 			check(t, "removal", drain(r, now), "ha/device/g-a-s/config (live) (gone sensor) (other switch) x")
 			check(t, "too soon", drain(r, now.Add(9*time.Second)))
 			check(t, "then without it", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config other x")
 
 			r = change(t, r)
-			r.declare(sensor("g-a-s", "x", "sensor.other"))
+			r.declare("g-a-s", "x", "sensor.other")
 			drain(r, now)
 			now = now.Add(time.Minute)
-			r.birth()
+			r.onBirth()
 			check(t, "birth", drain(r, now), "ha/device/g-a-s/config (live) gone other x")
 			check(t, "10 s later", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config (live) (gone sensor) (other switch) x")
 			check(t, "20 s later", drain(r, now.Add(20*time.Second)), "ha/device/g-a-s/config other x")
-			r.birth()
+			r.onBirth()
 			check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-s/config other x")
 			if len(r.removed) != 0 {
 				t.Errorf("still remembered: %v", r.removed)
@@ -197,127 +312,276 @@ func TestComponentIsRemoved(t *testing.T) {
 }
 
 func TestComponentComesBack(t *testing.T) {
-	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x", "y", "z"))
+	r := newSet(t)
+	r.setReady(start)
+	r.declare("g-a-s", "x", "y", "z")
 	drain(r, start)
-	r.declare(sensor("g-a-s", "x", "y"))
+	r.declare("g-a-s", "x", "y")
 	drain(r, start.Add(time.Minute))
 	drain(r, start.Add(2*time.Minute))
-	r.declare(sensor("g-a-s", "x"))
+	r.declare("g-a-s", "x")
 	drain(r, start.Add(3*time.Minute))
 	drain(r, start.Add(4*time.Minute))
-	r.birth()
+	r.onBirth()
 	check(t, "both removals", drain(r, start.Add(5*time.Minute)), "ha/device/g-a-s/config (live) x y z")
-	r.declare(sensor("g-a-s", "x", "y", "z"))
+	r.declare("g-a-s", "x", "y", "z")
 	check(t, "wanted again", drain(r, start.Add(6*time.Minute)), "ha/device/g-a-s/config x y z")
-	r.birth()
+	r.onBirth()
 	check(t, "nothing to remove", drain(r, start.Add(7*time.Minute)), "ha/device/g-a-s/config x y z")
 }
 
 func TestDeviceIsRemovedOverRestarts(t *testing.T) {
-	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x", "datetime.y"))
-	r.declare(sensor("g-a-b", "x"))
+	r := newSet(t)
+	r.setReady(start)
+	r.declare("g-a-s", "x", "datetime.y")
+	r.declare("g-a-b", "x")
 	r.retain("g/a/s/state", []byte("1"))
 	drain(r, start)
 
-	r = newSet(t, DeviceMode, stored(r.writes...)...)
-	r.declare(sensor("g-a-b", "x"))
-	r.settle(start)
+	r = newSet(t, stored(r.all...)...)
+	r.declare("g-a-b", "x")
+	r.setReady(start)
 	check(t, "removal first", drain(r, start), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty", "ha/device/g-a-b/config x")
 	check(t, "then what is below it", drain(r, start.Add(10*time.Second)), "g/a/s/state empty")
 
-	r = newSet(t, DeviceMode, stored(append(stored(r.writes...), write{publishedKey + "ha/device/g-a-b/config", r.ledger["ha/device/g-a-b/config"]})...)...)
-	r.declare(sensor("g-a-b", "x"))
-	r.settle(start)
+	r = newSet(t, stored(append(stored(r.all...), write{publishedKey + "ha/device/g-a-b/config", r.published["ha/device/g-a-b/config"]})...)...)
+	r.declare("g-a-b", "x")
+	r.setReady(start)
 	drain(r, start)
 	now := start.Add(time.Minute)
-	r.birth()
+	r.onBirth()
 	check(t, "birth", drain(r, now), "ha/datetime/g-a-s/y/config (live)", "ha/device/g-a-s/config (live) x", "ha/device/g-a-b/config x")
 	check(t, "removed again", drain(r, now.Add(10*time.Second)), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty")
-	if left := stored(r.writes...); len(left) != 0 {
+	if left := stored(r.all...); len(left) != 0 {
 		t.Errorf("left in the store: %v", left)
 	}
-	r.birth()
+	r.onBirth()
 	check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-b/config x")
 }
 
-// The same entities by other topics: Home Assistant must have forgotten the first before the second come.
+// The same entities on other topics: Home Assistant must have removed the first before the second come.
 func TestModeChanges(t *testing.T) {
-	for _, mode := range []Mode{DeviceMode, ComponentMode} {
-		r := newSet(t, mode)
-		r.settle(start)
-		r.declare(sensor("g-a-s", "x"))
+	topics := map[bool]string{false: "ha/device/g-a-s/config", true: "ha/sensor/g-a-s/x/config"}
+	for _, component := range []bool{false, true} {
+		r := newSet(t)
+		r.component = component
+		r.setReady(start)
+		r.declare("g-a-s", "x")
 		r.retain("g/a/s/state", []byte("1"))
 		drain(r, start)
 
-		other := map[Mode]Mode{DeviceMode: ComponentMode, ComponentMode: DeviceMode}[mode]
-		topics := map[Mode]string{DeviceMode: "ha/device/g-a-s/config", ComponentMode: "ha/sensor/g-a-s/x/config"}
-		r = newSet(t, other, stored(r.writes...)...)
-		r.declare(sensor("g-a-s", "x"))
+		r = newSet(t, stored(r.all...)...)
+		r.component = !component
+		r.declare("g-a-s", "x")
 		r.retain("g/a/s/state", []byte("1"))
-		r.settle(start)
-		check(t, string(mode), drain(r, start), topics[mode]+" empty", "g/a/s/state 1")
-		if got := drain(r, start.Add(10*time.Second)); len(got) != 1 || !strings.HasPrefix(got[0], topics[other]) {
-			t.Errorf("%s: then %v", mode, got)
+		r.setReady(start)
+		check(t, fmt.Sprint("component ", component), drain(r, start), topics[component]+" empty", "g/a/s/state 1")
+		if got := drain(r, start.Add(10*time.Second)); len(got) != 1 || !strings.HasPrefix(got[0], topics[!component]) {
+			t.Errorf("component %v: then %v", component, got)
 		}
 	}
 }
 
 func TestUnacknowledgedRemovalIsSentAgain(t *testing.T) {
-	r := newSet(t, DeviceMode)
-	r.settle(start)
+	r := newSet(t)
+	r.setReady(start)
 	r.retain("g/a/request/x", nil)
 	for range 2 {
-		if p, _, ok := r.next(start); !ok || describe(p) != "g/a/request/x empty" {
+		if p, _, _, ok := r.next(start, true); !ok || describe(p) != "g/a/request/x empty" {
 			t.Fatalf("got %v, %v", describe(p), ok)
 		}
-		r.again(true) // the connection was lost
+		r.markAllPending(true) // the connection was lost
 	}
 	check(t, "third time", drain(r, start), "g/a/request/x empty")
-	r.again(true)
+	r.markAllPending(true)
 	check(t, "acknowledged", drain(r, start))
 	r.retain("g/a/request/x", nil)
 	check(t, "it has come again", drain(r, start), "g/a/request/x empty")
 }
 
-func TestClean(t *testing.T) {
-	r := newSet(t, DeviceMode, write{publishedKey + "g/old/state", []byte("1")})
-	r.declare(sensor("g-a-s", "x"))
+// Announcements that are removed stay away until they are wanted again; state topics stay.
+func TestRemoveAll(t *testing.T) {
+	r := newSet(t, write{publishedKey + "ha/device/g-old/config", []byte("1")})
+	r.declare("g-a-s", "x")
 	r.retain("g/a/status", []byte("1"))
-	r.settled = true
+	r.isReady = true
 	drain(r, start)
-	r.clean(start)
-	check(t, "all", drain(r, start.Add(time.Minute)), "ha/device/g-a-s/config empty", "g/a/status empty", "g/old/state empty")
-	if left := slices.DeleteFunc(stored(r.writes...), func(w write) bool { return strings.HasPrefix(w.key, removedKey) }); len(left) != 0 {
+	r.withhold()
+	check(t, "all", drain(r, start.Add(time.Minute)), "ha/device/g-a-s/config empty", "ha/device/g-old/config empty")
+	r.declare("g-a-s", "x", "y")
+	r.declare("g-a-t", "x")
+	r.markAllPending(true)
+	check(t, "a change, and a new connection", drain(r, start.Add(2*time.Minute)), "g/a/status 1")
+	r.onBirth()
+	r.republish("ha/device/g-a-s/config")
+	check(t, "a birth repeats the removal", drain(r, start.Add(3*time.Minute)), "ha/device/g-a-s/config (live) x", "ha/device/g-old/config (live)", "g/a/status 1")
+	check(t, "and completes it", drain(r, start.Add(4*time.Minute)), "ha/device/g-a-s/config empty", "ha/device/g-old/config empty")
+	if left := stored(r.all...); len(left) != 1 || left[0].key != publishedKey+"g/a/status" {
 		t.Errorf("left in the store: %v", left)
 	}
-	r.clean(start)
-	check(t, "again", drain(r, start.Add(time.Minute)))
+	r.withhold()
+	check(t, "again", drain(r, start.Add(5*time.Minute)))
+	r.sendAll()
+	check(t, "published", drain(r, start.Add(6*time.Minute)), "g/a/status 1", "ha/device/g-a-s/config x y", "ha/device/g-a-t/config x")
 }
 
 func TestRemovalAfterChange(t *testing.T) {
-	r := newSet(t, DeviceMode)
-	r.settle(start)
-	r.declare(sensor("g-a-s", "x"))
+	r := newSet(t)
+	r.setReady(start)
+	r.declare("g-a-s", "x")
 	r.retain("g/a/s/state", []byte("1"))
 	drain(r, start)
-	r.remove("g-a-s", start.Add(time.Second))
+	r.removeDevice("g-a-s", start.Add(time.Second), "g/a/s/state")
 	check(t, "too soon", drain(r, start.Add(9*time.Second)))
 	check(t, "device", drain(r, start.Add(10*time.Second)), "ha/device/g-a-s/config empty")
 	check(t, "below it", drain(r, start.Add(20*time.Second)), "g/a/s/state empty")
-	r.remove("g-a-s", start)
+	r.removeDevice("g-a-s", start)
 	r.retain("g/a/s/state", []byte("2"))
 	check(t, "back again", drain(r, start.Add(20*time.Second)), "g/a/s/state 2")
 }
 
-func TestDiscoveryDisabled(t *testing.T) {
-	r := newSet(t, DeviceMode, write{publishedKey + "ha/device/g-a-s/config", []byte("{}")})
-	r.discovery.Enabled = false
-	r.declare(sensor("g-a-s", "x"))
-	r.retain("g/a/s/state", []byte("1"))
-	r.settle(start)
-	check(t, "disabled", drain(r, start), "ha/device/g-a-s/config empty", "g/a/s/state 1")
+func TestForeignAnnouncement(t *testing.T) {
+	r := newSet(t)
+	r.setReady(start)
+	r.declare("g-a-s", "x")
+	drain(r, start)
+	const topic = "ha/device/g-a-s/config"
+	now := start.Add(time.Minute)
+	if r.onForeign(topic, r.entries[topic].want, now) || r.onForeign("ha/device/other/config", []byte("x"), now) {
+		t.Error("our own message, or somebody else's topic, is repaired")
+	}
+	if !r.onForeign(topic, []byte("x"), now) || r.onForeign(topic, []byte("y"), now) {
+		t.Error("want it repaired once")
+	}
+	check(t, "at once", drain(r, now))
+	check(t, "after a pause", drain(r, now.Add(10*time.Second)), topic+" x")
+}
+
+// Nothing is published that would be forgotten: the record is committed first, in one transaction for everything that is due.
+func TestCommitsAreBatched(t *testing.T) {
+	r := newSet(t)
+	for i := range 100 {
+		r.declare(fmt.Sprintf("g-a-s%d", i), "x")
+		r.retain(fmt.Sprintf("g/a/s%d/state", i), []byte("1"))
+		r.retain(fmt.Sprintf("g/a/s%d/availability", i), []byte("online"))
+	}
+	r.setReady(start)
+	if _, _, blocked, ok := r.next(start, true); ok || !blocked || !r.urgent {
+		t.Error("something is sent before it is committed")
+	}
+	if got := drain(r, start); len(got) != 300 || r.commits != 1 {
+		t.Errorf("%d messages and %d commits", len(got), r.commits)
+	}
+	r.retain("g/a/s1/state", []byte("2"))
+	r.markAllPending(true)
+	if got := drain(r, start); len(got) != 300 || r.commits != 1 {
+		t.Errorf("again: %d messages and %d commits", len(got), r.commits)
+	}
+	// A known topic does not overtake a new one that comes before it.
+	r.retain("g/a/s1/availability", []byte("offline"))
+	r.declare("g-a-s1", "x", "y")
+	check(t, "waits", nil)
+	now := start.Add(time.Minute)
+	if p, _, blocked, ok := r.next(now, true); ok || !blocked {
+		t.Errorf("got %s", describe(p))
+	}
+	r.retain("g/a/s0/state", []byte("3"))
+	if p, _, _, ok := r.next(now, true); !ok || p.topic != "g/a/s0/state" {
+		t.Errorf("got %s", describe(p))
+	}
+	check(t, "in order", drain(r, now), "ha/device/g-a-s1/config x y", "g/a/s1/availability offline")
+}
+
+// A reconnect, or a birth, costs n log n.
+func TestReconnectIsLinear(t *testing.T) {
+	comparisons := func(accounts int) uint64 {
+		r := newSet(t)
+		for a := range accounts {
+			for s := range 5 {
+				r.declare(fmt.Sprintf("g-a%d-s%d", a, s), "x")
+				for _, name := range []string{"state", "attributes", "availability", "status"} {
+					r.retain(fmt.Sprintf("g/a%d/s%d/%s", a, s, name), []byte("1"))
+				}
+			}
+		}
+		r.setReady(start)
+		drain(r, start)
+		before := r.ready.comparisons + r.timed.comparisons
+		r.markAllPending(true)
+		r.onBirth()
+		if got := drain(r, start); len(got) != accounts*25 {
+			t.Errorf("%d messages", len(got))
+		}
+		return r.ready.comparisons + r.timed.comparisons - before
+	}
+	hundred, threeHundred := comparisons(100), comparisons(300)
+	ratio := float64(threeHundred) / float64(hundred)
+	t.Logf("%d comparisons with 100 accounts, %d with 300: %.2f times", hundred, threeHundred, ratio)
+	if ratio > 3.5 {
+		t.Errorf("%.2f times as many comparisons with 300 accounts as with 100", ratio)
+	}
+}
+
+func BenchmarkReconnect(b *testing.B) {
+	for _, accounts := range []int{100, 300} {
+		b.Run(fmt.Sprint(accounts), func(b *testing.B) {
+			r := newRetained(testRules(), time.Second)
+			s := &set{retained: r, topics: map[string][]string{}}
+			for a := range accounts {
+				for n := range 5 {
+					s.declare(fmt.Sprintf("g-a%d-s%d", a, n), "x")
+					for _, name := range []string{"state", "attributes", "availability", "status"} {
+						s.retain(fmt.Sprintf("g/a%d/s%d/%s", a, n, name), []byte("1"))
+					}
+				}
+			}
+			s.setReady(start)
+			drain(s, start)
+			b.ReportAllocs()
+			for b.Loop() {
+				s.markAllPending(true)
+				drain(s, start)
+			}
+			b.ReportMetric(float64(s.ready.comparisons)/float64(b.N), "comparisons/op")
+		})
+	}
+}
+
+// A message that the broker does not take is found by sending it alone, and left out; the others are sent.
+func TestRefusedPublication(t *testing.T) {
+	r := newSet(t)
+	r.setReady(start)
+	r.retain("g/a/s/a", []byte("1"))
+	r.retain("g/a/s/b", []byte("too long"))
+	drain(r, start)
+	lose := func(alone bool) (refused []string) {
+		r.markAllPending(true)
+		for {
+			p, _, blocked, ok := r.next(start, alone)
+			if !ok {
+				if blocked {
+					refused = append(refused, "blocked")
+				}
+				return refused
+			}
+			if alone && p.topic != "g/a/s/b" {
+				r.onAcked(p)
+				continue
+			}
+			if r.onLost(p, alone) {
+				refused = append(refused, p.topic)
+			}
+		}
+	}
+	check(t, "first", lose(false))
+	check(t, "second", lose(false))
+	check(t, "suspects wait until they can be sent alone", lose(false), "blocked")
+	check(t, "alone", lose(true), "g/a/s/b")
+	check(t, "left out", lose(true))
+	r.retain("g/a/s/b", []byte("also too long"))
+	check(t, "longer", lose(true))
+	r.retain("g/a/s/b", []byte("short"))
+	if p, _, _, ok := r.next(start, true); !ok || string(p.payload) != "short" || !p.suspect {
+		t.Errorf("got %s, %v", describe(p), ok)
+	}
 }

@@ -1,9 +1,13 @@
 package mqtt
 
-import "strings"
+import (
+	"crypto/sha256"
+	"encoding/base32"
+	"strings"
+)
 
-// Topics is the base topic below which everything of ours lies: "graph2mqtt". Where the last name given to its methods is empty
-// they return what those topics begin with, without a slash at its end.
+// Topics is the base topic of everything that the bridge publishes: "graph2mqtt". If the last name given to its methods is empty, they
+// return the prefix of those topics without a slash at its end.
 type Topics string
 
 const bridgeName = "bridge"
@@ -14,36 +18,40 @@ const (
 	Set     = "set"     // the raw value of a switch, select, text or datetime
 )
 
-// Bridge is a topic of the program itself: <base>/bridge/<name>.
+// Bridge returns a topic of the bridge: <base>/bridge/<name>.
 func (t Topics) Bridge(name string) string { return t.join(bridgeName, name) }
 
-// Account is a topic of an account: <base>/<account>/<name>.
+// Account returns a topic of an account: <base>/<account>/<name>.
 func (t Topics) Account(account, name string) string { return t.join(account, name) }
 
-// Sensor is a topic of a sensor: <base>/<account>/<sensor>/<name>.
+// Sensor returns a topic of a sensor: <base>/<account>/<sensor>/<name>.
 func (t Topics) Sensor(account, sensor, name string) string { return t.join(account, sensor, name) }
 
-// ID is the id of the bridge's, an account's or a sensor's device: "<base>-<account>-<sensor>". What cannot stand in a
-// discovery topic, as the slash of a base with levels, becomes an underscore.
+// ID returns the id of the device of the bridge, an account or a sensor: "<base>-<account>-<sensor>". It differs from that of any other base:
+// a base with a "-", or with characters that a discovery topic cannot have and that become "_", gets a hash.
 func (t Topics) ID(keys ...string) string {
 	base := strings.Map(func(r rune) rune {
-		if r < 0x80 && (isAlphanumeric(byte(r)) || r == '-' || r == '_') {
+		if r < 0x80 && isAlphanumeric(byte(r)) || r == '_' {
 			return r
 		}
 		return '_'
 	}, string(t))
+	if base != string(t) {
+		sum := sha256.Sum256([]byte(t))
+		base += "_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:6])
+	}
 	return strings.Join(append([]string{base}, keys...), "-")
 }
 
-// An Address is what a command topic names.
+// An Address is a parsed command topic.
 type Address struct {
 	Account string // or "bridge"
 	Sensor  string // empty: the account, or the bridge, itself
 	Verb    string // Request or Set
-	Name    string // the operation, or with Set the entity's key; anything, even empty, since nobody checked it
+	Name    string // the operation, or with Set the entity's key; unchecked, it can be anything, even empty
 }
 
-// Parse takes a command topic apart. It reports false for any other topic.
+// Parse parses a command topic. It reports false for any other topic.
 func (t Topics) Parse(topic string) (Address, bool) {
 	rest, ok := strings.CutPrefix(topic, string(t)+"/")
 	if !ok {
@@ -65,7 +73,7 @@ func (t Topics) Parse(topic string) (Address, bool) {
 	return Address{Account: account, Sensor: first, Verb: verb, Name: name}, true
 }
 
-// Response is where the response to what arrived at a goes: …/response/<operation>, or …/response/set/<entity>.
+// Response returns the topic of the response to a message at a: …/response/<operation>, or …/response/set/<entity>.
 func (t Topics) Response(a Address) string {
 	levels := []string{a.Account}
 	if a.Sensor != "" {

@@ -16,9 +16,9 @@ func TestTopics(t *testing.T) {
 		topics.Sensor("work", "calendar", ""):        "home/graph2mqtt/work/calendar",
 		topics.Account("work", ""):                   "home/graph2mqtt/work",
 		topics.Bridge(""):                            "home/graph2mqtt/bridge",
-		topics.ID("work", "calendar"):                "home_graph2mqtt-work-calendar",
-		topics.ID("bridge"):                          "home_graph2mqtt-bridge",
-		mqtt.Topics("büro 1.og").ID("work"):          "b_ro_1_og-work",
+		topics.ID("work", "calendar"):                "home_graph2mqtt_j2hxef-work-calendar",
+		topics.ID("bridge"):                          "home_graph2mqtt_j2hxef-bridge",
+		mqtt.Topics("büro 1.og").ID("work"):          "b_ro_1_og_k3uiyh-work",
 		mqtt.Topics("graph2mqtt").ID("work", "a_b7"): "graph2mqtt-work-a_b7",
 	} {
 		if got != want {
@@ -85,4 +85,16 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("%q: its response %q is a command: %+v", topic, response, b)
 		}
 	})
+}
+
+// Two bridges never share an id.
+func TestIDsAreUnambiguous(t *testing.T) {
+	ids := map[string]string{}
+	for _, keys := range [][]string{{"home", "work", "calendar"}, {"home-work", "calendar"}, {"a/b", "x"}, {"a b", "x"}, {"a.b", "x"}, {"a_b", "x"}, {"a-b", "x"}} {
+		id := mqtt.Topics(keys[0]).ID(keys[1:]...)
+		if other, taken := ids[id]; taken {
+			t.Errorf("%v and %s have the id %s", keys, other, id)
+		}
+		ids[id] = strings.Join(keys, " ")
+	}
 }

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"runtime/debug"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/cenkalti/backoff/v5"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -18,277 +17,530 @@ import (
 
 const (
 	pollTimeout = time.Minute
-	// applied is how long after an operation Graph is asked again: by then it tells what the operation did.
-	applied = 5 * time.Second
-	// late is how old an event may be that time brought in while the program was away or the machine asleep.
-	late = 5 * time.Minute
-	// steady bounds every wait, so that a clock that is set (a board without a clock of its own learns the time some
-	// seconds after it starts) delays no transition for longer.
-	steady = 30 * time.Second
+	// maxEventAge drops time-based events older than this after downtime or suspend.
+	maxEventAge = 5 * time.Minute
+	// maxSleep bounds the wait for a transition whose time is known, so that a clock that is set (boards without an RTC set their
+	// clock via NTP shortly after boot) or a suspended machine delays it no longer. Without a transition nothing wakes up.
+	maxSleep = time.Minute
+	// saveInterval is how often a snapshot is written that changed in nothing but what Same ignores.
+	saveInterval = time.Hour
 )
 
-// A Poller keeps one sensor up to date: it asks Graph at the sensor's interval, and shows what the sensor says of it whenever that
-// changes by an answer, by an operation or by time alone.
-type Poller struct {
-	Sensor   Sensor
+// PollerOptions configure the poller of one sensor.
+type PollerOptions struct {
 	Graph    *graph.Client
 	Interval time.Duration
-	Spread   string                // sensors with the same spread and interval poll together
-	Zone     func() *time.Location // the account's
+	PhaseKey string                // sensors with the same key and interval poll together
+	Location func() *time.Location // the account's time zone
 	Log      *slog.Logger
-
-	// Since is when the sensor's state was last looked at before a restart; zero without one. Known says that the
-	// sensor has a remembered answer, and Answered when Graph gave it.
-	Since    time.Time
-	Known    bool
-	Answered time.Time
-
-	// Show is told what the sensor shows, and what happened. It is never called before the first answer.
-	Show func(Shown)
-	// Polled is told how each poll ended.
-	Polled func(err error)
-
-	once    sync.Once
-	applies chan applying
-	refresh chan struct{}
-	ended   chan struct{} // closed when Run has returned
+	Store    Store                // snapshots are committed here, in the bucket [Bucket]; nil: nothing is kept
+	Key      string               // key in the bucket: "account/sensor"
+	Stored   []byte               // what the bucket held at start; nil: nothing
+	OnState  func(State)          // is called on Run's goroutine, never before the first answer
+	OnEvents func([]entity.Event) // is called in order, after the snapshot that the events follow from is on disk
+	OnPoll   func(Poll)           // is called on Run's goroutine after each poll
 }
 
-// Shown is what a sensor showed at one moment.
-type Shown struct {
-	At       time.Time // the next State's since
-	Answered time.Time // when Graph gave the last answer
-	State    entity.State
-	Events   []entity.Event // those of the state among them
+// Bucket is the bucket that snapshots are stored in.
+const Bucket = "snapshots"
+
+// State describes a sensor at one moment. Values has every key; Events is empty.
+type State struct {
+	entity.State
+	EvaluatedAt time.Time // the moment that it describes
+	AnsweredAt  time.Time // when Graph gave the last answer
 }
 
-type applying struct {
-	operation string
-	result    any
-	done      chan struct{}
+// A Poll is one finished poll.
+type Poll struct {
+	At   time.Time // when it began
+	Took time.Duration
+	Err  error // nil: it succeeded
 }
 
-type answer struct {
-	take Take
-	err  error
+// A Poller keeps one sensor up to date: it asks Graph at the sensor's interval, and passes on what the sensor shows whenever that
+// changes by an answer, by an operation or by time alone.
+type Poller interface {
+	// Run polls until ctx is done. It returns when nothing of it runs any more and all it had to save is on disk.
+	Run(ctx context.Context) error
+	// Refresh polls as soon as possible. There are at least 5 s between such polls; further calls join the next one.
+	Refresh()
+	// Apply shows the result of an operation at once and polls soon after. It returns when that was passed to OnState, or never will
+	// be. persist writes the changed snapshot with the caller's own changes; nil: there is nothing to write. Events of the
+	// change follow when it is on disk.
+	Apply(ctx context.Context, result any) (persist func(Tx))
+	// Initial returns what to show before Run: the stored snapshot, or every value unknown.
+	Initial() entity.State
+	// HasAnswer reports whether there is a snapshot, be it a stored one.
+	HasAnswer() bool
 }
 
-func (p *Poller) init() {
-	p.once.Do(func() {
-		p.applies = make(chan applying)
-		p.refresh = make(chan struct{}, 1)
-		p.ended = make(chan struct{})
-	})
+type poller[S any] struct {
+	source   Source[S]
+	same     func(a, b *S) bool
+	effects  []Effect[S]
+	entities []entity.Entity
+	o        PollerOptions
+	hash     string     // of the options and of S
+	restored *record[S] // nil: nothing was stored
+
+	hasAnswer atomic.Bool
+	saver     *saver
+	refresh   chan struct{}
+	applies   chan application
+	ended     chan struct{} // closed when Run has returned
 }
 
-// Apply puts an operation's answer in place and returns when it was shown, or will not be: after Run has returned. Graph is asked
-// again soon after.
-func (p *Poller) Apply(ctx context.Context, operation string, result any) {
-	p.init()
-	a := applying{operation, result, make(chan struct{})}
-	select {
-	case p.applies <- a:
-		<-a.done
-	case <-p.ended:
-	case <-ctx.Done():
+// An application is a call of Apply.
+type application struct {
+	result  any
+	persist chan func(Tx)
+}
+
+func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
+	p := &poller[S]{
+		source: source, same: same[S], entities: source.Entities(), o: o, hash: snapshotHash[S](source),
+		saver:   newSaver(o),
+		refresh: make(chan struct{}, 1), applies: make(chan application), ended: make(chan struct{}),
 	}
+	if comparer, ok := source.(Comparer[S]); ok {
+		p.same = comparer.Same
+	}
+	if provider, ok := source.(EffectProvider[S]); ok {
+		p.effects = provider.Effects()
+	}
+	restored, err := decodeRecord[S](o.Stored, p.hash)
+	if err != nil {
+		o.Log.Warn("stored snapshot ignored", "error", err)
+	}
+	p.restored = restored
+	p.hasAnswer.Store(restored != nil)
+	return p
 }
 
-// Refresh asks Graph as soon as possible.
-func (p *Poller) Refresh() {
-	p.init()
+// HasAnswer implements Poller.
+func (p *poller[S]) HasAnswer() bool { return p.hasAnswer.Load() }
+
+// Initial implements Poller.
+func (p *poller[S]) Initial() entity.State {
+	var snapshot *S
+	if p.restored != nil {
+		snapshot = p.restored.Snapshot
+	}
+	var s entity.State
+	now := p.now()
+	if err := safely(func() { s = p.source.State(snapshot, now, now) }); err != nil {
+		p.o.Log.Error("state not evaluated", "error", err, stack(err))
+		s = entity.State{}
+	}
+	s.Events = nil
+	return Complete(p.entities, s)
+}
+
+// Refresh implements Poller.
+func (p *poller[S]) Refresh() {
 	select {
 	case p.refresh <- struct{}{}:
 	default:
 	}
 }
 
-// Run polls until ctx is done, and returns when nothing of it runs any more.
-func (p *Poller) Run(ctx context.Context) {
-	p.init()
+// Apply implements Poller.
+func (p *poller[S]) Apply(ctx context.Context, result any) (persist func(Tx)) {
+	a := application{result, make(chan func(Tx), 1)}
+	select {
+	case p.applies <- a:
+		return <-a.persist
+	case <-p.ended:
+	case <-ctx.Done():
+	}
+	return nil
+}
+
+// now returns the wall clock's time in the account's zone. Without the monotonic reading comparisons notice a clock that was set.
+func (p *poller[S]) now() time.Time { return time.Now().Round(0).In(p.o.Location()) }
+
+// Run implements Poller.
+func (p *poller[S]) Run(ctx context.Context) error {
 	defer close(p.ended)
-	var (
-		flying flight // the poll that runs
-		polls  sync.WaitGroup
-
-		slot   = p.firstSlot() // of the regular schedule, which neither failures nor operations move
-		due    = time.Now()    // when Graph is asked next
-		fresh  time.Time       // until then Graph may not tell yet what an operation did
-		next   time.Time       // when the state changes by itself; zero: never
-		retry  = p.backoff()
-		failed failure
-	)
-	defer polls.Wait()
-	if p.Known {
-		next = p.look()
+	r := &run[S]{poller: p, schedule: newSchedule(p.o.Interval, p.o.PhaseKey), savedAt: time.Now()}
+	if p.restored != nil {
+		r.snapshot, r.since, r.answeredAt, r.savedHash = p.restored.Snapshot, p.restored.Since, p.restored.AnsweredAt, p.restored.sum
+		r.evaluate()
 	}
-	for ctx.Err() == nil {
-		if flying.answer == nil && !time.Now().Before(due) {
-			poll, cancel := context.WithTimeout(ctx, pollTimeout)
-			flying = flight{answer: make(chan answer, 1), cancel: cancel}
-			answers := flying.answer
-			polls.Go(func() {
-				defer cancel()
-				answers <- p.poll(poll)
-			})
-			for now := time.Now(); !slot.After(now); {
-				slot = slot.Add(p.Interval)
-			}
-			due = slot
-		}
-		timer := time.NewTimer(wait(flying.answer != nil, due, next))
-		select {
-		case <-ctx.Done():
-		case <-p.refresh:
-			if due = time.Now(); due.Before(fresh) {
-				due = fresh
-			}
-		case a := <-p.applies:
-			flying.drop()
-			if applier, ok := p.Sensor.(Applier); ok && p.Known {
-				var err error
-				if next, err = p.show(func(now time.Time) []entity.Event { return applier.Apply(now, a.operation, a.result) }); err != nil {
-					p.Log.Error("an operation's answer could not be shown", "operation", a.operation, "error", err, stack(err))
-				}
-			}
-			due = time.Now().Add(applied)
-			fresh = due
-			close(a.done)
-		case a := <-flying.answer:
-			dropped := flying.dropped
-			flying = flight{}
-			if dropped || ctx.Err() != nil {
-				break
-			}
-			if a.err == nil {
-				if p.Since.IsZero() {
-					p.Since = p.now() // before the first answer nothing happened
-				}
-				before := p.Answered
-				p.Answered = time.Now()
-				if next, a.err = p.show(a.take); a.err == nil {
-					p.Known = true
-				} else {
-					p.Answered = before
-				}
-			}
-			if a.err != nil {
-				due = later(a.err, retry, due)
-			} else {
-				retry.Reset()
-			}
-			failed.log(p.Log, a.err)
-			p.Polled(a.err)
-		case <-timer.C:
-			if !next.IsZero() && !time.Now().Before(next) {
-				next = p.look()
-			}
-		}
-		timer.Stop()
+	r.loop(ctx)
+	r.inflight.drop()
+	r.polls.Wait()
+	if r.snapshot != nil && (r.unsaved || r.minor) {
+		r.save()
 	}
-	flying.drop()
+	p.saver.stop()
+	return nil
 }
 
-// A flight is a poll that runs; the zero one does not.
-type flight struct {
-	answer  chan answer
+// A run is what a poller has while it runs. Only Run's goroutine uses it.
+type run[S any] struct {
+	*poller[S]
+	schedule *schedule
+	inflight inflightPoll[S]
+	polls    sync.WaitGroup
+	failure  failure
+
+	snapshot   *S        // nil before the first answer
+	since      time.Time // until then time-based events were passed on
+	answeredAt time.Time
+	shown      *State    // the last one passed to OnState
+	next       time.Time // when the state changes by itself; zero: never
+
+	unsaved   bool      // something must be written that was not
+	minor     bool      // something may be written that was not
+	saveAt    time.Time // when to write what is unsaved; zero: not by time
+	savedAt   time.Time
+	savedHash [32]byte // of the snapshot's JSON
+}
+
+// An inflightPoll is a poll that runs; the zero one does not.
+type inflightPoll[S any] struct {
+	answer  chan answer[S]
 	cancel  context.CancelFunc
-	dropped bool // its answer is not to be taken
+	dropped bool // its answer is not to be used
 }
 
-func (f *flight) drop() {
+type answer[S any] struct {
+	snapshot *S
+	poll     Poll
+}
+
+func (f *inflightPoll[S]) drop() {
 	if f.answer != nil {
 		f.dropped = true
 		f.cancel()
 	}
 }
 
-// firstSlot is the next moment at which sensors of this spread and interval poll.
-func (p *Poller) firstSlot() time.Time {
-	h := fnv.New64a()
-	h.Write([]byte(p.Spread))
-	phase := time.Duration(h.Sum64() % uint64(p.Interval))
-	now := time.Now()
-	return now.Add(p.Interval - (time.Duration(now.UnixNano())-phase)%p.Interval)
-}
-
-func wait(polling bool, due, next time.Time) time.Duration {
-	wait := steady
-	if !polling {
-		wait = min(wait, time.Until(due))
+func (r *run[S]) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for ctx.Err() == nil {
+		if now := time.Now(); r.inflight.answer == nil && !now.Before(r.schedule.due()) {
+			r.schedule.start(now)
+			r.startPoll(ctx)
+		}
+		timer.Stop() // since Go 1.23 nothing stays in its channel
+		if wait, ok := r.wait(); ok {
+			timer.Reset(wait)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-r.refresh:
+			r.schedule.force(time.Now())
+		case a := <-r.applies:
+			a.persist <- r.apply(a.result)
+		case a := <-r.inflight.answer:
+			dropped := r.inflight.dropped
+			r.inflight = inflightPoll[S]{}
+			if !dropped && ctx.Err() == nil {
+				r.finishPoll(a)
+			}
+		case <-r.saver.changed:
+			r.saverChanged()
+		case <-timer.C:
+		}
+		if !r.next.IsZero() && !r.now().Before(r.next) {
+			r.evaluate()
+		}
+		if !r.saveAt.IsZero() && !time.Now().Before(r.saveAt) {
+			r.save()
+		}
 	}
-	if !next.IsZero() {
-		wait = min(wait, time.Until(next))
+}
+
+// wait returns how long nothing is to be done, or false if that is until something else happens.
+func (r *run[S]) wait() (wait time.Duration, ok bool) {
+	until := func(d time.Duration) {
+		if !ok || d < wait {
+			wait, ok = max(d, 0), true
+		}
 	}
-	return max(wait, 0)
-}
-
-func (p *Poller) backoff() *backoff.ExponentialBackOff {
-	b := backoff.NewExponentialBackOff()
-	b.InitialInterval = min(5*time.Second, p.Interval)
-	b.Multiplier = 2
-	b.MaxInterval = max(30*time.Second, p.Interval)
-	return b
-}
-
-// later is when to ask again after err.
-func later(err error, retry *backoff.ExponentialBackOff, due time.Time) time.Time {
-	var e *graph.Error
-	switch {
-	case errors.As(err, &e) && e.RetryAfter > 0:
-		return time.Now().Add(e.RetryAfter)
-	case errors.As(err, &e) && (e.Reason == graph.SignInRequired || e.Reason == graph.PermissionMissing):
-		return due // only a sign-in changes that, and it refreshes
+	if r.inflight.answer == nil {
+		until(time.Until(r.schedule.due()))
 	}
-	return time.Now().Add(retry.NextBackOff())
-}
-
-// now is the time of day in the account's zone.
-func (p *Poller) now() time.Time { return time.Now().In(p.Zone()) }
-
-func (p *Poller) poll(ctx context.Context) (a answer) {
-	defer recovered(&a.err)
-	if a.err = p.Graph.CheckGranted(p.Sensor.Permissions()); a.err == nil {
-		a.take, a.err = p.Sensor.Poll(ctx, p.Graph, p.now())
+	if !r.next.IsZero() {
+		until(min(time.Until(r.next), maxSleep))
 	}
-	return a
+	if !r.saveAt.IsZero() {
+		until(time.Until(r.saveAt))
+	}
+	return wait, ok
 }
 
-// look shows what time alone has changed.
-func (p *Poller) look() time.Time {
-	next, err := p.show(func(time.Time) []entity.Event { return nil })
+// startPoll starts a poll.
+func (r *run[S]) startPoll(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	answers := make(chan answer[S], 1)
+	r.inflight = inflightPoll[S]{answer: answers, cancel: cancel}
+	last := r.snapshot
+	r.polls.Go(func() {
+		defer cancel()
+		a := answer[S]{poll: Poll{At: time.Now()}}
+		if err := safely(func() { a.snapshot, a.poll.Err = r.ask(ctx, last) }); err != nil {
+			a.poll.Err = err
+		}
+		a.poll.Took = time.Since(a.poll.At)
+		answers <- a
+	})
+}
+
+func (r *run[S]) ask(ctx context.Context, last *S) (*S, error) {
+	if err := r.o.Graph.CheckGranted(r.source.Permissions()); err != nil {
+		return nil, err
+	}
+	snapshot, err := r.source.Poll(ctx, r.o.Graph, last, r.now())
+	if err == nil && snapshot == nil {
+		err = errors.New("the sensor has no answer")
+	}
+	return snapshot, err
+}
+
+// finishPoll takes the answer of a poll.
+func (r *run[S]) finishPoll(a answer[S]) {
+	err := a.poll.Err
+	if err == nil {
+		err = safely(func() { r.replace(a.snapshot) })
+	}
 	if err != nil {
-		p.Log.Error("the state could not be shown", "error", err, stack(err))
+		r.schedule.failed(err)
+	} else {
+		r.schedule.succeeded()
 	}
-	return next
+	r.failure.log(r.o.Log, err)
+	a.poll.Err = err
+	if r.o.OnPoll != nil {
+		r.o.OnPoll(a.poll)
+	}
 }
 
-// show changes the sensor, shows its state and says when that changes next.
-func (p *Poller) show(change Take) (next time.Time, err error) {
-	defer recovered(&err)
-	now := p.now()
-	events := change(now)
-	since := p.Since
-	if oldest := now.Add(-late); since.Before(oldest) {
-		since = oldest
+// replace puts the answer of a poll in place. Everything is computed before anything changes, so that a panic changes nothing.
+func (r *run[S]) replace(after *S) {
+	now := r.now()
+	before := r.snapshot
+	if before == nil { // before the first answer nothing happened
+		state := r.source.State(after, now, now)
+		r.since, r.snapshot, r.answeredAt = now, after, now
+		r.hasAnswer.Store(true)
+		r.show(state, now)
+		r.unsaved = true
+		r.save()
+		return
 	}
-	state := p.Sensor.State(since, now)
-	// A clock that is set back a little must not bring the same events again. One that was far ahead was wrong.
-	if !since.After(now) || since.After(now.Add(late)) {
-		since = now
+	same := r.same(before, after)
+	if same && r.current(now) {
+		r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
+		shown := *r.shown
+		shown.EvaluatedAt, shown.AnsweredAt = now, now
+		r.shown = &shown
+		r.o.OnState(shown)
+		r.saveMinor()
+		return
 	}
-	p.Since = since
-	p.Show(Shown{At: since, Answered: p.Answered, State: state, Events: append(events, state.Events...)})
-	if next = state.Next; !next.IsZero() && !next.After(now) {
-		next = now.Add(time.Second) // a sensor that is wrong about that keeps nobody busy
+	events := r.source.State(before, r.sinceUntil(now), now).Events
+	events = append(slices.Clip(events), r.source.Events(before, after, now)...)
+	state := r.source.State(after, now, now)
+	r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
+	r.show(state, now)
+	r.saver.add(events)
+	if !same || len(events) > 0 {
+		r.unsaved = true
+		r.saveChanged()
+	} else {
+		r.saveMinor()
 	}
-	return next, nil
 }
 
-// failure remembers the last one, so that each is logged once, and its end.
+// current reports whether what was shown last is what the same snapshot shows now.
+func (r *run[S]) current(now time.Time) bool {
+	return r.shown != nil && (r.next.IsZero() || now.Before(r.next)) && !now.Before(r.shown.EvaluatedAt) && r.shown.EvaluatedAt.Location() == now.Location()
+}
+
+// evaluate shows what time alone has changed.
+func (r *run[S]) evaluate() {
+	now := r.now()
+	r.next = now.Add(time.Second) // if it panics
+	err := safely(func() {
+		state := r.source.State(r.snapshot, r.sinceUntil(now), now)
+		r.since, r.minor = r.sinceAfter(now), true
+		events := state.Events
+		r.show(state, now)
+		if len(events) > 0 {
+			r.saver.add(events)
+			r.unsaved = true
+			r.save()
+		}
+	})
+	if err != nil {
+		r.next = now.Add(maxSleep)
+		r.o.Log.Error("state not evaluated", "error", err, stack(err))
+	}
+}
+
+// sinceUntil returns since when time-based events are passed on at now.
+func (r *run[S]) sinceUntil(now time.Time) time.Time {
+	if oldest := now.Add(-maxEventAge); r.since.Before(oldest) {
+		return oldest
+	}
+	return r.since
+}
+
+// sinceAfter returns the since that follows an evaluation at now. A clock that is set back a little must not bring the same events
+// again; one that was far ahead was wrong.
+func (r *run[S]) sinceAfter(now time.Time) time.Time {
+	if since := r.sinceUntil(now); since.After(now) && !since.After(now.Add(maxEventAge)) {
+		return since
+	}
+	return now
+}
+
+// show passes the state on.
+func (r *run[S]) show(state entity.State, now time.Time) {
+	r.next = state.Next.Round(0)
+	if !r.next.IsZero() && !r.next.After(now) {
+		r.next = now.Add(time.Second) // guard against a busy loop
+	}
+	state.Events = nil
+	r.shown = &State{Complete(r.entities, state), now, r.answeredAt}
+	r.o.OnState(*r.shown)
+}
+
+// apply shows the result of an operation, and polls soon after. A poll that runs may be older than the result and is dropped.
+func (r *run[S]) apply(result any) (persist func(Tx)) {
+	r.inflight.drop()
+	before := r.snapshot
+	err := safely(func() { persist = r.applyEffects(result) })
+	if err != nil {
+		r.o.Log.Error("result of an operation not shown", "error", err, stack(err))
+	}
+	now := time.Now()
+	if reader, ok := r.source.(ConsistentReader); ok && reader.ReadsOwnWrites() && r.snapshot == before {
+		r.schedule.force(now)
+	} else {
+		r.schedule.repoll(now)
+	}
+	return persist
+}
+
+func (r *run[S]) applyEffects(result any) (persist func(Tx)) {
+	before := r.snapshot
+	if before == nil {
+		return nil
+	}
+	now := r.now()
+	for _, effect := range r.effects {
+		after, caused, ok := effect.Apply(before, result, now)
+		if !ok {
+			continue
+		}
+		if after == before && len(caused) == 0 {
+			return nil
+		}
+		events := slices.Clip(r.source.State(before, r.sinceUntil(now), now).Events)
+		for _, e := range caused {
+			events = append(events, own(e))
+		}
+		state := r.source.State(after, now, now)
+		r.snapshot, r.since = after, r.sinceAfter(now)
+		r.show(state, now)
+		r.saver.add(events)
+		r.unsaved = true
+		record, err := r.encode()
+		if err != nil {
+			r.encodingFailed(err)
+			return nil
+		}
+		// Usually the caller writes the record within the transaction of its own; if it does not, we do.
+		r.saveAt = time.Now().Add(repollDelay)
+		return r.saver.lend(record)
+	}
+	return nil
+}
+
+// own marks an event that this program caused.
+func own(e entity.Event) entity.Event {
+	data := map[string]any{"own": true}
+	for key, v := range e.Data {
+		data[key] = v
+	}
+	return entity.Event{Type: e.Type, Data: data}
+}
+
+// saverChanged takes note of what the saver has to tell.
+func (r *run[S]) saverChanged() {
+	switch told := r.saver.take(); {
+	case told.failed:
+		r.unsaved, r.saveAt = true, time.Now().Add(saveRetry)
+	case told.again:
+		r.unsaved = true
+		r.save()
+	case told.lent:
+		r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
+	}
+}
+
+func (r *run[S]) saveMinor() {
+	if r.unsaved || time.Since(r.savedAt) >= saveInterval {
+		r.save()
+	}
+}
+
+// saveChanged saves unless no event waits and the snapshot's JSON is what was saved last: two snapshots can differ and be the same
+// to JSON.
+func (r *run[S]) saveChanged() {
+	hash := r.savedHash
+	record, err := r.encode()
+	if err != nil {
+		r.encodingFailed(err)
+		return
+	}
+	if r.savedHash == hash && r.saver.waiting() == 0 {
+		r.unsaved = !r.saveAt.IsZero()
+		return
+	}
+	r.commit(record)
+}
+
+// save writes the snapshot.
+func (r *run[S]) save() {
+	record, err := r.encode()
+	if err != nil {
+		r.encodingFailed(err)
+		return
+	}
+	r.commit(record)
+}
+
+func (r *run[S]) commit(record []byte) {
+	r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
+	r.saver.commit(record)
+}
+
+func (r *run[S]) encode() ([]byte, error) {
+	record, hash, err := encodeRecord(r.hash, r.since, r.answeredAt, r.snapshot)
+	if err == nil {
+		r.savedHash = hash
+	}
+	return record, err
+}
+
+// encodingFailed is not logged again until something else is to be saved: the same snapshot fails again.
+func (r *run[S]) encodingFailed(err error) {
+	r.unsaved, r.minor, r.saveAt = false, false, time.Time{}
+	r.saver.report(fmt.Errorf("encode the snapshot: %w", err))
+}
+
+// failure remembers what failed, so that each kind of error is logged once until polls succeed again.
 type failure struct {
-	text  string
-	count int
+	logged map[string]bool
+	count  int
 }
 
 func (f *failure) log(log *slog.Logger, err error) {
@@ -297,43 +549,58 @@ func (f *failure) log(log *slog.Logger, err error) {
 		log.Info("polling works again", "failures", f.count)
 		*f = failure{}
 	case err == nil:
-	case graph.Is(err, graph.SignInRequired):
-		// The account says it once for all its sensors.
+	case graph.Is(err, graph.SignInRequired), graph.Is(err, graph.Throttled), graph.IsUnauthorized(err):
+		// The account and the Graph client log these once for all sensors.
 	default:
 		f.count++
-		if text := kind(err); text != f.text {
-			f.text = text
+		if kind := errorKind(err); !f.logged[kind] && len(f.logged) < maxLoggedKinds {
+			if f.logged == nil {
+				f.logged = map[string]bool{}
+			}
+			f.logged[kind] = true
 			log.Warn("polling failed", "error", err, stack(err))
 		}
 	}
 }
 
-// kind is what two errors of the same kind have in common: not the id of the request.
-func kind(err error) string {
+// maxLoggedKinds bounds the memory of errors whose texts differ each time.
+const maxLoggedKinds = 20
+
+// errorKind returns what errors of one kind have in common: not the id of the request. A Retry-After that is still waited for is of
+// the same kind as the 429 before it.
+func errorKind(err error) string {
 	var e *graph.Error
-	if errors.As(err, &e) {
-		return fmt.Sprint(e.Reason, e.Status, e.Code)
+	switch {
+	case !errors.As(err, &e):
+		return err.Error()
+	case e.Reason == graph.Throttled:
+		return string(e.Reason)
 	}
-	return err.Error()
+	return fmt.Sprint(e.Reason, e.Status, e.Code)
 }
 
-// panicked is the error of a sensor that panicked. The stack is for the log alone.
-type panicked struct {
+// A panicError is the error of a function that panicked. The stack is for the log alone.
+type panicError struct {
 	value any
 	stack []byte
 }
 
-func (p *panicked) Error() string { return fmt.Sprintf("panic: %v", p.value) }
+func (p *panicError) Error() string { return fmt.Sprintf("panic: %v", p.value) }
 
-func recovered(err *error) {
-	if r := recover(); r != nil {
-		*err = &panicked{r, debug.Stack()}
-	}
+// safely calls f and returns its panic as an error.
+func safely(f func()) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = &panicError{r, debug.Stack()}
+		}
+	}()
+	f()
+	return nil
 }
 
-// stack is an attribute of err's line in the log; without a panic, none.
+// stack returns the stack of a panic as a log attribute; an empty one for other errors.
 func stack(err error) slog.Attr {
-	var p *panicked
+	var p *panicError
 	if !errors.As(err, &p) {
 		return slog.Attr{}
 	}

@@ -3,8 +3,10 @@ package sensors_test
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -35,45 +37,68 @@ func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("nobody answers")
 }
 
-// meeting is a sensor of one meeting. Its answers are what ask says.
+// meeting is a sensor of one meeting. Its answers are what ask returns.
 type meeting struct {
-	ask   func(ctx context.Context, now time.Time) (start, end time.Time, err error)
-	start time.Time
-	end   time.Time
+	ask func(ctx context.Context, now time.Time) (start, end time.Time, err error)
+	// immediate: Graph knows at once what an operation did.
+	immediate bool
 }
+
+// times is the snapshot of a meeting.
+type times struct{ Start, End time.Time }
+
+func (m *meeting) ReadsOwnWrites() bool { return m.immediate }
 
 func (m *meeting) Permissions() []graph.Permission {
 	return []graph.Permission{{Scope: "Calendars.Read", Alternatives: []string{"Calendars.ReadWrite"}}}
 }
-func (m *meeting) Entities() []entity.Entity { return nil }
-func (m *meeting) Poll(ctx context.Context, _ *graph.Client, now time.Time) (sensors.Take, error) {
+
+func (m *meeting) Entities() []entity.Entity {
+	return []entity.Entity{
+		entity.BinarySensor("busy", "Busy"), entity.Timestamp("next_start", "Next event starts"), entity.EventEntity("changed", "started"),
+		entity.Text("note", "Note").SetsField("update", "note"), entity.Button("clear", "Clear", "update", nil),
+	}
+}
+
+func (m *meeting) Poll(ctx context.Context, _ *graph.Client, _ *times, now time.Time) (*times, error) {
 	start, end, err := m.ask(ctx, now)
 	if err != nil {
 		return nil, err
 	}
-	return func(now time.Time) []entity.Event { return m.Apply(now, "", [2]time.Time{start, end}) }, nil
+	return &times{start, end}, nil
 }
 
-func (m *meeting) Apply(_ time.Time, _ string, result any) []entity.Event {
-	before := m.start
-	m.start, m.end = result.([2]time.Time)[0], result.([2]time.Time)[1]
-	if before.IsZero() || before.Equal(m.start) {
+func (m *meeting) Events(before, after *times, _ time.Time) []entity.Event {
+	if before.Start.Equal(after.Start) {
 		return nil
 	}
 	return []entity.Event{{Type: "changed"}}
 }
 
-func (m *meeting) State(since, now time.Time) entity.State {
-	s := entity.State{Values: map[string]any{"busy": !now.Before(m.start) && now.Before(m.end)}}
-	for _, t := range []time.Time{m.end, m.start} {
+func (m *meeting) State(s *times, since, now time.Time) entity.State {
+	if s == nil {
+		return entity.State{}
+	}
+	st := entity.State{Values: map[string]any{"busy": !now.Before(s.Start) && now.Before(s.End)}}
+	for _, t := range []time.Time{s.End, s.Start} {
 		if t.After(now) {
-			s.Next = t
+			st.Next = t
 		}
 	}
-	if m.start.After(since) && !m.start.After(now) {
-		s.Events = append(s.Events, entity.Event{Type: "started"})
+	if s.Start.After(since) && !s.Start.After(now) {
+		st.Events = append(st.Events, entity.Event{Type: "started"})
 	}
-	return s
+	return st
+}
+
+func (m *meeting) Effects() []sensors.Effect[times] {
+	return []sensors.Effect[times]{
+		sensors.On(func(s *times, r [2]time.Time, now time.Time) (*times, []entity.Event) {
+			after := &times{r[0], r[1]}
+			return after, m.Events(s, after, now)
+		}),
+		sensors.On(func(s *times, _ error, _ time.Time) (*times, []entity.Event) { panic("an effect that nobody expected") }),
+	}
 }
 
 // A record is what happened so far.
@@ -101,42 +126,206 @@ func all[T any](r *record) func() []T {
 	}
 }
 
-// run runs a poller and returns what it has shown and how its polls ended so far.
-func run(t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sensors.Shown, polled func() []error, log *bytes.Buffer) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	t.Cleanup(cancel)
-	return runUntil(ctx, t, p, granted...)
+// A harness runs a poller and records what comes of it.
+type harness struct {
+	sensors.Poller
+	shown  func() []sensors.State
+	polled func() []error
+	events func() []string
+	log    *lockedBuffer
+	store  *store
 }
 
-func runUntil(ctx context.Context, t *testing.T, p *sensors.Poller, granted ...string) (shown func() []sensors.Shown, polled func() []error, log *bytes.Buffer) {
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func options(t *testing.T, granted ...string) sensors.PollerOptions {
 	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: tokens(granted)})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var shows, polls record
-	shown, polled, log = all[sensors.Shown](&shows), all[error](&polls), new(bytes.Buffer)
-	p.Graph, p.Interval = g, time.Minute
-	p.Zone = func() *time.Location { return time.UTC }
-	p.Log = slog.New(slog.NewTextHandler(log, nil))
-	p.Show = func(s sensors.Shown) { shows.add(s) }
-	p.Polled = func(err error) { polls.add(err) }
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() { p.Run(ctx); close(done) }()
-	t.Cleanup(func() { cancel(); <-done })
-	return shown, polled, log
+	return sensors.PollerOptions{Graph: g, Interval: time.Minute, Location: func() *time.Location { return time.UTC }, Key: "home/calendar"}
 }
 
-func types(shown []sensors.Shown) []string {
-	var names []string
-	for _, s := range shown {
-		for _, e := range s.Events {
-			names = append(names, e.Type)
+// run runs a poller until the test ends.
+func run[S any](t *testing.T, source sensors.Source[S], o sensors.PollerOptions) *harness {
+	t.Helper()
+	h := newHarness(t, source, o)
+	h.start(t)
+	return h
+}
+
+func newHarness[S any](t *testing.T, source sensors.Source[S], o sensors.PollerOptions) *harness {
+	t.Helper()
+	var shows, polls, events record
+	h := &harness{shown: all[sensors.State](&shows), polled: all[error](&polls), events: all[string](&events), log: new(lockedBuffer)}
+	if o.Store == nil {
+		h.store = newStore(t)
+		o.Store = h.store
+	}
+	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
+	o.OnState = func(s sensors.State) { shows.add(s) }
+	o.OnPoll = func(p sensors.Poll) { polls.add(p.Err) }
+	o.OnEvents = func(es []entity.Event) {
+		for _, e := range es {
+			if e.Data["own"] == true {
+				e.Type += " by us"
+			}
+			events.add(e.Type)
 		}
 	}
-	return names
+	h.Poller = sensors.Of(source).NewPoller(o)
+	return h
+}
+
+// start runs the poller until stop is called or the test ends.
+func (h *harness) start(t *testing.T) (stop func()) {
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := h.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	}()
+	stop = func() { cancel(); <-done }
+	t.Cleanup(stop)
+	return stop
+}
+
+// A store is a services.Store in memory with a writer of its own.
+type store struct {
+	mu      sync.Mutex
+	values  map[string][]byte
+	commits int
+	err     error         // of every commit
+	delay   time.Duration // of every commit
+	queue   chan commit
+}
+
+type commit struct {
+	put  map[string][]byte
+	done func(error)
+	// hooks are told, too.
+	hooks []func(error)
+}
+
+func newStore(t *testing.T) *store {
+	s := &store{values: map[string][]byte{}, queue: make(chan commit, 1000)}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case c := <-s.queue:
+				s.write(c)
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	t.Cleanup(func() { cancel(); <-done })
+	return s
+}
+
+func (s *store) write(c commit) {
+	s.mu.Lock()
+	delay := s.delay
+	s.mu.Unlock()
+	time.Sleep(delay)
+	s.mu.Lock()
+	s.commits++
+	err := s.err
+	if err == nil {
+		maps.Copy(s.values, c.put)
+	}
+	s.mu.Unlock()
+	for _, hook := range c.hooks {
+		hook(err)
+	}
+	if c.done != nil {
+		c.done(err)
+	}
+}
+
+func (s *store) set(delay time.Duration, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.delay, s.err = delay, err
+}
+
+func (s *store) count() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.commits
+}
+
+func (s *store) stored() []byte {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.values[sensors.Bucket+"/home/calendar"]
+}
+
+// Commit implements sensors.Store.
+func (s *store) Commit(write func(sensors.Tx), done func(error)) {
+	c := tx{put: map[string][]byte{}}
+	write(&c)
+	s.queue <- commit{c.put, done, nil}
+}
+
+// commitHooked is Commit with a transaction that has OnCommit.
+func (s *store) commitHooked(write func(sensors.Tx)) {
+	c := hookedTx{tx: tx{put: map[string][]byte{}}}
+	write(&c)
+	s.queue <- commit{c.put, nil, c.hooks}
+}
+
+type tx struct{ put map[string][]byte }
+
+func (t *tx) Put(bucket, key string, value []byte) { t.put[bucket+"/"+key] = value }
+func (t *tx) Delete(bucket, key string)            { delete(t.put, bucket+"/"+key) }
+
+type hookedTx struct {
+	tx
+	hooks []func(error)
+}
+
+func (t *hookedTx) OnCommit(f func(error)) { t.hooks = append(t.hooks, f) }
+
+// stored returns what the store holds of a meeting.
+func stored(t *testing.T, s times, since time.Time) []byte {
+	t.Helper()
+	answers := &meeting{ask: func(context.Context, time.Time) (time.Time, time.Time, error) { return s.Start, s.End, nil }}
+	h := newHarness(t, answers, options(t, "Calendars.Read"))
+	stop := h.start(t)
+	synctest.Wait()
+	stop()
+	var fields map[string]any
+	if err := json.Unmarshal(h.store.stored(), &fields); err != nil {
+		t.Fatal(err)
+	}
+	fields["since"] = since
+	record, err := json.Marshal(fields)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return record
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -160,14 +349,14 @@ func TestStateTurnsAtItsSecondWhileAPollHangs(t *testing.T) {
 			}
 			return start, start.Add(time.Hour), nil
 		}}
-		shown, _, _ := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
+		h := run(t, m, options(t, "Calendars.Read"))
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
-		i := slices.IndexFunc(shown(), func(s sensors.Shown) bool { return s.State.Values["busy"] == true })
-		if i < 0 || !shown()[i].At.Equal(start) {
-			t.Fatalf("busy at %v, want %v", shown()[i].At, start)
+		i := slices.IndexFunc(h.shown(), func(s sensors.State) bool { return s.Values["busy"] == true })
+		if i < 0 || !h.shown()[i].EvaluatedAt.Equal(start) {
+			t.Fatalf("busy at %v, want %v", h.shown()[i].EvaluatedAt, start)
 		}
-		if diff := cmp.Diff([]string{"started"}, types(shown())); diff != "" {
+		if diff := cmp.Diff([]string{"started"}, h.events()); diff != "" {
 			t.Error(diff)
 		}
 	})
@@ -180,7 +369,9 @@ func TestPollsAtItsIntervalWhateverAPollTakes(t *testing.T) {
 			at = append(at, now)
 			return now, now, wait(ctx, 20*time.Second)
 		}}
-		run(t, &sensors.Poller{Sensor: m, Spread: "work calendar"}, "Calendars.Read")
+		o := options(t, "Calendars.Read")
+		o.PhaseKey = "work calendar"
+		run(t, m, o)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		for i := 2; i < len(at); i++ {
@@ -204,26 +395,27 @@ func TestAnOperationsAnswerShowsAtOnceAndIsNotTakenBackByAnOlderPoll(t *testing.
 			}
 			return stale, stale, nil
 		}}
-		p := &sensors.Poller{Sensor: m}
-		shown, _, _ := run(t, p, "Calendars.Read")
+		h := run(t, m, options(t, "Calendars.Read"))
 		for synctest.Wait(); polls.Load() < 2; synctest.Wait() {
 			time.Sleep(time.Second)
 		}
 		now := time.Now()
-		p.Apply(t.Context(), "create", [2]time.Time{now, now.Add(time.Hour)})
+		h.Apply(t.Context(), [2]time.Time{now, now.Add(time.Hour)})
 		if !time.Now().Equal(now) {
 			t.Errorf("the operation's answer waited %v", time.Since(now))
 		}
 		synctest.Wait()
-		last := shown()[len(shown())-1]
-		if last.State.Values["busy"] != true || len(last.Events) == 0 {
+		if last := h.shown()[len(h.shown())-1]; last.Values["busy"] != true {
 			t.Errorf("shown after the operation: %+v", last)
 		}
-		count := len(shown())
+		count := len(h.shown())
 		time.Sleep(19 * time.Second)
 		synctest.Wait()
-		if len(shown()) != count {
-			t.Errorf("the dropped poll's answer was shown: %+v", shown()[count:])
+		if len(h.shown()) != count {
+			t.Errorf("the dropped poll's answer was shown: %+v", h.shown()[count:])
+		}
+		if diff := cmp.Diff([]string{"changed by us"}, h.events()); diff != "" {
+			t.Error(diff)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
@@ -240,12 +432,11 @@ func TestGraphIsAskedAgainSoonAfterAnOperation(t *testing.T) {
 			polls = append(polls, now)
 			return now, now, nil
 		}}
-		p := &sensors.Poller{Sensor: m}
-		run(t, p, "Calendars.Read")
+		h := run(t, m, options(t, "Calendars.Read"))
 		time.Sleep(time.Second)
 		synctest.Wait()
 		now := time.Now()
-		p.Apply(t.Context(), "create", [2]time.Time{now, now})
+		h.Apply(t.Context(), [2]time.Time{now, now})
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if len(polls) < 2 || !polls[1].Equal(now.Add(5*time.Second)) {
@@ -273,7 +464,7 @@ func TestFailures(t *testing.T) {
 					at = append(at, now)
 					return now, now, test.err
 				}}
-				shown, polled, log := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
+				h := run(t, m, options(t, "Calendars.Read"))
 				time.Sleep(time.Hour)
 				synctest.Wait()
 				for i := 2; i < len(at); i++ {
@@ -281,14 +472,14 @@ func TestFailures(t *testing.T) {
 						t.Errorf("poll %d came %v after the one before, want %v to %v", i, d, test.soon, test.late)
 					}
 				}
-				if len(shown()) > 0 {
-					t.Errorf("shown without an answer: %v", shown())
+				if len(h.shown()) > 0 {
+					t.Errorf("shown without an answer: %v", h.shown())
 				}
-				if len(polled()) != len(at) || !errors.Is(polled()[0], test.err) {
-					t.Errorf("told %v of %d polls", polled(), len(at))
+				if len(h.polled()) != len(at) || !errors.Is(h.polled()[0], test.err) {
+					t.Errorf("told %v of %d polls", h.polled(), len(at))
 				}
-				if n := strings.Count(log.String(), "polling failed"); n > 1 {
-					t.Errorf("the same failure was logged %d times:\n%s", n, log)
+				if n := strings.Count(h.log.String(), "polling failed"); n > 1 {
+					t.Errorf("the same failure was logged %d times:\n%s", n, h.log)
 				}
 			})
 		})
@@ -307,17 +498,19 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 			}
 			return now, now.Add(time.Hour), nil
 		}}
-		shown, polled, log := run(t, &sensors.Poller{Sensor: m}, "Calendars.Read")
+		h := run(t, m, options(t, "Calendars.Read"))
 		time.Sleep(3 * time.Minute)
 		synctest.Wait()
-		if len(shown()) == 0 {
+		if len(h.shown()) == 0 {
 			t.Error("nothing shown after the recovery")
 		}
-		if len(polled()) < 4 || polled()[2].Error() != "panic: an answer that nobody expected" || polled()[3] != nil {
-			t.Errorf("polls ended as %v", polled())
+		if polled := h.polled(); len(polled) < 4 || polled[2].Error() != "panic: an answer that nobody expected" || polled[3] != nil {
+			t.Errorf("polls ended as %v", polled)
 		}
-		if !strings.Contains(log.String(), "polling works again") || !strings.Contains(log.String(), "failures=3") || !strings.Contains(log.String(), "stack=") {
-			t.Errorf("log:\n%s", log)
+		for _, want := range []string{"polling works again", "failures=3", "stack="} {
+			if !strings.Contains(h.log.String(), want) {
+				t.Errorf("no %s in the log:\n%s", want, h.log)
+			}
 		}
 	})
 }
@@ -335,11 +528,11 @@ func TestWithoutItsPermissionNothingIsAsked(t *testing.T) {
 				t.Error("asked")
 				return time.Time{}, time.Time{}, nil
 			}}
-			_, polled, _ := run(t, &sensors.Poller{Sensor: m}, test.granted...)
+			h := run(t, m, options(t, test.granted...))
 			time.Sleep(10 * time.Minute)
 			synctest.Wait()
-			if len(polled()) == 0 || polled()[0].Error() != test.want {
-				t.Errorf("got %v, want %s", polled(), test.want)
+			if polled := h.polled(); len(polled) == 0 || polled[0].Error() != test.want {
+				t.Errorf("got %v, want %s", polled, test.want)
 			}
 		})
 	}
@@ -358,15 +551,20 @@ func TestWhatIsRememberedShowsWithoutGraph(t *testing.T) {
 			{"began before and was told", now.Add(-time.Minute), now.Add(-30 * time.Second), nil},
 			{"began too long ago to be news", now.Add(-time.Hour), now.Add(-2 * time.Hour), nil},
 		} {
-			m := &meeting{start: test.start, end: now.Add(time.Hour), ask: func(context.Context, time.Time) (time.Time, time.Time, error) {
+			m := &meeting{ask: func(context.Context, time.Time) (time.Time, time.Time, error) {
 				return now, now, &graph.Error{Reason: graph.Network}
 			}}
-			shown, _, _ := run(t, &sensors.Poller{Sensor: m, Known: true, Since: test.since}, "Calendars.Read")
-			synctest.Wait()
-			if len(shown()) != 1 || shown()[0].State.Values["busy"] != true {
-				t.Fatalf("%s: shown %+v", test.name, shown())
+			o := options(t, "Calendars.Read")
+			o.Stored = stored(t, times{test.start, now.Add(time.Hour)}, test.since)
+			h := run(t, m, o)
+			if !h.HasAnswer() || h.Initial().Values["busy"] != true {
+				t.Errorf("%s: initially %v", test.name, h.Initial())
 			}
-			if diff := cmp.Diff(test.events, types(shown())); diff != "" {
+			synctest.Wait()
+			if shown := h.shown(); len(shown) != 1 || shown[0].Values["busy"] != true || !shown[0].AnsweredAt.Equal(now) {
+				t.Fatalf("%s: shown %+v", test.name, shown)
+			}
+			if diff := cmp.Diff(test.events, h.events()); diff != "" {
 				t.Errorf("%s: %s", test.name, diff)
 			}
 		}
@@ -381,7 +579,9 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 				at[i] = append(at[i], now)
 				return now, now, nil
 			}}
-			run(t, &sensors.Poller{Sensor: m, Spread: spread}, "Calendars.Read")
+			o := options(t, "Calendars.Read")
+			o.PhaseKey = spread
+			run(t, m, o)
 			time.Sleep(7 * time.Second)
 			synctest.Wait()
 		}
@@ -398,13 +598,10 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 func TestAnOperationsAnswerIsNotWaitedForAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meeting{ask: func(context.Context, time.Time) (start, end time.Time, err error) { return }}
-		p := &sensors.Poller{Sensor: m}
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		runUntil(ctx, t, p, "Calendars.Read")
-		synctest.Wait()
+		h := newHarness(t, m, options(t, "Calendars.Read"))
+		h.start(t)()
 		begun := time.Now()
-		p.Apply(t.Context(), "modify", nil)
+		h.Apply(t.Context(), nil)
 		if d := time.Since(begun); d != 0 {
 			t.Errorf("waited for %s", d)
 		}
@@ -418,14 +615,13 @@ func TestARefreshAfterAnOperationWaitsUntilGraphTellsOfIt(t *testing.T) {
 			at = append(at, now)
 			return now.Add(time.Hour), now.Add(2 * time.Hour), nil
 		}}
-		p := &sensors.Poller{Sensor: m}
-		run(t, p, "Calendars.Read")
+		h := run(t, m, options(t, "Calendars.Read"))
 		synctest.Wait()
 		at = nil
 		begun := time.Now()
-		p.Apply(t.Context(), "modify", [2]time.Time{begun.Add(3 * time.Hour), begun.Add(4 * time.Hour)})
+		h.Apply(t.Context(), [2]time.Time{begun.Add(3 * time.Hour), begun.Add(4 * time.Hour)})
 		time.Sleep(time.Second)
-		p.Refresh()
+		h.Refresh()
 		time.Sleep(6 * time.Second)
 		synctest.Wait()
 		if len(at) == 0 || !at[0].Equal(begun.Add(5*time.Second).UTC()) {
@@ -444,14 +640,15 @@ func TestAClockSetBackBringsNoEventAgain(t *testing.T) {
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			start := time.Now().Add(time.Minute)
-			m := &meeting{start: start, end: start.Add(time.Hour)}
-			m.ask = func(context.Context, time.Time) (time.Time, time.Time, error) {
+			m := &meeting{ask: func(context.Context, time.Time) (time.Time, time.Time, error) {
 				return time.Time{}, time.Time{}, errors.New("away")
-			}
-			shown, _, _ := run(t, &sensors.Poller{Sensor: m, Known: true, Since: time.Now().Add(test.back)}, "Calendars.Read")
+			}}
+			o := options(t, "Calendars.Read")
+			o.Stored = stored(t, times{start, start.Add(time.Hour)}, time.Now().Add(test.back))
+			h := run(t, m, o)
 			time.Sleep(3 * time.Minute)
 			synctest.Wait()
-			if diff := cmp.Diff(test.want, types(shown())); diff != "" {
+			if diff := cmp.Diff(test.want, h.events()); diff != "" {
 				t.Errorf("back by %s: %s", test.back, diff)
 			}
 		})
@@ -461,20 +658,38 @@ func TestAClockSetBackBringsNoEventAgain(t *testing.T) {
 // restless is a sensor that says it changes at once, always.
 type restless struct{ *meeting }
 
-func (r restless) State(since, now time.Time) entity.State {
-	s := r.meeting.State(since, now)
-	s.Next = now
-	return s
+func (r restless) State(s *times, since, now time.Time) entity.State {
+	st := r.meeting.State(s, since, now)
+	st.Next = now
+	return st
 }
 
 func TestASensorThatAlwaysChangesKeepsNobodyBusy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) { return now, now, nil }}
-		shown, _, _ := run(t, &sensors.Poller{Sensor: restless{m}}, "Calendars.Read")
+		h := run(t, restless{m}, options(t, "Calendars.Read"))
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		if n := len(shown()); n > 20 {
+		if n := len(h.shown()); n > 20 {
 			t.Errorf("shown %d times in 10 s", n)
+		}
+	})
+}
+
+func TestNothingHappenedBeforeTheFirstAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now().Add(-time.Minute)
+		m := &meeting{ask: func(context.Context, time.Time) (time.Time, time.Time, error) {
+			return start, start.Add(time.Hour), nil
+		}}
+		h := run(t, m, options(t, "Calendars.Read"))
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if len(h.events()) > 0 || h.shown()[0].Values["busy"] != true {
+			t.Errorf("events %v, shown %v", h.events(), h.shown()[0])
+		}
+		if d := cmp.Diff(map[string]any{"busy": nil, "next_start": nil, "note": nil}, newHarness(t, m, options(t)).Initial().Values); d != "" {
+			t.Errorf("initially (-want +got):\n%s", d)
 		}
 	})
 }

@@ -1,8 +1,9 @@
-// Package sensors says what a sensor is, and polls it.
+// Package sensors defines the sensor contract and runs the poll loop.
 package sensors
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -10,69 +11,200 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// A Kind declares one kind of sensor: all that the rest of the program and its documentation may know about it.
+// A Kind declares one type of sensor to the configuration, the documentation and the runtime.
 type Kind struct {
 	Name        string        // the `type` in the configuration
-	Title       string        // of a device's model: "Calendar"
+	Aliases     []string      // other words for the type, which an error answers with Name
+	Title       string        // the device's model: "Calendar"
 	Doc         string        // one paragraph
 	Interval    time.Duration // between polls, unless configured
 	OwnUpdates  bool          // its enable_update is its own, not the account's
 	WorkOnly    bool          // not for personal accounts
-	MemberField string        // of an Expander: the field by which a request to all names one, "calendar"
-	New         func() Sensor // with its defaults set, ready to decode into
-	// Candidates lists what there is that a sensor can be configured for; nil: there is nothing to choose. It needs what New's
-	// sensor needs.
+	MemberField string        // the request field that names a member of a group: "calendar"
+	New         func() Sensor // with its defaults set, ready to decode into Options
+
+	// Describe says in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
+	// type that the kind does not have.
+	Describe func(entity.Event) string
+	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs the permissions of New's
+	// sensor.
 	Candidates func(ctx context.Context, g *graph.Client) ([]Candidate, error)
 }
 
 // A Candidate is one thing that a sensor can be configured for: a calendar, a list.
 type Candidate struct {
 	Name    string            // as its owner sees it
-	Options map[string]string // by which the configuration names it
+	Options map[string]string // the options that select it
 }
 
-// A Sensor is its decoded configuration and the last answer of Graph. Every now carries the account's time zone in its
-// Location.
-type Sensor interface {
-	// Permissions are the permissions of reading, as configured.
+// A Source holds a sensor's decoded options and has pure functions over its snapshot S: plain data with exported fields that JSON
+// can hold. It is a pointer to a struct; its exported fields are the options.
+//
+// The poller owns the snapshot, persists it and calls the functions one at a time, except Poll, which runs beside the others. No
+// function changes its arguments or what they refer to. Every now has the account's time zone as its location.
+type Source[S any] interface {
+	// Permissions returns the permissions that reading needs.
 	Permissions() []graph.Permission
-	// Entities are what Home Assistant shows. They never change.
+	// Entities returns what Home Assistant shows. It is always the same for one configuration.
 	Entities() []entity.Entity
-	// Poll asks Graph. It reads only the configuration of the sensor, changes nothing, and may take long: State and Apply
-	// go on meanwhile.
-	Poll(ctx context.Context, g *graph.Client, now time.Time) (Take, error)
-	// State is what the last answer taken says at now; its Events are what time alone brought in (since, now]. Before
-	// the first answer every value is nil. A zero since brings no events.
-	State(since, now time.Time) entity.State
+	// Poll asks Graph and returns a new snapshot. It may take long. last is nil before the first answer.
+	Poll(ctx context.Context, g *graph.Client, last *S, now time.Time) (*S, error)
+	// Events returns what the change from before to after means. Neither is nil.
+	Events(before, after *S, now time.Time) []entity.Event
+	// State returns what s says at now. Its Events are those that time alone brought in (since, now]. Until its Next it returns the
+	// same for the same s, apart from Events. s is nil before the first answer. Values may be left out; they are unknown.
+	State(s *S, since, now time.Time) entity.State
 }
 
-// Take puts an answer in place and says what is new in it. Take, State, Apply and Memory are never called at the same time.
-type Take func(now time.Time) []entity.Event
-
-// A Commander has operations that can be asked of it, bound to its calendar, mailbox or list.
-type Commander interface {
+// An OperationProvider is a Source that offers operations, bound to its calendar, mailbox or list.
+type OperationProvider interface {
 	Operations() []services.Operation
 }
 
-// An Applier puts an operation's answer in place. A poll in flight is dropped first, for it may be older.
-type Applier interface {
-	Apply(now time.Time, operation string, result any) []entity.Event
+// An EffectProvider is a Source that shows the results of operations at once.
+type EffectProvider[S any] interface {
+	Effects() []Effect[S]
 }
 
-// A Rememberer has something that outlives a restart, though not a changed configuration.
-type Rememberer interface {
-	Memory() any // a pointer that encoding/json can write and read
+// A ConsistentReader is a Source whose next poll contains what an operation did without delay. It is polled at once after an
+// operation whose result changed nothing in the snapshot, instead of some seconds later.
+type ConsistentReader interface {
+	ReadsOwnWrites() bool
 }
 
-// An Expander stands for several sensors of its kind: all calendars, all lists.
-type Expander interface {
-	Expands() bool
+// A Comparer is a Source that knows when a snapshot need not be written.
+type Comparer[S any] interface {
+	// Same reports whether b differs from a only in what State does not show and what need not be written: the end of a window, a
+	// delta link. Such parts are written with the next change, hourly and at stop.
+	Same(a, b *S) bool
+}
+
+// A GroupSource is a Source that may stand for several sensors of its kind: all calendars, all lists.
+type GroupSource[S any] interface {
+	IsGroup() bool
 	Members(ctx context.Context, g *graph.Client) ([]Member, error)
-	Member(Member) Sensor
+	Member(Member) Source[S]
 }
 
-// A Member is one of the things that an Expander stands for.
+// A Member is one of the things that a group stands for.
 type Member struct {
 	ID   string // Graph's
 	Name string // as its owner sees it; it may change
 }
+
+// A Group stands for several sensors of its kind.
+type Group interface {
+	Members(ctx context.Context, g *graph.Client) ([]Member, error)
+	Member(Member) Sensor
+}
+
+// An Effect applies the results of one type to a snapshot. See [On].
+type Effect[S any] struct {
+	apply func(s *S, result any, now time.Time) (after *S, events []entity.Event, ok bool)
+}
+
+// On returns the effect of operations whose result is an R. apply returns the new snapshot, or s if nothing changes, and the events
+// of the change; it does not change s.
+func On[R, S any](apply func(s *S, result R, now time.Time) (*S, []entity.Event)) Effect[S] {
+	return Effect[S]{func(s *S, result any, now time.Time) (*S, []entity.Event, bool) {
+		r, ok := result.(R)
+		if !ok {
+			return s, nil, false
+		}
+		after, events := apply(s, r, now)
+		return after, events, true
+	}}
+}
+
+// Apply returns s with the result applied and the events of the change. ok is false for a result of another type.
+func (e Effect[S]) Apply(s *S, result any, now time.Time) (after *S, events []entity.Event, ok bool) {
+	return e.apply(s, result, now)
+}
+
+// A Sensor is a Source whose snapshot type is hidden.
+type Sensor interface {
+	Options() any // pointer to the options, to decode into
+	Permissions() []graph.Permission
+	Entities() []entity.Entity
+	Operations() []services.Operation
+	Group() Group // nil: not a group
+	NewPoller(PollerOptions) Poller
+}
+
+// Of returns the sensor of a source.
+func Of[S any](s Source[S]) Sensor { return sensor[S]{s} }
+
+type sensor[S any] struct{ source Source[S] }
+
+// Options implements Sensor.
+func (s sensor[S]) Options() any { return s.source }
+
+// Permissions implements Sensor.
+func (s sensor[S]) Permissions() []graph.Permission { return s.source.Permissions() }
+
+// Entities implements Sensor.
+func (s sensor[S]) Entities() []entity.Entity { return s.source.Entities() }
+
+// Operations implements Sensor.
+func (s sensor[S]) Operations() []services.Operation {
+	if provider, ok := s.source.(OperationProvider); ok {
+		return provider.Operations()
+	}
+	return nil
+}
+
+// Group implements Sensor.
+func (s sensor[S]) Group() Group {
+	if source, ok := s.source.(GroupSource[S]); ok && source.IsGroup() {
+		return group[S]{source}
+	}
+	return nil
+}
+
+// NewPoller implements Sensor.
+func (s sensor[S]) NewPoller(o PollerOptions) Poller { return newPoller(s.source, o) }
+
+type group[S any] struct{ source GroupSource[S] }
+
+// Members implements Group.
+func (g group[S]) Members(ctx context.Context, client *graph.Client) ([]Member, error) {
+	return g.source.Members(ctx, client)
+}
+
+// Member implements Group.
+func (g group[S]) Member(m Member) Sensor { return Of(g.source.Member(m)) }
+
+// Complete returns s with every value that one of entities shows: those that s leaves out are unknown. Texts are shown as
+// [entity.Box] does. It is what a poller passes on of a Source's State.
+func Complete(entities []entity.Entity, s entity.State) entity.State {
+	values := make(map[string]any, len(s.Values)+len(entities))
+	for key, v := range s.Values {
+		values[key] = v
+	}
+	for _, e := range entities {
+		key := e.StateKey()
+		if !e.ShowsValue() {
+			continue
+		}
+		if _, ok := values[key]; !ok {
+			values[key] = nil
+		}
+		text, ok := s.Values[key].(string)
+		if !ok || e.Platform != "text" {
+			continue
+		}
+		shown, complete := entity.Box(text)
+		values[key] = shown
+		if !complete {
+			if s.Texts == nil {
+				s.Texts = map[string]string{}
+			}
+			s.Texts[key] = text
+		}
+	}
+	s.Values = values
+	return s
+}
+
+// same is the comparison of sources that are no Comparer.
+func same[S any](a, b *S) bool { return reflect.DeepEqual(a, b) }

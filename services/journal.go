@@ -1,12 +1,15 @@
 package services
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -14,37 +17,53 @@ import (
 	"github.com/google/uuid"
 )
 
-// remembered is how long a request and its answer are kept, to recognise the same one again.
-const remembered = 24 * time.Hour
+// JournalBucket is the bucket of the Store that the journal is kept in.
+const JournalBucket = "journal"
 
-// prunedAtOnce is how many requests are forgotten at once.
-const prunedAtOnce = 10
+// Keys of the bucket. Every other key is the id of an entry.
+const (
+	clockKey     = "clock"
+	originPrefix = "origin/" // and the id of the entry
+)
 
-// Store keeps what must outlive the program. What was put is on disk when Put returns.
-type Store interface {
-	Put(key string, value []byte) error
-	Delete(key string) error
-	Each(func(key string, value []byte) error) error
-}
+const (
+	// dedupWindow is how long a transaction is remembered, in running time.
+	dedupWindow = 24 * time.Hour
+	// clockInterval bounds the running time that a crash takes off the journal's clock.
+	clockInterval = time.Hour
+	// maxEntries and maxJournalBytes bound the journal. The oldest answered entries are dropped first.
+	maxEntries      = 10_000
+	maxJournalBytes = 32 << 20
+	// writeTimeout bounds how long a request waits for a disk that cannot be written.
+	writeTimeout = 10 * time.Second
+)
 
-// An entry is one request in the journal, from its arrival until its answer is forgotten.
+// An entry is one request in the journal, from its arrival until it is forgotten. Fields below mutable are guarded by Journal.mu.
 type entry struct {
-	ID          string          `json:"id"` // sorts by arrival
-	Topic       string          `json:"topic"`
-	Answer      string          `json:"answer"` // topic
-	Digest      string          `json:"digest"` // of the payload
-	Packet      uint16          `json:"packet,omitempty"`
-	Connection  uint64          `json:"connection,omitempty"`
-	Transaction string          `json:"transaction,omitempty"`
-	Account     string          `json:"account"`
-	Sensor      string          `json:"sensor"`
-	Operation   string          `json:"operation"`
-	Request     json.RawMessage `json:"request,omitempty"`
-	Received    time.Time       `json:"received"`
-	Expires     time.Time       `json:"expires,omitzero"`
-	Stage       stage           `json:"stage"`
-	Response    *Response       `json:"response,omitempty"`
-	Repeated    bool            `json:"repeated,omitempty"` // the same request came again while its answer was on its way
+	ID          string        `json:"id"`
+	Seq         uint64        `json:"seq"` // order of arrival
+	Scope       string        `json:"scope"`
+	Digest      string        `json:"digest"` // of the payload
+	ReplyTo     string        `json:"reply_to,omitempty"`
+	Transaction string        `json:"transaction,omitempty"`
+	Account     string        `json:"account"`
+	Sensor      string        `json:"sensor"`
+	Operation   string        `json:"operation"`
+	Received    time.Time     `json:"received"`
+	Age         time.Duration `json:"age,omitempty"`
+	Clock       time.Duration `json:"clock"` // the journal's, at arrival
+	Expires     time.Time     `json:"expires,omitzero"`
+
+	// mutable
+	Stage    stage           `json:"stage"`
+	Request  json.RawMessage `json:"request,omitempty"`
+	Response *Response       `json:"response,omitempty"`
+
+	origin   string
+	size     int
+	onDisk   func(error) // of an entry that is not on disk yet
+	failedAt time.Time   // of its first attempt to be written
+	persist  []func(Tx)  // of a response that is not on disk yet
 }
 
 type stage string
@@ -56,224 +75,480 @@ const (
 	answered stage = "answered"
 )
 
-// A Journal holds the requests of a bridge on disk, so that none is lost and none is done twice.
+// A Journal holds requests on disk, so that none is lost and none is executed twice.
 type Journal struct {
-	store Store
+	store  Store
+	log    *slog.Logger
+	opened time.Time
+	clock  time.Duration // at opened
 
-	mu           sync.Mutex
+	maxBytes int
+
+	mu           sync.Mutex // guards what follows, and the mutable fields of entries
 	entries      map[string]*entry
-	open         map[string]*entry // those of them that are not answered
-	unwritten    map[string]bool   // those that the disk has as they were before
-	transactions map[string]string // by topic and transaction
-	packets      map[uint16]string // the last request that came with this packet id in this session of the broker
-	pruned       time.Time
+	transactions map[string]*entry // by scope and transaction
+	origins      map[string]*entry
+	answered     []*entry // the oldest first
+	bytes        int
+	seq          uint64
+	stamped      time.Duration // the clock on disk
+	dirty        []*entry      // those that could not be written, in order
+	retryAt      time.Time
+	retrying     bool
+	onDirty      func() // must not block; may be nil
+	failing      bool
 }
 
-// sessionKey is where the first connection of the broker's session is kept; it is no entry's id.
-const sessionKey = "session"
-
-// OpenJournal reads the journal. With an error, the journal is without what could not be read.
-func OpenJournal(store Store) (*Journal, error) {
+// OpenJournal reads a journal with each, which calls its argument with every key and value of JournalBucket. With an error, the
+// journal is without the entries that could not be read.
+func OpenJournal(store Store, each func(func(key string, value []byte) error) error, log *slog.Logger) (*Journal, error) {
 	j := &Journal{
-		store: store, entries: map[string]*entry{}, open: map[string]*entry{}, unwritten: map[string]bool{},
-		transactions: map[string]string{}, packets: map[uint16]string{},
+		store: store, log: log, opened: time.Now(), maxBytes: maxJournalBytes,
+		entries: map[string]*entry{}, transactions: map[string]*entry{}, origins: map[string]*entry{},
 	}
-	var session uint64
-	var spoilt []error
-	err := store.Each(func(key string, value []byte) error {
-		e := new(entry)
-		var err error
-		if key == sessionKey {
-			err = json.Unmarshal(value, &session)
-		} else if err = json.Unmarshal(value, e); err == nil {
-			j.hold(e)
+	var corrupt []error
+	origins := map[string]string{}
+	err := each(func(key string, value []byte) error {
+		if id, ok := strings.CutPrefix(key, originPrefix); ok {
+			origins[id] = string(value)
+			return nil
 		}
+		if key == clockKey {
+			n, _ := strconv.ParseInt(string(value), 10, 64) // without it the clock of the newest entry counts
+			j.clock = max(j.clock, time.Duration(n))
+			return nil
+		}
+		e, err := decodeEntry(value)
 		if err != nil {
-			spoilt = append(spoilt, fmt.Errorf("entry %s: %w", key, err))
+			corrupt = append(corrupt, fmt.Errorf("entry %s: %w", key, err))
+			return nil
 		}
+		j.entries[e.ID] = e
 		return nil
 	})
-	for _, e := range sorted(j.entries, func(*entry) bool { return true }) {
+	for _, e := range j.sorted() {
+		j.clock, j.seq = max(j.clock, e.Clock), max(j.seq, e.Seq)
+		j.bytes += e.size
+		e.origin = origins[e.ID]
+		delete(origins, e.ID)
 		j.index(e)
-		if e.Connection < session {
-			delete(j.packets, e.Packet)
+		if e.Stage == answered {
+			j.answered = append(j.answered, e)
 		}
 	}
-	if err = errors.Join(append(spoilt, err)...); err != nil {
+	for id := range origins {
+		store.CommitLazily(func(tx Tx) { tx.Delete(JournalBucket, originPrefix+id) })
+	}
+	j.stamped = j.clock
+	if err = errors.Join(append(corrupt, err)...); err != nil {
 		err = fmt.Errorf("read the journal: %w", err)
 	}
 	return j, err
 }
 
-// Session tells the journal that the broker began a new session with this connection: packet ids start anew.
-func (j *Journal) Session(connection uint64) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	clear(j.packets)
-	value, err := json.Marshal(connection)
-	if err != nil {
-		return err
+func decodeEntry(value []byte) (*entry, error) {
+	e := &entry{size: len(value)}
+	// The data stays as it is on disk: decoding it would lose digits of large numbers.
+	response := struct {
+		Response
+		Data json.RawMessage `json:"data"`
+	}{}
+	wrapper := struct {
+		*entry
+		Response any `json:"response"`
+	}{e, &response}
+	if err := json.Unmarshal(value, &wrapper); err != nil {
+		return nil, err
 	}
-	return j.store.Put(sessionKey, value)
+	switch e.Stage {
+	case received, started:
+	case done, answered:
+		r := response.Response
+		if response.Data != nil {
+			r.Data = response.Data
+		}
+		e.Response = &r
+	default:
+		return nil, fmt.Errorf("unknown stage %s", QuoteForError(string(e.Stage)))
+	}
+	return e, nil
 }
 
-// same finds the request that a delivery repeats, and whether its payload is that request's.
-func (j *Journal) same(d Delivery, transaction string) (e entry, found, equal bool) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	var id string
-	switch {
-	case transaction != "":
-		id = j.transactions[d.Topic+"\x00"+transaction]
-	case d.Duplicate:
-		id = j.packets[d.PacketID]
-	}
-	p, ok := j.entries[id]
-	if !ok || time.Since(p.Received) > remembered {
-		return e, false, false
-	}
-	equal = p.Topic == d.Topic && p.Digest == digest(d.Payload)
-	if transaction == "" {
-		// The same bytes on a packet id of the same connection are another press of the same button.
-		found = equal && p.Connection < d.Connection
-		return *p, found, found
-	}
-	return *p, true, equal
+// now returns the journal's clock: the time that the program has been running since the journal was made.
+func (j *Journal) now() time.Duration { return j.clock + time.Since(j.opened) }
+
+// waited returns how long ago a request may have been sent. Neither a clock that was set back nor a time during which the machine
+// was suspended makes a request younger.
+func (j *Journal) waited(e *entry) time.Duration {
+	wall := time.Now().Round(0).Sub(e.Received.Round(0))
+	return max(wall, j.now()-e.Clock) + e.Age
 }
 
-// add writes a new entry. It is on disk when add returns, or not in the journal.
-func (j *Journal) add(e entry) error {
+// Origins returns the origins of requests that may be delivered again.
+func (j *Journal) Origins() []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if err := j.write(&e); err != nil {
-		return err
+	var all []string
+	for origin := range j.origins {
+		all = append(all, origin)
 	}
-	j.hold(&e)
-	j.index(&e)
-	j.prune()
-	return nil
+	slices.Sort(all)
+	return all
 }
 
-// put changes an entry. Where the disk does not take it, the journal goes on from it all the same: what was done must not be done
-// again because nobody could write that down. See flush.
-func (j *Journal) put(e entry) error {
+// Release forgets origins: their requests will not be delivered again.
+func (j *Journal) Release(origins ...string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.replace(e)
-}
-
-// change changes an entry as it is by now, and is put.
-func (j *Journal) change(id string, to func(entry) entry) error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	e, ok := j.entries[id]
-	if !ok { // a day is over
-		return nil
-	}
-	return j.replace(to(*e))
-}
-
-func (j *Journal) replace(e entry) error {
-	j.hold(&e)
-	err := j.write(&e)
-	if err != nil {
-		j.unwritten[e.ID] = true
-	}
-	return err
-}
-
-// flush writes what could not be written before.
-func (j *Journal) flush() error {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	for id := range j.unwritten {
-		if err := j.write(j.entries[id]); err != nil {
-			return err
+	var ids []string
+	for _, origin := range origins {
+		if e := j.origins[origin]; e != nil {
+			delete(j.origins, origin)
+			e.origin = ""
+			ids = append(ids, e.ID)
 		}
 	}
-	return nil
-}
-
-func (j *Journal) write(e *entry) error {
-	value, err := json.Marshal(e)
-	if err != nil {
-		return err
+	if len(ids) == 0 {
+		return
 	}
-	if err := j.store.Put(e.ID, value); err != nil {
-		return fmt.Errorf("write the journal: %w", err)
-	}
-	delete(j.unwritten, e.ID)
-	return nil
+	j.store.CommitLazily(func(tx Tx) {
+		for _, id := range ids {
+			tx.Delete(JournalBucket, originPrefix+id)
+		}
+	})
 }
 
-func (j *Journal) hold(e *entry) {
-	j.entries[e.ID] = e
-	if e.Stage == answered {
-		delete(j.open, e.ID)
-	} else {
-		j.open[e.ID] = e
-	}
-}
+// A match tells how a request relates to one in the journal.
+type match int
 
-// waiting counts an account's requests that are not done.
-func (j *Journal) waiting(account string) int {
-	return len(j.of(account, received, started))
-}
+const (
+	isNew match = iota
+	isDuplicate
+	isConflict // another payload with the same transaction
+)
 
-// of lists an account's requests in these stages, of which none is answered, in order of arrival.
-func (j *Journal) of(account string, stages ...stage) []entry {
+func transactionKey(scope, transaction string) string { return scope + "\x00" + transaction }
+
+// lookup finds the entry that a request repeats.
+func (j *Journal) lookup(e *entry) (before *entry, m match) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	var es []entry
-	for _, e := range sorted(j.open, func(e *entry) bool { return e.Account == account && slices.Contains(stages, e.Stage) }) {
-		es = append(es, *e)
+	return j.lookupLocked(e)
+}
+
+func (j *Journal) lookupLocked(e *entry) (before *entry, m match) {
+	if e.Transaction == "" {
+		if before = j.origins[e.origin]; before == nil || e.origin == "" {
+			return nil, isNew
+		}
+		return before, isDuplicate
 	}
-	return es
+	before = j.transactions[transactionKey(e.Scope, e.Transaction)]
+	switch {
+	case before == nil || before.Stage == answered && j.now()-before.Clock > dedupWindow:
+		return nil, isNew
+	case before.Digest != e.Digest:
+		return before, isConflict
+	}
+	return before, isDuplicate
+}
+
+// add writes a new entry, unless it repeats one or there is no room for it. onDisk is called when it is on disk, or when it could
+// not be written for some time and was dropped.
+func (j *Journal) add(e *entry, onDisk func(error)) (before *entry, m match, err error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if before, m = j.lookupLocked(e); m != isNew {
+		return before, m, nil
+	}
+	j.prune()
+	j.seq++
+	e.Seq, e.Clock, e.Stage, e.onDisk = j.seq, j.now(), received, onDisk
+	value := j.encode(e)
+	for len(j.entries) >= maxEntries || j.bytes+len(value) > j.maxBytes {
+		if len(j.answered) == 0 {
+			return nil, isNew, &Error{Overloaded, fmt.Sprintf("%d requests with %d bytes are waiting already", len(j.entries), j.bytes)}
+		}
+		j.drop(j.answered[0])
+	}
+	j.entries[e.ID] = e
+	j.index(e)
+	if len(j.dirty) > 0 || j.retrying { // those go first
+		j.setSize(e, len(value))
+		e.failedAt = time.Now()
+		j.dirty = append(j.dirty, e)
+		return nil, isNew, nil
+	}
+	j.commit([]*entry{e}, [][]byte{value})
+	return nil, isNew, nil
+}
+
+// start writes that the request of an entry is about to be sent. Without it on disk the request must not be sent.
+func (j *Journal) start(e *entry, onDisk func(error)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e.Stage = started
+	value := j.encode(e)
+	j.setSize(e, len(value))
+	j.store.Commit(func(tx Tx) { tx.Put(JournalBucket, e.ID, value) }, func(err error) {
+		j.report(err)
+		if err != nil {
+			j.mu.Lock()
+			e.Stage = received
+			j.mu.Unlock()
+		}
+		onDisk(err)
+	})
+}
+
+// finish writes the response of an entry and what persist, which may be nil, adds. Where the disk does not take it, the response is
+// kept in memory and written later: what was done must not be done again.
+func (j *Journal) finish(e *entry, r Response, persist func(Tx), onDisk func(error)) {
+	data, err := json.Marshal(r.Data)
+	switch {
+	case err != nil:
+		r = e.response().Fail(unencodable(err))
+	case r.Data != nil:
+		r.Data = json.RawMessage(data)
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	e.Stage, e.Response, e.Request = done, &r, nil
+	e.onDisk = onDisk
+	if persist != nil {
+		e.persist = append(e.persist, persist)
+	}
+	j.commit([]*entry{e}, [][]byte{j.encode(e)})
+	for j.bytes > j.maxBytes && len(j.answered) > 0 {
+		j.drop(j.answered[0])
+	}
+}
+
+// markAnswered records that the response of an entry was delivered. After a crash it may be delivered once more.
+func (j *Journal) markAnswered(e *entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if e.Stage != done || j.entries[e.ID] != e {
+		return
+	}
+	e.Stage = answered
+	j.answered = append(j.answered, e)
+	value := j.encode(e)
+	j.setSize(e, len(value))
+	j.store.CommitLazily(func(tx Tx) { tx.Put(JournalBucket, e.ID, value) })
+}
+
+// hasStarted reports whether it is on disk that the request of an entry may have been sent.
+func (j *Journal) hasStarted(e *entry) bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return e.Stage == started
+}
+
+// response returns the response of an entry, or nil if it has none yet.
+func (j *Journal) response(e *entry) *Response {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return e.Response
+}
+
+// unanswered returns the entries that have no response, and those whose response was not delivered, in order.
+func (j *Journal) unanswered() (unfinished, finished []*entry) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, e := range j.sorted() {
+		switch e.Stage {
+		case received, started:
+			unfinished = append(unfinished, e)
+		case done:
+			finished = append(finished, e)
+		}
+	}
+	return unfinished, finished
+}
+
+// commit writes entries in one transaction.
+func (j *Journal) commit(entries []*entry, values [][]byte) {
+	var persisted []func(Tx)
+	for i, e := range entries {
+		j.setSize(e, len(values[i]))
+		persisted = append(persisted, e.persist...)
+	}
+	stamp := j.now()
+	j.stamped = stamp
+	j.store.Commit(func(tx Tx) {
+		for i, e := range entries {
+			tx.Put(JournalBucket, e.ID, values[i])
+			if e.origin != "" {
+				tx.Put(JournalBucket, originPrefix+e.ID, []byte(e.origin))
+			}
+		}
+		tx.Put(JournalBucket, clockKey, strconv.AppendInt(nil, int64(stamp), 10))
+		for _, persist := range persisted {
+			persist(tx)
+		}
+	}, func(err error) { j.onCommitted(entries, err) })
+}
+
+// onCommitted tells the waiting callers. An entry that could not be written is written again, with its response if it has one; a
+// response is delivered all the same.
+func (j *Journal) onCommitted(entries []*entry, err error) {
+	j.report(err)
+	var tell []func(error)
+	j.mu.Lock()
+	j.retrying = false
+	if err == nil {
+		for _, e := range entries {
+			tell = append(tell, e.onDisk)
+			e.onDisk, e.persist, e.failedAt = nil, nil, time.Time{}
+		}
+	} else {
+		for _, e := range entries {
+			if e.failedAt.IsZero() {
+				e.failedAt = time.Now()
+			}
+			if e.Stage != received {
+				tell = append(tell, e.onDisk)
+				e.onDisk = nil
+			}
+		}
+		j.dirty = append(slices.Clone(entries), j.dirty...)
+		slices.SortStableFunc(j.dirty, func(a, b *entry) int { return cmp.Compare(a.Seq, b.Seq) })
+		j.dirty = slices.Compact(j.dirty)
+		j.retryAt = time.Now().Add(journalRetryInterval)
+		if j.onDirty != nil {
+			j.onDirty()
+		}
+	}
+	j.mu.Unlock()
+	for _, f := range tell {
+		if f != nil {
+			f(err)
+		}
+	}
+}
+
+// report logs that the disk cannot be written, and that it can be written again, once each.
+func (j *Journal) report(err error) {
+	j.mu.Lock()
+	changed := j.failing != (err != nil)
+	j.failing = err != nil
+	j.mu.Unlock()
+	switch {
+	case !changed:
+	case err != nil:
+		j.log.Error("the journal could not be written", "error", err)
+	default:
+		j.log.Info("the journal is written again")
+	}
+}
+
+// maintain writes what could not be written before, drops requests that waited too long for that, and forgets old entries. It
+// reports whether something is left to be written.
+func (j *Journal) maintain() bool {
+	j.mu.Lock()
+	j.prune()
+	if j.now()-j.stamped >= clockInterval {
+		j.stamped = j.now()
+		value := strconv.AppendInt(nil, int64(j.stamped), 10)
+		j.store.CommitLazily(func(tx Tx) { tx.Put(JournalBucket, clockKey, value) })
+	}
+	if j.retrying || len(j.dirty) == 0 || time.Now().Before(j.retryAt) {
+		left := j.retrying || len(j.dirty) > 0
+		j.mu.Unlock()
+		return left
+	}
+	var dropped []func(error)
+	var again []*entry
+	var values [][]byte
+	for _, e := range j.dirty {
+		if j.entries[e.ID] != e { // dropped meanwhile
+			continue
+		}
+		if e.Stage == received && time.Since(e.failedAt) >= writeTimeout {
+			dropped = append(dropped, e.onDisk)
+			j.drop(e)
+			continue
+		}
+		again, values = append(again, e), append(values, j.encode(e))
+	}
+	j.dirty = nil
+	if len(again) > 0 {
+		j.retrying = true
+		j.commit(again, values)
+	}
+	j.mu.Unlock()
+	for _, f := range dropped {
+		f(errNotWritten())
+	}
+	return len(again) > 0
+}
+
+func errNotWritten() error {
+	return &Error{Internal, "the request could not be written to the journal and was not executed"}
+}
+
+// encode returns an entry as it is on disk.
+func (j *Journal) encode(e *entry) []byte {
+	value, err := json.Marshal(e)
+	if err != nil { // a request and the data of a response were encoded before
+		j.log.Error("an entry of the journal cannot be encoded", "error", err)
+	}
+	return value
+}
+
+func (j *Journal) setSize(e *entry, size int) {
+	j.bytes += size - e.size
+	e.size = size
 }
 
 func (j *Journal) index(e *entry) {
 	if e.Transaction != "" {
-		j.transactions[e.Topic+"\x00"+e.Transaction] = e.ID
+		j.transactions[transactionKey(e.Scope, e.Transaction)] = e
 	}
-	if e.Packet != 0 {
-		j.packets[e.Packet] = e.ID
+	if e.origin != "" {
+		j.origins[e.origin] = e
 	}
 }
 
-func sorted(entries map[string]*entry, keep func(*entry) bool) []*entry {
-	var es []*entry
-	for _, e := range entries {
-		if keep(e) {
-			es = append(es, e)
-		}
+func (j *Journal) sorted() []*entry {
+	all := make([]*entry, 0, len(j.entries))
+	for _, e := range j.entries {
+		all = append(all, e)
 	}
-	slices.SortFunc(es, func(a, b *entry) int { return strings.Compare(a.ID, b.ID) })
-	return es
+	slices.SortFunc(all, func(a, b *entry) int { return cmp.Or(cmp.Compare(a.Seq, b.Seq), cmp.Compare(a.ID, b.ID)) })
+	return all
 }
 
-// prune forgets, once an hour, what was answered long ago: a little at a time, for the broker's messages wait meanwhile.
+// prune forgets what was answered and received long ago.
 func (j *Journal) prune() {
-	if time.Since(j.pruned) < time.Hour {
-		return
+	for len(j.answered) > 0 && j.now()-j.answered[0].Clock > dedupWindow {
+		j.drop(j.answered[0])
 	}
-	pruned := 0
-	for id, e := range j.entries {
-		if e.Stage != answered || time.Since(e.Received) < remembered || j.unwritten[id] {
-			continue
-		}
-		if pruned == prunedAtOnce || j.store.Delete(id) != nil {
-			return
-		}
-		pruned++
-		delete(j.entries, id)
-		if key := e.Topic + "\x00" + e.Transaction; j.transactions[key] == id {
-			delete(j.transactions, key)
-		}
-		if j.packets[e.Packet] == id {
-			delete(j.packets, e.Packet)
-		}
+}
+
+// drop forgets an entry.
+func (j *Journal) drop(e *entry) {
+	if i := slices.Index(j.answered, e); i >= 0 {
+		j.answered = slices.Delete(j.answered, i, i+1)
 	}
-	j.pruned = time.Now()
+	delete(j.entries, e.ID)
+	j.bytes -= e.size
+	if key := transactionKey(e.Scope, e.Transaction); j.transactions[key] == e {
+		delete(j.transactions, key)
+	}
+	if j.origins[e.origin] == e {
+		delete(j.origins, e.origin)
+	}
+	j.store.CommitLazily(func(tx Tx) {
+		tx.Delete(JournalBucket, e.ID)
+		tx.Delete(JournalBucket, originPrefix+e.ID)
+	})
+}
+
+// response returns the response to an entry without its outcome.
+func (e *entry) response() Response {
+	return Response{Transaction: e.Transaction, Op: e.Operation, ReceivedAt: e.Received}
 }
 
 func digest(payload []byte) string {
@@ -281,5 +556,5 @@ func digest(payload []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// newID is a UUID that sorts by time.
+// newID returns a UUID.
 func newID() string { return uuid.Must(uuid.NewV7()).String() }

@@ -1,11 +1,7 @@
 package services
 
 import (
-	"strings"
 	"time"
-
-	"github.com/microsoft/kiota-abstractions-go/serialization"
-	"github.com/microsoftgraph/msgraph-sdk-go/models"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
@@ -15,18 +11,18 @@ import (
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence
 type Recurrence struct {
-	Type           string   `json:"type" required:"true" doc:"by what it repeats" enum:"daily,weekly,absoluteMonthly,relativeMonthly,absoluteYearly,relativeYearly"`
-	Interval       *int     `json:"interval" doc:"every how many days, weeks, months or years; default: 1"`
-	DaysOfWeek     []string `json:"days_of_week" doc:"sunday to saturday, where it repeats by weekday; default: that of the start"`
-	FirstDayOfWeek *string  `json:"first_day_of_week" doc:"with weekly: what every second week counts from; default: sunday" enum:"sunday,monday,tuesday,wednesday,thursday,friday,saturday"`
-	Index          *string  `json:"index" doc:"with relativeMonthly and relativeYearly: which of these weekdays; default: that of the start" enum:"first,second,third,fourth,last"`
-	DayOfMonth     *int     `json:"day_of_month" doc:"with absoluteMonthly and absoluteYearly; default: that of the start"`
-	Month          *int     `json:"month" doc:"with absoluteYearly and relativeYearly, 1 to 12; default: that of the start"`
-	Until          *string  `json:"until" doc:"the last day on which it may repeat"`
-	Count          *int     `json:"count" doc:"how often it takes place; default: without an end"`
+	Type           string   `json:"type" required:"true" doc:"Pattern by which it repeats." enum:"daily,weekly,absoluteMonthly,relativeMonthly,absoluteYearly,relativeYearly"`
+	Interval       *int     `json:"interval" doc:"Every how many days, weeks, months or years. Default: 1."`
+	DaysOfWeek     []string `json:"days_of_week" doc:"With weekly and the relative types: sunday to saturday. Default: the weekday of the start."`
+	FirstDayOfWeek *string  `json:"first_day_of_week" doc:"With weekly and an interval above 1: the first day of a week. Default: sunday." enum:"sunday,monday,tuesday,wednesday,thursday,friday,saturday"`
+	Index          *string  `json:"index" doc:"With relativeMonthly and relativeYearly: which of these weekdays. Default: that of the start." enum:"first,second,third,fourth,last"`
+	DayOfMonth     *int     `json:"day_of_month" doc:"With absoluteMonthly and absoluteYearly. Default: the day of the start."`
+	Month          *int     `json:"month" doc:"With absoluteYearly and relativeYearly: 1 to 12. Default: the month of the start."`
+	Until          *string  `json:"until" doc:"Last day on which it may take place."`
+	Count          *int     `json:"count" doc:"How often it takes place. Default: without an end."`
 }
 
-// Validate finds what cannot be; its errors name the field below this path.
+// Validate finds impossible values; its errors name the field below path.
 func (r *Recurrence) Validate(path string) error {
 	for _, n := range []struct {
 		name        string
@@ -38,7 +34,7 @@ func (r *Recurrence) Validate(path string) error {
 		}
 	}
 	for _, d := range r.DaysOfWeek {
-		if weekday(d) == nil {
+		if !graph.IsWeekday(d) {
 			return graph.Invalid("%s.days_of_week: want days from sunday to saturday, not %q", path, d)
 		}
 	}
@@ -53,84 +49,30 @@ func (r *Recurrence) Validate(path string) error {
 	return nil
 }
 
-// Model is what Graph is told of something that starts for the first time at start, whose zone is that of the series.
-func (r *Recurrence) Model(path string, start time.Time) (models.PatternedRecurrenceable, error) {
-	pattern, span := models.NewRecurrencePattern(), models.NewRecurrenceRange()
-	kind, err := models.ParseRecurrencePatternType(r.Type)
-	if err != nil || kind == nil {
-		return nil, graph.Invalid("%s.type: unknown type %q", path, r.Type)
+// Pattern returns the recurrence of something that starts for the first time at start, whose zone is that of the series. Its
+// errors name the field below path.
+func (r *Recurrence) Pattern(path string, start time.Time) (*graph.Recurrence, error) {
+	p := &graph.Recurrence{
+		Type: r.Type, Interval: or(r.Interval), DaysOfWeek: r.DaysOfWeek, FirstDayOfWeek: or(r.FirstDayOfWeek), Index: or(r.Index),
+		DayOfMonth: or(r.DayOfMonth), Month: or(r.Month), Count: or(r.Count), Start: start,
 	}
-	pattern.SetTypeEscaped(kind.(*models.RecurrencePatternType))
-	pattern.SetInterval(or(r.Interval, 1))
-	if r.Type == "weekly" || strings.HasPrefix(r.Type, "relative") {
-		var days []models.DayOfWeek
-		for _, d := range r.DaysOfWeek {
-			days = append(days, *weekday(d))
-		}
-		if days == nil {
-			days = append(days, *weekday(start.Weekday().String()))
-		}
-		pattern.SetDaysOfWeek(days)
+	if r.Until == nil {
+		return p, nil
 	}
-	if r.Type == "weekly" && r.FirstDayOfWeek != nil {
-		pattern.SetFirstDayOfWeek(weekday(*r.FirstDayOfWeek))
+	var err error
+	if p.Until, err = ParseDate(path+".until", *r.Until); err != nil {
+		return nil, err
 	}
-	if strings.HasPrefix(r.Type, "relative") {
-		index := models.WeekIndex((start.Day() - 1) / 7) // first, second … last
-		if r.Index != nil {
-			given, err := models.ParseWeekIndex(*r.Index)
-			if err != nil || given == nil {
-				return nil, graph.Invalid("%s.index: unknown index %q", path, *r.Index)
-			}
-			index = *given.(*models.WeekIndex)
-		}
-		pattern.SetIndex(&index)
+	if first := start.Format(time.DateOnly); p.Until.Format(time.DateOnly) < first {
+		return nil, graph.Invalid("%s.until: want a date not before the start, %s, not %s", path, first, p.Until.Format(time.DateOnly))
 	}
-	if strings.HasPrefix(r.Type, "absolute") {
-		pattern.SetDayOfMonth(or(r.DayOfMonth, start.Day()))
-	}
-	if strings.HasSuffix(r.Type, "Yearly") {
-		pattern.SetMonth(or(r.Month, int(start.Month())))
-	}
-
-	first, end := serialization.NewDateOnly(start), models.NOEND_RECURRENCERANGETYPE
-	span.SetStartDate(first)
-	switch {
-	case r.Count != nil:
-		end = models.NUMBERED_RECURRENCERANGETYPE
-		span.SetNumberOfOccurrences(or(r.Count, 0))
-	case r.Until != nil:
-		last, err := ParseDate(path+".until", *r.Until)
-		if err != nil {
-			return nil, err
-		}
-		if last.Format(time.DateOnly) < start.Format(time.DateOnly) {
-			return nil, graph.Invalid("%s.until: want a date not before the start, %s, not %s", path, start.Format(time.DateOnly), last.Format(time.DateOnly))
-		}
-		end = models.ENDDATE_RECURRENCERANGETYPE
-		span.SetEndDate(serialization.NewDateOnly(last))
-	}
-	span.SetTypeEscaped(&end)
-
-	m := models.NewPatternedRecurrence()
-	m.SetPattern(pattern)
-	m.SetRangeEscaped(span)
-	return m, nil
+	return p, nil
 }
 
-func or(given *int, otherwise int) *int32 {
-	n := int32(otherwise)
+// or returns what is given, or else zero.
+func or[T any](given *T) (v T) {
 	if given != nil {
-		n = int32(*given)
+		v = *given
 	}
-	return &n
-}
-
-// weekday is nil for what is none.
-func weekday(name string) *models.DayOfWeek {
-	day, err := models.ParseDayOfWeek(strings.ToLower(name))
-	if err != nil || day == nil {
-		return nil
-	}
-	return day.(*models.DayOfWeek)
+	return v
 }

@@ -1,32 +1,35 @@
-// Package services says what can be asked of a sensor, and sees to it that each request is carried out once and answered.
+// Package services defines operations and executes each request once, with a durable journal. It knows no transport.
 package services
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// RetryPolicy is what to do with a request whose outcome is not known: the program died, or the answer never came.
+// A RetryPolicy says what to do with a request whose outcome is unknown: the program died, or the answer never came.
 type RetryPolicy int
 
 const (
-	// Again: doing it twice is doing it once.
+	// Idempotent requests are executed again: doing them twice is doing them once.
 	Idempotent RetryPolicy = iota
-	// AgainWithKey: Graph deduplicates by Call.ID.
+	// IdempotencyKey requests are executed again, because Graph deduplicates by Attempt.ID.
 	IdempotencyKey
-	// Doubt: never again; it is looked for (Finder), or answered in_doubt.
+	// AtMostOnce requests are never executed again. They are verified (see Verifier), or answered in_doubt.
 	AtMostOnce
 )
 
-// An Operation is something that can be asked of a sensor.
+// An Operation is something that can be requested of a target: a sensor, an account or the bridge itself.
 type Operation struct {
 	Name, Doc   string
 	Permissions []graph.Permission
 	Optional    bool           // offered only where `allow` names it
-	Reads       bool           // changes nothing: needs no enable_update, only on_demand; not journalled
-	Retry       RetryPolicy    // what to do when its outcome is not known
+	Reads       bool           // changes nothing: needs on_demand, not enable_update; not journalled
+	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
+	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
 }
 
@@ -35,19 +38,83 @@ type Operation struct {
 // Its fields carry the tags `json` (the field's name), `doc`, `enum` (values, in any case) and `required:"true"`; what
 // the tags cannot express is in a method Validate() error.
 type Request interface {
-	// Execute carries it out. The result is given to the sensor's Apply, and to the caller as the response's data: either
-	// it marshals to that data, or it has a method Data() any that says what to tell.
-	Execute(ctx context.Context, g *graph.Client, c Attempt) (result any, err error)
+	// Execute carries the request out. The result is passed to Target.OnSuccess, and to the caller as the response's data:
+	// either it marshals to that data, or it has a method Data() any that returns it.
+	Execute(ctx context.Context, g *graph.Client, a Attempt) (result any, err error)
 }
 
-// Attempt is what a request is told of its own circumstances.
+// An Attempt describes one execution of a request.
 type Attempt struct {
 	ID       string    // a UUID that survives a crash: the key that Graph deduplicates by
 	Repeated bool      // tried before, outcome unknown: a delete that finds nothing has succeeded
-	Now      time.Time // when it was received, in the account's time zone
+	Now      time.Time // when the request was received, in the account's time zone
 }
 
-// A Verifier looks for what a doubtful request may have done.
+// A Verifier finds out whether an attempt of unknown outcome took effect. Not found is in_doubt, too.
 type Verifier interface {
-	Verify(ctx context.Context, g *graph.Client, c Attempt) (result any, happened bool, err error)
+	Verify(ctx context.Context, g *graph.Client, a Attempt) (result any, found bool, err error)
+}
+
+// A Ref names what a request is for. Without a sensor it is the account, without an account the bridge.
+type Ref struct{ Account, Sensor string }
+
+// An Inbound is a request as a transport received it.
+type Inbound struct {
+	Target            Ref
+	Operation, Entity string // one of both; the payload for an entity is a raw value
+	Payload           []byte
+	Origin            string         // opaque; equal means the same request delivered twice; empty: not known
+	ReplyTo           string         // "mqtt:<topic>": the name of a Replier, and what it needs; empty: no reply
+	Received          time.Time      // by the wall clock
+	Age               time.Duration  // how long it was under way at most
+	Refused           *Error         // the transport's finding: it is only answered
+	Accepted          func(error)    // called in the order of Submit: it is durable, or refused and answered; must not block
+	Done              func(Response) // called with the response, for callers in this process; must not block
+}
+
+// ErrEmptyValue is returned by Target.Parse for an empty value of an entity that is not a text. Such a value is accepted without
+// an answer, because a retained command is removed by an empty message.
+var ErrEmptyValue = errors.New("want a value, not an empty text")
+
+// A Target is what a request is for: a sensor, an account or the bridge.
+type Target interface {
+	// Operation returns the operation of this name, or the reason why it cannot be requested now: an *Error or a *graph.Error.
+	Operation(name string) (Operation, error)
+	// Parse returns the operation that a raw value for an entity stands for, and its fields.
+	Parse(entity, value string) (operation string, fields map[string]json.RawMessage, err error)
+	// Resolve removes the field that names a member of a group from the fields and returns that member, or the target itself
+	// if it is no group. It must not wait, except for Execute.
+	Resolve(ctx context.Context, fields map[string]json.RawMessage) (Ref, Target, error)
+	// Graph returns the account's Graph client.
+	Graph() *graph.Client
+	// Location returns the account's time zone.
+	Location() *time.Location
+	// OnSuccess shows the effect of an operation. What it returns, if not nil, is written in the same transaction as the response.
+	OnSuccess(ctx context.Context, operation string, result any) (persist func(Tx))
+	// OnRejected shows the true state after a request failed.
+	OnRejected()
+}
+
+// A Resolver returns the target of a request, or an *Error.
+type Resolver interface{ Resolve(Ref) (Target, error) }
+
+// A Replier sends responses by one transport. It returns nil when the response was delivered or can never be; after an error it is
+// called again.
+type Replier interface {
+	Reply(ctx context.Context, to string, r Response) error
+}
+
+// A Tx collects the changes of one transaction.
+type Tx interface {
+	Put(bucket, key string, value []byte)
+	Delete(bucket, key string)
+}
+
+// A Store puts changes on disk. Neither method waits.
+type Store interface {
+	// Commit calls write at once, and done, which may be nil, in the order of the calls on another goroutine after the changes are
+	// on disk or have failed.
+	Commit(write func(Tx), done func(error))
+	// CommitLazily calls write at once and puts the changes on disk with the next commit. They are lost if the process is killed.
+	CommitLazily(write func(Tx))
 }

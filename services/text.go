@@ -2,15 +2,9 @@ package services
 
 import (
 	"fmt"
-	"regexp"
 	"strconv"
 	"unicode/utf8"
 )
-
-var tag = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|strong|em|a|ul|ol|li|table|font|h[1-6])(?:\s[^>]*)?/?>`)
-
-// IsHTML reports whether a text that a user gave is HTML: O365 for Home Assistant takes either without asking which.
-func IsHTML(s string) bool { return tag.MatchString(s) }
 
 // longest is how many characters of a request an error shows.
 const longest = 40

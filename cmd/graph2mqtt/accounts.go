@@ -10,8 +10,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -58,7 +58,7 @@ func standingOf(a *config.Account, s auth.Status) standing {
 		Granted: append([]string{}, s.Granted...), Missing: []lacking{},
 	}
 	if s.State == auth.SignedIn {
-		for _, n := range bridge.RequiredPermissions(a) {
+		for _, n := range runtime.RequiredPermissions(a) {
 			l := lacking{n.Scope, n.Sensor, n.Impact}
 			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, l) {
 				x.Missing = append(x.Missing, l)
@@ -91,7 +91,7 @@ func (p *program) accounts(asJSON bool) error {
 	var sentences []string
 	standings := map[string]standing{}
 	for id, a := range config.Sorted(c.Accounts) {
-		s, err := bridge.OpenSession(a, dir, log)
+		s, err := runtime.OpenSession(a, dir, log)
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -53,7 +54,7 @@ func (p *program) call(ctx context.Context, path, operation string, fields []str
 	if err != nil {
 		return err
 	}
-	a, session, err := p.session(c, id)
+	a, err := account(c, id)
 	if err != nil {
 		return err
 	}
@@ -67,7 +68,11 @@ func (p *program) call(ctx context.Context, path, operation string, fields []str
 		return err
 	}
 	log, _ := p.logger(c, true)
-	r, err := bridge.Caller{Account: a, Kinds: bridge.Kinds(), Session: session, Log: log}.Call(ctx, sensor, operation, payload)
+	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	if err != nil {
+		return err
+	}
+	r, err := runtime.Call(ctx, runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Log: log}, a, services.Ref{Account: id, Sensor: sensor}, operation, payload)
 	if err != nil {
 		return err
 	}

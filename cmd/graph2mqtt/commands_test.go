@@ -7,7 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"runtime"
+	stdruntime "runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -17,9 +17,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
-	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
 var update = flag.Bool("update", false, "write the golden files and the generated documentation")
@@ -84,13 +83,11 @@ func TestPermissionsAreWhatLoginAsksFor(t *testing.T) {
 // Every scope that any kind can ask for has its facts.
 func TestFactsOfAllScopes(t *testing.T) {
 	permissions := []graph.Permission{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
-	for _, k := range bridge.Kinds() {
+	for _, k := range runtime.Kinds() {
 		s := k.New()
 		permissions = append(permissions, s.Permissions()...)
-		if c, ok := s.(sensors.Commander); ok {
-			for _, op := range c.Operations() {
-				permissions = append(permissions, op.Permissions...)
-			}
+		for _, op := range s.Operations() {
+			permissions = append(permissions, op.Permissions...)
 		}
 	}
 	for _, n := range permissions {
@@ -200,7 +197,7 @@ func TestLoginBesideRun(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	code, stdout, stderr := newHome(t).call(t, "version")
-	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(runtime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
+	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(stdruntime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
 	if code != 0 || !want.MatchString(stdout) || stderr != "" {
 		t.Errorf("%d, %q, %s", code, stdout, stderr)
 	}
@@ -299,7 +296,7 @@ func TestConfigPrints(t *testing.T) {
 	if _, schema, _ := h.call(t, "config", "schema"); !json.Valid([]byte(schema)) {
 		t.Error("the schema is no JSON")
 	}
-	if _, reference, _ := h.call(t, "config", "reference"); reference != config.Reference(bridge.ConfigKinds(bridge.Kinds())) {
+	if _, reference, _ := h.call(t, "config", "reference"); reference != config.Reference(runtime.ConfigKinds(runtime.Kinds())) {
 		t.Errorf("the reference is %s", reference)
 	}
 }

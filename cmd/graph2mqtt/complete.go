@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -59,7 +59,7 @@ func (p *program) completeCall(_ *cobra.Command, args []string, begun string) ([
 	if len(args) == 0 {
 		for id, a := range config.Sorted(c.Accounts) {
 			for name, s := range config.Sorted(a.Sensors) {
-				if len(bridge.Operations(s)) > 0 {
+				if len(runtime.Operations(s)) > 0 {
 					all = append(all, id+"/"+name)
 				}
 			}
@@ -71,7 +71,7 @@ func (p *program) completeCall(_ *cobra.Command, args []string, begun string) ([
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	if len(args) == 1 {
-		for _, op := range bridge.Operations(s) {
+		for _, op := range runtime.Operations(s) {
 			all = append(all, cobra.CompletionWithDesc(op.Name, op.Doc))
 		}
 		return all, cobra.ShellCompDirectiveNoFileComp
@@ -111,7 +111,7 @@ func sensorAt(c *config.Config, path string) *config.Sensor {
 
 // fieldsOf are the fields of an operation's request; none where the configuration does not offer it.
 func fieldsOf(s *config.Sensor, operation string) []services.Field {
-	for _, op := range bridge.Operations(s) {
+	for _, op := range runtime.Operations(s) {
 		if op.Name == operation {
 			return services.Fields(op.New())
 		}

@@ -7,7 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
 func (p *program) configCommand() *cobra.Command {
@@ -17,7 +17,7 @@ func (p *program) configCommand() *cobra.Command {
 		Example: "  graph2mqtt config example > graph2mqtt.yaml",
 		Args:    cobra.NoArgs,
 	}
-	kinds := bridge.ConfigKinds(bridge.Kinds())
+	kinds := runtime.ConfigKinds(runtime.Kinds())
 	for _, c := range []struct {
 		use, short, example string
 		text                func() string

@@ -22,9 +22,9 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -143,7 +143,7 @@ func (d *demo) show(ctx context.Context) error {
 		return err
 	}
 	a := c.Accounts[demoAccount]
-	session, err := bridge.OpenSession(a, dir, log)
+	session, err := runtime.OpenSession(a, dir, log)
 	if err != nil {
 		return err
 	}
@@ -154,7 +154,7 @@ func (d *demo) show(ctx context.Context) error {
 	d.introduce(result.User, c, now)
 
 	teller := newTeller(d.program, d.base, c)
-	listener, err := mqtt.Listen(d.broker, teller.heard, d.base+"/#")
+	listener, err := mqtt.Observe(d.broker, teller.heard, d.base+"/#")
 	if err != nil {
 		return err
 	}
@@ -215,7 +215,7 @@ accounts:
 	if d.flags.logFormat != "" {
 		flags["log.format"] = d.flags.logFormat
 	}
-	return bridge.Load(config.Sources{File: file, Flags: flags}, bridge.Kinds())
+	return runtime.Load(config.Sources{File: file, Flags: flags}, runtime.Kinds())
 }
 
 // signIn signs in as a person would, with a browser that follows every redirect.
@@ -228,7 +228,7 @@ func (d *demo) signIn(ctx context.Context, a *config.Account, s *auth.Session) (
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var visits errgroup.Group
-	result, err := s.SignInByBrowser(ctx, auth.Request{Scopes: bridge.SignInScopes(a), OnPrompt: func(p auth.Prompt) {
+	result, err := s.SignInByBrowser(ctx, auth.Request{Scopes: runtime.SignInScopes(a), OnPrompt: func(p auth.Prompt) {
 		visits.Go(func() error {
 			err := visit(ctx, web, p.URL)
 			if err != nil {
@@ -297,7 +297,7 @@ func (d *demo) held() ([]string, error) {
 	heard := make(chan struct{}, 1)
 	var topics []string
 	ids := strings.TrimSuffix(mqtt.Topics(d.base).ID("bridge"), "bridge")
-	listener, err := mqtt.Listen(d.broker, func(m mqtt.Message) {
+	listener, err := mqtt.Observe(d.broker, func(m mqtt.Message) {
 		switch levels := strings.Split(m.Topic, "/"); {
 		case m.Topic == marker:
 			heard <- struct{}{}
@@ -333,7 +333,7 @@ func (d *demo) sweep() error {
 	}
 	// Entities go before their device, and both before the topics that they look at.
 	slices.SortStableFunc(topics, func(a, b string) int { return d.turn(a) - d.turn(b) })
-	listener, err := mqtt.Listen(d.broker, nil)
+	listener, err := mqtt.Observe(d.broker, nil)
 	if err != nil {
 		return fmt.Errorf("remove what the demo has published: %w", err)
 	}

@@ -18,7 +18,7 @@ func retained(t *testing.T, broker string) []string {
 	var mu sync.Mutex
 	var topics []string
 	end := make(chan struct{})
-	l, err := mqtt.Listen(mqtt.Options{URL: broker}, func(m mqtt.Message) {
+	l, err := mqtt.Observe(mqtt.Options{URL: broker}, func(m mqtt.Message) {
 		if m.Topic == "test/end" {
 			close(end)
 			return
@@ -62,7 +62,7 @@ func TestDemo(t *testing.T) {
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
-	l, err := mqtt.Listen(mqtt.Options{URL: url}, nil)
+	l, err := mqtt.Observe(mqtt.Options{URL: url}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,7 +114,7 @@ func TestDemoAtExistingBroker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broker := url(t)
-			l, err := mqtt.Listen(mqtt.Options{URL: broker}, nil)
+			l, err := mqtt.Observe(mqtt.Options{URL: broker}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}

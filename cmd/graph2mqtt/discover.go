@@ -14,10 +14,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -48,7 +48,7 @@ func (p *program) discover(ctx context.Context, id string) error {
 		return errors.New(status.Message)
 	}
 	log, _ := p.logger(c, true)
-	g, err := bridge.OpenGraph(a, session, log)
+	g, err := runtime.OpenGraph(a, session, log)
 	if err != nil {
 		return err
 	}
@@ -58,7 +58,7 @@ func (p *program) discover(ctx context.Context, id string) error {
 		taken = append(taken, name)
 	}
 	var failed []error
-	for _, k := range bridge.Kinds() {
+	for _, k := range runtime.Kinds() {
 		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
 			continue
 		}
@@ -83,7 +83,7 @@ func (p *program) discover(ctx context.Context, id string) error {
 
 // freeName is an id for a new sensor.
 func freeName(k sensors.Kind, choice sensors.Candidate, taken []string) string {
-	base := cmp.Or(mqtt.Slug(choice.Name), k.Name)
+	base := cmp.Or(entity.Slug(choice.Name), k.Name)
 	name := base
 	for n := 2; slices.Contains(taken, name) || config.Reserved(name); n++ {
 		name = base + "_" + strconv.Itoa(n)

@@ -14,8 +14,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -62,7 +62,7 @@ func TestConfigurationsInDocs(t *testing.T) {
 				t.Fatal(err)
 			}
 			// The files that it names are on another machine.
-			_, err := bridge.Load(config.Sources{File: name, Environ: []string{"HOME=/home/ann"}}, bridge.Kinds())
+			_, err := runtime.Load(config.Sources{File: name, Environ: []string{"HOME=/home/ann"}}, runtime.Kinds())
 			if err != nil {
 				t.Errorf("%s:\n%s%v", file, block[2], err)
 			}
@@ -189,7 +189,7 @@ func TestKindsInReadme(t *testing.T) {
 		shown = append(shown, m[1])
 	}
 	var kinds []string
-	for _, k := range bridge.Kinds() {
+	for _, k := range runtime.Kinds() {
 		kinds = append(kinds, k.Name)
 	}
 	slices.Sort(shown)

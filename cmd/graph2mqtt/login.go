@@ -5,7 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"runtime"
+	stdruntime "runtime"
 	"slices"
 	"strings"
 
@@ -14,9 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -72,10 +72,10 @@ type login struct {
 }
 
 // more is what the kinds need that are not configured.
-func (l login) more(a *config.Account) ([]bridge.RequiredPermission, error) {
-	var ps []bridge.RequiredPermission
+func (l login) more(a *config.Account) ([]runtime.RequiredPermission, error) {
+	var ps []runtime.RequiredPermission
 	for _, name := range l.kinds {
-		all := bridge.Kinds()
+		all := runtime.Kinds()
 		i := slices.IndexFunc(all, func(k sensors.Kind) bool { return strings.EqualFold(k.Name, strings.TrimSpace(name)) })
 		if i < 0 {
 			return nil, &wrong{fmt.Sprintf("--for: want types of sensors (%s), not %q", strings.Join(kindNames(), ", "), name)}
@@ -83,7 +83,7 @@ func (l login) more(a *config.Account) ([]bridge.RequiredPermission, error) {
 		if all[i].WorkOnly && personal(a) {
 			return nil, &wrong{fmt.Sprintf("--for: %s is for work and school accounts, and the tenant consumers has personal ones only", all[i].Name)}
 		}
-		ps = append(ps, bridge.ReadingPermissions(all[i])...)
+		ps = append(ps, runtime.ReadingPermissions(all[i])...)
 	}
 	return ps, nil
 }
@@ -93,13 +93,13 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 	if err != nil {
 		return err
 	}
-	wanted := append(bridge.RequiredPermissions(a), more...)
+	wanted := append(runtime.RequiredPermissions(a), more...)
 	if personal(a) {
 		for _, text := range cannot(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 	}
-	r := auth.Request{Scopes: bridge.SignInScopes(a, more...), OnPrompt: p.prompt}
+	r := auth.Request{Scopes: runtime.SignInScopes(a, more...), OnPrompt: p.prompt}
 	if l.device {
 		_, err = s.SignInByDevice(ctx, r)
 	} else {
@@ -120,7 +120,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 }
 
 // cannot says what personal accounts have no permission for.
-func cannot(wanted []bridge.RequiredPermission) []string {
+func cannot(wanted []runtime.RequiredPermission) []string {
 	var texts []string
 	for _, n := range wanted {
 		if facts, ok := graph.LookupScope(n.Scope); ok && !facts.Personal {
@@ -176,14 +176,14 @@ func (p *program) desktop() bool {
 	switch {
 	case !p.terminal() || p.environment("SSH_CONNECTION") != "":
 		return false
-	case runtime.GOOS == "darwin", runtime.GOOS == "windows":
+	case stdruntime.GOOS == "darwin", stdruntime.GOOS == "windows":
 		return true
 	}
 	return p.environment("DISPLAY") != "" || p.environment("WAYLAND_DISPLAY") != ""
 }
 
 // signedIn says what was granted, and what was not, sensor by sensor.
-func (p *program) signedIn(a *config.Account, wanted []bridge.RequiredPermission, s auth.Status) {
+func (p *program) signedIn(a *config.Account, wanted []runtime.RequiredPermission, s auth.Status) {
 	who := s.User.Address
 	if s.User.Name != "" {
 		who += " (" + s.User.Name + ")"
@@ -222,12 +222,12 @@ func nonEmpty(texts ...string) []string {
 }
 
 func workOnly(kind string) bool {
-	return slices.ContainsFunc(bridge.Kinds(), func(k sensors.Kind) bool { return k.Name == kind && k.WorkOnly })
+	return slices.ContainsFunc(runtime.Kinds(), func(k sensors.Kind) bool { return k.Name == kind && k.WorkOnly })
 }
 
 func kindNames() []string {
 	var names []string
-	for _, k := range bridge.Kinds() {
+	for _, k := range runtime.Kinds() {
 		names = append(names, k.Name)
 	}
 	slices.Sort(names)

@@ -12,9 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
 func (p *program) permissionsCommand() *cobra.Command {
@@ -67,8 +67,8 @@ type permission struct {
 }
 
 func requestOf(a *config.Account) request {
-	r := request{Requested: bridge.SignInScopes(a)[0]}
-	all := bridge.RequiredPermissions(a)
+	r := request{Requested: runtime.SignInScopes(a)[0]}
+	all := runtime.RequiredPermissions(a)
 	for _, scope := range r.Requested {
 		facts, _ := graph.LookupScope(scope)
 		x := permission{
@@ -252,7 +252,7 @@ func (p *program) link(accounts map[string]*config.Account) error {
 			tenant = "organizations"
 		}
 		scopes := slices.Clone(oidc[:])
-		for _, s := range bridge.SignInScopes(a)[0] {
+		for _, s := range runtime.SignInScopes(a)[0] {
 			scopes = append(scopes, a.Cloud.Audience+"/"+s)
 		}
 		q := url.Values{"client_id": {a.ClientID}, "scope": {strings.Join(scopes, " ")}, "redirect_uri": {a.RedirectURI}}

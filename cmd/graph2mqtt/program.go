@@ -16,8 +16,8 @@ import (
 	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -83,7 +83,7 @@ func (p *program) load() (*config.Config, error) {
 			flags[path] = value
 		}
 	}
-	return bridge.Load(config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}, bridge.Kinds())
+	return runtime.Load(config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}, runtime.Kinds())
 }
 
 // logger logs as configured. What a command does in a moment is told by its output: quiet leaves only warnings.
@@ -131,7 +131,7 @@ func (p *program) session(c *config.Config, id string) (*config.Account, *auth.S
 	if err != nil {
 		return nil, nil, err
 	}
-	s, err := bridge.OpenSession(a, dir, log)
+	s, err := runtime.OpenSession(a, dir, log)
 	return a, s, err
 }
 

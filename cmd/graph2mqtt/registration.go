@@ -9,9 +9,9 @@ import (
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
 // A registration is the app registration that accounts sign in with.
@@ -33,7 +33,7 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 	for _, a := range config.Sorted(c.Accounts) {
 		if strings.EqualFold(id, a.ClientID) {
 			r.accounts = append(r.accounts, a)
-			r.scopes = append(r.scopes, bridge.SignInScopes(a)[0]...)
+			r.scopes = append(r.scopes, runtime.SignInScopes(a)[0]...)
 		}
 	}
 	slices.Sort(r.scopes)

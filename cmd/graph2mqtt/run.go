@@ -16,6 +16,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -81,7 +82,7 @@ func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, l
 		debug.SetGCPercent(collectAt)
 	}
 	version := readBuild().version
-	b, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
+	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
 	if err != nil {
 		return err
 	}

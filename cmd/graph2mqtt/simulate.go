@@ -12,7 +12,7 @@ import (
 	"syscall"
 	"text/tabwriter"
 
-	"github.com/google/renameio/v2"
+	"github.com/google/renameio/v2/maybe"
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
@@ -86,8 +86,8 @@ func (p *program) simulate(ctx context.Context, addr, proxy, caFile string, asJS
 	if caFile, err = filepath.Abs(caFile); err != nil {
 		return err
 	}
-	// Atomically, for programs that wait for the file.
-	if err := renameio.WriteFile(caFile, s.CA(), 0o644); err != nil {
+	// Written atomically, as far as the system can: others wait for the file.
+	if err := maybe.WriteFile(caFile, s.CA(), 0o644); err != nil {
 		return fmt.Errorf("write the certificate: %w", err)
 	}
 	x := simulation{

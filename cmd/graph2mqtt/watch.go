@@ -92,7 +92,7 @@ func (p *program) watch(ctx context.Context, o mqtt.Options, filters []string, a
 		}
 		topics = append(topics, f)
 	}
-	l, err := mqtt.Listen(o, tell, topics...)
+	l, err := mqtt.Observe(o, tell, topics...)
 	if err != nil {
 		return err
 	}

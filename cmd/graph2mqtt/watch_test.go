@@ -30,7 +30,7 @@ func TestWatch(t *testing.T) {
 	}
 	narrow := h.start(t, "watch", "work/out_of_office", "--mqtt", b.URL(), "--json")
 	narrow.stdout.find(t, regexp.MustCompile(`"topic":"graph2mqtt/work/out_of_office/state","retained":true,"payload":\{"active":`))
-	guest, err := mqtt.Listen(mqtt.Options{URL: b.URL()}, nil)
+	guest, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

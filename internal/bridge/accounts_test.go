@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
 
 // Two accounts of different clouds, tenants and registrations live in one bridge, and one that is signed out does not touch
@@ -108,7 +108,7 @@ func TestDiscoveryHoldsToHomeAssistantsRules(t *testing.T) {
 			t.Error("the entity's own name and icon are nowhere")
 		}
 		for _, oldest := range []string{"2025.4", "2026.11"} {
-			for _, err := range mqtt.CheckAll(payloads, oldest) {
+			for _, err := range mqtttest.CheckAll(payloads, oldest) {
 				t.Errorf("mode %s, Home Assistant %s: %v", mode, oldest, err)
 			}
 		}

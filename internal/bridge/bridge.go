@@ -1,14 +1,13 @@
-// Package bridge wires everything together: an account's life, and the devices of the bridge and of each account.
+// Package bridge wires the program together: configuration, runtime, hub, dispatcher and MQTT.
 package bridge
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
-	"runtime"
+	stdruntime "runtime"
 	"slices"
 	"sync"
 	"time"
@@ -16,59 +15,63 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/inbox"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// healthEvery is how often the bridge tells how it is.
-const healthEvery = time.Minute
+// healthInterval is the interval at which the bridge publishes its health.
+const healthInterval = time.Minute
 
-// Options are what a bridge is made of.
+// Options configure a Bridge.
 type Options struct {
 	Config  *config.Config
 	Kinds   []sensors.Kind
 	Dir     *state.Dir
 	Version string
 	Log     *slog.Logger
-	Level   *slog.LevelVar // of the log
-	// Reloads are new configurations to take up while it runs; may be nil.
-	Reloads <-chan *config.Config
-	// Timing is the broker's connection's; zero: the usual one.
-	Timing mqtt.Timing
-	// Step is told of each step of a request: where a test lets the program die. Nil outside tests.
-	Step func(step string)
+	Level   *slog.LevelVar        // of Log
+	Reloads <-chan *config.Config // new configurations to apply; nil: none
+	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
+	OnStep  func(step string)     // for tests: see services.DispatcherOptions
 }
 
 // A Bridge is the running program.
 type Bridge struct {
-	options  Options
-	config   *config.Config
-	topics   mqtt.Topics
-	mqtt     *mqtt.Client
-	database *state.Database
-	memories *state.Bucket // of sensors
-	zones    *state.Bucket // of accounts
-	families *state.Bucket // members of sensors
-	journal  *services.Journal
-	log      *slog.Logger
-	lines    chan line // of the log, to be published
-	started  time.Time
+	options    Options // Config is the one that Run began with
+	topics     mqtt.Topics
+	hub        *hub.Hub
+	database   *state.Database
+	runtime    *runtime.Runtime
+	dispatcher *services.Dispatcher
+	inbox      *inbox.Inbox
+	mqtt       *mqtt.Client
+	publisher  *homeassistant.Publisher
+	log        *slog.Logger
+	lines      chan line     // of the log, to be published
+	connected  chan struct{} // the connection to the broker was made
+	started    time.Time
 
-	mu       sync.Mutex
-	accounts map[string]*account
-
-	informing sync.Mutex
+	mu     sync.Mutex // guards config and the order of publications of it
+	config *config.Config
 }
 
-// New makes a bridge. It takes the state directory for itself: a second one is refused.
+// ErrRestart is the error of Run when a new configuration needs a new bridge.
+var ErrRestart = errors.New("the configuration needs a new bridge")
+
+// New returns a bridge, which holds the state directory until Run returns: a second bridge is refused.
 func New(o Options) (_ *Bridge, err error) {
 	b := &Bridge{
-		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), started: time.Now(), lines: make(chan line, waitingLines),
-		accounts: map[string]*account{},
+		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(),
+		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
 	}
-	b.log = slog.New(publisher{Handler: o.Log.Handler(), lines: b.lines})
+	b.log = slog.New(logPublisher{Handler: o.Log.Handler(), lines: b.lines})
 	if b.database, err = o.Dir.OpenDatabase(); err != nil {
 		return nil, err
 	}
@@ -77,113 +80,91 @@ func New(o Options) (_ *Bridge, err error) {
 			err = errors.Join(err, b.database.Close())
 		}
 	}()
-	if lost := b.database.DataLoss(); lost != nil {
-		b.log.Error("the database could not be read; starting with an empty one", "error", lost)
+	if loss := b.database.DataLoss(); loss != nil {
+		b.log.Error("database unreadable, starting with an empty one", "error", loss)
 	}
-	b.memories, b.families, b.zones = b.database.Bucket("memories"), b.database.Bucket("families"), b.database.Bucket("zones")
-	if b.journal, err = services.OpenJournal(b.database.Bucket("journal")); err != nil {
-		b.log.Error("requests of an earlier run are lost", "error", err) // the others are not, nor those to come
-	}
-	if b.mqtt, err = b.client(); err != nil {
+	if err := b.wire(); err != nil {
 		return nil, err
-	}
-	for id, c := range config.Sorted(o.Config.Accounts) {
-		if b.accounts[id], err = newAccount(b, c); err != nil {
-			return nil, err
-		}
 	}
 	return b, nil
 }
 
-// all are the accounts by id.
-func (b *Bridge) all() []*account {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	var as []*account
-	for _, a := range config.Sorted(b.accounts) {
-		as = append(as, a)
-	}
-	return as
-}
-
-func (b *Bridge) account(id string) *account {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.accounts[id]
-}
-
-// Broker is how the broker is reached.
-func Broker(c config.MQTT) (mqtt.Options, error) {
-	tls, err := brokerTLS(c)
-	return mqtt.Options{URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), TLS: tls}, err
-}
-
-func (b *Bridge) client() (*mqtt.Client, error) {
-	c, home := b.config.MQTT, b.config.HomeAssistant
-	o, err := Broker(c)
+// wire makes the parts and connects them.
+func (b *Bridge) wire() (err error) {
+	c, store := b.config, store{b.database}
+	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log}, c.Accounts)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	o.ClientID, o.KeepAlive, o.Base, o.Version = c.ClientID, c.Keepalive, c.BaseTopic, b.options.Version
+	journal, err := services.OpenJournal(store, b.database.Bucket(services.JournalBucket).Each, b.log)
+	if err != nil {
+		b.log.Error("requests of an earlier run are lost", "error", err)
+	}
+	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, Log: b.log, OnStep: b.options.OnStep,
+	})
+	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
+
+	discovery := homeassistant.Discovery{
+		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), Base: b.topics, Version: b.options.Version,
+	}
+	o, err := Broker(c.MQTT)
+	if err != nil {
+		return err
+	}
+	o.ClientID, o.KeepAlive, o.Base, o.Rules = c.MQTT.ClientID, c.MQTT.Keepalive, c.MQTT.BaseTopic, discovery.Rules()
 	if o.ClientID == "" {
 		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
-	o.Discovery = mqtt.Discovery{Enabled: home.Enabled, Topic: home.DiscoveryTopic, StatusTopic: home.StatusTopic, Mode: mqtt.Mode(home.Discovery)}
-	o.Store, o.Log, o.Timing, o.Handle = b.database.Bucket("mqtt"), b.log.With("component", "mqtt"), b.options.Timing, b.handle
-	o.Connected = func(present bool, connection uint64) {
-		if present {
-			return
-		}
-		if err := b.journal.Session(connection); err != nil {
-			b.log.Error("the journal could not be written", "error", err)
+	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
+	o.Handle = b.inbox.Handle
+	o.OnSession = func(present bool, connection uint64) {
+		b.inbox.OnSession(present, connection)
+		select {
+		case b.connected <- struct{}{}:
+		default:
 		}
 	}
-	return mqtt.New(o)
+	if b.mqtt, err = mqtt.New(o); err != nil {
+		return err
+	}
+	b.inbox.Attach(b.mqtt)
+	b.dispatcher.Register(inbox.Scheme, b.inbox)
+	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
+	return nil
 }
 
-// ErrRestart is Run's error when a new configuration can only be taken up by a new bridge.
-var ErrRestart = errors.New("the configuration needs a new bridge")
-
-// Run lives until ctx is done. Then what runs is finished, everything is said to be offline, and Run returns nil.
+// Run runs until ctx is done. Then what is executed is finished, everything is published as offline, and Run returns nil. It
+// returns ErrRestart for a configuration that needs a new bridge.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
+	b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.Slug(string(b.topics)), Commands: true})
 	b.publishInfo()
 	b.publishHealth()
-	b.mqtt.Declare(b.device())
-	for _, a := range b.all() {
-		a.prepare()
-	}
 	b.subscribe()
-	b.mqtt.Settle()
 
-	// The connection outlives the accounts: what they still finish is answered.
-	connection, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	// The connection outlives the accounts: what they still finish is answered and published.
+	linkContext, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
 	var link errgroup.Group
-	link.Go(func() error { return b.mqtt.Run(connection) })
-	link.Go(func() error { b.publishLog(connection); return nil })
-	start := func(a *account) {
-		life, end := context.WithCancel(ctx)
-		done := make(chan struct{})
-		a.end = func() { end(); <-done }
-		go func() { defer close(done); defer end(); a.run(life) }()
-	}
-	for _, a := range b.all() {
-		start(a)
-	}
-	err = b.live(ctx, start)
-	var ending sync.WaitGroup
-	for _, a := range b.all() {
-		ending.Go(a.end)
-	}
-	ending.Wait()
+	link.Go(func() error { return b.publisher.Run(linkContext) })
+	link.Go(func() error { return b.inbox.Run(linkContext) })
+	link.Go(func() error { return b.publishLog(linkContext) })
+	link.Go(func() error { return b.mqtt.Run(linkContext) })
+
+	work, workContext := errgroup.WithContext(ctx)
+	work.Go(func() error { return b.runtime.Run(workContext) })
+	work.Go(func() error { return b.dispatcher.Run(workContext) })
+	work.Go(func() error { return b.runUpkeep(workContext) })
+	err = work.Wait()
 	disconnect()
 	return errors.Join(err, link.Wait())
 }
 
-// live publishes the bridge's health and takes up new configurations.
-func (b *Bridge) live(ctx context.Context, start func(*account)) error {
-	ticker := time.NewTicker(healthEvery)
+// runUpkeep publishes the bridge's health and applies new configurations until ctx is done.
+func (b *Bridge) runUpkeep(ctx context.Context) error {
+	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	for {
 		select {
@@ -191,27 +172,44 @@ func (b *Bridge) live(ctx context.Context, start func(*account)) error {
 			return nil
 		case <-ticker.C:
 			b.publishHealth()
+		case <-b.connected:
+			b.publishHealth()
 		case c := <-b.options.Reloads:
-			if err := b.apply(ctx, c, start); err != nil {
+			if err := b.apply(ctx, c); err != nil {
 				return err
 			}
 		}
 	}
 }
 
-// subscribe subscribes to what can be asked. Sensors' topics are left alone where nothing can be asked of any.
+// subscribe subscribes to the topics of requests; to those of sensors only where one of an account's sensors offers an operation.
 func (b *Bridge) subscribe() {
 	filters := []string{b.topics.Bridge("request/#")}
-	for _, a := range b.all() {
-		filters = append(filters, b.topics.Account(a.config.ID, "request/#"))
-		if slices.ContainsFunc(a.all(), func(s *sensor) bool { return len(s.operations) > 0 }) {
-			filters = append(filters, b.topics.Account(a.config.ID, "+/request/#"), b.topics.Account(a.config.ID, "+/set/#"))
+	for id, a := range config.Sorted(b.currentConfig().Accounts) {
+		filters = append(filters, b.topics.Account(id, "request/#"))
+		for _, s := range a.Sensors {
+			if len(runtime.Operations(s)) > 0 {
+				filters = append(filters, b.topics.Account(id, "+/request/#"), b.topics.Account(id, "+/set/#"))
+				break
+			}
 		}
 	}
 	b.mqtt.Subscribe(filters...)
 }
 
-// info is what <base>/bridge/info tells.
+func (b *Bridge) currentConfig() *config.Config {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.config
+}
+
+func (b *Bridge) setConfig(c *config.Config) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.config = c
+}
+
+// info is the payload of <base>/bridge/info.
 type info struct {
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
@@ -221,17 +219,21 @@ type info struct {
 }
 
 func (b *Bridge) publishInfo() {
-	b.informing.Lock()
-	defer b.informing.Unlock()
-	b.retain("info", info{b.options.Version, b.started.UTC().Truncate(time.Second), levelName(b.options.Level), slices.Sorted(maps.Keys(b.config.Accounts)), b.config.Redacted()})
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.retain("info", info{
+		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()),
+		Accounts: slices.Sorted(maps.Keys(b.config.Accounts)), Config: b.config.Redacted(),
+	})
 }
 
-// health is what <base>/bridge/health tells.
+// health is the payload of <base>/bridge/health.
 type health struct {
 	Uptime int64       `json:"uptime_s"`
 	Memory uint64      `json:"memory_bytes"`
 	Graph  graphHealth `json:"graph"`
 	MQTT   mqtt.Stats  `json:"mqtt"`
+	Inbox  inbox.Stats `json:"inbox"`
 }
 
 type graphHealth struct {
@@ -241,29 +243,27 @@ type graphHealth struct {
 }
 
 func (b *Bridge) publishHealth() {
-	var memory runtime.MemStats
-	runtime.ReadMemStats(&memory)
-	h := health{Uptime: int64(time.Since(b.started).Seconds()), Memory: memory.Sys - memory.HeapReleased, MQTT: b.mqtt.Stats()}
-	for _, a := range b.all() {
-		s := a.graph.Stats()
-		h.Graph.Requests += s.Requests
-		h.Graph.Throttled += s.Throttled
-		h.Graph.Errors += s.Errors
-	}
-	b.retain("health", h)
+	var memory stdruntime.MemStats
+	stdruntime.ReadMemStats(&memory)
+	g := b.runtime.Stats()
+	b.retain("health", health{
+		Uptime: int64(time.Since(b.started).Seconds()), Memory: memory.Sys - memory.HeapReleased,
+		Graph: graphHealth{g.Requests, g.Throttled, g.Errors}, MQTT: b.mqtt.Stats(), Inbox: b.inbox.Stats(),
+	})
 }
 
 func (b *Bridge) retain(name string, v any) {
 	payload, err := json.Marshal(v)
 	if err != nil {
-		b.log.Error("a topic's payload cannot be written as JSON", "topic", b.topics.Bridge(name), "error", err)
+		b.log.Error("payload not published", "topic", b.topics.Bridge(name), "error", err)
 		return
 	}
 	b.mqtt.Retain(b.topics.Bridge(name), payload)
 }
 
-func levelName(v *slog.LevelVar) string {
-	switch l := v.Level(); {
+// levelName returns the configuration's name of a log level.
+func levelName(l slog.Level) string {
+	switch {
 	case l <= slog.LevelDebug:
 		return "debug"
 	case l <= slog.LevelInfo:
@@ -272,20 +272,4 @@ func levelName(v *slog.LevelVar) string {
 		return "warn"
 	}
 	return "error"
-}
-
-// SetLevel sets the level of the log by its name.
-func (b *Bridge) SetLevel(name string) error {
-	var l slog.Level
-	switch name {
-	case "debug", "info", "warn", "error":
-		if err := l.UnmarshalText([]byte(name)); err != nil {
-			return err
-		}
-	default:
-		return fmt.Errorf("want one of debug, info, warn, error, not %q", name)
-	}
-	b.options.Level.Set(l)
-	b.publishInfo()
-	return nil
 }

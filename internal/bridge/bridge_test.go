@@ -16,7 +16,7 @@ func TestAutomaticRepliesAreShown(t *testing.T) {
 	h.Shows("graph2mqtt/bridge/state", "online")
 	h.Shows("graph2mqtt/work/state", "online")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
-	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "active": false, "audience": "all"})
+	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "active": false, "external_audience": "all"})
 
 	replies := h.Microsoft.AutomaticReplies("adele@contoso.example")
 	replies.Status = "alwaysEnabled"
@@ -53,8 +53,8 @@ func TestTheSwitchReachesMicrosoftAndItsStateComesBack(t *testing.T) {
 	})
 
 	mark = h.mark()
-	h.Publish("graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
-	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/set_mode", func(p string) bool {
+	h.Publish("graph2mqtt/work/out_of_office/set/mode", "sometimes")
+	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/mode", func(p string) bool {
 		return strings.Contains(p, `"code":"invalid_argument"`)
 	})
 	// The state comes again though it is the same: what was set shows what is true.

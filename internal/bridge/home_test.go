@@ -23,6 +23,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -140,7 +141,7 @@ func (h *home) one(more string, sensors ...string) {
 
 func (h *home) load() *config.Config {
 	h.t.Helper()
-	c, err := bridge.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, bridge.Kinds())
+	c, err := runtime.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, runtime.Kinds())
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -166,7 +167,7 @@ func (h *home) SignIn(account string) auth.Result {
 func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
 	h.t.Helper()
 	c := h.load()
-	session, err := bridge.OpenSession(c.Accounts[account], h.open(c), slog.New(slog.DiscardHandler))
+	session, err := runtime.OpenSession(c.Accounts[account], h.open(c), slog.New(slog.DiscardHandler))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -174,7 +175,7 @@ func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
 	defer visits.Wait()
 	var first sync.Once // where a consent is refused the browser is sent on
 	result, err := session.SignInByBrowser(h.t.Context(), auth.Request{
-		Scopes:   bridge.SignInScopes(c.Accounts[account]),
+		Scopes:   runtime.SignInScopes(c.Accounts[account]),
 		OnPrompt: func(p auth.Prompt) { first.Do(func() { visits.Go(func() { h.visit(cloud, p.URL) }) }) },
 	}, auth.Browser{})
 	if err != nil {
@@ -221,7 +222,7 @@ func (h *home) Start() {
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
 	b, err := bridge.New(bridge.Options{
-		Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,
+		Config: c, Kinds: runtime.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,
 		Timing: mqtt.Timing{BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 100 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond},
 		Log:    slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: level})),
 	})

@@ -10,8 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
-	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
 var update = flag.Bool("update", false, "write testdata/ids.txt anew")
@@ -20,9 +19,9 @@ var update = flag.Bool("update", false, "write testdata/ids.txt anew")
 func TestIDs(t *testing.T) {
 	h := newHome(t)
 	var configured []string
-	for _, k := range bridge.Kinds() {
+	for _, k := range runtime.Kinds() {
 		update := ""
-		if _, ok := k.New().(sensors.Commander); ok {
+		if len(k.New().Operations()) > 0 {
 			update = ", enable_update: true"
 		}
 		configured = append(configured, "my_"+k.Name+": {type: "+k.Name+update+"}")

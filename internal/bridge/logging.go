@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// waitingLines is how many lines of the log may wait to be published.
-const waitingLines = 100
+// maxQueuedLines bounds the log lines that wait to be published; further ones are dropped.
+const maxQueuedLines = 100
 
-// A line is what <base>/bridge/logging tells of one line of the log.
+// A line is the payload of <base>/bridge/logging for one log line.
 type line struct {
 	Level   string    `json:"level"`
 	Message string    `json:"message"`
@@ -21,23 +21,23 @@ type line struct {
 	Time    time.Time `json:"ts"`
 }
 
-// same reports whether the line tells what another one told.
-func (l line) same(other line) bool {
+// equal reports whether two lines differ in nothing but the time.
+func (l line) equal(other line) bool {
 	l.Time, other.Time = time.Time{}, time.Time{}
 	return l == other
 }
 
-// A publisher is a handler of the log that has its lines published, too.
-type publisher struct {
+// A logPublisher is a slog.Handler that queues its lines for publication, too.
+type logPublisher struct {
 	slog.Handler
 	lines chan<- line
-	known line // of the attributes so far
+	line  line // with the attributes of the logger
 }
 
-// Handle implements slog.Handler. It waits for nobody: the broker's client logs, too.
-func (p publisher) Handle(ctx context.Context, r slog.Record) error {
+// Handle implements slog.Handler. It never waits, because the MQTT client logs, too.
+func (p logPublisher) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelInfo {
-		l := p.known
+		l := p.line
 		l.Level, l.Message, l.Time = strings.ToLower(r.Level.String()), r.Message, r.Time.UTC()
 		r.Attrs(func(a slog.Attr) bool { l.add(a); return true })
 		select {
@@ -49,16 +49,16 @@ func (p publisher) Handle(ctx context.Context, r slog.Record) error {
 }
 
 // WithAttrs implements slog.Handler.
-func (p publisher) WithAttrs(attrs []slog.Attr) slog.Handler {
+func (p logPublisher) WithAttrs(attrs []slog.Attr) slog.Handler {
 	for _, a := range attrs {
-		p.known.add(a)
+		p.line.add(a)
 	}
 	p.Handler = p.Handler.WithAttrs(attrs)
 	return p
 }
 
 // WithGroup implements slog.Handler.
-func (p publisher) WithGroup(name string) slog.Handler {
+func (p logPublisher) WithGroup(name string) slog.Handler {
 	p.Handler = p.Handler.WithGroup(name)
 	return p
 }
@@ -74,23 +74,23 @@ func (l *line) add(a slog.Attr) {
 	}
 }
 
-// publishLog publishes the lines of the log until ctx is done. The same line twice in a row is published once.
-func (b *Bridge) publishLog(ctx context.Context) {
+// publishLog publishes log lines until ctx is done. A line that repeats the one before it is left out.
+func (b *Bridge) publishLog(ctx context.Context) error {
 	var last line
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case l := <-b.lines:
-			if l.same(last) {
+			if l.equal(last) {
 				continue
 			}
 			last = l
 			payload, err := json.Marshal(l)
 			if err != nil {
-				continue // it would make another line
+				continue // logging it would queue another line
 			}
-			b.mqtt.Emit(b.topics.Bridge("logging"), payload)
+			b.mqtt.PublishEvent(b.topics.Bridge("logging"), payload)
 		}
 	}
 }

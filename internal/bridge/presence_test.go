@@ -6,9 +6,9 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
 )
 
 func TestPresenceIsSetOverMQTT(t *testing.T) {
@@ -19,7 +19,7 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 	h.Shows("graph2mqtt/work/presence/commands", "online")
 	h.Shows("graph2mqtt/work/presence/availability", "online")
 	h.Values("graph2mqtt/work/presence/state", map[string]any{
-		"activity": "Available", "availability": "Available", "in_call": false, "status_message": "", "work_location": "office", "preferred": nil,
+		"activity": "Available", "availability": "Available", "in_call": false, "status_message": nil, "work_location": "office", "preferred": nil,
 	})
 
 	answered := func(mark int, topic, op string) {
@@ -52,8 +52,8 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 	h.Next(mark, "graph2mqtt/work/presence/state", func(p string) bool { return includes(p, map[string]any{"preferred": "DoNotDisturb"}) })
 
 	mark = h.mark()
-	h.Publish("graph2mqtt/work/presence/set/set_status_message", "At lunch")
-	answered(mark, "graph2mqtt/work/presence/response/set/set_status_message", "set_status_message")
+	h.Publish("graph2mqtt/work/presence/set/status_message", "At lunch")
+	answered(mark, "graph2mqtt/work/presence/response/set/status_message", "set_status_message")
 	h.Values("graph2mqtt/work/presence/state", map[string]any{"status_message": "At lunch"})
 	// The button sends what its announcement says.
 	var device struct {
@@ -66,14 +66,14 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 	if err := json.Unmarshal([]byte(announced), &device); err != nil {
 		t.Fatal(err)
 	}
-	for _, err := range mqtt.Check("homeassistant/device/graph2mqtt-work-presence/config", []byte(announced), "2025.4") {
+	for _, err := range mqtttest.Check("homeassistant/device/graph2mqtt-work-presence/config", []byte(announced), "2025.4") {
 		t.Error(err)
 	}
 	button := device.Components["clear_status_message"]
 	mark = h.mark()
 	h.Publish(button.Topic, button.Press)
 	answered(mark, "graph2mqtt/work/presence/response/set_status_message", "set_status_message")
-	h.Values("graph2mqtt/work/presence/state", map[string]any{"status_message": ""})
+	h.Values("graph2mqtt/work/presence/state", map[string]any{"status_message": nil})
 	if got := h.Microsoft.Presence(simulator.Adele).Message; got != "" {
 		t.Errorf("at Microsoft: %q", got)
 	}
@@ -103,8 +103,8 @@ func TestTheStatusOfOthersIsWatched(t *testing.T) {
 	h.Shows("graph2mqtt/work/megan/commands", "")
 
 	h.one("", "megan: {type: status, user: megan@contoso.example, enable_update: true}")
-	_, err := bridge.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, bridge.Kinds())
-	if want := "accounts.work.sensors.megan.enable_update (line 9): there is nothing that this sensor could change"; err == nil || !strings.Contains(err.Error(), want) {
+	_, err := runtime.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, runtime.Kinds())
+	if want := "accounts.work.sensors.megan.enable_update (line 9): this sensor has nothing that could be changed"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -23,8 +24,12 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	for _, topic := range []string{"work/out_of_office", "work/calendar", "other/out_of_office"} {
 		h.Shows("graph2mqtt/"+topic+"/availability", "online")
 	}
-
+	// After connecting everything is published twice. Responses come after that.
 	mark := h.mark()
+	h.Publish("graph2mqtt/bridge/request/ping", "{}")
+	h.Next(mark, "graph2mqtt/bridge/response/ping", func(string) bool { return true })
+
+	mark = h.mark()
 	h.Configure(account + "    enable_update: true\n    sensors:\n      out_of_office: {type: auto_reply}\n      holidays: {type: calendar, calendar: Birthdays}\n" + other)
 	h.Reload()
 	h.Shows("graph2mqtt/work/holidays/availability", "online")
@@ -76,7 +81,7 @@ func TestABridgeThatCannotBeMade(t *testing.T) {
 	h.one("", outOfOffice)
 	c := h.load()
 	c.MQTT.CAFile = h.path("missing.pem")
-	_, err := bridge.New(bridge.Options{Config: c, Kinds: bridge.Kinds(), Dir: h.open(c), Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar)})
+	_, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: h.open(c), Log: slog.New(slog.DiscardHandler), Level: new(slog.LevelVar)})
 	if err == nil || !strings.HasPrefix(err.Error(), "mqtt.ca_file: ") {
 		t.Errorf("error %v", err)
 	}

@@ -8,9 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
-	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -40,23 +42,31 @@ func TestSettingTheTextThatIsShownChangesNothing(t *testing.T) {
 			g := graphtest.Client(t, m, simulator.Adele, "MailboxSettings.ReadWrite")
 			now := time.Now()
 
-			s := autoreply.Kind().New().(*autoreply.Sensor)
-			take, err := s.Poll(t.Context(), g, now)
+			source := autoreply.Kind().New().Options().(*autoreply.Options)
+			snapshot, err := source.Poll(t.Context(), g, nil, now)
 			if err != nil {
 				t.Fatal(err)
 			}
-			take(now)
+			entities := source.Entities()
+			current := sensors.Complete(entities, source.State(snapshot, now, now))
 			var state struct {
-				Text string `json:"internal_text"`
+				Text string `json:"internal_reply"`
 			}
-			if err := json.Unmarshal(mqtt.StatePayload(s.Entities(), s.State(now, now)), &state); err != nil {
+			if err := json.Unmarshal(homeassistant.StatePayload(entities, current), &state); err != nil {
 				t.Fatal(err)
 			}
 			shown := strings.TrimSpace(state.Text) // as templates do
 
-			operations := s.Operations()
-			update := operations[slices.IndexFunc(operations, func(op services.Operation) bool { return op.Name == "update" })]
-			payload, err := json.Marshal(map[string]string{"internal_reply": shown})
+			box := entities[slices.IndexFunc(entities, func(e entity.Entity) bool { return e.Key == "internal_reply" && e.Platform == "text" })]
+			operation, fields, err := box.Request(shown, current)
+			if long := strings.HasSuffix(shown, "…"); long != (err != nil) {
+				t.Fatalf("%q: error %v", shown, err)
+			} else if long {
+				return
+			}
+			operations := source.Operations()
+			update := operations[slices.IndexFunc(operations, func(op services.Operation) bool { return op.Name == operation })]
+			payload, err := json.Marshal(fields)
 			if err != nil {
 				t.Fatal(err)
 			}

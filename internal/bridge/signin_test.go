@@ -11,7 +11,7 @@ import (
 
 func TestSignInOverMQTTByDeviceCode(t *testing.T) {
 	h := newHome(t)
-	h.one("", outOfOffice)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")
 	h.Holds("graph2mqtt/work/status", func(p string) bool {
@@ -41,7 +41,7 @@ func TestSignInOverMQTTByDeviceCode(t *testing.T) {
 
 func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
 	h := newHome(t)
-	h.one("", outOfOffice)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")
 	ask := func(payload string) string {
@@ -51,7 +51,7 @@ func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
 		return h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })
 	}
 	for payload, want := range map[string]string{
-		`{"way": "pigeon"}`:               "way: want device_code or browser, not pigeon",
+		`{"way": "pigeon"}`:               `way: want one of device_code, browser, not \"pigeon\"`,
 		`{"address": "http://localhost"}`: "no sign-in waits for an address",
 	} {
 		if got := ask(payload); !strings.Contains(got, want) {
@@ -78,7 +78,7 @@ func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
 
 func TestARevokedSignInAndANewOne(t *testing.T) {
 	h := newHome(t)
-	h.one("", outOfOffice)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.SignIn("work")
 	h.Start()
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
@@ -133,7 +133,7 @@ func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
 
 func TestGraphAwayForAWhile(t *testing.T) {
 	h := newHome(t)
-	h.one("", outOfOffice)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.SignIn("work")
 	h.Start()
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
@@ -158,7 +158,7 @@ func TestGraphAwayForAWhile(t *testing.T) {
 
 func TestTheBrokerComesBackEmpty(t *testing.T) {
 	h := newHome(t)
-	h.one("", outOfOffice)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.SignIn("work")
 	h.Start()
 	h.Shows("graph2mqtt/bridge/state", "online")
@@ -195,5 +195,52 @@ func TestAnswersRememberedOverARestart(t *testing.T) {
 		if m.Topic == "graph2mqtt/work/calendar/state" && !includes(m.Payload, map[string]any{"current": "Stand-up"}) {
 			t.Errorf("shown without Graph: %s", m.Payload)
 		}
+	}
+}
+
+// Whoever can publish on the broker must not be able to sign in as anybody.
+func TestFirstSignInOverMQTTNeedsConsent(t *testing.T) {
+	for name, test := range map[string]struct{ more, want string }{
+		"by default":    {"", `"conflict"`},
+		"allowed":       {"sign_in_over_mqtt: true", `"ok"`},
+		"of one person": {"user: " + simulator.Adele, `"ok"`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHome(t)
+			h.one(test.more, outOfOffice)
+			h.Start()
+			h.Shows("graph2mqtt/work/state", "offline")
+			mark := h.mark()
+			h.Publish("graph2mqtt/work/request/sign_in", "{}")
+			if got := h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true }); !strings.Contains(got, test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// Each sign-in takes a device code from Microsoft, so requests join the one that waits.
+func TestSignInsJoin(t *testing.T) {
+	h := newHome(t)
+	h.one("sign_in_over_mqtt: true", outOfOffice)
+	h.Start()
+	h.Shows("graph2mqtt/work/state", "offline")
+	codes := map[string]bool{}
+	for range 20 {
+		mark := h.mark()
+		h.Publish("graph2mqtt/work/request/sign_in", "{}")
+		var r struct{ Data struct{ Code string } }
+		if err := json.Unmarshal([]byte(h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })), &r); err != nil {
+			t.Fatal(err)
+		}
+		codes[r.Data.Code] = true
+	}
+	if len(codes) != 1 || codes[""] {
+		t.Errorf("codes %v", codes)
+	}
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/request/sign_in", `{"way": "browser"}`)
+	if got := h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true }); !strings.Contains(got, `"throttled"`) {
+		t.Errorf("another way right after: %s", got)
 	}
 }

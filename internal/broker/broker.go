@@ -13,45 +13,55 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// A Broker takes anybody in, and keeps what it is told in memory.
+// A Broker accepts every client and keeps sessions and retained messages in memory.
 type Broker struct {
 	server *mochi.Server
-	door   *door
+	conns  *connTracker
 	addr   string
 }
 
+// Options configure a broker. The zero Options accept everything.
+type Options struct {
+	// MaxPacket is the size of the largest packet, in bytes; the broker closes the connection on a larger one. 0: as large as MQTT allows.
+	MaxPacket uint32
+}
+
 // Embedded starts a broker that listens on addr, such as "127.0.0.1:0".
-func Embedded(addr string) (*Broker, error) {
+func Embedded(addr string) (*Broker, error) { return New(addr, Options{}) }
+
+// New starts a broker that listens on addr.
+func New(addr string, o Options) (*Broker, error) {
 	capabilities := mochi.NewDefaultServerCapabilities()
 	capabilities.MaximumMessageExpiryInterval = 0 // retained messages would be gone after a day
+	capabilities.MaximumPacketSize = o.MaxPacket
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	d := &door{entering: map[net.Conn]bool{}}
-	d.entered.L = &d.mu
-	if err := server.AddHook(d, nil); err != nil {
+	conns := &connTracker{pending: map[net.Conn]bool{}}
+	conns.registered.L = &conns.mu
+	if err := server.AddHook(conns, nil); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
-	if err := server.AddListener(guarded{listener, d}); err != nil {
+	if err := server.AddListener(trackedListener{listener, conns}); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	if err := server.Serve(); err != nil {
 		_ = server.Close() // it never served
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	return &Broker{server: server, door: d, addr: listener.Address()}, nil
+	return &Broker{server: server, conns: conns, addr: listener.Address()}, nil
 }
 
-// URL is where it listens.
+// URL returns the address that it listens on, with its scheme.
 func (b *Broker) URL() string { return "mqtt://" + b.addr }
 
-// Watch calls f with every message below the filter from now on, and with those retained there. Each call has another id.
+// Watch calls f with every message that matches filter: first the retained ones, then each as it is published. Each call needs its own id.
 func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
 	return b.server.Subscribe(filter, id, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
 		f(p.TopicName, p.Payload, p.FixedHeader.Retain)
 	})
 }
 
-// Retained is what is retained at a topic; empty where nothing is.
+// Retained returns the payload retained at topic; empty if there is none.
 func (b *Broker) Retained(topic string) []byte {
 	for _, p := range b.server.Topics.Messages(topic) {
 		return p.Payload
@@ -59,82 +69,86 @@ func (b *Broker) Retained(topic string) []byte {
 	return nil
 }
 
-// Publish publishes as a client would, at QoS 1.
+// Publish publishes a message at QoS 1.
 func (b *Broker) Publish(topic string, payload []byte, retained bool) error {
 	return b.server.Publish(topic, payload, retained, 1)
 }
 
-// Close ends all connections. What the broker kept is lost.
+// Close ends all connections and discards sessions and retained messages.
 func (b *Broker) Close() error {
-	b.door.shut()
+	b.conns.closeAndWait()
 	if err := b.server.Close(); err != nil {
 		return fmt.Errorf("close the embedded broker: %w", err)
 	}
 	return nil
 }
 
-// A door lets anybody in and do anything: by default the server lets nobody in.
-type door struct {
+// connTracker tracks accepted connections until the server has registered them. As a hook it allows everything; without one the server
+// refuses every client.
+type connTracker struct {
 	mochi.HookBase
 
-	mu       sync.Mutex
-	closed   bool
-	entering map[net.Conn]bool // accepted, and perhaps not yet counted by the server
-	entered  sync.Cond
+	mu         sync.Mutex
+	closed     bool
+	pending    map[net.Conn]bool // accepted, and perhaps not yet registered by the server
+	registered sync.Cond
 }
 
-func (*door) ID() string { return "door" }
+func (*connTracker) ID() string { return "connections" }
 
-func (*door) Provides(b byte) bool { return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck }
+func (*connTracker) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck
+}
 
-func (d *door) OnConnectAuthenticate(c *mochi.Client, _ packets.Packet) bool {
-	d.through(c.Net.Conn)
+func (t *connTracker) OnConnectAuthenticate(c *mochi.Client, _ packets.Packet) bool {
+	t.done(c.Net.Conn)
 	return true
 }
 
-func (*door) OnACLCheck(*mochi.Client, string, bool) bool { return true }
+func (*connTracker) OnACLCheck(*mochi.Client, string, bool) bool { return true }
 
-func (d *door) enter(c net.Conn) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.closed {
-		d.entering[c] = true
+func (t *connTracker) add(c net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.closed {
+		t.pending[c] = true
 	}
-	return !d.closed
+	return !t.closed
 }
 
-func (d *door) through(c net.Conn) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.entering, c)
-	d.entered.Broadcast()
+func (t *connTracker) done(c net.Conn) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.pending, c)
+	t.registered.Broadcast()
 }
 
-// shut lets nobody in any more, and returns when nobody is on the threshold: the server's own end does not wait for those.
-func (d *door) shut() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.closed = true
-	for c := range d.entering {
+// closeAndWait closes connections that are not registered yet, refuses further ones and returns once none is pending. The server's Close
+// panics while a connection is being registered.
+func (t *connTracker) closeAndWait() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.closed = true
+	for c := range t.pending {
 		_ = c.Close()
 	}
-	for len(d.entering) > 0 {
-		d.entered.Wait()
+	for len(t.pending) > 0 {
+		t.registered.Wait()
 	}
 }
 
-// guarded is a listener whose connections come through the door.
-type guarded struct {
+// trackedListener is a listener whose connections are tracked.
+type trackedListener struct {
 	listeners.Listener
-	door *door
+	conns *connTracker
 }
 
-func (g guarded) Serve(establish listeners.EstablishFn) {
-	g.Listener.Serve(func(id string, c net.Conn) error {
-		if !g.door.enter(c) {
+func (l trackedListener) Serve(establish listeners.EstablishFn) {
+	l.Listener.Serve(func(id string, c net.Conn) error {
+		if !l.conns.add(c) {
 			return c.Close()
 		}
-		defer g.door.through(c)
+		defer l.conns.done(c)
 		return establish(id, c)
 	})
 }

@@ -18,13 +18,13 @@ func TestEmbedded(t *testing.T) {
 		t.Errorf("its URL is %s", b.URL())
 	}
 	if _, err := broker.Embedded(addr); err == nil || !strings.HasPrefix(err.Error(), "embedded broker: listen tcp "+addr) {
-		t.Errorf("a taken address: %v", err)
+		t.Errorf("listening on a taken address: %v", err)
 	}
 	if err := b.Close(); err != nil {
 		t.Error(err)
 	}
 	if conn, err := net.Dial("tcp", addr); err == nil {
 		_ = conn.Close()
-		t.Error("it still listens")
+		t.Error("the address still accepts connections")
 	}
 }

@@ -10,15 +10,15 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// TestAutoReply has a user of Home Assistant read, switch, schedule and write the automatic replies.
+// TestAutoReply reads, switches, schedules and writes the automatic replies from Home Assistant.
 func TestAutoReply(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		const id = "work_out_of_office_"
 		const mode, enabled, internal = "sensor." + id + "mode", "switch." + id + "enabled", "text." + id + "internal_text"
-		h := startHouse(t, ha, MosquittoOptions{Persistent: true, Username: "graph2mqtt", Password: "secret"},
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true, Username: "graph2mqtt", Password: "secret"},
 			"out_of_office: {type: auto_reply, interval: 5s}")
-		replies := func() simulator.AutomaticReplies { return h.Microsoft.AutomaticReplies(simulator.Adele) }
-		outlook := func(r simulator.AutomaticReplies) { h.Microsoft.SetAutomaticReplies(simulator.Adele, r) }
+		replies := func() simulator.AutomaticReplies { return env.Microsoft.AutomaticReplies(simulator.Adele) }
+		outlook := func(r simulator.AutomaticReplies) { env.Microsoft.SetAutomaticReplies(simulator.Adele, r) }
 
 		ha.AwaitState(t, mode, "disabled")
 		ha.AwaitState(t, enabled, "off")
@@ -31,12 +31,12 @@ func TestAutoReply(t *testing.T) {
 		ha.AwaitState(t, mode, "alwaysEnabled")
 		ha.AwaitState(t, "binary_sensor."+id+"active", "on")
 		if got := replies().Status; got != "alwaysEnabled" {
-			t.Errorf("Microsoft has the status %q", got)
+			t.Errorf("status at Microsoft: %q", got)
 		}
-		ha.AwaitEntity(t, "event."+id+"event", "tells of it", func(s State) bool {
+		ha.AwaitEntity(t, "event."+id+"event", "fired", func(s State) bool {
 			return s.Attributes["event_type"] == "auto_reply_changed" && s.Attributes["previous_mode"] == "disabled"
 		})
-		ha.AwaitEntity(t, "event.work_event", "tells of it", func(s State) bool { return s.Attributes["event_type"] == "command_ok" })
+		ha.AwaitEntity(t, "event.work_event", "fired", func(s State) bool { return s.Attributes["event_type"] == "command_ok" })
 		ha.Service(t, "select.select_option", "select."+id+"set_audience", map[string]any{"option": "contactsOnly"})
 		ha.AwaitState(t, "sensor."+id+"audience", "contactsOnly")
 
@@ -45,7 +45,7 @@ func TestAutoReply(t *testing.T) {
 			ha.AwaitEntity(t, "text."+id+"external_text", "is "+text, func(s State) bool { return s.State == text })
 		}
 		if err := ha.TryService("text.set_value", internal, map[string]any{"value": strings.Repeat("x", 256)}); err == nil {
-			t.Error("Home Assistant took a text of 256 characters")
+			t.Error("Home Assistant accepted a text of 256 characters")
 		}
 		long := strings.Repeat("Grüße & {{ 1 + 1 }} \"so\"\n", 40)
 		ha.Service(t, "notify.send_message", "notify."+id+"long_internal", map[string]any{"message": long})
@@ -57,35 +57,35 @@ func TestAutoReply(t *testing.T) {
 		if n := len([]rune(short.State)); n > 255 {
 			t.Errorf("%d characters", n)
 		}
-		// To set exactly what is shown of a long reply does not cut it.
+		// Writing back the displayed (truncated) text does not overwrite the stored one.
 		before := replies().InternalReply
-		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/internal_text", short.State)
+		env.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/internal_text", short.State)
 		ha.Service(t, "select.select_option", "select."+id+"set_audience", map[string]any{"option": "none"})
 		ha.AwaitState(t, "sensor."+id+"audience", "none")
 		if got := replies().InternalReply; got != before {
 			t.Errorf("the long reply is now %q", got)
 		}
 
-		// A schedule, made in Outlook and changed here. The switch shows on as long as its end lies ahead.
+		// A schedule is made in Outlook and changed in Home Assistant. The switch is on until the schedule ends.
 		begin := time.Now().UTC().Add(24 * time.Hour).Truncate(time.Second)
 		outlook(simulator.AutomaticReplies{Status: "scheduled", Start: begin, End: begin.Add(time.Hour)})
 		ha.AwaitState(t, mode, "scheduled")
 		ha.AwaitState(t, "sensor."+id+"start", begin.Format("2006-01-02T15:04:05+00:00"))
 		ha.AwaitState(t, "binary_sensor."+id+"active", "off")
 		ha.AwaitState(t, enabled, "on")
-		// A datetime without a zone is meant in the zone of the home, and of the mailbox.
-		if ha.AtLeast(t, 2026, 5) { // since when MQTT has the platform
+		// A datetime without a zone is in the time zone of Home Assistant and of the mailbox.
+		if ha.AtLeast(t, 2026, 5) { // earlier versions lack the MQTT datetime platform
 			ha.Service(t, "datetime.set_value", "datetime."+id+"set_end", map[string]any{"datetime": "2030-07-01 18:00:00"})
 		} else {
-			h.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/update", `{"end": "2030-07-01T18:00:00"}`)
+			env.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/update", `{"end": "2030-07-01T18:00:00"}`)
 		}
 		ha.AwaitState(t, "sensor."+id+"end", "2030-07-01T16:00:00+00:00")
 
-		// Refused: Home Assistant goes back to what is true.
-		h.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/me/mailboxSettings", Status: 403, Code: "ErrorAccessDenied"})
+		// After a refused command Home Assistant shows the actual state again.
+		env.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/me/mailboxSettings", Status: 403, Code: "ErrorAccessDenied"})
 		refused := func() {
 			t.Helper()
-			ha.AwaitEntity(t, "event.work_event", "tells of the refusal", func(s State) bool { return s.Attributes["event_type"] == "command_failed" })
+			ha.AwaitEntity(t, "event.work_event", "fired command_failed", func(s State) bool { return s.Attributes["event_type"] == "command_failed" })
 		}
 		ha.Service(t, "switch.turn_off", enabled, nil)
 		refused()
@@ -94,26 +94,26 @@ func TestAutoReply(t *testing.T) {
 		ha.Service(t, "switch.turn_off", enabled, nil)
 		ha.AwaitState(t, mode, "disabled")
 		if err := ha.TryService("select.select_option", "select."+id+"set_mode", map[string]any{"option": "sometimes"}); err == nil {
-			t.Error("Home Assistant took an unknown mode")
+			t.Error("Home Assistant accepted an unknown mode")
 		}
-		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
+		env.Broker.Publish(t, "graph2mqtt/work/out_of_office/set/set_mode", "sometimes")
 		refused()
 		ha.AwaitState(t, mode, "disabled")
 
-		// The buttons ask Microsoft at once.
+		// The refresh buttons poll Graph immediately.
 		for _, button := range []string{"button.work_refresh", "button.graph2mqtt_refresh"} {
-			seen := h.Broker.Subscribe(t, "graph2mqtt/#")
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
 			ha.Service(t, "button.press", button, nil)
-			seen.First(t, "the answer to "+button, 0, func(m Message) bool {
-				return strings.HasSuffix(m.Topic, "/response/refresh") && includes(m.Payload, map[string]any{"status": "ok"})
+			seen.AwaitItem(t, "the response to "+button, 0, func(m Message) bool {
+				return strings.HasSuffix(m.Topic, "/response/refresh") && hasValues(m.Payload, map[string]any{"status": "ok"})
 			})
 			seen.Close(t)
 		}
 		ha.Service(t, "select.select_option", "select.graph2mqtt_log_level", map[string]any{"option": "debug"})
 		ha.AwaitState(t, "select.graph2mqtt_log_level", "debug")
-		ha.CheckLog(t, "websocket_api.http.connection") // the refusals of our own calls
+		ha.CheckLog(t, "websocket_api.http.connection") // Home Assistant logs the calls that it refused
 
-		h.Stop(t)
+		env.Stop(t)
 		ha.AwaitState(t, mode, "unavailable")
 		ha.AwaitState(t, "binary_sensor.graph2mqtt_connection", "off")
 		ha.CheckLog(t, "websocket_api.http.connection")

@@ -13,28 +13,28 @@ import (
 
 const calendarTopic = "graph2mqtt/work/calendar/"
 
-// TestCalendar has a user of Home Assistant see what is in the calendar and put something into it.
+// TestCalendar reads a calendar and creates an event from Home Assistant.
 func TestCalendar(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		h := startHouse(t, ha, MosquittoOptions{}, "calendar: {type: calendar, interval: 5s}")
+		env := startEnvironment(t, ha, MosquittoOptions{}, "calendar: {type: calendar, interval: 5s}")
 		ha.AwaitState(t, "binary_sensor.work_calendar_busy", "off")
 		begin := time.Now().Add(time.Minute).UTC().Truncate(time.Second)
-		h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
+		env.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
 			Subject: `Lunch "Grüße" {{ 1 + 1 }}`, Start: begin, End: begin.Add(time.Hour), Location: "Café", Body: "<p>With <b>Megan</b></p>",
 		})
 		ha.AwaitState(t, "sensor.work_calendar_next", `Lunch "Grüße" {{ 1 + 1 }}`)
 		ha.AwaitState(t, "sensor.work_calendar_next_start", begin.Format("2006-01-02T15:04:05+00:00"))
-		ha.Changes.First(t, "the event entity to tell of it", 0, func(c Change) bool { // and of the reminder at once
+		ha.Changes.AwaitItem(t, "event_created on the event entity", 0, func(c Change) bool { // the reminder may replace it at once
 			return c.EntityID == "event.work_calendar_event" && c.New != nil && c.New.Attributes["event_type"] == "event_created"
 		})
 
-		// What an automation does.
+		// Create an event the way an automation does.
 		now := time.Now().Add(-time.Minute).Truncate(time.Second)
-		responses := h.Broker.Subscribe(t, calendarTopic+"response/#")
+		responses := env.Broker.Subscribe(t, calendarTopic+"response/#")
 		ha.Service(t, "mqtt.publish", "", map[string]any{"topic": calendarTopic + "request/create", "qos": 1, "payload": string(encode(t, map[string]any{
 			"subject": "Focus", "start": now.Format(time.RFC3339), "end": now.Add(time.Hour).Format(time.RFC3339), "transaction": "focus-1",
 		}))})
-		responses.Values(t, calendarTopic+"response/create", map[string]any{"status": "ok", "transaction": "focus-1"})
+		responses.AwaitValues(t, calendarTopic+"response/create", map[string]any{"status": "ok", "transaction": "focus-1"})
 		ha.AwaitState(t, "binary_sensor.work_calendar_busy", "on")
 		ha.AwaitState(t, "sensor.work_calendar_current", "Focus")
 		ha.AwaitEntity(t, "binary_sensor.work_calendar_busy", "has both events", func(s State) bool {
@@ -42,9 +42,9 @@ func TestCalendar(t *testing.T) {
 			return len(data) == 2 && s.Attributes["message"] == "Focus"
 		})
 
-		// It is over when Outlook says so.
-		for _, e := range h.Microsoft.Events(simulator.Adele, "") {
-			h.Microsoft.RemoveEvent(simulator.Adele, e["id"].(string))
+		// Removing the events in Outlook ends them here.
+		for _, e := range env.Microsoft.Events(simulator.Adele, "") {
+			env.Microsoft.RemoveEvent(simulator.Adele, e["id"].(string))
 		}
 		ha.AwaitState(t, "binary_sensor.work_calendar_busy", "off")
 		ha.AwaitState(t, "sensor.work_calendar_next", "unknown")
@@ -52,66 +52,66 @@ func TestCalendar(t *testing.T) {
 	})
 }
 
-// TestBeginsOnTime has an event begin while Graph takes long to answer: the sensor is on at that second all the same.
-func TestBeginsOnTime(t *testing.T) {
-	h := NewHouse(t, MosquittoOptions{})
-	h.Configure(t, nil, "calendar: {type: calendar, interval: 5s}")
-	h.SignIn(t)
-	seen := h.Broker.Subscribe(t, "graph2mqtt/#")
+// TestEventStartsOnTime checks that the sensor turns on at the second an event starts, even while Graph is slow to answer.
+func TestEventStartsOnTime(t *testing.T) {
+	env := NewEnvironment(t, MosquittoOptions{})
+	env.Configure(t, nil, "calendar: {type: calendar, interval: 5s}")
+	env.SignIn(t)
+	seen := env.Broker.Subscribe(t, "graph2mqtt/#")
 	begin := time.Now().Add(10 * time.Second).UTC().Truncate(time.Second)
-	h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Stand-up", Start: begin, End: begin.Add(3 * time.Second)})
-	h.Start(t)
-	seen.Values(t, calendarTopic+"state", map[string]any{"busy": false, "next": "Stand-up"})
+	env.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Stand-up", Start: begin, End: begin.Add(3 * time.Second)})
+	env.Start(t)
+	seen.AwaitValues(t, calendarTopic+"state", map[string]any{"busy": false, "next": "Stand-up"})
 
-	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Delay: 20 * time.Second, Times: -1})
-	h.Microsoft.ForgetRequests()
+	env.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Delay: 20 * time.Second, Times: -1})
+	env.Microsoft.ForgetRequests()
 	for _, busy := range []bool{true, false} {
 		at := begin
 		if !busy {
 			at = begin.Add(3 * time.Second)
 		}
-		seen.Values(t, calendarTopic+"state", map[string]any{"busy": busy, "next": nil})
+		seen.AwaitValues(t, calendarTopic+"state", map[string]any{"busy": busy, "next": nil})
 		late := time.Since(at)
 		t.Logf("busy is %v %v after the second", busy, late.Round(100*time.Microsecond))
-		// A loaded machine is slow; a bridge that waited for Graph would be late by ten seconds.
+		// The bound allows for a loaded machine; a bridge that waited for Graph would be ten seconds late.
 		if late < 0 || late > time.Second {
 			t.Errorf("busy became %v %v after it should", busy, late)
 		}
 	}
-	if slices.ContainsFunc(h.Microsoft.Requests(), func(r simulator.Request) bool { return !r.Fault }) {
-		t.Error("Graph answered, so this shows nothing")
+	if slices.ContainsFunc(env.Microsoft.Requests(), func(r simulator.Request) bool { return !r.Fault }) {
+		t.Error("Graph answered, so the test proves nothing")
 	}
 }
 
-// TestCreateWithLostAnswer loses Graph's answer to a create: the event is there once, and the request is answered.
+// TestCreateWithLostAnswer drops Graph's response to a create: the event exists once, and the request is answered.
 func TestCreateWithLostAnswer(t *testing.T) {
 	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{"reset": {Reset: true}, "timeout": {Status: 504}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			h := NewHouse(t, MosquittoOptions{})
-			h.Configure(t, []string{"enable_update: true"}, "calendar: {type: calendar}")
-			h.SignIn(t)
-			seen := h.Broker.Subscribe(t, "graph2mqtt/#")
-			h.Start(t)
-			seen.Payload(t, calendarTopic+"availability", "online")
+			env := NewEnvironment(t, MosquittoOptions{})
+			env.Configure(t, []string{"enable_update: true"}, "calendar: {type: calendar}")
+			env.SignIn(t)
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+			env.Start(t)
+			seen.AwaitPayload(t, calendarTopic+"availability", "online")
 
 			fault.Method, fault.Path, fault.Done = "POST", "/v1.0/me/", true
-			h.Microsoft.Fail(fault)
+			env.Microsoft.Fail(fault)
 			const request = `{"subject": "Review", "start": "2030-01-07T10:00:00", "end": "2030-01-07T11:00:00", "transaction": "review-1"}`
 			for i, duplicate := range []bool{false, true} {
 				before := seen.Len()
-				h.Broker.Publish(t, calendarTopic+"request/create", request)
-				m := seen.First(t, fmt.Sprintf("answer %d", i), before, func(m Message) bool { return m.Topic == calendarTopic+"response/create" })
-				if !includes(m.Payload, map[string]any{"status": "ok", "duplicate": duplicate}) {
-					t.Errorf("answer %d: %v", i, m)
+				env.Broker.Publish(t, calendarTopic+"request/create", request)
+				m := seen.AwaitItem(t, fmt.Sprintf("response %d", i), before, func(m Message) bool { return m.Topic == calendarTopic+"response/create" })
+				if !hasValues(m.Payload, map[string]any{"status": "ok", "duplicate": duplicate}) {
+					t.Errorf("response %d: %v", i, m)
 				}
 			}
-			if got := len(h.Microsoft.Events(simulator.Adele, "")); got != 1 {
+			if got := len(env.Microsoft.Events(simulator.Adele, "")); got != 1 {
 				t.Errorf("%d events at Microsoft, want 1", got)
 			}
-			if posts := h.Microsoft.Count("POST", "/v1.0/me/"); posts != 2 {
-				t.Errorf("%d posts, want the one without an answer and the one that asks again", posts)
+			if posts := env.Microsoft.Count("POST", "/v1.0/me/"); posts != 2 {
+				t.Errorf("%d posts, want the one without a response and its retry", posts)
 			}
 		})
 	}

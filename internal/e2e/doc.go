@@ -1,13 +1,13 @@
 // Package e2e tests the built program against a real Home Assistant and a real Mosquitto.
 //
-// Its tests want the build tag e2e, mosquitto with its clients on PATH, and in HOME_ASSISTANT the directories, separated by
-// colons, that homeassistant/install.sh installed into:
+// The tests need the build tag e2e, mosquitto and its clients on PATH, and HOME_ASSISTANT: the directories that
+// homeassistant/install.sh installed into, separated by colons.
 //
 //	internal/e2e/homeassistant/install.sh older /opt/homeassistant-older
 //	HOME_ASSISTANT=/opt/homeassistant-older go test -tags e2e ./internal/e2e/
 //
-// Those of the simulator want, in FOREIGN_CLIENT, the directory that foreign/install.sh installed into, and nothing else.
+// The tests of the simulator need only MSAL_CLIENT: the directory that msalclient/install.sh installed into.
 //
-// A scenario is a test that puts together what it needs of StartMosquitto, StartHomeAssistant, RunProgram and Subscribe, and waits
-// for what must happen with their Await methods. What was started ends with the test, and on failure says what it saw.
+// A test combines StartMosquitto, StartHomeAssistant, NewEnvironment and Subscribe, and waits for events with their Await methods.
+// Everything that a test starts ends with it, and prints its recent output if the test failed.
 package e2e

@@ -21,29 +21,29 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files")
 
-// startHouse starts a house whose broker Home Assistant uses, with an account that may update and is signed in, and the bridge.
-func startHouse(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...string) *House {
+// startEnvironment starts the bridge with a signed-in account that may update, on a broker that Home Assistant uses.
+func startEnvironment(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...string) *Environment {
 	t.Helper()
-	h := NewHouse(t, o)
-	ha.AddBroker(t, h.Broker)
-	h.Configure(t, []string{"enable_update: true"}, sensors...)
-	h.SignIn(t)
-	h.Start(t)
-	return h
+	env := NewEnvironment(t, o)
+	ha.AddBroker(t, env.Broker)
+	env.Configure(t, []string{"enable_update: true"}, sensors...)
+	env.SignIn(t)
+	env.Start(t)
+	return env
 }
 
 var timestamp = regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d`)
 
-// shown is an entity's state as it is in the golden file.
-func shown(s State) string {
+// goldenState formats an entity's state for the golden file.
+func goldenState(s State) string {
 	if timestamp.MatchString(s.State) {
 		return "a time"
 	}
 	return strconv.Quote(s.State)
 }
 
-// described says of every entity of the MQTT integration all that an automation or a dashboard may rely on, a line each.
-func described(t testing.TB, ha *HomeAssistant) []string {
+// describeEntities returns one line per entity of the MQTT integration, with everything that automations and dashboards rely on.
+func describeEntities(t testing.TB, ha *HomeAssistant) []string {
 	t.Helper()
 	devices := map[string]Device{}
 	identifiers := map[string]string{}
@@ -61,69 +61,70 @@ func described(t testing.TB, ha *HomeAssistant) []string {
 		device := devices[e.DeviceID]
 		lines = append(lines, strings.Join([]string{
 			e.EntityID, e.UniqueID, identifiers[e.DeviceID], "via " + cmp.Or(identifiers[device.ViaDeviceID], "none"),
-			device.Name, shown(state), cmp.Or(class, "-"), cmp.Or(category, "-"),
+			device.Name, goldenState(state), cmp.Or(class, "-"), cmp.Or(category, "-"),
 		}, " | "))
 	}
 	return lines
 }
 
-var golden = filepath.Join("testdata", "entities.txt")
+var goldenFile = filepath.Join("testdata", "entities.txt")
 
-// expected returns what described should say of the bridge, the account "work" and its sensors "out_of_office" and "calendar".
-func expected(t testing.TB, ha *HomeAssistant) []string {
+// goldenEntities returns the lines of the golden file that this version of Home Assistant supports: the bridge, the account "work"
+// and its sensors "out_of_office" and "calendar".
+func goldenEntities(t testing.TB, ha *HomeAssistant) []string {
 	t.Helper()
-	text, err := os.ReadFile(golden)
+	text, err := os.ReadFile(goldenFile)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return slices.DeleteFunc(strings.Split(strings.TrimSpace(string(text)), "\n"), func(line string) bool {
-		return strings.HasPrefix(line, "datetime.") && !ha.AtLeast(t, 2026, 5) // since when MQTT has the platform
+		return strings.HasPrefix(line, "datetime.") && !ha.AtLeast(t, 2026, 5) // earlier versions lack the MQTT datetime platform
 	})
 }
 
-// TestEntities holds what Home Assistant makes of the bridge, an account and its sensors to a golden file: a change in it breaks users.
+// TestEntities compares the entities of the bridge, an account and its sensors with a golden file: a change in it breaks users.
 func TestEntities(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		startHouse(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}", "calendar: {type: calendar}")
-		// What comes last: the account's status, and what Graph says.
+		startEnvironment(t, ha, MosquittoOptions{}, "out_of_office: {type: auto_reply}", "calendar: {type: calendar}")
+		// The account's status and the first polls are published last.
 		ha.AwaitEntity(t, "sensor.work_last_sync", "is a time", func(s State) bool { return timestamp.MatchString(s.State) })
 		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
 		ha.AwaitState(t, "sensor.work_calendar_remaining", "0")
 		if !*update {
-			for _, line := range expected(t, ha) {
+			for _, line := range goldenEntities(t, ha) {
 				fields := strings.Split(line, " | ")
-				ha.AwaitEntity(t, fields[0], "is "+fields[5], func(s State) bool { return fields[5] == shown(s) })
+				ha.AwaitEntity(t, fields[0], "is "+fields[5], func(s State) bool { return fields[5] == goldenState(s) })
 			}
 		}
-		got := described(t, ha)
+		got := describeEntities(t, ha)
 		if *update && ha.AtLeast(t, 2026, 5) {
 			if err := os.MkdirAll("testdata", 0o755); err != nil {
 				t.Fatal(err)
 			}
-			writeFile(t, golden, strings.Join(got, "\n")+"\n")
+			writeFile(t, goldenFile, strings.Join(got, "\n")+"\n")
 		}
-		if diff := gocmp.Diff(expected(t, ha), got); diff != "" {
+		if diff := gocmp.Diff(goldenEntities(t, ha), got); diff != "" {
 			t.Errorf("entities (-want +got):\n%s", diff)
 		}
 		ha.CheckLog(t)
 	})
 }
 
-// TestReadOnly signs in somebody who refuses the permission to write: what reads works, what writes is unavailable and says why.
+// TestReadOnly signs in without the write permission: reading works, command entities are unavailable, and the account says why.
 func TestReadOnly(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		h := NewHouse(t, MosquittoOptions{})
-		ha.AddBroker(t, h.Broker)
-		h.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
-		h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
-		h.SignIn(t)
-		h.Start(t)
+		env := NewEnvironment(t, MosquittoOptions{})
+		ha.AddBroker(t, env.Broker)
+		env.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply}")
+		env.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
+		env.SignIn(t)
+		env.Start(t)
 		ha.AwaitState(t, "sensor.work_out_of_office_mode", "disabled")
 		for _, id := range []string{"switch.work_out_of_office_enabled", "select.work_out_of_office_set_mode", "text.work_out_of_office_internal_text",
 			"notify.work_out_of_office_long_internal"} {
 			ha.AwaitState(t, id, "unavailable")
 		}
-		says := ha.AwaitEntity(t, "binary_sensor.work_sign_in", "says what is missing", func(s State) bool {
+		says := ha.AwaitEntity(t, "binary_sensor.work_sign_in", "lists the missing permission", func(s State) bool {
 			return s.Attributes["missing"] != nil
 		})
 		missing, err := json.Marshal(says.Attributes["missing"])
@@ -134,17 +135,17 @@ func TestReadOnly(t *testing.T) {
 			t.Errorf("missing %s, want %q in it", missing, want)
 		}
 
-		responses := h.Broker.Subscribe(t, "graph2mqtt/work/out_of_office/response/#")
-		h.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/enable", "{}")
-		responses.Values(t, "graph2mqtt/work/out_of_office/response/enable", map[string]any{"status": "error"})
-		if got := h.Microsoft.Count("PATCH", ""); got != 0 {
+		responses := env.Broker.Subscribe(t, "graph2mqtt/work/out_of_office/response/#")
+		env.Broker.Publish(t, "graph2mqtt/work/out_of_office/request/enable", "{}")
+		responses.AwaitValues(t, "graph2mqtt/work/out_of_office/response/enable", map[string]any{"status": "error"})
+		if got := env.Microsoft.Count("PATCH", ""); got != 0 {
 			t.Errorf("%d changes at Microsoft", got)
 		}
 		ha.CheckLog(t)
 
-		// New permissions take a new sign-in beside the running bridge, and nothing else.
-		h.Microsoft.SetSignIn(simulator.SignIn{})
-		h.SignIn(t)
+		// A new sign-in beside the running bridge is enough to gain permissions.
+		env.Microsoft.SetSignIn(simulator.SignIn{})
+		env.SignIn(t)
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
 		ha.CheckLog(t)
 	})

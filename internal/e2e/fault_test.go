@@ -23,103 +23,104 @@ const (
 	switchResponse = outOfOffice + "response/set/enabled"
 )
 
-// startBridge starts a house without Home Assistant whose account is signed in, may update and has the automatic replies, polled every
-// five seconds. It returns what is on its topics once the sensor is there.
-func startBridge(t *testing.T, o MosquittoOptions, settings ...string) (*House, *Subscription) {
+// startBridge starts the bridge without Home Assistant. Its account is signed in, may update, and has an automatic replies sensor that
+// polls every five seconds. It returns when the sensor is online.
+func startBridge(t *testing.T, o MosquittoOptions, settings ...string) (*Environment, *Subscription) {
 	t.Helper()
 	t.Parallel()
-	h := NewHouse(t, o)
-	h.Configure(t, append(settings, "enable_update: true"), "out_of_office: {type: auto_reply, interval: 5s}")
-	h.SignIn(t)
-	seen := h.Broker.Subscribe(t, "graph2mqtt/#")
-	h.Start(t)
-	h.online(t, seen)
-	return h, seen
+	env := NewEnvironment(t, o)
+	env.Configure(t, append(settings, "enable_update: true"), "out_of_office: {type: auto_reply, interval: 5s}")
+	env.SignIn(t)
+	seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+	env.Start(t)
+	env.awaitOnline(t, seen)
+	return env, seen
 }
 
-// online waits until the bridge, the account and the sensor are all oncable.
-func (h *House) online(t testing.TB, seen *Subscription) {
+// awaitOnline waits until the bridge, the account and the sensor are online.
+func (env *Environment) awaitOnline(t testing.TB, seen *Subscription) {
 	t.Helper()
 	for _, topic := range []string{"graph2mqtt/work/state", outOfOffice + "availability", outOfOffice + "commands", "graph2mqtt/bridge/state"} {
-		seen.Payload(t, topic, "online")
+		seen.AwaitPayload(t, topic, "online")
 	}
 }
 
-// ask publishes a request of the bridge's and waits for its answer: everything before has been dealt with then.
-func (h *House) ask(t testing.TB, seen *Subscription) {
+// ping sends a ping request and waits for the response: everything sent before has been handled by then.
+func (env *Environment) ping(t testing.TB, seen *Subscription) {
 	t.Helper()
 	before := seen.Len()
-	h.Broker.Publish(t, "graph2mqtt/bridge/request/ping", "{}")
-	seen.First(t, "the answer to a ping", before, func(m Message) bool { return m.Topic == "graph2mqtt/bridge/response/ping" })
+	env.Broker.Publish(t, "graph2mqtt/bridge/request/ping", "{}")
+	seen.AwaitItem(t, "the response to ping", before, func(m Message) bool { return m.Topic == "graph2mqtt/bridge/response/ping" })
 }
 
 func TestBridgeKilled(t *testing.T) {
-	h, seen := startBridge(t, MosquittoOptions{})
-	h.Bridge.Kill(t)
-	seen.Payload(t, "graph2mqtt/bridge/state", "offline")
-	h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "alwaysEnabled"})
-	h.Start(t)
-	h.online(t, seen)
-	seen.Values(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
-	h.Stop(t)
-	seen.Payload(t, "graph2mqtt/bridge/state", "offline")
+	env, seen := startBridge(t, MosquittoOptions{})
+	env.Bridge.Kill(t)
+	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
+	env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "alwaysEnabled"})
+	env.Start(t)
+	env.awaitOnline(t, seen)
+	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
+	env.Stop(t)
+	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 }
 
-// TestSecondBridge keeps a second bridge from working on the same state.
+// TestSecondBridge checks that a second bridge refuses to use the same state directory.
 func TestSecondBridge(t *testing.T) {
-	h, _ := startBridge(t, MosquittoOptions{})
-	code, stdout, stderr := h.Program.Run(t, "run")
-	if code != 2 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("another graph2mqtt (process %d) is using", h.Bridge.pid)) {
-		t.Errorf("a second bridge ended with %d and said %s%s", code, stdout, stderr)
+	env, _ := startBridge(t, MosquittoOptions{})
+	code, stdout, stderr := env.Program.Run(t, "run")
+	if code != 2 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("another graph2mqtt (process %d) is using", env.Bridge.pid)) {
+		t.Errorf("a second bridge ended with %d: %s%s", code, stdout, stderr)
 	}
 }
 
 func TestBrokerKilled(t *testing.T) {
 	for _, persistent := range []bool{true, false} {
 		t.Run(fmt.Sprintf("persistent %v", persistent), func(t *testing.T) {
-			h, seen := startBridge(t, MosquittoOptions{Persistent: persistent})
-			h.ask(t, seen)
-			topics := func() []string { return slices.Sorted(maps.Keys(h.Broker.Retained(t, "#"))) }
+			env, seen := startBridge(t, MosquittoOptions{Persistent: persistent})
+			env.ping(t, seen)
+			topics := func() []string { return slices.Sorted(maps.Keys(env.Broker.Retained(t, "#"))) }
 			want := topics()
 			seen.Close(t)
-			h.Broker.Kill()
-			h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "alwaysEnabled"})
-			h.Broker.Start()
-			seen = h.Broker.Subscribe(t, "graph2mqtt/#")
-			h.online(t, seen)
-			seen.Values(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
-			h.ask(t, seen)
+			env.Broker.Kill()
+			env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "alwaysEnabled"})
+			env.Broker.Start()
+			seen = env.Broker.Subscribe(t, "graph2mqtt/#")
+			env.awaitOnline(t, seen)
+			seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
+			env.ping(t, seen)
 			if diff := cmp.Diff(want, topics()); diff != "" {
 				t.Errorf("retained topics (-before +after):\n%s", diff)
 			}
 
-			// The broker counts packet ids anew: the same message as before is not the same request. So is the second one here.
+			// The broker restarts its packet ids: an identical message is a new request. The second iteration checks that, too.
 			for range 2 {
-				h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled"})
-				seen.Values(t, outOfOffice+"state", map[string]any{"mode": "disabled"})
+				env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled"})
+				seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "disabled"})
 				before := seen.Len()
-				h.Broker.Publish(t, switchTopic, "ON")
-				m := seen.First(t, "the answer", before, func(m Message) bool { return m.Topic == switchResponse })
-				if !includes(m.Payload, map[string]any{"status": "ok", "duplicate": false}) {
-					t.Errorf("answered %v", m)
+				env.Broker.Publish(t, switchTopic, "ON")
+				m := seen.AwaitItem(t, "the response", before, func(m Message) bool { return m.Topic == switchResponse })
+				if !hasValues(m.Payload, map[string]any{"status": "ok", "duplicate": false}) {
+					t.Errorf("response %v", m)
 				}
-				if got := h.Microsoft.AutomaticReplies(simulator.Adele).Status; got != "alwaysEnabled" {
-					t.Errorf("Microsoft has %q", got)
+				if got := env.Microsoft.AutomaticReplies(simulator.Adele).Status; got != "alwaysEnabled" {
+					t.Errorf("status at Microsoft: %q", got)
 				}
 				if !persistent {
 					seen.Close(t)
-					h.Broker.Kill()
-					h.Broker.Start()
-					seen = h.Broker.Subscribe(t, "graph2mqtt/#")
-					h.online(t, seen)
+					env.Broker.Kill()
+					env.Broker.Start()
+					seen = env.Broker.Subscribe(t, "graph2mqtt/#")
+					env.awaitOnline(t, seen)
 				}
 			}
 		})
 	}
 }
 
-// TestGraphAway takes Graph away in several ways: it is told, the values stay until they are stale, and all comes back by itself.
-func TestGraphAway(t *testing.T) {
+// TestGraphUnavailable makes Graph fail in several ways: the failure is reported, values stay until they are stale, and the bridge
+// recovers by itself.
+func TestGraphUnavailable(t *testing.T) {
 	for name, fault := range map[string]simulator.Fault{
 		"unavailable": {Status: 503},
 		"reset":       {Reset: true},
@@ -127,106 +128,106 @@ func TestGraphAway(t *testing.T) {
 		"throttled":   {Status: 429, RetryAfter: "3"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, seen := startBridge(t, MosquittoOptions{}, "stale_after: 15s")
-			seen.Values(t, "graph2mqtt/work/status", map[string]any{"connected": true})
-			states := len(seen.On(outOfOffice + "state"))
+			env, seen := startBridge(t, MosquittoOptions{}, "stale_after: 15s")
+			seen.AwaitValues(t, "graph2mqtt/work/status", map[string]any{"connected": true})
+			states := len(seen.Payloads(outOfOffice + "state"))
 			fault.Path, fault.Times = "/v1.0/", -1
-			h.Microsoft.Fail(fault)
-			if name != "hangs" { // which shows only after a while
-				away := seen.First(t, "the account to say so", 0, func(m Message) bool {
-					return m.Topic == "graph2mqtt/work/status" && includes(m.Payload, map[string]any{"connected": false})
+			env.Microsoft.Fail(fault)
+			if name != "hangs" { // a hanging request is noticed only at its timeout
+				away := seen.AwaitItem(t, "the account to be disconnected", 0, func(m Message) bool {
+					return m.Topic == "graph2mqtt/work/status" && hasValues(m.Payload, map[string]any{"connected": false})
 				})
 				var status struct{ Error string }
 				away.Decode(t, &status)
 				t.Log(status.Error)
 				if !strings.HasPrefix(status.Error, "out_of_office: ") {
-					t.Errorf("it says %q", status.Error)
+					t.Errorf("error %q", status.Error)
 				}
-				if got := seen.On("graph2mqtt/work/state"); got[len(got)-1] != "online" {
+				if got := seen.Payloads("graph2mqtt/work/state"); got[len(got)-1] != "online" {
 					t.Errorf("the account went %v with the first failure", got)
 				}
 			}
-			seen.Payload(t, outOfOffice+"availability", "offline")
-			seen.Payload(t, "graph2mqtt/work/state", "offline")
-			if got := len(seen.On(outOfOffice + "state")); got != states {
+			seen.AwaitPayload(t, outOfOffice+"availability", "offline")
+			seen.AwaitPayload(t, "graph2mqtt/work/state", "offline")
+			if got := len(seen.Payloads(outOfOffice + "state")); got != states {
 				t.Errorf("%d states while Graph was away", got-states)
 			}
-			h.Microsoft.ClearFaults()
-			h.online(t, seen)
-			seen.Values(t, "graph2mqtt/work/status", map[string]any{"connected": true})
-			if got := h.Bridge.Stderr(); strings.Count(got, "level=ERROR")+strings.Count(got, "level=WARN") > 3 {
-				t.Errorf("it logged:\n%s", got)
+			env.Microsoft.ClearFaults()
+			env.awaitOnline(t, seen)
+			seen.AwaitValues(t, "graph2mqtt/work/status", map[string]any{"connected": true})
+			if got := env.Bridge.Stderr(); strings.Count(got, "level=ERROR")+strings.Count(got, "level=WARN") > 3 {
+				t.Errorf("too many warnings and errors:\n%s", got)
 			}
 		})
 	}
 }
 
-// TestRevoked takes the sign-in away from a running bridge and gives it another one.
-func TestRevoked(t *testing.T) {
-	h, seen := startBridge(t, MosquittoOptions{})
-	h.Microsoft.RevokeSessions(simulator.Adele)
-	h.Microsoft.ExpireAccessTokens()
-	seen.Payload(t, "graph2mqtt/work/state", "offline")
+// TestSignInRevoked revokes the sign-in of a running bridge and signs in again.
+func TestSignInRevoked(t *testing.T) {
+	env, seen := startBridge(t, MosquittoOptions{})
+	env.Microsoft.RevokeSessions(simulator.Adele)
+	env.Microsoft.ExpireAccessTokens()
+	seen.AwaitPayload(t, "graph2mqtt/work/state", "offline")
 	var status struct {
 		SignIn struct{ State, Message string } `json:"sign_in"`
 	}
-	told := seen.Newest(t, "graph2mqtt/work/status", "asks for a sign-in", func(payload string) bool {
+	told := seen.AwaitNewest(t, "graph2mqtt/work/status", "asks for a sign-in", func(payload string) bool {
 		return strings.Contains(payload, "sign_in_required")
 	})
 	Message{Payload: told}.Decode(t, &status)
 	if !strings.Contains(status.SignIn.Message, "graph2mqtt login work") {
-		t.Errorf("it does not say what to do: %q", status.SignIn.Message)
+		t.Errorf("the message lacks the command to run: %q", status.SignIn.Message)
 	}
-	seen.First(t, "the event", 0, func(m Message) bool {
-		return m.Topic == "graph2mqtt/work/event" && includes(m.Payload, map[string]any{"event_type": "sign_in_required"})
+	seen.AwaitItem(t, "the event", 0, func(m Message) bool {
+		return m.Topic == "graph2mqtt/work/event" && hasValues(m.Payload, map[string]any{"event_type": "sign_in_required"})
 	})
-	h.Broker.Publish(t, switchTopic, "ON")
-	seen.Newest(t, switchResponse, "refuses", func(payload string) bool { return strings.Contains(payload, "sign_in_required") })
+	env.Broker.Publish(t, switchTopic, "ON")
+	seen.AwaitNewest(t, switchResponse, "refuses", func(payload string) bool { return strings.Contains(payload, "sign_in_required") })
 
-	h.SignIn(t)
-	h.online(t, seen)
-	h.Broker.Publish(t, switchTopic, "ON")
-	seen.Values(t, switchResponse, map[string]any{"status": "ok"})
-	seen.Values(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
+	env.SignIn(t)
+	env.awaitOnline(t, seen)
+	env.Broker.Publish(t, switchTopic, "ON")
+	seen.AwaitValues(t, switchResponse, map[string]any{"status": "ok"})
+	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
 }
 
-// TestValueRacesReconnect changes a value twice while what is sent gets lost: the newer one wins for good.
+// TestValueRacesReconnect changes a value while publishes are lost: after the reconnect only the newest value is published.
 func TestValueRacesReconnect(t *testing.T) {
 	t.Parallel()
-	h := NewHouse(t, MosquittoOptions{Persistent: true})
-	cable := NewCable(t, h.Broker.Addr)
-	direct := h.Broker.URL
-	h.Broker.URL = "mqtt://" + cable.Addr
-	h.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply, interval: 5s}")
-	h.Broker.URL = direct
-	h.SignIn(t)
-	seen := h.Broker.Subscribe(t, "graph2mqtt/#")
-	h.Start(t)
-	h.online(t, seen)
+	env := NewEnvironment(t, MosquittoOptions{Persistent: true})
+	cable := NewProxy(t, env.Broker.Addr)
+	direct := env.Broker.URL
+	env.Broker.URL = "mqtt://" + cable.Addr
+	env.Configure(t, []string{"enable_update: true"}, "out_of_office: {type: auto_reply, interval: 5s}")
+	env.Broker.URL = direct
+	env.SignIn(t)
+	seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+	env.Start(t)
+	env.awaitOnline(t, seen)
 
-	var requests Record[simulator.Request]
-	h.Microsoft.OnRequest(requests.Add)
+	var requests Recorder[simulator.Request]
+	env.Microsoft.OnRequest(requests.Add)
 	polled := func() {
 		t.Helper()
-		requests.First(t, "a poll", requests.Len(), func(r simulator.Request) bool { return r.Method == "GET" && r.Status == 200 })
+		requests.AwaitItem(t, "a poll", requests.Len(), func(r simulator.Request) bool { return r.Method == "GET" && r.Status == 200 })
 	}
-	cable.Hold()
+	cable.Discard()
 	for _, status := range []string{"alwaysEnabled", "disabled", "alwaysEnabled"} {
-		h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
+		env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
 		polled()
 	}
-	cable.Cut()
-	seen.Payload(t, "graph2mqtt/bridge/state", "offline")
-	h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled", ExternalAudience: "none"})
-	h.online(t, seen)
-	seen.Values(t, outOfOffice+"state", map[string]any{"mode": "disabled", "audience": "none"})
+	cable.Disconnect()
+	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
+	env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled", ExternalAudience: "none"})
+	env.awaitOnline(t, seen)
+	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "disabled", "audience": "none"})
 	polled()
-	h.ask(t, seen)
-	if got := h.Broker.Retained(t, outOfOffice+"state")[outOfOffice+"state"]; !includes(got, map[string]any{"mode": "disabled", "audience": "none"}) {
-		t.Errorf("an old value won: %s", got)
+	env.ping(t, seen)
+	if got := env.Broker.Retained(t, outOfOffice+"state")[outOfOffice+"state"]; !hasValues(got, map[string]any{"mode": "disabled", "audience": "none"}) {
+		t.Errorf("an old value is retained: %s", got)
 	}
 	var modes []string
-	for _, payload := range seen.On(outOfOffice + "state") {
+	for _, payload := range seen.Payloads(outOfOffice + "state") {
 		var state struct{ Mode, Audience string }
 		Message{Payload: payload}.Decode(t, &state)
 		modes = append(modes, state.Mode+" "+state.Audience)
@@ -236,17 +237,17 @@ func TestValueRacesReconnect(t *testing.T) {
 	}
 }
 
-// TestFullQueue starts the bridge with more commands waiting than the broker keeps and the bridge queues.
+// TestFullQueue starts the bridge while more commands are waiting than the broker keeps and the bridge queues.
 func TestFullQueue(t *testing.T) {
-	h, seen := startBridge(t, MosquittoOptions{})
-	h.Stop(t)
-	run(t, strings.Repeat("ON\n", 1100), "mosquitto_pub", h.Broker.client("-q", "1", "-t", switchTopic, "-l")...)
+	env, seen := startBridge(t, MosquittoOptions{})
+	env.Stop(t)
+	runCommand(t, strings.Repeat("ON\n", 1100), "mosquitto_pub", env.Broker.client("-q", "1", "-t", switchTopic, "-l")...)
 	before := seen.Len()
 	start := time.Now()
-	h.Start(t)
-	h.online(t, seen)
-	seen.Await(t, "an answer to each command", func([]Message) bool { return len(seen.On(switchResponse)) >= 1000 })
-	t.Logf("1,000 commands that waited were answered in %v", time.Since(start).Round(time.Millisecond))
+	env.Start(t)
+	env.awaitOnline(t, seen)
+	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= 1000 })
+	t.Logf("1,000 queued commands were answered in %v", time.Since(start).Round(time.Millisecond))
 	counts := map[string]int{}
 	for _, m := range seen.Since(before) {
 		if m.Topic != switchResponse {
@@ -262,58 +263,58 @@ func TestFullQueue(t *testing.T) {
 	}
 	t.Log(counts)
 	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < 1000 {
-		t.Errorf("answers: %v", counts)
+		t.Errorf("responses: %v", counts)
 	}
-	h.Broker.Publish(t, switchTopic, "OFF")
-	seen.Newest(t, switchResponse, "answers the newest", func(payload string) bool {
-		return includes(payload, map[string]any{"op": "disable", "status": "ok"})
+	env.Broker.Publish(t, switchTopic, "OFF")
+	seen.AwaitNewest(t, switchResponse, "answers the newest command", func(payload string) bool {
+		return hasValues(payload, map[string]any{"op": "disable", "status": "ok"})
 	})
 }
 
-// TestBacklog publishes a command while the bridge is away: it is done, unless the bridge was away for too long.
+// TestBacklog publishes a command while the bridge is stopped: it is executed unless the bridge was stopped for longer than max_age.
 func TestBacklog(t *testing.T) {
 	for name, maxAge := range map[string]time.Duration{"young": time.Hour, "old": time.Second} {
 		t.Run(name, func(t *testing.T) {
-			h, seen := startBridge(t, MosquittoOptions{Persistent: true})
-			h.ask(t, seen)
-			h.Stop(t)
-			h.Program.Env = append(h.Program.Env, "GRAPH2MQTT_COMMANDS__MAX_AGE="+maxAge.String())
-			h.Broker.Publish(t, switchTopic, "ON")
+			env, seen := startBridge(t, MosquittoOptions{Persistent: true})
+			env.ping(t, seen)
+			env.Stop(t)
+			env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_COMMANDS__MAX_AGE="+maxAge.String())
+			env.Broker.Publish(t, switchTopic, "ON")
 			if name == "old" {
-				time.Sleep(2 * maxAge) // to be away that long is the matter of the test
+				time.Sleep(2 * maxAge) // the test is about the time away
 			}
-			h.Start(t)
+			env.Start(t)
 			var r Response
-			Message{Payload: seen.Newest(t, switchResponse, "answers", func(string) bool { return true })}.Decode(t, &r)
-			h.ask(t, seen)
-			patches := h.Microsoft.Count("PATCH", "")
+			Message{Payload: seen.AwaitNewest(t, switchResponse, "answers", func(string) bool { return true })}.Decode(t, &r)
+			env.ping(t, seen)
+			patches := env.Microsoft.Count("PATCH", "")
 			switch {
 			case name == "young" && (r.Status != "ok" || patches != 1):
-				t.Errorf("answered %+v with %d changes, want it done", r, patches)
+				t.Errorf("response %+v after %d changes, want ok", r, patches)
 			case name == "old" && (r.Error == nil || r.Error.Code != "expired" || patches != 0):
-				t.Errorf("answered %+v with %d changes, want it expired", r, patches)
+				t.Errorf("response %+v after %d changes, want expired", r, patches)
 			}
 		})
 	}
 }
 
-// A Cable is a network between a client and a server that can fail.
-type Cable struct {
+// A Proxy forwards TCP connections and can discard data or disconnect.
+type Proxy struct {
 	Addr string
 
-	mu    sync.Mutex
-	held  bool // what is sent is lost
-	conns []net.Conn
+	mu         sync.Mutex
+	discarding bool
+	conns      []net.Conn
 }
 
-// NewCable leads from a loopback address of its own to a server's.
-func NewCable(t testing.TB, server string) *Cable {
+// NewProxy listens on a loopback address and forwards to server.
+func NewProxy(t testing.TB, server string) *Proxy {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := &Cable{Addr: listener.Addr().String()}
+	c := &Proxy{Addr: listener.Addr().String()}
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -329,25 +330,25 @@ func NewCable(t testing.TB, server string) *Cable {
 			c.mu.Lock()
 			c.conns = append(c.conns, client, upstream)
 			c.mu.Unlock()
-			wg.Go(func() { c.carry(upstream, client) })
-			wg.Go(func() { c.carry(client, upstream) })
+			wg.Go(func() { c.forward(upstream, client) })
+			wg.Go(func() { c.forward(client, upstream) })
 		}
 	})
 	t.Cleanup(func() {
 		_ = listener.Close()
-		c.Cut()
+		c.Disconnect()
 		wg.Wait()
 	})
 	return c
 }
 
-func (c *Cable) carry(to, from net.Conn) {
+func (c *Proxy) forward(to, from net.Conn) {
 	defer to.Close()
 	buffer := make([]byte, 32<<10)
 	for {
 		n, err := from.Read(buffer)
 		c.mu.Lock()
-		held := c.held
+		held := c.discarding
 		c.mu.Unlock()
 		if !held {
 			if _, err := to.Write(buffer[:n]); err != nil {
@@ -360,18 +361,18 @@ func (c *Cable) carry(to, from net.Conn) {
 	}
 }
 
-// Hold loses everything that is sent from now on until Cut.
-func (c *Cable) Hold() {
+// Discard drops all data until Disconnect.
+func (c *Proxy) Discard() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = true
+	c.discarding = true
 }
 
-// Cut ends all connections. New ones work.
-func (c *Cable) Cut() {
+// Disconnect closes all connections and forwards new ones again.
+func (c *Proxy) Disconnect() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.held = false
+	c.discarding = false
 	for _, conn := range c.conns {
 		_ = conn.Close()
 	}

@@ -19,13 +19,13 @@ import (
 	"time"
 )
 
-// HomeAssistant is a real Home Assistant on a loopback port of its own, with its owner signed in.
+// HomeAssistant runs a real Home Assistant on a free loopback port and is signed in as its owner.
 type HomeAssistant struct {
 	*Process
 	*socket
 	Version string
-	URL     string // without a slash at its end
-	Dir     string // its configuration directory
+	URL     string // without a trailing slash
+	Dir     string // the configuration directory
 
 	install string
 	tokens  tokens
@@ -36,12 +36,12 @@ type tokens struct {
 	Refresh string `json:"refresh_token"`
 }
 
-// installations returns where the Home Assistants to test against are.
+// installations returns the directories in HOME_ASSISTANT.
 func installations(t testing.TB) []string {
 	t.Helper()
 	dirs := filepath.SplitList(os.Getenv("HOME_ASSISTANT"))
 	if len(dirs) == 0 {
-		const missing = "HOME_ASSISTANT names no directory that homeassistant/install.sh installed into"
+		const missing = "HOME_ASSISTANT is not set: it lists the directories that homeassistant/install.sh installed into"
 		if os.Getenv("CI") != "" {
 			t.Fatal(missing)
 		}
@@ -50,7 +50,7 @@ func installations(t testing.TB) []string {
 	return dirs
 }
 
-// EachHomeAssistant runs a test with every Home Assistant there is, freshly started, beside other such tests: they mostly wait.
+// EachHomeAssistant runs a test with a fresh instance of every installed Home Assistant, in parallel with other tests: they mostly wait.
 func EachHomeAssistant(t *testing.T, test func(t *testing.T, ha *HomeAssistant)) {
 	t.Helper()
 	t.Parallel()
@@ -66,7 +66,7 @@ func EachHomeAssistant(t *testing.T, test func(t *testing.T, ha *HomeAssistant))
 	}
 }
 
-// StartHomeAssistant starts the Home Assistant installed in the directory with a new home, makes its owner and signs in.
+// StartHomeAssistant starts the Home Assistant installed in a directory with a new configuration, creates its owner and signs in.
 func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 	t.Helper()
 	version, err := os.ReadFile(filepath.Join(install, "version"))
@@ -93,18 +93,18 @@ func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 	return ha
 }
 
-// Start starts Home Assistant again after Stop or Kill, with the same home, and returns when all of it has started.
+// Start starts Home Assistant with its existing configuration and returns when all integrations have started.
 func (ha *HomeAssistant) Start(t testing.TB) {
 	t.Helper()
-	ha.Process = start(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
-	ha.signIn(t, ha.up(t))
-	ha.socket = dial(t, ha.URL, ha.tokens.Access)
-	ha.awaitStarted(t) // it answers before, but dies of SIGTERM then
-	// Since 2026 a port set in a file is on trial, and undone after five minutes unless it is confirmed.
+	ha.Process = startProcess(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
+	ha.signIn(t, ha.awaitReachable(t))
+	ha.socket = dialWebSocket(t, ha.URL, ha.tokens.Access)
+	ha.awaitStarted(t) // it answers earlier, but SIGTERM would kill it then
+	// Since 2026 a port set in a file is reverted after five minutes unless it is confirmed.
 	_ = ha.call("http/config/promote", nil, nil)
 }
 
-// AtLeast reports whether its version is that of the year and month, or a later one.
+// AtLeast reports whether the version is year.month or later.
 func (ha *HomeAssistant) AtLeast(t testing.TB, year, month int) bool {
 	t.Helper()
 	var y, m int
@@ -123,20 +123,20 @@ func (ha *HomeAssistant) Restart(t testing.TB) {
 	ha.Start(t)
 }
 
-// up waits until Home Assistant answers, and returns which steps of its onboarding are done.
-func (ha *HomeAssistant) up(t testing.TB) map[string]bool {
+// awaitReachable waits until Home Assistant answers, and returns the completed onboarding steps.
+func (ha *HomeAssistant) awaitReachable(t testing.TB) map[string]bool {
 	t.Helper()
-	// It has no way to say that it listens, other than to answer.
+	// Home Assistant does not announce that it is listening.
 	tick := time.NewTicker(100 * time.Millisecond)
 	defer tick.Stop()
-	end := time.After(3 * patience)
+	end := time.After(3 * waitTimeout)
 	for {
 		select {
 		case <-tick.C:
 		case <-ha.Process.done:
 			t.Fatalf("Home Assistant ended while it started: %v", ha.Process.cmd.ProcessState)
 		case <-end:
-			t.Fatal("Home Assistant does not come up")
+			t.Fatal("Home Assistant does not answer")
 		}
 		response, err := http.Get(ha.URL + "/api/onboarding")
 		if err != nil {
@@ -161,7 +161,7 @@ func (ha *HomeAssistant) up(t testing.TB) map[string]bool {
 	}
 }
 
-// signIn makes the owner where there is none yet, and signs in.
+// signIn creates the owner if there is none yet, and signs in.
 func (ha *HomeAssistant) signIn(t testing.TB, done map[string]bool) {
 	t.Helper()
 	const user, password = "owner", "owner-password"
@@ -189,7 +189,7 @@ func (ha *HomeAssistant) signIn(t testing.TB, done map[string]bool) {
 	ha.REST(t, "POST", "/auth/token", url.Values{"grant_type": {"authorization_code"}, "code": {code}, "client_id": {client}}, &ha.tokens)
 }
 
-// REST sends a request, a form or else JSON, and decodes the answer into out unless that is nil.
+// REST sends a form or a JSON request, and decodes the response into out unless that is nil.
 func (ha *HomeAssistant) REST(t testing.TB, method, path string, body, out any) {
 	t.Helper()
 	content, kind := []byte(nil), "application/json"
@@ -223,7 +223,7 @@ func (ha *HomeAssistant) REST(t testing.TB, method, path string, body, out any) 
 	}
 }
 
-// AddBroker sets up the MQTT integration as a user does, and returns when Home Assistant has connected and subscribed.
+// AddBroker sets up the MQTT integration with its config flow, and returns when Home Assistant has connected and subscribed.
 func (ha *HomeAssistant) AddBroker(t testing.TB, m *Mosquitto) {
 	t.Helper()
 	birth := m.Subscribe(t, "homeassistant/status")
@@ -231,8 +231,8 @@ func (ha *HomeAssistant) AddBroker(t testing.TB, m *Mosquitto) {
 
 	type result struct {
 		Type   string
-		FlowID string  `json:"flow_id"`
-		Schema []field `json:"data_schema"`
+		FlowID string      `json:"flow_id"`
+		Schema []formField `json:"data_schema"`
 		Errors map[string]string
 	}
 	const path = "/api/config/config_entries/flow"
@@ -242,30 +242,30 @@ func (ha *HomeAssistant) AddBroker(t testing.TB, m *Mosquitto) {
 	if m.Options.Username != "" {
 		given["username"], given["password"] = m.Options.Username, m.Options.Password
 	}
-	ha.REST(t, "POST", path+"/"+form.FlowID, fill(form.Schema, given), &made)
+	ha.REST(t, "POST", path+"/"+form.FlowID, fillForm(form.Schema, given), &made)
 	if made.Type != "create_entry" {
-		t.Fatalf("Home Assistant does not take the broker: %+v", made)
+		t.Fatalf("Home Assistant refuses the broker: %+v", made)
 	}
-	birth.Payload(t, "homeassistant/status", "online")
+	birth.AwaitPayload(t, "homeassistant/status", "online")
 }
 
-// A field is one question of a form of Home Assistant, or a section of them.
-type field struct {
+// A formField describes a field or a section of a config flow's form.
+type formField struct {
 	Name     string
 	Type     string
 	Required bool
 	Default  any
-	Schema   []field
+	Schema   []formField
 }
 
-// fill answers a form: what is given where it is asked for, the default elsewhere. Forms differ between versions.
-func fill(form []field, given map[string]any) map[string]any {
+// fillForm fills a form with the given values, and defaults elsewhere. Forms differ between versions.
+func fillForm(form []formField, given map[string]any) map[string]any {
 	answers := map[string]any{}
 	for _, f := range form {
 		answer, ok := given[f.Name]
 		switch {
 		case f.Type == "expandable":
-			answers[f.Name] = fill(f.Schema, given)
+			answers[f.Name] = fillForm(f.Schema, given)
 		case ok:
 			answers[f.Name] = answer
 		case f.Required && f.Default != nil:
@@ -275,7 +275,7 @@ func fill(form []field, given map[string]any) map[string]any {
 	return answers
 }
 
-// freePort returns a port of the loopback address that nobody listens on.
+// freePort returns a free port of the loopback address.
 func freePort(t testing.TB) int {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

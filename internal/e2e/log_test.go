@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// LogEntry is a warning or an error that Home Assistant logged.
+// A LogEntry represents a warning or an error that Home Assistant logged.
 type LogEntry struct {
 	Level, Name string
 	Message     []string
@@ -21,29 +21,29 @@ func (e LogEntry) String() string {
 	return strings.TrimSpace(fmt.Sprintf("%s %s (%d times) %s\n%s", e.Level, e.Name, e.Count, strings.Join(e.Message, "\n"), e.Exception))
 }
 
-// Log returns the warnings and errors since the start or the last ClearLog, the oldest first.
+// Log returns the warnings and errors since the start or the last ClearLog, oldest first.
 func (s *socket) Log(t testing.TB) []LogEntry {
 	t.Helper()
-	// It logs by a queue: what was logged before the marker is in the list when the marker is.
+	// Home Assistant logs through a queue: once the marker is listed, so is everything logged before it.
 	const marker = "graph2mqtt.e2e"
 	before := s.Logged.Len()
 	s.Service(t, "system_log.write", "", map[string]any{"logger": marker, "level": "warning", "message": "so far"})
 	isMarker := func(e LogEntry) bool { return e.Name == marker }
-	s.Logged.First(t, "the log's marker", before, isMarker)
+	s.Logged.AwaitItem(t, "the marker in the log", before, isMarker)
 	var entries []LogEntry
 	s.Call(t, "system_log/list", nil, &entries)
 	slices.Reverse(entries)
 	return slices.DeleteFunc(entries, isMarker)
 }
 
-// ClearLog forgets the warnings and errors so far.
+// ClearLog clears Home Assistant's list of warnings and errors.
 func (s *socket) ClearLog(t testing.TB) {
 	t.Helper()
 	s.Service(t, "system_log.clear", "", nil)
 }
 
-// noise is what any Home Assistant may log that is set up like ours, whatever its broker sends.
-var noise = []string{
+// ignoredLogEntries match what Home Assistant logs in this setup whatever the broker sends.
+var ignoredLogEntries = []string{
 	"zlib_ng and isal are not available", // how it was installed
 	"libturbojpeg",                       // how it was installed
 	"is taking over 10 seconds",          // a busy machine
@@ -51,16 +51,16 @@ var noise = []string{
 	"Ended unfinished session",           // the recorder, after a kill
 }
 
-// unexpected returns what is in the log but for noise and entries that contain one of the allowed texts.
+// unexpected returns the log entries that contain neither an ignored nor an allowed text.
 func (s *socket) unexpected(t testing.TB, allowed ...string) []LogEntry {
 	t.Helper()
-	allowed = append(allowed, noise...)
+	allowed = append(allowed, ignoredLogEntries...)
 	return slices.DeleteFunc(s.Log(t), func(entry LogEntry) bool {
 		return slices.ContainsFunc(allowed, func(text string) bool { return strings.Contains(entry.String(), text) })
 	})
 }
 
-// CheckLog reports every warning and error that Home Assistant logged, but for those that contain one of the allowed texts.
+// CheckLog fails the test for every warning and error that contains none of the allowed texts.
 func (s *socket) CheckLog(t testing.TB, allowed ...string) {
 	t.Helper()
 	for _, entry := range s.unexpected(t, allowed...) {

@@ -21,25 +21,25 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
 )
 
-// Mosquitto is a real broker, seen by the clients that come with it.
+// Mosquitto runs a real broker and talks to it with Mosquitto's own clients.
 type Mosquitto struct {
 	*brokertest.Mosquitto
 	Options MosquittoOptions
-	URL     string // as graph2mqtt takes it
+	URL     string // for graph2mqtt's configuration
 	Port    int
-	memory  string // the directory of what is kept; "": nothing is
+	dataDir string // the persistence directory; empty unless persistent
 }
 
-// MosquittoOptions are what differs between brokers.
+// MosquittoOptions configure a broker.
 type MosquittoOptions struct {
-	Persistent         bool   // keeps sessions and retained messages over Stop and Kill
-	Username, Password string // the one user; none: everybody
-	Certificate, Key   string // files in PEM form, for TLS
-	Authority          string // a file in PEM form with what signed Certificate, for the broker's clients
-	Configuration      string // more lines of it
+	Persistent         bool   // keep sessions and retained messages across Stop and Kill
+	Username, Password string // of the only user; empty: anonymous access
+	Certificate, Key   string // PEM files for TLS
+	CAFile             string // the CA of Certificate, for clients
+	Configuration      string // additional lines of mosquitto.conf
 }
 
-// StartMosquitto starts a broker that ends with the test. With Stop, Kill and Start it goes away and comes back, on the same port.
+// StartMosquitto starts a broker that ends with the test. After Stop or Kill, Start starts it again on the same port.
 func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	t.Helper()
 	lines, scheme, memory := []string{o.Configuration}, "mqtt", ""
@@ -53,7 +53,7 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	if o.Certificate != "" {
 		lines, scheme = append(lines, "certfile "+o.Certificate, "keyfile "+o.Key), "mqtts"
 	}
-	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o, memory: memory}
+	m := &Mosquitto{Mosquitto: brokertest.New(t, strings.Join(lines, "\n")), Options: o, dataDir: memory}
 	_, port, err := net.SplitHostPort(m.Addr)
 	if err == nil {
 		m.Port, err = strconv.Atoi(port)
@@ -65,15 +65,15 @@ func StartMosquitto(t testing.TB, o MosquittoOptions) *Mosquitto {
 	return m
 }
 
-// Forget removes what a broker that is not running has kept.
-func (m *Mosquitto) Forget(t testing.TB) {
+// DeleteData deletes the persisted data of a stopped broker.
+func (m *Mosquitto) DeleteData(t testing.TB) {
 	t.Helper()
-	if err := os.RemoveAll(filepath.Join(m.memory, "mosquitto.db")); err != nil {
+	if err := os.RemoveAll(filepath.Join(m.dataDir, "mosquitto.db")); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// A Message is a message as a subscriber received it.
+// A Message represents a message as a subscriber received it.
 type Message struct {
 	Topic   string
 	Payload string
@@ -89,7 +89,7 @@ func (m Message) String() string {
 	return fmt.Sprintf("%s = %s%s", m.Topic, m.Payload, retained)
 }
 
-// Decode decodes the payload's JSON.
+// Decode decodes the JSON payload.
 func (m Message) Decode(t testing.TB, into any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(m.Payload), into); err != nil {
@@ -97,25 +97,25 @@ func (m Message) Decode(t testing.TB, into any) {
 	}
 }
 
-// A Subscription records what arrives on its topics.
+// A Subscription records the messages on its topics.
 type Subscription struct {
-	Record[Message]
+	Recorder[Message]
 	process *Process
 }
 
 // Close ends the subscription before the test does.
 func (s *Subscription) Close(t testing.TB) { s.process.Kill(t) }
 
-// Subscribe records all messages on the topics from now on, the retained ones first, at QoS 1. The subscription stands when it returns.
+// Subscribe subscribes at QoS 1 and records all messages, retained ones first. It returns when the broker has subscribed it.
 func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 	t.Helper()
 	s := new(Subscription)
-	args := m.client("-d", "-q", "1", "-F", "%j") // -d says when the subscription stands
+	args := m.client("-d", "-q", "1", "-F", "%j") // -d reports the SUBACK
 	for _, topic := range topics {
 		args = append(args, "-t", topic)
 	}
-	// Into a pipe it would keep that until the first message comes.
-	s.process = start(t, "mosquitto_sub", exec.Command("stdbuf", append([]string{"-oL", "mosquitto_sub"}, args...)...), func(l Line) {
+	// Without line buffering the SUBACK would stay in the pipe's buffer until the first message.
+	s.process = startProcess(t, "mosquitto_sub", exec.Command("stdbuf", append([]string{"-oL", "mosquitto_sub"}, args...)...), func(l Line) {
 		if !strings.HasPrefix(l.Text, "{") {
 			return
 		}
@@ -129,7 +129,7 @@ func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 		}
 		s.Add(Message{message.Topic, message.Payload, message.QoS, message.Retain == 1})
 	})
-	s.process.Line(t, "Subscribed (mid: 1)")
+	s.process.AwaitLine(t, "Subscribed (mid: 1)")
 	go func() {
 		<-s.process.done
 		s.End(errors.New("the subscription ended"))
@@ -140,12 +140,12 @@ func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 // Retained returns the retained messages on the topics, by topic.
 func (m *Mosquitto) Retained(t testing.TB, topics ...string) map[string]string {
 	t.Helper()
-	// The broker sends what is retained when it accepts the subscription, so the barrier comes after it.
+	// The broker sends retained messages when it accepts the subscription, so the barrier arrives after them.
 	const barrier = "e2e/barrier"
 	s := m.Subscribe(t, append(slices.Clone(topics), barrier)...)
 	defer s.Close(t)
 	m.Publish(t, barrier, "")
-	s.First(t, "all that is retained", 0, func(m Message) bool { return m.Topic == barrier })
+	s.AwaitItem(t, "the end of the retained messages", 0, func(m Message) bool { return m.Topic == barrier })
 	found := map[string]string{}
 	for _, message := range s.All() {
 		if message.Retain {
@@ -155,8 +155,8 @@ func (m *Mosquitto) Retained(t testing.TB, topics ...string) map[string]string {
 	return found
 }
 
-// On returns what was received on a topic so far.
-func (s *Subscription) On(topic string) []string {
+// Payloads returns the payloads received on a topic so far.
+func (s *Subscription) Payloads(topic string) []string {
 	var payloads []string
 	for _, m := range s.All() {
 		if m.Topic == topic {
@@ -166,18 +166,19 @@ func (s *Subscription) On(topic string) []string {
 	return payloads
 }
 
-// Payload waits until the topic's newest message is the payload.
-func (s *Subscription) Payload(t testing.TB, topic, payload string) {
+// AwaitPayload waits until the newest message on a topic equals payload.
+func (s *Subscription) AwaitPayload(t testing.TB, topic, payload string) {
 	t.Helper()
-	s.Newest(t, topic, "says "+payload, func(got string) bool { return got == payload })
+	s.AwaitNewest(t, topic, "says "+payload, func(got string) bool { return got == payload })
 }
 
-// Newest waits until the topic's newest message satisfies match, and returns its payload. What describes that: "has an id".
-func (s *Subscription) Newest(t testing.TB, topic, what string, match func(payload string) bool) string {
+// AwaitNewest waits until the newest message on a topic satisfies match, and returns its payload. what describes the condition: "has an
+// id".
+func (s *Subscription) AwaitNewest(t testing.TB, topic, what string, match func(payload string) bool) string {
 	t.Helper()
 	var newest string
 	s.Await(t, "a message on "+topic+" that "+what, func([]Message) bool {
-		payloads := s.On(topic)
+		payloads := s.Payloads(topic)
 		if len(payloads) == 0 {
 			return false
 		}
@@ -201,29 +202,29 @@ func (m *Mosquitto) PublishRetained(t testing.TB, topic, payload string) {
 
 func (m *Mosquitto) publish(t testing.TB, topic, payload string, more ...string) {
 	t.Helper()
-	from := "-s" // standard input, which must not be empty
+	from := "-s" // reads standard input, which must not be empty
 	if payload == "" {
 		from = "-n"
 	}
-	run(t, payload, "mosquitto_pub", m.client(append(more, "-q", "1", "-t", topic, from)...)...)
+	runCommand(t, payload, "mosquitto_pub", m.client(append(more, "-q", "1", "-t", topic, from)...)...)
 }
 
-// client returns the arguments by which mosquitto_sub and mosquitto_pub reach the broker, and those given.
+// client returns the arguments with which mosquitto_sub and mosquitto_pub reach the broker, followed by more.
 func (m *Mosquitto) client(more ...string) []string {
 	args := []string{"-h", "127.0.0.1", "-p", strconv.Itoa(m.Port)}
 	if m.Options.Username != "" {
 		args = append(args, "-u", m.Options.Username, "-P", m.Options.Password)
 	}
-	if m.Options.Authority != "" {
-		args = append(args, "--cafile", m.Options.Authority)
+	if m.Options.CAFile != "" {
+		args = append(args, "--cafile", m.Options.CAFile)
 	}
 	return append(args, more...)
 }
 
-// run runs a command to its end and returns its standard output.
-func run(t testing.TB, stdin, name string, args ...string) string {
+// runCommand runs a command to completion and returns its standard output.
+func runCommand(t testing.TB, stdin, name string, args ...string) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.Stdin = strings.NewReader(stdin)
@@ -243,7 +244,7 @@ func TestMosquitto(t *testing.T) {
 	m.PublishRetained(t, "a/gone", "soon")
 	m.PublishRetained(t, "a/gone", "")
 	m.Publish(t, "a/live", "1")
-	s.Payload(t, "a/live", "1")
+	s.AwaitPayload(t, "a/live", "1")
 	want := []Message{
 		{Topic: "a/kept", Payload: "Grüße,\n\"you\"", QoS: 1, Retain: true},
 		{Topic: "a/gone", Payload: "soon", QoS: 1},

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// A Line is one line that a process wrote.
+// A Line represents one line of a process's output.
 type Line struct {
 	Err  bool // to standard error
 	Text string
@@ -24,22 +24,22 @@ type Line struct {
 
 func (l Line) String() string { return l.Text }
 
-// A Process is a program that runs beside the test. Its output is recorded line by line.
+// A Process runs beside the test. Its output is recorded line by line.
 type Process struct {
 	Name  string
-	Lines Record[Line]
+	Lines Recorder[Line]
 
 	pid  int
-	cmd  *exec.Cmd     // its ProcessState is valid once done is closed
-	done chan struct{} // closed when it has ended
+	cmd  *exec.Cmd     // ProcessState is valid once done is closed
+	done chan struct{} // closed when the process has ended
 }
 
-// start runs a command until the test ends at the latest. Each line goes to the record and, where it is given, to the func, which
-// standard output and standard error call at the same time.
-func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
+// startProcess starts a command that is killed when the test ends. onLine, unless nil, is called with each line, concurrently for
+// standard output and standard error.
+func startProcess(t testing.TB, name string, cmd *exec.Cmd, onLine func(Line)) *Process {
 	t.Helper()
 	p := &Process{Name: name, cmd: cmd, done: make(chan struct{})}
-	// It must not outlive the tests, also where these panic or are killed.
+	// The process must not outlive the tests even if they panic or are killed.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL, Setpgid: true}
 	outRead, outWrite, err := os.Pipe()
 	if err != nil {
@@ -60,8 +60,8 @@ func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 			if text != "" {
 				line := Line{isErr, strings.TrimRight(text, "\r\n")}
 				p.Lines.Add(line)
-				if each != nil {
-					each(line)
+				if onLine != nil {
+					onLine(line)
 				}
 			}
 			if err != nil {
@@ -74,7 +74,7 @@ func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 
 	started := make(chan error)
 	go func() {
-		// The kernel sends Pdeathsig when the thread that started the process ends, not the program: so the thread stays.
+		// The kernel sends Pdeathsig when the thread that started the process ends, so the thread has to stay.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		err := cmd.Start()
@@ -102,7 +102,7 @@ func start(t testing.TB, name string, cmd *exec.Cmd, each func(Line)) *Process {
 	return p
 }
 
-// Signal sends a signal; one to a process that has ended goes nowhere.
+// Signal sends a signal unless the process has ended.
 func (p *Process) Signal(signal syscall.Signal) {
 	select {
 	case <-p.done:
@@ -111,14 +111,14 @@ func (p *Process) Signal(signal syscall.Signal) {
 	}
 }
 
-// Stop asks the process to end, with SIGTERM, and returns its exit code.
+// Stop sends SIGTERM and returns the exit code.
 func (p *Process) Stop(t testing.TB) int {
 	t.Helper()
 	p.Signal(syscall.SIGTERM)
 	return p.Wait(t)
 }
 
-// Kill ends the process and all that it started, without asking.
+// Kill kills the process group.
 func (p *Process) Kill(t testing.TB) {
 	t.Helper()
 	select {
@@ -129,30 +129,30 @@ func (p *Process) Kill(t testing.TB) {
 	p.Wait(t)
 }
 
-// Wait waits until the process has ended and returns its exit code, -1 where a signal ended it.
+// Wait waits until the process has ended and returns its exit code, or -1 if a signal ended it.
 func (p *Process) Wait(t testing.TB) int {
 	t.Helper()
 	select {
 	case <-p.done:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("%s does not end; its last lines:\n%s", p.Name, tail(p.Lines.All(), 40))
 	}
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Line waits for a line that contains the text, and returns it.
-func (p *Process) Line(t testing.TB, text string) string {
+// AwaitLine waits for a line that contains the text, and returns it.
+func (p *Process) AwaitLine(t testing.TB, text string) string {
 	t.Helper()
-	return p.Lines.First(t, p.Name+" to write "+text, 0, func(l Line) bool { return strings.Contains(l.Text, text) }).Text
+	return p.Lines.AwaitItem(t, p.Name+" to write "+text, 0, func(l Line) bool { return strings.Contains(l.Text, text) }).Text
 }
 
-// Stdout returns what the process has written to standard output so far.
-func (p *Process) Stdout() string { return p.written(false) }
+// Stdout returns the standard output so far.
+func (p *Process) Stdout() string { return p.output(false) }
 
-// Stderr returns what the process has written to standard error so far.
-func (p *Process) Stderr() string { return p.written(true) }
+// Stderr returns the standard error so far.
+func (p *Process) Stderr() string { return p.output(true) }
 
-func (p *Process) written(isErr bool) string {
+func (p *Process) output(isErr bool) string {
 	var s strings.Builder
 	for _, line := range p.Lines.All() {
 		if line.Err == isErr {
@@ -163,9 +163,9 @@ func (p *Process) written(isErr bool) string {
 }
 
 func TestProcess(t *testing.T) {
-	p := start(t, "a shell", exec.Command("sh", "-c", "trap 'echo bye; exit 7' TERM; echo hello; echo careful >&2; while :; do sleep 0.01; done"), nil)
-	p.Line(t, "hello")
-	p.Line(t, "careful")
+	p := startProcess(t, "a shell", exec.Command("sh", "-c", "trap 'echo bye; exit 7' TERM; echo hello; echo careful >&2; while :; do sleep 0.01; done"), nil)
+	p.AwaitLine(t, "hello")
+	p.AwaitLine(t, "careful")
 	if got := p.Stop(t); got != 7 {
 		t.Errorf("exit code %d, want 7", got)
 	}
@@ -176,7 +176,7 @@ func TestProcess(t *testing.T) {
 		t.Errorf("standard error %q, want %q", got, want)
 	}
 
-	killed := start(t, "a sleep", exec.Command("sh", "-c", "sleep 600 & wait"), nil)
+	killed := startProcess(t, "a sleep", exec.Command("sh", "-c", "sleep 600 & wait"), nil)
 	killed.Kill(t)
 	if got := killed.Wait(t); got != -1 {
 		t.Errorf("exit code after a kill: %d, want -1", got)

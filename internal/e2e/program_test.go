@@ -13,14 +13,13 @@ import (
 	"testing"
 )
 
-// A Program is the built graph2mqtt with a home of its own: a working directory with its configuration, a state directory and an
-// environment in which nothing of the one who runs the tests is left.
+// A Program runs the built graph2mqtt with its own working directory, configuration, state directory and a clean environment.
 type Program struct {
 	Dir string   // the working directory; the configuration is graph2mqtt.yaml, the state directory is state
-	Env []string // what its processes get beside PATH, HOME and TZ
+	Env []string // additional variables beside PATH, HOME and TZ
 }
 
-// NewProgram returns a program that is configured but not started.
+// NewProgram returns a program with a configuration, not started.
 func NewProgram(t testing.TB, configuration string) *Program {
 	t.Helper()
 	p := &Program{Dir: t.TempDir()}
@@ -28,7 +27,7 @@ func NewProgram(t testing.TB, configuration string) *Program {
 	return p
 }
 
-// Configure replaces the configuration, at once and whole.
+// Configure replaces the configuration atomically.
 func (p *Program) Configure(t testing.TB, configuration string) {
 	t.Helper()
 	file := filepath.Join(p.Dir, "graph2mqtt.yaml")
@@ -38,13 +37,13 @@ func (p *Program) Configure(t testing.TB, configuration string) {
 	}
 }
 
-// Start starts the program with its arguments.
+// Start starts the program with arguments.
 func (p *Program) Start(t testing.TB, args ...string) *Process {
 	t.Helper()
-	return start(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
+	return startProcess(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
 }
 
-// Run runs the program to its end and returns its exit code and what it wrote.
+// Run runs the program to completion and returns its exit code and output.
 func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	process := p.Start(t, args...)
@@ -54,7 +53,7 @@ func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr st
 
 func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 	t.Helper()
-	binary, err := build()
+	binary, err := buildProgram()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,9 +65,9 @@ func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
 	return cmd
 }
 
-// build builds the program once for all tests, into a directory that TestMain removes.
-var build = sync.OnceValues(func() (string, error) {
-	binary := filepath.Join(built, "graph2mqtt")
+// buildProgram builds the program once for all tests, into buildDir.
+var buildProgram = sync.OnceValues(func() (string, error) {
+	binary := filepath.Join(buildDir, "graph2mqtt")
 	out, err := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt").CombinedOutput()
 	if err != nil {
 		err = errors.New("go build: " + err.Error() + "\n" + string(out))
@@ -76,12 +75,12 @@ var build = sync.OnceValues(func() (string, error) {
 	return binary, err
 })
 
-// built is the directory of the built program.
-var built string
+// buildDir holds the built program; TestMain removes it.
+var buildDir string
 
 func TestMain(m *testing.M) {
-	if step, ok := os.LookupEnv(fragile); ok {
-		if err := runFragile(step); err != nil {
+	if step, ok := os.LookupEnv(crashStepEnv); ok {
+		if err := runCrashing(step); err != nil {
 			panic(err)
 		}
 		return
@@ -92,7 +91,7 @@ func TestMain(m *testing.M) {
 			panic(err)
 		}
 		defer os.RemoveAll(dir)
-		built = dir
+		buildDir = dir
 		return m.Run()
 	}())
 }

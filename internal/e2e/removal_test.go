@@ -9,19 +9,19 @@ import (
 	"testing"
 )
 
-// TestRemoval takes things out of the configuration: Home Assistant forgets them, also where it was away meanwhile.
+// TestRemoval removes sensors and entities from the configuration: Home Assistant removes them, even if it was down meanwhile.
 func TestRemoval(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		const first, second, third = "one: {type: auto_reply}", "two: {type: auto_reply}", "three: {type: auto_reply}"
-		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, first, second, third)
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true}, first, second, third)
 		for _, name := range []string{"one", "two", "three"} {
 			ha.AwaitState(t, "sensor.work_"+name+"_mode", "disabled")
 		}
 		restart := func(settings []string, sensors ...string) {
 			t.Helper()
-			h.Stop(t)
-			h.Configure(t, settings, sensors...)
-			h.Start(t)
+			env.Stop(t)
+			env.Configure(t, settings, sensors...)
+			env.Start(t)
 		}
 		updates := []string{"enable_update: true"}
 
@@ -34,26 +34,26 @@ func TestRemoval(t *testing.T) {
 			t.Errorf("devices: %v", ids)
 		}
 
-		// Nobody tells Home Assistant at its start of what went while it was away: the bridge does it once more.
+		// Home Assistant misses removals while it is down, so the bridge repeats them.
 		ha.Stop(t)
 		restart(updates, first)
-		seen := h.Broker.Subscribe(t, "graph2mqtt/#")
-		seen.Payload(t, "graph2mqtt/work/one/availability", "online")
+		seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+		seen.AwaitPayload(t, "graph2mqtt/work/one/availability", "online")
 		ha.Start(t)
 		ha.AwaitGone(t, "sensor.work_two_mode")
 		ha.AwaitState(t, "binary_sensor.work_one_active", "off")
 
-		// Without updates there is nothing that commands, and nobody listens to commands.
+		// Without enable_update there are no command entities, and commands are ignored.
 		restart(nil, first)
 		ha.AwaitGone(t, "switch.work_one_enabled")
 		ha.AwaitState(t, "sensor.work_one_mode", "disabled")
-		h.Broker.Publish(t, "graph2mqtt/work/one/set/enabled", "ON")
-		h.Broker.Publish(t, "graph2mqtt/work/one/request/enable", "{}")
-		h.ask(t, seen)
-		if got := seen.On("graph2mqtt/work/one/response/set/enabled"); len(got) != 0 || h.Microsoft.Count("PATCH", "") != 0 {
-			t.Errorf("a command was taken: %v", got)
+		env.Broker.Publish(t, "graph2mqtt/work/one/set/enabled", "ON")
+		env.Broker.Publish(t, "graph2mqtt/work/one/request/enable", "{}")
+		env.ping(t, seen)
+		if got := seen.Payloads("graph2mqtt/work/one/response/set/enabled"); len(got) != 0 || env.Microsoft.Count("PATCH", "") != 0 {
+			t.Errorf("a command was executed: %v", got)
 		}
-		for topic := range h.Broker.Retained(t, "#") {
+		for topic := range env.Broker.Retained(t, "#") {
 			if strings.Contains(topic, "two") || strings.Contains(topic, "three") {
 				t.Errorf("still retained: %s", topic)
 			}
@@ -64,6 +64,6 @@ func TestRemoval(t *testing.T) {
 				t.Errorf("still there: %+v", e)
 			}
 		}
-		ha.CheckLog(t, away...)
+		ha.CheckLog(t, disconnectLogs...)
 	})
 }

@@ -12,21 +12,21 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// away are what Home Assistant logs of a broker that is away, and of one that goes while Home Assistant greets it.
-var away = []string{
+// disconnectLogs match what Home Assistant logs when the broker is down or disconnects during the handshake.
+var disconnectLogs = []string{
 	"Failed to connect to MQTT server", "Error returned from MQTT server: The connection was lost", "The client is not currently connected",
 	"failed to receive on socket",
 }
 
-// TestRestarts ends Home Assistant, the broker and the bridge and starts them again in every order: afterwards every entity is there
-// once, available and true, and each command is carried out once.
+// TestRestarts stops Home Assistant, the broker and the bridge and starts them in every order: afterwards every entity exists once, is
+// available and correct, and each command is executed once.
 func TestRestarts(t *testing.T) {
 	orders := [][3]string{
 		{"homeassistant", "broker", "bridge"}, {"homeassistant", "bridge", "broker"}, {"broker", "homeassistant", "bridge"},
 		{"broker", "bridge", "homeassistant"}, {"bridge", "homeassistant", "broker"}, {"bridge", "broker", "homeassistant"},
 	}
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
 		ids := func() []string {
 			var ids []string
@@ -35,36 +35,36 @@ func TestRestarts(t *testing.T) {
 			}
 			return ids
 		}
-		var want []string // all that the golden file has, but for the calendar
-		for _, line := range expected(t, ha) {
+		var want []string // the golden file without the calendar
+		for _, line := range goldenEntities(t, ha) {
 			if id, _, _ := strings.Cut(line, " "); !strings.Contains(id, ".work_calendar_") {
 				want = append(want, id)
 			}
 		}
 		start := map[string]func(){
-			"homeassistant": func() { ha.Start(t) }, "broker": h.Broker.Start, "bridge": func() { h.Start(t) },
+			"homeassistant": func() { ha.Start(t) }, "broker": env.Broker.Start, "bridge": func() { env.Start(t) },
 		}
 		for i, order := range orders {
-			// Half of them are stopped, half killed, and what the broker keeps over it changes.
+			// Half of the rounds stop the processes, half kill them; half of them delete the broker's data.
 			how := "stopped"
 			if i%2 == 0 {
 				ha.Stop(t)
-				h.Stop(t)
-				h.Broker.Stop()
+				env.Stop(t)
+				env.Broker.Stop()
 			} else {
 				how = "killed"
-				h.Broker.Kill()
-				h.Bridge.Kill(t)
+				env.Broker.Kill()
+				env.Bridge.Kill(t)
 				ha.Kill(t)
 			}
 			if i >= len(orders)/2 {
 				how += ", the broker's memory lost"
-				h.Broker.Forget(t)
+				env.Broker.DeleteData(t)
 			}
 			what := strings.Join(order[:], ", ") + " after all were " + how
 			t.Log(what)
 			audience := []string{"none", "all"}[i%2]
-			h.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{ExternalAudience: audience})
+			env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{ExternalAudience: audience})
 			for _, name := range order {
 				start[name]()
 			}
@@ -76,39 +76,39 @@ func TestRestarts(t *testing.T) {
 			if diff := cmp.Diff(want, ids()); diff != "" {
 				t.Errorf("%s: entities (-want +got):\n%s", what, diff)
 			}
-			patches := h.Microsoft.Count("PATCH", "")
+			patches := env.Microsoft.Count("PATCH", "")
 			service, state := "switch.turn_on", "on"
 			if i%2 == 1 {
 				service, state = "switch.turn_off", "off"
 			}
 			ha.Service(t, service, "switch.work_out_of_office_enabled", nil)
 			ha.AwaitState(t, "switch.work_out_of_office_enabled", state)
-			if got := h.Microsoft.Count("PATCH", "") - patches; got != 1 {
+			if got := env.Microsoft.Count("PATCH", "") - patches; got != 1 {
 				t.Errorf("%s: %d changes at Microsoft for one command", what, got)
 			}
-			ha.CheckLog(t, away...)
+			ha.CheckLog(t, disconnectLogs...)
 		}
-		h.Stop(t)
+		env.Stop(t)
 	})
 }
 
-// TestOneRestart restarts each of the three while the others go on.
+// TestOneRestart restarts Home Assistant, the broker and the bridge while the others keep running.
 func TestOneRestart(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		h := startHouse(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true}, "out_of_office: {type: auto_reply}")
 		ha.AwaitState(t, "switch.work_out_of_office_enabled", "off")
 		for i, restart := range []func(){
-			func() { h.Stop(t); h.Start(t) },
-			func() { h.Bridge.Kill(t); h.Start(t) },
-			func() { h.Broker.Stop(); h.Broker.Start() },
-			func() { h.Broker.Kill(); h.Broker.Forget(t); h.Broker.Start() },
+			func() { env.Stop(t); env.Start(t) },
+			func() { env.Bridge.Kill(t); env.Start(t) },
+			func() { env.Broker.Stop(); env.Broker.Start() },
+			func() { env.Broker.Kill(); env.Broker.DeleteData(t); env.Broker.Start() },
 			func() { ha.Restart(t) },
 			func() { ha.Kill(t); ha.Start(t) },
 		} {
-			before, noticed := ha.Changes.Len(), i < 4 // Home Assistant itself begins anew
+			before, noticed := ha.Changes.Len(), i < 4 // a restarted Home Assistant has a new connection
 			restart()
 			if noticed {
-				ha.Changes.First(t, "the entity to be unavailable", before, func(c Change) bool {
+				ha.Changes.AwaitItem(t, "the entity to be unavailable", before, func(c Change) bool {
 					return c.EntityID == "switch.work_out_of_office_enabled" && c.New != nil && c.New.State == "unavailable"
 				})
 			}
@@ -121,7 +121,7 @@ func TestOneRestart(t *testing.T) {
 			}
 			ha.Service(t, service, "switch.work_out_of_office_enabled", nil)
 			ha.AwaitState(t, "switch.work_out_of_office_enabled", state)
-			ha.CheckLog(t, away...)
+			ha.CheckLog(t, disconnectLogs...)
 		}
 	})
 }

@@ -19,31 +19,31 @@ import (
 	"github.com/coder/websocket/wsjson"
 )
 
-// A socket is a WebSocket connection to Home Assistant. It follows all states.
+// A socket represents a WebSocket connection to Home Assistant and follows all states.
 type socket struct {
-	// Changes are the changes of states since the connection was made.
-	Changes Record[Change]
-	// Logged are the warnings and errors since the connection was made, each as often as it came.
-	Logged Record[LogEntry]
+	// Changes records the state changes since the connection was made.
+	Changes Recorder[Change]
+	// Logged records the warnings and errors since the connection was made, repetitions included.
+	Logged Recorder[LogEntry]
 
 	conn *websocket.Conn
 	done chan struct{} // closed when the reader has ended
 
 	mu      sync.Mutex
 	id      int
-	calls   map[int]chan answer
+	calls   map[int]chan callResult
 	events  map[int]func(json.RawMessage)
 	states  map[string]State
 	stopped error
 }
 
-type answer struct {
+type callResult struct {
 	Success bool
 	Result  json.RawMessage
 	Error   struct{ Code, Message string }
 }
 
-// A State is the state of an entity.
+// A State represents the state of an entity.
 type State struct {
 	EntityID    string         `json:"entity_id"`
 	State       string         `json:"state"`
@@ -51,11 +51,11 @@ type State struct {
 	LastChanged time.Time      `json:"last_changed"`
 }
 
-// A Change is a change of an entity's state or attributes.
+// A Change represents a change of an entity's state or attributes.
 type Change struct {
 	EntityID string `json:"entity_id"`
-	Old      *State `json:"old_state"` // nil where it is new
-	New      *State `json:"new_state"` // nil where it was removed
+	Old      *State `json:"old_state"` // nil if it is new
+	New      *State `json:"new_state"` // nil if it was removed
 }
 
 func (c Change) String() string {
@@ -68,9 +68,9 @@ func (c Change) String() string {
 	return fmt.Sprintf("%s: %s, was %s", c.EntityID, text(c.New), text(c.Old))
 }
 
-func dial(t testing.TB, url, token string) *socket {
+func dialWebSocket(t testing.TB, url, token string) *socket {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	conn, _, err := websocket.Dial(ctx, "ws"+strings.TrimPrefix(url, "http")+"/api/websocket", nil)
 	if err != nil {
@@ -79,7 +79,7 @@ func dial(t testing.TB, url, token string) *socket {
 	conn.SetReadLimit(-1)
 	s := &socket{
 		conn: conn, done: make(chan struct{}),
-		calls: map[int]chan answer{}, events: map[int]func(json.RawMessage){}, states: map[string]State{},
+		calls: map[int]chan callResult{}, events: map[int]func(json.RawMessage){}, states: map[string]State{},
 	}
 	var hello struct{ Type, Message string }
 	err = errors.Join(
@@ -133,7 +133,7 @@ func dial(t testing.TB, url, token string) *socket {
 	return s
 }
 
-// read hands out what Home Assistant sends, until the connection ends.
+// read dispatches Home Assistant's messages until the connection ends.
 func (s *socket) read() {
 	defer close(s.done)
 	for {
@@ -141,7 +141,7 @@ func (s *socket) read() {
 			ID    int
 			Type  string
 			Event json.RawMessage
-			answer
+			callResult
 		}
 		if err := wsjson.Read(context.Background(), s.conn, &message); err != nil {
 			s.mu.Lock()
@@ -156,23 +156,23 @@ func (s *socket) read() {
 			return
 		}
 		s.mu.Lock()
-		call, each := s.calls[message.ID], s.events[message.ID]
+		call, onEvent := s.calls[message.ID], s.events[message.ID]
 		delete(s.calls, message.ID)
 		s.mu.Unlock()
 		switch {
-		case message.Type == "event" && each != nil:
-			each(message.Event)
+		case message.Type == "event" && onEvent != nil:
+			onEvent(message.Event)
 		case message.Type == "result" && call != nil:
-			call <- message.answer
+			call <- message.callResult
 		}
 	}
 }
 
-// call sends a command and decodes its result into out unless that is nil. Events of a subscription go to each.
-func (s *socket) call(kind string, fields map[string]any, out any, each ...func(json.RawMessage)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+// call sends a command and decodes its result into out unless that is nil. onEvent is called with the events of a subscription.
+func (s *socket) call(kind string, fields map[string]any, out any, onEvent ...func(json.RawMessage)) error {
+	ctx, cancel := context.WithTimeout(context.Background(), waitTimeout)
 	defer cancel()
-	result := make(chan answer, 1)
+	result := make(chan callResult, 1)
 	s.mu.Lock()
 	if s.stopped != nil {
 		s.mu.Unlock()
@@ -180,12 +180,12 @@ func (s *socket) call(kind string, fields map[string]any, out any, each ...func(
 	}
 	s.id++
 	s.calls[s.id] = result
-	for _, each := range each {
-		s.events[s.id] = each
+	for _, f := range onEvent {
+		s.events[s.id] = f
 	}
 	message := map[string]any{"id": s.id, "type": kind}
 	maps.Copy(message, fields)
-	// Home Assistant wants the ids in order, so the lock goes with the writing.
+	// Home Assistant requires increasing ids, so the lock is held while writing.
 	err := wsjson.Write(ctx, s.conn, message)
 	s.mu.Unlock()
 	if err != nil {
@@ -209,7 +209,7 @@ func (s *socket) call(kind string, fields map[string]any, out any, each ...func(
 	}
 }
 
-// Call sends a command of Home Assistant's WebSocket interface and decodes its result into out unless that is nil.
+// Call sends a command of Home Assistant's WebSocket API and decodes its result into out unless that is nil.
 func (s *socket) Call(t testing.TB, kind string, fields map[string]any, out any) {
 	t.Helper()
 	if err := s.call(kind, fields, out); err != nil {
@@ -217,15 +217,15 @@ func (s *socket) Call(t testing.TB, kind string, fields map[string]any, out any)
 	}
 }
 
-// Subscribe hands every event of a type to the func, one after the other, from now on.
-func (s *socket) Subscribe(t testing.TB, event string, each func(event json.RawMessage)) {
+// Subscribe calls onEvent with every event of a type, sequentially.
+func (s *socket) Subscribe(t testing.TB, event string, onEvent func(event json.RawMessage)) {
 	t.Helper()
-	if err := s.call("subscribe_events", map[string]any{"event_type": event}, nil, each); err != nil {
+	if err := s.call("subscribe_events", map[string]any{"event_type": event}, nil, onEvent); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// Service calls a service ("switch.turn_on") with its data, on an entity unless that is empty, and returns when it is done.
+// Service calls a service ("switch.turn_on") with its data, on an entity unless that is empty, and waits for its result.
 func (s *socket) Service(t testing.TB, service, entity string, data map[string]any) {
 	t.Helper()
 	if err := s.TryService(service, entity, data); err != nil {
@@ -233,7 +233,7 @@ func (s *socket) Service(t testing.TB, service, entity string, data map[string]a
 	}
 }
 
-// TryService is Service where Home Assistant may refuse.
+// TryService calls a service like Service and returns Home Assistant's error.
 func (s *socket) TryService(service, entity string, data map[string]any) error {
 	domain, name, _ := strings.Cut(service, ".")
 	fields := map[string]any{"domain": domain, "service": name, "service_data": data}
@@ -246,7 +246,7 @@ func (s *socket) TryService(service, entity string, data map[string]any) error {
 	return s.call("call_service", fields, nil)
 }
 
-// State returns the state of an entity as it is now.
+// State returns the current state of an entity.
 func (s *socket) State(entity string) (State, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -254,17 +254,17 @@ func (s *socket) State(entity string) (State, bool) {
 	return state, ok
 }
 
-// AwaitState waits until the entity's state is the one given, and returns it.
+// AwaitState waits until the entity's state equals want, and returns it.
 func (s *socket) AwaitState(t testing.TB, entity, want string) State {
 	t.Helper()
 	return s.AwaitEntity(t, entity, "is "+want, func(state State) bool { return state.State == want })
 }
 
-// AwaitEntity waits until the entity exists and satisfies match, and returns its state. What describes that: "has two events".
+// AwaitEntity waits until the entity exists and satisfies match, and returns its state. what describes the condition: "has two events".
 func (s *socket) AwaitEntity(t testing.TB, entity, what string, match func(State) bool) State {
 	t.Helper()
 	var state State
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), waitTimeout)
 	defer cancel()
 	err := s.Changes.Until(ctx, func([]Change) bool {
 		var ok bool
@@ -278,7 +278,7 @@ func (s *socket) AwaitEntity(t testing.TB, entity, what string, match func(State
 	return state
 }
 
-// AwaitGone waits until there is no such entity.
+// AwaitGone waits until the entity does not exist.
 func (s *socket) AwaitGone(t testing.TB, entity string) {
 	t.Helper()
 	s.Changes.Await(t, entity+" to be removed", func([]Change) bool {
@@ -292,10 +292,10 @@ func (s *socket) History(entity string) []Change {
 	return slices.DeleteFunc(s.Changes.All(), func(c Change) bool { return c.EntityID != entity })
 }
 
-// awaitStarted waits until Home Assistant has set up all that it is configured to.
+// awaitStarted waits until Home Assistant has set up all integrations.
 func (s *socket) awaitStarted(t testing.TB) {
 	t.Helper()
-	var started Record[json.RawMessage]
+	var started Recorder[json.RawMessage]
 	s.Subscribe(t, "homeassistant_started", started.Add)
 	var config struct{ State string }
 	s.Call(t, "get_config", nil, &config)
@@ -304,7 +304,7 @@ func (s *socket) awaitStarted(t testing.TB) {
 	})
 }
 
-// An Entity is an entry of the entity registry.
+// An Entity represents an entry of the entity registry.
 type Entity struct {
 	EntityID       string  `json:"entity_id"`
 	UniqueID       string  `json:"unique_id"`
@@ -325,7 +325,7 @@ func (s *socket) Entities(t testing.TB) []Entity {
 	return all
 }
 
-// A Device is an entry of the device registry.
+// A Device represents an entry of the device registry.
 type Device struct {
 	ID           string      `json:"id"`
 	Name         string      `json:"name"`
@@ -352,7 +352,7 @@ func (s *socket) Devices(t testing.TB) map[string]Device {
 	return devices
 }
 
-// dump says what Home Assistant made of the broker's messages and what it logged, as far as it still answers.
+// dump logs the MQTT entities and Home Assistant's log, if Home Assistant still answers.
 func (s *socket) dump(t testing.TB) {
 	var text strings.Builder
 	var entities []Entity

@@ -1,7 +1,7 @@
-// Package graph asks Microsoft Graph, politely.
+// Package graph is a rate-limited, authenticated client for Microsoft Graph.
 //
-// Requests are made by the request builders of Microsoft's SDK and sent by [Client.Do] and [List], which see to tokens, limits
-// and errors, and decode the answers into the small structs of those who asked.
+// The request builders of Microsoft's SDK make the requests; [Get], [GetAll], [Send] and [Call] send them: they add the token,
+// respect the limits, turn failures into an [Error] and decode the answers into the small structs of their callers.
 package graph
 
 import (
@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"mime"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -30,25 +31,23 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 )
 
-const (
-	requestTimeout = 30 * time.Second // of one request, its token and its answer
-	maxAnswer      = 32 << 20         // bytes
-)
+// requestTimeout bounds one request with its token and its answer.
+const requestTimeout = 30 * time.Second
 
 // Tokens hands out the access tokens of one account.
 type Tokens interface {
-	// Token is a token that is valid now. Its error is an *Error with the reason SignInRequired when the user must act.
+	// Token returns a token that is valid now. Its error is an *Error with the reason SignInRequired when the user must act.
 	Token(ctx context.Context) (string, error)
 	// Renew returns a token other than the one that Graph rejected, or an error as Token does. claims is the JSON of Graph's claims
 	// challenge, or "". If Graph rejects tokens that were just renewed, it returns a *RejectedError instead of one token after another.
 	Renew(ctx context.Context, rejected, claims string) (string, error)
 	// Personal reports whether a personal Microsoft account is signed in.
 	Personal() bool
-	// Granted are the scopes that the tokens carry, in their short form: "Calendars.Read".
+	// Granted returns the scopes that the tokens carry, in their short form: "Calendars.Read".
 	Granted() []string
 }
 
-// Options say how to reach Graph, and as whom.
+// Options configure a Client.
 type Options struct {
 	Root      string            // https://graph.microsoft.com, without a version
 	Transport http.RoundTripper // nil: NewTransport
@@ -57,7 +56,7 @@ type Options struct {
 	Log       *slog.Logger
 }
 
-// A Client asks Graph on behalf of one account. It may be used by many goroutines.
+// A Client sends the requests of one account. It is safe for concurrent use.
 type Client struct {
 	root      *url.URL
 	base      string // root and version
@@ -65,20 +64,21 @@ type Client struct {
 	tokens    Tokens
 	log       *slog.Logger
 	adapter   *khttp.NetHttpRequestAdapter
+	http      *http.Client
 	transport http.RoundTripper
-
-	gate    gate
-	account *remembered[Account]
+	throttle  *throttle
+	bounds    bounds
 
 	rejections rejections
 
-	gathering sync.Mutex
-	gathers   map[any]any // gatherKey[K, V] → *gathered[K, V]
+	mu      sync.Mutex  // guards the following
+	batches map[any]any // batchKey[K, V] → *batch[K, V]
+	onces   map[any]any // onceKey[T] → *onceSuccess[T]
 
 	requests, throttled, errors atomic.Uint64
 }
 
-// New returns a client. It contacts nobody.
+// New returns a client without contacting Graph.
 func New(o Options) (*Client, error) {
 	root, err := url.Parse(o.Root)
 	switch {
@@ -90,9 +90,7 @@ func New(o Options) (*Client, error) {
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
 		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport,
-		gate:    gate{lanes: map[string]*lane{}},
-		account: newRemembered[Account](),
-		gathers: map[any]any{},
+		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
 		c.transport = NewTransport()
@@ -100,15 +98,16 @@ func New(o Options) (*Client, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
+	c.throttle = newThrottle(c.log)
+	// Kiota's own list of handlers comes in random order, compresses what is sent, and retries what must not be sent twice.
+	c.http = &http.Client{
+		Transport:     khttp.NewCustomTransportWithParentTransport(c.transport, core.NewGraphTelemetryHandler(nil)),
+		CheckRedirect: c.checkRedirect,
+	}
 	// The serializer that knows the SDK's models writes what was set, and null where nil was.
 	writer := store.NewBackingStoreSerializationWriterProxyFactory(jsonserialization.NewJsonSerializationWriterFactory())
 	c.adapter, err = khttp.NewNetHttpRequestAdapterWithParseNodeFactoryAndSerializationWriterFactoryAndHttpClient(
-		authentication{c}, jsonserialization.NewJsonParseNodeFactory(), writer, &http.Client{
-			// Kiota's own list comes in random order, compresses what is sent, and retries what must not be sent twice.
-			Transport: khttp.NewCustomTransportWithParentTransport(&wire{c, c.transport},
-				core.NewGraphTelemetryHandler(nil), khttp.NewParametersNameDecodingHandler(), me{}),
-			CheckRedirect: c.redirect,
-		})
+		noAuthentication{}, jsonserialization.NewJsonParseNodeFactory(), writer, c.http)
 	if err != nil {
 		return nil, fmt.Errorf("make the adapter of Microsoft Graph: %w", err)
 	}
@@ -131,7 +130,7 @@ func NewTransport() *http.Transport {
 		ResponseHeaderTimeout:  requestTimeout,
 		ExpectContinueTimeout:  time.Second,
 		IdleConnTimeout:        90 * time.Second,
-		MaxIdleConnsPerHost:    inFlight,
+		MaxIdleConnsPerHost:    maxInFlight,
 		MaxResponseHeaderBytes: 1 << 20,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
@@ -151,26 +150,30 @@ func (c *Client) User(id string) *users.UserItemRequestBuilder {
 	return users.NewUserItemRequestBuilderInternal(map[string]string{"baseurl": c.base, "user%2Did": id}, c.adapter)
 }
 
-// Adapter is what other request builders are made with. What they make is sent by Do and List.
+// Adapter returns what further request builders are made with. Only Get, GetAll, Send and Call send what these make: the
+// methods of the builders that send by themselves have no token.
 func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
 
-// ClientID is the id of the app registration.
+// ClientID returns the id of the app registration.
 func (c *Client) ClientID() string { return c.clientID }
 
-// Granted reports whether a permission is there.
+// Granted reports whether a permission is granted.
 func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Granted()) }
 
-// Stats count since the start.
+// Personal reports whether a personal Microsoft account is signed in.
+func (c *Client) Personal() bool { return c.tokens.Personal() }
+
+// Stats counts since the start.
 type Stats struct {
 	Requests       uint64    // that reached the network
 	Throttled      uint64    // answers that asked to wait
-	Errors         uint64    // requests that failed, for whatever reason but the caller's
-	ThrottledUntil time.Time // zero: nothing is held back
+	Errors         uint64    // requests that failed, except where the caller gave up
+	ThrottledUntil time.Time // zero: nothing is throttled
 }
 
-// Stats returns the counters as they are now.
+// Stats returns the current counters.
 func (c *Client) Stats() Stats {
-	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), c.gate.until()}
+	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), c.throttle.until()}
 }
 
 // PreferImmutableIDs asks Graph for ids that survive a move to another folder.
@@ -178,56 +181,38 @@ func (c *Client) Stats() Stats {
 // https://learn.microsoft.com/graph/outlook-immutable-id
 func PreferImmutableIDs(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdType="ImmutableId"`) }
 
-// Do sends a request and decodes the JSON of the answer into out; with a nil out the answer is ignored. An answer to a write may
-// be empty: out stays as it was.
+// Do sends a request and decodes the JSON of the answer into out. With a nil out only the status counts, but a body that is not
+// JSON is an error: what stands between this program and Graph answers in HTML. An answer to a write may be empty: out stays as
+// it was.
 //
-// Errors are *Error and begin with op, what was tried: "read the mailbox settings". Where ctx was cancelled, errors.Is finds
+// Errors are *Error and begin with op, what was tried: "read the mailbox settings". Where ctx was canceled, errors.Is finds
 // context.Canceled. No request takes longer than 30 seconds.
 func (c *Client) Do(ctx context.Context, op string, r *abstractions.RequestInformation, out any) error {
-	lane, err := c.lane(r)
-	if err != nil {
-		return c.failure(ctx, op, new(answer), err)
-	}
-	return c.do(ctx, lane, op, r, out)
+	_, err := c.do(ctx, new(*bucket), op, r, out)
+	return err
 }
 
-func (c *Client) do(ctx context.Context, l *lane, op string, r *abstractions.RequestInformation, out any) error {
-	a := new(answer)
-	err := c.send(ctx, l, r, a)
+// do is Do for a request that counts against the limit of b; where that is nil, b becomes the one that the address tells. It returns
+// how many bytes the answer had.
+func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.RequestInformation, out any) (int, error) {
+	uri, err := c.address(r)
+	if err != nil {
+		return 0, c.newError(ctx, op, new(answer), err)
+	}
+	if *b == nil {
+		*b = c.throttle.bucket(limitOf(uri.Path))
+	}
+	a, err := c.send(ctx, *b, r, uri)
 	if err == nil {
 		err = a.decode(out)
 	}
 	if err != nil {
-		return c.failure(ctx, op, a, err)
+		return 0, c.newError(ctx, op, a, err)
 	}
-	return nil
+	return len(a.body), nil
 }
 
-// An answer is what is known of a request.
-type answer struct {
-	token    string
-	claims   string      // that Graph wants in a token, as JSON
-	reads    bool        // the request changes nothing
-	sent     atomic.Bool // it may have reached Graph
-	status   int         // 0: none
-	header   http.Header
-	wait     time.Duration
-	complete bool // the whole of it arrived
-	body     []byte
-}
-
-type answerKey struct{}
-
-// answerOf is the answer that is waited for; a builder's own Get has none.
-func answerOf(ctx context.Context) *answer {
-	a, ok := ctx.Value(answerKey{}).(*answer)
-	if !ok {
-		a = new(answer)
-	}
-	return a
-}
-
-// address is where a request goes, before it is sent.
+// address returns where a request goes. Only Graph must get the token.
 func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if r.PathParameters == nil {
 		r.PathParameters = map[string]string{}
@@ -237,91 +222,138 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if err != nil {
 		return nil, &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
 	}
-	return uri, nil
+	return uri, c.isGraphHost(uri)
 }
 
-func (c *Client) lane(r *abstractions.RequestInformation) (*lane, error) {
-	uri, err := c.address(r)
-	if err != nil {
-		return nil, err
+// send sends a request as soon as its bucket lets it through. The answer is never nil.
+func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+	if err := b.acquire(ctx); err != nil {
+		return new(answer), err
 	}
-	return c.gate.lane(limit(uri.Path)), nil
-}
-
-func (c *Client) send(ctx context.Context, l *lane, r *abstractions.RequestInformation, a *answer) error {
-	uri, err := c.address(r)
-	if err != nil {
-		return err
-	}
-	a.reads = reads(r.Method, uri.Path)
-	if err := l.enter(ctx); err != nil {
-		return err
-	}
-	defer l.leave()
-	defer r.Headers.Remove("Authorization")
-
-	ctx, cancel := context.WithTimeout(context.WithValue(ctx, answerKey{}, a), requestTimeout)
+	defer b.release()
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	handler := abstractions.NewRequestHandlerOption()
-	handler.SetResponseHandler(func(response any, _ abstractions.ErrorMappings) (any, error) {
-		return nil, a.read(response.(*http.Response))
-	})
-	ctx = context.WithValue(ctx, abstractions.ResponseHandlerOptionKey, handler)
-	err = c.sendAuthorized(ctx, uri.Path, r, a)
-	if a.status != 0 && a.status != http.StatusUnauthorized {
-		a.wait = retryAfter(a.header)
-	}
+	a, err := c.sendAuthorized(ctx, r, uri)
 	switch {
 	case a.throttled():
 		c.throttled.Add(1)
-		a.wait = l.close(a.wait)
+		a.wait = b.block(a.wait)
 	case a.status != 0 && a.status < 500:
-		l.open()
+		b.reset()
 	}
-	if err == nil && !a.carriedOut() {
+	if err == nil && !a.successful() {
 		err = errors.New("refused")
 	}
-	return err
+	return a, err
 }
 
-// throttled reports whether the answer is to wait.
+// exchange sends a request once and reads its answer. The answer is never nil.
+func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL, token string) (*answer, error) {
+	a := &answer{reads: isRead(r.Method, uri.Path)}
+	var sent atomic.Bool
+	sent.Store(true) // by a transport that does not trace
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GetConn:      func(string) { sent.Store(false) },
+		WroteHeaders: func() { sent.Store(true) },
+	})
+	request, err := newRequest(ctx, r, uri)
+	if err != nil {
+		return a, err
+	}
+	request.Header.Set("Authorization", "Bearer "+token)
+	c.requests.Add(1)
+	response, err := c.http.Do(request)
+	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
+		sent.Store(false)
+	}
+	a.sent = sent.Load()
+	if err != nil {
+		return a, err
+	}
+	return a, a.read(response, c.bounds)
+}
+
+// newRequest returns the HTTP request of what a builder made.
+func newRequest(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*http.Request, error) {
+	u := *uri
+	u.Path = strings.Replace(u.Path, "/users/"+meToken, "/me", 1)
+	u.RawPath = strings.Replace(u.RawPath, "/users/"+meToken, "/me", 1)
+	u.RawQuery = strings.ReplaceAll(u.RawQuery, "%24", "$") // of $select
+	request, err := http.NewRequestWithContext(ctx, r.Method.String(), "", bytes.NewReader(r.Content))
+	if err != nil {
+		return nil, err
+	}
+	request.URL, request.Host = &u, u.Host
+	if r.Headers != nil {
+		for _, key := range r.Headers.ListKeys() {
+			for _, value := range r.Headers.Get(key) {
+				request.Header.Add(key, value)
+			}
+		}
+	}
+	return request, nil
+}
+
+// An answer is the outcome of one HTTP exchange.
+type answer struct {
+	reads    bool // the request changes nothing
+	sent     bool // the request may have reached Graph
+	status   int  // 0: there was no answer
+	header   http.Header
+	wait     time.Duration // as Retry-After asks
+	complete bool          // the body is all of it
+	body     []byte
+}
+
+// throttled reports whether the answer asks to wait.
 func (a *answer) throttled() bool {
 	return a.status == http.StatusTooManyRequests || a.status == http.StatusServiceUnavailable && a.wait > 0
 }
 
-func (a *answer) carriedOut() bool { return a.status >= 200 && a.status <= 299 }
+func (a *answer) successful() bool { return a.status >= 200 && a.status <= 299 }
 
-// read takes the answer in. The body of a long answer is not worth a connection.
-func (a *answer) read(res *http.Response) error {
-	defer res.Body.Close()
-	a.status, a.header = res.StatusCode, res.Header
-	body, err := io.ReadAll(io.LimitReader(res.Body, maxAnswer+1))
+// read takes in the status, the header and the body of a response, and closes it.
+func (a *answer) read(response *http.Response, bounds bounds) error {
+	defer response.Body.Close() // without reading on: the rest of a body that is too long is not worth the connection
+	a.status, a.header, a.wait = response.StatusCode, response.Header, retryAfter(response.Header)
+	limit := bounds.answer
+	if !a.successful() {
+		limit = bounds.refusal
+	}
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit+1))
 	switch {
 	case err != nil:
 		return fmt.Errorf("the answer broke off: %w", err)
-	case len(body) > maxAnswer:
+	case int64(len(body)) > limit && a.successful():
 		a.complete = true
-		return fmt.Errorf("the answer is larger than %d MiB", maxAnswer>>20)
+		return fmt.Errorf("the answer is larger than %d MiB", limit>>20)
 	}
 	a.complete, a.body = true, body
 	return nil
 }
 
 func (a *answer) decode(out any) error {
+	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	switch {
-	case out == nil, len(a.body) == 0 && !a.reads:
+	case len(a.body) == 0 && (out == nil || !a.reads):
 		return nil
 	case len(a.body) == 0:
 		return errors.New("the answer is empty")
+	case kind == "text/html":
+		return errors.New("the answer is a web page, not Graph's")
+	case out == nil && json.Valid(a.body):
+		return nil
+	case out == nil:
+		return errors.New("the answer is not JSON")
 	}
 	if err := json.Unmarshal(a.body, out); err != nil {
-		return fmt.Errorf("the answer cannot be read: %w", plain(err))
+		return fmt.Errorf("the answer cannot be read: %w", sanitizeJSONError(err))
 	}
 	return nil
 }
 
-// plain says what is wrong with JSON without showing any of it.
-func plain(err error) error {
+// sanitizeJSONError returns an error that says what is wrong with a JSON document without showing any of it.
+func sanitizeJSONError(err error) error {
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
@@ -334,8 +366,8 @@ func plain(err error) error {
 	return errors.New("it holds a value of another form")
 }
 
-// reads reports whether a request changes nothing: some of what is asked is too long for a GET.
-func reads(method abstractions.HttpMethod, path string) bool {
+// isRead reports whether a request changes nothing. Some reads are a POST because their parameters are too long for a GET.
+func isRead(method abstractions.HttpMethod, path string) bool {
 	if method == abstractions.GET || method == abstractions.HEAD {
 		return true
 	}
@@ -343,88 +375,30 @@ func reads(method abstractions.HttpMethod, path string) bool {
 	return slices.Contains([]string{"getSchedule", "getPresencesByUserId", "findMeetingTimes", "translateExchangeIds"}, action)
 }
 
-// authentication puts a token on requests to Graph, and on no others.
-type authentication struct{ *Client }
+// noAuthentication is the authentication of the adapter, which sends nothing itself.
+type noAuthentication struct{}
 
-func (c authentication) AuthenticateRequest(ctx context.Context, r *abstractions.RequestInformation, _ map[string]any) error {
-	uri, err := c.address(r)
-	if err != nil {
-		return err
-	}
-	if err := c.ours(uri); err != nil {
-		return err
-	}
-	a := answerOf(ctx)
-	if a.token == "" {
-		if a.token, err = c.tokens.Token(ctx); err != nil {
-			return err
-		}
-	}
-	r.Headers.Remove("Authorization")
-	r.Headers.Add("Authorization", "Bearer "+a.token)
-	return nil
+func (noAuthentication) AuthenticateRequest(context.Context, *abstractions.RequestInformation, map[string]any) error {
+	return errors.New("requests are sent by package graph, not by their builders")
 }
 
-func (c *Client) ours(u *url.URL) error {
+// isGraphHost returns an error for an address of another server than Graph's, which must not get the token.
+func (c *Client) isGraphHost(u *url.URL) error {
 	if u.Scheme != c.root.Scheme || u.Host != c.root.Host {
 		return &Error{Reason: Refused, Message: fmt.Sprintf("Graph's answer leads to another server, %s://%s", u.Scheme, u.Host)}
 	}
 	return nil
 }
 
-// redirect follows what Graph has moved within itself; a write is not repeated elsewhere.
-func (c *Client) redirect(r *http.Request, via []*http.Request) error {
-	if via[0].Method != http.MethodGet || len(via) > 3 || c.ours(r.URL) != nil {
+// checkRedirect follows a read that Graph has moved within itself; a write is not repeated elsewhere.
+func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
+	if via[0].Method != http.MethodGet || len(via) > 3 || c.isGraphHost(r.URL) != nil {
 		return http.ErrUseLastResponse
 	}
+	c.requests.Add(1)
 	return nil
 }
 
+// meToken is the SDK's placeholder for the signed-in user. Kiota's own handler for it forgets that an id in the path may hold an
+// escaped slash.
 const meToken = "me-token-to-replace"
-
-// me turns the SDK's placeholder into /me. Kiota's handler for it forgets that an id in the path may hold an escaped slash.
-type me struct{}
-
-func (me) Intercept(p khttp.Pipeline, index int, r *http.Request) (*http.Response, error) {
-	u := *r.URL
-	u.Path = strings.Replace(u.Path, "/users/"+meToken, "/me", 1)
-	u.RawPath = strings.Replace(u.RawPath, "/users/"+meToken, "/me", 1)
-	r.URL = &u
-	return p.Next(r, index)
-}
-
-// wire is the last before the network.
-type wire struct {
-	*Client
-	next http.RoundTripper
-}
-
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	a := answerOf(r.Context())
-	w.requests.Add(1)
-	a.sent.Store(true) // by a transport that does not trace
-	r = r.Clone(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		GetConn:      func(string) { a.sent.Store(false) },
-		WroteHeaders: func() { a.sent.Store(true) },
-	}))
-	if r.Body != nil {
-		// Kiota says neither how long the body is nor how to get it again when a connection turns out to be dead.
-		content, err := io.ReadAll(r.Body)
-		r.Body.Close()
-		if err != nil {
-			return nil, err
-		}
-		r.ContentLength = int64(len(content))
-		r.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(content)), nil }
-		r.Body, _ = r.GetBody()
-	}
-	res, err := w.next.RoundTrip(r)
-	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
-		a.sent.Store(false)
-	}
-	if err == nil {
-		a.claims = claimsChallenge(res.Header)
-		res.Header.Del("WWW-Authenticate") // kiota would answer a challenge, and stumble over an unexpected one
-	}
-	return res, err
-}

@@ -15,9 +15,9 @@ import (
 	"unicode"
 )
 
-// failure is the one place where what went wrong with a request becomes an *Error.
-func (c *Client) failure(ctx context.Context, op string, a *answer, err error) error {
-	e := &Error{Op: op, Status: a.status, OutcomeUnknown: a.sent.Load() && !a.reads}
+// newError turns whatever went wrong with a request into an *Error, and counts it.
+func (c *Client) newError(ctx context.Context, op string, a *answer, err error) error {
+	e := &Error{Op: op, Status: a.status, OutcomeUnknown: a.sent && !a.reads}
 	var known *Error
 	var network net.Error
 	err = withoutURL(err)
@@ -28,8 +28,8 @@ func (c *Client) failure(ctx context.Context, op string, a *answer, err error) e
 		if e.Reason == Throttled {
 			return e
 		}
-	case a.status != 0 && !a.carriedOut():
-		e.refused(a)
+	case a.status != 0 && !a.successful():
+		e.setRefusal(a)
 	case a.complete:
 		e.Reason, e.Err = Refused, err
 	case errors.Is(ctx.Err(), context.Canceled):
@@ -53,10 +53,10 @@ func (c *Client) failure(ctx context.Context, op string, a *answer, err error) e
 	return e
 }
 
-// refused fills in what Graph answered.
+// setRefusal fills in what Graph answered.
 //
 // https://learn.microsoft.com/graph/errors
-func (e *Error) refused(a *answer) {
+func (e *Error) setRefusal(a *answer) {
 	var body struct {
 		Error struct {
 			Code, Message string
@@ -65,10 +65,13 @@ func (e *Error) refused(a *answer) {
 	}
 	_ = json.Unmarshal(a.body, &body) // what stands between us and Graph answers in HTML
 	id, _ := body.Error.InnerError["request-id"].(string)
-	e.Code = clean(body.Error.Code)
-	e.Message = clean(body.Error.Message)
-	e.RequestID = clean(cmp.Or(a.header.Get("request-id"), id))
+	e.Code = sanitize(body.Error.Code)
+	e.Message = sanitize(body.Error.Message)
+	e.RequestID = sanitize(cmp.Or(a.header.Get("request-id"), id))
 	e.RetryAfter = a.wait
+	if e.Code == "MailboxNotEnabledForRESTAPI" || e.Code == "MailboxNotSupportedForRESTAPI" {
+		e.Explanation = "the mailbox is not in Exchange Online, or inactive; does the account have a license?"
+	}
 	switch a.status {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		e.Reason = InvalidArgument
@@ -88,8 +91,8 @@ func (e *Error) refused(a *answer) {
 	default:
 		e.Reason = Refused
 	}
-	if a.throttled() {
-		e.Reason = Throttled
+	if a.throttled() { // the same error as that of requests that are held back since then
+		e.Reason, e.Message = Throttled, ""
 	}
 	switch a.status {
 	case http.StatusInternalServerError, http.StatusBadGateway, http.StatusGatewayTimeout:
@@ -98,8 +101,8 @@ func (e *Error) refused(a *answer) {
 	}
 }
 
-// clean makes one short line of what came from outside.
-func clean(s string) string {
+// sanitize makes one short printable line of a text that came from outside.
+func sanitize(s string) string {
 	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
 	if r := []rune(s); len(r) > 300 {
 		s = string(r[:299]) + "…"
@@ -107,7 +110,7 @@ func clean(s string) string {
 	return s
 }
 
-// withoutURL drops what net/http adds to errors: the address, and what was asked in it.
+// withoutURL drops what net/http adds to errors: the address with its parameters.
 func withoutURL(err error) error {
 	var u *url.Error
 	for errors.As(err, &u) {
@@ -116,7 +119,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// retryAfter is how long an answer asks to wait; 0 where it does not say, or has no sense of time.
+// retryAfter returns how long an answer asks to wait; 0 where it does not say, or nothing sensible.
 func retryAfter(h http.Header) time.Duration {
 	v := strings.TrimSpace(h.Get("Retry-After"))
 	if seconds, err := strconv.ParseFloat(v, 64); err == nil && seconds > 0 {

@@ -2,42 +2,62 @@ package graph
 
 import (
 	"context"
-	"errors"
+	"fmt"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 )
 
+// bounds limits what is read: an endless answer must not fill the memory of a small machine.
+type bounds struct {
+	answer  int64 // bytes of one answer
+	refusal int64 // bytes of an answer that is an error
+	list    int   // bytes of all pages of a list
+	pages   int
+}
+
+// defaultBounds returns bounds that leave room: a page of 1,000 events with their bodies has a few MiB.
+func defaultBounds() bounds {
+	return bounds{answer: 16 << 20, refusal: 64 << 10, list: 64 << 20, pages: 500}
+}
+
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
-	lane, err := c.lane(r)
-	if err != nil {
-		return nil, c.failure(ctx, op, new(answer), err)
+	refused := func(format string, args ...any) error {
+		return &Error{Reason: Refused, Op: op, Err: fmt.Errorf(format, args...)}
 	}
 	var all []T
+	var b *bucket // Graph may name the same mailbox otherwise on the next page
 	seen := map[string]bool{}
-	for {
+	for bytes := 0; ; {
 		var page struct {
 			Value []T    `json:"value"`
 			Next  string `json:"@odata.nextLink"`
 		}
-		if err := c.do(ctx, lane, op, r, &page); err != nil {
+		n, err := c.do(ctx, &b, op, r, &page)
+		if err != nil {
 			return nil, err
 		}
-		if page.Value == nil {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the answer is not a list")}
+		bytes += n
+		switch {
+		case page.Value == nil:
+			return nil, refused("the answer is not a list")
+		case bytes > c.bounds.list:
+			return nil, refused("the pages of the answer are larger than %d MiB", c.bounds.list>>20)
 		}
 		all = append(all, page.Value...)
-		if page.Next == "" {
+		switch {
+		case page.Next == "":
 			return all, nil
+		case seen[page.Next]:
+			return nil, refused("the pages of the answer lead in a circle")
 		}
-		if seen[page.Next] {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the pages of the answer lead in a circle")}
+		if seen[page.Next] = true; len(seen) == c.bounds.pages {
+			return nil, refused("the answer has more than %d pages", c.bounds.pages)
 		}
-		seen[page.Next] = true
 		next, err := c.root.Parse(page.Next)
 		if err != nil {
-			return nil, &Error{Reason: Refused, Op: op, Err: errors.New("the address of the next page cannot be read")}
+			return nil, refused("the address of the next page cannot be read")
 		}
 		headers := r.Headers
 		r = abstractions.NewRequestInformation()

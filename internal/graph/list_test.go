@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -104,5 +105,30 @@ func TestListFaults(t *testing.T) {
 	}
 	if elsewhere != 0 {
 		t.Error("a link to another server was followed")
+	}
+}
+
+// An answer without an end does not fill the memory.
+func TestListIsBounded(t *testing.T) {
+	for _, test := range []struct {
+		fill  int
+		pages int
+		want  string
+	}{
+		{0, 500, "read the events: the answer has more than 500 pages"},
+		{900 << 10, 3, "read the events: the pages of the answer are larger than 2 MiB"},
+	} {
+		asked := 0
+		filler := strings.Repeat(" ", test.fill)
+		c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+			asked++
+			return answered(200, fmt.Sprintf(`{"value": [{"id": "1"}], %s"@odata.nextLink": "https://graph.example/v1.0/me/events?$skip=%d"}`, filler, asked)), nil
+		})})
+		graph.SetBounds(c, 1<<20, 2<<20)
+		got, err := graph.List[event](t.Context(), c, "read the events", events(t, c))
+		if got != nil || asked != test.pages {
+			t.Errorf("%d items after %d pages", len(got), asked)
+		}
+		wants(t, err, test.want, graph.Error{Reason: graph.Refused})
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Permission is a permission and the reason for it.
+// A Permission is a delegated permission and its reason.
 type Permission struct {
 	Scope        string   // the least one: "Calendars.Read"
 	Alternatives []string // higher ones that also satisfy it
@@ -14,11 +14,11 @@ type Permission struct {
 }
 
 // Satisfied reports whether one of the granted scopes will do.
-func (n Permission) Satisfied(granted []string) bool {
-	return slices.Contains(granted, n.Scope) || slices.ContainsFunc(n.Alternatives, func(s string) bool { return slices.Contains(granted, s) })
+func (p Permission) Satisfied(granted []string) bool {
+	return slices.Contains(granted, p.Scope) || slices.ContainsFunc(p.Alternatives, func(s string) bool { return slices.Contains(granted, s) })
 }
 
-// Scopes is what to ask for, sorted: it satisfies every need, and would not without any one of its scopes.
+// Scopes returns a minimal sorted set of scopes that satisfies all permissions.
 func Scopes(permissions []Permission) []string {
 	var ask []string
 	for _, n := range permissions {
@@ -26,8 +26,8 @@ func Scopes(permissions []Permission) []string {
 	}
 	slices.Sort(ask)
 	ask = slices.Compact(ask)
-	// What one need calls a lower scope may be the only thing that satisfies another, so a scope goes only where every
-	// need is satisfied without it.
+	// What one permission calls a lower scope may be the only one that satisfies another, so a scope is dropped only where every
+	// permission is satisfied without it.
 	for _, scope := range slices.Clone(ask) {
 		rest := slices.DeleteFunc(slices.Clone(ask), func(s string) bool { return s == scope })
 		if !slices.ContainsFunc(permissions, func(n Permission) bool { return !n.Satisfied(rest) }) {

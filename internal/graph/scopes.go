@@ -2,7 +2,7 @@ package graph
 
 import "slices"
 
-// ScopeInfo are what Microsoft says of one delegated permission.
+// ScopeInfo describes one delegated permission.
 type ScopeInfo struct {
 	ID                        string // by which an app registration names it
 	Admin                     bool   // in every tenant an administrator must consent
@@ -13,7 +13,7 @@ type ScopeInfo struct {
 // UserConsentable reports whether a user of a work tenant can consent as long as nobody changed the tenant's policy.
 func (f ScopeInfo) UserConsentable() bool { return !f.Admin && !f.RestrictedByDefaultPolicy }
 
-// Accounts are the kinds of accounts that have the permission.
+// Accounts returns the kinds of accounts that have the permission.
 func (f ScopeInfo) Accounts() []string {
 	if f.Personal {
 		return []string{"work", "personal"}
@@ -21,26 +21,26 @@ func (f ScopeInfo) Accounts() []string {
 	return []string{"work"}
 }
 
-// LookupScope tells the facts of a permission by its short name; false where it is not known.
+// LookupScope returns what is known of a permission by its short name.
 //
 // The ids and what needs an administrator are those of permissions-descriptions.json, the account types those of permissions.json
 // of github.com/microsoftgraph/microsoft-graph-devx-content; what users cannot consent to by default is the list of
 // https://learn.microsoft.com/entra/identity/enterprise-apps/manage-app-consent-policies.
 func LookupScope(scope string) (ScopeInfo, bool) {
-	i := slices.IndexFunc(scopeFacts[:], func(f namedFacts) bool { return f.scope == scope })
+	i := slices.IndexFunc(scopeInfos[:], func(f namedScope) bool { return f.scope == scope })
 	if i < 0 {
 		return ScopeInfo{}, false
 	}
-	return scopeFacts[i].facts, true
+	return scopeInfos[i].info, true
 }
 
-type namedFacts struct {
+type namedScope struct {
 	scope string
-	facts ScopeInfo
+	info  ScopeInfo
 }
 
-// scopeFacts are the permissions that a sensor or an operation may need.
-var scopeFacts = [...]namedFacts{
+// scopeInfos holds the permissions that a sensor or an operation may need.
+var scopeInfos = [...]namedScope{
 	// What every sign-in asks for beside Graph's own.
 	{"openid", ScopeInfo{ID: "37f7f235-527c-4136-accd-4a02d197296e", Personal: true}},
 	{"profile", ScopeInfo{ID: "14dad69e-099b-42c9-810b-d002981feec1", Personal: true}},

@@ -9,7 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-func TestDescribe(t *testing.T) {
+func TestLookupScope(t *testing.T) {
 	for _, tt := range []struct {
 		scope    string
 		byUser   bool

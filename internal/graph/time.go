@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/zones"
 )
 
-// Location finds a time zone by its Windows or IANA name. The database of zones is the system's, or time/tzdata where the
+// Location returns a time zone by its Windows or IANA name. The database of zones is the system's, or time/tzdata where the
 // program imports it.
 func Location(name string) (*time.Location, error) {
 	if name == "UTC" || name == "tzone://Microsoft/Utc" { // the latter where a calendar program did not care
@@ -27,7 +27,7 @@ func Location(name string) (*time.Location, error) {
 	return nil, fmt.Errorf("unknown time zone %q", name)
 }
 
-// A DateTimeTimeZone is how Graph writes a time.
+// A DateTimeTimeZone is a time in Graph's JSON.
 //
 // https://learn.microsoft.com/graph/api/resources/datetimetimezone
 type DateTimeTimeZone struct {
@@ -35,7 +35,7 @@ type DateTimeTimeZone struct {
 	TimeZone string `json:"timeZone"`
 }
 
-// Time is the instant, in its own zone; UTC where none is named. The zero time stands for no value.
+// Time returns the instant, in its own zone; UTC where none is named. The zero time stands for no value.
 func (d DateTimeTimeZone) Time() (time.Time, error) {
 	if d.DateTime == "" || strings.HasPrefix(d.DateTime, "0001-01-01T00:00:00") {
 		return time.Time{}, nil
@@ -52,37 +52,41 @@ func (d DateTimeTimeZone) Time() (time.Time, error) {
 	}
 	t, err := time.ParseInLocation("2006-01-02T15:04:05", d.DateTime, zone)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("not a time: %q", clean(d.DateTime))
+		return time.Time{}, fmt.Errorf("not a time: %q", sanitize(d.DateTime))
 	}
 	return t, nil
 }
 
-// Date is the day of an all-day value, as written: such a day has no zone. The empty string stands for no value.
+// Date returns the day of an all-day value, as written: such a day has no zone. The empty string stands for no value.
 func (d DateTimeTimeZone) Date() (string, error) {
 	if d.DateTime == "" || strings.HasPrefix(d.DateTime, "0001-01-01T00:00:00") {
 		return "", nil
 	}
 	date, _, _ := strings.Cut(d.DateTime, "T")
 	if _, err := time.Parse(time.DateOnly, date); err != nil {
-		return "", fmt.Errorf("not a date: %q", clean(d.DateTime))
+		return "", fmt.Errorf("not a date: %q", sanitize(d.DateTime))
 	}
 	return date, nil
 }
 
-// FormatUTC is how a time is written to Graph.
+// FormatUTC returns a time as it is written to Graph, in UTC.
 func FormatUTC(t time.Time) models.DateTimeTimeZoneable {
 	return dateTime(t.UTC().Format("2006-01-02T15:04:05.0000000"), "UTC")
 }
 
-// FormatDate is how the first or the last day of what takes whole days is written to Graph: the date of t in its own zone, which
-// both must share. Graph knows fewer IANA names than there are, so it is told the Windows name where there is one.
+// FormatDate returns the first or the last day of what takes whole days as it is written to Graph: the date of t in its own zone,
+// which both must share. It is a midnight of UTC where Graph does not know the zone: a date is the same everywhere.
 func FormatDate(t time.Time) models.DateTimeTimeZoneable {
-	zone := t.Location().String()
-	if windows := zones.Windows(zone); windows != "" {
-		zone = windows
+	zone := ZoneName(t.Location())
+	if zone == "" {
+		zone = "UTC"
 	}
 	return dateTime(t.Format(time.DateOnly)+"T00:00:00.0000000", zone)
 }
+
+// ZoneName returns the name by which Graph knows a time zone, that of Windows, or "" where it knows none: it does not know all
+// names of IANA, and none of the zone of a machine whose name is unknown.
+func ZoneName(loc *time.Location) string { return zones.Windows(loc.String()) }
 
 func dateTime(s, zone string) models.DateTimeTimeZoneable {
 	d := models.NewDateTimeTimeZone()

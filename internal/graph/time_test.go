@@ -81,7 +81,10 @@ func TestWritingTimes(t *testing.T) {
 		{"Etc/UTC", "UTC"},
 		{"W. Europe Standard Time", "W. Europe Standard Time"},
 		{"Europe/Kyiv", "FLE Standard Time"}, // CLDR knows it as Kiev
-		{"CET", "CET"},
+		{"CET", "Romance Standard Time"},     // the clocks of Brussels
+		{"GB", "GMT Standard Time"},
+		{"US/Eastern", "Eastern Standard Time"},
+		{"Antarctica/Troll", "UTC"}, // Graph knows no such zone
 	} {
 		zone, err := graph.Location(test.zone)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"sync"
@@ -35,41 +36,38 @@ func IsUnauthorized(err error) bool {
 const maxTokens = 3
 
 // sendAuthorized sends a request with a token that was not rejected for this path. It renews a rejected token and sends the request
-// again. If no other token is to be had, the answer is the last rejection.
-func (c *Client) sendAuthorized(ctx context.Context, path string, r *abstractions.RequestInformation, a *answer) (err error) {
-	if a.token, err = c.tokens.Token(ctx); err != nil {
-		return err
+// again. If no other token is to be had, the answer is the last rejection. The answer is never nil.
+func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+	token, err := c.tokens.Token(ctx)
+	if err != nil {
+		return new(answer), err
 	}
-	rejected := c.rejections.get(path)
+	last := c.rejections.get(uri.Path)
 	for range maxTokens {
-		if rejected != nil && rejected.token == a.token {
+		if last != nil && last.token == token {
 			var again *RejectedError
-			a.token, err = c.tokens.Renew(ctx, rejected.token, rejected.claims)
+			token, err = c.tokens.Renew(ctx, last.token, last.claims)
 			switch {
 			case errors.As(err, &again):
-				a.status, a.header, a.body, a.complete, a.wait = http.StatusUnauthorized, rejected.header, rejected.body, true, again.RetryAfter
-				return nil
+				return last.answer(again.RetryAfter), nil
 			case err != nil:
-				return err
+				return new(answer), err
 			}
 		}
-		err = c.adapter.SendNoContent(ctx, r, nil)
+		a, err := c.exchange(ctx, r, uri, token)
 		if a.status != http.StatusUnauthorized {
 			if a.status != 0 {
-				c.rejections.remove(path)
+				c.rejections.remove(uri.Path)
 			}
-			return err
+			return a, err
 		}
-		rejected = &rejection{token: a.token, claims: a.claims, header: a.header}
+		last = &rejection{token: token, claims: claimsChallenge(a.header), header: a.header}
 		if len(a.body) <= maxRejectionBody {
-			rejected.body = a.body
+			last.body = a.body
 		}
-		c.rejections.set(path, rejected)
-		a.status, a.header, a.body, a.complete = 0, nil, nil, false
-		a.sent.Store(false)
+		c.rejections.set(uri.Path, last)
 	}
-	a.status, a.header, a.body, a.complete = http.StatusUnauthorized, rejected.header, rejected.body, true
-	return nil
+	return last.answer(0), nil
 }
 
 // rejection is an answer of 401.
@@ -78,6 +76,11 @@ type rejection struct {
 	claims string
 	header http.Header
 	body   []byte
+}
+
+// answer returns the rejection as the answer to another request, which was not sent.
+func (r *rejection) answer(wait time.Duration) *answer {
+	return &answer{status: http.StatusUnauthorized, header: r.header, body: r.body, complete: true, wait: wait}
 }
 
 const (

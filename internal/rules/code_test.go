@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// called is the selector that a call calls: t.Skip, time.Sleep.
-func called(n ast.Node) (call *ast.CallExpr, of, name string) {
+// calledSelector returns the call and its selector: "t" and "Skip" of t.Skip().
+func calledSelector(n ast.Node) (call *ast.CallExpr, of, name string) {
 	call, ok := n.(*ast.CallExpr)
 	if !ok {
 		return nil, "", ""
@@ -23,14 +23,14 @@ func called(n ast.Node) (call *ast.CallExpr, of, name string) {
 	return call, "", ""
 }
 
-// skip: a test that is skipped says why.
-func skip(s *source) []finding {
+// skips refuses skipped tests without a reason.
+func skips(s *source) []finding {
 	if !s.test() {
 		return nil
 	}
 	var found []finding
 	ast.Inspect(s.file, func(n ast.Node) bool {
-		call, of, name := called(n)
+		call, of, name := calledSelector(n)
 		if !slices.Contains([]string{"t", "b", "f", "tb"}, of) || !slices.Contains([]string{"Skip", "Skipf", "SkipNow"}, name) {
 			return true
 		}
@@ -49,7 +49,7 @@ func skip(s *source) []finding {
 	return found
 }
 
-// contexts: a context is an argument, not a field.
+// contexts refuses contexts in structs.
 func contexts(s *source) []finding {
 	var found []finding
 	ast.Inspect(s.file, func(n ast.Node) bool {
@@ -69,8 +69,8 @@ func contexts(s *source) []finding {
 	return found
 }
 
-// inits: nothing happens because of an import.
-func inits(s *source) []finding {
+// initFunctions refuses init functions: an import must have no effect.
+func initFunctions(s *source) []finding {
 	var found []finding
 	for _, d := range s.file.Decls {
 		if f, ok := d.(*ast.FuncDecl); ok && f.Recv == nil && f.Name.Name == "init" {
@@ -80,15 +80,15 @@ func inits(s *source) []finding {
 	return found
 }
 
-// sleepers are the tests that may sleep though it cannot be seen why.
-var sleepers = map[string]bool{
-	"internal/simulator/login_test.go TestRefreshRefused": true, // the cases of its table run in a bubble of synctest
-	"internal/e2e/fault_test.go TestBacklog":              true, // that another process is away for so long is its matter
+// sleepExceptions may sleep for reasons that the rule cannot see.
+var sleepExceptions = map[string]bool{
+	"internal/simulator/login_test.go TestRefreshRefused": true, // its table's cases run in synctest
+	"internal/e2e/fault_test.go TestBacklog":              true, // it tests how long another process was stopped
 }
 
-// sleep: a test waits for an event, or sleeps in the made-up time of testing/synctest. A function that is not itself a test may
-// be called from there. What another process does and tells nobody is waited for by looking every millisecond.
-func sleep(s *source) []finding {
+// sleeps refuses time.Sleep in tests outside of testing/synctest. Functions that are not tests may be called from there. A poll loop of
+// one millisecond may wait for another process that sends no event.
+func sleeps(s *source) []finding {
 	if !s.test() {
 		return nil
 	}
@@ -96,12 +96,12 @@ func sleep(s *source) []finding {
 	var found []finding
 	for _, d := range s.file.Decls {
 		f, ok := d.(*ast.FuncDecl)
-		if !ok || bubbles && !isTest(f) || sleepers[s.path+" "+f.Name.Name] {
+		if !ok || bubbles && !isTest(f) || sleepExceptions[s.path+" "+f.Name.Name] {
 			continue
 		}
 		ast.Inspect(f, func(n ast.Node) bool {
-			_, of, name := called(n)
-			if of == "synctest" && name == "Test" || looks(n) {
+			_, of, name := calledSelector(n)
+			if of == "synctest" && name == "Test" || isPollLoop(n) {
 				return false
 			}
 			if of == "time" && name == "Sleep" {
@@ -113,8 +113,8 @@ func sleep(s *source) []finding {
 	return found
 }
 
-// looks reports whether a statement is for … { time.Sleep(time.Millisecond) }.
-func looks(n ast.Node) bool {
+// isPollLoop reports whether a statement has the form: for … { time.Sleep(time.Millisecond) }.
+func isPollLoop(n ast.Node) bool {
 	loop, ok := n.(*ast.ForStmt)
 	if !ok || loop.Cond == nil || len(loop.Body.List) != 1 {
 		return false
@@ -123,7 +123,7 @@ func looks(n ast.Node) bool {
 	if !ok {
 		return false
 	}
-	call, of, name := called(statement.X)
+	call, of, name := calledSelector(statement.X)
 	if of != "time" || name != "Sleep" {
 		return false
 	}
@@ -135,8 +135,8 @@ func isTest(f *ast.FuncDecl) bool {
 	return f.Recv == nil && slices.ContainsFunc([]string{"Test", "Fuzz", "Benchmark", "Example"}, func(p string) bool { return strings.HasPrefix(f.Name.Name, p) })
 }
 
-// docs: whatever has an exported name has a comment. The methods whose meaning Go itself gives them need none.
-func docs(s *source) []finding {
+// missingDocs refuses exported names without a comment. Methods that Go defines the meaning of need none.
+func missingDocs(s *source) []finding {
 	if s.test() {
 		return nil
 	}
@@ -173,7 +173,7 @@ func docs(s *source) []finding {
 	return found
 }
 
-// exportedReceiver reports whether a function is none's method, or that of an exported type.
+// exportedReceiver reports whether a function is no method, or one of an exported type.
 func exportedReceiver(f *ast.FuncDecl) bool {
 	if f.Recv == nil {
 		return true
@@ -195,14 +195,14 @@ func exportedReceiver(f *ast.FuncDecl) bool {
 	}
 }
 
-var silenced = regexp.MustCompile(`^//\s*(nolint\b|lint:(file-)?ignore\b)`)
+var linterDirective = regexp.MustCompile(`^//\s*(nolint\b|lint:(file-)?ignore\b)`)
 
-// silences: what a linter finds is mended, not silenced.
-func silences(s *source) []finding {
+// linterDirectives refuses comments that silence a linter.
+func linterDirectives(s *source) []finding {
 	var found []finding
 	for _, group := range s.file.Comments {
 		for _, c := range group.List {
-			if silenced.MatchString(c.Text) {
+			if linterDirective.MatchString(c.Text) {
 				found = append(found, s.find(c, "a linter is silenced"))
 			}
 		}
@@ -210,8 +210,9 @@ func silences(s *source) []finding {
 	return found
 }
 
-func codeBreaks() []breaks {
-	return []breaks{
+// codeCases are files with the code that the rules must refuse.
+func codeCases() []violationCase {
+	return []violationCase{
 		{"skip", "x/x_test.go", `package x
 func TestA(t *testing.T) {
 	t.Skip()

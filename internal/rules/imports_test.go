@@ -7,51 +7,85 @@ import (
 	"strings"
 )
 
-// Dependencies point one way. A package imports of ours only what is listed for it, or for the first directory above it that is
-// listed; "*" is everything. What is only for tests has a list of its own.
-var (
-	ours = map[string][]string{
-		"config":             {"internal/schema", "internal/graph/entra"},
-		"internal/schema":    {},
-		"internal/entity":    {},
-		"internal/hub":       {"internal/entity"},
-		"internal/state":     {},
-		"internal/broker":    {},
-		"internal/simulator": {"internal/graph/zones", "internal/schema"},
-		"internal/graph":     {"internal/state", "config"},
-		"mqtt":               {"internal/entity"},
-		"services":           {"internal/graph", "internal/state", "internal/schema", "config"},
-		"sensors":            {"services", "internal/graph", "internal/entity", "config"},
-		"internal/bridge":    {"*"},
-		"cmd":                {"*"},
-		"docs":               {"*"},
-		"internal/e2e":       {"*"},
-		"internal/rules":     {},
-	}
-	inTests = map[string][]string{
-		"internal/graph":  {"internal/simulator"},
-		"services":        {"internal/simulator"},
-		"sensors":         {"internal/simulator"},
-		"mqtt":            {"internal/broker"},
-		"internal/broker": {},
-	}
-)
+// allowedImports lists the packages of this module that a package may import, so that dependencies point one way. A package without
+// its own entry uses the one of its siblings ("sensors/*") or of the nearest directory above. "x/..." includes the packages below x,
+// "..." is every package.
+var allowedImports = map[string][]string{
+	"internal/schema":   {},
+	"internal/entity":   {},
+	"internal/state":    {},
+	"internal/htmltext": {},
+	"internal/rules":    {},
+	"config":            {"internal/schema", "internal/graph/entra"},
+	"internal/hub":      {"internal/entity"},
 
-// only says which directories may import a library, and what is below its path; none is nobody.
-var only = map[string][]string{
+	"internal/graph":           {"internal/graph/entra", "internal/graph/zones"},
+	"internal/graph/entra":     {},
+	"internal/graph/zones":     {},
+	"internal/graph/auth":      {"config", "internal/graph", "internal/graph/entra", "internal/state"},
+	"internal/graph/graphtest": {"internal/graph", "internal/simulator/..."},
+	"internal/graph/htmltext":  {},
+	"internal/graph/*":         {"internal/graph", "internal/graph/zones", "internal/graph/htmltext", "internal/htmltext"}, // one resource each, never a sibling
+
+	"services":   {"internal/graph", "internal/schema"},
+	"services/*": {"services", "internal/graph/...", "internal/schema", "internal/htmltext"},
+
+	"sensors":             {"services", "internal/entity", "internal/graph", "internal/schema"},
+	"sensors/*":           {"sensors", "services", "internal/entity", "internal/graph/...", "internal/schema", "internal/htmltext"},
+	"sensors/sensorstest": {"sensors", "services", "config", "internal/entity", "internal/hub", "internal/graph/...", "internal/schema", "internal/simulator/...", "mqtt/..."},
+
+	"mqtt":               {},
+	"mqtt/homeassistant": {"mqtt", "internal/hub", "internal/entity"},
+	"mqtt/inbox":         {"mqtt", "services"},
+	"mqtt/mqtttest":      {"mqtt", "mqtt/homeassistant", "internal/entity"},
+
+	"internal/runtime": {"sensors/...", "services/...", "config", "internal/entity", "internal/graph/...", "internal/hub", "internal/schema", "internal/state"},
+	"internal/web":     {"services", "internal/hub", "internal/entity", "internal/graph/..."},
+	"internal/bridge":  {"..."},
+	"cmd":              {"..."},
+	"docs":             {"..."},
+	"internal/e2e":     {"..."},
+
+	"internal/broker":            {},
+	"internal/broker/brokertest": {"internal/broker"},
+
+	// The simulator is a peer of the program, not a helper: it shares nothing with it but the time zones and the decoder.
+	"internal/simulator":           {"internal/simulator/...", "internal/graph/zones", "internal/schema"},
+	"internal/simulator/web":       {},
+	"internal/simulator/control":   {"internal/simulator/web", "internal/schema"},
+	"internal/simulator/directory": {"internal/simulator/control", "internal/simulator/web"},
+	"internal/simulator/entra":     {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/web"},
+	"internal/simulator/odata":     {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/web", "internal/graph/zones"},
+	"internal/simulator/*": {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/odata", "internal/simulator/web",
+		"internal/graph/zones", "internal/htmltext"}, // one resource each, never a sibling
+}
+
+// allowedInTests lists what the tests in and below a directory may import beside allowedImports.
+var allowedInTests = map[string][]string{
+	"internal/graph":     {"internal/graph/...", "internal/simulator/...", "internal/state"},
+	"internal/simulator": {"internal/simulator/..."},
+	"services":           {"internal/graph/...", "internal/simulator/..."},
+	"sensors":            {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
+	"mqtt":               {"internal/broker/...", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
+	"internal/runtime":   {"internal/simulator/..."},
+	"internal/web":       {"internal/simulator/..."},
+	"internal/broker":    {"internal/broker/..."},
+}
+
+// libraryImporters lists the directories that may import a library, or a package below its path, with the patterns of allowedImports.
+var libraryImporters = map[string][]string{
 	"github.com/knadh/koanf":                                      {"config"},
 	"github.com/go-viper/mapstructure":                            {"config"},
-	"github.com/agnivade/levenshtein":                             {"config", "internal/schema"},
-	"go.yaml.in/yaml":                                             {"config", "docs"},
-	"github.com/pelletier/go-toml":                                {"config"},
-	"github.com/santhosh-tekuri/jsonschema":                       {},
+	"github.com/agnivade/levenshtein":                             {"config", "internal/schema", "services", "cmd/...", "internal/bridge"},
 	"github.com/eclipse/paho.mqtt.golang":                         {"mqtt"},
-	"github.com/mochi-mqtt/server":                                {"internal/broker"},
-	"github.com/microsoftgraph/msgraph-sdk-go-core":               {"internal/graph"},
+	"github.com/mochi-mqtt/server":                                {"internal/broker/..."},
+	"github.com/microsoftgraph/msgraph-sdk-go-core":               {"internal/graph/..."},
 	"github.com/AzureAD/microsoft-authentication-library-for-go":  {"internal/graph/auth"},
-	"github.com/microsoft/kiota-http-go":                          {"internal/graph"},
+	"github.com/microsoft/kiota-http-go":                          {"internal/graph/..."},
 	"go.etcd.io/bbolt":                                            {"internal/state"},
-	"github.com/spf13/cobra":                                      {"cmd"},
+	"github.com/spf13/cobra":                                      {"cmd/..."},
+	"github.com/k3a/html2text":                                    {"services/autoreply", "internal/simulator/..."},
+	"golang.org/x/net/html":                                       {"internal/htmltext", "internal/graph/htmltext", "internal/graph/calendars", "internal/simulator/..."},
 	"github.com/Azure/azure-sdk-for-go":                           {},
 	"github.com/stretchr/testify":                                 {},
 	"go.uber.org/mock":                                            {},
@@ -60,19 +94,19 @@ var only = map[string][]string{
 	"github.com/microsoftgraph/msgraph-beta-sdk-go":               {},
 }
 
-// onlyInTests are directories whose tests, too, may import a library: to see that the real client of the other side is content.
-var onlyInTests = map[string][]string{
-	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator"},
-	"github.com/santhosh-tekuri/jsonschema":                      {"config", "docs"},
+// libraryTestImporters lists the directories whose tests may import a library, too: they check the peer with its real client.
+var libraryTestImporters = map[string][]string{
+	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator/..."},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
-	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator"},
-	"github.com/microsoft/kiota-http-go":                         {"internal/simulator"},
-	"github.com/eclipse/paho.mqtt.golang":                        {"internal/broker", "internal/bridge", "internal/e2e", "cmd"},
+	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator/..."},
+	"github.com/microsoft/kiota-http-go":                         {"internal/simulator/..."},
+	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt/...", "internal/broker/...", "internal/bridge", "internal/e2e", "cmd/..."},
 }
 
-// sdk is the root of the SDK, which takes minutes and gigabytes to build; its builders and models are packages below.
-const sdk = "github.com/microsoftgraph/msgraph-sdk-go"
+// sdkRoot is the root package of the SDK, which takes minutes and gigabytes to build. Its builders and models are packages of their own.
+const sdkRoot = "github.com/microsoftgraph/msgraph-sdk-go"
 
+// imports refuses imports against the direction of dependencies, and libraries outside their packages.
 func imports(s *source) []finding {
 	var found []finding
 	for _, spec := range s.file.Imports {
@@ -81,19 +115,19 @@ func imports(s *source) []finding {
 			continue
 		}
 		if own, ok := strings.CutPrefix(imported, module+"/"); ok {
-			if !mayImport(s, own) {
+			if !isAllowedImport(s, own) {
 				found = append(found, s.find(spec, "%s must not import %s", s.dir(), own))
 			}
 			continue
 		}
-		if imported == sdk {
-			found = append(found, s.find(spec, "nobody imports the root of the SDK: use its builders on the core's adapter"))
+		if imported == sdkRoot {
+			found = append(found, s.find(spec, "the root of the SDK must not be imported: use its builders on the core's adapter"))
 		}
-		for library, dirs := range only {
+		for library, dirs := range libraryImporters {
 			if s.test() {
-				dirs = slices.Concat(dirs, onlyInTests[library])
+				dirs = slices.Concat(dirs, libraryTestImporters[library])
 			}
-			if within(imported, library) && !slices.ContainsFunc(dirs, func(dir string) bool { return within(s.dir(), dir) }) {
+			if isWithin(imported, library) && !matches(s.dir(), dirs) {
 				found = append(found, s.find(spec, "%s must not import %s", s.dir(), library))
 			}
 		}
@@ -101,47 +135,73 @@ func imports(s *source) []finding {
 	return found
 }
 
-// mayImport reports whether the file may import a package of ours.
-func mayImport(s *source, own string) bool {
+// isAllowedImport reports whether the file may import a package of this module.
+func isAllowedImport(s *source, own string) bool {
 	dir := s.dir()
 	switch {
-	case own == dir: // of a test
+	case own == dir: // an external test of its package
 		return true
-	case within(own, "cmd"), within(own, "internal/e2e"), within(own, "internal/rules"):
+	case isWithin(own, "cmd"), isWithin(own, "internal/e2e"), isWithin(own, "internal/rules"):
 		return false
-	case strings.HasSuffix(path.Base(own), "test") && !s.test() && !strings.HasSuffix(path.Base(dir), "test"):
-		return false // made for tests: graphtest, brokertest
+	case isTestPackage(own) && !s.test() && !isTestPackage(dir):
+		return false
 	}
-	// A family knows its contract and the operations of the same name, never a sibling.
-	if contract, family, ok := strings.Cut(own, "/"); ok && (contract == "sensors" || contract == "services") {
-		if mine, name, _ := strings.Cut(dir, "/"); mine == "sensors" || mine == "services" {
-			return name == family && !(mine == "services" && contract == "sensors")
-		}
+	// sensors/<kind> imports the operations of the same name, never those of a sibling.
+	if contract, kind := path.Split(dir); contract == "sensors/" && own == "services/"+kind {
+		return true
+	}
+	if matches(own, importsOf(dir)) {
+		return true
+	}
+	if !s.test() && !isTestPackage(dir) {
+		return false
 	}
 	for above := dir; above != "."; above = path.Dir(above) {
-		allowed, ok := ours[above]
-		if !ok {
-			continue
+		if matches(own, allowedInTests[above]) {
+			return true
 		}
-		allowed = append([]string{above}, allowed...)
-		if s.test() || strings.HasSuffix(path.Base(dir), "test") {
-			allowed = append(allowed, inTests[above]...)
-		}
-		return slices.ContainsFunc(allowed, func(a string) bool { return a == "*" || within(own, a) })
 	}
-	return false // a new package needs its line in the list
+	return false
 }
 
-// within reports whether a path is at or below another.
-func within(p, above string) bool { return p == above || strings.HasPrefix(p, above+"/") }
+// importsOf returns the entry of allowedImports for a directory. A package without one may import nothing.
+func importsOf(dir string) []string {
+	if allowed, ok := allowedImports[dir]; ok {
+		return allowed
+	}
+	if allowed, ok := allowedImports[path.Dir(dir)+"/*"]; ok {
+		return allowed
+	}
+	for above := path.Dir(dir); above != "."; above = path.Dir(above) {
+		if allowed, ok := allowedImports[above]; ok {
+			return allowed
+		}
+	}
+	return nil
+}
 
-func importBreaks() []breaks {
+// matches reports whether a directory matches one of the patterns of allowedImports.
+func matches(dir string, patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		above, tree := strings.CutSuffix(pattern, "/...")
+		return pattern == "..." || dir == pattern || tree && isWithin(dir, above)
+	})
+}
+
+// isTestPackage reports whether a package is for tests only, as graphtest and brokertest are.
+func isTestPackage(dir string) bool { return strings.HasSuffix(path.Base(dir), "test") }
+
+// isWithin reports whether a path is at or below another.
+func isWithin(p, above string) bool { return p == above || strings.HasPrefix(p, above+"/") }
+
+// importCases are files with the imports that the rule must refuse.
+func importCases() []violationCase {
 	file := func(imported ...string) string {
 		return "package x\n\nimport _ \"" + strings.Join(imported, "\"\nimport _ \"") + "\"\n"
 	}
 	const m = module + "/"
 	must := func(dir, what string) []string { return []string{"3: " + dir + " must not import " + what} }
-	return []breaks{
+	return []violationCase{
 		{"imports", "config/x.go", file(m + "internal/entity"), must("config", "internal/entity")},
 		{"imports", "config/x.go", file("github.com/knadh/koanf/v2", "github.com/agnivade/levenshtein"), nil},
 		{"imports", "config/x_test.go", file(m + "config"), nil},
@@ -149,17 +209,40 @@ func importBreaks() []breaks {
 		{"imports", "internal/state/x.go", file(m+"config", "go.etcd.io/bbolt"), must("internal/state", "config")},
 		{"imports", "internal/simulator/x.go", file(m + "services"), must("internal/simulator", "services")},
 		{"imports", "internal/simulator/x_test.go", file(m + "internal/graph"), must("internal/simulator", "internal/graph")},
-		{"imports", "internal/graph/x.go", file(m+"services", m+"internal/state"), must("internal/graph", "services")},
+		{"imports", "internal/graph/x.go", file(m+"services", m+"internal/graph/zones"), must("internal/graph", "services")},
 		{"imports", "internal/graph/x.go", file(m + "internal/simulator"), must("internal/graph", "internal/simulator")},
 		{"imports", "internal/graph/x_test.go", file(m+"internal/simulator", m+"internal/graph/auth"), nil},
-		{"imports", "internal/graph/x.go", file(sdk, sdk+"/users"), []string{"3: nobody imports the root of the SDK: use its builders on the core's adapter"}},
-		{"imports", "mqtt/x.go", file(m+"services", m+"internal/entity", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
+		{"imports", "internal/graph/x.go", file(sdkRoot, sdkRoot+"/users"), []string{"3: the root of the SDK must not be imported: use its builders on the core's adapter"}},
+		{"imports", "config/x.go", file(m + "internal/schema"), nil},
+		{"imports", "internal/schema/x.go", file(m + "config"), must("internal/schema", "config")},
+		{"imports", "internal/hub/x.go", file(m+"sensors", m+"internal/entity"), must("internal/hub", "sensors")},
+		{"imports", "internal/graph/mail/x.go", file(m+"internal/graph/calendars", m+"internal/graph", m+"internal/htmltext"), must("internal/graph/mail", "internal/graph/calendars")},
+		{"imports", "internal/graph/mail/x.go", file(m + "services"), must("internal/graph/mail", "services")},
+		{"imports", "internal/graph/x.go", file(m + "internal/graph/mail"), must("internal/graph", "internal/graph/mail")},
+		{"imports", "internal/runtime/x.go", file(m+"mqtt", m+"sensors/mail", m+"services", m+"internal/hub"), must("internal/runtime", "mqtt")},
+		{"imports", "internal/runtime/x.go", file(m + "internal/bridge"), must("internal/runtime", "internal/bridge")},
+		{"imports", "internal/web/x.go", file(m+"internal/runtime", m+"internal/hub", m+"services"), must("internal/web", "internal/runtime")},
+		{"imports", "mqtt/x.go", file(m + "mqtt/homeassistant"), must("mqtt", "mqtt/homeassistant")},
+		{"imports", "mqtt/homeassistant/x.go", file(m+"mqtt/inbox", m+"mqtt", m+"internal/hub", m+"internal/entity"), must("mqtt/homeassistant", "mqtt/inbox")},
+		{"imports", "mqtt/inbox/x.go", file(m+"internal/hub", m+"mqtt", m+"services"), must("mqtt/inbox", "internal/hub")},
+		{"imports", "mqtt/inbox/x.go", file("github.com/eclipse/paho.mqtt.golang"), must("mqtt/inbox", "github.com/eclipse/paho.mqtt.golang")},
+		{"imports", "mqtt/homeassistant/x.go", file(m + "mqtt/mqtttest"), must("mqtt/homeassistant", "mqtt/mqtttest")},
+		{"imports", "mqtt/homeassistant/x_test.go", file(m + "mqtt/mqtttest"), nil},
+		{"imports", "sensors/mail/x.go", file(m + "sensors/sensorstest"), must("sensors/mail", "sensors/sensorstest")},
+		{"imports", "sensors/mail/x_test.go", file(m + "sensors/sensorstest"), nil},
+		{"imports", "sensors/mail/x.go", file(m + "config"), must("sensors/mail", "config")},
+		{"imports", "services/mail/x.go", file(m+"internal/graph/mail", m+"internal/entity"), []string{"4: services/mail must not import internal/entity"}},
+		{"imports", "services/x.go", file(m + "internal/graph/mail"), must("services", "internal/graph/mail")},
+		{"imports", "internal/simulator/mail/x.go", file(m+"internal/simulator/outlook", m+"internal/simulator/odata"), must("internal/simulator/mail", "internal/simulator/outlook")},
+		{"imports", "internal/simulator/odata/x.go", file(m+"internal/simulator/outlook", m+"internal/graph/zones"), must("internal/simulator/odata", "internal/simulator/outlook")},
+		{"imports", "internal/graph/mail/x.go", file("golang.org/x/net/html"), must("internal/graph/mail", "golang.org/x/net/html")},
+		{"imports", "mqtt/x.go", file(m+"services", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
 		{"imports", "mqtt/x.go", file("github.com/knadh/koanf/v2"), must("mqtt", "github.com/knadh/koanf")},
 		{"imports", "mqtt/x.go", file(m + "internal/broker/brokertest"), must("mqtt", "internal/broker/brokertest")},
 		{"imports", "mqtt/x_test.go", file(m + "internal/broker/brokertest"), nil},
 		{"imports", "services/x.go", file(m + "sensors"), must("services", "sensors")},
 		{"imports", "services/x.go", file(m + "services/calendar"), must("services", "services/calendar")},
-		{"imports", "services/mail/x.go", file(m+"sensors/mail", m+"services", m+"internal/graph", sdk+"/models"), must("services/mail", "sensors/mail")},
+		{"imports", "services/mail/x.go", file(m+"sensors/mail", m+"services", m+"internal/graph", sdkRoot+"/models"), must("services/mail", "sensors/mail")},
 		{"imports", "services/mail/x.go", file(m + "services/calendar"), must("services/mail", "services/calendar")},
 		{"imports", "sensors/x.go", file(m + "sensors/calendar"), must("sensors", "sensors/calendar")},
 		{"imports", "sensors/mail/x.go", file(m + "sensors/calendar"), must("sensors/mail", "sensors/calendar")},
@@ -169,7 +252,7 @@ func importBreaks() []breaks {
 		{"imports", "sensors/mail/x.go", file("github.com/microsoftgraph/msgraph-sdk-go-core"), must("sensors/mail", "github.com/microsoftgraph/msgraph-sdk-go-core")},
 		{"imports", "sensors/mail/x.go", file(m + "internal/graph/graphtest"), must("sensors/mail", "internal/graph/graphtest")},
 		{"imports", "sensors/mail/x_test.go", file(m+"internal/graph/graphtest", m+"internal/simulator"), nil},
-		{"imports", "sensors/mail/x.go", file(m+"sensors", m+"services", m+"services/mail", m+"internal/graph", m+"internal/entity", sdk+"/users"), nil},
+		{"imports", "sensors/mail/x.go", file(m+"sensors", m+"services", m+"services/mail", m+"internal/graph/mail", m+"internal/entity", sdkRoot+"/users"), nil},
 		{"imports", "internal/bridge/x.go", file(m + "cmd/graph2mqtt"), must("internal/bridge", "cmd/graph2mqtt")},
 		{"imports", "internal/bridge/x.go", file(m+"sensors/mail", m+"services/calendar", m+"mqtt", m+"config"), nil},
 		{"imports", "internal/graph/x.go", file("github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"), must("internal/graph", "github.com/AzureAD/microsoft-authentication-library-for-go")},

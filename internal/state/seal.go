@@ -63,7 +63,7 @@ func (d *Dir) loadKey(keyFile string) error {
 	case err != nil:
 		return fmt.Errorf("read the key file %s: %w", file, withoutPath(err))
 	case keyFile == "":
-		if info, err := os.Stat(file); err == nil && info.Mode().Perm()&0o077 != 0 {
+		if info, err := os.Stat(file); err == nil && isAccessibleToOthers(info.Mode()) {
 			d.log.Warn("the key file was accessible to other users; its mode was changed to 0600", "file", file, "mode", info.Mode().Perm().String())
 			if err := os.Chmod(file, fileMode); err != nil {
 				return fmt.Errorf("restrict the mode of the key file %s: %w", file, withoutPath(err))

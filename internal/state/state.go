@@ -20,7 +20,6 @@ import (
 	"time"
 
 	"github.com/gofrs/flock"
-	"github.com/google/renameio/v2"
 	"github.com/google/uuid"
 )
 
@@ -95,7 +94,7 @@ func (d *Dir) prepare() error {
 		return fmt.Errorf("state directory %s: %w; choose another with --state-dir", d.path, withoutPath(err))
 	case !info.IsDir():
 		return fmt.Errorf("state directory %s: this is a file; move it away, or choose a directory with --state-dir", d.path)
-	case info.Mode().Perm()&0o077 != 0:
+	case isAccessibleToOthers(info.Mode()):
 		d.restrictMode(info.Mode().Perm())
 	}
 	probe, err := os.CreateTemp(d.path, ".probe")
@@ -215,16 +214,7 @@ func (d *Dir) WithLock(ctx context.Context, name string, f func() error) error {
 func (d *Dir) file(name string) string { return filepath.Join(d.path, name) }
 
 func writeFile(file string, b []byte) error {
-	if err := renameio.WriteFile(file, b, fileMode, renameio.WithTempDir(filepath.Dir(file)), renameio.WithStaticPermissions(fileMode)); err != nil {
-		return fmt.Errorf("write %s: %w", file, withoutPath(err))
-	}
-	// The directory entry must be on disk, too.
-	dir, err := os.Open(filepath.Dir(file))
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, withoutPath(err))
-	}
-	defer dir.Close()
-	if err := dir.Sync(); err != nil {
+	if err := replaceFile(file, b); err != nil {
 		return fmt.Errorf("write %s: %w", file, withoutPath(err))
 	}
 	return nil

@@ -9,36 +9,34 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
 )
 
-// Kind is auto_reply.
+// Kind returns the kind auto_reply.
 func Kind() sensors.Kind {
 	return sensors.Kind{
-		Name:  "auto_reply",
-		Title: "Automatic replies",
+		Name:    "auto_reply",
+		Aliases: []string{"oof", "out_of_office", "automatic_replies", "auto_replies", "vacation", "away_message"},
+		Title:   "Automatic replies",
 		Doc: "The automatic replies (out of office) of your own mailbox: whether they are sent, to whom, from when to when, and " +
-			"their texts. With updates they can be switched, scheduled and rewritten.",
+			"their texts. With updates you can switch, schedule and rewrite them.",
 		Interval: 120 * time.Second,
-		New:      func() sensors.Sensor { return new(Sensor) },
+		New:      func() sensors.Sensor { return sensors.Of(new(Options)) },
+		Describe: describe,
 	}
 }
 
 const changed = "auto_reply_changed"
 
-// Sensor is one auto_reply.
-type Sensor struct {
-	memory memory
-}
+// Options are the options of an auto_reply: there are none. It is the sensors.Source of the mailbox's setting, whose times are in
+// UTC.
+type Options struct{}
 
-type memory struct {
-	Setting *autoreply.Setting // nil before the first answer
-}
-
-// Permissions implements sensors.Sensor.
-func (s *Sensor) Permissions() []graph.Permission {
+// Permissions implements sensors.Source.
+func (*Options) Permissions() []graph.Permission {
 	return []graph.Permission{{
 		Scope:        "MailboxSettings.Read",
 		Alternatives: []string{"MailboxSettings.ReadWrite"},
@@ -47,117 +45,116 @@ func (s *Sensor) Permissions() []graph.Permission {
 	}}
 }
 
-// Entities implements sensors.Sensor.
-func (s *Sensor) Entities() []entity.Entity {
-	update := []string{"update"}
-	field := func(name string) func(string) (string, map[string]any, error) {
-		return func(payload string) (string, map[string]any, error) {
-			return "update", map[string]any{name: payload}, nil
-		}
-	}
-	return []entity.Entity{
-		{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: autoreply.Modes(), Icon: "mdi:reply-all", Primary: true},
-		{Key: "active", Platform: "binary_sensor", Name: "Active", Icon: "mdi:reply-all"},
-		{Key: "audience", Platform: "sensor", Name: "External audience", DeviceClass: "enum", Options: autoreply.Audiences(), Icon: "mdi:account-group"},
-		{Key: "start", Platform: "sensor", Name: "Start", DeviceClass: "timestamp"},
-		{Key: "end", Platform: "sensor", Name: "End", DeviceClass: "timestamp"},
-		{Key: "event", Platform: "event", Name: "Event", Options: []string{changed}, Icon: "mdi:reply-all"},
+// Operations implements sensors.OperationProvider.
+func (*Options) Operations() []services.Operation { return autoreply.Operations() }
 
-		{Key: "enabled", Platform: "switch", Name: "Enabled", Icon: "mdi:reply-all", Operations: []string{"enable", "disable"}, Parse: onOff},
-		{Key: "set_mode", Platform: "select", Name: "Set mode", Options: autoreply.Modes(), Icon: "mdi:reply-all", Category: "config",
-			ValueKey: "mode", Operations: update, Parse: field("mode")},
-		{Key: "set_audience", Platform: "select", Name: "Set external audience", Options: autoreply.Audiences(), Icon: "mdi:account-group", Category: "config",
-			ValueKey: "audience", Operations: update, Parse: field("external_audience")},
-		{Key: "internal_text", Platform: "text", Name: "Internal reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("internal_reply")},
-		{Key: "external_text", Platform: "text", Name: "External reply", Icon: "mdi:text", Category: "config", Operations: update, Parse: field("external_reply")},
-		{Key: "set_start", Platform: "datetime", Name: "Set start", Category: "config", ValueKey: "start", Operations: update, Parse: field("start")},
-		{Key: "set_end", Platform: "datetime", Name: "Set end", Category: "config", ValueKey: "end", Operations: update, Parse: field("end")},
-		{Key: "long_internal", Platform: "notify", Name: "Long internal reply", Icon: "mdi:text-long", Category: "config", Operations: update, MessageField: "internal_reply"},
-		{Key: "long_external", Platform: "notify", Name: "Long external reply", Icon: "mdi:text-long", Category: "config", Operations: update, MessageField: "external_reply"},
+// Entities implements sensors.Source.
+func (*Options) Entities() []entity.Entity {
+	const update, config = "update", "config"
+	return []entity.Entity{
+		entity.Enum("mode", "Mode", mailbox.Modes()...).WithIcon("mdi:reply-all").AsPrimary(),
+		entity.BinarySensor("active", "Replying now").WithIcon("mdi:reply-all"),
+		entity.Enum("external_audience", "External audience", mailbox.Audiences()...).WithIcon("mdi:account-group"),
+		entity.Timestamp("start", "Start"),
+		entity.Timestamp("end", "End"),
+		entity.EventEntity(changed).WithIcon("mdi:reply-all"),
+
+		entity.Switch("enabled", "Automatic replies").WithIcon("mdi:reply-all").Sets(onOff, "enable", "disable"),
+		entity.Select("mode", "Mode", mailbox.Modes()...).WithLabels(modeLabels()).WithIcon("mdi:reply-all").InCategory(config).AsPrimary().
+			SetsField(update, "mode"),
+		entity.Select("external_audience", "External audience", mailbox.Audiences()...).WithLabels(audienceLabels()).WithIcon("mdi:account-group").InCategory(config).
+			SetsField(update, "external_audience"),
+		entity.Text("internal_reply", "Internal reply").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long internal reply").
+			SetsField(update, "internal_reply"),
+		entity.Text("external_reply", "External reply").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long external reply").
+			SetsField(update, "external_reply"),
+		entity.DateTime("start", "Start").InCategory(config).SetsField(update, "start"),
+		entity.DateTime("end", "End").InCategory(config).SetsField(update, "end"),
+		entity.Notify("long_internal_reply", "Long internal reply", update, "internal_reply").WithIcon("mdi:text-long").InCategory(config),
+		entity.Notify("long_external_reply", "Long external reply", update, "external_reply").WithIcon("mdi:text-long").InCategory(config),
 	}
 }
 
-func onOff(payload string) (string, map[string]any, error) {
-	switch payload {
+func modeLabels() map[string]string {
+	return map[string]string{mailbox.Disabled: "Off", mailbox.AlwaysEnabled: "Always", mailbox.Scheduled: "Scheduled"}
+}
+
+func audienceLabels() map[string]string {
+	return map[string]string{"none": "Nobody", "contactsOnly": "Contacts only", "all": "Everyone"}
+}
+
+func onOff(value string) (string, map[string]any, error) {
+	switch value {
 	case "ON":
 		return "enable", nil, nil
 	case "OFF":
 		return "disable", nil, nil
 	}
-	return "", nil, fmt.Errorf("want ON or OFF, not %s", services.QuoteForError(payload))
+	return "", nil, fmt.Errorf("want ON or OFF, not %s", services.QuoteForError(value))
 }
 
-// Poll implements sensors.Sensor.
-func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
-	setting, err := autoreply.Read(ctx, g, now.Location())
+// Poll implements sensors.Source.
+func (*Options) Poll(ctx context.Context, g *graph.Client, _ *mailbox.AutomaticReplies, _ time.Time) (*mailbox.AutomaticReplies, error) {
+	setting, err := mailbox.ReadAutomaticReplies(ctx, g, time.UTC)
 	if err != nil {
 		return nil, err
 	}
-	return func(now time.Time) []entity.Event { return s.take(now, setting) }, nil
+	return &setting, nil
 }
 
-// Apply implements sensors.Applier.
-func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
-	if setting, ok := result.(autoreply.Setting); ok {
-		return s.take(now, setting)
+// Effects implements sensors.EffectProvider.
+func (o *Options) Effects() []sensors.Effect[mailbox.AutomaticReplies] {
+	return []sensors.Effect[mailbox.AutomaticReplies]{
+		sensors.On(func(s *mailbox.AutomaticReplies, result mailbox.AutomaticReplies, now time.Time) (*mailbox.AutomaticReplies, []entity.Event) {
+			after := result.InLocation(time.UTC)
+			return &after, o.Events(s, &after, now)
+		}),
 	}
-	return nil
 }
 
-func (s *Sensor) take(now time.Time, setting autoreply.Setting) []entity.Event {
-	old := s.memory.Setting
-	s.memory.Setting = &setting
-	if old == nil || old.Equal(setting) {
+// Events implements sensors.Source.
+func (*Options) Events(before, after *mailbox.AutomaticReplies, now time.Time) []entity.Event {
+	if before.Equal(*after) {
 		return nil
 	}
-	if before := *old; setting.MadeUp(now) {
-		before.Start, before.End = setting.Start, setting.End // it moves on by itself
-		if before.Equal(setting) {
+	if moved := *before; after.IsPlaceholderSchedule(now) {
+		moved.Start, moved.End = after.Start, after.End // it moves on by itself
+		if moved.Equal(*after) {
 			return nil
 		}
 	}
-	data := setting.In(now.Location()).Facts()
+	data := after.InLocation(now.Location()).Attributes()
 	// The replies are attributes of the mode; they would make an event longer than it need be.
 	delete(data, "internal_reply")
 	delete(data, "external_reply")
-	data["previous_mode"] = old.Facts()["mode"]
+	data["previous_mode"] = before.Attributes()["mode"]
 	return []entity.Event{{Type: changed, Data: data}}
 }
 
-// Operations implements sensors.Commander.
-func (s *Sensor) Operations() []services.Operation { return autoreply.Operations() }
-
-// Memory implements sensors.Rememberer.
-func (s *Sensor) Memory() any { return &s.memory }
-
-// State implements sensors.Sensor.
-func (s *Sensor) State(since, now time.Time) entity.State {
-	st := entity.State{Values: map[string]any{
-		"mode": nil, "active": nil, "audience": nil, "start": nil, "end": nil, "enabled": nil, "internal_text": nil, "external_text": nil,
-	}}
-	if s.memory.Setting == nil {
-		return st
+// State implements sensors.Source.
+func (*Options) State(s *mailbox.AutomaticReplies, _, now time.Time) entity.State {
+	if s == nil {
+		return entity.State{}
 	}
-	m := s.memory.Setting.In(now.Location())
-	facts := m.Facts()
-	v := st.Values
-	v["mode"], v["audience"] = option(m.Mode, autoreply.Modes()), option(m.Audience, autoreply.Audiences())
-	v["start"], v["end"] = facts["start"], facts["end"]
-	v["internal_text"] = autoreply.Short(facts["internal_reply"].(string))
-	v["external_text"] = autoreply.Short(facts["external_reply"].(string))
-	delete(facts, "mode")
-	st.Attributes = facts
+	m := s.InLocation(now.Location())
+	attributes := m.Attributes()
+	values := map[string]any{
+		"mode": option(m.Mode, mailbox.Modes()), "external_audience": option(m.Audience, mailbox.Audiences()),
+		"start": attributes["start"], "end": attributes["end"], "internal_reply": attributes["internal_reply"], "external_reply": attributes["external_reply"],
+	}
+	delete(attributes, "mode")
+	st := entity.State{Values: values, Attributes: attributes}
 	switch m.Mode {
-	case autoreply.Disabled:
-		v["active"], v["enabled"] = false, false
-	case autoreply.AlwaysEnabled:
-		v["active"], v["enabled"] = true, true
-	case autoreply.Scheduled:
+	case mailbox.Disabled:
+		values["active"], values["enabled"] = false, false
+	case mailbox.AlwaysEnabled:
+		values["active"], values["enabled"] = true, true
+	case mailbox.Scheduled:
 		if m.Start.IsZero() || m.End.IsZero() {
 			break
 		}
-		v["active"] = !now.Before(m.Start) && now.Before(m.End)
-		v["enabled"] = now.Before(m.End)
+		values["active"] = !now.Before(m.Start) && now.Before(m.End)
+		values["enabled"] = now.Before(m.End)
 		if now.Before(m.Start) && m.Start.Before(m.End) {
 			st.Next = m.Start
 		} else if now.Before(m.End) {
@@ -167,10 +164,32 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 	return st
 }
 
-// option is what an enum entity shows of a value: Home Assistant refuses what is not in the list.
+// option returns what an enum entity shows of a value: Home Assistant refuses what is not in the list.
 func option(s string, options []string) any {
 	if slices.Contains(options, s) {
 		return s
 	}
 	return nil
+}
+
+func describe(e entity.Event) string {
+	if e.Type != changed {
+		return ""
+	}
+	mode, previous := modeLabel(e.Data["mode"]), modeLabel(e.Data["previous_mode"])
+	if mode == previous {
+		return "settings changed, mode is " + mode
+	}
+	return fmt.Sprintf("now %s, was %s", mode, previous)
+}
+
+func modeLabel(mode any) string {
+	name, ok := mode.(string)
+	if !ok {
+		return "unknown"
+	}
+	if label, ok := modeLabels()[name]; ok {
+		return label
+	}
+	return name
 }

@@ -2,191 +2,228 @@
 package calendar
 
 import (
+	"cmp"
 	"context"
+	"reflect"
 	"slices"
-	"sync/atomic"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
-// Kind is calendar.
+// Kind returns the kind calendar.
 func Kind() sensors.Kind {
 	return sensors.Kind{
 		Name:        "calendar",
+		Aliases:     []string{"events", "agenda", "schedule", "outlook_calendar"},
 		Title:       "Calendar",
 		MemberField: "calendar",
-		Doc: "The events of a calendar, your own or a shared one: what is on now, what comes next, and the list of both. An all-day " +
-			"event is on from midnight to midnight in the account's time zone; a running event with a time is shown rather than it.",
+		Doc: "The events of a calendar, your own or a shared one: the current event, the next one, and the list. An all-day " +
+			"event lasts from midnight to midnight in the account's time zone; a running event with a time is shown before it.",
 		Interval: 60 * time.Second,
 		New: func() sensors.Sensor {
-			return &Sensor{Options: Options{IncludeDeclined: true, EndOffset: 24 * time.Hour}}
+			return sensors.Of(&Options{IncludeDeclined: true, EndOffset: 24 * time.Hour})
 		},
-		Candidates: discover,
+		Describe:   describe,
+		Candidates: candidates,
 	}
 }
 
-// Sensor is one calendar.
-type Sensor struct {
-	Options
-
-	id     atomic.Pointer[string] // of the named calendar, as found by the last poll that was taken
-	memory memory
+// A Snapshot holds the events of a calendar between two instants.
+type Snapshot struct {
+	CalendarID string          // of the named calendar; "": the default one
+	Info       *calendars.Info // nil: not known
+	InfoAt     time.Time       // when it was read; zero: never
+	From, To   time.Time
+	Entries    []Entry // by start and id
 }
 
-type memory struct {
-	Last *answer // nil before the first one
+// An Entry is an event and whether the filters let it pass.
+type Entry struct {
+	calendars.Event
+	Shown bool
 }
 
-// An answer is what the calendar held between two instants.
-type answer struct {
-	From, To time.Time
-	Entries  []entry
-}
+// core returns the part of the snapshot's time in which no event is missing or found only because of its time zone.
+func (s *Snapshot) core() (from, to time.Time) { return s.From.Add(margin), s.To.Add(-margin) }
 
-// core is the part of the answer's time in which no event is missing or to be found only because of its time zone.
-func (a *answer) core() (from, to time.Time) { return a.From.Add(margin), a.To.Add(-margin) }
-
-// margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
+// margin bounds the distance of an all-day event from its place in UTC, rounded up to a day.
 const margin = 24 * time.Hour
 
-// An entry is an event and what is known of it.
-type entry struct {
-	calendar.Event
-	Shown bool // passes the filters
-	// Since when its start, its end and its reminder are what they are: what lies before that was no news of time's.
-	StartSince, EndSince, ReminderSince time.Time
+// infoInterval is the time between two readings of the calendar's properties, which hardly ever change.
+const infoInterval = 24 * time.Hour
+
+func (o *Options) target() calendars.Calendar {
+	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar}
 }
 
-func (s *Sensor) target() calendar.Calendar {
-	return calendar.Calendar{Mailbox: s.SharedMailbox, Name: s.Calendar, Basic: s.BasicCalendar}
+// Permissions implements sensors.Source.
+func (o *Options) Permissions() []graph.Permission {
+	return []graph.Permission{o.target().ReadPermission()}
 }
 
-// Permissions implements sensors.Sensor.
-func (s *Sensor) Permissions() []graph.Permission { return s.target().Permissions() }
+// Operations implements sensors.OperationProvider.
+func (o *Options) Operations() []services.Operation { return calendar.Operations(o.target()) }
 
-// Operations implements sensors.Commander.
-func (s *Sensor) Operations() []services.Operation { return s.target().Operations() }
+// ReadsOwnWrites implements sensors.ConsistentReader: the events of a new series are in the next answer.
+func (o *Options) ReadsOwnWrites() bool { return true }
 
-// Expands implements sensors.Expander.
-func (s *Sensor) Expands() bool { return s.Calendar == "all" }
+// IsGroup implements sensors.GroupSource.
+func (o *Options) IsGroup() bool { return o.Calendar == all }
 
-// Members implements sensors.Expander.
-func (s *Sensor) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
-	all, err := s.target().List(ctx, g)
+// Members implements sensors.GroupSource.
+func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
+	listed, err := o.target().List(ctx, g)
 	if err != nil {
 		return nil, err
 	}
 	var members []sensors.Member
-	for _, c := range all {
-		members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+	for _, c := range listed {
+		if !slices.Contains(o.Except, c.ID) && !containsFold(o.Except, c.Name) {
+			members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+		}
 	}
 	return members, nil
 }
 
-// Member implements sensors.Expander.
-func (s *Sensor) Member(m sensors.Member) sensors.Sensor {
-	member := &Sensor{Options: s.Options}
-	member.Calendar = m.ID
-	return member
+// Member implements sensors.GroupSource.
+func (o *Options) Member(m sensors.Member) sensors.Source[Snapshot] {
+	member := *o
+	member.Calendar, member.Except = m.ID, nil
+	return &member
 }
 
-// Memory implements sensors.Rememberer.
-func (s *Sensor) Memory() any { return &s.memory }
-
-// Poll implements sensors.Sensor.
-func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
-	shown, err := s.filter()
+// Poll implements sensors.Source.
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	entryOf, err := o.filter()
 	if err != nil {
 		return nil, err
 	}
 	today, tomorrow := day(now)
-	from, to := now.Add(s.StartOffset), now.Add(s.EndOffset)
+	from, to := now.Add(o.StartOffset), now.Add(o.EndOffset)
 	if today.Before(from) {
 		from = today
 	}
 	if tomorrow.After(to) {
 		to = tomorrow
 	}
-	from, to = from.Add(-margin), to.Add(margin)
+	s := &Snapshot{From: from.Add(-margin).UTC(), To: to.Add(margin).UTC()}
 
-	target := s.target()
-	var id string
-	known := s.id.Load()
-	if known != nil {
-		id = *known
-	} else if id, err = target.Find(ctx, g); err != nil {
+	target := o.target()
+	if last != nil {
+		s.CalendarID, s.Info, s.InfoAt = last.CalendarID, last.Info, last.InfoAt
+	} else if err := s.find(ctx, g, target, now); err != nil {
 		return nil, err
 	}
-	events, err := target.View(ctx, g, id, from, to)
-	if known != nil && graph.Is(err, graph.NotFound) { // it may have been removed, and made anew
-		again, lost := target.Find(ctx, g)
-		if lost != nil {
+	events, err := target.View(ctx, g, s.CalendarID, s.From, s.To)
+	if last != nil && graph.Is(err, graph.NotFound) { // it may have been removed and created again
+		if lost := s.find(ctx, g, target, now); lost != nil {
 			return nil, lost
 		}
-		if again != id {
-			id = again
-			events, err = target.View(ctx, g, id, from, to)
+		if s.CalendarID != last.CalendarID {
+			events, err = target.View(ctx, g, s.CalendarID, s.From, s.To)
 		}
 	}
 	if err != nil {
 		return nil, err
 	}
-	fresh := &answer{From: from, To: to}
+	s.Entries = make([]Entry, 0, len(events))
 	for _, e := range events {
-		fresh.Entries = append(fresh.Entries, entry{Event: e, Shown: shown(e)})
+		s.Entries = append(s.Entries, entryOf(e))
 	}
-	return func(now time.Time) []entity.Event {
-		s.id.Store(&id)
-		return s.take(now, fresh)
-	}, nil
+	s.sort()
+	// The first answer need not wait for them.
+	if last != nil && now.Sub(s.InfoAt) >= infoInterval {
+		s.InfoAt = now.UTC()
+		if info, err := target.Get(ctx, g, s.CalendarID); err == nil {
+			s.Info = &info
+		}
+	}
+	return s, nil
 }
 
-// Apply implements sensors.Applier.
-func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
-	shown, err := s.filter()
-	last := s.memory.Last
-	if err != nil || last == nil {
-		return nil
+// find looks up which calendar is meant.
+func (s *Snapshot) find(ctx context.Context, g *graph.Client, target calendars.Calendar, now time.Time) error {
+	info, err := target.Find(ctx, g)
+	if err != nil {
+		return err
 	}
-	fresh := &answer{From: last.From, To: last.To}
-	switch r := result.(type) {
-	case calendar.Gone:
-		for _, e := range last.Entries {
-			if e.ID == r.ID || e.SeriesID == r.ID {
-				if !r.Cancelled {
-					continue
-				}
-				e.Cancelled = true
-				e.Shown = shown(e.Event)
-			}
-			fresh.Entries = append(fresh.Entries, e)
-		}
-	case calendar.Event:
-		if r.Series {
-			return nil // the next poll brings what takes place
-		}
-		fresh.Entries = slices.DeleteFunc(slices.Clone(last.Entries), func(e entry) bool { return e.ID == r.ID })
-		e := entry{Event: r, Shown: shown(r)}
-		from, to := last.core()
-		if isNew := len(fresh.Entries) == len(last.Entries); isNew && !e.Within(now.Location(), from, to) {
-			if !e.Shown {
-				return nil
-			}
-			return []entity.Event{happened(created, e, now.Location())}
-		}
-		fresh.Entries = append(fresh.Entries, e)
-	default:
-		return nil
+	s.CalendarID, s.Info, s.InfoAt = info.ID, nil, time.Time{}
+	if info.Name != "" { // it comes with its properties
+		s.Info, s.InfoAt = &info, now.UTC()
 	}
-	return s.take(now, fresh)
+	return nil
 }
 
-// day is the midnight before and the midnight after now.
+func (s *Snapshot) sort() {
+	slices.SortFunc(s.Entries, func(a, b Entry) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
+}
+
+// Same implements sensors.Comparer: that time passes need not be written.
+func (o *Options) Same(a, b *Snapshot) bool {
+	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
+}
+
+// equal reports whether a and b are the same version of an event. It is written out because an answer of many events is compared
+// at each poll.
+func equal(a, b *calendars.Event) bool {
+	return a.ID == b.ID && a.ICalUID == b.ICalUID && a.SeriesID == b.SeriesID && a.Series == b.Series && a.Subject == b.Subject &&
+		a.Start.Equal(b.Start) && a.End.Equal(b.End) && a.AllDay == b.AllDay && a.Description == b.Description && a.Location == b.Location &&
+		slices.Equal(a.Categories, b.Categories) && a.Sensitivity == b.Sensitivity && a.ShowAs == b.ShowAs && a.Importance == b.Importance &&
+		slices.Equal(a.Attendees, b.Attendees) && a.Organizer == b.Organizer && a.Response == b.Response && a.Cancelled == b.Cancelled &&
+		a.Reminder == b.Reminder && a.Minutes == b.Minutes && a.JoinURL == b.JoinURL && a.WebLink == b.WebLink &&
+		(a.DialIn == nil) == (b.DialIn == nil) && (a.DialIn == nil || *a.DialIn == *b.DialIn)
+}
+
+// Effects implements sensors.EffectProvider.
+func (o *Options) Effects() []sensors.Effect[Snapshot] {
+	return []sensors.Effect[Snapshot]{sensors.On(o.applyEvent), sensors.On(o.applyRemoval)}
+}
+
+// applyEvent puts in place an event that was created or changed.
+func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time) (*Snapshot, []entity.Event) {
+	entryOf, err := o.filter()
+	if err != nil || changed.Series {
+		return s, nil // the next poll brings the occurrences
+	}
+	e := entryOf(changed)
+	after := *s
+	after.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(old Entry) bool { return old.ID == e.ID })
+	from, to := s.core()
+	if isNew := len(after.Entries) == len(s.Entries); isNew && !e.Within(now.Location(), from, to) {
+		if !e.Shown {
+			return s, nil
+		}
+		return s, []entity.Event{eventOf(created, e, now.Location())}
+	}
+	after.Entries = append(after.Entries, e)
+	after.sort()
+	return &after, o.Events(s, &after, now)
+}
+
+// applyRemoval takes an event or a series away, or marks it as canceled.
+func (o *Options) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Time) (*Snapshot, []entity.Event) {
+	after := *s
+	after.Entries = make([]Entry, 0, len(s.Entries))
+	for _, e := range s.Entries {
+		if e.ID == removed.ID || e.SeriesID == removed.ID {
+			if !removed.Cancelled {
+				continue
+			}
+			e.Cancelled = true
+			e.Shown = e.Shown && o.IncludeCancelled
+		}
+		after.Entries = append(after.Entries, e)
+	}
+	return &after, o.Events(s, &after, now)
+}
+
+// day returns the midnights before and after now.
 func day(now time.Time) (today, tomorrow time.Time) {
 	y, m, d := now.Date()
 	return time.Date(y, m, d, 0, 0, 0, 0, now.Location()), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())

@@ -1,7 +1,8 @@
 package calendar
 
 import (
-	"reflect"
+	"fmt"
+	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -18,99 +19,123 @@ const (
 	reminder  = "reminder"
 )
 
-// take puts an answer in place. What is new in it is told of events that belong to the time of both answers: one that merely
-// comes near or has passed is no news.
-func (s *Sensor) take(now time.Time, fresh *answer) []entity.Event {
-	last := s.memory.Last
-	s.memory.Last = fresh
-	if last == nil {
-		for i := range fresh.Entries {
-			e := &fresh.Entries[i]
-			e.StartSince, e.EndSince, e.ReminderSince = now, now, now
-		}
-		return nil
-	}
+func eventTypes() []string {
+	return []string{started, ended, created, changed, cancelled, removed, reminder}
+}
+
+// Events implements sensors.Source. Only events within the time of both snapshots count: one that merely comes near or has passed
+// is no news.
+func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 	loc := now.Location()
 	lastFrom, lastTo := last.core()
 	from, to := fresh.core()
-	before := map[string]entry{}
-	for _, e := range last.Entries {
-		before[e.ID] = e
+	before := make(map[string]*Entry, len(last.Entries))
+	for i := range last.Entries {
+		before[last.Entries[i].ID] = &last.Entries[i]
 	}
 	var events []entity.Event
-	tell := func(what string, e entry) { events = append(events, happened(what, e, loc)) }
+	add := func(what string, e *Entry) { events = append(events, eventOf(what, *e, loc)) }
 	for i := range fresh.Entries {
 		e := &fresh.Entries[i]
 		old, known := before[e.ID]
 		delete(before, e.ID)
-		oldStart, oldEnd := old.Span(loc)
-		start, end := e.Span(loc)
-		e.StartSince, e.EndSince, e.ReminderSince = now, now, now
-		if known && start.Equal(oldStart) {
-			e.StartSince = old.StartSince
-		}
-		if known && end.Equal(oldEnd) {
-			e.EndSince = old.EndSince
-		}
-		if at, ok := e.reminder(loc); known && ok {
-			if oldAt, ok := old.reminder(loc); ok && at.Equal(oldAt) {
-				e.ReminderSince = old.ReminderSince
-			}
+		if !known {
+			old = new(Entry)
 		}
 		isNew := !known && e.Within(loc, lastFrom, lastTo)
 		switch {
 		case old.Shown && e.Cancelled && !old.Cancelled:
-			tell(cancelled, *e)
+			add(cancelled, e)
 		case e.Shown && (isNew || known && !old.Shown):
-			tell(created, *e)
+			add(created, e)
 		case old.Shown && !e.Shown:
-			tell(removed, *e)
-		case e.Shown && known && !reflect.DeepEqual(old.Event, e.Event):
-			tell(changed, *e)
+			add(removed, e)
+		case e.Shown && known && !equal(&old.Event, &e.Event):
+			add(changed, e)
 		}
-		switch was, is := old.on(now), e.on(now); {
+		switch was, is := known && old.on(now), e.on(now); {
 		case is && !was && (known || isNew):
-			tell(started, *e)
+			add(started, e)
 		case was && !is:
-			tell(ended, *e)
+			add(ended, e)
 		}
-		// A meeting that is made or moved into the time of its reminder is one to be reminded of, as in Outlook.
-		if at, ok := e.reminder(loc); ok && e.Shown && (known || isNew) && e.ReminderSince.Equal(now) && !at.After(now) && now.Before(start) {
-			tell(reminder, *e)
+		// A meeting that is created or moved into the time of its reminder has one at once, as in Outlook.
+		if at, ok := e.reminder(loc); ok && e.Shown && (known || isNew) && !at.After(now) {
+			oldAt, had := old.reminder(loc)
+			if start, _ := e.Span(loc); now.Before(start) && !(known && had && oldAt.Equal(at)) {
+				add(reminder, e)
+			}
 		}
 	}
-	for _, e := range last.Entries {
+	for i := range last.Entries {
+		e := &last.Entries[i]
 		if _, gone := before[e.ID]; !gone || !e.Shown || !e.Within(loc, from, to) {
 			continue
 		}
-		tell(removed, e)
+		add(removed, e)
 		if e.on(now) {
-			tell(ended, e)
+			add(ended, e)
 		}
 	}
 	return events
 }
 
-// on reports whether the event is on now, and shown.
-func (e entry) on(now time.Time) bool {
+// on reports whether the event is shown and takes place at now.
+func (e *Entry) on(now time.Time) bool {
 	start, end := e.Span(now.Location())
 	return e.Shown && !now.Before(start) && now.Before(end)
 }
 
-// reminder is when the event's reminder comes, if it has one.
-func (e entry) reminder(loc *time.Location) (time.Time, bool) {
+// reminder returns when the event's reminder comes, if it has one.
+func (e *Entry) reminder(loc *time.Location) (time.Time, bool) {
 	start, _ := e.Span(loc)
 	return start.Add(-time.Duration(e.Minutes) * time.Minute), e.Reminder
 }
 
-// happened is what is published of an event to which something happened.
-func happened(what string, e entry, loc *time.Location) entity.Event {
+// eventOf returns what is published of an event to which something happened.
+func eventOf(what string, e Entry, loc *time.Location) entity.Event {
 	i := e.Item(loc)
 	data := map[string]any{
 		"summary": i.Summary, "start": i.Start, "end": i.End, "all_day": i.AllDay, "location": i.Location, "categories": i.Categories,
-		"sensitivity": i.Sensitivity, "show_as": i.ShowAs, "organizer": i.Organizer, "reminder": i.Reminder, "uid": i.UID, "ical_uid": i.ICalUID,
-		"is_cancelled": i.IsCancelled, "response_status": i.ResponseStatus, "join_url": i.JoinURL, "web_link": i.WebLink,
-		"importance": i.Importance, "series_id": i.SeriesID,
+		"sensitivity": i.Sensitivity, "show_as": i.ShowAs, "organizer": i.Organizer, "reminder": i.Reminder, "event_id": i.EventID, "uid": i.UID, "ical_uid": i.ICalUID,
+		"is_cancelled": i.IsCancelled, "response_status": i.ResponseStatus, "join_url": i.JoinURL, "dial_in": i.DialIn, "web_link": i.WebLink,
+		"importance": i.Importance, "series_id": i.SeriesID, "attendees": i.Attendees,
 	}
 	return entity.Event{Type: what, Data: data}
+}
+
+// describe implements sensors.Kind.Describe.
+func describe(e entity.Event) string {
+	summary, _ := e.Data["summary"].(string)
+	if summary == "" {
+		summary = noSubject
+	}
+	switch e.Type {
+	case started:
+		return summary + " started"
+	case ended:
+		return summary + " ended"
+	case created:
+		return fmt.Sprintf("%s is new%s", summary, describeStart(e.Data["start"]))
+	case changed:
+		return fmt.Sprintf("%s was changed%s", summary, describeStart(e.Data["start"]))
+	case cancelled:
+		return strings.TrimPrefix(summary, "Canceled: ") + " was canceled" // Outlook's prefix
+	case removed:
+		return summary + " was removed"
+	case reminder:
+		return fmt.Sprintf("reminder of %s%s", summary, describeStart(e.Data["start"]))
+	}
+	return ""
+}
+
+func describeStart(start any) string {
+	s, _ := start.(string)
+	if t, err := time.Parse(time.RFC3339, s); err == nil {
+		return ", starts " + t.Format("2006-01-02 15:04")
+	}
+	if _, err := time.Parse(time.DateOnly, s); err == nil {
+		return ", on " + s
+	}
+	return ""
 }

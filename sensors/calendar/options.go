@@ -9,26 +9,31 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 )
 
-// Options are how a calendar is configured.
+// all is the calendar that stands for each calendar of the mailbox.
+const all = "all"
+
+// Options are the options of a calendar. They are the sensors.Source of its events.
 type Options struct {
-	Calendar           string        `koanf:"calendar" doc:"The name or id of the calendar, or all: each of them, new ones found by themselves. Default: the default calendar."`
-	SharedMailbox      string        `koanf:"shared_mailbox" doc:"The address or id of somebody else's mailbox, or of a room's, to which you have access."`
-	BasicCalendar      bool          `koanf:"basic_calendar" doc:"Whether only Calendars.ReadBasic is asked for, which gives no descriptions."`
-	Search             string        `koanf:"search" doc:"Only events whose subject contains this are shown, in any case."`
-	Exclude            []string      `koanf:"exclude" doc:"Events whose subject matches one of these regular expressions are not shown, in any case."`
-	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Events of these sensitivities are not shown." enum:"normal,personal,private,confidential"`
-	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Events that are shown as one of these are left out." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"Whether events that were cancelled are shown."`
-	IncludeDeclined    bool          `koanf:"include_declined" doc:"Whether events that you declined are shown."`
-	StartOffset        time.Duration `koanf:"start_offset" doc:"From now to where the list of events begins. Below 0 it begins in the past." min:"-8784h" max:"8784h"`
-	EndOffset          time.Duration `koanf:"end_offset" doc:"From now to where the list of events ends." min:"-8784h" max:"8784h"`
-	MaxResults         int           `koanf:"max_results" doc:"The most events in the list. 0: all." min:"0"`
+	Calendar           string        `koanf:"calendar" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
+	Except             []string      `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
+	SharedMailbox      string        `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to."`
+	BasicCalendar      bool          `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
+	Search             string        `koanf:"search" doc:"Show only events whose subject contains this text, in any case."`
+	Exclude            []string      `koanf:"exclude" doc:"Leave out events whose subject matches one of these regular expressions, in any case."`
+	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Leave out events of these sensitivities." enum:"normal,personal,private,confidential"`
+	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Leave out events that are shown as one of these." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	SensitivityMask    bool          `koanf:"sensitivity_mask" doc:"Show of private events their times and the subject Private, and nothing else."`
+	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"Show canceled events."`
+	IncludeDeclined    bool          `koanf:"include_declined" doc:"Show events that you declined."`
+	StartOffset        time.Duration `koanf:"start_offset" doc:"Start of the event list relative to now; negative values include past events." min:"-8784h" max:"8784h"`
+	EndOffset          time.Duration `koanf:"end_offset" doc:"End of the event list relative to now." min:"-8784h" max:"8784h"`
+	MaxResults         int           `koanf:"max_results" doc:"Maximum number of events in the list. 0: all." min:"0"`
 }
 
-// Validate finds what cannot work.
+// Validate returns an error for options that cannot work together.
 func (o *Options) Validate() error {
 	var errs []error
 	for i, s := range o.Exclude {
@@ -42,6 +47,9 @@ func (o *Options) Validate() error {
 	if o.BasicCalendar && o.SharedMailbox != "" {
 		errs = append(errs, config.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
 	}
+	if len(o.Except) > 0 && o.Calendar != all {
+		errs = append(errs, config.At("except", errors.New("only with calendar: all")))
+	}
 	return errors.Join(errs...)
 }
 
@@ -51,8 +59,8 @@ func containsFold(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, s) })
 }
 
-// filter returns what says whether an event is shown.
-func (o *Options) filter() (func(calendar.Event) bool, error) {
+// filter returns a function that makes the entry of an event: whether it is shown, and masked if need be.
+func (o *Options) filter() (func(calendars.Event) Entry, error) {
 	var exclude []*regexp.Regexp
 	for _, s := range o.Exclude {
 		re, err := pattern(s)
@@ -62,7 +70,7 @@ func (o *Options) filter() (func(calendar.Event) bool, error) {
 		exclude = append(exclude, re)
 	}
 	search := strings.ToLower(o.Search)
-	return func(e calendar.Event) bool {
+	shown := func(e *calendars.Event) bool {
 		switch {
 		case e.Cancelled && !o.IncludeCancelled,
 			e.Response == "declined" && !o.IncludeDeclined,
@@ -72,5 +80,26 @@ func (o *Options) filter() (func(calendar.Event) bool, error) {
 			return false
 		}
 		return !slices.ContainsFunc(exclude, func(re *regexp.Regexp) bool { return re.MatchString(e.Subject) })
+	}
+	return func(e calendars.Event) Entry {
+		entry := Entry{Event: e, Shown: shown(&e)}
+		if o.masks(e) {
+			entry.Event = mask(e)
+		}
+		return entry
 	}, nil
+}
+
+// masks reports whether only the times of an event are shown.
+func (o *Options) masks(e calendars.Event) bool {
+	return o.SensitivityMask && strings.EqualFold(e.Sensitivity, private)
+}
+
+const private = "private"
+
+// mask leaves of an event its times and what identifies it. So nothing else of it is stored or compared, either.
+func mask(e calendars.Event) calendars.Event {
+	return calendars.Event{
+		ID: e.ID, SeriesID: e.SeriesID, Subject: "Private", Start: e.Start, End: e.End, AllDay: e.AllDay, Sensitivity: private, Cancelled: e.Cancelled,
+	}
 }

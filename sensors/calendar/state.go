@@ -12,34 +12,32 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Entities implements sensors.Sensor.
-func (s *Sensor) Entities() []entity.Entity {
+// Entities implements sensors.Source.
+func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:calendar"
 	return []entity.Entity{
-		{Key: "busy", Platform: "binary_sensor", Name: "Busy", Icon: icon, Primary: true},
-		{Key: "current", Platform: "sensor", Name: "Current", Icon: icon},
-		{Key: "next", Platform: "sensor", Name: "Next", Icon: icon},
-		{Key: "current_end", Platform: "sensor", Name: "Current end", DeviceClass: "timestamp"},
-		{Key: "next_start", Platform: "sensor", Name: "Next start", DeviceClass: "timestamp"},
-		{Key: "next_end", Platform: "sensor", Name: "Next end", DeviceClass: "timestamp"},
-		{Key: "today", Platform: "sensor", Name: "Today", StateClass: "measurement", Unit: "events", Icon: icon},
-		{Key: "remaining", Platform: "sensor", Name: "Remaining", StateClass: "measurement", Unit: "events", Icon: icon},
-		{Key: "event", Platform: "event", Name: "Event", Icon: icon, Options: []string{started, ended, created, changed, cancelled, removed, reminder}},
+		entity.BinarySensor("busy", "Busy").WithIcon(icon).AsPrimary(),
+		entity.Sensor("current", "Current event").WithIcon(icon),
+		entity.Sensor("next", "Next event").WithIcon(icon),
+		entity.Timestamp("current_end", "Current event ends"),
+		entity.Timestamp("next_start", "Next event starts"),
+		entity.Timestamp("next_end", "Next event ends"),
+		entity.Count("today", "Events today").WithIcon(icon),
+		entity.Count("remaining", "Events left today").WithIcon(icon),
+		entity.EventEntity(eventTypes()...).WithIcon(icon),
 	}
 }
 
-// A span is a shown event at one moment, in the account's zone.
+// A span is a shown event with its times in the account's zone.
 type span struct {
-	entry
+	*Entry
 	start, end time.Time
 }
 
-// State implements sensors.Sensor.
-func (s *Sensor) State(since, now time.Time) entity.State {
-	st := entity.State{ItemsKey: "data", Values: map[string]any{
-		"busy": nil, "current": nil, "next": nil, "current_end": nil, "next_start": nil, "next_end": nil, "today": nil, "remaining": nil,
-	}}
-	if s.memory.Last == nil {
+// State implements sensors.Source.
+func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
+	st := entity.State{ItemsKey: "data"}
+	if s == nil {
 		return st
 	}
 	spans := s.spans(now.Location())
@@ -48,8 +46,8 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 	clock.at(tomorrow)
 
 	var current, next, listed []span
-	horizon := later(now.Add(s.EndOffset), tomorrow)
-	from, to := now.Add(s.StartOffset), now.Add(s.EndOffset)
+	horizon := later(now.Add(o.EndOffset), tomorrow)
+	from, to := now.Add(o.StartOffset), now.Add(o.EndOffset)
 	onToday, remaining := 0, 0
 	for _, e := range spans {
 		clock.at(e.start)
@@ -69,8 +67,12 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 		if !e.start.After(to) && (e.end.After(from) || e.start.Equal(e.end) && !e.start.Before(from)) {
 			listed = append(listed, e)
 		}
-		clock.at(e.start.Add(-s.EndOffset))
-		clock.at(e.end.Add(-s.StartOffset))
+		clock.at(e.start.Add(-o.EndOffset))
+		leaves := e.end.Add(-o.StartOffset)
+		if e.start.Equal(e.end) {
+			leaves = leaves.Add(1) // without a length it is listed at its moment
+		}
+		clock.at(leaves)
 		if _, offset := subject(e.Subject); offset != 0 {
 			clock.at(e.start.Add(offset))
 		}
@@ -79,9 +81,8 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 		}
 	}
 
-	v := st.Values
-	v["busy"] = len(current) > 0
-	v["today"], v["remaining"] = onToday, remaining
+	v := map[string]any{"busy": len(current) > 0, "today": onToday, "remaining": remaining}
+	st.Values = v
 	if len(current) > 0 {
 		v["current"], v["current_end"] = title(current[0]), current[0].end
 	}
@@ -94,19 +95,18 @@ func (s *Sensor) State(since, now time.Time) entity.State {
 	} else {
 		st.Attributes = attributesOfNone()
 	}
-	st.Items = s.items(listed, now)
-	if !since.IsZero() {
-		st.Events = passed(spans, since, now)
-	}
+	s.describeCalendar(st.Attributes)
+	st.Items = o.items(listed, now)
+	st.Events = passed(spans, since, now)
 	st.Next = clock.next
 	return st
 }
 
-// spans are the shown events: those with a time before those of whole days, each by start.
-func (s *Sensor) spans(loc *time.Location) []span {
-	var spans []span
-	for _, e := range s.memory.Last.Entries {
-		if e.Shown {
+// spans returns the shown events: those with a time before those of whole days, each by start.
+func (s *Snapshot) spans(loc *time.Location) []span {
+	spans := make([]span, 0, len(s.Entries))
+	for i := range s.Entries {
+		if e := &s.Entries[i]; e.Shown {
 			start, end := e.Span(loc)
 			spans = append(spans, span{e, start, end})
 		}
@@ -132,7 +132,7 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// A clock finds out when something changes next.
+// A clock finds the next moment at which something changes.
 type clock struct{ now, next time.Time }
 
 func (c *clock) at(t time.Time) {
@@ -141,8 +141,8 @@ func (c *clock) at(t time.Time) {
 	}
 }
 
-// items are the list: first what is on and what comes, the nearest first, then what is over, the latest first.
-func (s *Sensor) items(listed []span, now time.Time) []any {
+// items returns the list: first the current and coming events, the nearest first, then the past ones, the latest first.
+func (o *Options) items(listed []span, now time.Time) []any {
 	slices.SortStableFunc(listed, func(a, b span) int {
 		switch aOver, bOver := !a.end.After(now), !b.end.After(now); {
 		case aOver && bOver:
@@ -154,17 +154,17 @@ func (s *Sensor) items(listed []span, now time.Time) []any {
 		}
 		return byStart(a, b)
 	})
-	if s.MaxResults > 0 && len(listed) > s.MaxResults {
-		listed = listed[:s.MaxResults]
+	if o.MaxResults > 0 && len(listed) > o.MaxResults {
+		listed = listed[:o.MaxResults]
 	}
-	items := []any{}
+	items := make([]any, 0, len(listed))
 	for _, e := range listed {
 		items = append(items, e.Item(now.Location()))
 	}
 	return items
 }
 
-// attributes are those that Home Assistant's own calendars have of one event.
+// attributes returns those that Home Assistant's own calendars have of one event.
 func (e span) attributes(now time.Time) map[string]any {
 	message, offset := subject(e.Subject)
 	start, end := e.When(now.Location())
@@ -174,21 +174,44 @@ func (e span) attributes(now time.Time) map[string]any {
 	}
 }
 
+// describeCalendar adds the attributes of the calendar itself.
+func (s *Snapshot) describeCalendar(attributes map[string]any) {
+	attributes["color"], attributes["hex_color"], attributes["can_edit"] = nil, nil, nil
+	if s.Info == nil {
+		return
+	}
+	if s.Info.Color != "" {
+		attributes["color"] = s.Info.Color
+	}
+	if s.Info.Hex != "" {
+		attributes["hex_color"] = s.Info.Hex
+	}
+	if s.Info.CanEdit != nil {
+		attributes["can_edit"] = *s.Info.CanEdit
+	}
+}
+
 func attributesOfNone() map[string]any {
 	return map[string]any{
 		"message": nil, "all_day": nil, "start_time": nil, "end_time": nil, "location": nil, "description": nil, "offset_reached": false,
 	}
 }
 
-// title is the subject as a state: Home Assistant takes at most 255 characters.
+// noSubject stands for a missing subject, as in Outlook.
+const noSubject = "(no subject)"
+
+// title returns the subject as a state, of which Home Assistant takes at most 255 characters.
 func title(e span) string {
 	text, _ := subject(e.Subject)
-	return services.Truncate(text, 255)
+	if strings.TrimSpace(text) == "" {
+		return noSubject
+	}
+	return services.Truncate(text, entity.MaxText)
 }
 
 var offsetForm = regexp.MustCompile(`\s*!!([+-]?)(\d{0,2}):?(\d{0,3})\s*$`)
 
-// subject takes O365's offset from the end of a subject: "Bus !!-10" and "Bus !!-0:10" reach it ten minutes before the start.
+// subject splits O365's offset from the end of a subject: "Bus !!-10" and "Bus !!-0:10" reach it ten minutes before the start.
 func subject(s string) (text string, offset time.Duration) {
 	m := offsetForm.FindStringSubmatchIndex(s)
 	if m == nil {
@@ -211,7 +234,7 @@ func subject(s string) (text string, offset time.Duration) {
 	return s[:m[0]], offset
 }
 
-// passed is what time brought in (since, now].
+// passed returns what time brought in (since, now].
 func passed(spans []span, since, now time.Time) []entity.Event {
 	type moment struct {
 		at   time.Time
@@ -219,22 +242,22 @@ func passed(spans []span, since, now time.Time) []entity.Event {
 		e    span
 	}
 	var moments []moment
-	add := func(at, known time.Time, what string, e span) {
-		if at.After(since) && at.After(known) && !at.After(now) {
+	add := func(at time.Time, what string, e span) {
+		if at.After(since) && !at.After(now) {
 			moments = append(moments, moment{at, what, e})
 		}
 	}
 	for _, e := range spans {
 		if at, ok := e.reminder(now.Location()); ok {
-			add(at, e.ReminderSince, reminder, e)
+			add(at, reminder, e)
 		}
-		add(e.start, e.StartSince, started, e)
-		add(e.end, e.EndSince, ended, e)
+		add(e.start, started, e)
+		add(e.end, ended, e)
 	}
 	slices.SortStableFunc(moments, func(a, b moment) int { return a.at.Compare(b.at) })
 	var events []entity.Event
 	for _, m := range moments {
-		events = append(events, happened(m.what, m.e.entry, now.Location()))
+		events = append(events, eventOf(m.what, *m.e.Entry, now.Location()))
 	}
 	return events
 }

@@ -14,59 +14,64 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/status"
 )
 
-// Kind is status.
+// Kind returns the kind status.
 func Kind() sensors.Kind {
 	return sensors.Kind{
-		Name:  "status",
-		Title: "Status",
-		Doc: "The presence in Teams: yours, or that of somebody else in your organisation. With updates your own can be set. You are " +
-			"in a call while you call or present; a meeting that only the calendar knows of is no call. Graph does not tell the " +
-			"preferred status: shown is what was last set here, until it runs out, and what you choose in Teams itself is not " +
-			"noticed. All whom an account watches cost one request together, and each address one more, once.",
+		Name:    "status",
+		Aliases: []string{"presence", "availability", "teams", "teams_status", "user_status"},
+		Title:   "Status",
+		Doc: "The presence in Teams: yours, or that of somebody else in your organization. With updates you can set your own. You are " +
+			"in a call while you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
+			"preferred status: the sensor shows what was last set here until it expires, and does not notice what you choose in Teams " +
+			"itself. All watched people of an account are read in a single request; each address is looked up once.",
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
 		WorkOnly:   true,
-		New:        func() sensors.Sensor { return new(Sensor) },
+		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
+		Describe:   describe,
 	}
 }
 
 const (
-	changed   = "status_changed"
-	automatic = "Automatic" // nothing is preferred
+	changed     = "status_changed"
+	callStarted = "call_started"
+	callEnded   = "call_ended"
 )
 
-// Sensor is the presence of one user.
-type Sensor struct {
-	User string `koanf:"user" example:"ann@contoso.com" doc:"The one whose status is shown, if not you: the address with which they sign in, or their object id. It cannot be set then."`
-
-	memory memory
+// Options are the options of a status. They are the sensors.Source of a user's presence.
+type Options struct {
+	User string `koanf:"user" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
 }
 
-type memory struct {
-	User      user              // who is watched, as far as it is known
-	Presence  *presence         // nil before the first answer
-	Preferred *status.Preferred // as it was last set; nil where it never was
+// A Snapshot is the presence of one user.
+type Snapshot struct {
+	User      user // who is watched, if somebody else
+	Presence  presence.Presence
+	Calling   bool                // in a call, as far as the newest presence that tells
+	Preferred *presence.Preferred // as it was last set; nil where it never was
 }
 
-// Validate finds a user who is none.
-func (s *Sensor) Validate() error {
-	if a, err := mail.ParseAddress(s.User); s.User == "" || s.byID() || err == nil && a.Address == s.User {
+// Validate returns an error for a user that is neither an address nor an id.
+func (o *Options) Validate() error {
+	if a, err := mail.ParseAddress(o.User); o.User == "" || o.byID() || err == nil && a.Address == o.User {
 		return nil
 	}
-	return config.At("user", fmt.Errorf("want an address, such as ann@contoso.com, or an object id, not %q", s.User))
+	return config.At("user", fmt.Errorf("want an address, such as ann@contoso.com, or an object id, not %q", o.User))
 }
 
 // byID reports whether the user is named by an id.
-func (s *Sensor) byID() bool { return len(s.User) == 36 && uuid.Validate(s.User) == nil }
+func (o *Options) byID() bool { return len(o.User) == 36 && uuid.Validate(o.User) == nil }
 
-// Permissions implements sensors.Sensor.
-func (s *Sensor) Permissions() []graph.Permission {
-	if s.User == "" {
+// Permissions implements sensors.Source.
+func (o *Options) Permissions() []graph.Permission {
+	if o.User == "" {
 		return []graph.Permission{{
 			Scope:        "Presence.Read",
 			Alternatives: []string{"Presence.Read.All"},
@@ -79,7 +84,7 @@ func (s *Sensor) Permissions() []graph.Permission {
 		Purpose: "reads the presence of somebody else",
 		Impact:  "the presence of others is unavailable",
 	}}
-	if !s.byID() {
+	if !o.byID() {
 		permissions = append(permissions, graph.Permission{
 			Scope:        "User.ReadBasic.All",
 			Alternatives: []string{"User.Read.All"},
@@ -90,167 +95,218 @@ func (s *Sensor) Permissions() []graph.Permission {
 	return permissions
 }
 
-// Entities implements sensors.Sensor.
-func (s *Sensor) Entities() []entity.Entity {
-	const icon = "mdi:microsoft-teams"
+// Entities implements sensors.Source.
+func (o *Options) Entities() []entity.Entity {
+	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
-		{Key: "activity", Platform: "sensor", Name: "Activity", Icon: icon, Primary: true},
-		{Key: "availability", Platform: "sensor", Name: "Availability", DeviceClass: "enum", Options: availabilities(), Icon: icon},
-		{Key: "in_call", Platform: "binary_sensor", Name: "In a call", Icon: "mdi:phone-in-talk"},
-		{Key: "status_message", Platform: "sensor", Name: "Status message", Icon: "mdi:message-text"},
-		{Key: "work_location", Platform: "sensor", Name: "Work location", Icon: "mdi:office-building-marker"},
-		{Key: "out_of_office", Platform: "binary_sensor", Name: "Out of office", Icon: "mdi:briefcase-off"},
-		{Key: "event", Platform: "event", Name: "Event", Options: []string{changed}, Icon: icon},
+		entity.Sensor("activity", "Activity").WithIcon(icon).AsPrimary(),
+		entity.Enum("availability", "Availability", presence.Availabilities()...).WithIcon(icon),
+		entity.BinarySensor("in_call", "In a call").WithIcon("mdi:phone-in-talk"),
+		entity.Sensor("status_message", "Status message").WithIcon("mdi:message-text"),
+		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithIcon("mdi:office-building-marker"),
+		entity.BinarySensor("out_of_office", "Out of office").WithIcon("mdi:briefcase-off"),
+		entity.EventEntity(changed, callStarted, callEnded).WithIcon(icon),
 	}
-	if s.User != "" {
+	if o.User != "" {
 		return shown
 	}
 	return append(shown,
-		entity.Entity{Key: "preferred", Platform: "select", Name: "Preferred status", Icon: "mdi:account-edit", Options: preferable(),
-			Operations: []string{status.UpdatePreferred, status.ClearPreferred}, Parse: prefer},
-		entity.Entity{Key: "set_status_message", Platform: "text", Name: "Set status message", Icon: "mdi:message-text", Category: "config",
-			ValueKey: "status_message", Operations: []string{status.SetMessage}, Parse: setMessage},
-		entity.Entity{Key: "clear_status_message", Platform: "button", Name: "Clear status message", Icon: "mdi:message-off", Category: "config",
-			Operations: []string{status.SetMessage}, DefaultFields: map[string]any{"message": ""}},
+		entity.Select("preferred", "Preferred status", preferable()...).WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
+			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
+		entity.Text("status_message", "Status message").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
+		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithIcon("mdi:message-off").InCategory(config),
+		entity.Select("work_location", "Work location", presence.WorkLocations()...).WithLabels(locationLabels()).WithIcon("mdi:office-building-marker").InCategory(config).
+			Sets(locate, status.SetLocation, status.ClearLocation),
 	)
 }
 
-func preferable() []string { return append([]string{automatic}, status.Preferable()...) }
+// automatic is the preferred status of a user who has none: Teams decides.
+const automatic = "Automatic"
 
-func prefer(payload string) (string, map[string]any, error) {
+func preferable() []string { return append([]string{automatic}, presence.PreferredAvailabilities()...) }
+
+func preferredLabels() map[string]string {
+	return map[string]string{"DoNotDisturb": "Do not disturb", "BeRightBack": "Be right back"}
+}
+
+func prefer(value string) (string, map[string]any, error) {
 	switch {
-	case payload == automatic:
+	case value == automatic:
 		return status.ClearPreferred, nil, nil
-	case slices.Contains(status.Preferable(), payload):
-		return status.UpdatePreferred, map[string]any{"availability": payload}, nil
+	case slices.Contains(presence.PreferredAvailabilities(), value):
+		return status.UpdatePreferred, map[string]any{"availability": value}, nil
 	}
-	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(preferable(), ", "), payload)
+	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(preferable(), ", "), value)
 }
 
-func setMessage(payload string) (string, map[string]any, error) {
-	return status.SetMessage, map[string]any{"message": payload}, nil
+func locationLabels() map[string]string {
+	return map[string]string{"office": "Office", "remote": "Remote", "timeOff": "Time off", presence.NoLocation: "Automatic"}
 }
 
-// Operations implements sensors.Commander.
-func (s *Sensor) Operations() []services.Operation {
-	if s.User != "" {
+func locate(value string) (string, map[string]any, error) {
+	switch {
+	case value == presence.NoLocation:
+		return status.ClearLocation, nil, nil
+	case slices.Contains(presence.WorkLocations(), value):
+		return status.SetLocation, map[string]any{"location": value}, nil
+	}
+	var known []string
+	for _, location := range presence.WorkLocations() {
+		known = append(known, locationLabels()[location])
+	}
+	return "", nil, fmt.Errorf("want one of %s, not %q", strings.Join(known, ", "), value)
+}
+
+// Operations implements sensors.OperationProvider.
+func (o *Options) Operations() []services.Operation {
+	if o.User != "" {
 		return nil
 	}
 	return status.Operations()
 }
 
-// Memory implements sensors.Rememberer.
-func (s *Sensor) Memory() any { return &s.memory }
-
-// Poll implements sensors.Sensor.
-func (s *Sensor) Poll(ctx context.Context, g *graph.Client, now time.Time) (sensors.Take, error) {
-	if s.User == "" {
-		p, err := own(ctx, g)
-		if err != nil {
-			return nil, err
-		}
-		return func(now time.Time) []entity.Event { return s.take(now, p) }, nil
+// Poll implements sensors.Source.
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	s := new(Snapshot)
+	if last != nil {
+		*s = *last
 	}
-	who, err := s.who(ctx, g, now)
-	if err != nil {
-		return nil, err
-	}
-	p, err := watch(ctx, g, who.ID)
-	// Whoever is not there any more may have been made anew, or given the address to another.
-	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == unknown; gone && !s.byID() && now.Sub(who.Found) > 24*time.Hour {
-		if who, err = find(ctx, g, s.User, now); err != nil {
-			return nil, err
-		}
-		p, err = watch(ctx, g, who.ID)
+	var p *presence.Presence
+	var err error
+	if o.User == "" {
+		p, err = presence.ReadOwn(ctx, g)
+	} else {
+		p, err = o.read(ctx, g, &s.User, now)
 	}
 	if err != nil {
 		return nil, err
 	}
-	return func(now time.Time) []entity.Event {
-		s.memory.User = who
-		return s.take(now, p)
-	}, nil
-}
-
-// who is the user who is watched. What is remembered of them is written by Take alone, and never while a poll runs.
-func (s *Sensor) who(ctx context.Context, g *graph.Client, now time.Time) (user, error) {
-	switch {
-	case s.byID():
-		return user{ID: strings.ToLower(s.User)}, nil
-	case s.memory.User.ID != "":
-		return s.memory.User, nil
+	s.Presence = *p
+	s.Presence.Message = inUTC(p.Message)
+	if call := p.InCall(); call != nil {
+		s.Calling = *call
 	}
-	return find(ctx, g, s.User, now)
+	return s, nil
 }
 
-// watch asks for the presence of somebody else, together with all others who are watched.
-func watch(ctx context.Context, g *graph.Client, id string) (*presence, error) {
-	return graph.Batch(ctx, g, "read the status of others", id, others(g))
-}
-
-// Apply implements sensors.Applier. What update_user_status comes to among all that say something, the next poll tells.
-func (s *Sensor) Apply(now time.Time, operation string, result any) []entity.Event {
-	switch set := result.(type) {
-	case status.Preferred:
-		s.memory.Preferred = &set
-	case status.Message:
-		if s.memory.Presence == nil {
-			break
+// read returns the presence of somebody else. It looks the user up if need be.
+func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time.Time) (p *presence.Presence, err error) {
+	if o.byID() {
+		*who = user{ID: strings.ToLower(o.User)}
+	} else if who.ID == "" {
+		if *who, err = find(ctx, g, o.User, now); err != nil {
+			return nil, err
 		}
-		p := *s.memory.Presence
-		p.Message = set
-		return s.take(now, &p)
 	}
-	return nil
+	p, err = presence.Read(ctx, g, who.ID)
+	// Somebody who is not there any more may have been created again, or the address may be another user's by now.
+	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == presence.Unknown; gone && !o.byID() && now.Sub(who.Found) > 24*time.Hour {
+		if *who, err = find(ctx, g, o.User, now); err != nil {
+			return nil, err
+		}
+		p, err = presence.Read(ctx, g, who.ID)
+	}
+	return p, err
 }
 
-func (s *Sensor) take(now time.Time, p *presence) []entity.Event {
-	old := s.memory.Presence
-	s.memory.Presence = p
-	if old == nil || !old.differs(p) {
-		return nil
-	}
-	return []entity.Event{{Type: changed, Data: map[string]any{
-		"availability": text(p.Availability), "activity": text(p.Activity),
-		"previous_availability": text(old.Availability), "previous_activity": text(old.Activity),
-		"status_message": p.Message.At(now).Text, "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
-	}}}
+// A user is somebody who is watched.
+type user struct {
+	ID    string
+	Found time.Time // when the address was looked up
 }
 
-// State implements sensors.Sensor. That a message has had its time is no event until an answer of Graph comes without it: so
-// it is told once.
-func (s *Sensor) State(since, now time.Time) entity.State {
-	st := entity.State{Values: map[string]any{
-		"activity": nil, "availability": nil, "in_call": nil, "status_message": nil, "work_location": nil, "out_of_office": nil,
-	}}
-	v := st.Values
-	if s.User == "" {
-		v["preferred"] = nil
+// find looks a user up by their address.
+func find(ctx context.Context, g *graph.Client, address string, now time.Time) (user, error) {
+	id, err := directory.FindID(ctx, g, address)
+	return user{id, now.UTC()}, err
+}
+
+// differs reports whether the change from p to o is worth an event.
+func differs(p, o *presence.Presence) bool {
+	return p.Availability != o.Availability || p.Activity != o.Activity || p.Message.Text != o.Message.Text || p.WorkLocation != o.WorkLocation ||
+		known(p.OutOfOffice) != known(o.OutOfOffice)
+}
+
+func inUTC(m presence.Message) presence.Message {
+	m.Published, m.Expiry = m.Published.UTC(), m.Expiry.UTC()
+	return m
+}
+
+// Effects implements sensors.EffectProvider. What update_user_status comes to among all reports, the next poll tells.
+func (o *Options) Effects() []sensors.Effect[Snapshot] {
+	return []sensors.Effect[Snapshot]{
+		sensors.On(func(s *Snapshot, set presence.Preferred, _ time.Time) (*Snapshot, []entity.Event) {
+			after := *s
+			set.Until = set.Until.UTC()
+			after.Preferred = &set
+			return &after, nil
+		}),
+		sensors.On(func(s *Snapshot, set presence.Message, now time.Time) (*Snapshot, []entity.Event) {
+			after := *s
+			after.Presence.Message = inUTC(set)
+			return &after, o.Events(s, &after, now)
+		}),
+		sensors.On(func(s *Snapshot, set presence.Location, now time.Time) (*Snapshot, []entity.Event) {
+			if set.Source != presence.Manual {
+				return s, nil // what applies now, the next poll tells
+			}
+			after := *s
+			p := &after.Presence
+			p.WorkLocation, p.WorkLocationSource, p.Place = set.Type, set.Source, set.PlaceID
+			return &after, o.Events(s, &after, now)
+		}),
 	}
-	p := s.memory.Presence
-	if p == nil {
-		return st
+}
+
+// Events implements sensors.Source.
+func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event {
+	var events []entity.Event
+	old, p := &before.Presence, &after.Presence
+	if differs(old, p) {
+		events = append(events, entity.Event{Type: changed, Data: map[string]any{
+			"availability": text(p.Availability), "activity": text(p.Activity),
+			"previous_availability": text(old.Availability), "previous_activity": text(old.Activity),
+			"status_message": p.Message.At(now).Text, "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
+		}})
 	}
+	if before.Calling != after.Calling {
+		what := callEnded
+		if after.Calling {
+			what = callStarted
+		}
+		events = append(events, entity.Event{Type: what, Data: map[string]any{"availability": text(p.Availability), "activity": text(p.Activity)}})
+	}
+	return events
+}
+
+// State implements sensors.Source. That a message expires is no event until an answer of Graph comes without it, so that it is
+// told once.
+func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
+	if s == nil {
+		return entity.State{}
+	}
+	p := &s.Presence
 	message := p.Message.At(now)
-	v["activity"], v["availability"], v["in_call"] = text(p.Activity), option(p.Availability), p.inCall()
-	v["status_message"], v["work_location"], v["out_of_office"] = message.Text, text(p.WorkLocation), known(p.OutOfOffice)
-	st.Attributes = map[string]any{
+	values := map[string]any{
+		"activity": text(p.Activity), "availability": option(p.Availability, presence.Availabilities()), "in_call": known(p.InCall()),
+		"status_message": text(message.Text), "work_location": option(p.WorkLocation, presence.WorkLocations()), "out_of_office": known(p.OutOfOffice),
+	}
+	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{
 		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,
 		"status_message_published": moment(message.Published, now), "status_message_expires": moment(message.Expiry, now),
 		"out_of_office": known(p.OutOfOffice), "out_of_office_message": p.OutOfOfficeMessage,
 		"work_location": text(p.WorkLocation), "work_location_source": text(p.WorkLocationSource), "work_location_place": text(p.Place),
-	}
-	st.Next = message.Expiry
-	if s.User != "" {
+	}}
+	if o.User != "" {
 		return st
 	}
 	st.Attributes["preferred_until"] = nil
-	switch set := s.memory.Preferred; {
+	switch set := s.Preferred; {
 	case set == nil:
 	case set.Availability == "":
-		v["preferred"] = automatic
+		values["preferred"] = automatic
 	case now.Before(set.Until):
-		v["preferred"] = set.Availability
+		values["preferred"] = set.Availability
 		st.Attributes["preferred_until"] = set.Until.In(now.Location())
 		if st.Next.IsZero() || set.Until.Before(st.Next) {
 			st.Next = set.Until
@@ -280,10 +336,38 @@ func moment(t, now time.Time) any {
 	return t.In(now.Location())
 }
 
-// option is what an enum entity shows of a value: Home Assistant refuses what is not in the list.
-func option(s string) any {
-	if slices.Contains(availabilities(), s) {
+// option returns what an enum entity shows of a value: Home Assistant refuses what is not in the list.
+func option(s string, options []string) any {
+	if slices.Contains(options, s) {
 		return s
 	}
 	return nil
+}
+
+// describe implements sensors.Kind.Describe.
+func describe(e entity.Event) string {
+	switch e.Type {
+	case changed:
+		now, previous := describePresence(e.Data["availability"], e.Data["activity"]), describePresence(e.Data["previous_availability"], e.Data["previous_activity"])
+		if now == previous {
+			return "details changed, still " + now
+		}
+		return fmt.Sprintf("now %s, was %s", now, previous)
+	case callStarted:
+		return "call started"
+	case callEnded:
+		return "call ended"
+	}
+	return ""
+}
+
+// describePresence returns an availability, and the activity where that says more.
+func describePresence(availability, activity any) string {
+	switch {
+	case availability == nil && activity == nil:
+		return "unknown"
+	case activity == availability || activity == nil:
+		return fmt.Sprint(availability)
+	}
+	return fmt.Sprintf("%v (%v)", availability, activity)
 }

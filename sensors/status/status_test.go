@@ -20,11 +20,12 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 	"github.com/graph2mqtt/graph2mqtt/services"
-	operations "github.com/graph2mqtt/graph2mqtt/services/status"
 )
 
 const (
@@ -43,26 +44,33 @@ func contoso(t testing.TB) *simulator.Simulator {
 	return s
 }
 
-// sensor is one with these options.
-func sensor(t testing.TB, options map[string]any) *status.Sensor {
+type driver = sensorstest.Driver[status.Snapshot]
+
+// options returns the decoded options.
+func options(t testing.TB, raw map[string]any) *status.Options {
 	t.Helper()
-	s := status.Kind().New().(*status.Sensor)
-	if err := config.Decode(s, options); err != nil {
+	o := status.Kind().New().Options().(*status.Options)
+	if err := config.Decode(o, raw); err != nil {
 		t.Fatal(err)
 	}
-	return s
+	return o
 }
 
-func own(t testing.TB) *status.Sensor             { return sensor(t, nil) }
-func of(t testing.TB, user string) *status.Sensor { return sensor(t, map[string]any{"user": user}) }
+func own(t testing.TB) *driver { return sensorstest.Of(options(t, nil)) }
+func of(t testing.TB, user string) *driver {
+	return sensorstest.Of(options(t, map[string]any{"user": user}))
+}
 
-func poll(t testing.TB, sensor *status.Sensor, s *simulator.Simulator, now time.Time) []entity.Event {
+func poll(t testing.TB, sensor *driver, s *simulator.Simulator, now time.Time) []entity.Event {
 	t.Helper()
-	take, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, graph.Scopes(sensor.Permissions())...), now)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return take(now)
+	return sensor.Poll(t, graphtest.Client(t, s, simulator.Adele, graph.Scopes(sensor.Source.Permissions())...), now)
+}
+
+// find returns the entity with this key that can be set, or pressed.
+func find(t testing.TB, key string) entity.Entity {
+	t.Helper()
+	all := options(t, nil).Entities()
+	return all[slices.IndexFunc(all, func(e entity.Entity) bool { return e.Key == key && e.IsCommand() })]
 }
 
 // asked are the requests that came.
@@ -102,12 +110,12 @@ func TestState(t *testing.T) {
 		},
 		Next: expires,
 	}
-	if d := cmp.Diff(want, sensor.State(now(t).Add(-time.Hour), now(t))); d != "" {
+	if d := cmp.Diff(want, sensor.State(t, now(t).Add(-time.Hour), now(t))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	want.Values["status_message"], want.Attributes["status_message"] = "", ""
+	want.Values["status_message"], want.Attributes["status_message"] = nil, ""
 	want.Attributes["status_message_published"], want.Attributes["status_message_expires"], want.Next = nil, nil, time.Time{}
-	if d := cmp.Diff(want, sensor.State(now(t), expires)); d != "" {
+	if d := cmp.Diff(want, sensor.State(t, now(t), expires)); d != "" {
 		t.Errorf("when the message expires (-want +got):\n%s", d)
 	}
 	if want := []string{"GET /v1.0/me/presence"}; !slices.Equal(asked(s), want) {
@@ -134,7 +142,7 @@ func TestInCall(t *testing.T) {
 		s.SetPresence(simulator.Adele, simulator.Presence{Availability: tt.availability, Activity: tt.activity})
 		sensor := own(t)
 		poll(t, sensor, s, now(t))
-		if got := sensor.State(time.Time{}, now(t)).Values["in_call"]; got != tt.want {
+		if got := sensor.State(t, time.Time{}, now(t)).Values["in_call"]; got != tt.want {
 			t.Errorf("%s %s: got %v, want %v", tt.availability, tt.activity, got, tt.want)
 		}
 	}
@@ -146,9 +154,9 @@ func TestUnknownValues(t *testing.T) {
 	s.SetPresence(simulator.Adele, simulator.Presence{Availability: "Elated", Activity: "Dancing", WorkLocation: "moon"})
 	sensor := own(t)
 	poll(t, sensor, s, now(t))
-	st := sensor.State(time.Time{}, now(t))
-	got := []any{st.Values["availability"], st.Attributes["availability"], st.Values["activity"], st.Values["work_location"]}
-	if d := cmp.Diff([]any{nil, "Elated", "Dancing", "moon"}, got); d != "" {
+	st := sensor.State(t, time.Time{}, now(t))
+	got := []any{st.Values["availability"], st.Attributes["availability"], st.Values["activity"], st.Values["work_location"], st.Attributes["work_location"]}
+	if d := cmp.Diff([]any{nil, "Elated", "Dancing", nil, "moon"}, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
@@ -170,12 +178,12 @@ func TestSomebodyElse(t *testing.T) {
 		if d := cmp.Diff(tt.want, asked(s)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.user, d)
 		}
-		st := sensor.State(time.Time{}, now(t))
+		st := sensor.State(t, time.Time{}, now(t))
 		want := map[string]any{"activity": "Away", "availability": "Away", "in_call": false, "status_message": "Out", "work_location": "unspecified", "out_of_office": false}
 		if d := cmp.Diff(want, st.Values); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.user, d)
 		}
-		if sensor.Operations() != nil || slices.ContainsFunc(sensor.Entities(), entity.Entity.IsCommand) {
+		if o := options(t, map[string]any{"user": tt.user}); o.Operations() != nil || slices.ContainsFunc(o.Entities(), entity.Entity.IsCommand) {
 			t.Errorf("%s: the status of somebody else can be set", tt.user)
 		}
 	}
@@ -186,15 +194,10 @@ func TestAddressIsLookedUpOnce(t *testing.T) {
 	s := contoso(t)
 	sensor := of(t, megan)
 	poll(t, sensor, s, now(t))
-	memory, err := json.Marshal(sensor.Memory())
-	if err != nil {
-		t.Fatal(err)
-	}
 	s.RemoveTeams(megan)
 	restarted := of(t, megan)
-	if err := json.Unmarshal(memory, restarted.Memory()); err != nil {
-		t.Fatal(err)
-	}
+	restarted.Snapshot = sensor.Snapshot
+	restarted.Restart(t)
 	for _, tt := range []struct {
 		after   time.Duration
 		lookups int
@@ -207,6 +210,7 @@ func TestAddressIsLookedUpOnce(t *testing.T) {
 }
 
 func TestFailures(t *testing.T) {
+	null := "null"
 	for _, tt := range []struct {
 		name, user, want string
 		fault            simulator.Fault
@@ -216,18 +220,29 @@ func TestFailures(t *testing.T) {
 			simulator.Fault{}, []string{"User.Read"}},
 		{"no permission for others", megan, "read the status of others: Graph answered 403 Forbidden: The application lacks a permission that the request needs.",
 			simulator.Fault{}, []string{"Presence.Read", "User.ReadBasic.All"}},
-		{"no permission to look up", megan, "look up the user whose status is shown: Graph answered 403 Authorization_RequestDenied: Insufficient privileges to complete the operation.",
+		{"no permission to look up", megan, "look up the user: Graph answered 403 Authorization_RequestDenied: Insufficient privileges to complete the operation.",
 			simulator.Fault{}, []string{"Presence.Read.All"}},
-		{"nobody", "nobody@contoso.example", "look up the user whose status is shown: Graph answered 404 Request_ResourceNotFound: " +
-			"Resource 'nobody@contoso.example' does not exist or one of its queried reference-property objects are not present.",
+		{"nobody", "nobody@contoso.example", "look up the user: there is no user nobody@contoso.example in your organization (Graph answered 404 Request_ResourceNotFound)",
 			simulator.Fault{}, nil},
 		{"an empty answer", "", "read the status: Graph answered 200: the answer is empty", simulator.Fault{Path: "/v1.0/me/presence", Body: new(string)}, nil},
-		{"no id", megan, "look up the user whose status is shown: the answer does not say",
+		{"no id", megan, "look up the user: the answer has no id",
 			simulator.Fault{Path: "/v1.0/users", Change: func(body map[string]any) { delete(body, "id") }}, nil},
 		{"not in the answer", megan, "read the status of others: the answer does not have it",
 			simulator.Fault{Path: many, Change: func(body map[string]any) { body["value"] = []any{} }}, nil},
 		{"no list", megan, "read the status of others: the answer is not a list",
 			simulator.Fault{Path: many, Change: func(body map[string]any) { delete(body, "value") }}, nil},
+		{"no presence", "", "read the status: the answer has no availability",
+			simulator.Fault{Path: "/v1.0/me/presence", Change: func(body map[string]any) { clear(body) }}, nil},
+		{"null", "", "read the status: the answer has no availability", simulator.Fault{Path: "/v1.0/me/presence", Body: &null}, nil},
+		{"no presence of others", megan, "read the status of others: the answer has no availability",
+			simulator.Fault{Path: many, Change: func(body map[string]any) {
+				for _, p := range body["value"].([]any) {
+					p := p.(map[string]any)
+					p["availability"], p["activity"] = nil, nil
+				}
+			}}, nil},
+		{"no license", "", "read the status: Microsoft Teams refuses; does your account have a Teams license? (Graph answered 403 Forbidden)",
+			simulator.Fault{Path: "/v1.0/me/presence", Status: 403, Code: "Forbidden"}, nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := contoso(t)
@@ -236,9 +251,9 @@ func TestFailures(t *testing.T) {
 			}
 			sensor := of(t, tt.user)
 			if tt.scopes == nil {
-				tt.scopes = graph.Scopes(sensor.Permissions())
+				tt.scopes = graph.Scopes(sensor.Source.Permissions())
 			}
-			_, err := sensor.Poll(t.Context(), graphtest.Client(t, s, simulator.Adele, tt.scopes...), now(t))
+			_, err := sensor.TryPoll(t, graphtest.Client(t, s, simulator.Adele, tt.scopes...), now(t))
 			if err == nil || err.Error() != tt.want {
 				t.Errorf("got %v\nwant %s", err, tt.want)
 			}
@@ -252,13 +267,13 @@ func TestNeeds(t *testing.T) {
 		megan:                                  {"Presence.Read.All", "User.ReadBasic.All"},
 		"48d31887-5fad-4d73-a9f5-3c356e68a038": {"Presence.Read.All"},
 	} {
-		if got := graph.Scopes(of(t, user).Permissions()); !slices.Equal(got, want) {
+		if got := graph.Scopes(of(t, user).Source.Permissions()); !slices.Equal(got, want) {
 			t.Errorf("%q needs %q, want %q", user, got, want)
 		}
 	}
-	for _, need := range own(t).Permissions() {
+	for _, need := range own(t).Source.Permissions() {
 		for _, scope := range need.Alternatives {
-			if _, err := own(t).Poll(t.Context(), graphtest.Client(t, contoso(t), simulator.Adele, scope), now(t)); err != nil {
+			if _, err := own(t).TryPoll(t, graphtest.Client(t, contoso(t), simulator.Adele, scope), now(t)); err != nil {
 				t.Errorf("with %s: %v", scope, err)
 			}
 		}
@@ -270,7 +285,7 @@ func TestUser(t *testing.T) {
 		of(t, user)
 	}
 	for _, user := range []string{"Megan", "Megan <megan@contoso.example>", "megan@", "48d31887", "{48d31887-5fad-4d73-a9f5-3c356e68a038}"} {
-		err := config.Decode(status.Kind().New(), map[string]any{"user": user})
+		err := config.Decode(status.Kind().New().Options(), map[string]any{"user": user})
 		if want := fmt.Sprintf("user: want an address, such as ann@contoso.com, or an object id, not %q", user); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}
@@ -278,9 +293,9 @@ func TestUser(t *testing.T) {
 }
 
 func TestBeforeTheFirstAnswer(t *testing.T) {
-	for _, s := range []*status.Sensor{own(t), of(t, megan)} {
-		st := s.State(now(t).Add(-time.Hour), now(t))
-		for _, e := range s.Entities() {
+	for _, s := range []*driver{own(t), of(t, megan)} {
+		st := s.State(t, now(t).Add(-time.Hour), now(t))
+		for _, e := range s.Source.Entities() {
 			v, ok := st.Values[e.StateKey()]
 			if wants := e.Platform != "event" && e.Platform != "button"; ok != wants || v != nil {
 				t.Errorf("%s: got %v, %v", e.Key, v, ok)
@@ -299,10 +314,9 @@ func TestChanged(t *testing.T) {
 	if events := poll(t, sensor, s, now(t)); events != nil {
 		t.Errorf("the same answer brought %v", events)
 	}
-	memory, err := json.Marshal(sensor.Memory())
-	if err != nil {
-		t.Fatal(err)
-	}
+	restarted := own(t)
+	restarted.Snapshot = sensor.Snapshot
+	restarted.Restart(t)
 	want := []entity.Event{{Type: "status_changed", Data: map[string]any{
 		"availability": "Busy", "activity": "InAMeeting", "previous_availability": "Available", "previous_activity": "Available",
 		"status_message": "", "work_location": "office", "out_of_office": false,
@@ -312,11 +326,7 @@ func TestChanged(t *testing.T) {
 	if d := cmp.Diff(want, poll(t, sensor, s, now(t))); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	restarted := own(t)
-	if err := json.Unmarshal(memory, restarted.Memory()); err != nil {
-		t.Fatal(err)
-	}
-	if v := restarted.State(time.Time{}, now(t)).Values["activity"]; v != "Available" {
+	if v := restarted.State(t, time.Time{}, now(t)).Values["activity"]; v != "Available" {
 		t.Errorf("after a restart the activity is %v", v)
 	}
 	if d := cmp.Diff(want, poll(t, restarted, s, now(t))); d != "" {
@@ -348,8 +358,11 @@ func TestCommands(t *testing.T) {
 		{"preferred", "Away", "preferred", "Away", "Away", "Hey"},
 		{"preferred", "Offline", "preferred", "Offline", "OffWork", "Hey"},
 		{"preferred", "Automatic", "preferred", "Automatic", "Available", "Hey"},
-		{"set_status_message", "At lunch", "status_message", "At lunch", "Available", "At lunch"},
-		{"set_status_message", "", "status_message", "", "Available", ""},
+		{"preferred", "Do not disturb", "preferred", "DoNotDisturb", "DoNotDisturb", "Hey"},
+		{"work_location", "Time off", "work_location", "timeOff", "Available", "Hey"},
+		{"work_location", "Automatic", "work_location", "unspecified", "Available", "Hey"},
+		{"status_message", "At lunch", "status_message", "At lunch", "Available", "At lunch"},
+		{"status_message", "", "status_message", "", "Available", ""},
 		{"clear_status_message", "", "status_message", "", "Available", ""},
 	} {
 		t.Run(tt.entity+" "+tt.payload, func(t *testing.T) {
@@ -357,18 +370,19 @@ func TestCommands(t *testing.T) {
 			s.SetPresence(simulator.Adele, simulator.Presence{Availability: "Available", Message: "Hey"})
 			sensor := own(t)
 			poll(t, sensor, s, now(t))
-			e := sensor.Entities()[slices.IndexFunc(sensor.Entities(), func(e entity.Entity) bool { return e.Key == tt.entity })]
+			e := find(t, tt.entity)
 			name, request := e.Operations[0], e.DefaultFields
 			if e.Parse != nil {
 				var err error
-				if name, request, err = e.Parse(tt.payload); err != nil {
+				if name, request, err = e.Request(tt.payload, sensor.State(t, now(t), now(t))); err != nil {
 					t.Fatal(err)
 				}
 			}
 			if !slices.Contains(e.Operations, name) {
 				t.Errorf("asks for %s, which it does not say", name)
 			}
-			i := slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == name })
+			all := options(t, nil).Operations()
+			i := slices.IndexFunc(all, func(o services.Operation) bool { return o.Name == name })
 			object, err := json.Marshal(request)
 			if err != nil {
 				t.Fatal(err)
@@ -376,7 +390,7 @@ func TestCommands(t *testing.T) {
 			if request == nil {
 				object = []byte("{}")
 			}
-			r, err := services.Decode(sensor.Operations()[i], object)
+			r, err := services.Decode(all[i], object)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -384,10 +398,10 @@ func TestCommands(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if events := sensor.Apply(now(t), name, result); (len(events) == 1) != (tt.message != "Hey") {
+			if events := sensor.Apply(t, result, now(t)); (len(events) == 1) != (tt.message != "Hey" || tt.want == "timeOff") {
 				t.Errorf("brought %v", events)
 			}
-			if got := sensor.State(time.Time{}, now(t)).Values[tt.key]; got != tt.want {
+			if got := sensor.State(t, time.Time{}, now(t)).Values[tt.key]; got != tt.want && !(got == nil && tt.want == "") {
 				t.Errorf("shows %v, want %s", got, tt.want)
 			}
 			if p := s.Presence(simulator.Adele); p.Activity != tt.activity || p.Message != tt.message {
@@ -401,7 +415,7 @@ func TestCommands(t *testing.T) {
 }
 
 func TestSelectRefuses(t *testing.T) {
-	e := own(t).Entities()[slices.IndexFunc(own(t).Entities(), func(e entity.Entity) bool { return e.Key == "preferred" })]
+	e := find(t, "preferred")
 	const want = `want one of Automatic, Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not "busy"`
 	if _, _, err := e.Parse("busy"); err == nil || err.Error() != want {
 		t.Errorf("got %v", err)
@@ -411,12 +425,12 @@ func TestSelectRefuses(t *testing.T) {
 // TestApplyOfOtherResults: what changes nothing that is shown, and what comes before the first answer.
 func TestApplyOfOtherResults(t *testing.T) {
 	sensor := own(t)
-	for _, result := range []any{operations.Session{Availability: "Busy"}, operations.Message{Text: "Hey"}, nil} {
-		if events := sensor.Apply(now(t), "set", result); events != nil {
+	for _, result := range []any{presence.Session{Availability: "Busy"}, presence.Message{Text: "Hey"}, nil} {
+		if events := sensor.Apply(t, result, now(t)); events != nil {
 			t.Errorf("%v brought %v", result, events)
 		}
 	}
-	if v := sensor.State(time.Time{}, now(t)).Values["status_message"]; v != nil {
+	if v := sensor.State(t, time.Time{}, now(t)).Values["status_message"]; v != nil {
 		t.Errorf("shows %v", v)
 	}
 }
@@ -424,7 +438,7 @@ func TestApplyOfOtherResults(t *testing.T) {
 // TestEntities pins what a change would break: keys, platforms and what they ask for.
 func TestEntities(t *testing.T) {
 	var got []string
-	for _, e := range own(t).Entities() {
+	for _, e := range own(t).Source.Entities() {
 		line := e.Key + " " + e.Platform
 		if e.Primary {
 			line += " primary"
@@ -437,7 +451,8 @@ func TestEntities(t *testing.T) {
 	want := []string{
 		"activity sensor primary", "availability sensor", "in_call binary_sensor", "status_message sensor", "work_location sensor", "out_of_office binary_sensor",
 		"event event", "preferred select update_user_preferred_status clear_preferred_status",
-		"set_status_message text set_status_message", "clear_status_message button set_status_message",
+		"status_message text set_status_message", "clear_status_message button set_status_message",
+		"work_location select set_work_location clear_work_location",
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
@@ -462,8 +477,8 @@ func TestDamaged(t *testing.T) {
 			s.Fail(simulator.Fault{Path: "/v1.0/me/presence", Body: &body})
 			sensor := own(t)
 			poll(t, sensor, s, now(t))
-			st := sensor.State(time.Time{}, now(t))
-			for _, e := range sensor.Entities() {
+			st := sensor.State(t, time.Time{}, now(t))
+			for _, e := range sensor.Source.Entities() {
 				if v, ok := st.Values[e.Key].(string); ok && e.Options != nil && !slices.Contains(e.Options, v) {
 					t.Errorf("%s: %s is %q", name, e.Key, v)
 				}
@@ -476,7 +491,7 @@ func TestDamaged(t *testing.T) {
 }
 
 // run polls sensors as the program does until the test ends.
-func run(t *testing.T, s *simulator.Simulator, show func(sensors.Shown), all ...*status.Sensor) (apply func(operation string, result any)) {
+func run(t *testing.T, s *simulator.Simulator, show func(sensors.State), all ...*driver) (apply func(result any)) {
 	t.Helper()
 	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.Read", "Presence.Read.All", "Presence.ReadWrite", "User.ReadBasic.All")
 	ctx, stop := context.WithCancel(t.Context())
@@ -486,17 +501,21 @@ func run(t *testing.T, s *simulator.Simulator, show func(sensors.Shown), all ...
 		running.Wait()
 	})
 	for _, sensor := range all {
-		p := &sensors.Poller{
-			Sensor: sensor, Graph: g, Interval: status.Kind().Interval, Spread: "work status",
-			Zone: func() *time.Location { return time.UTC }, Log: slog.New(slog.DiscardHandler),
-			Show: show, Polled: func(err error) {
-				if err != nil {
-					t.Error(err)
+		p := sensors.Of(sensor.Source).NewPoller(sensors.PollerOptions{
+			Graph: g, Interval: status.Kind().Interval, PhaseKey: "work status",
+			Location: func() *time.Location { return time.UTC }, Log: slog.New(slog.DiscardHandler),
+			OnState: show, OnPoll: func(p sensors.Poll) {
+				if p.Err != nil {
+					t.Error(p.Err)
 				}
 			},
-		}
-		running.Go(func() { p.Run(ctx) })
-		apply = func(operation string, result any) { p.Apply(ctx, operation, result) }
+		})
+		running.Go(func() {
+			if err := p.Run(ctx); err != nil {
+				t.Error(err)
+			}
+		})
+		apply = func(result any) { p.Apply(ctx, result) }
 	}
 	return apply
 }
@@ -505,7 +524,7 @@ func run(t *testing.T, s *simulator.Simulator, show func(sensors.Shown), all ...
 func TestManyUsers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulator.Contoso(simulator.Options{})
-		all := []*status.Sensor{own(t)}
+		all := []*driver{own(t)}
 		for i := range 50 {
 			u := s.AddUser(simulator.User{Address: fmt.Sprintf("user%d@contoso.example", i), Name: "User"})
 			s.SetPresence(u.Address, simulator.Presence{Availability: "Busy", Activity: "InACall"})
@@ -517,10 +536,10 @@ func TestManyUsers(t *testing.T) {
 		}
 		var mu sync.Mutex
 		calls := 0
-		run(t, s, func(shown sensors.Shown) {
+		run(t, s, func(shown sensors.State) {
 			mu.Lock()
 			defer mu.Unlock()
-			if shown.State.Values["activity"] == "InACall" {
+			if shown.Values["activity"] == "InACall" {
 				calls++
 			}
 		}, all...)
@@ -553,13 +572,13 @@ func TestManyUsers(t *testing.T) {
 func TestMoreThanOneRequestHolds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulator.Contoso(simulator.Options{})
-		var all []*status.Sensor
+		var all []*driver
 		for i := range 651 {
 			all = append(all, of(t, fmt.Sprintf("00000000-0000-4000-8000-%012d", i)))
 		}
 		var mu sync.Mutex
 		shown := 0
-		run(t, s, func(sensors.Shown) {
+		run(t, s, func(sensors.State) {
 			mu.Lock()
 			defer mu.Unlock()
 			shown++
@@ -584,18 +603,19 @@ func TestPreferredRunsOut(t *testing.T) {
 		var mu sync.Mutex
 		var seen []string
 		sensor := own(t)
-		apply := run(t, s, func(shown sensors.Shown) {
+		apply := run(t, s, func(shown sensors.State) {
 			mu.Lock()
 			defer mu.Unlock()
-			line := fmt.Sprint(shown.State.Values["preferred"], " ", shown.State.Values["activity"])
+			line := fmt.Sprint(shown.Values["preferred"], " ", shown.Values["activity"])
 			if len(seen) == 0 || !strings.HasSuffix(seen[len(seen)-1], ": "+line) {
-				seen = append(seen, fmt.Sprint(shown.At.Sub(start).Round(time.Second), ": ", line))
+				seen = append(seen, fmt.Sprint(shown.EvaluatedAt.Sub(start).Round(time.Second), ": ", line))
 			}
 		}, sensor)
 		time.Sleep(time.Minute)
 		ask := func(name, request string) {
 			t.Helper()
-			op := sensor.Operations()[slices.IndexFunc(sensor.Operations(), func(o services.Operation) bool { return o.Name == name })]
+			all := options(t, nil).Operations()
+			op := all[slices.IndexFunc(all, func(o services.Operation) bool { return o.Name == name })]
 			r, err := services.Decode(op, []byte(request))
 			if err != nil {
 				t.Fatal(err)
@@ -604,7 +624,7 @@ func TestPreferredRunsOut(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			apply(name, result)
+			apply(result)
 		}
 		ask("update_user_preferred_status", `{"availability": "Busy", "expiration_duration": "10m10s"}`)
 		time.Sleep(20 * time.Minute)
@@ -624,4 +644,72 @@ func TestPreferredRunsOut(t *testing.T) {
 			t.Errorf("ran out at %s, want %s", seen[3], want)
 		}
 	})
+}
+
+func TestCases(t *testing.T) { sensorstest.Run(t, status.Kind(), "testdata/cases") }
+
+// TestCalls pins that a call is told once, though Teams does not know for a while.
+func TestCalls(t *testing.T) {
+	s := contoso(t)
+	sensor := own(t)
+	poll(t, sensor, s, now(t))
+	for _, tt := range []struct {
+		activity string
+		want     []string
+	}{
+		{"InACall", []string{"status_changed", "call_started"}},
+		{"Presenting", []string{"status_changed"}},
+		{"PresenceUnknown", []string{"status_changed"}},
+		{"InACall", []string{"status_changed"}},
+		{"PresenceUnknown", []string{"status_changed"}},
+		{"InAMeeting", []string{"status_changed", "call_ended"}},
+	} {
+		s.SetPresence(simulator.Adele, simulator.Presence{Availability: "Busy", Activity: tt.activity})
+		var got []string
+		for _, e := range poll(t, sensor, s, now(t)) {
+			got = append(got, e.Type)
+		}
+		if d := cmp.Diff(tt.want, got); d != "" {
+			t.Errorf("%s (-want +got):\n%s", tt.activity, d)
+		}
+	}
+}
+
+func TestWorkLocation(t *testing.T) {
+	e := find(t, "work_location")
+	for payload, want := range map[string]string{
+		"Office": `set_work_location map[location:office]`, "timeOff": `set_work_location map[location:timeOff]`, "Time off": `set_work_location map[location:timeOff]`,
+		"Automatic": `clear_work_location map[]`, "unspecified": `clear_work_location map[]`,
+		"Beach": `want one of Office, Remote, Time off, Automatic, not "Beach"`,
+	} {
+		operation, request, err := e.Request(payload, entity.State{})
+		got := fmt.Sprint(operation, " ", request)
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %s, want %s", payload, got, want)
+		}
+	}
+}
+
+func TestDescribe(t *testing.T) {
+	data := func(availability, activity, previous string) map[string]any {
+		return map[string]any{"availability": availability, "activity": activity, "previous_availability": previous, "previous_activity": previous}
+	}
+	for _, tt := range []struct {
+		event entity.Event
+		want  string
+	}{
+		{entity.Event{Type: "status_changed", Data: data("Busy", "InAMeeting", "Available")}, "now Busy (InAMeeting), was Available"},
+		{entity.Event{Type: "status_changed", Data: data("Away", "Away", "Away")}, "details changed, still Away"},
+		{entity.Event{Type: "status_changed", Data: map[string]any{"availability": "Away"}}, "now Away, was unknown"},
+		{entity.Event{Type: "call_started"}, "call started"},
+		{entity.Event{Type: "call_ended"}, "call ended"},
+		{entity.Event{Type: "other"}, ""},
+	} {
+		if got := status.Kind().Describe(tt.event); got != tt.want {
+			t.Errorf("got %q, want %q", got, tt.want)
+		}
+	}
 }

@@ -1,3 +1,4 @@
+// Package autoreply has the operations of the automatic replies of the signed-in user's mailbox.
 package autoreply
 
 import (
@@ -5,10 +6,11 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Operations are what can be asked of the automatic replies. Doing one twice is doing it once.
+// Operations returns the operations of the automatic replies. Each of them is idempotent.
 func Operations() []services.Operation {
 	permissions := []graph.Permission{{
 		Scope:   "MailboxSettings.ReadWrite",
@@ -18,8 +20,8 @@ func Operations() []services.Operation {
 	return []services.Operation{
 		{
 			Name: "enable",
-			Doc: "Switches automatic replies on: from start to end where they are given, otherwise at once and until switched off; " +
-				"but a stored schedule that lies ahead is armed instead.",
+			Doc: "Switches automatic replies on: from start to end if these are given, otherwise from now on until switched off. " +
+				"If a future schedule is stored, that schedule is activated instead.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(Enable) },
 		},
@@ -31,40 +33,40 @@ func Operations() []services.Operation {
 		},
 		{
 			Name: "update",
-			Doc: "Changes what is given, and nothing else. A start set behind the stored end moves the end with it, by the " +
-				"length of the stored schedule.",
+			Doc: "Changes only the given fields. A start after the stored end moves the end as well, so that the schedule keeps " +
+				"its length.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(Update) },
 		},
 	}
 }
 
-// Fields are what a request may change beside the mode.
+// Fields has what a request may change beside the mode.
 type Fields struct {
-	Internal *string `json:"internal_reply" doc:"the reply to people of the same organisation, as text or HTML; default: the stored one"`
-	External *string `json:"external_reply" doc:"the reply to everybody else, as text or HTML; default: the stored one"`
-	Audience *string `json:"external_audience" doc:"who of everybody else is answered; default: as stored" enum:"none,contactsOnly,all"`
-	Start    *string `json:"start" doc:"when the schedule begins, in the account's time zone unless it has its own"`
-	End      *string `json:"end" doc:"when the schedule ends, in the account's time zone unless it has its own"`
+	Internal *string `json:"internal_reply" doc:"Reply to people in your organization, as text or HTML. Default: the stored one."`
+	External *string `json:"external_reply" doc:"Reply to everybody else, as text or HTML. Default: the stored one."`
+	Audience *string `json:"external_audience" doc:"Who outside of your organization gets a reply. Default: as stored." enum:"none,contactsOnly,all"`
+	Start    *string `json:"start" doc:"Start of the schedule: a time, in the account's time zone unless an offset is given, or a date, which means its midnight."`
+	End      *string `json:"end" doc:"End of the schedule, like start. A date is not included."`
 }
 
-// Validate finds times that are none.
+// Validate finds values that are no times.
 func (f *Fields) Validate() error {
 	if f.Start != nil {
-		if _, err := services.ParseTime("start", *f.Start, time.UTC); err != nil {
+		if _, err := services.ParseTimeOrDate("start", *f.Start, time.UTC); err != nil {
 			return err
 		}
 	}
 	if f.End != nil {
-		if _, err := services.ParseTime("end", *f.End, time.UTC); err != nil {
+		if _, err := services.ParseTimeOrDate("end", *f.End, time.UTC); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// change puts into s what is given.
-func (f *Fields) change(s *Setting, loc *time.Location) (err error) {
+// change sets the given fields in s.
+func (f *Fields) change(s *mailbox.AutomaticReplies, loc *time.Location) (err error) {
 	if f.Internal != nil {
 		s.Internal = markup(s.Internal, *f.Internal)
 	}
@@ -75,12 +77,12 @@ func (f *Fields) change(s *Setting, loc *time.Location) (err error) {
 		s.Audience = *f.Audience
 	}
 	if f.Start != nil {
-		if s.Start, err = services.ParseTime("start", *f.Start, loc); err != nil {
+		if s.Start, err = services.ParseTimeOrDate("start", *f.Start, loc); err != nil {
 			return err
 		}
 	}
 	if f.End != nil {
-		if s.End, err = services.ParseTime("end", *f.End, loc); err != nil {
+		if s.End, err = services.ParseTimeOrDate("end", *f.End, loc); err != nil {
 			return err
 		}
 	}
@@ -93,7 +95,7 @@ func (f *Fields) change(s *Setting, loc *time.Location) (err error) {
 // Enable switches automatic replies on.
 type Enable struct{ Fields }
 
-// Validate finds a schedule that is only half given.
+// Validate finds a schedule of which only one end is given.
 func (e *Enable) Validate() error {
 	switch {
 	case e.Start != nil && e.End == nil:
@@ -106,11 +108,11 @@ func (e *Enable) Validate() error {
 
 // Execute implements services.Request.
 func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
-		if e.Start != nil || s.planned(c.Now) {
-			s.Mode = Scheduled
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
+		if e.Start != nil || s.HasUpcomingSchedule(c.Now) {
+			s.Mode = mailbox.Scheduled
 		} else {
-			s.Mode = AlwaysEnabled
+			s.Mode = mailbox.AlwaysEnabled
 		}
 		if err := e.change(s, c.Now.Location()); err != nil {
 			return err
@@ -122,36 +124,24 @@ func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 	})
 }
 
-// planned reports whether a schedule lies ahead that somebody made.
-func (s Setting) planned(now time.Time) bool {
-	return s.Start.After(now) && s.End.After(s.Start) && !s.MadeUp(now)
-}
-
-// MadeUp reports whether nobody made the schedule. Exchange tells of a mailbox without one the day that begins with the next
-// full hour, always anew: to arm that would leave the replies off where they were switched on.
-func (s Setting) MadeUp(now time.Time) bool {
-	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
-	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))
-}
-
 // Disable switches automatic replies off.
 type Disable struct{}
 
 // Execute implements services.Request.
 func (*Disable) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
-		s.Mode = Disabled
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
+		s.Mode = mailbox.Disabled
 		return nil
 	})
 }
 
-// Update changes what is given.
+// Update changes the given fields.
 type Update struct {
-	Mode *string `json:"mode" doc:"whether replies are sent: never, always, or from start to end" enum:"disabled,alwaysEnabled,scheduled"`
+	Mode *string `json:"mode" doc:"Whether replies are sent: never, always, or from start to end." enum:"disabled,alwaysEnabled,scheduled"`
 	Fields
 }
 
-// Validate finds a request that gives nothing.
+// Validate finds a request without anything to change.
 func (u *Update) Validate() error {
 	if *u == (Update{}) {
 		return graph.Invalid("want at least one of mode, internal_reply, external_reply, external_audience, start, end")
@@ -161,18 +151,18 @@ func (u *Update) Validate() error {
 
 // Execute implements services.Request.
 func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	return modify(ctx, g, c, func(s *Setting) error {
+	return modify(ctx, g, c, func(s *mailbox.AutomaticReplies) error {
 		if u.Mode != nil {
 			s.Mode = *u.Mode
 		}
-		scheduling := s.Mode == Scheduled || u.Start != nil || u.End != nil
+		scheduling := s.Mode == mailbox.Scheduled || u.Start != nil || u.End != nil
 		// The schedule that Exchange shows of a mailbox that never had one.
 		if scheduling && (s.Start.IsZero() || !s.End.After(s.Start)) {
 			s.Start = c.Now.Truncate(time.Second)
 			s.End = s.Start.Add(24 * time.Hour)
 		}
 		if u.Start != nil && u.End == nil {
-			start, err := services.ParseTime("start", *u.Start, c.Now.Location())
+			start, err := services.ParseTimeOrDate("start", *u.Start, c.Now.Location())
 			if err != nil {
 				return err
 			}
@@ -184,9 +174,9 @@ func (u *Update) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 	})
 }
 
-// modify reads the setting, changes it and writes the difference: only so can it be told what is a change.
-func modify(ctx context.Context, g *graph.Client, c services.Attempt, change func(*Setting) error) (any, error) {
-	old, err := Read(ctx, g, c.Now.Location())
+// modify reads the setting, changes it and writes the difference.
+func modify(ctx context.Context, g *graph.Client, c services.Attempt, change func(*mailbox.AutomaticReplies) error) (any, error) {
+	old, err := mailbox.ReadAutomaticReplies(ctx, g, c.Now.Location())
 	if err != nil {
 		return nil, err
 	}
@@ -194,7 +184,7 @@ func modify(ctx context.Context, g *graph.Client, c services.Attempt, change fun
 	if err := change(&s); err != nil {
 		return nil, err
 	}
-	s, err = write(ctx, g, old, s, c.Now.Location())
+	s, err = mailbox.WriteAutomaticReplies(ctx, g, old, s, c.Now.Location())
 	if err != nil {
 		return nil, err
 	}

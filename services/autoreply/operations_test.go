@@ -12,6 +12,8 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/htmltext"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
@@ -32,7 +34,7 @@ func at(s string) time.Time {
 	return t
 }
 
-func mailbox(t testing.TB, r simulator.AutomaticReplies) *simulator.Simulator {
+func contoso(t testing.TB, r simulator.AutomaticReplies) *simulator.Simulator {
 	s := simulator.Contoso(simulator.Options{Now: func() time.Time { return now(t) }})
 	s.SetAutomaticReplies(simulator.Adele, r)
 	return s
@@ -49,17 +51,17 @@ func operation(t testing.TB, name string) services.Operation {
 	return services.Operation{}
 }
 
-func call(t testing.TB, s *simulator.Simulator, name, request string, scopes ...string) (autoreply.Setting, error) {
+func call(t testing.TB, s *simulator.Simulator, name, request string, scopes ...string) (mailbox.AutomaticReplies, error) {
 	t.Helper()
 	r, err := services.Decode(operation(t, name), []byte(request))
 	if err != nil {
-		return autoreply.Setting{}, err
+		return mailbox.AutomaticReplies{}, err
 	}
 	result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Attempt{ID: "1", Now: now(t)})
 	if err != nil {
-		return autoreply.Setting{}, err
+		return mailbox.AutomaticReplies{}, err
 	}
-	return result.(autoreply.Setting), nil
+	return result.(mailbox.AutomaticReplies), nil
 }
 
 // sent are the bodies of the writes.
@@ -93,20 +95,26 @@ func TestSent(t *testing.T) {
 	}{
 		{"on at once", over, "enable", `{}`, `{"status":"alwaysEnabled"}`},
 		{"on in a schedule that has begun", simulator.AutomaticReplies{Start: at("2026-01-15T10:59:59Z"), End: at("2026-02-08T08:00:00Z")}, "enable", `{}`, `{"status":"alwaysEnabled"}`},
-		{"on arms a schedule that lies ahead", ahead, "enable", `{}`, `{"status":"scheduled"}`},
+		{"on arms a schedule that lies ahead", ahead, "enable", `{}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-08T08:00:00.0000000","timeZone":"UTC"}}`},
 		{"on in a mailbox without a schedule", simulator.AutomaticReplies{Start: at("2026-01-15T12:00:00Z"), End: at("2026-01-16T12:00:00Z")}, "enable", `{}`, `{"status":"alwaysEnabled"}`},
-		{"on before a day that somebody chose", simulator.AutomaticReplies{Start: at("2026-01-15T13:00:00Z"), End: at("2026-01-16T13:00:00Z")}, "enable", `{}`, `{"status":"scheduled"}`},
+		{"on before a day that somebody chose", simulator.AutomaticReplies{Start: at("2026-01-15T13:00:00Z"), End: at("2026-01-16T13:00:00Z")}, "enable", `{}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-01-15T13:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-01-16T13:00:00.0000000","timeZone":"UTC"}}`},
 		{"on while on", with(over, "alwaysEnabled"), "enable", `{}`, ``},
 		{"on for a time", over, "enable", `{"start": "2026-03-01T09:00:00", "end": "2026-07-01 09:00"}`,
 			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-03-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-07-01T07:00:00.0000000","timeZone":"UTC"}}`},
 		{"on for a time with a zone", over, "enable", `{"start": "2026-03-01T09:00:00-05:00", "end": "2026-03-02T09:00:00Z"}`,
 			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-03-01T14:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-03-02T09:00:00.0000000","timeZone":"UTC"}}`},
-		{"on for a time that is stored", ahead, "enable", `{"start": "2026-02-01T08:00:00Z", "end": "2026-02-08T08:00:00Z"}`, `{"status":"scheduled"}`},
+		{"on for a time that is stored", ahead, "enable", `{"start": "2026-02-01T08:00:00Z", "end": "2026-02-08T08:00:00Z"}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-08T08:00:00.0000000","timeZone":"UTC"}}`},
+		{"on for days", over, "enable", `{"start": "2026-03-01", "end": "2026-07-01"}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-28T23:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-06-30T22:00:00.0000000","timeZone":"UTC"}}`},
 		{"on with everything", over, "enable", `{"external_reply": "out", "internal_reply": "in", "external_audience": "CONTACTSONLY"}`,
 			`{"status":"alwaysEnabled","externalAudience":"contactsOnly","internalReplyMessage":"in","externalReplyMessage":"out"}`},
 		{"off", with(over, "alwaysEnabled"), "disable", `{}`, `{"status":"disabled"}`},
 		{"off while off", over, "disable", `{}`, ``},
-		{"mode", ahead, "update", `{"mode": "Scheduled"}`, `{"status":"scheduled"}`},
+		{"mode", ahead, "update", `{"mode": "Scheduled"}`,
+			`{"status":"scheduled","scheduledStartDateTime":{"dateTime":"2026-02-01T08:00:00.0000000","timeZone":"UTC"},"scheduledEndDateTime":{"dateTime":"2026-02-08T08:00:00.0000000","timeZone":"UTC"}}`},
 		{"audience", over, "update", `{"external_audience": "none"}`, `{"externalAudience":"none"}`},
 		{"the same audience", over, "update", `{"external_audience": "all"}`, ``},
 		{"plain text", over, "update", `{"internal_reply": "1 < 2\nTom & Jerry's\r\n"}`, `{"internalReplyMessage":"1 &lt; 2<br>Tom &amp; Jerry&#39;s<br>"}`},
@@ -131,7 +139,7 @@ func TestSent(t *testing.T) {
 			`{"externalAudience":"none"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			s := mailbox(t, tt.before)
+			s := contoso(t, tt.before)
 			setting, err := call(t, s, tt.op, tt.json, "MailboxSettings.ReadWrite")
 			if err != nil {
 				t.Fatal(err)
@@ -144,7 +152,7 @@ func TestSent(t *testing.T) {
 				t.Errorf("sent (-want +got):\n%s", d)
 			}
 			stored := s.AutomaticReplies(simulator.Adele)
-			if d := cmp.Diff(autoreply.Setting{
+			if d := cmp.Diff(mailbox.AutomaticReplies{
 				Mode: stored.Status, Audience: stored.ExternalAudience, Internal: stored.InternalReply, External: stored.ExternalReply, Start: stored.Start, End: stored.End,
 			}, setting); d != "" {
 				t.Errorf("the result is not what is stored (-stored +result):\n%s", d)
@@ -180,8 +188,8 @@ func canonical(t *testing.T, bodies []string) []string {
 
 func TestLongText(t *testing.T) {
 	long := string(bytes.Repeat([]byte("äbc "), 100))
-	s := mailbox(t, simulator.AutomaticReplies{InternalReply: "<html><body><p><b>" + long + "</b></p></body></html>"})
-	shown := autoreply.Short(autoreply.Text(s.AutomaticReplies(simulator.Adele).InternalReply))
+	s := contoso(t, simulator.AutomaticReplies{InternalReply: "<html><body><p><b>" + long + "</b></p></body></html>"})
+	shown := autoreply.Short(htmltext.Text(s.AutomaticReplies(simulator.Adele).InternalReply))
 	if n := len([]rune(shown)); n != 255 {
 		t.Fatalf("shown with %d characters", n)
 	}
@@ -201,8 +209,8 @@ func TestRefused(t *testing.T) {
 	for _, tt := range []struct{ op, json, want string }{
 		{"enable", `{"start": "2026-03-01T09:00:00"}`, `end: want both start and end, or neither of them`},
 		{"enable", `{"end": "2026-03-01T09:00:00"}`, `start: want both start and end, or neither of them`},
-		{"enable", `{"start": "noon", "end": "2026-03-01T09:00:00"}`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
-		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
+		{"enable", `{"start": "noon", "end": "2026-03-01T09:00:00"}`, `start: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "noon"`},
+		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T00:00:00+01:00`},
 		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01T09:00:00"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T09:00:00+01:00`},
 		{"enable", `{"start": "2026-03-02T09:00:00", "end": "2026-03-01T09:00:00Z"}`, `end: want a time after the start, 2026-03-02T09:00:00+01:00, not 2026-03-01T09:00:00Z`},
 		{"enable", `{"start": "2025-03-02T09:00:00", "end": "2026-01-15T11:59:59"}`, `end: want a time to come, not 2026-01-15T11:59:59+01:00`},
@@ -211,9 +219,9 @@ func TestRefused(t *testing.T) {
 		{"update", `{"mode": null}`, `want at least one of mode, internal_reply, external_reply, external_audience, start, end`},
 		{"update", `{"mode": "on"}`, `mode: want one of disabled, alwaysEnabled, scheduled, not "on"`},
 		{"update", `{"end": "2026-01-31T08:00:00Z"}`, `end: want a time after the start, 2026-02-01T09:00:00+01:00, not 2026-01-31T08:00:00Z`},
-		{"update", `{"end": "soon"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "soon"`},
+		{"update", `{"end": "soon"}`, `end: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "soon"`},
 	} {
-		s := mailbox(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-02-08T08:00:00Z")})
+		s := contoso(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-02-08T08:00:00Z")})
 		_, err := call(t, s, tt.op, tt.json, "MailboxSettings.ReadWrite")
 		if err == nil || err.Error() != tt.want || !graph.Is(err, graph.InvalidArgument) {
 			t.Errorf("%s %s:\n got %v\nwant %s", tt.op, tt.json, err, tt.want)
@@ -229,11 +237,11 @@ func TestNeeds(t *testing.T) {
 	for _, op := range autoreply.Operations() {
 		request := map[string]string{"enable": `{}`, "disable": `{}`, "update": `{"external_audience": "none"}`}[op.Name]
 		before := simulator.AutomaticReplies{Status: "scheduled", Start: at("2026-01-01T08:00:00Z"), End: at("2026-01-08T08:00:00Z")}
-		if _, err := call(t, mailbox(t, before), op.Name, request, graph.Scopes(op.Permissions)...); err != nil {
+		if _, err := call(t, contoso(t, before), op.Name, request, graph.Scopes(op.Permissions)...); err != nil {
 			t.Errorf("%s: %v", op.Name, err)
 		}
 		for i := range op.Permissions {
-			_, err := call(t, mailbox(t, before), op.Name, request, append(graph.Scopes(slices.Delete(slices.Clone(op.Permissions), i, i+1)), "MailboxSettings.Read")...)
+			_, err := call(t, contoso(t, before), op.Name, request, append(graph.Scopes(slices.Delete(slices.Clone(op.Permissions), i, i+1)), "MailboxSettings.Read")...)
 			if !graph.Is(err, graph.PermissionMissing) {
 				t.Errorf("%s without %s: %v", op.Name, op.Permissions[i].Scope, err)
 			}
@@ -247,13 +255,13 @@ func TestNeeds(t *testing.T) {
 func TestFaults(t *testing.T) {
 	before := simulator.AutomaticReplies{Start: at("2026-01-01T08:00:00Z"), End: at("2026-01-08T08:00:00Z")}
 	t.Run("the answer is lost", func(t *testing.T) {
-		s := mailbox(t, before)
+		s := contoso(t, before)
 		s.Fail(simulator.Fault{Method: http.MethodPatch, Path: settingsPath, Status: http.StatusGatewayTimeout, Done: true})
 		if _, err := call(t, s, "enable", `{}`, "MailboxSettings.ReadWrite"); err == nil {
 			t.Fatal("no error")
 		}
 		setting, err := call(t, s, "enable", `{}`, "MailboxSettings.ReadWrite")
-		if err != nil || setting.Mode != autoreply.AlwaysEnabled {
+		if err != nil || setting.Mode != mailbox.AlwaysEnabled {
 			t.Errorf("done again: %v, %v", setting.Mode, err)
 		}
 	})
@@ -265,14 +273,14 @@ func TestFaults(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := mailbox(t, before)
+			s := contoso(t, before)
 			fault.Method, fault.Path = http.MethodPatch, settingsPath
 			s.Fail(fault)
 			setting, err := call(t, s, "enable", `{}`, "MailboxSettings.ReadWrite")
 			if err != nil {
 				t.Fatal(err)
 			}
-			if setting.Mode != autoreply.AlwaysEnabled || setting.Internal == "" {
+			if setting.Mode != mailbox.AlwaysEnabled || setting.Internal == "" {
 				t.Errorf("got %+v", setting)
 			}
 		})
@@ -280,7 +288,7 @@ func TestFaults(t *testing.T) {
 }
 
 func TestData(t *testing.T) {
-	s := mailbox(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-07-08T08:00:00Z")})
+	s := contoso(t, simulator.AutomaticReplies{Start: at("2026-02-01T08:00:00Z"), End: at("2026-07-08T08:00:00Z")})
 	setting, err := call(t, s, "enable", `{}`, "MailboxSettings.ReadWrite")
 	if err != nil {
 		t.Fatal(err)
@@ -294,7 +302,7 @@ func TestData(t *testing.T) {
 	if string(got) != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
-	got, err = json.Marshal(autoreply.Setting{}.Data())
+	got, err = json.Marshal(mailbox.AutomaticReplies{}.Data())
 	if err != nil {
 		t.Fatal(err)
 	}

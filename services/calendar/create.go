@@ -1,64 +1,55 @@
+// Package calendar has the operations of a calendar.
 package calendar
 
 import (
 	"context"
-	"fmt"
 	"time"
 
-	"github.com/microsoftgraph/msgraph-sdk-go/models"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Operations are what can be asked of the calendar.
-func (c Calendar) Operations() []services.Operation {
-	need := graph.Permission{
-		Scope:   "Calendars.ReadWrite",
-		Purpose: "creates and changes events of the calendar",
-		Impact:  "the calendar is shown but its events cannot be changed",
-	}
-	if c.Mailbox != "" {
-		need.Scope = "Calendars.ReadWrite.Shared"
-	}
-	permissions := []graph.Permission{need}
+// Operations returns the operations of a calendar.
+func Operations(c calendars.Calendar) []services.Operation {
+	permissions := []graph.Permission{c.WritePermission()}
 	return append([]services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
 			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c} },
 		},
 		{
-			Name: "modify", Doc: "Changes of an event what is given, and nothing else.",
+			Name: "modify", Doc: "Changes only the given fields of an event. A new body of an online meeting keeps the part that says how to join it.",
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Modify{calendar: c} },
 		},
 		{
-			Name: "remove", Doc: "Removes an event. Where others were invited, cancel tells them.",
+			Name: "remove", Doc: "Removes an event without telling anybody. Use cancel for a meeting to which you invited others.",
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
 		},
 		{
-			Name: "cancel", Doc: "Cancels a meeting that you organize, and tells those who were invited.",
+			Name: "cancel", Doc: "Cancels a meeting that you organize and notifies the attendees.",
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Cancel{calendar: c} },
 		},
 		{
 			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
 		},
-	}, c.reading()...)
+	}, readOperations(c)...)
 }
 
 // Create puts an event into a calendar.
 type Create struct {
-	calendar Calendar
+	calendar calendars.Calendar
 
-	Subject string `json:"subject" required:"true" doc:"title"`
-	Start   string `json:"start" required:"true" doc:"when it begins, in timezone unless it has its own zone; of whole days, a date"`
-	End     string `json:"end" required:"true" doc:"when it ends, like start"`
-	Details
+	Subject string `json:"subject" required:"true" doc:"Title."`
+	Start   string `json:"start" required:"true" doc:"Start. Uses timezone unless an offset is given. For all-day events, a date."`
+	End     string `json:"end" required:"true" doc:"End, like start. For all-day events, the first day after it."`
+	EventFields
 }
 
 // Validate finds what Graph would refuse.
 func (r *Create) Validate() error {
-	if err := r.Details.Validate(); err != nil {
+	if err := r.EventFields.Validate(); err != nil {
 		return err
 	}
 	// Which of them comes first is known in the account's zone only.
@@ -72,67 +63,46 @@ func (r *Create) Validate() error {
 func (r *Create) wholeDays() bool { return r.IsAllDay != nil && *r.IsAllDay }
 
 // Execute implements services.Request.
-func (r *Create) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	const op = "create the event"
-	e, err := r.model(c.Now.Location())
+func (r *Create) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	fields, err := r.fields(a.Now.Location())
 	if err != nil {
 		return nil, err
 	}
-	e.SetTransactionId(&c.ID)
-	id, err := r.calendar.Find(ctx, g)
+	in, err := r.calendar.Find(ctx, g)
 	if err != nil {
 		return nil, err
 	}
-	request, err := r.calendar.post(ctx, g, id, e)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", op, err)
-	}
-	var a answer
-	if err := g.Do(ctx, op, request, &a); err != nil {
-		return nil, err
-	}
-	created, ok := a.event()
-	if !ok {
-		return nil, &graph.Error{Reason: graph.Refused, Op: op, OutcomeUnknown: true, Err: errNoEvent}
-	}
-	return created, nil
+	return result(r.calendar.Create(ctx, g, in, fields, a.ID))
 }
 
-// model is what Graph is sent; it depends on nothing but the request, so that doing it again sends the same.
-func (r *Create) model(account *time.Location) (models.Eventable, error) {
-	e := models.NewEvent()
-	e.SetSubject(&r.Subject)
+// result returns v, or nil where there is an error.
+func result[T any](v T, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+func (r *Create) fields(account *time.Location) (f calendars.Fields, err error) {
 	loc, err := r.zone(account)
 	if err != nil {
-		return nil, err
+		return f, err
 	}
-	start, err := parse("start", r.Start, r.wholeDays(), loc)
-	if err != nil {
-		return nil, err
+	f.Subject, f.WholeDays, f.AllDay = &r.Subject, r.wholeDays(), r.IsAllDay
+	if f.Start, err = parse("start", r.Start, r.wholeDays(), loc); err != nil {
+		return f, err
 	}
-	end, err := parse("end", r.End, r.wholeDays(), loc)
-	if err != nil {
-		return nil, err
+	if f.End, err = parse("end", r.End, r.wholeDays(), loc); err != nil {
+		return f, err
 	}
-	if err := order(start, end, r.wholeDays()); err != nil {
-		return nil, err
-	}
-	if r.wholeDays() {
-		e.SetStart(graph.FormatDate(start))
-		e.SetEnd(graph.FormatDate(end))
-	} else {
-		e.SetStart(moment(start))
-		e.SetEnd(moment(end))
-	}
-	if r.IsAllDay != nil {
-		e.SetIsAllDay(r.IsAllDay)
+	if err := checkOrder(f.Start, f.End, r.wholeDays()); err != nil {
+		return f, err
 	}
 	if r.Recurrence != nil {
-		series, err := r.Recurrence.Model("recurrence", start)
-		if err != nil {
-			return nil, err
+		if f.Recurrence, err = r.Recurrence.Pattern("recurrence", f.Start); err != nil {
+			return f, err
 		}
-		e.SetRecurrence(series)
 	}
-	return e, r.put(e)
+	r.applyTo(&f)
+	return f, nil
 }

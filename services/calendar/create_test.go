@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -28,9 +29,9 @@ func contoso(t testing.TB) *simulator.Simulator {
 	return simulator.Contoso(simulator.Options{Now: func() time.Time { return now(t) }})
 }
 
-func operation(t testing.TB, c calendar.Calendar, name string) services.Operation {
+func operation(t testing.TB, c calendars.Calendar, name string) services.Operation {
 	t.Helper()
-	for _, op := range c.Operations() {
+	for _, op := range calendar.Operations(c) {
 		if op.Name == name {
 			return op
 		}
@@ -39,14 +40,14 @@ func operation(t testing.TB, c calendar.Calendar, name string) services.Operatio
 	return services.Operation{}
 }
 
-func decode(t testing.TB, c calendar.Calendar, name, request string) (services.Request, error) {
+func decode(t testing.TB, c calendars.Calendar, name, request string) (services.Request, error) {
 	t.Helper()
 	return services.Decode(operation(t, c, name), []byte(request))
 }
 
 func circumstances(t testing.TB) services.Attempt { return services.Attempt{ID: key, Now: now(t)} }
 
-func call(t testing.TB, s *simulator.Simulator, c calendar.Calendar, name, request string, again bool, scopes ...string) (any, error) {
+func call(t testing.TB, s *simulator.Simulator, c calendars.Calendar, name, request string, again bool, scopes ...string) (any, error) {
 	t.Helper()
 	r, err := decode(t, c, name, request)
 	if err != nil {
@@ -57,13 +58,13 @@ func call(t testing.TB, s *simulator.Simulator, c calendar.Calendar, name, reque
 	return r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), circumstances)
 }
 
-func create(t testing.TB, s *simulator.Simulator, c calendar.Calendar, request string) (calendar.Event, error) {
+func create(t testing.TB, s *simulator.Simulator, c calendars.Calendar, request string) (calendars.Event, error) {
 	t.Helper()
 	result, err := call(t, s, c, "create", request, false, "Calendars.ReadWrite")
 	if err != nil {
-		return calendar.Event{}, err
+		return calendars.Event{}, err
 	}
-	return result.(calendar.Event), nil
+	return result.(calendars.Event), nil
 }
 
 // sent are the writes, their JSON with sorted properties.
@@ -134,7 +135,7 @@ func TestCreateSent(t *testing.T) {
 		{"location", times + `, "location": "Room 1"`, berlinTimes + `,"location":{"displayName":"Room 1"}`},
 		{"categories", times + `, "categories": ["Red", "Blue"]`, berlinTimes + `,"categories":["Red","Blue"]`},
 		{"enumerations in any case", times + `, "sensitivity": "PRIVATE", "show_as": "workingelsewhere"`, berlinTimes + `,"sensitivity":"private","showAs":"workingElsewhere"`},
-		{"attendees", times + `, "attendees": [{"email": "ann@contoso.com", "type": "Required"}, {"email": "room@contoso.com", "type": "resource"}]`,
+		{"attendees", times + `, "attendees": [{"email": "ann@contoso.com"}, {"email": "room@contoso.com", "type": "Resource"}]`,
 			berlinTimes + `,"attendees":[{"@odata.type":"#microsoft.graph.attendee","emailAddress":{"address":"ann@contoso.com"},"type":"required"},{"@odata.type":"#microsoft.graph.attendee","emailAddress":{"address":"room@contoso.com"},"type":"resource"}]`},
 		{"a reminder", times + `, "remind_before_minutes": 0`, berlinTimes + `,"isReminderOn":true,"reminderMinutesBeforeStart":0`},
 		{"no reminder", times + `, "is_reminder_on": false, "remind_before_minutes": 5`, berlinTimes + `,"isReminderOn":false,"reminderMinutesBeforeStart":5`},
@@ -154,7 +155,7 @@ func TestCreateSent(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := contoso(t)
 			// The simulator knows no relative patterns; what it was sent counts.
-			if _, err := create(t, s, calendar.Calendar{}, "{"+tt.request+"}"); err != nil && !strings.Contains(err.Error(), "'relative") {
+			if _, err := create(t, s, calendars.Calendar{}, "{"+tt.request+"}"); err != nil && !strings.Contains(err.Error(), "'relative") {
 				t.Fatal(err)
 			}
 			want := []string{"POST /v1.0/me/events " + sorted(t, "{"+always+","+tt.want+"}")}
@@ -183,7 +184,8 @@ func TestCreateRefused(t *testing.T) {
 		{`{` + times + `, "timezone": "Local"}`, `timezone: want a name of IANA or Windows, such as Europe/Berlin, not "Local"`},
 		{`{` + times + `, "sensitivity": "secret"}`, `sensitivity: want one of normal, personal, private, confidential, not "secret"`},
 		{`{` + times + `, "show_as": "away"}`, `show_as: want one of free, tentative, busy, oof, workingElsewhere, unknown, not "away"`},
-		{`{` + times + `, "attendees": [{"email": "ann@contoso.com"}]}`, `attendees[0].type is required`},
+		{`{` + times + `, "attendees": [{"type": "optional"}]}`, `attendees[0].email is required`},
+		{`{` + times + `, "attendees": [{"email": "ann@contoso.com", "type": "boss"}]}`, `attendees[0].type: want one of required, optional, resource, not "boss"`},
 		{`{` + times + `, "attendees": [{"email": "ann", "type": "required"}]}`, `attendees: want an address as email, such as ann@contoso.com, not "ann"`},
 		{`{` + times + `, "remind_before_minutes": -1}`, `remind_before_minutes: want 0 to 40320, which is four weeks, not -1`},
 		{`{` + times + `, "remind_before_minutes": 1.5}`, `remind_before_minutes: want a whole number, not 1.5`},
@@ -196,7 +198,7 @@ func TestCreateRefused(t *testing.T) {
 		{`{` + times + `, "recurrence": {"type": "daily", "until": "2026-02-28"}}`, `recurrence.until: want a date not before the start, 2026-03-01, not 2026-02-28`},
 	} {
 		s := contoso(t)
-		_, err := create(t, s, calendar.Calendar{}, tt.request)
+		_, err := create(t, s, calendars.Calendar{}, tt.request)
 		if err == nil || err.Error() != tt.want || !graph.Is(err, graph.InvalidArgument) {
 			t.Errorf("%s:\n got %v\nwant %s", tt.request, err, tt.want)
 		}
@@ -211,15 +213,15 @@ const meeting = `{"subject": "Board", "start": "2026-03-01T10:00:00", "end": "20
 // TestCreated pins what is known of the event then, and what the request is answered.
 func TestCreated(t *testing.T) {
 	s := contoso(t)
-	e, err := create(t, s, calendar.Calendar{}, meeting)
+	e, err := create(t, s, calendars.Calendar{}, meeting)
 	if err != nil {
 		t.Fatal(err)
 	}
-	viewed, err := calendar.Calendar{}.View(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), "", now(t), now(t).AddDate(0, 3, 0))
+	viewed, err := calendars.Calendar{}.View(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), "", now(t), now(t).AddDate(0, 3, 0))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if d := cmp.Diff([]calendar.Event{e}, viewed); d != "" {
+	if d := cmp.Diff([]calendars.Event{e}, viewed); d != "" {
 		t.Errorf("a poll tells another event (-created +polled):\n%s", d)
 	}
 	if want := time.Date(2026, 3, 1, 9, 0, 0, 0, time.UTC); !e.Start.Equal(want) || e.Description != "agenda" {
@@ -243,7 +245,7 @@ func TestCreateInNamed(t *testing.T) {
 	id := s.AddCalendar(simulator.Adele, "Project X").ID
 	for _, name := range []string{"Project X", "project x", id} {
 		s.ForgetRequests()
-		if _, err := create(t, s, calendar.Calendar{Name: name}, meeting); err != nil {
+		if _, err := create(t, s, calendars.Calendar{Name: name}, meeting); err != nil {
 			t.Fatal(err)
 		}
 		requests := s.Requests()
@@ -251,16 +253,16 @@ func TestCreateInNamed(t *testing.T) {
 			t.Errorf("%s: sent to %s", name, last.Path)
 		}
 	}
-	_, err := create(t, s, calendar.Calendar{Name: "Project Y"}, meeting)
-	if want := `find the calendar: none is named "Project Y"; there are: "Birthdays", "Calendar", "Project X"`; err == nil || err.Error() != want {
+	_, err := create(t, s, calendars.Calendar{Name: "Project Y"}, meeting)
+	if want := `find the calendar: there is no calendar Project Y; there are: Birthdays, Calendar, Project X`; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 	other := s.AddCalendar(simulator.Adele, "project x").ID
-	if _, err := create(t, s, calendar.Calendar{Name: "Project X"}, meeting); err != nil {
+	if _, err := create(t, s, calendars.Calendar{Name: "Project X"}, meeting); err != nil {
 		t.Errorf("of two that differ by case, the exact one: %v", err)
 	}
-	_, err = create(t, s, calendar.Calendar{Name: "PROJECT X"}, meeting)
-	if want := `find the calendar: 2 calendars are named "PROJECT X"; want the id of one of them: ` + id + ", " + other; err == nil || err.Error() != want {
+	_, err = create(t, s, calendars.Calendar{Name: "PROJECT X"}, meeting)
+	if want := `find the calendar: 2 calendars are named PROJECT X; want the id of one of them: ` + id + ", " + other; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -272,16 +274,16 @@ func TestManyCalendars(t *testing.T) {
 		s.AddCalendar(simulator.Adele, strings.Repeat("c", i+1))
 	}
 	last := s.AddCalendar(simulator.Adele, "last").ID
-	id, err := calendar.Calendar{Name: "last"}.Find(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"))
-	if err != nil || id != last {
-		t.Errorf("got %q, %v", id, err)
+	found, err := calendars.Calendar{Name: "last"}.Find(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"))
+	if err != nil || found.ID != last || found.Name != "last" {
+		t.Errorf("got %+v, %v", found, err)
 	}
 }
 
 func TestNeeds(t *testing.T) {
 	const boss = "boss@contoso.example"
-	for _, c := range []calendar.Calendar{{}, {Name: "Calendar"}, {Mailbox: boss}, {Mailbox: boss, Name: "Calendar"}} {
-		for _, op := range c.Operations() {
+	for _, c := range []calendars.Calendar{{}, {Name: "Calendar"}, {Mailbox: boss}, {Mailbox: boss, Name: "Calendar"}} {
+		for _, op := range calendar.Operations(c) {
 			permissions := op.Permissions
 			if len(permissions) != 1 {
 				t.Fatalf("%+v: %s needs %v", c, op.Name, permissions)
@@ -306,15 +308,15 @@ func TestNeeds(t *testing.T) {
 // TestAgain pins that a lost answer makes no second event.
 func TestAgain(t *testing.T) {
 	s := contoso(t)
-	if op := operation(t, calendar.Calendar{}, "create"); op.Retry != services.IdempotencyKey {
+	if op := operation(t, calendars.Calendar{}, "create"); op.Retry != services.IdempotencyKey {
 		t.Fatal("create must be repeated with its key")
 	}
 	s.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/me/events", Status: http.StatusGatewayTimeout, Done: true})
-	if _, err := create(t, s, calendar.Calendar{}, meeting); err == nil {
+	if _, err := create(t, s, calendars.Calendar{}, meeting); err == nil {
 		t.Fatal("no error")
 	}
 	for range 2 {
-		if _, err := call(t, s, calendar.Calendar{}, "create", meeting, true, "Calendars.ReadWrite"); err != nil {
+		if _, err := call(t, s, calendars.Calendar{}, "create", meeting, true, "Calendars.ReadWrite"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -334,13 +336,13 @@ func TestCreateFaults(t *testing.T) {
 		unknown bool
 	}{
 		{simulator.Fault{Status: http.StatusForbidden}, "create the event: Graph answered 403 ErrorAccessDenied: The simulator was told to fail.", false},
-		{simulator.Fault{Status: http.StatusCreated, Done: true, Body: new(string)}, "create the event: the answer is not an event", true},
-		{simulator.Fault{Change: func(b map[string]any) { delete(b, "id") }}, "create the event: the answer is not an event", true},
+		{simulator.Fault{Status: http.StatusCreated, Done: true, Body: new(string)}, "create the event: the answer has no id of an event", true},
+		{simulator.Fault{Change: func(b map[string]any) { delete(b, "id") }}, "create the event: the answer has no id of an event", true},
 	} {
 		s := contoso(t)
 		tt.fault.Method = http.MethodPost
 		s.Fail(tt.fault)
-		_, err := create(t, s, calendar.Calendar{}, meeting)
+		_, err := create(t, s, calendars.Calendar{}, meeting)
 		e, ok := err.(*graph.Error)
 		if !ok || err.Error() != tt.want || e.OutcomeUnknown != tt.unknown {
 			t.Errorf("got %v, want %s", err, tt.want)

@@ -1,39 +1,40 @@
 package calendar
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
-	"github.com/microsoftgraph/msgraph-sdk-go/models"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/htmltext"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Details are what may be said of an event beside its subject and its times.
-type Details struct {
-	Body                *string              `json:"body" doc:"text or HTML"`
-	Location            *string              `json:"location" doc:"as it is displayed"`
-	Categories          []string             `json:"categories" doc:"names of Outlook's categories"`
-	Sensitivity         *string              `json:"sensitivity" doc:"default: normal" enum:"normal,personal,private,confidential"`
-	ShowAs              *string              `json:"show_as" doc:"default: busy, of whole days free" enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	IsAllDay            *bool                `json:"is_all_day" doc:"takes whole days; start and end are dates then, the end being the first day after"`
-	Attendees           []Invitation         `json:"attendees" doc:"who is invited; they get a message"`
-	IsReminderOn        *bool                `json:"is_reminder_on" doc:"default: as set in Outlook"`
-	RemindBeforeMinutes *int                 `json:"remind_before_minutes" doc:"when the reminder comes; switches it on unless is_reminder_on says otherwise"`
-	OnlineMeeting       *bool                `json:"online_meeting" doc:"with a link to join, as the calendar's provider makes it"`
-	Recurrence          *services.Recurrence `json:"recurrence" doc:"makes a series of it"`
-	Timezone            *string              `json:"timezone" doc:"of times that have none: an IANA name or one of Windows; default: the account's"`
+// EventFields has the fields that Create and Modify have in common.
+type EventFields struct {
+	Body                *string              `json:"body" doc:"Description, as text or HTML."`
+	Location            *string              `json:"location" doc:"Location, as it is displayed."`
+	Categories          []string             `json:"categories" doc:"Names of Outlook categories."`
+	Sensitivity         *string              `json:"sensitivity" doc:"Default: normal." enum:"normal,personal,private,confidential"`
+	ShowAs              *string              `json:"show_as" doc:"Default: busy, for all-day events free." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	IsAllDay            *bool                `json:"is_all_day" doc:"Whether the event takes whole days. Start and end are then dates; the end is the first day after the event."`
+	Attendees           []AttendeeInput      `json:"attendees" doc:"Who is invited. Outlook sends them a message."`
+	IsReminderOn        *bool                `json:"is_reminder_on" doc:"Whether there is a reminder. Default: as set in Outlook."`
+	RemindBeforeMinutes *int                 `json:"remind_before_minutes" doc:"Minutes from the reminder to the start. Switches the reminder on unless is_reminder_on is false."`
+	OnlineMeeting       *bool                `json:"online_meeting" doc:"Whether to add an online meeting of the calendar's provider, such as Teams."`
+	Recurrence          *services.Recurrence `json:"recurrence" doc:"Makes it a series."`
+	Timezone            *string              `json:"timezone" doc:"Time zone of times without an offset: an IANA or Windows name. Default: the account's."`
 }
 
-// An Invitation is one attendee of a request.
-type Invitation struct {
-	Email string `json:"email" required:"true" doc:"address"`
-	Type  string `json:"type" required:"true" doc:"what they are there for" enum:"required,optional,resource"`
+// An AttendeeInput is one attendee of a request.
+type AttendeeInput struct {
+	Email string `json:"email" required:"true" doc:"Address."`
+	Type  string `json:"type" doc:"Role of the attendee. Default: required." enum:"required,optional,resource"`
 }
 
 // Validate finds what Graph would refuse.
-func (d *Details) Validate() error {
+func (d *EventFields) Validate() error {
 	for _, a := range d.Attendees {
 		if !isAddress(a.Email) {
 			return graph.Invalid("attendees: want an address as email, such as ann@contoso.com, not %s", services.QuoteForError(a.Email))
@@ -56,8 +57,8 @@ func isAddress(s string) bool {
 	return ok && name != "" && domain != ""
 }
 
-// zone is where times without a zone are.
-func (d *Details) zone(account *time.Location) (*time.Location, error) {
+// zone returns the zone of times that have none.
+func (d *EventFields) zone(account *time.Location) (*time.Location, error) {
 	if d.Timezone == nil {
 		return account, nil
 	}
@@ -68,70 +69,22 @@ func (d *Details) zone(account *time.Location) (*time.Location, error) {
 	return loc, nil
 }
 
-// put says in e what is given, and nothing of what is not.
-func (d *Details) put(e models.Eventable) error {
+// applyTo sets the given fields in f, except for the times.
+func (d *EventFields) applyTo(f *calendars.Fields) {
 	if d.Body != nil {
-		body, kind := models.NewItemBody(), models.TEXT_BODYTYPE
-		if services.IsHTML(*d.Body) {
-			kind = models.HTML_BODYTYPE
-		}
-		body.SetContentType(&kind)
-		body.SetContent(d.Body)
-		e.SetBody(body)
+		f.Body = &calendars.Body{Content: *d.Body, HTML: htmltext.IsHTML(*d.Body)}
 	}
-	if d.Location != nil {
-		location := models.NewLocation()
-		location.SetDisplayName(d.Location)
-		e.SetLocation(location)
-	}
-	if d.Categories != nil {
-		e.SetCategories(d.Categories)
-	}
-	if d.Sensitivity != nil {
-		v, err := models.ParseSensitivity(*d.Sensitivity)
-		if err != nil || v == nil {
-			return graph.Invalid("sensitivity: unknown value %q", *d.Sensitivity)
-		}
-		e.SetSensitivity(v.(*models.Sensitivity))
-	}
-	if d.ShowAs != nil {
-		v, err := models.ParseFreeBusyStatus(*d.ShowAs)
-		if err != nil || v == nil {
-			return graph.Invalid("show_as: unknown value %q", *d.ShowAs)
-		}
-		e.SetShowAs(v.(*models.FreeBusyStatus))
-	}
+	f.Location, f.Categories, f.Sensitivity, f.ShowAs = d.Location, d.Categories, d.Sensitivity, d.ShowAs
+	f.ReminderOn, f.ReminderMinutes, f.OnlineMeeting = d.IsReminderOn, d.RemindBeforeMinutes, d.OnlineMeeting
 	if d.Attendees != nil {
-		attendees := []models.Attendeeable{}
-		for _, a := range d.Attendees {
-			kind, err := models.ParseAttendeeType(a.Type)
-			if err != nil || kind == nil {
-				return graph.Invalid("attendees: unknown type %q", a.Type)
-			}
-			address := models.NewEmailAddress()
-			address.SetAddress(&a.Email)
-			attendee := models.NewAttendee()
-			attendee.SetEmailAddress(address)
-			attendee.SetTypeEscaped(kind.(*models.AttendeeType))
-			attendees = append(attendees, attendee)
-		}
-		e.SetAttendees(attendees)
+		f.Attendees = []calendars.Attendee{}
 	}
-	if d.RemindBeforeMinutes != nil {
-		minutes, on := int32(*d.RemindBeforeMinutes), true
-		e.SetReminderMinutesBeforeStart(&minutes)
-		e.SetIsReminderOn(&on)
+	for _, a := range d.Attendees {
+		f.Attendees = append(f.Attendees, calendars.Attendee{Address: a.Email, Type: cmp.Or(a.Type, "required")})
 	}
-	if d.IsReminderOn != nil {
-		e.SetIsReminderOn(d.IsReminderOn)
-	}
-	if d.OnlineMeeting != nil {
-		e.SetIsOnlineMeeting(d.OnlineMeeting)
-	}
-	return nil
 }
 
-// parse reads the start or the end of an event in loc: a time, or the midnight of a date.
+// parse returns the start or the end of an event in loc: a time, or the midnight of a date.
 func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 	if days {
 		t, err := services.ParseDate(field, s)
@@ -144,12 +97,12 @@ func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 	return t.In(loc), err
 }
 
-// parsePeriod reads two times in loc, of fields that begin with prefix.
-func parsePeriod(prefix, from, to string, loc *time.Location) (start, end time.Time, err error) {
-	if start, err = services.ParseTime(prefix+"start", from, loc); err != nil {
+// parsePeriod returns two times in loc, of fields that begin with prefix.
+func parsePeriod(prefix string, parse func(field, s string, loc *time.Location) (time.Time, error), from, to string, loc *time.Location) (start, end time.Time, err error) {
+	if start, err = parse(prefix+"start", from, loc); err != nil {
 		return start, end, err
 	}
-	if end, err = services.ParseTime(prefix+"end", to, loc); err != nil {
+	if end, err = parse(prefix+"end", to, loc); err != nil {
 		return start, end, err
 	}
 	if !end.After(start) {
@@ -158,8 +111,8 @@ func parsePeriod(prefix, from, to string, loc *time.Location) (start, end time.T
 	return start, end, nil
 }
 
-// order checks that an event does not end before it begins.
-func order(start, end time.Time, days bool) error {
+// checkOrder returns an error for an event that ends before it begins.
+func checkOrder(start, end time.Time, days bool) error {
 	switch {
 	case days && !end.After(start):
 		return graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
@@ -169,16 +122,6 @@ func order(start, end time.Time, days bool) error {
 	return nil
 }
 
-// moment is how the time of an event is written. It names the zone rather than giving UTC, for a series keeps its hour in
-// its own zone, and Outlook shows in which zone an event was made. Only where the zone has no name that Graph knows, or
-// where an hour comes twice, is it UTC.
-func moment(t time.Time) models.DateTimeTimeZoneable {
-	const form = "2006-01-02T15:04:05.0000000"
-	d := graph.FormatDate(t)
-	wall := t.Format(form)
-	if *d.GetTimeZone() == t.Location().String() || t.Add(time.Hour).Format(form) == wall || t.Add(-time.Hour).Format(form) == wall {
-		return graph.FormatUTC(t)
-	}
-	d.SetDateTime(&wall)
-	return d
+func midnight(day time.Time, loc *time.Location) time.Time {
+	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
 }

@@ -1,6 +1,7 @@
 package calendar_test
 
 import (
+	"errors"
 	"fmt"
 	"net/http"
 	"testing"
@@ -9,10 +10,10 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/services"
-	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
 // furnished has a meeting, a holiday and an invitation, and gives their ids.
@@ -50,7 +51,7 @@ func TestModify(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s, ids := furnished(t)
-			result, err := call(t, s, calendar.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, %s}`, ids[tt.event], tt.request), false, "Calendars.ReadWrite")
+			result, err := call(t, s, calendars.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, %s}`, ids[tt.event], tt.request), false, "Calendars.ReadWrite")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -58,7 +59,7 @@ func TestModify(t *testing.T) {
 			if d := cmp.Diff(want, sent(t, s)); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
-			if e := result.(calendar.Event); tt.event == "meeting" && tt.name != "no categories" && !cmp.Equal(e.Categories, []string{"Red"}) {
+			if e := result.(calendars.Event); tt.event == "meeting" && tt.name != "no categories" && !cmp.Equal(e.Categories, []string{"Red"}) {
 				t.Errorf("the categories are %v", e.Categories)
 			} else if tt.event == "holiday" && e.AllDay != (tt.name != "to times") {
 				t.Errorf("all day is %v", e.AllDay)
@@ -86,7 +87,7 @@ func TestChangesRefused(t *testing.T) {
 	} {
 		s, ids := furnished(t)
 		ids["nothing"] = "x"
-		_, err := call(t, s, calendar.Calendar{}, tt.op, fmt.Sprintf(`{"event_id": %q%s}`, ids[tt.event], tt.request), false, "Calendars.ReadWrite")
+		_, err := call(t, s, calendars.Calendar{}, tt.op, fmt.Sprintf(`{"event_id": %q%s}`, ids[tt.event], tt.request), false, "Calendars.ReadWrite")
 		if err == nil || err.Error() != tt.want {
 			t.Errorf("%s %s:\n got %v\nwant %s", tt.op, tt.request, err, tt.want)
 		}
@@ -104,20 +105,20 @@ func TestRemoveAndCancel(t *testing.T) {
 	} {
 		s, ids := furnished(t)
 		request := fmt.Sprintf(`{"event_id": %q%s}`, ids["meeting"], tt.extra)
-		result, err := call(t, s, calendar.Calendar{}, tt.op, request, false, "Calendars.ReadWrite")
+		result, err := call(t, s, calendars.Calendar{}, tt.op, request, false, "Calendars.ReadWrite")
 		if err != nil {
 			t.Errorf("%s: %v", tt.op, err)
 		}
-		if d := cmp.Diff(calendar.Gone{ID: ids["meeting"], Cancelled: tt.op == "cancel"}, result); d != "" {
+		if d := cmp.Diff(calendars.Removed{ID: ids["meeting"], Cancelled: tt.op == "cancel"}, result); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.op, d)
 		}
 		if d := cmp.Diff([]string{fmt.Sprintf(tt.want, ids["meeting"])}, sent(t, s)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.op, d)
 		}
-		if _, err := call(t, s, calendar.Calendar{}, tt.op, request, true, "Calendars.ReadWrite"); err != nil {
+		if _, err := call(t, s, calendars.Calendar{}, tt.op, request, true, "Calendars.ReadWrite"); err != nil {
 			t.Errorf("%s again after an unknown outcome: %v", tt.op, err)
 		}
-		if _, err := call(t, s, calendar.Calendar{}, tt.op, request, false, "Calendars.ReadWrite"); !graph.Is(err, graph.NotFound) {
+		if _, err := call(t, s, calendars.Calendar{}, tt.op, request, false, "Calendars.ReadWrite"); !graph.Is(err, graph.NotFound) {
 			t.Errorf("%s of what is gone: %v", tt.op, err)
 		}
 	}
@@ -136,7 +137,7 @@ func TestRespond(t *testing.T) {
 		request := fmt.Sprintf(`{"event_id": %q, "response": %q%s}`, id, tt.response, tt.request)
 		find := func() bool {
 			t.Helper()
-			r, err := services.Decode(operation(t, calendar.Calendar{}, "respond"), []byte(request))
+			r, err := services.Decode(operation(t, calendars.Calendar{}, "respond"), []byte(request))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -149,7 +150,7 @@ func TestRespond(t *testing.T) {
 		if find() {
 			t.Errorf("%s: found before it was done", tt.response)
 		}
-		result, err := call(t, s, calendar.Calendar{}, "respond", request, false, "Calendars.ReadWrite")
+		result, err := call(t, s, calendars.Calendar{}, "respond", request, false, "Calendars.ReadWrite")
 		if err != nil {
 			t.Errorf("%s: %v", tt.response, err)
 			continue
@@ -157,14 +158,14 @@ func TestRespond(t *testing.T) {
 		if d := cmp.Diff([]string{"POST /v1.0/me/events/" + id + "/" + tt.want}, sent(t, s)); d != "" {
 			t.Errorf("%s (-want +got):\n%s", tt.response, d)
 		}
-		if e, ok := result.(calendar.Event); ok != (tt.result != "") || e.Response != tt.result {
+		if e, ok := result.(calendars.Event); ok != (tt.result != "") || e.Response != tt.result {
 			t.Errorf("%s: got %+v", tt.response, result)
 		}
 		if !find() {
 			t.Errorf("%s: not found after it was done", tt.response)
 		}
 	}
-	if op := operation(t, calendar.Calendar{}, "respond"); op.Retry != services.AtMostOnce {
+	if op := operation(t, calendars.Calendar{}, "respond"); op.Retry != services.AtMostOnce {
 		t.Error("the organizer must not be told twice")
 	}
 }
@@ -175,12 +176,12 @@ func TestShared(t *testing.T) {
 	s := contoso(t)
 	s.AddUser(simulator.User{Address: boss, Tenant: simulator.ContosoTenant})
 	s.Share(boss, simulator.Adele, true)
-	c := calendar.Calendar{Mailbox: boss}
+	c := calendars.Calendar{Mailbox: boss}
 	result, err := call(t, s, c, "create", meeting, false, "Calendars.ReadWrite.Shared")
 	if err != nil {
 		t.Fatal(err)
 	}
-	id := result.(calendar.Event).ID
+	id := result.(calendars.Event).ID
 	for _, tt := range []struct{ op, extra string }{{"modify", `, "subject": "y"`}, {"cancel", ""}} {
 		if _, err := call(t, s, c, tt.op, fmt.Sprintf(`{"event_id": %q%s}`, id, tt.extra), false, "Calendars.ReadWrite.Shared"); err != nil {
 			t.Errorf("%s: %v", tt.op, err)
@@ -204,8 +205,8 @@ func TestChangesNeeds(t *testing.T) {
 			if op == "respond" {
 				id = ids["invitation"]
 			}
-			_, err := call(t, s, calendar.Calendar{}, op, fmt.Sprintf(request, id), false, granted)
-			if enough := granted == operation(t, calendar.Calendar{}, op).Permissions[0].Scope; enough != (err == nil) || !enough && !graph.Is(err, graph.PermissionMissing) {
+			_, err := call(t, s, calendars.Calendar{}, op, fmt.Sprintf(request, id), false, granted)
+			if enough := granted == operation(t, calendars.Calendar{}, op).Permissions[0].Scope; enough != (err == nil) || !enough && !graph.Is(err, graph.PermissionMissing) {
 				t.Errorf("%s with %s: %v", op, granted, err)
 			}
 		}
@@ -215,8 +216,38 @@ func TestChangesNeeds(t *testing.T) {
 func TestModifyWithoutAnswer(t *testing.T) {
 	s, ids := furnished(t)
 	s.Fail(simulator.Fault{Method: http.MethodPatch, Status: http.StatusNoContent, Done: true, Body: new(string)})
-	result, err := call(t, s, calendar.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, "subject": "y"}`, ids["meeting"]), false, "Calendars.ReadWrite")
-	if err != nil || result.(calendar.Event).Subject != "y" {
+	result, err := call(t, s, calendars.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, "subject": "y"}`, ids["meeting"]), false, "Calendars.ReadWrite")
+	if err != nil || result.(calendars.Event).Subject != "y" {
 		t.Errorf("got %+v, %v", result, err)
+	}
+}
+
+// TestRespondUnconfirmed pins that an invitation that was answered is not answered again because the event cannot be read then: it
+// is verified.
+func TestRespondUnconfirmed(t *testing.T) {
+	s, ids := furnished(t)
+	s.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/me/events/" + ids["invitation"], Status: http.StatusServiceUnavailable})
+	_, err := call(t, s, calendars.Calendar{}, "respond", fmt.Sprintf(`{"event_id": %q, "response": "accept"}`, ids["invitation"]), false, "Calendars.ReadWrite")
+	var e *graph.Error
+	if !errors.As(err, &e) || !e.OutcomeUnknown || e.Retryable() {
+		t.Errorf("got %+v", err)
+	}
+}
+
+// TestSeriesKeepsItsZone pins that a series in a zone that Graph does not know is refused, made as well as changed.
+func TestSeriesKeepsItsZone(t *testing.T) {
+	s, ids := furnished(t)
+	const want = "timezone: Microsoft does not know the time zone Antarctica/Troll, so a series in it would move when its clocks change; want another one, such as Europe/Berlin"
+	for op, request := range map[string]string{
+		"create": `{"subject": "x", "start": "2026-03-01T10:00:00", "end": "2026-03-01T11:00:00", "timezone": "Antarctica/Troll", "recurrence": {"type": "weekly"}}`,
+		"modify": fmt.Sprintf(`{"event_id": %q, "start": "2026-03-01T09:00:00", "timezone": "Antarctica/Troll", "recurrence": {"type": "weekly"}}`, ids["meeting"]),
+	} {
+		_, err := call(t, s, calendars.Calendar{}, op, request, false, "Calendars.ReadWrite")
+		if err == nil || err.Error() != want {
+			t.Errorf("%s: got %v\nwant %s", op, err, want)
+		}
+	}
+	if got := sent(t, s); got != nil {
+		t.Errorf("sent %q", got)
 	}
 }

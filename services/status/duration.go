@@ -9,7 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// iso is a duration of ISO 8601, but for years and months, of which nobody knows how long they are.
+// iso matches a duration of ISO 8601, except for years and months, which have no fixed length.
 var iso = regexp.MustCompile(`(?i)^P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T((?:\d+H)?(?:\d+M)?(?:\d+S)?))?$`)
 
 // parseDuration reads the duration s of a request's field in whole seconds: as ISO 8601 (PT1H30M) or as Go has it (1h30m). Its
@@ -30,6 +30,3 @@ func parseDuration(field, s string) (time.Duration, error) {
 	}
 	return d, nil
 }
-
-// formatDuration writes what OData calls a duration: ISO 8601 without weeks. Kiota's own has them, seven days being P1W to it.
-func formatDuration(d time.Duration) string { return "PT" + strings.ToUpper(d.String()) }

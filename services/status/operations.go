@@ -1,3 +1,4 @@
+// Package status has the operations of the signed-in user's presence in Teams.
 package status
 
 import (
@@ -7,31 +8,29 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/microsoftgraph/msgraph-sdk-go/models"
-	"github.com/microsoftgraph/msgraph-sdk-go/users"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// The names of the operations that entities ask for.
+// The names of the operations that entities use.
 const (
 	UpdatePreferred = "update_user_preferred_status"
 	ClearPreferred  = "clear_preferred_status"
 	SetMessage      = "set_status_message"
 )
 
-// Operations are what can be asked of one's own presence. Doing one twice is doing it once.
+// Operations returns the operations of one's own presence. Each of them is idempotent.
 func Operations() []services.Operation {
 	permissions := []graph.Permission{{
 		Scope:   "Presence.ReadWrite",
 		Purpose: "sets your presence and your status message",
 		Impact:  "your presence is shown but cannot be set",
 	}}
-	return []services.Operation{
+	return append([]services.Operation{
 		{
 			Name: "update_user_status",
-			Doc: "Says what you do, as one of your devices would; Teams shows what comes first of all that they say, in the order " +
+			Doc: "Sets your presence as if reported by a device. Teams shows the highest-ranking of all reports, in the order " +
 				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
 				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
 				"DoNotDisturb and Presenting.",
@@ -40,14 +39,14 @@ func Operations() []services.Operation {
 		},
 		{
 			Name: UpdatePreferred,
-			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It shows only while you are signed in " +
+			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
 				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(UpdateUserPreferredStatus) },
 		},
 		{
 			Name:        "clear_status",
-			Doc:         "Takes back what update_user_status said.",
+			Doc:         "Withdraws the presence that update_user_status reported.",
 			Permissions: permissions,
 			New:         func() services.Request { return new(ClearStatus) },
 		},
@@ -63,39 +62,26 @@ func Operations() []services.Operation {
 			Permissions: permissions,
 			New:         func() services.Request { return new(SetStatusMessage) },
 		},
-	}
+	}, locationOperations(permissions)...)
 }
 
-// UpdateUserStatus sets this program's own session.
+// UpdateUserStatus reports a presence as this program's own session.
 type UpdateUserStatus struct {
-	Availability string  `json:"availability" required:"true" doc:"how available you are" enum:"Available,Busy,Away,DoNotDisturb"`
-	Activity     string  `json:"activity" required:"true" doc:"what you do; not every one goes with every availability" enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
-	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT1H or 1h, from 5 minutes to 4 hours; default: PT5M"`
-}
-
-// pairs are the activities that Graph takes with an availability.
-//
-// https://learn.microsoft.com/graph/api/presence-setpresence
-func pairs(availability string) []string {
-	switch availability {
-	case "Busy":
-		return []string{"InACall", "InAConferenceCall"}
-	case "DoNotDisturb":
-		return []string{"Presenting"}
-	}
-	return []string{availability}
+	Availability string  `json:"availability" required:"true" doc:"How available you are." enum:"Available,Busy,Away,DoNotDisturb"`
+	Activity     string  `json:"activity" required:"true" doc:"What you do. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
+	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours. Default: PT5M."`
 }
 
 // Validate finds combinations and durations that Graph does not take.
 func (u *UpdateUserStatus) Validate() error {
-	if fit := pairs(u.Availability); !slices.Contains(fit, u.Activity) {
+	if fit := presence.AllowedActivities(u.Availability); !slices.Contains(fit, u.Activity) {
 		return graph.Invalid("activity: want %s with the availability %s, not %s", strings.Join(fit, " or "), u.Availability, u.Activity)
 	}
-	_, err := u.lasts()
+	_, err := u.duration()
 	return err
 }
 
-func (u *UpdateUserStatus) lasts() (time.Duration, error) {
+func (u *UpdateUserStatus) duration() (time.Duration, error) {
 	if u.Expiration == nil {
 		return 5 * time.Minute, nil
 	}
@@ -107,46 +93,30 @@ func (u *UpdateUserStatus) lasts() (time.Duration, error) {
 }
 
 // Execute implements services.Request.
-func (u *UpdateUserStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	lasts, err := u.lasts()
+func (u *UpdateUserStatus) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	duration, err := u.duration()
 	if err != nil {
 		return nil, err
 	}
-	presence, err := own(ctx, g)
-	if err != nil {
+	if err := presence.SetSession(ctx, g, u.Availability, u.Activity, duration); err != nil {
 		return nil, err
 	}
-	session := g.ClientID() // https://learn.microsoft.com/graph/api/presence-setpresence wants the application's
-	body := users.NewItemPresenceSetPresencePostRequestBody()
-	body.SetSessionId(&session)
-	body.SetAvailability(&u.Availability)
-	body.SetActivity(&u.Activity)
-	body.SetAdditionalData(expiring(lasts))
-	r, err := presence.SetPresence().ToPostRequestInformation(ctx, body, nil)
-	if err := send(ctx, g, "set the status", r, err); err != nil {
-		return nil, err
-	}
-	return Session{u.Availability, u.Activity, c.Now.Truncate(time.Second).Add(lasts)}, nil
+	return presence.Session{Availability: u.Availability, Activity: u.Activity, Until: a.Now.Truncate(time.Second).Add(duration)}, nil
 }
 
-// expiring is the expirationDuration of a body.
-func expiring(d time.Duration) map[string]any {
-	return map[string]any{"expirationDuration": formatDuration(d)}
-}
-
-// UpdateUserPreferredStatus sets what is shown whatever the user does.
+// UpdateUserPreferredStatus sets the preferred presence.
 type UpdateUserPreferredStatus struct {
-	Availability string  `json:"availability" required:"true" doc:"what to show" enum:"Available,Busy,DoNotDisturb,BeRightBack,Away,Offline"`
-	Expiration   *string `json:"expiration_duration" doc:"for how long, such as PT8H or 8h; default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others"`
+	Availability string  `json:"availability" required:"true" doc:"What to show." enum:"Available,Busy,DoNotDisturb,BeRightBack,Away,Offline"`
+	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT8H or 8h. Default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others."`
 }
 
-// Validate finds durations that are none.
+// Validate finds values that are no durations.
 func (u *UpdateUserPreferredStatus) Validate() error {
-	_, err := u.lasts()
+	_, err := u.duration()
 	return err
 }
 
-func (u *UpdateUserPreferredStatus) lasts() (time.Duration, error) {
+func (u *UpdateUserPreferredStatus) duration() (time.Duration, error) {
 	switch {
 	case u.Expiration != nil:
 		return parseDuration("expiration_duration", *u.Expiration)
@@ -157,78 +127,50 @@ func (u *UpdateUserPreferredStatus) lasts() (time.Duration, error) {
 }
 
 // Execute implements services.Request.
-func (u *UpdateUserPreferredStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	lasts, err := u.lasts()
+func (u *UpdateUserPreferredStatus) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	duration, err := u.duration()
 	if err != nil {
 		return nil, err
 	}
-	presence, err := own(ctx, g)
-	if err != nil {
+	if err := presence.SetPreferred(ctx, g, u.Availability, duration); err != nil {
 		return nil, err
 	}
-	fitting := activity(u.Availability)
-	body := users.NewItemPresenceSetUserPreferredPresencePostRequestBody()
-	body.SetAvailability(&u.Availability)
-	body.SetActivity(&fitting)
-	body.SetAdditionalData(expiring(lasts))
-	r, err := presence.SetUserPreferredPresence().ToPostRequestInformation(ctx, body, nil)
-	if err := send(ctx, g, "set the preferred status", r, err); err != nil {
-		return nil, err
-	}
-	return Preferred{u.Availability, c.Now.Truncate(time.Second).Add(lasts)}, nil
+	return presence.Preferred{Availability: u.Availability, Until: a.Now.Truncate(time.Second).Add(duration)}, nil
 }
 
 // ClearStatus ends this program's own session.
 type ClearStatus struct{}
 
 // Execute implements services.Request.
-func (*ClearStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	presence, err := own(ctx, g)
-	if err != nil {
+func (*ClearStatus) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	if err := presence.ClearSession(ctx, g); err != nil {
 		return nil, err
 	}
-	session := g.ClientID()
-	body := users.NewItemPresenceClearPresencePostRequestBody()
-	body.SetSessionId(&session)
-	r, err := presence.ClearPresence().ToPostRequestInformation(ctx, body, nil)
-	if err := cleared(send(ctx, g, "clear the status", r, err)); err != nil {
-		return nil, err
-	}
-	return Session{}, nil
+	return presence.Session{}, nil
 }
 
-// ClearPreferredStatus leaves to Teams what is shown.
+// ClearPreferredStatus lets Teams decide again what it shows.
 type ClearPreferredStatus struct{}
 
 // Execute implements services.Request.
-func (*ClearPreferredStatus) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	presence, err := own(ctx, g)
-	if err != nil {
+func (*ClearPreferredStatus) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	if err := presence.ClearPreferred(ctx, g); err != nil {
 		return nil, err
 	}
-	r, err := presence.ClearUserPreferredPresence().ToPostRequestInformation(ctx, nil)
-	if err := cleared(send(ctx, g, "clear the preferred status", r, err)); err != nil {
-		return nil, err
-	}
-	return Preferred{}, nil
-}
-
-// cleared is the error of clearing: what is not there has been cleared.
-func cleared(err error) error {
-	if graph.Is(err, graph.NotFound) {
-		return nil
-	}
-	return err
+	return presence.Preferred{}, nil
 }
 
 // SetStatusMessage sets or clears the status message.
 type SetStatusMessage struct {
-	Message string  `json:"message" required:"true" doc:"the message, as plain text; empty: none"`
-	Expiry  *string `json:"expiry" doc:"when it goes, in the account's time zone unless it has its own; default: it stays"`
+	Message string  `json:"message" required:"true" doc:"The message as plain text, at most 280 characters. Empty: none."`
+	Expiry  *string `json:"expiry" doc:"When the message disappears, in the account's time zone unless an offset is given. Default: never."`
 }
 
-// Validate finds what does not go together.
+// Validate finds what Graph would refuse.
 func (s *SetStatusMessage) Validate() error {
+	if n := utf8.RuneCountInString(s.text()); n > presence.MaxMessage {
+		return graph.Invalid("message: want at most %d characters, not %d", presence.MaxMessage, n)
+	}
 	if s.Expiry == nil {
 		return nil
 	}
@@ -242,53 +184,36 @@ func (s *SetStatusMessage) Validate() error {
 func (s *SetStatusMessage) text() string { return strings.TrimSpace(s.Message) }
 
 // Execute implements services.Request.
-func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, c services.Attempt) (any, error) {
-	set := Message{Text: s.text()}
+func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	set := presence.Message{Text: s.text()}
 	if s.Expiry != nil {
-		expiry, err := services.ParseTime("expiry", *s.Expiry, c.Now.Location())
+		expiry, err := services.ParseTime("expiry", *s.Expiry, a.Now.Location())
 		if err != nil {
 			return nil, err
 		}
-		if !expiry.After(c.Now) {
+		if !expiry.After(a.Now) {
 			return nil, graph.Invalid("expiry: want a time to come, not %s", expiry.Format(time.RFC3339))
 		}
-		set.Expiry = expiry.In(c.Now.Location())
-	}
-	presence, err := own(ctx, g)
-	if err != nil {
-		return nil, err
+		set.Expiry = expiry.In(a.Now.Location())
 	}
 	// A message that is too long for a state of Home Assistant is shown shortened: to set what is shown is no change.
-	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == longest && strings.HasSuffix(set.Text, "…") {
-		old, err := read(ctx, g)
-		if err != nil || services.Truncate(old.Text, longest) == set.Text {
-			return old, err
+	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == maxState && strings.HasSuffix(set.Text, "…") {
+		p, err := presence.ReadOwn(ctx, g)
+		if err != nil {
+			return nil, err
+		}
+		if services.Truncate(p.Message.Text, maxState) == set.Text {
+			return p.Message, nil
 		}
 	}
-	body := users.NewItemPresenceSetStatusMessagePostRequestBody()
-	body.SetStatusMessage(set.model())
-	r, err := presence.SetStatusMessage().ToPostRequestInformation(ctx, body, nil)
-	if err := send(ctx, g, "set the status message", r, err); err != nil {
+	if err := presence.SetMessage(ctx, g, set); err != nil {
 		return nil, err
 	}
 	if set.Text != "" {
-		set.Published = c.Now
+		set.Published = a.Now
 	}
 	return set, nil
 }
 
-// longest is how many characters a state of Home Assistant may have.
-const longest = 255
-
-func (m Message) model() models.PresenceStatusMessageable {
-	kind := models.TEXT_BODYTYPE
-	content := models.NewItemBody()
-	content.SetContent(&m.Text)
-	content.SetContentType(&kind)
-	message := models.NewPresenceStatusMessage()
-	message.SetMessage(content)
-	if !m.Expiry.IsZero() {
-		message.SetExpiryDateTime(graph.FormatUTC(m.Expiry))
-	}
-	return message
-}
+// maxState is the maximum length of a state in Home Assistant, in characters.
+const maxState = 255

@@ -12,6 +12,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/status"
@@ -95,18 +96,23 @@ func TestSent(t *testing.T) {
 			`{"activity":"Away","availability":"Away","until":"2026-01-22T12:00:00+01:00"}`},
 		{"not preferred", "clear_preferred_status", `{}`, `clearUserPreferredPresence`, `{"activity":null,"availability":null,"until":null}`},
 		{"message", "set_status_message", `{"message": " At lunch\n"}`,
-			`setStatusMessage {"statusMessage":{"message":{"content":"At lunch","contentType":"text"}}}`, `{"expiry":null,"message":"At lunch"}`},
+			`setStatusMessage {"statusMessage":{"message":{"content":"At lunch","contentType":"text"}}}`, `{"expiry":null,"status_message":"At lunch"}`},
 		{"message for a time", "set_status_message", `{"message": "1 < 2 & 3", "expiry": "2026-07-15T13:00"}`,
 			`setStatusMessage {"statusMessage":{"expiryDateTime":{"dateTime":"2026-07-15T11:00:00.0000000","timeZone":"UTC"},"message":{"content":"1 \u003c 2 \u0026 3","contentType":"text"}}}`,
-			`{"expiry":"2026-07-15T13:00:00+02:00","message":"1 \u003c 2 \u0026 3"}`},
+			`{"expiry":"2026-07-15T13:00:00+02:00","status_message":"1 \u003c 2 \u0026 3"}`},
 		{"message until a time with a zone", "set_status_message", `{"message": "x", "expiry": "2026-01-15T13:00:00Z"}`,
 			`setStatusMessage {"statusMessage":{"expiryDateTime":{"dateTime":"2026-01-15T13:00:00.0000000","timeZone":"UTC"},"message":{"content":"x","contentType":"text"}}}`,
-			`{"expiry":"2026-01-15T14:00:00+01:00","message":"x"}`},
+			`{"expiry":"2026-01-15T14:00:00+01:00","status_message":"x"}`},
+		{"work location", "set_work_location", `{"location": "timeoff"}`,
+			`setManualLocation {"placeId":null,"workLocationType":"timeOff"}`, `{"place_id":null,"source":"manual","work_location":"timeOff"}`},
+		{"detected work location", "set_work_location", `{"location": "office", "place_id": "eb706f15", "automatic": true}`,
+			`setAutomaticLocation {"placeId":"eb706f15","workLocationType":"office"}`, `{"place_id":"eb706f15","source":"automatic","work_location":"office"}`},
+		{"no work location", "clear_work_location", `{}`, `clearLocation`, `{"place_id":null,"source":null,"work_location":null}`},
 		{"no message", "set_status_message", `{"message": ""}`,
-			`setStatusMessage {"statusMessage":{"message":{"content":"","contentType":"text"}}}`, `{"expiry":null,"message":""}`},
+			`setStatusMessage {"statusMessage":{"message":{"content":"","contentType":"text"}}}`, `{"expiry":null,"status_message":""}`},
 		{"message of the longest text that is no shortened one", "set_status_message", `{"message": "` + strings.Repeat("x", 254) + `…"}`,
 			`setStatusMessage {"statusMessage":{"message":{"content":"` + strings.Repeat("x", 254) + `…","contentType":"text"}}}`,
-			`{"expiry":null,"message":"` + strings.Repeat("x", 254) + `…"}`},
+			`{"expiry":null,"status_message":"` + strings.Repeat("x", 254) + `…"}`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := contoso(t)
@@ -172,6 +178,7 @@ func TestRefused(t *testing.T) {
 		{"update_user_preferred_status", `{"availability": "Automatic"}`, `availability: want one of Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not "Automatic"`},
 		{"update_user_preferred_status", `{"availability": "Busy", "expiration_duration": "P1M"}`, `expiration_duration: want a duration in whole seconds` + duration + `"P1M"`},
 		{"set_status_message", `{}`, `message is required`},
+		{"set_status_message", `{"message": "` + strings.Repeat("ä", 281) + `"}`, `message: want at most 280 characters, not 281`},
 		{"set_status_message", `{"message": " ", "expiry": "2026-07-15T13:00"}`, `expiry: there is no message that could expire`},
 		{"set_status_message", `{"message": "x", "expiry": "noon"}`, `expiry: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
 		{"set_status_message", `{"message": "x", "expiry": "2026-01-15T12:00:00"}`, `expiry: want a time to come, not 2026-01-15T12:00:00+01:00`},
@@ -195,6 +202,8 @@ var requests = map[string]string{
 	"clear_status":                 `{}`,
 	"clear_preferred_status":       `{}`,
 	"set_status_message":           `{"message": "x"}`,
+	"set_work_location":            `{"location": "remote"}`,
+	"clear_work_location":          `{}`,
 }
 
 // TestNeeds pins that what an operation says it needs is enough beside who signed in, and not more than that.
@@ -253,37 +262,10 @@ func TestLongMessage(t *testing.T) {
 		t.Fatal(err)
 	}
 	result, err := call(t, s, simulator.Adele, "set_status_message", string(request), "User.Read", "Presence.Read", "Presence.ReadWrite")
-	if err != nil || result.(status.Message).Text != long {
+	if err != nil || result.(presence.Message).Text != long {
 		t.Errorf("got %v, %v", result, err)
 	}
 	if got := sent(t, s); got != nil {
 		t.Errorf("setting what is shown sent %s", got)
-	}
-}
-
-func TestMessage(t *testing.T) {
-	at := time.Date(2026, 1, 15, 11, 0, 0, 0, time.UTC)
-	for document, want := range map[string]status.Message{
-		`null`: {},
-		`{}`:   {},
-		`{"message": {"content": "Hey<pinnednote></pinnednote>"}}`:                                                                                                            {Text: "Hey"},
-		`{"message": {"content": "Hey"}, "publishedDateTime": "2026-01-15T11:00:00Z"}`:                                                                                        {Text: "Hey", Published: at},
-		`{"message": {"content": "Hey"}, "publishedDateTime": "today", "expiryDateTime": {"dateTime": "2026-01-15T12:00:00.0000000", "timeZone": "W. Europe Standard Time"}}`: {Text: "Hey", Expiry: at},
-		`{"message": {"content": "Hey"}, "expiryDateTime": {"dateTime": "9999-12-30T23:00:00.0000000", "timeZone": "UTC"}}`:                                                   {Text: "Hey"},
-		`{"message": {"content": "Hey"}, "expiryDateTime": {"dateTime": "2026-01-15T12:00:00", "timeZone": "Mars"}}`:                                                          {Text: "Hey"},
-		`{"message": {"content": null}, "publishedDateTime": "2026-01-15T11:00:00Z"}`:                                                                                         {},
-	} {
-		var told status.Told
-		if err := json.Unmarshal([]byte(document), &told); err != nil {
-			t.Errorf("%s: %v", document, err)
-			continue
-		}
-		if d := cmp.Diff(want, told.Value()); d != "" {
-			t.Errorf("%s (-want +got):\n%s", document, d)
-		}
-	}
-	m := status.Message{Text: "Hey", Expiry: at}
-	if m.At(at.Add(-1)) != m || m.At(at) != (status.Message{}) {
-		t.Errorf("before its expiry %v, then %v", m.At(at.Add(-1)), m.At(at))
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// A Mosquitto is a broker of its own, on a port of the loopback interface that it keeps over restarts.
+// A Mosquitto is a broker process on a loopback port that it keeps over restarts.
 type Mosquitto struct {
 	URL  string // mqtt://127.0.0.1:…
 	Addr string // 127.0.0.1:…
@@ -27,8 +27,8 @@ type Mosquitto struct {
 	ended   chan struct{}
 }
 
-// New starts a Mosquitto with these lines in its configuration, beside its listener, and ends it with the test. Without
-// "allow_anonymous" or "password_file" in them it takes anybody in. DIR in the lines is a directory of its own. Where
+// New starts a Mosquitto with these configuration lines beside its listener and stops it when the test ends. Without
+// "allow_anonymous" or "password_file" in them it accepts every client. DIR in the lines is replaced by a directory of its own. Where
 // Mosquitto is not installed the test is skipped, unless the environment has CI.
 func New(t testing.TB, conf string) *Mosquitto {
 	t.Helper()
@@ -44,7 +44,7 @@ func New(t testing.TB, conf string) *Mosquitto {
 	if !strings.Contains(conf, "allow_anonymous") && !strings.Contains(conf, "password_file") {
 		conf += "\nallow_anonymous true"
 	}
-	// Started by root it would give up its rights, and could then not read the test's directory.
+	// Started by root it would drop privileges and could not read the directory of the test.
 	text := fmt.Sprintf("user root\nlistener %s 127.0.0.1\n%s\n", port, strings.ReplaceAll(conf, "DIR", dir))
 	m := &Mosquitto{URL: "mqtt://" + addr, Addr: addr, t: t, config: filepath.Join(dir, "mosquitto.conf"), output: &lines{}}
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
@@ -108,10 +108,10 @@ func (m *Mosquitto) Start() {
 	}
 }
 
-// Kill ends it as a crash does: nothing is saved.
+// Kill ends it like a crash: nothing is saved.
 func (m *Mosquitto) Kill() { m.end(os.Kill) }
 
-// Stop ends it in an orderly way: with "persistence true" it saves what it has.
+// Stop shuts it down: with "persistence true" it saves its state.
 func (m *Mosquitto) Stop() { m.end(os.Interrupt) }
 
 func (m *Mosquitto) end(signal os.Signal) {
@@ -119,7 +119,7 @@ func (m *Mosquitto) end(signal os.Signal) {
 	<-m.ended
 }
 
-// Log is what it has written so far.
+// Log returns what it has written so far.
 func (m *Mosquitto) Log() string { return m.output.String() }
 
 // program prefers the path that Debian installs it to, which an ordinary user's PATH lacks.

@@ -1,11 +1,11 @@
 #!/bin/bash
-# Installs a real Home Assistant for tests, with all that its MQTT integration and its frontend need.
+# Installs a real Home Assistant for tests, with the requirements of its MQTT integration and its frontend.
 #
-#   install.sh older  DIR   2025.4.4, the oldest that graph2mqtt supports; wants Python 3.13, also from pyenv
-#   install.sh newest DIR   2026.11.0 with Python 3.14 in a Debian chroot; wants root
+#   install.sh older  DIR   2025.4.4, the oldest supported version; requires Python 3.13 as python3.13 or from pyenv
+#   install.sh newest DIR   2026.11.0 with Python 3.14 in a Debian chroot; requires root
 #
-# Afterwards DIR/hass CONFIG_DIR runs it in the foreground, and DIR/version says which it is.
-# What an earlier run of this same script installed in DIR is kept.
+# DIR/hass CONFIG_DIR runs it in the foreground, and DIR/version holds its version. An installation by the same script is kept;
+# comments do not count.
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -13,17 +13,17 @@ name=${1:?older or newest}
 dir=$(mkdir -p "${2:?a directory}" && cd "$2" && pwd)
 certificates=/etc/ssl/certs/ca-certificates.crt
 
-# What a test home uses. Since 2026 MQTT loads the platforms of every entity kind it knows, so theirs are needed too.
+# The integrations that the tests use. Since 2026 MQTT loads every entity platform it knows, so it needs their requirements, too.
 integrations=(frontend api mqtt recorder history logbook system_log automation script scene template blueprint person zone
 	input_boolean input_button input_datetime input_number input_select input_text
 	calendar todo local_todo shopping_list notify persistent_notification caldav remote_calendar)
 newer=(hassio camera stream conversation ai_task image_processing tts stt media_source assist_pipeline assist_satellite
 	infrared radio_frequency)
 
-# Runs the Home Assistant that is installed in $dir just to see whether it can.
+# works reports whether the installed Home Assistant runs.
 works() { [[ -x $dir/hass ]] && "$dir/hass" --version >/dev/null 2>&1; }
 
-stamp=$(cat "$here/install.sh" "$here/requirements.py" | sha256sum)
+stamp=$(grep -hv '^[[:space:]]*#' "$here/install.sh" "$here/requirements.py" | sha256sum)
 exec {lock}>"$dir/lock"
 flock "$lock"
 if [[ $(cat "$dir/stamp" 2>/dev/null) == "$stamp" ]] && works; then
@@ -80,7 +80,7 @@ newest)
 	inside python /opt/requirements.py "${integrations[@]}" "${newer[@]}" >"$dir/root/opt/requirements.txt"
 	install --requirement /opt/requirements.txt
 	mkdir "$dir/root/config"
-	# The mounts live in a namespace of their own and end with the process.
+	# The mounts are in their own namespace and end with the process.
 	cat >"$dir/hass" <<-'RUN'
 		#!/bin/sh
 		root="$(dirname "$0")/root"

@@ -1,4 +1,4 @@
-"""Prints the requirements of the given Home Assistant integrations and of all that they depend on.
+"""Prints the requirements of the given Home Assistant integrations and their dependencies.
 
 Run with the Python that has Home Assistant: python requirements.py mqtt frontend ...
 """

@@ -14,6 +14,8 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -81,11 +83,11 @@ func TestPollingWhileGraphRejects(t *testing.T) {
 		n := w.tokens()
 		w.sim.Fail(simulator.Fault{Path: "/v1.0/me/mailboxSettings", Status: http.StatusUnauthorized, Times: -1})
 		for range 10 * 60 {
-			_, err := c.MailboxZone(t.Context())
+			_, err := mailbox.TimeZone(t.Context(), c)
 			if !graph.IsUnauthorized(err) {
 				t.Fatalf("error: %v", err)
 			}
-			if _, err := c.Account(t.Context()); err != nil {
+			if _, err := directory.SignedIn(t.Context(), c); err != nil {
 				t.Fatalf("another path: %v", err)
 			}
 			time.Sleep(time.Second)
@@ -100,7 +102,7 @@ func TestPollingWhileGraphRejects(t *testing.T) {
 		}
 		w.sim.ClearFaults()
 		time.Sleep(time.Minute)
-		if _, err := c.MailboxZone(t.Context()); err != nil {
+		if _, err := mailbox.TimeZone(t.Context(), c); err != nil {
 			t.Error(err)
 		}
 	})

@@ -95,6 +95,7 @@ type presence struct {
 	teams     Presence           // reported by the user's clients and calendar
 	sessions  map[string]Session // set by apps, by application id
 	preferred Session            // zero: none
+	locations locations          // set by apps
 	version   int
 	none      bool
 }
@@ -170,6 +171,7 @@ func (p *presence) shown(now time.Time) Presence {
 	if e := p.teams.MessageExpires; !e.IsZero() && !now.Before(e) {
 		shown.Message, shown.MessagePublished, shown.MessageExpires = "", time.Time{}, time.Time{}
 	}
+	p.locations.apply(&shown)
 	return shown
 }
 
@@ -211,7 +213,7 @@ func (p *presence) json(id string, now time.Time, own bool) map[string]any {
 	return map[string]any{
 		"id": id, "availability": shown.Availability, "activity": shown.Activity, "statusMessage": message,
 		"outOfOfficeSettings": map[string]any{"isOutOfOffice": shown.OutOfOffice, "message": orNil(shown.OutOfOfficeMessage)},
-		"workLocation": map[string]any{"placeId": nil,
+		"workLocation": map[string]any{"placeId": orNil(p.locations.apply(&shown)),
 			"workLocationType": cmp.Or(shown.WorkLocation, "unspecified"), "source": cmp.Or(shown.WorkLocationSource, "none")},
 		"sequenceNumber": fmt.Sprintf("A%019d", p.version),
 	}
@@ -246,6 +248,9 @@ func (s *Service) routes() []odata.Route {
 			route("POST", root+"/presence/setUserPreferredPresence", setPreferredPresence),
 			route("POST", root+"/presence/clearUserPreferredPresence", clearPreferredPresence),
 			route("POST", root+"/presence/setStatusMessage", setStatusMessage),
+			route("POST", root+"/presence/setManualLocation", setLocation(func(l *locations) **location { return &l.manual })),
+			route("POST", root+"/presence/setAutomaticLocation", setLocation(func(l *locations) **location { return &l.automatic })),
+			route("POST", root+"/presence/clearLocation", clearLocation),
 		)
 	}
 	return routes
@@ -261,6 +266,8 @@ func exceptions(_, path string, personal bool) []string {
 		return []string{"Presence.Read.All"}
 	case strings.HasPrefix(path, "/me/presence/"):
 		return []string{"Presence.ReadWrite"} // the table has them below /users/{id} only
+	case strings.HasSuffix(strings.ToLower(path), "location"):
+		return []string{"Presence.ReadWrite"} // as https://learn.microsoft.com/graph/api/presence-setmanuallocation says
 	}
 	return nil
 }

@@ -1,0 +1,209 @@
+// Package calendars is a client for the calendars of Microsoft Graph and their events.
+package calendars
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// A Calendar names a calendar.
+type Calendar struct {
+	Mailbox string // address or id of somebody else's mailbox; "": the signed-in user's
+	Name    string // or id; "": the default calendar
+	Basic   bool   // nothing is read that Calendars.ReadBasic does not give
+}
+
+// Info describes one calendar of a mailbox.
+type Info struct {
+	ID      string `json:"id"`
+	Name    string `json:"name"`
+	CanEdit *bool  `json:"canEdit"` // nil: not known
+	Color   string `json:"color"`   // Outlook's name of it: "lightBlue", "auto"
+	Hex     string `json:"hexColor"`
+}
+
+// ReadOnly reports whether Graph says that the signed-in user cannot change the calendar.
+func (i Info) ReadOnly() bool { return i.CanEdit != nil && !*i.CanEdit }
+
+func infoFields() []string { return []string{"id", "name", "canEdit", "color", "hexColor"} }
+
+// ReadPermission returns what reading the calendar needs.
+func (c Calendar) ReadPermission() graph.Permission {
+	need := graph.Permission{
+		Scope:        "Calendars.Read",
+		Alternatives: []string{"Calendars.ReadWrite"},
+		Purpose:      "reads the events of the calendar",
+		Impact:       "the calendar is unavailable",
+	}
+	switch {
+	case c.Mailbox != "":
+		need.Scope, need.Alternatives = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
+		need.Purpose = "reads the events of a calendar that others share"
+	case c.Basic:
+		need.Scope, need.Alternatives = "Calendars.ReadBasic", []string{"Calendars.Read", "Calendars.ReadWrite"}
+		need.Purpose = "reads the events of the calendar, but not their descriptions"
+	}
+	return need
+}
+
+// WritePermission returns what changing the calendar needs.
+func (c Calendar) WritePermission() graph.Permission {
+	need := graph.Permission{
+		Scope:   "Calendars.ReadWrite",
+		Purpose: "creates and changes events of the calendar",
+		Impact:  "the calendar is shown but its events cannot be changed",
+	}
+	if c.Mailbox != "" {
+		need.Scope = "Calendars.ReadWrite.Shared"
+	}
+	return need
+}
+
+func (c Calendar) user(g *graph.Client) *users.UserItemRequestBuilder {
+	if c.Mailbox == "" {
+		return g.Me()
+	}
+	return g.User(c.Mailbox)
+}
+
+// List returns the calendars of the mailbox; Name does not matter.
+func (c Calendar) List(ctx context.Context, g *graph.Client) ([]Info, error) {
+	const op = "list the calendars"
+	top := int32(100)
+	all, err := graph.GetAll[Info](ctx, g, op, c.user(g).Calendars().ToGetRequestInformation, &users.ItemCalendarsRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.ItemCalendarsRequestBuilderGetQueryParameters{Select: infoFields(), Top: &top},
+	})
+	if err != nil {
+		return nil, c.explainRead(g, err)
+	}
+	if slices.ContainsFunc(all, func(i Info) bool { return i.ID == "" }) {
+		return nil, graph.Incomplete(op, "id of a calendar")
+	}
+	return all, nil
+}
+
+// Get returns the calendar with this id, as Find returns it; "" is the default one.
+func (c Calendar) Get(ctx context.Context, g *graph.Client, id string) (Info, error) {
+	const op = "read the calendar's properties"
+	var info Info
+	var err error
+	if id == "" {
+		info, err = graph.Get[Info](ctx, g, op, c.user(g).Calendar().ToGetRequestInformation, &users.ItemCalendarRequestBuilderGetRequestConfiguration{
+			QueryParameters: &users.ItemCalendarRequestBuilderGetQueryParameters{Select: infoFields()},
+		})
+	} else {
+		info, err = graph.Get[Info](ctx, g, op, c.user(g).Calendars().ByCalendarId(id).ToGetRequestInformation, &users.ItemCalendarsCalendarItemRequestBuilderGetRequestConfiguration{
+			QueryParameters: &users.ItemCalendarsCalendarItemRequestBuilderGetQueryParameters{Select: infoFields()},
+		})
+	}
+	switch {
+	case err != nil:
+		return Info{}, c.explainRead(g, err)
+	case info.ID == "":
+		return Info{}, graph.Incomplete(op, "id")
+	}
+	return info, nil
+}
+
+// Find returns the calendar that Name means. Where that needs no request, the default calendar and one named by its id, only
+// Info.ID is set; that of the default calendar is "". A name is compared without case where it does not match exactly.
+func (c Calendar) Find(ctx context.Context, g *graph.Client) (Info, error) {
+	// An id is taken for what it is: a calendar that somebody delegates is not always listed.
+	if c.Name == "" || isID(c.Name) {
+		return Info{ID: c.Name}, nil
+	}
+	all, err := c.List(ctx, g)
+	if err != nil {
+		return Info{}, err
+	}
+	var names []string
+	for _, i := range all {
+		names = append(names, i.Name)
+	}
+	for _, same := range []func(Info) bool{
+		func(i Info) bool { return i.Name == c.Name },
+		func(i Info) bool { return strings.EqualFold(i.Name, c.Name) },
+	} {
+		var found []Info
+		var ids []string
+		for _, i := range all {
+			if same(i) {
+				found, ids = append(found, i), append(ids, i.ID)
+			}
+		}
+		switch {
+		case len(found) == 1:
+			return found[0], nil
+		case len(found) > 1:
+			return Info{}, notFound("%d calendars are named %s; want the id of one of them: %s", len(found), c.Name, strings.Join(ids, ", "))
+		}
+	}
+	slices.Sort(names)
+	return Info{}, notFound("there is no calendar %s; there are: %s", c.Name, strings.Join(names, ", "))
+}
+
+func isID(name string) bool { return len(name) > 60 && !strings.Contains(name, " ") }
+
+func notFound(format string, args ...any) error {
+	return &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Explanation: fmt.Sprintf(format, args...)}
+}
+
+// explainRead says in the user's words why a calendar of somebody else cannot be read.
+func (c Calendar) explainRead(g *graph.Client, err error) error {
+	switch {
+	case c.Mailbox == "":
+	case graph.HasCode(err, "ErrorInvalidUser", "Request_ResourceNotFound"):
+		return graph.Explain(err, "there is no mailbox %s", c.Mailbox)
+	case graph.Is(err, graph.PermissionMissing) && g.Granted(c.ReadPermission()):
+		return graph.Explain(err, "%s does not share this calendar with you", c.Mailbox)
+	case graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound"):
+		return graph.Explain(err, "%s has no such calendar, or does not share it with you", c.Mailbox)
+	}
+	return err
+}
+
+// explainEvent says in the user's words why an event in somebody else's mailbox cannot be reached.
+func (c Calendar) explainEvent(g *graph.Client, err error) error {
+	if graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound") {
+		return err
+	}
+	return c.explainRead(g, err)
+}
+
+// explainWrite says in the user's words why a calendar cannot be changed. id is that of the calendar, as Find returns it.
+func (c Calendar) explainWrite(ctx context.Context, g *graph.Client, id string, err error) error {
+	if !graph.Is(err, graph.PermissionMissing) || !g.Granted(c.WritePermission()) {
+		return c.explainRead(g, err)
+	}
+	if info, unknown := c.Get(ctx, g, id); unknown == nil && info.ReadOnly() {
+		return readOnly(info, c.Mailbox)
+	}
+	if c.Mailbox != "" {
+		return graph.Explain(err, "%s does not let you change this calendar", c.Mailbox)
+	}
+	return err
+}
+
+func readOnly(i Info, mailbox string) error {
+	e := &graph.Error{Reason: graph.InvalidArgument, Op: opCreate, Explanation: fmt.Sprintf("the calendar %s is read-only", i.Name)}
+	if mailbox != "" {
+		e.Explanation += " for you: " + mailbox + " shares it that way"
+	}
+	return e
+}
+
+// headers ask for times that need no table, bodies that need no browser, and ids that survive a move.
+func headers(body string) *abstractions.RequestHeaders {
+	h := abstractions.NewRequestHeaders()
+	h.Add("Prefer", `outlook.timezone="UTC"`)
+	h.Add("Prefer", `outlook.body-content-type="`+body+`"`)
+	graph.PreferImmutableIDs(h)
+	return h
+}

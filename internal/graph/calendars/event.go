@@ -1,0 +1,297 @@
+package calendars
+
+import (
+	"context"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+const (
+	// maxDescription is the maximum length of a description in View, in characters.
+	maxDescription = 1000
+	// maxView is the longest time of which Graph lists the events in one request.
+	//
+	// https://github.com/microsoftgraph/microsoft-graph-docs/issues/6284
+	maxView = 1825 * 24 * time.Hour
+)
+
+// An Event is one event, or one occurrence of a series. Enumerations have Microsoft's spelling; a missing value is empty.
+type Event struct {
+	ID, ICalUID, SeriesID string
+	Series                bool // it is a series itself, not one of its occurrences
+
+	Subject string
+	// Start and End are instants. Where AllDay, they are days instead: the midnights, in UTC, of dates that have no zone, the
+	// end exclusive. See Span.
+	Start, End time.Time
+	AllDay     bool
+
+	Description string // as text, at most 1,000 characters; Read returns all of it
+	Location    string
+	Categories  []string
+	Sensitivity string
+	ShowAs      string
+	Importance  string
+	Attendees   []Attendee
+	Organizer   string // address
+	Response    string // of the owner of the calendar
+	Cancelled   bool
+	Reminder    bool
+	Minutes     int     // of the reminder, before the start
+	JoinURL     string  // of the online meeting
+	DialIn      *DialIn // of the online meeting; nil: none
+	WebLink     string
+}
+
+// An Attendee is a person or a room that is invited.
+type Attendee struct {
+	Address, Name, Type, Response string
+}
+
+// DialIn says how to join an online meeting by telephone.
+type DialIn struct {
+	TollNumber     string
+	TollFreeNumber string
+	ConferenceID   string
+	QuickDial      string // number and conference id to dial at once
+}
+
+// Span returns when e begins and ends for somebody in loc.
+func (e Event) Span(loc *time.Location) (start, end time.Time) {
+	if !e.AllDay {
+		return e.Start.In(loc), e.End.In(loc)
+	}
+	return midnight(e.Start, loc), midnight(e.End, loc)
+}
+
+func midnight(day time.Time, loc *time.Location) time.Time {
+	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
+}
+
+// Within reports whether any of e is in [from, to), for somebody in loc.
+func (e Event) Within(loc *time.Location, from, to time.Time) bool {
+	start, end := e.Span(loc)
+	return start.Before(to) && (end.After(from) || end.Equal(start) && !start.Before(from))
+}
+
+// Data returns the ids and links of e, which answer a request that made or changed it.
+func (e Event) Data() any {
+	return struct {
+		EventID  string `json:"event_id"`
+		ICalUID  string `json:"ical_uid"`
+		SeriesID string `json:"series_id,omitempty"`
+		WebLink  string `json:"web_link"`
+		JoinURL  string `json:"join_url,omitempty"`
+	}{e.ID, e.ICalUID, e.SeriesID, e.WebLink, e.JoinURL}
+}
+
+// eventFields returns the properties of Graph's event that an Event is made of. Without basic they include the body, which
+// Calendars.ReadBasic does not give.
+func eventFields(basic bool) []string {
+	f := []string{
+		"id", "iCalUId", "seriesMasterId", "subject", "start", "end", "isAllDay", "location", "categories", "sensitivity", "showAs", "importance",
+		"attendees", "organizer", "responseStatus", "isCancelled", "isReminderOn", "reminderMinutesBeforeStart", "onlineMeeting", "onlineMeetingUrl", "webLink",
+	}
+	if !basic {
+		f = append(f, "body")
+	}
+	return f
+}
+
+// An eventDTO is Graph's event. Each part of it may be null or missing.
+type eventDTO struct {
+	ID             string                       `json:"id"`
+	ICalUID        string                       `json:"iCalUId"`
+	Type           string                       `json:"type"`
+	SeriesMasterID string                       `json:"seriesMasterId"`
+	Subject        string                       `json:"subject"`
+	Body           struct{ Content string }     `json:"body"`
+	Start          graph.DateTimeTimeZone       `json:"start"`
+	End            graph.DateTimeTimeZone       `json:"end"`
+	IsAllDay       bool                         `json:"isAllDay"`
+	Location       struct{ DisplayName string } `json:"location"`
+	Categories     []string                     `json:"categories"`
+	Sensitivity    string                       `json:"sensitivity"`
+	ShowAs         string                       `json:"showAs"`
+	Importance     string                       `json:"importance"`
+	Attendees      []struct {
+		Type         string
+		Status       struct{ Response string }
+		EmailAddress struct{ Name, Address string }
+	} `json:"attendees"`
+	Organizer struct {
+		EmailAddress struct{ Name, Address string }
+	} `json:"organizer"`
+	ResponseStatus             struct{ Response string } `json:"responseStatus"`
+	IsCancelled                bool                      `json:"isCancelled"`
+	IsReminderOn               bool                      `json:"isReminderOn"`
+	ReminderMinutesBeforeStart int                       `json:"reminderMinutesBeforeStart"`
+	IsOnlineMeeting            bool                      `json:"isOnlineMeeting"`
+	OnlineMeeting              struct {
+		JoinURL         string
+		ConferenceID    string
+		QuickDial       string
+		TollNumber      string
+		TollFreeNumbers []string
+	} `json:"onlineMeeting"`
+	OnlineMeetingURL string `json:"onlineMeetingUrl"`
+	WebLink          string `json:"webLink"`
+}
+
+// text returns the whole description.
+func (d eventDTO) text() string { return strings.TrimSpace(d.Body.Content) }
+
+// event returns an error for an answer without the essentials of an event: an id and a start.
+func (d eventDTO) event(op string) (Event, error) {
+	e := Event{
+		ID: d.ID, ICalUID: d.ICalUID, SeriesID: d.SeriesMasterID, Series: d.Type == "seriesMaster",
+		Subject: d.Subject, AllDay: d.IsAllDay,
+		Description: truncate(d.text(), maxDescription),
+		Location:    d.Location.DisplayName,
+		Categories:  d.Categories,
+		Sensitivity: d.Sensitivity, ShowAs: d.ShowAs, Importance: d.Importance,
+		Organizer: d.Organizer.EmailAddress.Address,
+		Response:  d.ResponseStatus.Response,
+		Cancelled: d.IsCancelled,
+		Reminder:  d.IsReminderOn, Minutes: d.ReminderMinutesBeforeStart,
+		JoinURL: d.OnlineMeeting.JoinURL, WebLink: d.WebLink,
+		DialIn: d.dialIn(),
+	}
+	if e.JoinURL == "" {
+		e.JoinURL = d.OnlineMeetingURL
+	}
+	for _, t := range d.Attendees {
+		e.Attendees = append(e.Attendees, Attendee{t.EmailAddress.Address, t.EmailAddress.Name, t.Type, t.Status.Response})
+	}
+	e.Start, e.End = instant(d.Start), instant(d.End)
+	switch {
+	case e.ID == "":
+		return Event{}, graph.Incomplete(op, "id of an event")
+	case e.Start.IsZero():
+		return Event{}, graph.Incomplete(op, "start of an event")
+	}
+	if e.AllDay {
+		e.Start, e.End = day(e.Start), day(e.End)
+		if !e.End.After(e.Start) {
+			e.End = e.Start.AddDate(0, 0, 1)
+		}
+	} else if e.End.Before(e.Start) {
+		e.End = e.Start
+	}
+	return e, nil
+}
+
+func (d eventDTO) dialIn() *DialIn {
+	m := d.OnlineMeeting
+	in := DialIn{TollNumber: m.TollNumber, ConferenceID: m.ConferenceID, QuickDial: m.QuickDial}
+	if len(m.TollFreeNumbers) > 0 {
+		in.TollFreeNumber = m.TollFreeNumbers[0]
+	}
+	if in == (DialIn{}) {
+		return nil
+	}
+	return &in
+}
+
+// truncate shortens a text to this many characters, of which the last one says that there was more.
+func truncate(s string, most int) string {
+	if utf8.RuneCountInString(s) <= most {
+		return s
+	}
+	return string([]rune(s)[:most-1]) + "…"
+}
+
+// instant returns the time in UTC, which every request asks for; an unknown zone is taken for it.
+func instant(d graph.DateTimeTimeZone) time.Time {
+	t, err := d.Time()
+	if err != nil {
+		t, _ = graph.DateTimeTimeZone{DateTime: d.DateTime}.Time()
+	}
+	if t.IsZero() {
+		return time.Time{}
+	}
+	return t.UTC()
+}
+
+// day returns the date of the start or end of an all-day event. Exchange keeps a midnight; where that is one of the
+// zone the event was made in, it is that of the nearest one in UTC.
+func day(t time.Time) time.Time { return t.Add(12 * time.Hour).Truncate(24 * time.Hour) }
+
+// View returns all events between two instants, in any order, occurrences of series among them. id is that of the calendar, as
+// Find returns it.
+func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to time.Time) ([]Event, error) {
+	const op = "read the calendar"
+	events := []Event{}
+	seen := map[string]bool{} // an event that lies on the border of two views is in both
+	for begin := from; begin.Before(to); begin = begin.Add(maxView) {
+		end := begin.Add(maxView)
+		if end.After(to) {
+			end = to
+		}
+		page, err := c.view(ctx, g, op, id, begin, end)
+		switch {
+		case id != "" && c.Mailbox == "" && graph.Is(err, graph.NotFound):
+			return nil, graph.Explain(err, "there is no calendar with this id: %s", id)
+		case err != nil:
+			return nil, c.explainRead(g, err)
+		}
+		for _, d := range page {
+			e, err := d.event(op)
+			if err != nil {
+				return nil, err
+			}
+			if !seen[e.ID] {
+				seen[e.ID] = true
+				events = append(events, e)
+			}
+		}
+	}
+	return events, nil
+}
+
+func (c Calendar) view(ctx context.Context, g *graph.Client, op, id string, from, to time.Time) ([]eventDTO, error) {
+	start, end := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
+	top := int32(1000)
+	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{StartDateTime: &start, EndDateTime: &end, Select: eventFields(c.Basic), Top: &top}
+	if id == "" {
+		return graph.GetAll[eventDTO](ctx, g, op, c.user(g).Calendar().CalendarView().ToGetRequestInformation,
+			&users.ItemCalendarCalendarViewRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &query})
+	}
+	ofCalendar := users.ItemCalendarsItemCalendarViewRequestBuilderGetQueryParameters(query)
+	return graph.GetAll[eventDTO](ctx, g, op, c.user(g).Calendars().ByCalendarId(id).CalendarView().ToGetRequestInformation,
+		&users.ItemCalendarsItemCalendarViewRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &ofCalendar})
+}
+
+func (c Calendar) event(g *graph.Client, id string) *users.ItemEventsEventItemRequestBuilder {
+	return c.user(g).Events().ByEventId(id)
+}
+
+// Read returns the event or series with this id.
+func (c Calendar) Read(ctx context.Context, g *graph.Client, id string) (Event, error) {
+	e, _, err := c.ReadWithBody(ctx, g, id)
+	return e, err
+}
+
+// ReadWithBody is Read; it also returns the whole description, of which the event has the beginning.
+func (c Calendar) ReadWithBody(ctx context.Context, g *graph.Client, id string) (e Event, description string, err error) {
+	const op = "read the event"
+	d, err := c.readDTO(ctx, g, op, id, headers("text"), append(eventFields(c.Basic), "type"))
+	if err != nil {
+		return Event{}, "", err
+	}
+	e, err = d.event(op)
+	return e, d.text(), err
+}
+
+func (c Calendar) readDTO(ctx context.Context, g *graph.Client, op, id string, headers *abstractions.RequestHeaders, fields []string) (eventDTO, error) {
+	d, err := graph.Get[eventDTO](ctx, g, op, c.event(g, id).ToGetRequestInformation, &users.ItemEventsEventItemRequestBuilderGetRequestConfiguration{
+		Headers: headers, QueryParameters: &users.ItemEventsEventItemRequestBuilderGetQueryParameters{Select: fields},
+	})
+	return d, c.explainEvent(g, err)
+}

@@ -1,0 +1,173 @@
+package calendars
+
+import (
+	"html"
+	"net/url"
+	"regexp"
+	"strings"
+
+	nethtml "golang.org/x/net/html"
+	"golang.org/x/net/html/atom"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// divider matches the line above and below the part of a body by which one joins an online meeting.
+var divider = regexp.MustCompile(`_{20,}`)
+
+// keepMeeting returns the body to write instead of that of old, which may be an online meeting: its body then holds the block of
+// HTML by which one joins it, and Outlook takes a body without it for a meeting that is not online any more.
+//
+// https://learn.microsoft.com/graph/outlook-calendar-online-meetings
+func keepMeeting(old eventDTO, body Body) (*Body, error) {
+	link := old.OnlineMeeting.JoinURL
+	if link == "" {
+		link = old.OnlineMeetingURL
+	}
+	if link == "" && !old.IsOnlineMeeting {
+		return &body, nil
+	}
+	document, err := nethtml.Parse(strings.NewReader(old.Body.Content))
+	if err != nil {
+		return nil, errMeetingLost
+	}
+	join := findNode(document, func(n *nethtml.Node) bool { return linksTo(n, link) })
+	if join == nil {
+		// There is nothing to lose, unless the link has an unknown form.
+		if link == "" && hasText(document) || strings.Contains(old.Body.Content, "meetup-join") {
+			return nil, errMeetingLost
+		}
+		return &body, nil
+	}
+	if !body.HTML {
+		body = Body{strings.ReplaceAll(html.EscapeString(strings.ReplaceAll(body.Content, "\r\n", "\n")), "\n", "<br>"), true}
+	}
+	merged, err := nethtml.Parse(strings.NewReader(body.Content))
+	if err != nil {
+		return nil, errMeetingLost
+	}
+	if findNode(merged, func(n *nethtml.Node) bool { return linksTo(n, link) }) != nil {
+		return &body, nil // it was taken from the old one
+	}
+	block := meetingBlock(document, join)
+	target := findNode(merged, func(n *nethtml.Node) bool { return n.DataAtom == atom.Body })
+	if block == nil || target == nil {
+		return nil, errMeetingLost
+	}
+	for _, n := range block {
+		n.Parent.RemoveChild(n)
+		target.AppendChild(n)
+	}
+	var b strings.Builder
+	if err := nethtml.Render(&b, merged); err != nil {
+		return nil, errMeetingLost
+	}
+	return &Body{b.String(), true}, nil
+}
+
+var errMeetingLost = graph.Invalid("body: the event is an online meeting, and how to join it is part of its body, from where it cannot be kept; want no body, or change it in Outlook")
+
+// meetingBlock returns the siblings that say how to join the meeting: from the divider before the link to the one after it, or
+// where there are none the outermost element that Teams marks as its own. It returns nil where it finds neither.
+func meetingBlock(document, join *nethtml.Node) []*nethtml.Node {
+	var before, after, own *nethtml.Node
+	passed := false
+	walkNodes(document, func(n *nethtml.Node) {
+		switch {
+		case n == join:
+			passed = true
+		case n.Type == nethtml.TextNode && divider.MatchString(n.Data):
+			if !passed {
+				before = n
+			} else if after == nil {
+				after = n
+			}
+		}
+	})
+	for n := join; n != nil; n = n.Parent {
+		if strings.Contains(attribute(n, "class"), "me-email-text") {
+			own = n
+		}
+	}
+	first, last := before, after
+	if first == nil {
+		first = own
+	}
+	if last == nil {
+		last = own
+	}
+	if first == nil || last == nil {
+		return nil
+	}
+	// The common parent of both ends, and which of its children they are in.
+	parents := map[*nethtml.Node]*nethtml.Node{} // ancestor of first → its child on the way
+	for child, n := first, first.Parent; n != nil; child, n = n, n.Parent {
+		parents[n] = child
+	}
+	for child, n := last, last.Parent; n != nil; child, n = n, n.Parent {
+		from, common := parents[n]
+		if !common {
+			continue
+		}
+		var block []*nethtml.Node
+		for s := from; s != nil; s = s.NextSibling {
+			block = append(block, s)
+			if s == child {
+				return block
+			}
+		}
+		return nil
+	}
+	return nil
+}
+
+// linksTo reports whether n is a link to the meeting, perhaps through a service that checks links.
+func linksTo(n *nethtml.Node, link string) bool {
+	href := attribute(n, "href")
+	if n.DataAtom != atom.A || href == "" || link == "" {
+		return false
+	}
+	return strings.Contains(unescaped(href), unescaped(link))
+}
+
+// unescaped returns an address in a form in which it can be found within another one.
+func unescaped(address string) string {
+	for range 3 {
+		plain, err := url.PathUnescape(address)
+		if err != nil || plain == address {
+			break
+		}
+		address = plain
+	}
+	return strings.ToLower(address)
+}
+
+func hasText(document *nethtml.Node) bool {
+	return findNode(document, func(n *nethtml.Node) bool { return n.Type == nethtml.TextNode && strings.TrimSpace(n.Data) != "" }) != nil
+}
+
+func attribute(n *nethtml.Node, key string) string {
+	for _, a := range n.Attr {
+		if a.Key == key {
+			return a.Val
+		}
+	}
+	return ""
+}
+
+func walkNodes(n *nethtml.Node, visit func(*nethtml.Node)) {
+	visit(n)
+	for c := n.FirstChild; c != nil; c = c.NextSibling {
+		walkNodes(c, visit)
+	}
+}
+
+func findNode(root *nethtml.Node, match func(*nethtml.Node) bool) *nethtml.Node {
+	var found *nethtml.Node
+	walkNodes(root, func(n *nethtml.Node) {
+		if found == nil && match(n) {
+			found = n
+		}
+	})
+	return found
+}

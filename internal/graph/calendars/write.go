@@ -1,0 +1,313 @@
+package calendars
+
+import (
+	"context"
+	"time"
+
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+const opCreate = "create the event"
+
+// Fields are the properties of an event to set. What is nil, or zero in Start and End, stays as it is.
+type Fields struct {
+	Subject *string
+	Body    *Body
+
+	// Start and End are written with their zones, which a series keeps; where WholeDays, their dates are.
+	Start, End time.Time
+	WholeDays  bool
+	AllDay     *bool // whether the event takes whole days from now on
+	Recurrence *graph.Recurrence
+
+	Location        *string
+	Categories      []string
+	Sensitivity     *string
+	ShowAs          *string
+	Attendees       []Attendee
+	ReminderOn      *bool
+	ReminderMinutes *int // before the start
+	OnlineMeeting   *bool
+}
+
+// A Body is the description of an event as it is written.
+type Body struct {
+	Content string
+	HTML    bool
+}
+
+// model returns what is sent; it depends on nothing but f, so that a repetition sends the same.
+func (f Fields) model() (models.Eventable, error) {
+	e := models.NewEvent()
+	if f.Subject != nil {
+		e.SetSubject(f.Subject)
+	}
+	if f.Body != nil {
+		e.SetBody(f.Body.model())
+	}
+	write := formatTime
+	if f.WholeDays {
+		write = graph.FormatDate
+	}
+	if !f.Start.IsZero() {
+		e.SetStart(write(f.Start))
+	}
+	if !f.End.IsZero() {
+		e.SetEnd(write(f.End))
+	}
+	if f.AllDay != nil {
+		e.SetIsAllDay(f.AllDay)
+	}
+	if f.Recurrence != nil {
+		series, err := f.Recurrence.Model()
+		if err != nil {
+			return nil, err
+		}
+		e.SetRecurrence(series)
+	}
+	if f.Location != nil {
+		location := models.NewLocation()
+		location.SetDisplayName(f.Location)
+		e.SetLocation(location)
+	}
+	if f.Categories != nil {
+		e.SetCategories(f.Categories)
+	}
+	if f.Sensitivity != nil {
+		v, err := models.ParseSensitivity(*f.Sensitivity)
+		if err != nil || v == nil {
+			return nil, graph.Invalid("sensitivity: unknown value %q", *f.Sensitivity)
+		}
+		e.SetSensitivity(v.(*models.Sensitivity))
+	}
+	if f.ShowAs != nil {
+		v, err := models.ParseFreeBusyStatus(*f.ShowAs)
+		if err != nil || v == nil {
+			return nil, graph.Invalid("show_as: unknown value %q", *f.ShowAs)
+		}
+		e.SetShowAs(v.(*models.FreeBusyStatus))
+	}
+	if f.Attendees != nil {
+		attendees := []models.Attendeeable{}
+		for _, a := range f.Attendees {
+			kind, err := models.ParseAttendeeType(a.Type)
+			if err != nil || kind == nil {
+				return nil, graph.Invalid("attendees: unknown type %q", a.Type)
+			}
+			address := models.NewEmailAddress()
+			address.SetAddress(&a.Address)
+			attendee := models.NewAttendee()
+			attendee.SetEmailAddress(address)
+			attendee.SetTypeEscaped(kind.(*models.AttendeeType))
+			attendees = append(attendees, attendee)
+		}
+		e.SetAttendees(attendees)
+	}
+	if f.ReminderMinutes != nil {
+		minutes, on := int32(*f.ReminderMinutes), true
+		e.SetReminderMinutesBeforeStart(&minutes)
+		e.SetIsReminderOn(&on)
+	}
+	if f.ReminderOn != nil {
+		e.SetIsReminderOn(f.ReminderOn)
+	}
+	if f.OnlineMeeting != nil {
+		e.SetIsOnlineMeeting(f.OnlineMeeting)
+	}
+	return e, nil
+}
+
+func (b Body) model() models.ItemBodyable {
+	body, kind := models.NewItemBody(), models.TEXT_BODYTYPE
+	if b.HTML {
+		kind = models.HTML_BODYTYPE
+	}
+	body.SetContentType(&kind)
+	body.SetContent(&b.Content)
+	return body
+}
+
+// formatTime returns the time of an event as it is written. It names the zone rather than giving UTC, for a series keeps its hour
+// in its own zone, and Outlook shows in which zone an event was made. Only where Graph does not know the zone, or where an hour
+// comes twice, is it UTC.
+func formatTime(t time.Time) models.DateTimeTimeZoneable {
+	const form = "2006-01-02T15:04:05.0000000"
+	zone := graph.ZoneName(t.Location())
+	wall := t.Format(form)
+	if zone == "" || t.Add(time.Hour).Format(form) == wall || t.Add(-time.Hour).Format(form) == wall {
+		return graph.FormatUTC(t)
+	}
+	d := models.NewDateTimeTimeZone()
+	d.SetDateTime(&wall)
+	d.SetTimeZone(&zone)
+	return d
+}
+
+// checkZone refuses a series in a zone that Graph does not know: written as UTC, it would move by an hour when the clocks change.
+func (f Fields) checkZone(series bool) error {
+	start := f.Start
+	if start.IsZero() {
+		start = f.End
+	}
+	if !series || start.IsZero() || f.WholeDays || graph.ZoneName(start.Location()) != "" {
+		return nil
+	}
+	return graph.Invalid("timezone: Microsoft does not know the time zone %s, so a series in it would move when its clocks change; want another one, such as Europe/Berlin", start.Location())
+}
+
+// Create puts an event into the calendar with this id, as Find returns it. Graph ignores a repetition with the same transaction id,
+// and answers with the event that it made.
+func (c Calendar) Create(ctx context.Context, g *graph.Client, info Info, f Fields, transactionID string) (Event, error) {
+	if info.ReadOnly() {
+		return Event{}, readOnly(info, c.Mailbox)
+	}
+	if err := f.checkZone(f.Recurrence != nil); err != nil {
+		return Event{}, err
+	}
+	e, err := f.model()
+	if err != nil {
+		return Event{}, err
+	}
+	e.SetTransactionId(&transactionID)
+	var d eventDTO
+	if info.ID == "" {
+		d, err = graph.Send[eventDTO](ctx, g, opCreate, c.user(g).Events().ToPostRequestInformation, e,
+			&users.ItemEventsRequestBuilderPostRequestConfiguration{Headers: headers("text")})
+	} else {
+		d, err = graph.Send[eventDTO](ctx, g, opCreate, c.user(g).Calendars().ByCalendarId(info.ID).Events().ToPostRequestInformation, e,
+			&users.ItemCalendarsItemEventsRequestBuilderPostRequestConfiguration{Headers: headers("text")})
+	}
+	if err != nil {
+		return Event{}, c.explainWrite(ctx, g, info.ID, err)
+	}
+	created, err := d.event(opCreate)
+	return created, graph.Unconfirmed(err)
+}
+
+// Update changes an event, one occurrence of a series or a series. A new body of an online meeting keeps the part by which one
+// joins it. series says that the event is a series.
+func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fields, series bool) (Event, error) {
+	const op = "change the event"
+	if err := f.checkZone(series || f.Recurrence != nil); err != nil {
+		return Event{}, err
+	}
+	if f.Body != nil {
+		const read = "read the event's body"
+		old, err := c.readDTO(ctx, g, read, id, headers("html"), []string{"id", "body", "isOnlineMeeting", "onlineMeeting", "onlineMeetingUrl"})
+		switch {
+		case err != nil:
+			return Event{}, err
+		case old.ID == "":
+			return Event{}, graph.Incomplete(read, "id")
+		}
+		if f.Body, err = keepMeeting(old, *f.Body); err != nil {
+			return Event{}, err
+		}
+	}
+	e, err := f.model()
+	if err != nil {
+		return Event{}, err
+	}
+	d, err := graph.Send[eventDTO](ctx, g, op, c.event(g, id).ToPatchRequestInformation, e,
+		&users.ItemEventsEventItemRequestBuilderPatchRequestConfiguration{Headers: headers("text")})
+	if err != nil {
+		return Event{}, c.explainChange(g, err)
+	}
+	if changed, err := d.event(op); err == nil {
+		return changed, nil
+	}
+	read, err := c.Read(ctx, g, id) // the answer does not tell
+	return read, graph.Unconfirmed(err)
+}
+
+// explainChange says in the user's words why an event in somebody else's mailbox cannot be changed.
+func (c Calendar) explainChange(g *graph.Client, err error) error {
+	if c.Mailbox != "" && graph.Is(err, graph.PermissionMissing) && g.Granted(c.WritePermission()) {
+		return graph.Explain(err, "%s does not let you change this event", c.Mailbox)
+	}
+	return c.explainEvent(g, err)
+}
+
+// Delete removes an event, one occurrence of a series or a series, and tells nobody.
+func (c Calendar) Delete(ctx context.Context, g *graph.Client, id string) error {
+	return c.explainChange(g, graph.Call(ctx, g, "remove the event", c.event(g, id).ToDeleteRequestInformation, nil))
+}
+
+// Cancel cancels a meeting that the owner of the calendar organizes. The message to the attendees may be nil.
+func (c Calendar) Cancel(ctx context.Context, g *graph.Client, id string, message *string) error {
+	var body users.ItemEventsItemCancelPostRequestBodyable = users.NewItemEventsItemCancelPostRequestBody()
+	if message != nil {
+		body.SetComment(message)
+	}
+	_, err := graph.Send[graph.None](ctx, g, "cancel the event", c.event(g, id).Cancel().ToPostRequestInformation, body, nil)
+	return c.explainChange(g, err)
+}
+
+// Removed says that an event is gone.
+type Removed struct {
+	ID        string // of the event, or of the series
+	Cancelled bool
+}
+
+// Data returns the id of the event, which answers the request that removed it.
+func (r Removed) Data() any { return map[string]any{"event_id": r.ID} }
+
+// A Reply is the answer to an invitation.
+type Reply struct {
+	Response                   string    // accept, tentative or decline
+	Send                       bool      // whether the organizer gets a message
+	Message                    *string   // in it
+	ProposedStart, ProposedEnd time.Time // zero: none; not with accept
+}
+
+// Respond answers an invitation.
+func (c Calendar) Respond(ctx context.Context, g *graph.Client, id string, r Reply) error {
+	const op = "respond to the event"
+	event := c.event(g, id)
+	var err error
+	switch r.Response {
+	case "accept":
+		var body users.ItemEventsItemAcceptPostRequestBodyable = users.NewItemEventsItemAcceptPostRequestBody()
+		r.fill(body)
+		_, err = graph.Send[graph.None](ctx, g, op, event.Accept().ToPostRequestInformation, body, nil)
+	case "tentative":
+		var body users.ItemEventsItemTentativelyAcceptPostRequestBodyable = users.NewItemEventsItemTentativelyAcceptPostRequestBody()
+		r.fill(body)
+		if r.proposes() {
+			body.SetProposedNewTime(r.proposal())
+		}
+		_, err = graph.Send[graph.None](ctx, g, op, event.TentativelyAccept().ToPostRequestInformation, body, nil)
+	case "decline":
+		var body users.ItemEventsItemDeclinePostRequestBodyable = users.NewItemEventsItemDeclinePostRequestBody()
+		r.fill(body)
+		if r.proposes() {
+			body.SetProposedNewTime(r.proposal())
+		}
+		_, err = graph.Send[graph.None](ctx, g, op, event.Decline().ToPostRequestInformation, body, nil)
+	default:
+		return graph.Invalid("response: want accept, tentative or decline, not %q", r.Response)
+	}
+	return c.explainChange(g, err)
+}
+
+func (r Reply) fill(body interface {
+	SetSendResponse(*bool)
+	SetComment(*string)
+}) {
+	body.SetSendResponse(&r.Send)
+	if r.Message != nil { // what is set to nil is sent as null
+		body.SetComment(r.Message)
+	}
+}
+
+func (r Reply) proposes() bool { return !r.ProposedStart.IsZero() }
+
+func (r Reply) proposal() models.TimeSlotable {
+	slot := models.NewTimeSlot()
+	slot.SetStart(formatTime(r.ProposedStart))
+	slot.SetEnd(formatTime(r.ProposedEnd))
+	return slot
+}

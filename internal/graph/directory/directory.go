@@ -1,0 +1,68 @@
+// Package directory is a client for the users of Microsoft Graph.
+package directory
+
+import (
+	"cmp"
+	"context"
+	"strings"
+
+	"github.com/google/uuid"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// A User is a user of an organization, or the owner of a personal account.
+type User struct {
+	ID      string
+	Address string // of the mailbox, or else the user principal name
+	Name    string
+	// Personal accounts have no presence, no Teams, no groups and no colleagues.
+	Personal bool
+}
+
+// SignedIn returns the signed-in user. It is read once for each client.
+func SignedIn(ctx context.Context, g *graph.Client) (User, error) {
+	return graph.Once(ctx, g, "signed-in user", func() (User, error) {
+		const op = "read who is signed in"
+		u, err := graph.Get[userDTO](ctx, g, op, g.Me().ToGetRequestInformation, &users.UserItemRequestBuilderGetRequestConfiguration{
+			QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: []string{"id", "displayName", "mail", "userPrincipalName"}},
+		})
+		if err != nil {
+			return User{}, err
+		}
+		if u.ID == "" {
+			return User{}, graph.Incomplete(op, "id")
+		}
+		return User{u.ID, cmp.Or(u.Mail, u.UserPrincipalName), u.DisplayName, g.Personal()}, nil
+	})
+}
+
+// RequireWork returns an error unless the signed-in user belongs to an organization. lacks says what personal accounts have not:
+// "no presence".
+func RequireWork(ctx context.Context, g *graph.Client, lacks string) error {
+	u, err := SignedIn(ctx, g)
+	if err == nil && u.Personal {
+		err = &graph.Error{Reason: graph.Refused, Message: "a personal Microsoft account has " + lacks}
+	}
+	return err
+}
+
+// FindID returns the object id, in lower case, of the user with this address or user principal name.
+func FindID(ctx context.Context, g *graph.Client, address string) (string, error) {
+	const op = "look up the user"
+	u, err := graph.Get[userDTO](ctx, g, op, g.User(address).ToGetRequestInformation, &users.UserItemRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: []string{"id"}},
+	})
+	switch {
+	case graph.Is(err, graph.NotFound):
+		return "", graph.Explain(err, "there is no user %s in your organization", address)
+	case err != nil:
+		return "", err
+	case uuid.Validate(u.ID) != nil:
+		return "", graph.Incomplete(op, "id")
+	}
+	return strings.ToLower(u.ID), nil
+}
+
+type userDTO struct{ ID, DisplayName, Mail, UserPrincipalName string }

@@ -1,0 +1,69 @@
+package presence_test
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
+)
+
+type tokens struct{}
+
+func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
+func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
+func (tokens) Granted() []string                                     { return nil }
+func (tokens) Personal() bool                                        { return false }
+
+// memory answers every request with the same JSON.
+type memory string
+
+func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
+	return &http.Response{
+		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: int64(len(m)),
+		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(m))),
+	}, nil
+}
+
+// BenchmarkRead reads the own presence, through the client and as the least program would.
+func BenchmarkRead(b *testing.B) {
+	const root = "https://graph.example"
+	transport := memory(`{"id": "1", "availability": "Available", "activity": "Available", "statusMessage": null, "outOfOfficeSettings": {"isOutOfOffice": false, "message": null}}`)
+	b.Run("client", func(b *testing.B) {
+		g, err := graph.New(graph.Options{Root: root, Transport: transport, Tokens: tokens{}})
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.ReportAllocs()
+		for b.Loop() {
+			if p, err := presence.ReadOwn(b.Context(), g); err != nil || p.Availability != "Available" {
+				b.Fatal(p, err)
+			}
+		}
+	})
+	b.Run("minimal", func(b *testing.B) {
+		client := http.Client{Transport: transport}
+		b.ReportAllocs()
+		for b.Loop() {
+			r, err := http.NewRequestWithContext(b.Context(), http.MethodGet, root+"/v1.0/me/presence", nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer secret")
+			res, err := client.Do(r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			var p struct{ Availability, Activity string }
+			err = json.NewDecoder(res.Body).Decode(&p)
+			res.Body.Close()
+			if err != nil || p.Availability != "Available" {
+				b.Fatal(p, err)
+			}
+		}
+	})
+}

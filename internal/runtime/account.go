@@ -1,0 +1,363 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// extendInterval is the interval at which an account tries silently to be granted what is missing: an administrator may have
+// consented.
+const extendInterval = time.Hour
+
+// syncsInterval is the least time between two writes of when the sensors were last read.
+const syncsInterval = time.Minute
+
+// An account is one configured account. It runs in the goroutine of Run, which alone changes its set of sensors.
+type account struct {
+	runtime *Runtime
+	config  *config.Account                // all but its sensors, which may change
+	current atomic.Pointer[config.Account] // with the sensors as they are now
+	log     *slog.Logger
+
+	session *auth.Session
+	graph   *graph.Client
+
+	zone   atomic.Pointer[time.Location]
+	signIn signIns
+
+	applies    chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
+	dirty      chan struct{}                                    // the status may have changed
+	zoneDue    chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
+	extensions chan struct{}                                    // try now to be granted what is missing
+	flows      chan *signInFlow                                 // sign-ins to run
+
+	mu      sync.Mutex
+	sensors map[string]*sensor // members of groups included
+
+	// Used by restore and declare, and then by Run alone.
+	status       *hub.AccountStatus // as published
+	online       bool               // as published
+	reported     string             // sign-in state that was logged last
+	syncs        time.Time          // when the sensors' last reads were stored
+	unauthorized map[string]bool    // sensors, or "" for all, whose rejected sign-in was logged
+}
+
+func (r *Runtime) newAccount(c *config.Account) (*account, error) {
+	a := &account{
+		runtime: r, config: c, log: r.options.Log.With("account", c.ID), sensors: map[string]*sensor{},
+		applies: make(chan func(context.Context, *taskSet)), dirty: make(chan struct{}, 1), zoneDue: make(chan struct{}, 1), extensions: make(chan struct{}, 1), flows: make(chan *signInFlow),
+	}
+	a.current.Store(c)
+	var err error
+	if a.session, err = openSession(c, &r.transports, r.options.Dir, a.log); err != nil {
+		return nil, err
+	}
+	if a.graph, err = openGraph(c, &r.transports, a.session, a.log); err != nil {
+		return nil, err
+	}
+	a.zone.Store(a.knownZone())
+	return a, nil
+}
+
+// restore makes the account's sensors, which continue with what an earlier run stored. It precedes every other use of them.
+func (a *account) restore() {
+	syncs := map[string]time.Time{}
+	if value, err := a.runtime.options.Store.Get(syncsBucket, a.config.ID); err == nil && value != nil {
+		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
+	}
+	for _, configured := range config.Sorted(a.config.Sensors) {
+		for _, s := range a.newSensors(configured) {
+			s.open()
+			s.lastSync = syncs[s.config.ID]
+			a.sensors[s.config.ID] = s
+		}
+	}
+}
+
+// storeSyncs stores when the sensors were last read, with the next commit and at most once in syncsInterval: snapshots are not
+// written while nothing changes.
+func (a *account) storeSyncs() {
+	if time.Since(a.syncs) < syncsInterval {
+		return
+	}
+	a.syncs = time.Now()
+	syncs := map[string]time.Time{}
+	for _, s := range a.all() {
+		s.mu.Lock()
+		if !s.lastSync.IsZero() {
+			syncs[s.config.ID] = s.lastSync.UTC().Truncate(time.Second)
+		}
+		s.mu.Unlock()
+	}
+	value, err := json.Marshal(syncs)
+	if err != nil {
+		a.log.Error("times of the last reads not stored", "error", err)
+		return
+	}
+	a.runtime.options.Store.CommitLazily(func(tx services.Tx) { tx.Put(syncsBucket, a.config.ID, value) })
+}
+
+func (a *account) id() hub.ID { return hub.ID{Account: a.config.ID} }
+
+// declare tells the hub of the account and its sensors, with what an earlier run knew of them.
+func (a *account) declare() {
+	a.runtime.options.Hub.Declare(a.device())
+	for _, s := range a.all() {
+		s.declare()
+	}
+	a.updateStatus()
+}
+
+// Run runs the account's sign-in, sensors and time zone until ctx is done.
+func (a *account) Run(ctx context.Context) error {
+	var running, background taskSet
+	defer background.wait()
+	defer running.wait()
+	a.warnOfUTC()
+	for _, s := range a.all() {
+		running.start(ctx, s.config.ID, s.Run)
+	}
+	background.start(ctx, "session", func(ctx context.Context) error { a.session.Watch(ctx); return nil })
+	background.start(ctx, "upkeep", a.runUpkeep)
+	for {
+		timer := time.NewTimer(a.updateStatus())
+		a.storeSyncs()
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		case <-a.dirty:
+		case apply := <-a.applies:
+			apply(ctx, &running)
+		case flow := <-a.flows:
+			background.stop("sign-in") // one of another way
+			background.start(ctx, "sign-in", func(ctx context.Context) error { return flow.run(ctx, a) })
+		case <-a.session.Changed():
+			if a.signedIn() {
+				a.refresh()
+				a.rescan()
+				signal(a.zoneDue)
+			}
+		}
+		timer.Stop()
+	}
+}
+
+// runUpkeep follows the mailbox's time zone and tries to be granted what is missing.
+func (a *account) runUpkeep(ctx context.Context) error {
+	zoneAt, extendAt := time.Now(), time.Now().Add(extendInterval)
+	var zoneFailure string // logged last
+	for {
+		timer := time.NewTimer(time.Until(earlier(zoneAt, extendAt)))
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-a.zoneDue:
+			zoneAt = time.Now()
+		case <-a.extensions:
+			extendAt = time.Now()
+		case <-timer.C:
+		}
+		timer.Stop()
+		if !time.Now().Before(extendAt) {
+			extendAt = time.Now().Add(extendInterval)
+			a.extend(ctx)
+		}
+		if !time.Now().Before(zoneAt) {
+			zoneAt = time.Now().Add(a.followZone(ctx, &zoneFailure))
+		}
+	}
+}
+
+// reconfigure replaces changed sensors of an account that is otherwise the same. It returns when they run or ctx is done.
+func (a *account) reconfigure(ctx context.Context, after *config.Account, changes config.Delta) {
+	if len(changes.Added)+len(changes.Removed)+len(changes.Changed) == 0 {
+		return
+	}
+	a.current.Store(after)
+	a.zone.Store(a.knownZone()) // depends on the permissions requested
+	signal(a.zoneDue)
+	var added []*sensor
+	for _, id := range slices.Concat(changes.Added, changes.Changed) {
+		added = append(added, a.newSensors(after.Sensors[id])...)
+	}
+	a.reconcile(ctx, slices.Concat(changes.Removed, changes.Changed), added)
+}
+
+// reconcile stops the sensors in removed, with the members of groups, and starts added, which replace sensors with the same id. It
+// returns when that is done or ctx is done.
+func (a *account) reconcile(ctx context.Context, removed []string, added []*sensor) {
+	done := make(chan struct{})
+	apply := func(lifetime context.Context, running *taskSet) {
+		defer close(done)
+		if ctx.Err() != nil {
+			return // the group that asked for it was removed meanwhile
+		}
+		before := a.detach(running, removed)
+		for _, s := range added {
+			maps.Copy(before, a.detach(running, []string{s.config.ID}))
+			s.open()
+			a.mu.Lock()
+			a.sensors[s.config.ID] = s
+			a.mu.Unlock()
+			if replaced, ok := before[s.config.ID]; ok {
+				replaced.supersede(s)
+				delete(before, s.config.ID)
+			}
+			s.declare()
+			running.start(lifetime, s.config.ID, s.Run)
+		}
+		for _, s := range before {
+			s.remove()
+		}
+		signal(a.dirty)
+	}
+	select {
+	case a.applies <- apply:
+		select {
+		case <-done:
+		case <-ctx.Done():
+		}
+	case <-ctx.Done():
+	}
+}
+
+// detach stops sensors, with the members of groups, and takes them out of the account.
+func (a *account) detach(running *taskSet, ids []string) map[string]*sensor {
+	detached := map[string]*sensor{}
+	for _, id := range ids {
+		s := a.sensor(id)
+		if s == nil {
+			continue
+		}
+		running.stop(id)
+		a.mu.Lock()
+		delete(a.sensors, id)
+		a.mu.Unlock()
+		detached[id] = s
+		if s.group != nil {
+			maps.Copy(detached, a.detach(running, a.memberIDs(s)))
+		}
+	}
+	return detached
+}
+
+// remove deletes the account and its sensors from the outputs and the store.
+func (a *account) remove() {
+	a.removeAllBut(nil)
+	a.runtime.options.Hub.Remove(a.id())
+	a.runtime.options.Store.Commit(func(tx services.Tx) {
+		tx.Delete(zonesBucket, a.config.ID)
+		tx.Delete(syncsBucket, a.config.ID)
+	}, a.logStoreError)
+}
+
+// removeAllBut deletes the sensors that the account's successor does not have; nil has none.
+func (a *account) removeAllBut(successor *account) {
+	for _, s := range a.all() {
+		if successor != nil {
+			if same := successor.sensor(s.config.ID); same != nil {
+				s.supersede(same)
+				continue
+			}
+		}
+		s.remove()
+	}
+}
+
+// all returns the sensors by id.
+func (a *account) all() []*sensor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var all []*sensor
+	for _, s := range config.Sorted(a.sensors) {
+		all = append(all, s)
+	}
+	return all
+}
+
+func (a *account) sensor(id string) *sensor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sensors[id]
+}
+
+func (a *account) sensorIDs() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return slices.Sorted(maps.Keys(a.sensors))
+}
+
+// memberIDs returns the ids of a group's members.
+func (a *account) memberIDs(of *sensor) []string {
+	var ids []string
+	for _, s := range a.all() {
+		if s.parent == of {
+			ids = append(ids, s.config.ID)
+		}
+	}
+	return ids
+}
+
+func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }
+
+// checkGranted returns a *graph.Error where nobody is signed in or a permission is not granted, or nil.
+func (a *account) checkGranted(permissions []graph.Permission) error {
+	if s := a.session.Status(); s.State != auth.SignedIn {
+		return &graph.Error{Reason: graph.SignInRequired, Message: s.Message}
+	}
+	return graph.MissingError(a.session.Granted(), permissions)
+}
+
+// refresh polls every sensor as soon as allowed.
+func (a *account) refresh() {
+	for _, s := range a.all() {
+		s.refresh()
+	}
+}
+
+// rescan lists the members of groups now.
+func (a *account) rescan() {
+	for _, s := range a.all() {
+		if s.group != nil {
+			signal(s.group.due)
+		}
+	}
+}
+
+func (a *account) logStoreError(err error) {
+	if err != nil && !errors.Is(err, context.Canceled) {
+		a.log.Error("writing the state failed", "error", err)
+	}
+}
+
+// signal wakes the receiver of a channel with room for one value; several signals become one.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+// earlier returns the earlier of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}

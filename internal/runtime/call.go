@@ -1,0 +1,55 @@
+package runtime
+
+import (
+	"context"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Call executes one operation without a broker, beside a bridge that may run, with the same checks. What came of it is in the
+// response; the error is one of the configuration. Options need no Store and no Hub.
+func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, operation string, payload []byte) (services.Response, error) {
+	o.Store, o.Hub = noStore{}, hub.New()
+	r, err := New(o, map[string]*config.Account{a.ID: a})
+	if err != nil {
+		return services.Response{}, err
+	}
+	defer r.transports.close()
+	request := services.Inbound{Target: ref, Operation: operation, Payload: payload}
+	// What is refused anyway is refused without asking Graph.
+	if target, err := r.Resolve(ref); err == nil {
+		if _, err := target.Operation(operation); err == nil {
+			if err := r.prepare(ctx, ref); err != nil {
+				return services.Response{Op: operation}.Fail(err), nil
+			}
+		}
+	}
+	d := services.NewDispatcher(services.DispatcherOptions{Resolver: r, Log: o.Log})
+	return d.Execute(ctx, request), nil
+}
+
+// prepare reads what a request to a sensor depends on and Run would have read: the mailbox's time zone, and the members of a group.
+func (r *Runtime) prepare(ctx context.Context, ref services.Ref) error {
+	a := r.account(ref.Account)
+	if _, err := a.readZone(ctx); err != nil {
+		a.log.Warn("mailbox time zone unknown", "using", a.location().String(), "error", err)
+	}
+	if s := a.sensor(ref.Sensor); s != nil && s.group != nil {
+		return s.group.load(ctx)
+	}
+	return nil
+}
+
+// noStore keeps nothing: the store belongs to the bridge.
+type noStore struct{}
+
+// Commit implements services.Store.
+func (noStore) Commit(func(services.Tx), func(error)) {}
+
+// CommitLazily implements services.Store.
+func (noStore) CommitLazily(func(services.Tx)) {}
+
+// Get implements Store.
+func (noStore) Get(string, string) ([]byte, error) { return nil, nil }

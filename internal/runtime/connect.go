@@ -1,0 +1,121 @@
+package runtime
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// OpenSession opens the sign-in of an account; it contacts nobody. A file of the configuration that cannot be used is not an error
+// but the state of the sign-in.
+func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
+	return openSession(c, new(transports), dir, log)
+}
+
+func openSession(c *config.Account, t *transports, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
+	o := signInOptions(c, t)
+	o.Dir, o.Log = dir, log
+	return auth.Open(o)
+}
+
+// OpenGraph returns the Graph client of an account that is signed in by the session; it contacts nobody.
+func OpenGraph(c *config.Account, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
+	return openGraph(c, new(transports), session, log)
+}
+
+func openGraph(c *config.Account, t *transports, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
+	transport, _ := t.of(c) // the session reports the error
+	g, err := graph.New(graph.Options{Root: c.Cloud.Graph, Transport: transport, Tokens: session, ClientID: c.ClientID, Log: log})
+	if err != nil {
+		return nil, fmt.Errorf("account %s: %w", c.ID, err)
+	}
+	return g, nil
+}
+
+// CheckFiles returns what is wrong with the files that an account's configuration names.
+func CheckFiles(c *config.Account) error { return signInOptions(c, new(transports)).Check() }
+
+// signInOptions returns the options of an account's session, without its state directory and log.
+func signInOptions(c *config.Account, t *transports) auth.Options {
+	transport, err := t.of(c)
+	o := auth.Options{
+		Unusable: err,
+		Account:  c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
+		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport,
+	}
+	if c.CertificateFile != "" {
+		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
+		o.Certificate, err = os.ReadFile(c.CertificateFile)
+		if err == nil && len(bytes.TrimSpace(o.Certificate)) == 0 {
+			err = fmt.Errorf("%s is empty", c.CertificateFile)
+		}
+		if err != nil && o.Unusable == nil {
+			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
+		}
+	}
+	return o
+}
+
+// transports holds one transport for all accounts whose servers are verified by the same certificates.
+type transports struct {
+	mu    sync.Mutex
+	byPEM map[[sha256.Size]byte]http.RoundTripper
+}
+
+// of returns the transport of an account for Entra ID and Graph. With an error it refuses every request.
+func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
+	var pem []byte
+	if c.Cloud.CAFile != "" {
+		var err error
+		if pem, err = os.ReadFile(c.Cloud.CAFile); err != nil {
+			err = fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
+			return refusingTransport{err}, err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := sha256.Sum256(pem)
+	if known, ok := t.byPEM[key]; ok {
+		return known, nil
+	}
+	transport := graph.NewTransport()
+	if c.Cloud.CAFile != "" {
+		pool := x509.NewCertPool()
+		if !pool.AppendCertsFromPEM(pem) {
+			err := fmt.Errorf("accounts.%s.cloud.ca_file: %s holds no certificate in PEM form", c.ID, c.Cloud.CAFile)
+			return refusingTransport{err}, err
+		}
+		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
+	}
+	if t.byPEM == nil {
+		t.byPEM = map[[sha256.Size]byte]http.RoundTripper{}
+	}
+	t.byPEM[key] = transport
+	return transport, nil
+}
+
+// close closes the idle connections.
+func (t *transports) close() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, transport := range t.byPEM {
+		(&http.Client{Transport: transport}).CloseIdleConnections()
+	}
+}
+
+// A refusingTransport fails every request.
+type refusingTransport struct{ err error }
+
+// RoundTrip implements http.RoundTripper.
+func (t refusingTransport) RoundTrip(*http.Request) (*http.Response, error) { return nil, t.err }

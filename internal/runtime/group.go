@@ -1,0 +1,304 @@
+package runtime
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/json"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+const (
+	listInterval = 10 * time.Minute // between two listings of a group's members
+	listRetry    = time.Minute      // after a listing that failed
+	listTimeout  = time.Minute
+)
+
+// A group is a sensor that stands for several, such as all calendars. Each member is a sensor of its own.
+type group struct {
+	sensor *sensor
+	source sensors.Group
+	due    chan struct{} // list now
+
+	mu    sync.Mutex
+	known []member
+	err   error // of the last listing
+}
+
+// A member is a member of a group as it is stored.
+type member struct {
+	sensors.Member
+	Slug string // part of its entity ids; it stays when the member is renamed
+}
+
+// sensorID returns the id of a member's sensor, which does not change when the member is renamed.
+func (g *group) sensorID(m sensors.Member) string {
+	sum := sha256.Sum256([]byte(m.ID))
+	return g.sensor.config.ID + "_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:8])
+}
+
+// newMember returns the sensor of a member.
+func (g *group) newMember(m member) *sensor {
+	parent := g.sensor
+	c := *parent.config
+	c.ID, c.Name, c.Options = g.sensorID(m.Member), m.Name, g.source.Member(m.Member)
+	s := parent.account.newSensor(&c)
+	s.parent = parent
+	s.slug = parent.account.config.ID + "_" + parent.config.ID + "_" + m.Slug
+	return s
+}
+
+// restored returns the sensors of the members that an earlier run knew.
+func (g *group) restored() []*sensor {
+	value, err := g.sensor.account.runtime.options.Store.Get(membersBucket, g.sensor.key())
+	if err != nil {
+		g.sensor.log.Warn("stored members unreadable", "error", err)
+	}
+	var members []member
+	if err != nil || value == nil || json.Unmarshal(value, &members) != nil {
+		return nil
+	}
+	g.mu.Lock()
+	g.known = members
+	g.mu.Unlock()
+	var restored []*sensor
+	for _, m := range members {
+		if !g.idInUse(m.Member) {
+			restored = append(restored, g.newMember(m))
+		}
+	}
+	return restored
+}
+
+// idInUse reports whether the id of a member's sensor is that of a configured sensor, which has precedence.
+func (g *group) idInUse(m sensors.Member) bool {
+	_, used := g.sensor.account.current.Load().Sensors[g.sensorID(m)]
+	return used
+}
+
+// Run follows the members until ctx is done.
+func (g *group) Run(ctx context.Context) error {
+	for {
+		wait := listInterval
+		if err := g.reload(ctx); err != nil {
+			wait = listRetry
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-g.due:
+		case <-timer.C:
+		}
+		timer.Stop()
+	}
+}
+
+// reload lists the members, starts and stops their sensors accordingly, and logs a failure once.
+func (g *group) reload(ctx context.Context) error {
+	listed, err := g.list(ctx)
+	if err == nil {
+		g.follow(ctx, listed)
+	}
+	if ctx.Err() != nil {
+		return err
+	}
+	g.mu.Lock()
+	before := g.err
+	g.err = err
+	g.mu.Unlock()
+	switch {
+	case err != nil && before == nil && !graph.Is(err, graph.SignInRequired):
+		g.sensor.log.Warn("listing failed", "error", err)
+	case err == nil && before != nil && !graph.Is(before, graph.SignInRequired):
+		g.sensor.log.Info("listing recovered")
+	}
+	signal(g.sensor.account.dirty)
+	return err
+}
+
+// list returns the members as they are now. Something that is moved while pages are read is in two of them.
+func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
+	if err := g.sensor.account.checkGranted(g.sensor.source.Permissions()); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	defer cancel()
+	all, err := g.members(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var listed []sensors.Member
+	for _, m := range all {
+		if !g.idInUse(m) && !slices.ContainsFunc(listed, func(other sensors.Member) bool { return other.ID == m.ID }) {
+			listed = append(listed, m)
+		}
+	}
+	return listed, nil
+}
+
+// members asks Graph for the members. A panic is this group's error.
+func (g *group) members(ctx context.Context) (all []sensors.Member, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.sensor.log.Error("listing panicked", "panic", r, "stack", string(debug.Stack()))
+			err = fmt.Errorf("panic: %v", r)
+		}
+	}()
+	return g.source.Members(ctx, g.sensor.account.graph)
+}
+
+// follow starts the sensors of new members, replaces those of renamed ones, and removes those of lost ones.
+func (g *group) follow(ctx context.Context, listed []sensors.Member) {
+	g.mu.Lock()
+	before := g.known
+	g.mu.Unlock()
+	var after []member
+	var removed []string
+	var added []*sensor
+	for _, m := range listed {
+		next := member{Member: m}
+		i := slices.IndexFunc(before, func(b member) bool { return b.ID == m.ID })
+		if i >= 0 {
+			next.Slug = before[i].Slug
+		} else {
+			next.Slug = uniqueSlug(m.Name, slices.Concat(before, after))
+		}
+		after = append(after, next)
+		switch {
+		case i < 0:
+			g.sensor.log.Info("member found", "name", m.Name)
+			added = append(added, g.newMember(next))
+		case before[i].Name != m.Name:
+			g.sensor.log.Info("member renamed", "name", m.Name, "before", before[i].Name)
+			added = append(added, g.newMember(next))
+		}
+	}
+	for _, b := range before {
+		if slices.ContainsFunc(after, func(m member) bool { return m.ID == b.ID }) {
+			continue
+		}
+		g.sensor.log.Info("member lost", "name", b.Name)
+		if !g.idInUse(b.Member) {
+			removed = append(removed, g.sensorID(b.Member))
+		}
+	}
+	if slices.Equal(after, before) {
+		return
+	}
+	value, err := json.Marshal(after)
+	if err != nil {
+		g.sensor.log.Error("members not stored", "error", err)
+	} else {
+		g.sensor.account.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(membersBucket, g.sensor.key(), value) }, g.sensor.account.logStoreError)
+	}
+	g.mu.Lock()
+	g.known = after
+	g.mu.Unlock()
+	g.sensor.account.reconcile(ctx, removed, added)
+}
+
+// load lists the members without running them, for [Call].
+func (g *group) load(ctx context.Context) error {
+	listed, err := g.list(ctx)
+	if err != nil {
+		return err
+	}
+	a := g.sensor.account
+	var members []member
+	for _, m := range listed {
+		next := member{Member: m, Slug: uniqueSlug(m.Name, members)}
+		members = append(members, next)
+		s := g.newMember(next)
+		a.mu.Lock()
+		a.sensors[s.config.ID] = s
+		a.mu.Unlock()
+	}
+	g.mu.Lock()
+	g.known = members
+	g.mu.Unlock()
+	return nil
+}
+
+// resolve takes the field that names a member out of a request's fields and returns the member's sensor.
+func (g *group) resolve(fields map[string]json.RawMessage) (*sensor, error) {
+	field := g.sensor.kind.MemberField
+	var name string
+	if json.Unmarshal(fields[field], &name) != nil || name == "" {
+		_, known := g.matchMembers("")
+		return nil, graph.Invalid("%s is required, as a text, because %s stands for several; known: %s", field, g.sensor.config.ID, list(known))
+	}
+	found, known := g.matchMembers(name)
+	switch len(found) {
+	case 0:
+		return nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.QuoteForError(name))
+	case 1:
+	default:
+		var ids []string
+		for _, m := range found {
+			ids = append(ids, m.ID)
+		}
+		return nil, graph.Invalid("%s: %d are named %s; want the id of one of them: %s", field, len(found), services.QuoteForError(name), list(ids))
+	}
+	s := g.sensor.account.sensor(g.sensorID(found[0].Member))
+	if s == nil {
+		return nil, &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("%s: %s is not there any more", field, services.QuoteForError(name))}
+	}
+	delete(fields, field)
+	return s, nil
+}
+
+// matchMembers returns the members whose id equals name, else those whose name does, else those whose name does in another case;
+// and the names of all.
+func (g *group) matchMembers(name string) (found []member, known []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, m := range g.known {
+		known = append(known, m.Name)
+	}
+	for _, matches := range []func(member) bool{
+		func(m member) bool { return m.ID == name },
+		func(m member) bool { return m.Name == name },
+		func(m member) bool { return strings.EqualFold(m.Name, name) },
+	} {
+		for _, m := range g.known {
+			if matches(m) {
+				found = append(found, m)
+			}
+		}
+		if len(found) > 0 {
+			break
+		}
+	}
+	return found, known
+}
+
+// listingError returns the error of the last listing.
+func (g *group) listingError() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.err
+}
+
+// uniqueSlug returns the slug of a name, numbered where another member has it.
+func uniqueSlug(name string, others []member) string {
+	base := cmp.Or(entity.Slug(name), "unnamed")
+	slug := base
+	for n := 2; slices.ContainsFunc(others, func(m member) bool { return m.Slug == slug }); n++ {
+		slug = base + "_" + strconv.Itoa(n)
+	}
+	return slug
+}

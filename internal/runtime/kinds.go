@@ -1,0 +1,74 @@
+package runtime
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
+	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
+	"github.com/graph2mqtt/graph2mqtt/sensors/status"
+)
+
+// Kinds returns every kind of sensor.
+func Kinds() []sensors.Kind {
+	return []sensors.Kind{
+		autoreply.Kind(),
+		calendar.Kind(),
+		status.Kind(),
+	}
+}
+
+// Load loads the configuration of these kinds.
+func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
+	return config.Load(s, ConfigKinds(kinds))
+}
+
+// ConfigKinds returns what the configuration needs of the kinds.
+func ConfigKinds(kinds []sensors.Kind) []config.Kind {
+	var ks []config.Kind
+	for _, k := range kinds {
+		ks = append(ks, config.Kind{
+			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly,
+			New:   func() any { return k.New() },
+			Check: check,
+		})
+	}
+	return ks
+}
+
+// check returns the problems of a configured sensor that only its kind can tell: names that it does not have, and a sensor that
+// would do nothing.
+func check(c *config.Sensor) error {
+	s := c.Options.(sensors.Sensor)
+	var errs []error
+	var operations []string
+	for _, op := range s.Operations() {
+		operations = append(operations, op.Name)
+	}
+	if c.OwnUpdate && c.EnableUpdate && len(operations) == 0 {
+		errs = append(errs, config.At("enable_update", errors.New("this sensor has nothing that could be changed")))
+	}
+	for i, name := range c.Allow {
+		if name != allowDefault && !slices.Contains(operations, name) {
+			errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
+		}
+	}
+	var keys []string
+	for _, e := range s.Entities() {
+		keys = append(keys, e.Key)
+	}
+	slices.Sort(keys)
+	keys = slices.Compact(keys)
+	for key := range config.Sorted(c.Entities) {
+		if !slices.Contains(keys, key) {
+			errs = append(errs, config.At("entities."+key, fmt.Errorf("unknown entity; type %s has: %s", c.Type, list(keys))))
+		}
+	}
+	if !c.Read && len(Operations(c)) == 0 {
+		errs = append(errs, config.At("read", errors.New("false leaves nothing to do: the sensor offers no operation without enable_update")))
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,97 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// AccountOperations returns the operations of an account itself, for the documentation.
+func AccountOperations() []services.Operation { return accountTarget{}.operations() }
+
+// An accountTarget carries out the operations of an account itself.
+type accountTarget struct{ account *account }
+
+func (t accountTarget) operations() []services.Operation {
+	return []services.Operation{
+		{
+			Name: "refresh", Doc: "Reads every sensor of the account now, each at most every 5 seconds.",
+			Immediate: true, New: func() services.Request { return &refreshRequest{t.account} },
+		},
+		{
+			Name: "rescan", Doc: "Lists calendars and other members of groups now, reads the mailbox's time zone, and tries whether missing permissions are granted by now.",
+			Immediate: true, New: func() services.Request { return &rescanRequest{t.account} },
+		},
+		{
+			Name: "sign_in", Doc: "Starts a sign-in and answers with the link and the code, or completes one with the pasted address.",
+			Immediate: true, New: func() services.Request { return &signInRequest{account: t.account} },
+		},
+	}
+}
+
+// Operation implements services.Target.
+func (t accountTarget) Operation(name string) (services.Operation, error) {
+	return FindOperation("account "+t.account.config.ID, t.operations(), name)
+}
+
+// FindOperation returns the operation of that name, or an error that names the known ones.
+func FindOperation(owner string, operations []services.Operation, name string) (services.Operation, error) {
+	i := slices.IndexFunc(operations, func(op services.Operation) bool { return op.Name == name })
+	if i >= 0 {
+		return operations[i], nil
+	}
+	var known []string
+	for _, op := range operations {
+		known = append(known, op.Name)
+	}
+	return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %s; known: %s", owner, services.QuoteForError(name), list(known))}
+}
+
+// Parse implements services.Target: an account has no entities that are set by raw values.
+func (t accountTarget) Parse(entity, _ string) (string, map[string]json.RawMessage, error) {
+	return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("account %s has no entity %s that can be set", t.account.config.ID, services.QuoteForError(entity))}
+}
+
+// Resolve implements services.Target.
+func (t accountTarget) Resolve(context.Context, map[string]json.RawMessage) (services.Ref, services.Target, error) {
+	return services.Ref{Account: t.account.config.ID}, t, nil
+}
+
+// Graph implements services.Target.
+func (t accountTarget) Graph() *graph.Client { return t.account.graph }
+
+// Location implements services.Target.
+func (t accountTarget) Location() *time.Location { return t.account.location() }
+
+// OnSuccess implements services.Target.
+func (t accountTarget) OnSuccess(context.Context, string, any) func(services.Tx) { return nil }
+
+// OnRejected implements services.Target.
+func (t accountTarget) OnRejected() {}
+
+type refreshRequest struct{ account *account }
+
+// Execute implements services.Request.
+func (r *refreshRequest) Execute(context.Context, *graph.Client, services.Attempt) (any, error) {
+	r.account.refresh()
+	return nil, nil
+}
+
+type rescanRequest struct{ account *account }
+
+// Execute implements services.Request.
+func (r *rescanRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	a := r.account
+	if err := a.session.RetryRefused(ctx); err != nil {
+		a.log.Debug("sign-in still refused", "error", err)
+	}
+	a.rescan()
+	signal(a.zoneDue)
+	signal(a.extensions)
+	return nil, nil
+}

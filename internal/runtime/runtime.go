@@ -1,0 +1,253 @@
+// Package runtime runs the configured accounts: their sign-in, sensors, sensor groups and time zone. It puts what they show into
+// the hub and resolves requests to the sensors and accounts that carry them out. It knows no output and no transport.
+package runtime
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Buckets of the store; snapshots have sensors.Bucket.
+const (
+	membersBucket = "members" // by sensor group
+	zonesBucket   = "zones"   // by account: the mailbox's time zone
+	syncsBucket   = "syncs"   // by account: when each sensor was last read
+)
+
+// A Store commits what must survive a restart, and reads what earlier runs committed. Get returns nil where there is nothing.
+type Store interface {
+	services.Store
+	Get(bucket, key string) ([]byte, error)
+}
+
+// Options configure a Runtime.
+type Options struct {
+	Kinds []sensors.Kind
+	Dir   *state.Dir // of the sign-ins
+	Store Store
+	Hub   *hub.Hub
+	Log   *slog.Logger
+}
+
+// A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.
+type Runtime struct {
+	options Options
+	applies chan func(ctx context.Context, running *taskSet)
+	ended   chan struct{} // closed when Run has returned
+
+	transports transports
+
+	mu       sync.Mutex
+	accounts map[string]*account
+}
+
+// New returns a runtime with these accounts; it contacts nobody.
+func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
+	r := &Runtime{
+		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
+		accounts: map[string]*account{},
+	}
+	for id, c := range config.Sorted(accounts) {
+		a, err := r.newAccount(c)
+		if err != nil {
+			return nil, err
+		}
+		a.restore()
+		r.accounts[id] = a
+	}
+	return r, nil
+}
+
+// Run declares all devices, runs the accounts until ctx is done, and returns when nothing of them runs any more.
+func (r *Runtime) Run(ctx context.Context) error {
+	defer close(r.ended)
+	defer r.transports.close()
+	var running taskSet
+	defer running.wait()
+	all := r.all()
+	for _, a := range all {
+		a.declare()
+	}
+	r.options.Hub.Ready()
+	for _, a := range all {
+		running.start(ctx, a.config.ID, a.Run)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case apply := <-r.applies:
+			apply(ctx, &running)
+		}
+	}
+}
+
+// Apply replaces the configuration of accounts by another one that differs from it by changes. It touches only accounts and
+// sensors that changed. It returns when they run or ctx is done; Run must have been called.
+// With an error everything stays as it was.
+func (r *Runtime) Apply(ctx context.Context, accounts map[string]*config.Account, changes config.Changes) (err error) {
+	done := make(chan struct{})
+	apply := func(lifetime context.Context, running *taskSet) {
+		defer close(done)
+		err = r.apply(lifetime, running, accounts, changes)
+	}
+	select {
+	case r.applies <- apply:
+	case <-r.ended:
+		return context.Canceled
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	<-done
+	return err
+}
+
+func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[string]*config.Account, changes config.Changes) error {
+	replaced := slices.Concat(changes.Accounts.Added, changes.Accounts.Changed)
+	// What is new is made before anything old is touched.
+	made := map[string]*account{}
+	for _, id := range replaced {
+		a, err := r.newAccount(accounts[id])
+		if err != nil {
+			return err
+		}
+		made[id] = a
+	}
+	for _, id := range changes.Accounts.Removed {
+		running.stop(id)
+		r.account(id).remove()
+		r.set(id, nil)
+	}
+	for id, a := range config.Sorted(made) {
+		before := r.account(id)
+		running.stop(id)
+		a.restore()
+		r.set(id, a)
+		a.declare()
+		if before != nil {
+			before.removeAllBut(a)
+		}
+		running.start(ctx, id, a.Run)
+	}
+	for _, a := range r.all() {
+		if made[a.config.ID] == nil {
+			a.reconfigure(ctx, accounts[a.config.ID], sensorsOf(a.config.ID, changes.Sensors))
+		}
+	}
+	return nil
+}
+
+// sensorsOf returns the part of a difference of "account/sensor" paths that concerns one account, as sensor ids.
+func sensorsOf(account string, d config.Delta) config.Delta {
+	ids := func(paths []string) []string {
+		var ids []string
+		for _, path := range paths {
+			if id, ok := strings.CutPrefix(path, account+"/"); ok {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	return config.Delta{Added: ids(d.Added), Removed: ids(d.Removed), Changed: ids(d.Changed)}
+}
+
+// all returns the accounts by id.
+func (r *Runtime) all() []*account {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var accounts []*account
+	for _, a := range config.Sorted(r.accounts) {
+		accounts = append(accounts, a)
+	}
+	return accounts
+}
+
+func (r *Runtime) account(id string) *account {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.accounts[id]
+}
+
+// set replaces an account; nil removes it.
+func (r *Runtime) set(id string, a *account) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if a == nil {
+		delete(r.accounts, id)
+		return
+	}
+	r.accounts[id] = a
+}
+
+// Resolve implements services.Resolver for accounts and sensors.
+func (r *Runtime) Resolve(ref services.Ref) (services.Target, error) {
+	a := r.account(ref.Account)
+	if a == nil {
+		return nil, &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("there is no account %s any more", ref.Account)}
+	}
+	if ref.Sensor == "" {
+		return accountTarget{a}, nil
+	}
+	if s := a.sensor(ref.Sensor); s != nil {
+		return s, nil
+	}
+	return nil, &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("account %s has no sensor %s; known: %s", ref.Account, services.QuoteForError(ref.Sensor), list(a.sensorIDs()))}
+}
+
+// Completed emits an event about a finished request on its account.
+func (r *Runtime) Completed(ref services.Ref, response services.Response) {
+	if ref.Account == "" || ref.Sensor == "" {
+		return
+	}
+	e := entity.Event{Type: commandOK, Data: map[string]any{"sensor": ref.Sensor, "op": response.Op, "transaction": response.Transaction}}
+	if response.Error != nil {
+		e.Type = commandFailed
+		e.Data["code"], e.Data["message"] = response.Error.Code, response.Error.Message
+	}
+	r.options.Hub.Emit(hub.ID{Account: ref.Account}, e)
+}
+
+// Refresh polls every sensor of every account as soon as allowed.
+func (r *Runtime) Refresh() {
+	for _, a := range r.all() {
+		a.refresh()
+	}
+}
+
+// Stats sums up the requests to Graph of all accounts.
+func (r *Runtime) Stats() graph.Stats {
+	var sum graph.Stats
+	for _, a := range r.all() {
+		s := a.graph.Stats()
+		sum.Requests += s.Requests
+		sum.Throttled += s.Throttled
+		sum.Errors += s.Errors
+	}
+	return sum
+}
+
+// kind returns a kind of sensor that the configuration was checked against.
+func (r *Runtime) kind(name string) sensors.Kind {
+	return r.options.Kinds[slices.IndexFunc(r.options.Kinds, func(k sensors.Kind) bool { return k.Name == name })]
+}
+
+// list joins names for an error message.
+func list(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
+}

@@ -1,0 +1,134 @@
+package runtime_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+)
+
+// What a sign-in asks for follows from the configuration alone, and is no more than it needs.
+func TestScopes(t *testing.T) {
+	const update = "enable_update: true"
+	for _, test := range []struct {
+		account string
+		sensors []string
+		want    string
+	}{
+		{"", nil, "User.Read"},
+		{"timezone: mailbox", nil, "MailboxSettings.Read User.Read"},
+		{"", []string{"{type: calendar}"}, "Calendars.Read User.Read"},
+		{"", []string{"{type: calendar, basic_calendar: true}"}, "Calendars.ReadBasic User.Read"},
+		{"", []string{"{type: calendar, basic_calendar: true}", "{type: calendar}"}, "Calendars.Read User.Read"},
+		{update, []string{"{type: calendar}"}, "Calendars.ReadWrite User.Read"},
+		{"", []string{"{type: calendar, enable_update: true}"}, "Calendars.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, enable_update: false}"}, "Calendars.Read User.Read"},
+		{update, []string{"{type: calendar, enable_update: false}", "{type: calendar}"}, "Calendars.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, read: false}"}, "Calendars.ReadWrite User.Read"},
+		{"", []string{"{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.Read.Shared User.Read"},
+		{update, []string{"{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.ReadWrite.Shared User.Read"},
+		{"", []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
+		{update, []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com, enable_update: false}"}, "Calendars.Read.Shared Calendars.ReadWrite User.Read"},
+		{"", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
+		{"timezone: mailbox", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
+		{update, []string{"{type: auto_reply}"}, "MailboxSettings.ReadWrite User.Read"},
+		{update + "\ntimezone: mailbox", []string{"{type: auto_reply}"}, "MailboxSettings.ReadWrite User.Read"},
+		{update, []string{"{type: auto_reply, enable_update: false}"}, "MailboxSettings.Read User.Read"},
+		{update, []string{"{type: auto_reply, read: false}"}, "MailboxSettings.ReadWrite User.Read"},
+		{update, []string{"{type: auto_reply, allow: [enable]}"}, "MailboxSettings.ReadWrite User.Read"},
+		{update, []string{"{type: auto_reply}", "{type: calendar}"}, "Calendars.ReadWrite MailboxSettings.ReadWrite User.Read"},
+		{"", []string{"{type: auto_reply, enable_update: true}", "{type: calendar}"}, "Calendars.Read MailboxSettings.ReadWrite User.Read"},
+		{"", []string{"{type: status}"}, "Presence.Read User.Read"},
+		{update, []string{"{type: status}"}, "Presence.Read User.Read"},
+		{"", []string{"{type: status, enable_update: true}"}, "Presence.Read Presence.ReadWrite User.Read"},
+		{"", []string{"{type: status, enable_update: true, read: false}"}, "Presence.ReadWrite User.Read"},
+		{"", []string{"{type: status, user: ann@contoso.com}"}, "Presence.Read.All User.Read User.ReadBasic.All"},
+		{"", []string{"{type: status, user: 87d349ed-44d7-43e1-9a83-5f2406dee5bd}"}, "Presence.Read.All User.Read"},
+		{"", []string{"{type: status, user: ann@contoso.com}", "{type: status}"}, "Presence.Read.All User.Read User.ReadBasic.All"},
+		{update, []string{"{type: calendar}", "{type: auto_reply, enable_update: false}", "{type: status}"}, "Calendars.ReadWrite MailboxSettings.Read Presence.Read User.Read"},
+	} {
+		t.Run(fmt.Sprint(test.account, test.sensors), func(t *testing.T) {
+			c := load(t, test.account, test.sensors...)
+			asked := runtime.SignInScopes(c.Accounts["work"])
+			if diff := cmp.Diff(strings.Fields(test.want), asked[0]); diff != "" {
+				t.Error(diff)
+			}
+			writes := slices.ContainsFunc(asked[len(asked)-1], func(s string) bool { return strings.Contains(s, "Write") || strings.Contains(s, "Send") })
+			if writes && !strings.Contains(fmt.Sprint(test.sensors), "read: false") {
+				t.Errorf("the last of %v still asks to write", asked)
+			}
+		})
+	}
+}
+
+// What is refused is asked for again without the writes, and then without what users cannot grant themselves.
+func TestScopesStepDown(t *testing.T) {
+	for _, test := range []struct {
+		account string
+		sensors []string
+		more    []string // kinds
+		want    []string
+	}{
+		{"", nil, nil, []string{"User.Read"}},
+		{"", []string{"{type: status}"}, nil, []string{"Presence.Read User.Read"}},
+		{"", []string{"{type: status, enable_update: true}"}, nil, []string{"Presence.Read Presence.ReadWrite User.Read", "Presence.Read User.Read"}},
+		{"", []string{"{type: calendar}"}, nil, []string{"Calendars.Read User.Read", "User.Read"}},
+		{"", []string{"{type: calendar, basic_calendar: true}"}, nil, []string{"Calendars.ReadBasic User.Read", "User.Read"}},
+		{"enable_update: true", []string{"{type: calendar}", "{type: status}"}, nil,
+			[]string{"Calendars.ReadWrite Presence.Read User.Read", "Calendars.Read Presence.Read User.Read", "Presence.Read User.Read"}},
+		{"enable_update: true\ntimezone: mailbox", []string{"{type: status, user: ann@contoso.com}"}, nil,
+			[]string{"MailboxSettings.Read Presence.Read.All User.Read User.ReadBasic.All", "Presence.Read.All User.Read User.ReadBasic.All"}},
+		// Nobody administrates personal accounts.
+		{"enable_update: true\ntenant: consumers", []string{"{type: calendar}"}, nil, []string{"Calendars.ReadWrite User.Read", "Calendars.Read User.Read"}},
+		// More than is configured is only read.
+		{"", []string{"{type: status, enable_update: true}"}, []string{"calendar"},
+			[]string{"Calendars.Read Presence.Read Presence.ReadWrite User.Read", "Calendars.Read Presence.Read User.Read", "Presence.Read User.Read"}},
+		{"enable_update: true", []string{"{type: calendar}"}, []string{"calendar", "auto_reply"},
+			[]string{"Calendars.ReadWrite MailboxSettings.Read User.Read", "Calendars.Read MailboxSettings.Read User.Read", "User.Read"}},
+	} {
+		t.Run(fmt.Sprint(test.account, test.sensors, test.more), func(t *testing.T) {
+			var more []runtime.RequiredPermission
+			for _, k := range runtime.Kinds() {
+				if slices.Contains(test.more, k.Name) {
+					more = append(more, runtime.ReadingPermissions(k)...)
+				}
+			}
+			var got []string
+			for _, set := range runtime.SignInScopes(load(t, test.account, test.sensors...).Accounts["work"], more...) {
+				got = append(got, strings.Join(set, " "))
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
+// load loads a configuration with one account, "work".
+func load(t *testing.T, account string, sensors ...string) *config.Config {
+	t.Helper()
+	text := "mqtt: {url: \"mqtt://127.0.0.1\"}\nstate_dir: " + t.TempDir() + "\naccounts:\n  work:\n    client_id: 2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21\n"
+	for line := range strings.Lines(account) {
+		text += "    " + strings.TrimSuffix(line, "\n") + "\n"
+	}
+	text += "    sensors:\n"
+	for i, s := range sensors {
+		text += fmt.Sprintf("      s%d: %s\n", i, s)
+	}
+	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}

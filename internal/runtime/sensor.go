@@ -1,0 +1,422 @@
+package runtime
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// A sensor is one configured sensor, or one member of a group. It implements services.Target.
+type sensor struct {
+	account    *account
+	config     *config.Sensor
+	kind       sensors.Kind
+	source     sensors.Sensor
+	entities   []entity.Entity      // those that the configuration offers
+	operations []services.Operation // those that the configuration offers
+	poller     sensors.Poller       // nil: it reads nothing
+	group      *group               // nil: it is one sensor
+	parent     *sensor              // of a member, its group
+	slug       string               // prefix of its entity ids
+	log        *slog.Logger
+
+	mu        sync.Mutex
+	state     *sensors.State // newest; nil before the first answer
+	lastSync  time.Time      // of the last successful poll
+	err       error          // of the last poll
+	since     time.Time      // of err
+	requested bool           // a read was requested
+	refreshed bool           // a requested read has ended
+	put       *hub.State     // as given to the hub last
+}
+
+func (a *account) newSensor(c *config.Sensor) *sensor {
+	kind := a.runtime.kind(c.Type)
+	s := &sensor{
+		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: a.config.ID + "_" + c.ID,
+	}
+	s.operations = Operations(c)
+	if g := s.source.Group(); g != nil {
+		s.group = &group{sensor: s, source: g, due: make(chan struct{}, 1)}
+		return s
+	}
+	s.entities = offeredEntities(c, s.source, s.operations)
+	return s
+}
+
+// open makes the sensor's poller, which continues with the stored snapshot. A sensor with the same id must have ended.
+func (s *sensor) open() {
+	if s.group != nil || !s.config.Read {
+		return
+	}
+	a := s.account
+	s.poller = s.source.NewPoller(sensors.PollerOptions{
+		Graph: a.graph, Interval: s.config.Interval, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
+		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
+		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
+	})
+	if s.poller.HasAnswer() {
+		s.state = &sensors.State{State: s.poller.Initial()}
+	}
+}
+
+// newSensors returns a configured sensor and, of a group, the members that an earlier run knew.
+func (a *account) newSensors(c *config.Sensor) []*sensor {
+	s := a.newSensor(c)
+	if s.group == nil {
+		return []*sensor{s}
+	}
+	return append(s.group.restored(), s)
+}
+
+func (s *sensor) id() hub.ID { return hub.ID{Account: s.account.config.ID, Sensor: s.config.ID} }
+
+// key is the sensor's key in buckets of the store.
+func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
+
+func (s *sensor) stored() []byte {
+	record, err := s.account.runtime.options.Store.Get(sensors.Bucket, s.key())
+	if err != nil {
+		s.log.Warn("stored snapshot unreadable", "error", err)
+	}
+	return record
+}
+
+// declare tells the hub of the sensor. Every value is there from the start, be it unknown.
+func (s *sensor) declare() {
+	if s.group != nil {
+		return
+	}
+	s.account.runtime.options.Hub.Declare(s.device())
+	s.mu.Lock()
+	if s.put == nil && s.poller != nil && s.state == nil {
+		s.put = &hub.State{State: s.poller.Initial()}
+	}
+	s.mu.Unlock()
+	s.publish(true)
+}
+
+// Run polls, or follows the members of a group, until ctx is done.
+func (s *sensor) Run(ctx context.Context) error {
+	switch {
+	case s.group != nil:
+		return s.group.Run(ctx)
+	case s.poller != nil:
+		return s.poller.Run(ctx)
+	}
+	<-ctx.Done()
+	return nil
+}
+
+// refresh reads as soon as allowed.
+func (s *sensor) refresh() {
+	if s.poller == nil {
+		return
+	}
+	s.mu.Lock()
+	s.requested = true
+	s.mu.Unlock()
+	s.poller.Refresh()
+}
+
+// remove deletes the sensor from the outputs and the store.
+func (s *sensor) remove() {
+	s.account.runtime.options.Hub.Remove(s.id())
+	s.forget()
+}
+
+func (s *sensor) forget() {
+	s.account.runtime.options.Store.Commit(func(tx services.Tx) {
+		tx.Delete(sensors.Bucket, s.key())
+		tx.Delete(membersBucket, s.key())
+	}, s.account.logStoreError)
+}
+
+// supersede hands over to another sensor with the same id, and deletes what it does not continue. s has ended, successor has not begun.
+func (s *sensor) supersede(successor *sensor) {
+	switch {
+	case successor.poller != nil && successor.poller.HasAnswer(): // with the same options
+		successor.lastSync, successor.err, successor.since = s.lastSync, s.err, s.since
+	case s.group == nil && successor.group != nil:
+		s.remove() // a group has no device
+	case s.group != nil && successor.group == nil:
+		s.forget()
+	}
+}
+
+// Operations returns the operations that the configuration of a sensor offers.
+func Operations(c *config.Sensor) []services.Operation {
+	all := c.Options.(sensors.Sensor).Operations()
+	return slices.DeleteFunc(slices.Clone(all), func(op services.Operation) bool { return refusal(c, op) != "" })
+}
+
+// refusal says why the configuration does not offer an operation, or returns "".
+func refusal(c *config.Sensor, op services.Operation) string {
+	switch {
+	case op.Reads && !c.OnDemand:
+		return op.Name + " is not offered without on_demand: true"
+	case !op.Reads && !c.EnableUpdate:
+		return op.Name + " is not offered without enable_update: true"
+	case op.Optional && !slices.Contains(c.Allow, op.Name):
+		return op.Name + " is offered only where allow names it"
+	case !op.Optional && len(c.Allow) > 0 && !slices.Contains(c.Allow, op.Name) && !slices.Contains(c.Allow, allowDefault):
+		return op.Name + " is not offered: allow does not name it"
+	}
+	return ""
+}
+
+// allowDefault stands in `allow` for the operations that are offered without it.
+const allowDefault = "default"
+
+// offeredEntities returns the entities whose operations are all offered. Without reading only those that show no value are.
+func offeredEntities(c *config.Sensor, s sensors.Sensor, operations []services.Operation) []entity.Entity {
+	return slices.DeleteFunc(s.Entities(), func(e entity.Entity) bool {
+		if !c.Read && e.Platform != "notify" && e.Platform != "button" {
+			return true
+		}
+		return slices.ContainsFunc(e.Operations, func(name string) bool {
+			return !slices.ContainsFunc(operations, func(op services.Operation) bool { return op.Name == name })
+		})
+	})
+}
+
+func (s *sensor) onState(state sensors.State) {
+	s.mu.Lock()
+	first := s.state == nil
+	s.state = &state
+	if state.AnsweredAt.After(s.lastSync) {
+		s.lastSync = state.AnsweredAt
+	}
+	s.mu.Unlock()
+	s.publish(true)
+	if first {
+		signal(s.account.dirty)
+	}
+}
+
+func (s *sensor) onEvents(events []entity.Event) {
+	s.account.runtime.options.Hub.Emit(s.id(), events...)
+}
+
+func (s *sensor) onPoll(p sensors.Poll) {
+	s.account.runtime.options.Hub.Record(s.id(), hub.Poll{At: p.At, Duration: p.Took, Err: p.Err})
+	s.mu.Lock()
+	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
+	if p.Err == nil {
+		s.lastSync = time.Now()
+		s.refreshed, s.requested = s.refreshed || s.requested, false
+	} else if s.err == nil {
+		s.since = p.At
+	}
+	s.err = p.Err
+	s.mu.Unlock()
+	if changed {
+		s.publish(false)
+	}
+	signal(s.account.dirty)
+}
+
+// publish gives the hub the sensor's state if anything but the time of the last read differs from what it has.
+func (s *sensor) publish(stateChanged bool) {
+	if s.group != nil {
+		return
+	}
+	available, _ := s.available(time.Now())
+	commands := s.commandable()
+	problem := s.problem()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	next := hub.State{Available: available, Commands: commands, Problem: problem, LastSync: s.lastSync}
+	switch {
+	case s.state != nil:
+		next.State = s.state.State
+	case s.put != nil:
+		next.State = s.put.State // unknown values
+	}
+	next.Events = nil
+	if before := s.put; before != nil && !stateChanged && before.Available == next.Available && before.Commands == next.Commands && equalProblem(before.Problem, next.Problem) {
+		return
+	}
+	s.put = &next
+	s.account.runtime.options.Hub.Put(s.id(), next)
+}
+
+func equalProblem(a, b *hub.Problem) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	return a.Code == b.Code && a.Message == b.Message
+}
+
+// staleAfter returns how long the last answer is shown while Graph gives no other.
+func (s *sensor) staleAfter() time.Duration {
+	return max(s.account.config.StaleAfter, 3*s.config.Interval)
+}
+
+// available reports whether the sensor's values are current, and until when they are if nothing is read.
+func (s *sensor) available(now time.Time) (available bool, until time.Time) {
+	if s.group != nil || !s.config.Read {
+		return true, time.Time{}
+	}
+	granted := graph.MissingError(s.account.session.Granted(), s.source.Permissions()) == nil
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	until = s.lastSync.Add(s.staleAfter())
+	return granted && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
+}
+
+// problem says what the user should know of the sensor's trouble; nil where there is none. A required sign-in is the account's.
+func (s *sensor) problem() *hub.Problem {
+	if !s.account.signedIn() {
+		return nil
+	}
+	if s.config.Read {
+		if err := graph.MissingError(s.account.session.Granted(), s.source.Permissions()); err != nil {
+			return &hub.Problem{Code: string(graph.PermissionMissing), Message: err.Error()}
+		}
+	}
+	err := s.pollError()
+	if err == nil || graph.Is(err, graph.SignInRequired) {
+		return nil
+	}
+	s.mu.Lock()
+	since := s.since
+	s.mu.Unlock()
+	p := &hub.Problem{Code: string(services.Internal), Message: err.Error(), Since: since.UTC().Truncate(time.Second)}
+	var e *graph.Error
+	if errors.As(err, &e) {
+		p.Code = string(e.Reason)
+		if e.Explanation != "" {
+			p.Message = e.Explanation
+		}
+	}
+	return p
+}
+
+// pollError returns the error of the last poll or listing.
+func (s *sensor) pollError() error {
+	if s.group != nil {
+		return s.group.listingError()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// commandable reports whether the operations behind the sensor's entities can be requested; without such entities, all that are
+// offered.
+func (s *sensor) commandable() bool {
+	var names []string
+	for _, e := range s.entities {
+		names = append(names, e.Operations...)
+	}
+	if names == nil {
+		for _, op := range s.operations {
+			names = append(names, op.Name)
+		}
+	}
+	return !slices.ContainsFunc(names, func(name string) bool {
+		_, err := s.Operation(name)
+		return err != nil
+	})
+}
+
+// Parse implements services.Target.
+func (s *sensor) Parse(key, value string) (string, map[string]json.RawMessage, error) {
+	i := slices.IndexFunc(s.entities, func(e entity.Entity) bool { return e.Key == key && e.Parse != nil })
+	if i < 0 {
+		var known []string
+		for _, e := range s.entities {
+			if e.Parse != nil {
+				known = append(known, e.Key)
+			}
+		}
+		return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no entity %s that can be set; known: %s", s.config.ID, services.QuoteForError(key), list(known))}
+	}
+	if value == "" && s.entities[i].Platform != "text" {
+		return "", nil, services.ErrEmptyValue
+	}
+	s.mu.Lock()
+	var shown entity.State
+	if s.state != nil {
+		shown = s.state.State
+	}
+	s.mu.Unlock()
+	operation, fields, err := s.entities[i].Request(value, shown)
+	if err != nil {
+		return "", nil, graph.Invalid("%s: %s", key, err)
+	}
+	raw := map[string]json.RawMessage{}
+	for name, field := range fields {
+		if raw[name], err = json.Marshal(field); err != nil {
+			return "", nil, err
+		}
+	}
+	return operation, raw, nil
+}
+
+// Operation implements services.Target.
+func (s *sensor) Operation(name string) (services.Operation, error) {
+	all := s.source.Operations()
+	i := slices.IndexFunc(all, func(op services.Operation) bool { return op.Name == name })
+	if i < 0 {
+		var known []string
+		for _, op := range all {
+			known = append(known, op.Name)
+		}
+		return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("a sensor of type %s has no operation %s; known: %s", s.kind.Name, services.QuoteForError(name), list(known))}
+	}
+	op := all[i]
+	if why := refusal(s.config, op); why != "" {
+		code := services.UpdatesDisabled
+		if op.Reads {
+			code = services.NotOnDemand
+		}
+		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
+	}
+	return op, s.account.checkGranted(op.Permissions)
+}
+
+// Resolve implements services.Target.
+func (s *sensor) Resolve(_ context.Context, fields map[string]json.RawMessage) (services.Ref, services.Target, error) {
+	ref := services.Ref{Account: s.account.config.ID, Sensor: s.config.ID}
+	if s.group == nil {
+		return ref, s, nil
+	}
+	member, err := s.group.resolve(fields)
+	if err != nil {
+		return ref, s, err
+	}
+	ref.Sensor = member.config.ID
+	return ref, member, nil
+}
+
+// Graph implements services.Target.
+func (s *sensor) Graph() *graph.Client { return s.account.graph }
+
+// Location implements services.Target.
+func (s *sensor) Location() *time.Location { return s.account.location() }
+
+// OnSuccess implements services.Target.
+func (s *sensor) OnSuccess(ctx context.Context, _ string, result any) (persist func(services.Tx)) {
+	if s.poller != nil {
+		persist = s.poller.Apply(ctx, result)
+	}
+	s.OnRejected()
+	return persist
+}
+
+// OnRejected implements services.Target: the entity that sent the command falls back to the actual state.
+func (s *sensor) OnRejected() { s.account.runtime.options.Hub.Assert(s.id()) }

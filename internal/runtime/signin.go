@@ -1,0 +1,209 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Ways to sign in.
+const (
+	deviceCodeWay = "device_code"
+	browserWay    = "browser"
+)
+
+// minSignInInterval is the least time between the starts of two sign-ins: each takes a device code from Microsoft.
+const minSignInInterval = 10 * time.Second
+
+// signIns holds the sign-in of an account that was requested and has not ended. There is at most one.
+type signIns struct {
+	mu      sync.Mutex
+	current *signInFlow
+	started time.Time // of the newest one
+}
+
+// A signInFlow is one sign-in from its request to its end.
+type signInFlow struct {
+	way       string
+	redirects chan string // pasted addresses, of the browser way
+	invalid   chan error  // why a pasted address was refused
+	prompted  chan struct{}
+	ended     chan struct{} // closed when result is set
+
+	mu     sync.Mutex
+	prompt *auth.Prompt // set before prompted is closed
+	result error
+}
+
+// prompt returns what the user has to do for the sign-in that waits; nil where none does.
+func (s *signIns) prompt() *auth.Prompt {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == nil {
+		return nil
+	}
+	return s.current.lastPrompt()
+}
+
+// begin returns the sign-in that waits, or a new one where none waits or one of another way does.
+func (s *signIns) begin(way string) (flow *signInFlow, isNew bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current != nil && s.current.way == way {
+		return s.current, false, nil
+	}
+	if wait := minSignInInterval - time.Since(s.started); wait > 0 {
+		return nil, false, &graph.Error{Reason: graph.Throttled, Message: "a sign-in was started a moment ago", RetryAfter: wait}
+	}
+	flow = &signInFlow{way: way, redirects: make(chan string), invalid: make(chan error, 1), prompted: make(chan struct{}), ended: make(chan struct{})}
+	s.current, s.started = flow, time.Now()
+	return flow, true, nil
+}
+
+// end forgets a sign-in that has ended.
+func (s *signIns) end(flow *signInFlow) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.current == flow {
+		s.current = nil
+	}
+}
+
+// paste completes the sign-in that waits with the address on which the browser ended.
+func (s *signIns) paste(ctx context.Context, address string) error {
+	s.mu.Lock()
+	flow := s.current
+	s.mu.Unlock()
+	if flow == nil || flow.way != browserWay {
+		return &services.Error{Code: services.Conflict, Message: `no sign-in waits for an address; start one with {"way": "browser"}`}
+	}
+	select {
+	case flow.redirects <- address:
+	case <-flow.ended:
+		return flow.result
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case err := <-flow.invalid:
+		return &services.Error{Code: services.InvalidArgument, Message: "address: " + err.Error()}
+	case <-flow.ended:
+		return flow.result
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// run signs in until the user has done so, the code has expired or ctx is done.
+func (f *signInFlow) run(ctx context.Context, a *account) error {
+	request := auth.Request{Scopes: SignInScopes(a.current.Load()), User: a.session.ExpectedUser(), OnPrompt: func(p auth.Prompt) {
+		f.mu.Lock()
+		first := f.prompt == nil
+		f.prompt = &p
+		f.mu.Unlock()
+		if first {
+			close(f.prompted)
+		}
+		signal(a.dirty)
+	}}
+	if f.way == browserWay {
+		_, f.result = a.session.SignInByBrowser(ctx, request, auth.Browser{PastedRedirects: f.redirects, OnInvalidRedirect: func(err error) {
+			select {
+			case f.invalid <- err:
+			default:
+			}
+		}})
+	} else {
+		_, f.result = a.session.SignInByDevice(ctx, request)
+	}
+	if f.result != nil && !errors.Is(f.result, context.Canceled) {
+		a.log.Warn("sign-in failed", "error", f.result)
+	}
+	a.signIn.end(f)
+	close(f.ended)
+	signal(a.dirty)
+	return nil
+}
+
+func (f *signInFlow) lastPrompt() *auth.Prompt {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.prompt
+}
+
+// A signInRequest starts a sign-in, or completes one with the address on which the browser ended.
+type signInRequest struct {
+	account *account
+
+	Way     string `json:"way" enum:"device_code,browser" doc:"how to sign in; default: device_code"`
+	Address string `json:"address" doc:"the address on which the browser ended; completes a sign-in of the way browser"`
+}
+
+// signInPrompt is what the user has to do.
+type signInPrompt struct {
+	URL       string     `json:"url"`
+	Code      *string    `json:"code"`
+	ExpiresAt *time.Time `json:"expires_at"`
+}
+
+// Execute implements services.Request. It returns when the user has something to do, or the sign-in has ended.
+func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	a := r.account
+	if r.Address != "" {
+		return nil, a.signIn.paste(ctx, r.Address)
+	}
+	if err := a.checkSignInAllowed(); err != nil {
+		return nil, err
+	}
+	way := deviceCodeWay
+	if r.Way != "" {
+		way = r.Way
+	}
+	flow, isNew, err := a.signIn.begin(way)
+	if err != nil {
+		return nil, err
+	}
+	if isNew {
+		select {
+		case a.flows <- flow:
+		case <-ctx.Done():
+			a.signIn.end(flow)
+			return nil, ctx.Err()
+		}
+	}
+	select {
+	case <-flow.prompted:
+	case <-flow.ended:
+		return nil, flow.result
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	p := flow.lastPrompt()
+	return signInPrompt{URL: p.URL, Code: optionalText(p.Code), ExpiresAt: moment(p.Expires)}, nil
+}
+
+// checkSignInAllowed refuses a first sign-in by whoever can publish on the broker, unless the configuration names the user or
+// allows it.
+func (a *account) checkSignInAllowed() error {
+	if a.config.SignInOverMQTT || a.session.ExpectedUser() != "" {
+		return nil
+	}
+	return &services.Error{Code: services.Conflict, Message: fmt.Sprintf(
+		"the first sign-in of %[1]s is not accepted here: run graph2mqtt login %[1]s, or set accounts.%[1]s.user or accounts.%[1]s.sign_in_over_mqtt: true", a.config.ID)}
+}
+
+// extend tries without the user to be granted what is missing.
+func (a *account) extend(ctx context.Context) {
+	if !a.signedIn() || a.checkGranted(AccountPermissions(a.current.Load())) == nil {
+		return
+	}
+	if _, err := a.session.Extend(ctx, SignInScopes(a.current.Load())[0]); err != nil {
+		a.log.Debug("no further permission granted", "error", err)
+	}
+}

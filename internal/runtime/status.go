@@ -1,0 +1,219 @@
+package runtime
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+)
+
+// maxStatusInterval bounds the wait until the status is evaluated again, because a timer does not run while the machine sleeps.
+const maxStatusInterval = 5 * time.Minute
+
+// Event types of an account.
+const (
+	commandOK      = "command_ok"
+	commandFailed  = "command_failed"
+	signInRequired = "sign_in_required"
+	signedIn       = "signed_in"
+)
+
+// updateStatus puts the account's status and the availability of its sensors into the hub where they changed, and returns how long
+// they stay as they are if nothing happens.
+func (a *account) updateStatus() time.Duration {
+	now := time.Now()
+	next := now.Add(maxStatusInterval)
+	at := func(t time.Time) {
+		if t.After(now) {
+			next = earlier(next, t)
+		}
+	}
+	signIn := a.signInStatus()
+	in := a.signedIn()
+	status := &hub.AccountStatus{
+		SignIn: signIn, Connected: in, Granted: sorted(a.session.Granted()), Missing: []hub.MissingScope{}, Problems: []hub.SensorProblem{},
+	}
+	status.User = optionalText(a.session.Status().User.Address)
+	var lastSync time.Time
+	reading, readable, fresh, refreshed := 0, 0, 0, false
+	unauthorized := map[string]error{} // by sensor
+	for _, s := range a.all() {
+		s.publish(false)
+		if in && s.parent == nil {
+			status.Missing = append(status.Missing, s.missingScopes()...)
+		}
+		if p := s.problem(); p != nil {
+			status.Problems = append(status.Problems, hub.SensorProblem{Sensor: s.config.ID, Code: p.Code, Message: p.Message})
+		}
+		if s.poller == nil {
+			continue
+		}
+		reading++
+		_, until := s.available(now)
+		at(until)
+		if now.Before(until) {
+			fresh++
+		}
+		s.mu.Lock()
+		if s.err == nil {
+			readable++
+		} else if graph.IsUnauthorized(s.err) {
+			unauthorized[s.config.ID] = s.err
+		}
+		if s.lastSync.After(lastSync) {
+			lastSync = s.lastSync
+		}
+		refreshed = refreshed || s.refreshed
+		s.refreshed = false
+		s.mu.Unlock()
+	}
+	if in && reading > 0 && readable == 0 {
+		status.Connected = false
+		if len(status.Problems) > 0 {
+			status.Error = optionalText(status.Problems[0].Message)
+		}
+	}
+	if until := a.graph.Stats().ThrottledUntil; until.After(now) {
+		status.ThrottledUntil = moment(until)
+		at(until)
+	}
+	online := in && (reading == 0 || fresh > 0)
+
+	status.LastSync = moment(lastSync)
+
+	changed := a.status == nil || a.online != online || !reflect.DeepEqual(a.status, status)
+	a.status, a.online = status, online
+	if changed {
+		a.runtime.options.Hub.Put(a.id(), hub.State{Available: online, Commands: true, LastSync: lastSync, Account: status})
+	}
+	if refreshed {
+		a.runtime.options.Hub.Assert(a.id()) // outputs may show the time of the last read less often
+	}
+	a.reportSignIn(signIn)
+	a.reportUnauthorized(unauthorized, reading)
+	return time.Until(next)
+}
+
+// reportUnauthorized logs once that Graph rejects renewed tokens, and that it accepts them again: of the account where that is so
+// for all its sensors, otherwise of each sensor. errs has the errors by sensor.
+func (a *account) reportUnauthorized(errs map[string]error, reading int) {
+	if len(errs) == 0 {
+		if len(a.unauthorized) > 0 {
+			a.log.Info("sign-in accepted again by Microsoft Graph")
+		}
+		a.unauthorized = nil
+		return
+	}
+	if len(errs) == reading {
+		errs = map[string]error{"": errs[slices.Min(slices.Collect(maps.Keys(errs)))]}
+	}
+	for id, err := range config.Sorted(errs) {
+		if a.unauthorized[id] {
+			continue
+		}
+		if a.unauthorized == nil {
+			a.unauthorized = map[string]bool{}
+		}
+		a.unauthorized[id] = true
+		log := a.log
+		if id != "" {
+			log = log.With("sensor", id)
+		}
+		log.Warn("sign-in rejected by Microsoft Graph", "error", err)
+		if id == "" {
+			a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": err.Error()}})
+		}
+	}
+}
+
+// signInStatus returns the state of the sign-in and what the user has to do for the one that waits.
+func (a *account) signInStatus() hub.SignIn {
+	s := a.session.Status()
+	in := hub.SignIn{State: string(s.State), Message: optionalText(s.Message)}
+	if p := a.signIn.prompt(); p != nil {
+		in.URL, in.Code, in.ExpiresAt = optionalText(p.URL), optionalText(p.Code), moment(p.Expires)
+	}
+	return in
+}
+
+// reportSignIn logs and emits once that a sign-in is required, and that it was done.
+func (a *account) reportSignIn(in hub.SignIn) {
+	message := ""
+	if in.Message != nil {
+		message = *in.Message
+	}
+	before, now := a.reported, in.State+message
+	a.reported = now
+	if before == now {
+		return
+	}
+	if in.State == string(auth.SignedIn) {
+		s := a.session.Status()
+		a.log.Info("signed in", "granted", strings.Join(sorted(s.Granted), " "))
+		if before != "" {
+			a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signedIn, Data: map[string]any{"user": s.User.Address}})
+		}
+		return
+	}
+	a.log.Warn("sign-in required", "state", in.State, "message", message)
+	a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": message}})
+}
+
+// missingScopes returns the permissions that the sensor would use and was not granted.
+func (s *sensor) missingScopes() []hub.MissingScope {
+	granted := s.account.session.Granted()
+	var missing []hub.MissingScope
+	readable := true
+	if s.config.Read {
+		for _, p := range s.source.Permissions() {
+			if err := graph.MissingError(granted, []graph.Permission{p}); err != nil {
+				readable = false
+				missing = append(missing, hub.MissingScope{Sensor: s.config.ID, Scope: p.Scope, Message: err.Error()})
+			}
+		}
+	}
+	for _, op := range s.operations {
+		for _, p := range op.Permissions {
+			if p.Satisfied(granted) || slices.ContainsFunc(missing, func(m hub.MissingScope) bool { return m.Scope == p.Scope }) {
+				continue
+			}
+			message := "read-only: " + p.Scope + " not granted"
+			if !s.config.Read || !readable {
+				message = p.Scope + " not granted"
+			}
+			missing = append(missing, hub.MissingScope{Sensor: s.config.ID, Scope: p.Scope, Message: message})
+		}
+	}
+	return missing
+}
+
+// optionalText returns nil for "".
+func optionalText(s string) *string {
+	if s == "" {
+		return nil
+	}
+	return &s
+}
+
+// moment returns t in UTC to the second, nil for the zero time.
+func moment(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = t.UTC().Truncate(time.Second)
+	return &t
+}
+
+// sorted returns the names sorted, never nil: in JSON they are a list, be it empty.
+func sorted(names []string) []string {
+	names = append([]string{}, names...)
+	slices.Sort(names)
+	return names
+}

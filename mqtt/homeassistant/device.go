@@ -1,0 +1,178 @@
+package homeassistant
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+)
+
+// device returns Home Assistant's device for a device of the hub.
+func (o Discovery) device(d hub.Device) device {
+	t := o.Base
+	bridge := []string{t.Bridge("state")}
+	var built device
+	switch {
+	case d.ID.Account == "":
+		built = device{id: t.ID("bridge"), manufacturer: "graph2mqtt", version: o.Version, topic: t.Bridge(""), availability: bridge}
+		built.components = o.bridgeComponents()
+	case d.ID.Sensor == "":
+		built = device{
+			id: t.ID(d.ID.Account), manufacturer: "Microsoft", via: t.ID("bridge"), topic: t.Account(d.ID.Account, ""), availability: bridge,
+		}
+		built.components = o.accountComponents(d.ID.Account)
+	default:
+		built = device{
+			id: t.ID(d.ID.Account, d.ID.Sensor), manufacturer: "Microsoft", via: t.ID(d.ID.Account),
+			topic:        t.Sensor(d.ID.Account, d.ID.Sensor, ""),
+			availability: append(slices.Clone(bridge), t.Account(d.ID.Account, "state"), t.Sensor(d.ID.Account, d.ID.Sensor, "availability")),
+		}
+		if d.Commands {
+			built.commands = t.Sensor(d.ID.Account, d.ID.Sensor, "commands")
+		}
+		built.components = []component{o.problemComponent(d.ID)}
+	}
+	built.name, built.model, built.slug = d.Name, d.Model, d.Slug
+	fixed := map[string]bool{}
+	for _, c := range built.components {
+		fixed[c.Key] = true
+	}
+	for _, e := range d.Entities {
+		if !fixed[e.Key] {
+			built.components = append(built.components, component{Entity: e})
+		}
+	}
+	built.components = override(pair(built.components), d.Overrides)
+	return built
+}
+
+// pair finds entities that share their key: a value and the entity that sets it. The latter has a component key of its own, and the former is
+// disabled at first, unless the latter is one that old versions of Home Assistant do not have. Attributes are on the one that is enabled.
+func pair(components []component) []component {
+	reading, setting := map[string]component{}, map[string]string{}
+	for _, c := range components {
+		if isCommand(c.Platform) {
+			setting[c.Key] = c.Platform
+		} else {
+			reading[c.Key] = c
+		}
+	}
+	for i, c := range components {
+		platform, settable := setting[c.Key]
+		twin, readable := reading[c.Key]
+		switch {
+		case !settable || !readable:
+		case isCommand(c.Platform):
+			components[i].key = "set_" + c.Key
+			components[i].Primary = twin.Primary && !hasOwnTopic(platform)
+		default:
+			components[i].disabled = !hasOwnTopic(platform)
+		}
+	}
+	return components
+}
+
+// override applies the configuration's changes. They are by entity key, so they apply to a value and to the entity that sets it.
+func override(components []component, overrides map[string]hub.Override) []component {
+	kept := components[:0]
+	for _, c := range components {
+		if o, ok := overrides[c.Key]; ok {
+			if !o.Enabled {
+				continue
+			}
+			c.Name, c.Icon = cmp.Or(o.Name, c.Name), cmp.Or(o.Icon, c.Icon)
+			c.entityID = o.EntityID
+			if _, id, ok := strings.Cut(o.EntityID, "."); ok {
+				c.entityID = id
+			}
+		}
+		kept = append(kept, c)
+	}
+	return kept
+}
+
+// problemComponent returns the entity that says why a sensor does not work. It must not be unavailable just then.
+func (o Discovery) problemComponent(id hub.ID) component {
+	status := o.Base.Sensor(id.Account, id.Sensor, "status")
+	return component{
+		Entity:     entity.Entity{Key: "problem", Platform: "binary_sensor", Name: "Problem", DeviceClass: "problem", Category: "diagnostic"},
+		stateTopic: status, template: "{{ 'ON' if value_json['problem'] else 'OFF' }}",
+		attributesTopic: status, attributesTemplate: "{{ {'message': value_json['message'], 'since': value_json['since']} | to_json }}",
+		availability: []string{o.Base.Bridge("state")},
+	}
+}
+
+// logLevels is the select that sets the log level.
+var logLevels = entity.Entity{
+	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long",
+	Options: []string{"debug", "info", "warn", "error"}, Operations: []string{"log_level"},
+	Labels: map[string]string{"debug": "Debug", "info": "Info", "warn": "Warning", "error": "Error"},
+}
+
+func (o Discovery) bridgeComponents() []component {
+	info := o.Base.Bridge("info")
+	return []component{
+		{
+			Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic"},
+			// The entity that shows that the bridge is offline is itself always available.
+			stateTopic: o.Base.Bridge("state"), template: "{{ 'ON' if value == 'online' else 'OFF' }}", availability: []string{},
+		},
+		{
+			Entity:     entity.Entity{Key: "version", Platform: "sensor", Name: "Version", Category: "diagnostic", Icon: "mdi:tag"},
+			stateTopic: info, template: "{{ value_json['version'] }}",
+		},
+		{
+			Entity: logLevels, stateTopic: info, template: valueTemplate(logLevels),
+			commandTopic:    o.Base.Bridge("request/log_level"),
+			commandTemplate: `{"level": {{ ` + dictionary(logLevels, true) + `[value] | to_json }}}`,
+		},
+		{Entity: button("refresh", "Refresh", "mdi:refresh")},
+	}
+}
+
+func (o Discovery) accountComponents(account string) []component {
+	status := o.Base.Account(account, "status")
+	sensor := func(key, name, template string) component {
+		return component{
+			Entity:     entity.Entity{Key: key, Platform: "sensor", Name: name, Category: "diagnostic"},
+			stateTopic: status, template: template,
+		}
+	}
+	code := sensor("sign_in_code", "Sign-in code", "{{ value_json['sign_in']['code'] }}")
+	code.Icon = "mdi:form-textbox-password"
+	link := sensor("sign_in_link", "Sign-in link",
+		"{% set url = value_json['sign_in']['url'] %}{{ url if url is not none and url | length <= 255 else none }}")
+	link.Icon = "mdi:link"
+	link.attributesTopic, link.attributesTemplate = status, "{{ {'url': value_json['sign_in']['url']} | to_json }}"
+	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}")
+	sync.DeviceClass = "timestamp"
+	return []component{
+		{
+			Entity:     entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic"},
+			stateTopic: status, template: "{{ 'ON' if value_json['connected'] else 'OFF' }}",
+			attributesTopic: status, attributesTemplate: "{{ {'problems': value_json['problems']} | to_json }}",
+		},
+		{
+			Entity:     entity.Entity{Key: "sign_in_required", Platform: "binary_sensor", Name: "Sign-in required", DeviceClass: "problem", Category: "diagnostic"},
+			stateTopic: status, template: "{{ 'OFF' if value_json['sign_in']['state'] == 'signed_in' else 'ON' }}",
+			attributesTopic: status,
+			// A key "state" would be removed: it is an attribute of Home Assistant's own.
+			attributesTemplate: "{{ {'sign_in_state': value_json['sign_in']['state'], 'message': value_json['sign_in']['message'], " +
+				"'url': value_json['sign_in']['url'], 'user': value_json['user'], 'granted': value_json['granted'], 'missing': value_json['missing']} | to_json }}",
+		},
+		code, link, sync,
+		{Entity: button("refresh", "Refresh", "mdi:refresh")},
+		{Entity: button("rescan", "Rescan", "mdi:magnify")},
+		{Entity: button("sign_in", "Sign in", "mdi:login")},
+		{Entity: entity.Entity{
+			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic",
+			Options: []string{"command_ok", "command_failed", "sign_in_required", "signed_in"},
+		}},
+	}
+}
+
+func button(operation, name, icon string) entity.Entity {
+	return entity.Entity{Key: operation, Platform: "button", Name: name, Category: "diagnostic", Icon: icon, Operations: []string{operation}}
+}

@@ -1,0 +1,446 @@
+// Package inbox turns the messages of command topics into requests, acknowledges them when they are durable, and sends responses. What
+// only MQTT has (packet ids, DUP, retained copies, backlog) stays here.
+package inbox
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Scheme is the name under which an Inbox is registered as a Replier.
+const Scheme = "mqtt"
+
+const (
+	// maxLevel is the length of the longest id of an account or a sensor in bytes.
+	maxLevel = 255
+	// maxLogged is how many characters of a name are logged.
+	maxLogged = 64
+	// invalidInterval is the pause between two log messages about invalid names.
+	invalidInterval = time.Hour
+	// emptyBatch is the number of retained requests that are removed at once, so that other messages get their turn.
+	emptyBatch = 100
+	// echoGrace is how long the echo of an empty message is expected at least: a reconnecting client may send the message again.
+	echoGrace = 10 * time.Second
+)
+
+// A Client sends messages. [*mqtt.Client] is one.
+type Client interface {
+	Send(ctx context.Context, topic string, payload []byte) error
+	Retain(topic string, payload []byte)
+	// Confirm calls f when the broker has processed everything that was sent on this connection before, acknowledgements
+	// included. If the connection is lost first, f is not called.
+	Confirm(f func())
+}
+
+// A Dispatcher takes requests in. [*services.Dispatcher] is one.
+type Dispatcher interface{ Submit(services.Inbound) }
+
+// A Journal remembers where requests came from. [*services.Journal] is one.
+type Journal interface {
+	Origins() []string
+	Release(origins ...string)
+}
+
+// Options configure an Inbox.
+type Options struct {
+	Topics     mqtt.Topics
+	Dispatcher Dispatcher
+	Journal    Journal
+	Log        *slog.Logger
+}
+
+// Stats are counted since New.
+type Stats struct {
+	Invalid     uint64 `json:"invalid"`     // messages with invalid names, which are not answered
+	Retained    uint64 `json:"retained"`    // copies of retained requests
+	Redelivered uint64 `json:"redelivered"` // messages that were received over an earlier connection
+}
+
+// An Inbox takes the messages of command topics in and implements services.Replier.
+type Inbox struct {
+	topics     mqtt.Topics
+	dispatcher Dispatcher
+	journal    Journal
+	log        *slog.Logger
+	wake       chan struct{}
+
+	mu         sync.Mutex // guards what follows
+	client     Client
+	connection uint64
+	origins    map[uint16]origin // by packet id: messages that may be delivered again
+	messages   uint64            // received
+	acks       []ack             // to be sent
+	sent       []ack             // whose arrival is to be confirmed
+	toEmpty    []string          // topics of retained requests
+	echoes     map[string]*echo  // by topic: empty messages of our own that come back
+	confirming bool
+	stats      Stats
+	loggedAt   time.Time // the last message about invalid names
+	unlogged   uint64    // invalid names since then
+}
+
+// An ack is an acknowledgement of a message.
+type ack struct {
+	send       func()
+	origin     string // empty: none
+	connection uint64
+}
+
+// An echo is an empty message that comes back to us because we subscribe to its topic.
+type echo struct {
+	until     time.Time
+	confirmed bool // it has come back
+	queued    bool // it is still to be sent
+}
+
+// New returns an Inbox. Attach must be called before Run.
+func New(o Options) *Inbox {
+	b := &Inbox{
+		topics: o.Topics, dispatcher: o.Dispatcher, journal: o.Journal, log: o.Log, wake: make(chan struct{}, 1),
+		origins: map[uint16]origin{}, echoes: map[string]*echo{},
+	}
+	if b.log == nil {
+		b.log = slog.New(slog.DiscardHandler)
+	}
+	for _, text := range o.Journal.Origins() {
+		if o, ok := parseOrigin(text); ok && o.connection >= b.origins[o.packet].connection {
+			b.origins[o.packet] = o
+		}
+	}
+	return b
+}
+
+// Attach sets the client, which calls Handle and OnSession.
+func (b *Inbox) Attach(c Client) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.client = c
+}
+
+// Stats returns the counters.
+func (b *Inbox) Stats() Stats {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.stats
+}
+
+// Run sends acknowledgements and removes retained requests until ctx is done.
+func (b *Inbox) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			b.process()
+			return nil
+		case <-b.wake:
+			b.process()
+		}
+	}
+}
+
+func (b *Inbox) notify() {
+	select {
+	case b.wake <- struct{}{}:
+	default:
+	}
+}
+
+// process sends the acknowledgements that are due, removes some retained requests, and asks for the confirmation of both.
+func (b *Inbox) process() {
+	b.mu.Lock()
+	acks := b.acks
+	b.acks = nil
+	b.mu.Unlock()
+	for _, a := range acks {
+		a.send()
+	}
+
+	b.mu.Lock()
+	for _, a := range acks {
+		// An acknowledgement after the connection was lost never arrives: the message comes again.
+		if a.connection == b.connection && a.origin != "" {
+			b.sent = append(b.sent, a)
+		}
+	}
+	if b.confirming || len(b.sent) == 0 && len(b.toEmpty) == 0 {
+		b.mu.Unlock()
+		return
+	}
+	b.confirming = true
+	sent := b.sent
+	n := min(len(b.toEmpty), emptyBatch)
+	topics := b.toEmpty[:n:n]
+	b.sent, b.toEmpty = nil, b.toEmpty[n:]
+	connection, client := b.connection, b.client
+	now := time.Now()
+	for topic, e := range b.echoes {
+		if e.confirmed && now.After(e.until) {
+			delete(b.echoes, topic)
+		}
+	}
+	for _, topic := range topics {
+		if e := b.echoes[topic]; e != nil {
+			e.queued, e.until = false, now.Add(echoGrace)
+		}
+	}
+	b.mu.Unlock()
+	for _, topic := range topics {
+		client.Retain(topic, nil)
+	}
+	if n > 0 {
+		b.log.Warn("retained requests refused and removed", "count", n, "topic", services.Truncate(topics[0], maxLogged))
+	}
+	client.Confirm(func() { b.onConfirmed(connection, sent, topics) })
+}
+
+// onConfirmed forgets what the broker will not send again.
+func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
+	b.mu.Lock()
+	if connection != b.connection {
+		b.mu.Unlock()
+		return
+	}
+	b.confirming = false
+	var released []string
+	for _, a := range sent {
+		released = append(released, a.origin)
+		if o, ok := parseOrigin(a.origin); ok && b.origins[o.packet] == o {
+			delete(b.origins, o.packet)
+		}
+	}
+	for _, topic := range topics {
+		if e := b.echoes[topic]; e != nil && !e.queued {
+			e.confirmed = true
+		}
+	}
+	b.mu.Unlock()
+	if len(released) > 0 {
+		b.journal.Release(released...)
+	}
+	b.notify()
+}
+
+// OnSession begins a connection. If the broker has no session of ours, packet ids start anew.
+func (b *Inbox) OnSession(present bool, connection uint64) {
+	b.mu.Lock()
+	b.connection, b.confirming, b.sent = connection, false, nil
+	// What was not confirmed may have been lost with the connection.
+	b.toEmpty = nil
+	for topic, e := range b.echoes {
+		if !e.confirmed {
+			e.queued = true
+			b.toEmpty = append(b.toEmpty, topic)
+		}
+	}
+	slices.Sort(b.toEmpty)
+	var forgotten []string
+	if !present {
+		for _, o := range b.origins {
+			forgotten = append(forgotten, o.String())
+		}
+		clear(b.origins)
+	}
+	b.mu.Unlock()
+	if len(forgotten) > 0 {
+		b.journal.Release(forgotten...)
+	}
+	b.notify()
+}
+
+// Handle takes a message in. It waits for nothing.
+func (b *Inbox) Handle(m mqtt.Message) { b.handle(m, m.Ack) }
+
+func (b *Inbox) handle(m mqtt.Message, send func()) {
+	address, ok := b.topics.Parse(m.Topic)
+	switch {
+	case !ok:
+	case !valid(address):
+		b.onInvalid(m, address)
+	case len(m.Payload) == 0 && (address.Verb != mqtt.Set || address.Sensor == "" || m.Retained || b.isEcho(m.Topic)):
+	case m.Retained:
+		// Acknowledged at once: it comes again as long as it is retained.
+		b.removeRetained(m.Topic)
+		r := b.inbound(m, address)
+		r.Refused = &services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"}
+		b.acknowledge(ack{send: send, connection: m.Connection})
+		b.dispatcher.Submit(r)
+		return
+	default:
+		r := b.inbound(m, address)
+		r.Origin = b.originOf(m)
+		r.Accepted = func(err error) {
+			if err == nil {
+				b.acknowledge(ack{send, r.Origin, m.Connection})
+			}
+		}
+		b.dispatcher.Submit(r)
+		return
+	}
+	b.acknowledge(ack{send: send, connection: m.Connection})
+}
+
+// valid reports whether a response topic can be built from an address.
+func valid(a mqtt.Address) bool {
+	return services.ValidName(a.Name) && len(a.Account) <= maxLevel && len(a.Sensor) <= maxLevel
+}
+
+// inbound returns the request of a message.
+func (b *Inbox) inbound(m mqtt.Message, a mqtt.Address) services.Inbound {
+	r := services.Inbound{
+		Target: services.Ref{Account: a.Account, Sensor: a.Sensor}, Payload: m.Payload, ReplyTo: Scheme + ":" + b.topics.Response(a),
+		Received: m.Received, Age: m.Age,
+	}
+	if m.Topic == b.topics.Bridge(mqtt.Request) || strings.HasPrefix(m.Topic, b.topics.Bridge(mqtt.Request)+"/") {
+		r.Target = services.Ref{}
+	}
+	if a.Verb == mqtt.Set {
+		r.Entity = a.Name
+	} else {
+		r.Operation = a.Name
+	}
+	return r
+}
+
+func (b *Inbox) acknowledge(a ack) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.acks = append(b.acks, a)
+	b.notify()
+}
+
+// onInvalid counts a message whose name allows no response. An attacker can send many: one is logged now and then.
+func (b *Inbox) onInvalid(m mqtt.Message, a mqtt.Address) {
+	if m.Retained {
+		b.removeRetained(m.Topic)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stats.Invalid++
+	b.unlogged++
+	if now := time.Now(); b.loggedAt.IsZero() || now.Sub(b.loggedAt) >= invalidInterval {
+		b.log.Warn("request with an invalid name ignored", "account", services.Truncate(a.Account, maxLogged), "sensor", services.Truncate(a.Sensor, maxLogged),
+			"operation", services.Truncate(a.Name, maxLogged), "length", len(m.Topic), "count", b.unlogged)
+		b.loggedAt, b.unlogged = now, 0
+	}
+}
+
+// removeRetained removes a retained request from the broker.
+func (b *Inbox) removeRetained(topic string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.stats.Retained++
+	e := b.echoes[topic]
+	if e == nil {
+		e = new(echo)
+		b.echoes[topic] = e
+	}
+	e.confirmed = false
+	if !e.queued {
+		e.queued = true
+		b.toEmpty = append(b.toEmpty, topic)
+	}
+	b.notify()
+}
+
+// isEcho reports whether an empty message is probably our own.
+func (b *Inbox) isEcho(topic string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	e := b.echoes[topic]
+	return e != nil && (!e.confirmed || !time.Now().After(e.until))
+}
+
+// An origin identifies a message that the broker may deliver again.
+type origin struct {
+	connection uint64
+	packet     uint16
+	number     uint64 // of the message: packet id and content may be those of another one of the same connection
+	digest     string // of topic and payload
+}
+
+func (o origin) String() string {
+	return fmt.Sprintf("%d/%d/%d/%s", o.connection, o.packet, o.number, o.digest)
+}
+
+func parseOrigin(text string) (o origin, ok bool) {
+	parts := strings.Split(text, "/")
+	if len(parts) != 4 {
+		return o, false
+	}
+	connection, err := strconv.ParseUint(parts[0], 10, 64)
+	if err != nil {
+		return o, false
+	}
+	packet, err := strconv.ParseUint(parts[1], 10, 16)
+	if err != nil {
+		return o, false
+	}
+	number, err := strconv.ParseUint(parts[2], 10, 64)
+	if err != nil {
+		return o, false
+	}
+	return origin{connection, uint16(packet), number, parts[3]}, true
+}
+
+// originOf returns the origin of a message. It is that of an earlier message if this is the same one, delivered again: DUP is set, and
+// packet id, topic and payload are those of a message received over an earlier connection of the same session.
+func (b *Inbox) originOf(m mqtt.Message) string {
+	if m.PacketID == 0 { // QoS 0 is never delivered again
+		return ""
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%s\x00", m.Topic)
+	h.Write(m.Payload)
+	o := origin{connection: m.Connection, packet: m.PacketID, digest: hex.EncodeToString(h.Sum(nil)[:16])}
+	b.mu.Lock()
+	before, ok := b.origins[m.PacketID]
+	if ok && m.Duplicate && before.digest == o.digest && before.connection < m.Connection {
+		b.stats.Redelivered++
+		b.mu.Unlock()
+		return before.String()
+	}
+	b.messages++
+	o.number = b.messages
+	b.origins[m.PacketID] = o
+	b.mu.Unlock()
+	if ok {
+		// The broker uses a packet id again only after the acknowledgement of the message before arrived.
+		b.journal.Release(before.String())
+	}
+	return o.String()
+}
+
+// Reply sends a response. One that the broker does not take is replaced by a short one.
+func (b *Inbox) Reply(ctx context.Context, topic string, r services.Response) error {
+	b.mu.Lock()
+	client := b.client
+	b.mu.Unlock()
+	err := client.Send(ctx, topic, r.Encode())
+	var refused *mqtt.RefusedError
+	if !errors.As(err, &refused) {
+		return err
+	}
+	e := &services.Error{Code: services.Internal, Message: "the broker does not take the response"}
+	if refused.TooLarge {
+		e.Code, e.Message = services.TooLarge, fmt.Sprintf("the broker does not take the response of %d bytes", refused.Size)
+	}
+	if r.Error == nil {
+		e.Message += "; the request was completed"
+	}
+	short := services.Response{Transaction: r.Transaction, Op: r.Op, Duplicate: r.Duplicate, ReceivedAt: r.ReceivedAt}.Fail(e)
+	if err = client.Send(ctx, topic, short.Encode()); errors.As(err, &refused) {
+		return nil // the client logged it; nothing that is sent to this topic arrives
+	}
+	return err
+}

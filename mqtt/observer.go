@@ -1,0 +1,96 @@
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/google/uuid"
+)
+
+// An Observer is a second client of the broker that reads topics and may publish. It has no session and does not reconnect.
+type Observer struct {
+	paho paho.Client
+	lost chan error
+}
+
+// connectTimeout bounds each wait of an Observer, and an attempt to connect.
+const connectTimeout = 10 * time.Second
+
+// Observe connects to the broker and calls handle with each message that matches a filter, one after the other, the retained ones first. Of
+// the options it uses only URL, Username, Password and TLS.
+func Observe(o Options, handle func(Message), filters ...string) (*Observer, error) {
+	u, err := parseURL(o.URL)
+	if err != nil {
+		return nil, err
+	}
+	observer := &Observer{lost: make(chan error, 1)}
+	c := paho.NewClientOptions()
+	c.Servers = []*url.URL{u}
+	c.SetClientID("graph2mqtt-observer-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
+	c.SetUsername(o.Username).SetPassword(o.Password)
+	if o.TLS != nil {
+		c.SetTLSConfig(o.TLS)
+	}
+	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetWriteTimeout(connectTimeout)
+	c.SetConnectionLostHandler(func(_ paho.Client, err error) { observer.lost <- err })
+	c.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
+		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Received: time.Now()})
+	})
+	observer.paho = paho.NewClient(c)
+	token := observer.paho.Connect().(*paho.ConnectToken)
+	if !token.WaitTimeout(connectTimeout) {
+		observer.Close()
+		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
+	}
+	if err := token.Error(); err != nil {
+		if reason := refusedBy(token.ReturnCode()); reason != network {
+			err = errors.New(reason)
+		} else if reason = kindOf(err); reason != network {
+			err = fmt.Errorf("%s: %w", reason, err)
+		}
+		return nil, fmt.Errorf("connect to %s: %w", u.Redacted(), err)
+	}
+	wanted := map[string]byte{}
+	for _, f := range filters {
+		wanted[f] = 0
+	}
+	if len(wanted) == 0 {
+		return observer, nil
+	}
+	subscription := observer.paho.SubscribeMultiple(wanted, nil).(*paho.SubscribeToken)
+	err = observer.wait(subscription, "subscribe")
+	for filter, code := range subscription.Result() {
+		if code >= 0x80 { // MQTT 3.1.1, section 3.9.3
+			err = fmt.Errorf("subscribe: the broker does not let this user read %s", filter)
+		}
+	}
+	if err != nil {
+		observer.Close()
+		return nil, err
+	}
+	return observer, nil
+}
+
+// Lost receives an error once the connection is lost.
+func (o *Observer) Lost() <-chan error { return o.lost }
+
+// Publish publishes a message and waits until the broker has it.
+func (o *Observer) Publish(topic string, payload []byte, retained bool) error {
+	return o.wait(o.paho.Publish(topic, qos, retained, payload), "publish to "+topic)
+}
+
+func (o *Observer) wait(token paho.Token, what string) error {
+	if !token.WaitTimeout(connectTimeout) {
+		return fmt.Errorf("%s: the broker does not acknowledge", what)
+	}
+	if err := token.Error(); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
+// Close disconnects.
+func (o *Observer) Close() { o.paho.Disconnect(250) }

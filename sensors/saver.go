@@ -1,0 +1,197 @@
+package sensors
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+)
+
+const (
+	// saveRetry is how long after a failed commit the next one follows.
+	saveRetry = 30 * time.Second
+	// maxWaitingEvents bounds the events that wait for a commit to succeed; the oldest are dropped first.
+	maxWaitingEvents = 1000
+)
+
+// A commitHook is a transaction that tells when it is on disk or has failed. Events of an operation are passed on with the
+// transaction of a Tx that has it; otherwise with one more of the poller's own.
+type commitHook interface {
+	OnCommit(func(error))
+}
+
+// A saver writes the records of one sensor, and passes events on when the record that they follow from is on disk.
+type saver struct {
+	store    Store
+	key      string
+	log      *slog.Logger
+	onEvents func([]entity.Event)
+	changed  chan struct{} // something is to be taken
+
+	outstanding sync.WaitGroup // commits that are not on disk yet
+
+	telling sync.Mutex // keeps the calls of onEvents in order
+
+	mu        sync.Mutex // guards what follows
+	events    []entity.Event
+	told      uint64 // number of events that came before events[0]
+	commits   uint64 // number of calls of commit
+	lastLoan  uint64 // number of the newest record that was lent
+	notice    notice
+	lastError string // empty: the last commit succeeded
+	stopped   bool
+}
+
+// A notice is what the poller must know.
+type notice struct {
+	failed bool // a commit failed
+	lent   bool // a lent record was written
+	again  bool // the record must be written again
+}
+
+func newSaver(o PollerOptions) *saver {
+	s := &saver{store: o.Store, key: o.Key, log: o.Log, onEvents: o.OnEvents, changed: make(chan struct{}, 1)}
+	if s.onEvents == nil {
+		s.onEvents = func([]entity.Event) {}
+	}
+	return s
+}
+
+// add has events wait for the next commit.
+func (s *saver) add(events []entity.Event) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.events = append(s.events, events...)
+	if n := len(s.events) - maxWaitingEvents; n > 0 {
+		s.events = append([]entity.Event(nil), s.events[n:]...)
+		s.told += uint64(n)
+		s.log.Warn("events dropped because no snapshot could be saved", "dropped", n)
+	}
+}
+
+// waiting returns the number of events that are not passed on yet.
+func (s *saver) waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.events)
+}
+
+// take returns the notice and clears it.
+func (s *saver) take() notice {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := s.notice
+	s.notice = notice{}
+	return n
+}
+
+func (s *saver) notify(n notice) {
+	s.mu.Lock()
+	s.notice.failed = s.notice.failed || n.failed
+	s.notice.lent = s.notice.lent || n.lent
+	s.notice.again = s.notice.again || n.again
+	s.mu.Unlock()
+	select {
+	case s.changed <- struct{}{}:
+	default:
+	}
+}
+
+// commit writes a record and then passes on the events that waited.
+func (s *saver) commit(record []byte) {
+	s.mu.Lock()
+	s.commits++
+	upTo := s.told + uint64(len(s.events))
+	s.mu.Unlock()
+	if s.store == nil {
+		s.finish(upTo, nil)
+		return
+	}
+	s.outstanding.Add(1)
+	s.store.Commit(func(tx Tx) { tx.Put(Bucket, s.key, record) }, func(err error) {
+		defer s.outstanding.Done()
+		s.finish(upTo, err)
+	})
+}
+
+// lend returns a function that writes a record within the transaction of somebody else.
+func (s *saver) lend(record []byte) (persist func(Tx)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lastLoan++
+	commits, loan, upTo := s.commits, s.lastLoan, s.told+uint64(len(s.events))
+	return func(tx Tx) {
+		s.mu.Lock()
+		if s.stopped || s.commits != commits || s.lastLoan != loan {
+			// A newer record that contains the same is written already, or will be.
+			s.mu.Unlock()
+			return
+		}
+		hook, hooked := tx.(commitHook)
+		if hooked {
+			s.outstanding.Add(1)
+		}
+		again := !hooked && len(s.events) > 0
+		s.mu.Unlock()
+		tx.Put(Bucket, s.key, record)
+		if hooked {
+			hook.OnCommit(func(err error) {
+				defer s.outstanding.Done()
+				s.finish(upTo, err)
+			})
+		}
+		// If the poller has committed a newer record since the check, that one may come first on disk.
+		s.mu.Lock()
+		again = again || s.commits != commits
+		s.mu.Unlock()
+		s.notify(notice{lent: true, again: again})
+	}
+}
+
+// finish ends a commit that makes the events before upTo safe to be passed on.
+func (s *saver) finish(upTo uint64, err error) {
+	if err != nil {
+		s.report(err)
+		s.notify(notice{failed: true})
+		return
+	}
+	s.telling.Lock()
+	defer s.telling.Unlock()
+	s.mu.Lock()
+	var safe []entity.Event
+	if upTo > s.told {
+		n := upTo - s.told
+		safe = s.events[:n:n]
+		s.events = append([]entity.Event(nil), s.events[n:]...)
+		s.told = upTo
+	}
+	recovered := s.lastError != ""
+	s.lastError = ""
+	s.mu.Unlock()
+	if recovered {
+		s.log.Info("snapshot saved again")
+	}
+	if len(safe) > 0 {
+		s.onEvents(safe)
+	}
+}
+
+// report logs an error once until a commit succeeds.
+func (s *saver) report(err error) {
+	s.mu.Lock()
+	first := s.lastError != err.Error()
+	s.lastError = err.Error()
+	s.mu.Unlock()
+	if first {
+		s.log.Error("snapshot not saved", "error", err)
+	}
+}
+
+// stop returns when all commits are on disk or have failed. No event is passed on afterwards.
+func (s *saver) stop() {
+	s.mu.Lock()
+	s.stopped = true
+	s.mu.Unlock()
+	s.outstanding.Wait()
+}

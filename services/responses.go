@@ -1,0 +1,217 @@
+package services
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// A Code says why a request failed. The reasons of package graph are codes, too.
+type Code string
+
+// Codes of requests that were rejected before Graph was asked, and of unknown outcomes.
+const (
+	InvalidJSON     Code = "invalid_json"
+	InvalidArgument Code = Code(graph.InvalidArgument)
+	UnknownOp       Code = "unknown_op"
+	UnknownSensor   Code = "unknown_sensor"
+	UpdatesDisabled Code = "updates_disabled"
+	TooLarge        Code = "too_large"
+	NotOnDemand     Code = "not_on_demand"
+	RetainedRefused Code = "retained_refused"
+	Expired         Code = "expired"
+	InDoubt         Code = "in_doubt"
+	Conflict        Code = Code(graph.Conflict)
+	Overloaded      Code = "overloaded"
+	ShuttingDown    Code = "shutting_down"
+	Internal        Code = "internal"
+)
+
+// An Error is a rejection with its code.
+type Error struct {
+	Code    Code
+	Message string
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// A Response is the response to one request.
+type Response struct {
+	Transaction string    `json:"transaction,omitempty"`
+	Op          string    `json:"op"`
+	Status      string    `json:"status"` // ok or error
+	Data        any       `json:"data,omitempty"`
+	Error       *Failure  `json:"error,omitempty"`
+	Duplicate   bool      `json:"duplicate"` // it was, or may have been, sent before
+	ReceivedAt  time.Time `json:"received_at"`
+	CompletedAt time.Time `json:"completed_at"`
+}
+
+// A Failure describes why a request failed.
+type Failure struct {
+	Code       Code         `json:"code"`
+	Message    string       `json:"message"`
+	Retryable  bool         `json:"retryable"`
+	RetryAfter int          `json:"retry_after"` // seconds
+	Graph      *GraphAnswer `json:"graph,omitempty"`
+}
+
+// A GraphAnswer identifies a request that Graph refused, for Microsoft's support.
+type GraphAnswer struct {
+	Status    int    `json:"status"`
+	Code      string `json:"code"`
+	RequestID string `json:"request_id"`
+}
+
+// Succeed returns the response completed with the result of its operation.
+func (r Response) Succeed(result any) Response {
+	r.Status = "ok"
+	r.Data = result
+	if d, ok := result.(interface{ Data() any }); ok {
+		r.Data = d.Data()
+	}
+	r.CompletedAt = time.Now().UTC()
+	return r
+}
+
+// Fail returns the response completed with an error.
+func (r Response) Fail(err error) Response {
+	f := &Failure{Code: Internal, Message: err.Error()}
+	var refused *Error
+	var e *graph.Error
+	switch {
+	case errors.As(err, &refused):
+		f.Code = refused.Code
+		f.Retryable = refused.Code == Overloaded || refused.Code == ShuttingDown
+	case errors.As(err, &e):
+		f.Code = Code(e.Reason)
+		f.Retryable = e.Retryable()
+		f.RetryAfter = int(math.Ceil(e.RetryAfter.Seconds()))
+		if e.Status != 0 {
+			f.Graph = &GraphAnswer{e.Status, e.Code, e.RequestID}
+		}
+	}
+	r.Status = "error"
+	r.Error = f
+	r.CompletedAt = time.Now().UTC()
+	return r
+}
+
+// Encode returns the response as JSON. If its data cannot be encoded, it is replaced by an error.
+func (r Response) Encode() []byte {
+	value, err := json.Marshal(r)
+	if err != nil {
+		r.Data = nil
+		value, _ = json.Marshal(r.Fail(unencodable(err)))
+	}
+	return value
+}
+
+func unencodable(err error) error {
+	return fmt.Errorf("the response cannot be encoded as JSON: %w", err)
+}
+
+// asDuplicate returns the response marked as a copy.
+func (r Response) asDuplicate() Response {
+	r.Duplicate = true
+	return r
+}
+
+const (
+	// publishRetryInterval is the pause before a response is sent again.
+	publishRetryInterval = time.Second
+	// shutdownGrace bounds the sending of the remaining responses at shutdown.
+	shutdownGrace = 2 * time.Second
+	// maxRejections bounds the responses to requests that are acknowledged before they are answered.
+	maxRejections = 10_000
+)
+
+// A reply is a response on its way.
+type reply struct {
+	to       string
+	response Response
+	sent     func() // called when it was delivered; may be nil
+}
+
+// A replyQueue sends replies in order, up to limit at the same time. It is guarded by Dispatcher.mu.
+type replyQueue struct {
+	limit, active int
+	pending       []reply
+}
+
+// enqueueReply sends a reply when its turn comes.
+func (d *Dispatcher) enqueueReply(q *replyQueue, r reply) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.outstanding++
+	q.pending = append(q.pending, r)
+	if q.active < q.limit {
+		q.active++
+		d.replyTasks = append(d.replyTasks, func(ctx context.Context) { d.sendReplies(ctx, q) })
+		d.notify()
+	}
+}
+
+// sendReplies sends the replies of a queue until there are no more, or ctx is done.
+func (d *Dispatcher) sendReplies(ctx context.Context, q *replyQueue) {
+	for {
+		r, ok := d.nextReply(ctx, q)
+		if !ok {
+			return
+		}
+		d.step("answering")
+		if !d.send(ctx, r) {
+			d.mu.Lock()
+			q.active--
+			d.mu.Unlock()
+			return
+		}
+		d.step("answered")
+		if r.sent != nil {
+			r.sent()
+		}
+		d.mu.Lock()
+		d.outstanding--
+		d.notify()
+		d.mu.Unlock()
+	}
+}
+
+func (d *Dispatcher) nextReply(ctx context.Context, q *replyQueue) (r reply, ok bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if ctx.Err() != nil || len(q.pending) == 0 {
+		q.active--
+		return r, false
+	}
+	r, q.pending = q.pending[0], q.pending[1:]
+	return r, true
+}
+
+// send sends a reply, again until it is delivered, and reports whether it was.
+func (d *Dispatcher) send(ctx context.Context, r reply) bool {
+	scheme, to, _ := strings.Cut(r.to, ":")
+	d.mu.Lock()
+	replier := d.repliers[scheme]
+	d.mu.Unlock()
+	if replier == nil {
+		if r.to != "" {
+			d.log.Error("a response has no way to its recipient", "operation", r.response.Op, "scheme", Truncate(scheme, maxName))
+		}
+		return true
+	}
+	for replier.Reply(ctx, to, r.response) != nil {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(publishRetryInterval):
+		}
+	}
+	return true
+}
