@@ -98,7 +98,7 @@ type Account struct {
 	RedirectURI     string             `koanf:"redirect_uri" doc:"The redirect URI of the app registration."`
 	Cloud           Cloud              `koanf:"cloud" enum:"global,us_gov,us_gov_dod,china" doc:"The Microsoft cloud, by name or by its addresses."`
 	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day. mailbox: the mailbox's setting; requires the permission MailboxSettings.Read. local: the machine's. A name, such as Europe/Berlin: this one. auto: mailbox if that permission is requested anyway, else local."`
-	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes to calendars, group calendars, mail and automatic replies. The permissions for them are requested only then."`
+	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes to calendars and automatic replies. The permissions for them are requested only then."`
 	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
 	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
 
@@ -113,8 +113,8 @@ type Sensor struct {
 	Type         string                    `koanf:"type" required:"true" doc:"The type of the sensor."`
 	Name         string                    `koanf:"name" doc:"The name of the sensor's device, after that of the account. Default: derived from the id."`
 	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"The time between two polls of Graph. Default: that of the type."`
-	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default for calendars, group calendars, mail and automatic replies: the account's enable_update."`
-	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except those that sensors.md marks as optional."`
+	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default for calendars and automatic replies: the account's enable_update."`
+	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except those that sensors.md marks as optional. The word default stands for them."`
 	Read         bool                      `koanf:"read" doc:"Poll Graph. false: only offer operations; no permission to read is requested."`
 	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`

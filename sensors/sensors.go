@@ -8,6 +8,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -23,12 +24,22 @@ type Kind struct {
 	MemberField string        // the request field that names a member of a group: "calendar"
 	New         func() Sensor // with its defaults set, ready to decode into Options
 
+	Attributes []schema.Field // of the primary entity, for the documentation
+	Events     []EventType    // that the event entity fires, for the documentation
+
 	// Describe says in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
 	// type that the kind does not have.
 	Describe func(entity.Event) string
 	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs the permissions of New's
 	// sensor.
 	Candidates func(ctx context.Context, g *graph.Client) ([]Candidate, error)
+}
+
+// An EventType documents one type of event.
+type EventType struct {
+	Name   string         // as in entity.Event: "event_started"
+	Doc    string         // when it is fired
+	Fields []schema.Field // of its data
 }
 
 // A Candidate is one thing that a sensor can be configured for: a calendar, a list.

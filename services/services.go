@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 // A RetryPolicy says what to do with a request whose outcome is unknown: the program died, or the answer never came.
@@ -31,6 +32,9 @@ type Operation struct {
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
+
+	Example string         // a request, as JSON, for the documentation
+	Returns []schema.Field // the data of the response, for the documentation; nil: none
 }
 
 // A Request is its decoded JSON, bound to its target. It reads what it must know from Graph, never from the sensor.

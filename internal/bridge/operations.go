@@ -8,6 +8,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -27,10 +28,23 @@ type target struct{ bridge *Bridge }
 
 func (t target) operations() []services.Operation {
 	return []services.Operation{
-		{Name: "ping", Doc: "Answers with the version and the time.", Immediate: true, New: func() services.Request { return &ping{t.bridge} }},
-		{Name: "refresh", Doc: "Reads every sensor of every account now, each at most every 5 seconds.", Immediate: true, New: func() services.Request { return &refresh{t.bridge} }},
-		{Name: "log_level", Doc: "Sets the level of the log until the next start.", Immediate: true, New: func() services.Request { return &logLevel{bridge: t.bridge} }},
-		{Name: "discovery", Doc: "Announces every device to Home Assistant again, or removes all of them until the next `publish` or start.", Immediate: true, New: func() services.Request { return &discovery{bridge: t.bridge} }},
+		{
+			Name: "ping", Doc: "Answers, which shows that the bridge runs.", Immediate: true, Example: `{}`, New: func() services.Request { return &ping{t.bridge} },
+			Returns: []schema.Field{{Key: "version", Type: "text", Doc: "Version of graph2mqtt."}, {Key: "time", Type: "time", Doc: "Time on its machine."}},
+		},
+		{
+			Name: "refresh", Doc: "Reads every sensor of every account now, each at most every 5 seconds.", Immediate: true, Example: `{}`,
+			New: func() services.Request { return &refresh{t.bridge} },
+		},
+		{
+			Name: "log_level", Doc: "Sets the level of the log until the next start.", Immediate: true, Example: `{"level": "debug"}`,
+			New:     func() services.Request { return &logLevel{bridge: t.bridge} },
+			Returns: []schema.Field{{Key: "level", Type: "text", Doc: "The level."}},
+		},
+		{
+			Name: "discovery", Doc: "Announces every device to Home Assistant again, or removes all of them until the next `publish` or start.", Immediate: true,
+			Example: `{"action": "publish"}`, New: func() services.Request { return &discovery{bridge: t.bridge} },
+		},
 	}
 }
 
@@ -79,7 +93,7 @@ func (r *refresh) Execute(context.Context, *graph.Client, services.Attempt) (any
 type logLevel struct {
 	bridge *Bridge
 
-	Level string `json:"level" required:"true" enum:"debug,info,warn,error" doc:"the least important lines that are logged"`
+	Level string `json:"level" required:"true" enum:"debug,info,warn,error" doc:"The lowest level that is logged."`
 }
 
 // Execute implements services.Request.
@@ -91,7 +105,7 @@ func (r *logLevel) Execute(context.Context, *graph.Client, services.Attempt) (an
 type discovery struct {
 	bridge *Bridge
 
-	Action string `json:"action" enum:"publish,clean" doc:"publish announces everything again, clean removes it; default: publish"`
+	Action string `json:"action" enum:"publish,clean" doc:"What to do: publish announces every device again, clean removes them. Default: publish."`
 }
 
 // Execute implements services.Request.

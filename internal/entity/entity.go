@@ -11,6 +11,7 @@ type Entity struct {
 	Key      string // identifies it in topics and ids, [a-z0-9_]+; it never changes
 	Platform string // Home Assistant's: sensor, binary_sensor, event, switch, select, text, datetime, button, notify
 	Name     string // in sentence case, without the device's name: "Next event starts"
+	Doc      string // one or more sentences for the documentation
 
 	DeviceClass string
 	StateClass  string
@@ -120,6 +121,9 @@ func (e Entity) WithLabels(labels map[string]string) Entity { e.Labels = labels;
 
 // WithLongTexts names the notify entity that takes texts too long for e.
 func (e Entity) WithLongTexts(notify string) Entity { e.LongTexts = notify; return e }
+
+// WithDoc sets what the documentation says of e.
+func (e Entity) WithDoc(sentences string) Entity { e.Doc = sentences; return e }
 
 // WithIcon sets the icon: "mdi:calendar".
 func (e Entity) WithIcon(icon string) Entity { e.Icon = icon; return e }

@@ -1,7 +1,11 @@
 package runtime
 
 import (
+	"slices"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // device describes the account itself. Its entities show the account's status.
@@ -9,8 +13,22 @@ func (a *account) device() hub.Device {
 	return hub.Device{ID: a.id(), Name: a.config.Name, Model: "Microsoft 365 account", Slug: a.config.ID, Commands: true}
 }
 
-// EventTypes returns the types of an account's events.
-func EventTypes() []string { return []string{commandOK, commandFailed, signInRequired, signedIn} }
+// EventTypes documents the events of an account.
+func EventTypes() []sensors.EventType {
+	request := []schema.Field{
+		{Key: "sensor", Type: "text", Doc: "Id of the sensor."},
+		{Key: "op", Type: "text", Doc: "Operation."},
+		{Key: "transaction", Type: "text", Doc: "The request's transaction."},
+	}
+	return []sensors.EventType{
+		{Name: commandOK, Doc: "A request to a sensor was completed.", Fields: request},
+		{Name: commandFailed, Doc: "A request to a sensor failed.", Fields: append(slices.Clone(request),
+			schema.Field{Key: "code", Type: "text", Doc: "[Code](mqtt.md#codes) of the error."},
+			schema.Field{Key: "message", Type: "text", Doc: "What is wrong, and what is accepted."})},
+		{Name: signInRequired, Doc: "You have to sign in.", Fields: []schema.Field{{Key: "message", Type: "text", Doc: "What to do."}}},
+		{Name: signedIn, Doc: "A user signed in.", Fields: []schema.Field{{Key: "user", Type: "text", Doc: "Address of the user."}}},
+	}
+}
 
 // device describes the sensor.
 func (s *sensor) device() hub.Device {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -21,15 +22,20 @@ func (t accountTarget) operations() []services.Operation {
 	return []services.Operation{
 		{
 			Name: "refresh", Doc: "Reads every sensor of the account now, each at most every 5 seconds.",
-			Immediate: true, New: func() services.Request { return &refreshRequest{t.account} },
+			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{t.account} },
 		},
 		{
-			Name: "rescan", Doc: "Lists calendars and other members of groups now, reads the mailbox's time zone, and tries whether missing permissions are granted by now.",
-			Immediate: true, New: func() services.Request { return &rescanRequest{t.account} },
+			Name: "rescan", Doc: "Looks for new calendars, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in.",
+			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
-			Name: "sign_in", Doc: "Starts a sign-in and answers with the link and the code, or completes one with the pasted address.",
-			Immediate: true, New: func() services.Request { return &signInRequest{account: t.account} },
+			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login`, unless `sign_in_over_mqtt: true` is set.",
+			Immediate: true, Example: `{"way": "device_code"}`, New: func() services.Request { return &signInRequest{account: t.account} },
+			Returns: []schema.Field{
+				{Key: "url", Type: "text", Doc: "Link to open in a browser."},
+				{Key: "code", Type: "text", Doc: "Code to enter there; null: none is needed."},
+				{Key: "expires_at", Type: "time", Doc: "When the code expires; null: never."},
+			},
 		},
 	}
 }

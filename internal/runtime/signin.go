@@ -141,8 +141,8 @@ func (f *signInFlow) lastPrompt() *auth.Prompt {
 type signInRequest struct {
 	account *account
 
-	Way     string `json:"way" enum:"device_code,browser" doc:"how to sign in; default: device_code"`
-	Address string `json:"address" doc:"the address on which the browser ended; completes a sign-in of the way browser"`
+	Way     string `json:"way" enum:"device_code,browser" doc:"How to sign in. Default: device_code."`
+	Address string `json:"address" doc:"The address on which the browser ended. Completes a sign-in by browser."`
 }
 
 // signInPrompt is what the user has to do.

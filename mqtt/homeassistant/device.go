@@ -48,6 +48,15 @@ func (o Discovery) device(d hub.Device) device {
 	return built
 }
 
+// Entities returns the entities that are announced for d, those included that each bridge, account and sensor has.
+func (o Discovery) Entities(d hub.Device) []entity.Entity {
+	var all []entity.Entity
+	for _, c := range o.device(d).components {
+		all = append(all, c.Entity)
+	}
+	return all
+}
+
 // pair finds entities that share their key: a value and the entity that sets it. The latter has a component key of its own, and the former is
 // disabled at first, unless the latter is one that old versions of Home Assistant do not have. Attributes are on the one that is enabled.
 func pair(components []component) []component {
@@ -97,7 +106,8 @@ func override(components []component, overrides map[string]hub.Override) []compo
 func (o Discovery) problemComponent(id hub.ID) component {
 	status := o.Base.Sensor(id.Account, id.Sensor, "status")
 	return component{
-		Entity:     entity.Entity{Key: "problem", Platform: "binary_sensor", Name: "Problem", DeviceClass: "problem", Category: "diagnostic"},
+		Entity: entity.Entity{Key: "problem", Platform: "binary_sensor", Name: "Problem", DeviceClass: "problem", Category: "diagnostic",
+			Doc: "Whether the sensor cannot be read. Its attribute `message` names the reason, `since` the time of the first failure."},
 		stateTopic: status, template: "{{ 'ON' if value_json['problem'] else 'OFF' }}",
 		attributesTopic: status, attributesTemplate: "{{ {'message': value_json['message'], 'since': value_json['since']} | to_json }}",
 		availability: []string{o.Base.Bridge("state")},
@@ -106,7 +116,7 @@ func (o Discovery) problemComponent(id hub.ID) component {
 
 // logLevels is the select that sets the log level.
 var logLevels = entity.Entity{
-	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long",
+	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long", Doc: "Sets the level of the log until the next start.",
 	Options: []string{"debug", "info", "warn", "error"}, Operations: []string{"log_level"},
 	Labels: map[string]string{"debug": "Debug", "info": "Info", "warn": "Warning", "error": "Error"},
 }
@@ -115,12 +125,13 @@ func (o Discovery) bridgeComponents() []component {
 	info := o.Base.Bridge("info")
 	return []component{
 		{
-			Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic"},
+			Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic",
+				Doc: "Whether the bridge is connected to the broker."},
 			// The entity that shows that the bridge is offline is itself always available.
 			stateTopic: o.Base.Bridge("state"), template: "{{ 'ON' if value == 'online' else 'OFF' }}", availability: []string{},
 		},
 		{
-			Entity:     entity.Entity{Key: "version", Platform: "sensor", Name: "Version", Category: "diagnostic", Icon: "mdi:tag"},
+			Entity:     entity.Entity{Key: "version", Platform: "sensor", Name: "Version", Category: "diagnostic", Icon: "mdi:tag", Doc: "Version of graph2mqtt."},
 			stateTopic: info, template: "{{ value_json['version'] }}",
 		},
 		{
@@ -128,34 +139,37 @@ func (o Discovery) bridgeComponents() []component {
 			commandTopic:    o.Base.Bridge("request/log_level"),
 			commandTemplate: `{"level": {{ ` + dictionary(logLevels, true) + `[value] | to_json }}}`,
 		},
-		{Entity: button("refresh", "Refresh", "mdi:refresh")},
+		{Entity: button("refresh", "Refresh", "mdi:refresh", "Reads every sensor of every account now.")},
 	}
 }
 
 func (o Discovery) accountComponents(account string) []component {
 	status := o.Base.Account(account, "status")
-	sensor := func(key, name, template string) component {
+	sensor := func(key, name, template, doc string) component {
 		return component{
-			Entity:     entity.Entity{Key: key, Platform: "sensor", Name: name, Category: "diagnostic"},
+			Entity:     entity.Entity{Key: key, Platform: "sensor", Name: name, Category: "diagnostic", Doc: doc},
 			stateTopic: status, template: template,
 		}
 	}
-	code := sensor("sign_in_code", "Sign-in code", "{{ value_json['sign_in']['code'] }}")
+	code := sensor("sign_in_code", "Sign-in code", "{{ value_json['sign_in']['code'] }}", "Code to enter at the sign-in link while a sign-in waits for you.")
 	code.Icon = "mdi:form-textbox-password"
 	link := sensor("sign_in_link", "Sign-in link",
-		"{% set url = value_json['sign_in']['url'] %}{{ url if url is not none and url | length <= 255 else none }}")
+		"{% set url = value_json['sign_in']['url'] %}{{ url if url is not none and url | length <= 255 else none }}",
+		"Link to open while a sign-in waits for you. If it has more than 255 characters, it is only in the attribute `url`.")
 	link.Icon = "mdi:link"
 	link.attributesTopic, link.attributesTemplate = status, "{{ {'url': value_json['sign_in']['url']} | to_json }}"
-	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}")
+	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}", "When a sensor of the account was last read. It changes at most every 5 minutes by itself.")
 	sync.DeviceClass = "timestamp"
 	return []component{
 		{
-			Entity:     entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic"},
+			Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic",
+				Doc: "Whether anything of the account can be read. Its attribute `problems` lists the sensors that cannot: `sensor`, `code`, `message`."},
 			stateTopic: status, template: "{{ 'ON' if value_json['connected'] else 'OFF' }}",
 			attributesTopic: status, attributesTemplate: "{{ {'problems': value_json['problems']} | to_json }}",
 		},
 		{
-			Entity:     entity.Entity{Key: "sign_in_required", Platform: "binary_sensor", Name: "Sign-in required", DeviceClass: "problem", Category: "diagnostic"},
+			Entity: entity.Entity{Key: "sign_in_required", Platform: "binary_sensor", Name: "Sign-in required", DeviceClass: "problem", Category: "diagnostic",
+				Doc: "Whether you have to sign in. Its attributes are `sign_in_state`, `message` (what to do), `url`, `user`, `granted` and `missing` (permissions)."},
 			stateTopic: status, template: "{{ 'OFF' if value_json['sign_in']['state'] == 'signed_in' else 'ON' }}",
 			attributesTopic: status,
 			// A key "state" would be removed: it is an attribute of Home Assistant's own.
@@ -163,16 +177,16 @@ func (o Discovery) accountComponents(account string) []component {
 				"'url': value_json['sign_in']['url'], 'user': value_json['user'], 'granted': value_json['granted'], 'missing': value_json['missing']} | to_json }}",
 		},
 		code, link, sync,
-		{Entity: button("refresh", "Refresh", "mdi:refresh")},
-		{Entity: button("rescan", "Rescan", "mdi:magnify")},
-		{Entity: button("sign_in", "Sign in", "mdi:login")},
+		{Entity: button("refresh", "Refresh", "mdi:refresh", "Reads every sensor of the account now.")},
+		{Entity: button("rescan", "Rescan", "mdi:magnify", "Looks for new calendars and newly granted permissions.")},
+		{Entity: button("sign_in", "Sign in", "mdi:login", "Starts a sign-in with a device code.")},
 		{Entity: entity.Entity{
-			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic",
+			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic", Doc: "Fires when a request was completed or failed, and when a sign-in is required or was done.",
 			Options: []string{"command_ok", "command_failed", "sign_in_required", "signed_in"},
 		}},
 	}
 }
 
-func button(operation, name, icon string) entity.Entity {
-	return entity.Entity{Key: operation, Platform: "button", Name: name, Category: "diagnostic", Icon: icon, Operations: []string{operation}}
+func button(operation, name, icon, doc string) entity.Entity {
+	return entity.Entity{Key: operation, Platform: "button", Name: name, Category: "diagnostic", Icon: icon, Doc: doc, Operations: []string{operation}}
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
@@ -25,6 +26,20 @@ func Kind() sensors.Kind {
 			"their texts. With updates you can switch, schedule and rewrite them.",
 		Interval: 120 * time.Second,
 		New:      func() sensors.Sensor { return sensors.Of(new(Options)) },
+		Attributes: []schema.Field{
+			{Key: "internal_reply", Type: "text", Doc: "Reply to people in your organization, as text."},
+			{Key: "external_reply", Type: "text", Doc: "Reply to everybody else, as text."},
+			{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply: `none`, `contactsOnly` or `all`."},
+			{Key: "start", Type: "time", Doc: "Start of the schedule."},
+			{Key: "end", Type: "time", Doc: "End of the schedule."},
+		},
+		Events: []sensors.EventType{{Name: changed, Doc: "The automatic replies were changed, here or in Outlook.", Fields: []schema.Field{
+			{Key: "mode", Type: "text", Doc: "Mode: `disabled`, `alwaysEnabled` or `scheduled`."},
+			{Key: "previous_mode", Type: "text", Doc: "Mode before the change."},
+			{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply."},
+			{Key: "start", Type: "time", Doc: "Start of the schedule."},
+			{Key: "end", Type: "time", Doc: "End of the schedule."},
+		}}},
 		Describe: describe,
 	}
 }
@@ -52,26 +67,26 @@ func (*Options) Operations() []services.Operation { return autoreply.Operations(
 func (*Options) Entities() []entity.Entity {
 	const update, config = "update", "config"
 	return []entity.Entity{
-		entity.Enum("mode", "Mode", mailbox.Modes()...).WithIcon("mdi:reply-all").AsPrimary(),
-		entity.BinarySensor("active", "Replying now").WithIcon("mdi:reply-all"),
-		entity.Enum("external_audience", "External audience", mailbox.Audiences()...).WithIcon("mdi:account-group"),
-		entity.Timestamp("start", "Start"),
-		entity.Timestamp("end", "End"),
-		entity.EventEntity(changed).WithIcon("mdi:reply-all"),
+		entity.Enum("mode", "Mode", mailbox.Modes()...).WithDoc("Whether automatic replies are off, always sent, or sent from start to end.").WithIcon("mdi:reply-all").AsPrimary(),
+		entity.BinarySensor("active", "Replying now").WithDoc("Whether replies are sent now: always, or within the schedule.").WithIcon("mdi:reply-all"),
+		entity.Enum("external_audience", "External audience", mailbox.Audiences()...).WithDoc("Who outside of your organization gets a reply.").WithIcon("mdi:account-group"),
+		entity.Timestamp("start", "Start").WithDoc("Start of the schedule."),
+		entity.Timestamp("end", "End").WithDoc("End of the schedule."),
+		entity.EventEntity(changed).WithDoc("Fires when the automatic replies were changed.").WithIcon("mdi:reply-all"),
 
-		entity.Switch("enabled", "Automatic replies").WithIcon("mdi:reply-all").Sets(onOff, "enable", "disable"),
-		entity.Select("mode", "Mode", mailbox.Modes()...).WithLabels(modeLabels()).WithIcon("mdi:reply-all").InCategory(config).AsPrimary().
+		entity.Switch("enabled", "Automatic replies").WithDoc("Switches automatic replies on and off. It is also on before and during a schedule.").WithIcon("mdi:reply-all").Sets(onOff, "enable", "disable"),
+		entity.Select("mode", "Mode", mailbox.Modes()...).WithDoc("Sets the mode.").WithLabels(modeLabels()).WithIcon("mdi:reply-all").InCategory(config).AsPrimary().
 			SetsField(update, "mode"),
-		entity.Select("external_audience", "External audience", mailbox.Audiences()...).WithLabels(audienceLabels()).WithIcon("mdi:account-group").InCategory(config).
+		entity.Select("external_audience", "External audience", mailbox.Audiences()...).WithDoc("Sets who outside of your organization gets a reply.").WithLabels(audienceLabels()).WithIcon("mdi:account-group").InCategory(config).
 			SetsField(update, "external_audience"),
-		entity.Text("internal_reply", "Internal reply").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long internal reply").
+		entity.Text("internal_reply", "Internal reply").WithDoc("Sets the reply to people in your organization.").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long internal reply").
 			SetsField(update, "internal_reply"),
-		entity.Text("external_reply", "External reply").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long external reply").
+		entity.Text("external_reply", "External reply").WithDoc("Sets the reply to everybody else.").WithIcon("mdi:text").InCategory(config).WithLongTexts("Long external reply").
 			SetsField(update, "external_reply"),
-		entity.DateTime("start", "Start").InCategory(config).SetsField(update, "start"),
-		entity.DateTime("end", "End").InCategory(config).SetsField(update, "end"),
-		entity.Notify("long_internal_reply", "Long internal reply", update, "internal_reply").WithIcon("mdi:text-long").InCategory(config),
-		entity.Notify("long_external_reply", "Long external reply", update, "external_reply").WithIcon("mdi:text-long").InCategory(config),
+		entity.DateTime("start", "Start").WithDoc("Sets the start of the schedule. A start after the end moves the end as well.").InCategory(config).SetsField(update, "start"),
+		entity.DateTime("end", "End").WithDoc("Sets the end of the schedule.").InCategory(config).SetsField(update, "end"),
+		entity.Notify("long_internal_reply", "Long internal reply", update, "internal_reply").WithDoc("Sets an internal reply of any length.").WithIcon("mdi:text-long").InCategory(config),
+		entity.Notify("long_external_reply", "Long external reply", update, "external_reply").WithDoc("Sets an external reply of any length.").WithIcon("mdi:text-long").InCategory(config),
 	}
 }
 

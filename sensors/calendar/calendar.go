@@ -29,6 +29,8 @@ func Kind() sensors.Kind {
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{IncludeDeclined: true, EndOffset: 24 * time.Hour})
 		},
+		Attributes: attributeFields(),
+		Events:     events(),
 		Describe:   describe,
 		Candidates: candidates,
 	}

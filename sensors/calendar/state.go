@@ -16,15 +16,15 @@ import (
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:calendar"
 	return []entity.Entity{
-		entity.BinarySensor("busy", "Busy").WithIcon(icon).AsPrimary(),
-		entity.Sensor("current", "Current event").WithIcon(icon),
-		entity.Sensor("next", "Next event").WithIcon(icon),
-		entity.Timestamp("current_end", "Current event ends"),
-		entity.Timestamp("next_start", "Next event starts"),
-		entity.Timestamp("next_end", "Next event ends"),
-		entity.Count("today", "Events today").WithIcon(icon),
-		entity.Count("remaining", "Events left today").WithIcon(icon),
-		entity.EventEntity(eventTypes()...).WithIcon(icon),
+		entity.BinarySensor("busy", "Busy").WithDoc("Whether an event takes place now.").WithIcon(icon).AsPrimary(),
+		entity.Sensor("current", "Current event").WithDoc("Subject of the event that takes place now. An event with a time comes before an all-day event.").WithIcon(icon),
+		entity.Sensor("next", "Next event").WithDoc("Subject of the next event, up to `end_offset` or the end of the day, whichever is later.").WithIcon(icon),
+		entity.Timestamp("current_end", "Current event ends").WithDoc("End of the current event."),
+		entity.Timestamp("next_start", "Next event starts").WithDoc("Start of the next event."),
+		entity.Timestamp("next_end", "Next event ends").WithDoc("End of the next event."),
+		entity.Count("today", "Events today").WithDoc("Number of events today, past ones included.").WithIcon(icon),
+		entity.Count("remaining", "Events left today").WithDoc("Number of events today that have not ended.").WithIcon(icon),
+		entity.EventEntity(eventTypes()...).WithDoc("Fires when an event starts, ends, is created, changed, canceled or removed, and for reminders.").WithIcon(icon),
 	}
 }
 

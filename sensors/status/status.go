@@ -16,6 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/status"
@@ -35,8 +36,39 @@ func Kind() sensors.Kind {
 		OwnUpdates: true,
 		WorkOnly:   true,
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
-		Describe:   describe,
+		Attributes: []schema.Field{
+			{Key: "user_id", Type: "text", Doc: "Object id of the person."},
+			{Key: "availability", Type: "text", Doc: "Availability, also one that the entity does not list."},
+			{Key: "activity", Type: "text", Doc: "Activity."},
+			{Key: "status_message", Type: "text", Doc: "Status message, as text."},
+			{Key: "status_message_published", Type: "time", Doc: "When the status message was set."},
+			{Key: "status_message_expires", Type: "time", Doc: "When the status message disappears."},
+			{Key: "out_of_office", Type: "true or false", Doc: "Whether Teams shows the person as out of office."},
+			{Key: "out_of_office_message", Type: "text", Doc: "Automatic reply that Teams shows."},
+			{Key: "work_location", Type: "text", Doc: "Work location, also one that the entity does not list."},
+			{Key: "work_location_source", Type: "text", Doc: "Where the work location comes from: `manual`, `scheduled` or `automatic`."},
+			{Key: "work_location_place", Type: "text", Doc: "Id of the building in Microsoft Places."},
+			{Key: "preferred_until", Type: "time", Doc: "When the preferred status expires. Only of your own status."},
+		},
+		Events: []sensors.EventType{
+			{Name: changed, Doc: "The presence was changed.", Fields: []schema.Field{
+				{Key: "availability", Type: "text", Doc: "Availability."},
+				{Key: "activity", Type: "text", Doc: "Activity."},
+				{Key: "previous_availability", Type: "text", Doc: "Availability before the change."},
+				{Key: "previous_activity", Type: "text", Doc: "Activity before the change."},
+				{Key: "status_message", Type: "text", Doc: "Status message, as text."},
+				{Key: "work_location", Type: "text", Doc: "Work location."},
+				{Key: "out_of_office", Type: "true or false", Doc: "Whether Teams shows the person as out of office."},
+			}},
+			{Name: callStarted, Doc: "A call or a presentation started.", Fields: callFields()},
+			{Name: callEnded, Doc: "The call or the presentation ended.", Fields: callFields()},
+		},
+		Describe: describe,
 	}
+}
+
+func callFields() []schema.Field {
+	return []schema.Field{{Key: "availability", Type: "text", Doc: "Availability."}, {Key: "activity", Type: "text", Doc: "Activity."}}
 }
 
 const (
@@ -99,23 +131,23 @@ func (o *Options) Permissions() []graph.Permission {
 func (o *Options) Entities() []entity.Entity {
 	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
-		entity.Sensor("activity", "Activity").WithIcon(icon).AsPrimary(),
-		entity.Enum("availability", "Availability", presence.Availabilities()...).WithIcon(icon),
-		entity.BinarySensor("in_call", "In a call").WithIcon("mdi:phone-in-talk"),
-		entity.Sensor("status_message", "Status message").WithIcon("mdi:message-text"),
-		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithIcon("mdi:office-building-marker"),
-		entity.BinarySensor("out_of_office", "Out of office").WithIcon("mdi:briefcase-off"),
-		entity.EventEntity(changed, callStarted, callEnded).WithIcon(icon),
+		entity.Sensor("activity", "Activity").WithDoc("What the person does, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary(),
+		entity.Enum("availability", "Availability", presence.Availabilities()...).WithDoc("How available the person is.").WithIcon(icon),
+		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person calls or presents.").WithIcon("mdi:phone-in-talk"),
+		entity.Sensor("status_message", "Status message").WithDoc("The status message, as text.").WithIcon("mdi:message-text"),
+		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithDoc("Where the person works today.").WithIcon("mdi:office-building-marker"),
+		entity.BinarySensor("out_of_office", "Out of office").WithDoc("Whether Teams shows the person as out of office.").WithIcon("mdi:briefcase-off"),
+		entity.EventEntity(changed, callStarted, callEnded).WithDoc("Fires when the presence was changed, and when a call starts or ends.").WithIcon(icon),
 	}
 	if o.User != "" {
 		return shown
 	}
 	return append(shown,
-		entity.Select("preferred", "Preferred status", preferable()...).WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
+		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability to show whatever you do. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
 			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
-		entity.Text("status_message", "Status message").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
-		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithIcon("mdi:message-off").InCategory(config),
-		entity.Select("work_location", "Work location", presence.WorkLocations()...).WithLabels(locationLabels()).WithIcon("mdi:office-building-marker").InCategory(config).
+		entity.Text("status_message", "Status message").WithDoc("Sets the status message.").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
+		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithDoc("Clears the status message.").WithIcon("mdi:message-off").InCategory(config),
+		entity.Select("work_location", "Work location", presence.WorkLocations()...).WithDoc("Sets where you work today. Automatic: the location in your calendar applies.").WithLabels(locationLabels()).WithIcon("mdi:office-building-marker").InCategory(config).
 			Sets(locate, status.SetLocation, status.ClearLocation),
 	)
 }

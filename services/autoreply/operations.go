@@ -7,6 +7,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -23,12 +24,16 @@ func Operations() []services.Operation {
 			Doc: "Switches automatic replies on: from start to end if these are given, otherwise from now on until switched off. " +
 				"If a future schedule is stored, that schedule is activated instead.",
 			Permissions: permissions,
+			Example:     `{"internal_reply": "I am back on Monday.", "start": "2026-12-21", "end": "2027-01-04"}`,
+			Returns:     result(),
 			New:         func() services.Request { return new(Enable) },
 		},
 		{
 			Name:        "disable",
 			Doc:         "Switches automatic replies off. The texts and the schedule stay stored.",
 			Permissions: permissions,
+			Example:     `{}`,
+			Returns:     result(),
 			New:         func() services.Request { return new(Disable) },
 		},
 		{
@@ -36,8 +41,22 @@ func Operations() []services.Operation {
 			Doc: "Changes only the given fields. A start after the stored end moves the end as well, so that the schedule keeps " +
 				"its length.",
 			Permissions: permissions,
+			Example:     `{"external_audience": "contactsOnly"}`,
+			Returns:     result(),
 			New:         func() services.Request { return new(Update) },
 		},
+	}
+}
+
+// result documents the response: the setting as it is now.
+func result() []schema.Field {
+	return []schema.Field{
+		{Key: "mode", Type: "text", Doc: "Mode: `disabled`, `alwaysEnabled` or `scheduled`."},
+		{Key: "internal_reply", Type: "text", Doc: "Reply to people in your organization, as text."},
+		{Key: "external_reply", Type: "text", Doc: "Reply to everybody else, as text."},
+		{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply."},
+		{Key: "start", Type: "time", Doc: "Start of the schedule."},
+		{Key: "end", Type: "time", Doc: "End of the schedule."},
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -16,25 +17,51 @@ func Operations(c calendars.Calendar) []services.Operation {
 	return append([]services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
+			Example:     `{"subject": "Dentist", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`,
+			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c} },
 		},
 		{
 			Name: "modify", Doc: "Changes only the given fields of an event. A new body of an online meeting keeps the part that says how to join it.",
+			Example:     `{"event_id": "AAMk…", "start": "2026-12-01T11:00:00", "end": "2026-12-01T12:00:00"}`,
+			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Modify{calendar: c} },
 		},
 		{
 			Name: "remove", Doc: "Removes an event without telling anybody. Use cancel for a meeting to which you invited others.",
+			Example:     `{"event_id": "AAMk…"}`,
+			Returns:     removedResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
 		},
 		{
 			Name: "cancel", Doc: "Cancels a meeting that you organize and notifies the attendees.",
+			Example:     `{"event_id": "AAMk…", "message": "Sorry, I am ill."}`,
+			Returns:     removedResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Cancel{calendar: c} },
 		},
 		{
 			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
+			Example:     `{"event_id": "AAMk…", "response": "accept"}`,
+			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
 		},
 	}, readOperations(c)...)
+}
+
+// eventResult documents the response of what changes an event.
+func eventResult() []schema.Field {
+	return []schema.Field{
+		{Key: "event_id", Type: "text", Doc: "Id of the event."},
+		{Key: "ical_uid", Type: "text", Doc: "Id that the event has in every attendee's calendar."},
+		{Key: "series_id", Type: "text", Doc: "Id of the series that it is an occurrence of; missing if there is none."},
+		{Key: "web_link", Type: "text", Doc: "Link that opens the event in Outlook on the web."},
+		{Key: "join_url", Type: "text", Doc: "Link to join the online meeting; missing if there is none."},
+	}
+}
+
+// removedResult documents the response of what removes an event.
+func removedResult() []schema.Field {
+	return []schema.Field{{Key: "event_id", Type: "text", Doc: "Id of the event."}}
 }
 
 // Create puts an event into a calendar.

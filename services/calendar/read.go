@@ -10,6 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -27,16 +28,30 @@ func readOperations(c calendars.Calendar) []services.Operation {
 	}
 	return []services.Operation{
 		{
-			Name: "list", Doc: "Lists the events of any span of up to 20 years as `events`, each as in the attribute `data`, ordered by start. The sensor's filters do not apply.",
+			Name: "list", Doc: "Lists the events of any span of up to 20 years, ordered by start. The sensor's filters do not apply.",
+			Example:     `{"start": "2026-12-01", "end": "2027-01-01", "search": "dentist"}`,
+			Returns:     []schema.Field{{Key: "events", Type: "list of objects", Doc: "The events, each as in the attribute `data`."}},
 			Permissions: permissions, Reads: true, New: func() services.Request { return &List{calendar: c} },
 		},
 		{
-			Name: "get", Doc: "Returns one event as `list` does, but with its whole description.",
+			Name: "get", Doc: "Returns one event with its complete description. The response has the fields of the attribute `data[]`.",
+			Example:     `{"event_id": "AAMk…"}`,
 			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{calendar: c} },
 		},
 		{
-			Name: "free_busy", Doc: "Returns when others are free as `attendees`: for each the `email`, in `availability` a digit for each interval (0 free, 1 tentative, 2 busy, " +
-				"3 out of office, 4 working elsewhere), in `events` as much as they let you see, or the `error`. Work accounts only, and not with `shared_mailbox`.",
+			Name: "free_busy", Doc: "Returns when other people are free. Work accounts only, and not with `shared_mailbox`.",
+			Example: `{"attendees": ["megan@contoso.example"], "start": "2026-12-01T08:00:00", "end": "2026-12-01T18:00:00"}`,
+			Returns: []schema.Field{
+				{Key: "start", Type: "time", Doc: "Start of the span."},
+				{Key: "end", Type: "time", Doc: "End of the span."},
+				{Key: "interval", Type: "whole number", Doc: "Minutes per digit."},
+				{Key: "attendees", Type: "list of objects", Doc: "One for each address.", Fields: []schema.Field{
+					{Key: "email", Type: "text", Doc: "Address."},
+					{Key: "availability", Type: "text", Doc: "A digit for each interval: 0 free, 1 tentative, 2 busy, 3 out of office, 4 working elsewhere."},
+					{Key: "events", Type: "list of objects", Doc: "What they do, as far as you may see it: `start`, `end`, `show_as`, `summary`, `location`."},
+					{Key: "error", Type: "text", Doc: "Why their calendar cannot be read."},
+				}},
+			},
 			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
 		},
 	}

@@ -5,6 +5,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -21,14 +22,27 @@ func locationOperations(permissions []graph.Permission) []services.Operation {
 			Name:        SetLocation,
 			Doc:         "Sets your work location of today. It takes precedence over the one in your calendar.",
 			Permissions: permissions,
+			Example:     `{"location": "remote"}`,
+			Returns:     locationResult(),
 			New:         func() services.Request { return new(SetWorkLocation) },
 		},
 		{
 			Name:        ClearLocation,
 			Doc:         "Clears the work location of today, whether set or detected; the one in your calendar applies again.",
 			Permissions: permissions,
+			Example:     `{}`,
+			Returns:     locationResult(),
 			New:         func() services.Request { return new(ClearWorkLocation) },
 		},
+	}
+}
+
+// locationResult documents the response.
+func locationResult() []schema.Field {
+	return []schema.Field{
+		{Key: "work_location", Type: "text", Doc: "Work location that was set; null: none."},
+		{Key: "place_id", Type: "text", Doc: "Id of the building."},
+		{Key: "source", Type: "text", Doc: "`manual` or `automatic`."},
 	}
 }
 

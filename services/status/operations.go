@@ -10,6 +10,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -35,6 +36,8 @@ func Operations() []services.Operation {
 				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
 				"DoNotDisturb and Presenting.",
 			Permissions: permissions,
+			Example:     `{"availability": "Busy", "activity": "InACall", "expiration_duration": "1h"}`,
+			Returns:     presenceResult(),
 			New:         func() services.Request { return new(UpdateUserStatus) },
 		},
 		{
@@ -42,27 +45,52 @@ func Operations() []services.Operation {
 			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
 				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
 			Permissions: permissions,
+			Example:     `{"availability": "DoNotDisturb", "expiration_duration": "90m"}`,
+			Returns:     presenceResult(),
 			New:         func() services.Request { return new(UpdateUserPreferredStatus) },
 		},
 		{
 			Name:        "clear_status",
 			Doc:         "Withdraws the presence that update_user_status reported.",
 			Permissions: permissions,
+			Example:     `{}`,
+			Returns:     presenceResult(),
 			New:         func() services.Request { return new(ClearStatus) },
 		},
 		{
 			Name:        ClearPreferred,
 			Doc:         "Lets Teams decide again what it shows.",
 			Permissions: permissions,
+			Example:     `{}`,
+			Returns:     presenceResult(),
 			New:         func() services.Request { return new(ClearPreferredStatus) },
 		},
 		{
 			Name:        SetMessage,
 			Doc:         "Sets the status message, or clears it with an empty one.",
 			Permissions: permissions,
+			Example:     `{"message": "In the workshop", "expiry": "2026-12-01T17:00:00"}`,
+			Returns:     messageResult(),
 			New:         func() services.Request { return new(SetStatusMessage) },
 		},
 	}, locationOperations(permissions)...)
+}
+
+// presenceResult documents the response of what sets a presence.
+func presenceResult() []schema.Field {
+	return []schema.Field{
+		{Key: "availability", Type: "text", Doc: "Availability that was set; null: none."},
+		{Key: "activity", Type: "text", Doc: "Activity that was set; null: none."},
+		{Key: "until", Type: "time", Doc: "When it expires; null: nothing was set."},
+	}
+}
+
+// messageResult documents the response of SetStatusMessage.
+func messageResult() []schema.Field {
+	return []schema.Field{
+		{Key: "status_message", Type: "text", Doc: "The message."},
+		{Key: "expiry", Type: "time", Doc: "When it disappears; null: never."},
+	}
 }
 
 // UpdateUserStatus reports a presence as this program's own session.
