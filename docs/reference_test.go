@@ -74,7 +74,7 @@ How to read this page:
 - Entities that set something exist only with ` + "`enable_update: true`" + ` and the operations in the last column. A value that can be set is announced twice, to be read and to be set; the
   one to be read is then disabled in Home Assistant, unless the other one is a ` + "`datetime`" + ` entity.
 - ` + "`datetime`" + ` entities require Home Assistant 2026.5. Everything else works with 2025.4 and newer.
-- Requests can be sent over [MQTT](mqtt.md#requests-and-responses), or on the command line with ` + "`graph2mqtt call`" + `.
+- Requests can be sent over [MQTT](mqtt.md#requests-and-responses), or on the command line, such as ` + "`graph2mqtt call work/calendar list start=2026-12-01 end=2027-01-01`" + `.
 - Times without an offset are in the account's ` + "`timezone`" + `. Unknown values are ` + "`null`" + `.
 
 | chapter | |

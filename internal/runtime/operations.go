@@ -29,7 +29,7 @@ func (t accountTarget) operations() []services.Operation {
 			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
-			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login`, unless `sign_in_over_mqtt: true` is set.",
+			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login ACCOUNT`, unless `sign_in_over_mqtt: true` is set.",
 			Immediate: true, Example: `{"way": "device_code"}`, New: func() services.Request { return &signInRequest{account: t.account} },
 			Returns: []schema.Field{
 				{Key: "url", Type: "text", Doc: "Link to open in a browser."},
