@@ -202,7 +202,7 @@ func TestKindsInReadme(t *testing.T) {
 // Every sentence that is explained is one that the program says.
 func TestSentencesInDocs(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"internal", "mqtt"} {
+	for _, dir := range []string{"internal", "mqtt", "sensors", "services"} {
 		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
