@@ -22,7 +22,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
-var update = flag.Bool("update", false, "write the reference")
+// updating reports whether the files are to be written: package sensorstest has the flag -update.
+func updating() bool { return flag.Lookup("update").Value.String() == "true" }
 
 // Everything that is generated from the code, in this order: the ids and the pages show what the packages declare.
 
@@ -41,7 +42,7 @@ func TestReference(t *testing.T) {
 		"graph2mqtt.example.yaml": config.Example(runtime.ConfigKinds(kinds)),
 		"sensors.md":              mark + reference(kinds),
 	} {
-		if *update {
+		if updating() {
 			if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 				t.Fatal(err)
 			}

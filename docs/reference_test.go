@@ -75,6 +75,7 @@ How to read this page:
   one to be read is then disabled in Home Assistant, unless the other one is a ` + "`datetime`" + ` entity.
 - ` + "`datetime`" + ` entities require Home Assistant 2026.5. Everything else works with 2025.4 and newer.
 - Requests can be sent over [MQTT](mqtt.md#requests-and-responses), or on the command line, such as ` + "`graph2mqtt call work/calendar list start=2026-12-01 end=2027-01-01`" + `.
+- An event that a request of yours caused has the field ` + "`own`" + ` with the value true.
 - Times without an offset are in the account's ` + "`timezone`" + `. Unknown values are ` + "`null`" + `.
 
 | chapter | |

@@ -147,7 +147,7 @@ func documentedKeys(path string, fields []schema.Field) []string {
 	return keys
 }
 
-// A testCase is what case.json holds.
+// A testCase is the content of case.json.
 type testCase struct {
 	Now      string         `json:"now"` // 2026-01-15T12:00:00, in the zone
 	Later    string         `json:"later"`
@@ -291,7 +291,7 @@ func permissionsOf(s sensors.Sensor) permissions {
 	return p
 }
 
-// An entityFile is how entities.json shows an entity.
+// An entityFile is an entity in entities.json.
 type entityFile struct {
 	Key         string            `json:"key"`
 	Platform    string            `json:"platform"`
@@ -321,7 +321,7 @@ func entitiesOf(s sensors.Sensor) []entityFile {
 	return all
 }
 
-// A stateFile is how state.json shows a state.
+// A stateFile is a state in state.json.
 type stateFile struct {
 	Values     map[string]any    `json:"values"`
 	Texts      map[string]string `json:"texts,omitempty"`
@@ -339,7 +339,7 @@ func stateOf(s entity.State) stateFile {
 	return f
 }
 
-// An eventFile is how events.json shows an event.
+// An eventFile is an event in events.json.
 type eventFile struct {
 	Type        string         `json:"type"`
 	Description string         `json:"description"`
