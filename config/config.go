@@ -322,7 +322,7 @@ type Cloud struct {
 	Name     string // global, us_gov, us_gov_dod, china; or custom
 	Login    string `koanf:"login" example:"https://login.microsoftonline.com" doc:"The root of the sign-in address, without a tenant."`
 	Graph    string `koanf:"graph" example:"https://graph.microsoft.com" doc:"The root of Graph's address, without a version."`
-	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"The resource that scopes belong to. Default: graph."`
+	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"The resource that scopes belong to. Default: the value of graph."`
 	CAFile   string `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) that the certificates of both are verified with. Default: those of the system."`
 }
 

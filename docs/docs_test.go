@@ -25,9 +25,8 @@ import (
 // updating reports whether the files are to be written: package sensorstest has the flag -update.
 func updating() bool { return flag.Lookup("update").Value.String() == "true" }
 
-// Everything that is generated from the code, in this order: the ids and the pages show what the packages declare.
+// Everything that is generated from the code: the ids of entities, the page about the command line, and the rest of the reference.
 
-//go:generate go test -count=1 ../config ../sensors/... ../mqtt/homeassistant -update
 //go:generate go test -count=1 -run IDs ../internal/bridge -update
 //go:generate go test -count=1 -run ^TestCommandLineInDocs$ ../cmd/graph2mqtt -update
 //go:generate go test -count=1 -run ^TestReference$ . -update
