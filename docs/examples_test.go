@@ -18,7 +18,7 @@ import (
 )
 
 // TestExamples executes the example of each operation of a sensor against the simulator, and compares what it returns with what is
-// documented. Those of the account and the bridge are decoded.
+// documented. The tests of package bridge execute those of accounts and the bridge.
 func TestExamples(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, graphtest.Zone(t, "Europe/Berlin"))
 	for _, k := range runtime.Kinds() {
@@ -52,11 +52,6 @@ func TestExamples(t *testing.T) {
 					t.Errorf("it returns others than documented (-returned +documented):\n%s", diff)
 				}
 			})
-		}
-	}
-	for _, op := range append(targets()[len(targets())-1].operations, runtime.AccountOperations()...) {
-		if _, err := services.Decode(op, []byte(op.Example)); err != nil {
-			t.Errorf("%s: %v", op.Name, err)
 		}
 	}
 }
