@@ -123,7 +123,7 @@ accounts:
 // with their defaults.
 func Example(kinds []Kind) string {
 	e := &schema.Example{}
-	e.Line(0, "# Configuration of graph2mqtt. A key behind a # is not set: it shows the default, if there is one.")
+	e.Line(0, "# Configuration of graph2mqtt. Lines with a # before the key show the default. To change it, remove the #.")
 	e.Fields(0, topFields(), "accounts")
 	e.Line(1, "work:")
 	e.Fields(2, accountFields(), "sensors")

@@ -22,8 +22,8 @@ func readOperations(c calendars.Calendar) []services.Operation {
 		others = []graph.Permission{{
 			Scope:        "Calendars.ReadBasic",
 			Alternatives: []string{"Calendars.Read", "Calendars.ReadWrite"},
-			Purpose:      "tells when others are free",
-			Impact:       "it is not known when others are free",
+			Purpose:      "reads when others are free",
+			Impact:       "free_busy is unavailable",
 		}}
 	}
 	return []services.Operation{
