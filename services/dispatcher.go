@@ -356,10 +356,9 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 		return err
 	}
 	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
-	if ref != r.Target { // a member's request is bound to the member
-		if j.operation, err = target.Operation(j.Operation); err != nil {
-			return err
-		}
+	// A member's operation is bound to the member, its group's to the group.
+	if j.operation, err = target.Operation(j.Operation); err != nil {
+		return err
 	}
 	if fields == nil {
 		fields = map[string]json.RawMessage{}
