@@ -32,34 +32,34 @@ func (p *program) accountsCommand() *cobra.Command {
 	return cmd
 }
 
-// A standing is what is known of an account's sign-in.
-type standing struct {
-	User     string     `json:"user"`
-	Name     string     `json:"name"`
-	Personal bool       `json:"personal"`
-	State    auth.State `json:"state"`
-	Message  string     `json:"message"` // what to do; "" when signed in
-	Granted  []string   `json:"granted"`
-	Missing  []lacking  `json:"missing"`
-	SignedIn *time.Time `json:"signed_in"`
-	Expires  *time.Time `json:"expires"` // unless it is used before
+// An accountStatus is what is known of an account's sign-in.
+type accountStatus struct {
+	User     string              `json:"user"`
+	Name     string              `json:"name"`
+	Personal bool                `json:"personal"`
+	State    auth.State          `json:"state"`
+	Message  string              `json:"message"` // what to do; "" when signed in
+	Granted  []string            `json:"granted"`
+	Missing  []missingPermission `json:"missing"`
+	SignedIn *time.Time          `json:"signed_in"`
+	Expires  *time.Time          `json:"expires"` // unless it is used before
 }
 
-// A lacking is a permission that was not granted.
-type lacking struct {
+// A missingPermission is a permission that was not granted.
+type missingPermission struct {
 	Scope   string `json:"scope"`
 	Sensor  string `json:"sensor"` // "": the account
 	Without string `json:"without_it"`
 }
 
-func standingOf(a *config.Account, s auth.Status) standing {
-	x := standing{
+func accountStatusOf(a *config.Account, s auth.Status) accountStatus {
+	x := accountStatus{
 		User: s.User.Address, Name: s.User.Name, Personal: s.User.Personal, State: s.State, Message: s.Message,
-		Granted: append([]string{}, s.Granted...), Missing: []lacking{},
+		Granted: append([]string{}, s.Granted...), Missing: []missingPermission{},
 	}
 	if s.State == auth.SignedIn {
 		for _, n := range runtime.RequiredPermissions(a) {
-			l := lacking{n.Scope, n.Sensor, n.Impact}
+			l := missingPermission{n.Scope, n.Sensor, n.Impact}
 			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, l) {
 				x.Missing = append(x.Missing, l)
 			}
@@ -89,14 +89,14 @@ func (p *program) accounts(asJSON bool) error {
 	}
 	var rows [][]string
 	var sentences []string
-	standings := map[string]standing{}
+	statuses := map[string]accountStatus{}
 	for id, a := range config.Sorted(c.Accounts) {
 		s, err := runtime.OpenSession(a, dir, log)
 		if err != nil {
 			return err
 		}
-		x := standingOf(a, s.Status())
-		standings[id] = x
+		x := accountStatusOf(a, s.Status())
+		statuses[id] = x
 		expires := ""
 		if x.Expires != nil {
 			expires = x.Expires.Format(time.DateOnly)
@@ -105,13 +105,13 @@ func (p *program) accounts(asJSON bool) error {
 		for _, l := range x.Missing {
 			missing = append(missing, l.Scope)
 		}
-		rows = append(rows, []string{id, x.User, string(x.State), strings.Join(x.Granted, " "), strings.Join(distinct(missing), " "), expires})
+		rows = append(rows, []string{id, x.User, string(x.State), strings.Join(x.Granted, " "), strings.Join(dedupe(missing), " "), expires})
 		if x.Message != "" {
 			sentences = append(sentences, id+": "+x.Message)
 		}
 	}
 	if asJSON {
-		return p.json(standings)
+		return p.json(statuses)
 	}
 	if err := p.table([]string{"ACCOUNT", "USER", "SIGN-IN", "GRANTED", "MISSING", "EXPIRES"}, rows); err != nil {
 		return err

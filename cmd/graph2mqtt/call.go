@@ -36,7 +36,7 @@ func (p *program) callCommand() *cobra.Command {
 		ValidArgsFunction: p.completeCall,
 		RunE: p.do(func(ctx context.Context, args []string) error {
 			if asJSON && len(args) > 2 {
-				return &wrong{"--json takes the request from standard input, and there are arguments, too"}
+				return &usageError{"--json takes the request from standard input, and there are arguments, too"}
 			}
 			return p.call(ctx, args[0], args[1], args[2:], asJSON)
 		}),
@@ -48,7 +48,7 @@ func (p *program) callCommand() *cobra.Command {
 func (p *program) call(ctx context.Context, path, operation string, fields []string, asJSON bool) error {
 	id, sensor, ok := strings.Cut(path, "/")
 	if !ok {
-		return &wrong{fmt.Sprintf("want ACCOUNT/SENSOR, such as work/calendar, not %q", path)}
+		return &usageError{fmt.Sprintf("want ACCOUNT/SENSOR, such as work/calendar, not %q", path)}
 	}
 	c, err := p.load()
 	if err != nil {
@@ -81,7 +81,7 @@ func (p *program) call(ctx context.Context, path, operation string, fields []str
 	}
 	switch r.Error.Code {
 	case services.InvalidJSON, services.InvalidArgument, services.UnknownOp, services.UnknownSensor, services.UpdatesDisabled, services.NotOnDemand, services.TooLarge:
-		return &wrong{r.Error.Message}
+		return &usageError{r.Error.Message}
 	}
 	return errors.New(r.Error.Message)
 }
@@ -103,10 +103,10 @@ func requestFrom(s *config.Sensor, operation string, fields []string) ([]byte, e
 	for _, arg := range fields {
 		name, value, ok := strings.Cut(arg, "=")
 		if !ok || name == "" {
-			return nil, &wrong{fmt.Sprintf("want FIELD=VALUE, such as subject=Dentist, not %q", arg)}
+			return nil, &usageError{fmt.Sprintf("want FIELD=VALUE, such as subject=Dentist, not %q", arg)}
 		}
 		if _, twice := request[name]; twice {
-			return nil, &wrong{fmt.Sprintf("%s is given twice", name)}
+			return nil, &usageError{fmt.Sprintf("%s is given twice", name)}
 		}
 		kind := typeText // of what is not known, such as a transaction
 		if i := slices.IndexFunc(known, func(f services.Field) bool { return f.Name == name }); i >= 0 {

@@ -14,7 +14,7 @@ import (
 )
 
 // asked calls, and returns the response with its times taken out.
-func (h *home) asked(t *testing.T, stdin string, args ...string) (code int, r services.Response, stderr string) {
+func (h *harness) callJSON(t *testing.T, stdin string, args ...string) (code int, r services.Response, stderr string) {
 	t.Helper()
 	p := h.start(t, append([]string{"call"}, args...)...)
 	go func() {
@@ -33,10 +33,10 @@ func (h *home) asked(t *testing.T, stdin string, args ...string) (code int, r se
 }
 
 func TestCall(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "enable_update: true", "{calendar: {type: calendar}, out_of_office: {type: auto_reply}}")
+	h := newHarness(t)
+	h.configureWork(t, "enable_update: true", "{calendar: {type: calendar}, out_of_office: {type: auto_reply}}")
 	h.login(t)
-	code, r, stderr := h.asked(t, "", "work/out_of_office", "enable", "internal_reply=Back on Monday, perhaps", "transaction=1")
+	code, r, stderr := h.callJSON(t, "", "work/out_of_office", "enable", "internal_reply=Back on Monday, perhaps", "transaction=1")
 	if code != 0 || stderr != "" || r.Status != "ok" || r.Op != "enable" || r.Transaction != "1" {
 		t.Errorf("%d, %+v, %s", code, r, stderr)
 	}
@@ -45,7 +45,7 @@ func TestCall(t *testing.T) {
 	}
 
 	// Times without a zone are in that of the mailbox; lists come with commas, numbers and truths as they are.
-	code, r, stderr = h.asked(t, "", "work/calendar", "create", "subject=12", "start=2030-07-01T10:00", "end=2030-07-01T11:00",
+	code, r, stderr = h.callJSON(t, "", "work/calendar", "create", "subject=12", "start=2030-07-01T10:00", "end=2030-07-01T11:00",
 		"categories=Private,Health", "remind_before_minutes=5", "is_reminder_on=true", `attendees=[{"email": "megan@contoso.example", "type": "required"}]`)
 	if code != 0 || stderr != "" || r.Status != "ok" {
 		t.Fatalf("%d, %+v, %s", code, r, stderr)
@@ -71,7 +71,7 @@ func TestCall(t *testing.T) {
 		t.Errorf("at Microsoft: %s", b)
 	}
 
-	code, r, stderr = h.asked(t, `{"mode": "disabled", "transaction": "2"}`, "work/out_of_office", "update", "--json")
+	code, r, stderr = h.callJSON(t, `{"mode": "disabled", "transaction": "2"}`, "work/out_of_office", "update", "--json")
 	if code != 0 || stderr != "" || r.Status != "ok" || r.Transaction != "2" || h.simulator.AutomaticReplies(simulator.Adele).Status != "disabled" {
 		t.Errorf("%d, %+v, %s", code, r, stderr)
 	}
@@ -79,15 +79,15 @@ func TestCall(t *testing.T) {
 
 // A request to all calendars names one of them.
 func TestCallMember(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "enable_update: true", "{calendars: {type: calendar, calendar: all}}")
+	h := newHarness(t)
+	h.configureWork(t, "enable_update: true", "{calendars: {type: calendar, calendar: all}}")
 	h.login(t)
 	event := []string{"subject=Cake", "start=2030-07-01T10:00", "end=2030-07-01T11:00"}
-	code, r, stderr := h.asked(t, "", append([]string{"work/calendars", "create", "calendar=birthdays"}, event...)...)
+	code, r, stderr := h.callJSON(t, "", append([]string{"work/calendars", "create", "calendar=birthdays"}, event...)...)
 	if code != 0 || stderr != "" || r.Status != "ok" {
 		t.Errorf("%d, %+v, %s", code, r, stderr)
 	}
-	code, r, _ = h.asked(t, "", append([]string{"work/calendars", "create"}, event...)...)
+	code, r, _ = h.callJSON(t, "", append([]string{"work/calendars", "create"}, event...)...)
 	if code != 1 || r.Error == nil || r.Error.Message != "calendar: is required, as a text: calendars stands for several; known: Birthdays, Calendar" {
 		t.Errorf("%d, %+v", code, r.Error)
 	}
@@ -95,12 +95,12 @@ func TestCallMember(t *testing.T) {
 
 // What a bridge would refuse is refused, for the same reasons.
 func TestCallRefused(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	requests := func() int { return len(h.simulator.Requests()) }
 	refused := func(code services.Code, exit int, message, stdin string, args ...string) {
 		t.Helper()
 		before := requests()
-		got, r, stderr := h.asked(t, stdin, args...)
+		got, r, stderr := h.callJSON(t, stdin, args...)
 		want := services.Response{Op: args[1], Status: "error", Error: &services.Failure{Code: code, Message: message}}
 		if diff := cmp.Diff(want, r); diff != "" || got != exit || stderr != "graph2mqtt: "+message+"\n" {
 			t.Errorf("%v: exit code %d, %s, %s", args, got, diff, stderr)
@@ -124,7 +124,7 @@ func TestCallRefused(t *testing.T) {
 		"--json":           "want a JSON object, such as {}, not [1]",
 		"external_reply=1": "",
 	} {
-		code, r, _ := h.asked(t, "[1]", "work/out_of_office", "enable", args)
+		code, r, _ := h.callJSON(t, "[1]", "work/out_of_office", "enable", args)
 		if want == "" && (code != 0 || r.Error != nil) || want != "" && (code != 1 || r.Error == nil || r.Error.Message != want) {
 			t.Errorf("%s: %d, %+v", args, code, r.Error)
 		}
@@ -145,8 +145,8 @@ func TestCallRefused(t *testing.T) {
 }
 
 func TestDiscover(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "timezone: local", "{birthdays: {type: calendar, calendar: Birthdays}, out_of_office: {type: auto_reply}}")
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{birthdays: {type: calendar, calendar: Birthdays}, out_of_office: {type: auto_reply}}")
 	code, stdout, stderr := h.call(t, "discover", "work")
 	if code != 2 || stdout != "" || stderr != "graph2mqtt: nobody is signed in; run: graph2mqtt login work\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
@@ -180,15 +180,15 @@ func TestDiscover(t *testing.T) {
 		t.Error("a calendar of the name all is taken for all calendars")
 	}
 	// The lines can be pasted, and mean what they say.
-	h.work(t, "timezone: local", "\n"+stdout)
+	h.configureWork(t, "timezone: local", "\n"+stdout)
 	if code, stdout, stderr := h.call(t, "check"); code != 0 {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 }
 
 func TestDiscoverWithoutPermission(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "timezone: local", "{out_of_office: {type: auto_reply}}")
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{out_of_office: {type: auto_reply}}")
 	h.login(t)
 	code, stdout, stderr := h.call(t, "discover", "work")
 	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n"
@@ -196,7 +196,7 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 	p := h.start(t, "login", "work", "--for", "calendar")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatal(p.stderr)
 	}

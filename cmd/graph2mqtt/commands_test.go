@@ -41,7 +41,7 @@ func golden(t *testing.T, file, got string) {
 }
 
 func TestPermissions(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	code, stdout, stderr := h.call(t, "permissions", "--format", "json")
 	if code != 0 || stderr != "" {
 		t.Fatalf("exit code %d: %s", code, stderr)
@@ -55,8 +55,8 @@ func TestPermissions(t *testing.T) {
 }
 
 // What login asks Entra ID for first is what permissions says.
-func TestPermissionsAreWhatLoginAsksFor(t *testing.T) {
-	h := newHome(t)
+func TestPermissionsMatchLogin(t *testing.T) {
+	h := newHarness(t)
 	_, stdout, _ := h.call(t, "permissions", "--format", "json")
 	var said map[string]struct{ Requested []string }
 	if err := json.Unmarshal([]byte(stdout), &said); err != nil {
@@ -81,7 +81,7 @@ func TestPermissionsAreWhatLoginAsksFor(t *testing.T) {
 }
 
 // Every scope that any kind can ask for has its facts.
-func TestFactsOfAllScopes(t *testing.T) {
+func TestScopesHaveInfo(t *testing.T) {
 	permissions := []graph.Permission{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
 	for _, k := range runtime.Kinds() {
 		s := k.New()
@@ -100,7 +100,7 @@ func TestFactsOfAllScopes(t *testing.T) {
 }
 
 func TestCheck(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	if code, stdout, stderr := h.call(t, "check"); code != 0 || stdout+stderr != "" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
@@ -134,7 +134,7 @@ accounts:
 
 // A file that keeps only one account from working is a problem, too.
 func TestCheckReadsCertificates(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.write(t, "own.pem", "no certificate")
 	h.write(t, "graph2mqtt.yaml", `mqtt: {url: "mqtt://broker"}
 accounts:
@@ -149,8 +149,8 @@ accounts:
 }
 
 func TestSecondRun(t *testing.T) {
-	h := newHome(t)
-	h.configure(t, embedded(t).URL())
+	h := newHarness(t)
+	h.configure(t, startBroker(t).URL())
 	first := h.start(t, "run", "--log-format", "json")
 	first.stderr.find(t, regexp.MustCompile(`"msg":"connected to the broker"`))
 	code, stdout, stderr := h.call(t, "run", "--log-level", "error")
@@ -167,8 +167,8 @@ func TestSecondRun(t *testing.T) {
 
 // Without a command it is run.
 func TestNoCommand(t *testing.T) {
-	h := newHome(t)
-	h.configure(t, embedded(t).URL())
+	h := newHarness(t)
+	h.configure(t, startBroker(t).URL())
 	p := h.start(t)
 	p.stderr.find(t, regexp.MustCompile(`msg="connected to the broker"`))
 	p.interrupt()
@@ -178,9 +178,9 @@ func TestNoCommand(t *testing.T) {
 }
 
 // A sign-in beside a running bridge is taken up.
-func TestLoginBesideRun(t *testing.T) {
-	h := newHome(t)
-	h.configure(t, embedded(t).URL())
+func TestLoginWhileRunning(t *testing.T) {
+	h := newHarness(t)
+	h.configure(t, startBroker(t).URL())
 	p := h.start(t, "run")
 	p.stderr.find(t, regexp.MustCompile(`msg="a sign-in is required" account=work state=signed_out message="nobody is signed in; run: graph2mqtt login work"`))
 	h.login(t)
@@ -196,7 +196,7 @@ func TestLoginBesideRun(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	code, stdout, stderr := newHome(t).call(t, "version")
+	code, stdout, stderr := newHarness(t).call(t, "version")
 	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(stdruntime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
 	if code != 0 || !want.MatchString(stdout) || stderr != "" {
 		t.Errorf("%d, %q, %s", code, stdout, stderr)
@@ -204,7 +204,7 @@ func TestVersion(t *testing.T) {
 }
 
 func TestArguments(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	for _, tt := range []struct {
 		args []string
 		want string
@@ -235,8 +235,8 @@ func TestArguments(t *testing.T) {
 }
 
 func TestCompletion(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "enable_update: true", "{calendar: {type: calendar, enable_update: false}, out_of_office: {type: auto_reply}, presence: {type: status, enable_update: true}}")
+	h := newHarness(t)
+	h.configureWork(t, "enable_update: true", "{calendar: {type: calendar, enable_update: false}, out_of_office: {type: auto_reply}, presence: {type: status, enable_update: true}}")
 	for args, want := range map[string]string{
 		"login ":                       "work",
 		"login work ":                  "",
@@ -287,7 +287,7 @@ func TestCompletion(t *testing.T) {
 }
 
 func TestConfigPrints(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	_, example, _ := h.call(t, "config", "example")
 	h.write(t, "example.yaml", example)
 	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 0 {
@@ -312,7 +312,7 @@ func TestExamples(t *testing.T) {
 			t.Errorf("%s has no example or no description", cmd.CommandPath())
 		}
 		for line := range strings.Lines(cmd.Example) {
-			understood(t, strings.TrimSpace(line))
+			checkCommandLine(t, strings.TrimSpace(line))
 		}
 		for _, c := range cmd.Commands() {
 			visit(c)
@@ -322,7 +322,7 @@ func TestExamples(t *testing.T) {
 }
 
 // understood checks a command line of the shell as far as it is ours.
-func understood(t *testing.T, line string) {
+func checkCommandLine(t *testing.T, line string) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, " #")
 	for _, end := range []string{" > ", " | ", " && ", " &"} {

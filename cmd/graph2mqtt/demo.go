@@ -70,7 +70,7 @@ func (p *program) demoCommand() *cobra.Command {
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet = f.Changed("port")
 		if d.portSet && d.existing != "" {
-			return &wrong{"--port is for the demo's own broker: with --mqtt there is none"}
+			return &usageError{"--port is for the demo's own broker: with --mqtt there is none"}
 		}
 		return d.run(ctx)
 	})
@@ -100,25 +100,25 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if d.broker, err = parseBroker(d.existing); err != nil {
 			return err
 		}
-		if held, err := d.held(); err != nil {
+		if existing, err := d.existingTopics(); err != nil {
 			return err
-		} else if len(held) > 0 {
-			return &wrong{fmt.Sprintf("the broker has topics below %s already, perhaps those of a graph2mqtt at work: name other ones with --base-topic", d.base)}
+		} else if len(existing) > 0 {
+			return &usageError{fmt.Sprintf("the broker has topics below %s already, perhaps those of a graph2mqtt at work: name other ones with --base-topic", d.base)}
 		}
-		defer func() { err = errors.Join(err, d.sweep()) }()
+		defer func() { err = errors.Join(err, d.cleanup()) }()
 	} else {
-		b, err := d.embedded()
+		b, err := d.startBroker()
 		if err != nil {
 			return err
 		}
 		d.broker.URL = b.URL()
 		defer func() { err = errors.Join(err, b.Close()) }()
 	}
-	return d.show(ctx)
+	return d.start(ctx)
 }
 
 // embedded starts the broker.
-func (d *demo) embedded() (*broker.Broker, error) {
+func (d *demo) startBroker() (*broker.Broker, error) {
 	b, err := broker.Embedded(fmt.Sprintf("127.0.0.1:%d", d.port))
 	switch {
 	case err == nil:
@@ -130,9 +130,9 @@ func (d *demo) embedded() (*broker.Broker, error) {
 }
 
 // show is the demo itself. All of it is what an account, a broker and a configuration in a file would do.
-func (d *demo) show(ctx context.Context) error {
+func (d *demo) start(ctx context.Context) error {
 	now := time.Now()
-	d.furnish(now)
+	d.seedCalendar(now)
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -151,10 +151,10 @@ func (d *demo) show(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.introduce(result.User, c, now)
+	d.printIntro(result.User, c, now)
 
-	teller := newTeller(d.program, d.base, c)
-	listener, err := mqtt.Observe(d.broker, teller.heard, d.base+"/#")
+	printer := newEventPrinter(d.program, d.base, c)
+	listener, err := mqtt.Observe(d.broker, printer.handle, d.base+"/#")
 	if err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func (d *demo) show(ctx context.Context) error {
 		defer end() // a bridge that fails ends the demo
 		return d.serve(living, c, dir, log, level, nil)
 	})
-	g.Go(func() error { d.day(living); return nil })
+	g.Go(func() error { d.runScenario(living); return nil })
 	err = g.Wait()
 	if err == nil {
 		fmt.Fprintln(d.stdout)
@@ -258,7 +258,7 @@ func visit(ctx context.Context, web *http.Client, address string) error {
 }
 
 // introduce says what is there and what to do with it.
-func (d *demo) introduce(user auth.User, c *config.Config, now time.Time) {
+func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	bold, dim := d.paint(color.Bold), d.paint(color.Faint)
 	u, _ := url.Parse(d.broker.URL) // it has been connected to
 	host, port := u.Hostname(), u.Port()
@@ -292,7 +292,7 @@ func (d *demo) introduce(user auth.User, c *config.Config, now time.Time) {
 }
 
 // held are the retained topics that a demo below our base topic has, or would have, at the existing broker.
-func (d *demo) held() ([]string, error) {
+func (d *demo) existingTopics() ([]string, error) {
 	marker := d.base + "/" + filepath.Base(d.dir)
 	heard := make(chan struct{}, 1)
 	var topics []string
@@ -326,13 +326,13 @@ func (d *demo) held() ([]string, error) {
 const demoDiscovery = "homeassistant"
 
 // sweep empties what the demo has left at the existing broker.
-func (d *demo) sweep() error {
-	topics, err := d.held()
+func (d *demo) cleanup() error {
+	topics, err := d.existingTopics()
 	if err != nil {
 		return fmt.Errorf("remove what the demo has published: %w", err)
 	}
 	// Entities go before their device, and both before the topics that they look at.
-	slices.SortStableFunc(topics, func(a, b string) int { return d.turn(a) - d.turn(b) })
+	slices.SortStableFunc(topics, func(a, b string) int { return d.removalOrder(a) - d.removalOrder(b) })
 	listener, err := mqtt.Observe(d.broker, nil)
 	if err != nil {
 		return fmt.Errorf("remove what the demo has published: %w", err)
@@ -346,7 +346,7 @@ func (d *demo) sweep() error {
 	return nil
 }
 
-func (d *demo) turn(topic string) int {
+func (d *demo) removalOrder(topic string) int {
 	switch {
 	case strings.HasPrefix(topic, d.base+"/"):
 		return 2

@@ -13,7 +13,7 @@ import (
 )
 
 // retained is what a broker holds.
-func retained(t *testing.T, broker string) []string {
+func retainedTopics(t *testing.T, broker string) []string {
 	t.Helper()
 	var mu sync.Mutex
 	var topics []string
@@ -38,7 +38,7 @@ func retained(t *testing.T, broker string) []string {
 	}
 	select {
 	case <-end:
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatal("the broker does not answer")
 	}
 	mu.Lock()
@@ -49,7 +49,7 @@ func retained(t *testing.T, broker string) []string {
 func TestDemo(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "demo", "--port", "0")
 	url := p.stdout.find(t, regexp.MustCompile(`  broker +(mqtt://127\.0\.0\.1:\d+)\n`))
 	for _, want := range []string{
@@ -107,9 +107,9 @@ func TestDemo(t *testing.T) {
 	}
 }
 
-func TestDemoAtExistingBroker(t *testing.T) {
+func TestDemoWithExistingBroker(t *testing.T) {
 	for name, url := range map[string]func(*testing.T) string{
-		"embedded":  func(t *testing.T) string { return embedded(t).URL() },
+		"embedded":  func(t *testing.T) string { return startBroker(t).URL() },
 		"mosquitto": func(t *testing.T) string { return brokertest.New(t, "").URL },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -124,10 +124,10 @@ func TestDemoAtExistingBroker(t *testing.T) {
 			if err := l.Publish(other, []byte("{}"), true); err != nil {
 				t.Fatal(err)
 			}
-			h := newHome(t)
+			h := newHarness(t)
 			p := h.start(t, "demo", "--mqtt", broker)
 			p.stdout.find(t, regexp.MustCompile(`  Bridge         online\n`))
-			held := strings.Join(retained(t, broker), " ")
+			held := strings.Join(retainedTopics(t, broker), " ")
 			for _, topic := range []string{"graph2mqtt/bridge/state", "graph2mqtt/work/out_of_office/state", "homeassistant/device/graph2mqtt-work-out_of_office/config"} {
 				if !strings.Contains(held, topic) {
 					t.Errorf("no %s among %s", topic, held)
@@ -142,7 +142,7 @@ func TestDemoAtExistingBroker(t *testing.T) {
 			if code := p.wait(t); code != 0 || p.stderr.String() != "" {
 				t.Errorf("exit code %d: %s", code, p.stderr)
 			}
-			if got := retained(t, broker); len(got) != 1 || got[0] != other {
+			if got := retainedTopics(t, broker); len(got) != 1 || got[0] != other {
 				t.Errorf("left behind: %v", got)
 			}
 		})
@@ -152,12 +152,12 @@ func TestDemoAtExistingBroker(t *testing.T) {
 func TestDemoWithoutBroker(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	h := newHome(t)
+	h := newHarness(t)
 	code, _, stderr := h.call(t, "demo", "--mqtt", "mqtt://user:secret@127.0.0.1:1")
 	if code != 2 || !strings.HasPrefix(stderr, "graph2mqtt: connect to mqtt://127.0.0.1:1: ") || strings.Contains(stderr, "secret") {
 		t.Errorf("%d, %s", code, stderr)
 	}
-	_, port, _ := strings.Cut(strings.TrimPrefix(embedded(t).URL(), "mqtt://"), ":")
+	_, port, _ := strings.Cut(strings.TrimPrefix(startBroker(t).URL(), "mqtt://"), ":")
 	code, _, stderr = h.call(t, "demo", "--port", port)
 	if want := "graph2mqtt: embedded broker: listen tcp 127.0.0.1:" + port + ": bind: address already in use; choose another port with --port\n"; code != 2 || stderr != want {
 		t.Errorf("%d, %s", code, stderr)

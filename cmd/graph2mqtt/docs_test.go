@@ -88,13 +88,13 @@ func TestCommandsInDocs(t *testing.T) {
 				}
 				if strings.HasPrefix(line, "graph2mqtt") {
 					n++
-					t.Run(file, func(t *testing.T) { understood(t, line) })
+					t.Run(file, func(t *testing.T) { checkCommandLine(t, line) })
 				}
 			}
 		}
 		for _, m := range regexp.MustCompile("`(graph2mqtt [a-z][^`]*)`").FindAllStringSubmatch(text, -1) {
 			n++
-			t.Run(file, func(t *testing.T) { understood(t, m[1]) })
+			t.Run(file, func(t *testing.T) { checkCommandLine(t, m[1]) })
 		}
 	}
 	if n == 0 {
@@ -200,7 +200,7 @@ func TestKindsInReadme(t *testing.T) {
 }
 
 // Every sentence that is explained is one that the program says.
-func TestSentencesInDocs(t *testing.T) {
+func TestErrorMessagesInDocs(t *testing.T) {
 	var source strings.Builder
 	for _, dir := range []string{"internal", "mqtt", "sensors", "services"} {
 		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, e fs.DirEntry, err error) error {

@@ -41,9 +41,9 @@ func (p *program) loginCommand() *cobra.Command {
 		RunE: p.do(func(ctx context.Context, args []string) error {
 			switch {
 			case l.port < 0 || l.port > 65535:
-				return &wrong{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", l.port)}
+				return &usageError{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", l.port)}
 			case l.device && l.port != 0:
-				return &wrong{"--port is for the browser to come back to, which it does not with --device-code"}
+				return &usageError{"--port is for the browser to come back to, which it does not with --device-code"}
 			}
 			c, err := p.load()
 			if err != nil {
@@ -78,10 +78,10 @@ func (l login) more(a *config.Account) ([]runtime.RequiredPermission, error) {
 		all := runtime.Kinds()
 		i := slices.IndexFunc(all, func(k sensors.Kind) bool { return strings.EqualFold(k.Name, strings.TrimSpace(name)) })
 		if i < 0 {
-			return nil, &wrong{fmt.Sprintf("--for: want types of sensors (%s), not %q", strings.Join(kindNames(), ", "), name)}
+			return nil, &usageError{fmt.Sprintf("--for: want types of sensors (%s), not %q", strings.Join(kindNames(), ", "), name)}
 		}
 		if all[i].WorkOnly && personal(a) {
-			return nil, &wrong{fmt.Sprintf("--for: %s is for work and school accounts, and the tenant consumers has personal ones only", all[i].Name)}
+			return nil, &usageError{fmt.Sprintf("--for: %s is for work and school accounts, and the tenant consumers has personal ones only", all[i].Name)}
 		}
 		ps = append(ps, runtime.ReadingPermissions(all[i])...)
 	}
@@ -95,7 +95,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 	}
 	wanted := append(runtime.RequiredPermissions(a), more...)
 	if personal(a) {
-		for _, text := range cannot(wanted) {
+		for _, text := range unavailableToPersonal(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 	}
@@ -120,14 +120,14 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 }
 
 // cannot says what personal accounts have no permission for.
-func cannot(wanted []runtime.RequiredPermission) []string {
+func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 	var texts []string
 	for _, n := range wanted {
 		if facts, ok := graph.LookupScope(n.Scope); ok && !facts.Personal {
 			texts = append(texts, fmt.Sprintf("%s: personal accounts do not have %s: %s", n.Sensor, n.Scope, n.Impact))
 		}
 	}
-	return distinct(texts)
+	return dedupe(texts)
 }
 
 // lines sends each line that is read, and closes to at the end.

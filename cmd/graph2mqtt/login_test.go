@@ -23,23 +23,23 @@ func after(t *testing.T, text, marker string) string {
 	return rest
 }
 
-const everything = ` work is signed in as adele@contoso.example (Adele Vance).
+const allGranted = ` work is signed in as adele@contoso.example (Adele Vance).
   work: tells who signed in (User.Read)
   calendar: reads the events of the calendar (Calendars.Read)
   out_of_office: reads the automatic replies (MailboxSettings.Read); sets the automatic replies (MailboxSettings.ReadWrite)
 `
 
 func TestLogin(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "login", "work")
-	page := h.visit(t, p.stdout.find(t, linkPattern))
+	page := h.openURL(t, p.stdout.find(t, linkPattern))
 	if !strings.Contains(page, "Signed in as adele@contoso.example") {
 		t.Errorf("the browser shows %s", page)
 	}
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
-	if diff := cmp.Diff(everything, after(t, p.stdout.String(), "✓")); diff != "" {
+	if diff := cmp.Diff(allGranted, after(t, p.stdout.String(), "✓")); diff != "" {
 		t.Error(diff)
 	}
 	code, stdout, stderr := h.call(t, "accounts")
@@ -61,7 +61,7 @@ func TestLogin(t *testing.T) {
 }
 
 func TestLoginPasted(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "login", "work")
 	link := p.stdout.find(t, linkPattern)
 	// The browser runs on another machine: it ends on an address that nothing answers.
@@ -81,13 +81,13 @@ func TestLoginPasted(t *testing.T) {
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
-	if diff := cmp.Diff(everything, after(t, p.stdout.String(), "✓")); diff != "" {
+	if diff := cmp.Diff(allGranted, after(t, p.stdout.String(), "✓")); diff != "" {
 		t.Error(diff)
 	}
 }
 
 func TestLoginByDeviceCode(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "login", "work", "--device-code")
 	if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
 		t.Fatal(err)
@@ -95,16 +95,16 @@ func TestLoginByDeviceCode(t *testing.T) {
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
-	if diff := cmp.Diff(everything, after(t, p.stdout.String(), "✓")); diff != "" {
+	if diff := cmp.Diff(allGranted, after(t, p.stdout.String(), "✓")); diff != "" {
 		t.Error(diff)
 	}
 }
 
-func TestLoginStepsDown(t *testing.T) {
-	h := newHome(t)
+func TestLoginRetriesWithFewerPermissions(t *testing.T) {
+	h := newHarness(t)
 	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	p := h.start(t, "login", "work")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
@@ -126,10 +126,10 @@ func TestLoginStepsDown(t *testing.T) {
 }
 
 func TestLoginRefused(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.simulator.SetSignIn(simulator.SignIn{Refuse: simulator.Declined})
 	p := h.start(t, "login", "work")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 2 {
 		t.Errorf("exit code %d", code)
 	}
@@ -140,7 +140,7 @@ func TestLoginRefused(t *testing.T) {
 }
 
 func TestLoginInterrupted(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "login", "work")
 	p.stdout.find(t, linkPattern)
 	p.interrupt()
@@ -151,11 +151,11 @@ func TestLoginInterrupted(t *testing.T) {
 
 // In an organisation with Microsoft's default policy users still get what they can grant themselves.
 func TestLoginWithoutAdministrator(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.simulator.SetSignIn(simulator.SignIn{AdminOnly: simulator.AdminConsentScopes()})
-	h.work(t, "enable_update: true", "{calendar: {type: calendar}, presence: {type: status}}")
+	h.configureWork(t, "enable_update: true", "{calendar: {type: calendar}, presence: {type: status}}")
 	p := h.start(t, "login", "work")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
@@ -177,10 +177,10 @@ func TestLoginWithoutAdministrator(t *testing.T) {
 }
 
 func TestLoginForMoreKinds(t *testing.T) {
-	h := newHome(t)
-	h.work(t, "enable_update: true", "{out_of_office: {type: auto_reply}}")
+	h := newHarness(t)
+	h.configureWork(t, "enable_update: true", "{out_of_office: {type: auto_reply}}")
 	p := h.start(t, "login", "work", "--for", "calendar,status")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
@@ -200,7 +200,7 @@ func TestLoginForMoreKinds(t *testing.T) {
 	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: want types of sensors ("+strings.Join(kindNames(), ", ")+"), not \"pigeons\"\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
-	h.work(t, "tenant: consumers", "{out_of_office: {type: auto_reply}}")
+	h.configureWork(t, "tenant: consumers", "{out_of_office: {type: auto_reply}}")
 	code, stdout, stderr = h.call(t, "login", "work", "--for", "status")
 	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: status is for work and school accounts, and the tenant consumers has personal ones only\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
@@ -208,12 +208,12 @@ func TestLoginForMoreKinds(t *testing.T) {
 }
 
 func TestLoginPersonal(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.simulator.AddUser(simulator.User{Address: "lee@outlook.example", Name: "Lee", Personal: true})
 	h.simulator.SetSignIn(simulator.SignIn{User: "lee@outlook.example"})
-	h.work(t, "tenant: common", "{calendar: {type: calendar}, presence: {type: status}, theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
+	h.configureWork(t, "tenant: common", "{calendar: {type: calendar}, presence: {type: status}, theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
 	p := h.start(t, "login", "work")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
@@ -231,7 +231,7 @@ func TestLoginPersonal(t *testing.T) {
 	}
 
 	// Where only personal accounts can sign in it is said before.
-	h.work(t, "tenant: consumers", "{theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
+	h.configureWork(t, "tenant: consumers", "{theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
 	p = h.start(t, "login", "work")
 	p.stdout.find(t, linkPattern)
 	if out := p.stdout.String(); !strings.HasPrefix(out, "theirs: personal accounts do not have Calendars.ReadWrite.Shared: the calendar is shown but its events cannot be changed\nOpen this link") {
@@ -241,7 +241,7 @@ func TestLoginPersonal(t *testing.T) {
 
 // Where a policy blocks one way of signing in the other one is suggested.
 func TestLoginBlocked(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.simulator.BlockDeviceCode(true)
 	p := h.start(t, "login", "work", "--device-code")
 	if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
@@ -260,19 +260,19 @@ func TestLoginBlocked(t *testing.T) {
 	} {
 		h.simulator.SetSignIn(simulator.SignIn{Refuse: code})
 		p := h.start(t, "login", "work")
-		h.visit(t, p.stdout.find(t, linkPattern))
+		h.openURL(t, p.stdout.find(t, linkPattern))
 		if code := p.wait(t); code != 2 || p.stderr.String() != "graph2mqtt: sign in to work: "+want+"\n" {
 			t.Errorf("%d, %s", code, p.stderr)
 		}
 	}
 }
 
-func TestLoginAsSomebodyElse(t *testing.T) {
-	h := newHome(t)
+func TestLoginAsAnotherUser(t *testing.T) {
+	h := newHarness(t)
 	for user, ok := range map[string]bool{"megan@contoso.example": false, "ADELE@contoso.example": true, "87d349ed-44d7-43e1-9a83-5f2406dee5bd": true} {
-		h.work(t, "user: "+user, "{calendar: {type: calendar}}")
+		h.configureWork(t, "user: "+user, "{calendar: {type: calendar}}")
 		p := h.start(t, "login", "work")
-		h.visit(t, p.stdout.find(t, linkPattern))
+		h.openURL(t, p.stdout.find(t, linkPattern))
 		code := p.wait(t)
 		const want = "graph2mqtt: sign in to work: adele@contoso.example signed in, but the configuration expects megan@contoso.example; sign in as megan@contoso.example, or change accounts.work.user\n"
 		switch {
@@ -283,7 +283,7 @@ func TestLoginAsSomebodyElse(t *testing.T) {
 }
 
 func TestAccountsJSON(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	if code, stdout, stderr := h.call(t, "accounts", "--json"); code != 0 || stderr != "" || stdout != `{
   "work": {
     "user": "",
@@ -303,7 +303,7 @@ func TestAccountsJSON(t *testing.T) {
 	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.login(t)
 	_, stdout, _ := h.call(t, "accounts", "--json")
-	var got map[string]standing
+	var got map[string]accountStatus
 	if err := json.Unmarshal([]byte(stdout), &got); err != nil {
 		t.Fatal(err)
 	}
@@ -312,9 +312,9 @@ func TestAccountsJSON(t *testing.T) {
 		t.Errorf("signed in %v, expires %v", work.SignedIn, work.Expires)
 	}
 	work.SignedIn, work.Expires = nil, nil
-	want := standing{
+	want := accountStatus{
 		User: "adele@contoso.example", Name: "Adele Vance", State: "signed_in", Granted: []string{"Calendars.Read", "MailboxSettings.Read", "User.Read"},
-		Missing: []lacking{{"MailboxSettings.ReadWrite", "out_of_office", "the automatic replies are shown but cannot be set"}},
+		Missing: []missingPermission{{"MailboxSettings.ReadWrite", "out_of_office", "the automatic replies are shown but cannot be set"}},
 	}
 	if diff := cmp.Diff(want, work); diff != "" {
 		t.Error(diff)

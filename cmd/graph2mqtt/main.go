@@ -18,7 +18,7 @@ import (
 // The exit codes.
 const (
 	exitOK          = 0
-	exitWrong       = 1 // the configuration or the arguments are wrong
+	exitUsage       = 1 // the configuration or the arguments are wrong
 	exitFailed      = 2 // it could not be done
 	exitInterrupted = 130
 )
@@ -39,37 +39,37 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var f *failure
+	var f *commandError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errTold):
-		return exitWrong
+	case errors.Is(err, errReported):
+		return exitUsage
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
 	case errors.As(err, &f):
 		fmt.Fprintln(stderr, "graph2mqtt:", f.err)
-		if errors.As(err, new(config.Problems)) || errors.As(err, new(*wrong)) {
-			return exitWrong
+		if errors.As(err, new(config.Problems)) || errors.As(err, new(*usageError)) {
+			return exitUsage
 		}
 		return exitFailed
 	}
 	// What cobra found in the arguments.
 	fmt.Fprintln(stderr, "graph2mqtt:", err)
 	fmt.Fprintln(stderr, "See: graph2mqtt --help")
-	return exitWrong
+	return exitUsage
 }
 
 // A failure is an error of a command itself.
-type failure struct{ err error }
+type commandError struct{ err error }
 
-func (f *failure) Error() string { return f.err.Error() }
-func (f *failure) Unwrap() error { return f.err }
+func (e *commandError) Error() string { return e.err.Error() }
+func (e *commandError) Unwrap() error { return e.err }
 
 // wrong is an error of the arguments that only the command could find.
-type wrong struct{ message string }
+type usageError struct{ message string }
 
-func (w *wrong) Error() string { return w.message }
+func (e *usageError) Error() string { return e.message }
 
-// errTold is the error of a command that has said everything.
-var errTold = errors.New("told")
+// errReported is the error of a command that has said everything.
+var errReported = errors.New("told")

@@ -38,7 +38,7 @@ func (p *program) permissionsCommand() *cobra.Command {
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(_ context.Context, args []string) error {
 			if !slices.Contains(formats, format) {
-				return &wrong{fmt.Sprintf("--format: want %s, not %q", strings.Join(formats, ", "), format)}
+				return &usageError{fmt.Sprintf("--format: want %s, not %q", strings.Join(formats, ", "), format)}
 			}
 			return p.permissions(args, format)
 		}),
@@ -243,7 +243,7 @@ func (p *program) link(accounts map[string]*config.Account) error {
 	for id, a := range config.Sorted(accounts) {
 		if personal(a) {
 			if len(accounts) == 1 {
-				return &wrong{fmt.Sprintf("account %s: personal accounts have no administrator", id)}
+				return &usageError{fmt.Sprintf("account %s: personal accounts have no administrator", id)}
 			}
 			continue
 		}

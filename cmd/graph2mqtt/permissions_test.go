@@ -54,15 +54,15 @@ accounts:
 `
 
 // register configures these accounts.
-func (h *home) register(t *testing.T) {
+func (h *harness) configureRegistrations(t *testing.T) {
 	t.Helper()
 	h.write(t, "it's mine.pem", "")
 	h.write(t, "graph2mqtt.yaml", strings.ReplaceAll(registrations, "/etc/graph2mqtt", h.dir))
 }
 
 func TestPermissionFormats(t *testing.T) {
-	h := newHome(t)
-	h.register(t)
+	h := newHarness(t)
+	h.configureRegistrations(t)
 	for file, args := range map[string][]string{
 		"permissions.txt":             nil,
 		"permissions.md":              {"--format", "markdown"},
@@ -96,8 +96,8 @@ func TestPermissionFormats(t *testing.T) {
 
 // What a person is shown says before the sign-in what it would fail on.
 func TestPermissionsExplained(t *testing.T) {
-	h := newHome(t)
-	h.register(t)
+	h := newHarness(t)
+	h.configureRegistrations(t)
 	var out bytes.Buffer
 	p := &program{environ: h.environ(), stdout: &out}
 	c, err := p.load()
@@ -112,7 +112,7 @@ func TestPermissionsExplained(t *testing.T) {
 
 // The manifest names Graph's own ids of what is asked for, each once.
 func TestManifest(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	_, stdout, _ := h.call(t, "permissions", "--format", "manifest")
 	var got []struct {
 		ResourceAppID  string
@@ -138,9 +138,9 @@ func TestManifest(t *testing.T) {
 }
 
 // A shell takes the commands for what they are.
-func TestAzureCommandsInShell(t *testing.T) {
-	h := newHome(t)
-	h.register(t)
+func TestAzureCommands(t *testing.T) {
+	h := newHarness(t)
+	h.configureRegistrations(t)
 	h.write(t, "arguments", "")
 	bin := filepath.Join(h.dir, "bin")
 	if err := os.Mkdir(bin, 0o700); err != nil {

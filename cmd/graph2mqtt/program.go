@@ -69,7 +69,7 @@ func must(err error) {
 func (p *program) do(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := f(cmd.Context(), args); err != nil {
-			return &failure{err}
+			return &commandError{err}
 		}
 		return nil
 	}
@@ -117,7 +117,7 @@ func account(c *config.Config, id string) (*config.Account, error) {
 	if a, ok := c.Accounts[id]; ok {
 		return a, nil
 	}
-	return nil, &wrong{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
+	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }
 
 // session opens the sign-in of an account.

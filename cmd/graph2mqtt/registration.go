@@ -26,7 +26,7 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 	id := ""
 	for _, a := range some {
 		if id != "" && !strings.EqualFold(id, a.ClientID) {
-			return r, &wrong{"the accounts have app registrations of their own: name one of " + strings.Join(slices.Sorted(maps.Keys(some)), ", ")}
+			return r, &usageError{"the accounts have app registrations of their own: name one of " + strings.Join(slices.Sorted(maps.Keys(some)), ", ")}
 		}
 		id = a.ClientID
 	}
@@ -115,10 +115,10 @@ func (r registration) commands() string {
 		create = append(create, "--sign-in-audience", audience)
 	}
 	if len(public) > 0 {
-		create = append(append(create, "--public-client-redirect-uris"), distinct(public)...)
+		create = append(append(create, "--public-client-redirect-uris"), dedupe(public)...)
 	}
 	if len(web) > 0 {
-		create = append(append(create, "--web-redirect-uris"), distinct(web)...)
+		create = append(append(create, "--web-redirect-uris"), dedupe(web)...)
 	}
 	create = append(create, "--is-fallback-public-client", fmt.Sprint(len(public) > 0),
 		"--required-resource-accesses", string(list), "--query", "appId", "--output", "tsv")
@@ -178,7 +178,7 @@ func quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-func distinct(texts []string) []string {
+func dedupe(texts []string) []string {
 	texts = slices.Clone(texts)
 	slices.Sort(texts)
 	return slices.Compact(texts)

@@ -79,7 +79,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config) error {
 	// A bridge waits nearly all the time. Collecting more often costs it little, and a small machine has little.
 	if p.environment("GOGC") == "" {
-		debug.SetGCPercent(collectAt)
+		debug.SetGCPercent(gcPercent)
 	}
 	version := readBuild().version
 	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
@@ -92,8 +92,8 @@ func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, l
 	return err
 }
 
-// collectAt is how much the heap may grow, in per cent, before it is collected.
-const collectAt = 25
+// gcPercent is how much the heap may grow, in per cent, before it is collected.
+const gcPercent = 25
 
 func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
@@ -113,7 +113,7 @@ func (p *program) checkCommand() *cobra.Command {
 				for _, problem := range problems {
 					fmt.Fprintln(p.stdout, problem)
 				}
-				return errTold
+				return errReported
 			}
 			return err
 		}),

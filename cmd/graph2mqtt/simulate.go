@@ -59,10 +59,10 @@ func (p *program) simulate(ctx context.Context, addr, proxy, caFile string, asJS
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal is closed
 	defer stop()
 	if _, _, err := net.SplitHostPort(addr); err != nil {
-		return &wrong{fmt.Sprintf("--addr: want HOST:PORT, not %q", addr)}
+		return &usageError{fmt.Sprintf("--addr: want HOST:PORT, not %q", addr)}
 	}
 	if _, _, err := net.SplitHostPort(proxy); proxy != "" && err != nil {
-		return &wrong{fmt.Sprintf("--proxy: want HOST:PORT, not %q", proxy)}
+		return &usageError{fmt.Sprintf("--proxy: want HOST:PORT, not %q", proxy)}
 	}
 	o := simulator.Options{Address: addr, Audience: "https://graph.microsoft.com"}
 	s := simulator.ContosoWithColleagues(o)

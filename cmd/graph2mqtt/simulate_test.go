@@ -17,7 +17,7 @@ import (
 )
 
 // trust makes the home's browser trust the authority in a file.
-func (h *home) trust(t *testing.T, file string) {
+func (h *harness) trust(t *testing.T, file string) {
 	t.Helper()
 	pem, err := os.ReadFile(file)
 	if err != nil {
@@ -36,7 +36,7 @@ func (h *home) trust(t *testing.T, file string) {
 func TestSimulate(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "simulate", "--addr", "127.0.0.1:0")
 	configuration := p.stdout.find(t, regexp.MustCompile(`(?s)\nConfiguration of graph2mqtt:\n\n(accounts:\n.*calendar: \{type: calendar\}\n)`))
 	ca := p.stdout.find(t, regexp.MustCompile(`  CA file +(\S+)\n`))
@@ -49,7 +49,7 @@ func TestSimulate(t *testing.T) {
 	if code, out, stderr := h.call(t, "accounts"); code != 0 || !strings.Contains(out, simulator.Adele) {
 		t.Errorf("accounts: %d, %s%s", code, out, stderr)
 	}
-	if got := h.visit(t, control); !strings.Contains(got, `"path":"/control/clock"`) {
+	if got := h.openURL(t, control); !strings.Contains(got, `"path":"/control/clock"`) {
 		t.Errorf("control: %s", got)
 	}
 
@@ -63,7 +63,7 @@ func TestSimulate(t *testing.T) {
 }
 
 func TestSimulateJSON(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	ca := filepath.Join(h.dir, "authority.pem")
 	h.write(t, "authority.pem", "of an earlier run")
 	p := h.start(t, "simulate", "--addr", "127.0.0.1:0", "--ca-file", ca, "--json")
@@ -76,7 +76,7 @@ func TestSimulateJSON(t *testing.T) {
 		t.Errorf("%+v", x)
 	}
 	h.trust(t, ca)
-	if got := h.visit(t, x.Login+"/common/v2.0/.well-known/openid-configuration"); !strings.Contains(got, `"token_endpoint":"`+x.Login) {
+	if got := h.openURL(t, x.Login+"/common/v2.0/.well-known/openid-configuration"); !strings.Contains(got, `"token_endpoint":"`+x.Login) {
 		t.Errorf("it says %s", got)
 	}
 	p.interrupt()
@@ -89,7 +89,7 @@ func TestSimulateJSON(t *testing.T) {
 }
 
 func TestSimulateProxy(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	p := h.start(t, "simulate", "--addr", "127.0.0.1:0", "--proxy", "127.0.0.1:0")
 	ca := p.stdout.find(t, regexp.MustCompile(`  CA file +(\S+)\n`))
 	address := p.stdout.find(t, regexp.MustCompile(`\nHTTPS_PROXY=(http://127\.0\.0\.1:\d+)\n`))
@@ -100,13 +100,13 @@ func TestSimulateProxy(t *testing.T) {
 	}
 	h.trust(t, ca)
 	h.web.Transport.(*http.Transport).Proxy = http.ProxyURL(proxy)
-	if got := h.visit(t, "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"); !strings.Contains(got, `"token_endpoint":"https://login.microsoftonline.com/common/`) {
+	if got := h.openURL(t, "https://login.microsoftonline.com/common/v2.0/.well-known/openid-configuration"); !strings.Contains(got, `"token_endpoint":"https://login.microsoftonline.com/common/`) {
 		t.Errorf("through the proxy: %s", got)
 	}
 }
 
-func TestSimulateBeyondThisMachine(t *testing.T) {
-	h := newHome(t)
+func TestSimulateOnAllInterfaces(t *testing.T) {
+	h := newHarness(t)
 	p := h.start(t, "simulate", "--addr", "0.0.0.0:0")
 	p.stdout.find(t, regexp.MustCompile(`  control +not available: the simulator listens beyond this machine\n`))
 }
@@ -117,7 +117,7 @@ func TestSimulateRefuses(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	h := newHome(t)
+	h := newHarness(t)
 	for _, test := range []struct {
 		args []string
 		code int

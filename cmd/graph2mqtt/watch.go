@@ -64,7 +64,7 @@ func (p *program) watched(broker, base string) (mqtt.Options, error) {
 func parseBroker(text string) (mqtt.Options, error) {
 	u, err := url.Parse(text)
 	if err != nil || u.Hostname() == "" || !slices.Contains([]string{"mqtt", "mqtts", "ws", "wss"}, u.Scheme) {
-		return mqtt.Options{}, &wrong{"--mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)"} // it may have a password in it
+		return mqtt.Options{}, &usageError{"--mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)"} // it may have a password in it
 	}
 	var o mqtt.Options
 	if u.User != nil {
@@ -77,9 +77,9 @@ func parseBroker(text string) (mqtt.Options, error) {
 }
 
 func (p *program) watch(ctx context.Context, o mqtt.Options, filters []string, asJSON bool) error {
-	tell := newTeller(p, o.Base, nil).heard
+	handle := newEventPrinter(p, o.Base, nil).handle
 	if asJSON {
-		tell = p.line
+		handle = p.line
 	}
 	if len(filters) == 0 {
 		filters = []string{"#"}
@@ -92,7 +92,7 @@ func (p *program) watch(ctx context.Context, o mqtt.Options, filters []string, a
 		}
 		topics = append(topics, f)
 	}
-	l, err := mqtt.Observe(o, tell, topics...)
+	l, err := mqtt.Observe(o, handle, topics...)
 	if err != nil {
 		return err
 	}
@@ -106,7 +106,7 @@ func (p *program) watch(ctx context.Context, o mqtt.Options, filters []string, a
 }
 
 // A heard message as watch prints it for a program.
-type heard struct {
+type watchedMessage struct {
 	Received time.Time `json:"received_at"`
 	Topic    string    `json:"topic"`
 	Retained bool      `json:"retained"`
@@ -114,7 +114,7 @@ type heard struct {
 }
 
 func (p *program) line(m mqtt.Message) {
-	h := heard{m.Received.UTC(), m.Topic, m.Retained, string(m.Payload)}
+	h := watchedMessage{m.Received.UTC(), m.Topic, m.Retained, string(m.Payload)}
 	if text := strings.TrimSpace(string(m.Payload)); json.Valid(m.Payload) && strings.ContainsAny(text[:1], "{[") {
 		h.Payload = json.RawMessage(m.Payload)
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 func TestWatch(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d, %s", code, narrow.stderr)
 	}
 	for line := range strings.Lines(narrow.stdout.String()) {
-		var m heard
+		var m watchedMessage
 		if err := json.Unmarshal([]byte(line), &m); err != nil || !strings.HasPrefix(m.Topic, "graph2mqtt/work/out_of_office/") {
 			t.Errorf("%v: %s", err, line)
 		}
@@ -74,7 +74,7 @@ func TestWatch(t *testing.T) {
 }
 
 func TestWatchFails(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	code, _, stderr := h.call(t, "watch")
 	if code != 2 || !strings.HasPrefix(stderr, "graph2mqtt: connect to mqtt://127.0.0.1:1: ") {
 		t.Errorf("%d, %s", code, stderr)

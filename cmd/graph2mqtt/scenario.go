@@ -8,8 +8,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// furnish makes the calendar of somebody who works.
-func (d *demo) furnish(now time.Time) {
+// seedCalendar makes the calendar of somebody who works.
+func (d *demo) seedCalendar(now time.Time) {
 	minute := now.Truncate(time.Minute)
 	for _, e := range []simulator.Event{
 		{Subject: "Planning", Start: minute.Add(-90 * time.Minute), End: minute.Add(-30 * time.Minute), Location: "Room Oslo"},
@@ -21,69 +21,69 @@ func (d *demo) furnish(now time.Time) {
 }
 
 // round is how long one round of the day takes.
-const round = 100 * time.Second
+const scenarioLength = 100 * time.Second
 
 // day lets the day go on, so that there is something to see at any moment.
-func (d *demo) day(ctx context.Context) {
+func (d *demo) runScenario(ctx context.Context) {
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
 	for n := 0; ; n++ {
 		first, second := subjects[2*n%len(subjects)], subjects[(2*n+1)%len(subjects)]
-		begun := time.Now().Truncate(time.Second)
-		d.meet(first, begun.Add(15*time.Second), 45*time.Second)
-		later := d.meet(second, begun.Add(110*time.Second), 40*time.Second)
+		began := time.Now().Truncate(time.Second)
+		d.addMeeting(first, began.Add(15*time.Second), 45*time.Second)
+		later := d.addMeeting(second, began.Add(110*time.Second), 40*time.Second)
 		var planned string
 		for _, step := range []struct {
 			at time.Duration
 			do func()
 		}{
-			{20 * time.Second, func() { d.presence("Busy", "InAMeeting") }},
-			{25 * time.Second, func() { d.replies("alwaysEnabled") }},
-			{35 * time.Second, func() { d.move(later, begun.Add(75*time.Second), 15*time.Second) }},
-			{50 * time.Second, func() { d.replies("disabled") }},
-			{60 * time.Second, func() { d.presence("Available", "Available") }},
-			{65 * time.Second, func() { planned = d.meet("1:1 with Lee", begun.Add(130*time.Second), time.Minute) }},
-			{80 * time.Second, func() { d.callOff(planned) }},
-			{85 * time.Second, func() { d.presence("Away", "Away") }},
-			{95 * time.Second, func() { d.presence("Available", "Available") }},
+			{20 * time.Second, func() { d.setPresence("Busy", "InAMeeting") }},
+			{25 * time.Second, func() { d.setReplies("alwaysEnabled") }},
+			{35 * time.Second, func() { d.moveMeeting(later, began.Add(75*time.Second), 15*time.Second) }},
+			{50 * time.Second, func() { d.setReplies("disabled") }},
+			{60 * time.Second, func() { d.setPresence("Available", "Available") }},
+			{65 * time.Second, func() { planned = d.addMeeting("1:1 with Lee", began.Add(130*time.Second), time.Minute) }},
+			{80 * time.Second, func() { d.cancelMeeting(planned) }},
+			{85 * time.Second, func() { d.setPresence("Away", "Away") }},
+			{95 * time.Second, func() { d.setPresence("Available", "Available") }},
 		} {
-			if !sleep(ctx, time.Until(begun.Add(step.at))) {
+			if !sleep(ctx, time.Until(began.Add(step.at))) {
 				return
 			}
 			step.do()
 		}
-		if !sleep(ctx, time.Until(begun.Add(round))) {
+		if !sleep(ctx, time.Until(began.Add(scenarioLength))) {
 			return
 		}
 	}
 }
 
-func (d *demo) meet(subject string, start time.Time, length time.Duration) string {
+func (d *demo) addMeeting(subject string, start time.Time, length time.Duration) string {
 	none := time.Duration(-1)
 	return d.simulator.AddEvent(simulator.Adele, "", simulator.Event{Subject: subject, Start: start, End: start.Add(length), Location: "Teams", Reminder: &none})
 }
 
 // move is what somebody does who cannot come at that time.
-func (d *demo) move(id string, start time.Time, length time.Duration) {
+func (d *demo) moveMeeting(id string, start time.Time, length time.Duration) {
 	at := func(t time.Time) map[string]any {
 		return map[string]any{"dateTime": t.UTC().Format("2006-01-02T15:04:05"), "timeZone": "UTC"}
 	}
-	d.expect(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"start": at(start), "end": at(start.Add(length))}))
+	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"start": at(start), "end": at(start.Add(length))}))
 }
 
-func (d *demo) callOff(id string) {
-	d.expect(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
+func (d *demo) cancelMeeting(id string) {
+	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
 }
 
-func (d *demo) replies(status string) {
+func (d *demo) setReplies(status string) {
 	d.simulator.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
 }
 
 // presence is what Teams notices.
-func (d *demo) presence(availability, activity string) {
+func (d *demo) setPresence(availability, activity string) {
 	d.simulator.SetPresence(simulator.Adele, simulator.Presence{Availability: availability, Activity: activity, WorkLocation: "office", WorkLocationSource: "scheduled"})
 }
 
-func (d *demo) expect(err error) {
+func (d *demo) report(err error) {
 	if err != nil {
 		fmt.Fprintln(d.stderr, "graph2mqtt: the simulated day:", err)
 	}

@@ -20,19 +20,19 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// patience is for what nothing but a mistake keeps from happening.
-const patience = 30 * time.Second
+// waitTimeout is for what nothing but a mistake keeps from happening.
+const waitTimeout = 30 * time.Second
 
 // A home is a directory with a configuration, and a simulated Microsoft 365 to sign in to.
-type home struct {
+type harness struct {
 	dir       string
 	simulator *simulator.Simulator
 	web       *http.Client // a browser
 }
 
-func newHome(t *testing.T) *home {
+func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &home{dir: t.TempDir(), simulator: simulator.Contoso(simulator.Options{})}
+	h := &harness{dir: t.TempDir(), simulator: simulator.Contoso(simulator.Options{})}
 	if err := h.simulator.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -47,14 +47,14 @@ func newHome(t *testing.T) *home {
 	return h
 }
 
-func (h *home) write(t *testing.T, name, text string) {
+func (h *harness) write(t *testing.T, name, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(h.dir, name), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func (h *home) configure(t *testing.T, broker string) {
+func (h *harness) configure(t *testing.T, broker string) {
 	t.Helper()
 	h.write(t, "graph2mqtt.yaml", fmt.Sprintf(`mqtt: {url: %q}
 accounts:
@@ -68,23 +68,23 @@ accounts:
 }
 
 // cloud is what an account of the simulated Microsoft 365 has in common with every other one.
-func (h *home) cloud() string {
+func (h *harness) cloud() string {
 	return fmt.Sprintf("client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
 		simulator.ContosoClient, h.simulator.LoginURL(), h.simulator.GraphURL(), filepath.Join(h.dir, "ca.pem"))
 }
 
 // work configures the account work, with these keys and these sensors.
-func (h *home) work(t *testing.T, keys, sensors string) {
+func (h *harness) configureWork(t *testing.T, keys, sensors string) {
 	t.Helper()
 	h.write(t, "graph2mqtt.yaml", "mqtt: {url: \"mqtt://127.0.0.1:1\"}\naccounts:\n  work:\n    "+h.cloud()+"\n    "+keys+"\n    sensors: "+sensors+"\n")
 }
 
-func (h *home) environ() []string {
+func (h *harness) environ() []string {
 	return []string{"HOME=" + h.dir, "GRAPH2MQTT_CONFIG=" + filepath.Join(h.dir, "graph2mqtt.yaml"), "GRAPH2MQTT_STATE_DIR=" + filepath.Join(h.dir, "state")}
 }
 
 // visit opens a link and follows it to its end, whose page it returns.
-func (h *home) visit(t *testing.T, link string) string {
+func (h *harness) openURL(t *testing.T, link string) string {
 	t.Helper()
 	answer, err := h.web.Get(link)
 	if err != nil {
@@ -106,7 +106,7 @@ type process struct {
 	code           chan int
 }
 
-func (h *home) start(t *testing.T, args ...string) *process {
+func (h *harness) start(t *testing.T, args ...string) *process {
 	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
 	in, stdin := io.Pipe()
@@ -132,14 +132,14 @@ func (p *process) wait(t *testing.T) int {
 	select {
 	case code := <-p.code:
 		return code
-	case <-time.After(patience):
+	case <-time.After(waitTimeout):
 		t.Fatalf("it does not end\n%s%s", p.stdout, p.stderr)
 	}
 	return 0
 }
 
 // call runs a command to its end.
-func (h *home) call(t *testing.T, args ...string) (code int, stdout, stderr string) {
+func (h *harness) call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	p := h.start(t, args...)
 	_ = p.stdin.Close()
@@ -148,10 +148,10 @@ func (h *home) call(t *testing.T, args ...string) (code int, stdout, stderr stri
 }
 
 // login signs the account work in.
-func (h *home) login(t *testing.T) {
+func (h *harness) login(t *testing.T) {
 	t.Helper()
 	p := h.start(t, "login", "work")
-	h.visit(t, p.stdout.find(t, linkPattern))
+	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("login: exit code %d: %s", code, p.stderr)
 	}
@@ -185,7 +185,7 @@ func (o *output) String() string {
 // find waits for what the pattern finds, and returns its first group.
 func (o *output) find(t *testing.T, pattern *regexp.Regexp) string {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(waitTimeout)
 	for {
 		o.mu.Lock()
 		written := o.written
@@ -202,7 +202,7 @@ func (o *output) find(t *testing.T, pattern *regexp.Regexp) string {
 	}
 }
 
-func embedded(t *testing.T) *broker.Broker {
+func startBroker(t *testing.T) *broker.Broker {
 	t.Helper()
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {

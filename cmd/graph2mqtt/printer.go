@@ -14,19 +14,19 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// A teller says in a line what a message means. Its methods are not called at the same time.
-type teller struct {
+// An eventPrinter says in a line what a message means. Its methods are not called at the same time.
+type eventPrinter struct {
 	*program
-	base   string
-	names  map[string]string         // of accounts and sensors, by topic; the topic does for others
-	every  bool                      // each change of a state; else events alone tell of changes
-	states map[string]map[string]any // of sensors, by topic: the last ones
-	last   map[string]string         // of other topics
+	base    string
+	names   map[string]string         // of accounts and sensors, by topic; the topic does for others
+	verbose bool                      // each change of a state; else events alone tell of changes
+	states  map[string]map[string]any // of sensors, by topic: the last ones
+	last    map[string]string         // of other topics
 }
 
-// newTeller makes a teller of the configuration's accounts; with none it tells more, and by topics.
-func newTeller(p *program, base string, c *config.Config) *teller {
-	t := &teller{program: p, base: base, names: map[string]string{}, every: c == nil, states: map[string]map[string]any{}, last: map[string]string{}}
+// newEventPrinter makes a eventPrinter of the configuration's accounts; with none it tells more, and by topics.
+func newEventPrinter(p *program, base string, c *config.Config) *eventPrinter {
+	t := &eventPrinter{program: p, base: base, names: map[string]string{}, verbose: c == nil, states: map[string]map[string]any{}, last: map[string]string{}}
 	if c == nil {
 		return t
 	}
@@ -40,7 +40,7 @@ func newTeller(p *program, base string, c *config.Config) *teller {
 }
 
 // heard is told of every message below the base topic.
-func (t *teller) heard(m mqtt.Message) {
+func (t *eventPrinter) handle(m mqtt.Message) {
 	path, ok := strings.CutPrefix(m.Topic, t.base+"/")
 	if !ok || len(m.Payload) == 0 {
 		return
@@ -57,15 +57,15 @@ func (t *teller) heard(m mqtt.Message) {
 	}
 	switch what := strings.Join(rest, "/"); {
 	case of == "bridge" && what == "state":
-		t.say(m, of, string(m.Payload))
+		t.print(m, of, string(m.Payload))
 	case of == "bridge" && what == "logging":
 		var l struct{ Level, Message, Account, Sensor, Error string }
-		if t.every && json.Unmarshal(m.Payload, &l) == nil {
-			t.say(m, of, t.paint(color.Faint).Sprint(strings.Join(nonEmpty(l.Level+": "+l.Message, l.Account, l.Sensor, l.Error), ", ")))
+		if t.verbose && json.Unmarshal(m.Payload, &l) == nil {
+			t.print(m, of, t.paint(color.Faint).Sprint(strings.Join(nonEmpty(l.Level+": "+l.Message, l.Account, l.Sensor, l.Error), ", ")))
 		}
 	case of != "bridge" && what == "state":
-		if t.every || t.last[of+what] != "" {
-			t.news(m, of, what, string(m.Payload))
+		if t.verbose || t.last[of+what] != "" {
+			t.printIfChanged(m, of, what, string(m.Payload))
 		}
 		t.last[of+what] = string(m.Payload)
 	case what == "status":
@@ -78,9 +78,9 @@ func (t *teller) heard(m mqtt.Message) {
 			return
 		}
 		if s.SignIn.Message != "" {
-			t.news(m, of, what, t.paint(color.FgYellow).Sprint(s.SignIn.Message))
-		} else if t.every {
-			t.news(m, of, what, strings.Join(nonEmpty("signed in as "+s.User, s.Error), "; "))
+			t.printIfChanged(m, of, what, t.paint(color.FgYellow).Sprint(s.SignIn.Message))
+		} else if t.verbose {
+			t.printIfChanged(m, of, what, strings.Join(nonEmpty("signed in as "+s.User, s.Error), "; "))
 		}
 	default:
 		t.request(m, of, rest)
@@ -88,34 +88,34 @@ func (t *teller) heard(m mqtt.Message) {
 }
 
 // sensor tells of a sensor's topic.
-func (t *teller) sensor(m mqtt.Message, of string, rest []string) {
+func (t *eventPrinter) sensor(m mqtt.Message, of string, rest []string) {
 	switch what := strings.Join(rest, "/"); what {
 	case "event":
 		if text := t.event(of, m.Payload); text != "" {
-			t.say(m, of, text)
+			t.print(m, of, text)
 		}
 	case "state":
 		var state map[string]any
 		if json.Unmarshal(m.Payload, &state) != nil {
 			return
 		}
-		if t.every {
+		if t.verbose {
 			if text := changes(t.states[of], state); text != "" {
-				t.say(m, of, text)
+				t.print(m, of, text)
 			}
 		} else if t.states[of] == nil {
 			if !known(state) {
 				return // the first answer of Graph comes later
 			}
-			t.say(m, of, t.summary(state))
+			t.print(m, of, t.summary(state))
 		}
 		t.states[of] = state
 	case "availability":
 		payload := string(m.Payload)
-		if payload == "offline" && (t.states[of] != nil || t.every) {
-			t.news(m, of, what, t.paint(color.FgYellow).Sprint(payload))
+		if payload == "offline" && (t.states[of] != nil || t.verbose) {
+			t.printIfChanged(m, of, what, t.paint(color.FgYellow).Sprint(payload))
 		} else if payload == "online" && t.last[of+what] != "" {
-			t.news(m, of, what, payload)
+			t.printIfChanged(m, of, what, payload)
 		}
 	default:
 		t.request(m, of, rest)
@@ -123,11 +123,11 @@ func (t *teller) sensor(m mqtt.Message, of string, rest []string) {
 }
 
 // request tells of what was asked, and of the answer.
-func (t *teller) request(m mqtt.Message, of string, rest []string) {
+func (t *eventPrinter) request(m mqtt.Message, of string, rest []string) {
 	cyan, red := t.paint(color.FgCyan), t.paint(color.FgRed)
 	switch rest[0] {
 	case "set", "request":
-		t.say(m, of, cyan.Sprintf("asked: %s %s", strings.Join(rest, "/"), short(m.Payload)))
+		t.print(m, of, cyan.Sprintf("asked: %s %s", strings.Join(rest, "/"), short(m.Payload)))
 	case "response":
 		var r struct {
 			Op, Status string
@@ -136,18 +136,18 @@ func (t *teller) request(m mqtt.Message, of string, rest []string) {
 		switch err := json.Unmarshal(m.Payload, &r); {
 		case err != nil:
 		case r.Status == "ok":
-			t.say(m, of, cyan.Sprintf("answered: %s is done", r.Op))
+			t.print(m, of, cyan.Sprintf("answered: %s is done", r.Op))
 		default:
-			t.say(m, of, red.Sprintf("answered: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
+			t.print(m, of, red.Sprintf("answered: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
 		}
 	}
 }
 
 // news says something unless it is what was said last of the same.
-func (t *teller) news(m mqtt.Message, of, what, text string) {
+func (t *eventPrinter) printIfChanged(m mqtt.Message, of, what, text string) {
 	if t.last[of+what] != text {
 		t.last[of+what] = text
-		t.say(m, of, text)
+		t.print(m, of, text)
 	}
 }
 
@@ -175,10 +175,10 @@ func short(payload []byte) string {
 	return string(text)
 }
 
-func (t *teller) say(m mqtt.Message, of, text string) {
+func (t *eventPrinter) print(m mqtt.Message, of, text string) {
 	name, width := t.names[of], 13
 	switch {
-	case t.every:
+	case t.verbose:
 		name, width = of, 22
 	case of == "bridge":
 		name = "Bridge"
@@ -189,7 +189,7 @@ func (t *teller) say(m mqtt.Message, of, text string) {
 }
 
 // event tells one event of a sensor.
-func (t *teller) event(sensor string, payload []byte) string {
+func (t *eventPrinter) event(sensor string, payload []byte) string {
 	var e map[string]any
 	if json.Unmarshal(payload, &e) != nil {
 		return ""
@@ -242,7 +242,7 @@ func at(start any) string {
 }
 
 // busy is what a calendar shows with an event.
-func (t *teller) busy(sensor string) string {
+func (t *eventPrinter) busy(sensor string) string {
 	switch t.states[sensor]["busy"] {
 	case true, "ON":
 		return " (busy on)"
@@ -263,7 +263,7 @@ func known(state map[string]any) bool {
 }
 
 // summary is what a sensor shows at first.
-func (t *teller) summary(state map[string]any) string {
+func (t *eventPrinter) summary(state map[string]any) string {
 	for _, s := range []struct{ key, text string }{{"next", "next: %v"}, {"mode", "%v"}, {"availability", "%v"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, v)
