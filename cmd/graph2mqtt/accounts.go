@@ -3,13 +3,16 @@ package main
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/fatih/color"
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -20,8 +23,9 @@ func (p *program) accountsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "accounts",
 		Short: "Show who is signed in, and with which permissions",
-		Long: "accounts shows each account: who is signed in, the state of the sign-in, the permissions that were granted, those that are missing,\n" +
-			"and when the sign-in ends unless it is used before. It asks nobody.",
+		Long: "accounts shows for each account who is signed in, the state of the sign-in, which permissions are granted and missing, and when\n" +
+			"the sign-in expires if it is not used. It works offline.\n\n" +
+			"In a pipe it prints a line for each account, with tabs between account, user, state, granted, missing and expiry.",
 		Example: "  graph2mqtt accounts\n" +
 			"  graph2mqtt accounts | cut -f1,3\n" +
 			"  graph2mqtt accounts --json",
@@ -32,23 +36,23 @@ func (p *program) accountsCommand() *cobra.Command {
 	return cmd
 }
 
-// An accountStatus is what is known of an account's sign-in.
+// An accountStatus describes the sign-in of an account.
 type accountStatus struct {
 	User     string              `json:"user"`
 	Name     string              `json:"name"`
 	Personal bool                `json:"personal"`
 	State    auth.State          `json:"state"`
-	Message  string              `json:"message"` // what to do; "" when signed in
+	Message  string              `json:"message"` // what the user should do; empty if signed in
 	Granted  []string            `json:"granted"`
 	Missing  []missingPermission `json:"missing"`
 	SignedIn *time.Time          `json:"signed_in"`
-	Expires  *time.Time          `json:"expires"` // unless it is used before
+	Expires  *time.Time          `json:"expires"` // if it is not used
 }
 
 // A missingPermission is a permission that was not granted.
 type missingPermission struct {
 	Scope   string `json:"scope"`
-	Sensor  string `json:"sensor"` // "": the account
+	Sensor  string `json:"sensor"` // empty: the account itself
 	Without string `json:"without_it"`
 }
 
@@ -59,9 +63,9 @@ func accountStatusOf(a *config.Account, s auth.Status) accountStatus {
 	}
 	if s.State == auth.SignedIn {
 		for _, n := range runtime.RequiredPermissions(a) {
-			l := missingPermission{n.Scope, n.Sensor, n.Impact}
-			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, l) {
-				x.Missing = append(x.Missing, l)
+			missing := missingPermission{n.Scope, n.Sensor, n.Impact}
+			if !n.Satisfied(s.Granted) && !slices.Contains(x.Missing, missing) {
+				x.Missing = append(x.Missing, missing)
 			}
 		}
 	}
@@ -82,57 +86,131 @@ func (p *program) accounts(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	log, _ := p.logger(c, true)
+	log, _ := p.quietLogger(c)
 	dir, err := state.Open(c.StateDir, c.KeyFile, log)
 	if err != nil {
 		return err
 	}
-	var rows [][]string
-	var sentences []string
 	statuses := map[string]accountStatus{}
-	for id, a := range config.Sorted(c.Accounts) {
+	for id, a := range c.Accounts {
 		s, err := runtime.OpenSession(a, dir, log)
 		if err != nil {
 			return err
 		}
-		x := accountStatusOf(a, s.Status())
-		statuses[id] = x
-		expires := ""
-		if x.Expires != nil {
-			expires = x.Expires.Format(time.DateOnly)
-		}
-		var missing []string
-		for _, l := range x.Missing {
-			missing = append(missing, l.Scope)
-		}
-		rows = append(rows, []string{id, x.User, string(x.State), strings.Join(x.Granted, " "), strings.Join(dedupe(missing), " "), expires})
-		if x.Message != "" {
-			sentences = append(sentences, id+": "+x.Message)
-		}
+		statuses[id] = accountStatusOf(a, s.Status())
 	}
 	if asJSON {
 		return p.json(statuses)
 	}
-	if err := p.table([]string{"ACCOUNT", "USER", "SIGN-IN", "GRANTED", "MISSING", "EXPIRES"}, rows); err != nil {
-		return err
+	if p.terminal {
+		for id, x := range config.Sorted(statuses) {
+			p.printAccount(c.Accounts[id], x)
+		}
+		return nil
 	}
-	// For a program the state says it all.
-	if p.terminal() {
-		for _, s := range sentences {
-			fmt.Fprintln(p.stdout, s)
+	var rows [][]string
+	for id, x := range config.Sorted(statuses) {
+		expires := ""
+		if x.Expires != nil {
+			expires = x.Expires.Format(time.DateOnly)
+		}
+		rows = append(rows, []string{id, x.User, string(x.State), strings.Join(x.Granted, " "), strings.Join(x.missingScopes(), " "), expires})
+	}
+	p.printRows(rows)
+	return nil
+}
+
+// missingScopes returns the missing scopes in alphabetical order.
+func (x accountStatus) missingScopes() []string {
+	scopes := map[string]bool{}
+	for _, m := range x.Missing {
+		scopes[m.Scope] = true
+	}
+	return slices.Sorted(maps.Keys(scopes))
+}
+
+// printAccount prints the status of an account for a person.
+func (p *program) printAccount(a *config.Account, x accountStatus) {
+	warn := p.paint(color.FgYellow)
+	fmt.Fprintln(p.stdout, p.paint(color.Bold).Sprint(a.ID))
+	if x.User != "" {
+		fmt.Fprintf(p.stdout, "  user: %s\n", userName(auth.User{Address: x.User, Name: x.Name}))
+	}
+	state := strings.ReplaceAll(string(x.State), "_", " ")
+	switch {
+	case x.Message != "":
+		fmt.Fprintf(p.stdout, "  %s\n", warn.Sprintf("%s: %s", state, x.Message))
+	case x.Expires != nil:
+		fmt.Fprintf(p.stdout, "  %s; expires on %s if it is not used\n", state, x.Expires.Local().Format(time.DateOnly))
+	default:
+		fmt.Fprintf(p.stdout, "  %s\n", state)
+	}
+	if len(x.Granted) > 0 {
+		fmt.Fprintf(p.stdout, "  granted: %s\n", strings.Join(x.Granted, ", "))
+	}
+	byPermission := map[[2]string][]string{}
+	for _, m := range x.Missing {
+		key := [2]string{m.Scope, m.Without}
+		byPermission[key] = append(byPermission[key], m.Sensor)
+	}
+	for _, m := range x.Missing {
+		key := [2]string{m.Scope, m.Without}
+		if sensors, ok := byPermission[key]; ok {
+			delete(byPermission, key)
+			fmt.Fprintf(p.stdout, "  %s\n", warn.Sprintf("missing: %s%s: %s", m.Scope, forSensors(sensors), m.Without))
 		}
 	}
-	return nil
+	if text := howToGrant(a, x); text != "" {
+		fmt.Fprintf(p.stdout, "  %s\n", text)
+	}
+}
+
+// forSensors names the sensors that need a permission.
+func forSensors(sensors []string) string {
+	if sensors = nonEmpty(dedupe(sensors)...); len(sensors) == 0 {
+		return ""
+	}
+	return " for " + strings.Join(sensors, ", ")
+}
+
+// howToGrant returns a sentence about how to grant what is missing.
+func howToGrant(a *config.Account, x accountStatus) string {
+	var grantable, restricted bool
+	for _, scope := range x.missingScopes() {
+		info, ok := graph.LookupScope(scope)
+		if x.Personal && ok && !info.Personal {
+			continue
+		}
+		grantable = true
+		restricted = restricted || !x.Personal && ok && !info.UserConsentable()
+	}
+	switch {
+	case len(x.Missing) == 0:
+		return ""
+	case !grantable:
+		return "Personal accounts do not have these permissions."
+	case restricted:
+		return "Sign in again to grant them: graph2mqtt login " + a.ID + ". If an administrator must consent first, send them the link of: graph2mqtt permissions " + a.ID + " --format link"
+	}
+	return "Sign in again to grant them: graph2mqtt login " + a.ID
+}
+
+// userName returns the address of a user, with their name.
+func userName(u auth.User) string {
+	if u.Name == "" {
+		return u.Address
+	}
+	return u.Address + " (" + u.Name + ")"
 }
 
 func (p *program) logoutCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout ACCOUNT",
-		Short: "Forget the sign-in of an account",
-		Long: "logout removes what is stored of the account's sign-in. A running bridge notices within a second. Microsoft remembers the permissions\n" +
-			"that were granted; logout says where they can be taken back.",
+		Short: "Sign an account out",
+		Long: "logout deletes the stored tokens of an account. A running bridge notices within a second. Microsoft still remembers which\n" +
+			"permissions were granted; logout prints where to revoke them.",
 		Example:           "  graph2mqtt logout work",
-		Args:              cobra.ExactArgs(1),
+		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE:              p.do(p.logout),
 	}
@@ -143,7 +221,11 @@ func (p *program) logout(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, s, err := p.session(c, args[0])
+	a, err := accountArgument(c, args)
+	if err != nil {
+		return err
+	}
+	s, err := p.session(c, a)
 	if err != nil || s.Status().State == auth.SignedOut {
 		return err
 	}
@@ -151,17 +233,6 @@ func (p *program) logout(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(p.stdout, "Signed out of %s. %s.\n", args[0], remains)
+	fmt.Fprintf(p.stdout, "Signed out of %s. %s.\n", a.ID, remains)
 	return nil
-}
-
-// unique joins texts as one sentence, each once.
-func unique(texts []string) string {
-	var once []string
-	for _, t := range texts {
-		if !slices.Contains(once, t) {
-			once = append(once, t)
-		}
-	}
-	return strings.Join(once, "; ")
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -88,8 +89,28 @@ func TestCallMember(t *testing.T) {
 		t.Errorf("%d, %+v, %s", code, r, stderr)
 	}
 	code, r, _ = h.callJSON(t, "", append([]string{"work/calendars", "create"}, event...)...)
-	if code != 1 || r.Error == nil || r.Error.Message != "calendar: is required, as a text: calendars stands for several; known: Birthdays, Calendar" {
+	if code != 1 || r.Error == nil || r.Error.Message != "calendar is required, as a text, because calendars stands for several; known: Birthdays, Calendar" {
 		t.Errorf("%d, %+v", code, r.Error)
+	}
+}
+
+// A member's own sensor can be called, too.
+func TestCallMemberSensor(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{calendars: {type: calendar, calendar: all, on_demand: true}}")
+	h.login(t)
+	_, stdout, stderr := h.call(t, "discover", "work")
+	m := regexp.MustCompile(`(?m)^      # calendars stands for:\n(?:      #   .*\n)*      #   (calendars_[a-z2-7]{8}): Birthdays$`).FindStringSubmatch(stdout)
+	if m == nil {
+		t.Fatalf("no member in %s%s", stdout, stderr)
+	}
+	code, r, stderr := h.callJSON(t, "", "work/"+m[1], "list", "start=2030-07-01", "end=2030-07-02")
+	if code != 0 || stderr != "" || r.Status != "ok" {
+		t.Errorf("%d, %+v, %s", code, r, stderr)
+	}
+	code, r, _ = h.callJSON(t, "", "work/calendars_aaaaaaaa", "list")
+	if code != 1 || r.Error == nil || r.Error.Code != "unknown_sensor" {
+		t.Errorf("%d, %+v", code, r)
 	}
 }
 
@@ -130,12 +151,11 @@ func TestCallRefused(t *testing.T) {
 		}
 	}
 	for args, want := range map[string]string{
-		"work enable":                               "want ACCOUNT/SENSOR, such as work/calendar, not \"work\"",
+		"work enable":                               "want ACCOUNT/SENSOR, such as work/calendar, not \"work\"; the configuration offers:\n  work/out_of_office: enable, disable, update",
 		"home/calendar create":                      "there is no account \"home\"; the configuration has: work",
 		"work/out_of_office enable x":               "want FIELD=VALUE, such as subject=Dentist, not \"x\"",
 		"work/out_of_office enable start=1 start=2": "start is given twice",
-		"work/out_of_office enable start=1 --json":  "--json takes the request from standard input, and there are arguments, too",
-		"work/out_of_office":                        "want ACCOUNT/SENSOR and OPERATION\nSee: graph2mqtt --help",
+		"work/out_of_office enable start=1 --json":  "--json reads the request from standard input; do not give fields as arguments",
 	} {
 		code, stdout, stderr := h.call(t, append([]string{"call"}, strings.Fields(args)...)...)
 		if code != 1 || stdout != "" || stderr != "graph2mqtt: "+want+"\n" {

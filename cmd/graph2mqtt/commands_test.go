@@ -182,13 +182,13 @@ func TestLoginWhileRunning(t *testing.T) {
 	h := newHarness(t)
 	h.configure(t, startBroker(t).URL())
 	p := h.start(t, "run")
-	p.stderr.find(t, regexp.MustCompile(`msg="a sign-in is required" account=work state=signed_out message="nobody is signed in; run: graph2mqtt login work"`))
+	p.stderr.find(t, regexp.MustCompile(`msg="sign-in required" account=work state=signed_out message="nobody is signed in; run: graph2mqtt login work"`))
 	h.login(t)
 	p.stderr.find(t, regexp.MustCompile(`msg="signed in" account=work granted="Calendars.Read MailboxSettings.ReadWrite User.Read"`))
 	if code, _, stderr := h.call(t, "logout", "work"); code != 0 {
 		t.Fatalf("logout: %d, %s", code, stderr)
 	}
-	p.stderr.find(t, regexp.MustCompile(`msg="signed in"(?s:.*)msg="a sign-in is required" account=work state=signed_out`))
+	p.stderr.find(t, regexp.MustCompile(`msg="signed in"(?s:.*)msg="sign-in required" account=work state=signed_out`))
 	p.interrupt()
 	if code := p.wait(t); code != 0 {
 		t.Errorf("exit code %d", code)
@@ -210,11 +210,18 @@ func TestArguments(t *testing.T) {
 		want string
 	}{
 		{[]string{"chekc"}, "unknown command \"chekc\" for \"graph2mqtt\"\n\nDid you mean this?\n\tcheck\n\nSee: graph2mqtt --help\n"},
-		{[]string{"login"}, "accepts 1 arg(s), received 0\nSee: graph2mqtt --help\n"},
+		{[]string{"login"}, "want an account; the configuration has: work\n"},
+		{[]string{"logout"}, "want an account; the configuration has: work\n"},
+		{[]string{"discover"}, "want an account; the configuration has: work\n"},
+		{[]string{"login", "work", "home"}, "unexpected argument \"home\"\nSee: graph2mqtt --help\n"},
+		{[]string{"call"}, "want ACCOUNT/SENSOR and OPERATION; the configuration offers:\n  work/out_of_office: enable, disable, update\n"},
+		{[]string{"call", "work/calendar"}, "want an operation of work/calendar; it offers none without enable_update: true or on_demand: true\n"},
+		{[]string{"help", "nosuch"}, "unknown command \"nosuch\" for \"graph2mqtt\"\nSee: graph2mqtt --help\n"},
+		{[]string{"help", "config", "nosuch"}, "unknown command \"nosuch\" for \"graph2mqtt config\"\nSee: graph2mqtt --help\n"},
 		{[]string{"login", "wrok"}, "there is no account \"wrok\"; the configuration has: work\n"},
 		{[]string{"login", "work", "--port", "70000"}, "--port: want a port from 1 to 65535, not 70000\n"},
-		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port is for the browser to come back to, which it does not with --device-code\n"},
-		{[]string{"demo", "--port", "0", "--mqtt", "mqtt://127.0.0.1"}, "--port is for the demo's own broker: with --mqtt there is none\n"},
+		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port does not go with --device-code: the browser does not come back\n"},
+		{[]string{"demo", "--port", "0", "--mqtt", "mqtt://127.0.0.1"}, "--port does not go with --mqtt: it is the port of the demo's own broker\n"},
 		{[]string{"login", "work", "--prot", "8400"}, "unknown flag: --prot\nSee: graph2mqtt --help\n"},
 		{[]string{"run", "--log-level", "loud"}, "log.level: want one of debug, info, warn, error, not \"loud\"\n"},
 		{[]string{"check", "work"}, "unknown command \"work\" for \"graph2mqtt check\"\nSee: graph2mqtt --help\n"},

@@ -9,10 +9,11 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// completeAccount completes the one argument that is an account.
+// completeAccount completes the only argument, an account.
 func (p *program) completeAccount(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	c, err := p.load()
 	if err != nil || len(args) > 0 {
@@ -21,9 +22,9 @@ func (p *program) completeAccount(_ *cobra.Command, args []string, _ string) ([]
 	return slices.Sorted(maps.Keys(c.Accounts)), cobra.ShellCompDirectiveNoFileComp
 }
 
-// completeKinds completes a list of types of sensors.
-func completeKinds(_ *cobra.Command, _ []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	before := begun[:strings.LastIndexByte(begun, ',')+1]
+// completeKinds completes a list of sensor types.
+func completeKinds(_ *cobra.Command, _ []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	before := typed[:strings.LastIndexByte(typed, ',')+1]
 	var all []cobra.Completion
 	for _, name := range kindNames() {
 		if !slices.Contains(strings.Split(before, ","), name) {
@@ -39,18 +40,23 @@ func (p *program) completeFilter(*cobra.Command, []string, string) ([]cobra.Comp
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	all := []cobra.Completion{"bridge"}
+	return paths(c), cobra.ShellCompDirectiveNoFileComp
+}
+
+// paths returns the paths of the bridge, the accounts and the sensors.
+func paths(c *config.Config) []string {
+	all := []string{"bridge"}
 	for id, a := range config.Sorted(c.Accounts) {
 		all = append(all, id)
 		for sensor := range config.Sorted(a.Sensors) {
 			all = append(all, id+"/"+sensor)
 		}
 	}
-	return all, cobra.ShellCompDirectiveNoFileComp
+	return all
 }
 
-// completeCall completes a sensor that can be asked for something, an operation, and the operation's fields with their values.
-func (p *program) completeCall(_ *cobra.Command, args []string, begun string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// completeCall completes a sensor that offers operations, an operation, and the operation's fields with their values.
+func (p *program) completeCall(_ *cobra.Command, args []string, typed string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	c, err := p.load()
 	if err != nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
@@ -76,11 +82,15 @@ func (p *program) completeCall(_ *cobra.Command, args []string, begun string) ([
 		}
 		return all, cobra.ShellCompDirectiveNoFileComp
 	}
-	for _, f := range fieldsOf(s, args[1]) {
+	fields := fieldsOf(s, args[1])
+	if field := memberField(s); field != "" && fields != nil && strings.HasSuffix(args[0], "/"+s.ID) {
+		fields = append([]services.Field{{Name: field, Doc: "Which of them."}}, fields...)
+	}
+	for _, f := range fields {
 		given := func(arg string) bool { return strings.HasPrefix(arg, f.Name+"=") }
 		switch values := values(f); {
 		case slices.ContainsFunc(args[2:], given):
-		case given(begun):
+		case given(typed):
 			for _, v := range values {
 				all = append(all, f.Name+"="+v)
 			}
@@ -92,7 +102,7 @@ func (p *program) completeCall(_ *cobra.Command, args []string, begun string) ([
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// values are those that a field can have, where they can be counted.
+// values returns the values that a field can have; nil if they are not enumerable.
 func values(f services.Field) []string {
 	if f.Type == typeBool {
 		return []string{"true", "false"}
@@ -100,16 +110,34 @@ func values(f services.Field) []string {
 	return f.Enum
 }
 
-// sensorAt is the sensor that ACCOUNT/SENSOR names; nil where there is none.
+// sensorAt returns the sensor that ACCOUNT/SENSOR names, the group of a member, or nil.
 func sensorAt(c *config.Config, path string) *config.Sensor {
 	id, name, _ := strings.Cut(path, "/")
-	if a := c.Accounts[id]; a != nil {
-		return a.Sensors[name]
+	a := c.Accounts[id]
+	if a == nil {
+		return nil
+	}
+	if s := a.Sensors[name]; s != nil {
+		return s
+	}
+	if i := strings.LastIndexByte(name, '_'); i >= 0 {
+		if s := a.Sensors[name[:i]]; s != nil && s.Options.(sensors.Sensor).Group() != nil {
+			return s
+		}
 	}
 	return nil
 }
 
-// fieldsOf are the fields of an operation's request; none where the configuration does not offer it.
+// memberField returns the field that names a member in requests to a group; "" if the sensor is not a group.
+func memberField(s *config.Sensor) string {
+	if s.Options.(sensors.Sensor).Group() == nil {
+		return ""
+	}
+	kinds := runtime.Kinds()
+	return kinds[slices.IndexFunc(kinds, func(k sensors.Kind) bool { return k.Name == s.Type })].MemberField
+}
+
+// fieldsOf returns the fields of an operation's request; none if the configuration does not offer it.
 func fieldsOf(s *config.Sensor, operation string) []services.Field {
 	for _, op := range runtime.Operations(s) {
 		if op.Name == operation {

@@ -13,7 +13,7 @@ import (
 func (p *program) configCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "config",
-		Short:   "Print what a configuration can have",
+		Short:   "Print an example, the schema or the reference of the configuration",
 		Example: "  graph2mqtt config example > graph2mqtt.yaml",
 		Args:    cobra.NoArgs,
 	}

@@ -1,12 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"os"
@@ -30,47 +34,63 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// What the demo is made of.
+// The ids in the demo's configuration.
 const (
-	demoAccount  = "work"
+	demoAccount  = "demo"
 	demoCalendar = "calendar"
 	demoReplies  = "out_of_office"
 	demoPresence = "presence"
 )
 
-// A demo is one showing.
+// demoDirectory is the prefix of the name of the demo's directory, by which its state directory is recognized.
+const demoDirectory = "graph2mqtt-demo-"
+
+// demoState is the name of the state directory in it.
+const demoState = "state"
+
+// A demo runs a broker, the simulator and the bridge.
 type demo struct {
 	*program
 	port     int    // of the embedded broker
-	portSet  bool   // else another one will do, too
-	existing string // URL of an existing broker; "": there is the embedded one
+	portSet  bool   // otherwise another port is used if this one is in use
+	existing string // URL of an existing broker; empty: the embedded one
 	broker   mqtt.Options
 	base     string // topic
-	dir      string // of the files
+	dir      string // for the files
 
 	simulator *simulator.Simulator
 }
 
 func (p *program) demoCommand() *cobra.Command {
 	d := &demo{program: p}
+	clean := false
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Show it without an account: a simulated Microsoft 365, a broker and the bridge",
-		Long: "demo runs the bridge against a Microsoft 365 that is simulated in the same process, with an MQTT broker of its own, and tells what\n" +
-			"happens. It needs no account, no broker and no network, and leaves nothing behind.",
+		Short: "Try it without an account",
+		Long: "demo runs the bridge against a Microsoft 365 that is simulated in the same process, with an MQTT broker of its own, and prints what\n" +
+			"happens. It needs no account, no broker and no network, and removes everything when it exits.\n\n" +
+			"With --mqtt it adds the demo's devices to your own Home Assistant, and removes them when it exits. If it was killed, run it with\n" +
+			"--clean and the same --mqtt and --base-topic to remove what it left.",
 		Example: "  graph2mqtt demo\n" +
 			"  graph2mqtt demo --port 11883\n" +
-			"  graph2mqtt demo --mqtt mqtt://192.168.1.10:1883",
+			"  graph2mqtt demo --mqtt mqtt://192.168.1.10:1883\n" +
+			"  graph2mqtt demo --mqtt mqtt://192.168.1.10:1883 --clean",
 		Args: cobra.NoArgs,
 	}
 	f := cmd.Flags()
-	f.IntVar(&d.port, "port", 1883, "`port` of the broker on 127.0.0.1; 0: any; otherwise 1883, or any where that is taken")
-	f.StringVar(&d.existing, "mqtt", "", "`URL` of an existing broker instead, such as mqtt://user:password@192.168.1.10:1883")
-	f.StringVar(&d.base, "base-topic", "graph2mqtt", "the beginning of every `topic`")
+	f.IntVar(&d.port, "port", 1883, "`port` of the broker on 127.0.0.1; 0: any free port; default: 1883, or any free port if it is in use")
+	f.StringVar(&d.existing, "mqtt", "", "`URL` of an existing broker to use, such as mqtt://user:password@192.168.1.10:1883")
+	f.StringVar(&d.base, "base-topic", "graph2mqtt", "base `topic`")
+	f.BoolVar(&clean, "clean", false, "remove what an earlier demo left because it was killed, and exit")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet = f.Changed("port")
-		if d.portSet && d.existing != "" {
-			return &usageError{"--port is for the demo's own broker: with --mqtt there is none"}
+		switch {
+		case d.portSet && d.existing != "":
+			return &usageError{"--port does not go with --mqtt: it is the port of the demo's own broker"}
+		case d.portSet && clean:
+			return &usageError{"--port does not go with --clean: the demo's own broker leaves nothing behind"}
+		case clean:
+			return d.clean()
 		}
 		return d.run(ctx)
 	})
@@ -78,14 +98,14 @@ func (p *program) demoCommand() *cobra.Command {
 }
 
 func (d *demo) run(ctx context.Context) (err error) {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the window is closed
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal is closed
 	defer stop()
 	defer func() {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			err = nil // to be interrupted is how a demo ends
+			err = nil // the regular end of a demo
 		}
 	}()
-	if d.dir, err = os.MkdirTemp("", "graph2mqtt-demo-"); err != nil {
+	if d.dir, err = os.MkdirTemp("", demoDirectory); err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(d.dir)) }()
@@ -100,10 +120,15 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if d.broker, err = parseBroker(d.existing); err != nil {
 			return err
 		}
-		if existing, err := d.existingTopics(); err != nil {
+		found, err := d.existingTopics()
+		if err != nil {
 			return err
-		} else if len(existing) > 0 {
-			return &usageError{fmt.Sprintf("the broker has topics below %s already, perhaps those of a graph2mqtt at work: name other ones with --base-topic", d.base)}
+		}
+		if len(found) > 0 {
+			if from, running := d.origin(found); from && !running {
+				return &usageError{fmt.Sprintf("an earlier demo left topics below %s; remove them with: graph2mqtt demo --clean --mqtt URL --base-topic %s", d.base, d.base)}
+			}
+			return &usageError{fmt.Sprintf("the broker has topics below %s already; another graph2mqtt may be using them; choose a different --base-topic", d.base)}
 		}
 		defer func() { err = errors.Join(err, d.cleanup()) }()
 	} else {
@@ -117,7 +142,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	return d.start(ctx)
 }
 
-// embedded starts the broker.
+// startBroker starts the embedded broker.
 func (d *demo) startBroker() (*broker.Broker, error) {
 	b, err := broker.Embedded(fmt.Sprintf("127.0.0.1:%d", d.port))
 	switch {
@@ -129,7 +154,7 @@ func (d *demo) startBroker() (*broker.Broker, error) {
 	return nil, fmt.Errorf("%w; choose another port with --port", err)
 }
 
-// show is the demo itself. All of it is what an account, a broker and a configuration in a file would do.
+// start signs in and runs the bridge, as with a real account, broker and configuration file, until ctx is done.
 func (d *demo) start(ctx context.Context) error {
 	now := time.Now()
 	d.seedCalendar(now)
@@ -137,7 +162,7 @@ func (d *demo) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log, level := d.logger(c, true)
+	log, level := d.quietLogger(c)
 	dir, err := state.Open(c.StateDir, c.KeyFile, log)
 	if err != nil {
 		return err
@@ -160,21 +185,22 @@ func (d *demo) start(ctx context.Context) error {
 	}
 	defer listener.Close()
 	var g errgroup.Group
-	living, end := context.WithCancel(ctx)
+	running, stop := context.WithCancel(ctx)
+	defer stop()
 	g.Go(func() error {
-		defer end() // a bridge that fails ends the demo
-		return d.serve(living, c, dir, log, level, nil)
+		defer stop() // a bridge that fails ends the demo
+		return d.serve(running, c, dir, log, level, nil)
 	})
-	g.Go(func() error { d.runScenario(living); return nil })
+	g.Go(func() error { d.runScenario(running); return nil })
 	err = g.Wait()
 	if err == nil {
 		fmt.Fprintln(d.stdout)
-		fmt.Fprintln(d.stdout, "The demo is over; nothing of it is left.")
+		fmt.Fprintln(d.stdout, "The demo has ended and removed everything.")
 	}
 	return err
 }
 
-// configure writes and loads a configuration. The user's own, and the environment, must not get into it.
+// configure writes and loads a configuration, independent of the user's own one and of the environment.
 func (d *demo) configure() (*config.Config, error) {
 	ca := filepath.Join(d.dir, "ca.pem")
 	if err := os.WriteFile(ca, d.simulator.CA(), 0o600); err != nil {
@@ -202,7 +228,7 @@ accounts:
       %s: {type: calendar, interval: 5s}
       %s: {type: auto_reply, interval: 5s}
       %s: {type: status, enable_update: true, interval: 5s}
-`, d.broker.URL, credentials, d.base, filepath.Join(d.dir, "state"),
+`, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -218,7 +244,7 @@ accounts:
 	return runtime.Load(config.Sources{File: file, Flags: flags}, runtime.Kinds())
 }
 
-// signIn signs in as a person would, with a browser that follows every redirect.
+// signIn signs in like a person whose browser follows every redirect.
 func (d *demo) signIn(ctx context.Context, a *config.Account, s *auth.Session) (auth.Result, error) {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(d.simulator.CA())
@@ -237,12 +263,14 @@ func (d *demo) signIn(ctx context.Context, a *config.Account, s *auth.Session) (
 			return err
 		})
 	}}, auth.Browser{})
-	if err != nil {
-		cancel(err)
+	cancel(err)
+	if visitErr := visits.Wait(); visitErr != nil { // the cause of err, if both are there
+		err = visitErr
 	}
-	return result, errors.Join(err, visits.Wait())
+	return result, err
 }
 
+// visit opens an address like a browser.
 func visit(ctx context.Context, web *http.Client, address string) error {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -257,7 +285,7 @@ func visit(ctx context.Context, web *http.Client, address string) error {
 	return err
 }
 
-// introduce says what is there and what to do with it.
+// printIntro prints what runs and how to use it.
 func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	bold, dim := d.paint(color.Bold), d.paint(color.Faint)
 	u, _ := url.Parse(d.broker.URL) // it has been connected to
@@ -272,10 +300,10 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("  broker           %s", d.broker.URL)
 	say("  configuration    %s", c.File)
 	say("")
-	say("See all of it:")
+	say("See everything:")
 	say("  %s", bold.Sprintf("mosquitto_sub -h %s -p %s -v -t '%s/#'", host, port, d.base))
 	if d.existing != "" {
-		say("  in a Home Assistant that uses this broker: the devices appear by themselves, and go when the demo ends")
+		say("  in a Home Assistant that uses this broker: the devices appear by themselves and are removed when the demo ends")
 	} else {
 		say("  in Home Assistant: Settings, Devices & services, Add integration, MQTT: broker %s, port %s, no user", host, port)
 	}
@@ -287,67 +315,156 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/create \`, host, port, d.base, demoAccount, demoCalendar))
 	say("  %s", bold.Sprintf(`    -m '{"subject": "Coffee", "start": "%s", "end": "%s"}'`, start.Format(time.RFC3339), start.Add(15*time.Minute).Format(time.RFC3339)))
 	say("")
-	say("%s", dim.Sprint("Ctrl-C ends it and removes everything. This is what happens meanwhile:"))
+	say("%s", dim.Sprint("Press Ctrl-C to stop. Live activity:"))
 	say("")
 }
 
-// held are the retained topics that a demo below our base topic has, or would have, at the existing broker.
-func (d *demo) existingTopics() ([]string, error) {
-	marker := d.base + "/" + filepath.Base(d.dir)
-	heard := make(chan struct{}, 1)
-	var topics []string
+// retainedMessages holds payloads by topic.
+type retainedMessages map[string][]byte
+
+// existingTopics returns the retained messages at the existing broker that a demo below the base topic has, or would replace.
+func (d *demo) existingTopics() (retainedMessages, error) {
+	marker := d.base + "/" + demoDirectory + "marker"
+	marked := make(chan struct{}, 1)
+	found := retainedMessages{}
 	ids := strings.TrimSuffix(mqtt.Topics(d.base).ID("bridge"), "bridge")
-	listener, err := mqtt.Observe(d.broker, func(m mqtt.Message) {
+	observer, err := mqtt.Observe(d.broker, func(m mqtt.Message) {
 		switch levels := strings.Split(m.Topic, "/"); {
 		case m.Topic == marker:
-			heard <- struct{}{}
+			select {
+			case marked <- struct{}{}:
+			default:
+			}
 		case !m.Retained:
 		case strings.HasPrefix(m.Topic, d.base+"/"), len(levels) > 2 && strings.HasPrefix(levels[2], ids):
-			topics = append(topics, m.Topic)
+			found[m.Topic] = m.Payload
 		}
 	}, d.base+"/#", demoDiscovery+"/+/+/config", demoDiscovery+"/+/+/+/config")
 	if err != nil {
 		return nil, err
 	}
-	defer listener.Close()
-	// What the broker holds comes before what is published afterwards.
-	if err := listener.Publish(marker, []byte("end"), false); err != nil {
+	defer observer.Close()
+	// A broker sends its retained messages before what is published afterwards.
+	if err := observer.Publish(marker, []byte("end"), false); err != nil {
 		return nil, err
 	}
 	select {
-	case <-heard:
+	case <-marked:
 	case <-time.After(10 * time.Second):
 		return nil, errors.New("the broker does not send what was published to it")
 	}
-	return topics, nil
+	return found, nil
 }
 
 // demoDiscovery is the default of homeassistant.discovery_topic.
 const demoDiscovery = "homeassistant"
 
-// sweep empties what the demo has left at the existing broker.
+// origin reports whether messages come from a demo, and whether that is running.
+func (d *demo) origin(found retainedMessages) (fromDemo, running bool) {
+	var info struct {
+		Config struct {
+			StateDir string `json:"state_dir"`
+		}
+	}
+	topics := mqtt.Topics(d.base)
+	fromDemo = json.Unmarshal(found[topics.Bridge("info")], &info) == nil &&
+		strings.HasPrefix(filepath.Base(filepath.Dir(info.Config.StateDir)), demoDirectory)
+	return fromDemo, string(found[topics.Bridge("state")]) == "online"
+}
+
+// clean removes what demos left that were killed: their directories and, at an existing broker, their topics.
+func (d *demo) clean() error {
+	directories, err := removeLeftDirectories()
+	if err != nil {
+		return err
+	}
+	topics := 0
+	if d.existing != "" {
+		if d.broker, err = parseBroker(d.existing); err != nil {
+			return err
+		}
+		found, err := d.existingTopics()
+		if err != nil {
+			return err
+		}
+		switch fromDemo, running := d.origin(found); {
+		case len(found) > 0 && !fromDemo:
+			return &usageError{fmt.Sprintf("the topics below %s are not from a demo", d.base)}
+		case len(found) > 0 && running:
+			return &usageError{fmt.Sprintf("the demo that uses the topics below %s is still running; stop it first", d.base)}
+		}
+		if err := d.remove(found); err != nil {
+			return err
+		}
+		topics = len(found)
+	}
+	fmt.Fprintf(d.stdout, "Removed %d topics and %d directories.\n", topics, directories)
+	return nil
+}
+
+// removeLeftDirectories removes the directories of demos that do not run any more and returns their number.
+func removeLeftDirectories() (n int, err error) {
+	all, err := filepath.Glob(filepath.Join(os.TempDir(), demoDirectory+"*"))
+	if err != nil {
+		return 0, err
+	}
+	for _, dir := range all {
+		s, err := state.Open(filepath.Join(dir, demoState), "", slog.New(slog.DiscardHandler))
+		if err != nil {
+			continue // another user's
+		}
+		database, err := s.OpenDatabase()
+		if err != nil {
+			continue // it runs
+		}
+		if err := errors.Join(database.Close(), os.RemoveAll(dir)); err != nil {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
+// cleanup removes the demo's retained messages from the existing broker.
 func (d *demo) cleanup() error {
-	topics, err := d.existingTopics()
-	if err != nil {
-		return fmt.Errorf("remove what the demo has published: %w", err)
+	found, err := d.existingTopics()
+	if err == nil {
+		err = d.remove(found)
 	}
-	// Entities go before their device, and both before the topics that they look at.
-	slices.SortStableFunc(topics, func(a, b string) int { return d.removalOrder(a) - d.removalOrder(b) })
-	listener, err := mqtt.Observe(d.broker, nil)
 	if err != nil {
-		return fmt.Errorf("remove what the demo has published: %w", err)
+		return fmt.Errorf("remove the demo's topics: %w; to remove them later, run: graph2mqtt demo --clean --mqtt URL --base-topic %s", err, d.base)
 	}
-	defer listener.Close()
+	return nil
+}
+
+// remove removes retained messages from the broker.
+func (d *demo) remove(found retainedMessages) error {
+	if len(found) == 0 {
+		return nil
+	}
+	observer, err := mqtt.Observe(d.broker, nil)
+	if err != nil {
+		return err
+	}
+	defer observer.Close()
+	topics := slices.Collect(maps.Keys(found))
+	slices.SortFunc(topics, func(a, b string) int {
+		return cmp.Or(cmp.Compare(d.removalOrder(a), d.removalOrder(b)), cmp.Compare(a, b))
+	})
 	for _, topic := range topics {
-		if err := listener.Publish(topic, nil, true); err != nil {
-			return fmt.Errorf("remove what the demo has published: %w", err)
+		if err := observer.Publish(topic, nil, true); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
+// removalOrder returns the rank of a topic in the removal: entities before their device, devices before the topics that they use, and
+// last the topic by which clean recognizes a demo.
 func (d *demo) removalOrder(topic string) int {
 	switch {
+	case topic == mqtt.Topics(d.base).Bridge("info"):
+		return 3
 	case strings.HasPrefix(topic, d.base+"/"):
 		return 2
 	case strings.HasPrefix(topic, demoDiscovery+"/device/"):

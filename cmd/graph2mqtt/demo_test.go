@@ -55,7 +55,7 @@ func TestDemo(t *testing.T) {
 	for _, want := range []string{
 		`  account +adele@contoso\.example, signed in to https://127\.0\.0\.1:\d+\n`,
 		`\n  mosquitto_sub -h 127\.0\.0\.1 -p \d+ -v -t 'graph2mqtt/#'\n`,
-		`\n  mosquitto_pub -h 127\.0\.0\.1 -p \d+ -t graph2mqtt/work/out_of_office/set/enabled -m ON\n`,
+		`\n  mosquitto_pub -h 127\.0\.0\.1 -p \d+ -t graph2mqtt/demo/out_of_office/set/enabled -m ON\n`,
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
 		`\n\d\d:\d\d:\d\d  Out of office  disabled\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
@@ -67,28 +67,28 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	if err := l.Publish("graph2mqtt/work/out_of_office/set/enabled", []byte("ON"), false); err != nil {
+	if err := l.Publish("graph2mqtt/demo/out_of_office/set/enabled", []byte("ON"), false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`  Out of office  asked: set/enabled ON\n`,
-		`  Out of office  answered: enable is done\n`,
-		`  Out of office  now alwaysEnabled, was disabled\n`,
+		`  Out of office  request: set/enabled ON\n`,
+		`  Out of office  response: enable: ok\n`,
+		`  Out of office  now Always, was Off\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
-	if err := l.Publish("graph2mqtt/work/presence/set/preferred", []byte("DoNotDisturb"), false); err != nil {
+	if err := l.Publish("graph2mqtt/demo/presence/set/preferred", []byte("DoNotDisturb"), false); err != nil {
 		t.Fatal(err)
 	}
 	p.stdout.find(t, regexp.MustCompile(`  Presence       now DoNotDisturb, was Available\n`))
 	create := p.stdout.find(t, regexp.MustCompile(`-m '(\{.*\})'`))
-	if err := l.Publish("graph2mqtt/work/calendar/request/create", []byte(create), false); err != nil {
+	if err := l.Publish("graph2mqtt/demo/calendar/request/create", []byte(create), false); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{
-		`  Calendar       answered: create is done\n`,
+		`  Calendar       response: create: ok\n`,
 		`  Calendar       Coffee is new`,
-		`  Calendar       (Stand-up) began \(busy on\)\n`, // by itself, after a while
+		`  Calendar       (Stand-up) started \(busy on\)\n`, // by itself, after a while
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
@@ -102,7 +102,7 @@ func TestDemo(t *testing.T) {
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
 		t.Errorf("left behind: %v, %v", files, err)
 	}
-	if out := p.stdout.String(); !strings.HasSuffix(out, "  Bridge         offline\n\nThe demo is over; nothing of it is left.\n") || strings.Contains(out, "\x1b") {
+	if out := p.stdout.String(); !strings.HasSuffix(out, "  Bridge         offline\n\nThe demo has ended and removed everything.\n") || strings.Contains(out, "\x1b") {
 		t.Errorf("it ends with %q", out[max(0, len(out)-100):])
 	}
 }
@@ -128,14 +128,14 @@ func TestDemoWithExistingBroker(t *testing.T) {
 			p := h.start(t, "demo", "--mqtt", broker)
 			p.stdout.find(t, regexp.MustCompile(`  Bridge         online\n`))
 			held := strings.Join(retainedTopics(t, broker), " ")
-			for _, topic := range []string{"graph2mqtt/bridge/state", "graph2mqtt/work/out_of_office/state", "homeassistant/device/graph2mqtt-work-out_of_office/config"} {
+			for _, topic := range []string{"graph2mqtt/bridge/state", "graph2mqtt/demo/out_of_office/state", "homeassistant/device/graph2mqtt-demo-out_of_office/config"} {
 				if !strings.Contains(held, topic) {
 					t.Errorf("no %s among %s", topic, held)
 				}
 			}
 			// A second one would spoil the first.
 			code, _, stderr := h.call(t, "demo", "--mqtt", broker)
-			if code != 1 || stderr != "graph2mqtt: the broker has topics below graph2mqtt already, perhaps those of a graph2mqtt at work: name other ones with --base-topic\n" {
+			if code != 1 || stderr != "graph2mqtt: the broker has topics below graph2mqtt already; another graph2mqtt may be using them; choose a different --base-topic\n" {
 				t.Errorf("a second one: %d, %s", code, stderr)
 			}
 			p.interrupt()

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -25,21 +26,26 @@ func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover asks Microsoft what there is in an account, such as its calendars, and prints a line of configuration for each. What was not\n" +
-			"granted yet can be had with graph2mqtt login ACCOUNT --for TYPE.",
+		Long: "discover lists what there is in an account, such as its calendars, and prints a line of configuration for each. For a sensor that\n" +
+			"stands for several, such as all calendars, it also prints the name of each member's own sensor.\n\n" +
+			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",
-		Args:              cobra.ExactArgs(1),
+		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,
-		RunE:              p.do(func(ctx context.Context, args []string) error { return p.discover(ctx, args[0]) }),
+		RunE:              p.do(p.discover),
 	}
 }
 
-func (p *program) discover(ctx context.Context, id string) error {
+func (p *program) discover(ctx context.Context, args []string) error {
 	c, err := p.load()
 	if err != nil {
 		return err
 	}
-	a, session, err := p.session(c, id)
+	a, err := accountArgument(c, args)
+	if err != nil {
+		return err
+	}
+	session, err := p.session(c, a)
 	if err != nil {
 		return err
 	}
@@ -47,65 +53,85 @@ func (p *program) discover(ctx context.Context, id string) error {
 	if status.State != auth.SignedIn {
 		return errors.New(status.Message)
 	}
-	log, _ := p.logger(c, true)
+	log, _ := p.quietLogger(c)
 	g, err := runtime.OpenGraph(a, session, log)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
-	var taken []string
-	for name := range a.Sensors {
-		taken = append(taken, name)
-	}
+	used := slices.Collect(maps.Keys(a.Sensors))
 	var failed []error
 	for _, k := range runtime.Kinds() {
 		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
 			continue
 		}
 		if err := graph.MissingError(status.Granted, k.New().Permissions()); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, id, k.Name))
+			failed = append(failed, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, a.ID, k.Name))
 			continue
 		}
-		choices, err := k.Candidates(ctx, g)
+		candidates, err := k.Candidates(ctx, g)
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", k.Name, err))
 			continue
 		}
-		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below accounts.%s.sensors\n", k.Name, len(choices), id)
-		for _, choice := range choices {
-			name := freeName(k, choice, taken)
-			taken = append(taken, name)
-			fmt.Fprintf(p.stdout, "      %s: %s\n", name, flow(k, choice))
+		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below accounts.%s.sensors\n", k.Name, len(candidates), a.ID)
+		for _, candidate := range candidates {
+			name := freeName(k, candidate, used)
+			used = append(used, name)
+			fmt.Fprintf(p.stdout, "      %s: %s\n", name, flow(k, candidate))
+		}
+		if err := p.printMembers(ctx, a, k, g); err != nil {
+			failed = append(failed, err)
 		}
 	}
 	return errors.Join(failed...)
 }
 
-// freeName is an id for a new sensor.
-func freeName(k sensors.Kind, choice sensors.Candidate, taken []string) string {
-	base := cmp.Or(entity.Slug(choice.Name), k.Name)
+// printMembers prints the members of the configured groups of a kind, with the ids of their sensors.
+func (p *program) printMembers(ctx context.Context, a *config.Account, k sensors.Kind, g *graph.Client) error {
+	for id, s := range config.Sorted(a.Sensors) {
+		group := s.Options.(sensors.Sensor).Group()
+		if s.Type != k.Name || group == nil {
+			continue
+		}
+		members, err := group.Members(ctx, g)
+		if err != nil {
+			return fmt.Errorf("%s: %w", id, err)
+		}
+		fmt.Fprintf(p.stdout, "      # %s stands for:\n", id)
+		for _, m := range members {
+			fmt.Fprintf(p.stdout, "      #   %s: %s\n", runtime.MemberID(id, m), m.Name)
+		}
+	}
+	return nil
+}
+
+// freeName returns an id for a new sensor.
+func freeName(k sensors.Kind, candidate sensors.Candidate, used []string) string {
+	base := cmp.Or(entity.Slug(candidate.Name), k.Name)
 	name := base
-	for n := 2; slices.Contains(taken, name) || config.Reserved(name); n++ {
+	for n := 2; slices.Contains(used, name) || config.Reserved(name); n++ {
 		name = base + "_" + strconv.Itoa(n)
 	}
 	return name
 }
 
-// flow is a sensor as YAML on one line.
-func flow(k sensors.Kind, choice sensors.Candidate) string {
+// flow returns a sensor as YAML on one line.
+func flow(k sensors.Kind, candidate sensors.Candidate) string {
 	parts := []string{"type: " + k.Name}
-	for key, value := range config.Sorted(choice.Options) {
+	for key, value := range config.Sorted(candidate.Options) {
 		parts = append(parts, key+": "+scalar(value))
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
 }
 
-// harmless are the texts that YAML takes for what they are.
-var harmless = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*$`)
+// plainScalar matches texts that need no quotes in YAML.
+var plainScalar = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_.@-]*( [A-Za-z0-9_.@-]+)*$`)
 
+// scalar returns a text as a YAML scalar.
 func scalar(s string) string {
 	words := []string{"true", "false", "yes", "no", "on", "off", "null", "y", "n"}
-	if harmless.MatchString(s) && !slices.Contains(words, strings.ToLower(s)) {
+	if plainScalar.MatchString(s) && !slices.Contains(words, strings.ToLower(s)) {
 		return s
 	}
 	b, err := json.Marshal(s) // JSON is YAML

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,32 +25,36 @@ func (p *program) loginCommand() *cobra.Command {
 	var l login
 	cmd := &cobra.Command{
 		Use:   "login ACCOUNT",
-		Short: "Sign an account in",
-		Long: "login prints a link to open in a browser, which comes back by itself where it runs on this machine. Where it does not, paste the address\n" +
-			"on which it ends. A running bridge takes up the sign-in within a second.\n\n" +
-			"With --device-code it prints a code to enter in a browser anywhere. Some organizations block that way.\n\n" +
+		Short: "Sign in to an account",
+		Long: "login prints a link to open in your browser. If the browser runs on another machine, it ends on a page at http://localhost that fails\n" +
+			"to load: copy that address from the address bar and paste it into the terminal. A running bridge uses the sign-in within a second.\n\n" +
+			"With --device-code it prints a code to enter in any browser. Some organizations block this.\n\n" +
 			"The app registration needs the redirect URI http://localhost, also if it has a secret (platform Web): Microsoft's page nativeclient\n" +
-			"hides the address that would have to be pasted.\n\n" +
-			"It asks for the permissions that the configuration needs; with --for also for what reading sensors of other types takes, so that\n" +
-			"graph2mqtt discover can list what there is.",
+			"hides the address that you would have to paste.\n\n" +
+			"login requests the permissions that the configuration needs. With --for it also requests what sensors of other types need for reading,\n" +
+			"so that graph2mqtt discover can list what there is.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
 			"  graph2mqtt login work --port 8400\n" +
 			"  graph2mqtt login work --for calendar,status",
-		Args:              cobra.ExactArgs(1),
+		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(ctx context.Context, args []string) error {
 			switch {
 			case l.port < 0 || l.port > 65535:
 				return &usageError{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", l.port)}
 			case l.device && l.port != 0:
-				return &usageError{"--port is for the browser to come back to, which it does not with --device-code"}
+				return &usageError{"--port does not go with --device-code: the browser does not come back"}
 			}
 			c, err := p.load()
 			if err != nil {
 				return err
 			}
-			a, s, err := p.session(c, args[0])
+			a, err := accountArgument(c, args)
+			if err != nil {
+				return err
+			}
+			s, err := p.session(c, a)
 			if err != nil {
 				return err
 			}
@@ -57,31 +62,31 @@ func (p *program) loginCommand() *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.BoolVar(&l.device, "device-code", false, "sign in by a code that is entered in a browser anywhere")
-	f.IntVar(&l.port, "port", 0, "`port` of http://localhost to which the browser comes back; otherwise any that is free")
-	f.StringSliceVar(&l.kinds, "for", nil, "more `types` of sensors than are configured, to be read")
+	f.BoolVar(&l.device, "device-code", false, "sign in with a code that you enter in any browser")
+	f.IntVar(&l.port, "port", 0, "`port` of http://localhost to which the browser returns; default: any free port")
+	f.StringSliceVar(&l.kinds, "for", nil, "sensor `types` to request reading permissions for, beside the configured ones")
 	must(cmd.RegisterFlagCompletionFunc("for", completeKinds))
 	return cmd
 }
 
-// A login is how to sign in, and for what.
+// login holds the flags of the command.
 type login struct {
 	device bool
 	port   int
 	kinds  []string
 }
 
-// more is what the kinds need that are not configured.
-func (l login) more(a *config.Account) ([]runtime.RequiredPermission, error) {
+// extraPermissions returns the permissions that --for adds.
+func (l login) extraPermissions(a *config.Account) ([]runtime.RequiredPermission, error) {
 	var ps []runtime.RequiredPermission
 	for _, name := range l.kinds {
 		all := runtime.Kinds()
 		i := slices.IndexFunc(all, func(k sensors.Kind) bool { return strings.EqualFold(k.Name, strings.TrimSpace(name)) })
 		if i < 0 {
-			return nil, &usageError{fmt.Sprintf("--for: want types of sensors (%s), not %q", strings.Join(kindNames(), ", "), name)}
+			return nil, &usageError{fmt.Sprintf("--for: want sensor types (%s), not %q", strings.Join(kindNames(), ", "), name)}
 		}
 		if all[i].WorkOnly && personal(a) {
-			return nil, &usageError{fmt.Sprintf("--for: %s is for work and school accounts, and the tenant consumers has personal ones only", all[i].Name)}
+			return nil, &usageError{fmt.Sprintf("--for: %s needs a work or school account, and the tenant consumers has only personal ones", all[i].Name)}
 		}
 		ps = append(ps, runtime.ReadingPermissions(all[i])...)
 	}
@@ -89,27 +94,27 @@ func (l login) more(a *config.Account) ([]runtime.RequiredPermission, error) {
 }
 
 func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session, l login) error {
-	more, err := l.more(a)
+	extra, err := l.extraPermissions(a)
 	if err != nil {
 		return err
 	}
-	wanted := append(runtime.RequiredPermissions(a), more...)
+	wanted := append(runtime.RequiredPermissions(a), extra...)
 	if personal(a) {
 		for _, text := range unavailableToPersonal(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 	}
-	r := auth.Request{Scopes: runtime.SignInScopes(a, more...), OnPrompt: p.prompt}
+	r := auth.Request{Scopes: runtime.SignInScopes(a, extra...), OnPrompt: p.prompt}
 	if l.device {
 		_, err = s.SignInByDevice(ctx, r)
 	} else {
 		pasted := make(chan string)
 		ended := make(chan struct{})
 		defer close(ended)
-		// A read from a terminal cannot be called off: this goroutine may outlive the sign-in, and ends with the program.
+		// A read from a terminal cannot be canceled: this goroutine may outlive the sign-in, and ends with the program.
 		go lines(p.stdin, pasted, ended)
 		_, err = s.SignInByBrowser(ctx, r, auth.Browser{Port: l.port, PastedRedirects: pasted, OnInvalidRedirect: func(err error) {
-			fmt.Fprintf(p.stdout, "That cannot be used: %v\n", err)
+			fmt.Fprintf(p.stdout, "This address cannot be used: %v\n", err)
 		}})
 	}
 	if err != nil {
@@ -119,7 +124,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 	return nil
 }
 
-// cannot says what personal accounts have no permission for.
+// unavailableToPersonal returns a sentence for each permission that personal accounts do not have.
 func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 	var texts []string
 	for _, n := range wanted {
@@ -130,7 +135,7 @@ func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 	return dedupe(texts)
 }
 
-// lines sends each line that is read, and closes to at the end.
+// lines sends each line that it reads, except blank ones, and closes to at the end.
 func lines(from io.Reader, to chan<- string, ended <-chan struct{}) {
 	defer close(to)
 	scanner := bufio.NewScanner(from)
@@ -146,10 +151,10 @@ func lines(from io.Reader, to chan<- string, ended <-chan struct{}) {
 	}
 }
 
-// prompt says what to do.
+// prompt tells the user how to sign in.
 func (p *program) prompt(t auth.Prompt) {
 	if t.Why != "" {
-		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nNow the same without it:\n", strings.Join(t.Refused, ", "), t.Why)
+		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nContinue without it:\n", strings.Join(t.Refused, ", "), t.Why)
 	}
 	bold := p.paint(color.Bold)
 	if t.Code != "" {
@@ -158,23 +163,23 @@ func (p *program) prompt(t auth.Prompt) {
 	}
 	fmt.Fprintf(p.stdout, "Open this link and sign in:\n\n%s\n\n", t.URL)
 	if t.Listening {
-		fmt.Fprintf(p.stdout, "The browser comes back to %s by itself. If it runs on another machine it will show an error there: then paste the address on which it ended here.\n", t.Redirect)
+		fmt.Fprintf(p.stdout, "The browser returns to %s by itself. If it runs on another machine, that page fails to load there: copy its address and paste it here.\n", t.Redirect)
 	} else {
-		fmt.Fprintf(p.stdout, "The browser ends on an address that begins with %s. Paste it here.\n", t.Redirect)
+		fmt.Fprintf(p.stdout, "The browser ends on an address that begins with %s. Copy it and paste it here.\n", t.Redirect)
 	}
 	if t.Note != "" {
 		fmt.Fprintf(p.stdout, "%s.\n", t.Note)
 	}
 	if t.Listening && p.desktop() {
 		browser.Stdout, browser.Stderr = io.Discard, io.Discard
-		_ = browser.OpenURL(t.URL) // the link is there to be opened by hand
+		_ = browser.OpenURL(t.URL) // the link can be opened by hand
 	}
 }
 
-// desktop reports whether the user sits in front of this machine.
+// desktop reports whether the user can see a browser of this machine.
 func (p *program) desktop() bool {
 	switch {
-	case !p.terminal() || p.environment("SSH_CONNECTION") != "":
+	case !p.terminal || p.environment("SSH_CONNECTION") != "":
 		return false
 	case stdruntime.GOOS == "darwin", stdruntime.GOOS == "windows":
 		return true
@@ -182,49 +187,48 @@ func (p *program) desktop() bool {
 	return p.environment("DISPLAY") != "" || p.environment("WAYLAND_DISPLAY") != ""
 }
 
-// signedIn says what was granted, and what was not, sensor by sensor.
+// signedIn prints what was granted and what was not, by sensor.
 func (p *program) signedIn(a *config.Account, wanted []runtime.RequiredPermission, s auth.Status) {
-	who := s.User.Address
-	if s.User.Name != "" {
-		who += " (" + s.User.Name + ")"
-	}
-	fmt.Fprintf(p.stdout, "\n%s %s is signed in as %s.\n", p.paint(color.FgGreen).Sprint("✓"), a.ID, who)
+	fmt.Fprintf(p.stdout, "\n%s %s is signed in as %s.\n", p.paint(color.FgGreen).Sprint("✓"), a.ID, userName(s.User))
 	var names []string
-	can, lacks := map[string][]string{}, map[string][]string{}
+	granted, missing := map[string][]string{}, map[string][]string{}
 	for _, n := range wanted {
-		name := n.Sensor
-		if name == "" {
-			name = a.ID
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
-		facts, known := graph.LookupScope(n.Scope)
+		name := cmp.Or(n.Sensor, a.ID)
+		names = append(names, name)
+		info, known := graph.LookupScope(n.Scope)
 		switch {
-		case s.User.Personal && known && !facts.Personal:
-			lacks[name] = append(lacks[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Impact))
+		case s.User.Personal && known && !info.Personal:
+			missing[name] = append(missing[name], fmt.Sprintf("personal accounts do not have %s: %s", n.Scope, n.Impact))
 		case n.Satisfied(s.Granted):
-			can[name] = append(can[name], n.Purpose+" ("+n.Scope+")")
+			granted[name] = append(granted[name], n.Purpose+" ("+n.Scope+")")
 		default:
-			lacks[name] = append(lacks[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Impact))
+			missing[name] = append(missing[name], fmt.Sprintf("%s was not granted: %s", n.Scope, n.Impact))
 		}
 	}
-	for _, name := range names {
+	warn := p.paint(color.FgYellow)
+	for _, name := range dedupe(names) {
 		if c := a.Sensors[name]; c != nil && s.User.Personal && workOnly(c.Type) {
-			can[name], lacks[name] = nil, []string{fmt.Sprintf("sensors of the type %s are for work and school accounts, and this is a personal one", c.Type)}
+			granted[name], missing[name] = nil, []string{fmt.Sprintf("sensors of type %s need a work or school account, and this is a personal one", c.Type)}
 		}
-		fmt.Fprintf(p.stdout, "  %s: %s\n", name, strings.Join(nonEmpty(unique(can[name]), p.paint(color.FgYellow).Sprint(unique(lacks[name]))), "; "))
+		parts := dedupe(granted[name])
+		for _, text := range dedupe(missing[name]) {
+			parts = append(parts, warn.Sprint(text))
+		}
+		fmt.Fprintf(p.stdout, "  %s: %s\n", name, strings.Join(parts, "; "))
 	}
 }
 
+// nonEmpty returns the texts that are not empty.
 func nonEmpty(texts ...string) []string {
 	return slices.DeleteFunc(texts, func(s string) bool { return s == "" })
 }
 
+// workOnly reports whether sensors of a type need a work or school account.
 func workOnly(kind string) bool {
 	return slices.ContainsFunc(runtime.Kinds(), func(k sensors.Kind) bool { return k.Name == kind && k.WorkOnly })
 }
 
+// kindNames returns the types of sensors in alphabetical order.
 func kindNames() []string {
 	var names []string
 	for _, k := range runtime.Kinds() {

@@ -24,7 +24,7 @@ func after(t *testing.T, text, marker string) string {
 }
 
 const allGranted = ` work is signed in as adele@contoso.example (Adele Vance).
-  work: tells who signed in (User.Read)
+  work: reads who is signed in (User.Read)
   calendar: reads the events of the calendar (Calendars.Read)
   out_of_office: reads the automatic replies (MailboxSettings.Read); sets the automatic replies (MailboxSettings.ReadWrite)
 `
@@ -74,7 +74,7 @@ func TestLoginPasted(t *testing.T) {
 	if _, err := p.stdin.Write([]byte("\nhello\n")); err != nil {
 		t.Fatal(err)
 	}
-	p.stdout.find(t, regexp.MustCompile(`That cannot be used: this is not a redirect address`))
+	p.stdout.find(t, regexp.MustCompile(`This address cannot be used: this is not a redirect address`))
 	if _, err := p.stdin.Write([]byte(answer.Header.Get("Location") + "\n")); err != nil {
 		t.Fatal(err)
 	}
@@ -109,11 +109,11 @@ func TestLoginRetriesWithFewerPermissions(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	out := p.stdout.String()
-	if want := "\nMicrosoft refused MailboxSettings.ReadWrite: the permissions were declined (AADSTS65004).\nNow the same without it:\n"; !strings.Contains(out, want) {
+	if want := "\nMicrosoft refused MailboxSettings.ReadWrite: the permissions were declined (AADSTS65004).\nContinue without it:\n"; !strings.Contains(out, want) {
 		t.Errorf("no %q in %s", want, out)
 	}
 	const want = ` work is signed in as adele@contoso.example (Adele Vance).
-  work: tells who signed in (User.Read)
+  work: reads who is signed in (User.Read)
   calendar: reads the events of the calendar (Calendars.Read)
   out_of_office: reads the automatic replies (MailboxSettings.Read); MailboxSettings.ReadWrite was not granted: the automatic replies are shown but cannot be set
 `
@@ -149,7 +149,7 @@ func TestLoginInterrupted(t *testing.T) {
 	}
 }
 
-// In an organisation with Microsoft's default policy users still get what they can grant themselves.
+// In an organization with Microsoft's default policy users still get what they can grant themselves.
 func TestLoginWithoutAdministrator(t *testing.T) {
 	h := newHarness(t)
 	h.simulator.SetSignIn(simulator.SignIn{AdminOnly: simulator.AdminConsentScopes()})
@@ -160,14 +160,14 @@ func TestLoginWithoutAdministrator(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	out := p.stdout.String()
-	const why = "an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094).\nNow the same without it:\n"
+	const why = "an administrator of the organization must consent; for a link to send them, run: graph2mqtt permissions work --format link (AADSTS90094).\nContinue without it:\n"
 	for _, refused := range []string{"Calendars.ReadWrite", "Calendars.Read"} {
 		if want := "\nMicrosoft refused " + refused + ": " + why; !strings.Contains(out, want) {
 			t.Errorf("no %q in %s", want, out)
 		}
 	}
 	const want = ` work is signed in as adele@contoso.example (Adele Vance).
-  work: tells who signed in (User.Read)
+  work: reads who is signed in (User.Read)
   calendar: Calendars.Read was not granted: the calendar is unavailable; Calendars.ReadWrite was not granted: the calendar is shown but its events cannot be changed
   presence: reads your presence (Presence.Read)
 `
@@ -185,7 +185,7 @@ func TestLoginForMoreKinds(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	const want = ` work is signed in as adele@contoso.example (Adele Vance).
-  work: tells who signed in (User.Read)
+  work: reads who is signed in (User.Read)
   out_of_office: reads the automatic replies (MailboxSettings.Read); sets the automatic replies (MailboxSettings.ReadWrite)
   calendar: reads the events of the calendar (Calendars.Read)
   status: reads your presence (Presence.Read)
@@ -197,12 +197,12 @@ func TestLoginForMoreKinds(t *testing.T) {
 		t.Errorf("accounts: %s", stdout)
 	}
 	code, stdout, stderr := h.call(t, "login", "work", "--for", "calendar,pigeons")
-	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: want types of sensors ("+strings.Join(kindNames(), ", ")+"), not \"pigeons\"\n" {
+	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: want sensor types ("+strings.Join(kindNames(), ", ")+"), not \"pigeons\"\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 	h.configureWork(t, "tenant: consumers", "{out_of_office: {type: auto_reply}}")
 	code, stdout, stderr = h.call(t, "login", "work", "--for", "status")
-	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: status is for work and school accounts, and the tenant consumers has personal ones only\n" {
+	if code != 1 || stdout != "" || stderr != "graph2mqtt: --for: status needs a work or school account, and the tenant consumers has only personal ones\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 }
@@ -218,9 +218,9 @@ func TestLoginPersonal(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 	const want = ` work is signed in as lee@outlook.example (Lee).
-  work: tells who signed in (User.Read)
+  work: reads who is signed in (User.Read)
   calendar: reads the events of the calendar (Calendars.Read)
-  presence: sensors of the type status are for work and school accounts, and this is a personal one
+  presence: sensors of type status need a work or school account, and this is a personal one
   theirs: reads the events of a calendar that others share (Calendars.Read.Shared); personal accounts do not have Calendars.ReadWrite.Shared: the calendar is shown but its events cannot be changed
 `
 	if diff := cmp.Diff(want, after(t, p.stdout.String(), "✓")); diff != "" {

@@ -1,4 +1,4 @@
-// Command graph2mqtt publishes Microsoft 365 accounts over MQTT for Home Assistant, and takes commands back.
+// Command graph2mqtt publishes Microsoft 365 accounts over MQTT for Home Assistant, which can also control them.
 package main
 
 import (
@@ -10,7 +10,9 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-	_ "time/tzdata" // the zones of accounts must not depend on the machine
+	_ "time/tzdata" // accounts' time zones must not depend on the machine
+
+	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 )
@@ -19,57 +21,90 @@ import (
 const (
 	exitOK          = 0
 	exitUsage       = 1 // the configuration or the arguments are wrong
-	exitFailed      = 2 // it could not be done
+	exitFailed      = 2 // the command failed
 	exitInterrupted = 130
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// A second signal ends the program at once, unless it is the first one again: both a terminal and what runs us may send it.
+	// A second signal ends the program at once, unless it is the first one again: both a terminal and a supervisor may send it.
 	context.AfterFunc(ctx, func() { time.AfterFunc(500*time.Millisecond, stop) })
+	// A broken pipe is an error of the write, so that deferred cleanup runs.
+	signal.Ignore(syscall.SIGPIPE)
 	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run does what the arguments say and returns the exit code.
+// run executes the command that args name and returns the exit code.
 func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &program{environ: environ, stdin: stdin, stdout: stdout, stderr: stderr}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	out := &outputWriter{Writer: stdout, onError: cancel}
+	p := &program{environ: environ, stdin: stdin, stdout: out, stderr: stderr, terminal: isTerminal(stdout)}
 	root := p.root()
-	root.SetArgs(append([]string{}, args...)) // of nil cobra makes those of the process
+	root.SetArgs(append([]string{}, args...)) // nil would select those of the process
 	root.SetIn(stdin)
-	root.SetOut(stdout)
+	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
-	var f *commandError
+	var command *commandError
+	var reported *reportedError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errReported):
-		return exitUsage
+	case errors.As(err, &reported):
+		return reported.code
 	case ctx.Err() != nil && errors.Is(err, context.Canceled):
 		return exitInterrupted
-	case errors.As(err, &f):
-		fmt.Fprintln(stderr, "graph2mqtt:", f.err)
-		if errors.As(err, new(config.Problems)) || errors.As(err, new(*usageError)) {
-			return exitUsage
-		}
-		return exitFailed
+	case errors.As(err, &command):
+		fmt.Fprintln(stderr, "graph2mqtt:", command.err)
+		return exitCode(err)
 	}
-	// What cobra found in the arguments.
+	// Cobra's errors are about the arguments.
 	fmt.Fprintln(stderr, "graph2mqtt:", err)
 	fmt.Fprintln(stderr, "See: graph2mqtt --help")
 	return exitUsage
 }
 
-// A failure is an error of a command itself.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// An outputWriter calls onError when nobody can read the output any more.
+type outputWriter struct {
+	io.Writer
+	onError func()
+}
+
+// Write implements io.Writer.
+func (w *outputWriter) Write(b []byte) (int, error) {
+	n, err := w.Writer.Write(b)
+	if err != nil {
+		w.onError()
+	}
+	return n, err
+}
+
+// A commandError is the error of a command, as opposed to one that cobra finds in the arguments.
 type commandError struct{ err error }
 
 func (e *commandError) Error() string { return e.err.Error() }
 func (e *commandError) Unwrap() error { return e.err }
 
-// wrong is an error of the arguments that only the command could find.
+// A usageError is an error in the arguments that only the command can find.
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
 
-// errReported is the error of a command that has said everything.
-var errReported = errors.New("told")
+// A reportedError is the error of a command that has printed it already.
+type reportedError struct{ code int }
+
+func (e *reportedError) Error() string { return "reported" }
+
+// exitCode returns the exit code for the error of a command.
+func exitCode(err error) int {
+	if errors.As(err, new(config.Problems)) || errors.As(err, new(*usageError)) {
+		return exitUsage
+	}
+	return exitFailed
+}

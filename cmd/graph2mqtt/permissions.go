@@ -22,14 +22,15 @@ func (p *program) permissionsCommand() *cobra.Command {
 	format := formats[0]
 	cmd := &cobra.Command{
 		Use:   "permissions [ACCOUNT]",
-		Short: "Show which permissions are asked for, and why",
-		Long: "permissions shows what the configuration makes a sign-in ask for: each permission, what it is for, who must consent to it, which\n" +
-			"accounts have it, and what is lost without it. The other formats are for an administrator, and for the app registration:\n\n" +
-			"  markdown  the same as a page\n" +
-			"  json      the same for a program\n" +
+		Short: "Show which permissions are requested, and why",
+		Long: "permissions shows what a sign-in with this configuration requests: each permission, what it is for, who must consent to it, which\n" +
+			"accounts have it, and what does not work without it. Formats:\n\n" +
+			"  table     for reading; in a pipe, columns with tabs between them\n" +
+			"  markdown  a page\n" +
+			"  json      for a program\n" +
 			"  manifest  the permissions as an app registration lists them (requiredResourceAccess)\n" +
-			"  link      the address at which an administrator consents for everybody in the organisation\n" +
-			"  az        the commands of the Azure CLI that make the app registration",
+			"  link      the address at which an administrator consents for everybody in the organization\n" +
+			"  az        the commands of the Azure CLI that create the app registration",
 		Example: "  graph2mqtt permissions\n" +
 			"  graph2mqtt permissions work --format json\n" +
 			"  graph2mqtt permissions work --format link\n" +
@@ -43,12 +44,12 @@ func (p *program) permissionsCommand() *cobra.Command {
 			return p.permissions(args, format)
 		}),
 	}
-	cmd.Flags().StringVar(&format, "format", format, strings.Join(formats, ", "))
+	cmd.Flags().StringVar(&format, "format", format, "`format`: "+strings.Join(formats, ", "))
 	must(cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp)))
 	return cmd
 }
 
-// A request is what the sign-in of one account asks for.
+// A request lists what the sign-in of one account requests.
 type request struct {
 	Requested   []string     `json:"requested"`
 	Permissions []permission `json:"permissions"`
@@ -70,10 +71,10 @@ func requestOf(a *config.Account) request {
 	r := request{Requested: runtime.SignInScopes(a)[0]}
 	all := runtime.RequiredPermissions(a)
 	for _, scope := range r.Requested {
-		facts, _ := graph.LookupScope(scope)
+		info, _ := graph.LookupScope(scope)
 		x := permission{
 			Scope: scope, Kind: "delegated", For: []string{},
-			AdminConsent: facts.Admin, UserByDefault: facts.UserConsentable(), Accounts: facts.Accounts(),
+			AdminConsent: info.Admin, UserByDefault: info.UserConsentable(), Accounts: info.Accounts(),
 		}
 		if !entra.AllowsPersonal("common", a.Cloud.Login) {
 			x.Accounts = slices.DeleteFunc(x.Accounts, func(kind string) bool { return kind == "personal" })
@@ -92,10 +93,10 @@ func requestOf(a *config.Account) request {
 				own = append(own, n.Impact)
 			}
 		}
-		if len(own) > 0 { // a lower scope is asked for where this one is refused
+		if len(own) > 0 { // if this one is refused, a lower scope is requested
 			without = own
 		}
-		x.Why, x.WithoutIt = unique(why), unique(without)
+		x.Why, x.WithoutIt = strings.Join(dedupe(why), "; "), strings.Join(dedupe(without), "; ")
 		r.Permissions = append(r.Permissions, x)
 	}
 	return r
@@ -141,7 +142,7 @@ func (p *program) permissions(args []string, format string) error {
 		fmt.Fprint(p.stdout, strings.Join(pages, "\n"))
 		return nil
 	}
-	if p.terminal() { // the sentences are too long for columns
+	if p.terminal { // the sentences are too long for columns
 		for _, a := range config.Sorted(accounts) {
 			p.explain(a, requestOf(a))
 		}
@@ -153,10 +154,11 @@ func (p *program) permissions(args []string, format string) error {
 			rows = append(rows, []string{id, x.Scope, strings.Join(x.For, " "), consent(a, x), strings.Join(x.Accounts, " "), x.Why, x.WithoutIt})
 		}
 	}
-	return p.table(nil, rows)
+	p.printRows(rows)
+	return nil
 }
 
-// explain writes a request for a person.
+// explain prints a request for a person.
 func (p *program) explain(a *config.Account, r request) {
 	bold := p.paint(color.Bold)
 	fmt.Fprintf(p.stdout, "%s\n", bold.Sprint(a.ID))
@@ -173,7 +175,7 @@ func (p *program) explain(a *config.Account, r request) {
 	}
 }
 
-// markdown is a request as a page.
+// markdown returns a request as a page.
 func markdown(a *config.Account, r request) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "## %s\n\n| permission | for | what it does | consent | accounts | without it |\n|---|---|---|---|---|---|\n", a.ID)
@@ -188,7 +190,7 @@ func markdown(a *config.Account, r request) string {
 
 func personal(a *config.Account) bool { return entra.IsPersonalTenant(a.Tenant) }
 
-// consent is who must consent to a permission, in a word.
+// consent returns who must consent to a permission: user, administrator, or administrator by default.
 func consent(a *config.Account, x permission) string {
 	switch {
 	case personal(a), x.UserByDefault:
@@ -199,18 +201,18 @@ func consent(a *config.Account, x permission) string {
 	return "administrator by default"
 }
 
-// whoConsents says who must consent to a permission.
+// whoConsents returns who must consent to a permission, as a sentence.
 func whoConsents(a *config.Account, x permission) string {
 	switch consent(a, x) {
 	case "user":
 		return "you, when you sign in"
 	case "administrator":
-		return "an administrator of the organisation"
+		return "an administrator of the organization"
 	}
-	return "an administrator, where the organisation has Microsoft's default policy, which keeps users from granting this; else you"
+	return "an administrator if the organization has Microsoft's default policy, which does not let users grant it; otherwise you"
 }
 
-// whoHas says which accounts have a permission.
+// whoHas returns which accounts have a permission.
 func whoHas(a *config.Account, x permission) string {
 	switch {
 	case slices.Contains(x.Accounts, "personal"):
@@ -221,22 +223,22 @@ func whoHas(a *config.Account, x permission) string {
 	return "work only"
 }
 
-// advice is what to do before the sign-in.
+// advice returns what to do before the sign-in, or an empty string.
 func advice(a *config.Account, r request) string {
 	if !slices.ContainsFunc(r.Permissions, func(x permission) bool { return consent(a, x) != "user" }) {
 		return ""
 	}
-	text := "Where an administrator must consent, sign in after that: graph2mqtt permissions " + a.ID + " --format link prints what to send them."
+	text := "If an administrator must consent, send them the link that graph2mqtt permissions " + a.ID + " --format link prints, and sign in afterwards."
 	if entra.AllowsPersonal(a.Tenant, a.Cloud.Login) {
-		text += " A personal account has no administrator: you consent to everything."
+		text += " With a personal account you consent to everything yourself."
 	}
 	return text
 }
 
-// oidc are what every sign-in asks for beside Graph's permissions.
+// oidc lists the scopes that every sign-in requests beside Graph's.
 var oidc = [...]string{"openid", "profile", "offline_access"}
 
-// link prints where an administrator consents for all users of the tenant, and what to tell them.
+// link prints the address at which an administrator consents for all users of the tenant, and what to tell them.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
 func (p *program) link(accounts map[string]*config.Account) error {
 	ends := map[string]bool{}
@@ -259,14 +261,14 @@ func (p *program) link(accounts map[string]*config.Account) error {
 		fmt.Fprintln(p.stdout, a.Cloud.Login+"/"+tenant+"/v2.0/adminconsent?"+q.Encode())
 		ends[a.RedirectURI] = true
 	}
-	// Not part of what is sent.
+	// Not part of the link.
 	for uri := range config.Sorted(ends) {
-		fmt.Fprintf(p.stderr, "Send this to an administrator of the organisation. Their browser ends on %s, on their own machine, and may show an error there: the consent is given all the same.\n", uri)
+		fmt.Fprintf(p.stderr, "Send this to an administrator of the organization. Their browser ends on %s, which may fail to load; the consent is given anyway.\n", uri)
 	}
 	return nil
 }
 
-// json prints a value for a program.
+// json prints a value as JSON.
 func (p *program) json(v any) error {
 	e := json.NewEncoder(p.stdout)
 	e.SetIndent("", "  ")

@@ -84,8 +84,8 @@ func TestPermissionFormats(t *testing.T) {
 	}
 	for _, tt := range []struct{ args, want string }{
 		{"home --format link", "account home: personal accounts have no administrator"},
-		{"--format manifest", "the accounts have app registrations of their own: name one of basic, china, home, secret, work"},
-		{"--format az", "the accounts have app registrations of their own: name one of basic, china, home, secret, work"},
+		{"--format manifest", "the accounts have different app registrations; want one of basic, china, home, secret, work"},
+		{"--format az", "the accounts have different app registrations; want one of basic, china, home, secret, work"},
 	} {
 		code, stdout, stderr := h.call(t, append([]string{"permissions"}, strings.Fields(tt.args)...)...)
 		if code != 1 || stdout != "" || stderr != "graph2mqtt: "+tt.want+"\n" {

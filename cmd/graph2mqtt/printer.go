@@ -1,48 +1,68 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/fatih/color"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
-// An eventPrinter says in a line what a message means. Its methods are not called at the same time.
+// An eventPrinter prints a line for each message that means something. Its methods must not be called concurrently.
 type eventPrinter struct {
 	*program
 	base    string
-	names   map[string]string         // of accounts and sensors, by topic; the topic does for others
-	verbose bool                      // each change of a state; else events alone tell of changes
-	states  map[string]map[string]any // of sensors, by topic: the last ones
-	last    map[string]string         // of other topics
+	kinds   []sensors.Kind
+	names   map[string]string         // display names, by "account" or "account/sensor"
+	verbose bool                      // prints paths and each change of a state; otherwise names, first states and events
+	states  map[string]map[string]any // newest states, by "account/sensor"
+	last    map[string]string         // newest texts of other topics
 }
 
-// newEventPrinter makes a eventPrinter of the configuration's accounts; with none it tells more, and by topics.
+// newEventPrinter returns a printer with the configuration's names; a verbose one without a configuration.
 func newEventPrinter(p *program, base string, c *config.Config) *eventPrinter {
-	t := &eventPrinter{program: p, base: base, names: map[string]string{}, verbose: c == nil, states: map[string]map[string]any{}, last: map[string]string{}}
-	if c == nil {
-		return t
+	e := &eventPrinter{
+		program: p, base: base, kinds: runtime.Kinds(), names: map[string]string{}, verbose: c == nil, states: map[string]map[string]any{}, last: map[string]string{},
 	}
+	if c == nil {
+		return e
+	}
+	e.names["bridge"] = "Bridge"
 	for _, a := range c.Accounts {
-		t.names[a.ID] = a.Name
+		e.names[a.ID] = a.Name
 		for _, s := range a.Sensors {
-			t.names[a.ID+"/"+s.ID] = s.Name
+			e.names[a.ID+"/"+s.ID] = capitalize(s.Name)
 		}
 	}
-	return t
+	return e
 }
 
-// heard is told of every message below the base topic.
-func (t *eventPrinter) handle(m mqtt.Message) {
-	path, ok := strings.CutPrefix(m.Topic, t.base+"/")
-	if !ok || len(m.Payload) == 0 {
+func capitalize(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[size:]
+}
+
+// handle handles a message below the base topic, or the announcement of a device.
+func (e *eventPrinter) handle(m mqtt.Message) {
+	path, ok := strings.CutPrefix(m.Topic, e.base+"/")
+	switch {
+	case len(m.Payload) == 0:
+		return
+	case !ok:
+		e.announcement(m)
 		return
 	}
 	levels := strings.Split(path, "/")
@@ -52,22 +72,22 @@ func (t *eventPrinter) handle(m mqtt.Message) {
 	of, rest := levels[0], levels[1:]
 	if len(levels) > 2 && of != "bridge" && !config.Reserved(levels[1]) {
 		of, rest = of+"/"+levels[1], levels[2:]
-		t.sensor(m, of, rest)
+		e.sensor(m, of, rest)
 		return
 	}
 	switch what := strings.Join(rest, "/"); {
 	case of == "bridge" && what == "state":
-		t.print(m, of, string(m.Payload))
+		e.printIfChanged(m, of, what, string(m.Payload))
 	case of == "bridge" && what == "logging":
 		var l struct{ Level, Message, Account, Sensor, Error string }
-		if t.verbose && json.Unmarshal(m.Payload, &l) == nil {
-			t.print(m, of, t.paint(color.Faint).Sprint(strings.Join(nonEmpty(l.Level+": "+l.Message, l.Account, l.Sensor, l.Error), ", ")))
+		if e.verbose && json.Unmarshal(m.Payload, &l) == nil {
+			e.print(m, of, e.paint(color.Faint).Sprint(strings.Join(nonEmpty(l.Level+": "+l.Message, l.Account, l.Sensor, l.Error), ", ")))
 		}
 	case of != "bridge" && what == "state":
-		if t.verbose || t.last[of+what] != "" {
-			t.printIfChanged(m, of, what, string(m.Payload))
+		if e.verbose || e.last[of+what] != "" {
+			e.printIfChanged(m, of, what, string(m.Payload))
 		}
-		t.last[of+what] = string(m.Payload)
+		e.last[of+what] = string(m.Payload)
 	case what == "status":
 		var s struct {
 			SignIn struct{ State, Message string } `json:"sign_in"`
@@ -78,56 +98,97 @@ func (t *eventPrinter) handle(m mqtt.Message) {
 			return
 		}
 		if s.SignIn.Message != "" {
-			t.printIfChanged(m, of, what, t.paint(color.FgYellow).Sprint(s.SignIn.Message))
-		} else if t.verbose {
-			t.printIfChanged(m, of, what, strings.Join(nonEmpty("signed in as "+s.User, s.Error), "; "))
+			e.printIfChanged(m, of, what, e.paint(color.FgYellow).Sprint(s.SignIn.Message))
+		} else if e.verbose {
+			user := ""
+			if s.User != "" {
+				user = "signed in as " + s.User
+			}
+			e.printIfChanged(m, of, what, strings.Join(nonEmpty(user, s.Error), "; "))
 		}
 	default:
-		t.request(m, of, rest)
+		e.request(m, of, rest)
 	}
 }
 
-// sensor tells of a sensor's topic.
-func (t *eventPrinter) sensor(m mqtt.Message, of string, rest []string) {
+// announcement takes the name of a sensor from the discovery message of its device or of one of its entities, if the name says more
+// than the sensor's id.
+func (e *eventPrinter) announcement(m mqtt.Message) {
+	var a struct {
+		Device       struct{ Name string }
+		Availability []struct{ Topic string }
+	}
+	if json.Unmarshal(m.Payload, &a) != nil || a.Device.Name == "" {
+		return
+	}
+	for _, t := range a.Availability {
+		path, below := strings.CutPrefix(t.Topic, e.base+"/")
+		path, ok := strings.CutSuffix(path, "/availability")
+		if !below || !ok || strings.Count(path, "/") != 1 {
+			continue
+		}
+		if fromID := strings.NewReplacer("/", " ", "_", " ").Replace(path); !strings.EqualFold(a.Device.Name, fromID) {
+			e.names[path] = a.Device.Name
+		}
+	}
+}
+
+// sensor handles a message of a sensor's topic.
+func (e *eventPrinter) sensor(m mqtt.Message, of string, rest []string) {
 	switch what := strings.Join(rest, "/"); what {
 	case "event":
-		if text := t.event(of, m.Payload); text != "" {
-			t.print(m, of, text)
+		if text := e.describe(m.Payload); text != "" {
+			e.print(m, of, e.paint(color.FgGreen).Sprint(text)+e.busy(of))
 		}
 	case "state":
 		var state map[string]any
 		if json.Unmarshal(m.Payload, &state) != nil {
 			return
 		}
-		if t.verbose {
-			if text := changes(t.states[of], state); text != "" {
-				t.print(m, of, text)
+		if e.verbose {
+			if text := changes(e.states[of], state); text != "" {
+				e.print(m, of, text)
 			}
-		} else if t.states[of] == nil {
-			if !known(state) {
-				return // the first answer of Graph comes later
+		} else if e.states[of] == nil {
+			if !hasValue(state) {
+				return // Graph has not answered yet
 			}
-			t.print(m, of, t.summary(state))
+			e.print(m, of, summarize(state))
 		}
-		t.states[of] = state
+		e.states[of] = state
+	case "status":
+		var s struct{ Message string }
+		if json.Unmarshal(m.Payload, &s) != nil {
+			return
+		}
+		if s.Message != "" {
+			e.printIfChanged(m, of, what, e.paint(color.FgYellow).Sprint("problem: "+s.Message))
+		} else if e.last[of+what] != "" {
+			e.printIfChanged(m, of, what, "problem solved")
+			delete(e.last, of+what)
+		}
 	case "availability":
 		payload := string(m.Payload)
-		if payload == "offline" && (t.states[of] != nil || t.verbose) {
-			t.printIfChanged(m, of, what, t.paint(color.FgYellow).Sprint(payload))
-		} else if payload == "online" && t.last[of+what] != "" {
-			t.printIfChanged(m, of, what, payload)
+		if payload == "offline" && (e.states[of] != nil || e.verbose) {
+			e.printIfChanged(m, of, what, e.paint(color.FgYellow).Sprint(payload))
+		} else if payload == "online" && e.last[of+what] != "" {
+			e.printIfChanged(m, of, what, payload)
 		}
 	default:
-		t.request(m, of, rest)
+		e.request(m, of, rest)
 	}
 }
 
-// request tells of what was asked, and of the answer.
-func (t *eventPrinter) request(m mqtt.Message, of string, rest []string) {
-	cyan, red := t.paint(color.FgCyan), t.paint(color.FgRed)
+// request handles a request or a response.
+func (e *eventPrinter) request(m mqtt.Message, of string, rest []string) {
 	switch rest[0] {
 	case "set", "request":
-		t.print(m, of, cyan.Sprintf("asked: %s %s", strings.Join(rest, "/"), short(m.Payload)))
+		name := strings.TrimPrefix(strings.Join(rest, "/"), "request/")
+		payload := shorten(m.Payload)
+		if payload == "{}" {
+			payload = ""
+		}
+		e.print(m, of, e.paint(color.FgCyan).Sprint(strings.Join(nonEmpty("request:", name, payload), " ")))
 	case "response":
 		var r struct {
 			Op, Status string
@@ -136,114 +197,59 @@ func (t *eventPrinter) request(m mqtt.Message, of string, rest []string) {
 		switch err := json.Unmarshal(m.Payload, &r); {
 		case err != nil:
 		case r.Status == "ok":
-			t.print(m, of, cyan.Sprintf("answered: %s is done", r.Op))
+			e.print(m, of, e.paint(color.FgCyan).Sprintf("response: %s: ok", r.Op))
 		default:
-			t.print(m, of, red.Sprintf("answered: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
+			e.print(m, of, e.paint(color.FgRed).Sprintf("response: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
 		}
 	}
 }
 
-// news says something unless it is what was said last of the same.
-func (t *eventPrinter) printIfChanged(m mqtt.Message, of, what, text string) {
-	if t.last[of+what] != text {
-		t.last[of+what] = text
-		t.print(m, of, text)
+// printIfChanged prints a text unless it is empty or the last one of the same topic.
+func (e *eventPrinter) printIfChanged(m mqtt.Message, of, what, text string) {
+	if e.last[of+what] == text {
+		return
+	}
+	e.last[of+what] = text
+	if text != "" {
+		e.print(m, of, text)
 	}
 }
 
-// changes are the values of a state that are others than before.
-func changes(before, after map[string]any) string {
-	var parts []string
-	for _, key := range slices.Sorted(maps.Keys(after)) {
-		switch v, ok := before[key]; {
-		case ok && v == after[key], !ok && after[key] == nil:
-		case after[key] == nil:
-			parts = append(parts, key+" unknown")
-		default:
-			parts = append(parts, key+" "+short(fmt.Append(nil, after[key])))
+// print prints a line with the time and the name of what the text is about.
+func (e *eventPrinter) print(m mqtt.Message, of, text string) {
+	width := 13
+	name := cmp.Or(e.names[of], of)
+	if e.verbose {
+		width = 22
+		if name != of { // both: the topic is needed to address it
+			name = of + " (" + name + ")"
 		}
 	}
-	return strings.Join(parts, ", ")
+	fmt.Fprintf(e.stdout, "%s  %s  %s\n", e.paint(color.Faint).Sprint(m.Received.Local().Format(time.TimeOnly)), e.paint(color.Bold).Sprintf("%-*s", width, name), text)
 }
 
-// short is as much of a payload as fits on a line.
-func short(payload []byte) string {
-	text := []rune(strings.Join(strings.Fields(string(payload)), " "))
-	if len(text) > 60 {
-		return string(text[:60]) + "…"
-	}
-	return string(text)
-}
-
-func (t *eventPrinter) print(m mqtt.Message, of, text string) {
-	name, width := t.names[of], 13
-	switch {
-	case t.verbose:
-		name, width = of, 22
-	case of == "bridge":
-		name = "Bridge"
-	case name == "":
-		name = of
-	}
-	fmt.Fprintf(t.stdout, "%s  %s  %s\n", t.paint(color.Faint).Sprint(m.Received.Format("15:04:05")), t.paint(color.Bold).Sprintf("%-*s", width, name), text)
-}
-
-// event tells one event of a sensor.
-func (t *eventPrinter) event(sensor string, payload []byte) string {
-	var e map[string]any
-	if json.Unmarshal(payload, &e) != nil {
+// describe describes an event of a sensor, in the words of its kind.
+func (e *eventPrinter) describe(payload []byte) string {
+	var data map[string]any
+	if json.Unmarshal(payload, &data) != nil {
 		return ""
 	}
-	subject := fmt.Sprint(e["summary"])
-	green := t.paint(color.FgGreen)
-	kind := e["event_type"]
-	switch kind {
-	case "event_started":
-		return green.Sprint(subject) + " began" + t.busy(sensor)
-	case "event_ended":
-		return green.Sprint(subject) + " ended" + t.busy(sensor)
-	case "event_created":
-		return green.Sprint(subject) + " is new" + at(e["start"])
-	case "event_changed":
-		return green.Sprint(subject) + " was changed" + at(e["start"])
-	case "event_cancelled":
-		return green.Sprint(subject) + " was cancelled"
-	case "event_removed":
-		return green.Sprint(subject) + " was removed"
-	case "reminder":
-		return green.Sprint(subject) + " begins soon"
-	case "auto_reply_changed":
-		return fmt.Sprintf("now %s, was %s", green.Sprint(e["mode"]), e["previous_mode"])
-	case "status_changed":
-		return fmt.Sprintf("now %s, was %s", green.Sprint(presence(e["availability"], e["activity"])), presence(e["previous_availability"], e["previous_activity"]))
+	data = localTimes(data).(map[string]any)
+	kind, _ := data["event_type"].(string)
+	delete(data, "event_type")
+	for _, k := range e.kinds {
+		if text := k.Describe(entity.Event{Type: kind, Data: data}); text != "" {
+			return text
+		}
 	}
-	delete(e, "event_type")
-	rest, err := json.Marshal(e)
-	if err != nil {
-		return ""
-	}
-	return green.Sprint(kind) + " " + short(rest)
+	rest, err := json.Marshal(data)
+	must(err) // it was decoded from JSON
+	return kind + " " + shorten(rest)
 }
 
-// presence is an availability, and what somebody does where that says more.
-func presence(availability, activity any) string {
-	if activity == availability || activity == nil {
-		return fmt.Sprint(availability)
-	}
-	return fmt.Sprintf("%v (%v)", availability, activity)
-}
-
-// at is when an event begins.
-func at(start any) string {
-	if t, err := time.Parse(time.RFC3339, fmt.Sprint(start)); err == nil {
-		return ", begins at " + t.Local().Format(time.TimeOnly)
-	}
-	return ""
-}
-
-// busy is what a calendar shows with an event.
-func (t *eventPrinter) busy(sensor string) string {
-	switch t.states[sensor]["busy"] {
+// busy returns what a calendar shows while an event is on.
+func (e *eventPrinter) busy(sensor string) string {
+	switch e.states[sensor]["busy"] {
 	case true, "ON":
 		return " (busy on)"
 	case false, "OFF":
@@ -252,22 +258,66 @@ func (t *eventPrinter) busy(sensor string) string {
 	return ""
 }
 
-// known reports whether a state has any value.
-func known(state map[string]any) bool {
+// localTimes returns v, as decoded from JSON, with all times in this machine's time zone.
+func localTimes(v any) any {
+	switch v := v.(type) {
+	case map[string]any:
+		local := map[string]any{}
+		for key, value := range v {
+			local[key] = localTimes(value)
+		}
+		return local
+	case string:
+		if t, err := time.Parse(time.RFC3339, v); err == nil {
+			return t.Local().Format(time.RFC3339)
+		}
+	}
+	return v
+}
+
+// changes lists the values of a state that differ from those before.
+func changes(before, after map[string]any) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(after)) {
+		old, known := before[key]
+		switch value := after[key]; {
+		case known && reflect.DeepEqual(old, value), !known && isEmpty(value):
+		case isEmpty(value):
+			parts = append(parts, key+" unknown")
+		default:
+			parts = append(parts, key+" "+shorten(fmt.Append(nil, localTimes(value))))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+func isEmpty(v any) bool { return v == nil || v == "" }
+
+// hasValue reports whether any value of a state is known.
+func hasValue(state map[string]any) bool {
 	for _, v := range state {
-		if v != nil && v != "" {
+		if !isEmpty(v) {
 			return true
 		}
 	}
 	return false
 }
 
-// summary is what a sensor shows at first.
-func (t *eventPrinter) summary(state map[string]any) string {
+// shorten returns as much of a payload as fits on a line.
+func shorten(payload []byte) string {
+	text := []rune(strings.Join(strings.Fields(string(payload)), " "))
+	if len(text) > 60 {
+		return string(text[:60]) + "…"
+	}
+	return string(text)
+}
+
+// summarize returns the main value of a sensor's first state.
+func summarize(state map[string]any) string {
 	for _, s := range []struct{ key, text string }{{"next", "next: %v"}, {"mode", "%v"}, {"availability", "%v"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, v)
 		}
 	}
-	return "there"
+	return "online"
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// A bridge that waits for Graph at its start publishes what is not known yet. That is nothing to tell.
+// The unknown values that a bridge publishes before Graph answers print nothing.
 func TestPrinterIgnoresUnknownValues(t *testing.T) {
 	var out bytes.Buffer
 	c := &config.Config{Accounts: map[string]*config.Account{

@@ -6,14 +6,11 @@ import (
 	"io"
 	"log/slog"
 	"maps"
-	"os"
 	"slices"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/fatih/color"
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
@@ -21,55 +18,107 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// A program is one call of graph2mqtt.
+// A program is one invocation of graph2mqtt.
 type program struct {
 	environ        []string
 	stdin          io.Reader
 	stdout, stderr io.Writer
+	terminal       bool // stdout is one
 
 	flags struct{ config, stateDir, logLevel, logFormat string }
 }
 
 func (p *program) root() *cobra.Command {
+	showVersion := false
 	root := &cobra.Command{
 		Use:   "graph2mqtt",
 		Short: "Microsoft 365 over MQTT, for Home Assistant",
-		Long: "graph2mqtt reads Microsoft 365 accounts through Microsoft Graph, publishes them over MQTT with Home Assistant discovery, and takes\n" +
-			"commands back. Without a command it runs the bridge.",
+		Long: "graph2mqtt reads Microsoft 365 accounts through Microsoft Graph, publishes them over MQTT with Home Assistant discovery, and lets\n" +
+			"you control them from Home Assistant. Without a command it runs the bridge.",
 		Example: "  graph2mqtt demo\n" +
 			"  graph2mqtt login work\n" +
 			"  graph2mqtt --config /etc/graph2mqtt/graph2mqtt.yaml",
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          p.do(p.bridge),
+		RunE: p.do(func(ctx context.Context, args []string) error {
+			if showVersion {
+				return p.printVersion()
+			}
+			return p.bridge(ctx, args)
+		}),
 	}
+	root.Flags().BoolVar(&showVersion, "version", false, "print the versions of the program, of Go and of Microsoft's SDK")
 	f := root.PersistentFlags()
-	f.StringVar(&p.flags.config, "config", "", "configuration `file`; otherwise graph2mqtt.yaml here, in ~/.config/graph2mqtt or in /etc/graph2mqtt")
-	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` of sign-ins and requests; otherwise $STATE_DIRECTORY or ~/.local/state/graph2mqtt")
-	f.StringVar(&p.flags.logLevel, "log-level", "", "debug, info, warn or error")
-	f.StringVar(&p.flags.logFormat, "log-format", "", "text or json")
+	f.StringVar(&p.flags.config, "config", "", "configuration `file`; default: graph2mqtt.yaml in the working directory, ~/.config/graph2mqtt or /etc/graph2mqtt")
+	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` for sign-ins and requests; default: $STATE_DIRECTORY or ~/.local/state/graph2mqtt")
+	f.StringVar(&p.flags.logLevel, "log-level", "", "`level`: debug, info, warn or error")
+	f.StringVar(&p.flags.logFormat, "log-format", "", "`format`: text or json")
 	for name, values := range map[string][]string{"log-level": {"debug", "info", "warn", "error"}, "log-format": {"text", "json"}} {
 		must(root.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)))
 	}
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
+	root.SetHelpCommand(helpCommand())
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.callCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	return root
 }
 
-// must is for mistakes in the declaration of a command.
+// helpCommand returns cobra's help command, except that it fails for a command that does not exist.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "help [COMMAND]",
+		Short:   "Show the help of a command",
+		Example: "  graph2mqtt help login\n  graph2mqtt help config schema",
+		ValidArgsFunction: func(cmd *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			parent, rest, err := cmd.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var all []cobra.Completion
+			for _, c := range parent.Commands() {
+				if c.IsAvailableCommand() {
+					all = append(all, cobra.CompletionWithDesc(c.Name(), c.Short))
+				}
+			}
+			return all, cobra.ShellCompDirectiveNoFileComp
+		},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			found, rest, err := cmd.Root().Find(args)
+			if err != nil {
+				return err
+			}
+			if len(rest) > 0 {
+				return fmt.Errorf("unknown command %q for %q", rest[0], found.CommandPath())
+			}
+			found.InitDefaultHelpFlag()
+			return found.Help()
+		},
+	}
+}
+
+// must panics on mistakes in the declaration of a command.
 func must(err error) {
 	if err != nil {
 		panic(err)
 	}
 }
 
-// do marks what a command's errors are, beside those that cobra finds in the arguments.
+// do wraps the errors of a command, so that they differ from those that cobra finds in the arguments.
 func (p *program) do(f func(ctx context.Context, args []string) error) func(*cobra.Command, []string) error {
 	return func(cmd *cobra.Command, args []string) error {
 		if err := f(cmd.Context(), args); err != nil {
 			return &commandError{err}
+		}
+		return nil
+	}
+}
+
+// optionalArgs accepts at most n arguments. Where one is missing the command lists what there is.
+func optionalArgs(n int) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) > n {
+			return fmt.Errorf("unexpected argument %q", args[n])
 		}
 		return nil
 	}
@@ -86,13 +135,10 @@ func (p *program) load() (*config.Config, error) {
 	return runtime.Load(config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}, runtime.Kinds())
 }
 
-// logger logs as configured. What a command does in a moment is told by its output: quiet leaves only warnings.
-func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.LevelVar) {
+// logger returns the logger that the configuration describes.
+func (p *program) logger(c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	level := new(slog.LevelVar)
 	must(level.UnmarshalText([]byte(c.Log.Level))) // checked when it was loaded
-	if quiet && p.flags.logLevel == "" {
-		level.Set(max(level.Level(), slog.LevelWarn))
-	}
 	o := &slog.HandlerOptions{Level: level}
 	log := slog.New(slog.NewTextHandler(p.stderr, o))
 	if c.Log.Format == "json" {
@@ -102,17 +148,27 @@ func (p *program) logger(c *config.Config, quiet bool) (*slog.Logger, *slog.Leve
 	return log, level
 }
 
-// logWarnings logs what is strange about a configuration that was loaded.
+// quietLogger returns the logger of a command that reports failures itself: only --log-level makes it log anything but warnings about
+// the configuration and errors.
+func (p *program) quietLogger(c *config.Config) (*slog.Logger, *slog.LevelVar) {
+	log, level := p.logger(c)
+	if p.flags.logLevel == "" {
+		level.Set(slog.LevelError)
+	}
+	return log, level
+}
+
+// logWarnings logs the warnings about a loaded configuration.
 func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
-		log.Warn("the configuration has a warning", "warning", warning)
+		log.Warn("configuration questionable", "warning", warning)
 	}
 	for _, ignored := range c.Ignored {
-		log.Debug("an environment variable is ignored", "variable", ignored)
+		log.Debug("environment variable ignored", "variable", ignored)
 	}
 }
 
-// account is the account that an argument names.
+// account returns the account that an argument names.
 func account(c *config.Config, id string) (*config.Account, error) {
 	if a, ok := c.Accounts[id]; ok {
 		return a, nil
@@ -120,21 +176,25 @@ func account(c *config.Config, id string) (*config.Account, error) {
 	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }
 
-// session opens the sign-in of an account.
-func (p *program) session(c *config.Config, id string) (*config.Account, *auth.Session, error) {
-	a, err := account(c, id)
-	if err != nil {
-		return nil, nil, err
+// accountArgument returns the account that the first argument names; without one, an error that lists the accounts.
+func accountArgument(c *config.Config, args []string) (*config.Account, error) {
+	if len(args) > 0 {
+		return account(c, args[0])
 	}
-	log, _ := p.logger(c, true)
-	dir, err := state.Open(c.StateDir, c.KeyFile, log)
-	if err != nil {
-		return nil, nil, err
-	}
-	s, err := runtime.OpenSession(a, dir, log)
-	return a, s, err
+	return nil, &usageError{"want an account; the configuration has: " + strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", ")}
 }
 
+// session opens the sign-in of an account.
+func (p *program) session(c *config.Config, a *config.Account) (*auth.Session, error) {
+	log, _ := p.quietLogger(c)
+	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	if err != nil {
+		return nil, err
+	}
+	return runtime.OpenSession(a, dir, log)
+}
+
+// environment returns the value of an environment variable.
 func (p *program) environment(name string) string {
 	for _, v := range slices.Backward(p.environ) {
 		if n, value, ok := strings.Cut(v, "="); ok && n == name {
@@ -144,16 +204,10 @@ func (p *program) environment(name string) string {
 	return ""
 }
 
-// terminal reports whether a person reads the output.
-func (p *program) terminal() bool {
-	f, ok := p.stdout.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
-}
-
-// paint makes a colour, which is none where nobody wants to see it. See https://no-color.org.
+// paint returns a color; none unless the output is a terminal. See https://no-color.org.
 func (p *program) paint(a ...color.Attribute) *color.Color {
 	c := color.New(a...)
-	if p.terminal() && p.environment("NO_COLOR") == "" && p.environment("TERM") != "dumb" {
+	if p.terminal && p.environment("NO_COLOR") == "" && p.environment("TERM") != "dumb" {
 		c.EnableColor()
 	} else {
 		c.DisableColor()
@@ -161,17 +215,20 @@ func (p *program) paint(a ...color.Attribute) *color.Color {
 	return c
 }
 
-// table writes rows under a head for a person, and for a program the rows alone, with tabs between the columns.
-func (p *program) table(head []string, rows [][]string) error {
-	if !p.terminal() {
-		for _, row := range rows {
-			fmt.Fprintln(p.stdout, strings.Join(row, "\t"))
+// printRows prints rows for a program, with tabs between the columns.
+func (p *program) printRows(rows [][]string) {
+	for _, row := range rows {
+		fmt.Fprintln(p.stdout, strings.Join(row, "\t"))
+	}
+}
+
+// dedupe returns the texts without repetitions.
+func dedupe(texts []string) []string {
+	var once []string
+	for _, t := range texts {
+		if !slices.Contains(once, t) {
+			once = append(once, t)
 		}
-		return nil
 	}
-	w := tabwriter.NewWriter(p.stdout, 0, 0, 2, ' ', 0)
-	for _, row := range append([][]string{head}, rows...) {
-		fmt.Fprintln(w, strings.Join(row, "\t"))
-	}
-	return w.Flush()
+	return once
 }

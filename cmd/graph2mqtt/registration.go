@@ -20,13 +20,13 @@ type registration struct {
 	scopes   []string
 }
 
-// registrationOf is the one registration of some accounts. What others of the configuration ask of it is part of it.
+// registrationOf returns the one registration of some accounts, with the permissions that other accounts of the configuration need from it.
 func registrationOf(c *config.Config, some map[string]*config.Account) (registration, error) {
 	var r registration
 	id := ""
 	for _, a := range some {
 		if id != "" && !strings.EqualFold(id, a.ClientID) {
-			return r, &usageError{"the accounts have app registrations of their own: name one of " + strings.Join(slices.Sorted(maps.Keys(some)), ", ")}
+			return r, &usageError{"the accounts have different app registrations; want one of " + strings.Join(slices.Sorted(maps.Keys(some)), ", ")}
 		}
 		id = a.ClientID
 	}
@@ -44,7 +44,7 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 // graphApplication is Microsoft Graph among the applications of Entra ID, the same in every cloud.
 const graphApplication = "00000003-0000-0000-c000-000000000000"
 
-// resourceAccess is what a registration asks of one application.
+// resourceAccess lists the permissions that a registration requests of one application.
 // See https://learn.microsoft.com/graph/api/resources/requiredresourceaccess.
 type resourceAccess struct {
 	Application string   `json:"resourceAppId"`
@@ -56,7 +56,7 @@ type access struct {
 	Type string `json:"type"`
 }
 
-// access is the registration's requiredResourceAccess.
+// access returns the registration's requiredResourceAccess.
 func (r registration) access() []resourceAccess {
 	of := resourceAccess{Application: graphApplication}
 	for _, scope := range r.scopes {
@@ -66,7 +66,7 @@ func (r registration) access() []resourceAccess {
 	return []resourceAccess{of}
 }
 
-// audience is who can sign in, in the words of https://learn.microsoft.com/graph/api/resources/application.
+// audience returns the registration's signInAudience. See https://learn.microsoft.com/graph/api/resources/application.
 func (r registration) audience() string {
 	tenants := map[string]bool{}
 	personal, work := false, false
@@ -86,7 +86,7 @@ func (r registration) audience() string {
 	return "AzureADMyOrg"
 }
 
-// commands are those of the Azure CLI that make the registration.
+// commands returns the commands of the Azure CLI that create the registration.
 func (r registration) commands() string {
 	var public, web, names []string
 	var secret, certificate string
@@ -124,7 +124,7 @@ func (r registration) commands() string {
 		"--required-resource-accesses", string(list), "--query", "appId", "--output", "tsv")
 
 	var b strings.Builder
-	fmt.Fprintf(&b, "# The app registration of %s, made with the Azure CLI.\n", strings.Join(names, ", "))
+	fmt.Fprintf(&b, "# Create the app registration of %s with the Azure CLI.\n", strings.Join(names, ", "))
 	switch first.Cloud.Name {
 	case "us_gov", "us_gov_dod":
 		b.WriteString("az cloud set --name AzureUSGovernment\n")
@@ -138,7 +138,7 @@ func (r registration) commands() string {
 	}
 	fmt.Fprintf(&b, "client_id=$(%s)\n", command(create...))
 	if withPersonal {
-		// The Azure CLI has no way to say both at once, and one without the other is refused.
+		// The Azure CLI cannot set both at once, and one without the other is refused.
 		b.WriteString(`az rest --method PATCH --url "` + first.Cloud.Audience + `/v1.0/applications(appId='$client_id')" \` +
 			"\n  --body '" + `{"signInAudience": "` + audience + `", "api": {"requestedAccessTokenVersion": 2}}'` + "\n")
 	}
@@ -152,7 +152,7 @@ func (r registration) commands() string {
 	return b.String()
 }
 
-// command is a command line, with an option on each further line.
+// command returns a command line; a long one has each option on a line of its own.
 func command(words ...string) string {
 	var b strings.Builder
 	for i, w := range words {
@@ -170,16 +170,10 @@ func command(words ...string) string {
 
 var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
 
-// quote makes one word of a text for a POSIX shell.
+// quote quotes a text as one word of a POSIX shell.
 func quote(s string) string {
 	if plain.MatchString(s) {
 		return s
 	}
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
-}
-
-func dedupe(texts []string) []string {
-	texts = slices.Clone(texts)
-	slices.Sort(texts)
-	return slices.Compact(texts)
 }

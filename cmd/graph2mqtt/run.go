@@ -24,8 +24,8 @@ func (p *program) runCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "run",
 		Short: "Run the bridge in the foreground",
-		Long: "run publishes the accounts until it is told to end by SIGINT or SIGTERM. Accounts that are not signed in are offline until\n" +
-			"somebody signs in, in another terminal, with graph2mqtt login ACCOUNT.",
+		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you run\n" +
+			"graph2mqtt login ACCOUNT in another terminal. A change of the configuration file is applied at once; SIGHUP reloads it, too.",
 		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
 			"  graph2mqtt run --log-level debug",
 		Args: cobra.NoArgs,
@@ -38,7 +38,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
-	log, level := p.logger(c, false)
+	log, level := p.logger(c)
 	dir, err := state.Open(c.StateDir, c.KeyFile, log)
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	watch.Go(func() {
 		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
 			if err != nil {
-				log.Error("the configuration is wrong; what runs stays as it is", "error", err)
+				log.Error("configuration invalid, keeping the running one", "error", err)
 				return
 			}
 			logWarnings(log, next)
@@ -86,9 +86,9 @@ func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, l
 	if err != nil {
 		return err
 	}
-	log.Info("graph2mqtt starts", "version", version, "config", c.File, "state_dir", dir.Path(), "accounts", len(c.Accounts))
+	log.Info("starting", "version", version, "config", c.File, "state_dir", dir.Path(), "accounts", len(c.Accounts))
 	err = b.Run(ctx)
-	log.Info("graph2mqtt ends")
+	log.Info("stopped")
 	return err
 }
 
@@ -99,7 +99,7 @@ func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration",
-		Long:  "check prints nothing and exits with 0 where the configuration is right; otherwise it prints every problem and exits with 1.",
+		Long:  "check prints every problem of the configuration and exits with 1. If the configuration is valid, it prints nothing and exits with 0.",
 		Example: "  graph2mqtt check\n" +
 			"  graph2mqtt check --config graph2mqtt.yaml && systemctl restart graph2mqtt",
 		Args: cobra.NoArgs,
@@ -113,7 +113,7 @@ func (p *program) checkCommand() *cobra.Command {
 				for _, problem := range problems {
 					fmt.Fprintln(p.stdout, problem)
 				}
-				return errReported
+				return &reportedError{exitUsage}
 			}
 			return err
 		}),

@@ -8,7 +8,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// seedCalendar makes the calendar of somebody who works.
+// seedCalendar adds the calendar of somebody who works.
 func (d *demo) seedCalendar(now time.Time) {
 	minute := now.Truncate(time.Minute)
 	for _, e := range []simulator.Event{
@@ -20,10 +20,10 @@ func (d *demo) seedCalendar(now time.Time) {
 	}
 }
 
-// round is how long one round of the day takes.
+// scenarioLength is the duration of one round of the scenario.
 const scenarioLength = 100 * time.Second
 
-// day lets the day go on, so that there is something to see at any moment.
+// runScenario changes the calendar, the presence and the automatic replies until ctx is done, so that there is always something to see.
 func (d *demo) runScenario(ctx context.Context) {
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
 	for n := 0; ; n++ {
@@ -57,12 +57,13 @@ func (d *demo) runScenario(ctx context.Context) {
 	}
 }
 
+// addMeeting adds a meeting and returns its id.
 func (d *demo) addMeeting(subject string, start time.Time, length time.Duration) string {
 	none := time.Duration(-1)
 	return d.simulator.AddEvent(simulator.Adele, "", simulator.Event{Subject: subject, Start: start, End: start.Add(length), Location: "Teams", Reminder: &none})
 }
 
-// move is what somebody does who cannot come at that time.
+// moveMeeting gives a meeting another time.
 func (d *demo) moveMeeting(id string, start time.Time, length time.Duration) {
 	at := func(t time.Time) map[string]any {
 		return map[string]any{"dateTime": t.UTC().Format("2006-01-02T15:04:05"), "timeZone": "UTC"}
@@ -70,26 +71,29 @@ func (d *demo) moveMeeting(id string, start time.Time, length time.Duration) {
 	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"start": at(start), "end": at(start.Add(length))}))
 }
 
+// cancelMeeting cancels a meeting as its organizer does.
 func (d *demo) cancelMeeting(id string) {
 	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
 }
 
+// setReplies sets the automatic replies' status.
 func (d *demo) setReplies(status string) {
 	d.simulator.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: status})
 }
 
-// presence is what Teams notices.
+// setPresence sets the presence that Teams detects.
 func (d *demo) setPresence(availability, activity string) {
 	d.simulator.SetPresence(simulator.Adele, simulator.Presence{Availability: availability, Activity: activity, WorkLocation: "office", WorkLocationSource: "scheduled"})
 }
 
+// report prints an error of the scenario.
 func (d *demo) report(err error) {
 	if err != nil {
-		fmt.Fprintln(d.stderr, "graph2mqtt: the simulated day:", err)
+		fmt.Fprintln(d.stderr, "graph2mqtt: change the simulated account:", err)
 	}
 }
 
-// sleep reports whether it was not interrupted.
+// sleep waits and reports whether ctx is not done.
 func sleep(ctx context.Context, t time.Duration) bool {
 	timer := time.NewTimer(t)
 	defer timer.Stop()

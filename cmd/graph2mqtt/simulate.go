@@ -35,8 +35,8 @@ func (p *program) simulateCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.StringVar(&addr, "addr", "127.0.0.1:8443", "`HOST:PORT` to listen on; port 0: any free port")
-	f.StringVar(&caFile, "ca-file", "", "`file` to write the CA certificate to; otherwise a temporary file, removed on exit")
-	f.StringVar(&proxy, "proxy", "", "`HOST:PORT` of an HTTPS proxy that serves graph.microsoft.com and login.microsoftonline.com from the simulator; otherwise none")
+	f.StringVar(&caFile, "ca-file", "", "`file` to write the CA certificate to; default: a temporary file, removed on exit")
+	f.StringVar(&proxy, "proxy", "", "`HOST:PORT` of an HTTPS proxy that serves graph.microsoft.com and login.microsoftonline.com from the simulator; default: none")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }

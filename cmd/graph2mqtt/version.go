@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A build is what is known of the making of this program.
+// A build describes how this program was built.
 type build struct{ version, commit, sdk string }
 
 const sdkModule = "github.com/microsoftgraph/msgraph-sdk-go"
@@ -49,15 +49,17 @@ func (p *program) versionCommand() *cobra.Command {
 		Short:   "Print the versions of the program, of Go and of Microsoft's SDK",
 		Example: "  graph2mqtt version",
 		Args:    cobra.NoArgs,
-		RunE: p.do(func(context.Context, []string) error {
-			b := readBuild()
-			fmt.Fprintln(p.stdout, "graph2mqtt", b.version)
-			if b.commit != "" {
-				fmt.Fprintln(p.stdout, "commit", b.commit)
-			}
-			fmt.Fprintln(p.stdout, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
-			fmt.Fprintln(p.stdout, "msgraph-sdk-go", b.sdk)
-			return nil
-		}),
+		RunE:    p.do(func(context.Context, []string) error { return p.printVersion() }),
 	}
+}
+
+func (p *program) printVersion() error {
+	b := readBuild()
+	fmt.Fprintln(p.stdout, "graph2mqtt", b.version)
+	if b.commit != "" {
+		fmt.Fprintln(p.stdout, "commit", b.commit)
+	}
+	fmt.Fprintln(p.stdout, runtime.Version(), runtime.GOOS+"/"+runtime.GOARCH)
+	_, err := fmt.Fprintln(p.stdout, "msgraph-sdk-go", b.sdk)
+	return err
 }

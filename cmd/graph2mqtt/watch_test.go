@@ -24,7 +24,7 @@ func TestWatch(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  bridge +online\n`,
 		`  work +signed in as adele@contoso\.example\n`,
 		`  work +online\n`,
-		`  work/out_of_office +active false, audience all, (.*, )?mode disabled`,
+		`  work/out_of_office +active false, enabled false, (.*, )?external_audience all, (.*, )?mode disabled`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
@@ -35,16 +35,16 @@ func TestWatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer guest.Close()
-	for topic, payload := range map[string]string{"set/enabled": "ON", "set/set_mode": "sometimes"} {
+	for topic, payload := range map[string]string{"set/enabled": "ON", "set/mode": "sometimes"} {
 		if err := guest.Publish("graph2mqtt/work/out_of_office/"+topic, []byte(payload), false); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, want := range []string{
-		`  work/out_of_office +asked: set/enabled ON\n`,
-		`  work/out_of_office +answered: enable is done\n`,
-		`  work/out_of_office +answered: update: invalid_argument: mode: want one of `,
-		`  work/out_of_office +now alwaysEnabled, was disabled\n`,
+		`  work/out_of_office +request: set/enabled ON\n`,
+		`  work/out_of_office +response: enable: ok\n`,
+		`  work/out_of_office +response: update: invalid_argument: mode: want one of `,
+		`  work/out_of_office +now Always, was Off\n`,
 		`  work/out_of_office +active true, enabled true, mode alwaysEnabled\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
@@ -60,7 +60,7 @@ func TestWatch(t *testing.T) {
 		t.Errorf("%d, %s", code, narrow.stderr)
 	}
 	for line := range strings.Lines(narrow.stdout.String()) {
-		var m watchedMessage
+		var m message
 		if err := json.Unmarshal([]byte(line), &m); err != nil || !strings.HasPrefix(m.Topic, "graph2mqtt/work/out_of_office/") {
 			t.Errorf("%v: %s", err, line)
 		}

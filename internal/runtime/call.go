@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"context"
+	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
@@ -18,6 +19,7 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 	}
 	defer r.transports.close()
 	request := services.Inbound{Target: ref, Operation: operation, Payload: payload}
+	r.account(a.ID).loadGroupOf(ctx, ref.Sensor)
 	// What is refused anyway is refused without asking Graph.
 	if target, err := r.Resolve(ref); err == nil {
 		if _, err := target.Operation(operation); err == nil {
@@ -40,6 +42,20 @@ func (r *Runtime) prepare(ctx context.Context, ref services.Ref) error {
 		return s.group.load(ctx)
 	}
 	return nil
+}
+
+// loadGroupOf loads the members of the groups that a sensor may be a member of, by its id. A failed listing leaves it unknown.
+func (a *account) loadGroupOf(ctx context.Context, id string) {
+	if a.sensor(id) != nil {
+		return
+	}
+	for _, name := range a.sensorIDs() {
+		if s := a.sensor(name); s.group != nil && strings.HasPrefix(id, name+"_") {
+			if err := s.group.load(ctx); err != nil {
+				s.log.Warn("listing failed", "error", err)
+			}
+		}
+	}
 }
 
 // noStore keeps nothing: the store belongs to the bridge.

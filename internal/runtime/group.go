@@ -43,11 +43,13 @@ type member struct {
 	Slug string // part of its entity ids; it stays when the member is renamed
 }
 
-// sensorID returns the id of a member's sensor, which does not change when the member is renamed.
-func (g *group) sensorID(m sensors.Member) string {
+// MemberID returns the id of the sensor of a group's member, which does not change when the member is renamed.
+func MemberID(group string, m sensors.Member) string {
 	sum := sha256.Sum256([]byte(m.ID))
-	return g.sensor.config.ID + "_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:8])
+	return group + "_" + strings.ToLower(base32.StdEncoding.EncodeToString(sum[:])[:8])
 }
+
+func (g *group) sensorID(m sensors.Member) string { return MemberID(g.sensor.config.ID, m) }
 
 // newMember returns the sensor of a member.
 func (g *group) newMember(m member) *sensor {
