@@ -196,7 +196,11 @@ func TestLoginWhileRunning(t *testing.T) {
 }
 
 func TestVersion(t *testing.T) {
-	code, stdout, stderr := newHarness(t).call(t, "version")
+	h := newHarness(t)
+	code, stdout, stderr := h.call(t, "version")
+	if _, other, _ := h.call(t, "--version"); other != stdout {
+		t.Errorf("--version prints %q", other)
+	}
 	want := regexp.MustCompile(`^graph2mqtt \S+\n(commit \w+( \(modified\))?\n)?` + regexp.QuoteMeta(stdruntime.Version()) + ` \w+/\w+\nmsgraph-sdk-go v1\.\d+\.\d+\n$`)
 	if code != 0 || !want.MatchString(stdout) || stderr != "" {
 		t.Errorf("%d, %q, %s", code, stdout, stderr)

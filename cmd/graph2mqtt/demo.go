@@ -398,8 +398,8 @@ func (d *demo) clean() error {
 		}
 		topics = len(found)
 	}
-	fmt.Fprintf(d.stdout, "Removed %d topics and %d directories.\n", topics, directories)
-	return nil
+	_, err = fmt.Fprintf(d.stdout, "Removed topics: %d, directories: %d.\n", topics, directories)
+	return err
 }
 
 // removeLeftDirectories removes the directories of demos that do not run any more and returns their number.

@@ -1,10 +1,15 @@
 package main
 
 import (
+	"bytes"
+	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -12,11 +17,16 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// retained is what a broker holds.
+// retainedTopics returns the topics of the retained messages of a broker.
 func retainedTopics(t *testing.T, broker string) []string {
 	t.Helper()
+	return slices.Sorted(maps.Keys(retainedPayloads(t, broker)))
+}
+
+func retainedPayloads(t *testing.T, broker string) map[string][]byte {
+	t.Helper()
 	var mu sync.Mutex
-	var topics []string
+	payloads := map[string][]byte{}
 	end := make(chan struct{})
 	l, err := mqtt.Observe(mqtt.Options{URL: broker}, func(m mqtt.Message) {
 		if m.Topic == "test/end" {
@@ -26,7 +36,7 @@ func retainedTopics(t *testing.T, broker string) []string {
 		mu.Lock()
 		defer mu.Unlock()
 		if m.Retained {
-			topics = append(topics, m.Topic)
+			payloads[m.Topic] = m.Payload
 		}
 	}, "#")
 	if err != nil {
@@ -43,7 +53,7 @@ func retainedTopics(t *testing.T, broker string) []string {
 	}
 	mu.Lock()
 	defer mu.Unlock()
-	return topics
+	return payloads
 }
 
 func TestDemo(t *testing.T) {
@@ -168,5 +178,88 @@ func TestDemoWithoutBroker(t *testing.T) {
 	}
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
 		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
+// A closed pipe ends the demo, which removes everything.
+func TestDemoBrokenPipe(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	broker := startBroker(t).URL()
+	p := newHarness(t).startWith(t, func(b []byte) error {
+		if bytes.Contains(b, []byte("  Bridge         online")) {
+			return syscall.EPIPE
+		}
+		return nil
+	}, "demo", "--mqtt", broker)
+	if code := p.wait(t); code != 0 || p.stderr.String() != "" {
+		t.Errorf("exit code %d: %s", code, p.stderr)
+	}
+	if got := retainedTopics(t, broker); len(got) > 0 {
+		t.Errorf("left behind: %v", got)
+	}
+	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+		t.Errorf("left behind: %v, %v", files, err)
+	}
+}
+
+// What a demo left that was killed can be removed, and nothing else.
+func TestDemoClean(t *testing.T) {
+	temporary := t.TempDir()
+	t.Setenv("TMPDIR", temporary)
+	broker := startBroker(t).URL()
+	h := newHarness(t)
+	clean := func() (int, string, string) { return h.call(t, "demo", "--mqtt", broker, "--clean") }
+	p := h.start(t, "demo", "--mqtt", broker)
+	p.stdout.find(t, regexp.MustCompile(`  Bridge         online\n`))
+	if code, stdout, stderr := clean(); code != 1 || stdout != "" || stderr != "graph2mqtt: the demo that uses the topics below graph2mqtt is still running; stop it first\n" {
+		t.Errorf("while it runs: %d, %s%s", code, stdout, stderr)
+	}
+	left := retainedPayloads(t, broker)
+	if files, err := os.ReadDir(temporary); err != nil || len(files) != 1 {
+		t.Errorf("its files: %v, %v", files, err)
+	}
+	p.interrupt()
+	if code := p.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, p.stderr)
+	}
+
+	l, err := mqtt.Observe(mqtt.Options{URL: broker}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	publish := func(topic, payload string) {
+		t.Helper()
+		if err := l.Publish(topic, []byte(payload), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for topic, payload := range left {
+		publish(topic, string(payload))
+	}
+	publish("graph2mqtt/bridge/state", "offline")
+	publish("other/topic", "stays")
+	if err := os.MkdirAll(filepath.Join(temporary, demoDirectory+"1", demoState), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	const hint = "graph2mqtt: an earlier demo left topics below graph2mqtt; remove them with: graph2mqtt demo --clean --mqtt URL --base-topic graph2mqtt\n"
+	if code, _, stderr := h.call(t, "demo", "--mqtt", broker); code != 1 || stderr != hint {
+		t.Errorf("a second one: %d, %s", code, stderr)
+	}
+	code, stdout, stderr := clean()
+	if !regexp.MustCompile(`^Removed topics: \d\d+, directories: 1\.\n$`).MatchString(stdout) || code != 0 || stderr != "" {
+		t.Errorf("%d, %s%s", code, stdout, stderr)
+	}
+	if got := retainedTopics(t, broker); !slices.Equal(got, []string{"other/topic"}) {
+		t.Errorf("left: %v", got)
+	}
+	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
+		t.Errorf("left: %v, %v", files, err)
+	}
+
+	publish("graph2mqtt/bridge/info", `{"config": {"state_dir": "/var/lib/graph2mqtt"}}`)
+	if code, _, stderr := clean(); code != 1 || stderr != "graph2mqtt: the topics below graph2mqtt are not from a demo\n" {
+		t.Errorf("another bridge's: %d, %s", code, stderr)
 	}
 }

@@ -20,10 +20,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// waitTimeout is for what nothing but a mistake keeps from happening.
+// waitTimeout bounds waiting for something that happens unless there is a bug.
 const waitTimeout = 30 * time.Second
 
-// A home is a directory with a configuration, and a simulated Microsoft 365 to sign in to.
+// A harness is a directory with a configuration and a simulated Microsoft 365.
 type harness struct {
 	dir       string
 	simulator *simulator.Simulator
@@ -67,13 +67,13 @@ accounts:
 `, broker, h.cloud()))
 }
 
-// cloud is what an account of the simulated Microsoft 365 has in common with every other one.
+// cloud returns the keys of an account of the simulated Microsoft 365.
 func (h *harness) cloud() string {
 	return fmt.Sprintf("client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
 		simulator.ContosoClient, h.simulator.LoginURL(), h.simulator.GraphURL(), filepath.Join(h.dir, "ca.pem"))
 }
 
-// work configures the account work, with these keys and these sensors.
+// configureWork configures the account work, with these keys and these sensors.
 func (h *harness) configureWork(t *testing.T, keys, sensors string) {
 	t.Helper()
 	h.write(t, "graph2mqtt.yaml", "mqtt: {url: \"mqtt://127.0.0.1:1\"}\naccounts:\n  work:\n    "+h.cloud()+"\n    "+keys+"\n    sensors: "+sensors+"\n")
@@ -83,7 +83,7 @@ func (h *harness) environ() []string {
 	return []string{"HOME=" + h.dir, "GRAPH2MQTT_CONFIG=" + filepath.Join(h.dir, "graph2mqtt.yaml"), "GRAPH2MQTT_STATE_DIR=" + filepath.Join(h.dir, "state")}
 }
 
-// visit opens a link and follows it to its end, whose page it returns.
+// openURL opens a link like a browser and returns the last page.
 func (h *harness) openURL(t *testing.T, link string) string {
 	t.Helper()
 	answer, err := h.web.Get(link)
@@ -98,7 +98,7 @@ func (h *harness) openURL(t *testing.T, link string) string {
 	return string(b)
 }
 
-// A process is one call of the program within this one.
+// A process is a run of the program within this one.
 type process struct {
 	stdin          *io.PipeWriter
 	stdout, stderr *output
@@ -108,13 +108,19 @@ type process struct {
 
 func (h *harness) start(t *testing.T, args ...string) *process {
 	t.Helper()
+	return h.startWith(t, nil, args...)
+}
+
+// startWith starts a command whose standard output also goes through a filter, which may fail.
+func (h *harness) startWith(t *testing.T, filter func([]byte) error, args ...string) *process {
+	t.Helper()
 	ctx, interrupt := context.WithCancel(t.Context())
 	in, stdin := io.Pipe()
 	p := &process{stdin: stdin, stdout: newOutput(), stderr: newOutput(), interrupt: interrupt, code: make(chan int, 1)}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.code <- run(ctx, args, h.environ(), in, p.stdout, p.stderr)
+		p.code <- run(ctx, args, h.environ(), in, filteredWriter{p.stdout, filter}, p.stderr)
 	}()
 	t.Cleanup(func() {
 		interrupt()
@@ -127,18 +133,32 @@ func (h *harness) start(t *testing.T, args ...string) *process {
 	return p
 }
 
+type filteredWriter struct {
+	io.Writer
+	filter func([]byte) error // nil: none
+}
+
+func (w filteredWriter) Write(b []byte) (int, error) {
+	if w.filter != nil {
+		if err := w.filter(b); err != nil {
+			return 0, err
+		}
+	}
+	return w.Writer.Write(b)
+}
+
 func (p *process) wait(t *testing.T) int {
 	t.Helper()
 	select {
 	case code := <-p.code:
 		return code
 	case <-time.After(waitTimeout):
-		t.Fatalf("it does not end\n%s%s", p.stdout, p.stderr)
+		t.Fatalf("the command does not end\n%s%s", p.stdout, p.stderr)
 	}
 	return 0
 }
 
-// call runs a command to its end.
+// call runs a command until it ends.
 func (h *harness) call(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	p := h.start(t, args...)
@@ -159,7 +179,7 @@ func (h *harness) login(t *testing.T) {
 
 var linkPattern = regexp.MustCompile(`(?m)^(https://\S+/authorize\S+)$`)
 
-// An output can be waited for.
+// An output collects what is written, and can be waited for.
 type output struct {
 	mu      sync.Mutex
 	b       bytes.Buffer
@@ -182,7 +202,7 @@ func (o *output) String() string {
 	return o.b.String()
 }
 
-// find waits for what the pattern finds, and returns its first group.
+// find waits until the pattern matches and returns its last group.
 func (o *output) find(t *testing.T, pattern *regexp.Regexp) string {
 	t.Helper()
 	timeout := time.After(waitTimeout)

@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 	_ "time/tzdata" // accounts' time zones must not depend on the machine
@@ -49,6 +50,9 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	var command *commandError
 	var reported *reportedError
 	switch {
+	case err == nil && out.err != nil && !errors.Is(out.err, syscall.EPIPE):
+		fmt.Fprintln(stderr, "graph2mqtt: write the output:", out.err)
+		return exitFailed
 	case err == nil:
 		return exitOK
 	case errors.As(err, &reported):
@@ -70,16 +74,25 @@ func isTerminal(w io.Writer) bool {
 	return ok && term.IsTerminal(int(f.Fd()))
 }
 
-// An outputWriter calls onError when nobody can read the output any more.
+// An outputWriter calls onError when the output cannot be written any more, so that commands end that run until they are interrupted.
 type outputWriter struct {
 	io.Writer
 	onError func()
+
+	mu  sync.Mutex // guards the order of writes, and err
+	err error      // the first one
 }
 
 // Write implements io.Writer.
 func (w *outputWriter) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.err != nil {
+		return 0, w.err
+	}
 	n, err := w.Writer.Write(b)
 	if err != nil {
+		w.err = err
 		w.onError()
 	}
 	return n, err

@@ -280,12 +280,12 @@ func changes(before, after map[string]any) string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(after)) {
 		old, known := before[key]
-		switch value := after[key]; {
-		case known && reflect.DeepEqual(old, value), !known && isEmpty(value):
+		switch value := localTimes(after[key]); {
+		case known && reflect.DeepEqual(localTimes(old), value), isEmpty(old) && isEmpty(value):
 		case isEmpty(value):
 			parts = append(parts, key+" unknown")
 		default:
-			parts = append(parts, key+" "+shorten(fmt.Append(nil, localTimes(value))))
+			parts = append(parts, key+" "+shorten(fmt.Append(nil, value)))
 		}
 	}
 	return strings.Join(parts, ", ")

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -27,5 +30,65 @@ func TestPrinterIgnoresUnknownValues(t *testing.T) {
 	want := "03:04:05  Out of office  disabled\n03:04:05  Out of office  offline\n03:04:05  Out of office  online\n"
 	if got := out.String(); got != want {
 		t.Errorf("told:\n%swant:\n%s", got, want)
+	}
+}
+
+// Without a configuration it prints each change, in one time zone, and members by name.
+func TestPrinterPrintsChanges(t *testing.T) {
+	var out bytes.Buffer
+	printer := newEventPrinter(&program{stdout: &out}, "graph2mqtt", nil)
+	received := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	// Times of an account in another zone than this machine's.
+	_, offset := received.Zone()
+	zone := time.FixedZone("", offset+5400)
+	start := time.Date(2026, 1, 2, 5, 0, 0, 0, time.Local)
+	const announcement = `{"device": {"name": "Work Müller"}, "availability": [{"topic": "graph2mqtt/work/state"}, {"topic": "graph2mqtt/work/all_abcd2345/availability"}]}`
+	for _, m := range [][2]string{
+		{"homeassistant/device/graph2mqtt-work-all_abcd2345/config", announcement},
+		{"homeassistant/device/graph2mqtt-work-out/config", strings.NewReplacer("all_abcd2345", "out", "Müller", "out").Replace(announcement)},
+		{"graph2mqtt/work/status", `{"sign_in": {"state": "signed_in"}, "user": null, "error": null}`},
+		{"graph2mqtt/work/all_abcd2345/state", `{"busy": null, "next": "Lunch", "next_start": "` + start.In(zone).Format(time.RFC3339) + `", "today": 1}`},
+		{"graph2mqtt/work/all_abcd2345/state", `{"busy": null, "next": "Lunch", "next_start": "` + start.UTC().Format(time.RFC3339) + `", "today": 2, "list": [1]}`},
+		{"graph2mqtt/work/all_abcd2345/state", `{"busy": null, "next": null, "next_start": "` + start.UTC().Format(time.RFC3339) + `", "today": 2, "list": [1]}`},
+		{"graph2mqtt/work/all_abcd2345/event", `{"event_type": "event_created", "summary": "Lunch", "start": "` + start.In(zone).Format(time.RFC3339) + `"}`},
+		{"graph2mqtt/work/all_abcd2345/status", `{"problem": false, "message": null}`},
+		{"graph2mqtt/work/all_abcd2345/status", `{"problem": true, "message": "ann@contoso.com does not share this calendar"}`},
+		{"graph2mqtt/work/all_abcd2345/status", `{"problem": false, "message": null}`},
+		{"graph2mqtt/work/out/request/enable", `{}`},
+		{"graph2mqtt/work/out/set/mode", `Always`},
+		{"graph2mqtt/work/out/event", `{"event_type": "unknown_thing", "a": 1}`},
+		{"graph2mqtt/work/out/attributes", `{"data": []}`},
+	} {
+		printer.handle(mqtt.Message{Topic: m[0], Payload: []byte(m[1]), Received: received})
+	}
+	const member = "03:04:05  work/all_abcd2345 (Work Müller)  "
+	want := member + "next Lunch, next_start " + start.Format(time.RFC3339) + ", today 1\n" +
+		member + "list [1], today 2\n" +
+		member + "next unknown\n" +
+		member + "Lunch is new, starts 2026-01-02 05:00\n" +
+		member + "problem: ann@contoso.com does not share this calendar\n" +
+		member + "problem solved\n" +
+		"03:04:05  work/out                request: enable\n" +
+		"03:04:05  work/out                request: set/mode Always\n" +
+		"03:04:05  work/out                unknown_thing {\"a\":1}\n"
+	if diff := cmp.Diff(want, out.String()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for filter, topics := range map[string][2][]string{
+		"a/#":         {{"a", "a/b", "a/b/c"}, {"b", "ab"}},
+		"a/+/c/#":     {{"a/b/c", "a/b/c/d"}, {"a/b", "a/b/d", "a"}},
+		"a/+/state/#": {{"a/work/state"}, {"a/work/out/state"}},
+		"a/b":         {{"a/b"}, {"a", "a/b/c"}},
+	} {
+		for i, want := range []bool{true, false} {
+			for _, topic := range topics[i] {
+				if matches(filter, topic) != want {
+					t.Errorf("%s and %s: %v", filter, topic, !want)
+				}
+			}
+		}
 	}
 }

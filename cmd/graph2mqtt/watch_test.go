@@ -73,6 +73,25 @@ func TestWatch(t *testing.T) {
 	}
 }
 
+// A filter that matches nothing is reported, and so is an empty broker.
+func TestWatchWithoutMatch(t *testing.T) {
+	h := newHarness(t)
+	url := startBroker(t).URL()
+	h.configure(t, url)
+	p := h.start(t, "watch", "work/calender", "bridge")
+	l, err := mqtt.Observe(mqtt.Options{URL: url}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p.stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing retained matches work/calender; the configuration has: bridge, work, work/calendar, work/out_of_office; waiting\n`))
+	h.start(t, "watch", "--mqtt", url).stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing is published below graph2mqtt yet; waiting\n`))
+	if err := l.Publish("graph2mqtt/work/calender/state", []byte(`{"busy": true}`), false); err != nil {
+		t.Fatal(err)
+	}
+	p.stdout.find(t, regexp.MustCompile(`  work/calender +busy true\n`))
+}
+
 func TestWatchFails(t *testing.T) {
 	h := newHarness(t)
 	code, _, stderr := h.call(t, "watch")
