@@ -100,7 +100,7 @@ func TestCallMemberSensor(t *testing.T) {
 	h.configureWork(t, "timezone: local", "{calendars: {type: calendar, calendar: all, on_demand: true}}")
 	h.login(t)
 	_, stdout, stderr := h.call(t, "discover", "work")
-	m := regexp.MustCompile(`(?m)^      # calendars stands for:\n(?:      #   .*\n)*      #   (calendars_[a-z2-7]{8}): Birthdays$`).FindStringSubmatch(stdout)
+	m := regexp.MustCompile(`(?m)^      # members of calendars:\n(?:      #   .*\n)*      #   (calendars_[a-z2-7]{8}): Birthdays$`).FindStringSubmatch(stdout)
 	if m == nil {
 		t.Fatalf("no member in %s%s", stdout, stderr)
 	}

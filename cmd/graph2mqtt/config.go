@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -15,7 +16,7 @@ func (p *program) configCommand() *cobra.Command {
 		Use:     "config",
 		Short:   "Print an example, the schema or the reference of the configuration",
 		Example: "  graph2mqtt config example > graph2mqtt.yaml",
-		Args:    cobra.NoArgs,
+		RunE:    runParent,
 	}
 	kinds := runtime.ConfigKinds(runtime.Kinds())
 	for _, c := range []struct {
@@ -35,4 +36,16 @@ func (p *program) configCommand() *cobra.Command {
 		})
 	}
 	return cmd
+}
+
+// runParent prints the help of a command that has only subcommands, and fails for one that it does not have.
+func runParent(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return cmd.Help()
+	}
+	var names []string
+	for _, c := range cmd.Commands() {
+		names = append(names, c.Name())
+	}
+	return fmt.Errorf("%s: want one of %s, not %q", cmd.Name(), strings.Join(names, ", "), args[0])
 }

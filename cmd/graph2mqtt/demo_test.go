@@ -67,7 +67,7 @@ func TestDemo(t *testing.T) {
 		`\n  mosquitto_sub -h 127\.0\.0\.1 -p \d+ -v -t 'graph2mqtt/#'\n`,
 		`\n  mosquitto_pub -h 127\.0\.0\.1 -p \d+ -t graph2mqtt/demo/out_of_office/set/enabled -m ON\n`,
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
-		`\n\d\d:\d\d:\d\d  Out of office  disabled\n`,
+		`\n\d\d:\d\d:\d\d  Out of office  Off\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))

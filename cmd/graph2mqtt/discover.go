@@ -27,7 +27,7 @@ func (p *program) discoverCommand() *cobra.Command {
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
 		Long: "discover lists what there is in an account, such as its calendars, and prints a line of configuration for each. For a sensor that\n" +
-			"stands for several, such as all calendars, it also prints the name of each member's own sensor.\n\n" +
+			"stands for several, such as all calendars, it also prints the id and the name of each member.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",
 		Args:              optionalArgs(1),
@@ -98,7 +98,7 @@ func (p *program) printMembers(ctx context.Context, a *config.Account, k sensors
 		if err != nil {
 			return fmt.Errorf("%s: %w", id, err)
 		}
-		fmt.Fprintf(p.stdout, "      # %s stands for:\n", id)
+		fmt.Fprintf(p.stdout, "      # members of %s:\n", id)
 		for _, m := range members {
 			fmt.Fprintf(p.stdout, "      #   %s: %s\n", runtime.MemberID(id, m), m.Name)
 		}

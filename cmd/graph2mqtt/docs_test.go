@@ -109,12 +109,11 @@ func TestCommandLineInDocs(t *testing.T) {
 	var b strings.Builder
 	b.WriteString("<!-- Made from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n")
 	root := (&program{}).root()
-	root.InitDefaultCompletionCmd()
 	b.WriteString("| command | |\n|---|---|\n")
 	var commands []*cobra.Command
 	var visit func(*cobra.Command)
 	visit = func(cmd *cobra.Command) {
-		if cmd.Runnable() && cmd != root && cmd.Parent().Name() != "completion" {
+		if cmd.Runnable() && !cmd.HasSubCommands() && cmd.Parent().Name() != "completion" {
 			commands = append(commands, cmd)
 			path := strings.TrimPrefix(cmd.CommandPath(), "graph2mqtt ")
 			fmt.Fprintf(&b, "| [`%s`](#%s) | %s |\n", path, strings.ReplaceAll(path, " ", "-"), cmd.Short)

@@ -44,7 +44,6 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 	root := p.root()
 	root.SetArgs(append([]string{}, args...)) // nil would select those of the process
 	root.SetIn(stdin)
-	root.SetOut(out)
 	root.SetErr(stderr)
 	err := root.ExecuteContext(ctx)
 	var command *commandError

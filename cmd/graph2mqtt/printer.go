@@ -137,9 +137,15 @@ func (e *eventPrinter) announcement(m mqtt.Message) {
 func (e *eventPrinter) sensor(m mqtt.Message, of string, rest []string) {
 	switch what := strings.Join(rest, "/"); what {
 	case "event":
-		if text := e.describe(m.Payload); text != "" {
-			e.print(m, of, e.paint(color.FgGreen).Sprint(text)+e.busy(of))
+		kind, text := e.describe(m.Payload)
+		if text == "" {
+			return
 		}
+		text = e.paint(color.FgGreen).Sprint(text)
+		if kind == "event_started" || kind == "event_ended" {
+			text += e.busy(of)
+		}
+		e.print(m, of, text)
 	case "state":
 		var state map[string]any
 		if json.Unmarshal(m.Payload, &state) != nil {
@@ -153,7 +159,7 @@ func (e *eventPrinter) sensor(m mqtt.Message, of string, rest []string) {
 			if !hasValue(state) {
 				return // Graph has not answered yet
 			}
-			e.print(m, of, summarize(state))
+			e.print(m, of, e.summarize(state))
 		}
 		e.states[of] = state
 	case "status":
@@ -228,23 +234,23 @@ func (e *eventPrinter) print(m mqtt.Message, of, text string) {
 	fmt.Fprintf(e.stdout, "%s  %s  %s\n", e.paint(color.Faint).Sprint(m.Received.Local().Format(time.TimeOnly)), e.paint(color.Bold).Sprintf("%-*s", width, name), text)
 }
 
-// describe describes an event of a sensor, in the words of its kind.
-func (e *eventPrinter) describe(payload []byte) string {
+// describe returns the type of a sensor's event and a description in the words of the sensor's kind.
+func (e *eventPrinter) describe(payload []byte) (kind, text string) {
 	var data map[string]any
 	if json.Unmarshal(payload, &data) != nil {
-		return ""
+		return "", ""
 	}
 	data = localTimes(data).(map[string]any)
-	kind, _ := data["event_type"].(string)
+	kind, _ = data["event_type"].(string)
 	delete(data, "event_type")
 	for _, k := range e.kinds {
 		if text := k.Describe(entity.Event{Type: kind, Data: data}); text != "" {
-			return text
+			return kind, text
 		}
 	}
 	rest, err := json.Marshal(data)
 	must(err) // it was decoded from JSON
-	return kind + " " + shorten(rest)
+	return kind, kind + " " + shorten(rest)
 }
 
 // busy returns what a calendar shows while an event is on.
@@ -313,11 +319,23 @@ func shorten(payload []byte) string {
 }
 
 // summarize returns the main value of a sensor's first state.
-func summarize(state map[string]any) string {
-	for _, s := range []struct{ key, text string }{{"next", "next: %v"}, {"mode", "%v"}, {"availability", "%v"}} {
+func (e *eventPrinter) summarize(state map[string]any) string {
+	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}} {
 		if v := state[s.key]; v != nil {
-			return fmt.Sprintf(s.text, v)
+			return fmt.Sprintf(s.text, e.label(s.key, fmt.Sprint(v)))
 		}
 	}
 	return "online"
+}
+
+// label returns the word that Home Assistant shows for an option of an entity, or the option.
+func (e *eventPrinter) label(key, option string) string {
+	for _, k := range e.kinds {
+		for _, entity := range k.New().Entities() {
+			if label := entity.Labels[option]; entity.Key == key && label != "" {
+				return label
+			}
+		}
+	}
+	return option
 }

@@ -27,7 +27,7 @@ func TestPrinterIgnoresUnknownValues(t *testing.T) {
 	} {
 		printer.handle(mqtt.Message{Topic: "graph2mqtt/work/out/" + m[0], Payload: []byte(m[1]), Received: at})
 	}
-	want := "03:04:05  Out of office  disabled\n03:04:05  Out of office  offline\n03:04:05  Out of office  online\n"
+	want := "03:04:05  Out of office  Off\n03:04:05  Out of office  offline\n03:04:05  Out of office  online\n"
 	if got := out.String(); got != want {
 		t.Errorf("told:\n%swant:\n%s", got, want)
 	}

@@ -61,6 +61,13 @@ func (p *program) root() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.callCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
+	root.SetOut(p.stdout) // the completion command keeps it
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "completion" {
+			c.Args, c.RunE = cobra.ArbitraryArgs, runParent
+		}
+	}
 	return root
 }
 

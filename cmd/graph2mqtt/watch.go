@@ -188,14 +188,14 @@ func (w *watch) compareInitial(a, b mqtt.Message) int {
 // reportUnmatched tells that a filter has no match yet; "" is that for everything.
 func (w *watch) reportUnmatched(filter string) {
 	if filter == "" {
-		fmt.Fprintf(w.stderr, "graph2mqtt: nothing is published below %s yet; waiting\n", w.broker.Base)
+		fmt.Fprintf(w.stderr, "graph2mqtt: nothing is published below %s yet, waiting\n", w.broker.Base)
 		return
 	}
 	known := ""
 	if w.config != nil {
 		known = "; the configuration has: " + strings.Join(paths(w.config), ", ")
 	}
-	fmt.Fprintf(w.stderr, "graph2mqtt: nothing retained matches %s%s; waiting\n", filter, known)
+	fmt.Fprintf(w.stderr, "graph2mqtt: nothing retained matches %s, waiting%s\n", filter, known)
 }
 
 // matches reports whether a topic matches a filter. See section 4.7 of MQTT 3.1.1.

@@ -84,8 +84,8 @@ func TestWatchWithoutMatch(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	p.stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing retained matches work/calender; the configuration has: bridge, work, work/calendar, work/out_of_office; waiting\n`))
-	h.start(t, "watch", "--mqtt", url).stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing is published below graph2mqtt yet; waiting\n`))
+	p.stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing retained matches work/calender, waiting; the configuration has: bridge, work, work/calendar, work/out_of_office\n`))
+	h.start(t, "watch", "--mqtt", url).stderr.find(t, regexp.MustCompile(`graph2mqtt: nothing is published below graph2mqtt yet, waiting\n`))
 	if err := l.Publish("graph2mqtt/work/calender/state", []byte(`{"busy": true}`), false); err != nil {
 		t.Fatal(err)
 	}
