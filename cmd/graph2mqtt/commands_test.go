@@ -165,6 +165,36 @@ func TestSecondRun(t *testing.T) {
 	}
 }
 
+// A small bridge uses one processor, unless the environment says otherwise.
+func TestProcessors(t *testing.T) {
+	before := stdruntime.GOMAXPROCS(4)
+	defer stdruntime.GOMAXPROCS(before)
+	h := newHarness(t)
+	h.configure(t, startBroker(t).URL())
+	p := h.start(t, "run")
+	p.stderr.find(t, regexp.MustCompile(`msg="connected to the broker"`))
+	if n := stdruntime.GOMAXPROCS(0); n != 1 {
+		t.Errorf("%d processors for one account", n)
+	}
+	p.interrupt()
+	if code := p.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n := stdruntime.GOMAXPROCS(0); n != 4 {
+		t.Errorf("%d processors afterwards", n)
+	}
+	program := &program{}
+	for accounts, want := range map[int]int{9: 1, 10: 2, 29: 3, 300: 4} {
+		if program.limitProcessors(4, accounts); stdruntime.GOMAXPROCS(0) != want {
+			t.Errorf("%d processors for %d accounts", stdruntime.GOMAXPROCS(0), accounts)
+		}
+	}
+	program.environ = []string{"GOMAXPROCS=4"}
+	if program.limitProcessors(4, 1); stdruntime.GOMAXPROCS(0) != 4 {
+		t.Error("the environment is ignored")
+	}
+}
+
 // Without a command it is run.
 func TestNoCommand(t *testing.T) {
 	h := newHarness(t)
@@ -221,6 +251,8 @@ func TestArguments(t *testing.T) {
 		{[]string{"call"}, "want ACCOUNT/SENSOR and OPERATION; the configuration offers:\n  work/out_of_office: enable, disable, update\n"},
 		{[]string{"call", "work/calendar"}, "want an operation of work/calendar; it offers none without enable_update: true or on_demand: true\n"},
 		{[]string{"help", "nosuch"}, "unknown command \"nosuch\" for \"graph2mqtt\"\nSee: graph2mqtt --help\n"},
+		{[]string{"config", "nosuch"}, "config: want one of example, reference, schema, not \"nosuch\"\nSee: graph2mqtt --help\n"},
+		{[]string{"completion", "tcsh"}, "completion: want one of bash, fish, powershell, zsh, not \"tcsh\"\nSee: graph2mqtt --help\n"},
 		{[]string{"help", "config", "nosuch"}, "unknown command \"nosuch\" for \"graph2mqtt config\"\nSee: graph2mqtt --help\n"},
 		{[]string{"login", "wrok"}, "there is no account \"wrok\"; the configuration has: work\n"},
 		{[]string{"login", "work", "--port", "70000"}, "--port: want a port from 1 to 65535, not 70000\n"},
@@ -341,7 +373,6 @@ func checkCommandLine(t *testing.T, line string) {
 	}
 	args := strings.Fields(line)[1:]
 	root := (&program{}).root()
-	root.InitDefaultCompletionCmd()
 	cmd, rest, err := root.Find(args)
 	if err == nil {
 		err = cmd.ParseFlags(rest)

@@ -7,7 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
+	stdruntime "runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -38,6 +38,9 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	if err != nil {
 		return err
 	}
+	processors := stdruntime.GOMAXPROCS(0)
+	defer stdruntime.GOMAXPROCS(processors)
+	p.limitProcessors(processors, len(c.Accounts))
 	log, level := p.logger(c)
 	dir, err := state.Open(c.StateDir, c.KeyFile, log)
 	if err != nil {
@@ -60,6 +63,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				return
 			}
 			logWarnings(log, next)
+			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)
 			select {
 			case reloads <- next:
@@ -77,10 +81,6 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 
 // serve runs the bridge until ctx is done.
 func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config) error {
-	// A bridge waits nearly all the time. Collecting more often costs it little, and a small machine has little.
-	if p.environment("GOGC") == "" {
-		debug.SetGCPercent(gcPercent)
-	}
 	version := readBuild().version
 	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
 	if err != nil {
@@ -92,8 +92,16 @@ func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, l
 	return err
 }
 
-// gcPercent is how much the heap may grow, in per cent, before it is collected.
-const gcPercent = 25
+// accountsPerProcessor is the number of accounts for which the bridge uses one more processor. Idle processors take part in each
+// garbage collection, which costs a bridge that mostly waits a quarter of its CPU time.
+const accountsPerProcessor = 10
+
+// limitProcessors makes the bridge use up to limit processors, as many as its accounts need.
+func (p *program) limitProcessors(limit, accounts int) {
+	if p.environment("GOMAXPROCS") == "" {
+		stdruntime.GOMAXPROCS(min(limit, 1+accounts/accountsPerProcessor))
+	}
+}
 
 func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
