@@ -14,7 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// asked calls, and returns the response with its times taken out.
+// callJSON runs call and returns the response without its times.
 func (h *harness) callJSON(t *testing.T, stdin string, args ...string) (code int, r services.Response, stderr string) {
 	t.Helper()
 	p := h.start(t, append([]string{"call"}, args...)...)
@@ -45,7 +45,7 @@ func TestCall(t *testing.T) {
 		t.Errorf("at Microsoft: %+v", got)
 	}
 
-	// Times without a zone are in that of the mailbox; lists come with commas, numbers and truths as they are.
+	// Times without a zone are in the mailbox's; lists have commas, numbers and booleans are as in JSON.
 	code, r, stderr = h.callJSON(t, "", "work/calendar", "create", "subject=12", "start=2030-07-01T10:00", "end=2030-07-01T11:00",
 		"categories=Private,Health", "remind_before_minutes=5", "is_reminder_on=true", `attendees=[{"email": "megan@contoso.example", "type": "required"}]`)
 	if code != 0 || stderr != "" || r.Status != "ok" {
@@ -114,7 +114,7 @@ func TestCallMemberSensor(t *testing.T) {
 	}
 }
 
-// What a bridge would refuse is refused, for the same reasons.
+// Call rejects what a bridge would reject, for the same reasons.
 func TestCallRefused(t *testing.T) {
 	h := newHarness(t)
 	requests := func() int { return len(h.simulator.Requests()) }
@@ -127,7 +127,7 @@ func TestCallRefused(t *testing.T) {
 			t.Errorf("%v: exit code %d, %s, %s", args, got, diff, stderr)
 		}
 		if n := requests() - before; n > 0 {
-			t.Errorf("%v: Microsoft was asked %d times", args, n)
+			t.Errorf("%v: %d requests to Microsoft", args, n)
 		}
 	}
 	refused("sign_in_required", 2, "nobody is signed in; run: graph2mqtt login work", "", "work/out_of_office", "enable")
@@ -139,7 +139,7 @@ func TestCallRefused(t *testing.T) {
 	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: disable, enable, update`, "", "work/out_of_office", "enabel")
 	h.simulator.SetSignIn(simulator.SignIn{})
 	h.login(t)
-	// The mailbox's zone is asked for before the request is looked at.
+	// The mailbox's zone is read before the request is decoded.
 	for args, want := range map[string]string{
 		"internal_repy=x":  "internal_repy: unknown field; did you mean internal_reply? known fields: end, external_audience, external_reply, internal_reply, start",
 		"--json":           "want a JSON object, such as {}, not [1]",

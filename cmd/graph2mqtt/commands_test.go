@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files and the generated documentation")
 
-// golden compares with the file, or writes it.
+// golden compares a text with a file, or writes the file with -update.
 func golden(t *testing.T, file, got string) {
 	t.Helper()
 	if *update {
@@ -54,7 +54,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// What login asks Entra ID for first is what permissions says.
+// The permissions that login requests first are those that permissions shows.
 func TestPermissionsMatchLogin(t *testing.T) {
 	h := newHarness(t)
 	_, stdout, _ := h.call(t, "permissions", "--format", "json")
@@ -80,7 +80,7 @@ func TestPermissionsMatchLogin(t *testing.T) {
 	}
 }
 
-// Every scope that any kind can ask for has its facts.
+// Every scope that any kind can request is known.
 func TestScopesHaveInfo(t *testing.T) {
 	permissions := []graph.Permission{{Scope: "User.Read"}, {Scope: "MailboxSettings.Read"}}
 	for _, k := range runtime.Kinds() {
@@ -93,7 +93,7 @@ func TestScopesHaveInfo(t *testing.T) {
 	for _, n := range permissions {
 		for _, scope := range append([]string{n.Scope}, n.Alternatives...) {
 			if f, ok := graph.LookupScope(scope); !ok || f.ID == "" {
-				t.Errorf("%s has no facts", scope)
+				t.Errorf("%s is unknown", scope)
 			}
 		}
 	}
@@ -125,14 +125,14 @@ accounts:
 	if code != 1 || stderr != "" || strings.Count(stdout, "\n") != 3 {
 		t.Errorf("%d, %q, %s", code, stdout, stderr)
 	}
-	// The other commands say the same, on standard error.
+	// Other commands print the same on standard error.
 	code, other, stderr := h.call(t, "run")
 	if code != 1 || other != "" || stderr != "graph2mqtt: "+stdout {
 		t.Errorf("%d, %q, %s", code, other, stderr)
 	}
 }
 
-// A file that keeps only one account from working is a problem, too.
+// A file that only affects one account is a problem, too.
 func TestCheckReadsCertificates(t *testing.T) {
 	h := newHarness(t)
 	h.write(t, "own.pem", "no certificate")
@@ -195,7 +195,7 @@ func TestProcessors(t *testing.T) {
 	}
 }
 
-// Without a command it is run.
+// The default command is run.
 func TestNoCommand(t *testing.T) {
 	h := newHarness(t)
 	h.configure(t, startBroker(t).URL())
@@ -207,7 +207,7 @@ func TestNoCommand(t *testing.T) {
 	}
 }
 
-// A sign-in beside a running bridge is taken up.
+// A running bridge uses a sign-in by another process.
 func TestLoginWhileRunning(t *testing.T) {
 	h := newHarness(t)
 	h.configure(t, startBroker(t).URL())
@@ -268,7 +268,7 @@ func TestArguments(t *testing.T) {
 			t.Errorf("%v: %d, %q, %s", tt.args, code, stdout, diff)
 		}
 	}
-	// What is right but cannot be done has another exit code.
+	// A failure that is not the user's mistake has another exit code.
 	h.write(t, "file", "")
 	code, _, stderr := h.call(t, "accounts", "--state-dir", filepath.Join(h.dir, "file"))
 	want := fmt.Sprintf("graph2mqtt: state directory %s: this is a file; move it away, or choose a directory with --state-dir\n", filepath.Join(h.dir, "file"))
@@ -323,7 +323,7 @@ func TestCompletion(t *testing.T) {
 			t.Errorf("%s: %d, %s", shell, code, stderr)
 		}
 	}
-	// Without a configuration there is nothing to complete, and nothing to complain about.
+	// Without a configuration nothing is completed and no error is printed.
 	if code, stdout, stderr := h.call(t, "__complete", "--config", "/nowhere.yaml", "call", ""); code != 0 || stdout != ":4\n" || strings.Contains(stderr, "nowhere") {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
@@ -344,7 +344,7 @@ func TestConfigPrints(t *testing.T) {
 	}
 }
 
-// Every command has an example, which the program understands.
+// Every command has an example, which parses.
 func TestExamples(t *testing.T) {
 	var visit func(cmd *cobra.Command)
 	visit = func(cmd *cobra.Command) {
@@ -364,7 +364,7 @@ func TestExamples(t *testing.T) {
 	visit((&program{}).root())
 }
 
-// understood checks a command line of the shell as far as it is ours.
+// checkCommandLine parses the graph2mqtt part of a shell command line.
 func checkCommandLine(t *testing.T, line string) {
 	t.Helper()
 	line, _, _ = strings.Cut(line, " #")

@@ -129,7 +129,7 @@ func TestDemoWithExistingBroker(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer l.Close()
-			// What is others' stays.
+			// Other clients' topics stay.
 			const other = "homeassistant/device/graph2mqttish/config"
 			if err := l.Publish(other, []byte("{}"), true); err != nil {
 				t.Fatal(err)
@@ -143,7 +143,7 @@ func TestDemoWithExistingBroker(t *testing.T) {
 					t.Errorf("no %s among %s", topic, held)
 				}
 			}
-			// A second one would spoil the first.
+			// A second demo would interfere with the first.
 			code, _, stderr := h.call(t, "demo", "--mqtt", broker)
 			if code != 1 || stderr != "graph2mqtt: the broker has topics below graph2mqtt already; another graph2mqtt may be using them; choose a different --base-topic\n" {
 				t.Errorf("a second one: %d, %s", code, stderr)
@@ -203,7 +203,7 @@ func TestDemoBrokenPipe(t *testing.T) {
 	}
 }
 
-// What a demo left that was killed can be removed, and nothing else.
+// --clean removes what a killed demo left, and nothing else.
 func TestDemoClean(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)

@@ -22,7 +22,7 @@ import (
 // top is the root of the repository.
 const top = "../.."
 
-// documents are the files that people read, by name.
+// documents returns README.md and the pages below docs, by file name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
@@ -48,7 +48,7 @@ func documents(t *testing.T) map[string]string {
 
 var fence = regexp.MustCompile("(?ms)^ *```(\\w*)\n(.*?)^ *```")
 
-// Every configuration in the documents is right.
+// Every configuration in the documents is valid.
 func TestConfigurationsInDocs(t *testing.T) {
 	n := 0
 	for file, text := range documents(t) {
@@ -73,7 +73,7 @@ func TestConfigurationsInDocs(t *testing.T) {
 	}
 }
 
-// Every command line in the documents is understood.
+// Every command line in the documents parses.
 func TestCommandsInDocs(t *testing.T) {
 	n := 0
 	for file, text := range documents(t) {
@@ -104,10 +104,10 @@ func TestCommandsInDocs(t *testing.T) {
 
 var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 
-// The page about the command line is made from the commands.
+// The page about the command line is generated from the commands.
 func TestCommandLineInDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("<!-- Made from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n")
+	b.WriteString("<!-- Generated from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n")
 	root := (&program{}).root()
 	b.WriteString("| command | |\n|---|---|\n")
 	var commands []*cobra.Command
@@ -145,7 +145,7 @@ func TestCommandLineInDocs(t *testing.T) {
 	golden(t, filepath.Join(top, "docs", "cli.md"), b.String())
 }
 
-// paragraphs joins the lines of paragraphs, but for lists.
+// paragraphs joins the lines of each paragraph, except those of lists.
 func paragraphs(text string) string {
 	ps := strings.Split(text, "\n\n")
 	for i, p := range ps {
@@ -169,7 +169,7 @@ func flags(b *strings.Builder, set *pflag.FlagSet) {
 	})
 }
 
-// What the documents point to is there.
+// Links in the documents lead to existing files.
 func TestLinksInDocs(t *testing.T) {
 	for file, text := range documents(t) {
 		for _, m := range link.FindAllStringSubmatch(fence.ReplaceAllString(text, ""), -1) {
@@ -180,7 +180,7 @@ func TestLinksInDocs(t *testing.T) {
 	}
 }
 
-// The README shows every kind of sensor that there is, and no other.
+// The README shows exactly the kinds of sensors that exist.
 func TestKindsInReadme(t *testing.T) {
 	readme := documents(t)[filepath.Join(top, "README.md")]
 	var shown []string
@@ -194,11 +194,11 @@ func TestKindsInReadme(t *testing.T) {
 	slices.Sort(shown)
 	slices.Sort(kinds)
 	if !slices.Equal(shown, kinds) {
-		t.Errorf("it shows %v, and there are %v", shown, kinds)
+		t.Errorf("README shows %v, want %v", shown, kinds)
 	}
 }
 
-// Every sentence that is explained is one that the program says.
+// Every error message that is explained exists in the code.
 func TestErrorMessagesInDocs(t *testing.T) {
 	var source strings.Builder
 	for _, dir := range []string{"internal", "mqtt", "sensors", "services"} {

@@ -13,7 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// after is what was written after the marker.
+// after returns the text after a marker.
 func after(t *testing.T, text, marker string) string {
 	t.Helper()
 	_, rest, ok := strings.Cut(text, marker)
@@ -64,7 +64,7 @@ func TestLoginPasted(t *testing.T) {
 	h := newHarness(t)
 	p := h.start(t, "login", "work")
 	link := p.stdout.find(t, linkPattern)
-	// The browser runs on another machine: it ends on an address that nothing answers.
+	// The browser runs on another machine, where the redirect address does not load.
 	browser := &http.Client{Transport: h.web.Transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := browser.Get(link)
 	if err != nil {
@@ -149,7 +149,7 @@ func TestLoginInterrupted(t *testing.T) {
 	}
 }
 
-// In an organization with Microsoft's default policy users still get what they can grant themselves.
+// In an organization with Microsoft's default policy, login gets the permissions that users can grant themselves.
 func TestLoginWithoutAdministrator(t *testing.T) {
 	h := newHarness(t)
 	h.simulator.SetSignIn(simulator.SignIn{AdminOnly: simulator.AdminConsentScopes()})
@@ -230,7 +230,7 @@ func TestLoginPersonal(t *testing.T) {
 		t.Fatal(stderr)
 	}
 
-	// Where only personal accounts can sign in it is said before.
+	// If only personal accounts can sign in, the message comes first.
 	h.configureWork(t, "tenant: consumers", "{theirs: {type: calendar, shared_mailbox: ann@outlook.example, enable_update: true}}")
 	p = h.start(t, "login", "work")
 	p.stdout.find(t, linkPattern)
@@ -239,7 +239,7 @@ func TestLoginPersonal(t *testing.T) {
 	}
 }
 
-// Where a policy blocks one way of signing in the other one is suggested.
+// If a policy blocks one way to sign in, the other one is suggested.
 func TestLoginBlocked(t *testing.T) {
 	h := newHarness(t)
 	h.simulator.BlockDeviceCode(true)

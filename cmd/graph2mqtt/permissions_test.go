@@ -15,7 +15,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// registrations are accounts of every kind: three that share a registration, one of a single tenant with a secret, one with a
+// registrations configures accounts of every kind: three that share a registration, one of a single tenant with a secret, one with a
 // certificate in another cloud.
 const registrations = `mqtt: {url: "mqtt://127.0.0.1"}
 accounts:
@@ -94,7 +94,7 @@ func TestPermissionFormats(t *testing.T) {
 	}
 }
 
-// What a person is shown says before the sign-in what it would fail on.
+// On a terminal, permissions explains before the sign-in what could prevent it.
 func TestPermissionsExplained(t *testing.T) {
 	h := newHarness(t)
 	h.configureRegistrations(t)
@@ -110,7 +110,7 @@ func TestPermissionsExplained(t *testing.T) {
 	golden(t, filepath.Join("testdata", "permissions-explained.txt"), out.String())
 }
 
-// The manifest names Graph's own ids of what is asked for, each once.
+// The manifest lists Graph's ids of the requested permissions, each once.
 func TestManifest(t *testing.T) {
 	h := newHarness(t)
 	_, stdout, _ := h.call(t, "permissions", "--format", "manifest")
@@ -137,7 +137,7 @@ func TestManifest(t *testing.T) {
 	}
 }
 
-// A shell takes the commands for what they are.
+// The Azure commands run in a shell.
 func TestAzureCommands(t *testing.T) {
 	h := newHarness(t)
 	h.configureRegistrations(t)

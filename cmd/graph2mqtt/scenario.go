@@ -8,7 +8,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// seedCalendar adds the calendar of somebody who works.
+// seedCalendar adds a working day's meetings.
 func (d *demo) seedCalendar(now time.Time) {
 	minute := now.Truncate(time.Minute)
 	for _, e := range []simulator.Event{

@@ -16,7 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// trust makes the home's browser trust the authority in a file.
+// trust makes the harness's browser trust the authority in a file.
 func (h *harness) trust(t *testing.T, file string) {
 	t.Helper()
 	pem, err := os.ReadFile(file)
@@ -32,7 +32,7 @@ func (h *harness) trust(t *testing.T, file string) {
 	h.web = &http.Client{Transport: transport}
 }
 
-// What it says for a configuration is what the bridge signs in with.
+// The printed configuration works.
 func TestSimulate(t *testing.T) {
 	temporary := t.TempDir()
 	t.Setenv("TMPDIR", temporary)
@@ -65,7 +65,7 @@ func TestSimulate(t *testing.T) {
 func TestSimulateJSON(t *testing.T) {
 	h := newHarness(t)
 	ca := filepath.Join(h.dir, "authority.pem")
-	h.write(t, "authority.pem", "of an earlier run")
+	h.write(t, "authority.pem", "from an earlier run")
 	p := h.start(t, "simulate", "--addr", "127.0.0.1:0", "--ca-file", ca, "--json")
 	p.stdout.find(t, regexp.MustCompile(`\n}\n`))
 	var x simulation
@@ -84,7 +84,7 @@ func TestSimulateJSON(t *testing.T) {
 		t.Errorf("exit code %d: %s", code, p.stderr)
 	}
 	if _, err := os.Stat(ca); err != nil {
-		t.Error(err) // what was asked for stays
+		t.Error(err) // the user chose this file
 	}
 }
 

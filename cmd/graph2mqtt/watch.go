@@ -185,7 +185,7 @@ func (w *watch) compareInitial(a, b mqtt.Message) int {
 	return cmp.Compare(a.Topic, b.Topic)
 }
 
-// reportUnmatched tells that a filter has no match yet; "" is that for everything.
+// reportUnmatched prints that a filter has no match yet. The empty filter is the one for everything.
 func (w *watch) reportUnmatched(filter string) {
 	if filter == "" {
 		fmt.Fprintf(w.stderr, "graph2mqtt: nothing is published below %s yet, waiting\n", w.broker.Base)

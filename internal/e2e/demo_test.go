@@ -34,12 +34,12 @@ func TestDemo(t *testing.T) {
 	watch := printed("mosquitto_sub ")
 	seen := startProcess(t, watch, exec.Command("sh", "-c", "exec stdbuf -oL "+watch), nil)
 	seen.AwaitLine(t, "graph2mqtt/bridge/state online")
-	seen.AwaitLine(t, `graph2mqtt/work/out_of_office/state {`)
+	seen.AwaitLine(t, `graph2mqtt/demo/out_of_office/state {`)
 	runCommand(t, "", "sh", "-c", printed("mosquitto_pub -h 127.0.0.1 -p ")) // the first command sets the switch
 	seen.AwaitLine(t, `"mode":"alwaysEnabled"`)
 	create := strings.TrimSuffix(printed("/request/create"), `\`) + printed(`-m '{"subject"`)
 	runCommand(t, "", "sh", "-c", create)
-	seen.AwaitLine(t, "graph2mqtt/work/calendar/response/create {")
+	seen.AwaitLine(t, "graph2mqtt/demo/calendar/response/create {")
 	demo.AwaitLine(t, "Coffee")
 
 	// Ctrl-C signals the whole process group.
@@ -47,7 +47,7 @@ func TestDemo(t *testing.T) {
 		t.Fatal(err)
 	}
 	demo.Wait(t) // the exit code is go run's
-	if !strings.HasSuffix(demo.Stdout(), "\nThe demo is over; nothing of it is left.\n") {
+	if !strings.HasSuffix(demo.Stdout(), "\nThe demo has ended and removed everything.\n") {
 		t.Errorf("the demo ended with:\n%s", demo.Stdout())
 	}
 	seen.Kill(t)
