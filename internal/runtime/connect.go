@@ -69,12 +69,17 @@ func signInOptions(c *config.Account, t *transports) auth.Options {
 
 // transports holds one transport for all accounts whose servers are verified by the same certificates.
 type transports struct {
+	fixed http.RoundTripper // nil: none; for tests
+
 	mu    sync.Mutex
 	byPEM map[[sha256.Size]byte]http.RoundTripper
 }
 
 // of returns the transport of an account for Entra ID and Graph. With an error it refuses every request.
 func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
+	if t.fixed != nil {
+		return t.fixed, nil
+	}
 	var pem []byte
 	if c.Cloud.CAFile != "" {
 		var err error

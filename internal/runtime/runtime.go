@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -39,6 +40,8 @@ type Options struct {
 	Store Store
 	Hub   *hub.Hub
 	Log   *slog.Logger
+	// Transport reaches Entra ID and Graph in tests. Nil: one for all clouds that are verified by the same certificates.
+	Transport http.RoundTripper
 }
 
 // A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.
@@ -57,7 +60,7 @@ type Runtime struct {
 func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	r := &Runtime{
 		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
-		accounts: map[string]*account{},
+		accounts: map[string]*account{}, transports: transports{fixed: o.Transport},
 	}
 	for id, c := range config.Sorted(accounts) {
 		a, err := r.newAccount(c)

@@ -1,0 +1,207 @@
+package bridge_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/metrics"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// fleetSensors are the sensors of each account of a fleet.
+const fleetSensors = `      out_of_office: {type: auto_reply}
+      presence: {type: status}
+      calendar: {type: calendar}
+      birthdays: {type: calendar, calendar: Birthdays}
+      week: {type: calendar, end_offset: 168h}
+`
+
+// sensorsPerAccount is the number of fleetSensors.
+const sensorsPerAccount = 5
+
+// idleSensors are sensors that poll once a day.
+var idleSensors = strings.ReplaceAll(fleetSensors, "{", "{interval: 24h, ")
+
+// fleetConfig returns the configuration of n accounts with these sensors and further keys.
+func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int, more, sensors string) *config.Config {
+	t.Helper()
+	var text strings.Builder
+	ca := ""
+	if m.CA() != nil {
+		ca = fmt.Sprintf(", ca_file: %q", filepath.Join(dir, "ca.pem"))
+		if err := os.WriteFile(filepath.Join(dir, "ca.pem"), m.CA(), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fmt.Fprintf(&text, "mqtt: {url: %q}\nstate_dir: %q\naccounts:\n", broker, filepath.Join(dir, "state"))
+	for i := range n {
+		fmt.Fprintf(&text, "  a%03d:\n    client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com%s}\n    timezone: Europe/Berlin\n%s    sensors:\n%s",
+			i, simulator.ContosoClient, m.LoginURL(), m.GraphURL(), ca, more, sensors)
+	}
+	file := filepath.Join(dir, "graph2mqtt.yaml")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// signInFleet stores a sign-in of Adele for every account, as package auth does. The tokens are valid for as long as the simulator's
+// clock stands still.
+func signInFleet(t testing.TB, dir *state.Dir, c *config.Config, m *simulator.Simulator) {
+	t.Helper()
+	m.FreezeClock(true)
+	user := m.Users()[0]
+	for id, a := range c.Accounts {
+		scopes := runtime.SignInScopes(a)[0]
+		now := time.Now()
+		signIn, err := json.Marshal(map[string]any{
+			"client_id": a.ClientID, "login": a.Cloud.Login, "home_account_id": user.ID + "." + user.Tenant,
+			"user":    map[string]any{"id": user.ID, "address": user.Address, "name": user.Name, "tenant": user.Tenant},
+			"granted": scopes, "requested": scopes, "access_token": m.Token(user.Address, scopes...),
+			"signed_in": now, "renewed": now, "expires": now.Add(30 * 24 * time.Hour), "cache": map[string]any{},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := dir.Write("tokens-"+id, signIn); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A fleet is a runtime with many accounts, its database and its publisher, without a broker: it runs inside testing/synctest.
+type fleet struct {
+	Microsoft *simulator.Simulator
+	Database  *state.Database
+	Runtime   *runtime.Runtime
+	Published *publications
+	Config    *config.Config
+
+	dispatcher *services.Dispatcher
+}
+
+// newFleet starts n accounts in the bubble of a test and stops them when it ends.
+func newFleet(t *testing.T, n int, more, sensors string) *fleet {
+	t.Helper()
+	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}, count: map[string]int{}}}
+	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, n, more, sensors)
+	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
+	dir, err := state.Open(f.Config.StateDir, "", log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signInFleet(t, dir, f.Config, f.Microsoft)
+	if f.Database, err = dir.OpenDatabase(); err != nil {
+		t.Fatal(err)
+	}
+	h, store := hub.New(), bridge.Store{Database: f.Database}
+	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: f.Microsoft.Transport()}, f.Config.Accounts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	journal, err := services.OpenJournal(store, f.Database.Bucket(services.JournalBucket).Each, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.dispatcher = services.NewDispatcher(services.DispatcherOptions{
+		Journal: journal, Resolver: f.Runtime, MaxAge: time.Hour, Queue: 1000, OnCompleted: f.Runtime.Completed, Log: log,
+	})
+	publisher := homeassistant.NewPublisher(h, f.Published, homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: "device", Base: "graph2mqtt"}, log)
+	ctx, cancel := context.WithCancel(context.Background())
+	var tasks sync.WaitGroup
+	for _, run := range []func(context.Context) error{publisher.Run, f.Runtime.Run, f.dispatcher.Run} {
+		tasks.Go(func() { _ = run(ctx) })
+	}
+	t.Cleanup(func() {
+		cancel()
+		tasks.Wait()
+		if err := f.Database.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return f
+}
+
+// Requests returns how many requests Microsoft has answered.
+func (f *fleet) Requests() uint64 { return f.Runtime.Stats().Requests }
+
+// publications implements homeassistant.Client and counts what it is given.
+type publications struct {
+	mu    sync.Mutex
+	held  map[string][]byte
+	count map[string]int // calls of Retain, by the last level of the topic
+	total int
+}
+
+func (p *publications) Retain(topic string, payload []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[topic] = payload
+	p.count[topic[strings.LastIndexByte(topic, '/')+1:]]++
+	p.total++
+}
+func (p *publications) Remove(...string)            {}
+func (p *publications) Republish(string)            {}
+func (p *publications) PublishEvent(string, []byte) {}
+func (p *publications) Ready()                      {}
+
+// counts returns the number of calls for these topics.
+func (p *publications) counts(names ...string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range names {
+		n += p.count[name]
+	}
+	return n
+}
+
+// holding returns how many topics of this name hold a payload.
+func (p *publications) holding(name, payload string) (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for topic, held := range p.held {
+		if strings.HasSuffix(topic, "/"+name) && bytes.Equal(held, []byte(payload)) {
+			n++
+		}
+	}
+	return n
+}
+
+type testLog struct{ t testing.TB }
+
+func (l testLog) Write(p []byte) (int, error) {
+	l.t.Helper()
+	l.t.Logf("%s", bytes.TrimSpace(p))
+	return len(p), nil
+}
+
+// wakeUps returns an estimate of how often goroutines of this process began to run: the scheduler counts one of eight.
+func wakeUps() uint64 {
+	s := []metrics.Sample{{Name: "/sched/latencies:seconds"}}
+	metrics.Read(s)
+	n := uint64(0)
+	for _, c := range s[0].Value.Float64Histogram().Counts {
+		n += c
+	}
+	return 8 * n
+}
