@@ -50,15 +50,17 @@ type Database struct {
 	writerDone chan struct{}
 	rejected   sync.WaitGroup // done functions of commits after Close
 
-	mu        sync.Mutex
-	closed    bool
-	queue     []*commitCall
-	lazy      map[keyName]*change // waiting for the next commit
-	lazyBytes int
-	lazyDue   time.Time
-	lazyErr   error               // of lazy changes that were lost when closing
-	pending   map[keyName]*change // the newest change of each key that is not on disk
-	stats     Stats
+	mu         sync.Mutex
+	closed     bool
+	queue      []*commitCall
+	queueDue   time.Time // of the queue as a whole: its calls are written in order
+	queueBytes int
+	lazy       map[keyName]*change // waiting for the next commit
+	lazyBytes  int
+	lazyDue    time.Time
+	lazyErr    error               // of lazy changes that were lost when closing
+	pending    map[keyName]*change // the newest change of each key that is not on disk
+	stats      Stats
 }
 
 // OpenDatabase opens the database of the directory, or fails if another process has it open. A process opens it once and passes

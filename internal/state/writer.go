@@ -134,16 +134,25 @@ func truncate(s string) string {
 // done is called in the order of the calls, without a lock held, after the changes are on disk or have failed. It must not block
 // and must not call CommitSync. A failed transaction fails all calls in it; later calls are tried anew. An invalid change fails
 // its own call only, and a panic of write is its caller's.
-func (db *Database) Commit(write func(Tx), done func(error)) {
+//
+// done may be nil.
+func (db *Database) Commit(write func(Tx), done func(error)) { db.CommitWithin(0, write, done) }
+
+// CommitWithin is Commit for changes that may wait for others: they are put on disk with the next transaction, at the latest after
+// delay or at Close. They are lost if the process is killed before.
+func (db *Database) CommitWithin(delay time.Duration, write func(Tx), done func(error)) {
+	if done == nil {
+		done = func(error) {}
+	}
 	call := &commitCall{done: done}
 	write(Tx{db, call})
-	if !db.enqueue(call) {
+	if !db.enqueue(call, delay) {
 		// Not in this goroutine: the caller may hold a lock that done needs.
 		db.rejected.Go(func() { done(ErrClosed) })
 	}
 }
 
-func (db *Database) enqueue(call *commitCall) bool {
+func (db *Database) enqueue(call *commitCall, delay time.Duration) bool {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if db.closed {
@@ -156,7 +165,13 @@ func (db *Database) enqueue(call *commitCall) bool {
 		db.dropLazy(c.keyName)
 		db.pending[c.keyName] = c
 	}
+	if due := time.Now().Add(delay); len(db.queue) == 0 || due.Before(db.queueDue) {
+		db.queueDue = due
+	}
 	db.queue = append(db.queue, call)
+	if db.queueBytes += call.size(); len(db.queue) >= maxBatchCalls || db.queueBytes >= maxBatchBytes {
+		db.queueDue = time.Time{}
+	}
 	db.wakeWriter()
 	return true
 }
@@ -253,17 +268,29 @@ func (db *Database) nextBatch() (b *batch, wait time.Duration, closed bool) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	b = new(batch)
+	if wait = time.Until(db.queueDue); len(db.queue) > 0 && wait > 0 && !db.closed {
+		if len(db.lazy) > 0 {
+			wait = min(wait, time.Until(db.lazyDue))
+		}
+		if wait > 0 && db.lazyBytes <= maxBatchBytes {
+			return nil, wait, false
+		}
+	}
 	n, size := 0, 0
 	for n < len(db.queue) && n < maxBatchCalls {
-		if size += db.queue[n].size(); size > maxBatchBytes && n > 0 {
+		next := size + db.queue[n].size()
+		if next > maxBatchBytes && n > 0 {
 			break
 		}
+		size = next
 		n++
 	}
 	b.calls = append(b.calls, db.queue[:n]...)
 	clear(db.queue[:n])
 	if db.queue = db.queue[n:]; len(db.queue) == 0 {
-		db.queue = nil
+		db.queue, db.queueBytes = nil, 0
+	} else {
+		db.queueBytes -= size
 	}
 	// A lazy change is newer than every queued change of its key, so it may be written only after the whole queue.
 	wait = time.Until(db.lazyDue)

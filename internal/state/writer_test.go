@@ -489,3 +489,53 @@ func TestDatabaseIsEncrypted(t *testing.T) {
 		t.Error("the database contains the plain text")
 	}
 }
+
+// Changes that may wait share a transaction with what comes within their delay, and with the first change that may not wait.
+func TestCommitWithin(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d, _ := open(t, t.TempDir(), "")
+		db := openDatabase(t, d)
+		start := db.Stats().Commits
+		var order []string
+		commit := func(name string, delay time.Duration) {
+			db.CommitWithin(delay, put(name, "value"), func(err error) {
+				if err != nil {
+					t.Error(err)
+				}
+				order = append(order, name)
+			})
+		}
+		expect := func(commits uint64, names ...string) {
+			t.Helper()
+			synctest.Wait()
+			if got := db.Stats().Commits - start; got != commits || !cmp.Equal(order, names) {
+				t.Errorf("%d commits, done: %v; want %d, %v", got, order, commits, names)
+			}
+		}
+		commit("a", time.Minute)
+		time.Sleep(50 * time.Second)
+		commit("b", time.Minute)
+		expect(0)
+		time.Sleep(10 * time.Second)
+		expect(1, "a", "b")
+		commit("c", time.Minute)
+		commit("d", time.Second)
+		time.Sleep(time.Second)
+		expect(2, "a", "b", "c", "d")
+		commit("e", time.Minute)
+		commit("f", 0)
+		expect(3, "a", "b", "c", "d", "e", "f")
+		for range state.MaxBatchCalls {
+			db.CommitWithin(time.Hour, put("g", "value"), nil)
+		}
+		expect(4, "a", "b", "c", "d", "e", "f")
+		commit("h", time.Hour)
+		expect(4, "a", "b", "c", "d", "e", "f")
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		if !cmp.Equal(order, []string{"a", "b", "c", "d", "e", "f", "h"}) {
+			t.Errorf("done: %v", order)
+		}
+	})
+}
