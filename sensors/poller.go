@@ -172,7 +172,7 @@ func (p *poller[S]) Run(ctx context.Context) error {
 	r.inflight.drop()
 	r.polls.Wait()
 	if r.snapshot != nil && (r.unsaved || r.minor) {
-		r.save()
+		r.save(0)
 	}
 	p.saver.stop()
 	return nil
@@ -251,7 +251,7 @@ func (r *run[S]) loop(ctx context.Context) {
 			r.evaluate()
 		}
 		if !r.saveAt.IsZero() && !time.Now().Before(r.saveAt) {
-			r.save()
+			r.save(saveDelay)
 		}
 	}
 }
@@ -331,7 +331,7 @@ func (r *run[S]) replace(after *S) {
 		r.hasAnswer.Store(true)
 		r.show(state, now)
 		r.unsaved = true
-		r.save()
+		r.save(saveDelay)
 		return
 	}
 	same := r.same(before, after)
@@ -375,7 +375,7 @@ func (r *run[S]) evaluate() {
 		if len(events) > 0 {
 			r.saver.add(events)
 			r.unsaved = true
-			r.save()
+			r.save(saveDelay)
 		}
 	})
 	if err != nil {
@@ -480,15 +480,18 @@ func (r *run[S]) saverChanged() {
 		r.unsaved, r.saveAt = true, time.Now().Add(saveRetry)
 	case told.again:
 		r.unsaved = true
-		r.save()
+		r.save(saveDelay)
 	case told.lent:
 		r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
 	}
 }
 
 func (r *run[S]) saveMinor() {
-	if r.unsaved || time.Since(r.savedAt) >= saveInterval {
-		r.save()
+	switch {
+	case r.unsaved:
+		r.save(saveDelay)
+	case time.Since(r.savedAt) >= saveInterval:
+		r.save(minorDelay)
 	}
 }
 
@@ -505,22 +508,22 @@ func (r *run[S]) saveChanged() {
 		r.unsaved = !r.saveAt.IsZero()
 		return
 	}
-	r.commit(record)
+	r.commit(record, saveDelay)
 }
 
-// save writes the snapshot.
-func (r *run[S]) save() {
+// save writes the snapshot, within delay if no event waits for it.
+func (r *run[S]) save(delay time.Duration) {
 	record, err := r.encode()
 	if err != nil {
 		r.encodingFailed(err)
 		return
 	}
-	r.commit(record)
+	r.commit(record, delay)
 }
 
-func (r *run[S]) commit(record []byte) {
+func (r *run[S]) commit(record []byte, delay time.Duration) {
 	r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
-	r.saver.commit(record)
+	r.saver.commit(record, delay)
 }
 
 func (r *run[S]) encode() ([]byte, error) {

@@ -213,8 +213,9 @@ type store struct {
 	mu      sync.Mutex
 	values  map[string][]byte
 	commits int
-	err     error         // of every commit
-	delay   time.Duration // of every commit
+	err     error           // of every commit
+	delay   time.Duration   // of every commit
+	delays  []time.Duration // that CommitWithin was called with
 	queue   chan commit
 }
 
@@ -276,6 +277,13 @@ func (s *store) count() int {
 	return s.commits
 }
 
+// waits returns the delays that CommitWithin was called with.
+func (s *store) waits() []time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.delays)
+}
+
 func (s *store) stored() []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -287,6 +295,14 @@ func (s *store) Commit(write func(sensors.Tx), done func(error)) {
 	c := tx{put: map[string][]byte{}}
 	write(&c)
 	s.queue <- commit{c.put, done, nil}
+}
+
+// CommitWithin implements sensors.Store. It does not make use of the delay.
+func (s *store) CommitWithin(delay time.Duration, write func(sensors.Tx), done func(error)) {
+	s.mu.Lock()
+	s.delays = append(s.delays, delay)
+	s.mu.Unlock()
+	s.Commit(write, done)
 }
 
 // commitHooked is Commit with a transaction that has OnCommit.

@@ -13,6 +13,11 @@ const (
 	saveRetry = 30 * time.Second
 	// maxWaitingEvents bounds the events that wait for a commit to succeed; the oldest are dropped first.
 	maxWaitingEvents = 1000
+
+	// saveDelay is how long a record waits for those of other sensors if no event waits for it: without it the next poll brings the
+	// same again. minorDelay applies to one that tells nothing new.
+	saveDelay  = 5 * time.Second
+	minorDelay = time.Minute
 )
 
 // A commitHook is a transaction that tells when it is on disk or has failed. Events of an operation are passed on with the
@@ -36,6 +41,7 @@ type saver struct {
 	mu        sync.Mutex // guards what follows
 	events    []entity.Event
 	told      uint64 // number of events that came before events[0]
+	delayed   int    // number of commits that wait for others
 	commits   uint64 // number of calls of commit
 	lastLoan  uint64 // number of the newest record that was lent
 	notice    notice
@@ -98,19 +104,30 @@ func (s *saver) notify(n notice) {
 	}
 }
 
-// commit writes a record and then passes on the events that waited.
-func (s *saver) commit(record []byte) {
+// commit writes a record, within delay if no event waits for it, and then passes on the events that waited.
+func (s *saver) commit(record []byte, delay time.Duration) {
 	s.mu.Lock()
 	s.commits++
 	upTo := s.told + uint64(len(s.events))
+	if len(s.events) > 0 {
+		delay = 0
+	}
+	if delay > 0 {
+		s.delayed++
+	}
 	s.mu.Unlock()
 	if s.store == nil {
 		s.finish(upTo, nil)
 		return
 	}
 	s.outstanding.Add(1)
-	s.store.Commit(func(tx Tx) { tx.Put(Bucket, s.key, record) }, func(err error) {
+	s.store.CommitWithin(delay, func(tx Tx) { tx.Put(Bucket, s.key, record) }, func(err error) {
 		defer s.outstanding.Done()
+		if delay > 0 {
+			s.mu.Lock()
+			s.delayed--
+			s.mu.Unlock()
+		}
 		s.finish(upTo, err)
 	})
 }
@@ -192,6 +209,10 @@ func (s *saver) report(err error) {
 func (s *saver) stop() {
 	s.mu.Lock()
 	s.stopped = true
+	delayed := s.delayed
 	s.mu.Unlock()
+	if delayed > 0 {
+		s.store.Commit(func(Tx) {}, nil) // those before it do not wait any longer
+	}
 	s.outstanding.Wait()
 }

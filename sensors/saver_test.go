@@ -114,6 +114,31 @@ func TestAnIdlePollWritesAndEncodesNothing(t *testing.T) {
 	})
 }
 
+// Only an event has to wait for its snapshot: another one may be written together with those of other sensors.
+func TestHowLongASnapshotMayWaitToBeWritten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &plan{answer: func(n int) *number { return &number{N: max(n-90, 1)} }}
+		h := newHarness(t, p, options(t, "User.Read"))
+		stop := h.start(t)
+		time.Sleep(65 * time.Minute)
+		synctest.Wait()
+		if d := cmp.Diff([]time.Duration{5 * time.Second, time.Minute}, h.store.waits()); d != "" {
+			t.Errorf("the first answer, and one that is the same after an hour: %s", d)
+		}
+		for len(h.events()) == 0 {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		if waits := h.store.waits(); len(waits) != 3 || waits[2] != 0 {
+			t.Errorf("with an event: %v", waits)
+		}
+		stop()
+		if waits := h.store.waits(); waits[len(waits)-1] != 0 {
+			t.Errorf("at the stop: %v", waits)
+		}
+	})
+}
+
 func TestStateComesAtOnceEventsWhenTheirSnapshotIsOnDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &plan{answer: func(n int) *number { return &number{N: n} }}

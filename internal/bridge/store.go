@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"time"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -26,13 +28,10 @@ func (s store) Commit(write func(services.Tx), done func(error)) {
 	})
 }
 
-type tx struct {
-	state.Tx
-	hooks []func(error)
+// CommitWithin implements sensors.Store.
+func (s store) CommitWithin(delay time.Duration, write func(services.Tx), done func(error)) {
+	s.Database.CommitWithin(delay, func(tx state.Tx) { write(tx) }, done)
 }
-
-// OnCommit has f called, before the commit's own done, when the transaction is on disk or has failed.
-func (t *tx) OnCommit(f func(error)) { t.hooks = append(t.hooks, f) }
 
 // CommitLazily implements services.Store.
 func (s store) CommitLazily(write func(services.Tx)) {

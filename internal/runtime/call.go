@@ -2,7 +2,7 @@ package runtime
 
 import (
 	"context"
-	"strings"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
@@ -63,6 +63,9 @@ type noStore struct{}
 
 // Commit implements services.Store.
 func (noStore) Commit(func(services.Tx), func(error)) {}
+
+// CommitWithin implements sensors.Store.
+func (noStore) CommitWithin(time.Duration, func(services.Tx), func(error)) {}
 
 // CommitLazily implements services.Store.
 func (noStore) CommitLazily(func(services.Tx)) {}

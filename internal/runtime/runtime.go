@@ -30,6 +30,7 @@ const (
 // A Store commits what must survive a restart, and reads what earlier runs committed. Get returns nil where there is nothing.
 type Store interface {
 	services.Store
+	sensors.Store
 	Get(bucket, key string) ([]byte, error)
 }
 
