@@ -130,7 +130,7 @@ func (a *account) Run(ctx context.Context) error {
 	for _, s := range a.all() {
 		running.start(ctx, s.config.ID, s.Run)
 	}
-	background.start(ctx, "session", func(ctx context.Context) error { a.session.Watch(ctx); return nil })
+	background.start(ctx, "session", a.session.Run)
 	background.start(ctx, "upkeep", a.runUpkeep)
 	for {
 		timer := time.NewTimer(a.updateStatus())

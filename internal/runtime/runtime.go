@@ -78,8 +78,10 @@ func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 func (r *Runtime) Run(ctx context.Context) error {
 	defer close(r.ended)
 	defer r.transports.close()
-	var running taskSet
+	var running, background taskSet
+	defer background.wait()
 	defer running.wait()
+	background.start(ctx, "sign-ins", r.followSignIns)
 	all := r.all()
 	for _, a := range all {
 		a.declare()
@@ -96,6 +98,15 @@ func (r *Runtime) Run(ctx context.Context) error {
 			apply(ctx, &running)
 		}
 	}
+}
+
+// followSignIns has accounts take over what other processes store, such as a login, until ctx is done.
+func (r *Runtime) followSignIns(ctx context.Context) error {
+	return r.options.Dir.Watch(ctx, func() {
+		for _, a := range r.all() {
+			a.session.Reload()
+		}
+	})
 }
 
 // Apply replaces the configuration of accounts by another one that differs from it by changes. It touches only accounts and

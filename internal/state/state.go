@@ -37,6 +37,13 @@ const (
 	backupSuffix = ".previous"
 	lockSuffix   = ".lock"
 
+	// watchInterval separates two looks for changed files. Notifications of the file system would not cover every mount.
+	watchInterval = time.Second
+	// coarsestTime is how long a second change may leave the directory with the same time.
+	coarsestTime = 3 * time.Second
+	// maxWatchInterval is when changes are reported that the directory's time does not tell.
+	maxWatchInterval = time.Minute
+
 	// lockRetryInterval separates attempts to take a lock that is held elsewhere. Locks are held for at most one request to
 	// Microsoft.
 	lockRetryInterval = 25 * time.Millisecond
@@ -196,6 +203,31 @@ func (d *Dir) Remove(name string) error {
 
 // Stat returns the file's info, which identifies its version: each Write creates another file (see [os.SameFile]).
 func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(name)) }
+
+// Watch calls changed when files may have been written or removed, within a second, until ctx is done. It returns nil. Changes of the
+// database are not reported.
+func (d *Dir) Watch(ctx context.Context, changed func()) error {
+	ticker := time.NewTicker(watchInterval)
+	defer ticker.Stop()
+	var last, reported time.Time
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+		// Each write makes another file of the directory, and so changes the time of the directory.
+		info, err := os.Stat(d.path)
+		if err == nil && info.ModTime().Equal(last) && time.Since(last) >= coarsestTime && time.Since(reported) < maxWatchInterval {
+			continue
+		}
+		if err == nil {
+			last = info.ModTime()
+		}
+		reported = time.Now()
+		changed()
+	}
+}
 
 // WithLock calls f while holding the named lock, which at most one goroutine of all processes holds at a time. It is not
 // reentrant.

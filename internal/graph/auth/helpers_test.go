@@ -67,14 +67,21 @@ func newEnvironment(t *testing.T) *environment {
 	return w
 }
 
+// stateDir opens the state directory, as another process would.
+func (w *environment) stateDir() *state.Dir {
+	w.t.Helper()
+	dir, err := state.Open(w.dir, "", slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return dir
+}
+
 // open opens another session, as another process would.
 func (w *environment) open(change ...func(*auth.Options)) *auth.Session {
 	w.t.Helper()
 	log := slog.New(slog.NewTextHandler(w.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	dir, err := state.Open(w.dir, "", log)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	dir := w.stateDir()
 	o := auth.Options{
 		Account: "work", ClientID: simulator.ContosoClient, Login: w.sim.LoginURL(), RedirectURI: nativeRedirect,
 		Transport: w.sim.Transport(), Dir: dir, Log: log,

@@ -47,8 +47,10 @@ const (
 	// See https://learn.microsoft.com/entra/identity-platform/refresh-tokens.
 	refreshTokenLifetime = 90 * 24 * time.Hour
 
-	// watchInterval is the interval at which the file is checked for changes by other processes.
-	watchInterval = time.Second
+	// minRetryWait separates retries of refusals. maxRetryWait bounds the wait for one, because a timer does not run while the machine
+	// sleeps.
+	minRetryWait = time.Second
+	maxRetryWait = 5 * time.Minute
 )
 
 // Options configures the session of one account. Account, ClientID and Dir are required.
@@ -157,6 +159,7 @@ type Session struct {
 	lastFailure error     // transient error of the last renewal
 	retryAt     time.Time // earliest next renewal after lastFailure
 	changed     chan struct{}
+	refused     chan struct{} // a refusal was stored
 	rejection   rejection
 	retrying    *refusal // to be retried whatever its age
 }
@@ -168,7 +171,7 @@ func Open(o Options) (*Session, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sign-in of %s: %w", o.Account, err)
 	}
-	s := &Session{o: o, renewal: semaphore.NewWeighted(1)}
+	s := &Session{o: o, renewal: semaphore.NewWeighted(1), refused: make(chan struct{}, 1)}
 	s.client, s.unusable = newClient(o)
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -517,28 +520,53 @@ func (s *Session) withRemedy(why string) string { return why + "; " + s.remedy()
 
 func (s *Session) remedy() string { return "run: graph2mqtt login " + s.o.Account }
 
-// Changed returns a channel that receives after the status changed. Changes may be merged. See Watch.
+// Changed returns a channel that receives after the status changed. Changes may be merged.
 func (s *Session) Changed() <-chan struct{} { return s.changed }
 
-// Watch detects changes by other processes, such as a login, within a second and retries old refusals, until ctx ends.
-func (s *Session) Watch(ctx context.Context) {
-	tick := time.NewTicker(watchInterval)
-	defer tick.Stop()
+// Reload takes over what another process has stored, such as a login. It is called when the state directory changed, see
+// [state.Dir.Watch].
+func (s *Session) Reload() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reload()
+}
+
+// Run retries old refusals until ctx is done. It returns nil.
+func (s *Session) Run(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
 	for {
+		timer.Stop()
+		if due, ok := s.nextRetry(); ok {
+			timer.Reset(min(max(time.Until(due), minRetryWait), maxRetryWait))
+		}
 		select {
 		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		s.mu.Lock()
-		s.reload()
-		retry := s.stored != nil && s.stored.Refused != nil && s.stateError() == nil && !time.Now().Before(s.retryAt)
-		s.mu.Unlock()
-		if retry {
-			// The outcome is stored, and reported by Status.
-			_, _ = s.Token(ctx)
+			return nil
+		case <-s.refused:
+		case <-timer.C:
+			if due, ok := s.nextRetry(); ok && !time.Now().Before(due) {
+				// The outcome is stored, and reported by Status.
+				_, _ = s.Token(ctx)
+			}
 		}
 	}
+}
+
+// nextRetry returns when the refusal of the last renewal is to be retried, or false if there is none that can be.
+func (s *Session) nextRetry() (time.Time, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stored == nil || s.stored.Refused == nil || s.unusable != nil || s.mismatch() != "" {
+		return time.Time{}, false
+	}
+	due := s.retryAt
+	if r := s.activeRefusal(); r != nil && r != s.retrying {
+		if old := r.At.Add(refusalTTL); old.After(due) {
+			due = old
+		}
+	}
+	return due, true
 }
 
 // consentPage returns where a user takes back the permissions granted to an application.
@@ -626,6 +654,12 @@ func (s *Session) saveRenewed(k *storedSession) {
 func (s *Session) replace(k *storedSession, loadErr error, info fs.FileInfo) {
 	before := s.status()
 	s.stored, s.loadErr, s.fileInfo = k, loadErr, info
+	if k != nil && k.Refused != nil {
+		select {
+		case s.refused <- struct{}{}:
+		default:
+		}
+	}
 	after := s.status()
 	if before.State == after.State && before.Message == after.Message && before.User == after.User &&
 		slices.Equal(before.Granted, after.Granted) && before.SignedIn.Equal(after.SignedIn) {

@@ -254,7 +254,7 @@ func TestRefusalIsRetried(t *testing.T) {
 		s := w.signedIn(reading...)
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { s.Watch(ctx) })
+		wg.Go(func() { _ = s.Run(ctx) })
 		defer wg.Wait()
 		defer stop()
 		time.Sleep(2 * time.Hour)
@@ -366,7 +366,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		bridge := w.open()
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { bridge.Watch(ctx) })
+		wg.Go(func() { _ = w.stateDir().Watch(ctx, bridge.Reload) })
 		defer wg.Wait()
 		defer stop()
 
