@@ -8,18 +8,22 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	stdruntime "runtime"
 	"runtime/metrics"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -103,7 +107,7 @@ type fleet struct {
 // newFleet starts n accounts in the bubble of a test and stops them when it ends.
 func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 	t.Helper()
-	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}, count: map[string]int{}}}
+	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}}}
 	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, n, more, sensors)
 	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	dir, err := state.Open(f.Config.StateDir, "", log)
@@ -147,32 +151,29 @@ func (f *fleet) Requests() uint64 { return f.Runtime.Stats().Requests }
 
 // publications implements homeassistant.Client and counts what it is given.
 type publications struct {
-	mu    sync.Mutex
-	held  map[string][]byte
-	count map[string]int // calls of Retain, by the last level of the topic
-	total int
+	mu      sync.Mutex
+	held    map[string][]byte
+	encoded int // calls of Retain with JSON
 }
 
 func (p *publications) Retain(topic string, payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.held[topic] = payload
-	p.count[topic[strings.LastIndexByte(topic, '/')+1:]]++
-	p.total++
+	if bytes.HasPrefix(payload, []byte("{")) || bytes.HasPrefix(payload, []byte("[")) {
+		p.encoded++
+	}
 }
 func (p *publications) Remove(...string)            {}
 func (p *publications) Republish(string)            {}
 func (p *publications) PublishEvent(string, []byte) {}
 func (p *publications) Ready()                      {}
 
-// counts returns the number of calls for these topics.
-func (p *publications) counts(names ...string) (n int) {
+// Encoded returns how many payloads were encoded.
+func (p *publications) Encoded() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	for _, name := range names {
-		n += p.count[name]
-	}
-	return n
+	return p.encoded
 }
 
 // holding returns how many topics of this name hold a payload.
@@ -204,4 +205,158 @@ func wakeUps() uint64 {
 		n += c
 	}
 	return 8 * n
+}
+
+// A fleetBridge is a bridge with many accounts, a real Mosquitto and Microsoft on a loopback port.
+type fleetBridge struct {
+	*bridge.Bridge
+	t         testing.TB
+	Microsoft *simulator.Simulator
+	Broker    *brokertest.Mosquitto
+	Config    *config.Config
+	Dir       *state.Dir
+	Reloads   chan *config.Config
+	Log       *buffer
+
+	n, sensors int
+	cancel     context.CancelFunc
+	ended      chan struct{}
+}
+
+// newFleetBridge prepares n accounts with these sensors. Start runs them.
+func newFleetBridge(t testing.TB, n int, more, sensors string) *fleetBridge {
+	t.Helper()
+	f := &fleetBridge{t: t, n: n, sensors: strings.Count(sensors, "\n"), Broker: brokertest.New(t, "max_queued_messages 0"), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer)}
+	if err := f.Microsoft.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		f.Stop()
+		if err := f.Microsoft.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Logf("log of the bridge:\n%s", f.Log)
+		}
+	})
+	f.Config = fleetConfig(t, t.TempDir(), f.Broker.URL, f.Microsoft, n, more, sensors)
+	var err error
+	if f.Dir, err = state.Open(f.Config.StateDir, "", slog.New(slog.DiscardHandler)); err != nil {
+		t.Fatal(err)
+	}
+	signInFleet(t, f.Dir, f.Config, f.Microsoft)
+	return f
+}
+
+// Start runs the bridge. It returns when all sensors are online at the broker and nothing is left to be published.
+func (f *fleetBridge) Start() {
+	f.t.Helper()
+	level := new(slog.LevelVar)
+	level.Set(slog.LevelWarn)
+	f.Reloads = make(chan *config.Config)
+	b, err := bridge.New(bridge.Options{
+		Config: f.Config, Kinds: runtime.Kinds(), Dir: f.Dir, Version: "1.2.3", Level: level, Reloads: f.Reloads,
+		Timing: mqtt.Timing{BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond},
+		Log:    slog.New(slog.NewTextHandler(f.Log, &slog.HandlerOptions{Level: level})),
+	})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.Bridge = b
+	online := f.watch("graph2mqtt/+/+/availability")
+	var ctx context.Context
+	ctx, f.cancel = context.WithCancel(context.Background())
+	f.ended = make(chan struct{})
+	go func() {
+		defer close(f.ended)
+		if err := b.Run(ctx); err != nil {
+			f.t.Errorf("the bridge ended with: %v", err)
+		}
+	}()
+	seen := map[string]bool{}
+	deadline := time.After(4 * patience)
+	for len(seen) < f.n*f.sensors {
+		select {
+		case m := <-online.messages:
+			if string(m.Payload) == "online" {
+				seen[m.Topic] = true
+			}
+		case <-deadline:
+			f.t.Fatalf("%d of %d sensors are online", len(seen), f.n*f.sensors)
+		}
+	}
+	online.Close()
+	f.settle()
+}
+
+// Stop stops the bridge.
+func (f *fleetBridge) Stop() {
+	if f.cancel != nil {
+		f.cancel()
+		<-f.ended
+		f.cancel = nil
+	}
+}
+
+// settle waits until nothing is left to be published.
+func (f *fleetBridge) settle() {
+	f.t.Helper()
+	for deadline := time.Now().Add(4 * patience); ; time.Sleep(5 * time.Millisecond) {
+		if s := f.MQTTStats(); s.Connected && !s.Backlog && s.Queued == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			f.t.Fatalf("not everything is published: %+v", f.MQTTStats())
+		}
+	}
+}
+
+// A watch hands out the messages of some topics.
+type watch struct {
+	*mqtt.Observer
+	messages chan mqtt.Message
+}
+
+func (f *fleetBridge) watch(filters ...string) watch {
+	f.t.Helper()
+	w := watch{messages: make(chan mqtt.Message, 10000)}
+	var err error
+	w.Observer, err = mqtt.Observe(mqtt.Options{URL: f.Broker.URL, Base: "graph2mqtt"}, func(m mqtt.Message) { w.messages <- m }, filters...)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return w
+}
+
+// Reconnect restarts the broker, which forgets everything, and waits until everything is published again.
+func (f *fleetBridge) Reconnect() {
+	f.t.Helper()
+	before := f.MQTTStats().Connections
+	f.Broker.Kill()
+	f.Broker.Start()
+	for deadline := time.Now().Add(patience); f.MQTTStats().Connections == before; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatal("the bridge does not connect again")
+		}
+	}
+	f.settle()
+}
+
+// cpuTime returns the CPU time of this process so far.
+func cpuTime(t testing.TB) time.Duration {
+	t.Helper()
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// liveMemory returns what is reachable, stacks included.
+func liveMemory() uint64 {
+	stdruntime.GC()
+	stdruntime.GC()
+	var m stdruntime.MemStats
+	stdruntime.ReadMemStats(&m)
+	return m.HeapAlloc + m.StackInuse
 }

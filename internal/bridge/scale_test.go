@@ -1,53 +1,131 @@
 package bridge_test
 
 import (
+	stdruntime "runtime"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// Nothing is written for a poll that brings nothing new, and nothing is encoded.
+// Nothing is written for a poll that brings nothing new, and nothing is encoded but the time of the last read every five minutes.
 func TestUnchangedPollsCostNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const accounts = 20
+		const accounts, minutes = 20, 20
 		f := newFleet(t, accounts, "", fleetSensors)
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		if n := f.Published.holding("availability", "online"); n != accounts*sensorsPerAccount {
 			t.Fatalf("%d sensors are online, want %d", n, accounts*sensorsPerAccount)
 		}
-		stats, requests := f.Database.Stats(), f.Requests()
-		states := f.Published.counts("state", "attributes", "status")
-		t.Logf("start: %d commits, %d KiB, %d requests", stats.Commits, stats.Bytes>>10, requests)
-		const minutes = 20
+		before, requests, encoded := f.Database.Stats(), f.Requests(), f.Published.Encoded()
+		t.Logf("start: %d commits, %d KiB", before.Commits, before.Bytes>>10)
+		if before.Commits > 20 {
+			t.Errorf("the start of %d sensors took %d commits, want at most 20", accounts*sensorsPerAccount, before.Commits)
+		}
 		time.Sleep(minutes * time.Minute)
 		synctest.Wait()
-		after := f.Database.Stats()
-		polls := f.Requests() - requests
-		commits := after.Commits - stats.Commits
-		t.Logf("%d minutes: %d requests, %d commits, %d bytes, %d payloads", minutes, polls, commits, after.Bytes-stats.Bytes, f.Published.counts("state", "attributes", "status")-states)
-		if polls < accounts*sensorsPerAccount*minutes/2 {
-			t.Fatalf("%d requests in %d minutes: the sensors do not poll", polls, minutes)
+		requests, encoded = f.Requests()-requests, f.Published.Encoded()-encoded
+		if requests < accounts*sensorsPerAccount*minutes {
+			t.Fatalf("%d requests in %d minutes: the sensors do not poll", requests, minutes)
 		}
-		if commits != 0 {
-			t.Errorf("%d commits in %d minutes in which nothing changed", commits, minutes)
+		if n := f.Database.Stats().Commits - before.Commits; n != 0 {
+			t.Errorf("%d commits for %d requests that brought nothing new", n, requests)
 		}
-		if n := f.Published.counts("state", "attributes") - 0; n == 0 {
-			t.Error("nothing was ever published")
+		if most := accounts * (minutes/5 + 1); encoded > most {
+			t.Errorf("%d payloads encoded for %d requests that brought nothing new, want at most %d", encoded, requests, most)
 		}
 	})
 }
 
+// What changes by itself in snapshots is written once an hour, together.
+func TestIdleHoursOnDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const accounts, hours = 5, 4
+		f := newFleet(t, accounts, "", fleetSensors)
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		before := f.Database.Stats()
+		time.Sleep(hours * time.Hour)
+		synctest.Wait()
+		after := f.Database.Stats()
+		commits, bytes := after.Commits-before.Commits, after.Bytes-before.Bytes
+		t.Logf("%d commits and %d KiB an hour", commits/hours, bytes>>10/hours)
+		if commits > 3*hours {
+			t.Errorf("%d commits in %d hours in which nothing changed, want at most 3 an hour", commits, hours)
+		}
+		if bytes > hours*60*64<<10 {
+			t.Errorf("%d bytes in %d hours, want at most 64 KiB a minute", bytes, hours)
+		}
+	})
+}
+
+// Between polls next to nothing runs: one look for changed sign-ins a second, and what accounts do every five minutes.
 func TestWakeUpsWithNothingPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const accounts = 20
+		const accounts, minutes = 20, 60
 		f := newFleet(t, accounts, "", idleSensors)
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		requests, before := f.Requests(), wakeUps()
-		const minutes = 60
 		time.Sleep(minutes * time.Minute)
 		synctest.Wait()
-		t.Logf("%d requests, %d wake-ups a minute", f.Requests()-requests, (wakeUps()-before)/minutes)
+		n := (wakeUps() - before) / minutes
+		if got := f.Requests() - requests; got != 0 {
+			t.Fatalf("%d requests", got)
+		}
+		t.Logf("%d wake-ups a minute", n)
+		if n > 400 { // it was 1,400 with a look a second of each account
+			t.Errorf("%d wake-ups a minute, want at most 400", n)
+		}
 	})
+}
+
+func TestCostOfAnAccount(t *testing.T) {
+	small, large := 10, 60
+	measure := func(n int) (memory uint64, goroutines int) {
+		f := newFleetBridge(t, n, "", idleSensors)
+		f.Start()
+		memory, goroutines = liveMemory(), stdruntime.NumGoroutine()
+		f.Stop()
+		return memory, goroutines
+	}
+	m1, g1 := measure(small)
+	m2, g2 := measure(large)
+	memory := float64(int64(m2)-int64(m1)) / float64(large-small) / (1 << 20)
+	goroutines := float64(g2-g1) / float64(large-small)
+	t.Logf("a further account: %.3f MiB, %.1f goroutines", memory, goroutines)
+	if memory > 0.45 {
+		t.Errorf("a further account takes %.2f MiB, want at most 0.45", memory)
+	}
+	if goroutines > sensorsPerAccount+3.5 {
+		t.Errorf("a further account takes %.1f goroutines, want its %d sensors and 3", goroutines, sensorsPerAccount)
+	}
+}
+
+func TestReconnectIsLinear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("measures CPU time")
+	}
+	measure := func(n int) (cpu time.Duration, messages uint64) {
+		f := newFleetBridge(t, n, "", idleSensors)
+		f.Start()
+		cpu = time.Hour
+		for range 3 {
+			before, published := cpuTime(t), f.MQTTStats().Published
+			f.Reconnect()
+			cpu, messages = min(cpu, cpuTime(t)-before), f.MQTTStats().Published-published
+		}
+		f.Stop()
+		return cpu, messages
+	}
+	cpu1, messages1 := measure(30)
+	cpu3, messages3 := measure(90)
+	ratio := float64(cpu3) / float64(cpu1)
+	t.Logf("30 accounts: %d messages, %s; 90 accounts: %d messages, %s; ratio %.2f", messages1, cpu1, messages3, cpu3, ratio)
+	if ratio > 3.5 {
+		t.Errorf("a reconnect with three times the accounts takes %.1f times the CPU, want at most 3.5", ratio)
+	}
+	if float64(messages3) > 3.2*float64(messages1) {
+		t.Errorf("a reconnect with three times the accounts takes %d messages instead of %d", messages3, messages1)
+	}
 }
