@@ -31,6 +31,10 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 )
 
+// maxConnections bounds the connections to one host. The requests of all accounts share one by HTTP/2; but without a bound those that
+// are sent before it is made would each make their own.
+const maxConnections = 16
+
 // requestTimeout bounds one request with its token and its answer.
 const requestTimeout = 30 * time.Second
 
@@ -131,6 +135,7 @@ func NewTransport() *http.Transport {
 		ExpectContinueTimeout:  time.Second,
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    maxInFlight,
+		MaxConnsPerHost:        maxConnections,
 		MaxResponseHeaderBytes: 1 << 20,
 		ForceAttemptHTTP2:      true,
 		HTTP2:                  &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: 10 * time.Second},
