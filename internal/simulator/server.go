@@ -95,7 +95,7 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 	if lost {
 		panic(http.ErrAbortHandler)
 	}
-	send(w, r, resp, fault)
+	s.send(w, r, resp, fault)
 }
 
 // withoutEmptySegments returns the request with //me as /me, as Graph reads it: Microsoft's SDK for Python sends such paths.
@@ -184,7 +184,7 @@ func (s *Simulator) userOf(r *http.Request) string {
 }
 
 // send writes the response, compressed if the client accepts it. A fault may cut it off.
-func send(w http.ResponseWriter, r *http.Request, resp web.Response, fault *Fault) {
+func (s *Simulator) send(w http.ResponseWriter, r *http.Request, resp web.Response, fault *Fault) {
 	if fault != nil && fault.Truncate > 0 {
 		body, contentType := resp.Encode()
 		header := w.Header()
@@ -203,7 +203,7 @@ func send(w http.ResponseWriter, r *http.Request, resp web.Response, fault *Faul
 		}
 		resp.Header.Set("Content-Encoding", "gzip")
 		resp.Header.Add("Vary", "Accept-Encoding")
-		resp.Body, resp.Text, resp.ContentType = nil, zip(body), contentType
+		resp.Body, resp.Text, resp.ContentType = nil, s.zip(body), contentType
 	}
 	resp.Write(w)
 }
@@ -221,9 +221,15 @@ func acceptsGzip(r *http.Request) bool {
 	return false
 }
 
-func zip(b []byte) string {
+func (s *Simulator) zip(b []byte) string {
 	var out strings.Builder
-	z := gzip.NewWriter(&out)
+	z, ok := s.zippers.Get().(*gzip.Writer) // making one costs more than the rest of most answers
+	if ok {
+		z.Reset(&out)
+	} else {
+		z = gzip.NewWriter(&out)
+	}
+	defer s.zippers.Put(z)
 	_, _ = z.Write(b)
 	_ = z.Close()
 	return out.String()

@@ -65,6 +65,7 @@ type Simulator struct {
 	proxy     *proxy
 	closing   bool
 
+	zippers sync.Pool      // of *gzip.Writer
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
 
