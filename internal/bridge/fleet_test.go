@@ -107,6 +107,12 @@ type fleet struct {
 // newFleet starts n accounts in the bubble of a test and stops them when it ends.
 func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 	t.Helper()
+	return newFleetOn(t, nil, n, more, sensors)
+}
+
+// newFleetOn is newFleet with another store than the database.
+func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) *fleet {
+	t.Helper()
 	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}}}
 	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, n, more, sensors)
 	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
@@ -118,7 +124,10 @@ func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 	if f.Database, err = dir.OpenDatabase(); err != nil {
 		t.Fatal(err)
 	}
-	h, store := hub.New(), bridge.Store{Database: f.Database}
+	if store == nil {
+		store = bridge.Store{Database: f.Database}
+	}
+	h := hub.New()
 	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: f.Microsoft.Transport()}, f.Config.Accounts)
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +157,73 @@ func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 
 // Requests returns how many requests Microsoft has answered.
 func (f *fleet) Requests() uint64 { return f.Runtime.Stats().Requests }
+
+// Execute submits a request and waits for its response.
+func (f *fleet) Execute(t *testing.T, account, sensor, operation, payload string) {
+	t.Helper()
+	done := make(chan services.Response, 1)
+	f.submit(account, sensor, operation, payload, func(r services.Response) { done <- r })
+	if r := <-done; r.Error != nil {
+		t.Fatalf("%s of %s/%s: %v", operation, account, sensor, r.Error)
+	}
+}
+
+func (f *fleet) submit(account, sensor, operation, payload string, done func(services.Response)) {
+	f.dispatcher.Submit(services.Inbound{
+		Target: services.Ref{Account: account, Sensor: sensor}, Operation: operation, Payload: []byte(payload), Received: time.Now(), Done: done,
+	})
+}
+
+// A slowStore is a store in memory whose transactions take some time, of many calls each.
+type slowStore struct {
+	commit time.Duration
+
+	mu    sync.Mutex
+	busy  bool
+	queue []func(error)
+	n     int // transactions
+}
+
+func (s *slowStore) Commit(write func(services.Tx), done func(error)) {
+	write(discard{})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, done)
+	if !s.busy {
+		s.busy = true
+		go s.run()
+	}
+}
+
+func (s *slowStore) run() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.queue) > 0 {
+		batch := s.queue
+		s.queue = nil
+		s.n++
+		s.mu.Unlock()
+		time.Sleep(s.commit)
+		for _, done := range batch {
+			if done != nil {
+				done(nil)
+			}
+		}
+		s.mu.Lock()
+	}
+	s.busy = false
+}
+
+func (s *slowStore) CommitWithin(_ time.Duration, write func(services.Tx), done func(error)) {
+	s.Commit(write, done)
+}
+func (s *slowStore) CommitLazily(func(services.Tx))     {}
+func (s *slowStore) Get(string, string) ([]byte, error) { return nil, nil }
+
+type discard struct{}
+
+func (discard) Put(string, string, []byte) {}
+func (discard) Delete(string, string)      {}
 
 // publications implements homeassistant.Client and counts what it is given.
 type publications struct {

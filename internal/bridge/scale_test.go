@@ -1,10 +1,15 @@
 package bridge_test
 
 import (
+	"fmt"
 	stdruntime "runtime"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // Nothing is written for a poll that brings nothing new, and nothing is encoded but the time of the last read every five minutes.
@@ -129,3 +134,70 @@ func TestReconnectIsLinear(t *testing.T) {
 		t.Errorf("a reconnect with three times the accounts takes %d messages instead of %d", messages3, messages1)
 	}
 }
+
+// A command is on disk before it is acknowledged and before it is answered, and where it must not be repeated before Graph is asked.
+func TestCommitsOfACommand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		// No other sensor shows what they change.
+		f := newFleet(t, 1, "    enable_update: true\n", "      out_of_office: {type: auto_reply}\n      calendar: {type: calendar}\n")
+		time.Sleep(10 * time.Minute)
+		count := func(name string, want uint64, execute func(i int)) {
+			const n = 10
+			synctest.Wait()
+			before := f.Database.Stats()
+			for i := range n {
+				execute(i)
+				time.Sleep(2 * time.Minute) // until it was polled again
+			}
+			synctest.Wait()
+			after := f.Database.Stats()
+			t.Logf("%s: %.1f commits, %d bytes", name, float64(after.Commits-before.Commits)/n, (after.Bytes-before.Bytes)/n)
+			if got := after.Commits - before.Commits; got > want*n {
+				t.Errorf("%s: %d commands took %d commits, want at most %d each", name, n, got, want)
+			}
+		}
+		count("idempotent", 2, func(i int) {
+			f.Execute(t, "a000", "out_of_office", []string{"enable", "disable"}[i%2], "{}")
+		})
+		start := time.Now().Add(time.Hour)
+		var events []string
+		for i := range 10 {
+			events = append(events, f.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
+				Subject: fmt.Sprint("Meeting ", i), Start: start, End: start.Add(time.Hour), Organizer: simulator.Megan,
+			}))
+		}
+		time.Sleep(10 * time.Minute)
+		count("at most once", 3, func(i int) {
+			f.Execute(t, "a000", "calendar", "respond", fmt.Sprintf(`{"event_id": %q, "response": "accept"}`, events[i]))
+		})
+	})
+}
+
+// Accounts do not wait for each other's writes: these share transactions.
+func TestCommandsOfManyAccountsOnASlowDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const accounts, each = 50, 20
+		f := newFleetOn(t, &slowStore{commit: 5 * time.Millisecond}, accounts, "    enable_update: true\n", "      out_of_office: {type: auto_reply, interval: 24h}\n")
+		time.Sleep(time.Minute)
+		perSecond := func(n int) float64 {
+			begun := time.Now()
+			var done sync.WaitGroup
+			for i := range n {
+				done.Go(func() {
+					for k := range each {
+						f.Execute(t, fmt.Sprintf("a%03d", i), "out_of_office", []string{"enable", "disable"}[k%2], "{}")
+					}
+				})
+			}
+			done.Wait()
+			return float64(n*each) / time.Since(begun).Seconds()
+		}
+		one, many := perSecond(1), perSecond(accounts)
+		t.Logf("commands a second: one account %.0f, %d accounts %.0f, ratio %.1f", one, accounts, many, many/one)
+		if many < 10*one {
+			t.Errorf("%d accounts do %.0f commands a second, one %.0f; want at least 10 times as many", accounts, many, one)
+		}
+	})
+}
+
+var _ services.Store = (*slowStore)(nil)
