@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -19,12 +20,16 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 			return ErrRestart
 		}
 	}
+	switch err := b.runtime.Apply(ctx, after.Accounts, changes); {
+	case errors.Is(err, context.Canceled):
+		return nil
+	case err != nil:
+		b.log.Error("configuration not applied; what runs stays as it is", "error", err)
+		return nil
+	}
 	b.setConfig(after)
 	if len(changes.Keys) > 0 {
 		b.setLevel(after.Log.Level)
-	}
-	if err := b.runtime.Apply(ctx, after.Accounts, changes); err != nil {
-		return nil // stopping
 	}
 	b.subscribe()
 	b.publishInfo()
