@@ -404,6 +404,47 @@ func (f *fleetBridge) watch(filters ...string) watch {
 	return w
 }
 
+// publisher starts another client, which publishes with the function it returns.
+func (f *fleetBridge) publisher() (publish func(topic, payload string)) {
+	f.t.Helper()
+	c, err := mqtt.New(mqtt.Options{URL: f.Broker.URL, ClientID: "publisher", Base: "publisher", KeepAlive: time.Minute, Store: noRecords{}})
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = c.Run(ctx) })
+	f.t.Cleanup(func() { cancel(); running.Wait() })
+	return func(topic, payload string) {
+		if err := c.Send(ctx, topic, []byte(payload)); err != nil {
+			f.t.Error(err)
+		}
+	}
+}
+
+// noRecords implements mqtt.Store.
+type noRecords struct{}
+
+func (noRecords) Commit(write func(mqtt.Tx), done func(error)) {
+	write(discard{})
+	if done != nil {
+		go done(nil)
+	}
+}
+
+// Birth tells the bridge that Home Assistant has started, and waits until everything is published again.
+func (f *fleetBridge) Birth(publish func(topic, payload string), messages uint64) {
+	f.t.Helper()
+	before := f.MQTTStats().Published
+	publish("homeassistant/status", "online")
+	for deadline := time.Now().Add(patience); f.MQTTStats().Published-before < messages; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			f.t.Fatalf("%d messages after the birth, want %d", f.MQTTStats().Published-before, messages)
+		}
+	}
+	f.settle()
+}
+
 // Reconnect restarts the broker, which forgets everything, and waits until everything is published again.
 func (f *fleetBridge) Reconnect() {
 	f.t.Helper()
