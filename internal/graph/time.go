@@ -47,14 +47,14 @@ func (d DateTimeTimeZone) Time() (time.Time, error) {
 			return time.Time{}, err
 		}
 	}
-	if t, err := time.Parse(time.RFC3339, d.DateTime); err == nil {
-		return t.In(zone), nil
+	if t, err := time.ParseInLocation("2006-01-02T15:04:05", d.DateTime, zone); err == nil { // nearly always
+		return t, nil
 	}
-	t, err := time.ParseInLocation("2006-01-02T15:04:05", d.DateTime, zone)
+	t, err := time.Parse(time.RFC3339, d.DateTime)
 	if err != nil {
 		return time.Time{}, fmt.Errorf("not a time: %q", sanitize(d.DateTime))
 	}
-	return t, nil
+	return t.In(zone), nil
 }
 
 // Date returns the day of an all-day value, as written: such a day has no zone. The empty string stands for no value.
