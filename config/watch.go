@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"io/fs"
 	"os"
 	"slices"
 	"time"
@@ -11,6 +12,10 @@ const (
 	// watchInterval is how often the files are compared. File system notifications do not cover every way of saving: editors
 	// rename, containers swap links, and some mounts never notify.
 	watchInterval = time.Second
+	// readInterval is how often the files are read though their metadata did not change.
+	readInterval = time.Minute
+	// coarsestTime is how long a second change may leave a file with the same time.
+	coarsestTime = 3 * time.Second
 	// settledAfter is the number of comparisons in which the files must be the same before they are loaded: they may still be
 	// written.
 	settledAfter = 2
@@ -37,18 +42,23 @@ func NewWatcher(load func() (*Config, error)) (*Watcher, *Config, error) {
 // returns when ctx is done.
 func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func(*Config, error)) error {
 	last, same, wanted := w.known, settledAfter, false
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
+	timer := time.NewTimer(untilLook())
+	defer timer.Stop()
+	var looked look
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-reload:
 			wanted = true
-		case <-ticker.C:
+		case <-timer.C:
 			same++
+			timer.Reset(untilLook())
 		}
-		seen := digest(w.files)
+		seen := last
+		if now := lookAt(w.files); wanted || same < settledAfter || !now.certainlyLike(looked) {
+			looked, seen = now, digest(w.files)
+		}
 		if seen != last {
 			last, same = seen, 0
 		}
@@ -68,4 +78,39 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 		}
 		changed(c, err)
 	}
+}
+
+// untilLook returns the time until the next look. Everything that looks once a second does it at the same moment: waking up costs more
+// than looking.
+func untilLook() time.Duration {
+	return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval))
+}
+
+// A look is the metadata of files at a moment.
+type look struct {
+	at    time.Time
+	files []fs.FileInfo // nil for a file that cannot be looked at
+}
+
+func lookAt(files []string) look {
+	l := look{at: time.Now()}
+	for _, name := range files {
+		info, err := os.Stat(name)
+		if err != nil {
+			info = nil
+		}
+		l.files = append(l.files, info)
+	}
+	return l
+}
+
+// certainlyLike reports whether no file has changed since an earlier look after which the files were read.
+func (l look) certainlyLike(before look) bool {
+	if l.at.Sub(before.at) >= readInterval {
+		return false
+	}
+	return slices.EqualFunc(l.files, before.files, func(now, then fs.FileInfo) bool {
+		return now != nil && then != nil && os.SameFile(now, then) && now.Size() == then.Size() &&
+			now.ModTime().Equal(then.ModTime()) && before.at.Sub(now.ModTime()) >= coarsestTime
+	})
 }

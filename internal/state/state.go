@@ -207,14 +207,17 @@ func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(nam
 // Watch calls changed when files may have been written or removed, within a second, until ctx is done. It returns nil. Changes of the
 // database are not reported.
 func (d *Dir) Watch(ctx context.Context, changed func()) error {
-	ticker := time.NewTicker(watchInterval)
-	defer ticker.Stop()
+	// Everything that looks once a second does it at the same moment: waking up costs more than looking.
+	untilLook := func() time.Duration { return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval)) }
+	timer := time.NewTimer(untilLook())
+	defer timer.Stop()
 	var last, reported time.Time
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-ticker.C:
+		case <-timer.C:
+			timer.Reset(untilLook())
 		}
 		// Each write makes another file of the directory, and so changes the time of the directory.
 		info, err := os.Stat(d.path)
