@@ -220,15 +220,18 @@ func TestValueRacesReconnect(t *testing.T) {
 	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 	env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{Status: "disabled", ExternalAudience: "none"})
 	env.awaitOnline(t, seen)
-	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "disabled", "audience": "none"})
+	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "disabled", "external_audience": "none"})
 	polled()
 	env.ping(t, seen)
-	if got := env.Broker.Retained(t, outOfOffice+"state")[outOfOffice+"state"]; !hasValues(got, map[string]any{"mode": "disabled", "audience": "none"}) {
+	if got := env.Broker.Retained(t, outOfOffice+"state")[outOfOffice+"state"]; !hasValues(got, map[string]any{"mode": "disabled", "external_audience": "none"}) {
 		t.Errorf("an old value is retained: %s", got)
 	}
 	var modes []string
 	for _, payload := range seen.Payloads(outOfOffice + "state") {
-		var state struct{ Mode, Audience string }
+		var state struct {
+			Mode     string
+			Audience string `json:"external_audience"`
+		}
 		Message{Payload: payload}.Decode(t, &state)
 		modes = append(modes, state.Mode+" "+state.Audience)
 	}

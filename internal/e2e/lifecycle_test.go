@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
@@ -14,18 +15,23 @@ func TestAccountLifecycle(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
 		env := NewEnvironment(t, MosquittoOptions{Persistent: true})
 		ha.AddBroker(t, env.Broker)
-		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "presence: {type: status, enable_update: true}",
+		env.Configure(t, []string{"enable_update: true", "sign_in_over_mqtt: true"}, "calendars: {type: calendar, calendar: all}", "presence: {type: status, enable_update: true}",
 			"out_of_office: {type: auto_reply}")
 		env.Start(t)
 
-		const signIn = "binary_sensor.work_sign_in"
+		const signIn, code, link = "binary_sensor.work_sign_in_required", "sensor.work_sign_in_code", "sensor.work_sign_in_link"
 		ha.AwaitState(t, signIn, "on")
-		env.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
-		asked := ha.AwaitEntity(t, signIn, "shows a code", func(s State) bool { return s.Attributes["code"] != nil && s.Attributes["url"] != nil })
-		if err := env.Microsoft.ApproveDevice(asked.Attributes["code"].(string)); err != nil {
+		ha.AwaitState(t, code, "unknown")
+		ha.AwaitState(t, link, "unknown")
+		ha.Service(t, "button.press", "button.work_sign_in", nil)
+		asked := ha.AwaitEntity(t, code, "shows a code", func(s State) bool { return s.State != "unknown" && s.State != "unavailable" })
+		ha.AwaitEntity(t, link, "shows a link", func(s State) bool { return strings.HasPrefix(s.State, "https://") && s.Attributes["url"] == s.State })
+		if err := env.Microsoft.ApproveDevice(asked.State); err != nil {
 			t.Fatal(err)
 		}
 		ha.AwaitState(t, signIn, "off")
+		ha.AwaitState(t, code, "unknown") // a code is not shown longer than it is valid
+		ha.AwaitState(t, link, "unknown")
 		ha.AwaitState(t, "binary_sensor.work_connection", "on")
 
 		const birthdays, holidays = "binary_sensor.work_calendars_birthdays_busy", "binary_sensor.work_calendars_holidays_busy"
@@ -53,17 +59,17 @@ func TestAccountLifecycle(t *testing.T) {
 		rescan()
 		ha.AwaitGone(t, holidays)
 
-		ha.Service(t, "select.select_option", "select.work_presence_preferred", map[string]any{"option": "DoNotDisturb"})
-		ha.AwaitState(t, "select.work_presence_preferred", "DoNotDisturb")
+		ha.Service(t, "select.select_option", "select.work_presence_preferred", map[string]any{"option": "Do not disturb"})
+		ha.AwaitState(t, "select.work_presence_preferred", "Do not disturb")
 		ha.AwaitState(t, "sensor.work_presence_activity", "DoNotDisturb")
-		ha.Service(t, "text.set_value", "text.work_presence_set_status_message", map[string]any{"value": "At lunch"})
-		ha.AwaitState(t, "sensor.work_presence_status_message", "At lunch")
+		ha.Service(t, "text.set_value", "text.work_presence_status_message", map[string]any{"value": "At lunch"})
+		ha.AwaitState(t, "text.work_presence_status_message", "At lunch")
 		ha.Service(t, "button.press", "button.work_presence_clear_status_message", nil)
-		ha.AwaitEntity(t, "sensor.work_presence_status_message", "is empty", func(s State) bool { return s.State == "" || s.State == "unknown" })
+		ha.AwaitEntity(t, "text.work_presence_status_message", "is empty", func(s State) bool { return s.State == "" || s.State == "unknown" })
 
-		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
+		env.Configure(t, []string{"enable_update: true", "sign_in_over_mqtt: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
 		env.Bridge.AwaitLine(t, "the configuration is wrong")
-		env.Configure(t, []string{"enable_update: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
+		env.Configure(t, []string{"enable_update: true", "sign_in_over_mqtt: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
 		ha.AwaitGone(t, "sensor.work_presence_activity")
 		ha.AwaitState(t, birthdays, "off")
 		env.Stop(t)

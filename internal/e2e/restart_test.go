@@ -35,10 +35,15 @@ func TestRestarts(t *testing.T) {
 			}
 			return ids
 		}
-		var want []string // the golden file without the calendar
+		var want, enabled []string // the golden file without the calendar
 		for _, line := range goldenEntities(t, ha) {
-			if id, _, _ := strings.Cut(line, " "); !strings.Contains(id, ".work_calendar_") {
-				want = append(want, id)
+			id, _, _ := strings.Cut(line, " ")
+			if strings.Contains(id, ".work_calendar_") {
+				continue
+			}
+			want = append(want, id)
+			if !strings.Contains(line, " | "+disabled+" | ") {
+				enabled = append(enabled, id)
 			}
 		}
 		start := map[string]func(){
@@ -63,14 +68,14 @@ func TestRestarts(t *testing.T) {
 			}
 			what := strings.Join(order[:], ", ") + " after all were " + how
 			t.Log(what)
-			audience := []string{"none", "all"}[i%2]
+			audience, label := []string{"none", "all"}[i%2], []string{"Nobody", "Everyone"}[i%2]
 			env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{ExternalAudience: audience})
 			for _, name := range order {
 				start[name]()
 			}
 
-			ha.AwaitState(t, "sensor.work_out_of_office_audience", audience)
-			for _, id := range want {
+			ha.AwaitState(t, "select.work_out_of_office_external_audience", label)
+			for _, id := range enabled {
 				ha.AwaitEntity(t, id, "is available: "+what, func(s State) bool { return s.State != "unavailable" })
 			}
 			if diff := cmp.Diff(want, ids()); diff != "" {
@@ -113,6 +118,9 @@ func TestOneRestart(t *testing.T) {
 				})
 			}
 			for _, e := range ha.Entities(t) {
+				if e.DisabledBy != nil {
+					continue
+				}
 				ha.AwaitEntity(t, e.EntityID, fmt.Sprintf("is available after restart %d", i), func(s State) bool { return s.State != "unavailable" })
 			}
 			service, state := "switch.turn_on", "on"
