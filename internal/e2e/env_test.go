@@ -129,6 +129,9 @@ func responsesOn(t testing.TB, s *Subscription, topic string) []Response {
 	return rs
 }
 
+// decode decodes JSON.
+func decode(payload string, into any) error { return json.Unmarshal([]byte(payload), into) }
+
 // hasValues reports whether a JSON object contains the wanted values.
 func hasValues(payload string, want map[string]any) bool {
 	var got map[string]any

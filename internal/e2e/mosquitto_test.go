@@ -109,8 +109,20 @@ func (s *Subscription) Close(t testing.TB) { s.process.Kill(t) }
 // Subscribe subscribes at QoS 1 and records all messages, retained ones first. It returns when the broker has subscribed it.
 func (m *Mosquitto) Subscribe(t testing.TB, topics ...string) *Subscription {
 	t.Helper()
+	return m.subscribe(t, nil, topics)
+}
+
+// SubscribeDurable subscribes like Subscribe in a session that the broker keeps under a client id: after Close and with the same id it
+// records the messages published meanwhile.
+func (m *Mosquitto) SubscribeDurable(t testing.TB, id string, topics ...string) *Subscription {
+	t.Helper()
+	return m.subscribe(t, []string{"-c", "-i", id}, topics)
+}
+
+func (m *Mosquitto) subscribe(t testing.TB, more, topics []string) *Subscription {
+	t.Helper()
 	s := new(Subscription)
-	args := m.client("-d", "-q", "1", "-F", "%j") // -d reports the SUBACK
+	args := m.client(append(more, "-d", "-q", "1", "-F", "%j")...) // -d reports the SUBACK
 	for _, topic := range topics {
 		args = append(args, "-t", topic)
 	}
