@@ -196,7 +196,7 @@ func TestStrangerSignIn(t *testing.T) {
 	env.Microsoft.ExpireAccessTokens()
 	signIn := func(user string) {
 		t.Helper()
-		env.Microsoft.OnSignIn(simulator.SignIn{User: user})
+		env.Microsoft.SetSignIn(simulator.SignIn{User: user})
 		before := seen.Len()
 		env.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
 		asked := seen.AwaitItem(t, "a device code", before, func(m Message) bool {
