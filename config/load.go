@@ -17,7 +17,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// Sources are what the configuration is loaded from. Each overrides those before it.
+// Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
 	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
 	Environ []string       // as os.Environ returns it

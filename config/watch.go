@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// watchInterval is how often the files are compared. File system notifications do not cover every way of saving: editors
+	// watchInterval is the interval at which the files are compared. File system notifications do not cover every way of saving: editors
 	// rename, containers swap links, and some mounts never notify.
 	watchInterval = time.Second
 	// readInterval is how often the files are read though their metadata did not change.

@@ -51,7 +51,7 @@ const (
 // ErrStopped is returned by Send after Run has ended.
 var ErrStopped = errors.New("mqtt: stopped")
 
-// A RefusedError says that the broker cannot or does not take a message. Sending it again is of no use.
+// A RefusedError is returned for a message that the broker cannot or does not take. Sending it again is of no use.
 type RefusedError struct {
 	Topic    string // shortened
 	Size     int    // of the payload
@@ -264,7 +264,7 @@ func (c *Client) Republish(topic string) {
 	c.change(func() bool { return c.retained.republish(topic) })
 }
 
-// Ready says that everything configured was retained and subscribed to. Before it nothing retained is sent and the bridge is not online;
+// Ready marks everything configured as retained and subscribed to. Before it nothing retained is sent and the bridge is not online;
 // with it, what an earlier run left is removed and unsubscribed.
 func (c *Client) Ready() {
 	c.change(func() bool { c.retained.setReady(time.Now()); c.checkSubscriptions(); return true })

@@ -16,14 +16,14 @@ type Message struct {
 	Duplicate  bool // the broker has sent it before
 	PacketID   uint16
 	Connection uint64 // grows with each connection, also over restarts
-	// Age is how long the message may have been under way at most: 0 for a live one, the longest duration if it is unknown.
+	// Age is the longest time that the message may have been under way: 0 for a live one, the longest duration if it is unknown.
 	Age      time.Duration
 	Received time.Time
 
 	ack func()
 }
 
-// Ack tells the broker not to send the message again. After the connection is lost it does nothing, and the message arrives again.
+// Ack acknowledges the message, so that the broker does not send it again. After the connection is lost it does nothing, and the message arrives again.
 func (m Message) Ack() {
 	if m.ack != nil {
 		m.ack()

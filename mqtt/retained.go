@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Rules tell the client how the consumer of its announcements treats topics. An announcement describes entities to the consumer: it
+// Rules describe how the consumer of the client's announcements treats topics. An announcement describes entities to the consumer: it
 // is a discovery message of Home Assistant. The zero Rules know no announcements.
 type Rules struct {
 	// StatusTopic is the topic to which the consumer publishes "online" when it has started; everything is then sent again. Empty: none.

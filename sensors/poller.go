@@ -22,7 +22,7 @@ const (
 	// maxSleep bounds the wait for a transition whose time is known, so that a clock that is set (boards without an RTC set their
 	// clock via NTP shortly after boot) or a suspended machine delays it no longer. Without a transition nothing wakes up.
 	maxSleep = time.Minute
-	// saveInterval is how often a snapshot is written that changed in nothing but what Same ignores.
+	// saveInterval is the interval at which a snapshot is written that changed in nothing but what Same ignores.
 	saveInterval = time.Hour
 )
 
@@ -178,7 +178,7 @@ func (p *poller[S]) Run(ctx context.Context) error {
 	return nil
 }
 
-// A run is what a poller has while it runs. Only Run's goroutine uses it.
+// A run holds the state of a poller while it runs. Only Run's goroutine uses it.
 type run[S any] struct {
 	*poller[S]
 	schedule *schedule

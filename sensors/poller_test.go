@@ -101,7 +101,7 @@ func (m *meeting) Effects() []sensors.Effect[times] {
 	}
 }
 
-// A record is what happened so far.
+// A record lists what happened so far.
 type record struct {
 	mu   sync.Mutex
 	what []any

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// saveRetry is how long after a failed commit the next one follows.
+	// saveRetry is the pause between a failed commit and the next.
 	saveRetry = 30 * time.Second
 	// maxWaitingEvents bounds the events that wait for a commit to succeed; the oldest are dropped first.
 	maxWaitingEvents = 1000
@@ -49,7 +49,7 @@ type saver struct {
 	stopped   bool
 }
 
-// A notice is what the poller must know.
+// A notice holds what the poller must know.
 type notice struct {
 	failed bool // a commit failed
 	lent   bool // a lent record was written

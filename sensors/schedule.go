@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// repollDelay is how long after an operation Graph is asked again: by then its answer contains what the operation did.
+	// repollDelay is the time between an operation and the poll that follows: by then its answer contains what the operation did.
 	repollDelay = 5 * time.Second
 	// forcedPause is the least time between two polls that were asked for.
 	forcedPause = 5 * time.Second

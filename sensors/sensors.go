@@ -24,10 +24,7 @@ type Kind struct {
 	MemberField string        // the request field that names a member of a group: "calendar"
 	New         func() Sensor // with its defaults set, ready to decode into Options
 
-	Attributes []schema.Field // of the primary entity, for the documentation
-	Events     []EventType    // that the event entity fires, for the documentation
-
-	// Describe says in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
+	// Describe returns in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
 	// type that the kind does not have.
 	Describe func(entity.Event) string
 	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs the permissions of New's

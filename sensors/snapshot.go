@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// A record is what is stored of a sensor.
+// A record holds what is stored of a sensor.
 type record[S any] struct {
 	Hash       string    `json:"hash"`        // of the options and of S; a record with another one is not used
 	Since      time.Time `json:"since"`       // until then time-based events were passed on

@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	// dedupWindow is how long a transaction is remembered, in running time.
+	// dedupWindow is the time for which a transaction is remembered, in running time.
 	dedupWindow = 24 * time.Hour
 	// clockInterval bounds the running time that a crash takes off the journal's clock.
 	clockInterval = time.Hour
@@ -218,7 +218,7 @@ func (j *Journal) Release(origins ...string) {
 	})
 }
 
-// A match tells how a request relates to one in the journal.
+// A match is the relation of a request to one in the journal.
 type match int
 
 const (
@@ -390,7 +390,7 @@ func (j *Journal) commit(entries []*entry, values [][]byte) {
 	}, func(err error) { j.onCommitted(entries, err) })
 }
 
-// onCommitted tells the waiting callers. An entry that could not be written is written again, with its response if it has one; a
+// onCommitted calls back those who wait for the commit. An entry that could not be written is written again, with its response if it has one; a
 // response is delivered all the same.
 func (j *Journal) onCommitted(entries []*entry, err error) {
 	j.report(err)

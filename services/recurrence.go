@@ -6,7 +6,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// Recurrence says how something repeats, in the terms of Microsoft's patternedRecurrence. What is not given follows from the first
+// Recurrence is the pattern by which something repeats, in the terms of Microsoft's patternedRecurrence. What is not given follows from the first
 // start: every week on its weekday, every month on its day.
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence

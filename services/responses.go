@@ -12,7 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// A Code says why a request failed. The reasons of package graph are codes, too.
+// A Code is the kind of cause for which a request failed. The reasons of package graph are codes, too.
 type Code string
 
 // Codes of requests that were rejected before Graph was asked, and of unknown outcomes.

@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// A RetryPolicy says what to do with a request whose outcome is unknown: the program died, or the answer never came.
+// A RetryPolicy defines what is done with a request whose outcome is unknown: the program died, or the answer never came.
 type RetryPolicy int
 
 const (
@@ -80,7 +80,7 @@ type Inbound struct {
 // an answer, because a retained command is removed by an empty message.
 var ErrEmptyValue = errors.New("want a value, not an empty text")
 
-// A Target is what a request is for: a sensor, an account or the bridge.
+// A Target is the addressee of a request: a sensor, an account or the bridge.
 type Target interface {
 	// Operation returns the operation of this name, or the reason why it cannot be requested now: an *Error or a *graph.Error.
 	Operation(name string) (Operation, error)

@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 )
 
-// longest is how many characters of a request an error shows.
+// longest is the number of characters of a request that an error shows.
 const longest = 40
 
 // QuoteForError is a text of a request as an error shows it. A long one may be a mail or a reply, and errors are logged: it is only

@@ -29,7 +29,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// patience is how long a test waits for what must come. Nothing waits for it to pass.
+// patience is the longest time that a test waits for what must come. Nothing waits for it to pass.
 const patience = 30 * time.Second
 
 // home is a bridge with all that is around it: Microsoft, a broker and its clients.
@@ -184,7 +184,7 @@ func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
 	return result
 }
 
-// visit is what the user's browser does.
+// visit opens an address as the user's browser does.
 func (h *home) visit(cloud *simulator.Simulator, url string) {
 	res, err := h.browser(cloud, nil).Get(url)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Reason says why Graph did not do what was requested.
+// A Reason is the kind of cause for which Graph did not do what was requested.
 type Reason string
 
 // The reasons are also the codes of responses over MQTT.

@@ -8,7 +8,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 )
 
-// A Recurrence says how an event or a task repeats, in the terms of Microsoft's patternedRecurrence. What is zero follows from
+// A Recurrence is the pattern by which an event or a task repeats, in the terms of Microsoft's patternedRecurrence. What is zero follows from
 // Start: every week on its weekday, every month on its day.
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence

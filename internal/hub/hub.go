@@ -36,7 +36,7 @@ type Device struct {
 	Commands  bool                // it offers operations, so State.Commands is meaningful
 }
 
-// An Override is what the configuration changes about one entity.
+// An Override holds the changes that the configuration makes to one entity.
 type Override struct {
 	Enabled              bool
 	Name, Icon, EntityID string // empty: as declared
@@ -52,7 +52,7 @@ type State struct {
 	Account   *AccountStatus // of an account, otherwise nil
 }
 
-// A Problem says in the user's words why a sensor does not work.
+// A Problem explains in the user's words why a sensor does not work.
 type Problem struct {
 	Code    string // as in responses: "not_found"
 	Message string
@@ -211,7 +211,7 @@ func (h *Hub) Polls(id ID) []Poll {
 	return nil
 }
 
-// Ready says that everything configured is declared, so that outputs may remove what an earlier run left.
+// Ready marks everything configured as declared, so that outputs may remove what an earlier run left.
 func (h *Hub) Ready() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -255,7 +255,7 @@ type Subscription struct {
 	dropped uint64
 }
 
-// A change says what of a device is still to be handed out.
+// A change lists the parts of a device that are still to be handed out.
 type change struct{ removed, declared, state, assert bool }
 
 // An Update is one thing that happened: a change of a device, an event, or that everything is declared.

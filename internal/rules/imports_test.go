@@ -25,7 +25,8 @@ var allowedImports = map[string][]string{
 	"internal/graph/auth":      {"config", "internal/graph", "internal/graph/entra", "internal/state"},
 	"internal/graph/graphtest": {"internal/graph", "internal/simulator/..."},
 	"internal/graph/htmltext":  {},
-	"internal/graph/*":         {"internal/graph", "internal/graph/zones", "internal/graph/htmltext", "internal/htmltext"}, // one resource each, never a sibling
+	// One resource each, never a sibling but the directory: other resources belong to its users.
+	"internal/graph/*": {"internal/graph", "internal/graph/directory", "internal/graph/zones", "internal/graph/htmltext", "internal/htmltext"},
 
 	"services":   {"internal/graph", "internal/schema"},
 	"services/*": {"services", "internal/graph/...", "internal/schema", "internal/htmltext"},
@@ -67,7 +68,7 @@ var allowedInTests = map[string][]string{
 	"services":           {"internal/graph/...", "internal/simulator/..."},
 	"sensors":            {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
 	"mqtt":               {"internal/broker/...", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
-	"internal/runtime":   {"internal/simulator/..."},
+	"internal/runtime":   {"internal/simulator/...", "mqtt/..."},
 	"internal/web":       {"internal/simulator/..."},
 	"internal/broker":    {"internal/broker/..."},
 }
@@ -235,6 +236,7 @@ func importCases() []violationCase {
 		{"imports", "services/x.go", file(m + "internal/graph/mail"), must("services", "internal/graph/mail")},
 		{"imports", "internal/simulator/mail/x.go", file(m+"internal/simulator/outlook", m+"internal/simulator/odata"), must("internal/simulator/mail", "internal/simulator/outlook")},
 		{"imports", "internal/simulator/odata/x.go", file(m+"internal/simulator/outlook", m+"internal/graph/zones"), must("internal/simulator/odata", "internal/simulator/outlook")},
+		{"imports", "internal/graph/mail/x.go", file(m+"internal/graph/directory", m+"internal/graph/todo"), []string{"4: internal/graph/mail must not import internal/graph/todo"}},
 		{"imports", "internal/graph/mail/x.go", file("golang.org/x/net/html"), must("internal/graph/mail", "golang.org/x/net/html")},
 		{"imports", "mqtt/x.go", file(m+"services", "github.com/eclipse/paho.mqtt.golang"), must("mqtt", "services")},
 		{"imports", "mqtt/x.go", file("github.com/knadh/koanf/v2"), must("mqtt", "github.com/knadh/koanf")},

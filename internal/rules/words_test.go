@@ -192,8 +192,12 @@ var sharedTypes = map[string][]string{
 	"Error":   nil, // the error that the package's functions return
 	"Stats":   nil, // the package's counters
 	"Kind":    {"config", "sensors"},
-	"Poll":    {"internal/hub", "sensors"},
-	"State":   {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
+	// A request's fields and its recurrence are made from and into the other.
+	"Field":      {"internal/schema", "services"},
+	"Recurrence": {"internal/graph", "services"},
+	"Poll":       {"internal/hub", "sensors"},
+	"Problem":    {"internal/hub", "internal/schema"}, // that the user can put right, in a sentence
+	"State":      {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
 }
 
 // exportedTypes returns the exported types that a file declares. An interface may have the name of what implements it elsewhere.

@@ -112,7 +112,7 @@ func (a *account) storeSyncs() {
 
 func (a *account) id() hub.ID { return hub.ID{Account: a.config.ID} }
 
-// declare tells the hub of the account and its sensors, with what an earlier run knew of them.
+// declare declares the account and its sensors to the hub, with what an earlier run knew of them.
 func (a *account) declare() {
 	a.runtime.options.Hub.Declare(a.device())
 	for _, s := range a.all() {

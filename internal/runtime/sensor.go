@@ -94,7 +94,7 @@ func (s *sensor) stored() []byte {
 	return record
 }
 
-// declare tells the hub of the sensor. Every value is there from the start, be it unknown.
+// declare declares the sensor to the hub. Every value is there from the start, be it unknown.
 func (s *sensor) declare() {
 	if s.group != nil {
 		return
@@ -162,7 +162,7 @@ func Operations(c *config.Sensor) []services.Operation {
 	return slices.DeleteFunc(slices.Clone(all), func(op services.Operation) bool { return refusal(c, op) != "" })
 }
 
-// refusal says why the configuration does not offer an operation, or returns "".
+// refusal returns the reason why the configuration does not offer an operation, or "".
 func refusal(c *config.Sensor, op services.Operation) string {
 	switch {
 	case op.Reads && !c.OnDemand:
@@ -277,7 +277,7 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 	return granted && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
 }
 
-// problem says what the user should know of the sensor's trouble; nil where there is none. A required sign-in is the account's.
+// problem returns what the user should know of the sensor's trouble; nil where there is none. A required sign-in is the account's.
 func (s *sensor) problem() *hub.Problem {
 	if !s.account.signedIn() {
 		return nil

@@ -145,7 +145,7 @@ type signInRequest struct {
 	Address string `json:"address" doc:"The address on which the browser ended. Completes a sign-in by browser."`
 }
 
-// signInPrompt is what the user has to do.
+// signInPrompt holds what the user needs to sign in.
 type signInPrompt struct {
 	URL       string     `json:"url"`
 	Code      *string    `json:"code"`

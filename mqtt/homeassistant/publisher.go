@@ -16,7 +16,7 @@ const (
 	online  = "online"
 	offline = "offline"
 
-	// lastSyncInterval is how often last_sync is published by itself: a value that changes with each poll fills Home Assistant's database.
+	// lastSyncInterval is the interval at which last_sync is published by itself: a value that changes with each poll fills Home Assistant's database.
 	lastSyncInterval = 5 * time.Minute
 )
 

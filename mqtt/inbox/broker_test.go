@@ -19,7 +19,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// patience is how long a test waits for what must happen.
+// patience is the longest time that a test waits for what must happen.
 const patience = 20 * time.Second
 
 const barrier = "g2m/bridge/barrier"

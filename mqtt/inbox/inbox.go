@@ -25,13 +25,13 @@ const Scheme = "mqtt"
 const (
 	// maxLevel is the length of the longest id of an account or a sensor in bytes.
 	maxLevel = 255
-	// maxLogged is how many characters of a name are logged.
+	// maxLogged is the maximum number of characters of a name in the log.
 	maxLogged = 64
 	// invalidInterval is the pause between two log messages about invalid names.
 	invalidInterval = time.Hour
 	// emptyBatch is the number of retained requests that are removed at once, so that other messages get their turn.
 	emptyBatch = 100
-	// echoGrace is how long the echo of an empty message is expected at least: a reconnecting client may send the message again.
+	// echoGrace is the least time for which the echo of an empty message is expected: a reconnecting client may send the message again.
 	echoGrace = 10 * time.Second
 )
 

@@ -8,8 +8,8 @@ import (
 	"strings"
 	"time"
 
-	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
 // all is the calendar that stands for each calendar of the mailbox.
@@ -38,17 +38,17 @@ func (o *Options) Validate() error {
 	var errs []error
 	for i, s := range o.Exclude {
 		if _, err := pattern(s); err != nil {
-			errs = append(errs, config.At(fmt.Sprintf("exclude[%d]", i), fmt.Errorf("want a regular expression, not %q: %w", s, err)))
+			errs = append(errs, schema.At(fmt.Sprintf("exclude[%d]", i), fmt.Errorf("want a regular expression, not %q: %w", s, err)))
 		}
 	}
 	if o.EndOffset <= o.StartOffset {
-		errs = append(errs, config.At("end_offset", fmt.Errorf("want more than start_offset, %s, not %s", o.StartOffset, o.EndOffset)))
+		errs = append(errs, schema.At("end_offset", fmt.Errorf("want more than start_offset, %s, not %s", o.StartOffset, o.EndOffset)))
 	}
 	if o.BasicCalendar && o.SharedMailbox != "" {
-		errs = append(errs, config.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
+		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
 	}
 	if len(o.Except) > 0 && o.Calendar != all {
-		errs = append(errs, config.At("except", errors.New("only with calendar: all")))
+		errs = append(errs, schema.At("except", errors.New("only with calendar: all")))
 	}
 	return errors.Join(errs...)
 }

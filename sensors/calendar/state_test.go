@@ -11,10 +11,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
@@ -76,7 +76,7 @@ func TestExcept(t *testing.T) {
 	if d := cmp.Diff([]string{"Calendar", "Team"}, names); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	err = config.Decode(options(nil), map[string]any{"except": []any{"Team"}})
+	err = schema.Decode(options(nil), map[string]any{"except": []any{"Team"}})
 	if want := "except: only with calendar: all"; err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}

@@ -11,7 +11,6 @@ import (
 
 	"github.com/google/uuid"
 
-	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
@@ -95,7 +94,7 @@ func (o *Options) Validate() error {
 	if a, err := mail.ParseAddress(o.User); o.User == "" || o.byID() || err == nil && a.Address == o.User {
 		return nil
 	}
-	return config.At("user", fmt.Errorf("want an address, such as ann@contoso.com, or an object id, not %q", o.User))
+	return schema.At("user", fmt.Errorf("want an address, such as ann@contoso.com, or an object id, not %q", o.User))
 }
 
 // byID reports whether the user is named by an id.

@@ -16,11 +16,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
@@ -50,7 +50,7 @@ type driver = sensorstest.Driver[status.Snapshot]
 func options(t testing.TB, raw map[string]any) *status.Options {
 	t.Helper()
 	o := status.Kind().New().Options().(*status.Options)
-	if err := config.Decode(o, raw); err != nil {
+	if err := schema.Decode(o, raw); err != nil {
 		t.Fatal(err)
 	}
 	return o
@@ -285,7 +285,7 @@ func TestUser(t *testing.T) {
 		of(t, user)
 	}
 	for _, user := range []string{"Megan", "Megan <megan@contoso.example>", "megan@", "48d31887", "{48d31887-5fad-4d73-a9f5-3c356e68a038}"} {
-		err := config.Decode(status.Kind().New().Options(), map[string]any{"user": user})
+		err := schema.Decode(status.Kind().New().Options(), map[string]any{"user": user})
 		if want := fmt.Sprintf("user: want an address, such as ann@contoso.com, or an object id, not %q", user); err == nil || err.Error() != want {
 			t.Errorf("got  %v\nwant %s", err, want)
 		}

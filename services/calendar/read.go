@@ -87,7 +87,7 @@ type List struct {
 const (
 	// maxListYears keeps the response within the time limit of a request.
 	maxListYears = 20
-	// margin is how far an all-day event can be from where UTC would put it, rounded up to a day.
+	// margin is the greatest distance of an all-day event from where UTC would put it, rounded up to a day.
 	margin = 24 * time.Hour
 )
 
@@ -207,7 +207,7 @@ type FreeBusyResult struct {
 	Attendees []Availability `json:"attendees"`
 }
 
-// An Availability says when one attendee is free.
+// An Availability lists when one attendee is free.
 type Availability struct {
 	Email        string     `json:"email"`
 	Availability string     `json:"availability"` // a digit for each interval, from the start on

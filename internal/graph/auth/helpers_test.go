@@ -184,7 +184,7 @@ func wantSignInRequired(t *testing.T, err error, want string) {
 	}
 }
 
-func wantStatus(t *testing.T, s *auth.Session, state auth.State, message string) {
+func wantStatus(t *testing.T, s *auth.Session, state auth.SignInState, message string) {
 	t.Helper()
 	if got := s.Status(); got.State != state || got.Message != message {
 		t.Errorf("status:\n  %s: %s\nwant:\n  %s: %s", got.State, got.Message, state, message)

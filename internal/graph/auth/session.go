@@ -109,15 +109,15 @@ func (o Options) platform() string {
 	return "Mobile and desktop applications"
 }
 
-// State is the state of a sign-in.
-type State string
+// SignInState is the state of a sign-in.
+type SignInState string
 
 // States, as published over MQTT.
 const (
-	SignedIn       State = "signed_in"
-	SignedOut      State = "signed_out"
-	SignInRequired State = "sign_in_required" // Microsoft requires the user to sign in again
-	Unreadable     State = "unreadable"       // the stored sign-in cannot be read
+	SignedIn       SignInState = "signed_in"
+	SignedOut      SignInState = "signed_out"
+	SignInRequired SignInState = "sign_in_required" // Microsoft requires the user to sign in again
+	Unreadable     SignInState = "unreadable"       // the stored sign-in cannot be read
 )
 
 // User is a signed-in user.
@@ -136,7 +136,7 @@ func (u User) matches(name string) bool {
 
 // Status describes a sign-in as far as known locally.
 type Status struct {
-	State     State
+	State     SignInState
 	Message   string // what is wrong and how to fix it; "" when signed in
 	User      User
 	Granted   []string // short names: "Calendars.Read"

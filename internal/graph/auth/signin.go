@@ -25,7 +25,7 @@ type Request struct {
 	OnPrompt func(Prompt)
 }
 
-// Prompt tells the user what to do.
+// A Prompt holds what the user needs to sign in.
 type Prompt struct {
 	URL       string    // address to open in a browser
 	Code      string    // code to enter there; device code flow only

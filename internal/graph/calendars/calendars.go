@@ -155,7 +155,7 @@ func notFound(format string, args ...any) error {
 	return &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Explanation: fmt.Sprintf(format, args...)}
 }
 
-// explainRead says in the user's words why a calendar of somebody else cannot be read.
+// explainRead returns an error that explains in the user's words why a calendar of somebody else cannot be read.
 func (c Calendar) explainRead(g *graph.Client, err error) error {
 	switch {
 	case c.Mailbox == "":
@@ -169,7 +169,7 @@ func (c Calendar) explainRead(g *graph.Client, err error) error {
 	return err
 }
 
-// explainEvent says in the user's words why an event in somebody else's mailbox cannot be reached.
+// explainEvent returns an error that explains in the user's words why an event in somebody else's mailbox cannot be reached.
 func (c Calendar) explainEvent(g *graph.Client, err error) error {
 	if graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound") {
 		return err

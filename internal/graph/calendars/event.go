@@ -54,7 +54,7 @@ type Attendee struct {
 	Address, Name, Type, Response string
 }
 
-// DialIn says how to join an online meeting by telephone.
+// DialIn holds the numbers for joining an online meeting by telephone.
 type DialIn struct {
 	TollNumber     string
 	TollFreeNumber string

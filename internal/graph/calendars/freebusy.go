@@ -21,7 +21,7 @@ const (
 	MaxScheduleInterval = 1440 // minutes
 )
 
-// A Schedule says when one person or room is free.
+// A Schedule lists when one person or room is free.
 type Schedule struct {
 	Address string
 	View    string // a digit for each interval: 0 free, 1 tentative, 2 busy, 3 out of office, 4 working elsewhere

@@ -246,7 +246,7 @@ func (c Calendar) Cancel(ctx context.Context, g *graph.Client, id string, messag
 	return c.explainChange(g, err)
 }
 
-// Removed says that an event is gone.
+// Removed is the result of an operation that removed an event.
 type Removed struct {
 	ID        string // of the event, or of the series
 	Cancelled bool

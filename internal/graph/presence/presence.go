@@ -13,7 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 )
 
-// A Presence is what Teams shows of somebody. What was null or missing is zero; of the booleans, nil.
+// A Presence holds the availability and status of a user as Teams shows them. What was null or missing is zero; of the booleans, nil.
 type Presence struct {
 	ID                 string
 	Availability       string // one of Availabilities, or one that Microsoft added since
@@ -111,7 +111,7 @@ func ReadOwn(ctx context.Context, g *graph.Client) (*Presence, error) {
 	return d.presence(op)
 }
 
-// explain says in the user's words why Teams refuses although a sufficient scope is granted.
+// explain returns an error that explains in the user's words why Teams refuses although a sufficient scope is granted.
 func explain(g *graph.Client, err error, scope string, higher ...string) error {
 	if graph.Is(err, graph.PermissionMissing) && g.Granted(graph.Permission{Scope: scope, Alternatives: higher}) {
 		return graph.Explain(err, "Microsoft Teams refuses; does your account have a Teams license?")

@@ -15,7 +15,7 @@ import (
 // maxDeltas bounds the delta tokens that are kept; the oldest expire first.
 const maxDeltas = 10_000
 
-// A deltaState is what a $skiptoken or $deltatoken stands for. It does not change, so that a client can repeat a request.
+// A deltaState is the state that a $skiptoken or $deltatoken stands for. It does not change, so that a client can repeat a request.
 type deltaState struct {
 	owner    string // user of the token
 	path     string

@@ -81,7 +81,7 @@ func scanFilter(text string) ([]string, error) {
 	return tokens, nil
 }
 
-// A row is what a filter is evaluated for: an entity, and the variables of any and all.
+// A row is the input of a filter: an entity, and the variables of any and all.
 type row struct {
 	entity map[string]any
 	vars   map[string]any

@@ -20,7 +20,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
-// mailboxConcurrency is how many requests Exchange serves at a time per mailbox.
+// mailboxConcurrency is the number of requests that Exchange serves at a time per mailbox.
 const mailboxConcurrency = 4
 
 // A Response is the response to a call.
@@ -334,7 +334,7 @@ func preferences(headers []string) map[string]string {
 	return p
 }
 
-// Applied tells the client that a preference was applied.
+// Applied adds a preference to those that the response reports as applied.
 func (c *Call) Applied(preference string) { c.Header.Add("Preference-Applied", preference) }
 
 // Root returns the address of the service as the client called it.

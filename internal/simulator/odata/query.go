@@ -13,7 +13,7 @@ import (
 // maxPageSize is the largest $top.
 const maxPageSize = 1000
 
-// defaultPageSize is how many entities a page has if the client does not say.
+// defaultPageSize is the number of entities in a page for which the client sets no size.
 const defaultPageSize = 10
 
 // parseQuery reads the query options and refuses those that the operation does not support. Names without $ are ignored.

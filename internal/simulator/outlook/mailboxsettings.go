@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// AutomaticReplies are what a mailbox answers by itself. See https://learn.microsoft.com/graph/api/resources/automaticrepliessetting.
+// AutomaticReplies are the replies that a mailbox sends by itself. See https://learn.microsoft.com/graph/api/resources/automaticrepliessetting.
 type AutomaticReplies struct {
 	Status           string // disabled, alwaysEnabled, scheduled
 	ExternalAudience string // none, contactsOnly, all

@@ -71,7 +71,7 @@ func presenceType() *odata.Type {
 	}
 }
 
-// A Presence is what Teams tells of a user. See https://learn.microsoft.com/graph/api/resources/presence.
+// A Presence holds the availability and status of a user in Teams. See https://learn.microsoft.com/graph/api/resources/presence.
 type Presence struct {
 	Availability       string // Available, Busy, DoNotDisturb …; "": Offline
 	Activity           string // "": same as the availability
