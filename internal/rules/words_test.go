@@ -196,7 +196,7 @@ var sharedTypes = map[string][]string{
 	"Field":      {"internal/schema", "services"},
 	"Recurrence": {"internal/graph", "services"},
 	"Poll":       {"internal/hub", "sensors"},
-	"Problem":    {"internal/hub", "internal/schema"}, // that the user can put right, in a sentence
+	"Problem":    {"internal/hub", "internal/schema"},            // that the user can put right, in a sentence
 	"State":      {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
 }
 
