@@ -6,7 +6,7 @@
 //	internal/e2e/homeassistant/install.sh older /opt/homeassistant-older
 //	HOME_ASSISTANT=/opt/homeassistant-older go test -tags e2e ./internal/e2e/
 //
-// The tests of the simulator need only MSAL_CLIENT: the directory that msalclient/install.sh installed into.
+// The tests of the simulator need only GRAPH_CLIENTS: the directory that clients/install.sh installed into.
 //
 // A test combines StartMosquitto, StartHomeAssistant, NewEnvironment and Subscribe, and waits for events with their Await methods.
 // Everything that a test starts ends with it, and prints its recent output if the test failed.

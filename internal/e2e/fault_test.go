@@ -137,11 +137,14 @@ func TestGraphUnavailable(t *testing.T) {
 				away := seen.AwaitItem(t, "the account to be disconnected", 0, func(m Message) bool {
 					return m.Topic == "graph2mqtt/work/status" && hasValues(m.Payload, map[string]any{"connected": false})
 				})
-				var status struct{ Error string }
+				var status struct {
+					Error    string
+					Problems []struct{ Sensor, Code, Message string }
+				}
 				away.Decode(t, &status)
 				t.Log(status.Error)
-				if !strings.HasPrefix(status.Error, "out_of_office: ") {
-					t.Errorf("error %q", status.Error)
+				if status.Error == "" || len(status.Problems) != 1 || status.Problems[0].Sensor != "out_of_office" || status.Problems[0].Message != status.Error {
+					t.Errorf("status %s, want an error, and the problem of out_of_office", away.Payload)
 				}
 				if got := seen.Payloads("graph2mqtt/work/state"); got[len(got)-1] != "online" {
 					t.Errorf("the account went %v with the first failure", got)

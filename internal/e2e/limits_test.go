@@ -119,8 +119,10 @@ func TestBrokerPacketLimit(t *testing.T) {
 	}
 	env.awaitOnline(t, seen)
 	env.checkSwitch(t, seen)
-	if got := seen.Payloads(calendarTopic + "items"); len(got) != 0 {
-		t.Errorf("the broker accepted %d bytes of items", len(got[0]))
+	for _, items := range seen.Payloads(calendarTopic + "items") {
+		if items != "[]" { // before the first poll
+			t.Errorf("the broker accepted %d bytes of items", len(items))
+		}
 	}
 }
 
