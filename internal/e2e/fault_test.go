@@ -192,6 +192,9 @@ func TestSignInRevoked(t *testing.T) {
 	env.Broker.Publish(t, switchTopic, "ON")
 	seen.AwaitValues(t, switchResponse, map[string]any{"status": "ok"})
 	seen.AwaitValues(t, outOfOffice+"state", map[string]any{"mode": "alwaysEnabled"})
+	if strings.Contains(env.Bridge.Stderr(), "account=work account=work") {
+		t.Error("the log names the account twice")
+	}
 }
 
 // TestValueRacesReconnect changes a value while publishes are lost: after the reconnect only the newest value is published.

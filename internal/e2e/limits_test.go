@@ -179,6 +179,7 @@ func (env *Environment) deviceCodes() int {
 func TestStrangerSignIn(t *testing.T) {
 	t.Parallel()
 	env := NewEnvironment(t, MosquittoOptions{})
+	env.Microsoft.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen"})
 	env.Configure(t, nil, "out_of_office: {type: auto_reply}")
 	seen := env.Broker.Subscribe(t, "graph2mqtt/#")
 	env.Start(t)
@@ -210,12 +211,12 @@ func TestStrangerSignIn(t *testing.T) {
 	}
 	env.Broker.Publish(t, "graph2mqtt/work/request/refresh", "{}")
 	seen.AwaitPayload(t, "graph2mqtt/work/state", "offline")
-	signIn("megan@contoso.example")
+	signIn(simulator.Megan)
 	seen.AwaitNewest(t, "graph2mqtt/work/status", "refuses the other user", func(payload string) bool {
-		return codeOf(Message{Payload: payload}) == "" && strings.Contains(payload, "megan@contoso.example")
+		return codeOf(Message{Payload: payload}) == "" && strings.Contains(payload, simulator.Megan)
 	})
 	if slices.ContainsFunc(env.Microsoft.Requests(), func(r simulator.Request) bool {
-		return r.User == "megan@contoso.example" && strings.HasPrefix(r.Path, "/v1.0/me/mailboxSettings")
+		return r.User == simulator.Megan && strings.HasPrefix(r.Path, "/v1.0/me/mailboxSettings")
 	}) {
 		t.Error("the bridge read the stranger's mailbox")
 	}

@@ -19,16 +19,16 @@ import (
 func TestLastingUnauthorized(t *testing.T) {
 	env, seen := startBridge(t, MosquittoOptions{})
 	seen.AwaitValues(t, "graph2mqtt/work/status", map[string]any{"connected": true})
-	tokens := func() int {
-		n := 0
+	tokens := func() []time.Time {
+		var times []time.Time
 		for _, r := range env.Microsoft.Requests() {
 			if strings.HasSuffix(r.Path, "/token") {
-				n++
+				times = append(times, r.Time)
 			}
 		}
-		return n
+		return times
 	}
-	before, logged := tokens(), len(env.Bridge.Stderr())
+	before, logged := len(tokens()), len(env.Bridge.Stderr())
 	var rejected Recorder[simulator.Request]
 	env.Microsoft.OnRequest(func(r simulator.Request) {
 		if r.Status == 401 {
@@ -51,8 +51,12 @@ func TestLastingUnauthorized(t *testing.T) {
 	if len(problems) != 1 {
 		t.Errorf("%d warnings and errors, want one:\n%s", len(problems), strings.Join(problems, "\n"))
 	}
-	if got := tokens() - before; got > 2 {
-		t.Errorf("%d new tokens for %d rejected requests, want at most 2", got, len(rejected.All()))
+	// A rejected token is not sent again, and the pauses between new ones double.
+	renewed := tokens()[before:]
+	for i, least := 1, 2*time.Second; i < len(renewed); i, least = i+1, 2*least {
+		if pause := renewed[i].Sub(renewed[i-1]); pause < least-100*time.Millisecond {
+			t.Errorf("a new token %v after the one before, want at least %v", pause, least)
+		}
 	}
 	env.Microsoft.ClearFaults()
 	// The pauses have grown: a refresh does not wait for their end.

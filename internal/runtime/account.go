@@ -62,7 +62,7 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	}
 	a.current.Store(c)
 	var err error
-	if a.session, err = openSession(c, &r.transports, r.options.Dir, a.log); err != nil {
+	if a.session, err = openSession(c, &r.transports, r.options.Dir, r.options.Log); err != nil {
 		return nil, err
 	}
 	if a.graph, err = openGraph(c, &r.transports, a.session, a.log); err != nil {
