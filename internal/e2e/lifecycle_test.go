@@ -73,6 +73,6 @@ func TestAccountLifecycle(t *testing.T) {
 		ha.AwaitGone(t, "sensor.work_presence_activity")
 		ha.AwaitState(t, birthdays, "off")
 		env.Stop(t)
-		ha.CheckLog(t)
+		ha.CheckLog(t, removalLogs...)
 	})
 }

@@ -51,6 +51,9 @@ var ignoredLogEntries = []string{
 	"Ended unfinished session",           // the recorder, after a kill
 }
 
+// removalLogs match what Home Assistant 2025.4 logs for a removed device with a disabled entity: it empties the topic once more.
+var removalLogs = []string{"No device components to cleanup"}
+
 // unexpected returns the log entries that contain neither an ignored nor an allowed text.
 func (s *socket) unexpected(t testing.TB, allowed ...string) []LogEntry {
 	t.Helper()
