@@ -26,6 +26,7 @@ type signIns struct {
 	mu      sync.Mutex
 	current *signInFlow
 	started time.Time // of the newest one
+	failure error     // of the newest one, once it has ended
 }
 
 // A signInFlow is one sign-in from its request to its end.
@@ -39,6 +40,13 @@ type signInFlow struct {
 	mu     sync.Mutex
 	prompt *auth.Prompt // set before prompted is closed
 	result error
+}
+
+// lastFailure returns the error with which the newest sign-in ended; nil while one waits.
+func (s *signIns) lastFailure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failure
 }
 
 // prompt returns what the user has to do for the sign-in that waits; nil where none does.
@@ -62,16 +70,16 @@ func (s *signIns) begin(way string) (flow *signInFlow, isNew bool, err error) {
 		return nil, false, &graph.Error{Reason: graph.Throttled, Message: "a sign-in was started a moment ago", RetryAfter: wait}
 	}
 	flow = &signInFlow{way: way, redirects: make(chan string), invalid: make(chan error, 1), prompted: make(chan struct{}), ended: make(chan struct{})}
-	s.current, s.started = flow, time.Now()
+	s.current, s.started, s.failure = flow, time.Now(), nil
 	return flow, true, nil
 }
 
-// end forgets a sign-in that has ended.
-func (s *signIns) end(flow *signInFlow) {
+// end forgets a sign-in that has ended, but for its error.
+func (s *signIns) end(flow *signInFlow, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.current == flow {
-		s.current = nil
+		s.current, s.failure = nil, err
 	}
 }
 
@@ -122,10 +130,14 @@ func (f *signInFlow) run(ctx context.Context, a *account) error {
 	} else {
 		_, f.result = a.session.SignInByDevice(ctx, request)
 	}
-	if f.result != nil && !errors.Is(f.result, context.Canceled) {
-		a.log.Warn("sign-in failed", "error", f.result)
+	failure := f.result
+	if errors.Is(failure, context.Canceled) {
+		failure = nil
 	}
-	a.signIn.end(f)
+	if failure != nil {
+		a.log.Warn("sign-in failed", "error", failure)
+	}
+	a.signIn.end(f, failure)
 	close(f.ended)
 	signal(a.dirty)
 	return nil
@@ -173,7 +185,7 @@ func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, _ services
 		select {
 		case a.flows <- flow:
 		case <-ctx.Done():
-			a.signIn.end(flow)
+			a.signIn.end(flow, nil)
 			return nil, ctx.Err()
 		}
 	}

@@ -96,7 +96,7 @@ func (a *account) updateStatus() time.Duration {
 	if refreshed {
 		a.runtime.options.Hub.Assert(a.id()) // outputs may show the time of the last read less often
 	}
-	a.reportSignIn(signIn)
+	a.reportSignIn()
 	a.reportUnauthorized(unauthorized, reading)
 	return time.Until(next)
 }
@@ -139,31 +139,29 @@ func (a *account) signInStatus() hub.SignIn {
 	in := hub.SignIn{State: string(s.State), Message: optionalText(s.Message)}
 	if p := a.signIn.prompt(); p != nil {
 		in.URL, in.Code, in.ExpiresAt = optionalText(p.URL), optionalText(p.Code), moment(p.Expires)
+	} else if err := a.signIn.lastFailure(); err != nil && s.State != auth.SignedIn {
+		in.Message = optionalText(err.Error())
 	}
 	return in
 }
 
 // reportSignIn logs and emits once that a sign-in is required, and that it was done.
-func (a *account) reportSignIn(in hub.SignIn) {
-	message := ""
-	if in.Message != nil {
-		message = *in.Message
-	}
-	before, now := a.reported, in.State+message
+func (a *account) reportSignIn() {
+	s := a.session.Status()
+	before, now := a.reported, string(s.State)+s.Message
 	a.reported = now
 	if before == now {
 		return
 	}
-	if in.State == string(auth.SignedIn) {
-		s := a.session.Status()
+	if s.State == auth.SignedIn {
 		a.log.Info("signed in", "granted", strings.Join(sorted(s.Granted), " "))
 		if before != "" {
 			a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signedIn, Data: map[string]any{"user": s.User.Address}})
 		}
 		return
 	}
-	a.log.Warn("sign-in required", "state", in.State, "message", message)
-	a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": message}})
+	a.log.Warn("sign-in required", "state", string(s.State), "message", s.Message)
+	a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": s.Message}})
 }
 
 // missingScopes returns the permissions that the sensor would use and was not granted.
