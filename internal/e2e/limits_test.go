@@ -201,7 +201,17 @@ func TestStrangerSignIn(t *testing.T) {
 		t.Helper()
 		env.Microsoft.SetSignIn(simulator.SignIn{User: user})
 		before := seen.Len()
-		env.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
+		throttled := func() bool { // at least 10 s lie between two device codes
+			sent := seen.Len()
+			env.Broker.Publish(t, "graph2mqtt/work/request/sign_in", "{}")
+			m := seen.AwaitItem(t, "the response to sign_in", sent, func(m Message) bool { return m.Topic == response })
+			var r Response
+			m.Decode(t, &r)
+			return r.Error != nil && r.Error.Code == "throttled"
+		}
+		for throttled() {
+			time.Sleep(time.Second)
+		}
 		asked := seen.AwaitItem(t, "a device code", before, func(m Message) bool {
 			return m.Topic == "graph2mqtt/work/status" && codeOf(m) != ""
 		})

@@ -68,6 +68,6 @@ func TestRemoval(t *testing.T) {
 				t.Errorf("still there: %+v", e)
 			}
 		}
-		ha.CheckLog(t, disconnectLogs...)
+		ha.CheckLog(t, slices.Concat(disconnectLogs, removalLogs)...)
 	})
 }

@@ -84,6 +84,7 @@ func initFunctions(s *source) []finding {
 var sleepExceptions = map[string]bool{
 	"internal/simulator/login_test.go TestRefreshRefused": true, // its table's cases run in synctest
 	"internal/e2e/fault_test.go TestBacklog":              true, // it tests how long another process was stopped
+	"internal/e2e/limits_test.go TestStrangerSignIn":      true, // the least time between two sign-ins passes in another process
 }
 
 // sleeps refuses time.Sleep in tests outside of testing/synctest. Functions that are not tests may be called from there. A poll loop of
