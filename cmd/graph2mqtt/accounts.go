@@ -38,15 +38,15 @@ func (p *program) accountsCommand() *cobra.Command {
 
 // A standing is what is known of an account's sign-in.
 type standing struct {
-	User     string     `json:"user"`
-	Name     string     `json:"name"`
-	Personal bool       `json:"personal"`
+	User     string           `json:"user"`
+	Name     string           `json:"name"`
+	Personal bool             `json:"personal"`
 	State    auth.SignInState `json:"state"`
-	Message  string     `json:"message"` // what to do; "" when signed in
-	Granted  []string   `json:"granted"`
-	Missing  []lacking  `json:"missing"`
-	SignedIn *time.Time `json:"signed_in"`
-	Expires  *time.Time `json:"expires"` // unless it is used before
+	Message  string           `json:"message"` // what to do; "" when signed in
+	Granted  []string         `json:"granted"`
+	Missing  []lacking        `json:"missing"`
+	SignedIn *time.Time       `json:"signed_in"`
+	Expires  *time.Time       `json:"expires"` // unless it is used before
 }
 
 // A missingPermission is a permission that was not granted.
