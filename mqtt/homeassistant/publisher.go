@@ -32,7 +32,7 @@ type Client interface {
 // A Publisher publishes what the hub holds: of each device that changed, what changed.
 type Publisher struct {
 	discovery Discovery
-	hub       *hub.Hub
+	updates   *hub.Subscription
 	client    Client
 	log       *slog.Logger
 	devices   map[hub.ID]*published
@@ -47,25 +47,25 @@ type published struct {
 	status   *hub.AccountStatus // of an account, as published
 }
 
-// NewPublisher returns a publisher that does nothing before Run.
+// NewPublisher returns a publisher, which publishes nothing before Run. No event that is emitted after NewPublisher is missed.
 func NewPublisher(h *hub.Hub, c Client, d Discovery, log *slog.Logger) *Publisher {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Publisher{discovery: d, hub: h, client: c, log: log, devices: map[hub.ID]*published{}}
+	return &Publisher{discovery: d, updates: h.Subscribe(), client: c, log: log, devices: map[hub.ID]*published{}}
 }
 
-// Run publishes changes until ctx is done. It returns nil. What was published stays at the broker.
+// Run publishes changes until ctx is done and all that came before is published. It is called once and returns nil. What was
+// published stays at the broker.
 func (p *Publisher) Run(ctx context.Context) error {
-	s := p.hub.Subscribe()
-	defer s.Close()
+	defer p.updates.Close()
 	dropped := uint64(0)
 	for {
-		u, err := s.Next(ctx)
+		u, err := p.updates.Next(ctx)
 		if err != nil {
 			return nil
 		}
-		if n := s.Dropped(); n > dropped {
+		if n := p.updates.Dropped(); n > dropped {
 			p.log.Warn("events dropped: more were waiting than are kept", "count", n-dropped)
 			dropped = n
 		}

@@ -346,3 +346,22 @@ func BenchmarkAttributes10(b *testing.B) {
 		homeassistant.AttributesPayload(s)
 	}
 }
+
+// A sensor may emit an event before the publisher runs.
+func TestEventsBeforeRun(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, c := hub.New(), &topicTable{retained: map[string][]byte{}}
+		p := homeassistant.NewPublisher(h, c, discovery(homeassistant.DeviceMode), nil)
+		id := hub.ID{Account: "work"}
+		h.Declare(hub.Device{ID: id, Name: "Work", Slug: "work"})
+		h.Emit(id, entity.Event{Type: "sign_in_required"})
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := p.Run(ctx); err != nil {
+			t.Error(err)
+		}
+		if calls := c.take(); !slices.ContainsFunc(calls, func(call string) bool { return strings.HasPrefix(call, "event graph2mqtt/work/event ") }) {
+			t.Errorf("calls %q", calls)
+		}
+	})
+}
