@@ -8,7 +8,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 )
 
-// apply replaces the configuration and touches only what changed.
+// apply replaces the configuration and touches only what changed. One that cannot be applied is logged, and everything stays as it was.
 func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 	changes := config.Diff(b.config, after)
 	// A key that needs a restart is compared with what runs: changing it back is no change.
@@ -20,11 +20,10 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 			return ErrRestart
 		}
 	}
-	switch err := b.runtime.Apply(ctx, after.Accounts, changes); {
-	case errors.Is(err, context.Canceled):
-		return nil
-	case err != nil:
-		b.log.Error("configuration not applied; what runs stays as it is", "error", err)
+	if err := b.runtime.Apply(ctx, after.Accounts, changes); err != nil {
+		if ctx.Err() == nil {
+			b.log.Error("new configuration not applied", "error", err)
+		}
 		return nil
 	}
 	b.setConfig(after)

@@ -76,6 +76,30 @@ func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
 	}
 }
 
+func TestAConfigurationThatCannotBeApplied(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	mark := h.mark()
+	c := h.load()
+	c.Accounts["work"].Cloud.Graph = "nowhere"
+	h.Give(c)
+	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
+		return includes(p, map[string]any{"level": "error", "message": "new configuration not applied"}) && strings.Contains(p, "nowhere")
+	})
+	// What runs is still the first configuration, so the third differs from it in one sensor.
+	h.one("", outOfOffice, "replies: {type: auto_reply}")
+	h.Reload()
+	h.Shows("graph2mqtt/work/replies/availability", "online")
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/out_of_office/availability" {
+			t.Errorf("%s = %s, though nothing changed there", m.Topic, m.Payload)
+		}
+	}
+}
+
 func TestABridgeThatCannotBeMade(t *testing.T) {
 	h := newHome(t)
 	h.one("", outOfOffice)
