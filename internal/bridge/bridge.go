@@ -144,22 +144,26 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	b.publishHealth()
 	b.subscribe()
 
-	// The connection outlives the accounts: what they still finish is answered and published.
-	linkContext, disconnect := context.WithCancel(context.WithoutCancel(ctx))
+	// The publishers outlive the accounts and the connection outlives the publishers: what is still finished is published.
+	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
-	var link errgroup.Group
-	link.Go(func() error { return b.publisher.Run(linkContext) })
-	link.Go(func() error { return b.inbox.Run(linkContext) })
-	link.Go(func() error { return b.publishLog(linkContext) })
-	link.Go(func() error { return b.mqtt.Run(linkContext) })
+	publishing, stopPublishing := context.WithCancel(connected)
+	defer stopPublishing()
+	var connection, publishers errgroup.Group
+	connection.Go(func() error { return b.mqtt.Run(connected) })
+	publishers.Go(func() error { return b.publisher.Run(publishing) })
+	publishers.Go(func() error { return b.inbox.Run(publishing) })
+	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })
 	work.Go(func() error { return b.runUpkeep(workContext) })
 	err = work.Wait()
+	stopPublishing()
+	err = errors.Join(err, publishers.Wait())
 	disconnect()
-	return errors.Join(err, link.Wait())
+	return errors.Join(err, connection.Wait())
 }
 
 // runUpkeep publishes the bridge's health and applies new configurations until ctx is done.
