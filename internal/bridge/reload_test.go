@@ -76,6 +76,28 @@ func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
 	}
 }
 
+// A sensor that continues with what is stored stays available while its account is replaced.
+func TestAReplacedAccountStaysAvailable(t *testing.T) {
+	h := newHome(t)
+	h.one("", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	mark := h.mark()
+	for _, after := range []string{"2h", "3h", "4h", "5h"} {
+		h.one("stale_after: "+after, outOfOffice)
+		h.Reload()
+	}
+	h.Next(mark, "graph2mqtt/bridge/info", func(p string) bool { return strings.Contains(p, "5h") })
+	h.Publish("graph2mqtt/bridge/request/ping", "{}")
+	h.Next(mark, "graph2mqtt/bridge/response/ping", func(string) bool { return true })
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/out_of_office/availability" {
+			t.Errorf("%s = %s", m.Topic, m.Payload)
+		}
+	}
+}
+
 func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	h := newHome(t)
 	h.one("", outOfOffice)

@@ -149,11 +149,11 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		before := r.account(id)
 		running.stop(id)
 		a.restore()
-		r.set(id, a)
-		a.declare()
-		if before != nil {
+		if before != nil { // first, or sensors that continue would be declared as unavailable
 			before.removeAllBut(a)
 		}
+		r.set(id, a)
+		a.declare()
 		running.start(ctx, id, a.Run)
 	}
 	for _, a := range r.all() {
