@@ -247,6 +247,19 @@ func TestPanicOfWriteIsItsCallers(t *testing.T) {
 	}
 }
 
+func TestCommitWithoutDone(t *testing.T) {
+	d, _ := open(t, t.TempDir(), "")
+	db := openDatabase(t, d)
+	db.Commit(put("a", "1"), nil)
+	if err := db.CommitSync(put("b", "2")); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	db.Commit(put("c", "3"), nil)
+}
+
 func TestNoCommitWithoutChange(t *testing.T) {
 	d, _ := open(t, t.TempDir(), "")
 	db := openDatabase(t, d)
