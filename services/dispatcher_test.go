@@ -217,6 +217,8 @@ type dispatcherHarness struct {
 	stop       func()
 	graph      *graph.Client
 	completed  []string
+
+	replacement *dispatcherHarness // of the lamp, by a new configuration
 }
 
 func (h *dispatcherHarness) Parse(entity, value string) (string, map[string]json.RawMessage, error) {
@@ -295,6 +297,9 @@ func (r resolver) Resolve(ref services.Ref) (services.Target, error) {
 	}
 	if ref.Account != "home" {
 		return accountTarget{h, ref}, nil
+	}
+	if h.replacement != nil {
+		return h.replacement, nil
 	}
 	return h, nil
 }

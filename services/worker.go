@@ -258,6 +258,9 @@ func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
 func (d *Dispatcher) onSuccess(ctx context.Context, j *job, result any) (persist func(Tx)) {
 	var err error
 	defer d.recovered(&err)
+	if target, err := d.resolver.Resolve(j.ref()); err == nil {
+		j.target = target // a new configuration may have replaced it since
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return j.target.OnSuccess(ctx, j.Operation, result)

@@ -80,6 +80,26 @@ func TestTheSnapshotAndTheResponseAreOneTransaction(t *testing.T) {
 	})
 }
 
+// A sensor that is replaced while a request is executed would not show the effect before its next poll.
+func TestTheEffectOnAReplacedSensor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{}
+		replacement := &dispatcherHarness{}
+		h.call = func(set, services.Attempt) (any, error) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			h.replacement = replacement
+			return nil, nil
+		}
+		h.open(t)
+		h.submit(`{"mode": "on"}`)
+		synctest.Wait()
+		if h.code(0) != "ok" || len(h.shown) != 0 || !slices.Equal(replacement.shown, []string{"succeeded"}) {
+			t.Errorf("the replaced sensor shows %q, its replacement %q; answers %+v", h.shown, replacement.shown, h.answers)
+		}
+	})
+}
+
 // Many accounts share transactions.
 func TestCommandsPerSecond(t *testing.T) {
 	perSecond := func(accounts int) (n int) {
