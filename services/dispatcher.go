@@ -46,7 +46,7 @@ type Dispatcher struct {
 	resolver    Resolver
 	onCompleted func(Ref, Response)
 	log         *slog.Logger
-	testHook    func(step string)
+	onStep      func(step string)
 	wake        chan struct{}
 
 	mu          sync.Mutex // guards what follows, and the fields of jobs and lanes that say so
@@ -95,7 +95,7 @@ func (j *job) ref() Ref { return Ref{j.Account, j.Sensor} }
 // NewDispatcher returns a Dispatcher that continues with what an earlier one left in the journal. Run executes it.
 func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	d := &Dispatcher{
-		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, log: o.Log, testHook: o.OnStep,
+		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, log: o.Log, onStep: o.OnStep,
 		wake: make(chan struct{}, 1), repliers: map[string]Replier{}, lanes: map[string]*lane{}, jobs: map[*entry]*job{},
 		rejections: &replyQueue{limit: 16}, background: &replyQueue{limit: 4},
 	}
@@ -615,7 +615,7 @@ func (d *Dispatcher) onRejected(t Target) {
 }
 
 func (d *Dispatcher) step(name string) {
-	if d.testHook != nil {
-		d.testHook(name)
+	if d.onStep != nil {
+		d.onStep(name)
 	}
 }

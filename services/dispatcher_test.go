@@ -363,14 +363,13 @@ func (h *dispatcherHarness) prepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: h.journal, MaxAge: 15 * time.Minute, Queue: max(h.maxQueue, 1), Log: log, Resolver: resolver{h},
+		Journal: h.journal, MaxAge: 15 * time.Minute, Queue: max(h.maxQueue, 1), Log: log, Resolver: resolver{h}, OnStep: h.step,
 		OnCompleted: func(_ services.Ref, r services.Response) {
 			h.mu.Lock()
 			defer h.mu.Unlock()
 			h.completed = append(h.completed, r.Status)
 		},
 	})
-	h.dispatcher.SetTestHook(h.step)
 	h.dispatcher.Register("mqtt", h)
 }
 

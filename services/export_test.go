@@ -12,9 +12,6 @@ const (
 	MaxTransaction  = maxTransaction
 )
 
-// SetTestHook sets a function that is called at each step of a request.
-func (d *Dispatcher) SetTestHook(f func(step string)) { d.testHook = f }
-
 // SetMaxBytes changes the limit of the journal.
 func (j *Journal) SetMaxBytes(n int) { j.maxBytes = n }
 
