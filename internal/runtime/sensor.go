@@ -369,16 +369,10 @@ func (s *sensor) Parse(key, value string) (string, map[string]json.RawMessage, e
 
 // Operation implements services.Target.
 func (s *sensor) Operation(name string) (services.Operation, error) {
-	all := s.source.Operations()
-	i := slices.IndexFunc(all, func(op services.Operation) bool { return op.Name == name })
-	if i < 0 {
-		var known []string
-		for _, op := range all {
-			known = append(known, op.Name)
-		}
-		return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("a sensor of type %s has no operation %s; known: %s", s.kind.Name, services.QuoteForError(name), list(known))}
+	op, err := FindOperation("a sensor of type "+s.kind.Name, s.source.Operations(), name)
+	if err != nil {
+		return op, err
 	}
-	op := all[i]
 	if why := refusal(s.config, op); why != "" {
 		code := services.UpdatesDisabled
 		if op.Reads {
