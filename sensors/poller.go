@@ -473,15 +473,15 @@ func own(e entity.Event) entity.Event {
 	return entity.Event{Type: e.Type, Data: data}
 }
 
-// saverChanged takes note of what the saver has to tell.
+// saverChanged handles the saver's notice.
 func (r *run[S]) saverChanged() {
-	switch told := r.saver.take(); {
-	case told.failed:
+	switch n := r.saver.take(); {
+	case n.failed:
 		r.unsaved, r.saveAt = true, time.Now().Add(saveRetry)
-	case told.again:
+	case n.again:
 		r.unsaved = true
-		r.save(saveDelay)
-	case told.lent:
+		r.save()
+	case n.lent:
 		r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
 	}
 }

@@ -36,12 +36,11 @@ type saver struct {
 
 	outstanding sync.WaitGroup // commits that are not on disk yet
 
-	telling sync.Mutex // keeps the calls of onEvents in order
+	delivering sync.Mutex // keeps the calls of onEvents in order
 
 	mu        sync.Mutex // guards what follows
 	events    []entity.Event
-	told      uint64 // number of events that came before events[0]
-	delayed   int    // number of commits that wait for others
+	delivered uint64 // number of events that came before events[0]
 	commits   uint64 // number of calls of commit
 	lastLoan  uint64 // number of the newest record that was lent
 	notice    notice
@@ -71,7 +70,7 @@ func (s *saver) add(events []entity.Event) {
 	s.events = append(s.events, events...)
 	if n := len(s.events) - maxWaitingEvents; n > 0 {
 		s.events = append([]entity.Event(nil), s.events[n:]...)
-		s.told += uint64(n)
+		s.delivered += uint64(n)
 		s.log.Warn("events dropped because no snapshot could be saved", "dropped", n)
 	}
 }
@@ -108,13 +107,7 @@ func (s *saver) notify(n notice) {
 func (s *saver) commit(record []byte, delay time.Duration) {
 	s.mu.Lock()
 	s.commits++
-	upTo := s.told + uint64(len(s.events))
-	if len(s.events) > 0 {
-		delay = 0
-	}
-	if delay > 0 {
-		s.delayed++
-	}
+	upTo := s.delivered + uint64(len(s.events))
 	s.mu.Unlock()
 	if s.store == nil {
 		s.finish(upTo, nil)
@@ -137,7 +130,7 @@ func (s *saver) lend(record []byte) (persist func(Tx)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lastLoan++
-	commits, loan, upTo := s.commits, s.lastLoan, s.told+uint64(len(s.events))
+	commits, loan, upTo := s.commits, s.lastLoan, s.delivered+uint64(len(s.events))
 	return func(tx Tx) {
 		s.mu.Lock()
 		if s.stopped || s.commits != commits || s.lastLoan != loan {
@@ -173,15 +166,15 @@ func (s *saver) finish(upTo uint64, err error) {
 		s.notify(notice{failed: true})
 		return
 	}
-	s.telling.Lock()
-	defer s.telling.Unlock()
+	s.delivering.Lock()
+	defer s.delivering.Unlock()
 	s.mu.Lock()
 	var safe []entity.Event
-	if upTo > s.told {
-		n := upTo - s.told
+	if upTo > s.delivered {
+		n := upTo - s.delivered
 		safe = s.events[:n:n]
 		s.events = append([]entity.Event(nil), s.events[n:]...)
-		s.told = upTo
+		s.delivered = upTo
 	}
 	recovered := s.lastError != ""
 	s.lastError = ""

@@ -390,16 +390,16 @@ func (j *Journal) commit(entries []*entry, values [][]byte) {
 	}, func(err error) { j.onCommitted(entries, err) })
 }
 
-// onCommitted calls back those who wait for the commit. An entry that could not be written is written again, with its response if it has one; a
+// onCommitted calls onDisk of the entries. An entry that could not be written is written again, with its response if it has one; a
 // response is delivered all the same.
 func (j *Journal) onCommitted(entries []*entry, err error) {
 	j.report(err)
-	var tell []func(error)
+	var callbacks []func(error)
 	j.mu.Lock()
 	j.retrying = false
 	if err == nil {
 		for _, e := range entries {
-			tell = append(tell, e.onDisk)
+			callbacks = append(callbacks, e.onDisk)
 			e.onDisk, e.persist, e.failedAt = nil, nil, time.Time{}
 		}
 	} else {
@@ -408,7 +408,7 @@ func (j *Journal) onCommitted(entries []*entry, err error) {
 				e.failedAt = time.Now()
 			}
 			if e.Stage != received {
-				tell = append(tell, e.onDisk)
+				callbacks = append(callbacks, e.onDisk)
 				e.onDisk = nil
 			}
 		}
@@ -421,7 +421,7 @@ func (j *Journal) onCommitted(entries []*entry, err error) {
 		}
 	}
 	j.mu.Unlock()
-	for _, f := range tell {
+	for _, f := range callbacks {
 		if f != nil {
 			f(err)
 		}

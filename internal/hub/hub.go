@@ -126,13 +126,13 @@ func New() *Hub {
 func (h *Hub) Declare(d Device) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	known := h.devices[d.ID]
-	if known == nil {
-		known = &device{}
-		h.devices[d.ID] = known
+	existing := h.devices[d.ID]
+	if existing == nil {
+		existing = &device{}
+		h.devices[d.ID] = existing
 		h.order = append(h.order, d.ID)
 	}
-	known.declared = d
+	existing.declared = d
 	h.notify(d.ID, func(c *change) { c.declared = true })
 }
 

@@ -91,8 +91,8 @@ func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	key := sha256.Sum256(pem)
-	if known, ok := t.byPEM[key]; ok {
-		return known, nil
+	if existing, ok := t.byPEM[key]; ok {
+		return existing, nil
 	}
 	transport := graph.NewTransport()
 	if c.Cloud.CAFile != "" {

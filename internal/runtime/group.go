@@ -32,9 +32,9 @@ type group struct {
 	source sensors.Group
 	due    chan struct{} // list now
 
-	mu    sync.Mutex
-	known []member
-	err   error // of the last listing
+	mu      sync.Mutex
+	members []member
+	err     error // of the last listing
 }
 
 // A member is a member of a group as it is stored.
@@ -73,7 +73,7 @@ func (g *group) restored() []*sensor {
 		return nil
 	}
 	g.mu.Lock()
-	g.known = members
+	g.members = members
 	g.mu.Unlock()
 	var restored []*sensor
 	for _, m := range members {
@@ -139,7 +139,7 @@ func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, listTimeout)
 	defer cancel()
-	all, err := g.members(ctx)
+	all, err := g.ask(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -152,8 +152,8 @@ func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
 	return listed, nil
 }
 
-// members asks Graph for the members. A panic is this group's error.
-func (g *group) members(ctx context.Context) (all []sensors.Member, err error) {
+// ask asks Graph for the members. A panic is this group's error.
+func (g *group) ask(ctx context.Context) (all []sensors.Member, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			g.sensor.log.Error("listing panicked", "panic", r, "stack", string(debug.Stack()))
@@ -166,7 +166,7 @@ func (g *group) members(ctx context.Context) (all []sensors.Member, err error) {
 // follow starts the sensors of new members, replaces those of renamed ones, and removes those of lost ones.
 func (g *group) follow(ctx context.Context, listed []sensors.Member) {
 	g.mu.Lock()
-	before := g.known
+	before := g.members
 	g.mu.Unlock()
 	var after []member
 	var removed []string
@@ -208,7 +208,7 @@ func (g *group) follow(ctx context.Context, listed []sensors.Member) {
 		g.sensor.account.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(membersBucket, g.sensor.key(), value) }, g.sensor.account.logStoreError)
 	}
 	g.mu.Lock()
-	g.known = after
+	g.members = after
 	g.mu.Unlock()
 	g.sensor.account.reconcile(ctx, removed, added)
 }
@@ -230,7 +230,7 @@ func (g *group) load(ctx context.Context) error {
 		a.mu.Unlock()
 	}
 	g.mu.Lock()
-	g.known = members
+	g.members = members
 	g.mu.Unlock()
 	return nil
 }
@@ -240,13 +240,13 @@ func (g *group) resolve(fields map[string]json.RawMessage) (*sensor, error) {
 	field := g.sensor.kind.MemberField
 	var name string
 	if json.Unmarshal(fields[field], &name) != nil || name == "" {
-		_, known := g.matchMembers("")
-		return nil, graph.Invalid("%s is required, as a text, because %s stands for several; known: %s", field, g.sensor.config.ID, list(known))
+		_, names := g.matchMembers("")
+		return nil, graph.Invalid("%s is required, as a text, because %s stands for several; known: %s", field, g.sensor.config.ID, list(names))
 	}
-	found, known := g.matchMembers(name)
+	found, names := g.matchMembers(name)
 	switch len(found) {
 	case 0:
-		return nil, graph.Invalid("%s: want one of %s, not %s", field, list(known), services.QuoteForError(name))
+		return nil, graph.Invalid("%s: want one of %s, not %s", field, list(names), services.QuoteForError(name))
 	case 1:
 	default:
 		var ids []string
@@ -265,18 +265,18 @@ func (g *group) resolve(fields map[string]json.RawMessage) (*sensor, error) {
 
 // matchMembers returns the members whose id equals name, else those whose name does, else those whose name does in another case;
 // and the names of all.
-func (g *group) matchMembers(name string) (found []member, known []string) {
+func (g *group) matchMembers(name string) (found []member, names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, m := range g.known {
-		known = append(known, m.Name)
+	for _, m := range g.members {
+		names = append(names, m.Name)
 	}
 	for _, matches := range []func(member) bool{
 		func(m member) bool { return m.ID == name },
 		func(m member) bool { return m.Name == name },
 		func(m member) bool { return strings.EqualFold(m.Name, name) },
 	} {
-		for _, m := range g.known {
+		for _, m := range g.members {
 			if matches(m) {
 				found = append(found, m)
 			}
@@ -285,7 +285,7 @@ func (g *group) matchMembers(name string) (found []member, known []string) {
 			break
 		}
 	}
-	return found, known
+	return found, names
 }
 
 // listingError returns the error of the last listing.

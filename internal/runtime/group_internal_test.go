@@ -19,25 +19,25 @@ func (panickingGroup) Members(context.Context, *graph.Client) ([]sensors.Member,
 
 func TestPanicWhileListing(t *testing.T) {
 	g := &group{sensor: &sensor{account: &account{}, log: slog.New(slog.DiscardHandler)}, source: panickingGroup{}}
-	if _, err := g.members(t.Context()); err == nil || err.Error() != "panic: an unexpected answer" {
+	if _, err := g.ask(t.Context()); err == nil || err.Error() != "panic: an unexpected answer" {
 		t.Errorf("error %v", err)
 	}
 }
 
 func TestMatchMembers(t *testing.T) {
-	g := &group{known: []member{
+	g := &group{members: []member{
 		{Member: sensors.Member{ID: "1", Name: "Home"}}, {Member: sensors.Member{ID: "2", Name: "home"}},
 		{Member: sensors.Member{ID: "3", Name: "Team"}}, {Member: sensors.Member{ID: "4", Name: "Team"}},
 	}}
 	for name, want := range map[string][]string{
 		"1": {"1"}, "Home": {"1"}, "home": {"2"}, "HOME": {"1", "2"}, "Team": {"3", "4"}, "team": {"3", "4"}, "4": {"4"}, "Work": nil,
 	} {
-		found, known := g.matchMembers(name)
+		found, names := g.matchMembers(name)
 		var ids []string
 		for _, m := range found {
 			ids = append(ids, m.ID)
 		}
-		if diff := cmp.Diff(want, ids); diff != "" || len(known) != 4 {
+		if diff := cmp.Diff(want, ids); diff != "" || len(names) != 4 {
 			t.Errorf("%s: %s", name, diff)
 		}
 	}

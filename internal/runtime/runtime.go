@@ -132,20 +132,20 @@ func (r *Runtime) Apply(ctx context.Context, accounts map[string]*config.Account
 func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[string]*config.Account, changes config.Changes) error {
 	replaced := slices.Concat(changes.Accounts.Added, changes.Accounts.Changed)
 	// What is new is made before anything old is touched.
-	made := map[string]*account{}
+	replacements := map[string]*account{}
 	for _, id := range replaced {
 		a, err := r.newAccount(accounts[id])
 		if err != nil {
 			return err
 		}
-		made[id] = a
+		replacements[id] = a
 	}
 	for _, id := range changes.Accounts.Removed {
 		running.stop(id)
 		r.account(id).remove()
 		r.set(id, nil)
 	}
-	for id, a := range config.Sorted(made) {
+	for id, a := range config.Sorted(replacements) {
 		before := r.account(id)
 		running.stop(id)
 		a.restore()
@@ -157,7 +157,7 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		running.start(ctx, id, a.Run)
 	}
 	for _, a := range r.all() {
-		if made[a.config.ID] == nil {
+		if replacements[a.config.ID] == nil {
 			a.reconfigure(ctx, accounts[a.config.ID], sensorsOf(a.config.ID, changes.Sensors))
 		}
 	}

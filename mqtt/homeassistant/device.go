@@ -85,7 +85,7 @@ func pair(components []component) []component {
 
 // override applies the configuration's changes. They are by entity key, so they apply to a value and to the entity that sets it.
 func override(components []component, overrides map[string]hub.Override) []component {
-	kept := components[:0]
+	remaining := components[:0]
 	for _, c := range components {
 		if o, ok := overrides[c.Key]; ok {
 			if !o.Enabled {
@@ -97,9 +97,9 @@ func override(components []component, overrides map[string]hub.Override) []compo
 				c.entityID = id
 			}
 		}
-		kept = append(kept, c)
+		remaining = append(remaining, c)
 	}
-	return kept
+	return remaining
 }
 
 // problemComponent returns the entity that says why a sensor does not work. It must not be unavailable just then.
