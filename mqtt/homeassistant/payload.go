@@ -17,12 +17,10 @@ import (
 
 const (
 	// MaxState is the number of characters that Home Assistant takes as a state.
-	MaxState = 255
+	MaxState = entity.MaxText
 	// MaxAttributes is the number of bytes that attributes may have. Home Assistant's recorder drops what has more than 16,384 together
 	// with the attributes that it adds.
 	MaxAttributes = 12 << 10
-	// LineBreak stands for a line break in a text entity, whose box has one line.
-	LineBreak = " ⏎ "
 )
 
 // Reserved reports whether Home Assistant silently removes an attribute because it has one of its own with that name
@@ -75,7 +73,8 @@ func StatePayload(entities []entity.Entity, s entity.State) []byte {
 			case slices.ContainsFunc(u.options, func(options []string) bool { return !slices.Contains(options, text) }):
 				v = nil
 			case u.text:
-				v = Shorten(boxed(text))
+				shown, _ := entity.Box(text)
+				v = Shorten(withoutControls(shown))
 			default:
 				if text = oneLine(text); text == "" {
 					v = nil
@@ -394,14 +393,6 @@ func clip(text string, limit int) string {
 		}
 	}
 	return text
-}
-
-// boxed returns a text in the form of a text entity, which has one line.
-func boxed(text string) string {
-	if strings.ContainsAny(text, "\r\n") {
-		text = strings.NewReplacer("\r\n", LineBreak, "\r", LineBreak, "\n", LineBreak).Replace(text)
-	}
-	return withoutControls(text)
 }
 
 func oneLine(text string) string { return strings.TrimSpace(withoutControls(text)) }
