@@ -151,7 +151,7 @@ func (d device) config(c component) map[string]any {
 	switch {
 	case c.Platform == "event":
 		config["state_topic"], config["event_types"] = cmp.Or(c.stateTopic, d.topic+"/event"), c.Options
-	case showsValue(c.Platform):
+	case c.ShowsValue():
 		config["state_topic"] = cmp.Or(c.stateTopic, d.topic+"/state")
 		if len(c.Options) > 0 {
 			config["options"] = labels(c.Entity)
@@ -268,14 +268,6 @@ func requestTemplate(fields map[string]any) string {
 func isCommand(platform string) bool {
 	switch platform {
 	case "sensor", "binary_sensor", "event":
-		return false
-	}
-	return true
-}
-
-func showsValue(platform string) bool {
-	switch platform {
-	case "event", "button", "notify":
 		return false
 	}
 	return true

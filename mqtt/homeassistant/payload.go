@@ -45,7 +45,7 @@ func StatePayload(entities []entity.Entity, s entity.State) []byte {
 	}
 	uses := make(map[string]use, len(entities))
 	for _, e := range entities {
-		if !showsValue(e.Platform) {
+		if !e.ShowsValue() {
 			continue
 		}
 		u := uses[e.StateKey()]
