@@ -16,7 +16,7 @@ type Message struct {
 	Duplicate  bool // the broker has sent it before
 	PacketID   uint16
 	Connection uint64 // grows with each connection, also over restarts
-	// Age is the longest time that the message may have been under way: 0 for a live one, the longest duration if it is unknown.
+	// Age is the longest time that the message can have been under way: 0 for a live one, the longest duration if it is unknown.
 	Age      time.Duration
 	Received time.Time
 

@@ -22,7 +22,7 @@ const (
 	// maxSleep bounds the wait for a transition whose time is known, so that a clock that is set (boards without an RTC set their
 	// clock via NTP shortly after boot) or a suspended machine delays it no longer. Without a transition nothing wakes up.
 	maxSleep = time.Minute
-	// saveInterval is the interval at which a snapshot is written that changed in nothing but what Same ignores.
+	// saveInterval is the interval at which a snapshot is written that changed only in what Same ignores.
 	saveInterval = time.Hour
 )
 

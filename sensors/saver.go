@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// saveRetry is the pause between a failed commit and the next.
+	// saveRetry is the pause between a failed commit and the next one.
 	saveRetry = 30 * time.Second
 	// maxWaitingEvents bounds the events that wait for a commit to succeed; the oldest are dropped first.
 	maxWaitingEvents = 1000

@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// repollDelay is the time between an operation and the poll that follows: by then its answer contains what the operation did.
+	// repollDelay is the pause between an operation and the next poll: by then Graph's answer contains the operation's effect.
 	repollDelay = 5 * time.Second
 	// forcedPause is the least time between two polls that were asked for.
 	forcedPause = 5 * time.Second

@@ -49,10 +49,10 @@ func Decode(op Operation, object []byte) (Request, error) {
 	return r, nil
 }
 
-// short formats JSON for an error message. A long value is only counted: it may be a message, and errors are logged.
+// short formats JSON for an error. Of a long value, which may be a message, it gives only the length, because errors are logged.
 func short(raw []byte) string {
 	raw = bytes.TrimSpace(raw)
-	if n := utf8.RuneCount(raw); n > longest {
+	if n := utf8.RuneCount(raw); n > maxQuoted {
 		return fmt.Sprintf("a value of %d characters", n)
 	}
 	return string(raw)

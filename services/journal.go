@@ -27,7 +27,7 @@ const (
 )
 
 const (
-	// dedupWindow is the time for which a transaction is remembered, in running time.
+	// dedupWindow bounds how long a transaction is remembered, in running time.
 	dedupWindow = 24 * time.Hour
 	// clockInterval bounds the running time that a crash takes off the journal's clock.
 	clockInterval = time.Hour
@@ -492,7 +492,7 @@ func errNotWritten() error {
 func (j *Journal) encode(e *entry) []byte {
 	value, err := json.Marshal(e)
 	if err != nil { // a request and the data of a response were encoded before
-		j.log.Error("an entry of the journal cannot be encoded", "error", err)
+		j.log.Error("journal entry not encoded", "error", err)
 	}
 	return value
 }

@@ -202,7 +202,7 @@ func (d *Dispatcher) send(ctx context.Context, r reply) bool {
 	d.mu.Unlock()
 	if replier == nil {
 		if r.to != "" {
-			d.log.Error("a response has no way to its recipient", "operation", r.response.Op, "scheme", Truncate(scheme, maxName))
+			d.log.Error("response not sent: nothing sends by its scheme", "operation", r.response.Op, "scheme", Truncate(scheme, maxName))
 		}
 		return true
 	}

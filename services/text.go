@@ -6,19 +6,19 @@ import (
 	"unicode/utf8"
 )
 
-// longest is the number of characters of a request that an error shows.
-const longest = 40
+// maxQuoted bounds the characters of a request that an error shows.
+const maxQuoted = 40
 
-// QuoteForError is a text of a request as an error shows it. A long one may be a mail or a reply, and errors are logged: it is only
-// counted.
+// QuoteForError quotes a text of a request for an error. Of a long one, which may be a mail or a reply, it gives only the length,
+// because errors are logged.
 func QuoteForError(s string) string {
-	if n := utf8.RuneCountInString(s); n > longest {
+	if n := utf8.RuneCountInString(s); n > maxQuoted {
 		return fmt.Sprintf("a text of %d characters", n)
 	}
 	return strconv.Quote(s)
 }
 
-// Truncate shortens a text to this many characters, of which the last one says that there was more.
+// Truncate shortens a text to at most the given number of characters. A text that was cut ends in "…".
 func Truncate(s string, most int) string {
 	if utf8.RuneCountInString(s) <= most {
 		return s

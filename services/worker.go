@@ -345,7 +345,7 @@ func (d *Dispatcher) try(stop context.Context, g *graph.Client, op Operation, re
 			}
 			return nil, err
 		}
-		d.log.Debug("request is tried again", "operation", op.Name, "error", err, "retry_in", pause)
+		d.log.Debug("request retried", "operation", op.Name, "error", err, "retry_in", pause)
 		select {
 		case <-stop.Done():
 			if op.Retry == AtMostOnce {

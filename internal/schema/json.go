@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is the maximum depth of nested JSON values.
+// maxDepth bounds the nesting of JSON values.
 const maxDepth = 100
 
 // Lines maps the paths of values to the lines of their keys.

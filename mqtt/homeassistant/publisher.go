@@ -16,7 +16,8 @@ const (
 	online  = "online"
 	offline = "offline"
 
-	// lastSyncInterval is the interval at which last_sync is published by itself: a value that changes with each poll fills Home Assistant's database.
+	// lastSyncInterval is the interval at which last_sync alone is published: a value that changes with each poll fills Home Assistant's
+	// database.
 	lastSyncInterval = 5 * time.Minute
 )
 

@@ -25,7 +25,7 @@ const Scheme = "mqtt"
 const (
 	// maxLevel is the length of the longest id of an account or a sensor in bytes.
 	maxLevel = 255
-	// maxLogged is the maximum number of characters of a name in the log.
+	// maxLogged bounds the characters of a name that are logged.
 	maxLogged = 64
 	// invalidInterval is the pause between two log messages about invalid names.
 	invalidInterval = time.Hour
