@@ -2,7 +2,7 @@ package bridge
 
 import (
 	"context"
-	"errors"
+	"slices"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -16,7 +16,9 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 		b.log.Warn("configuration changed in keys that need a restart", "keys", strings.Join(restart, " "))
 	}
 	for _, key := range changes.Keys {
-		if key != "log.level" {
+		switch key {
+		case "log.level", "commands.max_age", "commands.queue":
+		default:
 			return ErrRestart
 		}
 	}
@@ -27,9 +29,10 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 		return nil
 	}
 	b.setConfig(after)
-	if len(changes.Keys) > 0 {
+	if slices.Contains(changes.Keys, "log.level") {
 		b.setLevel(after.Log.Level)
 	}
+	b.dispatcher.SetLimits(after.Commands.MaxAge, after.Commands.Queue)
 	b.subscribe()
 	b.publishInfo()
 	b.log.Info("configuration reloaded")

@@ -122,6 +122,21 @@ func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	}
 }
 
+func TestTheLimitsOfCommandsChangeWithoutANewBridge(t *testing.T) {
+	h := newHome(t)
+	h.one("enable_update: true", outOfOffice)
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
+	mark := h.mark()
+	c := h.load()
+	c.Commands.Queue = 0
+	h.Give(c)
+	h.Next(mark, "graph2mqtt/bridge/info", func(p string) bool { return strings.Contains(p, `"queue":0`) })
+	h.Publish("graph2mqtt/work/out_of_office/set/enabled", "ON")
+	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/enabled", func(p string) bool { return strings.Contains(p, "overloaded") })
+}
+
 func TestABridgeThatCannotBeMade(t *testing.T) {
 	h := newHome(t)
 	h.one("", outOfOffice)
