@@ -34,7 +34,7 @@ type sensor struct {
 
 	mu        sync.Mutex
 	state     *sensors.State // newest; nil before the first answer
-	lastSync  time.Time      // of the last successful poll
+	lastSync  time.Time      // of the last successful poll, by the wall clock
 	err       error          // of the last poll
 	since     time.Time      // of err
 	requested bool           // a read was requested
@@ -215,7 +215,7 @@ func (s *sensor) onPoll(p sensors.Poll) {
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
-		s.lastSync = time.Now()
+		s.lastSync = time.Now().Round(0) // by the wall clock: what was read before the machine slept is stale
 		s.refreshed, s.requested = s.refreshed || s.requested, false
 	} else if s.err == nil {
 		s.since = p.At
