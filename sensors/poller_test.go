@@ -20,16 +20,9 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
-
-// tokens are granted scopes without a sign-in.
-type tokens []string
-
-func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
-func (tokens) Personal() bool                                        { return false }
-func (t tokens) Granted() []string                                   { return t }
 
 type nobody struct{}
 
@@ -155,7 +148,7 @@ func (l *lockedBuffer) String() string {
 
 func options(t *testing.T, granted ...string) sensors.PollerOptions {
 	t.Helper()
-	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: tokens(granted)})
+	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: granted}})
 	if err != nil {
 		t.Fatal(err)
 	}

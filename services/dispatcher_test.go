@@ -20,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -176,13 +177,6 @@ func (s *set) Execute(_ context.Context, _ *graph.Client, c services.Attempt) (a
 func (s *set) Verify(_ context.Context, _ *graph.Client, c services.Attempt) (any, bool, error) {
 	return s.find(c)
 }
-
-type tokens struct{}
-
-func (tokens) Token(context.Context) (string, error)                 { return "token", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "token", nil }
-func (tokens) Granted() []string                                     { return []string{"User.Read"} }
-func (tokens) Personal() bool                                        { return false }
 
 type nobody struct{}
 
@@ -359,7 +353,7 @@ func (h *dispatcherHarness) prepare(t *testing.T) {
 	if h.journal, err = services.OpenJournal(h.disk, h.disk.each, log); err != nil {
 		t.Fatal(err)
 	}
-	if h.graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: tokens{}}); err != nil {
+	if h.graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: []string{"User.Read"}}}); err != nil {
 		t.Fatal(err)
 	}
 	h.dispatcher = services.NewDispatcher(services.DispatcherOptions{

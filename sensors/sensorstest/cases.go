@@ -26,7 +26,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
-	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -100,7 +100,7 @@ func runCase(t *testing.T, kind sensors.Kind, dir string) {
 		var state sensors.State
 		var events []entity.Event
 		var failed error
-		g, err := graph.New(graph.Options{Root: "https://graph.microsoft.com", Transport: answers, ClientID: "client", Tokens: everything(graph.Scopes(sensor.Permissions()))})
+		g, err := graph.New(graph.Options{Root: "https://graph.microsoft.com", Transport: answers, ClientID: "client", Tokens: graphtest.Tokens{Scopes: graph.Scopes(sensor.Permissions())}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -283,21 +283,6 @@ func Decoded(t testing.TB, e entity.Event) entity.Event {
 	}
 	return e
 }
-
-// everything are tokens of a user who granted these scopes.
-type everything []string
-
-// Token implements graph.Tokens.
-func (everything) Token(context.Context) (string, error) { return "token", nil }
-
-// Renew implements graph.Tokens.
-func (everything) Renew(context.Context, string, string) (string, error) { return "token", nil }
-
-// Personal implements graph.Tokens.
-func (everything) Personal() bool { return false }
-
-// Granted implements graph.Tokens.
-func (e everything) Granted() []string { return e }
 
 // files answers requests from files below dirs, the last of which comes first.
 type files struct {

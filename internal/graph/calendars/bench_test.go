@@ -42,7 +42,7 @@ func BenchmarkView(b *testing.B) {
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
 	for name, transport := range map[string]http.RoundTripper{"memory": memory(tenEvents()), "loopback": graph.NewTransport()} {
 		b.Run(name+"/client", func(b *testing.B) {
-			g, err := graph.New(graph.Options{Root: srv.URL, Transport: transport, Tokens: tokens{}})
+			g, err := graph.New(graph.Options{Root: srv.URL, Transport: transport, Tokens: tokens()})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -1,7 +1,6 @@
 package calendars_test
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,16 +16,12 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
-type tokens struct{}
-
-func (tokens) Personal() bool { return false }
-
-func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
-func (tokens) Granted() []string {
-	return []string{"Calendars.ReadWrite", "Calendars.ReadWrite.Shared"}
+// tokens returns the tokens of a user who granted everything about calendars.
+func tokens() graph.Tokens {
+	return graphtest.Tokens{Scopes: []string{"Calendars.ReadWrite", "Calendars.ReadWrite.Shared"}}
 }
 
 // serve returns a client of a server.
@@ -34,7 +29,7 @@ func serve(t *testing.T, h http.HandlerFunc) *graph.Client {
 	t.Helper()
 	srv := httptest.NewServer(h)
 	t.Cleanup(srv.Close)
-	g, err := graph.New(graph.Options{Root: srv.URL, Tokens: tokens{}})
+	g, err := graph.New(graph.Options{Root: srv.URL, Tokens: tokens()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,6 @@
 package directory_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,22 +9,16 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
-
-type tokens struct{ personal bool }
-
-func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
-func (tokens) Granted() []string                                     { return nil }
-func (t tokens) Personal() bool                                      { return t.personal }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func client(t *testing.T, f roundTripper) *graph.Client { return clientOf(t, tokens{}, f) }
+func client(t *testing.T, f roundTripper) *graph.Client { return clientOf(t, graphtest.Tokens{}, f) }
 
-func clientOf(t *testing.T, tokens tokens, f roundTripper) *graph.Client {
+func clientOf(t *testing.T, tokens graph.Tokens, f roundTripper) *graph.Client {
 	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: f, Tokens: tokens})
 	if err != nil {
@@ -77,7 +70,7 @@ func TestSignedIn(t *testing.T) {
 	if asked != 3 {
 		t.Errorf("asked %d times", asked)
 	}
-	c = clientOf(t, tokens{personal: true}, func(*http.Request) (*http.Response, error) {
+	c = clientOf(t, graphtest.Tokens{OfPerson: true}, func(*http.Request) (*http.Response, error) {
 		return answered(200, `{"id": "b0f1e2d3c4a59687", "displayName": "Kim", "mail": null, "userPrincipalName": "kim@outlook.com"}`), nil
 	})
 	want = directory.User{ID: "b0f1e2d3c4a59687", Address: "kim@outlook.com", Name: "Kim", Personal: true}

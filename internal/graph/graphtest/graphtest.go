@@ -42,6 +42,24 @@ func (t *tokens) Personal() bool {
 }
 func (t *tokens) Granted() []string { return slices.Clone(t.scopes) }
 
+// Tokens are tokens of a user who granted these scopes. Nobody checks them.
+type Tokens struct {
+	Scopes   []string
+	OfPerson bool // of a personal Microsoft account
+}
+
+// Token implements graph.Tokens.
+func (Tokens) Token(context.Context) (string, error) { return "secret", nil }
+
+// Renew implements graph.Tokens.
+func (Tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
+
+// Personal implements graph.Tokens.
+func (t Tokens) Personal() bool { return t.OfPerson }
+
+// Granted implements graph.Tokens.
+func (t Tokens) Granted() []string { return slices.Clone(t.Scopes) }
+
 // Zone finds a time zone, or fails the test.
 func Zone(t testing.TB, name string) *time.Location {
 	t.Helper()

@@ -1,7 +1,6 @@
 package mailbox_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -13,15 +12,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 )
-
-type tokens struct{}
-
-func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
-func (tokens) Granted() []string                                     { return nil }
-func (tokens) Personal() bool                                        { return false }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
@@ -29,7 +22,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 
 func client(t *testing.T, f roundTripper) *graph.Client {
 	t.Helper()
-	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: f, Tokens: tokens{}})
+	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: f, Tokens: graphtest.Tokens{}})
 	if err != nil {
 		t.Fatal(err)
 	}

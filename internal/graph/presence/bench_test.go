@@ -1,7 +1,6 @@
 package presence_test
 
 import (
-	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -9,15 +8,9 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 )
-
-type tokens struct{}
-
-func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
-func (tokens) Granted() []string                                     { return nil }
-func (tokens) Personal() bool                                        { return false }
 
 // memory answers every request with the same JSON.
 type memory string
@@ -34,7 +27,7 @@ func BenchmarkRead(b *testing.B) {
 	const root = "https://graph.example"
 	transport := memory(`{"id": "1", "availability": "Available", "activity": "Available", "statusMessage": null, "outOfOfficeSettings": {"isOutOfOffice": false, "message": null}}`)
 	b.Run("client", func(b *testing.B) {
-		g, err := graph.New(graph.Options{Root: root, Transport: transport, Tokens: tokens{}})
+		g, err := graph.New(graph.Options{Root: root, Transport: transport, Tokens: graphtest.Tokens{}})
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -7,15 +7,9 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 )
-
-type granted struct {
-	tokens
-	scopes []string
-}
-
-func (g granted) Granted() []string { return g.scopes }
 
 // A presence that cannot be read is told of in the user's words, and an answer that says nothing is an error.
 func TestReadOwn(t *testing.T) {
@@ -40,7 +34,7 @@ func TestReadOwn(t *testing.T) {
 			w.WriteHeader(tt.status)
 			io.WriteString(w, tt.body)
 		}))
-		g, err := graph.New(graph.Options{Root: srv.URL, Tokens: granted{scopes: tt.scopes}})
+		g, err := graph.New(graph.Options{Root: srv.URL, Tokens: graphtest.Tokens{Scopes: tt.scopes}})
 		if err != nil {
 			t.Fatal(err)
 		}
