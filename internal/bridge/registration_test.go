@@ -104,3 +104,34 @@ func selfSigned(t *testing.T) []byte {
 	}
 	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
 }
+
+// However often a rescan is asked for, Graph is asked at most every 5 seconds.
+func TestFloodOfRescans(t *testing.T) {
+	h := newHome(t)
+	h.Configure("  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: mailbox\n    enable_update: true\n    sensors:\n      " + outOfOffice + "\n")
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
+	start := time.Now()
+	ask := func(topic, payload, response string) {
+		t.Helper()
+		mark := h.mark()
+		h.Publish("graph2mqtt/work/"+topic, payload)
+		h.Next(mark, "graph2mqtt/work/"+response, func(p string) bool { return strings.Contains(p, `"status":"ok"`) })
+	}
+	for range 20 {
+		ask("request/rescan", "{}", "response/rescan")
+		// Takes longer than what a rescan does.
+		ask("out_of_office/request/update", `{"internal_reply": "Away"}`, "out_of_office/response/update")
+	}
+	rescans := 0
+	for _, r := range h.Microsoft.Requests() {
+		if r.Method == http.MethodGet && r.Path == "/v1.0/me/mailboxSettings" && r.Query.Get("$select") == "timeZone" {
+			rescans++
+		}
+	}
+	// The first read is that of the start.
+	if allowed := 2 + int(time.Since(start)/(5*time.Second)); rescans > allowed {
+		t.Errorf("20 requests led to %d rescans, want at most %d", rescans, allowed)
+	}
+}

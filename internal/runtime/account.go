@@ -22,6 +22,9 @@ import (
 // consented.
 const extendInterval = time.Hour
 
+// rescanPause is the least time between two rescans.
+const rescanPause = 5 * time.Second
+
 // syncsInterval is the least time between two writes of when the sensors were last read.
 const syncsInterval = time.Minute
 
@@ -38,11 +41,11 @@ type account struct {
 	zone   atomic.Pointer[time.Location]
 	signIn signIns
 
-	applies    chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
-	dirty      chan struct{}                                    // the status may have changed
-	zoneDue    chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
-	extensions chan struct{}                                    // try now to be granted what is missing
-	flows      chan *signInFlow                                 // sign-ins to run
+	applies chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
+	dirty   chan struct{}                                    // the status may have changed
+	zoneDue chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
+	rescans chan struct{}                                    // somebody asked for a rescan
+	flows   chan *signInFlow                                 // sign-ins to run
 
 	mu      sync.Mutex
 	sensors map[string]*sensor // members of groups included
@@ -58,7 +61,7 @@ type account struct {
 func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	a := &account{
 		runtime: r, config: c, log: r.options.Log.With("account", c.ID), sensors: map[string]*sensor{},
-		applies: make(chan func(context.Context, *taskSet)), dirty: make(chan struct{}, 1), zoneDue: make(chan struct{}, 1), extensions: make(chan struct{}, 1), flows: make(chan *signInFlow),
+		applies: make(chan func(context.Context, *taskSet)), dirty: make(chan struct{}, 1), zoneDue: make(chan struct{}, 1), rescans: make(chan struct{}, 1), flows: make(chan *signInFlow),
 	}
 	a.current.Store(c)
 	var err error
@@ -157,23 +160,35 @@ func (a *account) Run(ctx context.Context) error {
 	}
 }
 
-// runUpkeep follows the mailbox's time zone and tries to be granted what is missing.
+// runUpkeep follows the mailbox's time zone, tries to be granted what is missing, and does rescans.
 func (a *account) runUpkeep(ctx context.Context) error {
 	zoneAt, extendAt := time.Now(), time.Now().Add(extendInterval)
+	var rescans pace
 	var zoneFailure string // logged last
 	for {
-		timer := time.NewTimer(time.Until(earlier(zoneAt, extendAt)))
+		next := earlier(zoneAt, extendAt)
+		if !rescans.due.IsZero() {
+			next = earlier(next, rescans.due)
+		}
+		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		case <-a.zoneDue:
 			zoneAt = time.Now()
-		case <-a.extensions:
-			extendAt = time.Now()
+		case <-a.rescans:
+			rescans.ask(time.Now())
 		case <-timer.C:
 		}
 		timer.Stop()
+		if rescans.take(time.Now()) {
+			if err := a.session.RetryRefused(ctx); err != nil {
+				a.log.Debug("sign-in still refused", "error", err)
+			}
+			a.rescan()
+			zoneAt, extendAt = time.Now(), time.Now()
+		}
 		if !time.Now().Before(extendAt) {
 			extendAt = time.Now().Add(extendInterval)
 			a.extend(ctx)
@@ -329,6 +344,30 @@ func (a *account) refresh() {
 	for _, s := range a.all() {
 		s.refresh()
 	}
+}
+
+// A pace delays what is asked for too soon after the last time; what is asked for meanwhile joins it.
+type pace struct {
+	due  time.Time // zero: nothing was asked for
+	last time.Time
+}
+
+func (p *pace) ask(now time.Time) {
+	if p.due.IsZero() {
+		p.due = now
+		if !p.last.IsZero() && now.Before(p.last.Add(rescanPause)) {
+			p.due = p.last.Add(rescanPause)
+		}
+	}
+}
+
+// take reports whether it is time, which it is once.
+func (p *pace) take(now time.Time) bool {
+	if p.due.IsZero() || now.Before(p.due) {
+		return false
+	}
+	p.due, p.last = time.Time{}, now
+	return true
 }
 
 // rescan lists the members of groups now.

@@ -25,8 +25,8 @@ func (t accountTarget) operations() []services.Operation {
 			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{t.account} },
 		},
 		{
-			Name: "rescan", Doc: "Looks for new calendars, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in.",
-			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
+			Name: "rescan", Doc: "Lists calendars and other members of groups now, reads the mailbox's time zone, and tries whether missing permissions are granted by now, at most every 5 seconds.",
+			Immediate: true, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
 			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login ACCOUNT`, unless `sign_in_over_mqtt: true` is set.",
@@ -91,13 +91,7 @@ func (r *refreshRequest) Execute(context.Context, *graph.Client, services.Attemp
 type rescanRequest struct{ account *account }
 
 // Execute implements services.Request.
-func (r *rescanRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
-	a := r.account
-	if err := a.session.RetryRefused(ctx); err != nil {
-		a.log.Debug("sign-in still refused", "error", err)
-	}
-	a.rescan()
-	signal(a.zoneDue)
-	signal(a.extensions)
+func (r *rescanRequest) Execute(context.Context, *graph.Client, services.Attempt) (any, error) {
+	signal(r.account.rescans)
 	return nil, nil
 }
