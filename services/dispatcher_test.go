@@ -953,6 +953,37 @@ func TestWhatWaitedInTheJournalForTooLongIsExpired(t *testing.T) {
 	}
 }
 
+// What may have been executed before a crash is not said to have expired: sent again it would be executed twice.
+func TestWhatMayHaveBeenDoneIsInDoubtWhenItExpires(t *testing.T) {
+	for retry, code := range map[services.RetryPolicy]services.Code{
+		services.Idempotent: services.Expired, services.IdempotencyKey: services.InDoubt, services.AtMostOnce: services.InDoubt,
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &dispatcherHarness{retry: retry, find: func(services.Attempt) (any, bool, error) { return nil, false, nil }}
+			var crashed *disk
+			h.step = func(s string) {
+				if s == "called" && crashed == nil {
+					crashed = h.disk.copy()
+				}
+			}
+			h.open(t)
+			h.submit(`{"mode": "on"}`)
+			synctest.Wait()
+			h.stop()
+			h.mu.Lock()
+			h.answers = nil
+			h.mu.Unlock()
+			h.step, h.disk = nil, crashed
+			sleep(16 * time.Minute)
+			h.open(t)
+			synctest.Wait()
+			if h.code(0) != code || len(h.answers) != 1 || len(h.calls) != 1 {
+				t.Errorf("retry policy %v: %d calls, answers %+v, want %s", retry, len(h.calls), h.answers, code)
+			}
+		})
+	}
+}
+
 // The broker does not take answers while one of its messages is handled.
 func TestTooManyReadingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

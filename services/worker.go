@@ -275,11 +275,17 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 	if err == nil {
 		j.target = target
 	}
-	if old != nil && !sent {
+	if old != nil && !sent && !j.attempted {
 		return nil, old
 	}
 	if err == nil {
 		j.operation, err = target.Operation(j.Operation)
+	}
+	if old != nil && !sent {
+		if err == nil && j.operation.Retry == IdempotencyKey { // whoever sends it again sends it with another key
+			return nil, errInDoubt(old)
+		}
+		return nil, old
 	}
 	if err == nil && j.request == nil {
 		j.request, err = Decode(j.operation, j.Request)
