@@ -80,8 +80,8 @@ func New(o Options) (_ *Bridge, err error) {
 			err = errors.Join(err, b.database.Close())
 		}
 	}()
-	if loss := b.database.DataLoss(); loss != nil {
-		b.log.Error("database unreadable, starting with an empty one", "error", loss)
+	if loss := b.database.DataLoss(); loss != nil { // the directory has logged it
+		b.lines <- line{Level: "error", Message: "the database was corrupt", Error: loss.Error(), Time: time.Now().UTC()}
 	}
 	if err := b.wire(); err != nil {
 		return nil, err
