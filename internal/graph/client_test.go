@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -509,6 +510,31 @@ func TestNothingSecretInErrors(t *testing.T) {
 	r.UrlTemplate = "{+baseurl}/me/events?secret"
 	if err := c.Do(t.Context(), "read", r, nil); err == nil || strings.Contains(err.Error(), "secret") {
 		t.Error(err)
+	}
+}
+
+// The same failure has the same text each time: it is published.
+func TestNetworkErrorsAreAlike(t *testing.T) {
+	port := 40000
+	for name, transport := range map[string]roundTripper{
+		"read the events: read tcp 127.0.0.1:443: connection reset": func(*http.Request) (*http.Response, error) {
+			local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
+			return nil, &net.OpError{Op: "read", Net: "tcp", Source: local, Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443}, Err: errors.New("connection reset")}
+		},
+		"read the events: stream error: INTERNAL_ERROR; received from peer": func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf("stream error: stream ID %d; INTERNAL_ERROR; received from peer", port)
+		},
+		`read the events: server sent GOAWAY and closed the connection; ErrCode=NO_ERROR, debug=""`: func(*http.Request) (*http.Response, error) {
+			return nil, fmt.Errorf(`server sent GOAWAY and closed the connection; LastStreamID=%d, ErrCode=NO_ERROR, debug=""`, port)
+		},
+	} {
+		c := client(t, graph.Options{Transport: transport})
+		for range 2 {
+			port++
+			if err := c.Do(t.Context(), "read the events", read(t, c), nil); err == nil || err.Error() != name {
+				t.Errorf("%v, want %s", err, name)
+			}
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -44,7 +45,7 @@ func (c *Client) newError(ctx context.Context, op string, a *answer, err error) 
 			e.Err = nil
 		}
 	default:
-		e.Reason, e.Err = Network, err
+		e.Reason, e.Err = Network, withoutNumbers(err)
 		if strings.Contains(err.Error(), "malformed") { // and quotes what it is
 			e.Err = errors.New("the answer is not HTTP")
 		}
@@ -115,6 +116,23 @@ func withoutURL(err error) error {
 	var u *url.Error
 	for errors.As(err, &u) {
 		err = u.Err
+	}
+	return err
+}
+
+// connectionNumbers match what differs from connection to connection in errors of HTTP/2.
+var connectionNumbers = regexp.MustCompile(`(stream ID|LastStreamID)[ =]\d+[;,] `)
+
+// withoutNumbers drops the local port and the number of the stream, so that the same failure has the same text each time.
+func withoutNumbers(err error) error {
+	var o *net.OpError
+	if errors.As(err, &o) && o.Source != nil {
+		c := *o
+		c.Source = nil
+		return &c
+	}
+	if text := connectionNumbers.ReplaceAllString(err.Error(), ""); text != err.Error() {
+		return errors.New(text)
 	}
 	return err
 }
