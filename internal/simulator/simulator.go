@@ -20,6 +20,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
@@ -38,6 +39,7 @@ type Options struct {
 // The parts that a Simulator gets its methods from.
 type (
 	entraService    = entra.Service
+	mailService     = mail.Service
 	outlookService  = outlook.Service
 	presenceService = presence.Service
 )
@@ -45,6 +47,7 @@ type (
 // A Simulator is one Entra ID and one Graph with their tenants.
 type Simulator struct {
 	*entraService
+	*mailService
 	*outlookService
 	*presenceService
 
@@ -94,11 +97,13 @@ func New(o Options) *Simulator {
 		outlookService:  outlook.New(d),
 		presenceService: presence.New(d),
 	}
+	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.graph = odata.New(d, s.AccessToken)
 	// A new resource is a line here; if it has methods for tests, it is embedded above.
 	s.resources = []odata.Resource{
 		users.Resource(d),
 		s.outlookService.Resource(),
+		s.mailService.Resource(),
 		s.presenceService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())

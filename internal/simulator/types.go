@@ -5,6 +5,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 )
@@ -21,6 +22,11 @@ type (
 	Attendee         = outlook.Attendee
 	Group            = outlook.Group
 	AutomaticReplies = outlook.AutomaticReplies
+	Mail             = mail.Mail
+	Attachment       = mail.Attachment
+	MailFolder       = mail.MailFolder
+	MailboxRights    = mail.MailboxRights
+	MailboxOptions   = mail.MailboxOptions
 	Presence         = presence.Presence
 	Session          = presence.Session
 )

@@ -3,6 +3,7 @@ package odata
 import (
 	"crypto/rand"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -22,6 +23,7 @@ type deltaState struct {
 	query    url.Values        // of the first request
 	snapshot map[string]string // version by id, as the client knows them after the last page
 	pending  []map[string]any  // what the next pages return; nil: a $deltatoken
+	custom   any               // of a resource that keeps its own change log
 }
 
 func (c *Call) isDelta() bool { return strings.HasSuffix(c.Route.Path, "/delta") }
@@ -35,18 +37,9 @@ func DeltaOptions(also ...string) []string {
 // compared by id and etag, so that a resource needs no change log of its own.
 // See https://learn.microsoft.com/graph/delta-query-overview.
 func (c *Call) Delta(list func() ([]map[string]any, error)) (Response, error) {
-	if c.Query.Has("$skiptoken") && c.Query.Has("$deltatoken") {
-		return Response{}, BadRequest("$skiptoken and $deltatoken cannot be combined.")
-	}
-	token := c.Query.Get("$skiptoken") + c.Query.Get("$deltatoken")
-	state := &deltaState{owner: c.User.ID, path: strings.ToLower(c.Request.URL.Path), query: c.Query}
-	if token != "" {
-		known := c.service.deltas[token]
-		if known == nil || known.owner != state.owner || known.path != state.path {
-			return Response{}, c.resync()
-		}
-		state = known
-		c.Query = known.query
+	state, err := c.deltaState()
+	if err != nil {
+		return Response{}, err
 	}
 	if state.pending == nil {
 		next, err := c.changes(state, list)
@@ -66,6 +59,49 @@ func (c *Call) Delta(list func() ([]map[string]any, error)) (Response, error) {
 		body["@odata.deltaLink"] = c.link(url.Values{"$deltatoken": {c.service.keepDelta(&rest)}})
 	}
 	return Response{Status: http.StatusOK, Body: body}, nil
+}
+
+// deltaState returns the state that the token of the request stands for, and makes the query of the first request that of the call. Without a
+// token it returns a new state.
+func (c *Call) deltaState() (*deltaState, error) {
+	if c.Query.Has("$skiptoken") && c.Query.Has("$deltatoken") {
+		return nil, BadRequest("$skiptoken and $deltatoken cannot be combined.")
+	}
+	token := c.Query.Get("$skiptoken") + c.Query.Get("$deltatoken")
+	state := &deltaState{owner: c.User.ID, path: strings.ToLower(c.Request.URL.Path), query: c.Query}
+	if token == "" {
+		return state, nil
+	}
+	known := c.service.deltas[token]
+	if known == nil || known.owner != state.owner || known.path != state.path {
+		return nil, c.resync()
+	}
+	c.Query = known.query
+	return known, nil
+}
+
+// ResumeDelta is for resources with a change log of their own. It returns what DeltaPage kept under the token of the request, and nil for the
+// first request.
+func (c *Call) ResumeDelta() (any, error) {
+	state, err := c.deltaState()
+	if err != nil {
+		return nil, err
+	}
+	return state.custom, nil
+}
+
+// DeltaPage returns a page of a delta query whose next request finds next with ResumeDelta; more reports whether that is the next page.
+func (c *Call) DeltaPage(value []map[string]any, next any, more bool) Response {
+	token := c.service.keepDelta(&deltaState{owner: c.User.ID, path: strings.ToLower(c.Request.URL.Path), query: c.Query, custom: next})
+	link, option := "@odata.deltaLink", "$deltatoken"
+	if more {
+		link, option = "@odata.nextLink", "$skiptoken"
+	}
+	c.Applied("odata.track-changes")
+	return Response{Status: http.StatusOK, Body: map[string]any{
+		"@odata.context": c.Context("Collection(" + strings.TrimPrefix(c.Route.Type.Name, "microsoft.graph.") + ")"),
+		"value":          value, link: c.link(url.Values{option: {token}}),
+	}}
 }
 
 // changes compares the collection with what the client knows.
@@ -110,9 +146,16 @@ func versionOf(e map[string]any) string {
 	return hex.EncodeToString(sum[:])
 }
 
+// newDeltaToken returns a token of 200 characters, about as long as Exchange's.
+func newDeltaToken() string {
+	b := make([]byte, 150)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
 // keepDelta stores a state and returns its token.
 func (s *Service) keepDelta(state *deltaState) string {
-	token := rand.Text()
+	token := newDeltaToken()
 	s.deltas[token] = state
 	s.deltaTokens = append(s.deltaTokens, token)
 	if len(s.deltaTokens) > maxDeltas {

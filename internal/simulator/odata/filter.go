@@ -17,9 +17,15 @@ type predicate func(entity map[string]any) bool
 // strings. Properties are those of t. See
 // https://docs.oasis-open.org/odata/odata/v4.01/odata-v4.01-part2-url-conventions.html#sec_SystemQueryOptionfilter.
 func parseFilter(text string, t *Type) (predicate, error) {
+	match, _, err := parseFilterPaths(text, t)
+	return match, err
+}
+
+// parseFilterPaths also returns the paths of the properties in the filter, in the order in which they appear.
+func parseFilterPaths(text string, t *Type) (predicate, []string, error) {
 	tokens, err := scanFilter(text)
 	if err != nil {
-		return nil, invalidFilter(err)
+		return nil, nil, invalidFilter(err)
 	}
 	p := &filterParser{tokens: tokens, typ: t, vars: map[string]Property{}}
 	match, err := p.or()
@@ -27,9 +33,9 @@ func parseFilter(text string, t *Type) (predicate, error) {
 		err = fmt.Errorf("syntax error at '%s' in '%s'", p.next(), text)
 	}
 	if err != nil {
-		return nil, invalidFilter(err)
+		return nil, nil, invalidFilter(err)
 	}
-	return func(entity map[string]any) bool { return match(row{entity: entity}) }, nil
+	return func(entity map[string]any) bool { return match(row{entity: entity}) }, p.paths, nil
 }
 
 // invalidFilter makes Graph's error of a syntax error.
@@ -117,6 +123,7 @@ type filterParser struct {
 	i      int
 	typ    *Type
 	vars   map[string]Property
+	paths  []string // of the properties seen so far
 }
 
 func (p *filterParser) next() string {
@@ -312,6 +319,9 @@ func (p *filterParser) path(path string) (operand, error) {
 		return operand{property: property, value: func(x row) any { return valueAt(x.vars[root], names) }}, err
 	}
 	property, names, err := resolve(Property{edm: p.typ.Name, complex: p.typ}, path)
+	if joined := strings.Join(names, "/"); !slices.Contains(p.paths, joined) {
+		p.paths = append(p.paths, joined)
+	}
 	return operand{property: property, value: func(x row) any { return valueAt(x.entity, names) }}, err
 }
 

@@ -192,6 +192,12 @@ func (c *Call) Collection(set string, all []map[string]any) (Response, error) {
 	if err := c.sort(all); err != nil {
 		return Response{}, err
 	}
+	return c.Page(set, len(all), func(i int) map[string]any { return all[i] })
+}
+
+// Page returns a page of the n entities that a resource has filtered and sorted: $skip, $top, $count, $select and $expand. entity is called for
+// the entities of the page only.
+func (c *Call) Page(set string, n int, entity func(i int) map[string]any) (Response, error) {
 	// Unknown property names are refused even if there is no entity.
 	if _, err := c.Project(map[string]any{}); err != nil {
 		return Response{}, err
@@ -200,23 +206,27 @@ func (c *Call) Collection(set string, all []map[string]any) (Response, error) {
 	if err != nil {
 		return Response{}, err
 	}
-	skip, err := c.number("$skip", 0, 0, 1<<30)
+	option := "$skip"
+	if c.Query.Has("$search") {
+		option = "$skiptoken"
+	}
+	skip, err := c.number(option, 0, 0, 1<<30)
 	if err != nil {
 		return Response{}, err
 	}
 	body := map[string]any{"@odata.context": c.SelectedContext(set)}
 	if strings.EqualFold(c.Query.Get("$count"), "true") {
-		body["@odata.count"] = len(all)
+		body["@odata.count"] = n
 	}
-	if skip+top < len(all) {
+	if skip+top < n {
 		q := c.Request.URL.Query()
-		maps.DeleteFunc(q, func(k string, _ []string) bool { return strings.EqualFold(k, "$skip") })
-		q.Set("$skip", strconv.Itoa(skip+top))
+		maps.DeleteFunc(q, func(k string, _ []string) bool { return strings.EqualFold(k, option) })
+		q.Set(option, strconv.Itoa(skip+top))
 		body["@odata.nextLink"] = c.link(q)
 	}
 	value := []map[string]any{}
-	for _, e := range all[min(skip, len(all)):min(skip+top, len(all))] {
-		e, err := c.Project(e)
+	for i := min(skip, n); i < min(skip+top, n); i++ {
+		e, err := c.Project(entity(i))
 		if err != nil {
 			return Response{}, err
 		}
@@ -226,18 +236,50 @@ func (c *Call) Collection(set string, all []map[string]any) (Response, error) {
 	return Response{Status: http.StatusOK, Body: body}, nil
 }
 
+// Filter returns the predicate of $filter, nil without one, and the paths of the properties in it in the order in which they appear.
+func (c *Call) Filter() (match func(entity map[string]any) bool, paths []string, err error) {
+	if !c.Query.Has("$filter") {
+		return nil, nil, nil
+	}
+	p, paths, err := parseFilterPaths(c.Query.Get("$filter"), c.Route.Type)
+	return p, paths, err
+}
+
+// Selected returns the properties in $select and $expand in the spelling of the metadata; nil if all are selected.
+func (c *Call) Selected() []string {
+	names := splitOutside(c.Query.Get("$select"))
+	if len(names) == 0 || slices.Contains(names, "*") {
+		return nil
+	}
+	for _, part := range splitOutside(c.Query.Get("$expand")) {
+		name, _, _ := strings.Cut(part, "(")
+		names = append(names, strings.TrimSpace(name))
+	}
+	for i, name := range names {
+		if declared, _, ok := c.Route.Type.find(name); ok {
+			names[i] = declared
+		}
+	}
+	return names
+}
+
+// PageSize returns the page size that the client prefers.
+func (c *Call) PageSize() int { return c.pageSize() }
+
 // link returns the address of the request with another query.
 func (c *Call) link(q url.Values) string {
 	return "https://" + c.Request.Host + c.Request.URL.EscapedPath() + "?" + strings.ReplaceAll(q.Encode(), "%24", "$")
 }
 
-// sort sorts by $orderby: paths such as start/dateTime, each with asc or desc.
-func (c *Call) sort(all []map[string]any) error {
-	type key struct {
-		path       []string
-		descending bool
-	}
-	var keys []key
+// An Order is a key of $orderby.
+type Order struct {
+	Path       string // in the spelling of the metadata: "from/emailAddress/name"
+	Descending bool
+}
+
+// Orders returns the keys of $orderby: paths such as start/dateTime, each with asc or desc.
+func (c *Call) Orders() ([]Order, error) {
+	var keys []Order
 	for _, part := range splitOutside(c.Query.Get("$orderby")) {
 		f := strings.Fields(part)
 		direction := ""
@@ -245,34 +287,47 @@ func (c *Call) sort(all []map[string]any) error {
 			direction = strings.ToLower(f[1])
 		}
 		if len(f) > 2 || len(f) == 2 && direction != "asc" && direction != "desc" {
-			return BadRequest("Syntax error in the $orderby expression '%s'.", part)
+			return nil, BadRequest("Syntax error in the $orderby expression '%s'.", part)
 		}
 		p, path, err := resolve(Property{edm: c.Route.Type.Name, complex: c.Route.Type}, f[0])
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if p.complex != nil || p.collection {
-			return BadRequest("The $orderby expression must evaluate to a single value of primitive type: '%s'.", f[0])
+			return nil, BadRequest("The $orderby expression must evaluate to a single value of primitive type: '%s'.", f[0])
 		}
-		keys = append(keys, key{path, direction == "desc"})
+		keys = append(keys, Order{strings.Join(path, "/"), direction == "desc"})
 	}
-	slices.SortStableFunc(all, func(a, b map[string]any) int {
-		for _, k := range keys {
-			x, y := valueAt(a, k.path), valueAt(b, k.path)
-			n, ok := order(x, y)
-			if !ok && x == nil {
-				n = -1 // null comes first
-			} else if !ok && y == nil {
-				n = 1
-			}
-			if k.descending {
-				n = -n
-			}
-			if n != 0 {
-				return n
-			}
-		}
-		return 0
-	})
+	return keys, nil
+}
+
+// sort sorts by $orderby.
+func (c *Call) sort(all []map[string]any) error {
+	keys, err := c.Orders()
+	if err != nil {
+		return err
+	}
+	slices.SortStableFunc(all, func(a, b map[string]any) int { return CompareBy(keys, a, b) })
 	return nil
+}
+
+// CompareBy compares two entities by the keys; null comes first.
+func CompareBy(keys []Order, a, b map[string]any) int {
+	for _, k := range keys {
+		path := strings.Split(k.Path, "/")
+		x, y := valueAt(a, path), valueAt(b, path)
+		n, ok := order(x, y)
+		if !ok && x == nil {
+			n = -1
+		} else if !ok && y == nil {
+			n = 1
+		}
+		if k.Descending {
+			n = -n
+		}
+		if n != 0 {
+			return n
+		}
+	}
+	return 0
 }

@@ -33,6 +33,11 @@ func New(d *directory.Directory) *Service {
 	return s
 }
 
+// Licensed returns a function that reports whether the user with an id has a mailbox. Call it with the lock held.
+func Licensed(s *Service) func(userID string) bool {
+	return func(id string) bool { return s.mailboxes[id] != nil && !s.mailboxes[id].removed }
+}
+
 //go:embed permissions.json
 var permissions []byte
 

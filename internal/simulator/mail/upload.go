@@ -1,0 +1,4 @@
+package mail
+
+// An upload is an upload session.
+type upload struct{}
