@@ -15,7 +15,7 @@ import (
 
 // proxiedHosts returns the hosts of Microsoft that the proxy stands in for.
 func proxiedHosts() []string {
-	return []string{"graph.microsoft.com", "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net"}
+	return []string{"graph.microsoft.com", "login.microsoftonline.com", "login.microsoft.com", "login.windows.net", "sts.windows.net", "outlook.office.com"}
 }
 
 // A proxy is an HTTP proxy that answers CONNECT to Microsoft's hosts itself, and refuses all others.

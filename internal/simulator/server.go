@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
@@ -125,6 +126,9 @@ func (s *Simulator) exchange(r *http.Request, body []byte) (resp web.Response, f
 		}
 	}
 	seen.Body = redactForm(r, body)
+	if seen.Query.Has("authtoken") {
+		seen.Query.Set("authtoken", "…")
+	}
 
 	fault = s.takeFault(r.Method, r.URL.Path)
 	seen.Fault = fault != nil
@@ -154,6 +158,8 @@ func (s *Simulator) execute(r *http.Request, body []byte, compressed bool) (resp
 		return s.graph.Batch(r, body, s.batched), s.userOf(r), func() {}
 	case odata.Is(r.URL.Path):
 		return s.graph.Serve(r, body, compressed)
+	case mail.IsUpload(r.URL.Path):
+		return s.mailService.Upload(r, body), "", func() {}
 	default:
 		return s.entraService.Serve(r, body), "", func() {}
 	}
@@ -257,10 +263,13 @@ func gunzip(b []byte) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(z, bodyLimit))
 }
 
-// redactForm removes the secrets from a form, so that the request log can be printed.
+// redactForm removes the secrets from a form, and the bytes of an upload, so that the request log can be printed.
 func redactForm(r *http.Request, body []byte) []byte {
 	if odata.Is(r.URL.Path) || len(body) == 0 {
 		return body
+	}
+	if mail.IsUpload(r.URL.Path) {
+		return []byte("…")
 	}
 	form, err := url.ParseQuery(string(body))
 	if err != nil {

@@ -6,9 +6,12 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 )
 
 // Transport returns an in-memory transport that serves requests in the caller's goroutine. It works inside
@@ -24,8 +27,7 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := r.Context().Err(); err != nil {
 		return nil, err
 	}
-	root := r.URL.Scheme + "://" + r.URL.Host
-	if root != "https://"+t.s.options.LoginHost && root != "https://"+t.s.options.GraphHost && root != t.s.LoginURL() {
+	if r.URL.Scheme != "https" || !t.s.serves(r.URL.Host) {
 		return nil, &net.OpError{Op: "dial", Net: "tcp", Err: &net.DNSError{Err: "no such host", Name: r.URL.Host, IsNotFound: true}}
 	}
 	in := r.Clone(r.Context())
@@ -58,6 +60,12 @@ func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		ContentLength: w.length(),
 		Request:       r,
 	}, nil
+}
+
+// serves reports whether a host is one of the simulator.
+func (s *Simulator) serves(host string) bool {
+	graph := strings.TrimPrefix(s.GraphURL(), "https://")
+	return slices.Contains([]string{s.options.LoginHost, s.options.GraphHost, mail.UploadHost(s.options.GraphHost), graph, mail.UploadHost(graph)}, host)
 }
 
 // A recorder is the ResponseWriter of an in-memory request.

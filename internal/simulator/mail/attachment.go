@@ -3,6 +3,7 @@ package mail
 import (
 	"encoding/base64"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -230,4 +231,46 @@ func getAttachmentValue(c *call) (odata.Response, error) {
 // mime returns a mail in the format of the Internet.
 func mime(g Mail) string {
 	return "From: " + g.From + "\r\nTo: " + strings.Join(g.To, ", ") + "\r\nSubject: " + g.Subject + "\r\nDate: " + g.Received.Format(time.RFC1123Z) + "\r\n\r\n" + g.Body
+}
+
+// parseAttachment returns the attachment in a body. Which kind it is, @odata.type says.
+func (c *call) parseAttachment(v any) (*attachment, error) {
+	given, _ := v.(map[string]any)
+	kind, _ := given["@odata.type"].(string)
+	text := func(name string) string { s, _ := given[name].(string); return s }
+	a := &attachment{number: c.b.number() << 16, modified: c.Now, Attachment: Attachment{
+		Name: text("name"), ContentType: text("contentType"), Inline: given["isInline"] == true, ContentID: text("contentId"),
+	}}
+	known := []string{"@odata.type", "name", "contentType", "isInline", "size", "id", "lastModifiedDateTime"}
+	switch strings.ToLower(strings.TrimPrefix(kind, "#")) {
+	case "microsoft.graph.fileattachment":
+		known = append(known, "contentBytes", "contentId", "contentLocation")
+		content, err := base64.StdEncoding.DecodeString(text("contentBytes"))
+		if err != nil {
+			return nil, odata.BadRequest("Cannot convert the value of 'contentBytes' to the expected type 'Edm.Binary'.")
+		}
+		if given["contentBytes"] == nil {
+			return nil, odata.NewError(http.StatusBadRequest, "ErrorRequiredPropertyMissing", "Required property is missing. ContentBytes")
+		}
+		a.Content = content
+	case "microsoft.graph.itemattachment":
+		known = append(known, "item")
+		item, _ := given["item"].(map[string]any)
+		subject, _ := item["subject"].(string)
+		a.Kind, a.Item, a.Size = "item", &Mail{Subject: subject, Received: c.Now}, 1000
+	case "microsoft.graph.referenceattachment":
+		known = append(known, "sourceUrl", "providerType", "permission", "isFolder")
+		a.Kind, a.SourceURL = "reference", text("sourceUrl")
+	default:
+		return nil, odata.BadRequest("Cannot create an abstract class.")
+	}
+	for name := range given {
+		if !slices.Contains(known, name) {
+			return nil, odata.BadRequest("The property '%s' does not exist on type '%s'. Make sure to only use property names that are defined by the type.", name, strings.TrimPrefix(kind, "#"))
+		}
+	}
+	if a.Name == "" {
+		return nil, odata.NewError(http.StatusBadRequest, "ErrorRequiredPropertyMissing", "Required property is missing. Name")
+	}
+	return a, nil
 }

@@ -16,6 +16,7 @@ func (s *Service) messageRoutes() []odata.Route {
 		add := func(t *odata.Type, method, path string, do func(*call) (odata.Response, error), options ...string) {
 			routes = append(routes, odata.Route{Method: method, Path: root + path, Type: t, Options: options, Do: s.handle(do)})
 		}
+		add(s.types.message, "POST", "/sendMail", sendMail)
 		for _, in := range []string{"", "/mailFolders/{folder}"} {
 			messages := in + "/messages"
 			add(s.types.message, "GET", messages, listMessages, list...)
@@ -23,8 +24,24 @@ func (s *Service) messageRoutes() []odata.Route {
 			if in != "" {
 				add(s.types.message, "GET", messages+"/delta", deltaMessages, odata.DeltaOptions("$select", "$filter", "$orderby", "$top", "$expand")...)
 			}
-			add(s.types.message, "GET", messages+"/{message}", getMessage, "$select", "$expand")
-			attachments := messages + "/{message}/attachments"
+			add(s.types.message, "POST", messages, createMessage)
+			one := messages + "/{message}"
+			add(s.types.message, "GET", one, getMessage, "$select", "$expand")
+			add(s.types.message, "PATCH", one, patchMessage)
+			add(s.types.message, "DELETE", one, deleteMessage)
+			add(s.types.message, "POST", one+"/send", sendDraft)
+			add(s.types.message, "POST", one+"/move", moveMessage)
+			add(s.types.message, "POST", one+"/copy", copyMessage)
+			add(s.types.message, "POST", one+"/reply", answer(replies, true))
+			add(s.types.message, "POST", one+"/replyAll", answer(repliesAll, true))
+			add(s.types.message, "POST", one+"/forward", answer(forwards, true))
+			add(s.types.message, "POST", one+"/createReply", answer(replies, false))
+			add(s.types.message, "POST", one+"/createReplyAll", answer(repliesAll, false))
+			add(s.types.message, "POST", one+"/createForward", answer(forwards, false))
+			attachments := one + "/attachments"
+			add(s.types.attachment, "POST", attachments, addAttachment)
+			add(s.types.attachment, "POST", attachments+"/createUploadSession", createUploadSession)
+			add(s.types.attachment, "DELETE", attachments+"/{attachment}", deleteAttachment)
 			add(s.types.attachment, "GET", attachments, listAttachments, "$select", "$filter", "$orderby", "$top", "$skip", "$count", "$expand")
 			add(s.types.attachment, "GET", attachments+"/$count", listAttachments, "$filter")
 			add(s.types.attachment, "GET", attachments+"/{attachment}", getAttachment, "$select", "$expand")

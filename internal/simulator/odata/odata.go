@@ -23,6 +23,9 @@ import (
 // mailboxConcurrency is the number of requests that Exchange serves at a time per mailbox.
 const mailboxConcurrency = 4
 
+// maxRequest is the largest body of a request, see https://github.com/microsoftgraph/microsoft-graph-docs/issues/11806.
+const maxRequest = 4 << 20
+
 // A Response is the response to a call.
 type Response = web.Response
 
@@ -150,6 +153,9 @@ func (c *Call) serve(compressed bool, release *func()) (Response, error) {
 	s := c.service
 	if compressed && s.refuseGzip {
 		return Response{}, NewError(http.StatusUnsupportedMediaType, "UnsupportedMediaType", "The content encoding 'gzip' is not supported.")
+	}
+	if len(c.Body) > maxRequest {
+		return Response{}, NewError(http.StatusRequestEntityTooLarge, "BadRequest", "The maximum request length supported is 4MB.")
 	}
 	if err := c.find(); err != nil {
 		return Response{}, err
