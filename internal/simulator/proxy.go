@@ -28,7 +28,7 @@ type proxy struct {
 }
 
 // StartProxy serves an HTTP proxy on the address for clients with fixed addresses: set HTTPS_PROXY to ProxyURL and trust CA. Requests to
-// graph.microsoft.com and login.microsoftonline.com reach the simulator; other hosts are refused. Call it after Start; Close ends it.
+// graph.microsoft.com, login.microsoftonline.com and outlook.office.com reach the simulator; other hosts are refused. Call it after Start; Close ends it.
 func (s *Simulator) StartProxy(address string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()

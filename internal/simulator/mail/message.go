@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/url"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -503,21 +504,28 @@ func (s *Service) Mails(address, folder string) []Mail {
 // SentMails returns the mails in Sent Items, newest first.
 func (s *Service) SentMails(address string) []Mail { return s.Mails(address, "sentitems") }
 
-// ChangeMail changes a mail as its owner does in Outlook; it is given by id, immutable or not. Only the fields that Graph lets a client change,
-// and those of a received mail, are read back.
-func (s *Service) ChangeMail(address, id string, change func(*Mail)) {
+// ChangeMail changes a mail as its owner does in Outlook, and returns it; it is given by id, immutable or not. The ids, the time received and the
+// folder do not change.
+func (s *Service) ChangeMail(address, id string, change func(*Mail)) Mail {
 	s.directory.Lock()
 	defer s.directory.Unlock()
 	b := s.mustMailbox(address)
 	m := b.mustByID(id)
-	g := b.info(m)
-	change(&g)
-	b.setRead(m, g.Read)
-	m.stored = nil
-	m.source = &source{b, func(int) Mail { return g }}
+	before := b.info(m)
+	after := before
+	change(&after)
 	m.keep()
-	m.source = nil
+	b.setRead(m, after.Read)
+	for _, name := range storedProperties() {
+		if v := b.property(&after, m.number, name); !reflect.DeepEqual(v, b.property(&before, m.number, name)) {
+			m.stored[name] = v
+		}
+	}
+	if !reflect.DeepEqual(before.Attachments, after.Attachments) {
+		m.files = b.attachments(m, &after)
+	}
 	b.touch(m, s.directory.Now())
+	return b.info(m)
 }
 
 // MoveMail moves a mail into another folder, as its owner does in Outlook, and returns it with its new id.
