@@ -138,3 +138,80 @@ func TestSDKEvents(t *testing.T) {
 		t.Errorf("removed: %v", err)
 	}
 }
+
+func TestSDKMail(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{})
+	me := newSDK(t, s, "Mail.ReadWrite", "Mail.Send")
+	numbered(graphClient{t: t, s: s}, "", 12)
+	inbox := func() *users.ItemMailFoldersMailFolderItemRequestBuilder {
+		return me().MailFolders().ByMailFolderId("inbox")
+	}
+	folder, err := inbox().Get(t.Context(), nil)
+	if err != nil || *folder.GetTotalItemCount() != 12 || *folder.GetUnreadItemCount() != 4 {
+		t.Fatalf("inbox: %v, %v", folder, err)
+	}
+	page, err := inbox().Messages().Get(t.Context(), &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
+			Filter: pointer("receivedDateTime ge 1900-01-01T00:00:00Z and isRead eq false"), Orderby: []string{"receivedDateTime desc"}, Count: pointer(true), Select: []string{"subject", "from"},
+		},
+	})
+	if err != nil || *page.GetOdataCount() != 4 || *page.GetValue()[0].GetSubject() != "9" || *page.GetValue()[0].GetFrom().GetEmailAddress().GetAddress() != "1@fabrikam.example" {
+		t.Fatalf("unread: %v, %v", page, err)
+	}
+	delta, err := inbox().Messages().Delta().GetAsDeltaGetResponse(t.Context(), nil)
+	if err != nil || len(delta.GetValue()) != 10 || delta.GetOdataNextLink() == nil {
+		t.Fatalf("delta: %v, %v", delta, err)
+	}
+	rest, err := inbox().Messages().Delta().WithUrl(*delta.GetOdataNextLink()).GetAsDeltaGetResponse(t.Context(), nil)
+	if err != nil || len(rest.GetValue()) != 2 || rest.GetOdataDeltaLink() == nil {
+		t.Fatalf("second page: %v, %v", rest, err)
+	}
+
+	address := models.NewEmailAddress()
+	address.SetAddress(pointer(simulator.Adele))
+	to := models.NewRecipient()
+	to.SetEmailAddress(address)
+	file := models.NewFileAttachment()
+	file.SetName(pointer("a.txt"))
+	file.SetContentBytes([]byte("hello"))
+	body := models.NewItemBody()
+	body.SetContentType(pointer(models.TEXT_BODYTYPE))
+	body.SetContent(pointer("Hello"))
+	m := models.NewMessage()
+	m.SetSubject(pointer("From the SDK"))
+	m.SetBody(body)
+	m.SetToRecipients([]models.Recipientable{to})
+	m.SetAttachments([]models.Attachmentable{file})
+	send := users.NewItemSendMailPostRequestBody()
+	send.SetMessage(m)
+	send.SetSaveToSentItems(pointer(true))
+	if err := me().SendMail().Post(t.Context(), send, nil); err != nil {
+		t.Fatal(err)
+	}
+	sent := s.SentMails(simulator.Adele)
+	if len(sent) != 1 || sent[0].Subject != "From the SDK" || sent[0].HTML || string(sent[0].Attachments[0].Content) != "hello" {
+		t.Errorf("sent: %+v", sent)
+	}
+	attachments, err := me().Messages().ByMessageId(sent[0].ID).Attachments().Get(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, ok := attachments.GetValue()[0].(models.FileAttachmentable); !ok || string(a.GetContentBytes()) != "hello" {
+		t.Errorf("attachment: %v", attachments.GetValue()[0])
+	}
+	patch := models.NewMessage()
+	patch.SetIsRead(pointer(true))
+	if changed, err := me().Messages().ByMessageId(*page.GetValue()[0].GetId()).Patch(t.Context(), patch, nil); err != nil || !*changed.GetIsRead() {
+		t.Errorf("patched: %v, %v", changed, err)
+	}
+	move := users.NewItemMessagesItemMovePostRequestBody()
+	move.SetDestinationId(pointer("archive"))
+	if _, err := me().Messages().ByMessageId(*page.GetValue()[0].GetId()).Move().Post(t.Context(), move, nil); err != nil {
+		t.Error(err)
+	}
+	var refusal *odataerrors.ODataError
+	_, err = me().Messages().ByMessageId(*page.GetValue()[0].GetId()).Get(t.Context(), nil)
+	if !errors.As(err, &refusal) || *refusal.GetErrorEscaped().GetCode() != "ErrorItemNotFound" {
+		t.Errorf("moved: %v", err)
+	}
+}

@@ -133,8 +133,12 @@ func (c *call) checkDelta() (func(map[string]any) bool, error) {
 // firstRound returns the messages of a folder, newest first.
 func (v view) firstRound(f *folder, match func(map[string]any) bool) []deltaEntry {
 	entries := []deltaEntry{}
+	var matches func(*message) bool
+	if match != nil {
+		matches = v.matcher(match, []string{"receivedDateTime"})
+	}
 	for _, m := range slices.Backward(v.b.messages) {
-		if m.folder != f || match != nil && !match(v.searchable(m, []string{"receivedDateTime"})) {
+		if m.folder != f || matches != nil && !matches(m) {
 			continue
 		}
 		entries = append(entries, deltaEntry{m: m})
@@ -162,7 +166,7 @@ func (v view) nextRound(f *folder, since uint64, match func(map[string]any) bool
 		if m.folder != f || m.changed <= since || kind == "deleted" || kind == "created" && !created || kind == "updated" && created {
 			continue
 		}
-		if match == nil || match(v.searchable(m, []string{"receivedDateTime"})) {
+		if match == nil || v.matcher(match, []string{"receivedDateTime"})(m) {
 			entries = append(entries, deltaEntry{m: m})
 		}
 	}

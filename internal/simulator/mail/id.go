@@ -71,6 +71,15 @@ func (k mailboxKey) changeKey(number, sequence uint64) string {
 	return base64.StdEncoding.EncodeToString(raw)
 }
 
+// conversationIndex returns the header block of a conversation.
+func (k mailboxKey) conversationIndex(number uint64) string {
+	raw := make([]byte, 22)
+	copy(raw, []byte{1, 1, 0xd3})
+	copy(raw[3:], k[20:])
+	binary.BigEndian.PutUint64(raw[14:], number)
+	return base64.StdEncoding.EncodeToString(raw)
+}
+
 // wellFormed refuses strings that cannot be an Exchange id, such as a name.
 func wellFormed(id string) error {
 	if !strings.HasPrefix(id, "AA") || len(id) < 16 {

@@ -154,8 +154,7 @@ func listMessages(c *call) (odata.Response, error) {
 		keep = and(keep, found)
 	}
 	if match != nil {
-		needed := topLevel(paths)
-		keep = and(keep, func(m *message) bool { return match(v.searchable(m, needed)) })
+		keep = and(keep, v.matcher(match, topLevel(paths)))
 	}
 	all := []*message{}
 	for _, m := range slices.Backward(c.b.messages) {
@@ -188,14 +187,22 @@ func topLevel(paths []string) []string {
 	return all
 }
 
-// searchable returns what a filter sees of a message. Of the body that is the beginning only: contains(body/content,'…') is accepted, but misses
-// matches.
-func (v view) searchable(m *message, needed []string) map[string]any {
-	e := v.entity(m, needed)
-	if slices.Contains(needed, "body") {
-		e["body"] = map[string]any{"content": preview(v.entity(m, []string{"body"})["body"]), "contentType": "text"}
+// matcher returns a predicate of messages for a filter. Of the body a filter sees the beginning only: contains(body/content,'…') is accepted, but
+// misses matches.
+func (v view) matcher(match func(map[string]any) bool, needed []string) func(*message) bool {
+	entity := map[string]any{} // used again for every message: there may be 100,000
+	body := slices.Contains(needed, "body")
+	return func(m *message) bool {
+		clear(entity)
+		v.fill(entity, m, needed)
+		if slices.Contains(needed, "id") {
+			entity["id"] = v.b.messageID(m, v.immutable)
+		}
+		if body {
+			entity["body"] = map[string]any{"content": preview(entity["body"]), "contentType": "text"}
+		}
+		return match(entity)
 	}
-	return e
 }
 
 // checkFilter applies Exchange's rules: properties of $orderby are in $filter as well, before all others and in the same order, see

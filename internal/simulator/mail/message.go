@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/k3a/html2text"
@@ -153,7 +154,7 @@ func (b *mailbox) property(g *Mail, number uint64, name string) any {
 		}
 		return b.key.id(68, kindConversation, number, 0)
 	case "conversationIndex":
-		return "AQHT" + b.key.id(24, kindConversation, number, 0)[:28]
+		return b.key.conversationIndex(number)
 	case "isDeliveryReceiptRequested", "isReadReceiptRequested":
 		return false
 	case "isDraft":
@@ -358,16 +359,21 @@ func (v view) entity(m *message, names []string) map[string]any {
 	if names == nil {
 		names = defaultProperties()
 	}
+	out := map[string]any{"id": v.b.messageID(m, v.immutable), "@odata.etag": `W/"` + v.b.key.changeKey(m.number, m.changed) + `"`}
+	v.fill(out, m, names)
+	return out
+}
+
+// fill sets properties of a message other than its id. What is not stored is generated only if a property needs it.
+func (v view) fill(out map[string]any, m *message, names []string) {
 	b := v.b
 	get := func(name string) any { return m.stored[name] }
 	files := func() []*attachment { return m.files }
 	if m.stored == nil {
-		g := m.mail()
-		get = func(name string) any { return b.property(&g, m.number, name) }
-		files = func() []*attachment { return b.attachments(m, &g) }
+		generated := sync.OnceValue(m.mail)
+		get = func(name string) any { g := generated(); return b.property(&g, m.number, name) }
+		files = func() []*attachment { g := generated(); return b.attachments(m, &g) }
 	}
-	key := b.key.changeKey(m.number, m.changed)
-	out := map[string]any{"id": b.messageID(m, v.immutable), "@odata.etag": `W/"` + key + `"`}
 	for _, name := range names {
 		if v.basic && slices.Contains(withheld(), name) {
 			continue
@@ -375,7 +381,7 @@ func (v view) entity(m *message, names []string) map[string]any {
 		switch name {
 		case "id":
 		case "changeKey":
-			out[name] = key
+			out[name] = b.key.changeKey(m.number, m.changed)
 		case "receivedDateTime":
 			out[name] = instant(m.received)
 		case "lastModifiedDateTime":
@@ -403,7 +409,6 @@ func (v view) entity(m *message, names []string) map[string]any {
 			out[name] = get(name)
 		}
 	}
-	return out
 }
 
 // bodyOf returns a body as text or HTML.
