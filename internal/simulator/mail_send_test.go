@@ -418,3 +418,56 @@ func TestMailInBatch(t *testing.T) {
 		t.Errorf("%v", out)
 	}
 }
+
+// Every operation needs its permission: it works with each of these scopes alone, and with none of the others.
+func TestMailPermissions(t *testing.T) {
+	scopes := []string{"Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite", "Mail.Send", "Mail.Read.Shared", "Mail.ReadWrite.Shared", "Mail.Send.Shared", "Calendars.ReadWrite", "MailboxSettings.ReadWrite"}
+	basic := []string{"Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite", "Mail.Read.Shared", "Mail.ReadWrite.Shared"}
+	read, write, send := basic[1:], []string{"Mail.ReadWrite", "Mail.ReadWrite.Shared"}, []string{"Mail.Send", "Mail.Send.Shared"}
+	v := newGraphClient(t)
+	v.s.AddUser(simulator.User{Address: "info@contoso.example", Name: "Info"})
+	v.s.SetMailboxRights("info@contoso.example", simulator.Adele, simulator.MailboxRights{FullAccess: true, SendAs: true})
+	for _, test := range []struct {
+		method, path, body string
+		own, shared        []string
+	}{
+		{"GET", "/mailFolders", "", basic, basic[3:]},
+		{"GET", "/mailFolders/inbox", "", basic, basic[3:]},
+		{"GET", "/mailFolders/inbox/childFolders", "", basic, basic[3:]},
+		{"POST", "/mailFolders", "{}", write, write[1:]},
+		{"GET", "/messages", "", basic, basic[3:]},
+		{"GET", "/mailFolders/inbox/messages", "", basic, basic[3:]},
+		{"GET", "/mailFolders/inbox/messages/delta", "", basic, basic[3:]},
+		{"GET", "/messages/x", "", basic, basic[3:]},
+		{"GET", "/mailFolders/inbox/messages/x", "", basic, basic[3:]},
+		{"GET", "/messages/x/attachments", "", read, basic[3:]},
+		{"GET", "/messages/x/attachments/x", "", read, basic[3:]},
+		{"GET", "/messages/x/attachments/x/$value", "", read, basic[3:]},
+		{"POST", "/messages", "", write, write[1:]},
+		{"PATCH", "/messages/x", "{}", write, write[1:]},
+		{"DELETE", "/messages/x", "", write, write[1:]},
+		{"POST", "/messages/x/move", "{}", write, write[1:]},
+		{"POST", "/messages/x/copy", "{}", write, write[1:]},
+		{"POST", "/messages/x/createReply", "", write, write[1:]},
+		{"POST", "/messages/x/createReplyAll", "", write, write[1:]},
+		{"POST", "/messages/x/createForward", "", write, write[1:]},
+		{"POST", "/messages/x/attachments", "{}", write, write[1:]},
+		{"POST", "/messages/x/attachments/createUploadSession", "{}", write, write[1:]},
+		{"DELETE", "/messages/x/attachments/x", "", write, write[1:]},
+		{"POST", "/sendMail", "{}", send, send[1:]},
+		{"POST", "/messages/x/send", "", send, send[1:]},
+		{"POST", "/messages/x/reply", "{}", send, send[1:]},
+		{"POST", "/messages/x/replyAll", "{}", send, send[1:]},
+		{"POST", "/messages/x/forward", "{}", send, send[1:]},
+	} {
+		for root, allowed := range map[string][]string{"/me": test.own, "/users/" + simulator.Adele: test.own, "/users/info@contoso.example": test.shared} {
+			for _, scope := range scopes {
+				v.token = v.s.Token(simulator.Adele, scope)
+				resp, out := v.do(test.method, root+test.path, test.body)
+				if got := resp.StatusCode != 403; got != slices.Contains(allowed, scope) {
+					t.Errorf("%s %s with %s: %s %v", test.method, root+test.path, scope, resp.Status, out)
+				}
+			}
+		}
+	}
+}

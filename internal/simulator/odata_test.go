@@ -12,16 +12,21 @@ import (
 )
 
 func TestCountSegment(t *testing.T) {
-	v := newGraphClient(t, "Calendars.Read")
+	v := newGraphClient(t, "Calendars.Read", "Mail.Read")
+	numbered(v, "", 7)
 	for i := range 3 {
 		v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: fmt.Sprint(i), Start: at(9, 0), End: at(10, 0)})
 	}
 	for path, want := range map[string]string{
-		"/me/events/$count":                            "3",
-		"/me/calendar/events/$count":                   "3",
-		"/me/events/$count?$filter=subject+ne+'0'":     "2",
-		"/me/calendars/$count":                         "2",
-		"/users/" + simulator.Adele + "/events/$count": "3",
+		"/me/events/$count":                                             "3",
+		"/me/calendar/events/$count":                                    "3",
+		"/me/events/$count?$filter=subject+ne+'0'":                      "2",
+		"/me/calendars/$count":                                          "2",
+		"/me/messages/$count":                                           "7",
+		"/me/mailFolders/inbox/messages/$count?$filter=isRead+eq+false": "3",
+		"/me/mailFolders/drafts/messages/$count":                        "0",
+		"/me/mailFolders/$count":                                        "8",
+		"/users/" + simulator.Adele + "/events/$count":                  "3",
 	} {
 		r, err := http.NewRequestWithContext(t.Context(), "GET", v.s.GraphURL()+"/v1.0"+path, nil)
 		if err != nil {

@@ -3,6 +3,7 @@ package mail
 
 import (
 	_ "embed"
+	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
@@ -37,11 +38,41 @@ var permissions []byte
 func (s *Service) Resource() odata.Resource {
 	return odata.Resource{
 		Routes:      slices.Concat(s.folderRoutes(), s.messageRoutes()),
-		Permissions: permissions,
+		Permissions: permissionTable(),
 		Exceptions:  exceptions,
 		Controls:    s.controls(),
 		Seed:        s.seed,
 	}
+}
+
+// permissionTable returns the rows of the permission table with the .Shared scopes, which it lacks. They cover the user's own mailbox as well as
+// those of others, see https://learn.microsoft.com/graph/permissions-reference.
+func permissionTable() []byte {
+	var table map[string]map[string][]string
+	if err := json.Unmarshal(permissions, &table); err != nil {
+		panic(err) // embedded file
+	}
+	for _, row := range table {
+		for scheme, scopes := range row {
+			row[scheme] = withShared(scopes...)
+		}
+	}
+	b, err := json.Marshal(table)
+	if err != nil {
+		panic(err) // strings only
+	}
+	return b
+}
+
+// withShared adds the .Shared scope of every scope that has one.
+func withShared(scopes ...string) []string {
+	all := slices.Clone(scopes)
+	for _, s := range scopes {
+		if slices.Contains([]string{"Mail.Read", "Mail.ReadWrite", "Mail.Send"}, s) {
+			all = append(all, s+".Shared")
+		}
+	}
+	return all
 }
 
 // exceptions returns the scopes for which Microsoft's permission table is silent or wrong.
@@ -51,22 +82,23 @@ func exceptions(method, path string, _ bool) []string {
 	sends := slices.Contains([]string{"sendmail", "send", "reply", "replyall", "forward"}, last)
 	shared := strings.HasPrefix(path, "/users/")
 	switch {
-	// A .Shared scope covers the user's own mailbox as well as those of others, see https://learn.microsoft.com/graph/permissions-reference.
-	// For the mailboxes of others it is the only one that does: https://learn.microsoft.com/graph/outlook-share-messages-folders.
+	// Somebody else's mailbox, see https://learn.microsoft.com/graph/outlook-share-messages-folders.
 	case shared && sends:
 		return []string{"Mail.Send.Shared"}
 	case shared && read:
 		return []string{"Mail.Read.Shared", "Mail.ReadWrite.Shared"}
 	case shared:
 		return []string{"Mail.ReadWrite.Shared"}
-	case sends:
-		return []string{"Mail.Send", "Mail.Send.Shared"}
+	case last == "replyall" || last == "send":
+		return withShared("Mail.Send") // the table has replyAll under /users/me, and send not below folders
 	case read && strings.Contains(path, "/attachments"):
-		return []string{"Mail.Read", "Mail.ReadWrite", "Mail.Read.Shared", "Mail.ReadWrite.Shared"}
-	case read:
-		return []string{"Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite", "Mail.Read.Shared", "Mail.ReadWrite.Shared"}
+		return withShared("Mail.Read", "Mail.ReadWrite") // the table forgets ReadWrite, single attachments and their content
+	case read && strings.HasSuffix(path, "/messages/{id}"):
+		return withShared("Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite") // the table forgets ReadWrite
+	case strings.Contains(path, "/attachments/"):
+		return withShared("Mail.ReadWrite") // the table has Calendars.ReadWrite, which is for events
 	}
-	return []string{"Mail.ReadWrite", "Mail.ReadWrite.Shared"}
+	return nil
 }
 
 // A call is a request to Graph.
