@@ -1,8 +1,12 @@
 package simulator_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -478,4 +482,109 @@ func TestSharedMailbox(t *testing.T) {
 	v.refused(404, "ErrorInvalidUser", "GET", "/users/nobody@contoso.example/messages", "")
 	v.s.RemoveMailbox("info@contoso.example")
 	v.refused(404, "MailboxNotEnabledForRESTAPI", "GET", path, "")
+}
+
+// Our responses have every property of Microsoft's published examples, and the same status.
+func TestPublishedMailExamples(t *testing.T) {
+	data, err := os.ReadFile("testdata/mail.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []struct {
+		Method, URL  string
+		Status       int
+		ResponseBody any
+	}
+	if err := json.Unmarshal(data, &examples); err != nil {
+		t.Fatal(err)
+	}
+	v := newGraphClient(t, "Mail.ReadWrite")
+	bills := v.s.AddMailFolder(simulator.Adele, "Bills/Power")
+	parent := v.s.MailFolders(simulator.Adele)[len(v.s.MailFolders(simulator.Adele))-2]
+	file := simulator.Attachment{Name: "a.txt", Content: []byte("x")}
+	item := simulator.Attachment{Kind: "item", Name: "b", Item: &simulator.Mail{}}
+	in := v.s.AddMail(simulator.Adele, bills.Path, simulator.Mail{Attachments: []simulator.Attachment{file, item}, Headers: [][2]string{{"a", "b"}}})
+	message := "/me/messages/" + in.ID
+	upload := `{"AttachmentItem": {"attachmentType": "file", "name": "x", "size": 4000000}}`
+	checked := 0
+	for _, e := range examples {
+		path, q, _ := strings.Cut(strings.TrimPrefix(e.URL, "https://graph.microsoft.com/v1.0"), "?")
+		segments := strings.Split(strings.Trim(path, "/"), "/")
+		shape := e.Method + " " + strings.Join(segments[:2], "/")
+		if len(segments) > 2 && segments[2] != "delta" {
+			shape += "/id"
+			if len(segments) > 3 {
+				shape += "/" + segments[3]
+			}
+			if len(segments) > 4 {
+				shape += "/" + map[bool]string{true: segments[4], false: "id"}[segments[4] == "delta" || segments[4] == "createUploadSession"]
+			}
+		}
+		ask, body := map[string]string{
+			"GET me/mailFolders": "/me/mailFolders", "GET me/mailFolders/id": "/me/mailFolders/" + bills.ID, "GET me/mailFolders/id/childFolders": "/me/mailFolders/" + parent.ID + "/childFolders",
+			"GET me/mailFolders/id/messages": "/me/mailFolders/" + bills.ID + "/messages", "GET me/mailFolders/id/messages/delta": "/me/mailFolders/" + bills.ID + "/messages/delta",
+			"POST me/mailFolders": "/me/mailFolders", "GET me/messages": "/me/messages", "GET me/messages/id": message, "GET me/messages/id/attachments": message + "/attachments",
+			"GET me/messages/id/attachments/id": message + "/attachments/" + in.Attachments[map[bool]int{true: 1}[q != ""]].ID, "POST me/messages": "/me/messages",
+			"POST me/messages/id/attachments/createUploadSession": message + "/attachments/createUploadSession",
+		}[shape], map[string]string{"POST me/mailFolders": `{"displayName": "x"}`, "POST me/messages": `{}`, "POST me/messages/id/attachments/createUploadSession": upload}[shape]
+		if _, isMeeting := first(e.ResponseBody)["meetingMessageType"]; ask == "" || isMeeting {
+			continue
+		}
+		checked++
+		if q != "" {
+			ask += "?" + q
+		}
+		resp, got := v.do(e.Method, ask, body)
+		if resp.StatusCode != e.Status {
+			t.Errorf("%s %s: %s %v, want %d", e.Method, ask, resp.Status, got, e.Status)
+			continue
+		}
+		for k := range first(e.ResponseBody) {
+			if _, ok := first(got)[k]; !ok && !strings.Contains(k, "@odata.") {
+				t.Errorf("%s %s: %s is missing in %v", e.Method, ask, k, got)
+			}
+		}
+	}
+	if checked < 12 {
+		t.Errorf("only %d examples were compared", checked)
+	}
+}
+
+// An idle round of a delta query is small.
+func TestIdleDelta(t *testing.T) {
+	v := newGraphClient(t, "Mail.ReadBasic")
+	id := v.want(200, "GET", "/me/mailFolders/inbox", "")["id"].(string)
+	link := v.want(200, "GET", "/me/mailFolders/"+id+"/messages/delta?$select=id", "")["@odata.deltaLink"].(string)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", link, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+v.token)
+	resp, err := v.client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || len(b) < 400 || len(b) > 600 {
+		t.Errorf("%d bytes, %v: %s", len(b), err, b)
+	}
+}
+
+// The server serves uploads at another name of this machine.
+func TestUploadToServer(t *testing.T) {
+	v := newGraphClient(t, "Mail.ReadWrite")
+	v.client = v.server()
+	draft := v.want(201, "POST", "/me/messages", `{}`)
+	path := "/me/messages/" + draft["id"].(string) + "/attachments/createUploadSession"
+	address := v.want(201, "POST", path, `{"AttachmentItem": {"attachmentType": "file", "name": "x", "size": 4000000}}`)["uploadUrl"].(string)
+	if !strings.HasPrefix(address, "https://localhost:") {
+		t.Fatal(address)
+	}
+	if status, body, _ := put(v, "PUT", address, make([]byte, 4_000_000), 0, 4_000_000); status != 201 {
+		t.Errorf("%d %s", status, body)
+	}
+	if a := v.s.Mails(simulator.Adele, "drafts")[0].Attachments; len(a) != 1 || len(a[0].Content) != 4_000_000 {
+		t.Errorf("%d attachments", len(a))
+	}
 }
