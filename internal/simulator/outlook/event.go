@@ -244,7 +244,7 @@ func attendeeJSON(a Attendee) map[string]any {
 func (s *Service) newEvent(b *mailbox, in *Calendar) *storedEvent {
 	now := s.directory.Now().UTC()
 	uid := strings.ToUpper(strings.ReplaceAll(uuid.NewString(), "-", ""))
-	e := &storedEvent{id: newOutlookID("AAMk", 146), immutable: newOutlookID("AAkALg", 100), calendar: in, modified: now, exceptions: map[string]*storedEvent{}}
+	e := &storedEvent{id: newOutlookID("AAMk", 147), immutable: newOutlookID("AAkALg", 100), calendar: in, modified: now, exceptions: map[string]*storedEvent{}}
 	e.properties = map[string]any{
 		"createdDateTime": now.Format("2006-01-02T15:04:05.0000000Z"), "categories": []any{}, "transactionId": nil,
 		"iCalUId": "040000008200E00074C5B7101A82E008" + uid, "reminderMinutesBeforeStart": 15, "isReminderOn": true, "hasAttachments": false,
