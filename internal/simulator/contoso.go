@@ -17,7 +17,7 @@ const (
 func Contoso(o Options) *Simulator { return newContoso(o, false) }
 
 // ContosoWithColleagues returns Contoso with colleagues of Adele, of whom Alex shares his calendar with her, a personal account,
-// meetings around the time of Options.Now, and a series on the second Tuesday of the month.
+// meetings around the time of Options.Now, a series on the second Tuesday of the month, and mails of the last days.
 func ContosoWithColleagues(o Options) *Simulator { return newContoso(o, true) }
 
 func newContoso(o Options, colleagues bool) *Simulator {

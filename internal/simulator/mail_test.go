@@ -418,6 +418,11 @@ func TestMessageAttachments(t *testing.T) {
 	}, got); diff != "" {
 		t.Error(diff)
 	}
+	expanded := v.want(200, "GET", "/me/messages/"+in.ID+"?$select=subject&$expand=attachments($select=name,microsoft.graph.fileAttachment/contentId)", "")
+	if a := expanded["attachments"].([]any)[1].(map[string]any); a["name"] != "logo.png" || a["contentId"] != "logo" || a["contentBytes"] != nil || a["size"] != nil {
+		t.Errorf("expanded: %v", a)
+	}
+	v.refused(400, "RequestBroker--ParseUri", "GET", "/me/messages/"+in.ID+"?$expand=attachments($select=contentBytes)", "")
 	ids := func(i int) string { return path + "/" + in.Attachments[i].ID }
 	if a := v.want(200, "GET", ids(0), ""); a["contentBytes"] != "aGVsbG8=" {
 		t.Errorf("%v", a)

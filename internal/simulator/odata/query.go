@@ -98,7 +98,15 @@ func expand(v any, p Property, options string) (any, error) {
 	for option := range strings.SplitSeq(options, ";") {
 		name, value, _ := strings.Cut(option, "=")
 		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "", "$select":
+		case "":
+		case "$select":
+			if p.complex == nil || !p.collection {
+				continue
+			}
+			var err error
+			if v, err = selectedOf(v, p.complex, splitOutside(value)); err != nil {
+				return nil, err
+			}
 		case "$filter":
 			if p.complex == nil || !p.collection {
 				return nil, BadRequest("Syntax error in the $expand expression '%s'.", options)
@@ -122,6 +130,31 @@ func expand(v any, p Property, options string) (any, error) {
 		}
 	}
 	return v, nil
+}
+
+// selectedOf returns what $select in $expand leaves of the entities of a relationship. Properties of a derived type are given with its name before a slash.
+func selectedOf(v any, t *Type, names []string) (any, error) {
+	keep := []string{"id"}
+	for _, name := range names {
+		_, property, cast := cutLast(name, "/")
+		declared, _, ok := t.find(name)
+		switch {
+		case cast:
+			keep = append(keep, property)
+		case ok:
+			keep = append(keep, declared)
+		default:
+			return nil, noProperty(name, t.Name)
+		}
+	}
+	all := []any{}
+	for _, item := range items(v) {
+		m, _ := item.(map[string]any)
+		m = maps.Clone(m)
+		maps.DeleteFunc(m, func(k string, _ any) bool { return !strings.HasPrefix(k, "@odata.") && !containsFold(keep, k) })
+		all = append(all, m)
+	}
+	return all, nil
 }
 
 // selected returns what $select leaves of an entity, without relationships.
