@@ -108,6 +108,12 @@ func (s *saver) commit(record []byte, delay time.Duration) {
 	s.mu.Lock()
 	s.commits++
 	upTo := s.delivered + uint64(len(s.events))
+	if len(s.events) > 0 || s.store == nil {
+		delay = 0
+	}
+	if delay > 0 {
+		s.delayed++
+	}
 	s.mu.Unlock()
 	if s.store == nil {
 		s.finish(upTo, nil)
