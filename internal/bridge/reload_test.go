@@ -109,7 +109,7 @@ func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	c.Accounts["work"].Cloud.Graph = "nowhere"
 	h.Give(c)
 	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
-		return includes(p, map[string]any{"level": "error", "message": "new configuration not applied"}) && strings.Contains(p, "nowhere")
+		return includes(p, map[string]any{"level": "error", "message": "configuration not applied; what runs stays as it is"}) && strings.Contains(p, "nowhere")
 	})
 	// What runs is still the first configuration, so the third differs from it in one sensor.
 	h.one("", outOfOffice, "replies: {type: auto_reply}")
