@@ -80,9 +80,6 @@ func New(o Options) (_ *Bridge, err error) {
 			err = errors.Join(err, b.database.Close())
 		}
 	}()
-	if loss := b.database.DataLoss(); loss != nil { // the directory has logged it
-		b.lines <- line{Level: "error", Message: "the database was corrupt", Error: loss.Error(), Time: time.Now().UTC()}
-	}
 	if err := b.wire(); err != nil {
 		return nil, err
 	}
