@@ -65,14 +65,12 @@ func (e *eventPrinter) handle(m mqtt.Message) {
 		e.announcement(m)
 		return
 	}
-	levels := strings.Split(path, "/")
-	if len(levels) < 2 {
+	of, rest := splitTopic(path)
+	if strings.Contains(of, "/") {
+		e.sensor(m, of, rest)
 		return
 	}
-	of, rest := levels[0], levels[1:]
-	if len(levels) > 2 && of != "bridge" && !config.Reserved(levels[1]) {
-		of, rest = of+"/"+levels[1], levels[2:]
-		e.sensor(m, of, rest)
+	if len(rest) == 0 {
 		return
 	}
 	switch what := strings.Join(rest, "/"); {
@@ -109,6 +107,15 @@ func (e *eventPrinter) handle(m mqtt.Message) {
 	default:
 		e.request(m, of, rest)
 	}
+}
+
+// splitTopic splits a topic without the base into what it is about ("bridge", "account" or "account/sensor") and the levels below that.
+func splitTopic(path string) (of string, rest []string) {
+	levels := strings.Split(path, "/")
+	if len(levels) > 2 && levels[0] != "bridge" && !config.Reserved(levels[1]) {
+		return levels[0] + "/" + levels[1], levels[2:]
+	}
+	return levels[0], levels[1:]
 }
 
 // announcement takes the name of a sensor from the discovery message of its device or of one of its entities, if the name says more

@@ -168,7 +168,7 @@ func (w *watch) run(ctx context.Context, filters []string, asJSON bool) error {
 	}
 }
 
-// compareInitial orders the first messages: announcements of devices, the other retained ones by topic, then live ones.
+// compareInitial orders the first messages: announcements of devices, the other retained ones by what they are about, then live ones.
 func (w *watch) compareInitial(a, b mqtt.Message) int {
 	rank := func(m mqtt.Message) int {
 		switch {
@@ -182,7 +182,11 @@ func (w *watch) compareInitial(a, b mqtt.Message) int {
 	if c := cmp.Compare(rank(a), rank(b)); c != 0 || rank(a) == 2 {
 		return c
 	}
-	return cmp.Compare(a.Topic, b.Topic)
+	of := func(m mqtt.Message) string {
+		about, _ := splitTopic(strings.TrimPrefix(m.Topic, w.broker.Base+"/"))
+		return about
+	}
+	return cmp.Or(cmp.Compare(of(a), of(b)), cmp.Compare(a.Topic, b.Topic))
 }
 
 // reportUnmatched prints that a filter has no match yet. The empty filter is the one for everything.

@@ -3,8 +3,12 @@ package main
 import (
 	"encoding/json"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -105,5 +109,24 @@ func TestWatchFails(t *testing.T) {
 	code, _, stderr = h.call(t, "watch", "--mqtt", "broker")
 	if code != 1 || stderr != "graph2mqtt: --mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)\n" {
 		t.Errorf("%d, %s", code, stderr)
+	}
+}
+
+func TestInitialOrder(t *testing.T) {
+	w := &watch{broker: mqtt.Options{Base: "base"}}
+	want := []mqtt.Message{
+		{Topic: "homeassistant/device/base-work/config", Retained: true},
+		{Topic: "base/bridge/state", Retained: true},
+		{Topic: "base/work/state", Retained: true},
+		{Topic: "base/work/status", Retained: true},
+		{Topic: "base/work/calendar/state", Retained: true},
+		{Topic: "base/work/calendar/request/create"},
+		{Topic: "base/bridge/state"},
+	}
+	got := slices.Clone(want)
+	slices.SortFunc(got[:5], func(a, b mqtt.Message) int { return strings.Compare(b.Topic, a.Topic) })
+	slices.SortStableFunc(got, w.compareInitial)
+	if diff := cmp.Diff(want, got, cmpopts.IgnoreUnexported(mqtt.Message{})); diff != "" {
+		t.Error(diff)
 	}
 }
