@@ -189,6 +189,7 @@ func TestProcessors(t *testing.T) {
 			t.Errorf("%d processors for %d accounts", stdruntime.GOMAXPROCS(0), accounts)
 		}
 	}
+	stdruntime.GOMAXPROCS(4)
 	program.environ = []string{"GOMAXPROCS=4"}
 	if program.limitProcessors(4, 1); stdruntime.GOMAXPROCS(0) != 4 {
 		t.Error("the environment is ignored")
