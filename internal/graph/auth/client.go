@@ -200,7 +200,7 @@ func (b *memoryCache) Export(_ context.Context, c cache.Marshaler, _ cache.Expor
 }
 
 // errNoRefreshToken is returned for an answer without a refresh token: its access token could not be renewed.
-var errNoRefreshToken = errors.New("Microsoft returned no refresh token: the permission to maintain access to data (offline_access) was not granted")
+var errNoRefreshToken = errors.New("the permission to maintain access to data (offline_access) was not granted: Microsoft returned no refresh token")
 
 func withoutAccessTokens(b []byte) (json.RawMessage, error) {
 	var parts map[string]json.RawMessage

@@ -250,7 +250,7 @@ func TestNoRefreshToken(t *testing.T) {
 	w.sim.Fail(simulator.Fault{Method: http.MethodPost, Path: "/common/oauth2/v2.0/token", Change: func(body map[string]any) { delete(body, "refresh_token") }})
 	s := w.open()
 	_, _, err := w.signIn(s, reading)
-	wantError(t, err, "sign in to work: Microsoft returned no refresh token: the permission to maintain access to data (offline_access) was not granted")
+	wantError(t, err, "sign in to work: the permission to maintain access to data (offline_access) was not granted: Microsoft returned no refresh token")
 	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
 }
 
