@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	stdruntime "runtime"
@@ -42,10 +43,12 @@ const sensorsPerAccount = 5
 // idleSensors are sensors that poll once a day.
 var idleSensors = strings.ReplaceAll(fleetSensors, "{", "{interval: 24h, ")
 
+// maxAccounts is how many accounts with these sensors fit into one configuration file.
+const maxAccounts = 300
+
 // fleetConfig returns the configuration of n accounts with these sensors and further keys.
 func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int, more, sensors string) *config.Config {
 	t.Helper()
-	var text strings.Builder
 	ca := ""
 	if m.CA() != nil {
 		ca = fmt.Sprintf(", ca_file: %q", filepath.Join(dir, "ca.pem"))
@@ -53,20 +56,29 @@ func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int
 			t.Fatal(err)
 		}
 	}
-	fmt.Fprintf(&text, "mqtt: {url: %q}\nstate_dir: %q\naccounts:\n", broker, filepath.Join(dir, "state"))
-	for i := range n {
-		fmt.Fprintf(&text, "  a%03d:\n    client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com%s}\n    timezone: Europe/Berlin\n%s    sensors:\n%s",
-			i, simulator.ContosoClient, m.LoginURL(), m.GraphURL(), ca, more, sensors)
+	var all *config.Config
+	for first := 0; first < n; first += maxAccounts {
+		var text strings.Builder
+		fmt.Fprintf(&text, "mqtt: {url: %q}\nstate_dir: %q\naccounts:\n", broker, filepath.Join(dir, "state"))
+		for i := first; i < min(n, first+maxAccounts); i++ {
+			fmt.Fprintf(&text, "  a%03d:\n    client_id: %s\n    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com%s}\n    timezone: Europe/Berlin\n%s    sensors:\n%s",
+				i, simulator.ContosoClient, m.LoginURL(), m.GraphURL(), ca, more, sensors)
+		}
+		file := filepath.Join(dir, "graph2mqtt.yaml")
+		if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all == nil {
+			all = c
+		} else {
+			maps.Copy(all.Accounts, c.Accounts)
+		}
 	}
-	file := filepath.Join(dir, "graph2mqtt.yaml")
-	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
+	return all
 }
 
 // signInFleet stores a sign-in of Adele for every account, as package auth does. The tokens are valid for as long as the simulator's

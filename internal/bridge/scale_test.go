@@ -91,6 +91,10 @@ func TestCostOfAnAccount(t *testing.T) {
 		f := newFleetBridge(t, n, "", idleSensors)
 		f.Start()
 		memory, goroutines = liveMemory(), stdruntime.NumGoroutine()
+		// 60 commits and 60 MB are the limits for 300 accounts.
+		if s := f.StoreStats(); s.Commits > 20 || s.Bytes > uint64(2+n/5)*1e6 {
+			t.Errorf("the start of %d accounts took %d commits and %d bytes", n, s.Commits, s.Bytes)
+		}
 		f.Stop()
 		return memory, goroutines
 	}
