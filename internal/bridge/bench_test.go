@@ -26,9 +26,19 @@ import (
 //
 //	go test ./internal/bridge -run '^$' -bench . -benchtime 100ms -timeout 30m
 
+// sizes returns numbers of accounts; with -short a tenth of them, which shows that the benchmarks work.
+func sizes(all ...int) []int {
+	if testing.Short() {
+		for i := range all {
+			all[i] = max(all[i]/10, 1)
+		}
+	}
+	return all
+}
+
 // BenchmarkStart measures a start until everything is published.
 func BenchmarkStart(b *testing.B) {
-	for _, n := range []int{1, 100, 300, 500} {
+	for _, n := range sizes(1, 100, 300, 500) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
@@ -52,7 +62,7 @@ func BenchmarkStart(b *testing.B) {
 
 // BenchmarkReconnect measures a restart of the broker, and of Home Assistant.
 func BenchmarkReconnect(b *testing.B) {
-	for _, n := range []int{100, 300} {
+	for _, n := range sizes(100, 300) {
 		f := newFleetBridge(b, n, "", idleSensors)
 		f.Start()
 		messages := uint64(0)
@@ -79,6 +89,9 @@ func BenchmarkReconnect(b *testing.B) {
 
 // BenchmarkMinute measures a minute in which nothing changes: of one account that polls nothing, and of many that poll.
 func BenchmarkMinute(b *testing.B) {
+	if testing.Short() {
+		b.Skip("takes minutes")
+	}
 	for _, test := range []struct {
 		name, sensors string
 		accounts      int
@@ -106,22 +119,19 @@ func BenchmarkMinute(b *testing.B) {
 
 // BenchmarkAccount measures what a further account keeps.
 func BenchmarkAccount(b *testing.B) {
-	for _, sizes := range [][2]int{{10, 110}} {
-		b.Run(fmt.Sprintf("%d-%d", sizes[0], sizes[1]), func(b *testing.B) {
-			for b.Loop() {
-				var memory [2]uint64
-				var goroutines [2]int
-				for i, n := range sizes {
-					f := newFleetBridge(b, n, "", idleSensors)
-					f.Start()
-					memory[i], goroutines[i] = liveMemory(), stdruntime.NumGoroutine()
-					f.Stop()
-				}
-				further := float64(sizes[1] - sizes[0])
-				b.ReportMetric(float64(int64(memory[1])-int64(memory[0]))/further/(1<<20), "MiB/account")
-				b.ReportMetric(float64(goroutines[1]-goroutines[0])/further, "goroutines/account")
-			}
-		})
+	few := sizes(10, 110)
+	for b.Loop() {
+		var memory [2]uint64
+		var goroutines [2]int
+		for i, n := range few {
+			f := newFleetBridge(b, n, "", idleSensors)
+			f.Start()
+			memory[i], goroutines[i] = liveMemory(), stdruntime.NumGoroutine()
+			f.Stop()
+		}
+		further := float64(few[1] - few[0])
+		b.ReportMetric(float64(int64(memory[1])-int64(memory[0]))/further/(1<<20), "MiB/account")
+		b.ReportMetric(float64(goroutines[1]-goroutines[0])/further, "goroutines/account")
 	}
 }
 
