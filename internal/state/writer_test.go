@@ -509,18 +509,23 @@ func TestCommitWithin(t *testing.T) {
 		d, _ := open(t, t.TempDir(), "")
 		db := openDatabase(t, d)
 		start := db.Stats().Commits
+		var mu sync.Mutex
 		var order []string
 		commit := func(name string, delay time.Duration) {
 			db.CommitWithin(delay, put(name, "value"), func(err error) {
 				if err != nil {
 					t.Error(err)
 				}
+				mu.Lock()
+				defer mu.Unlock()
 				order = append(order, name)
 			})
 		}
 		expect := func(commits uint64, names ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			if got := db.Stats().Commits - start; got != commits || !cmp.Equal(order, names) {
 				t.Errorf("%d commits, done: %v; want %d, %v", got, order, commits, names)
 			}
