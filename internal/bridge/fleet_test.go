@@ -81,13 +81,23 @@ func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int
 	return all
 }
 
-// signInFleet stores a sign-in of Adele for every account, as package auth does. The tokens are valid for as long as the simulator's
+// address returns the address of the user of an account, if there is one.
+func address(account string) string { return account + "@contoso.example" }
+
+// signInFleet stores a sign-in for every account, as package auth does: of its user, or of Adele. The tokens are valid for as long as the simulator's
 // clock stands still.
 func signInFleet(t testing.TB, dir *state.Dir, c *config.Config, m *simulator.Simulator) {
 	t.Helper()
 	m.FreezeClock(true)
-	user := m.Users()[0]
+	users := map[string]simulator.User{}
+	for _, u := range m.Users() {
+		users[u.Address] = u
+	}
 	for id, a := range c.Accounts {
+		user, ok := users[address(id)]
+		if !ok {
+			user = users[simulator.Adele]
+		}
 		scopes := runtime.SignInScopes(a)[0]
 		now := time.Now()
 		signIn, err := json.Marshal(map[string]any{
@@ -122,7 +132,7 @@ func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 	return newFleetOn(t, nil, n, more, sensors)
 }
 
-// newFleetOn is newFleet with another store than the database.
+// newFleetOn is newFleet with another store than the database, and a mailbox for each account.
 func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) *fleet {
 	t.Helper()
 	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}}}
@@ -131,6 +141,11 @@ func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) 
 	dir, err := state.Open(f.Config.StateDir, "", log)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if store != nil { // Microsoft serves few requests at a time of one mailbox
+		for id := range f.Config.Accounts {
+			f.Microsoft.AddUser(simulator.User{Address: address(id), Name: id})
+		}
 	}
 	signInFleet(t, dir, f.Config, f.Microsoft)
 	if f.Database, err = dir.OpenDatabase(); err != nil {
@@ -193,7 +208,6 @@ type slowStore struct {
 	mu    sync.Mutex
 	busy  bool
 	queue []func(error)
-	n     int // transactions
 }
 
 func (s *slowStore) Commit(write func(services.Tx), done func(error)) {
@@ -217,7 +231,6 @@ func (s *slowStore) run() {
 		s.mu.Lock()
 		batch := s.queue
 		s.queue = nil
-		s.n++
 		s.mu.Unlock()
 		time.Sleep(s.commit)
 		for _, done := range batch {
