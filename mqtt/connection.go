@@ -64,6 +64,7 @@ type confirmation struct {
 // inflight is a packet that the broker has not acknowledged yet.
 type inflight struct {
 	token       paho.Token
+	begun       time.Time
 	deadline    time.Time
 	message     *message     // set for one that is not retained
 	publication *publication // set for a retained one
@@ -112,7 +113,7 @@ func (conn *connection) serve(ctx context.Context) error {
 		default:
 		}
 		now := time.Now()
-		if len(conn.inflight) > 0 && !now.Before(conn.inflight[0].deadline) {
+		if len(conn.inflight) > 0 && !conn.inflight[0].extend(now, time.Unix(0, conn.heard.Load()), c.options.Timing.Ack) {
 			return &failure{kind: lost, err: errors.New("the broker does not acknowledge")}
 		}
 		due, blocked := conn.runTimers(now), false
@@ -371,10 +372,26 @@ func (conn *connection) publish(now time.Time, p publication, m *message, done f
 	})
 }
 
+// maxExtension is the multiple of Timing.Ack that an acknowledgement may take while the broker sends other packets.
+const maxExtension = 5
+
+// extend reports whether the acknowledgement may still come. While the broker is heard its deadline moves: it can be behind many
+// large messages on the connection.
+func (f *inflight) extend(now, heard time.Time, wait time.Duration) bool {
+	if now.Before(f.deadline) {
+		return true
+	}
+	last := f.begun.Add(maxExtension * wait)
+	if f.deadline = heard.Add(wait); last.Before(f.deadline) {
+		f.deadline = last
+	}
+	return now.Before(f.deadline)
+}
+
 // startAsync begins something and calls done when the broker has acknowledged it. A call of paho's that meets the end of the connection blocks
 // until it times out, so it is not waited for then.
 func (conn *connection) startAsync(now time.Time, begin func() paho.Token, f *inflight, done func()) {
-	f.deadline, f.done = now.Add(conn.client.options.Timing.Ack), done
+	f.begun, f.deadline, f.done = now, now.Add(conn.client.options.Timing.Ack), done
 	conn.inflight = append(conn.inflight, f)
 	begun := make(chan paho.Token, 1)
 	go func() { begun <- begin() }()

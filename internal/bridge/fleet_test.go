@@ -43,7 +43,7 @@ const sensorsPerAccount = 5
 // idleSensors are sensors that poll once a day.
 var idleSensors = strings.ReplaceAll(fleetSensors, "{", "{interval: 24h, ")
 
-// maxAccounts is how many accounts with these sensors fit into one configuration file.
+// maxAccounts is the number of accounts with these sensors that fit into one configuration file.
 const maxAccounts = 300
 
 // fleetConfig returns the configuration of n accounts with these sensors and further keys.

@@ -82,6 +82,8 @@ type Inbox struct {
 	origins    map[uint16]origin // by packet id: messages that may be delivered again
 	messages   uint64            // received
 	acks       []ack             // to be sent
+	unaccepted map[uint64]func() // acknowledgements of this connection's messages that are not accepted yet, by number
+	numbered   uint64            // the last number
 	sent       []ack             // whose arrival is to be confirmed
 	toEmpty    []string          // topics of retained requests
 	echoes     map[string]*echo  // by topic: empty messages of our own that come back
@@ -109,7 +111,7 @@ type echo struct {
 func New(o Options) *Inbox {
 	b := &Inbox{
 		topics: o.Topics, dispatcher: o.Dispatcher, journal: o.Journal, log: o.Log, wake: make(chan struct{}, 1),
-		origins: map[uint16]origin{}, echoes: map[string]*echo{},
+		origins: map[uint16]origin{}, echoes: map[string]*echo{}, unaccepted: map[uint64]func(){},
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
@@ -235,6 +237,7 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 func (b *Inbox) OnSession(present bool, connection uint64) {
 	b.mu.Lock()
 	b.connection, b.confirming, b.sent = connection, false, nil
+	clear(b.unaccepted)
 	// What was not confirmed may have been lost with the connection.
 	b.toEmpty = nil
 	for topic, e := range b.echoes {
@@ -279,11 +282,7 @@ func (b *Inbox) handle(m mqtt.Message, send func()) {
 	default:
 		r := b.inbound(m, address)
 		r.Origin = b.originOf(m)
-		r.Accepted = func(err error) {
-			if err == nil {
-				b.acknowledge(ack{send, r.Origin, m.Connection})
-			}
-		}
+		r.Accepted = b.onAccepted(send, r.Origin, m.Connection)
 		b.dispatcher.Submit(r)
 		return
 	}
@@ -310,6 +309,28 @@ func (b *Inbox) inbound(m mqtt.Message, a mqtt.Address) services.Inbound {
 		r.Operation = a.Name
 	}
 	return r
+}
+
+// onAccepted returns the function that acknowledges a message. It does not hold the message, whose acknowledgement holds its
+// payload: those of a lost connection are dropped, because they would never arrive.
+func (b *Inbox) onAccepted(send func(), origin string, connection uint64) func(error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.numbered++
+	number := b.numbered
+	b.unaccepted[number] = send
+	return func(err error) {
+		if err != nil {
+			return
+		}
+		b.mu.Lock()
+		send, ok := b.unaccepted[number]
+		delete(b.unaccepted, number)
+		b.mu.Unlock()
+		if ok {
+			b.acknowledge(ack{send, origin, connection})
+		}
+	}
 }
 
 func (b *Inbox) acknowledge(a ack) {

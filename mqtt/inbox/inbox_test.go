@@ -662,3 +662,18 @@ func FuzzTopics(f *testing.F) {
 		}
 	})
 }
+
+// The acknowledgement of a message holds its payload, and arrives on its own connection only.
+func TestMessagesOfLostConnectionsAreDropped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t)
+		h.receive(message("g2m/work/calendar/request/create", `{}`))
+		synctest.Wait()
+		h.OnSession(true, 2)
+		h.requests.all[0].Accepted(nil)
+		synctest.Wait()
+		if h.acked != 0 {
+			t.Error("acknowledged over a connection that is lost")
+		}
+	})
+}
