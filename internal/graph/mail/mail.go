@@ -1,0 +1,80 @@
+// Package mail is a client for the mails of Microsoft Graph and their folders.
+package mail
+
+import (
+	"context"
+	"net/url"
+
+	abstractions "github.com/microsoft/kiota-abstractions-go"
+	"github.com/microsoftgraph/msgraph-sdk-go/users"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
+
+// A Mailbox names a mailbox.
+type Mailbox struct {
+	Address string // or id of somebody else's mailbox; "": the signed-in user's
+	Basic   bool   // nothing is read that Mail.ReadBasic does not give
+}
+
+// ReadPermission returns what reading the mails needs.
+func (m Mailbox) ReadPermission() graph.Permission {
+	need := graph.Permission{
+		Scope:        "Mail.Read",
+		Alternatives: []string{"Mail.ReadWrite"},
+		Purpose:      "reads the mails of a folder",
+		Impact:       "the mails are unavailable",
+	}
+	switch {
+	case m.Address != "":
+		need.Scope, need.Alternatives = "Mail.Read.Shared", []string{"Mail.ReadWrite.Shared"}
+		need.Purpose = "reads the mails of a mailbox that others share"
+	case m.Basic:
+		need.Scope, need.Alternatives = "Mail.ReadBasic", []string{"Mail.Read", "Mail.ReadWrite"}
+		need.Purpose = "reads who sent which mail, but not what is in it"
+	}
+	return need
+}
+
+func (m Mailbox) user(g *graph.Client) *users.UserItemRequestBuilder {
+	if m.Address == "" {
+		return g.Me()
+	}
+	return g.User(m.Address)
+}
+
+// explain says in the user's words why a mailbox of somebody else cannot be read.
+func (m Mailbox) explain(g *graph.Client, err error) error {
+	switch {
+	case m.Address == "":
+	case graph.HasCode(err, "ErrorInvalidUser", "Request_ResourceNotFound", "ResourceNotFound"):
+		return graph.Explain(err, "there is no mailbox %s", m.Address)
+	case graph.Is(err, graph.PermissionMissing) && g.Granted(m.ReadPermission()):
+		return graph.Explain(err, "you have no access to the mailbox %s", m.Address)
+	}
+	return err
+}
+
+// headers ask for ids that survive a move.
+func headers(prefer ...string) *abstractions.RequestHeaders {
+	h := abstractions.NewRequestHeaders()
+	graph.PreferImmutableIDs(h)
+	for _, p := range prefer {
+		h.Add("Prefer", p)
+	}
+	return h
+}
+
+// follow reads the page that a link of Graph's leads to.
+func follow(ctx context.Context, g *graph.Client, op, link string, headers *abstractions.RequestHeaders, out any) error {
+	address, err := url.Parse(link)
+	if err != nil {
+		return &graph.Error{Reason: graph.Refused, Op: op, Message: "the address of the next page cannot be read"}
+	}
+	r := abstractions.NewRequestInformation()
+	r.Method, r.Headers = abstractions.GET, headers
+	r.SetUri(*address)
+	return g.Do(ctx, op, r, out)
+}
+
+func pointer[T any](v T) *T { return &v }
