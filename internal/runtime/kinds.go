@@ -9,6 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
+	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 )
 
@@ -17,6 +18,8 @@ func Kinds() []sensors.Kind {
 	return []sensors.Kind{
 		autoreply.Kind(),
 		calendar.Kind(),
+		mail.Email(),
+		mail.Filter(),
 		status.Kind(),
 	}
 }

@@ -19,7 +19,7 @@ type bodyDTO struct {
 	Content string `json:"content"`
 }
 
-// A Body is what a mail says, as it was written.
+// A Body holds the text of a mail as it was written.
 type Body struct {
 	Content string
 	HTML    bool

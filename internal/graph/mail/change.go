@@ -12,7 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// Changes are what a folder's delta query tells since its last round.
+// Changes are the changes of a folder since the last round of its delta query.
 type Changes struct {
 	Link    string   // for the next round
 	Changed []string // ids of mails that arrived or changed
@@ -54,7 +54,7 @@ func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link stri
 	return o.value, m.explain(g, o.err)
 }
 
-// An outcome is what one of several requests led to.
+// An outcome holds the value or the error of one of several requests.
 type outcome[T any] struct {
 	value T
 	err   error
@@ -144,7 +144,7 @@ func isExpired(err error) bool {
 	return errors.As(err, &e) && (e.Status == http.StatusGone || graph.HasCode(err, "syncStateNotFound", "SyncStateNotFound", "SyncStateInvalid", "resyncRequired"))
 }
 
-// A Probe tells whether anything changed in a folder: two that are equal say that nothing did.
+// A Probe holds the last change of a folder: two that are equal say that nothing changed.
 type Probe struct {
 	Count  int
 	Newest string    // id of the mail that changed last

@@ -43,7 +43,7 @@ func (m Mailbox) user(g *graph.Client) *users.UserItemRequestBuilder {
 	return g.User(m.Address)
 }
 
-// explain says in the user's words why a mailbox of somebody else cannot be read.
+// explain returns err with the reason in the user's words why a mailbox of somebody else cannot be read.
 func (m Mailbox) explain(g *graph.Client, err error) error {
 	switch {
 	case m.Address == "":

@@ -33,7 +33,7 @@ type Message struct {
 // An Address is a sender or recipient.
 type Address struct{ Name, Address string }
 
-// A Flag is what Outlook's follow-up flag says.
+// A Flag is Outlook's follow-up flag.
 type Flag struct {
 	Status         string // notFlagged, flagged or complete, or one that Microsoft added since
 	Due, Completed string // dates; "": none

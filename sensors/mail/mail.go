@@ -1,0 +1,85 @@
+// Package mail shows the mails of a folder.
+package mail
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+)
+
+const (
+	interval = 30 * time.Second
+	maxItems = 5
+	maxScan  = 500
+)
+
+// Email returns the kind email.
+func Email() sensors.Kind {
+	return sensors.Kind{
+		Name:    "email",
+		Aliases: []string{"mail"},
+		Title:   "Mail",
+		Doc: "The mails of a folder, your own or that of a shared mailbox: how many there are, how many are unread, and the newest ones. " +
+			"A poll asks only whether anything changed; the mails are read when something did, and at every tenth poll. So a change that Graph does " +
+			"not report, such as one to a mail that is older than 30 days, shows after ten intervals at the latest. " +
+			"Events for mails that were read or left the folder are about the mails in the list.",
+		Interval: interval,
+		New: func() sensors.Sensor {
+			return sensors.Of(&Options{Folder: inbox, MaxItems: maxItems})
+		},
+		Describe:   describe,
+		Candidates: candidates,
+	}
+}
+
+// Filter returns the kind query.
+func Filter() sensors.Kind {
+	return sensors.Kind{
+		Name:  "query",
+		Title: "Mail filter",
+		Doc: "The mails of a folder that match a filter: who sent them, their subject, their importance, their attachments or their text. " +
+			"Everything else is as with email.",
+		Interval: interval,
+		New: func() sensors.Sensor {
+			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})
+		},
+		Describe: describe,
+	}
+}
+
+const inbox = "Inbox"
+
+// Permissions implements sensors.Source.
+func (o *Options) Permissions() []graph.Permission {
+	return []graph.Permission{o.mailbox().ReadPermission()}
+}
+
+// Poll implements sensors.Source.
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	return o.poll(ctx, g, o.selection(), last, now)
+}
+
+// Poll implements sensors.Source.
+func (q *Query) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	return q.poll(ctx, g, q.selection(), last, now)
+}
+
+// candidates lists the folders of the mailbox.
+func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
+	folders, err := mail.Mailbox{}.Folders(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var found []sensors.Candidate
+	for _, f := range folders {
+		found = append(found, sensors.Candidate{
+			Name:    fmt.Sprintf("%s (%d unread of %d)", f.Name, f.Unread, f.Total),
+			Options: map[string]string{"folder": f.Path},
+		})
+	}
+	return found, nil
+}

@@ -1,0 +1,100 @@
+package mail
+
+import (
+	"errors"
+	"fmt"
+	netmail "net/mail"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+)
+
+// Options are the options of a folder. They are the sensors.Source of its mails.
+type Options struct {
+	Folder              string `koanf:"folder" doc:"The folder: its path, such as Inbox/Bills, with \\/ for a slash in a name. The first name may be a well-known one, such as Inbox, Sent Items or Archive, in a mailbox of any language."`
+	MaxItems            int    `koanf:"max_items" min:"1" max:"100" doc:"Maximum number of mails in the list, the newest ones."`
+	IsUnread            *bool  `koanf:"is_unread" doc:"true: show only unread mails; false: only read ones. Default: both."`
+	ShowBody            bool   `koanf:"show_body" doc:"Show the text of each mail in the list."`
+	HTMLBody            bool   `koanf:"html_body" doc:"Show the text of each mail in the list as HTML, without scripts and styles."`
+	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
+	Basic               bool   `koanf:"basic" doc:"Request only Mail.ReadBasic, which gives neither texts nor attachments."`
+	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
+}
+
+// Query are the options of a filter. They are the sensors.Source of the mails that it selects.
+type Query struct {
+	Options
+	From            string `koanf:"from" example:"ann@contoso.com" doc:"Show only mails from this address."`
+	HasAttachment   *bool  `koanf:"has_attachment" doc:"true: show only mails with attachments; false: only those without. Default: both."`
+	Importance      string `koanf:"importance" enum:"low,normal,high" doc:"Show only mails of this importance."`
+	SubjectContains string `koanf:"subject_contains" doc:"Show only mails whose subject contains this text, in any case."`
+	SubjectIs       string `koanf:"subject_is" doc:"Show only mails with this subject, in any case."`
+	BodyContains    string `koanf:"body_contains" doc:"Show only mails whose text contains this, in any case. Graph cannot search for it reliably, so the texts of the newest mails that match the other options are read and compared."`
+	MaxScan         int    `koanf:"max_scan" min:"1" max:"5000" doc:"With body_contains, the maximum number of mails whose texts are compared. The attribute matching_complete says whether these were all."`
+}
+
+// Validate returns an error for options that cannot work together.
+func (o *Options) Validate() error {
+	var errs []error
+	if _, err := mail.SplitPath(o.Folder); err != nil {
+		errs = append(errs, schema.At("folder", err))
+	}
+	if !o.Basic {
+		return errors.Join(errs...)
+	}
+	for _, c := range []struct {
+		key string
+		set bool
+	}{{"shared_mailbox", o.SharedMailbox != ""}, {"show_body", o.ShowBody}, {"html_body", o.HTMLBody}, {"download_attachments", o.DownloadAttachments}} {
+		if c.set {
+			why := "Mail.ReadBasic does not give that"
+			if c.key == "shared_mailbox" {
+				why = "Microsoft has no such permission"
+			}
+			errs = append(errs, schema.At("basic", fmt.Errorf("not with %s: %s", c.key, why)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// Validate returns an error for options that cannot work together.
+func (q *Query) Validate() error {
+	errs := []error{q.Options.Validate()}
+	if q.Basic && q.BodyContains != "" {
+		errs = append(errs, schema.At("basic", errors.New("not with body_contains: Mail.ReadBasic does not give that")))
+	}
+	if q.SubjectContains != "" && q.SubjectIs != "" {
+		errs = append(errs, schema.At("subject_is", errors.New("not with subject_contains")))
+	}
+	if q.From != "" {
+		if a, err := netmail.ParseAddress(q.From); err != nil || a.Address != q.From {
+			errs = append(errs, schema.At("from", fmt.Errorf("want an address, such as ann@contoso.com, not %q", q.From)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Options) mailbox() mail.Mailbox {
+	return mail.Mailbox{Address: o.SharedMailbox, Basic: o.Basic}
+}
+
+// A selection selects mails of a folder.
+type selection struct {
+	mail.Filter
+	body string // that the text contains
+	scan int    // maximum number of texts that are compared
+}
+
+func (o *Options) selection() selection {
+	return selection{Filter: mail.Filter{Unread: o.IsUnread}}
+}
+
+func (q *Query) selection() selection {
+	return selection{
+		Filter: mail.Filter{
+			Unread: q.IsUnread, From: q.From, HasAttachments: q.HasAttachment, Importance: q.Importance,
+			SubjectContains: q.SubjectContains, SubjectIs: q.SubjectIs,
+		},
+		body: q.BodyContains, scan: q.MaxScan,
+	}
+}

@@ -1,0 +1,140 @@
+package mail
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// The types of the events, in the order of their documentation.
+const (
+	received = "mail_received"
+	read     = "mail_read"
+	removed  = "mail_removed"
+)
+
+// Entities implements sensors.Source.
+func (o *Options) Entities() []entity.Entity {
+	const icon = "mdi:email"
+	return []entity.Entity{
+		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary(),
+		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread"),
+		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon),
+		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account"),
+		entity.Timestamp("latest_received", "Latest received"),
+		entity.EventEntity(received, read, removed).WithIcon(icon),
+	}
+}
+
+// noSubject stands for a missing subject, as in Outlook.
+const noSubject = "(no subject)"
+
+// State implements sensors.Source.
+func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
+	st := entity.State{ItemsKey: "data"}
+	if s == nil {
+		return st
+	}
+	st.Values = map[string]any{"matching": s.Matching, "unread": s.Unread}
+	if len(s.Messages) > 0 {
+		latest := s.Messages[0]
+		subject, from := latest.Subject, latest.From.Name
+		if subject == "" {
+			subject = noSubject
+		}
+		if from == "" {
+			from = latest.From.Address
+		}
+		st.Values["latest_subject"] = services.Truncate(subject, entity.MaxText)
+		if from != "" {
+			st.Values["latest_from"] = services.Truncate(from, entity.MaxText)
+		}
+		if !latest.Received.IsZero() {
+			st.Values["latest_received"] = latest.Received.In(now.Location())
+		}
+	}
+	st.Attributes = map[string]any{"matching_complete": s.Complete}
+	st.Items = make([]any, 0, len(s.Messages))
+	for _, e := range s.Messages {
+		st.Items = append(st.Items, e.item(now.Location()))
+	}
+	return st
+}
+
+// item returns the mail as lists show it.
+func (e Entry) item(loc *time.Location) map[string]any {
+	item := e.summary(loc)
+	item["body"] = nil
+	if e.Body != nil {
+		item["body"] = *e.Body
+	}
+	return item
+}
+
+// summary returns the mail as events show it: without its body.
+func (e Entry) summary(loc *time.Location) map[string]any {
+	item := e.Item(loc)
+	names, info := []any{}, []any{}
+	for _, a := range e.Attachments {
+		i := a.Item()
+		names, info = append(names, i["name"]), append(info, i)
+	}
+	item["attachments"], item["attachment_info"] = names, info
+	if e.Unreadable {
+		item["unreadable"] = true
+	}
+	return item
+}
+
+// Events implements sensors.Source.
+func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event {
+	var events []entity.Event
+	add := func(what string, e Entry) {
+		events = append(events, entity.Event{Type: what, Data: e.summary(now.Location())})
+	}
+	fates := map[string]Fate{}
+	for _, f := range after.Gone {
+		fates[f.ID] = f
+	}
+	for _, e := range before.Messages {
+		switch f := fates[e.ID]; {
+		case f.Removed:
+			add(removed, e)
+		case f.Read:
+			e.Read = true
+			add(read, e)
+		}
+	}
+	for i := len(after.Fresh) - 1; i >= 0; i-- { // the oldest first
+		if !before.knows(after.Fresh[i].ID) {
+			add(received, after.Fresh[i])
+		}
+	}
+	return events
+}
+
+// describe implements sensors.Kind.Describe.
+func describe(e entity.Event) string {
+	subject, _ := e.Data["subject"].(string)
+	if subject == "" {
+		subject = noSubject
+	}
+	from, _ := e.Data["sender_name"].(string)
+	if from == "" {
+		from, _ = e.Data["sender"].(string)
+	}
+	if from != "" {
+		from = " from " + from
+	}
+	switch e.Type {
+	case received:
+		return fmt.Sprintf("new mail%s: %s", from, subject)
+	case read:
+		return fmt.Sprintf("the mail%s was read: %s", from, subject)
+	case removed:
+		return fmt.Sprintf("the mail%s left the folder: %s", from, subject)
+	}
+	return ""
+}
