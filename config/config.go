@@ -9,6 +9,7 @@ import (
 	"iter"
 	"maps"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -49,6 +50,7 @@ type Config struct {
 	KeyFile       string              `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
+	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
@@ -83,6 +85,11 @@ type Log struct {
 type Commands struct {
 	MaxAge time.Duration `koanf:"max_age" min:"1s" max:"168h" doc:"Requests older than this, queued while the bridge was offline, are rejected as expired."`
 	Queue  int           `koanf:"queue" min:"1" max:"10000" doc:"The number of requests per account that may wait. Further ones are rejected as overloaded."`
+}
+
+// Attachments are the files that may be sent.
+type Attachments struct {
+	Directories []string `koanf:"directories" restart:"true" doc:"The only directories that files are sent from, as absolute paths."`
 }
 
 // Account is one Microsoft 365 account.
@@ -295,6 +302,17 @@ func (a *Account) checkTimezone() error {
 		return fmt.Errorf("want auto, mailbox, local or a name such as Europe/Berlin, not %q", a.Timezone)
 	}
 	return nil
+}
+
+// Validate implements schema.Validator.
+func (a *Attachments) Validate() error {
+	var errs []error
+	for i, dir := range a.Directories {
+		if !filepath.IsAbs(dir) {
+			errs = append(errs, At(fmt.Sprintf("directories[%d]", i), fmt.Errorf("want an absolute path, not %q", dir)))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // Validate implements schema.Validator.

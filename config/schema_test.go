@@ -75,7 +75,7 @@ func TestSchemaAcceptsValidFiles(t *testing.T) {
 // The schema refuses unknown keys and values of another type or outside of the limits.
 func TestSchemaRefusesInvalidFiles(t *testing.T) {
 	s := compile(t, kinds())
-	for _, name := range []string{"invalid-everything.yaml", "invalid-sensors.yaml", "invalid-types.json", "invalid-accounts-list.yaml", "invalid-mqtt.yaml"} {
+	for _, name := range []string{"invalid-everything.yaml", "invalid-sensors.yaml", "invalid-types.json", "invalid-accounts-list.yaml"} {
 		b, err := os.ReadFile(filepath.Join("testdata", name))
 		if err != nil {
 			t.Fatal(err)
@@ -96,7 +96,7 @@ func TestSchemaRefusesInvalidFiles(t *testing.T) {
 		valid(", sensors: {c: {type: calender}}"), valid(", sensors: {c: {}}"), valid(", sensors: {C: {type: calendar}}"), valid(", sensors: {c: {type: calendar, is_unread: true}}"),
 		valid(", sensors: {c: {type: calendar, max_results: 0}}"), valid(", sensors: {c: {type: calendar, ratio: 2}}"), valid(", sensors: {c: {type: calendar, sensitivity_exclude: [secret]}}"),
 		valid(", sensors: {c: {type: calendar, exclude: [null]}}"), valid(", sensors: {c: {type: calendar, notify: {}}}"), valid(", sensors: {c: {type: calendar, entities: {x: {enable: true}}}}"),
-		strings.Replace(valid(""), "mqtt://h", "mqtt://h, keepalive: soon", 1), strings.Replace(valid(""), "{mqtt", "{attachments: {}, mqtt", 1), strings.Replace(valid(""), "a: {", "A: {", 1),
+		strings.Replace(valid(""), "mqtt://h", "mqtt://h, keepalive: soon", 1), strings.Replace(valid(""), "{mqtt", "{attachments: {directory: /srv}, mqtt", 1), strings.Replace(valid(""), "a: {", "A: {", 1),
 		strings.Replace(valid(""), "{mqtt", "{log: {level: loud}, mqtt", 1), strings.Replace(valid(""), "{mqtt", "{commands: {queue: 1.5}, mqtt", 1), strings.Replace(valid(""), "{mqtt", "{commands: {queue: 0}, mqtt", 1),
 	} {
 		if s.Validate(instance(t, "a.yaml", []byte(content))) == nil {

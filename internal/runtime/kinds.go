@@ -26,7 +26,30 @@ func Kinds() []sensors.Kind {
 
 // Load loads the configuration of these kinds.
 func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
-	return config.Load(s, ConfigKinds(kinds))
+	c, err := config.Load(s, ConfigKinds(kinds))
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range c.Accounts {
+		for _, s := range a.Sensors {
+			if o, ok := s.Options.(sensors.Sensor).Options().(fileSender); ok {
+				o.SendFilesFrom(c.Attachments.Directories)
+			}
+		}
+	}
+	return c, nil
+}
+
+// A fileSender is implemented by the options of kinds whose operations send files.
+type fileSender interface {
+	// SendFilesFrom sets the only directories that files are sent from.
+	SendFilesFrom(directories []string)
+}
+
+// A sensorChecker is implemented by options that depend on the keys of every sensor.
+type sensorChecker interface {
+	// CheckSensor returns an error for options that do not go with these keys.
+	CheckSensor(enableUpdate bool, allow []string) error
 }
 
 // ConfigKinds returns what the configuration needs of the kinds.
@@ -69,6 +92,9 @@ func check(c *config.Sensor) error {
 		if !slices.Contains(keys, key) {
 			errs = append(errs, config.At("entities."+key, fmt.Errorf("unknown entity; type %s has: %s", c.Type, list(keys))))
 		}
+	}
+	if o, ok := s.Options().(sensorChecker); ok {
+		errs = append(errs, o.CheckSensor(c.EnableUpdate, c.Allow))
 	}
 	if !c.Read && len(Operations(c)) == 0 {
 		errs = append(errs, config.At("read", errors.New("false leaves nothing to do: the sensor offers no operation without enable_update")))

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	netmail "net/mail"
+	"slices"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	mailops "github.com/graph2mqtt/graph2mqtt/services/mail"
 )
 
 // Options are the options of a folder. They are the sensors.Source of its mails.
@@ -19,6 +21,53 @@ type Options struct {
 	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
 	Basic               bool   `koanf:"basic" doc:"Request only Mail.ReadBasic, which gives neither texts nor attachments."`
 	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
+
+	SendAs []string `koanf:"send_as" doc:"The only addresses beside your own in whose name mails may be sent. Exchange must let you send as them or on their behalf."`
+	Notify *Notify  `koanf:"notify" doc:"Announce a notify entity that sends its messages as mails."`
+
+	directories []string
+}
+
+// Notify is the fixed part of the mails of the notify entity.
+type Notify struct {
+	To      []string `koanf:"to" doc:"The addresses of the recipients. Default: yourself."`
+	Cc      []string `koanf:"cc" doc:"The addresses of those who get a copy."`
+	Subject string   `koanf:"subject" doc:"The subject. Default: Message from Home Assistant."`
+}
+
+// Validate returns an error for addresses that are none.
+func (n *Notify) Validate() error {
+	return errors.Join(checkAddresses("to", n.To), checkAddresses("cc", n.Cc))
+}
+
+func checkAddresses(key string, addresses []string) error {
+	var errs []error
+	for i, s := range addresses {
+		if !isAddress(s) {
+			errs = append(errs, schema.At(fmt.Sprintf("%s[%d]", key, i), fmt.Errorf("want an address, such as ann@contoso.com, not %q", s)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func isAddress(s string) bool {
+	a, err := netmail.ParseAddress(s)
+	return err == nil && a.Address == s
+}
+
+// SendFilesFrom sets the only directories that files are sent from.
+func (o *Options) SendFilesFrom(directories []string) { o.directories = directories }
+
+// CheckSensor returns an error for options that do not go with the keys of the sensor.
+func (o *Options) CheckSensor(enableUpdate bool, allow []string) error {
+	switch {
+	case o.Notify == nil:
+	case !enableUpdate:
+		return schema.At("notify", errors.New("only with enable_update: true"))
+	case len(allow) > 0 && !slices.Contains(allow, mailops.Send) && !slices.Contains(allow, "default"):
+		return schema.At("notify", fmt.Errorf("want %s in allow as well", mailops.Send))
+	}
+	return nil
 }
 
 // Query are the options of a filter. They are the sensors.Source of the mails that it selects.
@@ -39,6 +88,7 @@ func (o *Options) Validate() error {
 	if _, err := mail.SplitPath(o.Folder); err != nil {
 		errs = append(errs, schema.At("folder", err))
 	}
+	errs = append(errs, checkAddresses("send_as", o.SendAs))
 	if !o.Basic {
 		return errors.Join(errs...)
 	}
@@ -66,10 +116,8 @@ func (q *Query) Validate() error {
 	if q.SubjectContains != "" && q.SubjectIs != "" {
 		errs = append(errs, schema.At("subject_is", errors.New("not with subject_contains")))
 	}
-	if q.From != "" {
-		if a, err := netmail.ParseAddress(q.From); err != nil || a.Address != q.From {
-			errs = append(errs, schema.At("from", fmt.Errorf("want an address, such as ann@contoso.com, not %q", q.From)))
-		}
+	if q.From != "" && !isAddress(q.From) {
+		errs = append(errs, schema.At("from", fmt.Errorf("want an address, such as ann@contoso.com, not %q", q.From)))
 	}
 	return errors.Join(errs...)
 }

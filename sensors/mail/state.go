@@ -1,11 +1,13 @@
 package mail
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/services"
+	mailops "github.com/graph2mqtt/graph2mqtt/services/mail"
 )
 
 // The types of the events, in the order of their documentation.
@@ -18,7 +20,7 @@ const (
 // Entities implements sensors.Source.
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:email"
-	return []entity.Entity{
+	entities := []entity.Entity{
 		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary(),
 		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread"),
 		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon),
@@ -26,6 +28,18 @@ func (o *Options) Entities() []entity.Entity {
 		entity.Timestamp("latest_received", "Latest received"),
 		entity.EventEntity(received, read, removed).WithIcon(icon),
 	}
+	if o.Notify == nil {
+		return entities
+	}
+	send := entity.Notify("send", "Send mail", mailops.Send, "message").WithIcon("mdi:email-fast")
+	send.DefaultFields = map[string]any{"subject": cmp.Or(o.Notify.Subject, "Message from Home Assistant")}
+	if len(o.Notify.To) > 0 {
+		send.DefaultFields["to"] = o.Notify.To
+	}
+	if len(o.Notify.Cc) > 0 {
+		send.DefaultFields["cc"] = o.Notify.Cc
+	}
+	return append(entities, send)
 }
 
 // noSubject stands for a missing subject, as in Outlook.

@@ -155,9 +155,7 @@ func (m Mailbox) Send(ctx context.Context, g *graph.Client, o Outgoing) error {
 	}
 	var body users.ItemSendMailPostRequestBodyable = users.NewItemSendMailPostRequestBody()
 	body.SetMessage(message)
-	if o.Unsaved {
-		body.SetSaveToSentItems(pointer(false))
-	}
+	body.SetSaveToSentItems(pointer(!o.Unsaved)) // the model's default is another than Graph's
 	_, err = graph.Send[graph.None](ctx, g, "send the mail", m.user(g).SendMail().ToPostRequestInformation, body, nil)
 	return m.explainSend(g, o.From, err)
 }

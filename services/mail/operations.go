@@ -1,0 +1,204 @@
+// Package mail has the operations of the mails of a mailbox.
+package mail
+
+import (
+	"context"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Send is the name of the operation that sends a mail.
+const Send = "send"
+
+// A Target is the mailbox that operations are bound to.
+type Target struct {
+	Mailbox     mail.Mailbox
+	SendAs      []string // addresses in whose name mails may be sent
+	Directories []string // where files to attach may be; absolute paths
+}
+
+// Operations returns the operations of the mailbox. Those that send verify in Sent Items what became of a mail whose answer never
+// came; the others are idempotent.
+func Operations(t Target) []services.Operation {
+	send := []graph.Permission{t.Mailbox.SendPermission(len(t.SendAs) > 0)}
+	answer := []graph.Permission{t.Mailbox.SendPermission(false)}
+	write := []graph.Permission{t.Mailbox.WritePermission()}
+	return []services.Operation{
+		{
+			Name: Send, Doc: "Sends a mail, to yourself where no recipient is given. It may have about 2.9 MB of files. At most 30 mails a minute are sent.",
+			Permissions: send, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t} },
+		},
+		{
+			Name: "reply", Doc: "Answers the sender of a mail. The mail follows the message.",
+			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Reply{answering: answering{target: t}} },
+		},
+		{
+			Name: "reply_all", Doc: "Answers the sender and all recipients of a mail. The mail follows the message.",
+			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Reply{answering: answering{target: t}, all: true} },
+		},
+		{
+			Name: "forward", Doc: "Sends a mail on, with its attachments. The mail follows the message.",
+			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Forward{answering: answering{target: t}} },
+		},
+		{
+			Name: "mark_read", Doc: "Marks a mail as read or unread.",
+			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &MarkRead{target: t} },
+		},
+		{
+			Name: "flag", Doc: "Sets or removes the follow-up flag of a mail.",
+			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Flag{target: t} },
+		},
+		{
+			Name: "categorize", Doc: "Sets the categories of a mail, or adds and removes some.",
+			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Categorize{target: t} },
+		},
+		{
+			Name: "move", Doc: "Moves a mail into another folder. It keeps its message_id.",
+			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Move{target: t} },
+		},
+		{
+			Name: "delete", Doc: "Moves a mail to Deleted Items.",
+			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Delete{target: t} },
+		},
+	}
+}
+
+// result returns v, or nil where there is an error.
+func result[T any](v T, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	return v, nil
+}
+
+// checkID returns an error for an empty id, which would name all mails.
+func checkID(id string) error {
+	if id == "" {
+		return graph.Invalid("message_id: want the id of a mail, as in the list")
+	}
+	return nil
+}
+
+// MarkRead marks a mail as read or unread.
+type MarkRead struct {
+	target Target
+
+	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
+	IsRead    *bool  `json:"is_read" doc:"true: read; false: unread. Default: true."`
+}
+
+// Validate finds what Graph would refuse.
+func (r *MarkRead) Validate() error { return checkID(r.MessageID) }
+
+// Execute implements services.Request.
+func (r *MarkRead) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	read := r.IsRead == nil || *r.IsRead
+	return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Read: &read}))
+}
+
+// Flag sets the follow-up flag of a mail.
+type Flag struct {
+	target Target
+
+	MessageID string  `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
+	Status    string  `json:"status" required:"true" enum:"notFlagged,flagged,complete" doc:"State of the flag."`
+	Start     *string `json:"start" doc:"Date on which to start. Default: the due date."`
+	Due       *string `json:"due" doc:"Date on which it is due."`
+}
+
+// Validate finds what Graph would refuse.
+func (r *Flag) Validate() error {
+	if err := checkID(r.MessageID); err != nil {
+		return err
+	}
+	if (r.Start != nil || r.Due != nil) && r.Status != "flagged" {
+		return graph.Invalid("status: want flagged with start or due, not %s", r.Status)
+	}
+	if r.Start != nil && r.Due == nil {
+		return graph.Invalid("start: want due as well")
+	}
+	_, err := r.fields()
+	return err
+}
+
+func (r *Flag) fields() (f mail.FlagFields, err error) {
+	f.Status = r.Status
+	if r.Due == nil {
+		return f, nil
+	}
+	if f.Due, err = services.ParseDate("due", *r.Due); err != nil {
+		return f, err
+	}
+	f.Start = f.Due // Graph refuses a due date without a start
+	if r.Start != nil {
+		if f.Start, err = services.ParseDate("start", *r.Start); err != nil {
+			return f, err
+		}
+	}
+	if f.Due.Before(f.Start) {
+		return f, graph.Invalid("due: want a date that is not before start, %s, not %s", *r.Start, *r.Due)
+	}
+	return f, nil
+}
+
+// Execute implements services.Request.
+func (r *Flag) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	f, err := r.fields()
+	if err != nil {
+		return nil, err
+	}
+	return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Flag: &f}))
+}
+
+// Move moves a mail into another folder.
+type Move struct {
+	target Target
+
+	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
+	Folder    string `json:"folder" required:"true" doc:"The folder: its path, such as Inbox/Bills, or a well-known name such as Archive."`
+}
+
+// Validate finds what Graph would refuse.
+func (r *Move) Validate() error {
+	if err := checkID(r.MessageID); err != nil {
+		return err
+	}
+	if _, err := mail.SplitPath(r.Folder); err != nil {
+		return graph.Invalid("folder: %s", err.Error())
+	}
+	return nil
+}
+
+// Execute implements services.Request.
+func (r *Move) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	folder, err := r.target.Mailbox.FindFolder(ctx, g, r.Folder)
+	if err != nil {
+		return nil, err
+	}
+	return move(ctx, g, r.target.Mailbox, r.MessageID, folder.ID)
+}
+
+func move(ctx context.Context, g *graph.Client, m mail.Mailbox, id, folder string) (any, error) {
+	moved, err := m.Move(ctx, g, id, folder)
+	if moved.Folder == "" {
+		moved.Folder = folder
+	}
+	return result(moved, err)
+}
+
+// Delete moves a mail to Deleted Items.
+type Delete struct {
+	target Target
+
+	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
+}
+
+// Validate finds what Graph would refuse.
+func (r *Delete) Validate() error { return checkID(r.MessageID) }
+
+// Execute implements services.Request.
+func (r *Delete) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	return move(ctx, g, r.target.Mailbox, r.MessageID, mail.DeletedItems)
+}
