@@ -17,6 +17,7 @@ type Target struct {
 	Mailbox     mail.Mailbox
 	SendAs      []string // addresses in whose name mails may be sent
 	Directories []string // where files to attach may be; absolute paths
+	Folder      string   // of requests that name none; "": Inbox
 }
 
 // Operations returns the operations of the mailbox. Those that send verify in Sent Items what became of a mail whose answer never
@@ -25,7 +26,7 @@ func Operations(t Target) []services.Operation {
 	send := []graph.Permission{t.Mailbox.SendPermission(len(t.SendAs) > 0)}
 	answer := []graph.Permission{t.Mailbox.SendPermission(false)}
 	write := []graph.Permission{t.Mailbox.WritePermission()}
-	return []services.Operation{
+	return append([]services.Operation{
 		{
 			Name: Send, Doc: "Sends a mail, to yourself where no recipient is given. It may have about 2.9 MB of files. At most 30 mails a minute are sent.",
 			Permissions: send, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t} },
@@ -62,7 +63,7 @@ func Operations(t Target) []services.Operation {
 			Name: "delete", Doc: "Moves a mail to Deleted Items.",
 			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Delete{target: t} },
 		},
-	}
+	}, readOperations(t)...)
 }
 
 // result returns v, or nil where there is an error.

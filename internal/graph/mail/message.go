@@ -207,14 +207,16 @@ type page struct {
 // https://learn.microsoft.com/graph/api/user-list-messages
 const maxTop = 1000
 
+// AllFolders stands for the folder that has all mails of the mailbox.
+const AllFolders = "all"
+
 // List returns up to most mails of the folder with this id that f selects, newest first, and counts all that it selects. Without a
 // filter Count is the number of all mails.
 func (m Mailbox) List(ctx context.Context, g *graph.Client, folder string, f Filter, most int) (List, error) {
 	const op = "list the mails"
 	query := m.query(f, most, messageFields(m.Basic))
 	query.Count = pointer(true)
-	p, err := graph.Get[page](ctx, g, op, m.messages(g, folder).ToGetRequestInformation,
-		&users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{Headers: headers(), QueryParameters: query})
+	p, err := m.page(ctx, g, op, folder, query)
 	switch {
 	case err != nil:
 		return List{}, m.explain(g, err)
@@ -223,28 +225,67 @@ func (m Mailbox) List(ctx context.Context, g *graph.Client, folder string, f Fil
 	case p.Count == nil:
 		return List{}, graph.Incomplete(op, "count")
 	}
-	l := List{Count: *p.Count, Messages: []Message{}}
+	messages, err := m.collect(ctx, g, op, p, most)
+	return List{messages, *p.Count}, err
+}
+
+// Search returns up to most mails of the folder with this id that Exchange's search finds, newest first. It finds at most 1,000.
+//
+// https://learn.microsoft.com/graph/search-query-parameter
+func (m Mailbox) Search(ctx context.Context, g *graph.Client, folder, words string, most int) ([]Message, error) {
+	const op = "search the mails"
+	search := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(words) + `"`
+	p, err := m.page(ctx, g, op, folder, &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
+		Select: messageFields(m.Basic), Top: pointer(int32(min(most, maxTop))), Search: &search, // Graph refuses to sort what it searched for
+	})
+	switch {
+	case err != nil:
+		return nil, m.explain(g, err)
+	case p.Value == nil:
+		return nil, graph.Incomplete(op, "list")
+	}
+	messages, err := m.collect(ctx, g, op, p, most)
+	slices.SortStableFunc(messages, func(a, b Message) int { return b.Received.Compare(a.Received) })
+	return messages, err
+}
+
+// page reads the first page of the mails of a folder.
+func (m Mailbox) page(ctx context.Context, g *graph.Client, op, folder string, query *users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters) (page, error) {
+	if folder != AllFolders {
+		return graph.Get[page](ctx, g, op, m.messages(g, folder).ToGetRequestInformation,
+			&users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{Headers: headers(), QueryParameters: query})
+	}
+	return graph.Get[page](ctx, g, op, m.user(g).Messages().ToGetRequestInformation, &users.ItemMessagesRequestBuilderGetRequestConfiguration{
+		Headers: headers(), QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{
+			Count: query.Count, Filter: query.Filter, Orderby: query.Orderby, Search: query.Search, Select: query.Select, Top: query.Top,
+		},
+	})
+}
+
+// collect returns the mails of a page and of those that follow it, up to most.
+func (m Mailbox) collect(ctx context.Context, g *graph.Client, op string, p page, most int) ([]Message, error) {
+	all := []Message{}
 	seen := map[string]bool{} // a mail that arrives meanwhile moves others to the next page
 	links := map[string]bool{}
 	for {
 		for _, d := range p.Value {
 			message, err := d.message(op)
 			if err != nil {
-				return List{}, err
+				return nil, err
 			}
-			if !seen[message.ID] && len(l.Messages) < most {
+			if !seen[message.ID] && len(all) < most {
 				seen[message.ID] = true
-				l.Messages = append(l.Messages, message)
+				all = append(all, message)
 			}
 		}
-		if p.Next == "" || len(l.Messages) >= most || links[p.Next] {
-			return l, nil
+		if p.Next == "" || len(all) >= most || links[p.Next] {
+			return all, nil
 		}
 		links[p.Next] = true
 		link := p.Next
 		p = page{}
 		if err := follow(ctx, g, op, link, headers(), &p); err != nil {
-			return List{}, m.explain(g, err)
+			return nil, m.explain(g, err)
 		}
 	}
 }
@@ -261,6 +302,46 @@ func (m Mailbox) query(f Filter, most int, fields []string) *users.ItemMailFolde
 		query.Filter = &filter
 	}
 	return query
+}
+
+// A Detail is a mail with what only a single one has.
+type Detail struct {
+	Message
+	Body    Body
+	Headers []Header // nil: not asked for
+}
+
+// A Header is a header of the Internet: "Received".
+type Header struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
+
+// ReadDetail returns the mail with this id with its text and, if wanted, its headers. Mail.ReadBasic gives no text.
+func (m Mailbox) ReadDetail(ctx context.Context, g *graph.Client, id string, withHeaders bool) (Detail, error) {
+	const op = "read the mail"
+	fields := messageFields(m.Basic)
+	if !m.Basic {
+		fields = append(fields, "body")
+	}
+	if withHeaders {
+		fields = append(fields, "internetMessageHeaders")
+	}
+	d, err := graph.Get[struct {
+		messageDTO
+		Headers []Header `json:"internetMessageHeaders"`
+	}](ctx, g, op, m.user(g).Messages().ByMessageId(id).ToGetRequestInformation, &users.ItemMessagesMessageItemRequestBuilderGetRequestConfiguration{
+		Headers: headers(), QueryParameters: &users.ItemMessagesMessageItemRequestBuilderGetQueryParameters{Select: fields},
+	})
+	if err != nil {
+		return Detail{}, m.explain(g, err)
+	}
+	message, err := d.message(op)
+	detail := Detail{Message: message, Body: d.Body.body()}
+	if withHeaders {
+		detail.Headers = append([]Header{}, d.Headers...)
+	}
+	return detail, err
 }
 
 // Read returns the mail with this id, wherever it is in the mailbox, and the id of its folder.
