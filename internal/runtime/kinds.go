@@ -33,7 +33,7 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 	for _, a := range c.Accounts {
 		for _, s := range a.Sensors {
 			if o, ok := s.Options.(sensors.Sensor).Options().(fileSender); ok {
-				o.SendFilesFrom(c.Attachments.Directories)
+				o.SendFiles(c.Attachments.Directories, s.Allow)
 			}
 		}
 	}
@@ -42,8 +42,8 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 
 // A fileSender is implemented by the options of kinds whose operations send files.
 type fileSender interface {
-	// SendFilesFrom sets the only directories that files are sent from.
-	SendFilesFrom(directories []string)
+	// SendFiles sets the only directories that files are sent from, and what the sensor allows.
+	SendFiles(directories, allow []string)
 }
 
 // A sensorChecker is implemented by options that depend on the keys of every sensor.

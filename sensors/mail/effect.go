@@ -13,7 +13,7 @@ import (
 
 // Operations implements sensors.OperationProvider.
 func (o *Options) Operations() []services.Operation {
-	return mailops.Operations(mailops.Target{Mailbox: o.mailbox(), SendAs: o.SendAs, Directories: o.directories, Folder: o.Folder})
+	return mailops.Operations(mailops.Target{Mailbox: o.mailbox(), SendAs: o.SendAs, Directories: o.directories, Large: o.large, Folder: o.Folder})
 }
 
 // Effects implements sensors.EffectProvider.

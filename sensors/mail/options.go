@@ -26,6 +26,7 @@ type Options struct {
 	Notify *Notify  `koanf:"notify" doc:"Announce a notify entity that sends its messages as mails."`
 
 	directories []string
+	large       bool // send may send mails of any size
 }
 
 // Notify is the fixed part of the mails of the notify entity.
@@ -55,8 +56,10 @@ func isAddress(s string) bool {
 	return err == nil && a.Address == s
 }
 
-// SendFilesFrom sets the only directories that files are sent from.
-func (o *Options) SendFilesFrom(directories []string) { o.directories = directories }
+// SendFiles sets the only directories that files are sent from, and what the sensor allows.
+func (o *Options) SendFiles(directories, allow []string) {
+	o.directories, o.large = directories, slices.Contains(allow, mailops.SendLarge)
+}
 
 // CheckSensor returns an error for options that do not go with the keys of the sensor.
 func (o *Options) CheckSensor(enableUpdate bool, allow []string) error {

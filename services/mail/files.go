@@ -35,7 +35,7 @@ const (
 )
 
 func tooLarge(size int) string {
-	return fmt.Sprintf("the files have %.1f MB: a mail of one request may have about 2.9 MB of files and text", float64(size)/1e6)
+	return fmt.Sprintf("the files have %.1f MB: a mail may have about 2.9 MB of files and text unless allow names send_large", float64(size)/1e6)
 }
 
 // A file is an attachment before it is read.
@@ -204,7 +204,10 @@ func (s *files) measure() (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		size += int(min(n, 1<<40))
+		if n > mail.MaxFile {
+			return 0, graph.Invalid("%s: want a file of at most %d MB, as Exchange does, not %d MB", f.field, mail.MaxFile>>20, n>>20)
+		}
+		size += int(n)
 	}
 	return size, nil
 }

@@ -184,7 +184,7 @@ func TestFiles(t *testing.T) {
 		fmt.Sprintf(`"attachments": [%q]`, dir):                      "attachments[0]: want a file in attachments.directories: " + dir,
 		fmt.Sprintf(`"attachments": [%q]`, dir+"/none"):              "attachments[0]: the file " + dir + "/none cannot be read: there is no such file",
 		fmt.Sprintf(`"attachments": [%q]`, link):                     "attachments[0]: the file " + link + " cannot be read: path escapes from parent",
-		fmt.Sprintf(`"photos": [%q]`, big):                           "the files have 3.1 MB: a mail of one request may have about 2.9 MB of files and text",
+		fmt.Sprintf(`"photos": [%q]`, big):                           "the files have 3.1 MB: a mail may have about 2.9 MB of files and text unless allow names send_large",
 		`"attachments": ["https://example.com/a"]`:                   "attachments[0]: want a path or data:, not an http(s) address: nothing is downloaded",
 		`"attachments": ["a.txt"]`:                                   `attachments[0]: want an absolute path, or data:TYPE;name=NAME;base64,CONTENT, not "a.txt"`,
 		`"attachments": ["data:text/plain,abc"]`:                     "attachments[0]: want data:TYPE;name=NAME;base64,CONTENT",

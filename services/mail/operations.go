@@ -12,11 +12,15 @@ import (
 // Send is the name of the operation that sends a mail.
 const Send = "send"
 
+// SendLarge is the name of the operation that sends a mail of any size.
+const SendLarge = "send_large"
+
 // A Target is the mailbox that operations are bound to.
 type Target struct {
 	Mailbox     mail.Mailbox
 	SendAs      []string // addresses in whose name mails may be sent
 	Directories []string // where files to attach may be; absolute paths
+	Large       bool     // the operation send may send mails of any size
 	Folder      string   // of requests that name none; "": Inbox
 }
 
@@ -26,10 +30,16 @@ func Operations(t Target) []services.Operation {
 	send := []graph.Permission{t.Mailbox.SendPermission(len(t.SendAs) > 0)}
 	answer := []graph.Permission{t.Mailbox.SendPermission(false)}
 	write := []graph.Permission{t.Mailbox.WritePermission()}
+	draft := t.Mailbox.WritePermission()
+	draft.Purpose, draft.Impact = "makes drafts of large mails", "no large mails can be sent"
 	return append([]services.Operation{
 		{
 			Name: Send, Doc: "Sends a mail, to yourself where no recipient is given. It may have about 2.9 MB of files. At most 30 mails a minute are sent.",
 			Permissions: send, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t} },
+		},
+		{
+			Name: SendLarge, Doc: "Sends a mail of any size that Exchange takes, by means of a draft. Where it is allowed, send does so too when a mail is too large for one request.",
+			Permissions: append([]graph.Permission{draft}, send...), Optional: true, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t, large: true} },
 		},
 		{
 			Name: "reply", Doc: "Answers the sender of a mail. The mail follows the message.",

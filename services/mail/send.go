@@ -16,6 +16,7 @@ import (
 // SendRequest sends a mail.
 type SendRequest struct {
 	target Target
+	large  bool // it may have any size
 
 	To             []string `json:"to" doc:"Addresses of the recipients. Without any in to, cc and bcc the mail goes to yourself."`
 	Cc             []string `json:"cc" doc:"Addresses of those who get a copy."`
@@ -91,9 +92,16 @@ func (r *SendRequest) Execute(ctx context.Context, g *graph.Client, a services.A
 	if err != nil {
 		return nil, err
 	}
+	large := false
 	recipients := len(to) + len(r.Cc) + len(r.Bcc) + len(r.ReplyTo)
 	if (size+2)/3*4+encodedLength(r.Message)+overhead+perRecipient*recipients+perFile*(len(r.Attachments)+len(r.Photos)) > maxRequest {
-		return nil, &services.Error{Code: services.TooLarge, Message: tooLarge(size)}
+		if !r.large && !r.target.Large {
+			return nil, &services.Error{Code: services.TooLarge, Message: tooLarge(size)}
+		}
+		if r.unsaved() {
+			return nil, graph.Invalid("save_to_sent: want true, because a mail of this size is always kept in Sent Items")
+		}
+		large = true
 	}
 	o := mail.Outgoing{
 		Subject: r.Subject, Body: mail.Body{Content: r.Message, HTML: r.MessageIsHTML}, To: to, Cc: r.Cc, Bcc: r.Bcc, ReplyTo: r.ReplyTo, From: r.From,
@@ -105,6 +113,9 @@ func (r *SendRequest) Execute(ctx context.Context, g *graph.Client, a services.A
 	o.Body = files.illustrate(o.Body)
 	if err := limit(ctx, g); err != nil {
 		return nil, err
+	}
+	if large {
+		return sendLarge(ctx, g, r.target.Mailbox, o)
 	}
 	return result(Sent{}, r.target.Mailbox.Send(ctx, g, o))
 }
@@ -131,6 +142,9 @@ func (r *SendRequest) unsaved() bool { return r.SaveToSent != nil && !*r.SaveToS
 func (r *SendRequest) Verify(ctx context.Context, g *graph.Client, a services.Attempt) (any, bool, error) {
 	if r.unsaved() {
 		return nil, false, nil // there is no copy to be found
+	}
+	if r.large || r.target.Large {
+		return verifyLarge(ctx, g, r.target.Mailbox, a)
 	}
 	return verify(ctx, g, r.target.Mailbox, a)
 }

@@ -2,7 +2,6 @@ package mail
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -219,12 +218,13 @@ func (m Mailbox) explainSend(g *graph.Client, from string, err error) error {
 // Sent returns the id of the mail in Sent Items that was sent with this key, or "" where there is none. since is when it was sent at the
 // earliest.
 func (m Mailbox) Sent(ctx context.Context, g *graph.Client, key string, since time.Time) (string, error) {
-	const op = "look for the mail in Sent Items"
-	filter := strings.Join([]string{
-		"sentDateTime ge " + since.UTC().Format(time.RFC3339),
-		"singleValueExtendedProperties/any(p:p/id eq " + literal(keyProperty) + " and p/value eq " + literal(key) + ")",
-	}, " and ")
-	p, err := graph.Get[page](ctx, g, op, m.messages(g, "sentitems").ToGetRequestInformation, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
+	return m.findKey(ctx, g, "look for the mail in Sent Items", "sentitems", key, "sentDateTime ge "+since.UTC().Format(time.RFC3339))
+}
+
+// findKey returns the id of the mail in a folder whose named property is key and that the condition selects, or "".
+func (m Mailbox) findKey(ctx context.Context, g *graph.Client, op, folder, key, condition string) (string, error) {
+	filter := condition + " and singleValueExtendedProperties/any(p:p/id eq " + literal(keyProperty) + " and p/value eq " + literal(key) + ")"
+	p, err := graph.Get[page](ctx, g, op, m.messages(g, folder).ToGetRequestInformation, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
 		Headers: headers(), QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: pointer(int32(1)), Filter: &filter},
 	})
 	switch {
