@@ -2,6 +2,7 @@ package mail_test
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,7 +18,7 @@ import (
 // What an operation did shows at once, with events that say who did it, and the next poll has nothing to add.
 func TestEffects(t *testing.T) {
 	for _, unread := range []bool{false, true} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			s := contoso(t)
 			a, b := deliver(s, "a"), deliver(s, "b")
 			raw := map[string]any{}
@@ -57,7 +58,7 @@ func TestEffects(t *testing.T) {
 }
 
 func TestEffectsOnOtherMails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		deliver(s, "a")
 		d := email(t, nil)

@@ -93,11 +93,8 @@ func deliver(s *simulator.Simulator, subject string) simulator.Mail {
 	return s.DeliverMail(simulator.Adele, simulator.Mail{Subject: subject, From: "bank@fabrikam.example"})
 }
 
-// bubble runs a test on a clock of its own.
-func bubble(t *testing.T, f func(t *testing.T)) { synctest.Test(t, f) }
-
 func TestCountsAndCost(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		now := time.Now()
 		s.FillMailFolder(simulator.Adele, "", 6000, func(i int) simulator.Mail {
@@ -178,7 +175,7 @@ func counted(t testing.TB, s *simulator.Simulator) (*graph.Client, *counter) {
 }
 
 func TestEventsComeOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		d := email(t, map[string]any{"max_items": 2})
 		g := client(t, s)
@@ -222,7 +219,7 @@ func TestEventsComeOnce(t *testing.T) {
 func TestUnreadList(t *testing.T) {
 	for name, raw := range map[string]map[string]any{"own": {}, "shared": {"shared_mailbox": info}} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				s := contoso(t)
 				owner := simulator.Adele
 				if raw["shared_mailbox"] != nil {
@@ -263,7 +260,7 @@ func TestUnreadList(t *testing.T) {
 }
 
 func TestFolders(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		s.SetMailboxOptions(simulator.Adele, simulator.MailboxOptions{Language: "de"})
 		s.AddMailFolder(simulator.Adele, "Bills/Power")
@@ -294,7 +291,7 @@ func TestFolders(t *testing.T) {
 
 // Graph accepts every combination of filters, and they select what they say.
 func TestFilters(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		now := time.Now()
 		type kind struct {
@@ -352,7 +349,7 @@ func TestFilters(t *testing.T) {
 
 // A text is read once for each version of a mail.
 func TestTextsAreReadOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		for i := range 60 {
 			s.DeliverMail(simulator.Adele, simulator.Mail{Subject: fmt.Sprint(i), Body: map[bool]string{true: "needle", false: "hay"}[i%2 == 0], Received: time.Now().Add(time.Duration(i) * time.Second)})
@@ -379,7 +376,7 @@ func TestTextsAreReadOnce(t *testing.T) {
 
 // Sensors of one folder share what they ask.
 func TestRequestsAreShared(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		deliver(s, "a")
 		g := client(t, s)
@@ -410,7 +407,7 @@ func TestRequestsAreShared(t *testing.T) {
 
 // Each sensor asks for exactly what it needs: without it, Graph refuses.
 func TestPermissions(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		s.AddUser(simulator.User{Address: info, Name: "Info"})
 		s.SetMailboxRights(info, simulator.Adele, simulator.MailboxRights{FullAccess: true})
@@ -449,7 +446,7 @@ func TestPermissions(t *testing.T) {
 }
 
 func TestSharedMailboxExplained(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		s.AddUser(simulator.User{Address: info, Name: "Info"})
 		for address, want := range map[string]string{
@@ -465,7 +462,7 @@ func TestSharedMailboxExplained(t *testing.T) {
 }
 
 func TestDetails(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		var to []string
 		for i := range 500 {

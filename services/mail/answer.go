@@ -8,7 +8,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// answering is what the answers to a mail share.
+// answering has the target and the verification of answers to a mail.
 type answering struct{ target Target }
 
 // Verify implements services.Verifier.

@@ -47,7 +47,7 @@ type file struct {
 	content []byte
 }
 
-// files are what a request attaches.
+// files are the attachments and pictures of a request.
 type files struct {
 	directories []string
 	attachments []file
