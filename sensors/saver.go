@@ -210,7 +210,7 @@ func (s *saver) stop() {
 	s.stopped = true
 	delayed := s.delayed
 	s.mu.Unlock()
-	if delayed > 0 {
+	if delayed > 0 && s.store != nil {
 		s.store.Commit(func(Tx) {}, nil) // those before it do not wait any longer
 	}
 	s.outstanding.Wait()

@@ -37,7 +37,7 @@ func (o *Options) applyChange(s *Snapshot, changed mail.Changed, now time.Time) 
 	switch {
 	case e.Read && !old.Read:
 		after.Unread = max(0, s.Unread-1)
-		events = []entity.Event{own(read, e, now)}
+		events = []entity.Event{eventOf(read, e, true, now)}
 	case !e.Read && old.Read:
 		after.Unread = s.Unread + 1
 	}
@@ -62,12 +62,5 @@ func (o *Options) applyMove(s *Snapshot, moved mail.Moved, now time.Time) (*Snap
 	if !e.Read {
 		after.Unread = max(0, s.Unread-1)
 	}
-	return &after, []entity.Event{own(removed, e, now)}
-}
-
-// own returns an event that this program caused.
-func own(what string, e Entry, now time.Time) entity.Event {
-	data := e.summary(now.Location())
-	data["own"] = true
-	return entity.Event{Type: what, Data: data}
+	return &after, []entity.Event{eventOf(removed, e, true, now)}
 }

@@ -31,6 +31,8 @@ func Email() sensors.Kind {
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{Folder: inbox, MaxItems: maxItems})
 		},
+		Attributes: attributeFields(),
+		Events:     events(),
 		Describe:   describe,
 		Candidates: candidates,
 	}
@@ -47,7 +49,9 @@ func Filter() sensors.Kind {
 		New: func() sensors.Sensor {
 			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})
 		},
-		Describe: describe,
+		Attributes: attributeFields(),
+		Events:     events(),
+		Describe:   describe,
 	}
 }
 

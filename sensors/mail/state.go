@@ -96,9 +96,7 @@ func (e Entry) summary(loc *time.Location) map[string]any {
 		names, info = append(names, i["name"]), append(info, i)
 	}
 	item["attachments"], item["attachment_info"] = names, info
-	if e.Unreadable {
-		item["unreadable"] = true
-	}
+	item["unreadable"] = e.Unreadable
 	return item
 }
 
@@ -106,7 +104,7 @@ func (e Entry) summary(loc *time.Location) map[string]any {
 func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event {
 	var events []entity.Event
 	add := func(what string, e Entry) {
-		events = append(events, entity.Event{Type: what, Data: e.summary(now.Location())})
+		events = append(events, eventOf(what, e, false, now))
 	}
 	fates := map[string]Fate{}
 	for _, f := range after.Gone {
@@ -127,6 +125,13 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 		}
 	}
 	return events
+}
+
+// eventOf returns what is published of a mail to which something happened. own is whether this program caused it.
+func eventOf(what string, e Entry, own bool, now time.Time) entity.Event {
+	data := e.summary(now.Location())
+	data["own"] = own
+	return entity.Event{Type: what, Data: data}
 }
 
 // describe implements sensors.Kind.Describe.
