@@ -4,6 +4,7 @@ package docs_test
 import (
 	"flag"
 	"os"
+	"path"
 	"path/filepath"
 	"reflect"
 	"regexp"
@@ -187,7 +188,8 @@ func TestEverythingIsDocumented(t *testing.T) {
 	program := source("cmd", "config", "internal/bridge", "internal/runtime", "internal/graph/auth", "internal/state")
 	read(reflect.TypeFor[config.Config](), program)
 	for _, k := range runtime.Kinds() {
-		read(reflect.TypeOf(k.New().Options()), source("sensors/"+strings.ReplaceAll(k.Name, "_", "")))
+		options := reflect.TypeOf(k.New().Options())
+		read(options, source("sensors/"+path.Base(options.Elem().PkgPath())))
 	}
 	if n < 50 {
 		t.Errorf("only %d keys", n)

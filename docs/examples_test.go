@@ -26,6 +26,7 @@ func TestExamples(t *testing.T) {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
 				example := strings.ReplaceAll(op.Example, "AAMk…", eventID(t, s, now, op.Name))
+				example = strings.ReplaceAll(example, "AAkA…", s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Lunch", From: simulator.Megan}).ImmutableID)
 				g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...) // which is always granted
 				request, err := services.Decode(op, []byte(example))
 				if err != nil {

@@ -15,7 +15,7 @@ import (
 type Options struct {
 	Folder              string `koanf:"folder" doc:"The folder: its path, such as Inbox/Bills, with \\/ for a slash in a name. The first name may be a well-known one, such as Inbox, Sent Items or Archive, in a mailbox of any language."`
 	MaxItems            int    `koanf:"max_items" min:"1" max:"100" doc:"Maximum number of mails in the list, the newest ones."`
-	IsUnread            *bool  `koanf:"is_unread" doc:"true: show only unread mails; false: only read ones. Default: both."`
+	IsUnread            *bool  `koanf:"is_unread" doc:"Show only unread mails, or with false only read ones. Default: both."`
 	ShowBody            bool   `koanf:"show_body" doc:"Show the text of each mail in the list."`
 	HTMLBody            bool   `koanf:"html_body" doc:"Show the text of each mail in the list as HTML, without scripts and styles."`
 	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
@@ -77,7 +77,7 @@ func (o *Options) CheckSensor(enableUpdate bool, allow []string) error {
 type Query struct {
 	Options
 	From            string `koanf:"from" example:"ann@contoso.com" doc:"Show only mails from this address."`
-	HasAttachment   *bool  `koanf:"has_attachment" doc:"true: show only mails with attachments; false: only those without. Default: both."`
+	HasAttachment   *bool  `koanf:"has_attachment" doc:"Show only mails with attachments, or with false only those without. Default: both."`
 	Importance      string `koanf:"importance" enum:"low,normal,high" doc:"Show only mails of this importance."`
 	SubjectContains string `koanf:"subject_contains" doc:"Show only mails whose subject contains this text, in any case."`
 	SubjectIs       string `koanf:"subject_is" doc:"Show only mails with this subject, in any case."`

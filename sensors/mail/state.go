@@ -21,17 +21,17 @@ const (
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:email"
 	entities := []entity.Entity{
-		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary(),
-		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread"),
-		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon),
-		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account"),
-		entity.Timestamp("latest_received", "Latest received"),
-		entity.EventEntity(received, read, removed).WithIcon(icon),
+		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary().WithDoc("How many mails the sensor selects."),
+		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread").WithDoc("How many mails of the folder are unread."),
+		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon).WithDoc("Subject of the newest mail."),
+		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account").WithDoc("Sender of the newest mail."),
+		entity.Timestamp("latest_received", "Latest received").WithDoc("When the newest mail was received."),
+		entity.EventEntity(received, read, removed).WithIcon(icon).WithDoc("Fires when a mail arrives, is read or leaves the folder."),
 	}
 	if o.Notify == nil {
 		return entities
 	}
-	send := entity.Notify("send", "Send mail", mailops.Send, "message").WithIcon("mdi:email-fast")
+	send := entity.Notify("send", "Send mail", mailops.Send, "message").WithIcon("mdi:email-fast").WithDoc("Sends a mail to the receiver in `notify`.")
 	send.DefaultFields = map[string]any{"subject": cmp.Or(o.Notify.Subject, "Message from Home Assistant")}
 	if len(o.Notify.To) > 0 {
 		send.DefaultFields["to"] = o.Notify.To

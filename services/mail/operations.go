@@ -6,6 +6,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -35,43 +36,43 @@ func Operations(t Target) []services.Operation {
 	return append([]services.Operation{
 		{
 			Name: Send, Doc: "Sends a mail, to yourself where no recipient is given. It may have about 2.9 MB of files. At most 30 mails a minute are sent.",
-			Permissions: send, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t} },
+			Permissions: send, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Alarm", "message": "The garage door is open."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t} },
 		},
 		{
 			Name: SendLarge, Doc: "Sends a mail of any size that Exchange takes, by means of a draft. Where it is allowed, send does so too when a mail is too large for one request.",
-			Permissions: append([]graph.Permission{draft}, send...), Optional: true, Retry: services.AtMostOnce, New: func() services.Request { return &SendRequest{target: t, large: true} },
+			Permissions: append([]graph.Permission{draft}, send...), Optional: true, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Recording", "message": "See the video."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t, large: true} },
 		},
 		{
 			Name: "reply", Doc: "Answers the sender of a mail. The mail follows the message.",
-			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Reply{answering: answering{target: t}} },
+			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "message": "Yes."}`, Returns: sentFields(), New: func() services.Request { return &Reply{answering: answering{target: t}} },
 		},
 		{
 			Name: "reply_all", Doc: "Answers the sender and all recipients of a mail. The mail follows the message.",
-			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Reply{answering: answering{target: t}, all: true} },
+			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "message": "Yes."}`, Returns: sentFields(), New: func() services.Request { return &Reply{answering: answering{target: t}, all: true} },
 		},
 		{
 			Name: "forward", Doc: "Sends a mail on, with its attachments. The mail follows the message.",
-			Permissions: answer, Retry: services.AtMostOnce, New: func() services.Request { return &Forward{answering: answering{target: t}} },
+			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "to": ["megan@contoso.example"], "message": "Please see below."}`, Returns: sentFields(), New: func() services.Request { return &Forward{answering: answering{target: t}} },
 		},
 		{
 			Name: "mark_read", Doc: "Marks a mail as read or unread.",
-			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &MarkRead{target: t} },
+			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…"}`, Returns: changedFields(), New: func() services.Request { return &MarkRead{target: t} },
 		},
 		{
 			Name: "flag", Doc: "Sets or removes the follow-up flag of a mail.",
-			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Flag{target: t} },
+			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…", "status": "flagged", "due": "2026-12-01"}`, Returns: changedFields(), New: func() services.Request { return &Flag{target: t} },
 		},
 		{
 			Name: "categorize", Doc: "Sets the categories of a mail, or adds and removes some.",
-			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Categorize{target: t} },
+			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…", "add": ["Home"]}`, Returns: changedFields(), New: func() services.Request { return &Categorize{target: t} },
 		},
 		{
 			Name: "move", Doc: "Moves a mail into another folder. It keeps its message_id.",
-			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Move{target: t} },
+			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…", "folder": "Archive"}`, Returns: movedFields(), New: func() services.Request { return &Move{target: t} },
 		},
 		{
 			Name: "delete", Doc: "Moves a mail to Deleted Items.",
-			Permissions: write, Optional: true, Retry: services.Idempotent, New: func() services.Request { return &Delete{target: t} },
+			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…"}`, Returns: movedFields(), New: func() services.Request { return &Delete{target: t} },
 		},
 	}, readOperations(t)...)
 }
@@ -97,7 +98,7 @@ type MarkRead struct {
 	target Target
 
 	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
-	IsRead    *bool  `json:"is_read" doc:"true: read; false: unread. Default: true."`
+	IsRead    *bool  `json:"is_read" doc:"Whether the mail is read from now on. Default: true."`
 }
 
 // Validate finds what Graph would refuse.
@@ -212,4 +213,24 @@ func (r *Delete) Validate() error { return checkID(r.MessageID) }
 // Execute implements services.Request.
 func (r *Delete) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
 	return move(ctx, g, r.target.Mailbox, r.MessageID, mail.DeletedItems)
+}
+
+// sentFields documents the answer of operations that send.
+func sentFields() []schema.Field {
+	return []schema.Field{{Key: "message_id", Type: "text", Doc: "Id of the copy in Sent Items; null if Graph did not return it."}}
+}
+
+// changedFields documents the answer of operations that change a mail.
+func changedFields() []schema.Field {
+	return []schema.Field{
+		{Key: "message_id", Type: "text", Doc: "Id of the mail."},
+		{Key: "is_read", Type: "true or false", Doc: "The mail is read."},
+		{Key: "categories", Type: "list of text", Doc: "Its categories."},
+		{Key: "flag", Type: "object", Doc: "Its follow-up flag."},
+	}
+}
+
+// movedFields documents the answer of operations that move a mail.
+func movedFields() []schema.Field {
+	return []schema.Field{{Key: "message_id", Type: "text", Doc: "Id of the mail."}}
 }

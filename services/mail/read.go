@@ -7,6 +7,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -26,11 +27,11 @@ func readOperations(t Target) []services.Operation {
 		{
 			Name: "list", Doc: "Lists the mails of a span as `mails`, each as in the attribute `data`, the newest first. `complete` says whether these are all; for more, " +
 				"ask again with the time of the last one as end. The sensor's filters do not apply.",
-			Permissions: permissions, Reads: true, New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
+			Permissions: permissions, Reads: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: []schema.Field{{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."}, {Key: "complete", Type: "true or false", Doc: "These are all."}}, New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
 		},
 		{
 			Name: "get", Doc: "Returns one mail as `list` does, with its whole text.",
-			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{target: t} },
+			Permissions: permissions, Reads: true, Example: `{"message_id": "AAkA…"}`, Returns: detailFields(), New: func() services.Request { return &Get{target: t} },
 		},
 	}
 	if t.Mailbox.Basic {
@@ -39,11 +40,11 @@ func readOperations(t Target) []services.Operation {
 	return append(all,
 		services.Operation{
 			Name: "search", Doc: "Searches subject, text, attachments and people as Outlook does, and answers like `list`. Exchange finds at most the 1,000 newest mails.",
-			Permissions: permissions, Reads: true, New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
+			Permissions: permissions, Reads: true, Example: `{"query": "lunch"}`, Returns: []schema.Field{{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."}, {Key: "complete", Type: "true or false", Doc: "These are all."}}, New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
 		},
 		services.Operation{
 			Name: "attachments", Doc: "Lists the attachments of a mail as `attachments`, each as in the attribute `attachment_info`, without their content.",
-			Permissions: permissions, Reads: true, New: func() services.Request { return &Attachments{target: t} },
+			Permissions: permissions, Reads: true, Example: `{"message_id": "AAkA…"}`, Returns: []schema.Field{{Key: "attachments", Type: "list of objects", Doc: "Attachments, each as in the attribute attachment_info."}}, New: func() services.Request { return &Attachments{target: t} },
 		},
 	)
 }
@@ -108,7 +109,7 @@ type List struct {
 	End      string `json:"end" doc:"Only mails received before, like start."`
 	Folder   string `json:"folder" doc:"The folder, as in the sensor's option; all: the whole mailbox. Default: the sensor's."`
 	From     string `json:"from" doc:"Only mails from this address."`
-	IsUnread *bool  `json:"is_unread" doc:"true: only unread mails; false: only read ones."`
+	IsUnread *bool  `json:"is_unread" doc:"Only unread mails, or with false only read ones."`
 	Limit    int    `json:"limit" doc:"Maximum number of mails, 1 to 200. Default: 25."`
 }
 
@@ -237,4 +238,27 @@ func (r *Attachments) Execute(ctx context.Context, g *graph.Client, _ services.A
 		all = append(all, a.Item())
 	}
 	return map[string]any{"attachments": all}, nil
+}
+
+// detailFields documents the answer of Get.
+func detailFields() []schema.Field {
+	return []schema.Field{
+		{Key: "message_id", Type: "text", Doc: "As in the attribute data."},
+		{Key: "subject", Type: "text", Doc: "As in the attribute data."},
+		{Key: "received", Type: "time", Doc: "As in the attribute data."},
+		{Key: "to", Type: "list of text", Doc: "As in the attribute data."},
+		{Key: "cc", Type: "list of text", Doc: "As in the attribute data."},
+		{Key: "sender", Type: "text", Doc: "As in the attribute data."},
+		{Key: "sender_name", Type: "text", Doc: "As in the attribute data."},
+		{Key: "has_attachments", Type: "true or false", Doc: "As in the attribute data."},
+		{Key: "importance", Type: "text", Doc: "As in the attribute data."},
+		{Key: "is_read", Type: "true or false", Doc: "As in the attribute data."},
+		{Key: "flag", Type: "object", Doc: "As in the attribute data."},
+		{Key: "web_link", Type: "text", Doc: "As in the attribute data."},
+		{Key: "preview", Type: "text", Doc: "As in the attribute data."},
+		{Key: "categories", Type: "list of text", Doc: "As in the attribute data."},
+		{Key: "conversation_id", Type: "text", Doc: "As in the attribute data."},
+		{Key: "body", Type: "text", Doc: "The whole text."},
+		{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not asked for."},
+	}
 }
