@@ -176,7 +176,7 @@ func TestDiscover(t *testing.T) {
 	}
 	h.login(t)
 	code, stdout, stderr = h.call(t, "discover", "work")
-	if code != 0 || stderr != "" {
+	if want := "email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n"; code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -211,7 +211,8 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 	h.configureWork(t, "timezone: local", "{out_of_office: {type: auto_reply}}")
 	h.login(t)
 	code, stdout, stderr := h.call(t, "discover", "work")
-	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n"
+	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n" +
+		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n"
 	if code != 2 || stdout != "" || stderr != want {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}

@@ -290,7 +290,7 @@ func TestCompletion(t *testing.T) {
 		"permissions --format ":        "table markdown json manifest link az",
 		"permissions --format=":        "table markdown json manifest link az",
 		"login work --for ":            strings.Join(kindNames(), " "),
-		"login work --for calendar,st": "calendar,auto_reply calendar,status",
+		"login work --for calendar,st": "calendar,auto_reply calendar,email calendar,query calendar,status",
 		"run --log-level ":             "debug info warn error",
 		"watch ":                       "bridge work work/calendar work/out_of_office work/presence",
 		"watch bridge ":                "bridge work work/calendar work/out_of_office work/presence",

@@ -60,13 +60,14 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	}
 	defer g.Close()
 	used := slices.Collect(maps.Keys(a.Sensors))
-	var failed []error
+	var failed, notGranted []error
+	listed := false
 	for _, k := range runtime.Kinds() {
 		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
 			continue
 		}
 		if err := graph.MissingError(status.Granted, k.New().Permissions()); err != nil {
-			failed = append(failed, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, a.ID, k.Name))
+			notGranted = append(notGranted, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, a.ID, k.Name))
 			continue
 		}
 		candidates, err := k.Candidates(ctx, g)
@@ -74,6 +75,7 @@ func (p *program) discover(ctx context.Context, args []string) error {
 			failed = append(failed, fmt.Errorf("%s: %w", k.Name, err))
 			continue
 		}
+		listed = true
 		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below accounts.%s.sensors\n", k.Name, len(candidates), a.ID)
 		for _, candidate := range candidates {
 			name := freeName(k, candidate, used)
@@ -84,7 +86,14 @@ func (p *program) discover(ctx context.Context, args []string) error {
 			failed = append(failed, err)
 		}
 	}
-	return errors.Join(failed...)
+	// What is missing for kinds that nobody configured is a hint only.
+	if listed {
+		for _, err := range notGranted {
+			fmt.Fprintln(p.stderr, err)
+		}
+		return errors.Join(failed...)
+	}
+	return errors.Join(append(failed, notGranted...)...)
 }
 
 // printMembers prints the members of the configured groups of a kind, with the ids of their sensors.
