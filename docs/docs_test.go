@@ -145,15 +145,22 @@ func TestEverythingIsDocumented(t *testing.T) {
 		t.Error("operations are missing")
 	}
 	for _, k := range runtime.Kinds() {
-		sentence(k.Name, k.Doc)
-		for _, f := range config.Fields(k.New().Options()) {
-			sentence(k.Name+" "+f.Key, f.Doc)
-		}
-		for _, op := range k.New().Operations() {
-			sentence(k.Name+" "+op.Name, op.Doc)
-			for _, f := range services.Fields(op.New()) {
-				if f.Doc == "" {
-					t.Errorf("%s %s %s: nothing says what it is", k.Name, op.Name, f.Name)
+		sentence(k.Doc, k.Name)
+	}
+	fields(config.Fields(new(config.Config)), "configuration")
+	for _, k := range runtime.Kinds() {
+		fields(config.Fields(k.New().Options()), "configuration of", k.Name)
+	}
+}
+
+// TestEveryKeyIsRead finds keys of the configuration that nothing reads.
+func TestEveryKeyIsRead(t *testing.T) {
+	source := func(dirs ...string) string {
+		var all strings.Builder
+		for _, dir := range dirs {
+			err := filepath.WalkDir(filepath.Join("..", dir), func(path string, _ os.DirEntry, err error) error {
+				if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+					return err
 				}
 				b, err := os.ReadFile(path)
 				all.Write(b)

@@ -480,7 +480,7 @@ func (r *run[S]) saverChanged() {
 		r.unsaved, r.saveAt = true, time.Now().Add(saveRetry)
 	case n.again:
 		r.unsaved = true
-		r.save()
+		r.save(saveDelay)
 	case n.lent:
 		r.unsaved, r.minor, r.saveAt, r.savedAt = false, false, time.Time{}, time.Now()
 	}

@@ -14,7 +14,7 @@ const (
 	// maxWaitingEvents bounds the events that wait for a commit to succeed; the oldest are dropped first.
 	maxWaitingEvents = 1000
 
-	// saveDelay is how long a record waits for those of other sensors if no event waits for it: without it the next poll brings the
+	// saveDelay is the time for which a record waits for those of other sensors if no event waits for it: without it the next poll brings the
 	// same again. minorDelay applies to one that tells nothing new.
 	saveDelay  = 5 * time.Second
 	minorDelay = time.Minute
@@ -41,6 +41,7 @@ type saver struct {
 	mu        sync.Mutex // guards what follows
 	events    []entity.Event
 	delivered uint64 // number of events that came before events[0]
+	delayed   int    // number of commits that wait for others
 	commits   uint64 // number of calls of commit
 	lastLoan  uint64 // number of the newest record that was lent
 	notice    notice

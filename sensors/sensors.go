@@ -24,6 +24,9 @@ type Kind struct {
 	MemberField string        // the request field that names a member of a group: "calendar"
 	New         func() Sensor // with its defaults set, ready to decode into Options
 
+	Attributes []schema.Field // of the primary entity, for the documentation
+	Events     []EventType    // that the event entity fires, for the documentation
+
 	// Describe returns in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
 	// type that the kind does not have.
 	Describe func(entity.Event) string

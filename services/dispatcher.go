@@ -356,9 +356,10 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 		return err
 	}
 	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
-	// A member's operation is bound to the member, its group's to the group.
-	if j.operation, err = target.Operation(j.Operation); err != nil {
-		return err
+	if ref != r.Target { // a member's request is bound to the member
+		if j.operation, err = target.Operation(j.Operation); err != nil {
+			return err
+		}
 	}
 	if fields == nil {
 		fields = map[string]json.RawMessage{}

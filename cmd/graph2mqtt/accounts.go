@@ -36,17 +36,17 @@ func (p *program) accountsCommand() *cobra.Command {
 	return cmd
 }
 
-// A standing is what is known of an account's sign-in.
-type standing struct {
-	User     string           `json:"user"`
-	Name     string           `json:"name"`
-	Personal bool             `json:"personal"`
-	State    auth.SignInState `json:"state"`
-	Message  string           `json:"message"` // what to do; "" when signed in
-	Granted  []string         `json:"granted"`
-	Missing  []lacking        `json:"missing"`
-	SignedIn *time.Time       `json:"signed_in"`
-	Expires  *time.Time       `json:"expires"` // unless it is used before
+// An accountStatus describes the sign-in of an account.
+type accountStatus struct {
+	User     string              `json:"user"`
+	Name     string              `json:"name"`
+	Personal bool                `json:"personal"`
+	State    auth.SignInState    `json:"state"`
+	Message  string              `json:"message"` // what the user should do; empty if signed in
+	Granted  []string            `json:"granted"`
+	Missing  []missingPermission `json:"missing"`
+	SignedIn *time.Time          `json:"signed_in"`
+	Expires  *time.Time          `json:"expires"` // if it is not used
 }
 
 // A missingPermission is a permission that was not granted.

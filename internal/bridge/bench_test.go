@@ -203,7 +203,6 @@ func BenchmarkAttributesPayload(b *testing.B) {
 // canned answers each request with what Microsoft answered before.
 type canned struct {
 	simulator http.RoundTripper
-	path      string // of the request
 	url       string
 	header    http.Header
 	body      []byte // of the answer, not compressed

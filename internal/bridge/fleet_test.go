@@ -406,7 +406,7 @@ func (f *fleetBridge) Stop() {
 // settle waits until nothing is left to be published.
 func (f *fleetBridge) settle() {
 	f.t.Helper()
-	for deadline := time.Now().Add(4 * patience); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(4 * patience); ; time.Sleep(time.Millisecond) {
 		if s := f.MQTTStats(); s.Connected && !s.Backlog && s.Queued == 0 {
 			return
 		}
@@ -461,7 +461,7 @@ func (noRecords) Commit(write func(mqtt.Tx), done func(error)) {
 	}
 }
 
-// Birth tells the bridge that Home Assistant has started, and waits until everything is published again.
+// Birth publishes that Home Assistant has started, and waits until everything is published again.
 func (f *fleetBridge) Birth(publish func(topic, payload string), messages uint64) {
 	f.t.Helper()
 	before := f.MQTTStats().Published

@@ -2,6 +2,7 @@ package bridge
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 
@@ -22,10 +23,11 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 			return ErrRestart
 		}
 	}
-	if err := b.runtime.Apply(ctx, after.Accounts, changes); err != nil {
-		if ctx.Err() == nil {
-			b.log.Error("new configuration not applied", "error", err)
-		}
+	switch err := b.runtime.Apply(ctx, after.Accounts, changes); {
+	case errors.Is(err, context.Canceled):
+		return nil
+	case err != nil:
+		b.log.Error("configuration not applied; what runs stays as it is", "error", err)
 		return nil
 	}
 	b.setConfig(after)

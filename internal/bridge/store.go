@@ -12,9 +12,12 @@ import (
 type store struct{ *state.Database }
 
 // Commit implements services.Store. Its transaction has a method OnCommit, with which parts of a commit follow its outcome.
-func (s store) Commit(write func(services.Tx), done func(error)) {
+func (s store) Commit(write func(services.Tx), done func(error)) { s.CommitWithin(0, write, done) }
+
+// CommitWithin implements sensors.Store.
+func (s store) CommitWithin(delay time.Duration, write func(services.Tx), done func(error)) {
 	var hooks []func(error)
-	s.Database.Commit(func(inner state.Tx) {
+	s.Database.CommitWithin(delay, func(inner state.Tx) {
 		outer := &tx{Tx: inner}
 		write(outer)
 		hooks = outer.hooks
@@ -28,10 +31,13 @@ func (s store) Commit(write func(services.Tx), done func(error)) {
 	})
 }
 
-// CommitWithin implements sensors.Store.
-func (s store) CommitWithin(delay time.Duration, write func(services.Tx), done func(error)) {
-	s.Database.CommitWithin(delay, func(tx state.Tx) { write(tx) }, done)
+type tx struct {
+	state.Tx
+	hooks []func(error)
 }
+
+// OnCommit has f called, before the commit's own done, when the transaction is on disk or has failed.
+func (t *tx) OnCommit(f func(error)) { t.hooks = append(t.hooks, f) }
 
 // CommitLazily implements services.Store.
 func (s store) CommitLazily(write func(services.Tx)) {

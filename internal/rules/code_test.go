@@ -84,6 +84,8 @@ func initFunctions(s *source) []finding {
 var sleepExceptions = map[string]bool{
 	"internal/simulator/login_test.go TestRefreshRefused": true, // its table's cases run in synctest
 	"internal/e2e/fault_test.go TestBacklog":              true, // it tests how long another process was stopped
+	"internal/bridge/bench_test.go BenchmarkMinute":       true, // it measures what a minute costs
+	"internal/bridge/fleet_test.go run":                   true, // it is a slow disk
 	"internal/e2e/limits_test.go TestStrangerSignIn":      true, // the least time between two sign-ins passes in another process
 }
 
@@ -114,13 +116,17 @@ func sleeps(s *source) []finding {
 	return found
 }
 
-// isPollLoop reports whether a statement has the form: for … { time.Sleep(time.Millisecond) }.
+// isPollLoop reports whether a statement has one of the forms: for … { time.Sleep(time.Millisecond) } and
+// for …; time.Sleep(time.Millisecond) { … }.
 func isPollLoop(n ast.Node) bool {
 	loop, ok := n.(*ast.ForStmt)
-	if !ok || loop.Cond == nil || len(loop.Body.List) != 1 {
+	if !ok {
 		return false
 	}
-	statement, ok := loop.Body.List[0].(*ast.ExprStmt)
+	statement, ok := loop.Post.(*ast.ExprStmt)
+	if !ok && loop.Cond != nil && len(loop.Body.List) == 1 {
+		statement, ok = loop.Body.List[0].(*ast.ExprStmt)
+	}
 	if !ok {
 		return false
 	}

@@ -25,8 +25,8 @@ func (t accountTarget) operations() []services.Operation {
 			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{t.account} },
 		},
 		{
-			Name: "rescan", Doc: "Lists calendars and other members of groups now, reads the mailbox's time zone, and tries whether missing permissions are granted by now, at most every 5 seconds.",
-			Immediate: true, New: func() services.Request { return &rescanRequest{t.account} },
+			Name: "rescan", Doc: "Looks for new calendars, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in, at most every 5 seconds.",
+			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
 			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login ACCOUNT`, unless `sign_in_over_mqtt: true` is set.",

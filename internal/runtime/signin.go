@@ -157,7 +157,7 @@ type signInRequest struct {
 	Address string `json:"address" doc:"The address on which the browser ended. Completes a sign-in by browser."`
 }
 
-// A signInPrompt tells the user what to do to sign in.
+// A signInPrompt holds what the user needs to sign in.
 type signInPrompt struct {
 	URL       string     `json:"url"`
 	Code      *string    `json:"code"`

@@ -39,9 +39,9 @@ const (
 
 	// watchInterval separates two looks for changed files. Notifications of the file system would not cover every mount.
 	watchInterval = time.Second
-	// coarsestTime is how long a second change may leave the directory with the same time.
+	// coarsestTime is the longest time for which a second change may leave the directory with the same time.
 	coarsestTime = 3 * time.Second
-	// maxWatchInterval is when changes are reported that the directory's time does not tell.
+	// maxWatchInterval is the interval at which changes are reported that the directory's time does not show.
 	maxWatchInterval = time.Minute
 
 	// lockRetryInterval separates attempts to take a lock that is held elsewhere. Locks are held for at most one request to

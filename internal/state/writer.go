@@ -134,7 +134,13 @@ func truncate(s string) string {
 // done, which may be nil, is called in the order of the calls, without a lock held, after the changes are on disk or have failed. It
 // must not block and must not call CommitSync. A failed transaction fails all calls in it; later calls are tried anew. An invalid change fails
 // its own call only, and a panic of write is its caller's.
-func (db *Database) Commit(write func(Tx), done func(error)) {
+//
+// done may be nil.
+func (db *Database) Commit(write func(Tx), done func(error)) { db.CommitWithin(0, write, done) }
+
+// CommitWithin is Commit for changes that may wait for others: they are put on disk with the next transaction, at the latest after
+// delay or at Close. They are lost if the process is killed before.
+func (db *Database) CommitWithin(delay time.Duration, write func(Tx), done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}

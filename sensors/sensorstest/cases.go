@@ -27,6 +27,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -60,6 +61,91 @@ func Run(t *testing.T, kind sensors.Kind, dir string) {
 		}
 	}
 	checkDocumentation(t, kind, dir)
+}
+
+// checkDocumentation compares the keys in the expected files with Kind.Attributes and Kind.Events.
+func checkDocumentation(t *testing.T, kind sensors.Kind, dir string) {
+	t.Helper()
+	shown := map[string]bool{}
+	fired := map[string]map[string]bool{}
+	states, err := filepath.Glob(filepath.Join(dir, "*", "state.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range states {
+		var s stateFile
+		if err := json.Unmarshal(readFile(t, path), &s); err != nil {
+			t.Fatal(err)
+		}
+		collectKeys(shown, "", map[string]any(s.Attributes))
+		if s.ItemsKey != "" {
+			collectKeys(shown, "", map[string]any{s.ItemsKey: s.Items})
+		}
+		events, err := os.ReadFile(filepath.Join(filepath.Dir(path), "events.json"))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		var all []eventFile
+		if err := errors.Join(err, json.Unmarshal(events, &all)); err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range all {
+			if fired[e.Type] == nil {
+				fired[e.Type] = map[string]bool{}
+			}
+			collectKeys(fired[e.Type], "", e.Data)
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(shown)), documentedKeys("", kind.Attributes)); diff != "" {
+		t.Errorf("Kind.Attributes is not what the cases show (-shown +documented):\n%s", diff)
+	}
+	for _, e := range kind.Events {
+		keys := map[string]bool{}
+		for _, other := range kind.Events {
+			if cmp.Equal(other.Fields, e.Fields) { // a case need not have each of them
+				maps.Copy(keys, fired[other.Name])
+			}
+		}
+		if diff := cmp.Diff(slices.Sorted(maps.Keys(keys)), documentedKeys("", e.Fields)); diff != "" {
+			t.Errorf("the documented fields of %s are not those in the cases (-fired +documented):\n%s", e.Name, diff)
+		}
+	}
+	for name := range fired {
+		if !slices.ContainsFunc(kind.Events, func(e sensors.EventType) bool { return e.Name == name }) {
+			t.Errorf("Kind.Events lacks %s", name)
+		}
+	}
+}
+
+// collectKeys adds the paths of the keys in v to keys.
+func collectKeys(keys map[string]bool, path string, v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, value := range v {
+			below := strings.TrimPrefix(path+"."+key, ".")
+			keys[below] = true
+			collectKeys(keys, below, value)
+		}
+	case []any:
+		for _, value := range v {
+			collectKeys(keys, path+"[]", value)
+		}
+	}
+}
+
+// documentedKeys returns the paths of the fields, sorted.
+func documentedKeys(path string, fields []schema.Field) []string {
+	var keys []string
+	for _, f := range fields {
+		key := path + f.Key
+		keys = append(keys, key)
+		if strings.HasPrefix(f.Type, "list of ") {
+			key += "[]"
+		}
+		keys = append(keys, documentedKeys(key+".", f.Fields)...)
+	}
+	slices.Sort(keys)
+	return keys
 }
 
 // A testCase holds the content of case.json.
@@ -212,7 +298,7 @@ func permissionsOf(s sensors.Sensor) permissions {
 	return p
 }
 
-// An entityFile is an entity as shown in entities.json.
+// An entityFile holds an entity of entities.json.
 type entityFile struct {
 	Key         string            `json:"key"`
 	Platform    string            `json:"platform"`
@@ -242,7 +328,7 @@ func entitiesOf(s sensors.Sensor) []entityFile {
 	return all
 }
 
-// A stateFile is a state as shown in state.json.
+// A stateFile holds the content of state.json.
 type stateFile struct {
 	Values     map[string]any    `json:"values"`
 	Texts      map[string]string `json:"texts,omitempty"`
@@ -260,7 +346,7 @@ func stateOf(s entity.State) stateFile {
 	return f
 }
 
-// An eventFile is an event as shown in events.json.
+// An eventFile holds an event of events.json.
 type eventFile struct {
 	Type        string         `json:"type"`
 	Description string         `json:"description"`

@@ -150,7 +150,7 @@ func (s *Service) readMails(r *http.Request) (any, error) {
 	return control.ListOf(all), nil
 }
 
-// maxDelivered is how many mails one request delivers.
+// maxDelivered is the maximum number of mails that one request delivers.
 const maxDelivered = 100_000
 
 func (s *Service) deliver(r *http.Request) (any, error) {

@@ -9,10 +9,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// maxFiltered is how many messages the first round of a delta query with $filter returns, see https://learn.microsoft.com/graph/delta-query-messages.
+// maxFiltered is the maximum number of messages that the first round of a delta query with $filter returns, see https://learn.microsoft.com/graph/delta-query-messages.
 const maxFiltered = 5000
 
-// deltaProgress is what a token of a delta query stands for.
+// deltaProgress is the state that a token of a delta query stands for.
 type deltaProgress struct {
 	since   uint64 // sequence number at the beginning of the round
 	entries []deltaEntry

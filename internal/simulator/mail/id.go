@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// A mailboxKey is what all ids of a mailbox have in common. Ids are derived from numbers, so that a mailbox of 100,000 messages need not store them.
+// A mailboxKey is the part that all ids of a mailbox have in common. Ids are derived from numbers, so that a mailbox of 100,000 messages need not store them.
 // Like Exchange's they have 152 characters for messages and 120 for folders, differ at the end only, and need escaping in a URL.
 type mailboxKey [128]byte
 

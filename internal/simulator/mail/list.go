@@ -117,7 +117,7 @@ func (c *call) checkBasic(filtered []string) error {
 	return nil
 }
 
-// maxSearch is how many messages a search finds, see https://learn.microsoft.com/graph/search-query-parameter.
+// maxSearch is the maximum number of messages that a search finds, see https://learn.microsoft.com/graph/search-query-parameter.
 const maxSearch = 1000
 
 // listMessages lists the messages of a folder or of all folders. See https://learn.microsoft.com/graph/api/user-list-messages.

@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// maxRecipients is how many recipients a message may have, see
+// maxRecipients is the maximum number of recipients of a message, see
 // https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits#sending-limits.
 const maxRecipients = 500
 
