@@ -168,20 +168,20 @@ func (r *SendRequest) checkFrom(ctx context.Context, g *graph.Client) error {
 }
 
 // illustrate returns the text with the pictures that it does not show yet.
-func (f *files) illustrate(b mail.Body) mail.Body {
-	if len(f.photos)+len(f.links) == 0 {
+func (s *files) illustrate(b mail.Body) mail.Body {
+	if len(s.photos)+len(s.links) == 0 {
 		return b
 	}
 	if !b.HTML {
 		b = mail.Body{Content: htmltext.FromText(b.Content), HTML: true}
 	}
 	var pictures strings.Builder
-	for _, p := range f.photos {
+	for _, p := range s.photos {
 		if !strings.Contains(b.Content, "cid:"+p.name) {
 			pictures.WriteString(`<br><img src="cid:` + html.EscapeString(p.name) + `">`)
 		}
 	}
-	for _, l := range f.links {
+	for _, l := range s.links {
 		pictures.WriteString(`<br><img src="` + html.EscapeString(l) + `">`)
 	}
 	if end := strings.LastIndex(strings.ToLower(b.Content), "</body>"); end >= 0 {

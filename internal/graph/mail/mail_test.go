@@ -161,8 +161,7 @@ func TestDamagedAnswers(t *testing.T) {
 
 // A mail that moves from one page to the next while they are read is listed once.
 func TestPagesThatShift(t *testing.T) {
-	var g *graph.Client
-	g = serve(t, func(r *http.Request) string {
+	g := serve(t, func(r *http.Request) string {
 		if r.URL.Query().Get("$skip") != "" {
 			return `{"value": [{"id": "2"}, {"id": "3"}]}`
 		}
