@@ -93,7 +93,8 @@ func Explain(err error, format string, args ...any) error {
 	return &explained
 }
 
-// Incomplete returns the error of an answer that lacks what it must have: it says nothing of the state at Graph.
+// Incomplete returns the error of an answer that lacks what it must have, named as in "the answer has no status": it says nothing of the
+// state at Graph.
 func Incomplete(op, lacks string) error {
 	return &Error{Reason: Refused, Op: op, Err: errors.New("the answer has no " + lacks)}
 }

@@ -99,7 +99,7 @@ func New(o Options) *Simulator {
 	}
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.graph = odata.New(d, s.AccessToken)
-	// A new resource is a line here; if it has methods for tests, it is embedded above.
+	// A new resource is a line here; if it has methods for tests, it is also a type, an embedded field and a line of New above.
 	s.resources = []odata.Resource{
 		users.Resource(d),
 		s.outlookService.Resource(),

@@ -41,7 +41,8 @@ type Route struct {
 // A Resource is one part of Graph. It registers everything it has; all fields are optional.
 type Resource struct {
 	Routes []Route
-	// Permissions are rows of Microsoft's permission table as JSON: "GET /me/calendars" → "work" and "personal" → scopes.
+	// Permissions are rows of Microsoft's permission table as JSON: "GET /me/calendars/{id}" → "work" and "personal" → scopes. Paths are in
+	// lower case with {id} for every parameter. A request without a row is refused.
 	Permissions []byte
 	// Exceptions returns the scopes of an operation for which the table is silent or wrong; nil if the table applies.
 	Exceptions func(method, path string, personal bool) []string
@@ -357,7 +358,7 @@ func (c *Call) SelectedContext(set string) string {
 	return c.Context(set)
 }
 
-// Entity returns the response with one entity.
+// Entity returns the response with one entity of a set, named as in @odata.context: "users".
 func (c *Call) Entity(set string, body map[string]any) Response {
 	body["@odata.context"] = c.SelectedContext(set) + "/$entity"
 	return Response{Status: http.StatusOK, Body: body}

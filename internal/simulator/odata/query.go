@@ -210,7 +210,7 @@ func (c *Call) pageSize() int {
 	return defaultPageSize
 }
 
-// Collection returns a page of entities: $filter, $orderby, $skip, $top, $select and $expand. The address of the next page has the host of the request.
+// Collection returns a page of the entities of a set, named as in @odata.context: $filter, $orderby, $skip, $top, $select and $expand. The address of the next page has the host of the request.
 func (c *Call) Collection(set string, all []map[string]any) (Response, error) {
 	if c.Query.Has("$filter") {
 		match, err := parseFilter(c.Query.Get("$filter"), c.Route.Type)
