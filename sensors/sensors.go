@@ -28,7 +28,7 @@ type Kind struct {
 	Events     []EventType    // that the event entity fires, for the documentation
 
 	// Describe returns in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
-	// type that the kind does not have.
+	// type that the kind does not have. nil: the kind has no events.
 	Describe func(entity.Event) string
 	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs the permissions of New's
 	// sensor.

@@ -251,6 +251,9 @@ func (e *eventPrinter) describe(payload []byte) (kind, text string) {
 	kind, _ = data["event_type"].(string)
 	delete(data, "event_type")
 	for _, k := range e.kinds {
+		if k.Describe == nil {
+			continue
+		}
 		if text := k.Describe(entity.Event{Type: kind, Data: data}); text != "" {
 			return kind, text
 		}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // The unknown values that a bridge publishes before Graph answers print nothing.
@@ -90,5 +91,14 @@ func TestMatches(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A kind without events has no words for them.
+func TestPrinterAcceptsKindsWithoutEvents(t *testing.T) {
+	printer := newEventPrinter(new(program), "graph2mqtt", nil)
+	printer.kinds = []sensors.Kind{{Name: "todo"}}
+	if _, text := printer.describe([]byte(`{"event_type": "event_started"}`)); text != "event_started {}" {
+		t.Errorf("got %q", text)
 	}
 }

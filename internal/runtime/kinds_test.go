@@ -35,10 +35,11 @@ func TestEveryKindKeepsToTheContract(t *testing.T) {
 
 func TestABrokenKindIsNoticed(t *testing.T) {
 	want := []string{
-		`no label`,
+		`no title`,
 		`entity Bad: the key is no [a-z0-9_]+`,
 		`entity Bad: "senser" is no platform that is known`,
 		`entity event: no event types`,
+		`entity event: nothing puts the events into words: Describe is nil`,
 		`entity push: asks for "shove", which is no operation`,
 		`entity push: a button sets nothing`,
 		`2 primary entities`,
@@ -62,7 +63,7 @@ func broken(k sensors.Kind) []string {
 	var problems []string
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }
 	if k.Title == "" {
-		problem("no label")
+		problem("no title")
 	}
 	if k.Doc == "" || k.Interval < 5*time.Second || !key.MatchString(k.Name) {
 		problem("no documentation, no interval or no name")
@@ -88,6 +89,9 @@ func broken(k sensors.Kind) []string {
 		}
 		if e.Platform == "event" && len(e.Options) == 0 {
 			bad("no event types")
+		}
+		if e.Platform == "event" && k.Describe == nil {
+			bad("nothing puts the events into words: Describe is nil")
 		}
 		if e.Primary {
 			primary[e.Key] = true

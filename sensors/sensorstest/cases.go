@@ -356,6 +356,9 @@ type eventFile struct {
 func eventsOf(t *testing.T, kind sensors.Kind, events []entity.Event) []eventFile {
 	t.Helper()
 	all := []eventFile{}
+	if len(events) > 0 && kind.Describe == nil {
+		t.Fatal("the sensor fires events, but Kind.Describe is nil")
+	}
 	for _, e := range events {
 		all = append(all, eventFile{e.Type, kind.Describe(Decoded(t, e)), e.Data})
 	}
