@@ -178,7 +178,11 @@ func events(b *strings.Builder, t target) {
 		b.WriteString("\n")
 		for _, a := range t.attributes {
 			if missing, ok := without(a.Fields, types[0].Fields); ok {
-				fmt.Fprintf(b, "Each of them has the fields of the attribute `%s[]`, except for %s.\n", a.Key, code(missing))
+				fmt.Fprintf(b, "Each of them has the fields of the attribute `%s[]`", a.Key)
+				if len(missing) > 0 {
+					b.WriteString(", except for " + code(missing))
+				}
+				b.WriteString(".\n")
 				return
 			}
 		}
