@@ -10,10 +10,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -22,11 +24,12 @@ import (
 func TestExamples(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, graphtest.Zone(t, "Europe/Berlin"))
 	for _, k := range runtime.Kinds() {
-		for _, op := range k.New().Operations() {
+		for i, op := range k.New().Operations() {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
-				example := strings.ReplaceAll(op.Example, "AAMk…", eventID(t, s, now, op.Name))
-				example = strings.ReplaceAll(example, "AAkA…", s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Lunch", From: simulator.Megan}).ImmutableID)
+				placeholders := placeholders(t, s, now, op.Name)
+				op := configured(t, k, placeholders).Operations()[i]
+				example := placeholders.Replace(op.Example)
 				g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...) // which is always granted
 				request, err := services.Decode(op, []byte(example))
 				if err != nil {
@@ -75,6 +78,32 @@ func data(t *testing.T, result any) map[string]any {
 		fields = map[string]any{}
 	}
 	return fields
+}
+
+// placeholders returns what replaces the ids in examples: of options and of the requests of an operation. Each placeholder stands for
+// things of one type.
+func placeholders(t *testing.T, s *simulator.Simulator, now time.Time, operation string) *strings.Replacer {
+	t.Helper()
+	return strings.NewReplacer(
+		"AAMk…", eventID(t, s, now, operation),
+		"AAkA…", s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Lunch", From: simulator.Megan}).ImmutableID,
+	)
+}
+
+// configured returns a sensor whose required options have the values of their examples.
+func configured(t *testing.T, k sensors.Kind, placeholders *strings.Replacer) sensors.Sensor {
+	t.Helper()
+	sensor := k.New()
+	options := map[string]any{}
+	for _, f := range config.Fields(sensor.Options()) {
+		if f.Required {
+			options[f.Key] = placeholders.Replace(f.Example)
+		}
+	}
+	if err := config.Decode(sensor.Options(), options); err != nil {
+		t.Fatal(err)
+	}
+	return sensor
 }
 
 // eventID adds a meeting to Adele's calendar and returns its id.

@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
@@ -20,11 +22,16 @@ func TestIDs(t *testing.T) {
 	h := newHome(t)
 	var configured []string
 	for _, k := range runtime.Kinds() {
-		update := ""
+		options := ""
 		if len(k.New().Operations()) > 0 {
-			update = ", enable_update: true"
+			options = ", enable_update: true"
 		}
-		configured = append(configured, "my_"+k.Name+": {type: "+k.Name+update+"}")
+		for _, f := range config.Fields(k.New().Options()) {
+			if f.Required {
+				options += fmt.Sprintf(", %s: %q", f.Key, f.Example)
+			}
+		}
+		configured = append(configured, "my_"+k.Name+": {type: "+k.Name+options+"}")
 	}
 	h.one("", configured...)
 	h.Start()
