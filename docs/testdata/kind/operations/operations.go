@@ -4,8 +4,7 @@ package todo
 import (
 	"context"
 
-	"github.com/microsoftgraph/msgraph-sdk-go/models"
-
+	"github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/tasks"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -28,10 +27,5 @@ type Complete struct {
 
 // Execute implements services.Request.
 func (r *Complete) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
-	completed := models.COMPLETED_TASKSTATUS
-	task := models.NewTodoTask()
-	task.SetStatus(&completed)
-	build := g.Me().Todo().Lists().ByTodoTaskListId(r.list).Tasks().ByTodoTaskId(r.TodoID).ToPatchRequestInformation
-	_, err := graph.Send[graph.None](ctx, g, "complete the task", build, models.TodoTaskable(task), nil)
-	return nil, err
+	return nil, tasks.Complete(ctx, g, r.list, r.TodoID)
 }

@@ -1,9 +1,10 @@
-// Package tasks reads the lists of Microsoft To Do.
+// Package tasks reads and changes the lists of Microsoft To Do.
 package tasks
 
 import (
 	"context"
 
+	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -18,4 +19,14 @@ func Read(ctx context.Context, g *graph.Client, list string) ([]Task, error) {
 		&users.ItemTodoListsItemTasksRequestBuilderGetRequestConfiguration{
 			QueryParameters: &users.ItemTodoListsItemTasksRequestBuilderGetQueryParameters{Select: []string{"id", "title", "status"}},
 		})
+}
+
+// Complete completes a task of a list.
+func Complete(ctx context.Context, g *graph.Client, list, id string) error {
+	completed := models.COMPLETED_TASKSTATUS
+	task := models.NewTodoTask()
+	task.SetStatus(&completed)
+	build := g.Me().Todo().Lists().ByTodoTaskListId(list).Tasks().ByTodoTaskId(id).ToPatchRequestInformation
+	_, err := graph.Send[graph.None](ctx, g, "complete the task", build, models.TodoTaskable(task), nil)
+	return err
 }
