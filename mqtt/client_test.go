@@ -619,7 +619,7 @@ func TestPasswordIsWrong(t *testing.T) {
 	for b.Stats().Failures < 3 {
 		time.Sleep(time.Millisecond)
 	}
-	b.loggedOnce(`reason="the broker does not authorize this client"`)
+	b.loggedOnce(`reason="the broker does not authorize this client: are the user name and the password right?"`)
 	if strings.Contains(b.log.String(), "secret") {
 		t.Error("the password is in the log")
 	}

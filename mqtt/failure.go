@@ -164,7 +164,7 @@ func refusedBy(code byte) string {
 	case 4:
 		return "the broker refuses the user name or the password"
 	case 5:
-		return "the broker does not authorize this client"
+		return "the broker does not authorize this client: are the user name and the password right?"
 	}
 	return network
 }
