@@ -133,7 +133,7 @@ func TestCallRefused(t *testing.T) {
 	refused("sign_in_required", 2, "nobody is signed in; run: graph2mqtt login work", "", "work/out_of_office", "enable")
 	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.login(t)
-	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite", "", "work/out_of_office", "enable")
+	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite; run: graph2mqtt login work", "", "work/out_of_office", "enable")
 	refused("updates_disabled", 1, "create is not offered without enable_update: true (accounts.work.sensors.calendar)", "", "work/calendar", "create", "subject=x")
 	refused("unknown_sensor", 1, `account work has no sensor "calender"; known: calendar, out_of_office`, "", "work/calender", "create")
 	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: disable, enable, update`, "", "work/out_of_office", "enabel")

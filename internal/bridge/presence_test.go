@@ -108,3 +108,17 @@ func TestTheStatusOfOthersIsWatched(t *testing.T) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
+
+// A request for an entity that the type of the sensor has, and the configuration does not offer, is answered with the key to set.
+func TestPresenceIsReadOnly(t *testing.T) {
+	h := newHome(t)
+	h.one("enable_update: true", "presence: {type: status}", "out_of_office: {type: auto_reply}")
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/presence/availability", "online")
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/presence/set/preferred", "DoNotDisturb")
+	h.Next(mark, "graph2mqtt/work/presence/response/set/preferred", func(p string) bool {
+		return strings.Contains(p, `"code":"updates_disabled","message":"update_user_preferred_status is not offered without enable_update: true (accounts.work.sensors.presence)"`)
+	})
+}

@@ -336,7 +336,17 @@ func (a *account) checkGranted(permissions []graph.Permission) error {
 	if s := a.session.Status(); s.State != auth.SignedIn {
 		return &graph.Error{Reason: graph.SignInRequired, Message: s.Message}
 	}
-	return graph.MissingError(a.session.Granted(), permissions)
+	return a.missing(permissions)
+}
+
+// missing returns a *graph.Error that names the permissions that are not granted and what to do, or nil.
+func (a *account) missing(permissions []graph.Permission) error {
+	err := graph.MissingError(a.session.Granted(), permissions)
+	var e *graph.Error
+	if errors.As(err, &e) {
+		e.Message += "; run: graph2mqtt login " + a.config.ID
+	}
+	return err
 }
 
 // refresh polls every sensor as soon as allowed.

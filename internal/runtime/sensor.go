@@ -283,7 +283,7 @@ func (s *sensor) problem() *hub.Problem {
 		return nil
 	}
 	if s.config.Read {
-		if err := graph.MissingError(s.account.session.Granted(), s.source.Permissions()); err != nil {
+		if err := s.account.missing(s.source.Permissions()); err != nil {
 			return &hub.Problem{Code: string(graph.PermissionMissing), Message: err.Error()}
 		}
 	}
@@ -337,6 +337,9 @@ func (s *sensor) commandable() bool {
 func (s *sensor) Parse(key, value string) (string, map[string]json.RawMessage, error) {
 	i := slices.IndexFunc(s.entities, func(e entity.Entity) bool { return e.Key == key && e.Parse != nil })
 	if i < 0 {
+		if err := s.notOffered(key); err != nil {
+			return "", nil, err
+		}
 		var known []string
 		for _, e := range s.entities {
 			if e.Parse != nil {
@@ -367,8 +370,32 @@ func (s *sensor) Parse(key, value string) (string, map[string]json.RawMessage, e
 	return operation, raw, nil
 }
 
+// notOffered returns an error that names what the configuration lacks for an entity that the type of the sensor can set, or nil.
+func (s *sensor) notOffered(key string) error {
+	for _, e := range s.source.Entities() {
+		if e.Key != key || e.Parse == nil {
+			continue
+		}
+		for _, name := range e.Operations {
+			if _, err := s.configured(name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // Operation implements services.Target.
 func (s *sensor) Operation(name string) (services.Operation, error) {
+	op, err := s.configured(name)
+	if err != nil {
+		return op, err
+	}
+	return op, s.account.checkGranted(op.Permissions)
+}
+
+// configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
+func (s *sensor) configured(name string) (services.Operation, error) {
 	op, err := FindOperation("a sensor of type "+s.kind.Name, s.source.Operations(), name)
 	if err != nil {
 		return op, err
@@ -380,7 +407,7 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 		}
 		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
 	}
-	return op, s.account.checkGranted(op.Permissions)
+	return op, nil
 }
 
 // Resolve implements services.Target.
