@@ -205,12 +205,25 @@ func (e *eventPrinter) request(m mqtt.Message, of string, rest []string) {
 	case "response":
 		var r struct {
 			Op, Status string
+			Duplicate  bool
+			Data       json.RawMessage
 			Error      struct{ Code, Message string }
 		}
 		switch err := json.Unmarshal(m.Payload, &r); {
 		case err != nil:
 		case r.Status == "ok":
-			e.print(m, of, e.paint(color.FgCyan).Sprintf("response: %s: ok", r.Op))
+			text := "response: " + r.Op + ": ok"
+			if r.Duplicate {
+				text += " (executed before)"
+			}
+			var signIn struct{ URL, Code string }
+			if r.Op == "sign_in" && json.Unmarshal(r.Data, &signIn) == nil && signIn.URL != "" {
+				text += ", open " + signIn.URL
+				if signIn.Code != "" {
+					text += " and enter the code " + signIn.Code
+				}
+			}
+			e.print(m, of, e.paint(color.FgCyan).Sprint(text))
 		default:
 			e.print(m, of, e.paint(color.FgRed).Sprintf("response: %s: %s: %s", r.Op, r.Error.Code, r.Error.Message))
 		}

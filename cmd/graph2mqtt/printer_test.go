@@ -77,6 +77,36 @@ func TestPrinterPrintsChanges(t *testing.T) {
 	}
 }
 
+func TestPrinterPrintsResponses(t *testing.T) {
+	var out bytes.Buffer
+	printer := newEventPrinter(&program{stdout: &out}, "graph2mqtt", nil)
+	at := time.Date(2026, 1, 2, 3, 4, 5, 0, time.Local)
+	for _, payload := range []string{
+		`{"op": "sign_in", "status": "ok", "data": {"url": "https://microsoft.com/devicelogin", "code": "ABC123"}}`,
+		`{"op": "sign_in", "status": "ok", "data": {"url": "https://login.example/authorize"}}`,
+		`{"op": "sign_in", "status": "ok", "data": null}`,
+		`{"op": "list", "status": "ok", "data": [1]}`,
+		`{"op": "create", "status": "ok", "data": {"url": 1}, "duplicate": true}`,
+	} {
+		printer.handle(mqtt.Message{Topic: "graph2mqtt/work/response/x", Payload: []byte(payload), Received: at})
+	}
+	var got []string
+	for line := range strings.Lines(out.String()) {
+		_, text, _ := strings.Cut(line, "response: ")
+		got = append(got, strings.TrimSpace(text))
+	}
+	want := []string{
+		"sign_in: ok, open https://microsoft.com/devicelogin and enter the code ABC123",
+		"sign_in: ok, open https://login.example/authorize",
+		"sign_in: ok",
+		"list: ok",
+		"create: ok (executed before)",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestMatches(t *testing.T) {
 	for filter, topics := range map[string][2][]string{
 		"a/#":         {{"a", "a/b", "a/b/c"}, {"b", "ab"}},
