@@ -162,6 +162,12 @@ func yamlProblems(err error) error {
 			p.Line, _ = strconv.Atoi(m[1])
 			p.Message = m[2]
 		}
+		switch {
+		case strings.HasPrefix(p.Message, "found character that cannot start any token"):
+			p.Message += "; indent with spaces, and put text that begins with @, ` or % in quotes"
+		case strings.HasPrefix(p.Message, "mapping values are not allowed"):
+			p.Message += "; compare the indentation, and put text with a colon and a space in quotes"
+		}
 		all = append(all, p)
 	}
 	return errors.Join(all...)
