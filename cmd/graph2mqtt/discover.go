@@ -26,8 +26,9 @@ func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover lists what there is in an account, such as its calendars, and prints a line of configuration for each. For a sensor that\n" +
-			"stands for several, such as all calendars, it also prints the id and the name of each member.\n\n" +
+		Long: "discover lists what there is in an account, such as its calendars, and prints a line of configuration for each, also for those\n" +
+			"that are configured already. For a sensor that stands for several, such as all calendars, it also prints the id and the name of each\n" +
+			"member.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",
 		Args:              optionalArgs(1),
