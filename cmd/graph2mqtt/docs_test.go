@@ -201,7 +201,7 @@ func TestKindsInReadme(t *testing.T) {
 // Every error message that is explained exists in the code.
 func TestErrorMessagesInDocs(t *testing.T) {
 	var source strings.Builder
-	for _, dir := range []string{"internal", "mqtt", "sensors", "services"} {
+	for _, dir := range []string{"cmd", "internal", "mqtt", "sensors", "services"} {
 		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, e fs.DirEntry, err error) error {
 			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err
