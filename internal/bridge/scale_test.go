@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"fmt"
+	"math"
 	stdruntime "runtime"
 	"sync"
 	"testing"
@@ -67,14 +68,19 @@ func TestIdleHoursOnDisk(t *testing.T) {
 // Between polls next to nothing runs: one look for changed sign-ins a second, and what accounts do every five minutes.
 func TestWakeUpsWithNothingPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const accounts, minutes = 20, 60
+		const accounts, minutes = 20, 10
 		f := newFleet(t, accounts, "", idleSensors)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		requests, before := f.Requests(), wakeUps()
-		time.Sleep(minutes * time.Minute)
-		synctest.Wait()
-		n := (wakeUps() - before) / minutes
+		requests := f.Requests()
+		// The scheduler also counts the collector and what earlier tests left behind. The quietest of several spans has the least of them.
+		n := uint64(math.MaxUint64)
+		for range 6 {
+			before := wakeUps()
+			time.Sleep(minutes * time.Minute)
+			synctest.Wait()
+			n = min(n, (wakeUps()-before)/minutes)
+		}
 		if got := f.Requests() - requests; got != 0 {
 			t.Fatalf("%d requests", got)
 		}

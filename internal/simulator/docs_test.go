@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
 func guide(t *testing.T) string {
@@ -42,6 +44,8 @@ func TestCurlInDocs(t *testing.T) {
 	if n := strings.Count(guide(t), "\ncurl "); n == 0 || n != len(lines) {
 		t.Fatalf("%d of %d are understood", len(lines), n)
 	}
+	device := v.want(200, "POST", v.s.LoginURL()+"/common/oauth2/v2.0/devicecode", "client_id="+simulator.ContosoClient+"&scope=User.Read")
+	code := strings.NewReplacer("ABCD12345", device["user_code"].(string))
 	for _, m := range lines {
 		method, body := m[1], m[4]
 		if method == "" && body == "" {
@@ -49,7 +53,7 @@ func TestCurlInDocs(t *testing.T) {
 		} else if method == "" {
 			method = http.MethodPost
 		}
-		if resp, out := v.do(method, v.s.LoginURL()+m[3], body); resp.StatusCode >= 300 {
+		if resp, out := v.do(method, v.s.LoginURL()+code.Replace(m[3]), body); resp.StatusCode >= 300 {
 			t.Errorf("%s\n%s %v", m[0], resp.Status, out)
 		}
 	}
