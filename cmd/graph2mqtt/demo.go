@@ -264,7 +264,8 @@ func (d *demo) signIn(ctx context.Context, a *config.Account, s *auth.Session) (
 		})
 	}}, auth.Browser{})
 	cancel(err)
-	if visitErr := visits.Wait(); visitErr != nil { // the cause of err, if both are there
+	// A visit that is still under way once the sign-in has succeeded is canceled. If both failed, the visit's error is the cause.
+	if visitErr := visits.Wait(); err != nil && visitErr != nil {
 		err = visitErr
 	}
 	return result, err
