@@ -14,7 +14,8 @@ import (
 func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	h := newHome(t)
 	const account = "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n"
-	const other = "  other:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    sensors:\n      out_of_office: {type: auto_reply}\n"
+	// With a configured zone no value changes when the zone of the mailbox becomes known.
+	const other = "  other:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n    sensors:\n      out_of_office: {type: auto_reply}\n"
 	// The permissions to write are granted, and not used yet.
 	h.Configure(account + "    enable_update: true\n    sensors:\n      out_of_office: {type: auto_reply}\n      calendar: {type: calendar}\n" + other)
 	h.SignIn("work")
@@ -24,6 +25,7 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	for _, topic := range []string{"work/out_of_office", "work/calendar", "other/out_of_office"} {
 		h.Shows("graph2mqtt/"+topic+"/availability", "online")
 	}
+	h.Shows("graph2mqtt/other/state", "online")
 	// After connecting everything is published twice. Responses come after that.
 	mark := h.mark()
 	h.Publish("graph2mqtt/bridge/request/ping", "{}")
