@@ -68,7 +68,7 @@ func TestAccountLifecycle(t *testing.T) {
 		ha.AwaitEntity(t, "text.work_presence_status_message", "is empty", func(s State) bool { return s.State == "" || s.State == "unknown" })
 
 		env.Configure(t, []string{"enable_update: true", "sign_in_over_mqtt: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply, nonsense: 1}")
-		env.Bridge.AwaitLine(t, "the configuration is wrong")
+		env.Bridge.AwaitLine(t, "configuration invalid")
 		env.Configure(t, []string{"enable_update: true", "sign_in_over_mqtt: true"}, "calendars: {type: calendar, calendar: all}", "out_of_office: {type: auto_reply}")
 		ha.AwaitGone(t, "sensor.work_presence_activity")
 		ha.AwaitState(t, birthdays, "off")
