@@ -46,7 +46,7 @@ func (f Fields) model() (models.Eventable, error) {
 		e.SetSubject(f.Subject)
 	}
 	if f.Body != nil {
-		e.SetBody(f.Body.model())
+		e.SetBody(graph.ItemBody(f.Body.Content, f.Body.HTML))
 	}
 	write := formatTime
 	if f.WholeDays {
@@ -118,16 +118,6 @@ func (f Fields) model() (models.Eventable, error) {
 		e.SetIsOnlineMeeting(f.OnlineMeeting)
 	}
 	return e, nil
-}
-
-func (b Body) model() models.ItemBodyable {
-	body, kind := models.NewItemBody(), models.TEXT_BODYTYPE
-	if b.HTML {
-		kind = models.HTML_BODYTYPE
-	}
-	body.SetContentType(&kind)
-	body.SetContent(&b.Content)
-	return body
 }
 
 // formatTime returns the time of an event as it is written. It names the zone rather than giving UTC, for a series keeps its hour

@@ -76,7 +76,7 @@ func (o Outgoing) model() (models.Messageable, error) {
 		m.SetSubject(&o.Subject)
 	}
 	if o.Body != (Body{}) {
-		m.SetBody(o.Body.model())
+		m.SetBody(graph.ItemBody(o.Body.Content, o.Body.HTML))
 	}
 	for _, r := range []struct {
 		addresses []string
@@ -110,16 +110,6 @@ func (o Outgoing) model() (models.Messageable, error) {
 		m.SetSingleValueExtendedProperties([]models.SingleValueLegacyExtendedPropertyable{p})
 	}
 	return m, nil
-}
-
-func (b Body) model() models.ItemBodyable {
-	body, kind := models.NewItemBody(), models.TEXT_BODYTYPE
-	if b.HTML {
-		kind = models.HTML_BODYTYPE
-	}
-	body.SetContentType(&kind)
-	body.SetContent(&b.Content)
-	return body
 }
 
 func (f OutgoingFile) model() models.Attachmentable {

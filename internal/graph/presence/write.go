@@ -128,12 +128,8 @@ func SetMessage(ctx context.Context, g *graph.Client, m Message) error {
 	if err != nil {
 		return err
 	}
-	kind := models.TEXT_BODYTYPE
-	content := models.NewItemBody()
-	content.SetContent(&m.Text)
-	content.SetContentType(&kind)
 	message := models.NewPresenceStatusMessage()
-	message.SetMessage(content)
+	message.SetMessage(graph.ItemBody(m.Text, false))
 	if !m.Expiry.IsZero() {
 		message.SetExpiryDateTime(graph.FormatUTC(m.Expiry))
 	}
