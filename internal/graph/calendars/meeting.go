@@ -1,7 +1,6 @@
 package calendars
 
 import (
-	"html"
 	"net/url"
 	"regexp"
 	"strings"
@@ -10,6 +9,7 @@ import (
 	"golang.org/x/net/html/atom"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/htmltext"
 )
 
 // divider matches the line above and below the part of a body by which one joins an online meeting.
@@ -40,7 +40,7 @@ func keepMeeting(old eventDTO, body Body) (*Body, error) {
 		return &body, nil
 	}
 	if !body.HTML {
-		body = Body{strings.ReplaceAll(html.EscapeString(strings.ReplaceAll(body.Content, "\r\n", "\n")), "\n", "<br>"), true}
+		body = Body{htmltext.FromText(body.Content), true}
 	}
 	merged, err := nethtml.Parse(strings.NewReader(body.Content))
 	if err != nil {
