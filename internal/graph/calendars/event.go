@@ -1,6 +1,7 @@
 package calendars
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"time"
@@ -160,11 +161,8 @@ func (d eventDTO) event(op string) (Event, error) {
 		Response:  d.ResponseStatus.Response,
 		Cancelled: d.IsCancelled,
 		Reminder:  d.IsReminderOn, Minutes: d.ReminderMinutesBeforeStart,
-		JoinURL: d.OnlineMeeting.JoinURL, WebLink: d.WebLink,
+		JoinURL: d.joinURL(), WebLink: d.WebLink,
 		DialIn: d.dialIn(),
-	}
-	if e.JoinURL == "" {
-		e.JoinURL = d.OnlineMeetingURL
 	}
 	for _, t := range d.Attendees {
 		e.Attendees = append(e.Attendees, Attendee{t.EmailAddress.Address, t.EmailAddress.Name, t.Type, t.Status.Response})
@@ -186,6 +184,9 @@ func (d eventDTO) event(op string) (Event, error) {
 	}
 	return e, nil
 }
+
+// joinURL returns the address by which one joins the online meeting, or "".
+func (d eventDTO) joinURL() string { return cmp.Or(d.OnlineMeeting.JoinURL, d.OnlineMeetingURL) }
 
 func (d eventDTO) dialIn() *DialIn {
 	m := d.OnlineMeeting

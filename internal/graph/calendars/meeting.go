@@ -20,10 +20,7 @@ var divider = regexp.MustCompile(`_{20,}`)
 //
 // https://learn.microsoft.com/graph/outlook-calendar-online-meetings
 func keepMeeting(old eventDTO, body Body) (*Body, error) {
-	link := old.OnlineMeeting.JoinURL
-	if link == "" {
-		link = old.OnlineMeetingURL
-	}
+	link := old.joinURL()
 	if link == "" && !old.IsOnlineMeeting {
 		return &body, nil
 	}
