@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -69,19 +70,30 @@ func (d DateTimeTimeZone) Date() (string, error) {
 	return date, nil
 }
 
+// timeFormat is the layout of the times that are written to Graph.
+const timeFormat = "2006-01-02T15:04:05.0000000"
+
 // FormatUTC returns a time as it is written to Graph, in UTC.
 func FormatUTC(t time.Time) models.DateTimeTimeZoneable {
-	return dateTime(t.UTC().Format("2006-01-02T15:04:05.0000000"), "UTC")
+	return dateTime(t.UTC().Format(timeFormat), "UTC")
+}
+
+// FormatTime returns a time as it is written to Graph, in its own zone: a series keeps its hour in its zone, and Outlook shows in
+// which zone an event was made. It is in UTC where Graph does not know the zone, or where the hour comes twice because clocks are
+// set back.
+func FormatTime(t time.Time) models.DateTimeTimeZoneable {
+	zone := ZoneName(t.Location())
+	wall := t.Format(timeFormat)
+	if zone == "" || t.Add(time.Hour).Format(timeFormat) == wall || t.Add(-time.Hour).Format(timeFormat) == wall {
+		return FormatUTC(t)
+	}
+	return dateTime(wall, zone)
 }
 
 // FormatDate returns the first or the last day of what takes whole days as it is written to Graph: the date of t in its own zone,
 // which both must share. It is a midnight of UTC where Graph does not know the zone: a date is the same everywhere.
 func FormatDate(t time.Time) models.DateTimeTimeZoneable {
-	zone := ZoneName(t.Location())
-	if zone == "" {
-		zone = "UTC"
-	}
-	return dateTime(t.Format(time.DateOnly)+"T00:00:00.0000000", zone)
+	return dateTime(t.Format(time.DateOnly)+"T00:00:00.0000000", cmp.Or(ZoneName(t.Location()), "UTC"))
 }
 
 // ZoneName returns the name by which Graph knows a time zone, that of Windows, or "" where it knows none: it does not know all

@@ -48,7 +48,7 @@ func (f Fields) model() (models.Eventable, error) {
 	if f.Body != nil {
 		e.SetBody(graph.ItemBody(f.Body.Content, f.Body.HTML))
 	}
-	write := formatTime
+	write := graph.FormatTime
 	if f.WholeDays {
 		write = graph.FormatDate
 	}
@@ -118,22 +118,6 @@ func (f Fields) model() (models.Eventable, error) {
 		e.SetIsOnlineMeeting(f.OnlineMeeting)
 	}
 	return e, nil
-}
-
-// formatTime returns the time of an event as it is written. It names the zone rather than giving UTC, for a series keeps its hour
-// in its own zone, and Outlook shows in which zone an event was made. Only where Graph does not know the zone, or where an hour
-// comes twice, is it UTC.
-func formatTime(t time.Time) models.DateTimeTimeZoneable {
-	const form = "2006-01-02T15:04:05.0000000"
-	zone := graph.ZoneName(t.Location())
-	wall := t.Format(form)
-	if zone == "" || t.Add(time.Hour).Format(form) == wall || t.Add(-time.Hour).Format(form) == wall {
-		return graph.FormatUTC(t)
-	}
-	d := models.NewDateTimeTimeZone()
-	d.SetDateTime(&wall)
-	d.SetTimeZone(&zone)
-	return d
 }
 
 // checkZone refuses a series in a zone that Graph does not know: written as UTC, it would move by an hour when the clocks change.
@@ -297,7 +281,7 @@ func (r Reply) proposes() bool { return !r.ProposedStart.IsZero() }
 
 func (r Reply) proposal() models.TimeSlotable {
 	slot := models.NewTimeSlot()
-	slot.SetStart(formatTime(r.ProposedStart))
-	slot.SetEnd(formatTime(r.ProposedEnd))
+	slot.SetStart(graph.FormatTime(r.ProposedStart))
+	slot.SetEnd(graph.FormatTime(r.ProposedEnd))
 	return slot
 }
