@@ -1,6 +1,10 @@
 package calendars
 
-import "time"
+import (
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+)
 
 // An Item is an event as lists and events show it. Its keys are those of the O365 and MS365 integrations for Home Assistant, for
 // whose entities many templates exist; its enumerations have Microsoft's spelling.
@@ -52,20 +56,20 @@ func (e Event) Item(loc *time.Location) Item {
 		Summary: e.Subject, AllDay: e.AllDay,
 		Description: e.Description, Location: e.Location,
 		Categories:  append([]string{}, e.Categories...),
-		Sensitivity: known(e.Sensitivity), ShowAs: known(e.ShowAs),
+		Sensitivity: graph.NullIfZero(e.Sensitivity), ShowAs: graph.NullIfZero(e.ShowAs),
 		Attendees: []AttendeeItem{},
-		Organizer: known(e.Organizer),
+		Organizer: graph.NullIfZero(e.Organizer),
 		Reminder:  map[string]any{"minutes": e.Minutes, "is_on": e.Reminder},
-		EventID:   e.ID, UID: e.ID, ICalUID: known(e.ICalUID),
-		IsCancelled: e.Cancelled, ResponseStatus: known(e.Response),
-		JoinURL: known(e.JoinURL), WebLink: known(e.WebLink), Importance: known(e.Importance), SeriesID: known(e.SeriesID),
+		EventID:   e.ID, UID: e.ID, ICalUID: graph.NullIfZero(e.ICalUID),
+		IsCancelled: e.Cancelled, ResponseStatus: graph.NullIfZero(e.Response),
+		JoinURL: graph.NullIfZero(e.JoinURL), WebLink: graph.NullIfZero(e.WebLink), Importance: graph.NullIfZero(e.Importance), SeriesID: graph.NullIfZero(e.SeriesID),
 	}
 	i.Start, i.End = e.When(loc)
 	if d := e.DialIn; d != nil {
-		i.DialIn = DialInItem{known(d.TollNumber), known(d.TollFreeNumber), known(d.ConferenceID), known(d.QuickDial)}
+		i.DialIn = DialInItem{graph.NullIfZero(d.TollNumber), graph.NullIfZero(d.TollFreeNumber), graph.NullIfZero(d.ConferenceID), graph.NullIfZero(d.QuickDial)}
 	}
 	for _, a := range e.Attendees {
-		i.Attendees = append(i.Attendees, AttendeeItem{a.Address, known(a.Type), known(a.Response), known(a.Name)})
+		i.Attendees = append(i.Attendees, AttendeeItem{a.Address, graph.NullIfZero(a.Type), graph.NullIfZero(a.Response), graph.NullIfZero(a.Name)})
 	}
 	return i
 }
@@ -76,11 +80,4 @@ func (e Event) When(loc *time.Location) (start, end any) {
 		return e.Start.Format(time.DateOnly), e.End.Format(time.DateOnly)
 	}
 	return e.Start.In(loc), e.End.In(loc)
-}
-
-func known(s string) any {
-	if s == "" {
-		return nil
-	}
-	return s
 }

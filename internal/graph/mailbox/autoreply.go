@@ -58,20 +58,13 @@ func (s AutomaticReplies) Data() any { return s.Attributes() }
 // Attributes returns s as it is shown: the replies as text, unknown values as nil.
 func (s AutomaticReplies) Attributes() map[string]any {
 	return map[string]any{
-		"mode":              known(s.Mode),
+		"mode":              graph.NullIfZero(s.Mode),
 		"internal_reply":    htmltext.Text(s.Internal),
 		"external_reply":    htmltext.Text(s.External),
-		"external_audience": known(s.Audience),
-		"start":             known(s.Start),
-		"end":               known(s.End),
+		"external_audience": graph.NullIfZero(s.Audience),
+		"start":             graph.NullIfZero(s.Start),
+		"end":               graph.NullIfZero(s.End),
 	}
-}
-
-func known[T comparable](v T) any {
-	if v == *new(T) {
-		return nil
-	}
-	return v
 }
 
 // HasUpcomingSchedule reports whether a stored schedule that somebody made begins after now.

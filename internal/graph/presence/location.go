@@ -33,7 +33,7 @@ type Location struct {
 
 // Data returns the location as it answers the request that set it.
 func (l Location) Data() any {
-	return map[string]any{"work_location": known(l.Type), "place_id": known(l.PlaceID), "source": known(l.Source)}
+	return map[string]any{"work_location": graph.NullIfZero(l.Type), "place_id": graph.NullIfZero(l.PlaceID), "source": graph.NullIfZero(l.Source)}
 }
 
 // SetLocation sets the work location for the current day.

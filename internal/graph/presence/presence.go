@@ -189,7 +189,7 @@ func (m Message) At(now time.Time) Message {
 
 // Data returns the message as it answers the request that set it.
 func (m Message) Data() any {
-	return map[string]any{"status_message": m.Text, "expiry": known(m.Expiry)}
+	return map[string]any{"status_message": m.Text, "expiry": graph.NullIfZero(m.Expiry)}
 }
 
 // statusMessageDTO is Graph's presenceStatusMessage. What is null or missing stays zero.
@@ -214,11 +214,4 @@ func (d statusMessageDTO) message() Message {
 		m.Expiry = expiry
 	}
 	return m
-}
-
-func known[T comparable](v T) any {
-	if v == *new(T) {
-		return nil
-	}
-	return v
 }

@@ -37,7 +37,7 @@ type Session struct {
 
 // Data returns the session as it answers the request that set it.
 func (s Session) Data() any {
-	return map[string]any{"availability": known(s.Availability), "activity": known(s.Activity), "until": known(s.Until)}
+	return map[string]any{"availability": graph.NullIfZero(s.Availability), "activity": graph.NullIfZero(s.Activity), "until": graph.NullIfZero(s.Until)}
 }
 
 // SetSession reports a presence for some time.
@@ -77,7 +77,9 @@ type Preferred struct {
 
 // Data returns the preferred presence as it answers the request that set it.
 func (p Preferred) Data() any {
-	return map[string]any{"availability": known(p.Availability), "activity": known(preferredActivity(p.Availability)), "until": known(p.Until)}
+	return map[string]any{
+		"availability": graph.NullIfZero(p.Availability), "activity": graph.NullIfZero(preferredActivity(p.Availability)), "until": graph.NullIfZero(p.Until),
+	}
 }
 
 // preferredActivity returns the activity that Graph takes with a preferred availability.
