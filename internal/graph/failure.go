@@ -104,11 +104,7 @@ func (e *Error) setRefusal(a *answer) {
 
 // sanitize makes one short printable line of a text that came from outside.
 func sanitize(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " ")
-	if r := []rune(s); len(r) > 300 {
-		s = string(r[:299]) + "…"
-	}
-	return s
+	return Truncate(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " "), 300)
 }
 
 // withoutURL drops what net/http adds to errors: the address with its parameters.

@@ -5,7 +5,6 @@ import (
 	"context"
 	"strings"
 	"time"
-	"unicode/utf8"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -153,7 +152,7 @@ func (d eventDTO) event(op string) (Event, error) {
 	e := Event{
 		ID: d.ID, ICalUID: d.ICalUID, SeriesID: d.SeriesMasterID, Series: d.Type == "seriesMaster",
 		Subject: d.Subject, AllDay: d.IsAllDay,
-		Description: truncate(d.text(), maxDescription),
+		Description: graph.Truncate(d.text(), maxDescription),
 		Location:    d.Location.DisplayName,
 		Categories:  d.Categories,
 		Sensitivity: d.Sensitivity, ShowAs: d.ShowAs, Importance: d.Importance,
@@ -198,14 +197,6 @@ func (d eventDTO) dialIn() *DialIn {
 		return nil
 	}
 	return &in
-}
-
-// truncate shortens a text to this many characters, of which the last one says that there was more.
-func truncate(s string, most int) string {
-	if utf8.RuneCountInString(s) <= most {
-		return s
-	}
-	return string([]rune(s)[:most-1]) + "…"
 }
 
 // instant returns the time in UTC, which every request asks for; an unknown zone is taken for it.

@@ -3,7 +3,6 @@ package mail
 import (
 	"context"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -31,7 +30,7 @@ func (b Body) Text(most int) string {
 	if b.HTML {
 		text = htmltext.Text(b.Content)
 	}
-	return truncate(strings.TrimSpace(text), most)
+	return graph.Truncate(strings.TrimSpace(text), most)
 }
 
 // Markup returns the body as HTML without what runs, loads or lays out anything, shortened to most characters.
@@ -52,14 +51,6 @@ func (b Body) Contains(s string) bool {
 }
 
 func plain(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
-
-// truncate shortens a text to this many characters, of which the last one says that there was more.
-func truncate(s string, most int) string {
-	if len(s) <= most || utf8.RuneCountInString(s) <= most {
-		return s
-	}
-	return string([]rune(s)[:most-1]) + "…"
-}
 
 func (d *bodyDTO) body() Body {
 	if d == nil {
