@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"strings"
 	"time"
 
@@ -76,7 +77,7 @@ func (r Recurrence) Model() (models.PatternedRecurrenceable, error) {
 	switch {
 	case r.Count > 0:
 		end = models.NUMBERED_RECURRENCERANGETYPE
-		span.SetNumberOfOccurrences(numberOr(r.Count, 0))
+		span.SetNumberOfOccurrences(new(int32(r.Count)))
 	case !r.Until.IsZero():
 		end = models.ENDDATE_RECURRENCERANGETYPE
 		span.SetEndDate(serialization.NewDateOnly(r.Until))
@@ -90,11 +91,7 @@ func (r Recurrence) Model() (models.PatternedRecurrenceable, error) {
 }
 
 func numberOr(n, otherwise int) *int32 {
-	if n == 0 {
-		n = otherwise
-	}
-	m := int32(n)
-	return &m
+	return new(int32(cmp.Or(n, otherwise)))
 }
 
 // IsWeekday reports whether name is an English weekday, in any case.

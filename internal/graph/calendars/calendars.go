@@ -76,9 +76,8 @@ func (c Calendar) user(g *graph.Client) *users.UserItemRequestBuilder {
 // List returns the calendars of the mailbox; Name does not matter.
 func (c Calendar) List(ctx context.Context, g *graph.Client) ([]Info, error) {
 	const op = "list the calendars"
-	top := int32(100)
 	all, err := graph.GetAll[Info](ctx, g, op, c.user(g).Calendars().ToGetRequestInformation, &users.ItemCalendarsRequestBuilderGetRequestConfiguration{
-		QueryParameters: &users.ItemCalendarsRequestBuilderGetQueryParameters{Select: infoFields(), Top: &top},
+		QueryParameters: &users.ItemCalendarsRequestBuilderGetQueryParameters{Select: infoFields(), Top: new(int32(100))},
 	})
 	if err != nil {
 		return nil, c.explainRead(g, err)

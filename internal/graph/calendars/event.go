@@ -248,9 +248,9 @@ func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to
 }
 
 func (c Calendar) view(ctx context.Context, g *graph.Client, op, id string, from, to time.Time) ([]eventDTO, error) {
-	start, end := from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339)
-	top := int32(1000)
-	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{StartDateTime: &start, EndDateTime: &end, Select: eventFields(c.Basic), Top: &top}
+	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{
+		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: eventFields(c.Basic), Top: new(int32(1000)),
+	}
 	if id == "" {
 		return graph.GetAll[eventDTO](ctx, g, op, c.user(g).Calendar().CalendarView().ToGetRequestInformation,
 			&users.ItemCalendarCalendarViewRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &query})

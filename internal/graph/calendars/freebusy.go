@@ -38,12 +38,11 @@ type BusySlot struct {
 // GetSchedule returns when others in the signed-in user's organization are free, in intervals of some minutes.
 func GetSchedule(ctx context.Context, g *graph.Client, addresses []string, from, to time.Time, interval int) ([]Schedule, error) {
 	const op = "read when others are free"
-	minutes := int32(interval)
 	var body users.ItemCalendarGetSchedulePostRequestBodyable = users.NewItemCalendarGetSchedulePostRequestBody()
 	body.SetSchedules(addresses)
 	body.SetStartTime(graph.FormatUTC(from))
 	body.SetEndTime(graph.FormatUTC(to))
-	body.SetAvailabilityViewInterval(&minutes)
+	body.SetAvailabilityViewInterval(new(int32(interval)))
 	answer, err := graph.Send[struct{ Value []scheduleDTO }](ctx, g, op, g.Me().Calendar().GetSchedule().ToPostRequestInformation, body,
 		&users.ItemCalendarGetScheduleRequestBuilderPostRequestConfiguration{Headers: headers("text")})
 	if err != nil {

@@ -107,9 +107,8 @@ func (f Fields) model() (models.Eventable, error) {
 		e.SetAttendees(attendees)
 	}
 	if f.ReminderMinutes != nil {
-		minutes, on := int32(*f.ReminderMinutes), true
-		e.SetReminderMinutesBeforeStart(&minutes)
-		e.SetIsReminderOn(&on)
+		e.SetReminderMinutesBeforeStart(new(int32(*f.ReminderMinutes)))
+		e.SetIsReminderOn(new(true))
 	}
 	if f.ReminderOn != nil {
 		e.SetIsReminderOn(f.ReminderOn)

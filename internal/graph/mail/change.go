@@ -170,7 +170,7 @@ func (m Mailbox) probe(ctx context.Context, g *graph.Client, op, folder string) 
 	}
 	a, err := graph.Get[answer](ctx, g, op, m.messages(g, folder).ToGetRequestInformation, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
 		Headers: headers(), QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
-			Count: pointer(true), Top: pointer(int32(1)), Select: []string{"id", "lastModifiedDateTime"}, Orderby: []string{"lastModifiedDateTime desc"},
+			Count: new(true), Top: new(int32(1)), Select: []string{"id", "lastModifiedDateTime"}, Orderby: []string{"lastModifiedDateTime desc"},
 		},
 	})
 	switch {

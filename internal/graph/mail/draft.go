@@ -52,10 +52,10 @@ func (m Mailbox) Attach(ctx context.Context, g *graph.Client, id string, f Outgo
 	item.SetAttachmentType(&kind)
 	item.SetName(&f.Name)
 	item.SetContentType(&f.Type)
-	item.SetSize(pointer(int64(len(f.Content))))
+	item.SetSize(new(int64(len(f.Content))))
 	if f.ContentID != "" {
 		item.SetContentId(&f.ContentID)
-		item.SetIsInline(pointer(true))
+		item.SetIsInline(new(true))
 	}
 	var body users.ItemMessagesItemAttachmentsCreateUploadSessionPostRequestBodyable = users.NewItemMessagesItemAttachmentsCreateUploadSessionPostRequestBody()
 	body.SetAttachmentItem(item)
@@ -71,7 +71,7 @@ func (m Mailbox) Attach(ctx context.Context, g *graph.Client, id string, f Outgo
 // Complete marks the draft with this id as one that may have been sent with this key.
 func (m Mailbox) Complete(ctx context.Context, g *graph.Client, id, key string) error {
 	p := models.NewSingleValueLegacyExtendedProperty()
-	p.SetId(pointer(keyProperty))
+	p.SetId(new(keyProperty))
 	p.SetValue(&key)
 	var message models.Messageable = models.NewMessage()
 	message.SetSingleValueExtendedProperties([]models.SingleValueLegacyExtendedPropertyable{p})

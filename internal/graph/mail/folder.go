@@ -153,7 +153,7 @@ func (m Mailbox) children(ctx context.Context, g *graph.Client, id string) ([]Fo
 	const op = "list the folders"
 	var all []Folder
 	var err error
-	query := users.ItemMailFoldersRequestBuilderGetQueryParameters{Select: folderFields(), Top: pointer(int32(100))}
+	query := users.ItemMailFoldersRequestBuilderGetQueryParameters{Select: folderFields(), Top: new(int32(100))}
 	if id == "" {
 		all, err = graph.GetAll[Folder](ctx, g, op, m.user(g).MailFolders().ToGetRequestInformation, &users.ItemMailFoldersRequestBuilderGetRequestConfiguration{QueryParameters: &query})
 	} else {

@@ -76,5 +76,3 @@ func follow(ctx context.Context, g *graph.Client, op, link string, headers *abst
 	r.SetUri(*address)
 	return g.Do(ctx, op, r, out)
 }
-
-func pointer[T any](v T) *T { return &v }

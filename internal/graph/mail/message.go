@@ -215,7 +215,7 @@ const AllFolders = "all"
 func (m Mailbox) List(ctx context.Context, g *graph.Client, folder string, f Filter, most int) (List, error) {
 	const op = "list the mails"
 	query := m.query(f, most, messageFields(m.Basic))
-	query.Count = pointer(true)
+	query.Count = new(true)
 	p, err := m.page(ctx, g, op, folder, query)
 	switch {
 	case err != nil:
@@ -236,7 +236,7 @@ func (m Mailbox) Search(ctx context.Context, g *graph.Client, folder, words stri
 	const op = "search the mails"
 	search := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(words) + `"`
 	p, err := m.page(ctx, g, op, folder, &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
-		Select: messageFields(m.Basic), Top: pointer(int32(min(most, maxTop))), Search: &search, // Graph refuses to sort what it searched for
+		Select: messageFields(m.Basic), Top: new(int32(min(most, maxTop))), Search: &search, // Graph refuses to sort what it searched for
 	})
 	switch {
 	case err != nil:
@@ -296,7 +296,7 @@ func (m Mailbox) messages(g *graph.Client, folder string) *users.ItemMailFolders
 
 func (m Mailbox) query(f Filter, most int, fields []string) *users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters {
 	query := &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
-		Select: fields, Top: pointer(int32(min(most, maxTop))), Orderby: []string{"receivedDateTime desc"},
+		Select: fields, Top: new(int32(min(most, maxTop))), Orderby: []string{"receivedDateTime desc"},
 	}
 	if filter := f.String(); filter != "" {
 		query.Filter = &filter

@@ -105,7 +105,7 @@ func (o Outgoing) model() (models.Messageable, error) {
 	}
 	if o.Key != "" {
 		p := models.NewSingleValueLegacyExtendedProperty()
-		p.SetId(pointer(keyProperty))
+		p.SetId(new(keyProperty))
 		p.SetValue(&o.Key)
 		m.SetSingleValueExtendedProperties([]models.SingleValueLegacyExtendedPropertyable{p})
 	}
@@ -114,13 +114,13 @@ func (o Outgoing) model() (models.Messageable, error) {
 
 func (f OutgoingFile) model() models.Attachmentable {
 	file := models.NewFileAttachment()
-	file.SetOdataType(pointer("#microsoft.graph.fileAttachment"))
+	file.SetOdataType(new("#microsoft.graph.fileAttachment"))
 	file.SetName(&f.Name)
 	file.SetContentType(&f.Type)
 	file.SetContentBytes(f.Content)
 	if f.ContentID != "" {
 		file.SetContentId(&f.ContentID)
-		file.SetIsInline(pointer(true))
+		file.SetIsInline(new(true))
 	}
 	return file
 }
@@ -144,7 +144,7 @@ func (m Mailbox) Send(ctx context.Context, g *graph.Client, o Outgoing) error {
 	}
 	var body users.ItemSendMailPostRequestBodyable = users.NewItemSendMailPostRequestBody()
 	body.SetMessage(message)
-	body.SetSaveToSentItems(pointer(!o.Unsaved)) // the model's default is another than Graph's
+	body.SetSaveToSentItems(new(!o.Unsaved)) // the model's default is another than Graph's
 	_, err = graph.Send[graph.None](ctx, g, "send the mail", m.user(g).SendMail().ToPostRequestInformation, body, nil)
 	return m.explainSend(g, o.From, err)
 }
@@ -186,7 +186,7 @@ func (m Mailbox) Forward(ctx context.Context, g *graph.Client, id string, o Outg
 // answer returns the parameters of an answer. Graph takes a plain text as the comment, and HTML as the body only.
 func (o Outgoing) answer() (comment *string, message models.Messageable, err error) {
 	if !o.Body.HTML {
-		comment = pointer(o.Body.Content)
+		comment = new(o.Body.Content)
 		o.Body = Body{}
 	}
 	message, err = o.model()
@@ -215,7 +215,7 @@ func (m Mailbox) Sent(ctx context.Context, g *graph.Client, key string, since ti
 func (m Mailbox) findKey(ctx context.Context, g *graph.Client, op, folder, key, condition string) (string, error) {
 	filter := condition + " and singleValueExtendedProperties/any(p:p/id eq " + literal(keyProperty) + " and p/value eq " + literal(key) + ")"
 	p, err := graph.Get[page](ctx, g, op, m.messages(g, folder).ToGetRequestInformation, &users.ItemMailFoldersItemMessagesRequestBuilderGetRequestConfiguration{
-		Headers: headers(), QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: pointer(int32(1)), Filter: &filter},
+		Headers: headers(), QueryParameters: &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{Select: []string{"id"}, Top: new(int32(1)), Filter: &filter},
 	})
 	switch {
 	case err != nil:

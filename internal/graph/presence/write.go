@@ -46,9 +46,8 @@ func SetSession(ctx context.Context, g *graph.Client, availability, activity str
 	if err != nil {
 		return err
 	}
-	session := g.ClientID() // https://learn.microsoft.com/graph/api/presence-setpresence wants the application's
 	var body users.ItemPresenceSetPresencePostRequestBodyable = users.NewItemPresenceSetPresencePostRequestBody()
-	body.SetSessionId(&session)
+	body.SetSessionId(new(g.ClientID())) // https://learn.microsoft.com/graph/api/presence-setpresence wants the application's
 	body.SetAvailability(&availability)
 	body.SetActivity(&activity)
 	body.SetAdditionalData(withExpiration(lasts))
@@ -62,9 +61,8 @@ func ClearSession(ctx context.Context, g *graph.Client) error {
 	if err != nil {
 		return err
 	}
-	session := g.ClientID()
 	var body users.ItemPresenceClearPresencePostRequestBodyable = users.NewItemPresenceClearPresencePostRequestBody()
-	body.SetSessionId(&session)
+	body.SetSessionId(new(g.ClientID()))
 	_, err = graph.Send[graph.None](ctx, g, "clear the status", g.User(id).Presence().ClearPresence().ToPostRequestInformation, body, nil)
 	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
 }
