@@ -11,13 +11,12 @@ import (
 // its own entry uses the one of its siblings ("sensors/*") or of the nearest directory above. "x/..." includes the packages below x,
 // "..." is every package.
 var allowedImports = map[string][]string{
-	"internal/schema":   {},
-	"internal/entity":   {},
-	"internal/state":    {},
-	"internal/htmltext": {},
-	"internal/rules":    {},
-	"config":            {"internal/schema", "internal/graph/entra"},
-	"internal/hub":      {"internal/entity"},
+	"internal/schema": {},
+	"internal/entity": {},
+	"internal/state":  {},
+	"internal/rules":  {},
+	"config":          {"internal/schema", "internal/graph/entra"},
+	"internal/hub":    {"internal/entity"},
 
 	"internal/graph":           {"internal/graph/entra", "internal/graph/zones"},
 	"internal/graph/entra":     {},
@@ -26,13 +25,13 @@ var allowedImports = map[string][]string{
 	"internal/graph/graphtest": {"internal/graph", "internal/simulator/..."},
 	"internal/graph/htmltext":  {},
 	// One resource each, never a sibling but the directory: other resources belong to its users.
-	"internal/graph/*": {"internal/graph", "internal/graph/directory", "internal/graph/zones", "internal/graph/htmltext", "internal/htmltext"},
+	"internal/graph/*": {"internal/graph", "internal/graph/directory", "internal/graph/zones", "internal/graph/htmltext"},
 
 	"services":   {"internal/graph", "internal/schema"},
-	"services/*": {"services", "internal/graph/...", "internal/schema", "internal/htmltext"},
+	"services/*": {"services", "internal/graph/...", "internal/schema"},
 
 	"sensors":             {"services", "internal/entity", "internal/graph", "internal/schema"},
-	"sensors/*":           {"sensors", "services", "internal/entity", "internal/graph/...", "internal/schema", "internal/htmltext"},
+	"sensors/*":           {"sensors", "services", "internal/entity", "internal/graph/...", "internal/schema"},
 	"sensors/sensorstest": {"sensors", "services", "config", "internal/entity", "internal/hub", "internal/graph/...", "internal/schema", "internal/simulator/...", "mqtt/..."},
 
 	"mqtt":               {},
@@ -58,7 +57,7 @@ var allowedImports = map[string][]string{
 	"internal/simulator/entra":     {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/web"},
 	"internal/simulator/odata":     {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/web", "internal/graph/zones"},
 	"internal/simulator/*": {"internal/simulator/control", "internal/simulator/directory", "internal/simulator/odata", "internal/simulator/web",
-		"internal/graph/zones", "internal/htmltext"}, // one resource each, never a sibling
+		"internal/graph/zones"}, // one resource each, never a sibling
 }
 
 // allowedInTests lists what the tests in and below a directory may import beside allowedImports.
@@ -77,7 +76,7 @@ var allowedInTests = map[string][]string{
 var libraryImporters = map[string][]string{
 	"github.com/knadh/koanf":                                      {"config"},
 	"github.com/go-viper/mapstructure":                            {"config"},
-	"github.com/agnivade/levenshtein":                             {"config", "internal/schema", "services", "cmd/...", "internal/bridge"},
+	"github.com/agnivade/levenshtein":                             {"config", "internal/schema"},
 	"github.com/eclipse/paho.mqtt.golang":                         {"mqtt"},
 	"github.com/mochi-mqtt/server":                                {"internal/broker/..."},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":               {"internal/graph/..."},
@@ -85,8 +84,8 @@ var libraryImporters = map[string][]string{
 	"github.com/microsoft/kiota-http-go":                          {"internal/graph/..."},
 	"go.etcd.io/bbolt":                                            {"internal/state"},
 	"github.com/spf13/cobra":                                      {"cmd/..."},
-	"github.com/k3a/html2text":                                    {"services/autoreply", "internal/simulator/..."},
-	"golang.org/x/net/html":                                       {"internal/htmltext", "internal/graph/htmltext", "internal/graph/calendars", "internal/simulator/..."},
+	"github.com/k3a/html2text":                                    {"internal/simulator/..."},
+	"golang.org/x/net/html":                                       {"internal/graph/htmltext", "internal/graph/calendars", "internal/simulator/..."},
 	"github.com/Azure/azure-sdk-for-go":                           {},
 	"github.com/stretchr/testify":                                 {},
 	"go.uber.org/mock":                                            {},
@@ -217,7 +216,7 @@ func importCases() []violationCase {
 		{"imports", "config/x.go", file(m + "internal/schema"), nil},
 		{"imports", "internal/schema/x.go", file(m + "config"), must("internal/schema", "config")},
 		{"imports", "internal/hub/x.go", file(m+"sensors", m+"internal/entity"), must("internal/hub", "sensors")},
-		{"imports", "internal/graph/mail/x.go", file(m+"internal/graph/calendars", m+"internal/graph", m+"internal/htmltext"), must("internal/graph/mail", "internal/graph/calendars")},
+		{"imports", "internal/graph/mail/x.go", file(m+"internal/graph/calendars", m+"internal/graph", m+"internal/graph/htmltext"), must("internal/graph/mail", "internal/graph/calendars")},
 		{"imports", "internal/graph/mail/x.go", file(m + "services"), must("internal/graph/mail", "services")},
 		{"imports", "internal/graph/x.go", file(m + "internal/graph/mail"), must("internal/graph", "internal/graph/mail")},
 		{"imports", "internal/runtime/x.go", file(m+"mqtt", m+"sensors/mail", m+"services", m+"internal/hub"), must("internal/runtime", "mqtt")},
