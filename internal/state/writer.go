@@ -132,10 +132,8 @@ func truncate(s string) string {
 // It does not wait for the disk. The changes of one call are written completely or not at all, and calls in their order.
 //
 // done, which may be nil, is called in the order of the calls, without a lock held, after the changes are on disk or have failed. It
-// must not block and must not call CommitSync. A failed transaction fails all calls in it; later calls are tried anew. An invalid change fails
-// its own call only, and a panic of write is its caller's.
-//
-// done may be nil.
+// must not block and must not call CommitSync. A failed transaction fails all calls in it; later calls are tried anew. An invalid
+// change fails its own call only. A panic of write is passed on to the caller of Commit.
 func (db *Database) Commit(write func(Tx), done func(error)) { db.CommitWithin(0, write, done) }
 
 // CommitWithin is Commit for changes that may wait for others: they are put on disk with the next transaction, at the latest after
