@@ -111,10 +111,10 @@ func (c Calendar) Get(ctx context.Context, g *graph.Client, id string) (Info, er
 	return info, nil
 }
 
-// Find returns the calendar that Name means. Where that needs no request, the default calendar and one named by its id, only
-// Info.ID is set; that of the default calendar is "". A name is compared without case where it does not match exactly.
+// Find returns the calendar that Name names. A name that matches none exactly is compared without case. The default calendar and one
+// that is named by its id need no request: only Info.ID is set, and is "" for the default calendar.
 func (c Calendar) Find(ctx context.Context, g *graph.Client) (Info, error) {
-	// An id is taken for what it is: a calendar that somebody delegates is not always listed.
+	// An id is not looked up in the list: it may lack a calendar that somebody delegates.
 	if c.Name == "" || isID(c.Name) {
 		return Info{ID: c.Name}, nil
 	}
@@ -176,7 +176,7 @@ func (c Calendar) explainEvent(g *graph.Client, err error) error {
 	return c.explainRead(g, err)
 }
 
-// explainWrite says in the user's words why a calendar cannot be changed. id is that of the calendar, as Find returns it.
+// explainWrite returns an error that explains in the user's words why a calendar cannot be changed. id is that of the calendar, as Find returns it.
 func (c Calendar) explainWrite(ctx context.Context, g *graph.Client, id string, err error) error {
 	if !graph.Is(err, graph.PermissionMissing) || !g.Granted(c.WritePermission()) {
 		return c.explainRead(g, err)
@@ -198,7 +198,7 @@ func readOnly(i Info, mailbox string) error {
 	return e
 }
 
-// headers ask for times that need no table, bodies that need no browser, and ids that survive a move.
+// headers returns the headers that ask for times in UTC, for immutable ids and for bodies as "text" or "html".
 func headers(body string) *abstractions.RequestHeaders {
 	h := abstractions.NewRequestHeaders()
 	h.Add("Prefer", `outlook.timezone="UTC"`)

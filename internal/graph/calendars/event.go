@@ -199,7 +199,7 @@ func (d eventDTO) dialIn() *DialIn {
 	return &in
 }
 
-// instant returns the time in UTC, which every request asks for; an unknown zone is taken for it.
+// instant returns the time in UTC. Every request asks for times in UTC, so a time in an unknown zone is read as one in UTC.
 func instant(d graph.DateTimeTimeZone) time.Time {
 	t, err := d.Time()
 	if err != nil {
@@ -211,8 +211,8 @@ func instant(d graph.DateTimeTimeZone) time.Time {
 	return t.UTC()
 }
 
-// day returns the date of the start or end of an all-day event. Exchange keeps a midnight; where that is one of the
-// zone the event was made in, it is that of the nearest one in UTC.
+// day returns the midnight, in UTC, of the start or end of an all-day event. Exchange stores a midnight, perhaps of the zone in which
+// the event was made; the date is that of the nearest midnight in UTC.
 func day(t time.Time) time.Time { return t.Add(12 * time.Hour).Truncate(24 * time.Hour) }
 
 // View returns all events between two instants, in any order, occurrences of series among them. id is that of the calendar, as
@@ -270,7 +270,7 @@ func (c Calendar) Read(ctx context.Context, g *graph.Client, id string) (Event, 
 	return e, err
 }
 
-// ReadWithBody is Read; it also returns the whole description, of which the event has the beginning.
+// ReadWithBody is Read, and also returns the whole description; the event has only the beginning of it.
 func (c Calendar) ReadWithBody(ctx context.Context, g *graph.Client, id string) (e Event, description string, err error) {
 	const op = "read the event"
 	d, err := c.readDTO(ctx, g, op, id, headers("text"), append(eventFields(c.Basic), "type"))

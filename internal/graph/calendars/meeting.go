@@ -44,7 +44,7 @@ func keepMeeting(old eventDTO, body Body) (*Body, error) {
 		return nil, errMeetingLost
 	}
 	if findNode(merged, func(n *nethtml.Node) bool { return linksTo(n, link) }) != nil {
-		return &body, nil // it was taken from the old one
+		return &body, nil // the new body has the link already
 	}
 	block := meetingBlock(document, join)
 	target := findNode(merged, func(n *nethtml.Node) bool { return n.DataAtom == atom.Body })
@@ -64,8 +64,8 @@ func keepMeeting(old eventDTO, body Body) (*Body, error) {
 
 var errMeetingLost = graph.Invalid("body: the event is an online meeting, and how to join it is part of its body, from where it cannot be kept; want no body, or change it in Outlook")
 
-// meetingBlock returns the siblings that say how to join the meeting: from the divider before the link to the one after it, or
-// where there are none the outermost element that Teams marks as its own. It returns nil where it finds neither.
+// meetingBlock returns the siblings that hold the text for joining the meeting: from the divider before the link to the one after it,
+// or, without dividers, the outermost element with the class of Teams. It returns nil if it finds neither.
 func meetingBlock(document, join *nethtml.Node) []*nethtml.Node {
 	var before, after, own *nethtml.Node
 	passed := false

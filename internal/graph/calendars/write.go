@@ -161,7 +161,7 @@ func (c Calendar) Create(ctx context.Context, g *graph.Client, info Info, f Fiel
 }
 
 // Update changes an event, one occurrence of a series or a series. A new body of an online meeting keeps the part by which one
-// joins it. series says that the event is a series.
+// joins it. series is whether the event is a series.
 func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fields, series bool) (Event, error) {
 	const op = "change the event"
 	if err := f.checkZone(series || f.Recurrence != nil); err != nil {
@@ -192,11 +192,11 @@ func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fiel
 	if changed, err := d.event(op); err == nil {
 		return changed, nil
 	}
-	read, err := c.Read(ctx, g, id) // the answer does not tell
+	read, err := c.Read(ctx, g, id) // the answer was incomplete
 	return read, graph.Unconfirmed(err)
 }
 
-// explainChange says in the user's words why an event in somebody else's mailbox cannot be changed.
+// explainChange returns an error that explains in the user's words why an event in somebody else's mailbox cannot be changed.
 func (c Calendar) explainChange(g *graph.Client, err error) error {
 	if c.Mailbox != "" && graph.Is(err, graph.PermissionMissing) && g.Granted(c.WritePermission()) {
 		return graph.Explain(err, "%s does not let you change this event", c.Mailbox)
@@ -204,7 +204,7 @@ func (c Calendar) explainChange(g *graph.Client, err error) error {
 	return c.explainEvent(g, err)
 }
 
-// Delete removes an event, one occurrence of a series or a series, and tells nobody.
+// Delete removes an event, one occurrence of a series or a series, without a message to the attendees.
 func (c Calendar) Delete(ctx context.Context, g *graph.Client, id string) error {
 	return c.explainChange(g, graph.Call(ctx, g, "remove the event", c.event(g, id).ToDeleteRequestInformation, nil))
 }

@@ -38,7 +38,7 @@ func SignedIn(ctx context.Context, g *graph.Client) (User, error) {
 	})
 }
 
-// RequireWork returns an error unless the signed-in user belongs to an organization. lacks says what personal accounts have not:
+// RequireWork returns an error unless the signed-in user belongs to an organization. lacks names what personal accounts do not have:
 // "no presence".
 func RequireWork(ctx context.Context, g *graph.Client, lacks string) error {
 	u, err := SignedIn(ctx, g)

@@ -18,7 +18,7 @@ const MaxFile = 150 << 20
 // https://learn.microsoft.com/graph/outlook-large-attachments
 const minUpload = 3 << 20
 
-// draftKey returns the key of a mail that is not complete: one with it was never sent.
+// draftKey returns the key of a draft that is not complete: a mail with this key was never sent.
 func draftKey(key string) string { return key + " draft" }
 
 // CreateDraft stores a mail without its files, which Attach adds, and returns its id. Until Complete it can be found by FindDraft.

@@ -55,7 +55,7 @@ func (m Mailbox) explain(g *graph.Client, err error) error {
 	return err
 }
 
-// headers ask for ids that survive a move.
+// headers returns the headers that ask for immutable ids and for what prefer names.
 func headers(prefer ...string) *abstractions.RequestHeaders {
 	h := abstractions.NewRequestHeaders()
 	graph.PreferImmutableIDs(h)

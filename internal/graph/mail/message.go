@@ -130,7 +130,7 @@ func date(d *graph.DateTimeTimeZone) string {
 	if d == nil {
 		return ""
 	}
-	s, _ := d.Date() // one date less to show is no reason to show nothing
+	s, _ := d.Date() // a date that cannot be read is shown as none
 	return s
 }
 

@@ -193,7 +193,7 @@ func (o Outgoing) answer() (comment *string, message models.Messageable, err err
 	return comment, message, err
 }
 
-// explainSend adds the reason in the user's words why a mail cannot be sent.
+// explainSend returns an error that explains in the user's words why a mail cannot be sent.
 func (m Mailbox) explainSend(g *graph.Client, from string, err error) error {
 	if graph.HasCode(err, "ErrorSendAsDenied") {
 		name := from

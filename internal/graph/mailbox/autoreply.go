@@ -67,13 +67,13 @@ func (s AutomaticReplies) Attributes() map[string]any {
 	}
 }
 
-// HasUpcomingSchedule reports whether a stored schedule that somebody made begins after now.
+// HasUpcomingSchedule reports whether a stored schedule that a user made begins after now.
 func (s AutomaticReplies) HasUpcomingSchedule(now time.Time) bool {
 	return s.Start.After(now) && s.End.After(s.Start) && !s.IsPlaceholderSchedule(now)
 }
 
-// IsPlaceholderSchedule reports whether nobody made the schedule. For a mailbox without one Exchange shows the day that begins with
-// the next full hour, always anew: activating that would leave the replies off where somebody switched them on.
+// IsPlaceholderSchedule reports whether no user made the schedule. For a mailbox without one Exchange returns the 24 hours from the
+// next full hour, computed anew each time: activating them would leave the replies off when a user switches them on.
 func (s AutomaticReplies) IsPlaceholderSchedule(now time.Time) bool {
 	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
 	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))
@@ -184,7 +184,7 @@ func spell(s *string, values []string) string {
 	return text(s)
 }
 
-// instant returns the zero time for an unknown zone: one time less to show is no reason to show nothing.
+// instant returns the time in loc, or the zero time if it cannot be read: the rest of the setting is shown nevertheless.
 func instant(d *graph.DateTimeTimeZone, loc *time.Location) time.Time {
 	if d == nil {
 		return time.Time{}

@@ -66,7 +66,7 @@ func SetLocation(ctx context.Context, g *graph.Client, l Location) error {
 	return explain(g, err, "Presence.ReadWrite")
 }
 
-// ClearLocation clears what SetLocation set, so that the calendar's work location applies again.
+// ClearLocation removes the location that SetLocation set, so that the calendar's work location applies again.
 func ClearLocation(ctx context.Context, g *graph.Client) error {
 	id, err := ownID(ctx, g)
 	if err != nil {

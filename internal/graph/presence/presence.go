@@ -47,8 +47,8 @@ func Activities() []string {
 	}
 }
 
-// InCall reports whether the user is in a call; nil where it is not known. InAMeeting is none: Teams takes it from the calendar,
-// whether or not anybody has joined. Who presents does so in a call.
+// InCall reports whether the user is in a call; nil if that is not known. InAMeeting is not a call: Teams takes it from the calendar,
+// whether or not the user has joined. Presenting is one.
 //
 // https://learn.microsoft.com/microsoftteams/presence-admins
 func (p *Presence) InCall() *bool {
@@ -77,7 +77,7 @@ type presenceDTO struct {
 	} `json:"workLocation"`
 }
 
-// presence returns an error for an answer that says nothing of what Teams shows.
+// presence returns an error for an answer with neither an availability nor an activity.
 func (d presenceDTO) presence(op string) (*Presence, error) {
 	if d.Availability == "" && d.Activity == "" {
 		return nil, graph.Incomplete(op, "availability")
@@ -145,7 +145,7 @@ func Read(ctx context.Context, g *graph.Client, id string) (*Presence, error) {
 			if err != nil {
 				return nil, explain(g, err, "Presence.Read.All")
 			}
-			for _, d := range page { // one that is incomplete is the trouble of its reader alone
+			for _, d := range page { // an incomplete presence fails only the callers that read it
 				p, err := d.presence(op)
 				found[strings.ToLower(d.ID)] = result{p, err}
 			}
@@ -201,7 +201,7 @@ type statusMessageDTO struct {
 
 // message returns the message. What cannot be read is zero.
 func (d statusMessageDTO) message() Message {
-	// Teams writes into the text that it is to be shown to whoever writes to the user.
+	// Teams marks a text that it shows to people who write to the user.
 	m := Message{Text: strings.TrimSpace(strings.ReplaceAll(d.Message.Content, "<pinnednote></pinnednote>", ""))}
 	if m.Text == "" {
 		return m
@@ -209,7 +209,7 @@ func (d statusMessageDTO) message() Message {
 	if published, err := time.Parse(time.RFC3339, d.Published); err == nil {
 		m.Published = published
 	}
-	// Teams lets a message that is to stay expire in the year 9999.
+	// In Teams, a message without an expiry expires in the year 9999.
 	if expiry, err := d.Expiry.Time(); err == nil && expiry.Year() < 9999 {
 		m.Expiry = expiry
 	}

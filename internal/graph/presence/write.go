@@ -55,7 +55,7 @@ func SetSession(ctx context.Context, g *graph.Client, availability, activity str
 	return explain(g, err, "Presence.ReadWrite")
 }
 
-// ClearSession ends what SetSession began. That there is none is no error.
+// ClearSession removes the presence that SetSession reported. It is no error if there is none.
 func ClearSession(ctx context.Context, g *graph.Client) error {
 	id, err := ownID(ctx, g)
 	if err != nil {
@@ -105,7 +105,7 @@ func SetPreferred(ctx context.Context, g *graph.Client, availability string, las
 	return explain(g, err, "Presence.ReadWrite")
 }
 
-// ClearPreferred lets Teams decide again. That there is no preferred presence is no error.
+// ClearPreferred removes the preferred presence, so that Teams decides again. It is no error if there is none.
 func ClearPreferred(ctx context.Context, g *graph.Client) error {
 	id, err := ownID(ctx, g)
 	if err != nil {
@@ -139,8 +139,8 @@ func SetMessage(ctx context.Context, g *graph.Client, m Message) error {
 	return explain(g, err, "Presence.ReadWrite")
 }
 
-// withExpiration returns the expirationDuration of a body, in what OData calls a duration: ISO 8601 without weeks. Kiota's own has
-// them, seven days being P1W to it.
+// withExpiration returns the expirationDuration of a body as a duration of OData: ISO 8601 without weeks. Kiota's type would write
+// seven days as P1W.
 func withExpiration(d time.Duration) map[string]any {
 	return map[string]any{"expirationDuration": formatDuration(d)}
 }
