@@ -1,5 +1,19 @@
 package graph
 
+import (
+	"slices"
+	"strings"
+)
+
+// Spell returns s as it is spelled in values, or unchanged if they do not contain it. Pages of Microsoft differ in the case of a value:
+// "Scheduled" and "scheduled".
+func Spell(s string, values []string) string {
+	if i := slices.IndexFunc(values, func(v string) bool { return strings.EqualFold(v, s) }); i >= 0 {
+		return values[i]
+	}
+	return s
+}
+
 // NullIfZero returns v as JSON shows it: nil, which is null, for the zero value.
 func NullIfZero[T comparable](v T) any {
 	if v == *new(T) {

@@ -3,7 +3,6 @@ package mailbox
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -158,8 +157,8 @@ func (d settingsDTO) complete() bool {
 func (d settingsDTO) setting(loc *time.Location) AutomaticReplies {
 	s := d.Setting
 	return AutomaticReplies{
-		Mode:     spell(s.Status, Modes()),
-		Audience: spell(s.Audience, Audiences()),
+		Mode:     graph.Spell(text(s.Status), Modes()),
+		Audience: graph.Spell(text(s.Audience), Audiences()),
 		Internal: text(s.Internal),
 		External: text(s.External),
 		Start:    instant(s.Start, loc),
@@ -172,16 +171,6 @@ func text(s *string) string {
 		return ""
 	}
 	return *s
-}
-
-// spell returns the documented spelling of a value: Microsoft's own examples have "Scheduled" as well as "scheduled".
-func spell(s *string, values []string) string {
-	for _, v := range values {
-		if strings.EqualFold(v, text(s)) {
-			return v
-		}
-	}
-	return text(s)
 }
 
 // instant returns the time in loc, or the zero time if it cannot be read: the rest of the setting is shown nevertheless.

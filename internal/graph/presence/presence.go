@@ -83,19 +83,11 @@ func (d presenceDTO) presence(op string) (*Presence, error) {
 		return nil, graph.Incomplete(op, "availability")
 	}
 	return &Presence{
-		ID: d.ID, Availability: spell(d.Availability, Availabilities()), Activity: spell(d.Activity, Activities()),
+		ID: d.ID, Availability: graph.Spell(d.Availability, Availabilities()), Activity: graph.Spell(d.Activity, Activities()),
 		Message:     d.Message.message(),
 		OutOfOffice: d.OutOfOffice.Is, OutOfOfficeMessage: d.OutOfOffice.Message,
 		WorkLocation: d.Location.Type, WorkLocationSource: d.Location.Source, Place: d.Location.Place,
 	}, nil
-}
-
-// spell returns the spelling that a value always had: newer pages of Microsoft's begin it in lower case.
-func spell(s string, values []string) string {
-	if i := slices.IndexFunc(values, func(v string) bool { return strings.EqualFold(v, s) }); i >= 0 {
-		return values[i]
-	}
-	return s
 }
 
 // ReadOwn returns the presence of the signed-in user.
