@@ -37,15 +37,6 @@ func serve(t *testing.T, h http.HandlerFunc) *graph.Client {
 	return g
 }
 
-func zone(t *testing.T, name string) *time.Location {
-	t.Helper()
-	loc, err := time.LoadLocation(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return loc
-}
-
 func refuse(w http.ResponseWriter, status int, code string) {
 	w.WriteHeader(status)
 	fmt.Fprintf(w, `{"error": {"code": %q, "message": "Access is denied. Check credentials and try again."}}`, code)
@@ -59,7 +50,7 @@ const (
 // fields are of an hour in a zone.
 func fields(t *testing.T, zoneName string) calendars.Fields {
 	subject := "x"
-	start := time.Date(2026, 3, 1, 10, 0, 0, 0, zone(t, zoneName))
+	start := time.Date(2026, 3, 1, 10, 0, 0, 0, graphtest.Zone(t, zoneName))
 	return calendars.Fields{Subject: &subject, Start: start, End: start.Add(time.Hour)}
 }
 

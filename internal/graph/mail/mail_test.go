@@ -1,7 +1,6 @@
 package mail_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -19,13 +18,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
 )
 
-type tokens struct{}
-
-func (tokens) Personal() bool                                        { return false }
-func (tokens) Token(context.Context) (string, error)                 { return "secret", nil }
-func (tokens) Renew(context.Context, string, string) (string, error) { return "secret", nil }
-func (tokens) Granted() []string                                     { return []string{"Mail.Read", "Mail.Read.Shared"} }
-
 // serve returns a client of a server that answers with JSON.
 func serve(t *testing.T, answer func(r *http.Request) string) *graph.Client {
 	t.Helper()
@@ -38,7 +30,7 @@ func serve(t *testing.T, answer func(r *http.Request) string) *graph.Client {
 		fmt.Fprint(w, body)
 	}))
 	t.Cleanup(srv.Close)
-	g, err := graph.New(graph.Options{Root: srv.URL, Tokens: tokens{}})
+	g, err := graph.New(graph.Options{Root: srv.URL, Tokens: graphtest.Tokens{Scopes: []string{"Mail.Read", "Mail.Read.Shared"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
