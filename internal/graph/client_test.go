@@ -24,6 +24,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 // tokens hands out numbered tokens; Renew makes the next one.
@@ -80,21 +81,6 @@ func client(t *testing.T, o graph.Options) *graph.Client {
 	}
 	t.Cleanup(c.Close)
 	return c
-}
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// answered is an answer that comes from memory.
-func answered(status int, body string, header ...string) *http.Response {
-	w := httptest.NewRecorder()
-	for i := 0; i < len(header); i += 2 {
-		w.Header().Set(header[i], header[i+1])
-	}
-	w.WriteHeader(status)
-	io.WriteString(w, body)
-	return w.Result()
 }
 
 func read(t *testing.T, c *graph.Client) *abstractions.RequestInformation {
@@ -410,7 +396,7 @@ func TestNobodyThere(t *testing.T) {
 
 func TestHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
 			return nil, r.Context().Err()
 		})})
@@ -481,10 +467,12 @@ func TestRenewedToken(t *testing.T) {
 }
 
 func TestNothingSecretInErrors(t *testing.T) {
-	for name, transport := range map[string]roundTripper{
-		"refused": func(*http.Request) (*http.Response, error) { return answered(400, `{"error": {"code": "C"}}`), nil },
-		"html":    func(*http.Request) (*http.Response, error) { return answered(500, "<p>secret-page</p>"), nil },
-		"garbage": func(*http.Request) (*http.Response, error) { return answered(200, "secret-page"), nil },
+	for name, transport := range map[string]graphtest.RoundTripper{
+		"refused": func(*http.Request) (*http.Response, error) {
+			return graphtest.Answer(400, `{"error": {"code": "C"}}`), nil
+		},
+		"html":    func(*http.Request) (*http.Response, error) { return graphtest.Answer(500, "<p>secret-page</p>"), nil },
+		"garbage": func(*http.Request) (*http.Response, error) { return graphtest.Answer(200, "secret-page"), nil },
 		"address": func(r *http.Request) (*http.Response, error) { return nil, errors.New("broken pipe") },
 		"not HTTP": func(r *http.Request) (*http.Response, error) {
 			return nil, errors.New(`malformed HTTP response "secret-page"`)
@@ -516,7 +504,7 @@ func TestNothingSecretInErrors(t *testing.T) {
 // The same failure has the same text each time: it is published.
 func TestNetworkErrorsAreAlike(t *testing.T) {
 	port := 40000
-	for name, transport := range map[string]roundTripper{
+	for name, transport := range map[string]graphtest.RoundTripper{
 		"read the events: read tcp 127.0.0.1:443: connection reset": func(*http.Request) (*http.Response, error) {
 			local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: port}
 			return nil, &net.OpError{Op: "read", Net: "tcp", Source: local, Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443}, Err: errors.New("connection reset")}

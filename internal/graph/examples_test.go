@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 // The examples of Microsoft's reference can be read: lists as lists, and every time and zone in them.
@@ -33,8 +34,8 @@ func TestDocumentedExamples(t *testing.T) {
 		}
 		for _, example := range examples {
 			name := filepath.Base(file) + " " + example.Method + " " + example.URL
-			c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
-				return answered(example.Status, string(example.ResponseBody)), nil
+			c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {
+				return graphtest.Answer(example.Status, string(example.ResponseBody)), nil
 			})})
 			if len(example.ResponseBody) == 0 {
 				if err := c.Do(t.Context(), "ask", write(t, c), new(any)); err != nil {

@@ -13,6 +13,7 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 type event struct{ ID string }
@@ -82,14 +83,14 @@ func TestListFaults(t *testing.T) {
 		{page(mine + "/v1.0/a"), `{`, "read the events: Graph answered 200: the answer cannot be read: unexpected end of JSON input", 200},
 	} {
 		asked := 0
-		c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			if r.URL.Host != "graph.example" {
 				return http.DefaultTransport.RoundTrip(r)
 			}
 			if asked++; asked == 1 {
-				return answered(200, test.first), nil
+				return graphtest.Answer(200, test.first), nil
 			}
-			return answered(200, test.next), nil
+			return graphtest.Answer(200, test.next), nil
 		})})
 		got, err := graph.List[event](t.Context(), c, "read the events", events(t, c))
 		if test.want == "" {
@@ -120,9 +121,9 @@ func TestListIsBounded(t *testing.T) {
 	} {
 		asked := 0
 		filler := strings.Repeat(" ", test.fill)
-		c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			asked++
-			return answered(200, fmt.Sprintf(`{"value": [{"id": "1"}], %s"@odata.nextLink": "https://graph.example/v1.0/me/events?$skip=%d"}`, filler, asked)), nil
+			return graphtest.Answer(200, fmt.Sprintf(`{"value": [{"id": "1"}], %s"@odata.nextLink": "https://graph.example/v1.0/me/events?$skip=%d"}`, filler, asked)), nil
 		})})
 		graph.SetBounds(c, 1<<20, 2<<20)
 		got, err := graph.List[event](t.Context(), c, "read the events", events(t, c))

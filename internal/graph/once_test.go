@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 func whoami(ctx context.Context, c *graph.Client) (string, error) {
@@ -21,11 +22,11 @@ func whoami(ctx context.Context, c *graph.Client) (string, error) {
 func TestOnce(t *testing.T) {
 	var mu sync.Mutex
 	asked, status := 0, 503
-	c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+	c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {
 		mu.Lock()
 		defer mu.Unlock()
 		asked++
-		return answered(status, `{"id": "1"}`), nil
+		return graphtest.Answer(status, `{"id": "1"}`), nil
 	})})
 	if _, err := whoami(t.Context(), c); err == nil {
 		t.Error("no error")
@@ -48,10 +49,10 @@ func TestOnce(t *testing.T) {
 func TestOnceOfAnImpatientCaller(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		answer := make(chan struct{})
-		c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			select {
 			case <-answer:
-				return answered(200, `{"id": "1"}`), nil
+				return graphtest.Answer(200, `{"id": "1"}`), nil
 			case <-r.Context().Done():
 				return nil, r.Context().Err()
 			}

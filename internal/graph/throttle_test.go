@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 // A service of Graph that throttles when told to.
@@ -30,7 +31,7 @@ func (s *service) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 func (s *service) answers(status int, header ...string) {
-	f := func() *http.Response { return answered(status, "{}", header...) }
+	f := func() *http.Response { return graphtest.Answer(status, "{}", header...) }
 	s.answer.Store(&f)
 }
 
@@ -125,9 +126,9 @@ func TestBackoffWithoutRetryAfter(t *testing.T) {
 // Who is refused together does not wait four times as long.
 func TestRefusedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {
 			time.Sleep(time.Millisecond)
-			return answered(429, ""), nil
+			return graphtest.Answer(429, ""), nil
 		})})
 		var wg sync.WaitGroup
 		for range 8 { // four of which still wait for their turn when the bucket is blocked
@@ -151,13 +152,13 @@ func TestLongestWaitHolds(t *testing.T) {
 		waits := make(chan string, 2)
 		waits <- "60"
 		waits <- "10"
-		c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {
 			wait := <-waits
 			time.Sleep(time.Second) // until both are in
 			if wait == "10" {
 				time.Sleep(time.Second)
 			}
-			return answered(429, "", "Retry-After", wait), nil
+			return graphtest.Answer(429, "", "Retry-After", wait), nil
 		})})
 		var wg sync.WaitGroup
 		for range 2 {
@@ -196,11 +197,11 @@ func TestOnlyWhoSharesTheLimitWaits(t *testing.T) {
 
 // Graph may name the same mailbox otherwise on the next page.
 func TestPagesShareTheLimit(t *testing.T) {
-	c := client(t, graph.Options{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Path == "/v1.0/me/events" {
-			return answered(200, `{"value": [], "@odata.nextLink": "https://graph.example/v1.0/users('1')/events?$skip=10"}`), nil
+			return graphtest.Answer(200, `{"value": [], "@odata.nextLink": "https://graph.example/v1.0/users('1')/events?$skip=10"}`), nil
 		}
-		return answered(429, "", "Retry-After", "60"), nil
+		return graphtest.Answer(429, "", "Retry-After", "60"), nil
 	})})
 	_, err := graph.List[event](t.Context(), c, "read the events", events(t, c))
 	if !graph.Is(err, graph.Throttled) {
@@ -216,11 +217,11 @@ func TestInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})
 		var flying atomic.Int32
-		c := client(t, graph.Options{Transport: roundTripper(func(*http.Request) (*http.Response, error) {
+		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {
 			flying.Add(1)
 			<-release
 			flying.Add(-1)
-			return answered(200, "{}"), nil
+			return graphtest.Answer(200, "{}"), nil
 		})})
 		errs := make(chan error, 10)
 		for range 9 {

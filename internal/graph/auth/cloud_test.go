@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
 // National clouds have no personal accounts, and portals of their own.
@@ -21,7 +22,7 @@ func TestNationalClouds(t *testing.T) {
 			simulated := must(url.Parse(w.sim.LoginURL())).Host
 			s := w.open(func(o *auth.Options) {
 				o.Login = login
-				o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+				o.Transport = graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 					r = r.Clone(r.Context())
 					host := r.URL.Host
 					r.URL.Host = simulated

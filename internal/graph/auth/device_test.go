@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -25,7 +26,7 @@ func TestDeviceCodePollingInterval(t *testing.T) {
 		var begin time.Time
 		var polls []int
 		s := w.open(func(o *auth.Options) {
-			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			o.Transport = graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 				if r.URL.Path == tokenPath {
 					polls = append(polls, int(time.Since(begin).Round(time.Second).Seconds()))
 				}

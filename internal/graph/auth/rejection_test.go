@@ -15,6 +15,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
@@ -71,7 +72,7 @@ func TestPollingWhileGraphRejects(t *testing.T) {
 		w := newEnvironment(t)
 		s := w.signedIn(reading...)
 		sent := map[string]int{}
-		c, err := graph.New(graph.Options{Root: w.sim.GraphURL(), Tokens: s, Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+		c, err := graph.New(graph.Options{Root: w.sim.GraphURL(), Tokens: s, Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 			if strings.HasSuffix(r.URL.Path, "/mailboxSettings") {
 				sent[r.Header.Get("Authorization")]++
 			}
@@ -116,7 +117,7 @@ func TestClaimsChallenge(t *testing.T) {
 		w.signedIn(reading...)
 		var got []string
 		s := w.open(func(o *auth.Options) {
-			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			o.Transport = graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 				if r.Method == http.MethodPost {
 					body := string(must(io.ReadAll(r.Body)))
 					got = append(got, must(url.ParseQuery(body)).Get("claims"))

@@ -26,6 +26,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -379,7 +380,7 @@ func TestClientCertificate(t *testing.T) {
 		signed := 0
 		s := w.open(func(o *auth.Options) {
 			o.ClientID, o.Certificate = "web", certificate(t)
-			o.Transport = roundTripper(func(r *http.Request) (*http.Response, error) {
+			o.Transport = graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 				if r.Method == http.MethodPost {
 					form := must(url.ParseQuery(string(must(io.ReadAll(r.Body)))))
 					if strings.Count(form.Get("client_assertion"), ".") == 2 && form.Get("client_assertion_type") == "urn:ietf:params:oauth:client-assertion-type:jwt-bearer" {
@@ -523,7 +524,7 @@ func TestSignInWithoutNetwork(t *testing.T) {
 // browse opens a link as a browser does: over real sockets on localhost, and through sim otherwise.
 func browse(t *testing.T, sim http.RoundTripper, link string) (status int, body string) {
 	t.Helper()
-	c := &http.Client{Transport: roundTripper(func(r *http.Request) (*http.Response, error) {
+	c := &http.Client{Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
 		if r.URL.Hostname() == "localhost" {
 			return http.DefaultTransport.RoundTrip(r)
 		}
@@ -544,10 +545,6 @@ func browse(t *testing.T, sim http.RoundTripper, link string) (status int, body 
 	}
 	return res.StatusCode, string(b)
 }
-
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // local selects the redirect to localhost.
 func local(o *auth.Options) { o.RedirectURI = "" }

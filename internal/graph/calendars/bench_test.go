@@ -11,17 +11,8 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
-
-// memory answers every request with the same JSON.
-type memory string
-
-func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{
-		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: int64(len(m)),
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(m))),
-	}, nil
-}
 
 func tenEvents() string {
 	event := `{"id": "AAMkADoes", "iCalUId": "040000", "subject": "Design review", "isAllDay": false, "categories": ["Red"], "sensitivity": "normal", "showAs": "busy", "importance": "normal",
@@ -40,7 +31,7 @@ func BenchmarkView(b *testing.B) {
 	}))
 	defer srv.Close()
 	from := time.Date(2026, 3, 1, 0, 0, 0, 0, time.UTC)
-	for name, transport := range map[string]http.RoundTripper{"memory": memory(tenEvents()), "loopback": graph.NewTransport()} {
+	for name, transport := range map[string]http.RoundTripper{"memory": graphtest.JSON(tenEvents()), "loopback": graph.NewTransport()} {
 		b.Run(name+"/client", func(b *testing.B) {
 			g, err := graph.New(graph.Options{Root: srv.URL, Transport: transport, Tokens: tokens()})
 			if err != nil {

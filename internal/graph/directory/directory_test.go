@@ -1,9 +1,7 @@
 package directory_test
 
 import (
-	"io"
 	"net/http"
-	"net/http/httptest"
 	"sync"
 	"testing"
 
@@ -12,26 +10,17 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
-type roundTripper func(*http.Request) (*http.Response, error)
+func client(t *testing.T, f graphtest.RoundTripper) *graph.Client {
+	return clientOf(t, graphtest.Tokens{}, f)
+}
 
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func client(t *testing.T, f roundTripper) *graph.Client { return clientOf(t, graphtest.Tokens{}, f) }
-
-func clientOf(t *testing.T, tokens graph.Tokens, f roundTripper) *graph.Client {
+func clientOf(t *testing.T, tokens graph.Tokens, f graphtest.RoundTripper) *graph.Client {
 	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: f, Tokens: tokens})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
-}
-
-func answered(status int, body string) *http.Response {
-	w := httptest.NewRecorder()
-	w.WriteHeader(status)
-	io.WriteString(w, body)
-	return w.Result()
 }
 
 func TestSignedIn(t *testing.T) {
@@ -44,7 +33,7 @@ func TestSignedIn(t *testing.T) {
 		if uri := r.URL.RequestURI(); uri != "/v1.0/me?$select=id,displayName,mail,userPrincipalName" {
 			t.Errorf("asked for %s", uri)
 		}
-		return answered(status, body), nil
+		return graphtest.Answer(status, body), nil
 	})
 	set := func(s int, b string) { mu.Lock(); defer mu.Unlock(); status, body = s, b }
 	_, err := directory.SignedIn(t.Context(), c)
@@ -71,7 +60,7 @@ func TestSignedIn(t *testing.T) {
 		t.Errorf("asked %d times", asked)
 	}
 	c = clientOf(t, graphtest.Tokens{OfPerson: true}, func(*http.Request) (*http.Response, error) {
-		return answered(200, `{"id": "b0f1e2d3c4a59687", "displayName": "Kim", "mail": null, "userPrincipalName": "kim@outlook.com"}`), nil
+		return graphtest.Answer(200, `{"id": "b0f1e2d3c4a59687", "displayName": "Kim", "mail": null, "userPrincipalName": "kim@outlook.com"}`), nil
 	})
 	want = directory.User{ID: "b0f1e2d3c4a59687", Address: "kim@outlook.com", Name: "Kim", Personal: true}
 	if got, err := directory.SignedIn(t.Context(), c); err != nil || got != want {
@@ -98,7 +87,7 @@ func TestFindID(t *testing.T) {
 			if uri := r.URL.RequestURI(); uri != "/v1.0/users/ann@contoso.com?$select=id" && uri != "/v1.0/users/ann%40contoso.com?$select=id" {
 				t.Errorf("asked for %s", uri)
 			}
-			return answered(tt.status, tt.body), nil
+			return graphtest.Answer(tt.status, tt.body), nil
 		})
 		got, err := directory.FindID(t.Context(), c, "ann@contoso.com")
 		if got != tt.want || err == nil && tt.wantErr != "" || err != nil && err.Error() != tt.wantErr {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"net/http/httptest"
 	"testing"
 	"time"
 	_ "time/tzdata"
@@ -16,24 +15,13 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
 )
 
-type roundTripper func(*http.Request) (*http.Response, error)
-
-func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-func client(t *testing.T, f roundTripper) *graph.Client {
+func client(t *testing.T, f graphtest.RoundTripper) *graph.Client {
 	t.Helper()
 	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: f, Tokens: graphtest.Tokens{}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return g
-}
-
-func answered(status int, body string) *http.Response {
-	w := httptest.NewRecorder()
-	w.WriteHeader(status)
-	io.WriteString(w, body)
-	return w.Result()
 }
 
 func TestTimeZone(t *testing.T) {
@@ -51,7 +39,7 @@ func TestTimeZone(t *testing.T) {
 			if r.URL.String() != "https://graph.example/v1.0/me/mailboxSettings?$select=timeZone" {
 				t.Errorf("asked for %s", r.URL)
 			}
-			return answered(200, test.answer), nil
+			return graphtest.Answer(200, test.answer), nil
 		})
 		got, err := mailbox.TimeZone(t.Context(), c)
 		switch {
@@ -74,7 +62,7 @@ func TestReadAutomaticReplies(t *testing.T) {
 		{`null`, "read the automatic replies: the answer has no status"},
 		{``, "read the automatic replies: Graph answered 200: the answer is empty"},
 	} {
-		c := client(t, func(*http.Request) (*http.Response, error) { return answered(200, tt.body), nil })
+		c := client(t, func(*http.Request) (*http.Response, error) { return graphtest.Answer(200, tt.body), nil })
 		_, err := mailbox.ReadAutomaticReplies(t.Context(), c, time.UTC)
 		if err == nil && tt.want != "" || err != nil && err.Error() != tt.want {
 			t.Errorf("%s: got %v, want %s", tt.body, err, tt.want)
@@ -94,11 +82,11 @@ func TestWriteAutomaticReplies(t *testing.T) {
 		var sent string
 		c := client(t, func(r *http.Request) (*http.Response, error) {
 			if r.Method == http.MethodGet {
-				return answered(200, stored), nil
+				return graphtest.Answer(200, stored), nil
 			}
 			b, _ := io.ReadAll(r.Body)
 			sent = string(b)
-			return answered(200, answer), nil
+			return graphtest.Answer(200, answer), nil
 		})
 		got, err := mailbox.WriteAutomaticReplies(t.Context(), c, old, want, time.UTC)
 		if err != nil || !got.Equal(want) {

@@ -2,9 +2,7 @@ package presence_test
 
 import (
 	"encoding/json"
-	"io"
 	"net/http"
-	"strings"
 	"testing"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -12,20 +10,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 )
 
-// memory answers every request with the same JSON.
-type memory string
-
-func (m memory) RoundTrip(r *http.Request) (*http.Response, error) {
-	return &http.Response{
-		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: int64(len(m)),
-		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(m))),
-	}, nil
-}
-
 // BenchmarkRead reads the own presence, through the client and as the least program would.
 func BenchmarkRead(b *testing.B) {
 	const root = "https://graph.example"
-	transport := memory(`{"id": "1", "availability": "Available", "activity": "Available", "statusMessage": null, "outOfOfficeSettings": {"isOutOfOffice": false, "message": null}}`)
+	transport := graphtest.JSON(`{"id": "1", "availability": "Available", "activity": "Available", "statusMessage": null, "outOfOfficeSettings": {"isOutOfOffice": false, "message": null}}`)
 	b.Run("client", func(b *testing.B) {
 		g, err := graph.New(graph.Options{Root: root, Transport: transport, Tokens: graphtest.Tokens{}})
 		if err != nil {
