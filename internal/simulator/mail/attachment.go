@@ -84,7 +84,7 @@ func (c *call) attachment() (*message, *attachment, error) {
 		return nil, nil, err
 	}
 	id := c.Params["attachment"]
-	if err := wellFormed(id); err != nil {
+	if err := odata.CheckItemID(id); err != nil {
 		return nil, nil, err
 	}
 	for _, a := range c.b.attachmentsOf(m) {
@@ -92,7 +92,7 @@ func (c *call) attachment() (*message, *attachment, error) {
 			return m, a, nil
 		}
 	}
-	return nil, nil, notFound()
+	return nil, nil, odata.ItemNotFound()
 }
 
 func (c *call) attachmentSet() string {

@@ -224,13 +224,13 @@ func (c *call) folder(id string) (*folder, error) {
 	if slices.Contains(absentFolders(), strings.ToLower(id)) {
 		return nil, odata.NewError(http.StatusNotFound, "ErrorFolderNotFound", "The specified folder could not be found in the store.")
 	}
-	if err := wellFormed(id); err != nil {
+	if err := odata.CheckItemID(id); err != nil {
 		return nil, err
 	}
 	if i := slices.IndexFunc(c.b.folders, func(f *folder) bool { return f.id == id }); i >= 0 {
 		return c.b.folders[i], nil
 	}
-	return nil, notFound()
+	return nil, odata.ItemNotFound()
 }
 
 // parentFolder returns the folder in the path, or the root.
@@ -347,7 +347,7 @@ func patchFolder(c *call) (odata.Response, error) {
 		return odata.Response{}, err
 	}
 	if f.wellKnown != "" {
-		return odata.Response{}, accessDenied()
+		return odata.Response{}, odata.AccessDenied()
 	}
 	name, err := c.folderName(body, f.parent)
 	if err != nil {

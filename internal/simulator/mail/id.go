@@ -4,7 +4,6 @@ import (
 	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
-	"strings"
 )
 
 // A mailboxKey is the part that all ids of a mailbox have in common. Ids are derived from numbers, so that a mailbox of 100,000 messages need not store them.
@@ -78,12 +77,4 @@ func (k mailboxKey) conversationIndex(number uint64) string {
 	copy(raw[3:], k[20:])
 	binary.BigEndian.PutUint64(raw[14:], number)
 	return base64.StdEncoding.EncodeToString(raw)
-}
-
-// wellFormed refuses strings that cannot be an Exchange id, such as a name.
-func wellFormed(id string) error {
-	if !strings.HasPrefix(id, "AA") || len(id) < 16 {
-		return malformed()
-	}
-	return nil
 }

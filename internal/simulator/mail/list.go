@@ -53,12 +53,12 @@ func (s *Service) messageRoutes() []odata.Route {
 
 // message returns the message in the path, and refuses one that is not in the folder in the path.
 func (c *call) message() (*message, error) {
-	if err := wellFormed(c.Params["message"]); err != nil {
+	if err := odata.CheckItemID(c.Params["message"]); err != nil {
 		return nil, err
 	}
 	m := c.b.byID(c.Params["message"])
 	if m == nil {
-		return nil, notFound()
+		return nil, odata.ItemNotFound()
 	}
 	if id, ok := c.Params["folder"]; ok {
 		f, err := c.folder(id)
@@ -66,7 +66,7 @@ func (c *call) message() (*message, error) {
 			return nil, err
 		}
 		if f != m.folder {
-			return nil, notFound()
+			return nil, odata.ItemNotFound()
 		}
 	}
 	return m, nil
@@ -112,7 +112,7 @@ func (c *call) checkBasic(filtered []string) error {
 	}
 	expanded, _, _ := strings.Cut(c.Query.Get("$expand"), "(")
 	if c.Query.Has("$search") || expanded != "" || slices.ContainsFunc(filtered, refused) {
-		return accessDenied()
+		return odata.AccessDenied()
 	}
 	return nil
 }

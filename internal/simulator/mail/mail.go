@@ -115,11 +115,11 @@ func (s *Service) handle(do func(*call) (odata.Response, error)) func(*odata.Cal
 		b := s.mailboxes[id]
 		switch {
 		case b == nil:
-			return odata.Response{}, odata.NewError(http.StatusNotFound, "ErrorInvalidUser", "The requested user '%s' is invalid.", id)
+			return odata.Response{}, odata.InvalidUser(id)
 		case !s.licensed(id):
-			return odata.Response{}, odata.NewError(http.StatusNotFound, "MailboxNotEnabledForRESTAPI", "The mailbox is either inactive, soft-deleted, or is hosted on-premise.")
+			return odata.Response{}, odata.NoMailbox()
 		case id != c.User.ID && !s.rights[share{id, c.User.ID}].FullAccess:
-			return odata.Response{}, accessDenied()
+			return odata.Response{}, odata.AccessDenied()
 		}
 		return do(&call{c, s, b})
 	}

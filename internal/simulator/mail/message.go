@@ -13,6 +13,7 @@ import (
 	"github.com/k3a/html2text"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
 // A Mail is a message. The zero value of a field is what the comment says, or nothing.
@@ -218,7 +219,7 @@ func texts(list []string) []any {
 
 func recipient(nameOf func(string) string, address, name string) map[string]any {
 	address = cmp.Or(address, "newsletter@fabrikam.example")
-	return map[string]any{"emailAddress": map[string]any{"name": cmp.Or(name, nameOf(address)), "address": address}}
+	return odata.RecipientJSON(cmp.Or(name, nameOf(address)), address)
 }
 
 func recipients(nameOf func(string) string, addresses []string) []any {
@@ -422,8 +423,7 @@ func (v view) bodyOf(stored any) any {
 	case v.body == "text" && body["contentType"] == "html":
 		return map[string]any{"contentType": "text", "content": html2text.HTML2Text(content)}
 	case v.body == "html" && body["contentType"] == "text":
-		escaped := strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r\n", "<br>\r\n", "\n", "<br>\n").Replace(content)
-		return map[string]any{"contentType": "html", "content": "<html><body><div class=\"PlainText\">" + escaped + "</div></body></html>"}
+		return map[string]any{"contentType": "html", "content": "<html><body>" + odata.TextToHTML(content) + "</body></html>"}
 	}
 	return body
 }
@@ -440,8 +440,7 @@ func preview(stored any) any {
 	if stored == nil {
 		return ""
 	}
-	text := []rune(plain(stored))
-	return string(text[:min(len(text), 255)])
+	return odata.Preview(plain(stored))
 }
 
 // DeliverMail puts a mail into the Inbox, as if it had just arrived, and returns it with its ids.

@@ -152,7 +152,7 @@ func (c *call) named(v any) any {
 	if name == "" {
 		name = c.b.nameOf(address)
 	}
-	return map[string]any{"emailAddress": map[string]any{"name": name, "address": address}}
+	return odata.RecipientJSON(name, address)
 }
 
 // checkHeaders refuses headers that Graph does not send. See https://learn.microsoft.com/graph/api/resources/internetmessageheader.
@@ -292,7 +292,7 @@ func (c *call) senderOf(m *message) (from, sender any, err error) {
 		return self, self, nil
 	}
 	if !c.Granted("Mail.Send.Shared") {
-		return nil, nil, accessDenied()
+		return nil, nil, odata.AccessDenied()
 	}
 	owner := c.s.directory.ByAddress(address)
 	var rights MailboxRights

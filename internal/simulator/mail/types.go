@@ -1,10 +1,6 @@
 package mail
 
-import (
-	"net/http"
-
-	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
-)
+import "github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 
 // types are the entity types of Graph that this package serves, see https://learn.microsoft.com/graph/api/resources/message and the others.
 type types struct {
@@ -13,35 +9,20 @@ type types struct {
 	sendMail, reply, forward, move, uploadSession *odata.Type
 }
 
-type properties = map[string]odata.Property
-
-func complexType(name string, p properties) *odata.Type {
-	return &odata.Type{Name: "microsoft.graph." + name, Properties: p}
-}
-
-func entityType(name string, p properties) *odata.Type {
-	t := complexType(name, p)
-	t.Mailbox, t.Denied = true, accessDenied()
-	return t
-}
-
 func newTypes() types {
 	text, boolean, instant := odata.String(), odata.Boolean(), odata.DateTimeOffset()
-	body := odata.Of(complexType("itemBody", properties{"content": text, "contentType": odata.Enum("bodyType", "text", "html")}))
-	recipient := odata.Of(complexType("recipient", properties{"emailAddress": odata.Of(complexType("emailAddress", properties{"address": text, "name": text}))}))
-	header := complexType("internetMessageHeader", properties{"name": text, "value": text})
+	body, recipient := odata.ItemBody(), odata.Recipient()
+	header := odata.ComplexType("internetMessageHeader", odata.Properties{"name": text, "value": text})
 	dateTime := odata.Of(odata.DateTimeType())
-	flag := complexType("followupFlag", properties{
+	flag := odata.ComplexType("followupFlag", odata.Properties{
 		"completedDateTime": dateTime, "dueDateTime": dateTime, "startDateTime": dateTime,
 		"flagStatus": odata.Enum("followupFlagStatus", "notFlagged", "complete", "flagged"),
 	})
-	attachment := entityType("attachment", properties{
+	attachment := odata.MailboxType("attachment", odata.Properties{
 		"id": text.Computed(), "name": text, "contentType": text, "isInline": boolean.NotNull(), "size": odata.Int32(), "lastModifiedDateTime": instant.Computed(),
 	})
 	attachment.Open = true // what file, item and reference attachments have is checked with their own types
-	extension := complexType("extension", properties{"id": text, "extensionName": text})
-	extension.Open = true
-	message := entityType("message", properties{
+	message := odata.MailboxType("message", odata.Properties{
 		"id": text.Computed(), "changeKey": text.Computed(), "createdDateTime": instant.Computed(), "lastModifiedDateTime": instant.Computed(),
 		"categories": text.NotNull().Many(), "bccRecipients": recipient.NotNull().Many(), "body": body, "bodyPreview": text.Computed(), "ccRecipients": recipient.NotNull().Many(),
 		"conversationId": text.Computed(), "conversationIndex": text.Computed(), "flag": odata.Of(flag), "from": recipient, "hasAttachments": boolean.Computed(),
@@ -51,36 +32,23 @@ func newTypes() types {
 		"isRead": boolean.NotNull(), "isReadReceiptRequested": boolean, "parentFolderId": text.Computed(), "receivedDateTime": instant.Computed(),
 		"replyTo": recipient.NotNull().Many(), "sender": recipient, "sentDateTime": instant.Computed(), "subject": text, "toRecipients": recipient.NotNull().Many(),
 		"uniqueBody": body.Computed(), "webLink": text.Computed(),
-		"attachments": odata.Of(attachment).NotNull().Many().Link(true), "extensions": odata.Of(extension).NotNull().Many().Link(true),
-		"singleValueExtendedProperties": odata.Of(complexType("singleValueLegacyExtendedProperty", properties{"id": text.NotNull(), "value": text})).NotNull().Many().Link(true),
-		"multiValueExtendedProperties":  odata.Of(complexType("multiValueLegacyExtendedProperty", properties{"id": text.NotNull(), "value": text.Many()})).NotNull().Many().Link(true),
+		"attachments": odata.Of(attachment).NotNull().Many().Link(true), "extensions": odata.Extensions(),
+		"singleValueExtendedProperties": odata.SingleValueProperties(), "multiValueExtendedProperties": odata.MultiValueProperties(),
 	})
-	folder := entityType("mailFolder", properties{
+	folder := odata.MailboxType("mailFolder", odata.Properties{
 		"id": text.Computed(), "displayName": text, "parentFolderId": text.Computed(), "childFolderCount": odata.Int32().Computed(), "unreadItemCount": odata.Int32().Computed(),
 		"totalItemCount": odata.Int32().Computed(), "isHidden": boolean,
 	})
 	folder.Properties["childFolders"] = odata.Of(folder).Many().Link(true)
-	item := odata.Of(complexType("attachmentItem", properties{
+	item := odata.Of(odata.ComplexType("attachmentItem", odata.Properties{
 		"attachmentType": odata.Enum("attachmentType", "file", "item", "reference"), "contentId": text, "contentType": text, "isInline": boolean, "name": text, "size": odata.Int32(),
 	}))
 	return types{
 		message: message, folder: folder, attachment: attachment,
-		sendMail:      complexType("sendMail", properties{"message": odata.Of(message).NotNull(), "saveToSentItems": boolean}),
-		reply:         complexType("reply", properties{"message": odata.Of(message), "comment": text}),
-		forward:       complexType("forward", properties{"message": odata.Of(message), "comment": text, "toRecipients": recipient.NotNull().Many()}),
-		move:          complexType("move", properties{"destinationId": text.NotNull()}),
-		uploadSession: complexType("createUploadSession", properties{"attachmentItem": item.NotNull()}),
+		sendMail:      odata.ComplexType("sendMail", odata.Properties{"message": odata.Of(message).NotNull(), "saveToSentItems": boolean}),
+		reply:         odata.ComplexType("reply", odata.Properties{"message": odata.Of(message), "comment": text}),
+		forward:       odata.ComplexType("forward", odata.Properties{"message": odata.Of(message), "comment": text, "toRecipients": recipient.NotNull().Many()}),
+		move:          odata.ComplexType("move", odata.Properties{"destinationId": text.NotNull()}),
+		uploadSession: odata.ComplexType("createUploadSession", odata.Properties{"attachmentItem": item.NotNull()}),
 	}
-}
-
-func accessDenied() *odata.Error {
-	return odata.NewError(http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
-}
-
-func notFound() *odata.Error {
-	return odata.NewError(http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store.")
-}
-
-func malformed() *odata.Error {
-	return odata.NewError(http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed.")
 }

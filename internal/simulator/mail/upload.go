@@ -159,7 +159,7 @@ func (s *Service) upload(r *http.Request, body []byte) (odata.Response, *odata.E
 		// "Do not specify an Authorization request header": https://learn.microsoft.com/graph/outlook-large-attachments
 		return odata.Response{}, odata.NewError(http.StatusUnauthorized, "InvalidAuthenticationToken", "The request must not have an Authorization header.")
 	case u == nil || !s.directory.Now().Before(u.expires) || u.b.byNumber[u.m.number] != u.m:
-		return odata.Response{}, notFound()
+		return odata.Response{}, odata.ItemNotFound()
 	}
 	switch r.Method {
 	case http.MethodGet:

@@ -24,7 +24,7 @@ const dateTimeLayout = "2006-01-02T15:04:05.0000000"
 
 // DateTimeType is the type dateTimeTimeZone.
 func DateTimeType() *Type {
-	return &Type{Name: "microsoft.graph.dateTimeTimeZone", Properties: map[string]Property{"dateTime": String(), "timeZone": String()}}
+	return ComplexType("dateTimeTimeZone", Properties{"dateTime": String(), "timeZone": String()})
 }
 
 // A DateTimeTimeZone is wall-clock time plus time zone.

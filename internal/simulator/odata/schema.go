@@ -14,12 +14,20 @@ import (
 // A Type is a structured type of Graph's metadata.
 type Type struct {
 	Name       string // "microsoft.graph.event"
-	Properties map[string]Property
+	Properties Properties
 	Open       bool // accepts undeclared properties
 
 	// Of entity types only:
 	Mailbox bool   // served by Exchange, which serves four requests per mailbox at a time and always returns the id
 	Denied  *Error // for a missing permission
+}
+
+// Properties are the properties of a type by name.
+type Properties = map[string]Property
+
+// ComplexType returns the type with this name in Microsoft's namespace.
+func ComplexType(name string, p Properties) *Type {
+	return &Type{Name: "microsoft.graph." + name, Properties: p}
 }
 
 // A Property of a type. Make one with String, Boolean, … and qualify it with Many, Computed, …

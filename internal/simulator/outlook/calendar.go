@@ -131,18 +131,18 @@ func (c *call) calendarRef() (calendarRef, error) {
 	if !ok {
 		return calendarRef{b, b.calendar(""), strings.Contains(strings.ToLower(c.Route.Path), "/calendar/")}, nil
 	}
-	if err := wellFormed(id); err != nil {
+	if err := odata.CheckItemID(id); err != nil {
 		return calendarRef{}, err
 	}
 	if a := c.acceptedCalendarInPath(); a != nil {
 		if c.Route.Method != http.MethodGet && !c.s.shares[a.share] {
-			return calendarRef{}, accessDenied()
+			return calendarRef{}, odata.AccessDenied()
 		}
 		return calendarRef{a.owner, a.calendar, true}, nil
 	}
 	i := slices.IndexFunc(b.calendars, func(c *Calendar) bool { return c.ID == id })
 	if i < 0 {
-		return calendarRef{}, notFound()
+		return calendarRef{}, odata.ItemNotFound()
 	}
 	return calendarRef{b, b.calendars[i], true}, nil
 }

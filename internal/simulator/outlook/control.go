@@ -179,7 +179,7 @@ func (s *Service) changeEvent(r *http.Request) (any, error) {
 
 func (s *Service) deleteEvent(r *http.Request) (any, error) {
 	if !s.RemoveEvent(r.PathValue("user"), r.PathValue("event")) {
-		return nil, notFound()
+		return nil, odata.ItemNotFound()
 	}
 	return nil, nil
 }

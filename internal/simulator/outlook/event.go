@@ -87,7 +87,7 @@ func (s *Service) ChangeEvent(address, id string, properties map[string]any) err
 	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e == nil {
-		return notFound()
+		return odata.ItemNotFound()
 	}
 	if err := s.setUnchecked(e, properties); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (s *Service) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, er
 			response = "notResponded"
 		}
 		unchecked["isOrganizer"] = false
-		unchecked["organizer"] = emailAddress(s.directory.NameOf(e.Organizer), e.Organizer)
+		unchecked["organizer"] = odata.RecipientJSON(s.directory.NameOf(e.Organizer), e.Organizer)
 		unchecked["responseStatus"] = map[string]any{"response": response, "time": "0001-01-01T00:00:00Z"}
 	}
 	var attendees []any
@@ -224,12 +224,8 @@ func (s *Service) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, er
 	return stored, nil
 }
 
-func emailAddress(name, address string) map[string]any {
-	return map[string]any{"emailAddress": map[string]any{"name": name, "address": address}}
-}
-
 func attendeeJSON(a Attendee) map[string]any {
-	out := emailAddress(a.Name, a.Address)
+	out := odata.RecipientJSON(a.Name, a.Address)
 	out["type"], out["status"] = a.Type, map[string]any{"response": a.Response, "time": "0001-01-01T00:00:00Z"}
 	if a.Type == "" {
 		out["type"] = "required"
@@ -254,7 +250,7 @@ func (s *Service) newEvent(b *mailbox, in *Calendar) *storedEvent {
 		"onlineMeetingUrl": nil, "isOnlineMeeting": false, "onlineMeetingProvider": "unknown", "allowNewTimeProposals": true, "occurrenceId": nil,
 		"isDraft": false, "hideAttendees": false, "responseStatus": map[string]any{"response": "organizer", "time": "0001-01-01T00:00:00Z"},
 		"body": map[string]any{"contentType": "html", "content": ""}, "location": locationJSON(nil), "locations": []any{}, "recurrence": nil, "attendees": []any{},
-		"organizer": emailAddress(b.name, b.address), "onlineMeeting": nil, "attachments": []any{}, "extensions": []any{},
+		"organizer": odata.RecipientJSON(b.name, b.address), "onlineMeeting": nil, "attachments": []any{}, "extensions": []any{},
 	}
 	return e
 }
@@ -400,18 +396,18 @@ func (c *call) targetEvent() (*mailbox, *storedEvent, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	if err := wellFormed(c.Params["event"]); err != nil {
+	if err := odata.CheckItemID(c.Params["event"]); err != nil {
 		return nil, nil, err
 	}
 	e := p.event(c.Params["event"])
 	if e == nil || p.only && e.calendar != p.in {
-		return nil, nil, notFound()
+		return nil, nil, odata.ItemNotFound()
 	}
 	if tag := c.Request.Header.Get("If-Match"); tag != "" && tag != "*" && tag != e.etag() {
 		return nil, nil, odata.NewError(http.StatusPreconditionFailed, "ErrorIrresolvableConflict", "The send or update operation could not be performed because the change key passed in the request does not match the current change key for the item.")
 	}
 	if c.Route.Method != http.MethodGet && e.calendar.ReadOnly {
-		return nil, nil, accessDenied()
+		return nil, nil, odata.AccessDenied()
 	}
 	return p.mailbox, e, nil
 }
@@ -581,7 +577,7 @@ func createEvent(c *call) (odata.Response, error) {
 	}
 	b, in := p.mailbox, p.in
 	if in.ReadOnly {
-		return odata.Response{}, accessDenied()
+		return odata.Response{}, odata.AccessDenied()
 	}
 	body, err := c.Decode()
 	if err != nil {
@@ -646,7 +642,7 @@ func deleteEvent(c *call) (odata.Response, error) {
 
 // responseParameters is the type of the parameters of a response to an invitation.
 func responseParameters(action string) *odata.Type {
-	t := &odata.Type{Name: action, Properties: properties{"Comment": odata.String()}}
+	t := &odata.Type{Name: action, Properties: odata.Properties{"Comment": odata.String()}}
 	if action != "cancel" {
 		t.Properties["SendResponse"] = odata.Boolean()
 	}

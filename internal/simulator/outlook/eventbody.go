@@ -163,21 +163,12 @@ func parseBody(v any) (body map[string]any, preview string, err error) {
 	if kind == "html" {
 		plain = html2text.HTML2Text(content)
 	} else if content != "" {
-		content = textToHTML(content)
-	}
-	plain = strings.TrimSpace(plain)
-	if r := []rune(plain); len(r) > 255 {
-		plain = string(r[:255])
+		content = odata.TextToHTML(content)
 	}
 	if content != "" && !strings.Contains(strings.ToLower(content), "<html") {
 		content = "<html><head>\r\n<meta http-equiv=\"Content-Type\" content=\"text/html; charset=utf-8\"></head><body>\r\n" + content + "\r\n</body></html>"
 	}
-	return map[string]any{"contentType": "html", "content": content}, plain, nil
-}
-
-func textToHTML(text string) string {
-	text = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r\n", "<br>\r\n", "\n", "<br>\n").Replace(text)
-	return `<div class="PlainText">` + text + "</div>"
+	return map[string]any{"contentType": "html", "content": content}, odata.Preview(plain), nil
 }
 
 func (s *Service) parseAttendees(v any) ([]any, error) {

@@ -62,7 +62,7 @@ type call struct {
 func (s *Service) handle(do func(*call) (odata.Response, error)) func(*odata.Call) (odata.Response, error) {
 	return func(c *odata.Call) (odata.Response, error) {
 		if b := s.mailboxes[c.Owner()]; b != nil && b.removed {
-			return odata.Response{}, odata.NewError(http.StatusNotFound, "MailboxNotEnabledForRESTAPI", "The mailbox is either inactive, soft-deleted, or is hosted on-premise.")
+			return odata.Response{}, odata.NoMailbox()
 		}
 		return do(&call{c, s})
 	}
@@ -183,11 +183,11 @@ func (c *call) targetMailbox() (*mailbox, error) {
 	write, shared := c.s.shares[share{id, c.User.ID}]
 	switch {
 	case b == nil && c.Params["group"] == "":
-		return nil, odata.NewError(http.StatusNotFound, "ErrorInvalidUser", "The requested user '%s' is invalid.", id)
+		return nil, odata.InvalidUser(id)
 	case b == nil:
 		return nil, odata.NewError(http.StatusNotFound, "Request_ResourceNotFound", "Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)
 	case !shared, !write && c.Route.Method != http.MethodGet:
-		return nil, accessDenied()
+		return nil, odata.AccessDenied()
 	}
 	return b, nil
 }
@@ -247,22 +247,6 @@ func random(n int) string {
 func changeKey(version string) string {
 	sum := sha256.Sum256([]byte(version))
 	return base64.RawURLEncoding.EncodeToString(sum[:])
-}
-
-func accessDenied() *odata.Error {
-	return odata.NewError(http.StatusForbidden, "ErrorAccessDenied", "Access is denied. Check credentials and try again.")
-}
-
-func notFound() *odata.Error {
-	return odata.NewError(http.StatusNotFound, "ErrorItemNotFound", "The specified object was not found in the store.")
-}
-
-// wellFormed refuses strings that cannot be an Exchange id, such as a name.
-func wellFormed(id string) error {
-	if !strings.HasPrefix(id, "AA") || len(id) < 16 {
-		return odata.NewError(http.StatusBadRequest, "ErrorInvalidIdMalformed", "Id is malformed.")
-	}
-	return nil
 }
 
 // exceptions returns the scopes for which Microsoft's permission table is silent or wrong.

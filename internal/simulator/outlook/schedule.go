@@ -19,7 +19,7 @@ const (
 
 // scheduleParameters is the type of the parameters of getSchedule.
 func scheduleParameters() *odata.Type {
-	return &odata.Type{Name: "getSchedule", Properties: map[string]odata.Property{
+	return &odata.Type{Name: "getSchedule", Properties: odata.Properties{
 		"Schedules": odata.String().NotNull().Many(), "StartTime": odata.Of(odata.DateTimeType()), "EndTime": odata.Of(odata.DateTimeType()),
 		"AvailabilityViewInterval": odata.Int32(),
 	}}

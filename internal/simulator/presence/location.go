@@ -33,7 +33,7 @@ func (l locations) apply(shown *Presence) (place string) {
 // https://learn.microsoft.com/graph/api/presence-setmanuallocation
 func setLocation(field func(*locations) **location) func(*call) (odata.Response, error) {
 	return func(c *call) (odata.Response, error) {
-		params, err := c.Parameters(&odata.Type{Properties: map[string]odata.Property{
+		params, err := c.Parameters(&odata.Type{Properties: odata.Properties{
 			"workLocationType": odata.Enum("workLocationType", "unspecified", "office", "remote", "timeOff"), "placeId": odata.String(),
 		}})
 		if err != nil {

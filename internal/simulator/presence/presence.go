@@ -53,17 +53,16 @@ func (s *Service) seed(colleagues bool) {
 }
 
 func presenceType() *odata.Type {
-	message := &odata.Type{Name: "microsoft.graph.itemBody", Properties: map[string]odata.Property{"content": odata.String(), "contentType": odata.Enum("bodyType", "text", "html")}}
-	status := &odata.Type{Name: "microsoft.graph.presenceStatusMessage", Properties: map[string]odata.Property{
-		"message": odata.Of(message), "expiryDateTime": odata.Of(odata.DateTimeType()), "publishedDateTime": odata.DateTimeOffset().Computed(),
-	}}
-	outOfOffice := &odata.Type{Name: "microsoft.graph.outOfOfficeSettings", Properties: map[string]odata.Property{"isOutOfOffice": odata.Boolean(), "message": odata.String()}}
-	location := &odata.Type{Name: "microsoft.graph.userWorkLocation", Properties: map[string]odata.Property{
+	status := odata.ComplexType("presenceStatusMessage", odata.Properties{
+		"message": odata.ItemBody(), "expiryDateTime": odata.Of(odata.DateTimeType()), "publishedDateTime": odata.DateTimeOffset().Computed(),
+	})
+	outOfOffice := odata.ComplexType("outOfOfficeSettings", odata.Properties{"isOutOfOffice": odata.Boolean(), "message": odata.String()})
+	location := odata.ComplexType("userWorkLocation", odata.Properties{
 		"placeId": odata.String(), "workLocationType": odata.String(), "source": odata.String(),
-	}}
+	})
 	return &odata.Type{
 		Name: "microsoft.graph.presence",
-		Properties: map[string]odata.Property{
+		Properties: odata.Properties{
 			"id": odata.String().Computed(), "availability": odata.String(), "activity": odata.String(), "statusMessage": odata.Of(status),
 			"outOfOfficeSettings": odata.Of(outOfOffice), "workLocation": odata.Of(location), "sequenceNumber": odata.String(),
 		},
@@ -300,7 +299,7 @@ func getPresence(c *call) (odata.Response, error) {
 }
 
 func getPresences(c *call) (odata.Response, error) {
-	p, err := c.Parameters(&odata.Type{Properties: map[string]odata.Property{"ids": odata.String().Many()}})
+	p, err := c.Parameters(&odata.Type{Properties: odata.Properties{"ids": odata.String().Many()}})
 	if err != nil {
 		return odata.Response{}, err
 	}
@@ -325,7 +324,7 @@ func getPresences(c *call) (odata.Response, error) {
 
 // parameters is the type of the parameters of an action.
 func parameters(names ...string) *odata.Type {
-	t := &odata.Type{Name: "parameters", Properties: map[string]odata.Property{}}
+	t := &odata.Type{Name: "parameters", Properties: odata.Properties{}}
 	for _, name := range names {
 		t.Properties[name] = odata.String()
 	}
@@ -460,7 +459,7 @@ func clearPreferredPresence(c *call) (odata.Response, error) {
 
 // setStatusMessage: see https://learn.microsoft.com/graph/api/presence-setstatusmessage.
 func setStatusMessage(c *call) (odata.Response, error) {
-	params, err := c.Parameters(&odata.Type{Properties: map[string]odata.Property{"statusMessage": presenceType().Properties["statusMessage"]}})
+	params, err := c.Parameters(&odata.Type{Properties: odata.Properties{"statusMessage": presenceType().Properties["statusMessage"]}})
 	if err != nil {
 		return odata.Response{}, err
 	}

@@ -33,7 +33,7 @@ func userType() *odata.Type {
 	object := &odata.Type{Name: "microsoft.graph.directoryObject", Open: true}
 	t := &odata.Type{
 		Name: "microsoft.graph.user",
-		Properties: map[string]odata.Property{
+		Properties: odata.Properties{
 			"accountEnabled": odata.Boolean(), "businessPhones": odata.String().Many(), "imAddresses": odata.String().Many(), "otherMails": odata.String().Many(),
 			"proxyAddresses": odata.String().Many(), "createdDateTime": odata.DateTimeOffset(), "id": odata.String().Computed(),
 			"assignedLicenses": odata.Of(object).Many(), "assignedPlans": odata.Of(object).Many(), "mailboxSettings": odata.Of(object),
