@@ -30,7 +30,7 @@ func deltaMessages(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	kept, err := c.ResumeDelta()
+	resumed, err := c.ResumeDelta()
 	if err != nil {
 		return odata.Response{}, err
 	}
@@ -41,10 +41,10 @@ func deltaMessages(c *call) (odata.Response, error) {
 	if _, err := c.Project(map[string]any{}); err != nil {
 		return odata.Response{}, err
 	}
-	progress, _ := kept.(deltaProgress)
+	progress, _ := resumed.(deltaProgress)
 	v := c.view()
 	switch {
-	case kept == nil:
+	case resumed == nil:
 		progress = deltaProgress{since: c.b.sequence, entries: v.firstRound(f, match)}
 	case progress.entries == nil:
 		progress = deltaProgress{since: c.b.sequence, entries: v.nextRound(f, progress.since, match, strings.ToLower(c.Query.Get("changetype")))}
@@ -84,21 +84,10 @@ func deltaMessages(c *call) (odata.Response, error) {
 
 // deltaSize returns the page size, given by $top or Prefer.
 func (c *call) deltaSize() (int, error) {
-	if top := c.Query.Get("$top"); top != "" {
-		n := 0
-		for _, r := range top {
-			if r < '0' || r > '9' || n > 1000 {
-				n = 0
-				break
-			}
-			n = n*10 + int(r-'0')
-		}
-		if n < 1 || n > 1000 {
-			return 0, odata.NewError(http.StatusBadRequest, "ErrorInvalidUrlQueryFilter", "The query parameter '$top' must be a number from 1 to 1000.")
-		}
-		return n, nil
+	if c.Query.Get("$top") == "" {
+		return c.PageSize(), nil
 	}
-	return c.PageSize(), nil
+	return c.Number("$top", 0, 1, odata.MaxPageSize)
 }
 
 // checkDelta applies the rules of delta queries: $filter only by receivedDateTime with ge and gt, $orderby only receivedDateTime desc.

@@ -48,17 +48,14 @@ func (c *Call) Delta(list func() ([]map[string]any, error)) (Response, error) {
 		}
 		state = next
 	}
-	size := min(c.pageSize(), len(state.pending))
-	c.Applied("odata.track-changes")
-	body := map[string]any{"@odata.context": c.Context("Collection(" + strings.TrimPrefix(c.Route.Type.Name, "microsoft.graph.") + ")"), "value": state.pending[:size]}
+	size := min(c.PageSize(), len(state.pending))
 	rest := *state
-	if rest.pending = state.pending[size:]; len(rest.pending) > 0 {
-		body["@odata.nextLink"] = c.link(url.Values{"$skiptoken": {c.service.keepDelta(&rest)}})
-	} else {
+	rest.pending = state.pending[size:]
+	more := len(rest.pending) > 0
+	if !more {
 		rest.pending = nil
-		body["@odata.deltaLink"] = c.link(url.Values{"$deltatoken": {c.service.keepDelta(&rest)}})
 	}
-	return Response{Status: http.StatusOK, Body: body}, nil
+	return c.deltaPage(state.pending[:size], &rest, more), nil
 }
 
 // deltaState returns the state that the token of the request stands for, and makes the query of the first request that of the call. Without a
@@ -80,8 +77,8 @@ func (c *Call) deltaState() (*deltaState, error) {
 	return known, nil
 }
 
-// ResumeDelta is for resources with a change log of their own. It returns what DeltaPage kept under the token of the request, and nil for the
-// first request.
+// ResumeDelta is for resources with a change log of their own. It returns the state that DeltaPage stored under the token of the request; nil for
+// the first request.
 func (c *Call) ResumeDelta() (any, error) {
 	state, err := c.deltaState()
 	if err != nil {
@@ -90,9 +87,14 @@ func (c *Call) ResumeDelta() (any, error) {
 	return state.custom, nil
 }
 
-// DeltaPage returns a page of a delta query whose next request finds next with ResumeDelta; more reports whether that is the next page.
+// DeltaPage returns a page of a delta query and stores the state that ResumeDelta returns in the next request. more reports whether that request
+// is for another page of the round.
 func (c *Call) DeltaPage(value []map[string]any, next any, more bool) Response {
-	token := c.service.keepDelta(&deltaState{owner: c.User.ID, path: strings.ToLower(c.Request.URL.Path), query: c.Query, custom: next})
+	return c.deltaPage(value, &deltaState{owner: c.User.ID, path: strings.ToLower(c.Request.URL.Path), query: c.Query, custom: next}, more)
+}
+
+func (c *Call) deltaPage(value []map[string]any, next *deltaState, more bool) Response {
+	token := c.service.storeDelta(next)
 	link, option := "@odata.deltaLink", "$deltatoken"
 	if more {
 		link, option = "@odata.nextLink", "$skiptoken"
@@ -153,8 +155,8 @@ func newDeltaToken() string {
 	return base64.RawURLEncoding.EncodeToString(b)
 }
 
-// keepDelta stores a state and returns its token.
-func (s *Service) keepDelta(state *deltaState) string {
+// storeDelta stores a state and returns its token.
+func (s *Service) storeDelta(state *deltaState) string {
 	token := newDeltaToken()
 	s.deltas[token] = state
 	s.deltaTokens = append(s.deltaTokens, token)

@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// maxPageSize is the largest $top.
-const maxPageSize = 1000
+// MaxPageSize is the largest $top.
+const MaxPageSize = 1000
 
 // defaultPageSize is the number of entities in a page for which the client sets no size.
 const defaultPageSize = 10
@@ -116,14 +116,14 @@ func expand(v any, p Property, options string) (any, error) {
 				return nil, err
 			}
 			all, _ := v.([]any)
-			var kept []any
+			var matching []any
 			for _, item := range all {
 				if m, _ := item.(map[string]any); match(m) {
-					kept = append(kept, item)
+					matching = append(matching, item)
 				}
 			}
-			if v = nil; kept != nil {
-				v = kept
+			if v = nil; matching != nil {
+				v = matching
 			}
 		default:
 			return nil, NotSimulated("the option '%s' in $expand.", name)
@@ -188,22 +188,23 @@ func (c *Call) selected(entity map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// number returns a query option that is a number.
-func (c *Call) number(option string, fallback, least, most int) (int, error) {
+// Number returns a query option that is a number from least to most; fallback if the request lacks it.
+func (c *Call) Number(option string, fallback, least, most int) (int, error) {
 	text := c.Query.Get(option)
 	if text == "" {
 		return fallback, nil
 	}
-	n, err := strconv.Atoi(text)
+	u, err := strconv.ParseUint(text, 10, 31) // no sign
+	n := int(u)
 	if err != nil || n < least || n > most {
 		return 0, NewError(http.StatusBadRequest, "ErrorInvalidUrlQueryFilter", "The query parameter '%s' must be a number from %d to %d.", option, least, most)
 	}
 	return n, nil
 }
 
-// pageSize returns the page size that the client prefers.
-func (c *Call) pageSize() int {
-	if n, err := strconv.Atoi(c.Prefer["odata.maxpagesize"]); err == nil && n > 0 && n <= maxPageSize {
+// PageSize returns the page size that the client prefers.
+func (c *Call) PageSize() int {
+	if n, err := strconv.Atoi(c.Prefer["odata.maxpagesize"]); err == nil && n > 0 && n <= MaxPageSize {
 		c.Applied(fmt.Sprintf("odata.maxpagesize=%d", n))
 		return n
 	}
@@ -235,7 +236,7 @@ func (c *Call) Page(set string, n int, entity func(i int) map[string]any) (Respo
 	if _, err := c.Project(map[string]any{}); err != nil {
 		return Response{}, err
 	}
-	top, err := c.number("$top", c.pageSize(), 1, maxPageSize)
+	top, err := c.Number("$top", c.PageSize(), 1, MaxPageSize)
 	if err != nil {
 		return Response{}, err
 	}
@@ -243,7 +244,7 @@ func (c *Call) Page(set string, n int, entity func(i int) map[string]any) (Respo
 	if c.Query.Has("$search") {
 		option = "$skiptoken"
 	}
-	skip, err := c.number(option, 0, 0, 1<<30)
+	skip, err := c.Number(option, 0, 0, 1<<30)
 	if err != nil {
 		return Response{}, err
 	}
@@ -274,8 +275,7 @@ func (c *Call) Filter() (match func(entity map[string]any) bool, paths []string,
 	if !c.Query.Has("$filter") {
 		return nil, nil, nil
 	}
-	p, paths, err := parseFilterPaths(c.Query.Get("$filter"), c.Route.Type)
-	return p, paths, err
+	return parseFilterPaths(c.Query.Get("$filter"), c.Route.Type)
 }
 
 // Selected returns the properties in $select and $expand in the spelling of the metadata; nil if all are selected.
@@ -295,9 +295,6 @@ func (c *Call) Selected() []string {
 	}
 	return names
 }
-
-// PageSize returns the page size that the client prefers.
-func (c *Call) PageSize() int { return c.pageSize() }
 
 // link returns the address of the request with another query.
 func (c *Call) link(q url.Values) string {
