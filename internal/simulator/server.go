@@ -155,7 +155,8 @@ func (s *Simulator) exchange(r *http.Request, body []byte) (resp web.Response, f
 func (s *Simulator) execute(r *http.Request, body []byte, compressed bool) (resp web.Response, user string, release func()) {
 	switch {
 	case odata.IsBatch(r):
-		return s.graph.Batch(r, body, s.batched), s.userOf(r), func() {}
+		resp, user = s.graph.Batch(r, body, s.batched)
+		return resp, user, func() {}
 	case odata.Is(r.URL.Path):
 		return s.graph.Serve(r, body, compressed)
 	case mail.IsUpload(r.URL.Path):
@@ -176,17 +177,6 @@ func (s *Simulator) batched(r *http.Request) web.Response {
 		return odata.Finish(odata.NewError(http.StatusGatewayTimeout, "GatewayTimeout", "The request of the batch got no response.").Response(s.directory.Now()), r)
 	}
 	return resp
-}
-
-// userOf returns the address of the user of the request's access token.
-func (s *Simulator) userOf(r *http.Request) string {
-	s.directory.Lock()
-	defer s.directory.Unlock()
-	_, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-	if t := s.AccessToken(token); t != nil {
-		return t.User.Address
-	}
-	return ""
 }
 
 // send writes the response, compressed if the client accepts it. A fault may cut it off.

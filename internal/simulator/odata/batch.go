@@ -37,18 +37,20 @@ func IsBatch(r *http.Request) bool {
 	return r.Method == http.MethodPost && strings.EqualFold(strings.TrimSuffix(r.URL.Path, "/"), "/v1.0/$batch")
 }
 
-// Batch executes the requests of a batch one after the other with do. See https://learn.microsoft.com/graph/json-batching.
-func (s *Service) Batch(r *http.Request, body []byte, do func(*http.Request) Response) Response {
+// Batch executes the requests of a batch one after the other with do. It also returns the address of the token's user. See
+// https://learn.microsoft.com/graph/json-batching.
+func (s *Service) Batch(r *http.Request, body []byte, do func(*http.Request) Response) (resp Response, address string) {
 	s.Directory.Lock()
 	now := s.Directory.Now()
-	_, refused := s.authenticate(r, now)
+	token, refused := s.authenticate(r, now)
 	s.Directory.Unlock()
 	if refused != nil {
-		return refused.Response(now)
+		return refused.Response(now), ""
 	}
+	address = token.User.Address
 	requests, err := parseBatch(body)
 	if err != nil {
-		return err.Response(now)
+		return err.Response(now), address
 	}
 	statuses := map[string]int{}
 	responses := []batchResponse{}
@@ -63,7 +65,7 @@ func (s *Service) Batch(r *http.Request, body []byte, do func(*http.Request) Res
 		statuses[x.ID] = resp.Status
 		responses = append(responses, x.response(resp))
 	}
-	return Response{Status: http.StatusOK, Body: map[string]any{"responses": responses}}
+	return Response{Status: http.StatusOK, Body: map[string]any{"responses": responses}}, address
 }
 
 // parseBatch checks the batch and returns its requests in an order in which each comes after those it depends on.
