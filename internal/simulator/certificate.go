@@ -8,8 +8,6 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"io"
-	"log"
 	"math/big"
 	"net"
 	"time"
@@ -78,6 +76,3 @@ func (a *authority) serverConfig(hosts ...string) (*tls.Config, error) {
 		NextProtos:   []string{"h2", "http/1.1"},
 	}, nil
 }
-
-// discardLogger drops the server's errors: faults make clients disconnect all the time.
-func discardLogger() *log.Logger { return log.New(io.Discard, "", 0) }

@@ -2,15 +2,14 @@ package simulator
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"slices"
 	"strings"
 	"sync"
-	"time"
 )
 
 // proxiedHosts returns the hosts of Microsoft that the proxy stands in for.
@@ -24,7 +23,6 @@ type proxy struct {
 	connect  *http.Server // answers CONNECT
 	inner    *http.Server // serves the connections
 	tunnels  *tunnelListener
-	config   *tls.Config
 }
 
 // StartProxy serves an HTTP proxy on the address for clients with fixed addresses: set HTTPS_PROXY to ProxyURL and trust CA. Requests to
@@ -46,12 +44,9 @@ func (s *Simulator) StartProxy(address string) error {
 	if err != nil {
 		return fmt.Errorf("start the proxy: %w", err)
 	}
-	p := &proxy{listener: listener, tunnels: newTunnelListener(listener.Addr()), config: config}
-	p.connect = &http.Server{Handler: s.counted(p.serveConnect), ReadHeaderTimeout: 10 * time.Second, ErrorLog: discardLogger()}
-	p.inner = &http.Server{
-		// Microsoft's hosts have no control API.
-		Handler: s.counted(s.serve), TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, ErrorLog: discardLogger(),
-	}
+	p := &proxy{listener: listener, tunnels: newTunnelListener(listener.Addr())}
+	p.connect = s.newServer(p.serveConnect, nil)
+	p.inner = s.newServer(s.serve, config) // Microsoft's hosts have no control API
 	s.proxy = p
 	s.serving.Go(func() { _ = p.connect.Serve(listener) })
 	s.serving.Go(func() { _ = p.inner.ServeTLS(p.tunnels, "", "") })
@@ -97,7 +92,7 @@ func (p *proxy) serveConnect(w http.ResponseWriter, r *http.Request) {
 // A tunnel is a hijacked connection. The client may have sent data right after CONNECT.
 type tunnel struct {
 	net.Conn
-	reader interface{ Read([]byte) (int, error) }
+	reader io.Reader
 }
 
 func (t *tunnel) Read(p []byte) (int, error) { return t.reader.Read(p) }

@@ -209,7 +209,7 @@ func acceptsGzip(r *http.Request) bool {
 	for _, h := range r.Header.Values("Accept-Encoding") {
 		for part := range strings.SplitSeq(h, ",") {
 			coding, weight, _ := strings.Cut(strings.ReplaceAll(part, " ", ""), ";")
-			if strings.EqualFold(coding, "gzip") && strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "" || strings.EqualFold(coding, "gzip") && weight == "" {
+			if strings.EqualFold(coding, "gzip") && (weight == "" || strings.Trim(strings.TrimPrefix(weight, "q="), "0.") != "") {
 				return true
 			}
 		}

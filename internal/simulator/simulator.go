@@ -8,8 +8,11 @@ package simulator
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
 	"net/http"
 	"slices"
@@ -136,15 +139,15 @@ func (s *Simulator) Start() error {
 		return fmt.Errorf("start the simulator: %w", err)
 	}
 	s.authority, s.listener = ca, listener
-	s.server = &http.Server{
-		Handler:           s.counted(s.ServeHTTP),
-		TLSConfig:         config,
-		ReadHeaderTimeout: 10 * time.Second,
-		ErrorLog:          discardLogger(),
-	}
+	s.server = s.newServer(s.ServeHTTP, config)
 	server := s.server
 	s.serving.Go(func() { _ = server.ServeTLS(listener, "", "") })
 	return nil
+}
+
+// newServer returns a server whose handlers Close waits for. It drops its log: faults make clients disconnect all the time.
+func (s *Simulator) newServer(handler http.HandlerFunc, config *tls.Config) *http.Server {
+	return &http.Server{Handler: s.counted(handler), TLSConfig: config, ReadHeaderTimeout: 10 * time.Second, ErrorLog: log.New(io.Discard, "", 0)}
 }
 
 // counted returns a handler that Close waits for.
