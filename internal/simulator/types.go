@@ -1,8 +1,6 @@
 package simulator
 
 import (
-	"time"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
@@ -13,7 +11,6 @@ import (
 // The types of the parts.
 type (
 	User             = directory.User
-	ClockState       = directory.ClockState
 	AADSTS           = entra.AADSTS
 	Registration     = entra.Registration
 	SignIn           = entra.SignIn
@@ -92,15 +89,6 @@ func (s *Simulator) Users() []User {
 	}
 	return all
 }
-
-// Clock returns the state of the simulator's clock.
-func (s *Simulator) Clock() ClockState { return s.directory.Clock.State() }
-
-// SetClock sets the offset from Options.Now. It does not affect the delays of faults.
-func (s *Simulator) SetClock(offset time.Duration) { s.directory.Clock.Set(offset) }
-
-// AdvanceClock moves the clock forward, or back if d is negative.
-func (s *Simulator) AdvanceClock(d time.Duration) { s.directory.Clock.Advance(d) }
 
 // FreezeClock stops the clock, or resumes it from where it stopped.
 func (s *Simulator) FreezeClock(freeze bool) { s.directory.Clock.Freeze(freeze) }
