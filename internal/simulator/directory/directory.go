@@ -33,7 +33,7 @@ type AccessToken struct {
 	Expires time.Time
 }
 
-// A Directory holds the users. Its lock guards the state of all parts of the simulator, and must be held when calling its methods.
+// A Directory holds the users. Its lock guards the state of all parts of the simulator, and must be held when calling its methods other than Now.
 type Directory struct {
 	sync.Mutex
 	Clock *Clock
@@ -46,7 +46,7 @@ type Directory struct {
 // New returns an empty directory.
 func New(now func() time.Time) *Directory { return &Directory{Clock: &Clock{base: now}} }
 
-// Now returns the time of the clock.
+// Now returns the time of the clock. It needs no lock.
 func (d *Directory) Now() time.Time { return d.Clock.State().Now }
 
 // OnAdd calls f, with the lock held, for every user that is added.

@@ -177,7 +177,7 @@ func (s *Service) deliver(r *http.Request) (any, error) {
 	// Many mails are a second apart, the last one is the newest.
 	last := m.Received
 	if last.IsZero() {
-		last = s.directoryNow()
+		last = s.directory.Now()
 	}
 	s.FillMailFolder(r.PathValue("user"), in.Folder, in.Count, func(i int) Mail {
 		each := m

@@ -11,7 +11,7 @@ func (s *Service) seed(colleagues bool) {
 	if !colleagues {
 		return
 	}
-	now := s.directoryNow()
+	now := s.directory.Now()
 	ago := func(d time.Duration) time.Time { return now.Add(-d) }
 	s.AddMailFolder(directory.Adele, "Bills/Power")
 	for _, m := range []Mail{
@@ -28,10 +28,4 @@ func (s *Service) seed(colleagues bool) {
 		s.AddMail(directory.Adele, "", m)
 	}
 	s.AddMail(directory.Adele, "Bills/Power", Mail{Subject: "Your bill", From: "billing@power.example", To: []string{directory.Adele}, Received: ago(72 * time.Hour), Read: true, Body: "You owe 42.00."})
-}
-
-func (s *Service) directoryNow() time.Time {
-	s.directory.Lock()
-	defer s.directory.Unlock()
-	return s.directory.Now()
 }

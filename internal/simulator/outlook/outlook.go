@@ -201,19 +201,12 @@ func (s *Service) RemoveMailbox(address string) {
 
 // mustMailbox returns the mailbox of a user or group, and panics if there is none.
 func (s *Service) mustMailbox(address string) *mailbox {
-	if b := s.mailboxByAddress(address); b != nil {
-		return b
-	}
-	panic(control.NotFound("no mailbox %q", address))
-}
-
-func (s *Service) mailboxByAddress(address string) *mailbox {
 	for _, b := range s.mailboxes {
 		if strings.EqualFold(b.address, address) {
 			return b
 		}
 	}
-	return nil
+	panic(control.NotFound("no mailbox %q", address))
 }
 
 func (b *mailbox) addCalendar(c Calendar) *Calendar {
