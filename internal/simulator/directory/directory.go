@@ -2,6 +2,8 @@
 package directory
 
 import (
+	"crypto/rand"
+	"encoding/base64"
 	"net/http"
 	"slices"
 	"strings"
@@ -101,6 +103,13 @@ func (d *Directory) tenantOf(address string) string {
 // NewGUID derives an id from an address, so that tests and demos are reproducible.
 func NewGUID(address string) string {
 	return uuid.NewSHA1(uuid.NameSpaceURL, []byte("mailto:"+strings.ToLower(address))).String()
+}
+
+// Random returns n unguessable characters that are safe in a URL.
+func Random(n int) string {
+	b := make([]byte, n)
+	_, _ = rand.Read(b)
+	return base64.RawURLEncoding.EncodeToString(b)[:n]
 }
 
 // Users returns all users in the order in which they were added.

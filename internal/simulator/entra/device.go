@@ -95,7 +95,7 @@ func (s *Service) deviceCode(r *http.Request, tenant string, form url.Values) (w
 	}
 	now := s.directory.Now()
 	maps.DeleteFunc(s.devices, func(_ string, d *deviceGrant) bool { return now.Sub(d.expires) > deviceLifetime })
-	key := random(64)
+	key := directory.Random(64)
 	d := &deviceGrant{userCode: newUserCode(), client: registration.ClientID, tenant: tenant, requested: requested, expires: now.Add(deviceLifetime)}
 	s.devices[key] = d
 	uri := "https://" + r.Host + "/common/oauth2/deviceauth"

@@ -2,7 +2,6 @@
 package entra
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -369,7 +368,7 @@ func (s *Service) newAuthCode(registration Registration, tenant string, q url.Va
 	if challenge != "" && q.Get("code_challenge_method") != "S256" {
 		challenge = hash(challenge)
 	}
-	key := "1.AX" + random(48)
+	key := "1.AX" + directory.Random(48)
 	maps.DeleteFunc(s.codes, func(_ string, c *authCode) bool { return s.directory.Now().After(c.expires.Add(codeLifetime)) })
 	s.codes[key] = &authCode{user: a, client: registration.ClientID, redirect: q.Get("redirect_uri"), challenge: challenge, requested: requested,
 		nonce: q.Get("nonce"), expires: s.directory.Now().Add(codeLifetime)}
@@ -498,7 +497,7 @@ func (s *Service) issue(r *http.Request, requested scopeRequest, in signInSessio
 	}
 	if offline {
 		// The previous refresh token stays valid, as in Entra ID.
-		key := "1.AR" + random(96)
+		key := "1.AR" + directory.Random(96)
 		maps.DeleteFunc(s.refresh, func(_ string, t *refreshToken) bool { return now.Sub(t.used) > 2*refreshLifetime })
 		s.refresh[key] = &refreshToken{signInSession: in, used: now}
 		body["refresh_token"] = key
@@ -515,7 +514,7 @@ func (s *Service) issue(r *http.Request, requested scopeRequest, in signInSessio
 		if nonce != "" {
 			claims["nonce"] = nonce
 		}
-		body["id_token"] = encode(map[string]any{"typ": "JWT", "alg": "RS256", "kid": "simulator"}) + "." + encode(claims) + "." + random(64)
+		body["id_token"] = encode(map[string]any{"typ": "JWT", "alg": "RS256", "kid": "simulator"}) + "." + encode(claims) + "." + directory.Random(64)
 	}
 	return web.Response{Status: http.StatusOK, Header: http.Header{"Cache-Control": {"no-store, no-cache"}}, Body: body}
 }
@@ -546,7 +545,7 @@ func (s *Service) scopeAnswer(requested scopeRequest, scopes []string) string {
 
 func (s *Service) newAccess(t *directory.AccessToken, now time.Time) string {
 	maps.DeleteFunc(s.access, func(_ string, t *directory.AccessToken) bool { return now.Sub(t.Expires) > time.Hour })
-	key := "eyJ0eXAiOiJKV1Qi." + random(120) + "." + random(64)
+	key := "eyJ0eXAiOiJKV1Qi." + directory.Random(120) + "." + directory.Random(64)
 	s.access[key] = t
 	return key
 }
@@ -587,13 +586,6 @@ func codePage(text, code string) web.Response {
 	a.Text = strings.Replace(a.Text, "</body>", fmt.Sprintf(`<form method="post"><label>Code <input name="otc" value="%s" autofocus></label>
 <button name="do" value="approve">Next</button> <button name="do" value="decline">Cancel</button></form></body>`, html.EscapeString(code)), 1)
 	return a
-}
-
-// random returns n unguessable characters that are safe in a URL.
-func random(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)[:n]
 }
 
 func hash(text string) string {

@@ -1,9 +1,7 @@
 package odata
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"maps"
@@ -11,6 +9,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 )
 
 // maxDeltas bounds the delta tokens that are kept; the oldest expire first.
@@ -148,16 +148,9 @@ func versionOf(e map[string]any) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// newDeltaToken returns a token of 200 characters, about as long as Exchange's.
-func newDeltaToken() string {
-	b := make([]byte, 150)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)
-}
-
 // storeDelta stores a state and returns its token.
 func (s *Service) storeDelta(state *deltaState) string {
-	token := newDeltaToken()
+	token := directory.Random(200) // about as long as Exchange's
 	s.deltas[token] = state
 	s.deltaTokens = append(s.deltaTokens, token)
 	if len(s.deltaTokens) > maxDeltas {

@@ -2,7 +2,6 @@
 package outlook
 
 import (
-	"crypto/rand"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
@@ -227,14 +226,7 @@ func (b *mailbox) calendar(idOrName string) *Calendar {
 }
 
 // newOutlookID returns an id as Exchange writes them: long, with characters that need escaping in a URL.
-func newOutlookID(prefix string, n int) string { return prefix + random(n) + "=" }
-
-// random returns n unguessable characters that are safe in a URL.
-func random(n int) string {
-	b := make([]byte, n)
-	_, _ = rand.Read(b)
-	return base64.RawURLEncoding.EncodeToString(b)[:n]
-}
+func newOutlookID(prefix string, n int) string { return prefix + directory.Random(n) + "=" }
 
 // changeKey returns a key that depends on the version of an item.
 func changeKey(version string) string {
