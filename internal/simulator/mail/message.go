@@ -580,29 +580,18 @@ func (b *mailbox) info(m *message) Mail {
 // mailOf returns stored properties as a Mail.
 func mailOf(p map[string]any) Mail {
 	text := func(v any) string { s, _ := v.(string); return s }
-	address := func(v any, key string) string {
-		r, _ := v.(map[string]any)
-		e, _ := r["emailAddress"].(map[string]any)
-		return text(e[key])
-	}
-	addresses := func(name string) []string {
-		all, _ := p[name].([]any)
-		var out []string
-		for _, r := range all {
-			out = append(out, address(r, "address"))
-		}
-		return out
-	}
+	name, from := emailAddress(p["from"])
+	_, sender := emailAddress(p["sender"])
 	body, _ := p["body"].(map[string]any)
 	flag, _ := p["flag"].(map[string]any)
 	due, _ := flag["dueDateTime"].(map[string]any)
 	g := Mail{
-		MessageID: text(p["internetMessageId"]), Subject: text(p["subject"]), From: address(p["from"], "address"), FromName: address(p["from"], "name"),
-		To: addresses("toRecipients"), Cc: addresses("ccRecipients"), Bcc: addresses("bccRecipients"), ReplyTo: addresses("replyTo"),
+		MessageID: text(p["internetMessageId"]), Subject: text(p["subject"]), From: from, FromName: name,
+		To: addresses(p, "toRecipients"), Cc: addresses(p, "ccRecipients"), Bcc: addresses(p, "bccRecipients"), ReplyTo: addresses(p, "replyTo"),
 		Body: text(body["content"]), HTML: body["contentType"] == "html", Draft: p["isDraft"] == true, Importance: text(p["importance"]), Flag: text(flag["flagStatus"]),
 		Conversation: text(p["conversationId"]),
 	}
-	if sender := address(p["sender"], "address"); !strings.EqualFold(sender, g.From) {
+	if !strings.EqualFold(sender, from) {
 		g.Sender = sender
 	}
 	if day := text(due["dateTime"]); len(day) >= 10 {

@@ -77,7 +77,8 @@ func (c *call) composeAnswer(original *message, way int, in map[string]any) (*me
 		others := func(name string) []any {
 			all, _ := original.stored[name].([]any)
 			return slices.DeleteFunc(slices.Clone(all), func(r any) bool {
-				return slices.ContainsFunc(addresses(map[string]any{"r": r}, "r"), func(a string) bool { return strings.EqualFold(a, c.b.user.Address) })
+				_, address := emailAddress(r)
+				return strings.EqualFold(address, c.b.user.Address)
 			})
 		}
 		to, _ := properties["toRecipients"].([]any)

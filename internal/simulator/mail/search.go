@@ -137,11 +137,8 @@ func (t searchTerm) matches(v view, m *message) bool {
 				all = []any{e[name]}
 			}
 			for _, r := range all {
-				r, _ := r.(map[string]any)
-				x, _ := r["emailAddress"].(map[string]any)
-				a, _ := x["address"].(string)
-				n, _ := x["name"].(string)
-				if hasWords(a+" "+n, t.value) || strings.EqualFold(a, t.value) {
+				name, address := emailAddress(r)
+				if hasWords(address+" "+name, t.value) || strings.EqualFold(address, t.value) {
 					return true
 				}
 			}

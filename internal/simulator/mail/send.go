@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"maps"
 	"net/http"
 	"slices"
@@ -143,16 +144,11 @@ func size(stored map[string]any, files []*attachment) int {
 // named returns a recipient with a name.
 func (c *call) named(v any) any {
 	r, _ := v.(map[string]any)
-	e, _ := r["emailAddress"].(map[string]any)
-	address, _ := e["address"].(string)
-	name, _ := e["name"].(string)
-	if e == nil {
+	if r["emailAddress"] == nil {
 		return nil
 	}
-	if name == "" {
-		name = c.b.nameOf(address)
-	}
-	return odata.RecipientJSON(name, address)
+	name, address := emailAddress(v)
+	return odata.RecipientJSON(cmp.Or(name, c.b.nameOf(address)), address)
 }
 
 // checkHeaders refuses headers that Graph does not send. See https://learn.microsoft.com/graph/api/resources/internetmessageheader.
@@ -228,13 +224,20 @@ func addresses(stored map[string]any, names ...string) []string {
 			list = []any{stored[name]}
 		}
 		for _, r := range list {
-			r, _ := r.(map[string]any)
-			e, _ := r["emailAddress"].(map[string]any)
-			address, _ := e["address"].(string)
+			_, address := emailAddress(r)
 			all = append(all, address)
 		}
 	}
 	return all
+}
+
+// emailAddress returns the name and address of a recipient.
+func emailAddress(recipient any) (name, address string) {
+	r, _ := recipient.(map[string]any)
+	e, _ := r["emailAddress"].(map[string]any)
+	name, _ = e["name"].(string)
+	address, _ = e["address"].(string)
+	return name, address
 }
 
 // submit checks a message and delivers it to the users of the simulator among its recipients. The message becomes the copy for Sent Items.
