@@ -32,6 +32,11 @@ func (b *mailbox) attachmentID(a *attachment) string {
 	return b.key.id(attachmentIDLength, kindAttachment, a.number, 0)
 }
 
+// newAttachment returns an attachment with an id of its own.
+func (b *mailbox) newAttachment(a Attachment, modified time.Time) *attachment {
+	return &attachment{Attachment: a, number: b.number() << 16, modified: modified}
+}
+
 // odataType returns the type name of the kind of attachment.
 func (a *attachment) odataType() string {
 	switch a.Kind {
@@ -228,19 +233,19 @@ func getAttachmentValue(c *call) (odata.Response, error) {
 	return odata.Response{Status: http.StatusOK, ContentType: kind, Text: string(a.content())}, nil
 }
 
-// mime returns a mail in the format of the Internet.
+// mime returns a mail in the Internet Message Format (RFC 5322).
 func mime(g Mail) string {
 	return "From: " + g.From + "\r\nTo: " + strings.Join(g.To, ", ") + "\r\nSubject: " + g.Subject + "\r\nDate: " + g.Received.Format(time.RFC1123Z) + "\r\n\r\n" + g.Body
 }
 
-// parseAttachment returns the attachment in a body. Which kind it is, @odata.type says.
+// parseAttachment returns the attachment in a body, of the kind that @odata.type names.
 func (c *call) parseAttachment(v any) (*attachment, error) {
 	given, _ := v.(map[string]any)
 	kind, _ := given["@odata.type"].(string)
 	text := func(name string) string { s, _ := given[name].(string); return s }
-	a := &attachment{number: c.b.number() << 16, modified: c.Now, Attachment: Attachment{
+	a := c.b.newAttachment(Attachment{
 		Name: text("name"), ContentType: text("contentType"), Inline: given["isInline"] == true, ContentID: text("contentId"),
-	}}
+	}, c.Now)
 	known := []string{"@odata.type", "name", "contentType", "isInline", "size", "id", "lastModifiedDateTime"}
 	switch strings.ToLower(strings.TrimPrefix(kind, "#")) {
 	case "microsoft.graph.fileattachment":

@@ -234,16 +234,26 @@ func recipients(nameOf func(string) string, addresses []string) []any {
 func (b *mailbox) add(m *message, f *folder) {
 	m.number = b.number()
 	b.byNumber[m.number] = m
-	b.insert(m, f)
-}
-
-// insert puts a message into a folder, in the order of the times received.
-func (b *mailbox) insert(m *message, f *folder) {
-	i, _ := slices.BinarySearchFunc(b.messages, m, compareMessages)
-	b.messages = slices.Insert(b.messages, i, m)
+	b.list(m)
 	b.enter(m, f)
 }
 
+// list inserts a message into the list of messages, which is in the order of the times received.
+func (b *mailbox) list(m *message) {
+	i, _ := slices.BinarySearchFunc(b.messages, m, compareMessages)
+	b.messages = slices.Insert(b.messages, i, m)
+}
+
+// unlist deletes a message from the list of messages.
+func (b *mailbox) unlist(m *message) {
+	i, found := slices.BinarySearchFunc(b.messages, m, compareMessages)
+	if !found {
+		panic("the message is not where its time is") // the simulator's own order
+	}
+	b.messages = slices.Delete(b.messages, i, i+1)
+}
+
+// enter puts a message into a folder.
 func (b *mailbox) enter(m *message, f *folder) {
 	b.sequence++
 	m.folder, m.arrived, m.changed = f, b.sequence, b.sequence
@@ -275,11 +285,7 @@ func (b *mailbox) leave(m *message) {
 func (b *mailbox) remove(m *message) {
 	b.leave(m)
 	delete(b.byNumber, m.number)
-	i, found := slices.BinarySearchFunc(b.messages, m, compareMessages)
-	if !found {
-		panic("the message is not where its time is") // the simulator's own order
-	}
-	b.messages = slices.Delete(b.messages, i, i+1)
+	b.unlist(m)
 }
 
 // move moves a message into another folder, where it has a new id.

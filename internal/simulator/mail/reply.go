@@ -100,7 +100,7 @@ func (c *call) composeAnswer(original *message, way int, in map[string]any) (*me
 	m.stored["body"] = quote(in, given, original)
 	if way == forwards {
 		for _, a := range original.files {
-			m.files = append(m.files, &attachment{Attachment: a.Attachment, number: c.b.number() << 16, modified: c.Now})
+			m.files = append(m.files, c.b.newAttachment(a.Attachment, c.Now))
 		}
 	}
 	return m, nil

@@ -277,7 +277,7 @@ func (c *call) submit(m *message) error {
 		// Named properties stay in the sender's mailbox.
 		received.stored["singleValueExtendedProperties"], received.stored["multiValueExtendedProperties"] = []any{}, []any{}
 		for _, a := range m.files {
-			received.files = append(received.files, &attachment{Attachment: a.Attachment, number: b.number() << 16, modified: c.Now})
+			received.files = append(received.files, b.newAttachment(a.Attachment, c.Now))
 		}
 		b.add(received, b.wellKnown("inbox"))
 	}
@@ -387,7 +387,7 @@ func copyMessage(c *call) (odata.Response, error) {
 	m.keep()
 	twin := &message{received: m.received, read: m.read, modified: c.Now, stored: maps.Clone(m.stored)}
 	for _, a := range m.files {
-		twin.files = append(twin.files, &attachment{Attachment: a.Attachment, number: c.b.number() << 16, modified: a.modified})
+		twin.files = append(twin.files, c.b.newAttachment(a.Attachment, a.modified))
 	}
 	c.b.add(twin, to)
 	return c.messageResponse(twin, http.StatusCreated)
@@ -428,9 +428,7 @@ func sendDraft(c *call) (odata.Response, error) {
 
 // receive sets the time received of a stored message.
 func (b *mailbox) receive(m *message, at time.Time) {
-	i, _ := slices.BinarySearchFunc(b.messages, m, compareMessages)
-	b.messages = slices.Delete(b.messages, i, i+1)
+	b.unlist(m)
 	m.received = at.UTC().Truncate(time.Second)
-	i, _ = slices.BinarySearchFunc(b.messages, m, compareMessages)
-	b.messages = slices.Insert(b.messages, i, m)
+	b.list(m)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -81,12 +82,7 @@ func deleteAttachment(c *call) (odata.Response, error) {
 		return odata.Response{}, err
 	}
 	m.keep()
-	for i, x := range m.files {
-		if x.number == a.number {
-			m.files = append(m.files[:i:i], m.files[i+1:]...)
-			break
-		}
-	}
+	m.files = slices.DeleteFunc(m.files, func(x *attachment) bool { return x.number == a.number })
 	c.b.touch(m, c.Now)
 	return odata.Response{Status: http.StatusNoContent}, nil
 }
@@ -193,7 +189,7 @@ func (s *Service) upload(r *http.Request, body []byte) (odata.Response, *odata.E
 	delete(s.uploads, token)
 	now := s.directory.Now()
 	u.file.Content = u.content
-	a := &attachment{Attachment: u.file, number: u.b.number() << 16, modified: now}
+	a := u.b.newAttachment(u.file, now)
 	u.m.files = append(u.m.files, a)
 	u.b.touch(u.m, now)
 	location := fmt.Sprintf("https://%s%sUsers('%s')/Messages('%s')/Attachments('%s')", r.Host, uploadRoot, u.b.user.ID, u.b.messageID(u.m, false), u.b.attachmentID(a))
