@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"maps"
 	"net/http"
 	"slices"
 	"time"
@@ -88,23 +87,9 @@ type mailBody struct {
 	FlagDue     string            `json:"flagDue,omitempty"`
 	Categories  []string          `json:"categories,omitempty"`
 	Properties  map[string]string `json:"properties,omitempty"`
-	Attachments []attachmentBody  `json:"attachments,omitempty"`
+	Attachments []Attachment      `json:"attachments,omitempty"`
 	Null        []string          `json:"null,omitempty"`
 	Count       int               `json:"count,omitempty"`
-}
-
-// attachmentBody is an Attachment in JSON.
-type attachmentBody struct {
-	ID          string `json:"id,omitempty"`
-	Kind        string `json:"kind,omitempty"`
-	Name        string `json:"name"`
-	ContentType string `json:"contentType,omitempty"`
-	Content     []byte `json:"content,omitempty"` // base64
-	Size        int    `json:"size,omitempty"`
-	Inline      bool   `json:"inline,omitempty"`
-	ContentID   string `json:"contentId,omitempty"`
-	SourceURL   string `json:"sourceUrl,omitempty"`
-	Unreadable  bool   `json:"unreadable,omitempty"`
 }
 
 func (b mailBody) mail() (Mail, error) {
@@ -113,33 +98,27 @@ func (b mailBody) mail() (Mail, error) {
 		Received: b.Received, Read: b.Read, Draft: b.Draft, Importance: b.Importance, Flag: b.Flag, FlagDue: b.FlagDue, Categories: b.Categories, Properties: b.Properties, Null: b.Null,
 	}
 	for _, a := range b.Attachments {
-		if !slices.Contains([]string{"", "file", "item", "reference"}, a.Kind) {
+		a.ID = ""
+		switch a.Kind {
+		case "", "reference":
+		case "file":
+			a.Kind = ""
+		case "item":
+			a.Item = &Mail{Subject: a.Name}
+		default:
 			return m, control.Invalid("attachments: kind: want file, item or reference, not %q", a.Kind)
 		}
-		x := Attachment{Kind: a.Kind, Name: a.Name, ContentType: a.ContentType, Content: a.Content, Size: a.Size, Inline: a.Inline, ContentID: a.ContentID, SourceURL: a.SourceURL, Unreadable: a.Unreadable}
-		switch a.Kind {
-		case "file":
-			x.Kind = ""
-		case "item":
-			x.Item = &Mail{Subject: a.Name}
-		}
-		m.Attachments = append(m.Attachments, x)
+		m.Attachments = append(m.Attachments, a)
 	}
 	return m, nil
 }
 
 func bodyOfMail(m Mail) mailBody {
-	b := mailBody{
+	return mailBody{
 		ID: m.ID, ImmutableID: m.ImmutableID, Subject: m.Subject, From: m.From, FromName: m.FromName, Sender: m.Sender, To: m.To, Cc: m.Cc, Bcc: m.Bcc, ReplyTo: m.ReplyTo,
 		Body: m.Body, HTML: m.HTML, Received: m.Received, Read: m.Read, Draft: m.Draft, Importance: m.Importance, Flag: m.Flag, FlagDue: m.FlagDue, Categories: m.Categories,
-		Properties: maps.Clone(m.Properties), Null: m.Null,
+		Properties: m.Properties, Attachments: m.Attachments, Null: m.Null,
 	}
-	for _, a := range m.Attachments {
-		b.Attachments = append(b.Attachments, attachmentBody{
-			ID: a.ID, Kind: a.Kind, Name: a.Name, ContentType: a.ContentType, Content: a.Content, Size: a.Size, Inline: a.Inline, ContentID: a.ContentID, SourceURL: a.SourceURL, Unreadable: a.Unreadable,
-		})
-	}
-	return b
 }
 
 func (s *Service) readMails(r *http.Request) (any, error) {

@@ -20,7 +20,7 @@ import (
 type Mail struct {
 	ID          string // of Mails: set by the simulator
 	ImmutableID string // of Mails: set by the simulator
-	MessageID   string // of the Internet, such as <1@example.com>; "": derived from the id
+	MessageID   string // internetMessageId, such as <1@example.com>; "": derived from the id
 
 	Subject      string
 	From         string // address; "": newsletter@fabrikam.example
@@ -49,17 +49,17 @@ type Mail struct {
 
 // An Attachment is a file, an item or a reference.
 type Attachment struct {
-	ID          string // of Mails: set by the simulator
-	Kind        string // item, reference; "": file
-	Name        string
-	ContentType string
-	Content     []byte
-	Size        int // in bytes; 0: that of Content
-	Inline      bool
-	ContentID   string
-	SourceURL   string // of a reference
-	Item        *Mail  // of an item
-	Unreadable  bool   // reading its content fails with 500
+	ID          string `json:"id,omitempty"`   // of Mails: set by the simulator
+	Kind        string `json:"kind,omitempty"` // item, reference; "": file
+	Name        string `json:"name"`
+	ContentType string `json:"contentType,omitempty"`
+	Content     []byte `json:"content,omitempty"` // base64 in JSON
+	Size        int    `json:"size,omitempty"`    // in bytes; 0: that of Content
+	Inline      bool   `json:"inline,omitempty"`
+	ContentID   string `json:"contentId,omitempty"`
+	SourceURL   string `json:"sourceUrl,omitempty"`  // of a reference
+	Item        *Mail  `json:"-"`                    // of an item
+	Unreadable  bool   `json:"unreadable,omitempty"` // reading its content fails with 500
 }
 
 // A message is a stored message. Its properties are generated until it is changed.
