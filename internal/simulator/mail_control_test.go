@@ -32,6 +32,15 @@ func TestControlMail(t *testing.T) {
 			t.Errorf("%v", f)
 		}
 	}
+	v.control(204, "POST", users+"/mails", `{"folder": "archive", "count": 2, "attachments": [{"name": "a"}]}`)
+	ids := map[any]bool{}
+	for _, m := range v.control(200, "GET", users+"/mails?folder=archive", "")["value"].([]any) {
+		attachment := m.(map[string]any)["attachments"].([]any)[0].(map[string]any)
+		ids[attachment["id"]] = true
+	}
+	if len(ids) != 2 {
+		t.Errorf("%d ids of two attachments", len(ids))
+	}
 	v.control(204, "DELETE", users+"/mails/"+changed["id"].(string), "")
 	v.control(204, "PATCH", users+"/mail", `{"language": "fr"}`)
 	if got := v.want(200, "GET", "/me/mailFolders/inbox", "")["displayName"]; got != "Boîte de réception" {

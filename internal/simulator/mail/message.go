@@ -577,6 +577,7 @@ func (b *mailbox) info(m *message) Mail {
 		}
 	}
 	g.ID, g.ImmutableID = b.messageID(m, false), b.messageID(m, true)
+	g.Attachments = slices.Clone(g.Attachments) // generated mails may share them
 	for i, a := range b.attachmentsOf(m) {
 		g.Attachments[i].ID = b.attachmentID(a)
 	}
