@@ -64,7 +64,7 @@ func (s *Service) changeMailboxSettings(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := knownProperties("mailboxSettings", s.types.mailboxSettings, in); err != nil {
+	if err := knownProperties(s.types.mailboxSettings, in); err != nil {
 		return nil, err
 	}
 	zone, zoned := in["timeZone"]
@@ -87,10 +87,10 @@ func (s *Service) changeMailboxSettings(r *http.Request) (any, error) {
 }
 
 // knownProperties refuses properties that the type does not have.
-func knownProperties(what string, t *odata.Type, in map[string]any) error {
+func knownProperties(t *odata.Type, in map[string]any) error {
 	for _, name := range slices.Sorted(maps.Keys(in)) {
 		if _, ok := t.Properties[name]; !ok {
-			return control.Invalid("unknown property %q of %s; known properties: %s", name, what, strings.Join(slices.Sorted(maps.Keys(t.Properties)), ", "))
+			return control.Invalid("unknown property %q of %s; known properties: %s", name, strings.TrimPrefix(t.Name, "microsoft.graph."), strings.Join(slices.Sorted(maps.Keys(t.Properties)), ", "))
 		}
 	}
 	return nil
@@ -149,7 +149,7 @@ func (s *Service) eventBody(r *http.Request) (map[string]any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return in, knownProperties("event", s.types.event, in)
+	return in, knownProperties(s.types.event, in)
 }
 
 func (s *Service) addEvent(r *http.Request) (any, error) {

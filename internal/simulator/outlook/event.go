@@ -143,14 +143,8 @@ func (s *Service) RemoveEvent(address, id string) bool {
 func (s *Service) Events(address, calendar string) []map[string]any {
 	s.directory.Lock()
 	defer s.directory.Unlock()
-	in := s.mustCalendar(address, calendar)
-	var all []map[string]any
-	for _, e := range s.mustMailbox(address).events {
-		if e.calendar == in {
-			all = append(all, e.json(view{zone: "UTC", location: time.UTC}))
-		}
-	}
-	return all
+	events := s.mustMailbox(address).list(s.mustCalendar(address, calendar))
+	return view{zone: "UTC", location: time.UTC}.entities(events)
 }
 
 func (s *Service) makeEvent(b *mailbox, in *Calendar, e Event) (*storedEvent, error) {
@@ -331,6 +325,15 @@ func (e *storedEvent) json(v view) map[string]any {
 	return out
 }
 
+// entities returns the representation of events in Graph.
+func (v view) entities(events []*storedEvent) []map[string]any {
+	all := make([]map[string]any, 0, len(events))
+	for _, e := range events {
+		all = append(all, e.json(v))
+	}
+	return all
+}
+
 func (e *storedEvent) shownID(v view) string {
 	if v.immutable {
 		return e.immutable
@@ -383,11 +386,7 @@ func (c *call) eventCollection(set string, events []*storedEvent) (odata.Respons
 	if err != nil {
 		return odata.Response{}, err
 	}
-	all := make([]map[string]any, 0, len(events))
-	for _, e := range events {
-		all = append(all, e.json(v))
-	}
-	return c.Collection(c.setName(set), all)
+	return c.Collection(c.setName(set), v.entities(events))
 }
 
 // targetEvent returns the event in the path after checking access and If-Match.
@@ -539,11 +538,7 @@ func deltaEvents(c *call) (odata.Response, error) {
 			}
 			events = p.view(p.in, from, to)
 		}
-		all := []map[string]any{}
-		for _, e := range events {
-			all = append(all, e.json(v))
-		}
-		return all, nil
+		return v.entities(events), nil
 	})
 }
 

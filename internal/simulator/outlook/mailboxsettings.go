@@ -1,7 +1,8 @@
 package outlook
 
 import (
-	"fmt"
+	"cmp"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -31,16 +32,13 @@ func (s *Service) SetAutomaticReplies(address string, r AutomaticReplies) {
 	s.directory.Lock()
 	defer s.directory.Unlock()
 	old := &s.mustMailbox(address).settings.replies
-	for _, f := range []struct{ old, new *string }{{&old.Status, &r.Status}, {&old.ExternalAudience, &r.ExternalAudience}, {&old.InternalReply, &r.InternalReply}, {&old.ExternalReply, &r.ExternalReply}} {
-		if *f.new != "" {
-			*f.old = *f.new
-		}
-	}
-	if !r.Start.IsZero() {
-		old.Start = r.Start
-	}
-	if !r.End.IsZero() {
-		old.End = r.End
+	*old = AutomaticReplies{
+		Status:           cmp.Or(r.Status, old.Status),
+		ExternalAudience: cmp.Or(r.ExternalAudience, old.ExternalAudience),
+		InternalReply:    cmp.Or(r.InternalReply, old.InternalReply),
+		ExternalReply:    cmp.Or(r.ExternalReply, old.ExternalReply),
+		Start:            cmp.Or(r.Start, old.Start),
+		End:              cmp.Or(r.End, old.End),
 	}
 }
 
@@ -110,32 +108,24 @@ func (s *Service) mailboxSettingsRoutes() []odata.Route {
 // settings returns the settings of the user's own mailbox: no permission opens those of others.
 func (c *call) settings() mailboxSettings { return c.s.mailboxes[c.User.ID].settings }
 
-// settingsContext returns the @odata.context of a part of the settings.
-func (c *call) settingsContext(part string) string {
-	return c.Context(fmt.Sprintf("users('%s')/mailboxSettings%s", c.User.ID, part))
-}
+// settingsPath returns the path of the settings for @odata.context.
+func (c *call) settingsPath() string { return "users('" + c.User.ID + "')/mailboxSettings" }
 
 func getMailboxSettings(c *call) (odata.Response, error) {
 	m := c.settings()
 	all := map[string]any{"automaticRepliesSetting": m.replies.json(), "timeZone": m.timeZone, "userPurpose": "user"}
-	for k, v := range m.other {
-		all[k] = v
-	}
+	maps.Copy(all, m.other)
 	body, err := c.Project(all)
 	if err != nil {
 		return odata.Response{}, err
 	}
-	selected := ""
-	if s := c.Query.Get("$select"); s != "" {
-		selected = "(" + s + ")"
-	}
-	body["@odata.context"] = c.settingsContext(selected)
+	body["@odata.context"] = c.SelectedContext(c.settingsPath())
 	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 
 func getAutomaticReplies(c *call) (odata.Response, error) {
 	body := c.settings().replies.json()
-	body["@odata.context"] = c.settingsContext("/automaticRepliesSetting")
+	body["@odata.context"] = c.Context(c.settingsPath() + "/automaticRepliesSetting")
 	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 
@@ -145,11 +135,8 @@ func patchMailboxSettings(c *call) (odata.Response, error) {
 		return odata.Response{}, err
 	}
 	next := c.settings()
-	body := map[string]any{"@odata.context": c.settingsContext("")}
-	other := map[string]any{}
-	for k, v := range next.other {
-		other[k] = v
-	}
+	body := map[string]any{"@odata.context": c.Context(c.settingsPath())}
+	next.other = maps.Clone(next.other)
 	for k, v := range patch {
 		switch k {
 		case "automaticRepliesSetting":
@@ -166,11 +153,10 @@ func patchMailboxSettings(c *call) (odata.Response, error) {
 			next.timeZone = name
 			body[k] = name
 		default:
-			other[k] = v
+			next.other[k] = v
 			body[k] = v
 		}
 	}
-	next.other = other
 	c.s.mailboxes[c.User.ID].settings = next
 	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
