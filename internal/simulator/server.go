@@ -151,7 +151,7 @@ func (s *Simulator) exchange(r *http.Request, body []byte) (resp web.Response, f
 	return resp, fault, lost
 }
 
-// execute also returns the address of the user, and what ends the request's share of the mailbox.
+// execute also returns the address of the user, and the function to call when the request has ended.
 func (s *Simulator) execute(r *http.Request, body []byte, compressed bool) (resp web.Response, user string, release func()) {
 	switch {
 	case odata.IsBatch(r):

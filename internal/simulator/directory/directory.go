@@ -1,4 +1,4 @@
-// Package directory keeps the users of the simulated tenants, and what all parts of the simulator share: its lock and its clock.
+// Package directory holds the users of the simulated tenants, and the lock and the clock that all parts of the simulator share.
 package directory
 
 import (

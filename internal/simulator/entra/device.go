@@ -14,7 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/web"
 )
 
-// A device is a device code on its way. See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
+// A deviceGrant is an issued device code. See https://learn.microsoft.com/entra/identity-platform/v2-oauth2-device-code.
 type deviceGrant struct {
 	userCode  string
 	client    string
@@ -115,7 +115,7 @@ func (s *Service) redeemDevice(r *http.Request, registration Registration, form 
 	case d == nil || d.client != registration.ClientID || d.redeemed:
 		return web.Response{}, &loginError{code: DeviceCodeUnknown}
 	case d.refused == Declined || d.refused == NeedsAdministrator:
-		// Whoever does not consent can only cancel.
+		// A user who does not consent can only cancel.
 		return web.Response{}, &loginError{code: d.refused, oauth: "authorization_declined"}
 	case d.refused != 0:
 		return web.Response{}, &loginError{code: d.refused}

@@ -34,7 +34,7 @@ func New(d *directory.Directory, licensed func(userID string) bool) *Service {
 //go:embed permissions.json
 var permissions []byte
 
-// Resource returns what Graph has of mail.
+// Resource returns the mail of Graph.
 func (s *Service) Resource() odata.Resource {
 	return odata.Resource{
 		Routes:      slices.Concat(s.folderRoutes(), s.messageRoutes()),

@@ -91,8 +91,8 @@ func (m *message) mail() Mail {
 	return g
 }
 
-// keep stores what has been generated so far, so that it can be changed.
-func (m *message) keep() {
+// store stores the properties that were generated until now, so that they can be changed.
+func (m *message) store() {
 	if m.stored != nil {
 		return
 	}
@@ -469,7 +469,7 @@ func (s *Service) add(b *mailbox, f *folder, g Mail) *message {
 		source: &source{b, func(int) Mail { return g }},
 	}
 	b.add(m, f)
-	m.keep()
+	m.store()
 	m.source = nil
 	return m
 }
@@ -524,7 +524,7 @@ func (s *Service) ChangeMail(address, id string, change func(*Mail)) Mail {
 	before := b.info(m)
 	after := before
 	change(&after)
-	m.keep()
+	m.store()
 	b.setRead(m, after.Read)
 	for _, name := range storedProperties() {
 		if v := b.property(&after, m.number, name); !reflect.DeepEqual(v, b.property(&before, m.number, name)) {

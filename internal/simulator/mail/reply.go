@@ -50,7 +50,7 @@ func answer(way int, send bool) func(*call) (odata.Response, error) {
 
 // composeAnswer returns the draft of an answer to a message.
 func (c *call) composeAnswer(original *message, way int, in map[string]any) (*message, error) {
-	original.keep()
+	original.store()
 	given, _ := in["message"].(map[string]any)
 	_, hasComment := in["comment"].(string)
 	_, hasBody := given["body"].(map[string]any)

@@ -345,7 +345,7 @@ func patchMessage(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	m.keep()
+	m.store()
 	if err := c.apply(m, given); err != nil {
 		return odata.Response{}, err
 	}
@@ -384,7 +384,7 @@ func copyMessage(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	m.keep()
+	m.store()
 	twin := &message{received: m.received, read: m.read, modified: c.Now, stored: maps.Clone(m.stored)}
 	for _, a := range m.files {
 		twin.files = append(twin.files, c.b.newAttachment(a.Attachment, a.modified))
@@ -414,7 +414,7 @@ func sendDraft(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	m.keep()
+	m.store()
 	if m.stored["isDraft"] != true {
 		return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorInvalidRequest", "Your request can't be completed. The message is not a draft.")
 	}

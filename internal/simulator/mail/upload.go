@@ -65,7 +65,7 @@ func addAttachment(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	m.keep()
+	m.store()
 	if size(m.stored, m.files)+a.length() > c.b.maxSize() {
 		return odata.Response{}, tooLarge("Cannot save changes made to an item to store.")
 	}
@@ -81,7 +81,7 @@ func deleteAttachment(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	m.keep()
+	m.store()
 	m.files = slices.DeleteFunc(m.files, func(x *attachment) bool { return x.number == a.number })
 	c.b.touch(m, c.Now)
 	return odata.Response{Status: http.StatusNoContent}, nil
@@ -111,7 +111,7 @@ func createUploadSession(c *call) (odata.Response, error) {
 	case length > maxUpload:
 		return odata.Response{}, odata.NewError(http.StatusBadRequest, "ErrorAttachmentSizeLimitExceeded", "The attachment size exceeds the maximum supported size.")
 	}
-	m.keep()
+	m.store()
 	kind, _ := item["contentType"].(string)
 	contentID, _ := item["contentId"].(string)
 	session := &upload{

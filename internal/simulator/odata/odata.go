@@ -1,5 +1,5 @@
 // Package odata serves Graph's protocol: paths, query options, bodies, pages, delta queries, batches, permissions and errors.
-// The resources of Graph register what they have.
+// The resources of Graph register their routes.
 package odata
 
 import (
@@ -38,7 +38,7 @@ type Route struct {
 	Do      func(*Call) (Response, error)
 }
 
-// A Resource is one part of Graph. It registers everything it has; all fields are optional.
+// A Resource is one part of Graph. All fields are optional.
 type Resource struct {
 	Routes []Route
 	// Permissions are rows of Microsoft's permission table as JSON: "GET /me/calendars/{id}" → "work" and "personal" → scopes. Paths are in
@@ -121,7 +121,8 @@ func Is(path string) bool {
 	return strings.HasPrefix(path, "/v1.0/") || strings.HasPrefix(path, "/beta/") || path == "/v1.0" || path == "/beta"
 }
 
-// Serve handles a request. It also returns the address of the token's user, and what ends the request's share of the mailbox.
+// Serve handles a request. It also returns the address of the token's user, and the function to call when the request has ended: until then it
+// counts against the mailbox's concurrency limit.
 func (s *Service) Serve(r *http.Request, body []byte, compressed bool) (resp Response, address string, release func()) {
 	s.Directory.Lock()
 	defer s.Directory.Unlock()

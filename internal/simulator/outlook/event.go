@@ -453,15 +453,15 @@ func (c *call) window() (from, to time.Time, err error) {
 	return from, to, nil
 }
 
-// longestView is the longest time range of a calendarView.
-const longestView = 1825 * 24 * time.Hour
+// maxViewRange is the maximum time range of a calendarView.
+const maxViewRange = 1825 * 24 * time.Hour
 
 // viewWindow returns the time range of a calendarView.
 func (c *call) viewWindow() (from, to time.Time, err error) {
 	from, to, err = c.window()
-	if err == nil && to.Sub(from) > longestView {
+	if err == nil && to.Sub(from) > maxViewRange {
 		err = odata.NewError(http.StatusBadRequest, "ErrorInvalidRequest",
-			"Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: %d", longestView/(24*time.Hour))
+			"Your request can't be completed. The range between the start and end dates is greater than the allowed range. Maximum number of days: %d", maxViewRange/(24*time.Hour))
 	}
 	return from, to, err
 }

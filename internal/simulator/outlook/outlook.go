@@ -40,7 +40,7 @@ func Licensed(s *Service) func(userID string) bool {
 //go:embed permissions.json
 var permissions []byte
 
-// Resource returns what Graph has of Exchange.
+// Resource returns the mailbox settings, calendars and events of Graph.
 func (s *Service) Resource() odata.Resource {
 	return odata.Resource{
 		Routes:      slices.Concat(s.mailboxSettingsRoutes(), s.calendarRoutes()),

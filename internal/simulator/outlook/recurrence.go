@@ -24,8 +24,8 @@ type recurrence struct {
 }
 
 const (
-	mostOccurrences = 5000 // limits a series without an end
-	longestInterval = 999
+	maxOccurrences = 5000 // limits a series without an end
+	maxInterval    = 999
 )
 
 func parseRecurrence(v any) (*recurrence, error) {
@@ -57,7 +57,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 		}
 	}
 	text, _ := limits["startDate"].(string)
-	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.interval > longestInterval || r.days == nil && (r.kind == "weekly" || r.relative()) {
+	if r.first, err = time.Parse(time.DateOnly, text); err != nil || r.interval < 1 || r.interval > maxInterval || r.days == nil && (r.kind == "weekly" || r.relative()) {
 		return nil, invalid
 	}
 	if v := pattern["index"]; v != nil {
@@ -102,7 +102,7 @@ func parseRecurrence(v any) (*recurrence, error) {
 func (r *recurrence) dates(yield func(time.Time) bool) {
 	n := 0
 	emit := func(d time.Time) bool {
-		if !r.last.IsZero() && d.After(r.last) || r.count > 0 && n >= r.count || n >= mostOccurrences {
+		if !r.last.IsZero() && d.After(r.last) || r.count > 0 && n >= r.count || n >= maxOccurrences {
 			return false
 		}
 		n++

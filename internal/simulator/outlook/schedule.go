@@ -8,12 +8,12 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// What getSchedule takes. See https://learn.microsoft.com/graph/api/calendar-getschedule.
+// The limits of getSchedule. See https://learn.microsoft.com/graph/api/calendar-getschedule.
 const (
-	mostSchedules       = 20
-	longestSchedule     = 62 * 24 * time.Hour
-	leastViewInterval   = 5
-	mostViewInterval    = 1440
+	maxSchedules        = 20
+	maxScheduleRange    = 62 * 24 * time.Hour
+	minViewInterval     = 5
+	maxViewInterval     = 1440
 	defaultViewInterval = 30
 )
 
@@ -52,8 +52,8 @@ func getSchedule(c *call) (odata.Response, error) {
 			if v == nil {
 				continue
 			}
-			if interval = int(v.(float64)); interval < leastViewInterval || interval > mostViewInterval {
-				return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval value '%v' is invalid. It must be from %d to %d minutes.", v, leastViewInterval, mostViewInterval)
+			if interval = int(v.(float64)); interval < minViewInterval || interval > maxViewInterval {
+				return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval value '%v' is invalid. It must be from %d to %d minutes.", v, minViewInterval, maxViewInterval)
 			}
 		}
 		if err != nil {
@@ -63,11 +63,11 @@ func getSchedule(c *call) (odata.Response, error) {
 	switch {
 	case len(addresses) == 0:
 		return refused("ErrorMailboxDataArrayEmpty", "The parameter 'schedules' must have an item.")
-	case len(addresses) > mostSchedules:
-		return refused("ErrorMailboxDataArrayTooBig", "The parameter 'schedules' must not have more than %d items.", mostSchedules)
+	case len(addresses) > maxSchedules:
+		return refused("ErrorMailboxDataArrayTooBig", "The parameter 'schedules' must not have more than %d items.", maxSchedules)
 	case start.Location == nil || end.Location == nil || !start.Instant().Before(end.Instant()):
 		return refused("ErrorInvalidTimeInterval", "The start time must be earlier than the end time.")
-	case end.Instant().Sub(start.Instant()) > longestSchedule:
+	case end.Instant().Sub(start.Instant()) > maxScheduleRange:
 		return refused("ErrorTimeIntervalTooBig", "The requested time duration is too long. The allowed limit = 62 days.")
 	case end.Instant().Sub(start.Instant()) < time.Duration(interval)*time.Minute:
 		return refused("ErrorInvalidMergedFreeBusyInterval", "The merged free/busy interval is longer than the time window.")

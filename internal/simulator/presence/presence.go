@@ -39,7 +39,7 @@ type call struct {
 //go:embed permissions.json
 var permissions []byte
 
-// Resource returns what Graph has of presence.
+// Resource returns the presence of Graph.
 func (s *Service) Resource() odata.Resource {
 	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Controls: s.controls(), Seed: s.seed}
 }
@@ -91,12 +91,12 @@ type Session struct {
 
 // presence is the stored presence of a user.
 type presence struct {
-	teams     Presence           // reported by the user's clients and calendar
-	sessions  map[string]Session // set by apps, by application id
-	preferred Session            // zero: none
-	locations locations          // set by apps
-	version   int
-	none      bool
+	teams      Presence           // reported by the user's clients and calendar
+	sessions   map[string]Session // set by apps, by application id
+	preferred  Session            // zero: none
+	locations  locations          // set by apps
+	version    int
+	unlicensed bool // for Teams
 }
 
 func (s *Service) mustPresence(address string) *presence {
@@ -137,7 +137,7 @@ func (s *Service) PresenceSession(address, id string) Session {
 func (s *Service) RemoveTeams(address string) {
 	s.directory.Lock()
 	defer s.directory.Unlock()
-	s.mustPresence(address).none = true
+	s.mustPresence(address).unlicensed = true
 }
 
 // shown merges everything that was set: the preferred presence if there is any session, else
@@ -282,7 +282,7 @@ func (c *call) targetUser() (*directory.User, error) {
 			return nil, odata.NewError(http.StatusNotFound, "NotFound", "The user '%s' was not found.", id)
 		}
 	}
-	if c.s.presences[a].none {
+	if c.s.presences[a].unlicensed {
 		return nil, odata.NewError(http.StatusForbidden, "Forbidden", "The user has no Teams.")
 	}
 	return a, nil
@@ -313,7 +313,7 @@ func getPresences(c *call) (odata.Response, error) {
 		if uuid.Validate(id) != nil {
 			return odata.Response{}, odata.BadRequest("Invalid user id '%s': an object id is expected.", id)
 		}
-		if a := c.s.directory.ByID(id); a == nil || a.Tenant != c.User.Tenant || c.s.presences[a].none {
+		if a := c.s.directory.ByID(id); a == nil || a.Tenant != c.User.Tenant || c.s.presences[a].unlicensed {
 			value = append(value, unknownPresence(id))
 		} else {
 			value = append(value, c.s.presences[a].json(a.ID, c.Now, a == c.User))

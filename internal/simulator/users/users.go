@@ -13,7 +13,7 @@ import (
 //go:embed permissions.json
 var permissions []byte
 
-// Resource returns what Graph has of the directory's users.
+// Resource returns the users of Graph.
 func Resource(d *directory.Directory) odata.Resource {
 	resource := userType()
 	get := func(c *odata.Call) (odata.Response, error) { return getUser(d, c) }
