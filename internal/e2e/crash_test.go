@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -51,16 +49,13 @@ func (env *Environment) StartCrashing(t testing.TB, step string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(binary)
-	cmd.Dir = env.Program.Dir
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + env.Program.Dir, "TZ=Europe/Berlin",
-		"GRAPH2MQTT_STATE_DIR=" + filepath.Join(env.Program.Dir, "state"), crashStepEnv + "=" + step}
+	cmd := env.Program.command(binary)
+	cmd.Env = append(cmd.Env, crashStepEnv+"="+step)
 	env.Bridge = startProcess(t, "graph2mqtt that dies at "+step, cmd, nil)
 }
 
 // TestKilledAtEveryStep checks that a request is executed once and answered, whichever step the bridge is killed at.
 func TestKilledAtEveryStep(t *testing.T) {
-	const topic, answer = "graph2mqtt/work/out_of_office/set/enabled", "graph2mqtt/work/out_of_office/response/set/enabled"
 	for _, step := range []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "recorded", "shown", "answering", "answered"} {
 		t.Run(step, func(t *testing.T) {
 			t.Parallel()
@@ -69,31 +64,25 @@ func TestKilledAtEveryStep(t *testing.T) {
 			env.SignIn(t)
 			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
 			env.StartCrashing(t, step)
-			seen.AwaitPayload(t, "graph2mqtt/work/out_of_office/commands", "online")
+			seen.AwaitPayload(t, outOfOffice+"commands", "online")
 			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "online")
-			env.Broker.Publish(t, topic, "ON")
+			env.Broker.Publish(t, switchTopic, "ON")
 			if code := env.Bridge.Wait(t); code == 0 {
 				t.Fatal("the bridge did not crash")
 			}
 			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
 
 			env.Start(t)
-			seen.AwaitNewest(t, answer, "is a response", func(string) bool { return true })
-			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": true})
+			seen.AwaitNewest(t, switchResponse, "is a response", func(string) bool { return true })
+			seen.AwaitValues(t, outOfOffice+"state", map[string]any{"enabled": true})
 			// A second request shows that nothing of the first one is pending.
-			env.Broker.Publish(t, topic, "OFF")
-			seen.AwaitValues(t, "graph2mqtt/work/out_of_office/state", map[string]any{"enabled": false})
+			env.Broker.Publish(t, switchTopic, "OFF")
+			seen.AwaitValues(t, outOfOffice+"state", map[string]any{"enabled": false})
 			env.Stop(t)
-			patches := 0
-			for _, r := range env.Microsoft.Requests() {
-				if r.Method == "PATCH" {
-					patches++
-				}
+			if got := env.Microsoft.Count("PATCH", ""); got != 2 {
+				t.Errorf("%d changes at Microsoft, want one for ON and one for OFF", got)
 			}
-			if patches != 2 {
-				t.Errorf("%d changes at Microsoft, want one for ON and one for OFF", patches)
-			}
-			rs := responsesOn(t, seen, answer)
+			rs := responsesOn(t, seen, switchResponse)
 			var got []string
 			for _, r := range rs {
 				got = append(got, fmt.Sprint(r.Op, " ", r.Status, " ", r.Duplicate))

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -39,9 +38,7 @@ func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 		}
 	})
 	env.caFile = filepath.Join(env.Program.Dir, "microsoft.pem")
-	if err := os.WriteFile(env.caFile, env.Microsoft.CA(), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	writeFile(t, env.caFile, string(env.Microsoft.CA()))
 	return env
 }
 
@@ -121,9 +118,7 @@ func responsesOn(t testing.TB, s *Subscription, topic string) []Response {
 	var rs []Response
 	for _, payload := range s.Payloads(topic) {
 		var r Response
-		if err := json.Unmarshal([]byte(payload), &r); err != nil {
-			t.Fatalf("%s: %v", payload, err)
-		}
+		Message{Topic: topic, Payload: payload}.Decode(t, &r)
 		rs = append(rs, r)
 	}
 	return rs

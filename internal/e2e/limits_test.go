@@ -175,7 +175,7 @@ func (env *Environment) deviceCodes() int {
 	return n
 }
 
-// TestStrangerSignIn checks that whoever can publish cannot sign in with an account of their own.
+// TestStrangerSignIn checks that a client of the broker cannot sign in with another user's account.
 func TestStrangerSignIn(t *testing.T) {
 	t.Parallel()
 	env := NewEnvironment(t, MosquittoOptions{})

@@ -40,7 +40,11 @@ func (p *Program) Configure(t testing.TB, configuration string) {
 // Start starts the program with arguments.
 func (p *Program) Start(t testing.TB, args ...string) *Process {
 	t.Helper()
-	return startProcess(t, "graph2mqtt "+strings.Join(args, " "), p.command(t, args), nil)
+	binary, err := buildProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return startProcess(t, "graph2mqtt "+strings.Join(args, " "), p.command(binary, args...), nil)
 }
 
 // Run runs the program to completion and returns its exit code and output.
@@ -51,12 +55,8 @@ func (p *Program) Run(t testing.TB, args ...string) (code int, stdout, stderr st
 	return code, process.Stdout(), process.Stderr()
 }
 
-func (p *Program) command(t testing.TB, args []string) *exec.Cmd {
-	t.Helper()
-	binary, err := buildProgram()
-	if err != nil {
-		t.Fatal(err)
-	}
+// command returns the command that runs a binary in the program's environment.
+func (p *Program) command(binary string, args ...string) *exec.Cmd {
 	cmd := exec.Command(binary, args...)
 	cmd.Dir = p.Dir
 	cmd.Env = slices.Concat([]string{
