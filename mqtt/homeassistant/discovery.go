@@ -198,9 +198,6 @@ func (d device) commandTopic(e entity.Entity) string {
 	return d.topic + "/set/" + e.Key
 }
 
-// label returns the word that a select shows for an option.
-func label(e entity.Entity, option string) string { return cmp.Or(e.Labels[option], option) }
-
 // labels returns the options as Home Assistant shows them.
 func labels(e entity.Entity) []string {
 	if e.Platform != "select" {
@@ -208,7 +205,7 @@ func labels(e entity.Entity) []string {
 	}
 	words := make([]string, len(e.Options))
 	for i, option := range e.Options {
-		words[i] = label(e, option)
+		words[i] = e.Label(option)
 	}
 	return words
 }
@@ -217,7 +214,7 @@ func labels(e entity.Entity) []string {
 func dictionary(e entity.Entity, toOptions bool) string {
 	pairs := make([]string, len(e.Options))
 	for i, option := range e.Options {
-		from, to := option, label(e, option)
+		from, to := option, e.Label(option)
 		if toOptions {
 			from, to = to, from
 		}
