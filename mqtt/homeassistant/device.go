@@ -62,7 +62,7 @@ func (o Discovery) Entities(d hub.Device) []entity.Entity {
 func pair(components []component) []component {
 	reading, setting := map[string]component{}, map[string]string{}
 	for _, c := range components {
-		if isCommand(c.Platform) {
+		if c.IsCommand() {
 			setting[c.Key] = c.Platform
 		} else {
 			reading[c.Key] = c
@@ -73,7 +73,7 @@ func pair(components []component) []component {
 		twin, readable := reading[c.Key]
 		switch {
 		case !settable || !readable:
-		case isCommand(c.Platform):
+		case c.IsCommand():
 			components[i].key = "set_" + c.Key
 			components[i].Primary = twin.Primary && !hasOwnTopic(platform)
 		default:

@@ -161,7 +161,7 @@ func (d device) config(c component) map[string]any {
 			config["value_template"] = cmp.Or(c.template, valueTemplate(c.Entity))
 		}
 	}
-	if isCommand(c.Platform) {
+	if c.IsCommand() {
 		config["command_topic"] = cmp.Or(c.commandTopic, d.commandTopic(c.Entity))
 		switch {
 		case c.Platform == "button":
@@ -178,7 +178,7 @@ func (d device) config(c component) map[string]any {
 		config["max"] = MaxState
 	}
 	availability := c.availability
-	if availability == nil && isCommand(c.Platform) && d.commands != "" {
+	if availability == nil && c.IsCommand() && d.commands != "" {
 		availability = append(slices.Clone(d.availability), d.commands)
 	}
 	if availability != nil {
@@ -189,11 +189,7 @@ func (d device) config(c component) map[string]any {
 
 func (d device) commandTopic(e entity.Entity) string {
 	if e.Platform == "button" || e.Platform == "notify" {
-		operation := e.Key
-		if len(e.Operations) > 0 {
-			operation = e.Operations[0]
-		}
-		return d.topic + "/request/" + operation
+		return d.topic + "/request/" + e.Operations[0]
 	}
 	return d.topic + "/set/" + e.Key
 }
@@ -260,14 +256,6 @@ func requestTemplate(fields map[string]any) string {
 		return "{}"
 	}
 	return strings.NewReplacer("{{", `{\u007b`, "{%", `\u007b%`, "{#", `\u007b#`).Replace(string(encode(fields)))
-}
-
-func isCommand(platform string) bool {
-	switch platform {
-	case "sensor", "binary_sensor", "event":
-		return false
-	}
-	return true
 }
 
 func topics(list []string) []any {
