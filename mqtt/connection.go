@@ -184,15 +184,12 @@ func (conn *connection) runTimers(now time.Time) (due time.Time) {
 		conn.alive.Store(now.UnixNano())
 		conn.nextHeartbeat = now.Add(c.options.Timing.Heartbeat)
 	}
-	stable := false
-	if !conn.steady.IsZero() {
-		if now.Before(conn.steady) {
-			due = conn.steady
-		} else {
-			conn.steady, stable = time.Time{}, true
-		}
-	}
-	if stable {
+	switch {
+	case conn.steady.IsZero():
+	case now.Before(conn.steady):
+		due = conn.steady
+	default:
+		conn.steady = time.Time{}
 		c.onStable()
 	}
 	c.mu.Lock()
