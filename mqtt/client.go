@@ -352,7 +352,7 @@ func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
 			m.done <- ErrStopped
 			return false
 		}
-		if size, ok := c.refused[topic]; ok && len(payload) >= size {
+		if c.isRefused(topic, payload) {
 			m.done <- refusal(topic, payload)
 			return false
 		}
@@ -581,6 +581,12 @@ func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
 		}
 	}
 	return true
+}
+
+// isRefused reports whether the broker did not take a payload of this size, or a smaller one, at topic.
+func (c *Client) isRefused(topic string, payload []byte) bool {
+	size, ok := c.refused[topic]
+	return ok && len(payload) >= size
 }
 
 // refuse gives up a message that the broker does not take.

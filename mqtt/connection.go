@@ -292,23 +292,18 @@ func (c *Client) nextMessage(now time.Time, alone bool) *message {
 		if m.losses >= suspectAfter && !alone {
 			return nil
 		}
-		if size, ok := c.refused[m.topic]; ok && len(m.payload) >= size {
-			c.queue = c.queue[1:]
-			if m.isEvent() {
-				c.events--
-			}
-			c.refuse(m)
-			continue
-		}
-		if m.isEvent() && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge {
-			c.dropEvent(0)
-			continue
-		}
 		c.queue = c.queue[1:]
 		if m.isEvent() {
 			c.events--
 		}
-		return m
+		switch {
+		case c.isRefused(m.topic, m.payload):
+			c.refuse(m)
+		case m.isEvent() && now.Round(0).Sub(m.queued) > c.options.Timing.EventAge:
+			c.stats.Dropped++
+		default:
+			return m
+		}
 	}
 	return nil
 }
