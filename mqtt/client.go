@@ -593,10 +593,12 @@ func (c *Client) isRefused(topic string, payload []byte) bool {
 func (c *Client) refuse(m *message) {
 	err := refusal(m.topic, m.payload)
 	c.stats.Refused++
-	if len(c.refused) >= 1000 {
-		clear(c.refused) // it only saves attempts
+	if !c.isRefused(m.topic, m.payload) {
+		if len(c.refused) >= 1000 {
+			clear(c.refused) // it only saves attempts
+		}
+		c.refused[m.topic] = max(len(m.payload), 1)
 	}
-	c.refused[m.topic] = max(len(m.payload), 1)
 	if m.done == nil {
 		if m.isEvent() {
 			c.stats.Dropped++

@@ -26,3 +26,20 @@ func TestAcknowledgementsMayComeLateWhileTheBrokerIsHeard(t *testing.T) {
 		}
 	}
 }
+
+// A larger message that is refused without an attempt does not raise the known limit.
+func TestTheSmallestRefusedPayloadIsRemembered(t *testing.T) {
+	c, err := New(Options{URL: "mqtt://host", Base: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const topic = "g/a/s/event"
+	c.refuse(&message{topic: topic, payload: make([]byte, 2000)})
+	c.PublishEvent(topic, make([]byte, 5000))
+	if m := c.nextMessage(time.Now(), true); m != nil {
+		t.Errorf("%d bytes are sent", len(m.payload))
+	}
+	if !c.isRefused(topic, make([]byte, 3000)) || c.isRefused(topic, make([]byte, 1999)) {
+		t.Errorf("at least %d bytes are refused, want 2000", c.refused[topic])
+	}
+}
