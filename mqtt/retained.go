@@ -85,16 +85,12 @@ type entry struct {
 
 // A schedule is a heap of entries.
 type schedule struct {
-	entries     []*entry
-	before      func(a, b *entry) bool
-	comparisons uint64
+	entries []*entry
+	before  func(a, b *entry) bool
 }
 
-func (s *schedule) Len() int { return len(s.entries) }
-func (s *schedule) Less(i, j int) bool {
-	s.comparisons++
-	return s.before(s.entries[i], s.entries[j])
-}
+func (s *schedule) Len() int           { return len(s.entries) }
+func (s *schedule) Less(i, j int) bool { return s.before(s.entries[i], s.entries[j]) }
 func (s *schedule) Swap(i, j int) {
 	s.entries[i], s.entries[j] = s.entries[j], s.entries[i]
 	s.entries[i].index, s.entries[j].index = i, j
