@@ -185,7 +185,7 @@ func (r *retained) apply(e *entry, payload []byte) {
 	}
 	switch {
 	case e.announcement:
-		if _, removing := r.rules.Diff(r.published[e.topic], payload); removing != nil && len(payload) > 0 {
+		if _, removing := r.diff(r.published[e.topic], payload); removing != nil {
 			e.preludes = [][]byte{removing}
 		}
 		r.trackRemoval(e.topic, payload)
@@ -218,6 +218,7 @@ func (r *retained) trackRemoval(topic string, payload []byte) {
 	}
 }
 
+// diff is Rules.Diff of two announcements; an empty one has nothing to compare.
 func (r *retained) diff(old, next []byte) (announced, removing []byte) {
 	if len(old) == 0 || len(next) == 0 {
 		return nil, nil
