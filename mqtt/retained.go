@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"container/heap"
 	"slices"
+	"sort"
 	"strings"
 	"time"
 )
@@ -40,7 +41,7 @@ type retained struct {
 
 	ready    schedule // pending entries that may be sent, by order
 	timed    schedule // pending entries that must wait, by time
-	awaiting []*entry // pending entries that wait for a commit of writes
+	awaiting []*entry // pending entries that wait for a commit of writes, by order
 	writes   []write  // to be committed
 	urgent   bool     // an entry waits for the writes
 	issued   uint64   // commits
@@ -458,11 +459,8 @@ func (r *retained) suspectIsNext(now time.Time) bool {
 // await has an entry wait for a commit, so that nothing is published that would be forgotten, and nothing overtakes it.
 func (r *retained) await(e *entry) {
 	e.waits = true
-	if len(r.awaiting) > 0 && r.ready.before(e, r.awaiting[0]) {
-		r.awaiting = slices.Insert(r.awaiting, 0, e)
-		return
-	}
-	r.awaiting = append(r.awaiting, e)
+	i := sort.Search(len(r.awaiting), func(i int) bool { return r.ready.before(e, r.awaiting[i]) })
+	r.awaiting = slices.Insert(r.awaiting, i, e)
 }
 
 // takeWrites returns what is to be committed, and the number of the commit.

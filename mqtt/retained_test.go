@@ -492,6 +492,31 @@ func TestCommitsAreBatched(t *testing.T) {
 	check(t, "in order", drain(r, now), "ha/device/g-a-s1/config x y", "g/a/s1/availability offline")
 }
 
+// A commit that is not the last leaves the order of what waits for a later one.
+func TestNothingOvertakesWhatWaitsForALaterCommit(t *testing.T) {
+	r := newSet(t)
+	r.setReady(start)
+	r.retain("g/a/d/state", []byte("1"))
+	drain(r, start)
+	waits := func(topic string) {
+		t.Helper()
+		r.retain(topic, []byte("2"))
+		if p, _, blocked, ok := r.next(start, true); ok || !blocked {
+			t.Errorf("got %s", describe(p))
+		}
+	}
+	waits("g/a/a/state")
+	_, first := r.takeWrites()
+	waits("g/a/x/state")
+	waits("g/a/c/state")
+	r.onCommitted(first)
+	if p, _, _, ok := r.next(start, true); !ok || p.topic != "g/a/a/state" {
+		t.Errorf("got %s", describe(p))
+	}
+	waits("g/a/d/state")
+	check(t, "in order", drain(r, start), "g/a/c/state 2", "g/a/d/state 2", "g/a/x/state 2")
+}
+
 // fill sends everything of accounts with five sensors each.
 func (s *set) fill(accounts int) {
 	for a := range accounts {
