@@ -51,6 +51,9 @@ type Address struct {
 	Name    string // the operation, or with Set the entity's key; unchecked, it can be anything, even empty
 }
 
+// IsBridge reports whether a is a topic of the bridge.
+func (a Address) IsBridge() bool { return a.Account == bridgeName }
+
 // Parse parses a command topic. It reports false for any other topic.
 func (t Topics) Parse(topic string) (Address, bool) {
 	rest, ok := strings.CutPrefix(topic, string(t)+"/")

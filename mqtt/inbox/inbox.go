@@ -297,11 +297,10 @@ func valid(a mqtt.Address) bool {
 // inbound returns the request of a message.
 func (b *Inbox) inbound(m mqtt.Message, a mqtt.Address) services.Inbound {
 	r := services.Inbound{
-		Target: services.Ref{Account: a.Account, Sensor: a.Sensor}, Payload: m.Payload, ReplyTo: Scheme + ":" + b.topics.Response(a),
-		Received: m.Received, Age: m.Age,
+		Payload: m.Payload, ReplyTo: Scheme + ":" + b.topics.Response(a), Received: m.Received, Age: m.Age,
 	}
-	if m.Topic == b.topics.Bridge(mqtt.Request) || strings.HasPrefix(m.Topic, b.topics.Bridge(mqtt.Request)+"/") {
-		r.Target = services.Ref{}
+	if !a.IsBridge() {
+		r.Target = services.Ref{Account: a.Account, Sensor: a.Sensor}
 	}
 	if a.Verb == mqtt.Set {
 		r.Entity = a.Name
