@@ -31,7 +31,8 @@ func (t Topics) Sensor(account, sensor, name string) string { return t.join(acco
 // a base with a "-", or with characters that a discovery topic cannot have and that become "_", gets a hash.
 func (t Topics) ID(keys ...string) string {
 	base := strings.Map(func(r rune) rune {
-		if r < 0x80 && isAlphanumeric(byte(r)) || r == '_' {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
 			return r
 		}
 		return '_'
@@ -94,8 +95,4 @@ func (t Topics) Response(a Address) string {
 
 func (t Topics) join(levels ...string) string {
 	return strings.TrimSuffix(string(t)+"/"+strings.Join(levels, "/"), "/")
-}
-
-func isAlphanumeric(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
