@@ -97,9 +97,6 @@ func (p *Publisher) apply(u hub.Update) {
 	if u.State != nil {
 		p.publish(d, *u.State, u.Assert)
 	}
-	if u.Assert && u.State != nil && d.topics[p.topic(u.ID, "state")] && u.ID.Sensor != "" {
-		p.client.Republish(p.topic(u.ID, "state"))
-	}
 }
 
 // topic returns a topic of a device.
@@ -177,7 +174,7 @@ func (p *Publisher) retain(d *published, topic string, payload []byte) {
 	p.client.Retain(topic, payload)
 }
 
-// publish publishes a state.
+// publish publishes a state. An asserted one is published although it did not change.
 func (p *Publisher) publish(d *published, s hub.State, asserted bool) {
 	id, before := d.device.ID, d.state
 	d.state = &s
@@ -186,12 +183,12 @@ func (p *Publisher) publish(d *published, s hub.State, asserted bool) {
 	case id.Sensor == "":
 		p.publishAccount(d, s, before, asserted)
 	default:
-		p.publishSensor(d, s, before)
+		p.publishSensor(d, s, before, asserted)
 	}
 }
 
 // publishSensor encodes what can have changed.
-func (p *Publisher) publishSensor(d *published, s hub.State, before *hub.State) {
+func (p *Publisher) publishSensor(d *published, s hub.State, before *hub.State, asserted bool) {
 	id := d.device.ID
 	if shows(d.device) {
 		if before == nil || !same(before.Attributes, s.Attributes) || !sameItems(before.State, s.State) {
@@ -210,6 +207,9 @@ func (p *Publisher) publishSensor(d *published, s hub.State, before *hub.State) 
 	p.retain(d, p.topic(id, "availability"), availability(s.Available))
 	if d.device.Commands {
 		p.retain(d, p.topic(id, "commands"), availability(s.Commands))
+	}
+	if topic := p.topic(id, "state"); asserted && d.topics[topic] {
+		p.client.Republish(topic)
 	}
 }
 
@@ -279,7 +279,7 @@ func moment(t *time.Time) *time.Time {
 	return &utc
 }
 
-// same reports whether two maps certainly hold the same.
+// same reports whether two maps are certainly equal.
 func same(a, b map[string]any) bool {
 	return len(a) == len(b) && (len(a) == 0 || reflect.ValueOf(a).UnsafePointer() == reflect.ValueOf(b).UnsafePointer() || reflect.DeepEqual(a, b))
 }
