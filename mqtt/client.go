@@ -432,7 +432,7 @@ func (c *Client) Run(ctx context.Context) error {
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = c.options.Timing.RetryMin, c.options.Timing.RetryMax
 	for ctx.Err() == nil {
-		steady, refused, err := c.connection(ctx)
+		steady, refused, err := c.connectAndServe(ctx)
 		if ctx.Err() != nil {
 			break
 		}
@@ -450,9 +450,9 @@ func (c *Client) Run(ctx context.Context) error {
 	return nil
 }
 
-// connection makes one connection and serves it to its end. It was steady if it lasted; refused says that it was lost because of a message
+// connectAndServe makes one connection and serves it to its end. It was steady if it lasted; refused says that it was lost because of a message
 // that was given up since.
-func (c *Client) connection(ctx context.Context) (steady, refused bool, err error) {
+func (c *Client) connectAndServe(ctx context.Context) (steady, refused bool, err error) {
 	conn, present, err := c.connect(ctx)
 	if err != nil {
 		return false, false, err
@@ -529,24 +529,24 @@ func (c *Client) forgetSession() {
 
 // onDisconnected ends a connection. It reports whether a message was given up that the broker does not take.
 func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
-	close(conn.gone)
+	close(conn.ended)
 	conn.paho.Disconnect(250)
 	c.mu.Lock()
 	c.recordHeard(conn)
 	c.conn = nil
 	before := c.stats.Refused
 	// A message that was sent and not acknowledged precedes those that wait.
-	var again []*message
+	var unacknowledged []*message
 	for _, f := range conn.inflight {
 		if !c.keepAfterLoss(conn, f, err) {
 			continue
 		}
-		again = append(again, f.message)
+		unacknowledged = append(unacknowledged, f.message)
 		if f.message.isEvent() {
 			c.events++
 		}
 	}
-	c.queue = slices.DeleteFunc(append(again, c.queue...), func(m *message) bool { return m.transient })
+	c.queue = slices.DeleteFunc(append(unacknowledged, c.queue...), func(m *message) bool { return m.transient })
 	for c.events > maxEvents {
 		c.dropEvent(slices.IndexFunc(c.queue, (*message).isEvent))
 	}

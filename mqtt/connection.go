@@ -21,7 +21,7 @@ type connection struct {
 	paho   paho.Client
 	number uint64
 	ready  chan struct{} // closed after OnSession
-	gone   chan struct{} // closed at its end
+	ended  chan struct{} // closed at its end
 	lost   chan error
 
 	heardFields
@@ -40,19 +40,19 @@ type connection struct {
 	confirmations      []confirmation
 
 	// Used by the writer alone.
-	failed        error // the connection was lost while sending
-	inflight      []*inflight
-	alone         bool // what is in flight is a suspect
-	confirmed     bool // a confirmation is in flight
-	subscribed    map[string]bool
-	leaving       map[string]bool // not yet acknowledged
-	refusals      map[string]*filterRefusal
-	nextSubscribe time.Time
-	nextBarrier   time.Time
-	barriers      int
-	nextStamp     time.Time
-	nextHeartbeat time.Time
-	steady        time.Time
+	failed          error // the connection was lost while sending
+	inflight        []*inflight
+	alone           bool // what is in flight is a suspect
+	confirmInFlight bool
+	subscribed      map[string]bool
+	leaving         map[string]bool // not yet acknowledged
+	refusals        map[string]*filterRefusal
+	nextSubscribe   time.Time
+	nextBarrier     time.Time
+	barriers        int
+	nextStamp       time.Time
+	nextHeartbeat   time.Time
+	steady          time.Time
 }
 
 // A confirmation waits for the acknowledgements that were requested before it.
@@ -73,13 +73,13 @@ type inflight struct {
 
 // A filterRefusal is about a filter that the broker refuses.
 type filterRefusal struct {
-	again time.Time
-	wait  time.Duration
+	retryAt time.Time
+	wait    time.Duration
 }
 
 func newConnection(c *Client) *connection {
 	return &connection{
-		client: c, ready: make(chan struct{}), gone: make(chan struct{}), lost: make(chan error, 1), checkSubscriptions: true,
+		client: c, ready: make(chan struct{}), ended: make(chan struct{}), lost: make(chan error, 1), checkSubscriptions: true,
 		subscribed: map[string]bool{}, leaving: map[string]bool{}, refusals: map[string]*filterRefusal{},
 	}
 }
@@ -313,7 +313,7 @@ func (conn *connection) confirm(now time.Time) bool {
 	c := conn.client
 	c.mu.Lock()
 	n, written := 0, conn.acksWritten.Load()
-	for !conn.confirmed && n < len(conn.confirmations) && conn.confirmations[n].acks <= written {
+	for !conn.confirmInFlight && n < len(conn.confirmations) && conn.confirmations[n].acks <= written {
 		n++
 	}
 	due := slices.Clone(conn.confirmations[:n])
@@ -325,9 +325,9 @@ func (conn *connection) confirm(now time.Time) bool {
 	if len(due) == 0 {
 		return false
 	}
-	conn.confirmed = true
+	conn.confirmInFlight = true
 	conn.publish(now, publication{topic: c.topics.Bridge("barrier"), payload: []byte("confirm")}, nil, func() {
-		conn.confirmed = false
+		conn.confirmInFlight = false
 		for _, waiting := range due {
 			waiting.f()
 		}
@@ -443,8 +443,8 @@ func (conn *connection) subscribe(now time.Time) (sent bool, due time.Time) {
 	wanted := c.wanted()
 	var ask, leave []string
 	for filter := range wanted {
-		if r := conn.refusals[filter]; r != nil && now.Before(r.again) {
-			due = earliest(due, r.again)
+		if r := conn.refusals[filter]; r != nil && now.Before(r.retryAt) {
+			due = earliest(due, r.retryAt)
 		} else if !conn.subscribed[filter] {
 			ask = append(ask, filter)
 		}
@@ -534,7 +534,7 @@ func (conn *connection) onSuback(results map[string]byte) {
 		default:
 			r.wait = min(2*r.wait, c.options.Timing.RetryMax)
 		}
-		r.again = time.Now().Add(r.wait)
+		r.retryAt = time.Now().Add(r.wait)
 		delete(conn.subscribed, filter)
 		if !c.rejectedFilters[filter] {
 			c.rejectedFilters[filter] = true

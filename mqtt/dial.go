@@ -71,7 +71,7 @@ func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	select {
 	case <-token.Done():
 	case <-ctx.Done():
-		close(conn.gone)
+		close(conn.ended)
 		conn.paho.Disconnect(0)
 		return nil, false, ctx.Err()
 	}

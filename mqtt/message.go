@@ -34,13 +34,13 @@ func (m Message) Ack() {
 func (c *Client) onMessage(conn *connection, m paho.Message) {
 	select {
 	case <-conn.ready:
-	case <-conn.gone:
+	case <-conn.ended:
 		return
 	}
 	c.inbound.Lock()
 	defer c.inbound.Unlock()
 	select {
-	case <-conn.gone:
+	case <-conn.ended:
 		return // not acknowledged, it arrives again
 	default:
 	}

@@ -69,7 +69,7 @@ type entry struct {
 	repeat       bool     // want completes a repeated removal
 	notBefore    time.Time
 	last         []byte    // sent last
-	at           time.Time // zero: nothing was sent
+	sentAt       time.Time // zero: nothing was sent
 	previous     []byte    // sent before last
 	sentBefore   bool      // there was a previous one
 	order        string
@@ -230,13 +230,13 @@ func (r *retained) diff(old, next []byte) (announced, removing []byte) {
 // remove empties topics: the announcements first, the others after a pause, since a consumer that still reads them would complain of an
 // empty state.
 func (r *retained) remove(topics []string, now time.Time) {
-	announced := false
+	announced, removedAt := false, now
 	for _, topic := range topics {
 		if e := r.entries[topic]; e != nil && e.announcement {
 			announced = true
 			r.retain(topic, nil)
-			if due := r.dueOf(e); due.After(now) {
-				now = due
+			if due := r.dueOf(e); due.After(removedAt) {
+				removedAt = due
 			}
 		}
 	}
@@ -244,7 +244,7 @@ func (r *retained) remove(topics []string, now time.Time) {
 		if e := r.entries[topic]; e != nil && !e.announcement && len(e.set) > 0 {
 			r.retain(topic, nil)
 			if announced {
-				e.notBefore = now.Add(r.pause)
+				e.notBefore = removedAt.Add(r.pause)
 				r.schedule(e)
 			}
 		}
@@ -426,9 +426,9 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 			continue
 		}
 		if !bytes.Equal(e.last, p.payload) {
-			e.previous, e.sentBefore = e.last, !e.at.IsZero()
+			e.previous, e.sentBefore = e.last, !e.sentAt.IsZero()
 		}
-		e.last, e.at, e.notBefore = p.payload, now, time.Time{}
+		e.last, e.sentAt, e.notBefore = p.payload, now, time.Time{}
 		if p.retained {
 			e.pending = false
 		} else {
@@ -503,10 +503,10 @@ func (e *entry) nextPayload() (payload []byte, last bool) {
 // processed the one before: it would lose components.
 func (r *retained) dueOf(e *entry) time.Time {
 	payload, _ := e.nextPayload()
-	if e.at.IsZero() || !e.announcement || bytes.Equal(payload, e.last) {
+	if e.sentAt.IsZero() || !e.announcement || bytes.Equal(payload, e.last) {
 		return e.notBefore
 	}
-	if at := e.at.Add(r.pause); at.After(e.notBefore) {
+	if at := e.sentAt.Add(r.pause); at.After(e.notBefore) {
 		return at
 	}
 	return e.notBefore
