@@ -37,8 +37,8 @@ func diffComponents(old, next []byte) (announced, removing []byte) {
 	var was, is struct {
 		Components map[string]json.RawMessage `json:"components"`
 	}
-	var whole map[string]json.RawMessage
-	if len(next) == 0 || json.Unmarshal(old, &was) != nil || json.Unmarshal(next, &is) != nil || json.Unmarshal(next, &whole) != nil {
+	var root map[string]json.RawMessage
+	if len(next) == 0 || json.Unmarshal(old, &was) != nil || json.Unmarshal(next, &is) != nil || json.Unmarshal(next, &root) != nil {
 		return nil, nil
 	}
 	if was.Components == nil && is.Components == nil { // an entity with its own topic
@@ -64,12 +64,8 @@ func diffComponents(old, next []byte) (announced, removing []byte) {
 		return nil, nil
 	}
 	with := func(components map[string]any) []byte {
-		payload := map[string]any{}
-		for key, value := range whole {
-			payload[key] = value
-		}
-		payload["components"] = components
-		return encode(payload)
+		root["components"] = encode(components)
+		return encode(root)
 	}
 	return with(announce), with(remove)
 }
