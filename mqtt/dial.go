@@ -38,20 +38,27 @@ func dial(u *url.URL, o paho.ClientOptions) (net.Conn, error) {
 	return secured, nil
 }
 
+// connectTimeout bounds an attempt to connect, a write, and each wait of an Observer.
+const connectTimeout = 10 * time.Second
+
+// pahoOptions returns the options that every client of the broker has.
+func (o Options) pahoOptions(u *url.URL) *paho.ClientOptions {
+	c := paho.NewClientOptions()
+	c.Servers = []*url.URL{u}
+	c.SetProtocolVersion(4).SetUsername(o.Username).SetPassword(o.Password)
+	if o.TLS != nil {
+		c.SetTLSConfig(o.TLS)
+	}
+	return c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetWriteTimeout(connectTimeout)
+}
+
 // connect makes a new paho client: one that reconnects by itself forgets whether the broker kept the session, and resends what it had
 // stored, however old.
 func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	conn := newConnection(c)
-	o := paho.NewClientOptions()
-	o.Servers = []*url.URL{c.url}
-	o.SetClientID(c.options.ClientID).SetCleanSession(false).SetProtocolVersion(4)
-	o.SetUsername(c.options.Username).SetPassword(c.options.Password)
-	if c.options.TLS != nil {
-		o.SetTLSConfig(c.options.TLS)
-	}
+	o := c.options.pahoOptions(c.url)
+	o.SetClientID(c.options.ClientID).SetCleanSession(false)
 	o.SetKeepAlive(cmp.Or(c.options.KeepAlive, time.Minute)).SetPingTimeout(10 * time.Second)
-	o.SetConnectTimeout(connectTimeout).SetWriteTimeout(10 * time.Second)
-	o.SetAutoReconnect(false).SetConnectRetry(false)
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
 	o.SetBinaryWill(c.topics.Bridge("state"), []byte(offline), qos, true)
 	o.SetStore(paho.NewMemoryStore())

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -16,9 +15,6 @@ type Observer struct {
 	lost chan error
 }
 
-// connectTimeout bounds each wait of an Observer, and an attempt to connect.
-const connectTimeout = 10 * time.Second
-
 // Observe connects to the broker and calls handle with each message that matches a filter, one after the other, the retained ones first. Of
 // the options it uses only URL, Username, Password and TLS.
 func Observe(o Options, handle func(Message), filters ...string) (*Observer, error) {
@@ -27,14 +23,8 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 		return nil, err
 	}
 	observer := &Observer{lost: make(chan error, 1)}
-	c := paho.NewClientOptions()
-	c.Servers = []*url.URL{u}
-	c.SetClientID("graph2mqtt-observer-" + uuid.NewString()[:8]).SetCleanSession(true).SetProtocolVersion(4)
-	c.SetUsername(o.Username).SetPassword(o.Password)
-	if o.TLS != nil {
-		c.SetTLSConfig(o.TLS)
-	}
-	c.SetAutoReconnect(false).SetConnectRetry(false).SetConnectTimeout(connectTimeout).SetWriteTimeout(connectTimeout)
+	c := o.pahoOptions(u)
+	c.SetClientID("graph2mqtt-observer-" + uuid.NewString()[:8]).SetCleanSession(true)
 	c.SetConnectionLostHandler(func(_ paho.Client, err error) { observer.lost <- err })
 	c.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) {
 		handle(Message{Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Received: time.Now()})
