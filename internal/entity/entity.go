@@ -55,13 +55,6 @@ func Timestamp(key, name string) Entity {
 	return e
 }
 
-// DateSensor returns a sensor entity that shows a [Date].
-func DateSensor(key, name string) Entity {
-	e := Sensor(key, name)
-	e.DeviceClass = "date"
-	return e
-}
-
 // Count returns a sensor entity that shows a number of things. It has a history but no unit.
 func Count(key, name string) Entity {
 	e := Sensor(key, name)
@@ -130,9 +123,6 @@ func (e Entity) WithIcon(icon string) Entity { e.Icon = icon; return e }
 
 // WithDeviceClass sets Home Assistant's device class: "problem".
 func (e Entity) WithDeviceClass(class string) Entity { e.DeviceClass = class; return e }
-
-// WithUnit sets the unit of measurement.
-func (e Entity) WithUnit(unit string) Entity { e.Unit = unit; return e }
 
 // InCategory sets the category: "config" or "diagnostic".
 func (e Entity) InCategory(category string) Entity { e.Category = category; return e }
