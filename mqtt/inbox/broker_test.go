@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"slices"
 	"strconv"
 	"sync"
@@ -19,8 +18,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// patience is the longest time that a test waits for what must happen.
-const patience = 20 * time.Second
+// waitTimeout bounds how long a test waits for an event.
+const waitTimeout = 20 * time.Second
 
 const barrier = "g2m/bridge/barrier"
 
@@ -69,7 +68,7 @@ func connect(t *testing.T, url string, number uint64, b *inbox.Inbox) *connectio
 	})
 	c.paho = paho.NewClient(o)
 	token := c.paho.Connect().(*paho.ConnectToken)
-	if !token.WaitTimeout(patience) || token.Error() != nil {
+	if !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		t.Fatal("connect: ", token.Error())
 	}
 	t.Cleanup(c.close)
@@ -77,7 +76,7 @@ func connect(t *testing.T, url string, number uint64, b *inbox.Inbox) *connectio
 	b.OnSession(token.SessionPresent(), number)
 	close(c.ready)
 	filters := map[string]byte{barrier: 1, "g2m/work/+/request/#": 1, "g2m/work/+/set/#": 1}
-	if token := c.paho.SubscribeMultiple(filters, nil); !token.WaitTimeout(patience) || token.Error() != nil {
+	if token := c.paho.SubscribeMultiple(filters, nil); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		t.Fatal("subscribe: ", token.Error())
 	}
 	return c
@@ -134,14 +133,8 @@ func serve(t *testing.T) *server {
 	}
 	t.Cleanup(func() { embedded.Close() })
 	s := &server{Broker: embedded, lamp: &lamp{}}
-	log := slog.New(slog.DiscardHandler)
-	disk := &store{values: map[string][]byte{}}
-	if s.journal, err = services.OpenJournal(disk, disk.each, log); err != nil {
-		t.Fatal(err)
-	}
-	dispatcher := services.NewDispatcher(services.DispatcherOptions{Journal: s.journal, Resolver: s.lamp, MaxAge: 15 * time.Minute, Queue: 1000, Log: log})
-	s.inbox = inbox.New(inbox.Options{Topics: "g2m", Dispatcher: dispatcher, Journal: s.journal, Log: log})
-	dispatcher.Register(inbox.Scheme, s.inbox)
+	b, dispatcher, journal := open(t, &store{values: map[string][]byte{}}, s.lamp, 1000)
+	s.inbox, s.journal = b, journal
 	err = s.Watch(1, "g2m/work/+/response/#", func(_ string, payload []byte, _ bool) {
 		var r services.Response
 		if err := json.Unmarshal(payload, &r); err != nil {
@@ -187,7 +180,7 @@ func (s *server) calls() int {
 // await waits until f returns true.
 func await(t *testing.T, what string, f func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(waitTimeout)
 	for !f() && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}

@@ -432,6 +432,20 @@ func (t target) OnSuccess(context.Context, string, any) func(services.Tx) {
 	return nil
 }
 
+// open returns an inbox with a dispatcher and a journal over s, for the operations of l.
+func open(t *testing.T, s *store, l *lamp, queue int) (*inbox.Inbox, *services.Dispatcher, *services.Journal) {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	journal, err := services.OpenJournal(s, s.each, log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dispatcher := services.NewDispatcher(services.DispatcherOptions{Journal: journal, Resolver: l, MaxAge: 15 * time.Minute, Queue: queue, Log: log})
+	b := inbox.New(inbox.Options{Topics: "g2m", Dispatcher: dispatcher, Journal: journal, Log: log})
+	dispatcher.Register(inbox.Scheme, b)
+	return b, dispatcher, journal
+}
+
 // A program is an inbox with a dispatcher and a journal, over a store that outlives it.
 type program struct {
 	*harness
@@ -446,15 +460,9 @@ func (p *program) start(t *testing.T) {
 		p.store, p.lamp = &store{values: map[string][]byte{}}, &lamp{}
 		p.harness = &harness{client: &client{}, log: &strings.Builder{}}
 	}
-	log := slog.New(slog.DiscardHandler)
-	journal, err := services.OpenJournal(p.store, p.store.each, log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	dispatcher := services.NewDispatcher(services.DispatcherOptions{Journal: journal, Resolver: p.lamp, MaxAge: 15 * time.Minute, Queue: 100, Log: log})
-	p.Inbox = inbox.New(inbox.Options{Topics: "g2m", Dispatcher: dispatcher, Journal: journal, Log: log})
+	b, dispatcher, _ := open(t, p.store, p.lamp, 100)
+	p.Inbox = b
 	p.Attach(p.client)
-	dispatcher.Register(inbox.Scheme, p.Inbox)
 	stopInbox, stopDispatcher := run(t, p.Run), run(t, dispatcher.Run)
 	p.stop = func() { stopDispatcher(); stopInbox(); p.client.lose() }
 }
