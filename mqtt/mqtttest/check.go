@@ -22,7 +22,7 @@ import (
 func Check(topic string, payload []byte, oldest string) []error {
 	c := &checker{oldest: oldest}
 	levels := strings.Split(topic, "/")
-	switch p, ok := placeOf(topic); {
+	switch p, ok := parseTopic(topic); {
 	case ok && len(payload) == 0:
 	case ok && p.platform == "device":
 		c.device(p, payload)
@@ -140,14 +140,14 @@ func CheckAll(messages map[string][]byte, oldest string) []error {
 		for key, component := range componentsOf(topic, messages[topic]) {
 			at := topic + " " + key
 			id := fmt.Sprint(component["platform"], " ", component["unique_id"])
-			if err := twins(component, byID); err != nil {
+			if err := checkTwins(component, byID); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", at, err))
 			}
 			if other, taken := ids[id]; taken {
 				errs = append(errs, fmt.Errorf("%s: unique_id %v is also that of %s", at, component["unique_id"], other))
 			}
 			ids[id] = at
-			if err := reads(component, messages); err != nil {
+			if err := checkValue(component, messages); err != nil {
 				errs = append(errs, fmt.Errorf("%s: %w", at, err))
 			}
 		}
@@ -170,7 +170,7 @@ func shared() []string {
 		"encoding", "payload_available", "payload_not_available", "state_topic", "qos"}
 }
 
-func (c *checker) device(p place, payload []byte) {
+func (c *checker) device(p discoveryTopic, payload []byte) {
 	var root map[string]any
 	if err := json.Unmarshal(payload, &root); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -220,7 +220,7 @@ func (c *checker) device(p place, payload []byte) {
 	}
 }
 
-func (c *checker) single(p place, payload []byte) {
+func (c *checker) single(p discoveryTopic, payload []byte) {
 	var config map[string]any
 	if err := json.Unmarshal(payload, &config); err != nil {
 		c.fail("not a JSON object: %w", err)
@@ -460,9 +460,9 @@ func numbers(version string) []int {
 	return out
 }
 
-// twins checks a value and the entity that sets it, which share their unique id: they have one name, and the value is disabled at first, unless
+// checkTwins checks a value and the entity that sets it, which share their unique id: they have one name, and the value is disabled at first, unless
 // old versions of Home Assistant lack the other's platform.
-func twins(component map[string]any, byID map[string][]map[string]any) error {
+func checkTwins(component map[string]any, byID map[string][]map[string]any) error {
 	all := byID[fmt.Sprint(component["unique_id"])]
 	if component["command_topic"] != nil {
 		return nil
@@ -485,8 +485,8 @@ func twins(component map[string]any, byID map[string][]map[string]any) error {
 	return nil
 }
 
-// reads checks the value that a component reads from its state topic, if that is among the messages.
-func reads(component map[string]any, messages map[string][]byte) error {
+// checkValue checks the value that a component reads from its state topic, if that is among the messages.
+func checkValue(component map[string]any, messages map[string][]byte) error {
 	topic, _ := component["state_topic"].(string)
 	tpl, _ := component["value_template"].(string)
 	key := keyForm.FindStringSubmatch(tpl)
@@ -533,7 +533,7 @@ func reads(component map[string]any, messages map[string][]byte) error {
 
 // componentsOf returns the components of a discovery message by key, each with its platform.
 func componentsOf(topic string, payload []byte) map[string]map[string]any {
-	p, ok := placeOf(topic)
+	p, ok := parseTopic(topic)
 	if !ok {
 		return nil
 	}
@@ -551,26 +551,26 @@ func componentsOf(topic string, payload []byte) map[string]map[string]any {
 	return map[string]map[string]any{p.entity: config}
 }
 
-// A place is a parsed discovery topic.
-type place struct {
+// A discoveryTopic is a parsed discovery topic.
+type discoveryTopic struct {
 	platform string // "device": a whole device
 	device   string // its id
 	entity   string // empty for a device
 }
 
-// placeOf parses a discovery topic below any prefix.
-func placeOf(topic string) (place, bool) {
+// parseTopic parses a discovery topic below any prefix.
+func parseTopic(topic string) (discoveryTopic, bool) {
 	levels := strings.Split(topic, "/")
 	n := len(levels)
 	switch {
 	case n < 4 || levels[n-1] != "config":
-		return place{}, false
+		return discoveryTopic{}, false
 	case levels[n-3] == "device":
-		return place{platform: "device", device: levels[n-2]}, true
+		return discoveryTopic{platform: "device", device: levels[n-2]}, true
 	case n < 5:
-		return place{}, false
+		return discoveryTopic{}, false
 	}
-	return place{platform: levels[n-4], device: levels[n-3], entity: levels[n-2]}, true
+	return discoveryTopic{platform: levels[n-4], device: levels[n-3], entity: levels[n-2]}, true
 }
 
 // hasOwnTopic reports whether Home Assistant before 2026.5 does not know a platform, and would refuse the whole device.
