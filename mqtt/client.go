@@ -107,7 +107,7 @@ type Timing struct {
 	Pause              time.Duration // between different payloads of one announcement: 10 s
 	Barrier            time.Duration // between two attempts of the barrier: 2 s
 	Stamp              time.Duration // between two records of when the broker was last heard: 60 s
-	Heartbeat          time.Duration // between two looks at the clock, which tell that the process was frozen: 5 s
+	Heartbeat          time.Duration // between two checks of the clock, which detect that the process was frozen: 5 s
 	RetryMin, RetryMax time.Duration // between attempts to connect: 1 s to 60 s
 	Ack                time.Duration // how long the broker may take to acknowledge: 20 s
 	Stop               time.Duration // how long stopping may take: 5 s

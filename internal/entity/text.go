@@ -24,7 +24,7 @@ func Box(text string) (shown string, complete bool) {
 	return string([]rune(shown)[:MaxText-1]) + ellipsis, false
 }
 
-// unbox returns the text that a user meant who edited what Box shows.
+// unbox reverses Box for a text that the user may have edited.
 func unbox(shown string) string {
 	// Editing may leave a space out.
 	lines := strings.Split(shown, strings.TrimSpace(lineBreak))

@@ -339,7 +339,7 @@ func (b *Inbox) acknowledge(a ack) {
 	b.notify()
 }
 
-// onInvalid counts a message whose name allows no response. An attacker can send many: one is logged now and then.
+// onInvalid counts a message whose name allows no response. There can be many, so they are logged at most once an hour.
 func (b *Inbox) onInvalid(m mqtt.Message, a mqtt.Address) {
 	if m.Retained {
 		b.removeRetained(m.Topic)
