@@ -399,12 +399,13 @@ func TestComplete(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	entities := []entity.Entity{
 		entity.Sensor("mode", "Mode"), entity.Select("mode", "Mode", "a"), entity.Text("note", "Note"), entity.Text("short", "Short"),
+		entity.Enum("known", "Known", "a", "b"), entity.Enum("unlisted", "Unlisted", "a", "b"),
 		entity.Timestamp("start", "Start"), entity.EventEntity("x"), entity.Button("press", "Press", "x", nil), entity.Notify("send", "Send", "x", "y"),
 	}
-	values := map[string]any{"mode": "a", "note": long, "short": "a\nb"}
+	values := map[string]any{"mode": "a", "note": long, "short": "a\nb", "known": "b", "unlisted": "c"}
 	got := sensors.Complete(entities, entity.State{Values: values})
 	want := entity.State{
-		Values: map[string]any{"mode": "a", "note": long[:254] + "…", "short": "a ⏎ b", "start": nil},
+		Values: map[string]any{"mode": "a", "note": long[:254] + "…", "short": "a ⏎ b", "start": nil, "known": "b", "unlisted": nil},
 		Texts:  map[string]string{"note": long},
 	}
 	if d := cmp.Diff(want, got); d != "" {

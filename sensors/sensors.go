@@ -4,6 +4,7 @@ package sensors
 import (
 	"context"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -185,8 +186,9 @@ func (g group[S]) Members(ctx context.Context, client *graph.Client) ([]Member, 
 // Member implements Group.
 func (g group[S]) Member(m Member) Sensor { return Of(g.source.Member(m)) }
 
-// Complete returns s with every value that one of entities shows: those that s leaves out are unknown. Texts are shown as
-// [entity.Box] does. It is what a poller passes on of a Source's State.
+// Complete returns s with every value that one of entities shows: those that s leaves out are unknown, and so is an option that an
+// entity does not list, because Home Assistant refuses it. Texts are shown as [entity.Box] does. It is what a poller passes on of a
+// Source's State.
 func Complete(entities []entity.Entity, s entity.State) entity.State {
 	values := make(map[string]any, len(s.Values)+len(entities))
 	for key, v := range s.Values {
@@ -201,16 +203,19 @@ func Complete(entities []entity.Entity, s entity.State) entity.State {
 			values[key] = nil
 		}
 		text, ok := s.Values[key].(string)
-		if !ok || e.Platform != "text" {
-			continue
-		}
-		shown, complete := entity.Box(text)
-		values[key] = shown
-		if !complete {
-			if s.Texts == nil {
-				s.Texts = map[string]string{}
+		switch {
+		case !ok:
+		case len(e.Options) > 0 && !slices.Contains(e.Options, text):
+			values[key] = nil
+		case e.Platform == "text":
+			shown, complete := entity.Box(text)
+			values[key] = shown
+			if !complete {
+				if s.Texts == nil {
+					s.Texts = map[string]string{}
+				}
+				s.Texts[key] = text
 			}
-			s.Texts[key] = text
 		}
 	}
 	s.Values = values

@@ -4,7 +4,6 @@ package autoreply
 import (
 	"context"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -154,7 +153,7 @@ func (*Options) State(s *mailbox.AutomaticReplies, _, now time.Time) entity.Stat
 	m := s.InLocation(now.Location())
 	attributes := m.Attributes()
 	values := map[string]any{
-		"mode": option(m.Mode, mailbox.Modes()), "external_audience": option(m.Audience, mailbox.Audiences()),
+		"mode": m.Mode, "external_audience": m.Audience,
 		"start": attributes["start"], "end": attributes["end"], "internal_reply": attributes["internal_reply"], "external_reply": attributes["external_reply"],
 	}
 	delete(attributes, "mode")
@@ -177,14 +176,6 @@ func (*Options) State(s *mailbox.AutomaticReplies, _, now time.Time) entity.Stat
 		}
 	}
 	return st
-}
-
-// option returns what an enum entity shows of a value: Home Assistant refuses what is not in the list.
-func option(s string, options []string) any {
-	if slices.Contains(options, s) {
-		return s
-	}
-	return nil
 }
 
 func describe(e entity.Event) string {

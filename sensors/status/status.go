@@ -319,8 +319,8 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	p := &s.Presence
 	message := p.Message.At(now)
 	values := map[string]any{
-		"activity": text(p.Activity), "availability": option(p.Availability, presence.Availabilities()), "in_call": known(p.InCall()),
-		"status_message": text(message.Text), "work_location": option(p.WorkLocation, presence.WorkLocations()), "out_of_office": known(p.OutOfOffice),
+		"activity": text(p.Activity), "availability": text(p.Availability), "in_call": known(p.InCall()),
+		"status_message": text(message.Text), "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
 	}
 	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{
 		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,
@@ -365,14 +365,6 @@ func moment(t, now time.Time) any {
 		return nil
 	}
 	return t.In(now.Location())
-}
-
-// option returns what an enum entity shows of a value: Home Assistant refuses what is not in the list.
-func option(s string, options []string) any {
-	if slices.Contains(options, s) {
-		return s
-	}
-	return nil
 }
 
 // describe implements sensors.Kind.Describe.
