@@ -43,7 +43,7 @@ type Operation struct {
 // the tags cannot express is in a method Validate() error.
 type Request interface {
 	// Execute carries the request out. The result is passed to Target.OnSuccess, and to the caller as the response's data:
-	// either it marshals to that data, or it has a method Data() any that returns it.
+	// either it marshals to that data, or it has a method Data() any that returns it. With an error it is ignored.
 	Execute(ctx context.Context, g *graph.Client, a Attempt) (result any, err error)
 }
 

@@ -203,9 +203,5 @@ func modify(ctx context.Context, g *graph.Client, c services.Attempt, change fun
 	if err := change(&s); err != nil {
 		return nil, err
 	}
-	s, err = mailbox.WriteAutomaticReplies(ctx, g, old, s, c.Now.Location())
-	if err != nil {
-		return nil, err
-	}
-	return s, nil
+	return mailbox.WriteAutomaticReplies(ctx, g, old, s, c.Now.Location())
 }

@@ -99,15 +99,7 @@ func (r *Create) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 	if err != nil {
 		return nil, err
 	}
-	return result(r.calendar.Create(ctx, g, in, fields, a.ID))
-}
-
-// result returns v, or nil where there is an error.
-func result[T any](v T, err error) (any, error) {
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
+	return r.calendar.Create(ctx, g, in, fields, a.ID)
 }
 
 func (r *Create) fields(account *time.Location) (f calendars.Fields, err error) {

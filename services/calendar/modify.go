@@ -43,7 +43,7 @@ func (r *Modify) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 			return nil, err
 		}
 	}
-	return result(r.calendar.Update(ctx, g, r.EventID, f, old.Series))
+	return r.calendar.Update(ctx, g, r.EventID, f, old.Series)
 }
 
 // applyTimes sets the given times in f. An all-day event stays one unless is_all_day is given.

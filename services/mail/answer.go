@@ -35,7 +35,7 @@ func (r *Reply) Execute(ctx context.Context, g *graph.Client, a services.Attempt
 		return nil, err
 	}
 	o := mail.Outgoing{Body: mail.Body{Content: r.Message, HTML: r.MessageIsHTML}, Key: a.ID}
-	return result(Sent{}, r.target.Mailbox.Reply(ctx, g, r.MessageID, r.all, o))
+	return Sent{}, r.target.Mailbox.Reply(ctx, g, r.MessageID, r.all, o)
 }
 
 // Forward sends a mail on.
@@ -67,5 +67,5 @@ func (r *Forward) Execute(ctx context.Context, g *graph.Client, a services.Attem
 		return nil, err
 	}
 	o := mail.Outgoing{Body: mail.Body{Content: r.Message, HTML: r.MessageIsHTML}, To: r.To, Cc: r.Cc, Bcc: r.Bcc, Key: a.ID}
-	return result(Sent{}, r.target.Mailbox.Forward(ctx, g, r.MessageID, o))
+	return Sent{}, r.target.Mailbox.Forward(ctx, g, r.MessageID, o)
 }

@@ -44,7 +44,7 @@ func (r *Categorize) Validate() error {
 // Execute implements services.Request.
 func (r *Categorize) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
 	if r.Categories != nil {
-		return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Categories: r.Categories}))
+		return r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Categories: r.Categories})
 	}
 	m, _, err := r.target.Mailbox.Read(ctx, g, r.MessageID)
 	if err != nil {
@@ -56,7 +56,7 @@ func (r *Categorize) Execute(ctx context.Context, g *graph.Client, _ services.At
 			all = append(all, c)
 		}
 	}
-	return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Categories: &all}))
+	return r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Categories: &all})
 }
 
 func containsFold(list []string, s string) bool {

@@ -77,14 +77,6 @@ func Operations(t Target) []services.Operation {
 	}, readOperations(t)...)
 }
 
-// result returns v, or nil where there is an error.
-func result[T any](v T, err error) (any, error) {
-	if err != nil {
-		return nil, err
-	}
-	return v, nil
-}
-
 // checkID returns an error for an empty id, which would name all mails.
 func checkID(id string) error {
 	if id == "" {
@@ -107,7 +99,7 @@ func (r *MarkRead) Validate() error { return checkID(r.MessageID) }
 // Execute implements services.Request.
 func (r *MarkRead) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
 	read := r.IsRead == nil || *r.IsRead
-	return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Read: &read}))
+	return r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Read: &read})
 }
 
 // Flag sets the follow-up flag of a mail.
@@ -161,7 +153,7 @@ func (r *Flag) Execute(ctx context.Context, g *graph.Client, _ services.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	return result(r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Flag: &f}))
+	return r.target.Mailbox.Update(ctx, g, r.MessageID, mail.Fields{Flag: &f})
 }
 
 // Move moves a mail into another folder.
@@ -197,7 +189,7 @@ func move(ctx context.Context, g *graph.Client, m mail.Mailbox, id, folder strin
 	if moved.Folder == "" {
 		moved.Folder = folder
 	}
-	return result(moved, err)
+	return moved, err
 }
 
 // Delete moves a mail to Deleted Items.

@@ -156,7 +156,7 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	return result(newMails(l.Messages, l.Count <= len(l.Messages), a.Now.Location()))
+	return newMails(l.Messages, l.Count <= len(l.Messages), a.Now.Location())
 }
 
 // Search searches mails.
@@ -186,7 +186,7 @@ func (r *Search) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 	if err != nil {
 		return nil, err
 	}
-	return result(newMails(found[:min(len(found), r.Limit)], len(found) <= r.Limit, a.Now.Location()))
+	return newMails(found[:min(len(found), r.Limit)], len(found) <= r.Limit, a.Now.Location())
 }
 
 // Get returns one mail.

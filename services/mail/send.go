@@ -117,7 +117,7 @@ func (r *SendRequest) Execute(ctx context.Context, g *graph.Client, a services.A
 	if large {
 		return sendLarge(ctx, g, r.target.Mailbox, o)
 	}
-	return result(Sent{}, r.target.Mailbox.Send(ctx, g, o))
+	return Sent{}, r.target.Mailbox.Send(ctx, g, o)
 }
 
 // encodedLength returns the length of a text in JSON, or somewhat more.
