@@ -3,6 +3,7 @@ package mail
 import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
+	mailops "github.com/graph2mqtt/graph2mqtt/services/mail"
 )
 
 // attributeFields documents the attributes.
@@ -14,39 +15,19 @@ func attributeFields() []schema.Field {
 	}
 }
 
-// itemFields documents what lists and events have in common.
+// itemFields documents what lists and events have in common: a mail as the operation list returns it, with its attachments.
 func itemFields() []schema.Field {
-	return []schema.Field{
-		{Key: "message_id", Type: "text", Doc: "Id. It stays when the mail is moved."},
-		{Key: "subject", Type: "text", Doc: "Subject."},
-		{Key: "received", Type: "time", Doc: "When it was received."},
-		{Key: "to", Type: "list of text", Doc: "Addresses of the recipients."},
-		{Key: "cc", Type: "list of text", Doc: "Addresses of those who got a copy."},
-		{Key: "sender", Type: "text", Doc: "Address of the sender."},
-		{Key: "sender_name", Type: "text", Doc: "Name of the sender."},
-		{Key: "has_attachments", Type: "true or false", Doc: "The mail has attachments."},
-		{Key: "importance", Type: "text", Doc: "Importance: `low`, `normal` or `high`."},
-		{Key: "is_read", Type: "true or false", Doc: "The mail was read."},
-		{Key: "flag", Type: "object", Doc: "Follow-up flag.", Fields: []schema.Field{
-			{Key: "is_flagged", Type: "true or false", Doc: "The flag is set."},
-			{Key: "is_completed", Type: "true or false", Doc: "The flag is marked as complete."},
-			{Key: "due_date", Type: "date", Doc: "Date on which it is due."},
-			{Key: "completion_date", Type: "date", Doc: "Date on which it was completed."},
-		}},
-		{Key: "attachments", Type: "list of text", Doc: "Names of the attachments, with `download_attachments`."},
-		{Key: "attachment_info", Type: "list of objects", Doc: "Attachments, with `download_attachments`.", Fields: []schema.Field{
+	return append(mailops.ItemFields(),
+		schema.Field{Key: "attachments", Type: "list of text", Doc: "Names of the attachments, with `download_attachments`."},
+		schema.Field{Key: "attachment_info", Type: "list of objects", Doc: "Attachments, with `download_attachments`.", Fields: []schema.Field{
 			{Key: "name", Type: "text", Doc: "Name."},
 			{Key: "size", Type: "whole number", Doc: "Size in bytes."},
 			{Key: "type", Type: "text", Doc: "Media type, such as `application/pdf`."},
 			{Key: "kind", Type: "text", Doc: "Kind: `file`, `item` (a mail, an event or a contact) or `reference` (a link)."},
 			{Key: "attachment_id", Type: "text", Doc: "Id."},
 		}},
-		{Key: "unreadable", Type: "true or false", Doc: "The text or the attachments could not be read."},
-		{Key: "web_link", Type: "text", Doc: "Address of the mail in Outlook on the web."},
-		{Key: "preview", Type: "text", Doc: "Beginning of the text."},
-		{Key: "categories", Type: "list of text", Doc: "Categories."},
-		{Key: "conversation_id", Type: "text", Doc: "Id that the mails of a conversation share."},
-	}
+		schema.Field{Key: "unreadable", Type: "true or false", Doc: "The text or the attachments could not be read."},
+	)
 }
 
 // events documents the events.

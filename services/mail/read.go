@@ -27,7 +27,7 @@ func readOperations(t Target) []services.Operation {
 		{
 			Name: "list", Doc: "Lists the mails of a span as `mails`, each as in the attribute `data`, the newest first. `complete` says whether these are all; for more, " +
 				"ask again with the time of the last one as end. The sensor's filters do not apply.",
-			Permissions: permissions, Reads: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: []schema.Field{{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."}, {Key: "complete", Type: "true or false", Doc: "These are all."}}, New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
+			Permissions: permissions, Reads: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: mailsFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
 		},
 		{
 			Name: "get", Doc: "Returns one mail as `list` does, with its whole text.",
@@ -40,7 +40,7 @@ func readOperations(t Target) []services.Operation {
 	return append(all,
 		services.Operation{
 			Name: "search", Doc: "Searches subject, text, attachments and people as Outlook does, and answers like `list`. Exchange finds at most the 1,000 newest mails.",
-			Permissions: permissions, Reads: true, Example: `{"query": "lunch"}`, Returns: []schema.Field{{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."}, {Key: "complete", Type: "true or false", Doc: "These are all."}}, New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
+			Permissions: permissions, Reads: true, Example: `{"query": "lunch"}`, Returns: mailsFields(), New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
 		},
 		services.Operation{
 			Name: "attachments", Doc: "Lists the attachments of a mail as `attachments`, each as in the attribute `attachment_info`, without their content.",
@@ -240,25 +240,48 @@ func (r *Attachments) Execute(ctx context.Context, g *graph.Client, _ services.A
 	return map[string]any{"attachments": all}, nil
 }
 
+// mailsFields documents the answer of List and Search.
+func mailsFields() []schema.Field {
+	return []schema.Field{
+		{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."},
+		{Key: "complete", Type: "true or false", Doc: "These are all."},
+	}
+}
+
+// ItemFields documents a mail as [mail.Message.Item] returns it.
+func ItemFields() []schema.Field {
+	return []schema.Field{
+		{Key: "message_id", Type: "text", Doc: "Id. It stays when the mail is moved."},
+		{Key: "subject", Type: "text", Doc: "Subject."},
+		{Key: "received", Type: "time", Doc: "When it was received."},
+		{Key: "to", Type: "list of text", Doc: "Addresses of the recipients."},
+		{Key: "cc", Type: "list of text", Doc: "Addresses of those who got a copy."},
+		{Key: "sender", Type: "text", Doc: "Address of the sender."},
+		{Key: "sender_name", Type: "text", Doc: "Name of the sender."},
+		{Key: "has_attachments", Type: "true or false", Doc: "The mail has attachments."},
+		{Key: "importance", Type: "text", Doc: "Importance: `low`, `normal` or `high`."},
+		{Key: "is_read", Type: "true or false", Doc: "The mail was read."},
+		{Key: "flag", Type: "object", Doc: "Follow-up flag.", Fields: []schema.Field{
+			{Key: "is_flagged", Type: "true or false", Doc: "The flag is set."},
+			{Key: "is_completed", Type: "true or false", Doc: "The flag is marked as complete."},
+			{Key: "due_date", Type: "date", Doc: "Date on which it is due."},
+			{Key: "completion_date", Type: "date", Doc: "Date on which it was completed."},
+		}},
+		{Key: "web_link", Type: "text", Doc: "Address of the mail in Outlook on the web."},
+		{Key: "preview", Type: "text", Doc: "Beginning of the text."},
+		{Key: "categories", Type: "list of text", Doc: "Categories."},
+		{Key: "conversation_id", Type: "text", Doc: "Id that the mails of a conversation share."},
+	}
+}
+
 // detailFields documents the answer of Get.
 func detailFields() []schema.Field {
-	return []schema.Field{
-		{Key: "message_id", Type: "text", Doc: "As in the attribute data."},
-		{Key: "subject", Type: "text", Doc: "As in the attribute data."},
-		{Key: "received", Type: "time", Doc: "As in the attribute data."},
-		{Key: "to", Type: "list of text", Doc: "As in the attribute data."},
-		{Key: "cc", Type: "list of text", Doc: "As in the attribute data."},
-		{Key: "sender", Type: "text", Doc: "As in the attribute data."},
-		{Key: "sender_name", Type: "text", Doc: "As in the attribute data."},
-		{Key: "has_attachments", Type: "true or false", Doc: "As in the attribute data."},
-		{Key: "importance", Type: "text", Doc: "As in the attribute data."},
-		{Key: "is_read", Type: "true or false", Doc: "As in the attribute data."},
-		{Key: "flag", Type: "object", Doc: "As in the attribute data."},
-		{Key: "web_link", Type: "text", Doc: "As in the attribute data."},
-		{Key: "preview", Type: "text", Doc: "As in the attribute data."},
-		{Key: "categories", Type: "list of text", Doc: "As in the attribute data."},
-		{Key: "conversation_id", Type: "text", Doc: "As in the attribute data."},
-		{Key: "body", Type: "text", Doc: "The whole text."},
-		{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not asked for."},
+	var fields []schema.Field
+	for _, f := range ItemFields() {
+		fields = append(fields, schema.Field{Key: f.Key, Type: f.Type, Doc: "As in the attribute data."})
 	}
+	return append(fields,
+		schema.Field{Key: "body", Type: "text", Doc: "The whole text."},
+		schema.Field{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not asked for."},
+	)
 }
