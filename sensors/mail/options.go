@@ -3,7 +3,6 @@ package mail
 import (
 	"errors"
 	"fmt"
-	netmail "net/mail"
 	"slices"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
@@ -44,16 +43,11 @@ func (n *Notify) Validate() error {
 func checkAddresses(key string, addresses []string) error {
 	var errs []error
 	for i, s := range addresses {
-		if !isAddress(s) {
+		if !mailops.IsAddress(s) {
 			errs = append(errs, schema.At(fmt.Sprintf("%s[%d]", key, i), fmt.Errorf("want an address, such as ann@contoso.com, not %q", s)))
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func isAddress(s string) bool {
-	a, err := netmail.ParseAddress(s)
-	return err == nil && a.Address == s
 }
 
 // SendFiles sets the only directories that files are sent from, and what the sensor allows.
@@ -119,7 +113,7 @@ func (q *Query) Validate() error {
 	if q.SubjectContains != "" && q.SubjectIs != "" {
 		errs = append(errs, schema.At("subject_is", errors.New("not with subject_contains")))
 	}
-	if q.From != "" && !isAddress(q.From) {
+	if q.From != "" && !mailops.IsAddress(q.From) {
 		errs = append(errs, schema.At("from", fmt.Errorf("want an address, such as ann@contoso.com, not %q", q.From)))
 	}
 	return errors.Join(errs...)

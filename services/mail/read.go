@@ -115,7 +115,7 @@ type List struct {
 
 // Validate finds what is wrong in every time zone.
 func (r *List) Validate() error {
-	if r.From != "" && !isAddress(r.From) {
+	if r.From != "" && !IsAddress(r.From) {
 		return graph.Invalid("from: want an address, such as ann@contoso.com, not %s", services.QuoteForError(r.From))
 	}
 	if _, err := r.filter(time.UTC); err != nil {

@@ -39,7 +39,7 @@ func (r *SendRequest) Validate() error {
 	if err := checkRecipients(r.To, r.Cc, r.Bcc, r.ReplyTo); err != nil {
 		return err
 	}
-	if r.From != "" && !isAddress(r.From) {
+	if r.From != "" && !IsAddress(r.From) {
 		return graph.Invalid("from: want an address, such as ann@contoso.com, not %s", services.QuoteForError(r.From))
 	}
 	if r.ZipName != "" && !r.ZipAttachments {
@@ -58,7 +58,7 @@ func checkRecipients(to, cc, bcc, replyTo []string) error {
 		addresses []string
 	}{{"to", to}, {"cc", cc}, {"bcc", bcc}, {"reply_to", replyTo}} {
 		for _, a := range f.addresses {
-			if !isAddress(a) {
+			if !IsAddress(a) {
 				return graph.Invalid("%s: want addresses, such as ann@contoso.com, not %s", f.field, services.QuoteForError(a))
 			}
 		}
@@ -66,7 +66,8 @@ func checkRecipients(to, cc, bcc, replyTo []string) error {
 	return nil
 }
 
-func isAddress(s string) bool {
+// IsAddress reports whether s is a mail address and nothing else, such as a name.
+func IsAddress(s string) bool {
 	a, err := netmail.ParseAddress(s)
 	return err == nil && a.Address == s
 }
