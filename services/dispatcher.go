@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -81,8 +82,7 @@ type job struct {
 	operation Operation
 	request   Request // decoded; nil after a restart
 	attempted bool    // it may have reached Graph before
-	replyTo   string
-	target    Target // for OnRejected
+	target    Target  // for OnRejected
 
 	// guarded by Dispatcher.mu
 	ready   bool             // on disk, or not journalled: it may be executed
@@ -133,7 +133,7 @@ func (d *Dispatcher) recover() {
 		d.mu.Lock()
 		l := d.lane(e.Account)
 		// Requests of an account are executed one after the other: only the oldest can have begun.
-		j := &job{entry: e, replyTo: e.ReplyTo, attempted: e.Stage == started || l.unfinished == 0, ready: true}
+		j := &job{entry: e, attempted: e.Stage == started || l.unfinished == 0, ready: true}
 		d.jobs[e] = j
 		l.unfinished++
 		d.push(l, j)
@@ -269,11 +269,10 @@ func newJob(r Inbound) *job {
 	if r.Received.IsZero() {
 		r.Received = time.Now()
 	}
-	e := &entry{
+	return &job{entry: &entry{
 		ID: newID(), Scope: scope(r), Digest: digest(r.Payload), ReplyTo: r.ReplyTo, Account: r.Target.Account, Sensor: r.Target.Sensor,
 		Operation: name, Received: r.Received.Round(0).UTC(), Age: r.Age, origin: r.Origin,
-	}
-	return &job{entry: e, replyTo: r.ReplyTo}
+	}}
 }
 
 // scope names what a transaction is unique for.
@@ -437,12 +436,7 @@ func shuttingDown() error { return &Error{ShuttingDown, "graph2mqtt is shutting 
 func (d *Dispatcher) onJournalled(r Inbound, l *lane, j *job, accepted *acceptance, err error) {
 	if err != nil {
 		d.mu.Lock()
-		for i := range l.jobs {
-			if l.jobs[i] == j {
-				l.jobs = append(l.jobs[:i:i], l.jobs[i+1:]...)
-				break
-			}
-		}
+		l.jobs = slices.DeleteFunc(l.jobs, func(other *job) bool { return other == j })
 		l.unfinished--
 		delete(d.jobs, j.entry)
 		d.startLane(l)

@@ -63,7 +63,7 @@ type entry struct {
 	size     int
 	onDisk   func(error) // of an entry that is not on disk yet
 	failedAt time.Time   // of its first attempt to be written
-	persist  []func(Tx)  // of a response that is not on disk yet
+	persist  func(Tx)    // of a response that is not on disk yet; may be nil
 }
 
 type stage string
@@ -314,10 +314,7 @@ func (j *Journal) finish(e *entry, r Response, persist func(Tx), onDisk func(err
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	e.Stage, e.Response, e.Request = done, &r, nil
-	e.onDisk = onDisk
-	if persist != nil {
-		e.persist = append(e.persist, persist)
-	}
+	e.onDisk, e.persist = onDisk, persist
 	j.commit([]*entry{e}, [][]byte{j.encode(e)})
 	for j.bytes > j.maxBytes && len(j.answered) > 0 {
 		j.drop(j.answered[0])
@@ -372,7 +369,9 @@ func (j *Journal) commit(entries []*entry, values [][]byte) {
 	var persisted []func(Tx)
 	for i, e := range entries {
 		j.setSize(e, len(values[i]))
-		persisted = append(persisted, e.persist...)
+		if e.persist != nil {
+			persisted = append(persisted, e.persist)
+		}
 	}
 	stamp := j.now()
 	j.stamped = stamp

@@ -172,8 +172,8 @@ func (d *Dispatcher) respond(j *job, r Response) {
 	for _, f := range waiters {
 		f(r)
 	}
-	if j.replyTo != "" {
-		d.enqueueReply(q, reply{to: j.replyTo, response: r})
+	if j.ReplyTo != "" {
+		d.enqueueReply(q, reply{to: j.ReplyTo, response: r})
 	}
 }
 
