@@ -9,7 +9,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mailbox"
-	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/autoreply"
@@ -23,23 +22,11 @@ func Kind() sensors.Kind {
 		Title:   "Automatic replies",
 		Doc: "The automatic replies (out of office) of your own mailbox: whether they are sent, to whom, from when to when, and " +
 			"their texts. With updates you can switch, schedule and rewrite them.",
-		Interval: 120 * time.Second,
-		New:      func() sensors.Sensor { return sensors.Of(new(Options)) },
-		Attributes: []schema.Field{
-			{Key: "internal_reply", Type: "text", Doc: "Reply to people in your organization, as text."},
-			{Key: "external_reply", Type: "text", Doc: "Reply to everybody else, as text."},
-			{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply: `none`, `contactsOnly` or `all`."},
-			{Key: "start", Type: "time", Doc: "Start of the schedule."},
-			{Key: "end", Type: "time", Doc: "End of the schedule."},
-		},
-		Events: []sensors.EventType{{Name: changed, Doc: "The automatic replies were changed, here or in Outlook.", Fields: []schema.Field{
-			{Key: "mode", Type: "text", Doc: "Mode: `disabled`, `alwaysEnabled` or `scheduled`."},
-			{Key: "previous_mode", Type: "text", Doc: "Mode before the change."},
-			{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply."},
-			{Key: "start", Type: "time", Doc: "Start of the schedule."},
-			{Key: "end", Type: "time", Doc: "End of the schedule."},
-		}}},
-		Describe: describe,
+		Interval:   120 * time.Second,
+		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
+		Attributes: attributeFields(),
+		Events:     events(),
+		Describe:   describe,
 	}
 }
 

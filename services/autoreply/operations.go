@@ -25,7 +25,7 @@ func Operations() []services.Operation {
 				"If a future schedule is stored, that schedule is activated instead.",
 			Permissions: permissions,
 			Example:     `{"internal_reply": "I am back on Monday.", "start": "2026-12-21", "end": "2027-01-04"}`,
-			Returns:     result(),
+			Returns:     SettingFields(),
 			New:         func() services.Request { return new(Enable) },
 		},
 		{
@@ -33,7 +33,7 @@ func Operations() []services.Operation {
 			Doc:         "Switches automatic replies off. The texts and the schedule stay stored.",
 			Permissions: permissions,
 			Example:     `{}`,
-			Returns:     result(),
+			Returns:     SettingFields(),
 			New:         func() services.Request { return new(Disable) },
 		},
 		{
@@ -42,19 +42,19 @@ func Operations() []services.Operation {
 				"its length.",
 			Permissions: permissions,
 			Example:     `{"external_audience": "contactsOnly"}`,
-			Returns:     result(),
+			Returns:     SettingFields(),
 			New:         func() services.Request { return new(Update) },
 		},
 	}
 }
 
-// result documents the response: the setting as it is now.
-func result() []schema.Field {
+// SettingFields documents [mailbox.AutomaticReplies.Attributes], which every operation returns as its response.
+func SettingFields() []schema.Field {
 	return []schema.Field{
 		{Key: "mode", Type: "text", Doc: "Mode: `disabled`, `alwaysEnabled` or `scheduled`."},
 		{Key: "internal_reply", Type: "text", Doc: "Reply to people in your organization, as text."},
 		{Key: "external_reply", Type: "text", Doc: "Reply to everybody else, as text."},
-		{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply."},
+		{Key: "external_audience", Type: "text", Doc: "Who outside of your organization gets a reply: `none`, `contactsOnly` or `all`."},
 		{Key: "start", Type: "time", Doc: "Start of the schedule."},
 		{Key: "end", Type: "time", Doc: "End of the schedule."},
 	}
