@@ -51,11 +51,13 @@ type Entry struct {
 	Shown bool
 }
 
-// core returns the part of the snapshot's time in which no event is missing or found only because of its time zone.
-func (s *Snapshot) core() (from, to time.Time) { return s.From.Add(margin), s.To.Add(-margin) }
+// stableWindow returns the part of the snapshot's time in which no event is missing or found only because of its time zone.
+func (s *Snapshot) stableWindow() (from, to time.Time) {
+	return s.From.Add(allDaySlack), s.To.Add(-allDaySlack)
+}
 
-// margin bounds the distance of an all-day event from its place in UTC, rounded up to a day.
-const margin = 24 * time.Hour
+// allDaySlack bounds the distance of an all-day event from its place in UTC, rounded up to a day.
+const allDaySlack = 24 * time.Hour
 
 // infoInterval is the time between two readings of the calendar's properties, which hardly ever change.
 const infoInterval = 24 * time.Hour
@@ -114,7 +116,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	if tomorrow.After(to) {
 		to = tomorrow
 	}
-	s := &Snapshot{From: from.Add(-margin).UTC(), To: to.Add(margin).UTC()}
+	s := &Snapshot{From: from.Add(-allDaySlack).UTC(), To: to.Add(allDaySlack).UTC()}
 
 	target := o.target()
 	if last != nil {
@@ -196,7 +198,7 @@ func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time
 	e := entryOf(changed)
 	after := *s
 	after.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(old Entry) bool { return old.ID == e.ID })
-	from, to := s.core()
+	from, to := s.stableWindow()
 	if isNew := len(after.Entries) == len(s.Entries); isNew && !e.Within(now.Location(), from, to) {
 		if !e.Shown {
 			return s, nil

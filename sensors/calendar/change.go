@@ -27,8 +27,8 @@ func eventTypes() []string {
 // is no news.
 func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 	loc := now.Location()
-	lastFrom, lastTo := last.core()
-	from, to := fresh.core()
+	lastFrom, lastTo := last.stableWindow()
+	from, to := fresh.stableWindow()
 	before := make(map[string]*Entry, len(last.Entries))
 	for i := range last.Entries {
 		before[last.Entries[i].ID] = &last.Entries[i]
@@ -53,7 +53,7 @@ func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 		case e.Shown && known && !equal(&old.Event, &e.Event):
 			add(changed, e)
 		}
-		switch was, is := known && old.on(now), e.on(now); {
+		switch was, is := known && old.isOngoing(now), e.isOngoing(now); {
 		case is && !was && (known || isNew):
 			add(started, e)
 		case was && !is:
@@ -73,15 +73,15 @@ func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 			continue
 		}
 		add(removed, e)
-		if e.on(now) {
+		if e.isOngoing(now) {
 			add(ended, e)
 		}
 	}
 	return events
 }
 
-// on reports whether the event is shown and takes place at now.
-func (e *Entry) on(now time.Time) bool {
+// isOngoing reports whether the event is shown and takes place at now.
+func (e *Entry) isOngoing(now time.Time) bool {
 	start, end := e.Span(now.Location())
 	return e.Shown && !now.Before(start) && now.Before(end)
 }

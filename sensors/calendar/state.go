@@ -28,8 +28,8 @@ func (o *Options) Entities() []entity.Entity {
 	}
 }
 
-// A span is a shown event with its times in the account's zone.
-type span struct {
+// An occurrence is a shown event with its times in the account's zone.
+type occurrence struct {
 	*Entry
 	start, end time.Time
 }
@@ -40,19 +40,19 @@ func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
 	if s == nil {
 		return st
 	}
-	spans := s.spans(now.Location())
+	occurrences := s.occurrences(now.Location())
 	today, tomorrow := day(now)
-	clock := clock{now: now}
-	clock.at(tomorrow)
+	change := nextChange{now: now}
+	change.consider(tomorrow)
 
-	var current, next, listed []span
+	var current, next, listed []occurrence
 	horizon := later(now.Add(o.EndOffset), tomorrow)
 	from, to := now.Add(o.StartOffset), now.Add(o.EndOffset)
 	onToday, remaining := 0, 0
-	for _, e := range spans {
-		clock.at(e.start)
-		clock.at(e.end)
-		if e.on(now) {
+	for _, e := range occurrences {
+		change.consider(e.start)
+		change.consider(e.end)
+		if e.isOngoing(now) {
 			current = append(current, e)
 		}
 		if e.start.After(now) && !e.start.After(horizon) {
@@ -67,28 +67,28 @@ func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
 		if !e.start.After(to) && (e.end.After(from) || e.start.Equal(e.end) && !e.start.Before(from)) {
 			listed = append(listed, e)
 		}
-		clock.at(e.start.Add(-o.EndOffset))
+		change.consider(e.start.Add(-o.EndOffset))
 		leaves := e.end.Add(-o.StartOffset)
 		if e.start.Equal(e.end) {
 			leaves = leaves.Add(1) // without a length it is listed at its moment
 		}
-		clock.at(leaves)
+		change.consider(leaves)
 		if _, offset := subject(e.Subject); offset != 0 {
-			clock.at(e.start.Add(offset))
+			change.consider(e.start.Add(offset))
 		}
 		if at, ok := e.reminder(now.Location()); ok {
-			clock.at(at)
+			change.consider(at)
 		}
 	}
 
 	v := map[string]any{"busy": len(current) > 0, "today": onToday, "remaining": remaining}
 	st.Values = v
 	if len(current) > 0 {
-		v["current"], v["current_end"] = title(current[0]), current[0].end
+		v["current"], v["current_end"] = displaySubject(current[0]), current[0].end
 	}
 	if len(next) > 0 {
 		first := slices.MinFunc(next, byStart)
-		v["next"], v["next_start"], v["next_end"] = title(first), first.start, first.end
+		v["next"], v["next_start"], v["next_end"] = displaySubject(first), first.start, first.end
 	}
 	if chosen := append(current, next...); len(chosen) > 0 {
 		st.Attributes = chosen[0].attributes(now)
@@ -97,21 +97,21 @@ func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
 	}
 	s.describeCalendar(st.Attributes)
 	st.Items = o.items(listed, now)
-	st.Events = passed(spans, since, now)
-	st.Next = clock.next
+	st.Events = timeEvents(occurrences, since, now)
+	st.Next = change.at
 	return st
 }
 
-// spans returns the shown events: those with a time before those of whole days, each by start.
-func (s *Snapshot) spans(loc *time.Location) []span {
-	spans := make([]span, 0, len(s.Entries))
+// occurrences returns the shown events: those with a time before those of whole days, each by start.
+func (s *Snapshot) occurrences(loc *time.Location) []occurrence {
+	occurrences := make([]occurrence, 0, len(s.Entries))
 	for i := range s.Entries {
 		if e := &s.Entries[i]; e.Shown {
 			start, end := e.Span(loc)
-			spans = append(spans, span{e, start, end})
+			occurrences = append(occurrences, occurrence{e, start, end})
 		}
 	}
-	slices.SortFunc(spans, func(a, b span) int {
+	slices.SortFunc(occurrences, func(a, b occurrence) int {
 		if a.AllDay != b.AllDay {
 			if a.AllDay {
 				return 1
@@ -120,10 +120,10 @@ func (s *Snapshot) spans(loc *time.Location) []span {
 		}
 		return cmp.Or(byStart(a, b), a.end.Compare(b.end), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.ID, b.ID))
 	})
-	return spans
+	return occurrences
 }
 
-func byStart(a, b span) int { return a.start.Compare(b.start) }
+func byStart(a, b occurrence) int { return a.start.Compare(b.start) }
 
 func later(a, b time.Time) time.Time {
 	if a.After(b) {
@@ -132,18 +132,18 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// A clock finds the next moment at which something changes.
-type clock struct{ now, next time.Time }
+// A nextChange finds the first moment after now at which the state changes.
+type nextChange struct{ now, at time.Time }
 
-func (c *clock) at(t time.Time) {
-	if t.After(c.now) && (c.next.IsZero() || t.Before(c.next)) {
-		c.next = t
+func (c *nextChange) consider(t time.Time) {
+	if t.After(c.now) && (c.at.IsZero() || t.Before(c.at)) {
+		c.at = t
 	}
 }
 
 // items returns the list: first the current and coming events, the nearest first, then the past ones, the latest first.
-func (o *Options) items(listed []span, now time.Time) []any {
-	slices.SortStableFunc(listed, func(a, b span) int {
+func (o *Options) items(listed []occurrence, now time.Time) []any {
+	slices.SortStableFunc(listed, func(a, b occurrence) int {
 		switch aOver, bOver := !a.end.After(now), !b.end.After(now); {
 		case aOver && bOver:
 			return b.end.Compare(a.end)
@@ -165,7 +165,7 @@ func (o *Options) items(listed []span, now time.Time) []any {
 }
 
 // attributes returns those that Home Assistant's own calendars have of one event.
-func (e span) attributes(now time.Time) map[string]any {
+func (e occurrence) attributes(now time.Time) map[string]any {
 	message, offset := subject(e.Subject)
 	start, end := e.When(now.Location())
 	return map[string]any{
@@ -200,8 +200,8 @@ func attributesOfNone() map[string]any {
 // noSubject stands for a missing subject, as in Outlook.
 const noSubject = "(no subject)"
 
-// title returns the subject as a state, of which Home Assistant takes at most 255 characters.
-func title(e span) string {
+// displaySubject returns the subject as a state, of which Home Assistant takes at most 255 characters.
+func displaySubject(e occurrence) string {
 	text, _ := subject(e.Subject)
 	if strings.TrimSpace(text) == "" {
 		return noSubject
@@ -234,20 +234,20 @@ func subject(s string) (text string, offset time.Duration) {
 	return s[:m[0]], offset
 }
 
-// passed returns what time brought in (since, now].
-func passed(spans []span, since, now time.Time) []entity.Event {
+// timeEvents returns what time brought in (since, now].
+func timeEvents(occurrences []occurrence, since, now time.Time) []entity.Event {
 	type moment struct {
 		at   time.Time
 		what string
-		e    span
+		e    occurrence
 	}
 	var moments []moment
-	add := func(at time.Time, what string, e span) {
+	add := func(at time.Time, what string, e occurrence) {
 		if at.After(since) && !at.After(now) {
 			moments = append(moments, moment{at, what, e})
 		}
 	}
-	for _, e := range spans {
+	for _, e := range occurrences {
 		if at, ok := e.reminder(now.Location()); ok {
 			add(at, reminder, e)
 		}

@@ -87,8 +87,8 @@ type List struct {
 const (
 	// maxListYears keeps the response within the time limit of a request.
 	maxListYears = 20
-	// margin is the greatest distance of an all-day event from where UTC would put it, rounded up to a day.
-	margin = 24 * time.Hour
+	// allDaySlack is the greatest distance of an all-day event from where UTC would put it, rounded up to a day.
+	allDaySlack = 24 * time.Hour
 )
 
 // Execute implements services.Request.
@@ -105,7 +105,7 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, c services.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	view, err := r.calendar.View(ctx, g, in.ID, from.Add(-margin), to.Add(margin))
+	view, err := r.calendar.View(ctx, g, in.ID, from.Add(-allDaySlack), to.Add(allDaySlack))
 	if err != nil {
 		return nil, err
 	}
