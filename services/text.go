@@ -6,6 +6,9 @@ import (
 	"unicode/utf8"
 )
 
+// MaxState is the maximum length of a state in Home Assistant, in characters.
+const MaxState = 255
+
 // maxQuoted bounds the characters of a request that an error shows.
 const maxQuoted = 40
 

@@ -7,8 +7,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Short returns a text that fits into a state of Home Assistant, which has at most 255 characters.
-func Short(text string) string { return services.Truncate(text, 255) }
+// Short shortens a text to what a state of Home Assistant holds.
+func Short(text string) string { return services.Truncate(text, services.MaxState) }
 
 // markup returns what Graph is to store where a user gave s, HTML or plain text, and it stores old. What an entity shows of old,
 // whole or shortened, is no change: writing back the displayed text must not overwrite the stored one.

@@ -225,12 +225,12 @@ func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a servi
 		set.Expiry = expiry.In(a.Now.Location())
 	}
 	// A message that is too long for a state of Home Assistant is shown shortened: to set what is shown is no change.
-	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == maxState && strings.HasSuffix(set.Text, "…") {
+	if s.Expiry == nil && utf8.RuneCountInString(set.Text) == services.MaxState && strings.HasSuffix(set.Text, "…") {
 		p, err := presence.ReadOwn(ctx, g)
 		if err != nil {
 			return nil, err
 		}
-		if services.Truncate(p.Message.Text, maxState) == set.Text {
+		if services.Truncate(p.Message.Text, services.MaxState) == set.Text {
 			return p.Message, nil
 		}
 	}
@@ -242,6 +242,3 @@ func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a servi
 	}
 	return set, nil
 }
-
-// maxState is the maximum length of a state in Home Assistant, in characters.
-const maxState = 255
