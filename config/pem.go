@@ -37,9 +37,18 @@ func ReadCertPool(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, err
 	}
+	pool, err := ParseCertPool(b)
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", file, err)
+	}
+	return pool, nil
+}
+
+// ParseCertPool parses CA certificates.
+func ParseCertPool(b []byte) (*x509.CertPool, error) {
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(b) {
-		return nil, fmt.Errorf("read %s: want at least one CA certificate in PEM form; the file has none", file)
+		return nil, errors.New("want at least one CA certificate in PEM form; the file has none")
 	}
 	return pool, nil
 }

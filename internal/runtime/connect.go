@@ -1,14 +1,11 @@
 package runtime
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"crypto/tls"
-	"crypto/x509"
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"sync"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -43,9 +40,6 @@ func openGraph(c *config.Account, t *transports, session *auth.Session, log *slo
 	return g, nil
 }
 
-// CheckFiles returns what is wrong with the files that an account's configuration names.
-func CheckFiles(c *config.Account) error { return signInOptions(c, new(transports)).Check() }
-
 // signInOptions returns the options of an account's session, without its state directory and log.
 func signInOptions(c *config.Account, t *transports) auth.Options {
 	transport, err := t.of(c)
@@ -56,10 +50,7 @@ func signInOptions(c *config.Account, t *transports) auth.Options {
 	}
 	if c.CertificateFile != "" {
 		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
-		o.Certificate, err = os.ReadFile(c.CertificateFile)
-		if err == nil && len(bytes.TrimSpace(o.Certificate)) == 0 {
-			err = fmt.Errorf("%s is empty", c.CertificateFile)
-		}
+		o.Certificate, err = config.ReadPEM(c.CertificateFile)
 		if err != nil && o.Unusable == nil {
 			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
 		}
@@ -83,7 +74,7 @@ func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
 	var pem []byte
 	if c.Cloud.CAFile != "" {
 		var err error
-		if pem, err = os.ReadFile(c.Cloud.CAFile); err != nil {
+		if pem, err = config.ReadPEM(c.Cloud.CAFile); err != nil {
 			err = fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
 			return refusingTransport{err}, err
 		}
@@ -96,9 +87,9 @@ func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
 	}
 	transport := graph.NewTransport()
 	if c.Cloud.CAFile != "" {
-		pool := x509.NewCertPool()
-		if !pool.AppendCertsFromPEM(pem) {
-			err := fmt.Errorf("accounts.%s.cloud.ca_file: %s holds no certificate in PEM form", c.ID, c.Cloud.CAFile)
+		pool, err := config.ParseCertPool(pem)
+		if err != nil {
+			err = fmt.Errorf("accounts.%s.cloud.ca_file: read %s: %w", c.ID, c.Cloud.CAFile, err)
 			return refusingTransport{err}, err
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
