@@ -1,6 +1,7 @@
 package schema
 
 import (
+	"cmp"
 	"encoding"
 	"encoding/json"
 	"fmt"
@@ -392,17 +393,12 @@ func (d *Decoder) integer(path string, dst reflect.Value, raw any, tag reflect.S
 		d.Report(path, "%d is out of range", n)
 		return
 	}
-	if limit := tag.Get("min"); limit != "" && n < must(strconv.ParseInt(limit, 10, 64)) {
-		d.Report(path, "want at least %s, not %d", limit, n)
-		return
-	}
-	if limit := tag.Get("max"); limit != "" && n > must(strconv.ParseInt(limit, 10, 64)) {
-		d.Report(path, "want at most %s, not %d", limit, n)
-		return
-	}
-	if dst.CanInt() {
+	parse := func(limit string) (int64, error) { return strconv.ParseInt(limit, 10, 64) }
+	switch {
+	case !inLimits(d, path, tag, n, parse, n):
+	case dst.CanInt():
 		dst.SetInt(n)
-	} else {
+	default:
 		dst.SetUint(uint64(n))
 	}
 }
@@ -439,15 +435,10 @@ func (d *Decoder) float(path string, dst reflect.Value, raw any, tag reflect.Str
 		d.want(path, dst.Type(), raw)
 		return
 	}
-	if limit := tag.Get("min"); limit != "" && n < must(strconv.ParseFloat(limit, 64)) {
-		d.Report(path, "want at least %s, not %v", limit, n)
-		return
+	parse := func(limit string) (float64, error) { return strconv.ParseFloat(limit, 64) }
+	if inLimits(d, path, tag, n, parse, n) {
+		dst.SetFloat(n)
 	}
-	if limit := tag.Get("max"); limit != "" && n > must(strconv.ParseFloat(limit, 64)) {
-		d.Report(path, "want at most %s, not %v", limit, n)
-		return
-	}
-	dst.SetFloat(n)
 }
 
 func asFloat(raw any) (float64, bool) {
@@ -477,15 +468,23 @@ func (d *Decoder) duration(path string, dst *time.Duration, raw any, tag reflect
 		d.want(path, reflect.TypeFor[time.Duration](), raw)
 		return
 	}
-	if limit := tag.Get("min"); limit != "" && v < must(time.ParseDuration(limit)) {
-		d.Report(path, "want at least %s, not %s", limit, s)
-		return
+	if inLimits(d, path, tag, v, time.ParseDuration, s) {
+		*dst = v
 	}
-	if limit := tag.Get("max"); limit != "" && v > must(time.ParseDuration(limit)) {
-		d.Report(path, "want at most %s, not %s", limit, s)
-		return
+}
+
+// inLimits reports whether v is within the limits in the tags of its field, and adds a problem if it is not. given is v as the
+// problem shows it.
+func inLimits[T cmp.Ordered](d *Decoder, path string, tag reflect.StructTag, v T, parse func(limit string) (T, error), given any) bool {
+	if limit := tag.Get("min"); limit != "" && v < must(parse(limit)) {
+		d.Report(path, "want at least %s, not %v", limit, given)
+		return false
 	}
-	*dst = v
+	if limit := tag.Get("max"); limit != "" && v > must(parse(limit)) {
+		d.Report(path, "want at most %s, not %v", limit, given)
+		return false
+	}
+	return true
 }
 
 // must panics on a mistake in the tags of a declaration.
