@@ -45,13 +45,9 @@ func parent(path string) string {
 // DecodeObject decodes a JSON object into dst, a pointer to a struct that holds its defaults or to a map. Its error is Problems.
 // Validators are not called.
 func DecodeObject(b []byte, dst any) error {
-	value, err := parseJSON(b, nil)
+	object, err := parseObject(b)
 	if err != nil {
-		return Flatten("", err)
-	}
-	object, ok := value.(map[string]any)
-	if !ok {
-		return Problems{{Message: "want a JSON object, not " + Object.format(value)}}
+		return err
 	}
 	d := Decoder{Dialect: Object}
 	v := reflect.ValueOf(dst).Elem()
@@ -65,14 +61,21 @@ func DecodeObject(b []byte, dst any) error {
 
 // CheckObject reports whether b is a JSON object without repeated keys. Its error is Problems.
 func CheckObject(b []byte) error {
+	_, err := parseObject(b)
+	return err
+}
+
+// parseObject parses a JSON object. Its error is Problems.
+func parseObject(b []byte) (map[string]any, error) {
 	value, err := parseJSON(b, nil)
-	if _, ok := value.(map[string]any); err == nil && !ok {
-		err = Problem{Message: "want a JSON object, not " + Object.format(value)}
-	}
 	if err != nil {
-		return Flatten("", err)
+		return nil, Flatten("", err)
 	}
-	return nil
+	object, ok := value.(map[string]any)
+	if !ok {
+		return nil, Problems{{Message: "want a JSON object, not " + Object.format(value)}}
+	}
+	return object, nil
 }
 
 // ParseJSON parses one JSON value, with numbers as json.Number, and returns the lines of its keys. Repeated keys are an error;

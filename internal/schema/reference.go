@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -101,12 +102,8 @@ func (e *Example) Comment(depth int, s string) {
 func (e *Example) Fields(depth int, fields []Field, open ...string) {
 	for _, f := range fields {
 		e.Comment(depth, f.Doc+f.Remarks())
-		isOpen := false
-		for _, key := range open {
-			isOpen = isOpen || f.Key == key
-		}
 		switch {
-		case isOpen, isMapping(f.Type) && f.Enum == nil:
+		case slices.Contains(open, f.Key), isMapping(f.Type) && f.Enum == nil:
 			e.Line(depth, f.Key+":")
 			e.Fields(depth+1, f.Fields)
 		case f.Required:
