@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -88,37 +89,28 @@ func (l *loader) lineOf(p Problem) int {
 
 // sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
 func (l *loader) sources(s Sources, c *Config) map[string]any {
-	k := koanf.New(".")
-	layers := []map[string]any{}
+	var file map[string]any
 	var tried []string
 	c.File, tried = l.find(s.File, c)
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
-		m, lines, err := parseFile(c.File)
-		if err != nil {
+		var err error
+		if file, l.lines, err = parseFile(c.File); err != nil {
 			l.Problems = append(l.Problems, schema.Flatten(c.File, err)...)
 			return nil
 		}
-		l.lines = lines
-		layers = append(layers, m)
 	}
 	values, ignored, problems := l.env.values()
 	c.Ignored = ignored
 	l.Problems = append(l.Problems, problems...)
-	flat := map[string]any{}
-	for path, value := range s.Flags {
-		flat[path] = value
-	}
-	for i, layer := range append(layers, values, flat) {
-		delim := "."
-		if i < len(layers) {
-			delim = "" // keys of the file may have a dot in them
-		} else {
-			for path := range layer {
-				l.overridden = append(l.overridden, path)
-			}
-		}
-		if err := k.Load(confmap.Provider(layer, delim), nil); err != nil {
+	l.overridden = slices.AppendSeq(slices.Collect(maps.Keys(values)), maps.Keys(s.Flags))
+	k := koanf.New(".")
+	for _, layer := range []koanf.Provider{
+		confmap.Provider(file, ""), // its keys may have a dot in them
+		confmap.Provider(values, "."),
+		confmap.Provider(s.Flags, "."),
+	} {
+		if err := k.Load(layer, nil); err != nil {
 			l.Report("", "%v", err)
 			return nil
 		}
