@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
@@ -62,9 +61,7 @@ func sensorSchema(kinds []Kind) schema.JSONSchema {
 	var each []schema.JSONSchema
 	for _, k := range kinds {
 		common, own := sensorFields(k)
-		common = slices.DeleteFunc(common, func(f Field) bool { return f.Key == "type" })
 		s := schema.MappingSchema(append(common, own...))
-		s["type"], s["required"] = "object", []string{"type"}
 		s["title"], s["description"] = k.Name, k.Doc
 		s.Properties()["type"] = schema.OneWord(k.Name, "The kind of sensor.")
 		each = append(each, s)
