@@ -117,10 +117,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, d.simulator.Close()) }()
 
 	if d.existing != "" {
-		if d.broker, err = parseBroker(d.existing); err != nil {
-			return err
-		}
-		found, err := d.existingTopics()
+		found, err := d.openExisting()
 		if err != nil {
 			return err
 		}
@@ -323,6 +320,14 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 // retainedMessages holds payloads by topic.
 type retainedMessages map[string][]byte
 
+// openExisting selects the existing broker and returns its existingTopics.
+func (d *demo) openExisting() (found retainedMessages, err error) {
+	if d.broker, err = parseBroker(d.existing); err != nil {
+		return nil, err
+	}
+	return d.existingTopics()
+}
+
 // existingTopics returns the retained messages at the existing broker that a demo below the base topic has, or would replace.
 func (d *demo) existingTopics() (retainedMessages, error) {
 	marker := d.base + "/" + demoDirectory + "marker"
@@ -381,10 +386,7 @@ func (d *demo) clean() error {
 	}
 	topics := 0
 	if d.existing != "" {
-		if d.broker, err = parseBroker(d.existing); err != nil {
-			return err
-		}
-		found, err := d.existingTopics()
+		found, err := d.openExisting()
 		if err != nil {
 			return err
 		}
