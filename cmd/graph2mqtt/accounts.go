@@ -15,7 +15,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
-	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
 func (p *program) accountsCommand() *cobra.Command {
@@ -86,8 +85,7 @@ func (p *program) accounts(asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	log, _ := p.quietLogger(c)
-	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	dir, log, err := p.openState(c)
 	if err != nil {
 		return err
 	}

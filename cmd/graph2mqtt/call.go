@@ -14,7 +14,6 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
-	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -74,8 +73,7 @@ func (p *program) call(ctx context.Context, args []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	log, _ := p.quietLogger(c)
-	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	dir, log, err := p.openState(c)
 	if err != nil {
 		return err
 	}

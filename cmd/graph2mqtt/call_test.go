@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"regexp"
 	"slices"
 	"strings"
@@ -223,5 +225,15 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 	}
 	if code, stdout, stderr := h.call(t, "discover", "work"); code != 0 || !strings.Contains(stdout, "{type: calendar, calendar: Birthdays}") {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
+func TestDiscoverLogsWarningsOnce(t *testing.T) {
+	h := newHarness(t)
+	h.login(t)
+	var stderr bytes.Buffer
+	code := run(t.Context(), []string{"discover", "work"}, append(h.environ(), "TZ=Nowhere/City"), strings.NewReader(""), io.Discard, &stderr)
+	if n := strings.Count(stderr.String(), "Nowhere/City"); code != 0 || n != 1 {
+		t.Errorf("%d, %d warnings: %s", code, n, &stderr)
 	}
 }

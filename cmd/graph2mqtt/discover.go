@@ -46,7 +46,11 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	session, err := p.session(c, a)
+	dir, log, err := p.openState(c)
+	if err != nil {
+		return err
+	}
+	session, err := runtime.OpenSession(a, dir, log)
 	if err != nil {
 		return err
 	}
@@ -54,7 +58,6 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	if status.State != auth.SignedIn {
 		return errors.New(status.Message)
 	}
-	log, _ := p.quietLogger(c)
 	g, err := runtime.OpenGraph(a, session, log)
 	if err != nil {
 		return err

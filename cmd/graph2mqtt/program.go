@@ -191,10 +191,16 @@ func accountArgument(c *config.Config, args []string) (*config.Account, error) {
 	return nil, &usageError{"want an account; the configuration has: " + strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", ")}
 }
 
-// session opens the sign-in of an account.
-func (p *program) session(c *config.Config, a *config.Account) (*auth.Session, error) {
+// openState opens the state directory with the quiet logger.
+func (p *program) openState(c *config.Config) (*state.Dir, *slog.Logger, error) {
 	log, _ := p.quietLogger(c)
 	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	return dir, log, err
+}
+
+// session opens the sign-in of an account.
+func (p *program) session(c *config.Config, a *config.Account) (*auth.Session, error) {
+	dir, log, err := p.openState(c)
 	if err != nil {
 		return nil, err
 	}
