@@ -163,12 +163,8 @@ func (p *program) explain(a *config.Account, r request) {
 	bold := p.paint(color.Bold)
 	fmt.Fprintf(p.stdout, "%s\n", bold.Sprint(a.ID))
 	for _, x := range r.Permissions {
-		sensors := ""
-		if len(x.For) > 0 {
-			sensors = " for " + strings.Join(x.For, ", ")
-		}
 		fmt.Fprintf(p.stdout, "  %s%s\n    %s\n    without it: %s\n    consent: %s\n    accounts: %s\n",
-			bold.Sprint(x.Scope), sensors, x.Why, x.WithoutIt, whoConsents(a, x), whoHas(a, x))
+			bold.Sprint(x.Scope), forSensors(x.For), x.Why, x.WithoutIt, whoConsents(a, x), whoHas(a, x))
 	}
 	if advice := advice(a, r); advice != "" {
 		fmt.Fprintln(p.stdout, advice)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -95,9 +94,7 @@ func (p *program) simulate(ctx context.Context, addr, proxy, caFile string, asJS
 		Tenant: simulator.ContosoTenant, ClientID: simulator.ContosoClient, CAFile: caFile, Users: s.Users(),
 	}
 	if asJSON {
-		e := json.NewEncoder(p.stdout)
-		e.SetIndent("", "  ")
-		err = e.Encode(x)
+		err = p.json(x)
 	} else {
 		err = p.present(x)
 	}
