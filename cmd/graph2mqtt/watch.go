@@ -204,21 +204,16 @@ func (w *watch) reportUnmatched(filter string) {
 
 // matches reports whether a topic matches a filter. See section 4.7 of MQTT 3.1.1.
 func matches(filter, topic string) bool {
-	levels := strings.Split(topic, "/")
-	for i, f := range strings.Split(filter, "/") {
+	levels, wanted := strings.Split(topic, "/"), strings.Split(filter, "/")
+	for i, w := range wanted {
 		switch {
-		case f == "#":
+		case w == "#": // also matches the level above it
 			return true
-		case i >= len(levels):
+		case i >= len(levels), w != "+" && w != levels[i]:
 			return false
-		case f != "+" && f != levels[i]:
-			return false
-		}
-		if rest := strings.Split(filter, "/")[i+1:]; i == len(levels)-1 {
-			return len(rest) == 0 || len(rest) == 1 && rest[0] == "#"
 		}
 	}
-	return false
+	return len(levels) == len(wanted)
 }
 
 // A message is printed as JSON by watch.
