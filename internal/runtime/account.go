@@ -299,11 +299,7 @@ func (a *account) removeAllBut(successor *account) {
 func (a *account) all() []*sensor {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	var all []*sensor
-	for _, s := range config.Sorted(a.sensors) {
-		all = append(all, s)
-	}
-	return all
+	return byID(a.sensors)
 }
 
 func (a *account) sensor(id string) *sensor {

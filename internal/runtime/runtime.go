@@ -182,11 +182,7 @@ func sensorsOf(account string, d config.Delta) config.Delta {
 func (r *Runtime) all() []*account {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var accounts []*account
-	for _, a := range config.Sorted(r.accounts) {
-		accounts = append(accounts, a)
-	}
-	return accounts
+	return byID(r.accounts)
 }
 
 func (r *Runtime) account(id string) *account {
@@ -256,6 +252,15 @@ func (r *Runtime) Stats() graph.Stats {
 // kind returns a kind of sensor that the configuration was checked against.
 func (r *Runtime) kind(name string) sensors.Kind {
 	return r.options.Kinds[slices.IndexFunc(r.options.Kinds, func(k sensors.Kind) bool { return k.Name == name })]
+}
+
+// byID returns the values of a map in the order of their ids.
+func byID[V any](m map[string]V) []V {
+	values := make([]V, 0, len(m))
+	for _, v := range config.Sorted(m) {
+		values = append(values, v)
+	}
+	return values
 }
 
 // list joins names for an error message.
