@@ -70,10 +70,7 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 func check(c *config.Sensor) error {
 	s := c.Options.(sensors.Sensor)
 	var errs []error
-	var operations []string
-	for _, op := range s.Operations() {
-		operations = append(operations, op.Name)
-	}
+	operations := operationNames(s.Operations())
 	if c.OwnUpdate && c.EnableUpdate && len(operations) == 0 {
 		errs = append(errs, config.At("enable_update", errors.New("this sensor has nothing that could be changed")))
 	}

@@ -51,11 +51,15 @@ func FindOperation(owner string, operations []services.Operation, name string) (
 	if i >= 0 {
 		return operations[i], nil
 	}
-	var known []string
+	return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %s; known: %s", owner, services.QuoteForError(name), list(operationNames(operations)))}
+}
+
+func operationNames(operations []services.Operation) []string {
+	var names []string
 	for _, op := range operations {
-		known = append(known, op.Name)
+		names = append(names, op.Name)
 	}
-	return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %s; known: %s", owner, services.QuoteForError(name), list(known))}
+	return names
 }
 
 // Parse implements services.Target: an account has no entities that are set by raw values.

@@ -323,9 +323,7 @@ func (s *sensor) commandable() bool {
 		names = append(names, e.Operations...)
 	}
 	if names == nil {
-		for _, op := range s.operations {
-			names = append(names, op.Name)
-		}
+		names = operationNames(s.operations)
 	}
 	return !slices.ContainsFunc(names, func(name string) bool {
 		_, err := s.Operation(name)
