@@ -9,6 +9,7 @@ import (
 	"maps"
 	stdruntime "runtime"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -263,14 +264,4 @@ func (b *Bridge) retain(name string, v any) {
 }
 
 // levelName returns the configuration's name of a log level.
-func levelName(l slog.Level) string {
-	switch {
-	case l <= slog.LevelDebug:
-		return "debug"
-	case l <= slog.LevelInfo:
-		return "info"
-	case l <= slog.LevelWarn:
-		return "warn"
-	}
-	return "error"
-}
+func levelName(l slog.Level) string { return strings.ToLower(l.String()) }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
-	"strings"
 	"time"
 )
 
@@ -38,7 +37,7 @@ type logPublisher struct {
 func (p logPublisher) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelInfo {
 		l := p.line
-		l.Level, l.Message, l.Time = strings.ToLower(r.Level.String()), r.Message, r.Time.UTC()
+		l.Level, l.Message, l.Time = levelName(r.Level), r.Message, r.Time.UTC()
 		r.Attrs(func(a slog.Attr) bool { l.add(a); return true })
 		select {
 		case p.lines <- l:
