@@ -9,10 +9,7 @@ import (
 const outOfOffice = "out_of_office: {type: auto_reply, interval: 5s}"
 
 func TestAutomaticRepliesAreShown(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/bridge/state", "online")
 	h.Shows("graph2mqtt/work/state", "online")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
@@ -30,10 +27,7 @@ func TestAutomaticRepliesAreShown(t *testing.T) {
 }
 
 func TestTheSwitchReachesMicrosoftAndItsStateComesBack(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", "out_of_office: {type: auto_reply}")
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", "out_of_office: {type: auto_reply}")
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "enabled": false})
 
@@ -62,10 +56,7 @@ func TestTheSwitchReachesMicrosoftAndItsStateComesBack(t *testing.T) {
 }
 
 func TestWithoutUpdatesNothingCanBeAsked(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
 	h.Stop()
 

@@ -19,10 +19,7 @@ func (h *home) announcements() map[string]string {
 }
 
 func TestAnnouncementsAreRemovedAndPublishedAgain(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", outOfOffice, "calendar: {type: calendar}")
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", outOfOffice, "calendar: {type: calendar}")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	h.Shows("graph2mqtt/work/calendar/availability", "online")
 	const calendar, replies = "homeassistant/device/graph2mqtt-work-calendar/config", "homeassistant/device/graph2mqtt-work-out_of_office/config"

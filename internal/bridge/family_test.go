@@ -49,10 +49,7 @@ func (h *home) Members(names ...string) map[string]string {
 }
 
 func TestAllCalendars(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", "calendars: {type: calendar, calendar: all}")
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", "calendars: {type: calendar, calendar: all}")
 	members := h.Members("Work Calendar", "Work Birthdays")
 	for _, topic := range members {
 		h.Shows(topic+"/availability", "online")

@@ -82,6 +82,16 @@ func newHome(t *testing.T) *home {
 	return h
 }
 
+// startOne configures and signs in one account, "work", with these sensors, and starts the bridge.
+func startOne(t *testing.T, more string, sensors ...string) *home {
+	t.Helper()
+	h := newHome(t)
+	h.one(more, sensors...)
+	h.SignIn("work")
+	h.Start()
+	return h
+}
+
 func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
 
 // StartBroker starts an empty broker, and listens to all it is told.
@@ -125,7 +135,7 @@ func (h *home) Configure(accounts string) {
 	}
 }
 
-// one configures one account, "work", with these sensors.
+// one configures one account, "work", with these sensors and further keys.
 func (h *home) one(more string, sensors ...string) {
 	h.t.Helper()
 	text := "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n"

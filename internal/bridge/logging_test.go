@@ -10,10 +10,7 @@ import (
 )
 
 func TestTheLogIsPublished(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
 	mark := h.mark()
 	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: 503, Times: -1})

@@ -12,10 +12,7 @@ import (
 )
 
 func TestPresenceIsSetOverMQTT(t *testing.T) {
-	h := newHome(t)
-	h.one("", "presence: {type: status, enable_update: true}")
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", "presence: {type: status, enable_update: true}")
 	h.Shows("graph2mqtt/work/presence/commands", "online")
 	h.Shows("graph2mqtt/work/presence/availability", "online")
 	h.Values("graph2mqtt/work/presence/state", map[string]any{
@@ -111,10 +108,7 @@ func TestTheStatusOfOthersIsWatched(t *testing.T) {
 
 // A request for an entity that the type of the sensor has, and the configuration does not offer, is answered with the key to set.
 func TestPresenceIsReadOnly(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", "presence: {type: status}", "out_of_office: {type: auto_reply}")
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", "presence: {type: status}", "out_of_office: {type: auto_reply}")
 	h.Shows("graph2mqtt/work/presence/availability", "online")
 	mark := h.mark()
 	h.Publish("graph2mqtt/work/presence/set/preferred", "DoNotDisturb")

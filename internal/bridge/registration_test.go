@@ -17,10 +17,7 @@ import (
 
 // rescan retries a refused renewal at once instead of after an hour.
 func TestRescanRetriesRefusedSignIn(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	h.Microsoft.FailRefreshWith(simulator.Adele, simulator.AccountDisabled)
 	h.Microsoft.ExpireAccessTokens()
@@ -68,10 +65,7 @@ func TestUnusableFileOfOneAccount(t *testing.T) {
 // A lasting 401 is an error of the account, and logged once.
 func TestGraphRejectsRenewedTokens(t *testing.T) {
 	const message = "Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed"
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: http.StatusUnauthorized, Times: -1})
 	mark := h.mark()

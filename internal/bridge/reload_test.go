@@ -65,10 +65,7 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 }
 
 func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	c := h.load()
 	c.HomeAssistant.Discovery = "component"
@@ -80,10 +77,7 @@ func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
 
 // A sensor that continues with what is stored stays available while its account is replaced.
 func TestAReplacedAccountStaysAvailable(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	mark := h.mark()
 	for _, after := range []string{"2h", "3h", "4h", "5h"} {
@@ -101,10 +95,7 @@ func TestAReplacedAccountStaysAvailable(t *testing.T) {
 }
 
 func TestAConfigurationThatCannotBeApplied(t *testing.T) {
-	h := newHome(t)
-	h.one("", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	mark := h.mark()
 	c := h.load()
@@ -125,10 +116,7 @@ func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 }
 
 func TestTheLimitsOfCommandsChangeWithoutANewBridge(t *testing.T) {
-	h := newHome(t)
-	h.one("enable_update: true", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "enable_update: true", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
 	mark := h.mark()
 	c := h.load()

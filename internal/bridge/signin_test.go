@@ -77,10 +77,7 @@ func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
 }
 
 func TestARevokedSignInAndANewOne(t *testing.T) {
-	h := newHome(t)
-	h.one("sign_in_over_mqtt: true", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	mark := h.mark()
 	h.Microsoft.RevokeSessions(simulator.Adele)
@@ -132,10 +129,7 @@ func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
 }
 
 func TestGraphAwayForAWhile(t *testing.T) {
-	h := newHome(t)
-	h.one("sign_in_over_mqtt: true", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
 	mark := h.mark()
 	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: 503, Times: -1})
@@ -157,10 +151,7 @@ func TestGraphAwayForAWhile(t *testing.T) {
 }
 
 func TestTheBrokerComesBackEmpty(t *testing.T) {
-	h := newHome(t)
-	h.one("sign_in_over_mqtt: true", outOfOffice)
-	h.SignIn("work")
-	h.Start()
+	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Shows("graph2mqtt/bridge/state", "online")
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
 	addr := strings.TrimPrefix(h.Broker.URL(), "mqtt://")
