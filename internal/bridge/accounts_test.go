@@ -13,7 +13,7 @@ import (
 // Two accounts of different clouds, tenants and registrations live in one bridge, and one that is signed out does not touch
 // the other.
 func TestTwoClouds(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const tenant, client = "9d2f7c1a-52d3-4a53-8a3e-6a0f0a1b2c3d", "7b1d3c55-6f3e-4a1c-9d57-0c9a3f6f1e22"
 	china := simulator.New(simulator.Options{Audience: "https://microsoftgraph.chinacloudapi.cn"})
 	china.Register(simulator.Registration{ClientID: client, Name: "graph2mqtt", Tenant: tenant, RedirectURIs: []string{"http://localhost"}, PublicClient: true})
@@ -51,7 +51,7 @@ func TestTwoClouds(t *testing.T) {
 
 // The example of the O365 integration's documentation: what was granted decides what can be asked, sensor by sensor.
 func TestWhatWasGrantedDecides(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.Microsoft.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
 	h.Microsoft.Consent(simulator.Adele, simulator.ContosoClient, "Calendars.Read")
 	h.one("enable_update: true", "calendar: {type: calendar}", outOfOffice)
@@ -74,7 +74,7 @@ func TestWhatWasGrantedDecides(t *testing.T) {
 // Every discovery message holds to Home Assistant's rules, in both modes; who else listens finds the whole list.
 func TestDiscoveryHoldsToHomeAssistantsRules(t *testing.T) {
 	for _, mode := range []string{"device", "component"} {
-		h := newHome(t)
+		h := newHarness(t)
 		h.one("enable_update: true", "calendar: {type: calendar, publish_items: true}", outOfOffice, "presence: {type: status, enable_update: true}",
 			"ann: {type: status, user: 00000000-0000-0000-0000-000000000001, entities: {activity: {name: Ann, icon: mdi:account, entity_id: sensor.ann}, event: {enabled: false}}}")
 		text, err := os.ReadFile(h.path("graph2mqtt.yaml"))

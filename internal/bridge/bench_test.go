@@ -163,7 +163,7 @@ func BenchmarkCommand(b *testing.B) {
 				case !isShown && strings.Contains(string(m.Payload), mode[operation]):
 					isShown, shown = true, m.Received.Sub(<-answered)
 				}
-			case <-time.After(patience):
+			case <-time.After(waitTimeout):
 				b.Fatalf("%s: shown %t, answered %t", operation, isShown, isAnswered)
 			}
 		}

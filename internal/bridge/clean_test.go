@@ -9,7 +9,7 @@ import (
 )
 
 // announcements returns what the broker holds for Home Assistant.
-func (h *home) announcements() map[string]string {
+func (h *harness) announcements() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	held := map[string]string{}
@@ -70,7 +70,7 @@ func TestAnnouncementsAreRemovedAndPublishedAgain(t *testing.T) {
 }
 
 func TestAReloadThatFailsHalfWayChangesNothing(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const account = "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n    sensors:\n      out_of_office: {type: auto_reply}\n"
 	const more = "      calendar: {type: calendar}\n"
 	const others = "  another:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    sensors:\n      out_of_office: {type: auto_reply}\n" +

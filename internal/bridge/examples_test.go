@@ -15,7 +15,7 @@ import (
 
 // The documented example of each operation of the bridge and of an account is answered ok, with the documented data.
 func TestExamples(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("", "calendar: {type: calendar}")
 	h.SignIn("work") // so that sign_in is allowed
 	h.Start()

@@ -11,7 +11,7 @@ import (
 )
 
 // members are the topics of the sensors that stand for one of all calendars, by their device's name.
-func (h *home) members() map[string]string {
+func (h *harness) members() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	found := map[string]string{}
@@ -29,9 +29,9 @@ func (h *home) members() map[string]string {
 }
 
 // Members waits until there are members of these names, and no others.
-func (h *home) Members(names ...string) map[string]string {
+func (h *harness) Members(names ...string) map[string]string {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		arrived := h.arrived
@@ -127,7 +127,7 @@ func TestAllCalendars(t *testing.T) {
 }
 
 func TestTwoCalendarsOfOneName(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.Microsoft.AddCalendar(simulator.Adele, "Team")
 	h.Microsoft.AddCalendar(simulator.Adele, "Team")
 	h.one("enable_update: true", "calendars: {type: calendar, calendar: all}")
@@ -144,9 +144,9 @@ func TestTwoCalendarsOfOneName(t *testing.T) {
 }
 
 // shows waits until Home Assistant is told of a device with this in its message.
-func (h *home) shows(part string) {
+func (h *harness) shows(part string) {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		arrived, found := h.arrived, false
@@ -167,7 +167,7 @@ func (h *home) shows(part string) {
 
 // A sensor that is configured goes before a member that would have its id.
 func TestAConfiguredSensorByTheIDOfAMember(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const all = "calendars: {type: calendar, calendar: all}"
 	h.one("", all)
 	h.SignIn("work")
@@ -188,7 +188,7 @@ func TestAConfiguredSensorByTheIDOfAMember(t *testing.T) {
 }
 
 func TestASensorThatStandsForOneThenForAll(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const one, all = "calendars: {type: calendar}", "calendars: {type: calendar, calendar: all}"
 	const config, availability = "homeassistant/device/graph2mqtt-work-calendars/config", "graph2mqtt/work/calendars/availability"
 	h.one("", one)

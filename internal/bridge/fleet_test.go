@@ -379,7 +379,7 @@ func (f *fleetBridge) Start() {
 		}
 	}()
 	seen := map[string]bool{}
-	deadline := time.After(4 * patience)
+	deadline := time.After(4 * waitTimeout)
 	for len(seen) < f.n*f.sensors {
 		select {
 		case m := <-online.messages:
@@ -406,7 +406,7 @@ func (f *fleetBridge) Stop() {
 // settle waits until nothing is left to be published.
 func (f *fleetBridge) settle() {
 	f.t.Helper()
-	for deadline := time.Now().Add(4 * patience); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(4 * waitTimeout); ; time.Sleep(time.Millisecond) {
 		if s := f.MQTTStats(); s.Connected && !s.Backlog && s.Queued == 0 {
 			return
 		}
@@ -466,7 +466,7 @@ func (f *fleetBridge) Birth(publish func(topic, payload string), messages uint64
 	f.t.Helper()
 	before := f.MQTTStats().Published
 	publish("homeassistant/status", "online")
-	for deadline := time.Now().Add(patience); f.MQTTStats().Published-before < messages; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); f.MQTTStats().Published-before < messages; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			f.t.Fatalf("%d messages after the birth, want %d", f.MQTTStats().Published-before, messages)
 		}
@@ -480,7 +480,7 @@ func (f *fleetBridge) Reconnect() {
 	before := f.MQTTStats().Connections
 	f.Broker.Kill()
 	f.Broker.Start()
-	for deadline := time.Now().Add(patience); f.MQTTStats().Connections == before; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(waitTimeout); f.MQTTStats().Connections == before; time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			f.t.Fatal("the bridge does not connect again")
 		}

@@ -19,7 +19,7 @@ var update = flag.Bool("update", false, "write testdata/ids.txt anew")
 
 // Every id that Home Assistant knows an entity by. A line that changes or goes breaks somebody's dashboards and automations.
 func TestIDs(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	var configured []string
 	for _, k := range runtime.Kinds() {
 		options := ""

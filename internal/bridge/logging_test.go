@@ -39,7 +39,7 @@ func TestTheLogIsPublished(t *testing.T) {
 
 // A corrupt database is told by the state directory, which has another log here.
 func TestACorruptDatabaseIsToldOnce(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("", outOfOffice)
 	h.SignIn("work")
 	if err := os.WriteFile(filepath.Join(h.load().StateDir, "graph2mqtt.db"), []byte(strings.Repeat("nothing of the kind", 1000)), 0o600); err != nil {

@@ -13,7 +13,7 @@ import (
 )
 
 // ask asks for an operation and waits for its answer.
-func (h *home) ask(sensor, operation, request string) (answer struct {
+func (h *harness) ask(sensor, operation, request string) (answer struct {
 	Status string
 	Data   struct{ Events []struct{ Summary string } }
 	Error  struct{ Code, Message string }
@@ -32,7 +32,7 @@ const nextDecade = `{"transaction": "1", "start": "2030-01-01T00:00:00", "end": 
 
 // What is asked on demand is answered without a permission to write, and nothing of it is kept.
 func TestReadingOnDemand(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	at := time.Date(2037, 3, 1, 9, 0, 0, 0, time.UTC)
 	h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Jubilee", Start: at, End: at.Add(time.Hour)})
 	h.one("", "calendar: {type: calendar, on_demand: true}", "plain: {type: calendar}")
@@ -90,7 +90,7 @@ func TestReadingOnDemand(t *testing.T) {
 
 // Topics are subscribed to where nothing but reading is offered, and what is asked of all calendars is asked of the one that is named.
 func TestReadingOneOfAllCalendarsOnDemand(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	at := time.Date(2037, 3, 1, 9, 0, 0, 0, time.UTC)
 	h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Jubilee", Start: at, End: at.Add(time.Hour)})
 	h.Microsoft.AddEvent(simulator.Adele, "Birthdays", simulator.Event{Subject: "Ann", Start: at, End: at.Add(time.Hour)})

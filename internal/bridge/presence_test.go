@@ -90,7 +90,7 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 }
 
 func TestTheStatusOfOthersIsWatched(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	megan := h.Microsoft.AddUser(simulator.User{Address: "megan@contoso.example", Name: "Megan Bowen"})
 	h.Microsoft.SetPresence(megan.Address, simulator.Presence{Availability: "Away"})
 	h.one("", "megan: {type: status, user: megan@contoso.example}")

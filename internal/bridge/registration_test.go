@@ -36,7 +36,7 @@ func TestUnusableFileOfOneAccount(t *testing.T) {
 		"authority":   {"cloud: {login: 'https://login.example', graph: 'https://graph.example', ca_file: $FILE}", `accounts.private.cloud.ca_file: `},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHome(t)
+			h := newHarness(t)
 			h.one("", outOfOffice)
 			h.SignIn("work")
 			if err := os.WriteFile(h.path("file.pem"), []byte("nothing of the kind"), 0o600); err != nil {
@@ -101,7 +101,7 @@ func selfSigned(t *testing.T) []byte {
 
 // However often a rescan is asked for, Graph is asked at most every 5 seconds.
 func TestFloodOfRescans(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.Configure("  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: mailbox\n    enable_update: true\n    sensors:\n      " + outOfOffice + "\n")
 	h.SignIn("work")
 	h.Start()

@@ -12,7 +12,7 @@ import (
 )
 
 func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const account = "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n"
 	// With a configured zone no value changes when the zone of the mailbox becomes known.
 	const other = "  other:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n    sensors:\n      out_of_office: {type: auto_reply}\n"
@@ -128,7 +128,7 @@ func TestTheLimitsOfCommandsChangeWithoutANewBridge(t *testing.T) {
 }
 
 func TestABridgeThatCannotBeMade(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("", outOfOffice)
 	c := h.load()
 	c.MQTT.CAFile = h.path("missing.pem")
@@ -141,7 +141,7 @@ func TestABridgeThatCannotBeMade(t *testing.T) {
 
 // With a sensor that reads the mailbox's settings its time zone may be known, too.
 func TestTheMailboxsZoneAfterANewConfiguration(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	const account = "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    sensors:\n"
 	const calendar, replies = "      calendar: {type: calendar}\n", "      out_of_office: {type: auto_reply}\n"
 	h.Microsoft.SetTimeZone(simulator.Adele, "Tokyo Standard Time")

@@ -10,7 +10,7 @@ import (
 )
 
 func TestSignInOverMQTTByDeviceCode(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")
@@ -40,7 +40,7 @@ func TestSignInOverMQTTByDeviceCode(t *testing.T) {
 }
 
 func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")
@@ -95,7 +95,7 @@ func TestARevokedSignInAndANewOne(t *testing.T) {
 }
 
 func TestARefusedConsentLeavesReading(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.one("enable_update: true", outOfOffice)
 	if r := h.SignIn("work"); strings.Join(r.Missing, " ") != "MailboxSettings.ReadWrite" {
@@ -114,7 +114,7 @@ func TestARefusedConsentLeavesReading(t *testing.T) {
 }
 
 func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.Microsoft.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.one("enable_update: true", outOfOffice)
 	h.SignIn("work")
@@ -169,7 +169,7 @@ func TestTheBrokerComesBackEmpty(t *testing.T) {
 }
 
 func TestAnswersRememberedOverARestart(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("", "calendar: {type: calendar}")
 	h.SignIn("work")
 	start := time.Now().Add(-time.Minute).Truncate(time.Second)
@@ -197,7 +197,7 @@ func TestFirstSignInOverMQTTNeedsConsent(t *testing.T) {
 		"of one person": {"user: " + simulator.Adele, `"ok"`},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHome(t)
+			h := newHarness(t)
 			h.one(test.more, outOfOffice)
 			h.Start()
 			h.Shows("graph2mqtt/work/state", "offline")
@@ -212,7 +212,7 @@ func TestFirstSignInOverMQTTNeedsConsent(t *testing.T) {
 
 // Each sign-in takes a device code from Microsoft, so requests join the one that waits.
 func TestSignInsJoin(t *testing.T) {
-	h := newHome(t)
+	h := newHarness(t)
 	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")

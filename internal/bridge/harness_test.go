@@ -29,11 +29,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// patience is the longest time that a test waits for what must come. Nothing waits for it to pass.
-const patience = 30 * time.Second
+// waitTimeout bounds waiting for something that happens unless there is a bug.
+const waitTimeout = 30 * time.Second
 
-// home is a bridge with all that is around it: Microsoft, a broker and its clients.
-type home struct {
+// A harness runs a bridge with a simulated Microsoft 365, a broker and its clients.
+type harness struct {
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -56,10 +56,10 @@ type message struct {
 	Retained       bool
 }
 
-// newHome starts Microsoft and a broker.
-func newHome(t *testing.T) *home {
+// newHarness starts the simulated Microsoft 365 and a broker.
+func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &home{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}}
+	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}}
 	if err := h.Microsoft.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -83,19 +83,19 @@ func newHome(t *testing.T) *home {
 }
 
 // startOne configures and signs in one account, "work", with these sensors, and starts the bridge.
-func startOne(t *testing.T, more string, sensors ...string) *home {
+func startOne(t *testing.T, more string, sensors ...string) *harness {
 	t.Helper()
-	h := newHome(t)
+	h := newHarness(t)
 	h.one(more, sensors...)
 	h.SignIn("work")
 	h.Start()
 	return h
 }
 
-func (h *home) path(name string) string { return filepath.Join(h.dir, name) }
+func (h *harness) path(name string) string { return filepath.Join(h.dir, name) }
 
-// StartBroker starts an empty broker, and listens to all it is told.
-func (h *home) StartBroker(addr string) {
+// StartBroker starts an empty broker and records every message.
+func (h *harness) StartBroker(addr string) {
 	h.t.Helper()
 	b, err := broker.Embedded(addr)
 	if err != nil {
@@ -118,14 +118,14 @@ func (h *home) StartBroker(addr string) {
 	}
 }
 
-func (h *home) StopBroker() {
+func (h *harness) StopBroker() {
 	if err := h.Broker.Close(); err != nil {
 		h.t.Error(err)
 	}
 }
 
 // Configure writes the configuration: the accounts as YAML, below the key accounts.
-func (h *home) Configure(accounts string) {
+func (h *harness) Configure(accounts string) {
 	h.t.Helper()
 	accounts = strings.NewReplacer("\t", "  ", "$CLOUD", fmt.Sprintf("{login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
 		h.Microsoft.LoginURL(), h.Microsoft.GraphURL(), h.path("ca.pem")), "$CLIENT", simulator.ContosoClient).Replace(accounts)
@@ -136,7 +136,7 @@ func (h *home) Configure(accounts string) {
 }
 
 // one configures one account, "work", with these sensors and further keys.
-func (h *home) one(more string, sensors ...string) {
+func (h *harness) one(more string, sensors ...string) {
 	h.t.Helper()
 	text := "  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: Europe/Berlin\n"
 	if more != "" {
@@ -149,7 +149,7 @@ func (h *home) one(more string, sensors ...string) {
 	h.Configure(text)
 }
 
-func (h *home) load() *config.Config {
+func (h *harness) load() *config.Config {
 	h.t.Helper()
 	c, err := runtime.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, runtime.Kinds())
 	if err != nil {
@@ -158,7 +158,7 @@ func (h *home) load() *config.Config {
 	return c
 }
 
-func (h *home) open(c *config.Config) *state.Dir {
+func (h *harness) open(c *config.Config) *state.Dir {
 	h.t.Helper()
 	dir, err := state.Open(c.StateDir, c.KeyFile, slog.New(slog.DiscardHandler))
 	if err != nil {
@@ -168,13 +168,13 @@ func (h *home) open(c *config.Config) *state.Dir {
 }
 
 // SignIn signs an account in, as `graph2mqtt login` does.
-func (h *home) SignIn(account string) auth.Result {
+func (h *harness) SignIn(account string) auth.Result {
 	h.t.Helper()
 	return h.signIn(account, h.Microsoft)
 }
 
 // signIn signs an account of a cloud in.
-func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
+func (h *harness) signIn(account string, cloud *simulator.Simulator) auth.Result {
 	h.t.Helper()
 	c := h.load()
 	session, err := runtime.OpenSession(c.Accounts[account], h.open(c), slog.New(slog.DiscardHandler))
@@ -195,7 +195,7 @@ func (h *home) signIn(account string, cloud *simulator.Simulator) auth.Result {
 }
 
 // visit opens an address as the user's browser does.
-func (h *home) visit(cloud *simulator.Simulator, url string) {
+func (h *harness) visit(cloud *simulator.Simulator, url string) {
 	res, err := h.browser(cloud, nil).Get(url)
 	if err != nil {
 		h.t.Errorf("the browser: %v", err)
@@ -205,8 +205,8 @@ func (h *home) visit(cloud *simulator.Simulator, url string) {
 	_ = res.Body.Close()
 }
 
-// redirect is the address on which the user's browser ends where nobody listens.
-func (h *home) redirect(url string) string {
+// redirect returns the address on which the user's browser ends if nobody listens there.
+func (h *harness) redirect(url string) string {
 	h.t.Helper()
 	res, err := h.browser(h.Microsoft, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }).Get(url)
 	if err != nil {
@@ -216,16 +216,16 @@ func (h *home) redirect(url string) string {
 	return res.Header.Get("Location")
 }
 
-func (h *home) browser(cloud *simulator.Simulator, redirect func(*http.Request, []*http.Request) error) *http.Client {
+func (h *harness) browser(cloud *simulator.Simulator, redirect func(*http.Request, []*http.Request) error) *http.Client {
 	pool := x509.NewCertPool()
 	pool.AppendCertsFromPEM(cloud.CA())
-	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: patience, CheckRedirect: redirect}
+	browser := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}, Timeout: waitTimeout, CheckRedirect: redirect}
 	h.t.Cleanup(browser.CloseIdleConnections)
 	return browser
 }
 
 // Start starts the bridge.
-func (h *home) Start() {
+func (h *harness) Start() {
 	h.t.Helper()
 	c := h.load()
 	h.reloads, h.ended = make(chan *config.Config), make(chan error, 2)
@@ -251,56 +251,56 @@ func (h *home) Start() {
 			if err != nil {
 				h.t.Errorf("the bridge ended with: %v", err)
 			}
-		default: // somebody has looked
+		default: // received by the test
 		}
 	})
 }
 
 // Reload gives the bridge the configuration as it is now.
-func (h *home) Reload() {
+func (h *harness) Reload() {
 	h.t.Helper()
 	h.Give(h.load())
 }
 
 // Give gives the bridge a configuration.
-func (h *home) Give(c *config.Config) {
+func (h *harness) Give(c *config.Config) {
 	h.t.Helper()
 	select {
 	case h.reloads <- c:
-	case <-time.After(patience):
-		h.t.Fatal("the bridge does not take up a configuration")
+	case <-time.After(waitTimeout):
+		h.t.Fatal("the bridge does not receive a configuration")
 	}
 }
 
 // Stop stops the bridge.
-func (h *home) Stop() { h.stop() }
+func (h *harness) Stop() { h.stop() }
 
 // Publish publishes as any client would.
-func (h *home) Publish(topic, payload string) {
+func (h *harness) Publish(topic, payload string) {
 	h.t.Helper()
 	if err := h.Broker.Publish(topic, []byte(payload), false); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
-// mark is a place in the stream of messages.
-func (h *home) mark() int {
+// mark returns the number of messages so far.
+func (h *harness) mark() int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return len(h.messages)
 }
 
-// since are the messages from a mark on.
-func (h *home) since(mark int) []message {
+// since returns the messages after a mark.
+func (h *harness) since(mark int) []message {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return slices.Clone(h.messages[mark:])
 }
 
-// Next waits for a message on a topic, from a mark on, that a test is content with.
-func (h *home) Next(mark int, topic string, content func(payload string) bool) string {
+// Next waits for a message on a topic after a mark for which content reports true, and returns it.
+func (h *harness) Next(mark int, topic string, content func(payload string) bool) string {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		arrived := h.arrived
@@ -320,21 +320,21 @@ func (h *home) Next(mark int, topic string, content func(payload string) bool) s
 		select {
 		case <-arrived:
 		case <-deadline:
-			h.t.Fatalf("nothing came on %s that would do; seen: %q", topic, seen)
+			h.t.Fatalf("no matching message on %s; seen: %q", topic, seen)
 		}
 	}
 }
 
-// Shows waits until the broker holds a payload.
-func (h *home) Shows(topic, payload string) {
+// Shows waits until the retained payload of a topic is this one.
+func (h *harness) Shows(topic, payload string) {
 	h.t.Helper()
 	h.Holds(topic, func(p string) bool { return p == payload })
 }
 
-// Holds waits until what the broker holds is what a test is content with.
-func (h *home) Holds(topic string, content func(payload string) bool) string {
+// Holds waits until content reports true for the retained payload of a topic, and returns it.
+func (h *harness) Holds(topic string, content func(payload string) bool) string {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		arrived, payload := h.arrived, h.retained[topic]
@@ -351,7 +351,7 @@ func (h *home) Holds(topic string, content func(payload string) bool) string {
 }
 
 // Values waits until a state topic shows these values.
-func (h *home) Values(topic string, want map[string]any) {
+func (h *harness) Values(topic string, want map[string]any) {
 	h.t.Helper()
 	h.Holds(topic, func(payload string) bool { return includes(payload, want) })
 }
@@ -370,9 +370,9 @@ func includes(payload string, want map[string]any) bool {
 }
 
 // Gone waits until no retained topic has this in its name.
-func (h *home) Gone(part string) {
+func (h *harness) Gone(part string) {
 	h.t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		arrived := h.arrived
