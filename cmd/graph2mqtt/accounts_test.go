@@ -35,7 +35,7 @@ func TestAccountsExplained(t *testing.T) {
 			State: auth.SignedIn, User: auth.User{Address: "ann@outlook.com", Personal: true}, Expires: expires,
 			Granted: []string{"Calendars.Read", "Calendars.Read.Shared", "User.Read"},
 		}},
-		{"china", auth.Status{State: auth.SignedOut, Message: "nobody is signed in; run: graph2mqtt login china"}},
+		{"china", auth.Status{State: auth.SignedOut, Message: "not signed in; run: graph2mqtt login china"}},
 	} {
 		p.printAccount(c.Accounts[tt.account], accountStatusOf(c.Accounts[tt.account], tt.status))
 	}

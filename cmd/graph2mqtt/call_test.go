@@ -132,7 +132,7 @@ func TestCallRefused(t *testing.T) {
 			t.Errorf("%v: %d requests to Microsoft", args, n)
 		}
 	}
-	refused("sign_in_required", 2, "nobody is signed in; run: graph2mqtt login work", "", "work/out_of_office", "enable")
+	refused("sign_in_required", 2, "not signed in; run: graph2mqtt login work", "", "work/out_of_office", "enable")
 	h.simulator.SetSignIn(simulator.SignIn{Declines: []string{"MailboxSettings.ReadWrite"}})
 	h.login(t)
 	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite; run: graph2mqtt login work", "", "work/out_of_office", "enable")
@@ -170,7 +170,7 @@ func TestDiscover(t *testing.T) {
 	h := newHarness(t)
 	h.configureWork(t, "timezone: local", "{birthdays: {type: calendar, calendar: Birthdays}, out_of_office: {type: auto_reply}}")
 	code, stdout, stderr := h.call(t, "discover", "work")
-	if code != 2 || stdout != "" || stderr != "graph2mqtt: nobody is signed in; run: graph2mqtt login work\n" {
+	if code != 2 || stdout != "" || stderr != "graph2mqtt: not signed in; run: graph2mqtt login work\n" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
 	for _, name := range []string{"State", "Müller & Söhne: \"all\"", "all", "yes"} {

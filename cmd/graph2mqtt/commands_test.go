@@ -213,7 +213,7 @@ func TestLoginWhileRunning(t *testing.T) {
 	h := newHarness(t)
 	h.configure(t, startBroker(t).URL())
 	p := h.start(t, "run")
-	p.stderr.find(t, regexp.MustCompile(`msg="sign-in required" account=work state=signed_out message="nobody is signed in; run: graph2mqtt login work"`))
+	p.stderr.find(t, regexp.MustCompile(`msg="sign-in required" account=work state=signed_out message="not signed in; run: graph2mqtt login work"`))
 	h.login(t)
 	p.stderr.find(t, regexp.MustCompile(`msg="signed in" account=work granted="Calendars.Read MailboxSettings.ReadWrite User.Read"`))
 	if code, _, stderr := h.call(t, "logout", "work"); code != 0 {

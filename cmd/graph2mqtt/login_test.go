@@ -290,7 +290,7 @@ func TestAccountsJSON(t *testing.T) {
     "name": "",
     "personal": false,
     "state": "signed_out",
-    "message": "nobody is signed in; run: graph2mqtt login work",
+    "message": "not signed in; run: graph2mqtt login work",
     "granted": [],
     "missing": [],
     "signed_in": null,

@@ -486,7 +486,7 @@ func (s *Session) status() Status {
 		return Status{State: SignInRequired, Message: s.unusable.Error()}
 	}
 	if s.stored == nil {
-		return Status{State: SignedOut, Message: s.withRemedy("nobody is signed in")}
+		return Status{State: SignedOut, Message: s.withRemedy("not signed in")}
 	}
 	st := Status{
 		State: SignedIn, User: s.stored.User, Granted: slices.Clone(s.stored.Granted), Requested: slices.Clone(s.stored.Requested),

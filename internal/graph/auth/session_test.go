@@ -22,9 +22,9 @@ import (
 func TestSignedOut(t *testing.T) {
 	w := newEnvironment(t)
 	s := w.open()
-	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+	wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 	_, err := s.Token(t.Context())
-	wantSignInRequired(t, err, "nobody is signed in; run: graph2mqtt login work")
+	wantSignInRequired(t, err, "not signed in; run: graph2mqtt login work")
 	if got := s.Granted(); got != nil {
 		t.Errorf("granted: %v", got)
 	}
@@ -393,7 +393,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		wantStatus(t, bridge, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+		wantStatus(t, bridge, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 		wantChanged(t, bridge)
 	})
 }
@@ -411,8 +411,8 @@ func TestSignOut(t *testing.T) {
 	if want := "Microsoft still remembers which permissions were granted; take them back at https://myapps.microsoft.com"; remains != want {
 		t.Errorf("remains: %q, want %q", remains, want)
 	}
-	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
-	wantStatus(t, w.open(), auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+	wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
+	wantStatus(t, w.open(), auth.SignedOut, "not signed in; run: graph2mqtt login work")
 	files, err := filepath.Glob(filepath.Join(w.dir, "tokens-*"))
 	if err != nil {
 		t.Fatal(err)

@@ -200,7 +200,7 @@ func TestRefusedScopesStepDown(t *testing.T) {
 		s := w.open()
 		_, _, err := w.signIn(s, writing, reading)
 		wantSignInRequired(t, err, "sign in to work: Microsoft refused even the smallest set of permissions: the permissions were declined (AADSTS65004)")
-		wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+		wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 	})
 	t.Run("not about scopes", func(t *testing.T) {
 		w := newEnvironment(t)
@@ -252,7 +252,7 @@ func TestNoRefreshToken(t *testing.T) {
 	s := w.open()
 	_, _, err := w.signIn(s, reading)
 	wantError(t, err, "sign in to work: the permission to maintain access to data (offline_access) was not granted: Microsoft returned no refresh token")
-	wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+	wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 }
 
 func TestSignInAsAnotherUser(t *testing.T) {
@@ -272,7 +272,7 @@ func TestSignInAsAnotherUser(t *testing.T) {
 	_, _, err = w.signIn(other, reading)
 	wantError(t, err, "sign in to other: ben@contoso.example signed in, but the configuration expects "+simulator.Adele+"; sign in as "+simulator.Adele+
 		", or change accounts.other.user")
-	wantStatus(t, other, auth.SignedOut, "nobody is signed in; run: graph2mqtt login other")
+	wantStatus(t, other, auth.SignedOut, "not signed in; run: graph2mqtt login other")
 
 	if _, err := s.SignOut(t.Context()); err != nil {
 		t.Fatal(err)
@@ -494,7 +494,7 @@ func TestSignInByDeviceEnds(t *testing.T) {
 				s := w.open()
 				_, err := s.SignInByDevice(t.Context(), auth.Request{Scopes: [][]string{reading}, OnPrompt: func(p auth.Prompt) { test.show(t, w.sim, p) }})
 				wantSignInRequired(t, err, test.want)
-				wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+				wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 			})
 		})
 	}

@@ -48,7 +48,7 @@ func TestSignInOfNamedUser(t *testing.T) {
 		if got := must(url.Parse(prompt.URL)).Query().Get("login_hint"); got != simulator.Adele {
 			t.Errorf("login_hint %q", got)
 		}
-		wantStatus(t, s, auth.SignedOut, "nobody is signed in; run: graph2mqtt login work")
+		wantStatus(t, s, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 
 		w.sim.SetSignIn(simulator.SignIn{User: simulator.Adele})
 		if err := device("ADELE@contoso.example"); err != nil {
