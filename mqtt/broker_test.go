@@ -371,7 +371,7 @@ func retained(t *testing.T, url string) map[string]string {
 	select {
 	case <-done:
 	case <-time.After(waitTimeout):
-		t.Fatal("the reader's own message does not come back")
+		t.Fatal("the reader does not receive its own message")
 	}
 	return got
 }

@@ -51,7 +51,7 @@ const (
 // ErrStopped is returned by Send after Run has ended.
 var ErrStopped = errors.New("mqtt: stopped")
 
-// A RefusedError is returned for a message that the broker cannot or does not take. Sending it again is of no use.
+// A RefusedError is returned for a message that the broker cannot or does not accept. Sending it again is of no use.
 type RefusedError struct {
 	Topic    string // shortened
 	Size     int    // of the payload
@@ -139,8 +139,8 @@ type Stats struct {
 	Failures    uint64 `json:"failures"`    // failed attempts and lost connections
 	Published   uint64 `json:"published"`   // acknowledged by the broker
 	Received    uint64 `json:"received"`
-	Dropped     uint64 `json:"dropped"` // events that were too many or too old, or that the broker does not take
-	Refused     uint64 `json:"refused"` // messages that the broker does not take
+	Dropped     uint64 `json:"dropped"` // events that were too many or too old, or that the broker does not accept
+	Refused     uint64 `json:"refused"` // messages that the broker does not accept
 	Queued      int    `json:"queued"`  // waiting to be sent
 }
 
@@ -178,7 +178,7 @@ type Client struct {
 type message struct {
 	topic     string
 	payload   []byte
-	done      chan error // nil: nobody waits for it
+	done      chan error // nil: no caller waits for it
 	transient bool       // it is not kept while disconnected; otherwise, without done, it is an event
 	queued    time.Time  // by the wall clock
 	abandoned bool       // the sender does not wait any more
@@ -527,7 +527,7 @@ func (c *Client) forgetSession() {
 	}
 }
 
-// onDisconnected ends a connection. It reports whether a message was given up that the broker does not take.
+// onDisconnected ends a connection. It reports whether a message was given up that the broker does not accept.
 func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 	close(conn.ended)
 	conn.paho.Disconnect(250)
@@ -558,7 +558,7 @@ func (c *Client) onDisconnected(conn *connection, err error) (refused bool) {
 }
 
 // keepAfterLoss reports whether a message that was in flight when the connection was lost is to be sent again. A message, also a retained
-// one, that the broker does not take is given up.
+// one, that the broker does not accept is given up.
 func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
 	var failed *failure
 	wasLost := errors.As(err, &failed) // not ended by ourselves
@@ -583,13 +583,13 @@ func (c *Client) keepAfterLoss(conn *connection, f *inflight, err error) bool {
 	return true
 }
 
-// isRefused reports whether the broker did not take a payload of this size, or a smaller one, at topic.
+// isRefused reports whether the broker did not accept a payload of this size, or a smaller one, at topic.
 func (c *Client) isRefused(topic string, payload []byte) bool {
 	size, ok := c.refused[topic]
 	return ok && len(payload) >= size
 }
 
-// refuse gives up a message that the broker does not take.
+// refuse gives up a message that the broker does not accept.
 func (c *Client) refuse(m *message) {
 	err := refusal(m.topic, m.payload)
 	c.stats.Refused++
@@ -610,7 +610,7 @@ func (c *Client) refuse(m *message) {
 	m.done <- err
 }
 
-// recordHeard has it stored when the broker was last heard.
+// recordHeard stores when the broker was last heard.
 func (c *Client) recordHeard(conn *connection) {
 	if heard := conn.heard.Load(); heard != 0 {
 		c.lastHeard = time.Unix(0, heard)

@@ -95,7 +95,7 @@ func TestStartAndStop(t *testing.T) {
 			t.Errorf("got %v, want %v", order, want)
 		}
 
-		// What does not change is not published: counted when everything was sent again after the barrier.
+		// Unchanged topics are not published: counted when everything was sent again after the barrier.
 		b.awaitIdle()
 		before := b.Stats().Published
 		b.declare(device("x"))
@@ -124,7 +124,7 @@ func TestStartAndStop(t *testing.T) {
 	})
 }
 
-// awaitIdle waits until the barrier has come back and everything was sent.
+// awaitIdle waits until the barrier was received and everything was sent.
 func (b *testClient) awaitIdle() {
 	b.t.Helper()
 	timeout := time.After(10 * waitTimeout)
@@ -280,7 +280,7 @@ func TestOldEventsAreDropped(t *testing.T) {
 	}
 }
 
-// What was in flight when the connection was lost comes before what waited.
+// Messages that were in flight when the connection was lost are sent before those that waited.
 func TestUnacknowledgedComesFirst(t *testing.T) {
 	m := brokertest.New(t, "")
 	p := newProxy(t, m.URL)
@@ -341,13 +341,13 @@ func TestConfirm(t *testing.T) {
 		if got := retained(t, url)["g/a/status"]; got != "1" {
 			t.Errorf("confirmed before it was sent: %q", got)
 		}
-		// What was confirmed does not come again.
+		// A confirmed message is not delivered again.
 		p.drop()
 		b.connected(2)
 		b.awaitIdle()
 		for _, m := range b.inbox() {
 			if m.Duplicate && len(m.Payload) > 0 {
-				t.Errorf("%s came again", m.Payload)
+				t.Errorf("%s was delivered again", m.Payload)
 			}
 		}
 		p.hang(true)
@@ -368,7 +368,7 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 		b := run(t, options(url), nil)
 		b.Retain("g/a/s/attributes", []byte("1"))
 		b.Retain("g/a/s/items", large)
-		// What is published all the time does not keep it from being sent alone.
+		// A constant flow of other messages does not keep it from being sent alone.
 		busy, stop := context.WithCancel(t.Context())
 		var publishing sync.WaitGroup
 		for _, publish := range []func(i int){
@@ -405,7 +405,7 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 			t.Error(err)
 		}
 		if n := b.Stats().Connections; n != connections {
-			t.Errorf("%d connections for what is known", n-connections)
+			t.Errorf("%d connections for a known limit", n-connections)
 		}
 		b.PublishEvent("g/a/s/event", large)
 		b.PublishEvent("g/a/s/event", []byte("small"))
@@ -519,7 +519,7 @@ func TestFrozen(t *testing.T) {
 	if age := b.received("frozen").Age; age < 3*time.Hour || age > 4*time.Hour {
 		t.Errorf("%v old", age)
 	}
-	b.awaitIdle() // the barrier came back again
+	b.awaitIdle() // the barrier was received again
 	s.publish("g/a/request/x", "live again", false)
 	if age := b.received("live again").Age; age != 0 {
 		t.Errorf("a live message is %v old", age)
@@ -706,7 +706,7 @@ func TestNothingIsDelivered(t *testing.T) {
 	b := run(t, o, nil)
 	b.Subscribe("g/+/request/#")
 	b.Ready()
-	b.loggedOnce(`msg="our own messages do not come back from the broker: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
+	b.loggedOnce(`msg="the broker does not deliver our own messages: is this client allowed to publish and to read them?" topic=g/bridge/barrier`)
 	write("topic readwrite #\n")
 	m.Kill()
 	m.Start()

@@ -30,7 +30,7 @@ type connection struct {
 	away               time.Duration // how long messages before the barrier may have waited
 	round              int           // of the barrier
 	online             bool          // was published
-	barrierPassed      bool          // the barrier came back
+	barrierPassed      bool          // the barrier was received
 	barrierDue         bool          // a new round is to be sent at once
 	asserted           bool          // everything was sent again after the first barrier
 	stopping           bool          // only what is pending is sent
@@ -393,7 +393,7 @@ func (conn *connection) startAsync(now time.Time, begin func() paho.Token, f *in
 	}
 }
 
-// sendBarrier sends the barrier, again until it comes back: a broker whose queue for us is full drops it.
+// sendBarrier sends the barrier until it is received: a broker drops it while its queue for this client is full.
 func (conn *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
 	c := conn.client
 	topic := c.topics.Bridge("barrier")
@@ -411,7 +411,7 @@ func (conn *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
 	}
 	conn.nextBarrier = now.Add(c.options.Timing.Barrier)
 	if conn.barriers++; conn.barriers == 16 {
-		c.log.Warn("our own messages do not come back from the broker: is this client allowed to publish and to read them?", "topic", topic)
+		c.log.Warn("the broker does not deliver our own messages: is this client allowed to publish and to read them?", "topic", topic)
 	}
 	conn.publish(now, publication{topic: topic, payload: payload}, nil, func() {})
 	return true, due
@@ -424,7 +424,7 @@ func (c *Client) wanted() map[string]byte {
 		wanted[c.options.Rules.StatusTopic] = qos
 	}
 	for _, filter := range c.options.Rules.Watch {
-		wanted[filter] = 0 // what others announce must not fill the broker's queue for us
+		wanted[filter] = 0 // announcements of other clients must not fill the broker's queue for this one
 	}
 	for _, filter := range c.filters {
 		wanted[filter] = qos

@@ -44,18 +44,18 @@ func checkTopic(topic string, payload []byte) error {
 	return &RefusedError{Topic: shorten(topic), Size: len(payload), TooLarge: tooLarge, Reason: reason}
 }
 
-// refusal returns the error of a message that the broker does not take.
+// refusal returns the error of a message that the broker does not accept.
 func refusal(topic string, payload []byte) error {
 	return &RefusedError{
 		Topic: shorten(topic), Size: len(payload), TooLarge: len(payload) > smallPayload,
-		Reason: "the connection is lost on it again and again; is it larger than the broker's limit, or not allowed?",
+		Reason: "the connection is lost whenever it is sent; is it larger than the broker's limit, or not allowed?",
 	}
 }
 
 func (c *Client) logRefused(err error, kind string) {
 	var r *RefusedError
 	if errors.As(err, &r) {
-		c.log.Error("the broker does not take a message; left out", "kind", kind, "topic", r.Topic, "bytes", r.Size, "error", r.Reason)
+		c.log.Error("the broker does not accept a message; it is left out", "kind", kind, "topic", r.Topic, "bytes", r.Size, "error", r.Reason)
 	}
 }
 
@@ -125,7 +125,7 @@ func (c *Client) logFailure(err error, steady, refused bool) {
 	default:
 		c.shortLivedLogged = true
 		c.deferLog(func() {
-			c.log.Error("the broker closes the connection again and again: is another client connected with the same client id?",
+			c.log.Error("the broker keeps closing the connection: is another client connected with the same client id?",
 				"url", url, "client_id", c.options.ClientID)
 		})
 	}

@@ -80,7 +80,7 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 			conn.barrierPassed = true
 			if !conn.asserted {
 				conn.asserted = true
-				// What an old connection still had on its way may have arrived in between.
+				// Messages of an earlier connection may have arrived in between.
 				c.markAllPending(false)
 			}
 			c.wakeWriter()

@@ -311,7 +311,7 @@ func TestComponentIsRemoved(t *testing.T) {
 	}
 }
 
-func TestComponentComesBack(t *testing.T) {
+func TestComponentIsAnnouncedAgain(t *testing.T) {
 	r := newSet(t)
 	r.setReady(start)
 	r.declare("g-a-s", "x", "y", "z")
@@ -399,7 +399,7 @@ func TestUnacknowledgedRemovalIsSentAgain(t *testing.T) {
 	check(t, "it has come again", drain(r, start), "g/a/request/x empty")
 }
 
-// Announcements that are removed stay away until they are wanted again; state topics stay.
+// Removed announcements stay removed until they are wanted again; state topics stay.
 func TestRemoveAll(t *testing.T) {
 	r := newSet(t, write{publishedKey + "ha/device/g-old/config", []byte("1")})
 	r.declare("g-a-s", "x")
@@ -448,7 +448,7 @@ func TestForeignAnnouncement(t *testing.T) {
 	const topic = "ha/device/g-a-s/config"
 	now := start.Add(time.Minute)
 	if r.onForeign(topic, r.entries[topic].want, now) || r.onForeign("ha/device/other/config", []byte("x"), now) {
-		t.Error("our own message, or somebody else's topic, is repaired")
+		t.Error("our own message, or another client's topic, is repaired")
 	}
 	if !r.onForeign(topic, []byte("x"), now) || r.onForeign(topic, []byte("y"), now) {
 		t.Error("want it repaired once")
@@ -457,7 +457,7 @@ func TestForeignAnnouncement(t *testing.T) {
 	check(t, "after a pause", drain(r, now.Add(10*time.Second)), topic+" x")
 }
 
-// Nothing is published that would be forgotten: the record is committed first, in one transaction for everything that is due.
+// Nothing is published before its record is on disk: the record is committed first, in one transaction for everything that is due.
 func TestCommitsAreBatched(t *testing.T) {
 	r := newSet(t)
 	for i := range 100 {
@@ -579,7 +579,7 @@ func BenchmarkReconnect(b *testing.B) {
 	}
 }
 
-// A message that the broker does not take is found by sending it alone, and left out; the others are sent.
+// A message that the broker does not accept is found by sending it alone, and left out; the others are sent.
 func TestRefusedPublication(t *testing.T) {
 	r := newSet(t)
 	r.setReady(start)

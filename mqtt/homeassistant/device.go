@@ -102,7 +102,7 @@ func override(components []component, overrides map[string]hub.Override) []compo
 	return remaining
 }
 
-// problemComponent returns the entity that says why a sensor does not work. It must not be unavailable just then.
+// problemComponent returns the entity that says why a sensor does not work. It stays available when the sensor is not.
 func (o Discovery) problemComponent(id hub.ID) component {
 	status := o.Base.Sensor(id.Account, id.Sensor, "status")
 	return component{

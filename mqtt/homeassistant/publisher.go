@@ -30,7 +30,7 @@ type Client interface {
 	Ready()
 }
 
-// A Publisher publishes what the hub holds: of each device that changed, what changed.
+// A Publisher publishes the content of the hub, and afterwards the changes.
 type Publisher struct {
 	discovery Discovery
 	updates   *hub.Subscription
@@ -187,7 +187,7 @@ func (p *Publisher) publish(d *published, s hub.State, asserted bool) {
 	}
 }
 
-// publishSensor encodes what can have changed.
+// publishSensor encodes and publishes the parts of a state that may have changed.
 func (p *Publisher) publishSensor(d *published, s hub.State, before *hub.State, asserted bool) {
 	id := d.device.ID
 	if shows(d.device) {

@@ -158,7 +158,7 @@ func TestPublisher(t *testing.T) {
 			}
 		}
 
-		// What did not change is not encoded.
+		// Unchanged states are not encoded.
 		availability := []string{"retain " + calendarTopic + "availability", "retain " + calendarTopic + "commands"}
 		h.Put(calendarID, calendarState("a"))
 		check(t, "the same again", c.take(), availability...)
@@ -306,7 +306,7 @@ func TestAttributesShortenBeforeTheyDrop(t *testing.T) {
 	}
 }
 
-// The cost depends on what fits, not on how much there is.
+// The cost depends on the items that fit, not on the number of items.
 func TestAttributesCost(t *testing.T) {
 	many := func(n int) entity.State {
 		s := busyDay()

@@ -9,7 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
-// Rules returns what the client must know of discovery topics.
+// Rules returns the client's rules for discovery topics.
 func (o Discovery) Rules() mqtt.Rules {
 	r := mqtt.Rules{
 		Announcement: func(topic string) (string, bool) {

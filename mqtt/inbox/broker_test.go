@@ -185,7 +185,7 @@ func await(t *testing.T, what string, f func() bool) {
 		time.Sleep(time.Millisecond)
 	}
 	if !f() {
-		t.Fatal("waited in vain: ", what)
+		t.Fatal("timed out waiting for ", what)
 	}
 }
 
@@ -253,7 +253,7 @@ func TestRetainedCommandsAtABroker(t *testing.T) {
 		}
 		return true
 	})
-	// What removed them came back as empty texts.
+	// The messages that removed them were received as empty texts.
 	s.publish(t, "g2m/work/lamp/set/mode", "off", false)
 	await(t, "the next command is answered", func() bool { return s.count("ok") == 2 })
 	if s.calls() != 2 {

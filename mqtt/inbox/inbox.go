@@ -1,5 +1,5 @@
-// Package inbox turns the messages of command topics into requests, acknowledges them when they are durable, and sends responses. What
-// only MQTT has (packet ids, DUP, retained copies, backlog) stays here.
+// Package inbox turns the messages of command topics into requests, acknowledges them when they are durable, and sends responses.
+// Everything that only MQTT has (packet ids, DUP, retained copies, backlog) stays here.
 package inbox
 
 import (
@@ -86,7 +86,7 @@ type Inbox struct {
 	numbered   uint64            // the last number
 	sent       []ack             // whose arrival is to be confirmed
 	toEmpty    []string          // topics of retained requests
-	echoes     map[string]*echo  // by topic: empty messages of our own that come back
+	echoes     map[string]*echo  // by topic: empty messages of our own that we receive
 	confirming bool
 	stats      Stats
 	loggedAt   time.Time // the last message about invalid names
@@ -100,10 +100,10 @@ type ack struct {
 	connection uint64
 }
 
-// An echo is an empty message that comes back to us because we subscribe to its topic.
+// An echo is an empty message of our own that we receive because we subscribe to its topic.
 type echo struct {
 	until     time.Time
-	confirmed bool // it has come back
+	confirmed bool // it was received
 	queued    bool // it is still to be sent
 }
 
@@ -238,7 +238,7 @@ func (b *Inbox) OnSession(present bool, connection uint64) {
 	b.mu.Lock()
 	b.connection, b.confirming, b.sent = connection, false, nil
 	clear(b.unaccepted)
-	// What was not confirmed may have been lost with the connection.
+	// Unconfirmed messages may have been lost with the connection.
 	b.toEmpty = nil
 	for topic, e := range b.echoes {
 		if !e.confirmed {
@@ -261,7 +261,7 @@ func (b *Inbox) OnSession(present bool, connection uint64) {
 	b.notify()
 }
 
-// Handle takes a message in. It waits for nothing.
+// Handle handles a message without waiting.
 func (b *Inbox) Handle(m mqtt.Message) { b.handle(m, m.Ack) }
 
 func (b *Inbox) handle(m mqtt.Message, send func()) {
@@ -441,7 +441,7 @@ func (b *Inbox) originOf(m mqtt.Message) string {
 	return o.String()
 }
 
-// Reply sends a response. One that the broker does not take is replaced by a short one.
+// Reply sends a response. One that the broker does not accept is replaced by a short one.
 func (b *Inbox) Reply(ctx context.Context, topic string, r services.Response) error {
 	b.mu.Lock()
 	client := b.client
@@ -451,9 +451,9 @@ func (b *Inbox) Reply(ctx context.Context, topic string, r services.Response) er
 	if !errors.As(err, &refused) {
 		return err
 	}
-	e := &services.Error{Code: services.Internal, Message: "the broker does not take the response"}
+	e := &services.Error{Code: services.Internal, Message: "the broker does not accept the response"}
 	if refused.TooLarge {
-		e.Code, e.Message = services.TooLarge, fmt.Sprintf("the broker does not take the response of %d bytes", refused.Size)
+		e.Code, e.Message = services.TooLarge, fmt.Sprintf("the broker does not accept the response of %d bytes", refused.Size)
 	}
 	if r.Error == nil {
 		e.Message += "; the request was completed"

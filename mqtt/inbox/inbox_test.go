@@ -23,7 +23,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// A client keeps what is sent.
+// A client records the sent messages.
 type client struct {
 	mu       sync.Mutex
 	limit    int // of a payload; 0: none
@@ -85,7 +85,7 @@ func (c *client) confirm() {
 	}
 }
 
-// lose loses the connection: what waits for a confirmation waits in vain.
+// lose loses the connection: pending confirmations never arrive.
 func (c *client) lose() {
 	synctest.Wait()
 	c.mu.Lock()
@@ -93,7 +93,7 @@ func (c *client) lose() {
 	c.confirms = nil
 }
 
-// A requests is a Dispatcher that keeps what is submitted.
+// A requests is a Dispatcher that records the submitted requests.
 type requests struct {
 	mu  sync.Mutex
 	all []services.Inbound
@@ -189,7 +189,7 @@ func TestTopics(t *testing.T) {
 			got.Accepted(errors.New("not taken"))
 			synctest.Wait()
 			if h.acked != 0 {
-				t.Error("acknowledged what was not accepted")
+				t.Error("acknowledged a request that was not accepted")
 			}
 			got.Accepted(nil)
 			synctest.Wait()
@@ -200,7 +200,7 @@ func TestTopics(t *testing.T) {
 	}
 }
 
-// What allows no legal response is acknowledged, logged once, shortened, and counted.
+// Requests without a legal response topic are acknowledged, logged once, shortened, and counted.
 func TestInvalidNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t)
@@ -264,7 +264,7 @@ func TestEmptyPayloads(t *testing.T) {
 	})
 }
 
-// The empty message that removes a retained command comes back to us, and is no empty text.
+// The empty message that removes a retained command is received by us, and is no empty text.
 func TestTheEchoOfARemoval(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := start(t)
@@ -540,7 +540,7 @@ func TestRedeliveries(t *testing.T) {
 }
 
 // A packet id that is used for something else was free: its acknowledgement arrived.
-func TestAPacketIDThatIsUsedForSomethingElse(t *testing.T) {
+func TestAPacketIDThatIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		p.start(t)
@@ -616,8 +616,8 @@ func TestReplies(t *testing.T) {
 		message  string
 	}{
 		{"g2m/a", services.Response{Op: "list", Status: "ok"}, "", ""},
-		{"g2m/a", large, services.TooLarge, fmt.Sprintf("the broker does not take the response of %d bytes; the request was completed", len(large.Encode()))},
-		{"g2m/a", failed, services.TooLarge, fmt.Sprintf("the broker does not take the response of %d bytes", len(failed.Encode()))},
+		{"g2m/a", large, services.TooLarge, fmt.Sprintf("the broker does not accept the response of %d bytes; the request was completed", len(large.Encode()))},
+		{"g2m/a", failed, services.TooLarge, fmt.Sprintf("the broker does not accept the response of %d bytes", len(failed.Encode()))},
 	} {
 		h.client.sent = nil
 		if err := h.Reply(t.Context(), test.topic, test.response); err != nil || len(h.client.sent) != 1 {
@@ -635,7 +635,7 @@ func TestReplies(t *testing.T) {
 			t.Errorf("sent %+v, want %s: %s", got.Error, test.code, test.message)
 		}
 	}
-	// A topic that takes nothing is given up, a broker that is away is not.
+	// A response to a topic that accepts nothing is given up; one to an unreachable broker is not.
 	if err := h.Reply(t.Context(), "g2m/forbidden", large); err != nil {
 		t.Errorf("a topic that takes nothing: %v", err)
 	}

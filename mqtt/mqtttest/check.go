@@ -1,4 +1,4 @@
-// Package mqtttest checks published messages against the rules of Home Assistant, which never says what it refuses.
+// Package mqtttest checks published messages against the rules of Home Assistant, which does not report what it refuses.
 package mqtttest
 
 import (
@@ -16,9 +16,9 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 )
 
-// Check returns what is wrong with one of our messages. Oldest is the oldest version of Home Assistant that has to take it, such as "2025.4". The
-// rules are Home Assistant's own (homeassistant/components/mqtt: schemas.py, discovery.py, entity.py), and some stricter ones of ours. A topic
-// that the bridge does not have is an error.
+// Check returns the faults of one of our messages. Oldest is the oldest version of Home Assistant that must accept it, such as
+// "2025.4". The rules are Home Assistant's own (homeassistant/components/mqtt: schemas.py, discovery.py, entity.py), and some
+// stricter ones of ours. A topic that the bridge does not have is an error.
 func Check(topic string, payload []byte, oldest string) []error {
 	c := &checker{oldest: oldest}
 	levels := strings.Split(topic, "/")
