@@ -74,7 +74,7 @@ func Reference(kinds []Kind) string {
 	var b strings.Builder
 	b.WriteString(`# Configuration reference
 
-Every key with its default, for the authors of a configuration file. ` + "`graph2mqtt config reference`" + ` prints this page.
+For anyone who writes a configuration file: every key with its default. ` + "`graph2mqtt config reference`" + ` prints this page.
 
 ` + "```yaml" + `
 mqtt:

@@ -113,7 +113,7 @@ How to read this page:
 func chapterDoc(kinds []sensors.Kind, t target) string {
 	switch t.name {
 	case "every sensor":
-		return "What every sensor has in addition."
+		return "The entity that every sensor has in addition."
 	case "account":
 		return "The device of an account. Its requests need no permission and no `enable_update`."
 	case "bridge":

@@ -54,7 +54,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// The permissions that login requests first are those that permissions shows.
+// login first requests exactly the permissions that the command permissions shows.
 func TestPermissionsMatchLogin(t *testing.T) {
 	h := newHarness(t)
 	_, stdout, _ := h.call(t, "permissions", "--format", "json")
@@ -257,7 +257,7 @@ func TestArguments(t *testing.T) {
 		{[]string{"help", "config", "nosuch"}, "unknown command \"nosuch\" for \"graph2mqtt config\"\nSee: graph2mqtt --help\n"},
 		{[]string{"login", "wrok"}, "there is no account \"wrok\"; the configuration has: work\n"},
 		{[]string{"login", "work", "--port", "70000"}, "--port: want a port from 1 to 65535, not 70000\n"},
-		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port does not go with --device-code: the browser does not come back\n"},
+		{[]string{"login", "work", "--port", "8400", "--device-code"}, "--port does not go with --device-code: the browser is not redirected to this machine\n"},
 		{[]string{"demo", "--port", "0", "--mqtt", "mqtt://127.0.0.1"}, "--port does not go with --mqtt: it is the port of the demo's own broker\n"},
 		{[]string{"login", "work", "--prot", "8400"}, "unknown flag: --prot\nSee: graph2mqtt --help\n"},
 		{[]string{"run", "--log-level", "loud"}, "log.level: want one of debug, info, warn, error, not \"loud\"\n"},

@@ -26,7 +26,7 @@ func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover lists what there is in an account, such as its calendars, and prints a line of configuration for each, also for those\n" +
+		Long: "discover lists the calendars and mail folders of an account, and prints a line of configuration for each, also for those\n" +
 			"that are configured already. For a sensor that stands for several, such as all calendars, it also prints the id and the name of each\n" +
 			"member.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
@@ -90,7 +90,7 @@ func (p *program) discover(ctx context.Context, args []string) error {
 			failed = append(failed, err)
 		}
 	}
-	// What is missing for kinds that nobody configured is a hint only.
+	// If anything was listed, the missing permissions of other types are hints, not errors.
 	if listed {
 		for _, err := range notGranted {
 			fmt.Fprintln(p.stderr, err)

@@ -107,7 +107,9 @@ var link = regexp.MustCompile(`\]\(([^)#:]+)(#[^)]*)?\)`)
 // The page about the command line is generated from the commands.
 func TestCommandLineInDocs(t *testing.T) {
 	var b strings.Builder
-	b.WriteString("<!-- Generated from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n")
+	b.WriteString("<!-- Generated from the code by go test ./cmd/graph2mqtt -update. -->\n\n# The command line\n\n" +
+		"For anyone who runs graph2mqtt: every command with its flags and examples. To sign in and start the bridge:\n\n" +
+		"```sh\ngraph2mqtt login work\ngraph2mqtt run\n```\n\n")
 	root := (&program{}).root()
 	b.WriteString("| command | |\n|---|---|\n")
 	var commands []*cobra.Command
@@ -198,7 +200,7 @@ func TestKindsInReadme(t *testing.T) {
 	}
 }
 
-// Every error message that is explained exists in the code.
+// Every error message in the troubleshooting page exists in the code.
 func TestErrorMessagesInDocs(t *testing.T) {
 	var source strings.Builder
 	for _, dir := range []string{"cmd", "internal", "mqtt", "sensors", "services"} {

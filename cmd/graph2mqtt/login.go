@@ -32,7 +32,7 @@ func (p *program) loginCommand() *cobra.Command {
 			"The app registration needs the redirect URI http://localhost, also if it has a secret (platform Web): Microsoft's page nativeclient\n" +
 			"hides the address that you would have to paste.\n\n" +
 			"login requests the permissions that the configuration needs. With --for it also requests what sensors of other types need for reading,\n" +
-			"so that graph2mqtt discover can list what there is.",
+			"so that graph2mqtt discover can list everything.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
 			"  graph2mqtt login work --port 8400\n" +
@@ -44,7 +44,7 @@ func (p *program) loginCommand() *cobra.Command {
 			case l.port < 0 || l.port > 65535:
 				return &usageError{fmt.Sprintf("--port: want a port from 1 to 65535, not %d", l.port)}
 			case l.device && l.port != 0:
-				return &usageError{"--port does not go with --device-code: the browser does not come back"}
+				return &usageError{"--port does not go with --device-code: the browser is not redirected to this machine"}
 			}
 			c, err := p.load()
 			if err != nil {

@@ -23,13 +23,13 @@ func (b *Bridge) Resolve(ref services.Ref) (services.Target, error) {
 	return b.runtime.Resolve(ref)
 }
 
-// A target carries out the operations of the bridge itself.
+// A target executes the operations of the bridge itself.
 type target struct{ bridge *Bridge }
 
 func (t target) operations() []services.Operation {
 	return []services.Operation{
 		{
-			Name: "ping", Doc: "Answers, which shows that the bridge runs.", Immediate: true, Example: `{}`, New: func() services.Request { return &ping{t.bridge} },
+			Name: "ping", Doc: "Answers, to check whether the bridge is running.", Immediate: true, Example: `{}`, New: func() services.Request { return &ping{t.bridge} },
 			Returns: []schema.Field{{Key: "version", Type: "text", Doc: "Version of graph2mqtt."}, {Key: "time", Type: "time", Doc: "Time on its machine."}},
 		},
 		{

@@ -25,7 +25,7 @@ type Options struct {
 	Exclude            []string      `koanf:"exclude" doc:"Leave out events whose subject matches one of these regular expressions, in any case."`
 	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Leave out events of these sensitivities." enum:"normal,personal,private,confidential"`
 	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Leave out events that are shown as one of these." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	SensitivityMask    bool          `koanf:"sensitivity_mask" doc:"Show of private events their times and the subject Private, and nothing else."`
+	SensitivityMask    bool          `koanf:"sensitivity_mask" doc:"Show only the times of private events, with the subject Private."`
 	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"Show canceled events."`
 	IncludeDeclined    bool          `koanf:"include_declined" doc:"Show events that you declined."`
 	StartOffset        time.Duration `koanf:"start_offset" doc:"Start of the event list relative to now; negative values include past events." min:"-8784h" max:"8784h"`
@@ -97,7 +97,7 @@ func (o *Options) masks(e calendars.Event) bool {
 
 const private = "private"
 
-// mask leaves of an event its times and what identifies it. So nothing else of it is stored or compared, either.
+// mask reduces an event to its times and ids, so that nothing else of it is stored or compared.
 func mask(e calendars.Event) calendars.Event {
 	return calendars.Event{
 		ID: e.ID, SeriesID: e.SeriesID, Subject: "Private", Start: e.Start, End: e.End, AllDay: e.AllDay, Sensitivity: private, Cancelled: e.Cancelled,

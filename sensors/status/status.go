@@ -27,9 +27,9 @@ func Kind() sensors.Kind {
 		Name:    "status",
 		Aliases: []string{"presence", "availability", "teams", "teams_status", "user_status"},
 		Title:   "Status",
-		Doc: "The presence in Teams: yours, or that of somebody else in your organization. With updates you can set your own. You are " +
+		Doc: "The presence in Teams, your own or that of another user in your organization. With updates you can set your own. You are " +
 			"in a call while you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
-			"preferred status: the sensor shows what was last set here until it expires, and does not notice what you choose in Teams " +
+			"preferred status: the sensor shows the one last set here until it expires, and does not notice changes made in Teams " +
 			"itself. All watched people of an account are read in a single request; each address is looked up once.",
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
@@ -54,7 +54,7 @@ type Options struct {
 
 // A Snapshot is the presence of one user.
 type Snapshot struct {
-	User      user // who is watched, if somebody else
+	User      user // the watched user, if another than the signed-in one
 	Presence  presence.Presence
 	Calling   bool                // in a call, as far as the newest presence that tells
 	Preferred *presence.Preferred // as it was last set; nil where it never was
@@ -113,7 +113,7 @@ func (o *Options) Entities() []entity.Entity {
 		return shown
 	}
 	return append(shown,
-		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability to show whatever you do. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
+		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability that Teams shows regardless of what you do. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
 			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
 		entity.Text("status_message", "Status message").WithDoc("Sets the status message.").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
 		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithDoc("Clears the status message.").WithIcon("mdi:message-off").InCategory(config),
@@ -191,7 +191,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	return s, nil
 }
 
-// read returns the presence of somebody else. It looks the user up if need be.
+// read returns the presence of another user. It looks the user up if necessary.
 func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time.Time) (p *presence.Presence, err error) {
 	if o.byID() {
 		*who = user{ID: strings.ToLower(o.User)}
@@ -201,7 +201,7 @@ func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time
 		}
 	}
 	p, err = presence.Read(ctx, g, who.ID)
-	// Somebody who is not there any more may have been created again, or the address may be another user's by now.
+	// A user that was removed may have been created again, or the address may now belong to another user.
 	if gone := graph.Is(err, graph.NotFound) || err == nil && p.Availability == presence.Unknown; gone && !o.byID() && now.Sub(who.Found) > 24*time.Hour {
 		if *who, err = find(ctx, g, o.User, now); err != nil {
 			return nil, err
@@ -211,7 +211,7 @@ func (o *Options) read(ctx context.Context, g *graph.Client, who *user, now time
 	return p, err
 }
 
-// A user is somebody who is watched.
+// A user is the watched user.
 type user struct {
 	ID    string
 	Found time.Time // when the address was looked up
@@ -234,7 +234,7 @@ func inUTC(m presence.Message) presence.Message {
 	return m
 }
 
-// Effects implements sensors.EffectProvider. What update_user_status comes to among all reports, the next poll tells.
+// Effects implements sensors.EffectProvider. The next poll shows the effect of update_user_status, which depends on all reports.
 func (o *Options) Effects() []sensors.Effect[Snapshot] {
 	return []sensors.Effect[Snapshot]{
 		sensors.On(func(s *Snapshot, set presence.Preferred, _ time.Time) (*Snapshot, []entity.Event) {
@@ -250,7 +250,7 @@ func (o *Options) Effects() []sensors.Effect[Snapshot] {
 		}),
 		sensors.On(func(s *Snapshot, set presence.Location, now time.Time) (*Snapshot, []entity.Event) {
 			if set.Source != presence.Manual {
-				return s, nil // what applies now, the next poll tells
+				return s, nil // the next poll shows the one that applies now
 			}
 			after := *s
 			p := &after.Presence
@@ -281,8 +281,8 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 	return events
 }
 
-// State implements sensors.Source. That a message expires is no event until an answer of Graph comes without it, so that it is
-// told once.
+// State implements sensors.Source. The expiry of a message is an event only when Graph's answer lacks the message, so that it is
+// reported once.
 func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	if s == nil {
 		return entity.State{}

@@ -25,8 +25,8 @@ type Target struct {
 	Folder      string   // of requests that name none; "": Inbox
 }
 
-// Operations returns the operations of the mailbox. Those that send verify in Sent Items what became of a mail whose answer never
-// came; the others are idempotent.
+// Operations returns the operations of the mailbox. Those that send verify in Sent Items whether a mail without an answer was
+// sent; the others are idempotent.
 func Operations(t Target) []services.Operation {
 	send := []graph.Permission{t.Mailbox.SendPermission(len(t.SendAs) > 0)}
 	answer := []graph.Permission{t.Mailbox.SendPermission(false)}
@@ -35,11 +35,11 @@ func Operations(t Target) []services.Operation {
 	draft.Purpose, draft.Impact = "makes drafts of large mails", "no large mails can be sent"
 	return append([]services.Operation{
 		{
-			Name: Send, Doc: "Sends a mail, to yourself where no recipient is given. It may have about 2.9 MB of files. At most 30 mails a minute are sent.",
+			Name: Send, Doc: "Sends a mail, to yourself if no recipient is given. Its files may have about 2.9 MB in total. At most 30 mails a minute are sent.",
 			Permissions: send, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Alarm", "message": "The garage door is open."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t} },
 		},
 		{
-			Name: SendLarge, Doc: "Sends a mail of any size that Exchange takes, by means of a draft. Where it is allowed, send does so too when a mail is too large for one request.",
+			Name: SendLarge, Doc: "Sends a mail of any size that Exchange accepts, by means of a draft. If this operation is allowed, send also uses a draft for a mail that is too large for one request.",
 			Permissions: append([]graph.Permission{draft}, send...), Optional: true, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Recording", "message": "See the video."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t, large: true} },
 		},
 		{
@@ -93,7 +93,7 @@ type MarkRead struct {
 	IsRead    *bool  `json:"is_read" doc:"Whether the mail is read from now on. Default: true."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *MarkRead) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.
@@ -112,7 +112,7 @@ type Flag struct {
 	Due       *string `json:"due" doc:"Date on which it is due."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Flag) Validate() error {
 	if err := checkID(r.MessageID); err != nil {
 		return err
@@ -164,7 +164,7 @@ type Move struct {
 	Folder    string `json:"folder" required:"true" doc:"The folder: its path, such as Inbox/Bills, or a well-known name such as Archive."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Move) Validate() error {
 	if err := checkID(r.MessageID); err != nil {
 		return err
@@ -199,7 +199,7 @@ type Delete struct {
 	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Delete) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.

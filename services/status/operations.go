@@ -42,7 +42,7 @@ func Operations() []services.Operation {
 		},
 		{
 			Name: UpdatePreferred,
-			Doc: "Shows an availability whatever you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
+			Doc: "Shows an availability regardless of what you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
 				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
 			Permissions: permissions,
 			Example:     `{"availability": "DoNotDisturb", "expiration_duration": "90m"}`,
@@ -59,7 +59,7 @@ func Operations() []services.Operation {
 		},
 		{
 			Name:        ClearPreferred,
-			Doc:         "Lets Teams decide again what it shows.",
+			Doc:         "Clears the preferred status, so that Teams decides again.",
 			Permissions: permissions,
 			Example:     `{}`,
 			Returns:     presenceResult(),
@@ -76,7 +76,7 @@ func Operations() []services.Operation {
 	}, locationOperations(permissions)...)
 }
 
-// presenceResult documents the response of what sets a presence.
+// presenceResult documents the response of operations that set a presence.
 func presenceResult() []schema.Field {
 	return []schema.Field{
 		{Key: "availability", Type: "text", Doc: "Availability that was set; null: none."},
@@ -96,11 +96,11 @@ func messageResult() []schema.Field {
 // UpdateUserStatus reports a presence as this program's own session.
 type UpdateUserStatus struct {
 	Availability string  `json:"availability" required:"true" doc:"How available you are." enum:"Available,Busy,Away,DoNotDisturb"`
-	Activity     string  `json:"activity" required:"true" doc:"What you do. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
+	Activity     string  `json:"activity" required:"true" doc:"Your activity. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
 	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours. Default: PT5M."`
 }
 
-// Validate finds combinations and durations that Graph does not take.
+// Validate returns an error for combinations and durations that Graph would refuse.
 func (u *UpdateUserStatus) Validate() error {
 	if fit := presence.AllowedActivities(u.Availability); !slices.Contains(fit, u.Activity) {
 		return graph.Invalid("activity: want %s with the availability %s, not %s", strings.Join(fit, " or "), u.Availability, u.Activity)
@@ -138,7 +138,7 @@ type UpdateUserPreferredStatus struct {
 	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT8H or 8h. Default, as in Teams: one day for Busy and DoNotDisturb, seven days for the others."`
 }
 
-// Validate finds values that are no durations.
+// Validate returns an error for values that are no durations.
 func (u *UpdateUserPreferredStatus) Validate() error {
 	_, err := u.duration()
 	return err
@@ -177,7 +177,7 @@ func (*ClearStatus) Execute(ctx context.Context, g *graph.Client, _ services.Att
 	return presence.Session{}, nil
 }
 
-// ClearPreferredStatus lets Teams decide again what it shows.
+// ClearPreferredStatus clears the preferred presence, so that Teams decides again.
 type ClearPreferredStatus struct{}
 
 // Execute implements services.Request.
@@ -194,7 +194,7 @@ type SetStatusMessage struct {
 	Expiry  *string `json:"expiry" doc:"When the message disappears, in the account's time zone unless an offset is given. Default: never."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (s *SetStatusMessage) Validate() error {
 	if n := utf8.RuneCountInString(s.text()); n > presence.MaxMessage {
 		return graph.Invalid("message: want at most %d characters, not %d", presence.MaxMessage, n)
