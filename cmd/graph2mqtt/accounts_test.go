@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
-// On a terminal accounts says what to do about each account.
+// On a terminal, accounts prints the remedy for each account.
 func TestAccountsExplained(t *testing.T) {
 	h := newHarness(t)
 	h.configureRegistrations(t)

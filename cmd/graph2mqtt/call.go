@@ -89,7 +89,7 @@ func (p *program) call(ctx context.Context, args []string, asJSON bool) error {
 	case services.InvalidJSON, services.InvalidArgument, services.UnknownOp, services.UnknownSensor, services.UpdatesDisabled, services.NotOnDemand, services.TooLarge:
 		err = &usageError{r.Error.Message}
 	}
-	if p.terminal { // the response says it already
+	if p.terminal { // the response contains the error already
 		return &reportedError{exitCode(err)}
 	}
 	return err

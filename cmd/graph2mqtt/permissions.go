@@ -234,7 +234,7 @@ func advice(a *config.Account, r request) string {
 // oidc lists the scopes that every sign-in requests beside Graph's.
 var oidc = [...]string{"openid", "profile", "offline_access"}
 
-// link prints the address at which an administrator consents for all users of the tenant, and what to tell them.
+// link prints the address at which an administrator consents for all users of the tenant, with instructions.
 // See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
 func (p *program) link(accounts map[string]*config.Account) error {
 	ends := map[string]bool{}

@@ -21,7 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
-// An eventPrinter prints a line for each message that means something. Its methods must not be called concurrently.
+// An eventPrinter prints a line for each message that is worth one. Its methods must not be called concurrently.
 type eventPrinter struct {
 	*program
 	base    string
@@ -272,7 +272,7 @@ func (e *eventPrinter) describe(payload []byte) (kind, text string) {
 		}
 	}
 	rest, err := json.Marshal(data)
-	must(err) // it was decoded from JSON
+	must(err) // cannot fail: data was decoded from JSON
 	return kind, kind + " " + shorten(rest)
 }
 

@@ -30,7 +30,7 @@ func TestPrinterIgnoresUnknownValues(t *testing.T) {
 	}
 	want := "03:04:05  Out of office  Off\n03:04:05  Out of office  offline\n03:04:05  Out of office  online\n"
 	if got := out.String(); got != want {
-		t.Errorf("told:\n%swant:\n%s", got, want)
+		t.Errorf("output:\n%swant:\n%s", got, want)
 	}
 }
 

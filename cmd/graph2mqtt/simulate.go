@@ -85,7 +85,7 @@ func (p *program) simulate(ctx context.Context, addr, proxy, caFile string, asJS
 	if caFile, err = filepath.Abs(caFile); err != nil {
 		return err
 	}
-	// Written atomically, as far as the system can: others wait for the file.
+	// Written atomically where the system supports it, because other programs wait for the file.
 	if err := maybe.WriteFile(caFile, s.CA(), 0o644); err != nil {
 		return fmt.Errorf("write the certificate: %w", err)
 	}

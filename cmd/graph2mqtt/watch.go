@@ -168,7 +168,7 @@ func (w *watch) run(ctx context.Context, filters []string, asJSON bool) error {
 	}
 }
 
-// compareInitial orders the first messages: announcements of devices, the other retained ones by what they are about, then live ones.
+// compareInitial orders the first messages: announcements of devices, then the other retained messages by device, then live ones.
 func (w *watch) compareInitial(a, b mqtt.Message) int {
 	rank := func(m mqtt.Message) int {
 		switch {
