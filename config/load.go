@@ -25,8 +25,8 @@ type Sources struct {
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
 }
 
-// Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. What
-// keeps only one account from working is no error, but listed in the account's Problems.
+// Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. A
+// problem that affects only one account is not an error; it is listed in the account's Problems.
 func Load(s Sources, kinds []Kind) (*Config, error) {
 	l := &loader{kinds: kinds, env: environment(s.Environ)}
 	c := &Config{}
@@ -54,7 +54,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	return c, nil
 }
 
-// AccountProblems returns the problems of all accounts, sorted by path: what `graph2mqtt check` reports although the bridge can
+// AccountProblems returns the problems of all accounts, sorted by path. `graph2mqtt check` reports them although the bridge can
 // run without those accounts.
 func (c *Config) AccountProblems() Problems {
 	var all Problems
@@ -70,7 +70,7 @@ type loader struct {
 	kinds []Kind
 	env   environment
 	lines schema.Lines
-	// overridden are the paths that the environment and the flags set: the line in the file would be that of another value.
+	// overridden lists the paths set by the environment or by flags. Their problems have no line, because the file has another value.
 	overridden []string
 }
 
@@ -326,8 +326,8 @@ func (l *loader) stateDir(c *Config) {
 	c.StateDir = filepath.Join(dir, "graph2mqtt")
 }
 
-// decodeTarget returns the struct that a kind's options are decoded into: that of the Options method of what the kind's New returned, if
-// there is one.
+// decodeTarget returns the struct to decode a kind's options into: the result of the Options method if the value from the kind's
+// New has one, otherwise that value.
 func decodeTarget(v any) any {
 	if o, ok := v.(interface{ Options() any }); ok {
 		return o.Options()

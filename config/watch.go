@@ -38,8 +38,8 @@ func NewWatcher(load func() (*Config, error)) (*Watcher, *Config, error) {
 }
 
 // Run loads the configuration again when one of the files has changed and is no longer being written, and when reload is
-// signaled, and passes the result to changed. What was loaded while a file changed is dropped: it may be half of a file. Run
-// returns when ctx is done.
+// signaled, and passes the result to changed. A configuration that was loaded while a file changed is dropped, because the file
+// may be incomplete. Run returns when ctx is done.
 func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func(*Config, error)) error {
 	last, same, wanted := w.known, settledAfter, false
 	timer := time.NewTimer(untilLook())
@@ -80,7 +80,7 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 	}
 }
 
-// untilLook returns the time until the next look. Everything that looks once a second does it at the same moment: waking up costs more
+// untilLook returns the time until the next look. All watchers look at the same moment of a second, because waking up costs more
 // than looking.
 func untilLook() time.Duration {
 	return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval))

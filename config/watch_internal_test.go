@@ -47,7 +47,7 @@ func TestWhetherFilesCertainlyDidNotChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	if after(before, time.Second).certainlyLike(before) {
-		t.Error("a file that is gone is not read")
+		t.Error("a removed file is not noticed")
 	}
 	write(time.Minute)
 	if err := os.Chtimes(file, before.files[0].ModTime(), before.files[0].ModTime()); err != nil {

@@ -132,7 +132,7 @@ func TestWatcherLoadsAtOnceOnASignal(t *testing.T) {
 }
 
 // A file that changes while it is loaded is loaded again, and the first result, which may be of half a file, is dropped.
-func TestWatcherDropsWhatChangedMeanwhile(t *testing.T) {
+func TestWatcherDropsIncompleteReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
 		now := make(chan os.Signal)

@@ -152,8 +152,7 @@ func (d *Decoder) secret(path string, dst reflect.Value, given, file any) {
 	dst.SetString(content)
 }
 
-// readSecret reads the single line of a file. What an editor or a shell of Windows may have added is an error, not a part of
-// the secret.
+// readSecret reads the single line of a file. A byte order mark or UTF-16, which editors and shells of Windows write, is an error.
 func readSecret(name string) (string, error) {
 	b, err := ReadFile(name, maxSecret)
 	if err != nil {

@@ -118,7 +118,7 @@ func TestCheckObject(t *testing.T) {
 }
 
 // Numbers keep the value that was written, or are refused.
-func TestNumbersAreNotBent(t *testing.T) {
+func TestNumbersKeepTheirValue(t *testing.T) {
 	type numbers struct {
 		I int64   `json:"i" koanf:"i"`
 		U uint64  `json:"u" koanf:"u"`
@@ -182,7 +182,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// Whatever is decoded, it is decoded or refused with problems of one line each.
+// Every input is decoded, or refused with problems of one line each.
 func FuzzDecodeObject(f *testing.F) {
 	f.Add([]byte(`{"subject": "x", "places": [{"name": "a", "lat": 1e400}], "any": {"a": [null]}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -198,7 +198,7 @@ func FuzzDecodeObject(f *testing.F) {
 			}
 		}
 		if err == nil && !json.Valid(b) {
-			t.Fatal("decoded what is no JSON")
+			t.Fatal("decoded invalid JSON")
 		}
 	})
 }

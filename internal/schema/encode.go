@@ -10,7 +10,7 @@ import (
 // Encode returns a value as it would be written in a file: structs as mappings, durations as text. Secrets are redacted unless
 // reveal is set. Deferred keys are left out.
 func (d Dialect) Encode(v reflect.Value, reveal bool) any {
-	// A struct may also hold what is no configuration and changes concurrently: it is not copied as a whole.
+	// A struct may also hold other fields, which change concurrently, so it is not copied as a whole.
 	if v.Kind() == reflect.Struct && !v.Type().Implements(reflect.TypeFor[encoding.TextMarshaler]()) {
 		if v.CanAddr() {
 			if k, ok := v.Addr().Interface().(Keyword); ok && k.Keyword() != "" {

@@ -37,7 +37,7 @@ const (
 	backupSuffix = ".previous"
 	lockSuffix   = ".lock"
 
-	// watchInterval separates two looks for changed files. Notifications of the file system would not cover every mount.
+	// watchInterval is the interval at which files are compared. Notifications of the file system would not cover every mount.
 	watchInterval = time.Second
 	// coarsestTime is the longest time for which a second change may leave the directory with the same time.
 	coarsestTime = 3 * time.Second
@@ -207,7 +207,7 @@ func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(nam
 // Watch calls changed when files may have been written or removed, within a second, until ctx is done. It returns nil. Changes of the
 // database are not reported.
 func (d *Dir) Watch(ctx context.Context, changed func()) error {
-	// Everything that looks once a second does it at the same moment: waking up costs more than looking.
+	// All watchers look at the same moment of a second, because waking up costs more than looking.
 	untilLook := func() time.Duration { return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval)) }
 	timer := time.NewTimer(untilLook())
 	defer timer.Stop()
