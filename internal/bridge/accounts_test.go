@@ -50,7 +50,7 @@ func TestTwoClouds(t *testing.T) {
 }
 
 // The example of the O365 integration's documentation: what was granted decides what can be asked, sensor by sensor.
-func TestWhatWasGrantedDecides(t *testing.T) {
+func TestGrantedScopesDecide(t *testing.T) {
 	h := newHarness(t)
 	h.Microsoft.SetSignIn(simulator.SignIn{Withhold: []string{"Calendars.ReadWrite"}})
 	h.Microsoft.Consent(simulator.Adele, simulator.ContosoClient, "Calendars.Read")

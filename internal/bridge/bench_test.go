@@ -21,8 +21,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 )
 
-// The benchmarks of this file print what the bridge costs, with a real Mosquitto and with Microsoft in the same process, whose share
-// is part of all CPU times and memory. Tests assert the counts. All of them run for some minutes:
+// The benchmarks of this file measure the bridge with a real Mosquitto and with the simulator in the same process, which is part
+// of all CPU times and memory. Tests assert the counts. All of them run for some minutes:
 //
 //	go test ./internal/bridge -run '^$' -bench . -benchtime 100ms -timeout 30m
 
@@ -117,7 +117,7 @@ func BenchmarkMinute(b *testing.B) {
 	}
 }
 
-// BenchmarkAccount measures what a further account keeps.
+// BenchmarkAccount measures the memory and goroutines of a further account.
 func BenchmarkAccount(b *testing.B) {
 	few := sizes(10, 110)
 	for b.Loop() {
@@ -200,7 +200,7 @@ func BenchmarkAttributesPayload(b *testing.B) {
 	}
 }
 
-// canned answers each request with what Microsoft answered before.
+// canned repeats Microsoft's earlier answer to each request.
 type canned struct {
 	simulator http.RoundTripper
 	url       string
@@ -236,8 +236,8 @@ func (t benchTokens) Granted() []string {
 	return []string{"Calendars.Read", "Presence.Read", "User.Read"}
 }
 
-// BenchmarkPoll measures what is asked in a poll, without the network, against a client that does nothing but send the request and
-// decode the answer.
+// BenchmarkPoll measures the requests of a poll without the network, compared with a client that only sends the request and
+// decodes the answer.
 func BenchmarkPoll(b *testing.B) {
 	m := simulator.Contoso(simulator.Options{})
 	start := time.Now().Add(time.Hour)

@@ -133,7 +133,7 @@ func (b *Bridge) wire() (err error) {
 	return nil
 }
 
-// Run runs until ctx is done. Then what is executed is finished, everything is published as offline, and Run returns nil. It
+// Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
 // returns ErrRestart for a configuration that needs a new bridge.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
@@ -142,7 +142,7 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	b.publishHealth()
 	b.subscribe()
 
-	// The publishers outlive the accounts and the connection outlives the publishers: what is still finished is published.
+	// The publishers outlive the accounts and the connection outlives the publishers, so that the last results are published.
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
 	publishing, stopPublishing := context.WithCancel(connected)

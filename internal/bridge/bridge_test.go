@@ -26,7 +26,7 @@ func TestAutomaticRepliesAreShown(t *testing.T) {
 	h.Shows("graph2mqtt/bridge/state", "offline")
 }
 
-func TestTheSwitchReachesMicrosoftAndItsStateComesBack(t *testing.T) {
+func TestTheSwitchReachesMicrosoftAndItsStateIsPublished(t *testing.T) {
 	h := startOne(t, "enable_update: true", "out_of_office: {type: auto_reply}")
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled", "enabled": false})

@@ -37,10 +37,10 @@ func TestAnnouncementsAreRemovedAndPublishedAgain(t *testing.T) {
 	request(`{"action": "clean", "transaction": "t1"}`, "t1")
 	h.Gone("homeassistant/")
 	for _, topic := range []string{"graph2mqtt/work/state", "graph2mqtt/work/calendar/availability", "graph2mqtt/bridge/state"} {
-		h.Shows(topic, "online") // only what Home Assistant is told is removed
+		h.Shows(topic, "online") // only discovery messages are removed
 	}
 
-	// A new sensor is not announced, a removed one does not come back.
+	// A new sensor is not announced, and a removed one is not announced again.
 	h.one("enable_update: true", outOfOffice, "birthdays: {type: calendar, calendar: Birthdays}")
 	h.Reload()
 	h.Shows("graph2mqtt/work/birthdays/availability", "online")
@@ -62,7 +62,7 @@ func TestAnnouncementsAreRemovedAndPublishedAgain(t *testing.T) {
 	if after := h.announcements(); after[calendar] != "" || len(after) != len(before) {
 		t.Errorf("announced: %d topics, before %d; %s: %q", len(after), len(before), calendar, after[calendar])
 	}
-	// What Home Assistant has read, it keeps with the bridge's next start.
+	// Home Assistant keeps its entities over the next start of the bridge.
 	h.Stop()
 	h.Start()
 	h.Shows("graph2mqtt/bridge/state", "online")
@@ -90,7 +90,7 @@ func TestAReloadThatFailsHalfWayChangesNothing(t *testing.T) {
 	mark := h.mark()
 	h.Give(wrong)
 	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
-		return strings.Contains(p, "configuration not applied; what runs stays as it is") && strings.Contains(p, "account broken")
+		return strings.Contains(p, "configuration not applied, keeping the running one") && strings.Contains(p, "account broken")
 	})
 	h.Publish("graph2mqtt/work/request/refresh", `{"transaction": "after"}`)
 	h.Next(mark, "graph2mqtt/work/response/refresh", func(p string) bool { return strings.Contains(p, "after") })
@@ -101,7 +101,7 @@ func TestAReloadThatFailsHalfWayChangesNothing(t *testing.T) {
 	}
 	h.Shows("graph2mqtt/bridge/info", info)
 
-	// The next one is compared with what runs.
+	// The next one is compared with the running configuration.
 	h.Configure(account + more)
 	h.Reload()
 	h.Shows("graph2mqtt/work/calendar/availability", "online")

@@ -143,7 +143,7 @@ func TestTwoCalendarsOfOneName(t *testing.T) {
 	}
 }
 
-// shows waits until Home Assistant is told of a device with this in its message.
+// shows waits until a discovery message of a device contains this.
 func (h *harness) shows(part string) {
 	h.t.Helper()
 	deadline := time.After(waitTimeout)

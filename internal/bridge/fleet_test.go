@@ -225,7 +225,7 @@ func (s *slowStore) run() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for len(s.queue) > 0 {
-		// In a bubble no time passes while others compute: what they have to write at this moment is part of the transaction.
+		// In a bubble no time passes while other goroutines compute: their writes of this moment are part of the transaction.
 		s.mu.Unlock()
 		time.Sleep(time.Nanosecond)
 		s.mu.Lock()
@@ -254,7 +254,7 @@ type discard struct{}
 func (discard) Put(string, string, []byte) {}
 func (discard) Delete(string, string)      {}
 
-// publications implements homeassistant.Client and counts what it is given.
+// publications implements homeassistant.Client and counts the calls.
 type publications struct {
 	mu      sync.Mutex
 	held    map[string][]byte
@@ -416,7 +416,7 @@ func (f *fleetBridge) settle() {
 	}
 }
 
-// A watch hands out the messages of some topics.
+// A watch returns the messages of some topics.
 type watch struct {
 	*mqtt.Observer
 	messages chan mqtt.Message

@@ -205,7 +205,7 @@ func (h *harness) visit(cloud *simulator.Simulator, url string) {
 	_ = res.Body.Close()
 }
 
-// redirect returns the address on which the user's browser ends if nobody listens there.
+// redirect returns the address on which the user's browser ends, where no program listens.
 func (h *harness) redirect(url string) string {
 	h.t.Helper()
 	res, err := h.browser(h.Microsoft, func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }).Get(url)
@@ -268,7 +268,7 @@ func (h *harness) Give(c *config.Config) {
 	select {
 	case h.reloads <- c:
 	case <-time.After(waitTimeout):
-		h.t.Fatal("the bridge does not receive a configuration")
+		h.t.Fatal("the bridge does not apply a configuration")
 	}
 }
 

@@ -37,8 +37,8 @@ func TestTheLogIsPublished(t *testing.T) {
 	}
 }
 
-// A corrupt database is told by the state directory, which has another log here.
-func TestACorruptDatabaseIsToldOnce(t *testing.T) {
+// A corrupt database is reported by the state directory, which has another log here.
+func TestCorruptDatabaseIsReportedOnce(t *testing.T) {
 	h := newHarness(t)
 	h.one("", outOfOffice)
 	h.SignIn("work")
@@ -48,6 +48,6 @@ func TestACorruptDatabaseIsToldOnce(t *testing.T) {
 	h.Start()
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	if strings.Contains(h.Log.String(), "it was moved to") {
-		t.Error("told by the bridge, too")
+		t.Error("the bridge logs it, too")
 	}
 }

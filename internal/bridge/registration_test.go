@@ -99,7 +99,7 @@ func selfSigned(t *testing.T) []byte {
 	return append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})...)
 }
 
-// However often a rescan is asked for, Graph is asked at most every 5 seconds.
+// Repeated requests for a rescan lead to requests to Graph at most every 5 seconds.
 func TestFloodOfRescans(t *testing.T) {
 	h := newHarness(t)
 	h.Configure("  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: mailbox\n    enable_update: true\n    sensors:\n      " + outOfOffice + "\n")
@@ -115,7 +115,7 @@ func TestFloodOfRescans(t *testing.T) {
 	}
 	for range 20 {
 		ask("request/rescan", "{}", "response/rescan")
-		// Takes longer than what a rescan does.
+		// Takes longer than a rescan.
 		ask("out_of_office/request/update", `{"internal_reply": "Away"}`, "out_of_office/response/update")
 	}
 	rescans := 0

@@ -9,10 +9,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 )
 
-// apply replaces the configuration and touches only what changed. One that cannot be applied is logged, and everything stays as it was.
+// apply replaces the configuration and touches only what changed. A configuration that cannot be applied is logged, and everything
+// stays as it was.
 func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 	changes := config.Diff(b.config, after)
-	// A key that needs a restart is compared with what runs: changing it back is no change.
+	// Keys that need a restart are compared with the running configuration: changing one back is no change.
 	if restart := config.Diff(b.options.Config, after).Restart; len(restart) > 0 {
 		b.log.Warn("configuration changed in keys that need a restart", "keys", strings.Join(restart, " "))
 	}
@@ -27,7 +28,7 @@ func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
 	case errors.Is(err, context.Canceled):
 		return nil
 	case err != nil:
-		b.log.Error("configuration not applied; what runs stays as it is", "error", err)
+		b.log.Error("configuration not applied, keeping the running one", "error", err)
 		return nil
 	}
 	b.setConfig(after)

@@ -64,7 +64,7 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	h.Gone("graph2mqtt-work")
 }
 
-func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
+func TestSettingsOfTheConnectionRestartTheBridge(t *testing.T) {
 	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	c := h.load()
@@ -75,7 +75,7 @@ func TestWhatTheBrokersConnectionNeedsStartsABridgeAnew(t *testing.T) {
 	}
 }
 
-// A sensor that continues with what is stored stays available while its account is replaced.
+// A sensor that continues with a stored snapshot stays available while its account is replaced.
 func TestAReplacedAccountStaysAvailable(t *testing.T) {
 	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
@@ -102,9 +102,9 @@ func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	c.Accounts["work"].Cloud.Graph = "nowhere"
 	h.Give(c)
 	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
-		return includes(p, map[string]any{"level": "error", "message": "configuration not applied; what runs stays as it is"}) && strings.Contains(p, "nowhere")
+		return includes(p, map[string]any{"level": "error", "message": "configuration not applied, keeping the running one"}) && strings.Contains(p, "nowhere")
 	})
-	// What runs is still the first configuration, so the third differs from it in one sensor.
+	// The first configuration still runs, so the third differs from it in one sensor.
 	h.one("", outOfOffice, "replies: {type: auto_reply}")
 	h.Reload()
 	h.Shows("graph2mqtt/work/replies/availability", "online")

@@ -13,7 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Nothing is written for a poll that brings nothing new, and nothing is encoded but the time of the last read every five minutes.
+// A poll without a change writes nothing, and encodes only the time of the last read every five minutes.
 func TestUnchangedPollsCostNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const accounts, minutes = 20, 20
@@ -43,7 +43,7 @@ func TestUnchangedPollsCostNothing(t *testing.T) {
 	})
 }
 
-// What changes by itself in snapshots is written once an hour, together.
+// The parts of snapshots that change by themselves are written once an hour, together.
 func TestIdleHoursOnDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const accounts, hours = 5, 4
@@ -65,7 +65,7 @@ func TestIdleHoursOnDisk(t *testing.T) {
 	})
 }
 
-// Between polls next to nothing runs: one look for changed sign-ins a second, and what accounts do every five minutes.
+// Between polls next to nothing runs: one look for changed sign-ins a second, and the upkeep of accounts every five minutes.
 func TestWakeUpsWithNothingPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const accounts, minutes = 20, 10

@@ -150,7 +150,7 @@ func TestGraphAwayForAWhile(t *testing.T) {
 	}
 }
 
-func TestTheBrokerComesBackEmpty(t *testing.T) {
+func TestTheBrokerRestartsEmpty(t *testing.T) {
 	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Shows("graph2mqtt/bridge/state", "online")
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
@@ -189,7 +189,7 @@ func TestAnswersRememberedOverARestart(t *testing.T) {
 	}
 }
 
-// Whoever can publish on the broker must not be able to sign in as anybody.
+// A client of the broker must not be able to sign in as any user it likes.
 func TestFirstSignInOverMQTTNeedsConsent(t *testing.T) {
 	for name, test := range map[string]struct{ more, want string }{
 		"by default":    {"", `"conflict"`},

@@ -119,7 +119,7 @@ func (m *Mosquitto) end(signal os.Signal) {
 	<-m.ended
 }
 
-// Log returns what it has written so far.
+// Log returns its output so far.
 func (m *Mosquitto) Log() string { return m.output.String() }
 
 // program prefers the path that Debian installs it to, which an ordinary user's PATH lacks.
