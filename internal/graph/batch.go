@@ -17,14 +17,14 @@ type batch[K comparable, V any] struct {
 	keys    []K
 	callers int
 	cancel  context.CancelFunc
-	done    chan struct{} // then answers and err are there
+	done    chan struct{} // closed when answers and err are set
 	answers map[K]V
 	err     error
 }
 
 // Batch joins what several sensors of an account read at about the same time, such as the presence of 50 users, into one call:
 // the keys of all callers with the same name within 50 ms go to the ask of the first one. It returns an *Error with the reason
-// NotFound where the answer lacks key.
+// NotFound if the answer lacks key.
 //
 // The context of ask ends when all callers have given up, and the last one to give up waits for ask to return.
 func Batch[K comparable, V any](ctx context.Context, c *Client, name string, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {

@@ -115,7 +115,7 @@ func TestBatchLeaving(t *testing.T) {
 			time.Sleep(wait)
 			leave()
 			if err := <-errs; !errors.Is(err, context.Canceled) || err.Error() != "wait: context canceled" {
-				t.Errorf("who left: %v", err)
+				t.Errorf("a caller that left: %v", err)
 			}
 			time.Sleep(time.Minute)
 			close(answer)
@@ -133,7 +133,7 @@ func TestBatchLeaving(t *testing.T) {
 			leave()
 			for range 2 {
 				if err := <-errs; !errors.Is(err, context.Canceled) {
-					t.Errorf("who left: %v", err)
+					t.Errorf("a caller that left: %v", err)
 				}
 			}
 			if want := map[bool]int{true: 1}[wait == time.Second]; stopped != want {
@@ -143,7 +143,7 @@ func TestBatchLeaving(t *testing.T) {
 		gone, leave := context.WithCancel(t.Context())
 		leave()
 		if _, err := graph.Batch(gone, c, "wait", 1, ask); !errors.Is(err, context.Canceled) {
-			t.Errorf("who never came: %v", err)
+			t.Errorf("canceled beforehand: %v", err)
 		}
 	})
 }

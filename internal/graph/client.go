@@ -31,8 +31,8 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 )
 
-// maxConnections bounds the connections to one host. The requests of all accounts share one by HTTP/2; but without a bound those that
-// are sent before it is made would each make their own.
+// maxConnections bounds the connections to one host. With HTTP/2 the requests of all accounts share one connection, but without a
+// bound each request that is sent before it exists would open its own.
 const maxConnections = 16
 
 // requestTimeout bounds one request with its token and its answer.
@@ -103,7 +103,7 @@ func New(o Options) (*Client, error) {
 		c.log = slog.New(slog.DiscardHandler)
 	}
 	c.throttle = newThrottle(c.log)
-	// Kiota's own list of handlers comes in random order, compresses what is sent, and retries what must not be sent twice.
+	// Kiota's default handlers come in random order, compress request bodies, and retry requests that must not be sent twice.
 	c.http = &http.Client{
 		Transport:     khttp.NewCustomTransportWithParentTransport(c.transport, core.NewGraphTelemetryHandler(nil)),
 		CheckRedirect: c.checkRedirect,
@@ -155,8 +155,8 @@ func (c *Client) User(id string) *users.UserItemRequestBuilder {
 	return users.NewUserItemRequestBuilderInternal(map[string]string{"baseurl": c.base, "user%2Did": id}, c.adapter)
 }
 
-// Adapter returns what further request builders are made with. Only Get, GetAll, Send and Call send what these make: the
-// methods of the builders that send by themselves have no token.
+// Adapter returns the adapter for further request builders. Send their requests with Get, GetAll, Send or Call: the sending
+// methods of the builders have no token.
 func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
 
 // ClientID returns the id of the app registration.
@@ -186,19 +186,19 @@ func (c *Client) Stats() Stats {
 // https://learn.microsoft.com/graph/outlook-immutable-id
 func PreferImmutableIDs(h *abstractions.RequestHeaders) { h.Add("Prefer", `IdType="ImmutableId"`) }
 
-// Do sends a request and decodes the JSON of the answer into out. With a nil out only the status counts, but a body that is not
-// JSON is an error: what stands between this program and Graph answers in HTML. An answer to a write may be empty: out stays as
-// it was.
+// Do sends a request and decodes the JSON of the answer into out. If out is nil only the status counts, but a body that is not
+// JSON is an error: it comes from a proxy in between, not from Graph. The answer to a write may be empty, which leaves out
+// unchanged.
 //
-// Errors are *Error and begin with op, what was tried: "read the mailbox settings". Where ctx was canceled, errors.Is finds
+// Errors are *Error and begin with op, the attempted action: "read the mailbox settings". If ctx was canceled, errors.Is finds
 // context.Canceled. No request takes longer than 30 seconds.
 func (c *Client) Do(ctx context.Context, op string, r *abstractions.RequestInformation, out any) error {
 	_, err := c.do(ctx, new(*bucket), op, r, out)
 	return err
 }
 
-// do is Do for a request that counts against the limit of b; where that is nil, b becomes the one that the address tells. It returns
-// how many bytes the answer had.
+// do is Do for a request that counts against the limit of b; if that is nil, b is set to the bucket of the address. It returns the
+// number of bytes of the answer.
 func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.RequestInformation, out any) (int, error) {
 	uri, err := c.address(r)
 	if err != nil {
@@ -278,7 +278,7 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	return a, a.read(response, c.bounds)
 }
 
-// newRequest returns the HTTP request of what a builder made.
+// newRequest returns the HTTP request for a builder's request information.
 func newRequest(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*http.Request, error) {
 	u := *uri
 	u.Path = strings.Replace(u.Path, "/users/"+meToken, "/me", 1)
@@ -317,7 +317,7 @@ func (a *answer) throttled() bool {
 
 func (a *answer) successful() bool { return a.status >= 200 && a.status <= 299 }
 
-// read takes in the status, the header and the body of a response, and closes it.
+// read reads the status, the header and the body of a response, and closes it.
 func (a *answer) read(response *http.Response, bounds bounds) error {
 	defer response.Body.Close() // without reading on: the rest of a body that is too long is not worth the connection
 	a.status, a.header, a.wait = response.StatusCode, response.Header, retryAfter(response.Header)
@@ -387,7 +387,7 @@ func (noAuthentication) AuthenticateRequest(context.Context, *abstractions.Reque
 	return errors.New("requests are sent by package graph, not by their builders")
 }
 
-// isGraphHost returns an error for an address of another server than Graph's, which must not get the token.
+// isGraphHost returns an error for an address of any other server, which must not get the token.
 func (c *Client) isGraphHost(u *url.URL) error {
 	if u.Scheme != c.root.Scheme || u.Host != c.root.Host {
 		return &Error{Reason: Refused, Message: fmt.Sprintf("Graph's answer leads to another server, %s://%s", u.Scheme, u.Host)}

@@ -281,7 +281,7 @@ func TestUnreadableAnswers(t *testing.T) {
 	}
 }
 
-// A write whose answer is ignored is not taken for done because something between us and Graph answers 200.
+// A write whose answer is ignored does not succeed if a proxy in between answers 200.
 func TestUnreadableAnswersThatAreIgnored(t *testing.T) {
 	for _, test := range []struct{ body, want string }{
 		{"", ""},
@@ -387,7 +387,7 @@ func TestAnswerLost(t *testing.T) {
 		graph.Error{Reason: graph.Network, Status: 200})
 }
 
-func TestNobodyThere(t *testing.T) {
+func TestConnectionRefusedByServer(t *testing.T) {
 	c, srv := serve(t, nil)
 	srv.Close()
 	wants(t, c.Do(t.Context(), "create the event", write(t, c), nil),

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// A Reason is the kind of cause for which Graph did not do what was requested.
+// A Reason classifies why a request to Graph failed.
 type Reason string
 
 // The reasons are also the codes of responses over MQTT.
@@ -28,7 +28,7 @@ const (
 // An Error describes the failure of one request. It holds no token, no id and no text of a mail.
 type Error struct {
 	Reason         Reason
-	Op             string // what was tried: "read the mailbox settings"
+	Op             string // the attempted action: "read the mailbox settings"
 	Status         int    // HTTP's; 0 without an answer
 	Code           string // Graph's: "ErrorItemNotFound"
 	Message        string // Graph's
@@ -39,7 +39,7 @@ type Error struct {
 	Err            error
 }
 
-// Error returns one line. Whether Graph answered 429 or a request was held back since then, it is the same.
+// Error returns one line, which is the same for the answer 429 and for the requests that are held back afterwards.
 func (e *Error) Error() string {
 	var parts []string
 	if e.Op != "" {
@@ -73,13 +73,13 @@ func (e *Error) Error() string {
 
 func (e *Error) Unwrap() error { return e.Err }
 
-// Transient reports whether the same request may succeed later although nobody changes anything. A write that Transient reports
-// on may have taken effect: see OutcomeUnknown.
+// Transient reports whether the same request may succeed later without any change. A write that failed with a transient error may
+// have taken effect: see OutcomeUnknown.
 func (e *Error) Transient() bool {
 	return e.OutcomeUnknown || e.Reason == Throttled || e.Reason == Network || e.Reason == Timeout || e.Status >= 500
 }
 
-// Retryable reports whether the caller can send the same request again without the risk of doing it twice, and may have success.
+// Retryable reports whether the caller can send the same request again without the risk of doing it twice, and may succeed.
 func (e *Error) Retryable() bool { return e.Transient() && !e.OutcomeUnknown }
 
 // Explain returns err with an explanation in the user's words. An err that is no *Error is returned as it is.
@@ -93,7 +93,7 @@ func Explain(err error, format string, args ...any) error {
 	return &explained
 }
 
-// Incomplete returns the error of an answer that lacks what it must have, named as in "the answer has no status": it says nothing of the
+// Incomplete returns the error of an answer without a required part: "the answer has no status". Such an answer does not show the
 // state at Graph.
 func Incomplete(op, lacks string) error {
 	return &Error{Reason: Refused, Op: op, Err: errors.New("the answer has no " + lacks)}
@@ -105,8 +105,8 @@ func Is(err error, r Reason) bool {
 	return errors.As(err, &e) && e.Reason == r
 }
 
-// Unconfirmed returns the error of what follows a write that Graph has accepted: an answer that cannot be used, or reading back that
-// fails. The write took effect, or perhaps did.
+// Unconfirmed marks the outcome of a write as unknown: Graph has accepted it, but err made its answer unusable or reading the
+// result back impossible.
 func Unconfirmed(err error) error {
 	if err == nil {
 		return nil

@@ -1,4 +1,4 @@
 package graph
 
-// SetBounds lowers what c reads at most: bytes of an answer, bytes of a list.
+// SetBounds lowers the limits of c: the bytes of an answer and of a list.
 func SetBounds(c *Client, answer int64, list int) { c.bounds.answer, c.bounds.list = answer, list }

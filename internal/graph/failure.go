@@ -16,7 +16,7 @@ import (
 	"unicode"
 )
 
-// newError turns whatever went wrong with a request into an *Error, and counts it.
+// newError converts the error of a request to an *Error, and counts it.
 func (c *Client) newError(ctx context.Context, op string, a *answer, err error) error {
 	e := &Error{Op: op, Status: a.status, OutcomeUnknown: a.sent && !a.reads}
 	var known *Error
@@ -54,7 +54,7 @@ func (c *Client) newError(ctx context.Context, op string, a *answer, err error) 
 	return e
 }
 
-// setRefusal fills in what Graph answered.
+// setRefusal fills in the details of Graph's answer.
 //
 // https://learn.microsoft.com/graph/errors
 func (e *Error) setRefusal(a *answer) {
@@ -92,7 +92,7 @@ func (e *Error) setRefusal(a *answer) {
 	default:
 		e.Reason = Refused
 	}
-	if a.throttled() { // the same error as that of requests that are held back since then
+	if a.throttled() { // the same error as for the requests that are held back afterwards
 		e.Reason, e.Message = Throttled, ""
 	}
 	switch a.status {
@@ -102,7 +102,7 @@ func (e *Error) setRefusal(a *answer) {
 	}
 }
 
-// sanitize makes one short printable line of a text that came from outside.
+// sanitize makes one short printable line of an external text.
 func sanitize(s string) string {
 	return Truncate(strings.Join(strings.FieldsFunc(s, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }), " "), 300)
 }
@@ -116,7 +116,7 @@ func withoutURL(err error) error {
 	return err
 }
 
-// connectionNumbers match what differs from connection to connection in errors of HTTP/2.
+// connectionNumbers match the parts of HTTP/2 errors that differ between connections.
 var connectionNumbers = regexp.MustCompile(`(stream ID|LastStreamID)[ =]\d+[;,] `)
 
 // withoutNumbers drops the local port and the number of the stream, so that the same failure has the same text each time.

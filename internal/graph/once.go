@@ -6,7 +6,7 @@ type onceKey[T any] struct{ name string }
 
 // onceSuccess keeps the first value.
 type onceSuccess[T any] struct {
-	sem   chan struct{} // holds one caller, who asks
+	sem   chan struct{} // held by the caller that asks
 	value *T
 }
 

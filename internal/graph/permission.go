@@ -26,7 +26,7 @@ func Scopes(permissions []Permission) []string {
 	}
 	slices.Sort(ask)
 	ask = slices.Compact(ask)
-	// What one permission calls a lower scope may be the only one that satisfies another, so a scope is dropped only where every
+	// A scope that is lower for one permission may be the only one that satisfies another, so a scope is dropped only if every
 	// permission is satisfied without it.
 	for _, scope := range slices.Clone(ask) {
 		rest := slices.DeleteFunc(slices.Clone(ask), func(s string) bool { return s == scope })
@@ -56,7 +56,7 @@ func MissingError(granted []string, permissions []Permission) error {
 	return &Error{Reason: PermissionMissing, Message: "minimum required permissions not granted: " + strings.Join(missing, ", ")}
 }
 
-// CheckGranted returns an *Error where nobody is signed in or a permission is not granted, or nil.
+// CheckGranted returns an *Error if the account is not signed in or a permission is not granted.
 func (c *Client) CheckGranted(permissions []Permission) error {
 	granted := c.tokens.Granted()
 	if len(granted) == 0 {

@@ -38,7 +38,7 @@ func TestScopes(t *testing.T) {
 	}
 }
 
-// FuzzScopes: what is asked for satisfies every need, leaves none of it out for nothing, and does not depend on the order.
+// FuzzScopes: the result satisfies every permission, has no superfluous scope, and does not depend on the order.
 func FuzzScopes(f *testing.F) {
 	for seed := range uint64(500) {
 		f.Add(seed, uint8(seed%9))

@@ -9,8 +9,8 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 )
 
-// A Recurrence is the pattern by which an event or a task repeats, in the terms of Microsoft's patternedRecurrence. What is zero follows from
-// Start: every week on its weekday, every month on its day.
+// A Recurrence is the pattern by which an event or a task repeats, in the terms of Microsoft's patternedRecurrence. Zero fields
+// follow from Start: every week on its weekday, every month on its day.
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence
 type Recurrence struct {

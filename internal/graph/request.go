@@ -7,14 +7,14 @@ import (
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 )
 
-// None is the answer of a request that has none.
+// None is the type of the answer to a request without one.
 type None = struct{}
 
-// Get sends the request that build makes of configuration, which may be nil, and returns the decoded answer:
+// Get sends the request that build returns for configuration, which may be nil, and returns the decoded answer:
 //
 //	graph.Get[user](ctx, g, "read the user", g.Me().ToGetRequestInformation, nil)
 //
-// op says what is tried; of errors, see [Client.Do].
+// op names the attempted action. For errors see [Client.Do].
 func Get[T, C any](ctx context.Context, g *Client, op string, build func(context.Context, *C) (*abstractions.RequestInformation, error), configuration *C) (T, error) {
 	var out T
 	r, err := build(ctx, configuration)
@@ -34,7 +34,7 @@ func GetAll[T, C any](ctx context.Context, g *Client, op string, build func(cont
 	return List[T](ctx, g, op, r)
 }
 
-// Send sends the request that build makes of body and configuration, a POST or a PATCH, and returns the decoded answer. With T
+// Send sends the request that build returns for body and configuration, a POST or a PATCH, and returns the decoded answer. With T
 // None the answer is ignored; otherwise, where Graph answered without one, T is its zero value.
 func Send[T, B, C any](ctx context.Context, g *Client, op string, build func(context.Context, B, *C) (*abstractions.RequestInformation, error), body B, configuration *C) (T, error) {
 	var out T

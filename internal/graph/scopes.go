@@ -10,7 +10,7 @@ type ScopeInfo struct {
 	Personal                  bool   // personal accounts have it too
 }
 
-// UserConsentable reports whether a user of a work tenant can consent as long as nobody changed the tenant's policy.
+// UserConsentable reports whether users of a work tenant can consent under the default policy.
 func (f ScopeInfo) UserConsentable() bool { return !f.Admin && !f.RestrictedByDefaultPolicy }
 
 // Accounts returns the kinds of accounts that have the permission.
@@ -21,7 +21,7 @@ func (f ScopeInfo) Accounts() []string {
 	return []string{"work"}
 }
 
-// LookupScope returns what is known of a permission by its short name.
+// LookupScope returns the ScopeInfo of a permission by its short name.
 //
 // The ids and what needs an administrator are those of permissions-descriptions.json, the account types those of permissions.json
 // of github.com/microsoftgraph/microsoft-graph-devx-content; what users cannot consent to by default is the list of

@@ -171,7 +171,7 @@ func TestLongestWaitHolds(t *testing.T) {
 	})
 }
 
-func TestOnlyWhoSharesTheLimitWaits(t *testing.T) {
+func TestOnlyRequestsOfTheSameLimitWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s service
 		c := client(t, graph.Options{Transport: &s})
@@ -247,8 +247,8 @@ func TestInFlight(t *testing.T) {
 	})
 }
 
-// The trouble of one mailbox is logged once, with its end, however many sensors read the mailbox; and the answer 429 and what
-// is held back afterwards are the same error.
+// Throttling of one mailbox is logged once, with its end, regardless of the number of sensors; the answer 429 and the requests
+// that are held back afterwards have the same error.
 func TestThrottlingIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var s service

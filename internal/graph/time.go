@@ -90,14 +90,14 @@ func FormatTime(t time.Time) models.DateTimeTimeZoneable {
 	return dateTime(wall, zone)
 }
 
-// FormatDate returns the first or the last day of what takes whole days as it is written to Graph: the date of t in its own zone,
-// which both must share. It is a midnight of UTC where Graph does not know the zone: a date is the same everywhere.
+// FormatDate returns the first or the last day of an all-day value as it is written to Graph: the date of t in its own zone, which
+// both must share. It is a midnight in UTC if Graph does not know the zone, because a date is the same everywhere.
 func FormatDate(t time.Time) models.DateTimeTimeZoneable {
 	return dateTime(t.Format(time.DateOnly)+"T00:00:00.0000000", cmp.Or(ZoneName(t.Location()), "UTC"))
 }
 
-// ZoneName returns the name by which Graph knows a time zone, that of Windows, or "" where it knows none: it does not know all
-// names of IANA, and none of the zone of a machine whose name is unknown.
+// ZoneName returns Graph's name of a time zone, which is that of Windows. It is "" for IANA names that Graph does not know and for
+// a machine's zone whose name is unknown.
 func ZoneName(loc *time.Location) string { return zones.Windows(loc.String()) }
 
 func dateTime(s, zone string) models.DateTimeTimeZoneable {

@@ -15,7 +15,7 @@ import (
 const uploadPart = 12 * 320 << 10
 
 // Upload sends content to an upload session that Graph opened. The address is on another host than Graph's and authorizes by
-// itself: no token goes along. Of errors, see [Client.Do].
+// itself: it gets no token. For errors see [Client.Do].
 func (c *Client) Upload(ctx context.Context, op, address string, content []byte) error {
 	u, err := url.Parse(address)
 	if err != nil || u.Scheme != c.root.Scheme || u.Host == "" || u.User != nil {

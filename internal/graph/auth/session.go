@@ -161,7 +161,7 @@ type Session struct {
 	changed     chan struct{}
 	refused     chan struct{} // a refusal was stored
 	rejection   rejection
-	retrying    *refusal // to be retried whatever its age
+	retrying    *refusal // to be retried regardless of its age
 }
 
 // Open reads the stored sign-in of an account, without network requests. A stored sign-in that cannot be read is not an error but the

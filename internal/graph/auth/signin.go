@@ -63,7 +63,7 @@ func (s *Session) signIn(ctx context.Context, r Request, device bool, request re
 	for i, scopes := range r.Scopes {
 		if i > 0 {
 			if p.Refused = missing(p.Scopes, scopes); p.Refused == nil {
-				continue // it contains all that was refused
+				continue // it contains every scope that was refused
 			}
 		}
 		p.Scopes = scopes

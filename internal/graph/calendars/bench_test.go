@@ -23,7 +23,7 @@ func tenEvents() string {
 	return `{"value": [` + strings.Repeat(event+",", 9) + event + `]}`
 }
 
-// BenchmarkView reads ten events, through the client and as the least program would.
+// BenchmarkView reads ten events, with the client and with minimal code.
 func BenchmarkView(b *testing.B) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")

@@ -15,9 +15,9 @@ import (
 
 // A Calendar names a calendar.
 type Calendar struct {
-	Mailbox string // address or id of somebody else's mailbox; "": the signed-in user's
+	Mailbox string // address or id of another user's mailbox; "": the signed-in user's
 	Name    string // or id; "": the default calendar
-	Basic   bool   // nothing is read that Calendars.ReadBasic does not give
+	Basic   bool   // only properties that Calendars.ReadBasic allows are read
 }
 
 // Info describes one calendar of a mailbox.
@@ -34,7 +34,7 @@ func (i Info) ReadOnly() bool { return i.CanEdit != nil && !*i.CanEdit }
 
 func infoFields() []string { return []string{"id", "name", "canEdit", "color", "hexColor"} }
 
-// ReadPermission returns what reading the calendar needs.
+// ReadPermission returns the permission for reading the calendar.
 func (c Calendar) ReadPermission() graph.Permission {
 	need := graph.Permission{
 		Scope:        "Calendars.Read",
@@ -53,7 +53,7 @@ func (c Calendar) ReadPermission() graph.Permission {
 	return need
 }
 
-// WritePermission returns what changing the calendar needs.
+// WritePermission returns the permission for changing the calendar.
 func (c Calendar) WritePermission() graph.Permission {
 	need := graph.Permission{
 		Scope:   "Calendars.ReadWrite",
@@ -154,7 +154,7 @@ func notFound(format string, args ...any) error {
 	return &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Explanation: fmt.Sprintf(format, args...)}
 }
 
-// explainRead returns an error that explains in the user's words why a calendar of somebody else cannot be read.
+// explainRead adds an explanation to err for the user if another user's calendar cannot be read.
 func (c Calendar) explainRead(g *graph.Client, err error) error {
 	switch {
 	case c.Mailbox == "":
@@ -168,7 +168,7 @@ func (c Calendar) explainRead(g *graph.Client, err error) error {
 	return err
 }
 
-// explainEvent returns an error that explains in the user's words why an event in somebody else's mailbox cannot be reached.
+// explainEvent adds an explanation to err for the user if an event in another user's mailbox cannot be reached.
 func (c Calendar) explainEvent(g *graph.Client, err error) error {
 	if graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound") {
 		return err

@@ -54,7 +54,7 @@ func fields(t *testing.T, zoneName string) calendars.Fields {
 	return calendars.Fields{Subject: &subject, Start: start, End: start.Add(time.Hour)}
 }
 
-// A calendar that cannot be read is told of in the user's words.
+// The error of an unreadable calendar explains the reason to the user.
 func TestReadExplained(t *testing.T) {
 	named := calendars.Calendar{Name: strings.Repeat("A", 61)}
 	for _, tt := range []struct {
@@ -79,7 +79,7 @@ func TestReadExplained(t *testing.T) {
 	}
 }
 
-// An answer without the essentials is an error: what is missing in it must not count as removed.
+// An answer without the essentials is an error: the missing events must not count as removed.
 func TestIncomplete(t *testing.T) {
 	for body, want := range map[string]string{
 		`{}`:           "read the calendar: the answer is not a list",
@@ -102,15 +102,15 @@ func TestIncomplete(t *testing.T) {
 	}
 	g = serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, `{}`) })
 	if _, err := calendars.GetSchedule(t.Context(), g, []string{ann}, time.Now(), time.Now().Add(time.Hour), 30); err == nil || err.Error() != "read when others are free: the answer is not a list" {
-		t.Errorf("a schedule that is none: %v", err)
+		t.Errorf("an answer that is no schedule: %v", err)
 	}
 	if _, err := (calendars.Calendar{}).Get(t.Context(), g, ""); err == nil || err.Error() != "read the calendar's properties: the answer has no id" {
-		t.Errorf("a calendar that is none: %v", err)
+		t.Errorf("an answer that is no calendar: %v", err)
 	}
 }
 
-// Whatever happens after Graph may have made the event, the outcome is unknown, nobody is told that it can be asked again without
-// risk, and a repetition sends the same key.
+// After any failure at which Graph may have created the event already, the outcome is unknown, the error is not retryable, and a
+// repetition sends the same key.
 func TestOutcomeUnknown(t *testing.T) {
 	cut := func(w http.ResponseWriter, body string) {
 		w.Header().Set("Content-Length", "1000")
@@ -221,7 +221,7 @@ func sentStart(t *testing.T, f calendars.Fields) (string, error) {
 	return sent.Start.DateTime + " " + sent.Start.TimeZone, err
 }
 
-// A series keeps its hour: in a zone that is an alias, and not at all in one that Graph does not know.
+// A series keeps its hour in a zone that is an alias, and is refused in one that Graph does not know.
 func TestZones(t *testing.T) {
 	for name, want := range map[string]string{
 		"Europe/Berlin":    "2026-03-01T10:00:00.0000000 W. Europe Standard Time",
@@ -258,7 +258,7 @@ func TestZones(t *testing.T) {
 	}
 }
 
-// A long time is read in parts, and what lies on a border once.
+// A long range is read in parts, and an event on a border once.
 func TestViewInParts(t *testing.T) {
 	var spans []string
 	g := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -297,7 +297,7 @@ const (
 	block = line + `<div class="me-email-text" lang="en-US"><div><span>Microsoft Teams meeting</span></div><div><a href="` + joinURL + `">Join the meeting</a></div><div>Meeting ID: 234 567</div></div>` + line
 )
 
-// What a user writes into the body of an online meeting does not take away how to join it.
+// A new body of an online meeting keeps its join block.
 func TestMeetingIsKept(t *testing.T) {
 	const refused = "body: the event is an online meeting, and how to join it is part of its body, from where it cannot be kept; want no body, or change it in Outlook"
 	page := func(s string) string { return "<html><head></head><body>" + s + "</body></html>" }
@@ -368,7 +368,7 @@ func TestMeetingIsKept(t *testing.T) {
 	}
 }
 
-// An event of which nothing is known may be an online meeting.
+// An event whose properties are unknown may be an online meeting.
 func TestMeetingIsNotKnown(t *testing.T) {
 	for _, body := range []string{"{}", "null"} {
 		g := serve(t, func(w http.ResponseWriter, r *http.Request) {

@@ -62,7 +62,7 @@ type DialIn struct {
 	QuickDial      string // number and conference id to dial at once
 }
 
-// Span returns when e begins and ends for somebody in loc.
+// Span returns the start and end of e in the time zone loc.
 func (e Event) Span(loc *time.Location) (start, end time.Time) {
 	if !e.AllDay {
 		return e.Start.In(loc), e.End.In(loc)
@@ -74,7 +74,7 @@ func midnight(day time.Time, loc *time.Location) time.Time {
 	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
 }
 
-// Within reports whether any of e is in [from, to), for somebody in loc.
+// Within reports whether any part of e is in [from, to), with all-day events in the time zone loc.
 func (e Event) Within(loc *time.Location, from, to time.Time) bool {
 	start, end := e.Span(loc)
 	return start.Before(to) && (end.After(from) || end.Equal(start) && !start.Before(from))

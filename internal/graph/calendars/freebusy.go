@@ -26,10 +26,10 @@ type Schedule struct {
 	Address string
 	View    string // a digit for each interval: 0 free, 1 tentative, 2 busy, 3 out of office, 4 working elsewhere
 	Busy    []BusySlot
-	Error   string // why it is not known; "": it is
+	Error   string // why it is unknown; "": it is known
 }
 
-// A BusySlot is a time when somebody is not free. Who may not see more of it sees its times only.
+// A BusySlot is a time when somebody is not free. Details that the signed-in user may not see are empty.
 type BusySlot struct {
 	Start, End                time.Time
 	ShowAs, Subject, Location string

@@ -50,7 +50,7 @@ type DialInItem struct {
 	QuickDial      any `json:"quick_dial"`
 }
 
-// Item returns e as it is shown to somebody in loc.
+// Item returns e as it is shown in the time zone loc.
 func (e Event) Item(loc *time.Location) Item {
 	i := Item{
 		Summary: e.Subject, AllDay: e.AllDay,

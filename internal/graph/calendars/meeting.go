@@ -12,11 +12,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/htmltext"
 )
 
-// divider matches the line above and below the part of a body by which one joins an online meeting.
+// divider matches the lines above and below the join block in the body of an online meeting.
 var divider = regexp.MustCompile(`_{20,}`)
 
-// keepMeeting returns the body to write instead of that of old, which may be an online meeting: its body then holds the block of
-// HTML by which one joins it, and Outlook takes a body without it for a meeting that is not online any more.
+// keepMeeting returns the body to write for old. If old is an online meeting, its join block, a part of the HTML, is kept: without
+// it Outlook no longer treats the meeting as online.
 //
 // https://learn.microsoft.com/graph/outlook-calendar-online-meetings
 func keepMeeting(old eventDTO, body Body) (*Body, error) {

@@ -12,12 +12,12 @@ import (
 
 const opCreate = "create the event"
 
-// Fields are the properties of an event to set. What is nil, or zero in Start and End, stays as it is.
+// Fields are the properties of an event to set. Nil fields, and a zero Start or End, stay unchanged.
 type Fields struct {
 	Subject *string
 	Body    *Body
 
-	// Start and End are written with their zones, which a series keeps; where WholeDays, their dates are.
+	// Start and End are written with their zones, which a series keeps. With WholeDays only their dates are written.
 	Start, End time.Time
 	WholeDays  bool
 	AllDay     *bool // whether the event takes whole days from now on
@@ -39,7 +39,7 @@ type Body struct {
 	HTML    bool
 }
 
-// model returns what is sent; it depends on nothing but f, so that a repetition sends the same.
+// model returns the body of the request. It depends only on f, so that a repetition sends the same.
 func (f Fields) model() (models.Eventable, error) {
 	e := models.NewEvent()
 	if f.Subject != nil {

@@ -1,4 +1,4 @@
-// Package entra knows the tenants and clouds of Microsoft Entra ID.
+// Package entra describes the tenants and clouds of Microsoft Entra ID.
 package entra
 
 import (

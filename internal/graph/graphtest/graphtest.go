@@ -42,7 +42,7 @@ func (t *tokens) Personal() bool {
 }
 func (t *tokens) Granted() []string { return slices.Clone(t.scopes) }
 
-// Tokens are tokens of a user who granted these scopes. Nobody checks them.
+// Tokens are tokens of a user who granted these scopes. They are not verified.
 type Tokens struct {
 	Scopes   []string
 	OfPerson bool // of a personal Microsoft account

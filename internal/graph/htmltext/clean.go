@@ -7,9 +7,9 @@ import (
 	"golang.org/x/net/html/atom"
 )
 
-// Clean returns the content of the body of an HTML document without scripts, styles, forms and whatever else runs, loads or lays out
-// anything: elements keep only the addresses of links and of embedded pictures, and the size of table cells. The result has at most
-// about most bytes; what follows is left out.
+// Clean returns the content of the body of an HTML document without scripts, styles, forms and everything else that runs, loads or
+// affects the layout: elements keep only the addresses of links and of embedded pictures, and the size of table cells. The result
+// has at most about most bytes; the rest is left out.
 func Clean(markup string, most int) string {
 	document, err := nethtml.Parse(strings.NewReader(markup))
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *cleaner) node(n *nethtml.Node) {
 	c.write("</" + n.Data + ">")
 }
 
-// keeps reports whether an attribute is harmless and says something.
+// keeps reports whether an attribute is harmless and carries content.
 func keeps(element atom.Atom, a nethtml.Attribute) bool {
 	scheme, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(a.Val)), ":")
 	switch a.Key {

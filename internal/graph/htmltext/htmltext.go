@@ -12,7 +12,7 @@ import (
 
 var tag = regexp.MustCompile(`(?i)<(?:!doctype|html|body|p|br|div|span|b|i|u|strong|em|a|ul|ol|li|table|font|h[1-6])(?:\s[^>]*)?/?>`)
 
-// IsHTML reports whether a text that a user gave is HTML: the integrations for Home Assistant take either without asking which.
+// IsHTML reports whether a text from a user is HTML. Home Assistant's integrations accept both without a field that says which.
 func IsHTML(s string) bool { return tag.MatchString(s) }
 
 // FromText returns the HTML of a text with the same line breaks.
@@ -20,8 +20,8 @@ func FromText(s string) string {
 	return strings.ReplaceAll(html.EscapeString(strings.ReplaceAll(s, "\r\n", "\n")), "\n", "<br>")
 }
 
-// Text returns what a browser would show of an HTML document or fragment, much like the property innerText: blocks begin on a line
-// of their own, paragraphs after an empty line, links are followed by their address.
+// Text returns the text that a browser would show for an HTML document or fragment, much like the property innerText: blocks begin
+// on a line of their own, paragraphs after an empty line, links are followed by their address.
 func Text(markup string) string {
 	document, err := nethtml.Parse(strings.NewReader(markup))
 	if err != nil {

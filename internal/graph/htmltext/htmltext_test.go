@@ -55,7 +55,7 @@ func TestIsHTML(t *testing.T) {
 	}
 }
 
-// A mail of a megabyte is no work.
+// A mail of a megabyte is converted fast.
 func TestLong(t *testing.T) {
 	if n := len(htmltext.Text(strings.Repeat("<div>line</div>", 100_000))); n != 499_999 {
 		t.Errorf("%d bytes", n)

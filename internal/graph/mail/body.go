@@ -33,7 +33,8 @@ func (b Body) Text(most int) string {
 	return graph.Truncate(strings.TrimSpace(text), most)
 }
 
-// Markup returns the body as HTML without what runs, loads or lays out anything, shortened to most characters.
+// Markup returns the body as HTML without anything that runs, loads or affects the layout (see htmltext.Clean), shortened to most
+// characters.
 func (b Body) Markup(most int) string {
 	if !b.HTML {
 		return htmltext.FromText(b.Text(most / 6)) // an escaped character has up to five more

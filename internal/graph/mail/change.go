@@ -17,7 +17,7 @@ type Changes struct {
 	Link    string   // for the next round
 	Changed []string // ids of mails that arrived or changed
 	Removed []string // ids of mails that left the folder
-	Expired bool     // the link that was asked is not valid any more; nothing else is set
+	Expired bool     // the link is no longer valid; nothing else is set
 }
 
 // window is the age of the oldest mail whose changes are asked for. With a filter Graph reports at most 5,000 mails in the first round.
@@ -37,7 +37,7 @@ func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link stri
 		for _, k := range keys {
 			c, err := Mailbox{Address: k.mailbox}.changes(ctx, g, name, k.folder, k.link, now)
 			if err == nil && !c.Expired {
-				// What changed between two of these rounds is reported twice: to those who asked later, again with the next one.
+				// A change between two of these rounds is reported twice to the callers of the later one.
 				f := key{k.mailbox, k.folder, ""}
 				if next[f] == "" {
 					next[f] = c.Link

@@ -13,7 +13,7 @@ import (
 // MaxFile is the size of the largest file in bytes that Exchange takes.
 const MaxFile = 150 << 20
 
-// minUpload is the size in bytes from which on a file is uploaded in parts.
+// minUpload is the size in bytes from which a file is uploaded in parts.
 //
 // https://learn.microsoft.com/graph/outlook-large-attachments
 const minUpload = 3 << 20
@@ -109,7 +109,7 @@ func (m Mailbox) FindDraft(ctx context.Context, g *graph.Client, key string) (id
 	return "", false, nil
 }
 
-// NotSent returns the error of a step before a mail is sent: whatever became of that step, the mail was not sent.
+// NotSent returns the error of a step before a mail is sent: regardless of the outcome of that step, the mail was not sent.
 func NotSent(err error) error {
 	var e *graph.Error
 	if !errors.As(err, &e) || !e.OutcomeUnknown {

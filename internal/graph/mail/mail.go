@@ -13,11 +13,11 @@ import (
 
 // A Mailbox names a mailbox.
 type Mailbox struct {
-	Address string // or id of somebody else's mailbox; "": the signed-in user's
-	Basic   bool   // nothing is read that Mail.ReadBasic does not give
+	Address string // or id of another user's mailbox; "": the signed-in user's
+	Basic   bool   // only properties that Mail.ReadBasic allows are read
 }
 
-// ReadPermission returns what reading the mails needs.
+// ReadPermission returns the permission for reading the mails.
 func (m Mailbox) ReadPermission() graph.Permission {
 	need := graph.Permission{
 		Scope:        "Mail.Read",
@@ -43,7 +43,7 @@ func (m Mailbox) user(g *graph.Client) *users.UserItemRequestBuilder {
 	return g.User(m.Address)
 }
 
-// explain returns err with the reason in the user's words why a mailbox of somebody else cannot be read.
+// explain adds an explanation to err for the user if the mailbox of another user cannot be read.
 func (m Mailbox) explain(g *graph.Client, err error) error {
 	switch {
 	case m.Address == "":

@@ -95,7 +95,7 @@ func TestFilter(t *testing.T) {
 	}
 }
 
-// Whatever is null, missing or new in a mail, the others are shown.
+// A mail with null, missing or unknown values does not hide the others.
 func TestDamagedMails(t *testing.T) {
 	const document = `{"@odata.count": 2, "value": [{"id": "1", "subject": "x"}, {
 		"id": "2", "changeKey": "k", "conversationId": "c", "subject": "s", "bodyPreview": "p", "webLink": "w", "importance": "low", "receivedDateTime": "2026-01-15T09:30:00Z",

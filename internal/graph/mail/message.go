@@ -39,7 +39,7 @@ type Flag struct {
 	Due, Completed string // dates; "": none
 }
 
-// Equal reports whether m and o are the same in all that is shown.
+// Equal reports whether m and o are equal in everything that is shown.
 func (m Message) Equal(o Message) bool {
 	return m.ID == o.ID && m.ChangeKey == o.ChangeKey && m.ConversationID == o.ConversationID && m.Subject == o.Subject && m.Preview == o.Preview &&
 		m.WebLink == o.WebLink && m.Importance == o.Importance && m.Received.Equal(o.Received) && m.From == o.From && slices.Equal(m.To, o.To) &&
@@ -160,7 +160,7 @@ func (f Filter) String() string {
 	if after.IsZero() {
 		after = time.Date(1900, 1, 1, 0, 0, 0, 0, time.UTC)
 	}
-	// What the list is sorted by must come first, or Graph answers InefficientFilter.
+	// The property to sort by must come first, or Graph answers InefficientFilter.
 	parts := []string{"receivedDateTime ge " + after.UTC().Format(time.RFC3339)}
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
 	if !f.Before.IsZero() {
@@ -304,7 +304,7 @@ func (m Mailbox) query(f Filter, most int, fields []string) *users.ItemMailFolde
 	return query
 }
 
-// A Detail is a mail with what only a single one has.
+// A Detail is a mail with the parts that are read for a single mail only.
 type Detail struct {
 	Message
 	Body    Body

@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// SendPermission returns what sending needs. asOthers is whether mails may be sent in the name of others.
+// SendPermission returns the permission for sending, with asOthers also in the name of others.
 func (m Mailbox) SendPermission(asOthers bool) graph.Permission {
 	need := graph.Permission{
 		Scope:        "Mail.Send",
@@ -25,7 +25,7 @@ func (m Mailbox) SendPermission(asOthers bool) graph.Permission {
 	return need
 }
 
-// WritePermission returns what changing mails needs.
+// WritePermission returns the permission for changing mails.
 func (m Mailbox) WritePermission() graph.Permission {
 	need := graph.Permission{
 		Scope:   "Mail.ReadWrite",

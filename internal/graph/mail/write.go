@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// Fields are the properties of a mail to set. What is nil stays as it is.
+// Fields are the properties of a mail to set. Nil fields stay unchanged.
 type Fields struct {
 	Read       *bool
 	Categories *[]string
@@ -23,7 +23,7 @@ type FlagFields struct {
 	Start, Due time.Time // dates in their own zones; zero: none
 }
 
-// A Changed is a mail that was changed.
+// A Changed is the result of changing a mail.
 type Changed struct{ Message }
 
 // Data returns the answer to the request that changed it.
@@ -31,7 +31,7 @@ func (c Changed) Data() any {
 	return map[string]any{"message_id": c.ID, "is_read": c.Read, "categories": append([]string{}, c.Categories...), "flag": c.Item(time.UTC)["flag"]}
 }
 
-// A Moved is a mail that was moved.
+// A Moved is the result of moving a mail.
 type Moved struct{ ID, Folder string }
 
 // Data returns the answer to the request that moved it.

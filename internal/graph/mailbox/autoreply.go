@@ -35,7 +35,7 @@ type AutomaticReplies struct {
 	End      time.Time // zero is unknown, as in Start
 }
 
-// Equal reports whether s and o say the same.
+// Equal reports whether s and o are equal.
 func (s AutomaticReplies) Equal(o AutomaticReplies) bool {
 	return s.Mode == o.Mode && s.Audience == o.Audience && s.Internal == o.Internal && s.External == o.External &&
 		s.Start.Equal(o.Start) && s.End.Equal(o.End)

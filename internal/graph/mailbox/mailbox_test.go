@@ -70,7 +70,7 @@ func TestReadAutomaticReplies(t *testing.T) {
 	}
 }
 
-// What Graph answers to a write is taken for the state only where it is complete; otherwise the state is read.
+// Graph's answer to a write is used as the state only if it is complete; otherwise the state is read.
 func TestWriteAutomaticReplies(t *testing.T) {
 	start := time.Date(2026, 1, 15, 12, 0, 0, 0, time.UTC)
 	old := mailbox.AutomaticReplies{Mode: mailbox.Disabled, Audience: "none", Start: start, End: start.Add(time.Hour)}

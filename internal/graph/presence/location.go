@@ -17,8 +17,8 @@ const NoLocation = "unspecified"
 // https://learn.microsoft.com/graph/api/resources/userworklocation
 func WorkLocations() []string { return []string{"office", "remote", "timeOff", NoLocation} }
 
-// The layers of a work location that can be set, in Microsoft's spelling. What was chosen wins over what was detected, and that over
-// the calendar.
+// The layers of a work location that can be set, in Microsoft's spelling. A manual location has precedence over an automatic one,
+// and that over the calendar.
 const (
 	Manual    = "manual"
 	Automatic = "automatic"

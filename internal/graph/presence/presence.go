@@ -191,7 +191,7 @@ type statusMessageDTO struct {
 	Expiry    graph.DateTimeTimeZone   `json:"expiryDateTime"`
 }
 
-// message returns the message. What cannot be read is zero.
+// message returns the message. Unreadable parts are zero.
 func (d statusMessageDTO) message() Message {
 	// Teams marks a text that it shows to people who write to the user.
 	m := Message{Text: strings.TrimSpace(strings.ReplaceAll(d.Message.Content, "<pinnednote></pinnednote>", ""))}

@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/presence"
 )
 
-// A presence that cannot be read is told of in the user's words, and an answer that says nothing is an error.
+// The error of an unreadable presence explains the reason to the user, and an answer without a presence is an error.
 func TestReadOwn(t *testing.T) {
 	const refused = `{"error": {"code": "Forbidden", "message": "x"}}`
 	for _, tt := range []struct {

@@ -67,7 +67,7 @@ func ClearSession(ctx context.Context, g *graph.Client) error {
 	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
 }
 
-// Preferred is the presence that Teams shows whatever the user does; the zero one is none.
+// Preferred is the presence that Teams shows regardless of the user's activity; the zero one is none.
 type Preferred struct {
 	Availability string
 	Until        time.Time
