@@ -115,7 +115,7 @@ func (e Entity) WithLabels(labels map[string]string) Entity { e.Labels = labels;
 // WithLongTexts names the notify entity that takes texts too long for e.
 func (e Entity) WithLongTexts(notify string) Entity { e.LongTexts = notify; return e }
 
-// WithDoc sets what the documentation says of e.
+// WithDoc sets the documentation of e.
 func (e Entity) WithDoc(sentences string) Entity { e.Doc = sentences; return e }
 
 // WithIcon sets the icon: "mdi:calendar".

@@ -70,7 +70,7 @@ func TestText(t *testing.T) {
 	}
 }
 
-// Whatever fits into the box comes back as it was.
+// A text that fits into the box is returned unchanged.
 func FuzzBox(f *testing.F) {
 	f.Add("one\n\ntwo ")
 	f.Add(" ⏎ ")

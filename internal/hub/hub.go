@@ -222,7 +222,7 @@ func (h *Hub) Ready() {
 	}
 }
 
-// notify merges a change of one device into what waits for each subscription. It is called with mu held.
+// notify merges a change of one device into the pending changes of each subscription. It is called with mu held.
 func (h *Hub) notify(id ID, merge func(*change)) {
 	for s := range h.subscriptions {
 		s.merge(id, merge)
@@ -242,7 +242,7 @@ func (h *Hub) Subscribe() *Subscription {
 	return s
 }
 
-// A Subscription hands out what changed since it was last asked. Its methods are for one goroutine; Close is for any.
+// A Subscription returns the changes since the last call of Next. Its methods are for one goroutine; Close is for any.
 type Subscription struct {
 	hub  *Hub
 	wake chan struct{}
@@ -251,11 +251,11 @@ type Subscription struct {
 	changes map[ID]*change
 	order   []ID // of changes
 	events  []Update
-	ready   bool // Ready is still to be handed out
+	ready   bool // Ready is still to be returned
 	dropped uint64
 }
 
-// A change lists the parts of a device that are still to be handed out.
+// A change lists the parts of a device that are still to be returned.
 type change struct{ removed, declared, state, assert bool }
 
 // An Update is one thing that happened: a change of a device, an event, or that everything is declared.

@@ -25,7 +25,7 @@ func state(n int) hub.State {
 	return hub.State{State: entity.State{Values: map[string]any{"n": n}}, Available: true}
 }
 
-// pending returns what a subscription hands out without waiting.
+// pending returns the updates of a subscription that need no waiting.
 func pending(t *testing.T, s *hub.Subscription) []hub.Update {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -48,7 +48,7 @@ func TestSubscribeBeginsWithEverything(t *testing.T) {
 	h.Declare(hub.Device{ID: calendar, Name: "Work calendar"})
 	h.Put(calendar, state(1))
 	h.Put(calendar, state(2))
-	h.Emit(calendar, entity.Event{Type: "event_started"}) // nobody subscribed yet
+	h.Emit(calendar, entity.Event{Type: "event_started"}) // before the first subscription
 	h.Ready()
 	s := h.Subscribe()
 	defer s.Close()

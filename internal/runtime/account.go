@@ -18,7 +18,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// extendInterval is the interval at which an account tries silently to be granted what is missing: an administrator may have
+// extendInterval is the interval at which an account requests missing permissions without the user: an administrator may have
 // consented.
 const extendInterval = time.Hour
 
@@ -44,7 +44,7 @@ type account struct {
 	applies chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
 	dirty   chan struct{}                                    // the status may have changed
 	zoneDue chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
-	rescans chan struct{}                                    // somebody asked for a rescan
+	rescans chan struct{}                                    // a rescan was requested
 	flows   chan *signInFlow                                 // sign-ins to run
 
 	mu      sync.Mutex
@@ -115,7 +115,7 @@ func (a *account) storeSyncs() {
 
 func (a *account) id() hub.ID { return hub.ID{Account: a.config.ID} }
 
-// declare declares the account and its sensors to the hub, with what an earlier run knew of them.
+// declare declares the account and its sensors to the hub, with the states that an earlier run stored.
 func (a *account) declare() {
 	a.runtime.options.Hub.Declare(a.device())
 	for _, s := range a.all() {
@@ -160,7 +160,7 @@ func (a *account) Run(ctx context.Context) error {
 	}
 }
 
-// runUpkeep follows the mailbox's time zone, tries to be granted what is missing, and does rescans.
+// runUpkeep follows the mailbox's time zone, requests missing permissions, and does rescans.
 func (a *account) runUpkeep(ctx context.Context) error {
 	zoneAt, extendAt := time.Now(), time.Now().Add(extendInterval)
 	var rescans pace
@@ -327,7 +327,7 @@ func (a *account) memberIDs(of *sensor) []string {
 
 func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }
 
-// checkGranted returns a *graph.Error where nobody is signed in or a permission is not granted, or nil.
+// checkGranted returns a *graph.Error if the account is not signed in or a permission is not granted.
 func (a *account) checkGranted(permissions []graph.Permission) error {
 	if s := a.session.Status(); s.State != auth.SignedIn {
 		return &graph.Error{Reason: graph.SignInRequired, Message: s.Message}
@@ -352,9 +352,9 @@ func (a *account) refresh() {
 	}
 }
 
-// A pace delays what is asked for too soon after the last time; what is asked for meanwhile joins it.
+// A pace keeps rescanPause between two runs of an action. Requests that come meanwhile are merged into the next run.
 type pace struct {
-	due  time.Time // zero: nothing was asked for
+	due  time.Time // zero: no request is pending
 	last time.Time
 }
 
@@ -367,7 +367,7 @@ func (p *pace) ask(now time.Time) {
 	}
 }
 
-// take reports whether it is time, which it is once.
+// take reports whether the action is due, and clears the request if so.
 func (p *pace) take(now time.Time) bool {
 	if p.due.IsZero() || now.Before(p.due) {
 		return false

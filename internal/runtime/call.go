@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Call executes one operation without a broker, beside a bridge that may run, with the same checks. What came of it is in the
+// Call executes one operation without a broker, beside a bridge that may run, with the same checks. The outcome is in the
 // response; the error is one of the configuration. Options need no Store and no Hub.
 func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, operation string, payload []byte) (services.Response, error) {
 	o.Store, o.Hub = noStore{}, hub.New()
@@ -21,7 +21,7 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 	defer r.transports.close()
 	request := services.Inbound{Target: ref, Operation: operation, Payload: payload}
 	r.account(a.ID).loadGroupOf(ctx, ref.Sensor)
-	// What is refused anyway is refused without asking Graph.
+	// A request that is rejected anyway is rejected without contacting Graph.
 	if target, err := r.Resolve(ref); err == nil {
 		if _, err := target.Operation(operation); err == nil {
 			if err := r.prepare(ctx, ref); err != nil {
@@ -33,7 +33,8 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 	return d.Execute(ctx, request), nil
 }
 
-// prepare reads what a request to a sensor depends on and Run would have read: the mailbox's time zone, and the members of a group.
+// prepare reads the things that Run would have read and a request to a sensor depends on: the mailbox's time zone, and the members
+// of a group.
 func (r *Runtime) prepare(ctx context.Context, ref services.Ref) error {
 	a := r.account(ref.Account)
 	if _, err := a.readZone(ctx); err != nil {

@@ -14,8 +14,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// OpenSession opens the sign-in of an account; it contacts nobody. A file of the configuration that cannot be used is not an error
-// but the state of the sign-in.
+// OpenSession opens the sign-in of an account, without network requests. A file of the configuration that cannot be used is not an
+// error but the state of the sign-in.
 func OpenSession(c *config.Account, dir *state.Dir, log *slog.Logger) (*auth.Session, error) {
 	return openSession(c, new(transports), dir, log)
 }
@@ -26,7 +26,7 @@ func openSession(c *config.Account, t *transports, dir *state.Dir, log *slog.Log
 	return auth.Open(o)
 }
 
-// OpenGraph returns the Graph client of an account that is signed in by the session; it contacts nobody.
+// OpenGraph returns the Graph client of an account that is signed in by the session, without network requests.
 func OpenGraph(c *config.Account, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
 	return openGraph(c, new(transports), session, log)
 }

@@ -132,7 +132,7 @@ func (g *group) reload(ctx context.Context) error {
 	return err
 }
 
-// list returns the members as they are now. Something that is moved while pages are read is in two of them.
+// list returns the members as they are now. An item that is moved while the pages are read can be in two of them.
 func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
 	if err := g.sensor.account.checkGranted(g.sensor.source.Permissions()); err != nil {
 		return nil, err

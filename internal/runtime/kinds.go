@@ -52,7 +52,7 @@ type sensorChecker interface {
 	CheckSensor(enableUpdate bool, allow []string) error
 }
 
-// ConfigKinds returns what the configuration needs of the kinds.
+// ConfigKinds returns the kinds as the configuration declares them.
 func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	var ks []config.Kind
 	for _, k := range kinds {

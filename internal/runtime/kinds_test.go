@@ -58,7 +58,7 @@ var (
 	platforms = []string{"sensor", "binary_sensor", "event", "switch", "select", "text", "datetime", "button", "notify"}
 )
 
-// broken lists the points in which a kind does not keep to the contract.
+// broken lists the ways in which a kind violates the contract.
 func broken(k sensors.Kind) []string {
 	var problems []string
 	problem := func(format string, args ...any) { problems = append(problems, fmt.Sprintf(format, args...)) }

@@ -15,7 +15,7 @@ import (
 // AccountOperations returns the operations of an account itself, for the documentation.
 func AccountOperations() []services.Operation { return accountTarget{}.operations() }
 
-// An accountTarget carries out the operations of an account itself.
+// An accountTarget executes the operations of an account itself.
 type accountTarget struct{ account *account }
 
 func (t accountTarget) operations() []services.Operation {

@@ -21,7 +21,7 @@ var zonePermission = graph.Permission{
 	Purpose: "reads the mailbox's time zone", Impact: "the machine's time zone is used",
 }
 
-// A RequiredPermission is a permission that an account requests, and what for.
+// A RequiredPermission is a permission that an account requests, with the sensor and the operation that need it.
 type RequiredPermission struct {
 	graph.Permission
 	Sensor    string // empty: the account itself

@@ -1,5 +1,5 @@
-// Package runtime runs the configured accounts: their sign-in, sensors, sensor groups and time zone. It puts what they show into
-// the hub and resolves requests to the sensors and accounts that carry them out. It knows no output and no transport.
+// Package runtime runs the configured accounts: their sign-in, sensors, sensor groups and time zone. It puts their states into the
+// hub and resolves requests to the sensors and accounts that execute them. It knows no output and no transport.
 package runtime
 
 import (
@@ -57,7 +57,7 @@ type Runtime struct {
 	accounts map[string]*account
 }
 
-// New returns a runtime with these accounts; it contacts nobody.
+// New returns a runtime with these accounts, without network requests.
 func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	r := &Runtime{
 		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
@@ -131,7 +131,7 @@ func (r *Runtime) Apply(ctx context.Context, accounts map[string]*config.Account
 
 func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[string]*config.Account, changes config.Changes) error {
 	replaced := slices.Concat(changes.Accounts.Added, changes.Accounts.Changed)
-	// What is new is made before anything old is touched.
+	// New accounts and sensors are made before running ones are touched.
 	replacements := map[string]*account{}
 	for _, id := range replaced {
 		a, err := r.newAccount(accounts[id])

@@ -215,7 +215,7 @@ func (s *sensor) onPoll(p sensors.Poll) {
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
-		s.lastSync = time.Now().Round(0) // by the wall clock: what was read before the machine slept is stale
+		s.lastSync = time.Now().Round(0) // by the wall clock: values from before the machine slept are stale
 		s.refreshed, s.requested = s.refreshed || s.requested, false
 	} else if s.err == nil {
 		s.since = p.At
@@ -277,7 +277,7 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 	return granted && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
 }
 
-// problem returns what the user should know of the sensor's trouble; nil where there is none. A required sign-in is the account's.
+// problem returns the sensor's problem for the user, nil if there is none. A required sign-in is a problem of the account instead.
 func (s *sensor) problem() *hub.Problem {
 	if !s.account.signedIn() {
 		return nil

@@ -42,14 +42,14 @@ type signInFlow struct {
 	result error
 }
 
-// lastFailure returns the error with which the newest sign-in ended; nil while one waits.
+// lastFailure returns the error with which the newest sign-in ended; nil while one is pending.
 func (s *signIns) lastFailure() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.failure
 }
 
-// prompt returns what the user has to do for the sign-in that waits; nil where none does.
+// prompt returns the user's instructions for the pending sign-in; nil if there is none.
 func (s *signIns) prompt() *auth.Prompt {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,7 +59,7 @@ func (s *signIns) prompt() *auth.Prompt {
 	return s.current.lastPrompt()
 }
 
-// begin returns the sign-in that waits, or a new one where none waits or one of another way does.
+// begin returns the pending sign-in, or a new one if none is pending or if the pending one uses another way.
 func (s *signIns) begin(way string) (flow *signInFlow, isNew bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,7 @@ func (s *signIns) begin(way string) (flow *signInFlow, isNew bool, err error) {
 	return flow, true, nil
 }
 
-// end forgets a sign-in that has ended, but for its error.
+// end forgets a sign-in that has ended, except for its error.
 func (s *signIns) end(flow *signInFlow, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,7 +83,7 @@ func (s *signIns) end(flow *signInFlow, err error) {
 	}
 }
 
-// paste completes the sign-in that waits with the address on which the browser ended.
+// paste completes the pending sign-in with the address on which the browser ended.
 func (s *signIns) paste(ctx context.Context, address string) error {
 	s.mu.Lock()
 	flow := s.current
@@ -200,8 +200,8 @@ func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, _ services
 	return signInPrompt{URL: p.URL, Code: optionalText(p.Code), ExpiresAt: moment(p.Expires)}, nil
 }
 
-// checkSignInAllowed refuses a first sign-in by whoever can publish on the broker, unless the configuration names the user or
-// allows it.
+// checkSignInAllowed refuses a first sign-in over MQTT, where every client of the broker could sign in as anybody, unless the
+// configuration names the user or allows it.
 func (a *account) checkSignInAllowed() error {
 	if a.config.SignInOverMQTT || a.session.ExpectedUser() != "" {
 		return nil
@@ -210,7 +210,7 @@ func (a *account) checkSignInAllowed() error {
 		"the first sign-in of %[1]s is not accepted here: run graph2mqtt login %[1]s, or set accounts.%[1]s.user or accounts.%[1]s.sign_in_over_mqtt: true", a.config.ID)}
 }
 
-// extend tries without the user to be granted what is missing.
+// extend requests the missing permissions without the user.
 func (a *account) extend(ctx context.Context) {
 	if !a.signedIn() || a.checkGranted(AccountPermissions(a.current.Load())) == nil {
 		return

@@ -133,7 +133,7 @@ func (a *account) reportUnauthorized(errs map[string]error, reading int) {
 	}
 }
 
-// signInStatus returns the state of the sign-in and what the user has to do for the one that waits.
+// signInStatus returns the state of the sign-in, with the user's instructions if one is pending.
 func (a *account) signInStatus() hub.SignIn {
 	s := a.session.Status()
 	in := hub.SignIn{State: string(s.State), Message: optionalText(s.Message)}

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// Graph is told the name of a zone, and knows none that is called Local.
+// Graph needs the name of a zone, and has none with the name Local.
 func TestTheMachinesZoneHasAName(t *testing.T) {
 	for _, test := range []struct{ tz, want string }{
 		{"Europe/Berlin", "Europe/Berlin"},
