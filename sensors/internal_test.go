@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Nothing wakes up where nothing is due; only a transition that is expected is looked at once a minute, since clocks are set.
+// The poller does not wake up if nothing is due. If a transition is expected, it wakes up once a minute, because clocks can be set.
 func TestWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()

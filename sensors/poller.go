@@ -358,7 +358,7 @@ func (r *run[S]) replace(after *S) {
 	}
 }
 
-// current reports whether what was shown last is what the same snapshot shows now.
+// current reports whether the snapshot still has the state that was shown last.
 func (r *run[S]) current(now time.Time) bool {
 	return r.shown != nil && (r.next.IsZero() || now.Before(r.next)) && !now.Before(r.shown.EvaluatedAt) && r.shown.EvaluatedAt.Location() == now.Location()
 }

@@ -90,7 +90,7 @@ func (m *meeting) Effects() []sensors.Effect[times] {
 			after := &times{r[0], r[1]}
 			return after, m.Events(s, after, now)
 		}),
-		sensors.On(func(s *times, _ error, _ time.Time) (*times, []entity.Event) { panic("an effect that nobody expected") }),
+		sensors.On(func(s *times, _ error, _ time.Time) (*times, []entity.Event) { panic("an unexpected effect") }),
 	}
 }
 
@@ -119,7 +119,7 @@ func all[T any](r *record) func() []T {
 	}
 }
 
-// A harness runs a poller and records what comes of it.
+// A harness runs a poller and records its calls.
 type harness struct {
 	sensors.Poller
 	shown  func() []sensors.State
@@ -215,7 +215,7 @@ type store struct {
 type commit struct {
 	put  map[string][]byte
 	done func(error)
-	// hooks are told, too.
+	// hooks are called, too.
 	hooks []func(error)
 }
 
@@ -371,7 +371,7 @@ func TestStateTurnsAtItsSecondWhileAPollHangs(t *testing.T) {
 	})
 }
 
-func TestPollsAtItsIntervalWhateverAPollTakes(t *testing.T) {
+func TestPollsAtItsIntervalRegardlessOfDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Time
 		m := &meeting{ask: func(ctx context.Context, now time.Time) (time.Time, time.Time, error) {
@@ -394,13 +394,13 @@ func TestPollsAtItsIntervalWhateverAPollTakes(t *testing.T) {
 	})
 }
 
-func TestAnOperationsAnswerShowsAtOnceAndIsNotTakenBackByAnOlderPoll(t *testing.T) {
+func TestAResultIsShownAtOnceAndNotReplacedByAnOlderPoll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stale := time.Now().Add(10 * time.Hour)
 		var polls atomic.Int32
 		m := &meeting{ask: func(ctx context.Context, now time.Time) (time.Time, time.Time, error) {
 			if polls.Add(1) == 2 {
-				_ = wait(context.WithoutCancel(ctx), 20*time.Second) // an answer that comes though nobody waits for it
+				_ = wait(context.WithoutCancel(ctx), 20*time.Second) // an answer that arrives although its poll was abandoned
 			}
 			return stale, stale, nil
 		}}
@@ -434,7 +434,7 @@ func TestAnOperationsAnswerShowsAtOnceAndIsNotTakenBackByAnOlderPoll(t *testing.
 	})
 }
 
-func TestGraphIsAskedAgainSoonAfterAnOperation(t *testing.T) {
+func TestPollsSoonAfterAnOperation(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var polls []time.Time
 		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) {
@@ -485,7 +485,7 @@ func TestFailures(t *testing.T) {
 					t.Errorf("shown without an answer: %v", h.shown())
 				}
 				if len(h.polled()) != len(at) || !errors.Is(h.polled()[0], test.err) {
-					t.Errorf("told %v of %d polls", h.polled(), len(at))
+					t.Errorf("reported %v of %d polls", h.polled(), len(at))
 				}
 				if n := strings.Count(h.log.String(), "polling failed"); n > 1 {
 					t.Errorf("the same failure was logged %d times:\n%s", n, h.log)
@@ -503,7 +503,7 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 			case 1, 2:
 				return now, now, &graph.Error{Reason: graph.Network, Message: "no route"}
 			case 3:
-				panic("an answer that nobody expected")
+				panic("an unexpected answer")
 			}
 			return now, now.Add(time.Hour), nil
 		}}
@@ -513,7 +513,7 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 		if len(h.shown()) == 0 {
 			t.Error("nothing shown after the recovery")
 		}
-		if polled := h.polled(); len(polled) < 4 || polled[2].Error() != "panic: an answer that nobody expected" || polled[3] != nil {
+		if polled := h.polled(); len(polled) < 4 || polled[2].Error() != "panic: an unexpected answer" || polled[3] != nil {
 			t.Errorf("polls ended as %v", polled)
 		}
 		for _, want := range []string{"polling works again", "failures=3", "stack="} {
@@ -524,7 +524,7 @@ func TestARecoveryIsLoggedAndShown(t *testing.T) {
 	})
 }
 
-func TestWithoutItsPermissionNothingIsAsked(t *testing.T) {
+func TestNoPollWithoutItsPermission(t *testing.T) {
 	for _, test := range []struct {
 		granted []string
 		want    string
@@ -547,7 +547,7 @@ func TestWithoutItsPermissionNothingIsAsked(t *testing.T) {
 	}
 }
 
-func TestWhatIsRememberedShowsWithoutGraph(t *testing.T) {
+func TestAStoredSnapshotIsShownWithoutGraph(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		now := time.Now()
 		for _, test := range []struct {
@@ -604,7 +604,7 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 }
 
 // A request may be carried out while its sensor is taken away.
-func TestAnOperationsAnswerIsNotWaitedForAfterTheEnd(t *testing.T) {
+func TestApplyDoesNotWaitAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meeting{ask: func(context.Context, time.Time) (start, end time.Time, err error) { return }}
 		h := newHarness(t, m, options(t, "Calendars.Read"))
@@ -617,7 +617,7 @@ func TestAnOperationsAnswerIsNotWaitedForAfterTheEnd(t *testing.T) {
 	})
 }
 
-func TestARefreshAfterAnOperationWaitsUntilGraphTellsOfIt(t *testing.T) {
+func TestARefreshAfterAnOperationWaitsForItsEffect(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var at []time.Time
 		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) {
@@ -639,7 +639,7 @@ func TestARefreshAfterAnOperationWaitsUntilGraphTellsOfIt(t *testing.T) {
 	})
 }
 
-func TestAClockSetBackBringsNoEventAgain(t *testing.T) {
+func TestAClockSetBackRepeatsNoEvent(t *testing.T) {
 	for _, test := range []struct {
 		back time.Duration
 		want []string
@@ -673,7 +673,7 @@ func (r restless) State(s *times, since, now time.Time) entity.State {
 	return st
 }
 
-func TestASensorThatAlwaysChangesKeepsNobodyBusy(t *testing.T) {
+func TestASensorThatAlwaysChangesCausesNoBusyLoop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meeting{ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) { return now, now, nil }}
 		h := run(t, restless{m}, options(t, "Calendars.Read"))

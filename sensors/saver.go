@@ -15,12 +15,12 @@ const (
 	maxWaitingEvents = 1000
 
 	// saveDelay is the time for which a record waits for those of other sensors if no event waits for it: without it the next poll brings the
-	// same again. minorDelay applies to one that tells nothing new.
+	// same again. minorDelay applies to one without news.
 	saveDelay  = 5 * time.Second
 	minorDelay = time.Minute
 )
 
-// A commitHook is a transaction that tells when it is on disk or has failed. Events of an operation are passed on with the
+// A commitHook is a transaction that reports when it is on disk or has failed. Events of an operation are passed on with the
 // transaction of a Tx that has it; otherwise with one more of the poller's own.
 type commitHook interface {
 	OnCommit(func(error))
@@ -49,7 +49,7 @@ type saver struct {
 	stopped   bool
 }
 
-// A notice holds what the poller must know.
+// A notice reports the outcomes of commits to the poller.
 type notice struct {
 	failed bool // a commit failed
 	lent   bool // a lent record was written
@@ -132,7 +132,7 @@ func (s *saver) commit(record []byte, delay time.Duration) {
 	})
 }
 
-// lend returns a function that writes a record within the transaction of somebody else.
+// lend returns a function that writes a record within the transaction of a caller.
 func (s *saver) lend(record []byte) (persist func(Tx)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
-// A plan is a Source whose snapshots are numbers. It counts what is asked of it.
+// A plan is a Source whose snapshots are numbers. It counts its calls.
 type plan struct {
 	Option string
 	answer func(n int) *number
@@ -27,7 +27,7 @@ type plan struct {
 
 type number struct {
 	N      int
-	Window time.Time // of which Same takes no notice
+	Window time.Time // ignored by Same
 	encode func()    // is called when it is encoded
 }
 
@@ -139,7 +139,7 @@ func TestHowLongASnapshotMayWaitToBeWritten(t *testing.T) {
 	})
 }
 
-func TestStateComesAtOnceEventsWhenTheirSnapshotIsOnDisk(t *testing.T) {
+func TestEventsFollowTheirSnapshotToDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &plan{answer: func(n int) *number { return &number{N: n} }}
 		h := run(t, p, options(t, "User.Read"))
@@ -160,7 +160,7 @@ func TestStateComesAtOnceEventsWhenTheirSnapshotIsOnDisk(t *testing.T) {
 	})
 }
 
-func TestEventsOfAFailedCommitComeWithTheNextOne(t *testing.T) {
+func TestEventsOfAFailedCommitFollowTheNextOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &plan{answer: func(n int) *number { return &number{N: min(n, 4)} }}
 		h := run(t, p, options(t, "User.Read"))
@@ -198,7 +198,7 @@ func TestOrderAtANewSnapshot(t *testing.T) {
 		h := run(t, m, options(t, "Calendars.Read"))
 		time.Sleep(4 * time.Minute)
 		synctest.Wait()
-		// What time brought in is told of the old snapshot, before the change.
+		// Time-based events of the old snapshot come before those of the change.
 		if d := cmp.Diff([]string{"started", "changed"}, h.events()[:2]); d != "" {
 			t.Error(d)
 		}
@@ -345,7 +345,7 @@ func TestForcedPollsKeepTheirDistance(t *testing.T) {
 	})
 }
 
-func TestAReadFollowsAnOwnWriteAtOnceWhereGraphKnowsIt(t *testing.T) {
+func TestAConsistentReaderIsPolledAtOnceAfterAWrite(t *testing.T) {
 	for _, tt := range []struct {
 		immediate bool
 		result    any

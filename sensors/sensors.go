@@ -57,14 +57,14 @@ type Candidate struct {
 type Source[S any] interface {
 	// Permissions returns the permissions that reading needs.
 	Permissions() []graph.Permission
-	// Entities returns what Home Assistant shows. It is always the same for one configuration.
+	// Entities returns the entities of the sensor. They are always the same for one configuration.
 	Entities() []entity.Entity
 	// Poll asks Graph and returns a new snapshot. It may take long. last is nil before the first answer.
 	Poll(ctx context.Context, g *graph.Client, last *S, now time.Time) (*S, error)
 	// Events returns what the change from before to after means. Neither is nil.
 	Events(before, after *S, now time.Time) []entity.Event
-	// State returns what s says at now. Its Events are those that time alone brought in (since, now]. Until its Next it returns the
-	// same for the same s, apart from Events. s is nil before the first answer. Values may be left out; they are unknown.
+	// State returns the state of s at now. Its Events are the ones that time alone caused in (since, now]. Until its Next it returns
+	// the same for the same s, apart from Events. s is nil before the first answer. Values may be left out; they are unknown.
 	State(s *S, since, now time.Time) entity.State
 }
 

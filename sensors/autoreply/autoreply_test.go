@@ -304,7 +304,7 @@ func TestEntities(t *testing.T) {
 	}
 }
 
-// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of a value that nobody knows.
+// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of an unknown value.
 func TestDamaged(t *testing.T) {
 	documents, err := os.ReadFile("testdata/settings.json")
 	if err != nil {

@@ -151,7 +151,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	return s, nil
 }
 
-// find looks up which calendar is meant.
+// find looks up the configured calendar.
 func (s *Snapshot) find(ctx context.Context, g *graph.Client, target calendars.Calendar, now time.Time) error {
 	info, err := target.Find(ctx, g)
 	if err != nil {

@@ -73,7 +73,7 @@ func poll(t testing.TB, sensor *driver, s *simulator.Simulator, now time.Time) [
 	return sensor.Poll(t, graphtest.Client(t, s, simulator.Adele, "Calendars.Read", "Calendars.Read.Shared"), now)
 }
 
-// step polls at now as a poller does whose last poll was at since: what time brought in comes first.
+// step polls at now as a poller does whose last poll was at since: time-based events come first.
 func step(t testing.TB, sensor *driver, s *simulator.Simulator, since, now time.Time) []entity.Event {
 	t.Helper()
 	events := sensor.State(t, since, now).Events
@@ -810,7 +810,7 @@ func TestEntities(t *testing.T) {
 
 var damagedEssential = regexp.MustCompile(`^\.value\[\d+\]\.(id is (null|missing)|start is|start\.dateTime is)`)
 
-// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of a value that nobody knows.
+// TestDamaged feeds Microsoft's own examples with one property of them null, missing or of an unknown value.
 func TestDamaged(t *testing.T) {
 	documents, err := os.ReadFile("testdata/events.json")
 	if err != nil {
@@ -832,7 +832,7 @@ func TestDamaged(t *testing.T) {
 			s.Fail(simulator.Fault{Path: viewPath, Body: &body})
 			sensor := sensor(nil)
 			_, err := sensor.TryPoll(t, client, noon(t))
-			// An event that cannot be told from others, or of which it is not known when it takes place, must not count as removed.
+			// An event without an id or without times must not count as removed.
 			if essential := damagedEssential.MatchString(name); essential || err != nil {
 				if !essential || !graph.Is(err, graph.Refused) {
 					t.Errorf("%d %s: %v", i, name, err)

@@ -23,8 +23,8 @@ func eventTypes() []string {
 	return []string{started, ended, created, changed, cancelled, removed, reminder}
 }
 
-// Events implements sensors.Source. Only events within the time of both snapshots count: one that merely comes near or has passed
-// is no news.
+// Events implements sensors.Source. Only events within the time of both snapshots count: one that merely enters or leaves the
+// window causes no event.
 func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 	loc := now.Location()
 	lastFrom, lastTo := last.stableWindow()
@@ -92,7 +92,7 @@ func (e *Entry) reminder(loc *time.Location) (time.Time, bool) {
 	return start.Add(-time.Duration(e.Minutes) * time.Minute), e.Reminder
 }
 
-// eventOf returns what is published of an event to which something happened.
+// eventOf returns the event to publish for a change of a calendar event.
 func eventOf(what string, e Entry, loc *time.Location) entity.Event {
 	i := e.Item(loc)
 	data := map[string]any{

@@ -23,7 +23,7 @@ import (
 
 func TestCases(t *testing.T) { sensorstest.Run(t, calendar.Kind(), "testdata/cases") }
 
-// TestMask pins that of a private event nothing but its times is stored or shown, and that the filters see all of it.
+// TestMask pins that only the times of a private event are stored and shown, and that the filters see all of it.
 func TestMask(t *testing.T) {
 	s := contoso(t)
 	id := s.AddEvent(simulator.Adele, "", simulator.Event{
@@ -82,7 +82,7 @@ func TestExcept(t *testing.T) {
 	}
 }
 
-// TestGroup pins what a sensor hides of its options: that all is a group, whose members are sensors of their own.
+// TestGroup pins that all is a group, whose members are sensors of their own.
 func TestGroup(t *testing.T) {
 	s := contoso(t)
 	if sensors.Of(options(nil)).Group() != nil {
@@ -142,7 +142,7 @@ func events(n int, now time.Time) *driver {
 	return d
 }
 
-// TestCost pins what evaluating the state of many events allocates, for each of them.
+// TestCost pins the allocations for each of many events whose state is evaluated.
 func TestCost(t *testing.T) {
 	now := noon(t)
 	allocations := func(n int) float64 {

@@ -15,7 +15,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
 )
 
-// What an operation did shows at once, with events that say who did it, and the next poll has nothing to add.
+// The effect of an operation is shown at once, with events that name its origin, and the next poll adds nothing.
 func TestEffects(t *testing.T) {
 	for _, unread := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {

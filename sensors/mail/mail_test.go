@@ -374,7 +374,7 @@ func TestTextsAreReadOnce(t *testing.T) {
 	})
 }
 
-// Sensors of one folder share what they ask.
+// Sensors of one folder share their requests.
 func TestRequestsAreShared(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)

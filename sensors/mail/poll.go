@@ -18,10 +18,10 @@ const (
 	maxNew = 500
 	// maxDetails bounds the mails whose texts and attachments are read at once.
 	maxDetails = 100
-	// maxFates bounds the mails of which one poll asks where they are.
+	// maxFates bounds the mails that one poll looks up because they left the list.
 	maxFates = 20
 	// deliveryTime bounds the time from the receipt of a mail to its place in the folder, and clockSkew that by which this machine's
-	// clock may be ahead of Exchange's. A mail that somebody else marks as unread within that time may be taken for new.
+	// clock may be ahead of Exchange's. A mail that another client marks as unread within that time may be taken for new.
 	deliveryTime = 10 * time.Second
 	clockSkew    = time.Minute
 	// maxSingle is the number of texts from which on they are read in pages.
@@ -82,7 +82,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 type news struct {
 	any     bool
 	fresh   set       // mails that were never seen
-	anew    bool      // nobody knows which of them are new
+	anew    bool      // it is unknown which of them are new
 	since   time.Time // mails that were received before are not new
 	removed []string
 }
@@ -137,7 +137,7 @@ func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, l
 		return err
 	}
 	var unseen set
-	if !o.hasDelta(s) { // what is listed is all that can be known
+	if !o.hasDelta(s) { // only the listed mails are known
 		var ids []string
 		for _, m := range listed {
 			ids = append(ids, m.ID)
@@ -262,8 +262,7 @@ func unreadable(err error) bool {
 	return errors.As(err, &e) && !e.Transient() && (e.Reason == graph.NotFound || e.Reason == graph.Refused || e.Reason == graph.InvalidArgument)
 }
 
-// fates finds out what happened to the mails that were in the list and are not any more. Those that newer ones moved out of it are
-// left alone.
+// fates looks up the mails that are no longer in the list, except those that newer ones displaced.
 func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, listed []mail.Message, since time.Time, removed []string) ([]Fate, error) {
 	there := make(map[string]*mail.Message, len(listed))
 	for i := range listed {
@@ -310,7 +309,7 @@ func (o *Options) find(ctx context.Context, g *graph.Client, id string) (*mail.M
 	return &m, folder, nil
 }
 
-// entry adds to a mail what takes requests of its own, unless old has it. What cannot be read is marked.
+// entry adds the parts of a mail that take requests of their own, unless old has them. Unreadable ones are marked.
 func (o *Options) entry(ctx context.Context, g *graph.Client, m mail.Message, old *Entry, details bool) (Entry, error) {
 	e := Entry{Message: m}
 	if old != nil && old.ChangeKey == m.ChangeKey && !old.Unreadable {

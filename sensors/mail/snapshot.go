@@ -18,7 +18,7 @@ type Snapshot struct {
 	Complete bool // Matching counts all of them
 	Messages []Entry
 
-	// What led here, for the events: mails that came with the last poll, and the fate of those that left the list with it.
+	// For the events: mails that came with the last poll, and the fates of mails that left the list with it.
 	Fresh []Entry
 	Gone  []Fate
 
@@ -33,7 +33,7 @@ type Snapshot struct {
 	Verdicts []byte
 }
 
-// An Entry is a mail with what takes requests of its own.
+// An Entry is a mail with the parts that take requests of their own.
 type Entry struct {
 	mail.Message
 	Body        *string           // nil: not asked for, or not readable

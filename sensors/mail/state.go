@@ -127,7 +127,7 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 	return events
 }
 
-// eventOf returns what is published of a mail to which something happened. own is whether this program caused it.
+// eventOf returns the event to publish for a change of a mail. own: this program caused it.
 func eventOf(what string, e Entry, own bool, now time.Time) entity.Event {
 	data := e.summary(now.Location())
 	data["own"] = own

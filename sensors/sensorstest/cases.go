@@ -401,7 +401,7 @@ func (f *files) problems() []string {
 // RoundTrip implements http.RoundTripper.
 func (f *files) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil {
-		_, _ = io.Copy(io.Discard, r.Body) // nobody reads it
+		_, _ = io.Copy(io.Discard, r.Body) // its content does not matter
 		_ = r.Body.Close()
 	}
 	f.mu.Lock()

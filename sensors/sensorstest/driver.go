@@ -56,7 +56,7 @@ func (d *Driver[S]) TryPoll(t testing.TB, g *graph.Client, now time.Time) (event
 	return events, nil
 }
 
-// State returns the state as a poller passes it on, and what time alone brought in (since, now].
+// State returns the state as a poller passes it on, and the time-based events in (since, now].
 func (d *Driver[S]) State(t testing.TB, since, now time.Time) entity.State {
 	t.Helper()
 	var s entity.State

@@ -13,7 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
 )
 
-// A faulty source does what a source must not.
+// A faulty source violates the contract of a source.
 type faulty struct {
 	changes string // the function that changes its arguments
 	restive bool   // the state changes before its Next

@@ -161,7 +161,7 @@ func TestUnknownValues(t *testing.T) {
 	}
 }
 
-func TestSomebodyElse(t *testing.T) {
+func TestAnotherUser(t *testing.T) {
 	s := contoso(t)
 	s.SetPresence(megan, simulator.Presence{Availability: "Away", Message: "Out", MessagePublished: now(t)})
 	for _, tt := range []struct {
@@ -459,7 +459,7 @@ func TestEntities(t *testing.T) {
 	}
 }
 
-// TestDamaged feeds presences with one property of them null, missing or of a value that nobody knows: Microsoft's own examples
+// TestDamaged feeds presences with one property of them null, missing or of an unknown value: Microsoft's own examples
 // and one that is complete.
 func TestDamaged(t *testing.T) {
 	documents, err := os.ReadFile("testdata/presences.json")
@@ -648,7 +648,7 @@ func TestPreferredRunsOut(t *testing.T) {
 
 func TestCases(t *testing.T) { sensorstest.Run(t, status.Kind(), "testdata/cases") }
 
-// TestCalls pins that a call is told once, though Teams does not know for a while.
+// TestCalls pins that a call is reported once, though Teams does not know of it for a while.
 func TestCalls(t *testing.T) {
 	s := contoso(t)
 	sensor := own(t)
