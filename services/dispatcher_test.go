@@ -72,7 +72,7 @@ func (d *disk) CommitLazily(write func(services.Tx)) {
 	d.lazy = append(d.lazy, c...)
 }
 
-// write makes transactions of what is queued.
+// write writes the queued changes in transactions.
 func (d *disk) write() {
 	for {
 		d.mu.Lock()
@@ -381,7 +381,7 @@ func (h *dispatcherHarness) run(t *testing.T) {
 	t.Cleanup(h.stop)
 }
 
-// A lockedWriter keeps what is logged.
+// A lockedWriter records the log.
 type lockedWriter struct{ h *dispatcherHarness }
 
 func (w *lockedWriter) Write(p []byte) (int, error) {
@@ -412,7 +412,7 @@ func (h *dispatcherHarness) inbound(payload string) services.Inbound {
 	}
 }
 
-// sleep lets time pass until what was due meanwhile is done.
+// sleep lets time pass and waits until everything that was due is done.
 func sleep(d time.Duration) {
 	time.Sleep(d)
 	synctest.Wait()
@@ -439,7 +439,7 @@ func (h *dispatcherHarness) code(i int) services.Code {
 	return services.Code(h.answers[i].Status)
 }
 
-func TestARequestIsCarriedOutAndAnswered(t *testing.T) {
+func TestARequestIsExecutedAndAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{}
 		h.open(t)
@@ -457,7 +457,7 @@ func TestARequestIsCarriedOutAndAnswered(t *testing.T) {
 			t.Error(diff)
 		}
 		if h.acked != 1 || len(h.calls) != 1 || len(h.completed) != 1 {
-			t.Errorf("acknowledged %d times, called %d times, told of %d", h.acked, len(h.calls), len(h.completed))
+			t.Errorf("acknowledged %d times, called %d times, completed %d", h.acked, len(h.calls), len(h.completed))
 		}
 	})
 }
@@ -555,7 +555,7 @@ func TestAnEmptyValueIsNotAnswered(t *testing.T) {
 	})
 }
 
-func TestTheSameTransactionIsDoneOnce(t *testing.T) {
+func TestTheSameTransactionIsExecutedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{}
 		h.open(t)
@@ -589,7 +589,7 @@ func TestTheSameTransactionIsDoneOnce(t *testing.T) {
 	})
 }
 
-// Whoever waits for the answer may ask again before the desk knows that the broker has it.
+// A client may send the request again before the dispatcher knows that the response was delivered.
 func TestTheSameTransactionWhileItIsAnswered(t *testing.T) {
 	for _, step := range []string{"answering", "answered"} {
 		t.Run(step, func(t *testing.T) {
@@ -658,7 +658,7 @@ func TestRedeliveries(t *testing.T) {
 	}
 }
 
-// Whatever step the program dies at, a request is done once and answered.
+// A request is executed once and answered, whichever step the program dies at.
 func TestACrashAtEveryStep(t *testing.T) {
 	steps := []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "shown", "recorded", "answering", "answered"}
 	for _, step := range steps {
@@ -881,7 +881,7 @@ func TestAFullDiskMakesNoRequestYounger(t *testing.T) {
 	})
 }
 
-// What could not be written down is not done again for that.
+// A request whose response cannot be written is not executed again.
 func TestADiskThatFillsUpMeanwhile(t *testing.T) {
 	for _, test := range []struct {
 		step    string // at which the disk is full
@@ -922,7 +922,7 @@ func TestADiskThatFillsUpMeanwhile(t *testing.T) {
 	}
 }
 
-func TestWhatWaitedInTheJournalForTooLongIsExpired(t *testing.T) {
+func TestOldRequestsOfTheJournalExpire(t *testing.T) {
 	for _, test := range []struct {
 		payload, message string
 		away             time.Duration
@@ -953,8 +953,8 @@ func TestWhatWaitedInTheJournalForTooLongIsExpired(t *testing.T) {
 	}
 }
 
-// What may have been executed before a crash is not said to have expired: sent again it would be executed twice.
-func TestWhatMayHaveBeenDoneIsInDoubtWhenItExpires(t *testing.T) {
+// A request that may have been executed before a crash is not answered expired: the client would send it again.
+func TestAnAttemptedRequestThatExpiresIsInDoubt(t *testing.T) {
 	for retry, code := range map[services.RetryPolicy]services.Code{
 		services.Idempotent: services.Expired, services.IdempotencyKey: services.InDoubt, services.AtMostOnce: services.InDoubt,
 	} {
@@ -984,7 +984,7 @@ func TestWhatMayHaveBeenDoneIsInDoubtWhenItExpires(t *testing.T) {
 	}
 }
 
-// The broker does not take answers while one of its messages is handled.
+// The broker does not accept responses while one of its messages is handled.
 func TestTooManyReadingRequests(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{maxQueue: 2}
@@ -1022,7 +1022,7 @@ func TestReadingRequestsAreAnsweredAtTheEnd(t *testing.T) {
 		if h.code(0) != "ok" || h.code(1) != services.ShuttingDown || h.acked != 2 {
 			t.Errorf("answers %+v", h.answers)
 		}
-		// Nobody answers any more: it is not acknowledged, and comes again.
+		// No response is sent any more: it is not acknowledged, and is delivered again.
 		r := h.list()
 		var told services.Response
 		r.Done = func(r services.Response) { told = r }
@@ -1048,11 +1048,11 @@ func TestReadingIsNotJournalled(t *testing.T) {
 
 func TestAPanicIsTheRequestsError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		h := &dispatcherHarness{call: func(set, services.Attempt) (any, error) { panic("an answer that nobody expected") }}
+		h := &dispatcherHarness{call: func(set, services.Attempt) (any, error) { panic("an unexpected answer") }}
 		h.open(t)
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
-		if h.code(0) != services.Internal || h.answers[0].Error.Message != "panic: an answer that nobody expected" || !slices.Equal(h.shown, []string{"failed"}) {
+		if h.code(0) != services.Internal || h.answers[0].Error.Message != "panic: an unexpected answer" || !slices.Equal(h.shown, []string{"failed"}) {
 			t.Errorf("answers %+v, shown %v", h.answers, h.shown)
 		}
 	})
@@ -1068,7 +1068,7 @@ func TestAPanicWhileLookingOrDecodingIsTheRequestsError(t *testing.T) {
 		h.open(t)
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
-		h.offered = func(string) error { panic("an operation that nobody expected") }
+		h.offered = func(string) error { panic("an unexpected operation") }
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
 		if h.code(0) != services.InDoubt || h.code(1) != services.Internal || h.acked != 2 {
@@ -1077,7 +1077,7 @@ func TestAPanicWhileLookingOrDecodingIsTheRequestsError(t *testing.T) {
 	})
 }
 
-func TestASpoiltEntryLeavesTheOthers(t *testing.T) {
+func TestACorruptEntryDoesNotAffectTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{away: true}
 		h.open(t)

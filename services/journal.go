@@ -283,7 +283,7 @@ func (j *Journal) add(e *entry, onDisk func(error)) (before *entry, m match, err
 	return nil, isNew, nil
 }
 
-// start writes that the request of an entry is about to be sent. Without it on disk the request must not be sent.
+// start writes that the request of an entry is about to be sent. The request must not be sent before that is on disk.
 func (j *Journal) start(e *entry, onDisk func(error)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -301,8 +301,8 @@ func (j *Journal) start(e *entry, onDisk func(error)) {
 	})
 }
 
-// finish writes the response of an entry and what persist, which may be nil, adds. Where the disk does not take it, the response is
-// kept in memory and written later: what was done must not be done again.
+// finish writes the response of an entry and what persist, which may be nil, adds. If it cannot be written, the response is kept
+// in memory and written later: a request must not be executed twice.
 func (j *Journal) finish(e *entry, r Response, persist func(Tx), onDisk func(error)) {
 	data, err := json.Marshal(r.Data)
 	switch {

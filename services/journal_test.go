@@ -38,7 +38,7 @@ func TestATransactionIsRememberedInRunningTime(t *testing.T) {
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
 		h.calls = h.calls[:1]
-		// A crash takes off what ran since the last commit.
+		// A crash loses the running time since the last commit.
 		h.disk = h.disk.copy()
 		h.open(t)
 		again(1, "after a crash")
@@ -211,7 +211,7 @@ func TestOriginsOutliveARestart(t *testing.T) {
 	})
 }
 
-// What belongs to nothing is removed.
+// Data that belongs to no entry is removed.
 func TestAnOriginWithoutAnEntry(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &disk{values: map[string][]byte{"journal/origin/1": []byte("1")}}
@@ -226,7 +226,7 @@ func TestAnOriginWithoutAnEntry(t *testing.T) {
 	})
 }
 
-// That the disk is full is logged once, and that it is not any more.
+// A full disk is logged once, and so is its end.
 func TestAFullDiskIsLoggedOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{disk: &disk{full: true}, maxQueue: 5}

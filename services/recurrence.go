@@ -22,7 +22,7 @@ type Recurrence struct {
 	Count          *int     `json:"count" doc:"How often it takes place. Default: without an end."`
 }
 
-// Validate finds impossible values; its errors name the field below path.
+// Validate returns an error for impossible values; the errors name the field below path.
 func (r *Recurrence) Validate(path string) error {
 	for _, n := range []struct {
 		name        string

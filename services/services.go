@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// A RetryPolicy defines what is done with a request whose outcome is unknown: the program died, or the answer never came.
+// A RetryPolicy defines how a request of unknown outcome is handled: the program died, or the answer was lost.
 type RetryPolicy int
 
 const (

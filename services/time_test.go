@@ -50,7 +50,7 @@ func TestParseTimeRefuses(t *testing.T) {
 }
 
 // A time that the clocks skip is refused: an event from 02:30 to 03:15 would end before it begins.
-func TestParseTimeRefusesWhatTheClocksSkip(t *testing.T) {
+func TestParseTimeRefusesSkippedTimes(t *testing.T) {
 	berlin := graphtest.Zone(t, "Europe/Berlin")
 	for _, in := range []string{"2026-03-29T02:30:00", "2026-03-29 02:00", "2026-03-29T02:59:59.9"} {
 		for _, parse := range []func(field, s string, loc *time.Location) (time.Time, error){services.ParseTime, services.ParseTimeOrDate} {

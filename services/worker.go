@@ -282,7 +282,7 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 		j.operation, err = target.Operation(j.Operation)
 	}
 	if old != nil && !sent {
-		if err == nil && j.operation.Retry == IdempotencyKey { // whoever sends it again sends it with another key
+		if err == nil && j.operation.Retry == IdempotencyKey { // the client would send it again with another key
 			return nil, errInDoubt(old)
 		}
 		return nil, old
@@ -298,7 +298,7 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 	}
 	a := j.attempt(target)
 	if a.Repeated = j.attempted && (sent || j.operation.Retry != AtMostOnce); j.operation.Retry == AtMostOnce && !j.operation.Reads && !sent {
-		// After a crash nobody would know that it must not be executed again.
+		// Otherwise it could be executed again after a crash.
 		written := make(chan error, 1)
 		d.journal.start(j.entry, func(err error) { written <- err })
 		if err := <-written; err != nil {
@@ -324,7 +324,7 @@ func (d *Dispatcher) try(stop context.Context, g *graph.Client, op Operation, re
 	wait.InitialInterval = time.Second
 	for {
 		if op.Retry == AtMostOnce && a.Repeated {
-			return d.verify(ctx, g, request, a, errors.New("its answer never came"))
+			return d.verify(ctx, g, request, a, errors.New("no answer was received"))
 		}
 		result, err := d.attempt(ctx, g, request, a)
 		if err == nil {

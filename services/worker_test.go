@@ -53,7 +53,7 @@ func TestCommits(t *testing.T) {
 	}
 }
 
-// What an operation did to a sensor is on disk together with its response, or neither is.
+// The effect of an operation on a sensor is on disk together with its response, or neither is.
 func TestTheSnapshotAndTheResponseAreOneTransaction(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{persist: func(tx services.Tx) { tx.Put("snapshots", "home/lamp", []byte("on")) }}
@@ -256,7 +256,7 @@ func TestRequestsOfAnAccountAreExecutedInOrder(t *testing.T) {
 	})
 }
 
-// What was accepted for a sensor that is no longer configured is answered, and so is what may have been executed.
+// Accepted requests for a sensor that is no longer configured are answered, also those that may have been executed.
 func TestASensorThatWasRemoved(t *testing.T) {
 	for _, test := range []struct {
 		retry services.RetryPolicy
@@ -301,7 +301,7 @@ func TestASensorThatWasRemoved(t *testing.T) {
 	}
 }
 
-func TestWhatMayHaveHappenedIsNotRetryable(t *testing.T) {
+func TestAnUnknownOutcomeIsNotRetryable(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{retry: services.IdempotencyKey}
 		h.find = func(services.Attempt) (any, bool, error) { return nil, false, nil }
@@ -317,7 +317,7 @@ func TestWhatMayHaveHappenedIsNotRetryable(t *testing.T) {
 	})
 }
 
-// What would have to be tried again when the program stops is tried after the next start, with the same id.
+// A request that would have to be retried when the program stops is retried after the next start, with the same id.
 func TestARequestThatIsInterrupted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{retry: services.IdempotencyKey}
@@ -479,7 +479,7 @@ func TestAcceptedIsCalledInOrder(t *testing.T) {
 	})
 }
 
-// Many rejections, of which nobody waits for the acknowledgement, do not delay a real request.
+// Many rejections, whose acknowledgement no client waits for, do not delay a real request.
 func TestManyRejectionsDoNotDelay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{}

@@ -69,7 +69,7 @@ type Fields struct {
 	End      *string `json:"end" doc:"End of the schedule, like start. A date is not included."`
 }
 
-// Validate finds values that are no times.
+// Validate returns an error for values that are no times.
 func (f *Fields) Validate() error {
 	if f.Start != nil {
 		if _, err := services.ParseTimeOrDate("start", *f.Start, time.UTC); err != nil {
@@ -114,7 +114,7 @@ func (f *Fields) change(s *mailbox.AutomaticReplies, loc *time.Location) (err er
 // Enable switches automatic replies on.
 type Enable struct{ Fields }
 
-// Validate finds a schedule of which only one end is given.
+// Validate returns an error for a schedule with only one end.
 func (e *Enable) Validate() error {
 	switch {
 	case e.Start != nil && e.End == nil:
@@ -160,7 +160,7 @@ type Update struct {
 	Fields
 }
 
-// Validate finds a request without anything to change.
+// Validate returns an error for a request without anything to change.
 func (u *Update) Validate() error {
 	if *u == (Update{}) {
 		return graph.Invalid("want at least one of mode, internal_reply, external_reply, external_audience, start, end")

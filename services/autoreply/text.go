@@ -10,8 +10,8 @@ import (
 // Short shortens a text to what a state of Home Assistant holds.
 func Short(text string) string { return services.Truncate(text, services.MaxState) }
 
-// markup returns what Graph is to store where a user gave s, HTML or plain text, and it stores old. What an entity shows of old,
-// whole or shortened, is no change: writing back the displayed text must not overwrite the stored one.
+// markup returns the HTML to store when the user sets s, HTML or plain text, in place of old. The text that an entity shows for
+// old, complete or shortened, is no change: writing back the displayed text must not overwrite the stored one.
 func markup(old, s string) string {
 	s = strings.ReplaceAll(s, "\r\n", "\n")
 	if shown := htmltext.Text(old); s == old || strings.TrimSpace(s) == shown || s == Short(shown) {

@@ -48,7 +48,7 @@ func Operations(c calendars.Calendar) []services.Operation {
 	}, readOperations(c)...)
 }
 
-// eventResult documents the response of what changes an event.
+// eventResult documents the response of operations that change an event.
 func eventResult() []schema.Field {
 	return []schema.Field{
 		{Key: "event_id", Type: "text", Doc: "Id of the event."},
@@ -59,7 +59,7 @@ func eventResult() []schema.Field {
 	}
 }
 
-// removedResult documents the response of what removes an event.
+// removedResult documents the response of operations that remove an event.
 func removedResult() []schema.Field {
 	return []schema.Field{{Key: "event_id", Type: "text", Doc: "Id of the event."}}
 }
@@ -74,7 +74,7 @@ type Create struct {
 	EventFields
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Create) Validate() error {
 	if err := r.EventFields.Validate(); err != nil {
 		return err

@@ -33,7 +33,7 @@ type AttendeeInput struct {
 	Type  string `json:"type" doc:"Role of the attendee. Default: required." enum:"required,optional,resource"`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (d *EventFields) Validate() error {
 	for _, a := range d.Attendees {
 		if !isAddress(a.Email) {

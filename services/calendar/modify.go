@@ -21,7 +21,8 @@ type Modify struct {
 	EventFields
 }
 
-// Validate implements services.Request: it finds what Graph would refuse. Whether times must be dates is known only when the event was read.
+// Validate implements services.Request: it returns an error for values that Graph would refuse. Whether times must be dates is
+// known only when the event was read.
 func (r *Modify) Validate() error {
 	if r.Subject == nil && r.Start == nil && r.End == nil && reflect.DeepEqual(r.EventFields, EventFields{Timezone: r.Timezone}) {
 		return graph.Invalid("want something to change beside event_id")

@@ -166,7 +166,7 @@ func TestRespond(t *testing.T) {
 		}
 	}
 	if op := operation(t, calendars.Calendar{}, "respond"); op.Retry != services.AtMostOnce {
-		t.Error("the organizer must not be told twice")
+		t.Error("the organizer must not get two responses")
 	}
 }
 
@@ -222,8 +222,7 @@ func TestModifyWithoutAnswer(t *testing.T) {
 	}
 }
 
-// TestRespondUnconfirmed pins that an invitation that was answered is not answered again because the event cannot be read then: it
-// is verified.
+// TestRespondUnconfirmed pins that an answered invitation is verified, not answered again, if the event cannot be read afterwards.
 func TestRespondUnconfirmed(t *testing.T) {
 	s, ids := furnished(t)
 	s.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/me/events/" + ids["invitation"], Status: http.StatusServiceUnavailable})

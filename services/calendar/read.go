@@ -14,7 +14,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// readOperations returns the operations that change nothing. None of them needs more than what shows the calendar.
+// readOperations returns the operations that change nothing. None of them needs another permission than the sensor that shows the
+// calendar.
 func readOperations(c calendars.Calendar) []services.Operation {
 	permissions := []graph.Permission{c.ReadPermission()}
 	others := permissions
@@ -63,7 +64,7 @@ type TimeRange struct {
 	End   string `json:"end" required:"true" doc:"End of the span, like start. A date is not included."`
 }
 
-// Validate finds what is wrong in every time zone.
+// Validate returns an error for values that are wrong in every time zone.
 func (p *TimeRange) Validate() error {
 	if _, err := services.ParseTimeOrDate("start", p.Start, time.UTC); err != nil {
 		return err
@@ -156,7 +157,7 @@ type FreeBusy struct {
 	Interval int `json:"interval" doc:"Minutes per digit, 5 to 1440. Default: 30."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *FreeBusy) Validate() error {
 	if r.calendar.Mailbox != "" {
 		return graph.Invalid("free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it")
@@ -215,7 +216,7 @@ type Availability struct {
 	Error        any        `json:"error"` // text; nil: it is known
 }
 
-// A BusySlot is a time when somebody is not free. Who may not see more of it sees its times only.
+// A BusySlot is a time when somebody is not free. Details that the signed-in user may not see are null.
 type BusySlot struct {
 	Start    time.Time `json:"start"`
 	End      time.Time `json:"end"`

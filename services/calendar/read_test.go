@@ -137,7 +137,7 @@ func TestListNamed(t *testing.T) {
 	}
 }
 
-// TestRead pins what an event is told as: once in a list, once alone with its whole description.
+// TestRead pins the representation of an event: in a list, and alone with its complete description.
 func TestRead(t *testing.T) {
 	s := contoso(t)
 	long := strings.TrimSpace(strings.Repeat("agenda ", 500))

@@ -21,7 +21,7 @@ type Respond struct {
 	ProposeEnd   *string `json:"propose_end" doc:"End of the time that you propose."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Respond) Validate() error {
 	switch {
 	case r.ProposeStart == nil && r.ProposeEnd == nil:
@@ -60,7 +60,7 @@ func (r *Respond) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	return result, graph.Unconfirmed(err)
 }
 
-// Verify implements services.Verifier: the organizer must not be told twice.
+// Verify implements services.Verifier: the organizer must not get two responses.
 func (r *Respond) Verify(ctx context.Context, g *graph.Client, _ services.Attempt) (result any, happened bool, err error) {
 	result, err = r.outcome(ctx, g)
 	if err != nil {
@@ -71,7 +71,7 @@ func (r *Respond) Verify(ctx context.Context, g *graph.Client, _ services.Attemp
 	return result, !there || e.Response == want, nil
 }
 
-// outcome returns the event as it is now, or Removed where that is what declining did.
+// outcome returns the event as it is now, or Removed if declining has removed it.
 func (r *Respond) outcome(ctx context.Context, g *graph.Client) (any, error) {
 	e, err := r.calendar.Read(ctx, g, r.EventID)
 	switch {

@@ -26,7 +26,7 @@ type Reply struct {
 	MessageIsHTML bool   `json:"message_is_html" doc:"The text is HTML."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Reply) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.
@@ -50,7 +50,7 @@ type Forward struct {
 	MessageIsHTML bool     `json:"message_is_html" doc:"The text is HTML."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Forward) Validate() error {
 	if err := checkID(r.MessageID); err != nil {
 		return err

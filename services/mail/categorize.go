@@ -20,7 +20,7 @@ type Categorize struct {
 	Remove     []string  `json:"remove" doc:"Categories to remove, instead of categories."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Categorize) Validate() error {
 	if err := checkID(r.MessageID); err != nil {
 		return err

@@ -92,7 +92,7 @@ func isLink(s string) bool {
 	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
 }
 
-// unique gives files of the same name different ones.
+// unique gives files with the same name different names.
 func unique(all []file) {
 	for i := range all {
 		name := all[i].name

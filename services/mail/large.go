@@ -14,11 +14,11 @@ import (
 // cleanupTime bounds the removal of a draft, which is done although the time of its request may be over.
 const cleanupTime = 10 * time.Second
 
-// sendLarge sends a mail by means of a draft. Where it is known not to be sent, the draft is removed.
+// sendLarge sends a mail by means of a draft. If it is certain that the mail was not sent, the draft is removed.
 func sendLarge(ctx context.Context, g *graph.Client, m mail.Mailbox, o mail.Outgoing) (any, error) {
 	id, err := m.CreateDraft(ctx, g, o)
 	if err != nil {
-		// A draft of which nobody knows is removed before the next attempt and by Verify.
+		// A draft whose id was lost is removed before the next attempt and by Verify.
 		return nil, mail.NotSent(errors.Join(err, removeIncomplete(ctx, g, m, o.Key)))
 	}
 	for _, f := range o.Files {
@@ -60,8 +60,8 @@ func removeIncomplete(ctx context.Context, g *graph.Client, m mail.Mailbox, key 
 	return mail.NotSent(m.RemoveDraft(ctx, g, id))
 }
 
-// verifyLarge finds out what became of a mail that may have a draft: it removes one that was never sent, and looks for the mail in Sent
-// Items otherwise.
+// verifyLarge verifies a mail that may have a draft: it removes a draft that was never sent, and otherwise looks for the mail in
+// Sent Items.
 func verifyLarge(ctx context.Context, g *graph.Client, m mail.Mailbox, a services.Attempt) (any, bool, error) {
 	id, complete, err := m.FindDraft(ctx, g, a.ID)
 	switch {

@@ -106,7 +106,7 @@ func TestSendLarge(t *testing.T) {
 	}
 }
 
-// Whenever the program dies, a large mail is sent once or not at all, and no draft is left behind before sending began.
+// If the program dies, a large mail is sent once or not at all, and no draft is left if sending had not begun.
 func TestSendLargeIsInterrupted(t *testing.T) {
 	for _, lost := range []bool{false, true} {
 		for steps := range 8 {

@@ -54,7 +54,7 @@ func decode(t testing.TB, target mail.Target, name, request string) (services.Op
 	return services.Operation{}, nil, nil
 }
 
-// call executes a request with what its operation needs.
+// call executes a request with the permissions of its operation.
 func call(t testing.TB, s *simulator.Simulator, target mail.Target, name, request string) (any, error) {
 	t.Helper()
 	op, r, err := decode(t, target, name, request)
@@ -265,7 +265,7 @@ func TestChanges(t *testing.T) {
 				return m
 			}
 		}
-		t.Fatal("the mail is gone")
+		t.Fatal("the mail was removed")
 		return simulator.Mail{}
 	}
 	must(t, s, mail.Target{}, "mark_read", `{`+id+`}`)
@@ -323,7 +323,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// Each operation needs exactly what it asks for.
+// Each operation needs exactly the permissions that it requests.
 func TestPermissions(t *testing.T) {
 	shared := mail.Target{Mailbox: client.Mailbox{Address: info}}
 	for _, tt := range []struct {
@@ -377,7 +377,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// A mail whose answer never came is looked for in Sent Items.
+// A mail without an answer is looked for in Sent Items.
 func TestVerify(t *testing.T) {
 	m := `"message_id": "ID"`
 	for _, tt := range []struct{ op, fields string }{
@@ -409,7 +409,7 @@ func TestVerify(t *testing.T) {
 					t.Errorf("after: %v, %v, %v", v, found, err)
 				}
 				for _, scopes := range [][]string{{"Mail.Send"}, {"Mail.Send", "Mail.ReadBasic"}} {
-					if _, found, err := verifier.Verify(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), a); found || err == nil || err.Error() != "only with Mail.Read it can be told whether the mail was sent" {
+					if _, found, err := verifier.Verify(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), a); found || err == nil || err.Error() != "the permission Mail.Read is required to find out whether the mail was sent" {
 						t.Errorf("%v: %v, %v", scopes, found, err)
 					}
 				}

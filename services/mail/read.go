@@ -20,7 +20,8 @@ const (
 	maxText = 300_000
 )
 
-// readOperations returns the operations that change nothing. None of them needs more than what shows the mails.
+// readOperations returns the operations that change nothing. None of them needs another permission than the sensor that shows the
+// mails.
 func readOperations(t Target) []services.Operation {
 	permissions := []graph.Permission{t.Mailbox.ReadPermission()}
 	all := []services.Operation{
@@ -113,7 +114,7 @@ type List struct {
 	Limit    int    `json:"limit" doc:"Maximum number of mails, 1 to 200. Default: 25."`
 }
 
-// Validate finds what is wrong in every time zone.
+// Validate returns an error for values that are wrong in every time zone.
 func (r *List) Validate() error {
 	if r.From != "" && !IsAddress(r.From) {
 		return graph.Invalid("from: want an address, such as ann@contoso.com, not %s", services.QuoteForError(r.From))
@@ -168,7 +169,7 @@ type Search struct {
 	Limit  int    `json:"limit" doc:"Maximum number of mails, 1 to 200. Default: 25."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Search) Validate() error {
 	if r.Query == "" {
 		return graph.Invalid("query: want words to search for")
@@ -197,7 +198,7 @@ type Get struct {
 	Headers   bool   `json:"headers" doc:"Return the headers of the Internet too."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Get) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.
@@ -224,7 +225,7 @@ type Attachments struct {
 	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *Attachments) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.

@@ -79,7 +79,7 @@ func TestList(t *testing.T) {
 	}
 }
 
-// An answer stays below what may be published, whatever the mails hold.
+// A response stays within the limit of a message, regardless of the mails' content.
 func TestAnswersAreBounded(t *testing.T) {
 	s := contoso(t)
 	var to []string

@@ -34,7 +34,7 @@ type SendRequest struct {
 	SaveToSent     *bool    `json:"save_to_sent" doc:"Keep a copy in Sent Items. Default: true."`
 }
 
-// Validate finds what Graph would refuse.
+// Validate returns an error for values that Graph would refuse.
 func (r *SendRequest) Validate() error {
 	if err := checkRecipients(r.To, r.Cc, r.Bcc, r.ReplyTo); err != nil {
 		return err

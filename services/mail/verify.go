@@ -26,7 +26,7 @@ type Sent struct {
 // verify looks for the mail of an attempt in Sent Items.
 func verify(ctx context.Context, g *graph.Client, m mail.Mailbox, a services.Attempt) (any, bool, error) {
 	if !m.CanVerify(g) {
-		return nil, false, errors.New("only with Mail.Read it can be told whether the mail was sent")
+		return nil, false, errors.New("the permission Mail.Read is required to find out whether the mail was sent")
 	}
 	ctx, cancel := context.WithTimeout(ctx, verifyTime)
 	defer cancel()
