@@ -156,7 +156,7 @@ func TestLicenses(t *testing.T) {
 	v.want(200, "GET", "/me", "")
 }
 
-// deviceCode starts a device code sign-in and returns the user code and what asks for the token.
+// deviceCode starts a device code sign-in and returns the user code and a function that requests the token.
 func (v graphClient) deviceCode(scope string) (code string, poll func() (int, map[string]any)) {
 	v.t.Helper()
 	form := "client_id=" + simulator.ContosoClient + "&scope=" + url.QueryEscape(scope)
@@ -169,7 +169,7 @@ func (v graphClient) deviceCode(scope string) (code string, poll func() (int, ma
 	}
 }
 
-// Whoever does not consent to a device code can only cancel.
+// A user who does not consent to a device code can only cancel.
 func TestDeviceCodeRefused(t *testing.T) {
 	for name, test := range map[string]struct {
 		in     simulator.SignIn

@@ -151,7 +151,7 @@ func TestPaths(t *testing.T) {
 	v.want(200, "GET", "/me/calendarView()"+window(july, july), "")
 }
 
-// What the simulator does not have is never taken for an answer of Graph.
+// Parts of Graph that are not simulated are reported as such, not with an answer of Graph.
 func TestNotSimulated(t *testing.T) {
 	v := newQueries(t)
 	for _, test := range []struct{ method, path string }{

@@ -75,7 +75,7 @@ type Simulator struct {
 	serving sync.WaitGroup // the server's goroutine and its handlers
 }
 
-// New returns an empty Simulator: nobody can sign in before AddUser and Register. See Contoso for sample data.
+// New returns an empty Simulator: no user can sign in before AddUser and Register. See Contoso for sample data.
 func New(o Options) *Simulator {
 	if o.Now == nil {
 		o.Now = time.Now

@@ -48,7 +48,7 @@ func (a *attachment) odataType() string {
 	return "#microsoft.graph.fileAttachment"
 }
 
-// attachmentJSON returns an attachment, with what its kind adds to all attachments if deep.
+// attachmentJSON returns an attachment, with the properties of its kind if deep.
 func (b *mailbox) attachmentJSON(a *attachment, deep bool) map[string]any {
 	out := map[string]any{
 		"@odata.type": a.odataType(), "@odata.mediaContentType": a.ContentType, "id": b.attachmentID(a), "lastModifiedDateTime": instant(a.modified), "name": a.Name,

@@ -133,10 +133,10 @@ func (c *call) basic() bool {
 // A share is a mailbox and a user who has rights to it.
 type share struct{ owner, guest string }
 
-// MailboxRights are the rights to somebody else's mailbox.
+// MailboxRights are the rights to another user's mailbox.
 type MailboxRights struct {
 	FullAccess   bool `json:"fullAccess"`   // read and change everything
-	SendAs       bool `json:"sendAs"`       // send mails that look like the owner's
+	SendAs       bool `json:"sendAs"`       // send mails as the owner
 	SendOnBehalf bool `json:"sendOnBehalf"` // send mails "on behalf of" the owner
 }
 

@@ -16,7 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
-// A Mail is a message. The zero value of a field is what the comment says, or nothing.
+// A Mail is a message. The comment of a field names the meaning of its zero value, if it has one.
 type Mail struct {
 	ID          string // of Mails: set by the simulator
 	ImmutableID string // of Mails: set by the simulator
@@ -371,7 +371,7 @@ func (v view) entity(m *message, names []string) map[string]any {
 	return out
 }
 
-// fill sets properties of a message other than its id. What is not stored is generated only if a property needs it.
+// fill sets properties of a message other than its id. Properties that are not stored are generated only if needed.
 func (v view) fill(out map[string]any, m *message, names []string) {
 	b := v.b
 	get := func(name string) any { return m.stored[name] }

@@ -132,7 +132,8 @@ func expand(v any, p Property, options string) (any, error) {
 	return v, nil
 }
 
-// selectedOf returns what $select in $expand leaves of the entities of a relationship. Properties of a derived type are given with its name before a slash.
+// selectedOf applies $select in $expand to the entities of a relationship. Properties of a derived type are given with its name
+// before a slash.
 func selectedOf(v any, t *Type, names []string) (any, error) {
 	keep := []string{"id"}
 	for _, name := range names {
@@ -157,7 +158,7 @@ func selectedOf(v any, t *Type, names []string) (any, error) {
 	return all, nil
 }
 
-// selected returns what $select leaves of an entity, without relationships.
+// selected returns the properties of an entity that $select names, without relationships.
 func (c *Call) selected(entity map[string]any) (map[string]any, error) {
 	t := c.Route.Type
 	all := maps.Clone(entity)

@@ -36,7 +36,7 @@ func (s *Service) deleteMailbox(r *http.Request) (any, error) {
 	return nil, nil
 }
 
-// settingsCall does to the user's mailbox what a request to Graph would.
+// settingsCall applies a request to the user's mailbox as Graph would.
 func (s *Service) settingsCall(r *http.Request, body []byte, do func(*call) (odata.Response, error)) error {
 	s.directory.Lock()
 	defer s.directory.Unlock()

@@ -9,7 +9,7 @@ import (
 // A location is a work location that an app has set.
 type location struct{ kind, place string }
 
-// locations holds what apps have set of a user's work location. The manual one has precedence over the automatic one, and that over
+// locations holds the work locations of a user that apps have set. The manual one has precedence over the automatic one, and that over
 // what the user's clients and calendar report.
 //
 // https://learn.microsoft.com/graph/api/resources/userworklocation
@@ -53,7 +53,7 @@ func setLocation(field func(*locations) **location) func(*call) (odata.Response,
 	}
 }
 
-// clearLocation clears what apps have set.
+// clearLocation clears the locations that apps have set.
 //
 // https://learn.microsoft.com/graph/api/presence-clearlocation
 func clearLocation(c *call) (odata.Response, error) {
