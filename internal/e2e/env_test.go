@@ -25,7 +25,7 @@ type Environment struct {
 	caFile    string   // the CA of the simulator's certificates
 }
 
-// NewEnvironment starts a simulator and a broker. Nobody is signed in and the bridge is not running.
+// NewEnvironment starts a simulator and a broker. The account is not signed in and the bridge is not running.
 func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 	t.Helper()
 	env := &Environment{Microsoft: simulator.Contoso(simulator.Options{}), Broker: StartMosquitto(t, o), Program: NewProgram(t, "")}

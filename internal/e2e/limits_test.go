@@ -192,7 +192,7 @@ func TestStrangerSignIn(t *testing.T) {
 		t.Errorf("%d device codes", got)
 	}
 
-	// Once somebody was signed in, only that user can sign in again.
+	// After the first sign-in only the same user can sign in again.
 	env.SignIn(t)
 	seen.AwaitPayload(t, outOfOffice+"availability", "online")
 	env.Microsoft.RevokeSessions(simulator.Adele)

@@ -42,7 +42,7 @@ func (s *socket) ClearLog(t testing.TB) {
 	s.Service(t, "system_log.clear", "", nil)
 }
 
-// ignoredLogEntries match what Home Assistant logs in this setup whatever the broker sends.
+// ignoredLogEntries match entries that Home Assistant logs in this setup regardless of the broker's messages.
 var ignoredLogEntries = []string{
 	"zlib_ng and isal are not available", // how it was installed
 	"libturbojpeg",                       // how it was installed

@@ -24,7 +24,7 @@ func TestTextRoundTrip(t *testing.T) {
 			})
 		}
 
-		// Line breaks are shown as ⏎ and come back as line breaks.
+		// Line breaks are shown as ⏎, which is converted back to line breaks.
 		env.Microsoft.SetAutomaticReplies(simulator.Adele, simulator.AutomaticReplies{ExternalAudience: "all", InternalReply: "<p>I am away.<br>Ask Megan.</p>"})
 		ha.AwaitState(t, box, "I am away. ⏎ Ask Megan.")
 		stored("I am away.\nAsk Megan.")
