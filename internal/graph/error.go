@@ -14,7 +14,7 @@ type Reason string
 
 // The reasons are also the codes of responses over MQTT.
 const (
-	SignInRequired    Reason = "sign_in_required"   // no token, and none to be had without the user
+	SignInRequired    Reason = "sign_in_required"   // there is no token without a sign-in by the user
 	PermissionMissing Reason = "permission_missing" // 403
 	InvalidArgument   Reason = "invalid_argument"   // refused before it was sent, or 400 about a value of the user's
 	NotFound          Reason = "not_found"          // 404, 410

@@ -41,7 +41,7 @@ type namedScope struct {
 
 // scopeInfos holds the permissions that a sensor or an operation may need.
 var scopeInfos = [...]namedScope{
-	// What every sign-in asks for beside Graph's own.
+	// Scopes of every sign-in beside Graph's own.
 	{"openid", ScopeInfo{ID: "37f7f235-527c-4136-accd-4a02d197296e", Personal: true}},
 	{"profile", ScopeInfo{ID: "14dad69e-099b-42c9-810b-d002981feec1", Personal: true}},
 	{"offline_access", ScopeInfo{ID: "7427e0e9-2fba-42fe-b0c0-848c9e6a8182", Personal: true}},

@@ -36,7 +36,7 @@ func IsUnauthorized(err error) bool {
 const maxTokens = 3
 
 // sendAuthorized sends a request with a token that was not rejected for this path. It renews a rejected token and sends the request
-// again. If no other token is to be had, the answer is the last rejection. The answer is never nil.
+// again. If no other token is available, the answer is the last rejection. The answer is never nil.
 func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {

@@ -54,7 +54,7 @@ func TestDeviceCodePollingInterval(t *testing.T) {
 	})
 }
 
-// A refused consent continues with fewer permissions, whatever its number.
+// A refused consent continues with fewer permissions, regardless of its number.
 func TestDeclinedDeviceCodeStepsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newEnvironment(t)

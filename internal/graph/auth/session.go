@@ -56,7 +56,7 @@ const (
 // Options configures the session of one account. Account, ClientID and Dir are required.
 type Options struct {
 	Account     string // key in the configuration
-	User        string // address or id of the only user to accept; "" accepts whoever signs in first
+	User        string // address or id of the only user to accept; "" accepts the user who signs in first
 	ClientID    string
 	Tenant      string // "common", "organizations", "consumers", a tenant id or domain
 	Login       string // root of Entra ID, without tenant
@@ -523,8 +523,8 @@ func (s *Session) remedy() string { return "run: graph2mqtt login " + s.o.Accoun
 // Changed returns a channel that receives after the status changed. Changes may be merged.
 func (s *Session) Changed() <-chan struct{} { return s.changed }
 
-// Reload takes over what another process has stored, such as a login. It is called when the state directory changed, see
-// [state.Dir.Watch].
+// Reload reads the stored sign-in again if another process changed it, such as a login. It is called when the state directory
+// changed, see [state.Dir.Watch].
 func (s *Session) Reload() {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -32,7 +32,7 @@ func (m Mailbox) Attachments(ctx context.Context, g *graph.Client, id string) ([
 	}
 	listed, err := graph.GetAll[dto](ctx, g, op, m.user(g).Messages().ByMessageId(id).Attachments().ToGetRequestInformation, &users.ItemMessagesItemAttachmentsRequestBuilderGetRequestConfiguration{
 		Headers: headers(), QueryParameters: &users.ItemMessagesItemAttachmentsRequestBuilderGetQueryParameters{
-			// Without a selection the content of every file comes along.
+			// Without a selection Graph returns the content of every file.
 			Select: []string{"id", "name", "size", "contentType", "isInline"},
 		},
 	})

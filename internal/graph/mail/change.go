@@ -20,7 +20,8 @@ type Changes struct {
 	Expired bool     // the link is no longer valid; nothing else is set
 }
 
-// window is the age of the oldest mail whose changes are asked for. With a filter Graph reports at most 5,000 mails in the first round.
+// window is the age of the oldest mail whose changes are requested. With a filter Graph reports at most 5,000 mails in the first
+// round.
 //
 // https://learn.microsoft.com/graph/api/message-delta
 const window = 30 * 24 * time.Hour

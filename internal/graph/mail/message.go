@@ -65,7 +65,7 @@ type recipientDTO struct {
 	} `json:"emailAddress"`
 }
 
-// messageDTO is the part of a message that is read. What is null or missing stays zero.
+// messageDTO is the part of a message that is read. Null or missing parts stay zero.
 type messageDTO struct {
 	ID             string         `json:"id"`
 	ChangeKey      string         `json:"changeKey"`
@@ -308,7 +308,7 @@ func (m Mailbox) query(f Filter, most int, fields []string) *users.ItemMailFolde
 type Detail struct {
 	Message
 	Body    Body
-	Headers []Header // nil: not asked for
+	Headers []Header // nil: not requested
 }
 
 // A Header is a header of the Internet: "Received".

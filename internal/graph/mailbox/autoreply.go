@@ -137,7 +137,7 @@ func WriteAutomaticReplies(ctx context.Context, g *graph.Client, old, s Automati
 	return d.setting(loc), nil
 }
 
-// settingsDTO is the part of a mailboxSettings that is read. What is null or missing stays nil.
+// settingsDTO is the part of a mailboxSettings that is read. Null or missing parts stay nil.
 type settingsDTO struct {
 	Setting struct {
 		Status   *string                 `json:"status"`

@@ -13,7 +13,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 )
 
-// A Presence holds the availability and status of a user as Teams shows them. What was null or missing is zero; of the booleans, nil.
+// A Presence holds the availability and status of a user as Teams shows them. Null or missing values are zero, or nil for the
+// booleans.
 type Presence struct {
 	ID                 string
 	Availability       string // one of Availabilities, or one that Microsoft added since
@@ -26,7 +27,7 @@ type Presence struct {
 	Place              string
 }
 
-// Unknown is the availability and the activity of a user of whom Teams knows nothing.
+// Unknown is the availability and the activity of a user that Teams does not know.
 const Unknown = "PresenceUnknown"
 
 // Availabilities returns the values that Microsoft has documented, now and before.
@@ -60,7 +61,7 @@ func (p *Presence) InCall() *bool {
 	return &call
 }
 
-// presenceDTO is the part of a presence that is read. What is null or missing stays zero.
+// presenceDTO is the part of a presence that is read. Null or missing parts stay zero.
 type presenceDTO struct {
 	ID           string           `json:"id"`
 	Availability string           `json:"availability"`
@@ -184,7 +185,7 @@ func (m Message) Data() any {
 	return map[string]any{"status_message": m.Text, "expiry": graph.NullIfZero(m.Expiry)}
 }
 
-// statusMessageDTO is Graph's presenceStatusMessage. What is null or missing stays zero.
+// statusMessageDTO is Graph's presenceStatusMessage. Null or missing parts stay zero.
 type statusMessageDTO struct {
 	Message   struct{ Content string } `json:"message"`
 	Published string                   `json:"publishedDateTime"`
