@@ -58,7 +58,7 @@ type Poll struct {
 	Err  error // nil: it succeeded
 }
 
-// A Poller keeps one sensor up to date: it asks Graph at the sensor's interval, and passes on what the sensor shows whenever that
+// A Poller keeps one sensor up to date: it polls Graph at the sensor's interval, and passes the sensor's state on whenever that
 // changes by an answer, by an operation or by time alone.
 type Poller interface {
 	// Run polls until ctx is done. It returns when nothing of it runs any more and all it had to save is on disk.
@@ -71,7 +71,7 @@ type Poller interface {
 	Apply(ctx context.Context, result any) (persist func(Tx))
 	// Initial returns what to show before Run: the stored snapshot, or every value unknown.
 	Initial() entity.State
-	// HasAnswer reports whether there is a snapshot, be it a stored one.
+	// HasAnswer reports whether there is a snapshot, also a stored one.
 	HasAnswer() bool
 }
 
@@ -495,7 +495,7 @@ func (r *run[S]) saveMinor() {
 	}
 }
 
-// saveChanged saves unless no event waits and the snapshot's JSON is what was saved last: two snapshots can differ and be the same
+// saveChanged saves unless no event waits and the snapshot's JSON was saved last: two snapshots can differ and be the same
 // to JSON.
 func (r *run[S]) saveChanged() {
 	hash := r.savedHash

@@ -30,7 +30,7 @@ func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
 	return nil, errors.New("nobody answers")
 }
 
-// meeting is a sensor of one meeting. Its answers are what ask returns.
+// meeting is a sensor of one meeting. ask returns its answers.
 type meeting struct {
 	ask func(ctx context.Context, now time.Time) (start, end time.Time, err error)
 	// immediate: Graph knows at once what an operation did.
@@ -603,7 +603,7 @@ func TestSensorsOfTheSameSpreadPollTogether(t *testing.T) {
 	})
 }
 
-// A request may be carried out while its sensor is taken away.
+// A request may be executed while its sensor is removed.
 func TestApplyDoesNotWaitAfterTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &meeting{ask: func(context.Context, time.Time) (start, end time.Time, err error) { return }}

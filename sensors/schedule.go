@@ -13,7 +13,7 @@ import (
 const (
 	// repollDelay is the pause between an operation and the next poll: by then Graph's answer contains the operation's effect.
 	repollDelay = 5 * time.Second
-	// forcedPause is the least time between two polls that were asked for.
+	// forcedPause is the least time between two requested polls.
 	forcedPause = 5 * time.Second
 )
 
@@ -22,7 +22,7 @@ type schedule struct {
 	interval   time.Duration
 	tick       time.Time // the next of the regular schedule, which neither failures nor operations move
 	regular    time.Time // the next regular poll, or the retry of a failed one
-	forced     time.Time // the next poll that was asked for; zero: none
+	forced     time.Time // the next requested poll; zero: none
 	lastForced time.Time
 	notBefore  time.Time // until then Graph may not know yet what an operation did
 	retry      *backoff.ExponentialBackOff
@@ -54,7 +54,7 @@ func (s *schedule) due() time.Time {
 	return due
 }
 
-// start takes note of a poll that begins. Whatever was asked for before joins it.
+// start takes note of a poll that begins. It fulfills all earlier requests for a poll.
 func (s *schedule) start(now time.Time) {
 	if !s.forced.IsZero() && !s.forced.After(now) {
 		s.lastForced = now

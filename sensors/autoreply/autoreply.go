@@ -125,7 +125,7 @@ func (*Options) Events(before, after *mailbox.AutomaticReplies, now time.Time) [
 		}
 	}
 	data := after.InLocation(now.Location()).Attributes()
-	// The replies are attributes of the mode; they would make an event longer than it need be.
+	// The replies are attributes of the mode; they would make an event needlessly long.
 	delete(data, "internal_reply")
 	delete(data, "external_reply")
 	data["previous_mode"] = before.Attributes()["mode"]

@@ -187,7 +187,7 @@ func TestMadeUpSchedule(t *testing.T) {
 		events  int
 	}{
 		{made(next, "disabled"), 0},
-		{made(next.Add(time.Hour), "disabled"), 1}, // somebody's
+		{made(next.Add(time.Hour), "disabled"), 1}, // set by a user
 		{made(next, "alwaysEnabled"), 1},
 	} {
 		if got := s.Apply(t, step.setting, now(t)); len(got) != step.events {

@@ -59,7 +59,7 @@ func containsFold(list []string, s string) bool {
 	return slices.ContainsFunc(list, func(l string) bool { return strings.EqualFold(l, s) })
 }
 
-// filter returns a function that makes the entry of an event: whether it is shown, and masked if need be.
+// filter returns a function that makes the entry of an event: whether it is shown, and masked if necessary.
 func (o *Options) filter() (func(calendars.Event) Entry, error) {
 	var exclude []*regexp.Regexp
 	for _, s := range o.Exclude {

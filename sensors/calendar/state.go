@@ -220,7 +220,7 @@ func subject(s string) (text string, offset time.Duration) {
 	group := func(i int) string { return s[m[2*i]:m[2*i+1]] }
 	hours, minutes := group(2), group(3)
 	if hours+minutes == "" {
-		return s, 0 // only somebody who is excited
+		return s, 0 // only exclamation marks
 	}
 	if !strings.Contains(s[m[0]:], ":") {
 		hours, minutes = "", hours+minutes

@@ -36,8 +36,8 @@ type Snapshot struct {
 // An Entry is a mail with the parts that take requests of their own.
 type Entry struct {
 	mail.Message
-	Body        *string           // nil: not asked for, or not readable
-	Attachments []mail.Attachment // nil: not asked for, or not readable
+	Body        *string           // nil: not requested, or not readable
+	Attachments []mail.Attachment // nil: not requested, or not readable
 	Unreadable  bool              // the body or the attachments could not be read
 }
 

@@ -103,7 +103,7 @@ func (d *Driver[S]) Restart(t testing.TB) {
 	d.Snapshot = decode[S](t, encode(t, d.Snapshot))
 }
 
-// survives checks that JSON can hold the snapshot. That of a large one shows nothing that a small one does not.
+// survives checks that JSON can hold the snapshot. Only snapshots up to some size are checked, because large ones show nothing more.
 func (d *Driver[S]) survives(t testing.TB) {
 	t.Helper()
 	before := encode(t, d.Snapshot)

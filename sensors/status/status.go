@@ -1,4 +1,4 @@
-// Package status shows somebody's presence in Teams.
+// Package status shows the presence of a user in Teams.
 package status
 
 import (

@@ -189,7 +189,8 @@ func TestAnotherUser(t *testing.T) {
 	}
 }
 
-// TestAddressIsLookedUpOnce also after a restart, and again only for somebody who has been gone for a day.
+// TestAddressIsLookedUpOnce pins that an address is looked up once, also after a restart, and again only a day after the last
+// look-up if the user has no presence any more.
 func TestAddressIsLookedUpOnce(t *testing.T) {
 	s := contoso(t)
 	sensor := of(t, megan)
