@@ -339,8 +339,8 @@ func (c *Client) dropEvent(i int) {
 	c.stats.Dropped++
 }
 
-// Send publishes a message and waits until the broker has it, over several connections if need be: it may then arrive twice. The error is
-// ErrStopped, wraps that of ctx, or is a *RefusedError.
+// Send publishes a message and waits until the broker has it, over several connections if necessary: it may then arrive twice. The
+// error is ErrStopped, wraps that of ctx, or is a *RefusedError.
 func (c *Client) Send(ctx context.Context, topic string, payload []byte) error {
 	if err := checkTopic(topic, payload); err != nil {
 		c.logRefused(err, "response")

@@ -108,7 +108,7 @@ func (c *Client) logFailure(err error, steady, refused bool) {
 	url := c.url.Redacted()
 	if f.kind != lost {
 		c.shortLived = 0
-		c.retryRefused() // the broker may come back with other limits
+		c.retryRefused() // the broker may return with other limits
 		if !c.loggedFailures[f.kind] {
 			c.loggedFailures[f.kind] = true
 			c.deferLog(func() { c.log.Error("cannot connect to the broker", "url", url, "reason", f.kind, "error", f.err) })

@@ -281,8 +281,8 @@ func (r *retained) setReady(now time.Time) {
 			}
 			continue
 		}
-		// The same entities may come back on other topics. The consumer must have removed them before: it would refuse a second entity
-		// with the same unique id.
+		// The same entities may be announced again on other topics. The consumer must have removed them before: it would refuse a second
+		// entity with the same unique id.
 		for _, other := range fresh[e.device] {
 			other.notBefore = now.Add(r.pause)
 			r.schedule(other)
@@ -390,8 +390,9 @@ func (r *retained) schedule(e *entry) {
 	}
 }
 
-// next returns what to send at now. Where there is nothing, due is when there will be; it is zero if nothing waits for a time. A suspect is
-// sent only where alone is true, and what follows it waits: then, and while the Store has to be written first, blocked is true.
+// next returns what to send at now. If there is nothing, due is the time at which there will be; it is zero if nothing waits for a
+// time. A suspect is sent only where alone is true, and what follows it waits: then, and while the Store has to be written first,
+// blocked is true.
 func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time, blocked, ok bool) {
 	if !r.isReady {
 		return p, due, false, false
@@ -547,7 +548,7 @@ func (r *retained) onAcked(p publication) {
 		delete(r.published, p.topic)
 		r.write(publishedKey+p.topic, nil)
 	}
-	// An announcement that comes back soon must still wait, and one that is withheld may come back.
+	// An announcement that is set again soon must still wait, and one that is withheld may be set again.
 	if !e.announcement {
 		delete(r.entries, p.topic)
 	}

@@ -209,8 +209,8 @@ func TestCommandsThroughABroker(t *testing.T) {
 	}
 }
 
-// A command whose acknowledgement did not arrive comes again over the next connection, and is executed once. The same command, given
-// again on the same packet id, is executed.
+// A command whose acknowledgement did not arrive is delivered again over the next connection, and is executed once. The same
+// command, given again on the same packet id, is executed.
 func TestARedeliveryThroughABroker(t *testing.T) {
 	s := serve(t)
 	c := connect(t, s.URL(), 1, s.inbox)

@@ -170,7 +170,7 @@ func (b *Inbox) process() {
 
 	b.mu.Lock()
 	for _, a := range acks {
-		// An acknowledgement after the connection was lost never arrives: the message comes again.
+		// An acknowledgement after the connection was lost never arrives: the message is delivered again.
 		if a.connection == b.connection && a.origin != "" {
 			b.sent = append(b.sent, a)
 		}
@@ -272,7 +272,7 @@ func (b *Inbox) handle(m mqtt.Message, send func()) {
 		b.onInvalid(m, address)
 	case len(m.Payload) == 0 && (address.Verb != mqtt.Set || address.Sensor == "" || m.Retained || b.isEcho(m.Topic)):
 	case m.Retained:
-		// Acknowledged at once: it comes again as long as it is retained.
+		// Acknowledged at once: it is delivered again as long as it is retained.
 		b.removeRetained(m.Topic)
 		r := b.inbound(m, address)
 		r.Refused = &services.Error{Code: services.RetainedRefused, Message: "a request must not be published as retained"}
