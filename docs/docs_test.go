@@ -90,8 +90,8 @@ func TestSchema(t *testing.T) {
 	}
 }
 
-// TestEverythingIsDocumented finds what has no sentence about it. That every attribute and every field of an event is there, the
-// cases of package sensorstest check.
+// TestEverythingIsDocumented finds declarations without a documenting sentence. The cases of package sensorstest check that every
+// attribute and every field of an event is documented.
 func TestEverythingIsDocumented(t *testing.T) {
 	sentence := func(doc string, what ...string) {
 		t.Helper()

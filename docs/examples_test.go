@@ -80,8 +80,8 @@ func data(t *testing.T, result any) map[string]any {
 	return fields
 }
 
-// placeholders returns what replaces the ids in examples: of options and of the requests of an operation. Each placeholder stands for
-// things of one type.
+// placeholders returns the replacements of ids in examples: of options and of the requests of an operation. Each placeholder
+// stands for things of one type.
 func placeholders(t *testing.T, s *simulator.Simulator, now time.Time, operation string) *strings.Replacer {
 	t.Helper()
 	return strings.NewReplacer(

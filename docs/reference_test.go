@@ -18,7 +18,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// A target is what the reference has a chapter about: a kind of sensor, the account or the bridge.
+// A target is the subject of a chapter of the reference: a kind of sensor, the account or the bridge.
 type target struct {
 	name, topic string // of requests, without "/request/…"
 	entities    []entity.Entity

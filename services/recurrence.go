@@ -6,8 +6,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// Recurrence is the pattern by which something repeats, in the terms of Microsoft's patternedRecurrence. What is not given follows from the first
-// start: every week on its weekday, every month on its day.
+// Recurrence is the pattern by which something repeats, in the terms of Microsoft's patternedRecurrence. Omitted fields follow
+// from the first start: every week on its weekday, every month on its day.
 //
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence
 type Recurrence struct {
@@ -69,7 +69,7 @@ func (r *Recurrence) Pattern(path string, start time.Time) (*graph.Recurrence, e
 	return p, nil
 }
 
-// or returns what is given, or else zero.
+// or returns the given value, or else zero.
 func or[T any](given *T) (v T) {
 	if given != nil {
 		v = *given

@@ -93,7 +93,7 @@ type Target interface {
 	Graph() *graph.Client
 	// Location returns the account's time zone.
 	Location() *time.Location
-	// OnSuccess shows the effect of an operation. What it returns, if not nil, is written in the same transaction as the response.
+	// OnSuccess shows the effect of an operation. The returned function, if not nil, writes in the same transaction as the response.
 	OnSuccess(ctx context.Context, operation string, result any) (persist func(Tx))
 	// OnRejected shows the true state after a request failed.
 	OnRejected()

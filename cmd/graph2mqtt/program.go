@@ -121,7 +121,7 @@ func (p *program) do(f func(ctx context.Context, args []string) error) func(*cob
 	}
 }
 
-// optionalArgs accepts at most n arguments. Where one is missing the command lists what there is.
+// optionalArgs accepts at most n arguments. If one is missing, the command lists the possible values.
 func optionalArgs(n int) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) > n {

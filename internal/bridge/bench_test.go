@@ -151,7 +151,7 @@ func BenchmarkCommand(b *testing.B) {
 		}
 	})
 	mode := map[string]string{"enable": `"mode":"alwaysEnabled"`, "disable": `"mode":"disabled"`}
-	// execute waits for the response and for the state, which may come again after it.
+	// execute waits for the response and for the state, which may be published again after it.
 	execute := func(operation string) (shown time.Duration) {
 		publish("graph2mqtt/a000/out_of_office/request/"+operation, "{}")
 		for isShown, isAnswered := false, false; !isShown || !isAnswered; {

@@ -51,7 +51,7 @@ func TestTheSwitchReachesMicrosoftAndItsStateIsPublished(t *testing.T) {
 	h.Next(mark, "graph2mqtt/work/out_of_office/response/set/mode", func(p string) bool {
 		return strings.Contains(p, `"code":"invalid_argument"`)
 	})
-	// The state comes again though it is the same: what was set shows what is true.
+	// The state is published again although it is the same, so that the entity shows the actual state.
 	h.Next(mark, "graph2mqtt/work/out_of_office/state", func(string) bool { return true })
 }
 

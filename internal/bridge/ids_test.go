@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/ids.txt anew")
 
-// Every id that Home Assistant knows an entity by. A line that changes or goes breaks somebody's dashboards and automations.
+// Every id that identifies an entity in Home Assistant. A changed or removed line breaks users' dashboards and automations.
 func TestIDs(t *testing.T) {
 	h := newHarness(t)
 	var configured []string

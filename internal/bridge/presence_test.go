@@ -45,7 +45,7 @@ func TestPresenceIsSetOverMQTT(t *testing.T) {
 	h.Next(mark, "graph2mqtt/work/presence/response/set/preferred", func(p string) bool {
 		return strings.Contains(p, `"message":"preferred: want one of Automatic, Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not \"Sleeping\""`)
 	})
-	// The state comes again though it is the same: the select flips back.
+	// The state is published again although it is the same, so that the select flips back.
 	h.Next(mark, "graph2mqtt/work/presence/state", func(p string) bool { return includes(p, map[string]any{"preferred": "DoNotDisturb"}) })
 
 	mark = h.mark()

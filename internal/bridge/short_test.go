@@ -17,7 +17,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Who sets the text that an entity shows, be it shortened, changes nothing.
+// Setting the text that an entity shows, even a shortened one, changes nothing.
 func TestSettingTheTextThatIsShownChangesNothing(t *testing.T) {
 	for name, markup := range map[string]string{
 		"short":          "<html>\n<body>\n<p>I am away.</p>\n</body>\n</html>\n",

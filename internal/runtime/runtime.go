@@ -100,7 +100,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 	}
 }
 
-// followSignIns has accounts take over what other processes store, such as a login, until ctx is done.
+// followSignIns reloads the accounts' sign-ins when another process has changed one, until ctx is done.
 func (r *Runtime) followSignIns(ctx context.Context) error {
 	return r.options.Dir.Watch(ctx, func() {
 		for _, a := range r.all() {

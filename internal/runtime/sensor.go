@@ -94,7 +94,7 @@ func (s *sensor) stored() []byte {
 	return record
 }
 
-// declare declares the sensor to the hub. Every value is there from the start, be it unknown.
+// declare declares the sensor to the hub. Every value exists from the start, even if it is unknown.
 func (s *sensor) declare() {
 	if s.group != nil {
 		return

@@ -209,7 +209,7 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// sorted returns the names sorted, never nil: in JSON they are a list, be it empty.
+// sorted returns the names sorted, never nil, so that JSON has a list even if it is empty.
 func sorted(names []string) []string {
 	names = append([]string{}, names...)
 	slices.Sort(names)

@@ -40,7 +40,7 @@ func (d *Decoder) Decode(path string, raw map[string]any, dst ...any) {
 	d.DecodeWith(path, raw, nil, dst...)
 }
 
-// DecodeWith is like Decode with the message about a key that none of the structs has; where it is "", a general one is used.
+// DecodeWith is like Decode with the message about a key that none of the structs has; if it is "", a general one is used.
 func (d *Decoder) DecodeWith(path string, raw map[string]any, unknown func(key string, known []string) string, dst ...any) {
 	var structs []reflect.Value
 	for _, v := range dst {

@@ -480,7 +480,7 @@ func (s *Service) redeemRefresh(r *http.Request, registration Registration, tena
 	return s.issue(r, requested, t.signInSession, true, ""), nil
 }
 
-// issue returns new tokens. The access token has every scope consented to, whatever was requested.
+// issue returns new tokens. The access token has every scope consented to, regardless of the request.
 func (s *Service) issue(r *http.Request, requested scopeRequest, in signInSession, offline bool, nonce string) web.Response {
 	now, a := s.directory.Now(), in.user
 	scopes := difference(s.consented(a, in.client), s.signIn.Withhold)
