@@ -66,7 +66,7 @@ func (p *program) demoCommand() *cobra.Command {
 	clean := false
 	cmd := &cobra.Command{
 		Use:   "demo",
-		Short: "Try it without an account",
+		Short: "Try graph2mqtt without an account",
 		Long: "demo runs the bridge against a Microsoft 365 that is simulated in the same process, with an MQTT broker of its own, and prints what\n" +
 			"happens. It needs no account, no broker and no network, and removes everything when it exits.\n\n" +
 			"With --mqtt it adds the demo's devices to your own Home Assistant, and removes them when it exits. If it was killed, run it with\n" +

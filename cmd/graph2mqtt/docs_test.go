@@ -126,7 +126,7 @@ func TestCommandLineInDocs(t *testing.T) {
 	}
 	visit(root)
 	b.WriteString("| [`completion`](#completion) | Complete commands in the shell |\n\n" +
-		"Without a command it runs the bridge. These flags are everywhere:\n\n")
+		"Without a command, graph2mqtt runs the bridge. All commands have these flags:\n\n")
 	flags(&b, root.PersistentFlags())
 	for _, cmd := range commands {
 		long := cmd.Long
