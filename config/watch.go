@@ -12,9 +12,9 @@ const (
 	// watchInterval is the interval at which the files are compared. File system notifications do not cover every way of saving: editors
 	// rename, containers swap links, and some mounts never notify.
 	watchInterval = time.Second
-	// readInterval is the interval at which the files are read though their metadata did not change.
+	// readInterval is the interval at which the files are read although their metadata did not change.
 	readInterval = time.Minute
-	// coarsestTime is the longest time for which a second change may leave a file with the same time.
+	// coarsestTime is the coarsest resolution of modification times: a second change within it may not change the time.
 	coarsestTime = 3 * time.Second
 	// settledAfter is the number of comparisons in which the files must be the same before they are loaded: they may still be
 	// written.

@@ -11,7 +11,7 @@ type onceSuccess[T any] struct {
 }
 
 // Once returns the value that ask returned when it first succeeded for this client and name. One caller at a time asks; others
-// wait for it, and ask themselves where it failed.
+// wait for it, and ask themselves if it failed.
 func Once[T any](ctx context.Context, c *Client, name string, ask func() (T, error)) (T, error) {
 	id := onceKey[T]{name}
 	c.mu.Lock()

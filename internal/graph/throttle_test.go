@@ -123,7 +123,7 @@ func TestBackoffWithoutRetryAfter(t *testing.T) {
 	})
 }
 
-// Who is refused together does not wait four times as long.
+// Requests that are refused together do not make the pause four times as long.
 func TestRefusedTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{Transport: graphtest.RoundTripper(func(*http.Request) (*http.Response, error) {

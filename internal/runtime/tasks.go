@@ -31,7 +31,7 @@ func (s *taskSet) start(ctx context.Context, key string, run func(context.Contex
 	})
 }
 
-// stop ends a task and waits for it; of a key that does not run it does nothing.
+// stop ends a task and waits for it; it does nothing if no task with the key runs.
 func (s *taskSet) stop(key string) {
 	if t, ok := s.running[key]; ok {
 		t.cancel()

@@ -56,8 +56,8 @@ func NewPublisher(h *hub.Hub, c Client, d Discovery, log *slog.Logger) *Publishe
 	return &Publisher{discovery: d, updates: h.Subscribe(), client: c, log: log, devices: map[hub.ID]*published{}}
 }
 
-// Run publishes changes until ctx is done and all that came before is published. It is called once and returns nil. What was
-// published stays at the broker.
+// Run publishes changes until ctx is done and all that came before is published. It is called once and returns nil. Published
+// messages stay at the broker.
 func (p *Publisher) Run(ctx context.Context) error {
 	defer p.updates.Close()
 	dropped := uint64(0)

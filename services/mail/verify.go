@@ -11,7 +11,7 @@ import (
 )
 
 const (
-	// verifyTime bounds how long Sent Items is searched for a mail, and verifyPause is the time between two looks.
+	// verifyTime bounds how long Sent Items is searched for a mail; verifyPause separates the searches.
 	verifyTime  = time.Minute
 	verifyPause = 5 * time.Second
 	// clockSkew bounds the difference between this machine's clock and Exchange's.

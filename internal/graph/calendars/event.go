@@ -15,7 +15,7 @@ import (
 const (
 	// maxDescription is the maximum length of a description in View, in characters.
 	maxDescription = 1000
-	// maxView is the longest time of which Graph lists the events in one request.
+	// maxView is the longest range whose events Graph lists in one request.
 	//
 	// https://github.com/microsoftgraph/microsoft-graph-docs/issues/6284
 	maxView = 1825 * 24 * time.Hour
