@@ -691,6 +691,55 @@ func TestSubscriptionIsRefused(t *testing.T) {
 	b.loggedOnce(`msg="the broker grants the subscription" filter=g/+/request/#`)
 }
 
+// busyHook makes mochi refuse the first SUBSCRIBE because its packet id is in use.
+type busyHook struct {
+	mochi.HookBase
+	refused atomic.Bool
+	grant   sync.Once
+	granted chan struct{}
+}
+
+func (*busyHook) ID() string { return "busy" }
+func (*busyHook) Provides(b byte) bool {
+	return b == mochi.OnConnectAuthenticate || b == mochi.OnACLCheck || b == mochi.OnSubscribe || b == mochi.OnSubscribed
+}
+func (*busyHook) OnConnectAuthenticate(*mochi.Client, packets.Packet) bool { return true }
+func (*busyHook) OnACLCheck(*mochi.Client, string, bool) bool              { return true }
+func (h *busyHook) OnSubscribe(c *mochi.Client, p packets.Packet) packets.Packet {
+	if !h.refused.Load() {
+		c.State.Inflight.Set(packets.Packet{PacketID: p.PacketID})
+	}
+	return p
+}
+func (h *busyHook) OnSubscribed(c *mochi.Client, p packets.Packet, codes []byte) {
+	if h.refused.CompareAndSwap(false, true) {
+		c.State.Inflight.Delete(p.PacketID)
+	} else if codes[0] < 0x80 {
+		h.grant.Do(func() { close(h.granted) })
+	}
+}
+
+func TestSubscriptionWithAPacketIDInUse(t *testing.T) {
+	server := mochi.New(&mochi.Options{Logger: slog.New(slog.DiscardHandler)})
+	hook := &busyHook{granted: make(chan struct{})}
+	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: "127.0.0.1:0"})
+	if err := errors.Join(server.AddHook(hook, nil), server.AddListener(listener), server.Serve()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Close() }) // after the client has stopped
+	b := run(t, options("mqtt://"+listener.Address()), nil)
+	b.Ready()
+	select {
+	case <-hook.granted:
+	case <-time.After(waitTimeout):
+		t.Fatal("the client does not subscribe again")
+	}
+	b.awaitIdle()
+	if !hook.refused.Load() || b.log.count("refuses a subscription") != 0 {
+		t.Error("a refusal that passes was logged")
+	}
+}
+
 // Mosquitto grants a subscription that its access list does not allow, and then delivers nothing.
 func TestNothingIsDelivered(t *testing.T) {
 	acl := filepath.Join(t.TempDir(), "acl")

@@ -512,6 +512,10 @@ func (conn *connection) unsubscribe(now time.Time, filters []string) {
 	})
 }
 
+// packetIDInUse is the code with which mochi refuses a SUBSCRIBE whose packet id is also that of a message it has sent and that is not
+// acknowledged yet. The next SUBSCRIBE has another id.
+const packetIDInUse = 0x91
+
 // onSuback handles the broker's results: 0x80 and above is a refusal (MQTT 3.1.1, section 3.9.3).
 func (conn *connection) onSuback(results map[string]byte) {
 	c := conn.client
@@ -520,6 +524,7 @@ func (conn *connection) onSuback(results map[string]byte) {
 	conn.checkSubscriptions = true
 	for _, filter := range slices.Sorted(maps.Keys(results)) {
 		r := conn.refusals[filter]
+		transient := results[filter] == packetIDInUse && r == nil
 		switch {
 		case results[filter] < 0x80:
 			delete(conn.refusals, filter)
@@ -536,7 +541,7 @@ func (conn *connection) onSuback(results map[string]byte) {
 		}
 		r.retryAt = time.Now().Add(r.wait)
 		delete(conn.subscribed, filter)
-		if !c.rejectedFilters[filter] {
+		if !transient && !c.rejectedFilters[filter] {
 			c.rejectedFilters[filter] = true
 			code := fmt.Sprintf("0x%02x", results[filter])
 			c.deferLog(func() {
