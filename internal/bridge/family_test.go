@@ -66,6 +66,12 @@ func TestAllCalendars(t *testing.T) {
 	members = h.Members("Work Calendar", "Work Birthdays", "Work Holidays")
 	h.Shows(members["Work Holidays"]+"/availability", "online")
 
+	// The second poll of a calendar reads its properties.
+	rescan()
+	for _, topic := range members {
+		h.Holds(topic+"/attributes", func(p string) bool { return strings.Contains(p, `"can_edit":true`) })
+	}
+
 	// One gets another name, and keeps its ids. Responses come after what is published twice after connecting.
 	mark := h.mark()
 	h.Publish("graph2mqtt/bridge/request/ping", "{}")
