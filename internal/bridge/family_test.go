@@ -67,7 +67,7 @@ func TestAllCalendars(t *testing.T) {
 	h.Shows(members["Work Holidays"]+"/availability", "online")
 
 	// The second poll of a calendar reads its properties.
-	rescan()
+	h.Publish("graph2mqtt/work/request/refresh", "{}")
 	for _, topic := range members {
 		h.Holds(topic+"/attributes", func(p string) bool { return strings.Contains(p, `"can_edit":true`) })
 	}
