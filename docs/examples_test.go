@@ -1,14 +1,20 @@
 package docs_test
 
 import (
+	"bytes"
+	"cmp"
 	"encoding/json"
+	"io"
 	"maps"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -27,7 +33,7 @@ func TestExamples(t *testing.T) {
 		for i, op := range k.New().Operations() {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
-				placeholders := placeholders(t, s, now, op.Name)
+				placeholders := placeholders(t, s, op.Name)
 				op := configured(t, k, placeholders).Operations()[i]
 				example := placeholders.Replace(op.Example)
 				g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...) // which is always granted
@@ -52,7 +58,7 @@ func TestExamples(t *testing.T) {
 						documented[f.Key] = true
 					}
 				}
-				if diff := cmp.Diff(slices.Sorted(maps.Keys(returned)), slices.Sorted(maps.Keys(documented))); diff != "" {
+				if diff := gocmp.Diff(slices.Sorted(maps.Keys(returned)), slices.Sorted(maps.Keys(documented))); diff != "" {
 					t.Errorf("it returns others than documented (-returned +documented):\n%s", diff)
 				}
 			})
@@ -80,14 +86,82 @@ func data(t *testing.T, result any) map[string]any {
 	return fields
 }
 
-// placeholders returns the replacements of ids in examples: of options and of the requests of an operation. Each placeholder
-// stands for things of one type.
-func placeholders(t *testing.T, s *simulator.Simulator, now time.Time, operation string) *strings.Replacer {
+// A placeholder is an id in examples, of options and of requests. Each stands for things of one type.
+type placeholder struct {
+	Placeholder string          // as the examples have it
+	Operation   string          // whose example it is in; "": of every operation without its own
+	Path        string          // of the POST that makes the thing, below /control or as Graph has it; may have earlier placeholders
+	Scopes      []string        // of Adele, who sends it
+	Body        json.RawMessage // may have earlier placeholders
+	Field       string          // of the response that has the id; "": id
+}
+
+// placeholders makes the things that testdata/examples lists, and returns the replacements of their placeholders.
+func placeholders(t *testing.T, s *simulator.Simulator, operation string) *strings.Replacer {
 	t.Helper()
-	return strings.NewReplacer(
-		"AAMk…", eventID(t, s, now, operation),
-		"AAkA…", s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Lunch", From: simulator.Megan}).ImmutableID,
-	)
+	files, err := filepath.Glob("testdata/examples/*.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ids := map[string]string{}
+	replacer := func() *strings.Replacer {
+		var pairs []string
+		for _, name := range slices.Sorted(maps.Keys(ids)) {
+			pairs = append(pairs, name, ids[name])
+		}
+		return strings.NewReplacer(pairs...)
+	}
+	for _, name := range files {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := json.NewDecoder(bytes.NewReader(b))
+		d.DisallowUnknownFields()
+		var all []placeholder
+		if err := d.Decode(&all); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		for _, p := range all {
+			if p.Operation == "" || p.Operation == operation {
+				ids[p.Placeholder] = p.create(t, s, replacer())
+			}
+		}
+	}
+	return replacer()
+}
+
+// create makes the thing and returns its id.
+func (p placeholder) create(t *testing.T, s *simulator.Simulator, earlier *strings.Replacer) string {
+	t.Helper()
+	address := s.GraphURL() + earlier.Replace(p.Path)
+	if path, ok := strings.CutPrefix(p.Path, "/control/"); ok {
+		address = s.ControlURL() + "/" + earlier.Replace(path)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, address, strings.NewReader(earlier.Replace(string(p.Body))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/json")
+	r.Header.Set("Authorization", "Bearer "+s.Token(simulator.Adele, p.Scopes...))
+	response, err := (&http.Client{Transport: s.Transport()}).Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	b, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fields map[string]any
+	if err := json.Unmarshal(b, &fields); err != nil {
+		t.Fatalf("%s: %v: %s", p.Path, err, b)
+	}
+	id, ok := fields[cmp.Or(p.Field, "id")].(string)
+	if !ok {
+		t.Fatalf("%s returns no id: %s", p.Path, b)
+	}
+	return id
 }
 
 // configured returns a sensor whose required options have the values of their examples.
@@ -104,15 +178,4 @@ func configured(t *testing.T, k sensors.Kind, placeholders *strings.Replacer) se
 		t.Fatal(err)
 	}
 	return sensor
-}
-
-// eventID adds a meeting to Adele's calendar and returns its id.
-func eventID(t *testing.T, s *simulator.Simulator, now time.Time, operation string) string {
-	t.Helper()
-	start := now.Add(24 * time.Hour)
-	meeting := simulator.Event{Subject: "Planning", Start: start, End: start.Add(time.Hour), Attendees: []simulator.Attendee{{Address: simulator.Megan}}}
-	if operation == "respond" {
-		meeting.Organizer, meeting.Attendees = simulator.Megan, nil
-	}
-	return s.AddEvent(simulator.Adele, "", meeting)
 }
