@@ -5,6 +5,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,9 +17,9 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 )
 
-var update = flag.Bool("update", false, "write testdata/ids.txt anew")
+var update = flag.Bool("update", false, "write testdata/ids anew")
 
-// Every id that identifies an entity in Home Assistant. A changed or removed line breaks users' dashboards and automations.
+// Every id that identifies an entity in Home Assistant, in one file for each kind of sensor. A changed or removed line breaks users' dashboards and automations.
 func TestIDs(t *testing.T) {
 	h := newHarness(t)
 	var configured []string
@@ -64,19 +66,38 @@ func TestIDs(t *testing.T) {
 		}
 	}
 	h.mu.Unlock()
+	got := map[string]string{} // by file
 	slices.Sort(ids)
-	got := strings.Join(ids, "\n") + "\n"
-	const file = "testdata/ids.txt"
+	for _, id := range ids {
+		name := "graph2mqtt"
+		if m := kindOfID.FindStringSubmatch(id); m != nil {
+			name = m[1]
+		}
+		got[name+".txt"] += id + "\n"
+	}
 	if *update {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
+		for name, text := range got {
+			if err := os.WriteFile(filepath.Join("testdata/ids", name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
 		}
 	}
-	want, err := os.ReadFile(file)
+	files, err := os.ReadDir("testdata/ids")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
+	want := map[string]string{}
+	for _, file := range files {
+		b, err := os.ReadFile(filepath.Join("testdata/ids", file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[file.Name()] = string(b)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("ids have changed (-want +got); new ones are written by go test ./internal/bridge -run IDs -update:\n%s", diff)
 	}
 }
+
+// kindOfID finds the kind of sensor in a line of TestIDs. Lines without one are of the account or the bridge.
+var kindOfID = regexp.MustCompile(`^\w+/graph2mqtt-work-my_([a-z0-9_]+)[ /]`)
