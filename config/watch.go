@@ -11,7 +11,9 @@ import (
 const (
 	// watchInterval is the interval at which the files are compared. File system notifications do not cover every way of saving: editors
 	// rename, containers swap links, and some mounts never notify.
-	watchInterval = time.Second
+	watchInterval = 2 * time.Second
+	// settleInterval is the interval at which they are compared after a change.
+	settleInterval = time.Second
 	// readInterval is the interval at which the files are read although their metadata did not change.
 	readInterval = time.Minute
 	// coarsestTime is the coarsest resolution of modification times: a second change within it may not change the time.
@@ -42,7 +44,7 @@ func NewWatcher(load func() (*Config, error)) (*Watcher, *Config, error) {
 // may be incomplete. Run returns when ctx is done.
 func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func(*Config, error)) error {
 	last, same, wanted := w.known, settledAfter, false
-	timer := time.NewTimer(untilLook())
+	timer := time.NewTimer(untilLook(watchInterval))
 	defer timer.Stop()
 	var looked look
 	for {
@@ -53,7 +55,6 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 			wanted = true
 		case <-timer.C:
 			same++
-			timer.Reset(untilLook())
 		}
 		seen := last
 		if now := lookAt(w.files); wanted || same < settledAfter || !now.certainlyLike(looked) {
@@ -62,12 +63,18 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 		if seen != last {
 			last, same = seen, 0
 		}
+		if same < settledAfter {
+			timer.Reset(untilLook(settleInterval))
+		} else {
+			timer.Reset(untilLook(watchInterval))
+		}
 		if same < settledAfter || seen == w.known && !wanted {
 			continue
 		}
 		c, err := w.load()
 		if digest(w.files) != seen {
 			same, wanted = 0, true
+			timer.Reset(untilLook(settleInterval))
 			continue
 		}
 		w.known, wanted = seen, false
@@ -80,10 +87,10 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 	}
 }
 
-// untilLook returns the time until the next look. All watchers look at the same moment of a second, because waking up costs more
+// untilLook returns the time until the next multiple of interval. All watchers look at the same moments, because waking up costs more
 // than looking.
-func untilLook() time.Duration {
-	return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval))
+func untilLook(interval time.Duration) time.Duration {
+	return time.Until(time.Now().Truncate(interval).Add(interval))
 }
 
 // A look is the metadata of files at a moment.

@@ -107,7 +107,7 @@ type Timing struct {
 	Pause              time.Duration // between different payloads of one announcement: 10 s
 	Barrier            time.Duration // between two attempts of the barrier: 2 s
 	Stamp              time.Duration // between two records of when the broker was last heard: 60 s
-	Heartbeat          time.Duration // between two checks of the clock, which detect that the process was frozen: 5 s
+	Heartbeat          time.Duration // between two checks of the clock, which detect that the process was frozen: 4 s
 	RetryMin, RetryMax time.Duration // between attempts to connect: 1 s to 60 s
 	Ack                time.Duration // how long the broker may take to acknowledge: 20 s
 	Stop               time.Duration // how long stopping may take: 5 s
@@ -120,7 +120,7 @@ func (t Timing) withDefaults() Timing {
 		otherwise time.Duration
 	}{
 		{&t.BirthMin, time.Second}, {&t.BirthMax, 5 * time.Second}, {&t.Pause, 10 * time.Second}, {&t.Barrier, 2 * time.Second},
-		{&t.Stamp, time.Minute}, {&t.Heartbeat, 5 * time.Second}, {&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute},
+		{&t.Stamp, time.Minute}, {&t.Heartbeat, 4 * time.Second}, {&t.RetryMin, time.Second}, {&t.RetryMax, time.Minute},
 		{&t.Ack, 20 * time.Second}, {&t.Stop, 5 * time.Second}, {&t.EventAge, 5 * time.Minute},
 	} {
 		if *d.value == 0 {

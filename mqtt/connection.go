@@ -98,7 +98,7 @@ func (conn *connection) serve(ctx context.Context) error {
 	c := conn.client
 	now := time.Now()
 	conn.nextStamp, conn.steady = now.Add(c.options.Timing.Stamp), now.Add(c.steadyAfter())
-	conn.nextHeartbeat = now.Add(c.options.Timing.Heartbeat)
+	conn.nextHeartbeat = conn.heartbeatAfter(now)
 	done := ctx.Done()
 	var stop time.Time // when it must have stopped
 	for {
@@ -176,13 +176,20 @@ func (conn *connection) wait(done <-chan struct{}, due time.Time) error {
 	return nil
 }
 
+// heartbeatAfter returns the time of the next heartbeat. It is a multiple of the interval, as the watchers of files look at such moments
+// too: waking up costs more than the heartbeat.
+func (conn *connection) heartbeatAfter(now time.Time) time.Time {
+	interval := conn.client.options.Timing.Heartbeat
+	return now.Add(now.Truncate(interval).Add(interval).Sub(now))
+}
+
 // runTimers does what is due by the clock and returns when it is due again.
 func (conn *connection) runTimers(now time.Time) (due time.Time) {
 	c := conn.client
 	if !now.Before(conn.nextHeartbeat) {
 		conn.checkFrozen(now)
 		conn.alive.Store(now.UnixNano())
-		conn.nextHeartbeat = now.Add(c.options.Timing.Heartbeat)
+		conn.nextHeartbeat = conn.heartbeatAfter(now)
 	}
 	switch {
 	case conn.steady.IsZero():

@@ -205,7 +205,7 @@ func (p *program) logoutCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout ACCOUNT",
 		Short: "Sign an account out",
-		Long: "logout deletes the stored tokens of an account. A running bridge notices within a second. Microsoft still remembers which\n" +
+		Long: "logout deletes the stored tokens of an account. A running bridge notices within two seconds. Microsoft still remembers which\n" +
 			"permissions were granted; logout prints where to revoke them.",
 		Example:           "  graph2mqtt logout work",
 		Args:              optionalArgs(1),

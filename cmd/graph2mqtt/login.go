@@ -27,7 +27,7 @@ func (p *program) loginCommand() *cobra.Command {
 		Use:   "login ACCOUNT",
 		Short: "Sign in to an account",
 		Long: "login prints a link to open in your browser. If the browser runs on another machine, it ends on a page at http://localhost that fails\n" +
-			"to load: copy that address from the address bar and paste it into the terminal. A running bridge uses the sign-in within a second.\n\n" +
+			"to load: copy that address from the address bar and paste it into the terminal. A running bridge uses the sign-in within two seconds.\n\n" +
 			"With --device-code it prints a code to enter in any browser. Some organizations block this.\n\n" +
 			"The app registration needs the redirect URI http://localhost, also if it has a secret (platform Web): Microsoft's page nativeclient\n" +
 			"hides the address that you would have to paste.\n\n" +

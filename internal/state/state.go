@@ -38,7 +38,7 @@ const (
 	lockSuffix   = ".lock"
 
 	// watchInterval is the interval at which files are compared. Notifications of the file system would not cover every mount.
-	watchInterval = time.Second
+	watchInterval = 2 * time.Second
 	// coarsestTime is the longest time for which a second change may leave the directory with the same time.
 	coarsestTime = 3 * time.Second
 	// maxWatchInterval is the interval at which changes are reported that the directory's time does not show.
@@ -204,10 +204,10 @@ func (d *Dir) Remove(name string) error {
 // Stat returns the file's info, which identifies its version: each Write creates another file (see [os.SameFile]).
 func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(name)) }
 
-// Watch calls changed when files may have been written or removed, within a second, until ctx is done. It returns nil. Changes of the
+// Watch calls changed when files may have been written or removed, within two seconds, until ctx is done. It returns nil. Changes of the
 // database are not reported.
 func (d *Dir) Watch(ctx context.Context, changed func()) error {
-	// All watchers look at the same moment of a second, because waking up costs more than looking.
+	// All watchers look at the same moments, because waking up costs more than looking.
 	untilLook := func() time.Duration { return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval)) }
 	timer := time.NewTimer(untilLook())
 	defer timer.Stop()

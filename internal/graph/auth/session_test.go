@@ -371,7 +371,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		defer stop()
 
 		login := w.signedIn(reading...)
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		wantStatus(t, bridge, auth.SignedIn, "")
 		wantChanged(t, bridge)
@@ -381,7 +381,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		if _, _, err := w.signIn(login, writing); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		wantChanged(t, bridge)
 		if got := bridge.Granted(); !cmp.Equal(got, login.Granted()) {
@@ -391,7 +391,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		if _, err := login.SignOut(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(time.Second)
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		wantStatus(t, bridge, auth.SignedOut, "not signed in; run: graph2mqtt login work")
 		wantChanged(t, bridge)
