@@ -275,7 +275,8 @@ type spy struct {
 func newSpy(t *testing.T, url string) *spy {
 	t.Helper()
 	s := &spy{t: t}
-	o := paho.NewClientOptions().AddBroker(url).SetClientID("spy-" + strings.ReplaceAll(t.Name(), "/", "-")).SetOrderMatters(true).SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond)
+	// The broker chooses a client id for each connection: of two with the same, the end of the first may unsubscribe the second.
+	o := paho.NewClientOptions().AddBroker(url).SetOrderMatters(true).SetAutoReconnect(true).SetMaxReconnectInterval(100 * time.Millisecond)
 	o.SetOnConnectHandler(func(c paho.Client) {
 		c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) { s.change(func() { s.all = append(s.all, m) }) }).Wait()
 		s.change(func() { s.ready.Store(true) })
@@ -350,7 +351,6 @@ func (s *spy) sync(b *testClient) {
 // retained returns what the broker holds.
 func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
-	// The broker chooses a client id: of two with the same, the end of the first may unsubscribe the second.
 	o := paho.NewClientOptions().AddBroker(url).SetOrderMatters(true)
 	got := map[string]string{}
 	done := make(chan struct{})

@@ -337,7 +337,7 @@ func (h *harness) Holds(topic string, content func(payload string) bool) string 
 	deadline := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
-		arrived, payload := h.arrived, h.retained[topic]
+		arrived, payload := h.arrived, string(h.Broker.Retained(topic))
 		h.mu.Unlock()
 		if content(payload) {
 			return payload

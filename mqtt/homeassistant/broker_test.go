@@ -33,15 +33,14 @@ func TestPublisherAtABroker(t *testing.T) {
 		}
 		var mu sync.Mutex
 		messages, order := map[string][]byte{}, []string{}
-		seen := make(chan struct{})
-		ready := sync.OnceFunc(func() { close(seen) })
+		states := make(chan string, 10) // of the bridge
 		if err := b.Watch(1, "#", func(topic string, payload []byte, _ bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			messages[topic] = payload
 			order = append(order, topic)
-			if topic == "graph2mqtt/bridge/state" && string(payload) == "online" {
-				ready()
+			if topic == "graph2mqtt/bridge/state" {
+				states <- string(payload)
 			}
 		}); err != nil {
 			t.Fatal(err)
@@ -64,13 +63,22 @@ func TestPublisherAtABroker(t *testing.T) {
 		h.Put(calendarID, hub.State{State: busyDay(), Available: true, Commands: true})
 		h.Put(replyDevice.ID, hub.State{})
 		h.Ready()
-		select {
-		case <-seen:
-		case <-time.After(10 * time.Second):
-			t.Fatal("the bridge does not come online")
+		await := func(want string) {
+			for timeout := time.After(10 * time.Second); ; {
+				select {
+				case got := <-states:
+					if got == want {
+						return
+					}
+				case <-timeout:
+					t.Fatalf("the bridge does not come %s", want)
+				}
+			}
 		}
+		await("online")
 		cancel()
 		running.Wait()
+		await("offline") // the broker acknowledges messages before it distributes them
 		mu.Lock()
 		delete(messages, "graph2mqtt/bridge/barrier")
 		if errs := mqtttest.CheckAll(messages, oldest); errs != nil {
