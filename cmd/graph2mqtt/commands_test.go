@@ -281,6 +281,7 @@ func TestArguments(t *testing.T) {
 func TestCompletion(t *testing.T) {
 	h := newHarness(t)
 	h.configureWork(t, "enable_update: true", "{calendar: {type: calendar, enable_update: false}, out_of_office: {type: auto_reply}, presence: {type: status, enable_update: true}}")
+	others := slices.DeleteFunc(kindNames(), func(kind string) bool { return kind == "calendar" })
 	for args, want := range map[string]string{
 		"login ":                       "work",
 		"login work ":                  "",
@@ -290,7 +291,7 @@ func TestCompletion(t *testing.T) {
 		"permissions --format ":        "table markdown json manifest link az",
 		"permissions --format=":        "table markdown json manifest link az",
 		"login work --for ":            strings.Join(kindNames(), " "),
-		"login work --for calendar,st": "calendar,auto_reply calendar,email calendar,query calendar,status",
+		"login work --for calendar,st": "calendar," + strings.Join(others, " calendar,"),
 		"run --log-level ":             "debug info warn error",
 		"watch ":                       "bridge work work/calendar work/out_of_office work/presence",
 		"watch bridge ":                "bridge work work/calendar work/out_of_office work/presence",
