@@ -7,9 +7,8 @@ import (
 	"strings"
 )
 
-// allowedImports lists the packages of this module that a package may import, so that dependencies point one way. A package without
-// its own entry uses the one of its siblings ("sensors/*") or of the nearest directory above. "x/..." includes the packages below x,
-// "..." is every package.
+// allowedImports lists the packages of this module that a package may import, so that dependencies point one way. Every package
+// needs an entry, its own or that of its siblings ("sensors/*"). "x/..." includes the packages below x, "..." is every package.
 var allowedImports = map[string][]string{
 	"internal/schema": {},
 	"internal/entity": {},
@@ -42,9 +41,11 @@ var allowedImports = map[string][]string{
 	"internal/runtime": {"sensors/...", "services/...", "config", "internal/entity", "internal/graph/...", "internal/hub", "internal/schema", "internal/state"},
 	"internal/web":     {"services", "internal/hub", "internal/entity", "internal/graph/..."},
 	"internal/bridge":  {"..."},
-	"cmd":              {"..."},
+	"cmd/*":            {"..."},
 	"docs":             {"..."},
 	"internal/e2e":     {"..."},
+
+	"docs/testdata/kind/*": {"docs/testdata/kind/...", "sensors", "services", "internal/entity", "internal/graph", "internal/schema"}, // a kind
 
 	"internal/broker":            {},
 	"internal/broker/brokertest": {"internal/broker"},
@@ -108,6 +109,10 @@ const sdkRoot = "github.com/microsoftgraph/msgraph-sdk-go"
 
 // imports refuses imports against the direction of dependencies, and libraries outside their packages.
 func imports(s *source) []finding {
+	allowed, ok := importsOf(s.dir())
+	if !ok {
+		return []finding{s.find(s.file.Name, "%s has no entry in allowedImports", s.dir())}
+	}
 	var found []finding
 	for _, spec := range s.file.Imports {
 		imported, err := strconv.Unquote(spec.Path.Value)
@@ -115,7 +120,7 @@ func imports(s *source) []finding {
 			continue
 		}
 		if own, ok := strings.CutPrefix(imported, module+"/"); ok {
-			if !isAllowedImport(s, own) {
+			if !isAllowedImport(s, own, allowed) {
 				found = append(found, s.find(spec, "%s must not import %s", s.dir(), own))
 			}
 			continue
@@ -135,8 +140,8 @@ func imports(s *source) []finding {
 	return found
 }
 
-// isAllowedImport reports whether the file may import a package of this module.
-func isAllowedImport(s *source, own string) bool {
+// isAllowedImport reports whether the file may import a package of this module. allowed is the entry of its package.
+func isAllowedImport(s *source, own string, allowed []string) bool {
 	dir := s.dir()
 	switch {
 	case own == dir: // an external test of its package
@@ -150,7 +155,7 @@ func isAllowedImport(s *source, own string) bool {
 	if contract, kind := path.Split(dir); contract == "sensors/" && own == "services/"+kind {
 		return true
 	}
-	if matches(own, importsOf(dir)) {
+	if matches(own, allowed) {
 		return true
 	}
 	if !s.test() && !isTestPackage(dir) {
@@ -164,20 +169,12 @@ func isAllowedImport(s *source, own string) bool {
 	return false
 }
 
-// importsOf returns the entry of allowedImports for a directory. A package without one may import nothing.
-func importsOf(dir string) []string {
-	if allowed, ok := allowedImports[dir]; ok {
-		return allowed
+// importsOf returns the entry of allowedImports for a directory. It reports false if there is none.
+func importsOf(dir string) (allowed []string, ok bool) {
+	if allowed, ok = allowedImports[dir]; !ok {
+		allowed, ok = allowedImports[path.Dir(dir)+"/*"]
 	}
-	if allowed, ok := allowedImports[path.Dir(dir)+"/*"]; ok {
-		return allowed
-	}
-	for above := path.Dir(dir); above != "."; above = path.Dir(above) {
-		if allowed, ok := allowedImports[above]; ok {
-			return allowed
-		}
-	}
-	return nil
+	return allowed, ok
 }
 
 // matches reports whether a directory matches one of the patterns of allowedImports.
@@ -259,7 +256,9 @@ func importCases() []violationCase {
 		{"imports", "internal/graph/x.go", file("github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"), must("internal/graph", "github.com/AzureAD/microsoft-authentication-library-for-go")},
 		{"imports", "internal/simulator/x.go", file("github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"), must("internal/simulator", "github.com/AzureAD/microsoft-authentication-library-for-go")},
 		{"imports", "internal/simulator/x_test.go", file("github.com/AzureAD/microsoft-authentication-library-for-go/apps/public"), nil},
-		{"imports", "internal/new/x.go", file(m + "internal/entity"), must("internal/new", "internal/entity")},
+		{"imports", "internal/new/x.go", "package x", []string{"1: internal/new has no entry in allowedImports"}},
+		{"imports", "internal/runtime/new/x.go", file(m + "internal/hub"), []string{"1: internal/runtime/new has no entry in allowedImports"}},
+		{"imports", "internal/new/x_test.go", "package x_test", []string{"1: internal/new has no entry in allowedImports"}},
 		{"imports", "mqtt/x_test.go", file("github.com/stretchr/testify/require"), must("mqtt", "github.com/stretchr/testify")},
 	}
 }
