@@ -67,6 +67,18 @@ func readValues(db *state.Database) (map[string]string, error) {
 	return got, errors.Join(errs...)
 }
 
+// memoryDir returns a temporary directory, in memory where the system has a file system there: a disk takes most of the time of a test
+// that opens many databases.
+func memoryDir(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("/dev/shm", "graph2mqtt-")
+	if err != nil {
+		return t.TempDir()
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
 // A flip is a damaged bit of a file.
 type flip struct {
 	at  int
@@ -104,7 +116,7 @@ func TestFlippedBits(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			d, log := open(t, t.TempDir(), "")
+			d, log := open(t, memoryDir(t), "")
 			want := fillDatabase(t, d)
 			file := filepath.Join(d.Path(), "graph2mqtt.db")
 			prepare(t, file)

@@ -115,12 +115,15 @@ func TestCorruptDatabaseIsReplaced(t *testing.T) {
 	fill := func(t *testing.T, d *state.Dir) map[string]string {
 		want := map[string]string{}
 		db := openDatabase(t, d)
-		for i := range 300 {
-			k, v := fmt.Sprintf("%03d", i), strings.Repeat("x", 200)
-			want[k] = v
-			if err := db.Bucket("journal").Put(k, []byte(v)); err != nil {
-				t.Fatal(err)
+		err := db.CommitSync(func(tx state.Tx) {
+			for i := range 300 {
+				k, v := fmt.Sprintf("%03d", i), strings.Repeat("x", 200)
+				want[k] = v
+				tx.Put("journal", k, []byte(v))
 			}
+		})
+		if err != nil {
+			t.Fatal(err)
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
