@@ -7,6 +7,7 @@ import (
 	"maps"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -104,13 +105,9 @@ func ItemsPayload(s entity.State) []byte {
 func EventPayload(e entity.Event) []byte {
 	data := object(e.Data)
 	data["event_type"] = e.Type
-	for level := range levels {
-		if b := encode(levels[level].apply("", data)); len(b) <= MaxAttributes {
-			return b
-		}
-	}
-	for _, limit := range limits {
-		if b := encode(clipped(data, limit)); len(b) <= MaxAttributes {
+	w := newWriter()
+	for _, l := range slices.Concat(levels, limits) {
+		if b := w.encode(l, data); len(b) <= MaxAttributes {
 			return b
 		}
 	}
@@ -125,14 +122,24 @@ type level struct {
 	prose int // characters of descriptions and bodies
 	list  int // elements of lists within an item, such as attendees
 	omit  int // 1: links and ids that no request takes become null; 2: the second name of an id too
+	text  int // characters of every other text; 0: MaxAttributes
 }
 
 // levels are tried one after the other until every item fits: first descriptions and bodies are shortened, then lists, then links go. What
 // does not fit with the last is left out.
-var levels = [...]level{
-	{MaxAttributes, 1 << 30, 0}, {2048, 1 << 30, 0}, {1024, 1 << 30, 0}, {512, 1 << 30, 0}, {MaxState, 1 << 30, 0},
-	{100, 1 << 30, 0}, {100, 8, 0}, {100, 5, 0}, {64, 2, 0}, {16, 0, 0}, {16, 0, 1}, {16, 0, 2},
+var levels = []level{
+	{prose: MaxAttributes, list: whole}, {prose: 2048, list: whole}, {prose: 1024, list: whole}, {prose: 512, list: whole},
+	{prose: MaxState, list: whole}, {prose: 100, list: whole}, {prose: 100, list: 8}, {prose: 100, list: 5}, {prose: 64, list: 2},
+	{prose: 16}, {prose: 16, omit: 1}, {prose: 16, omit: 2},
 }
+
+// limits cut every text, one after the other, where not even one item fits otherwise.
+var limits = []level{cutTo(4096), cutTo(2048), cutTo(1024), cutTo(512), cutTo(MaxState), cutTo(64)}
+
+// whole is a length that no list has.
+const whole = 1 << 30
+
+func cutTo(limit int) level { return level{prose: limit, list: whole, text: limit} }
 
 // isProse reports whether a key holds text to be read rather than a name or an id.
 func isProse(key string) bool {
@@ -152,130 +159,107 @@ func isLink(key string) bool {
 	return false
 }
 
-// apply returns v, which stands at key in an item, shortened. A list that is cut has its length beside it: attendees_total.
-func (l level) apply(key string, v any) any {
-	switch v := v.(type) {
-	case string:
-		if isProse(key) {
-			return clip(v, l.prose)
-		}
-		return clip(v, MaxAttributes)
-	case map[string]any:
-		m := make(map[string]any, len(v))
-		for k, value := range v {
-			list, isList := value.([]any)
-			switch {
-			case isList && len(list) > l.list:
-				m[k], m[k+"_total"] = l.apply(k, list[:l.list]), len(list)
-			case l.omit >= 1 && isLink(k), l.omit >= 2 && k == "uid":
-				m[k] = nil
-			default:
-				m[k] = l.apply(k, value)
-			}
-		}
-		return m
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			list[i] = l.apply(key, v[i])
-		}
-		return list
-	}
-	return v
-}
-
-// limits are the lengths that every text is cut to, one after the other, where not even one item fits otherwise.
-var limits = [...]int{4096, 2048, 1024, 512, MaxState, 64}
-
 // AttributesPayload returns the message of an attributes topic: s.Attributes, and under s.ItemsKey as many of s.Items as fit, with their number
 // as "total". Items are shortened before any is left out; "truncated" says whether something was shortened or left out. The cost depends on
 // what fits, not on the number of items.
 func AttributesPayload(s entity.State) []byte {
-	attributes := object(s.Attributes)
+	f := fitter{items: s.Items, key: s.ItemsKey, attributes: object(s.Attributes), w: newWriter()}
 	if s.ItemsKey == "" {
-		return fitAttributes(attributes, "", &fitter{})
+		for _, l := range levels {
+			f.attributes["truncated"] = l != levels[0] || hasLongText(f.attributes)
+			if b := f.w.encode(l, f.attributes); len(b) <= MaxAttributes {
+				return b
+			}
+		}
+		return f.cutTexts()
 	}
-	attributes["total"] = len(s.Items)
-	f := fitter{s: s, attributes: attributes}
+	f.attributes["total"] = len(s.Items)
 	if b, all := f.fill(levels[0], len(s.Items)); all {
 		return b
 	}
 	// As many as fit when everything is shortened as far as it may be.
-	shown := f.count(levels[len(levels)-1], len(s.Items))
+	shown := f.take(levels[len(levels)-1], len(s.Items))
 	if shown == 0 {
-		return fitAttributes(attributes, s.ItemsKey, &f)
+		return f.cutTexts()
 	}
 	var fits []byte
 	sort.Search(len(levels)-1, func(i int) bool {
 		b, all := f.fill(levels[i+1], shown)
 		if all {
-			fits = b // of the lowest level so far
+			fits = bytes.Clone(b) // of the lowest level so far
 		}
 		return all
 	})
 	if fits != nil {
 		return fits
 	}
-	return fitAttributes(attributes, s.ItemsKey, &f)
+	return f.cutTexts()
 }
 
-// A fitter puts items into attributes.
+// A fitter puts items into attributes. The bytes that its methods return are valid until the next call.
 type fitter struct {
-	s          entity.State
+	items      []any
+	key        string // of the items; "": there are none
 	attributes map[string]any
 	normal     []any // the first items as JSON has them
+	list       []byte
+	w          *writer
 }
 
-// items returns the first n items as JSON has them.
-func (f *fitter) items(n int) []any {
-	for len(f.normal) < n {
-		f.normal = append(f.normal, normal(f.s.Items[len(f.normal)]))
+// item returns an item as JSON has it.
+func (f *fitter) item(i int) any {
+	for len(f.normal) <= i {
+		f.normal = append(f.normal, normal(f.items[len(f.normal)]))
 	}
-	return f.normal[:n]
+	return f.normal[i]
 }
 
-// base returns the attributes at a level with an empty list, and their size.
-func (f *fitter) base(l level) (map[string]any, int) {
-	attributes := l.apply("", f.attributes).(map[string]any)
+// encode returns the attributes with a list of items at a level.
+func (f *fitter) encode(l level, list []byte, truncated bool) []byte {
+	f.attributes["truncated"] = truncated
+	if f.key != "" {
+		f.attributes[f.key] = json.RawMessage(list)
+	}
+	return f.w.encode(l, f.attributes)
+}
+
+// take puts at most n items into the list, as many as fit at a level with the attributes, and returns how many.
+func (f *fitter) take(l level, n int) int {
 	// The longer spelling of "truncated" is reserved, so that setting it cannot break the limit.
-	attributes["truncated"], attributes[f.s.ItemsKey] = false, []any{}
-	return attributes, len(encode(attributes))
-}
-
-// count returns how many items fit at a level.
-func (f *fitter) count(l level, most int) int {
-	_, size := f.base(l)
-	for n := range most {
-		if size += len(encode(l.apply("", f.items(n + 1)[n]))) + 1; size > MaxAttributes {
-			return n
+	size := len(f.encode(l, []byte("[]"), false))
+	f.list = append(f.list[:0], '[')
+	taken := 0
+	for ; taken < n && size <= MaxAttributes; taken++ {
+		b := f.w.encode(l, f.item(taken))
+		if size += len(b) + 1; size > MaxAttributes {
+			break
 		}
+		if taken > 0 {
+			f.list = append(f.list, ',')
+		}
+		f.list = append(f.list, b...)
 	}
-	return most
+	f.list = append(f.list, ']')
+	return taken
 }
 
 // fill returns the attributes with the first n items at a level. It reports false if they do not fit.
 func (f *fitter) fill(l level, n int) ([]byte, bool) {
-	attributes, size := f.base(l)
-	if size > MaxAttributes {
+	if f.take(l, n) < n {
 		return nil, false
 	}
-	list := make([]json.RawMessage, 0, min(n, 64))
-	for i := range n {
-		b := encode(l.apply("", f.items(i + 1)[i]))
-		if size += len(b) + 1; size > MaxAttributes {
-			return nil, false
-		}
-		list = append(list, b)
-	}
-	attributes[f.s.ItemsKey] = list
-	attributes["truncated"] = l != levels[0] || n < len(f.s.Items) || f.cut(n)
-	b := encode(attributes)
+	b := f.encode(l, f.list, l != levels[0] || n < len(f.items) || f.cut(n))
 	return b, len(b) <= MaxAttributes
 }
 
 // cut reports whether even the first level shortens something: a text as long as all attributes may be.
 func (f *fitter) cut(n int) bool {
-	return slices.ContainsFunc(f.items(n), hasLongText) || hasLongText(f.attributes)
+	for i := range n {
+		if hasLongText(f.item(i)) {
+			return true
+		}
+	}
+	return hasLongText(f.attributes)
 }
 
 func hasLongText(v any) bool {
@@ -294,87 +278,156 @@ func hasLongText(v any) bool {
 	return false
 }
 
-// fitAttributes shortens every text until the attributes fit, and at least one item with them. Only attributes that do not fit otherwise get
+// cutTexts shortens every text until the attributes fit, and at least one item with them. Only attributes that do not fit otherwise get
 // here, and a first item that does not.
-func fitAttributes(attributes map[string]any, itemsKey string, f *fitter) []byte {
-	if itemsKey == "" {
-		for _, l := range levels {
-			short := l.apply("", attributes).(map[string]any)
-			short["truncated"] = l != levels[0] || hasLongText(attributes)
-			if b := encode(short); len(b) <= MaxAttributes {
-				return b
-			}
-		}
-	}
-	with := func(short map[string]any, list []json.RawMessage) []byte {
-		short["truncated"] = true
-		if itemsKey != "" {
-			short[itemsKey] = list
-		}
-		return encode(short)
-	}
-	for _, limit := range limits {
-		short := clipped(attributes, limit).(map[string]any)
-		size := len(with(short, []json.RawMessage{}))
-		list := []json.RawMessage{}
-		for n := range f.s.Items {
-			b := encode(clipped(f.items(n + 1)[n], limit))
-			if size += len(b) + 1; size > MaxAttributes {
-				break
-			}
-			list = append(list, b)
-		}
-		if len(list) == 0 && len(f.s.Items) > 0 {
+func (f *fitter) cutTexts() []byte {
+	for _, l := range limits {
+		if f.take(l, len(f.items)) == 0 && len(f.items) > 0 && f.key != "" {
 			continue
 		}
-		if b := with(short, list); len(b) <= MaxAttributes {
+		if b := f.encode(l, f.list, true); len(b) <= MaxAttributes {
 			return b
 		}
 	}
 	// Only a great many attributes get here: the largest go first.
-	short := clipped(attributes, limits[len(limits)-1]).(map[string]any)
-	delete(short, itemsKey)
+	last := limits[len(limits)-1]
+	delete(f.attributes, f.key)
+	delete(f.attributes, "truncated")
 	sizes := map[string]int{}
-	for key, v := range short {
-		sizes[key] = len(encode(v)) + len(key)
+	for key, v := range f.attributes {
+		sizes[key] = len(f.w.encode(last, v)) + len(key)
 	}
-	keys := slices.SortedFunc(maps.Keys(short), func(a, b string) int {
+	keys := slices.SortedFunc(maps.Keys(sizes), func(a, b string) int {
 		return cmp.Or(cmp.Compare(sizes[b], sizes[a]), strings.Compare(a, b))
 	})
 	for i, key := range keys {
-		if key == "total" || key == "truncated" {
+		if key == "total" {
 			continue
 		}
-		delete(short, key)
+		delete(f.attributes, key)
 		if i%16 != 0 && len(keys)-i > 16 {
 			continue // encoding after each would take too long
 		}
-		if b := with(short, []json.RawMessage{}); len(b) <= MaxAttributes {
+		if b := f.encode(last, []byte("[]"), true); len(b) <= MaxAttributes {
 			return b
 		}
 	}
 	return encode(map[string]any{"truncated": true})
 }
 
-// clipped returns a copy of v, of JSON, with every text in it cut to limit characters.
-func clipped(v any, limit int) any {
-	switch v := v.(type) {
+// A writer encodes shortened values as JSON.
+type writer struct {
+	b     bytes.Buffer
+	json  *json.Encoder
+	names []string // of the members of the objects that are being written
+}
+
+func newWriter() *writer {
+	w := new(writer)
+	w.json = json.NewEncoder(&w.b)
+	w.json.SetEscapeHTML(false)
+	return w
+}
+
+// encode returns v, which is as JSON has it, at a level. The bytes are valid until the next call.
+func (w *writer) encode(l level, v any) []byte {
+	w.b.Reset()
+	w.write(l, "", v)
+	return w.b.Bytes()
+}
+
+// write writes v, which stands at key in an object.
+func (w *writer) write(l level, key string, v any) {
+	switch value := v.(type) {
 	case string:
-		return clip(v, limit)
-	case []any:
-		list := make([]any, len(v))
-		for i := range v {
-			list[i] = clipped(v[i], limit)
+		limit := cmp.Or(l.text, MaxAttributes)
+		if isProse(key) {
+			limit = l.prose
 		}
-		return list
+		if text := clip(value, limit); text != value {
+			v = text
+		}
+		w.scalar(v)
 	case map[string]any:
-		m := make(map[string]any, len(v))
-		for key := range v {
-			m[key] = clipped(v[key], limit)
+		w.object(l, value)
+	case []any:
+		w.b.WriteByte('[')
+		for i := range value {
+			if i > 0 {
+				w.b.WriteByte(',')
+			}
+			w.write(l, key, value[i])
 		}
-		return m
+		w.b.WriteByte(']')
+	case json.RawMessage:
+		w.b.Write(value)
+	default:
+		w.scalar(v)
 	}
-	return v
+}
+
+// object writes the members of m, sorted. A list that is cut has its length beside it: attendees_total.
+func (w *writer) object(l level, m map[string]any) {
+	start := len(w.names)
+	for name, v := range m {
+		w.names = append(w.names, name)
+		if list, ok := v.([]any); ok && len(list) > l.list {
+			if _, ok := m[name+totalSuffix]; !ok {
+				w.names = append(w.names, name+totalSuffix)
+			}
+		}
+	}
+	end := len(w.names)
+	slices.Sort(w.names[start:end])
+	w.b.WriteByte('{')
+	for i := start; i < end; i++ {
+		if i > start {
+			w.b.WriteByte(',')
+		}
+		name := w.names[i]
+		w.name(name)
+		v, isMember := m[name]
+		list, isList := v.([]any)
+		switch {
+		case !isMember:
+			cut, _ := m[strings.TrimSuffix(name, totalSuffix)].([]any)
+			w.b.WriteString(strconv.Itoa(len(cut)))
+		case isList && len(list) > l.list:
+			w.write(l, name, list[:l.list])
+		case l.omit >= 1 && isLink(name), l.omit >= 2 && name == "uid":
+			w.b.WriteString("null")
+		default:
+			w.write(l, name, v)
+		}
+	}
+	w.b.WriteByte('}')
+	w.names = w.names[:start]
+}
+
+// totalSuffix ends the name of the length of a list that was cut.
+const totalSuffix = "_total"
+
+// name writes the name of a member.
+func (w *writer) name(name string) {
+	if strings.ContainsFunc(name, func(r rune) bool {
+		return r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
+	}) {
+		w.scalar(name)
+	} else {
+		w.b.WriteByte('"')
+		w.b.WriteString(name)
+		w.b.WriteByte('"')
+	}
+	w.b.WriteByte(':')
+}
+
+// scalar writes a text, number, truth value or nil. What JSON cannot express, such as a number that is not finite, is null.
+func (w *writer) scalar(v any) {
+	if err := w.json.Encode(v); err != nil {
+		w.b.WriteString("null")
+		return
+	}
+	w.b.Truncate(w.b.Len() - 1) // the encoder ends each value with a newline
 }
 
 // clip counts code points, as Home Assistant does.

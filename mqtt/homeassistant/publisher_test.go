@@ -308,22 +308,27 @@ func TestAttributesShortenBeforeTheyDrop(t *testing.T) {
 
 // The cost depends on the items that fit, not on the number of items.
 func TestAttributesCost(t *testing.T) {
-	many := func(n int) entity.State {
-		s := busyDay()
-		for len(s.Items) < n {
-			s.Items = append(s.Items, s.Items[:12]...)
+	short := entity.State{ItemsKey: "tasks"} // many of these fit
+	for i := range 12 {
+		short.Items = append(short.Items, map[string]any{"subject": fmt.Sprint("Task ", i), "done": false})
+	}
+	for name, s := range map[string]entity.State{"long": busyDay(), "short": short} {
+		cost := func(n int) float64 {
+			many := s
+			for len(many.Items) < n {
+				many.Items = append(many.Items, s.Items...)
+			}
+			many.Items = many.Items[:n]
+			return testing.AllocsPerRun(3, func() { homeassistant.AttributesPayload(many) })
 		}
-		s.Items = s.Items[:n]
-		return s
-	}
-	few, lots := many(100), many(5000)
-	small := testing.AllocsPerRun(3, func() { homeassistant.AttributesPayload(few) })
-	large := testing.AllocsPerRun(3, func() { homeassistant.AttributesPayload(lots) })
-	if large > 1.1*small {
-		t.Errorf("%v allocations for 100 events, %v for 5,000", small, large)
-	}
-	if large > 11500 {
-		t.Errorf("%v allocations", large)
+		small, large := cost(500), cost(5000)
+		t.Logf("%s: %v allocations for 5,000 items", name, large)
+		if large > 1.1*small {
+			t.Errorf("%s: %v allocations for 500 items, %v for 5,000", name, small, large)
+		}
+		if large > 2000 {
+			t.Errorf("%s: %v allocations", name, large)
+		}
 	}
 }
 
