@@ -87,7 +87,7 @@ func TestAReloadThatFailsHalfWayChangesNothing(t *testing.T) {
 	wrong := h.load()
 	wrong.Accounts["broken"].Cloud.Graph = "ftp://graph"
 	wrong.Log.Level = "error"
-	mark := h.mark()
+	mark := h.settledMark()
 	h.Give(wrong)
 	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
 		return strings.Contains(p, "configuration not applied, keeping the running one") && strings.Contains(p, "account broken")

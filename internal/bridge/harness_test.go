@@ -290,6 +290,15 @@ func (h *harness) mark() int {
 	return len(h.messages)
 }
 
+// settledMark returns a mark after what is published twice after connecting: responses come after that.
+func (h *harness) settledMark() int {
+	h.t.Helper()
+	mark := h.mark()
+	h.Publish("graph2mqtt/bridge/request/ping", "{}")
+	h.Next(mark, "graph2mqtt/bridge/response/ping", func(string) bool { return true })
+	return h.mark()
+}
+
 // since returns the messages after a mark.
 func (h *harness) since(mark int) []message {
 	h.mu.Lock()

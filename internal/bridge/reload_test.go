@@ -26,12 +26,7 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 		h.Shows("graph2mqtt/"+topic+"/availability", "online")
 	}
 	h.Shows("graph2mqtt/other/state", "online")
-	// After connecting everything is published twice. Responses come after that.
-	mark := h.mark()
-	h.Publish("graph2mqtt/bridge/request/ping", "{}")
-	h.Next(mark, "graph2mqtt/bridge/response/ping", func(string) bool { return true })
-
-	mark = h.mark()
+	mark := h.settledMark()
 	h.Configure(account + "    enable_update: true\n    sensors:\n      out_of_office: {type: auto_reply}\n      holidays: {type: calendar, calendar: Birthdays}\n" + other)
 	h.Reload()
 	h.Shows("graph2mqtt/work/holidays/availability", "online")
@@ -79,7 +74,7 @@ func TestSettingsOfTheConnectionRestartTheBridge(t *testing.T) {
 func TestAReplacedAccountStaysAvailable(t *testing.T) {
 	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
-	mark := h.mark()
+	mark := h.settledMark()
 	for _, after := range []string{"2h", "3h", "4h", "5h"} {
 		h.one("stale_after: "+after, outOfOffice)
 		h.Reload()
@@ -97,7 +92,7 @@ func TestAReplacedAccountStaysAvailable(t *testing.T) {
 func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
-	mark := h.mark()
+	mark := h.settledMark()
 	c := h.load()
 	c.Accounts["work"].Cloud.Graph = "nowhere"
 	h.Give(c)

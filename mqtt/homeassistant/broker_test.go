@@ -38,7 +38,9 @@ func TestPublisherAtABroker(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			messages[topic] = payload
-			order = append(order, topic)
+			if topic != "graph2mqtt/bridge/barrier" && !slices.Contains(order, topic) { // some are published again after the barrier
+				order = append(order, topic)
+			}
 			if topic == "graph2mqtt/bridge/state" {
 				states <- string(payload)
 			}
@@ -85,7 +87,6 @@ func TestPublisherAtABroker(t *testing.T) {
 			t.Errorf("%s: %v", mode, errs)
 		}
 		if mode == homeassistant.DeviceMode {
-			order = slices.DeleteFunc(order, func(topic string) bool { return topic == "graph2mqtt/bridge/barrier" })
 			want := []string{
 				"homeassistant/device/graph2mqtt-bridge/config", "homeassistant/device/graph2mqtt-work/config", "graph2mqtt/work/status", "graph2mqtt/work/state",
 				replyTopic, "homeassistant/datetime/graph2mqtt-work-auto_reply/start/config",
