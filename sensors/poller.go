@@ -1,6 +1,7 @@
 package sensors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ const (
 type PollerOptions struct {
 	Graph    *graph.Client
 	Interval time.Duration
+	Pause    time.Duration         // least time between two requested polls, and from an operation to the next poll; 0: DefaultPause
 	PhaseKey string                // sensors with the same key and interval poll together
 	Location func() *time.Location // the account's time zone
 	Log      *slog.Logger
@@ -98,6 +100,7 @@ type application struct {
 }
 
 func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
+	o.Pause = cmp.Or(o.Pause, DefaultPause)
 	p := &poller[S]{
 		source: source, same: same[S], entities: source.Entities(), o: o, hash: snapshotHash[S](source),
 		saver:   newSaver(o),
@@ -163,7 +166,7 @@ func (p *poller[S]) now() time.Time { return time.Now().Round(0).In(p.o.Location
 // Run implements Poller.
 func (p *poller[S]) Run(ctx context.Context) error {
 	defer close(p.ended)
-	r := &run[S]{poller: p, schedule: newSchedule(p.o.Interval, p.o.PhaseKey), savedAt: time.Now()}
+	r := &run[S]{poller: p, schedule: newSchedule(p.o.Interval, p.o.Pause, p.o.PhaseKey), savedAt: time.Now()}
 	if p.restored != nil {
 		r.snapshot, r.since, r.answeredAt, r.savedHash = p.restored.Snapshot, p.restored.Since, p.restored.AnsweredAt, p.restored.sum
 		r.evaluate()
@@ -458,7 +461,7 @@ func (r *run[S]) applyEffects(result any) (persist func(Tx)) {
 			return nil
 		}
 		// Usually the caller writes the record within the transaction of its own; if it does not, we do.
-		r.saveAt = time.Now().Add(repollDelay)
+		r.saveAt = time.Now().Add(r.o.Pause)
 		return r.saver.lend(record)
 	}
 	return nil

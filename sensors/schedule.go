@@ -10,27 +10,24 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-const (
-	// repollDelay is the pause between an operation and the next poll: by then Graph's answer contains the operation's effect.
-	repollDelay = 5 * time.Second
-	// forcedPause is the least time between two requested polls.
-	forcedPause = 5 * time.Second
-)
+// DefaultPause is the default of PollerOptions.Pause: after it Graph's answer contains the effect of an operation.
+const DefaultPause = 5 * time.Second
 
 // A schedule decides when to poll.
 type schedule struct {
 	interval   time.Duration
-	tick       time.Time // the next of the regular schedule, which neither failures nor operations move
-	regular    time.Time // the next regular poll, or the retry of a failed one
-	forced     time.Time // the next requested poll; zero: none
+	pause      time.Duration // see PollerOptions
+	tick       time.Time     // the next of the regular schedule, which neither failures nor operations move
+	regular    time.Time     // the next regular poll, or the retry of a failed one
+	forced     time.Time     // the next requested poll; zero: none
 	lastForced time.Time
 	notBefore  time.Time // until then Graph may not know yet what an operation did
 	retry      *backoff.ExponentialBackOff
 }
 
-func newSchedule(interval time.Duration, phaseKey string) *schedule {
+func newSchedule(interval, pause time.Duration, phaseKey string) *schedule {
 	now := time.Now()
-	s := &schedule{interval: interval, regular: now, retry: backoff.NewExponentialBackOff()}
+	s := &schedule{interval: interval, pause: pause, regular: now, retry: backoff.NewExponentialBackOff()}
 	// Sensors of one key and interval poll at the same moments.
 	h := fnv.New64a()
 	h.Write([]byte(phaseKey))
@@ -69,7 +66,7 @@ func (s *schedule) start(now time.Time) {
 // force polls as soon as the last forced poll is long enough ago.
 func (s *schedule) force(now time.Time) {
 	at := now
-	if pause := s.lastForced.Add(forcedPause); !s.lastForced.IsZero() && at.Before(pause) {
+	if pause := s.lastForced.Add(s.pause); !s.lastForced.IsZero() && at.Before(pause) {
 		at = pause
 	}
 	if s.forced.IsZero() || at.Before(s.forced) {
@@ -79,7 +76,7 @@ func (s *schedule) force(now time.Time) {
 
 // repoll polls when Graph knows what an operation did, and not earlier.
 func (s *schedule) repoll(now time.Time) {
-	s.notBefore = now.Add(repollDelay)
+	s.notBefore = now.Add(s.pause)
 	s.forced = s.notBefore
 }
 

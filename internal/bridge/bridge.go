@@ -40,6 +40,7 @@ type Options struct {
 	Level   *slog.LevelVar        // of Log
 	Reloads <-chan *config.Config // new configurations to apply; nil: none
 	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
+	Pause   time.Duration         // see runtime.Options; 0 selects the default
 	OnStep  func(step string)     // for tests: see services.DispatcherOptions
 }
 
@@ -90,7 +91,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log}, c.Accounts)
+	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause}, c.Accounts)
 	if err != nil {
 		return err
 	}

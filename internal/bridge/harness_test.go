@@ -34,6 +34,7 @@ const waitTimeout = 30 * time.Second
 
 // A harness runs a bridge with a simulated Microsoft 365, a broker and its clients.
 type harness struct {
+	pause     time.Duration // see bridge.Options
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -59,7 +60,7 @@ type message struct {
 // newHarness starts the simulated Microsoft 365 and a broker.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}}
+	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}, pause: 100 * time.Millisecond}
 	if err := h.Microsoft.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -234,6 +235,7 @@ func (h *harness) Start() {
 	b, err := bridge.New(bridge.Options{
 		Config: c, Kinds: runtime.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,
 		Timing: mqtt.Timing{BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 100 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond},
+		Pause:  h.pause,
 		Log:    slog.New(slog.NewTextHandler(h.Log, &slog.HandlerOptions{Level: level})),
 	})
 	if err != nil {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // rescan retries a refused renewal at once instead of after an hour.
@@ -104,6 +105,7 @@ func TestFloodOfRescans(t *testing.T) {
 	h := newHarness(t)
 	h.Configure("  work:\n    client_id: $CLIENT\n    cloud: $CLOUD\n    timezone: mailbox\n    enable_update: true\n    sensors:\n      " + outOfOffice + "\n")
 	h.SignIn("work")
+	h.pause = sensors.DefaultPause
 	h.Start()
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")
 	start := time.Now()
@@ -125,7 +127,7 @@ func TestFloodOfRescans(t *testing.T) {
 		}
 	}
 	// The first read is that of the start.
-	if allowed := 2 + int(time.Since(start)/(5*time.Second)); rescans > allowed {
+	if allowed := 2 + int(time.Since(start)/sensors.DefaultPause); rescans > allowed {
 		t.Errorf("20 requests led to %d rescans, want at most %d", rescans, allowed)
 	}
 }

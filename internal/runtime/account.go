@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,15 +16,13 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // extendInterval is the interval at which an account requests missing permissions without the user: an administrator may have
 // consented.
 const extendInterval = time.Hour
-
-// rescanPause is the least time between two rescans.
-const rescanPause = 5 * time.Second
 
 // syncsInterval is the least time between two writes of when the sensors were last read.
 const syncsInterval = time.Minute
@@ -163,7 +162,7 @@ func (a *account) Run(ctx context.Context) error {
 // runUpkeep follows the mailbox's time zone, requests missing permissions, and does rescans.
 func (a *account) runUpkeep(ctx context.Context) error {
 	zoneAt, extendAt := time.Now(), time.Now().Add(extendInterval)
-	var rescans pace
+	rescans := pace{pause: cmp.Or(a.runtime.options.Pause, sensors.DefaultPause)}
 	var zoneFailure string // logged last
 	for {
 		next := earlier(zoneAt, extendAt)
@@ -352,17 +351,18 @@ func (a *account) refresh() {
 	}
 }
 
-// A pace keeps rescanPause between two runs of an action. Requests that come meanwhile are merged into the next run.
+// A pace keeps a pause between two runs of an action. Requests that come meanwhile are merged into the next run.
 type pace struct {
-	due  time.Time // zero: no request is pending
-	last time.Time
+	pause time.Duration
+	due   time.Time // zero: no request is pending
+	last  time.Time
 }
 
 func (p *pace) ask(now time.Time) {
 	if p.due.IsZero() {
 		p.due = now
-		if !p.last.IsZero() && now.Before(p.last.Add(rescanPause)) {
-			p.due = p.last.Add(rescanPause)
+		if !p.last.IsZero() && now.Before(p.last.Add(p.pause)) {
+			p.due = p.last.Add(p.pause)
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 func TestRescansKeepTheirDistance(t *testing.T) {
 	start := time.Now()
 	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	var p pace
+	p := pace{pause: 5 * time.Second}
 	if p.take(at(0)) {
 		t.Error("done without being asked for")
 	}

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
@@ -43,6 +44,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Transport reaches Entra ID and Graph in tests. Nil: one for all clouds that are verified by the same certificates.
 	Transport http.RoundTripper
+	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
+	Pause time.Duration
 }
 
 // A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.

@@ -63,7 +63,7 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: a.graph, Interval: s.config.Interval, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
+		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
 	})
