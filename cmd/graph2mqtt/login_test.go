@@ -88,6 +88,7 @@ func TestLoginPasted(t *testing.T) {
 
 func TestLoginByDeviceCode(t *testing.T) {
 	h := newHarness(t)
+	h.simulator.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/devicecode", Merge: map[string]any{"interval": 1}}) // instead of 5 s
 	p := h.start(t, "login", "work", "--device-code")
 	if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
 		t.Fatal(err)
@@ -243,6 +244,7 @@ func TestLoginPersonal(t *testing.T) {
 func TestLoginBlocked(t *testing.T) {
 	h := newHarness(t)
 	h.simulator.BlockDeviceCode(true)
+	h.simulator.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/devicecode", Merge: map[string]any{"interval": 1}}) // instead of 5 s
 	p := h.start(t, "login", "work", "--device-code")
 	if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
 		t.Fatal(err)

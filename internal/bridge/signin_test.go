@@ -11,6 +11,7 @@ import (
 
 func TestSignInOverMQTTByDeviceCode(t *testing.T) {
 	h := newHarness(t)
+	h.Microsoft.Fail(simulator.Fault{Path: "/common/oauth2/v2.0/devicecode", Merge: map[string]any{"interval": 1}}) // instead of 5 s
 	h.one("sign_in_over_mqtt: true", outOfOffice)
 	h.Start()
 	h.Shows("graph2mqtt/work/state", "offline")
