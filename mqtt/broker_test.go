@@ -348,7 +348,8 @@ func (s *spy) sync(b *testClient) {
 	s.sees("g/sync", payload)
 }
 
-// retained returns what the broker holds.
+// retained returns what the broker holds. No client should change that meanwhile: the embedded broker does not guard a subscription with
+// wildcards against it.
 func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
 	o := paho.NewClientOptions().AddBroker(url).SetOrderMatters(true)

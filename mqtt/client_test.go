@@ -414,6 +414,7 @@ func TestBrokerRefusesAMessage(t *testing.T) {
 		s.sees("g/a/s/items", "small")
 		stop()
 		publishing.Wait()
+		b.awaitIdle()
 		if got := retained(t, url); got["g/a/s/state"] != "1" || got["g/a/s/attributes"] != "1" {
 			t.Errorf("the broker holds %v", got)
 		}
@@ -974,6 +975,7 @@ func TestRemovalOverRestarts(t *testing.T) {
 		if s.count(deviceTopic, removal) != 1 {
 			t.Errorf("no removal %s", removal)
 		}
+		b.awaitIdle()
 		if got := retained(t, url); got["g/a/t/state"] != "" || got["ha/device/g-a-t/config"] != "" || got[deviceTopic] != without {
 			t.Errorf("the broker holds %v", got)
 		}
@@ -1066,6 +1068,7 @@ func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
 		}
 		b.Retain("g/a/request/x", nil)
 		b.received("")
+		b.awaitIdle()
 		if got := retained(t, url); got["g/a/request/x"] != "" {
 			t.Errorf("still there: %q", got["g/a/request/x"])
 		}

@@ -326,7 +326,7 @@ func TestAttributesCost(t *testing.T) {
 		if large > 1.1*small {
 			t.Errorf("%s: %v allocations for 500 items, %v for 5,000", name, small, large)
 		}
-		if large > 2000 {
+		if large > 6000 { // it is a seventh of that without the race detector
 			t.Errorf("%s: %v allocations", name, large)
 		}
 	}
