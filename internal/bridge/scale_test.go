@@ -65,7 +65,7 @@ func TestIdleHoursOnDisk(t *testing.T) {
 	})
 }
 
-// Between polls next to nothing runs: one look for changed sign-ins a second, and the upkeep of accounts every five minutes.
+// Between polls next to nothing runs: one look for changed sign-ins every two seconds, and the upkeep of accounts every five minutes.
 func TestWakeUpsWithNothingPolled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const accounts, minutes = 20, 10
@@ -85,8 +85,8 @@ func TestWakeUpsWithNothingPolled(t *testing.T) {
 			t.Fatalf("%d requests", got)
 		}
 		t.Logf("%d wake-ups a minute", n)
-		if n > 400 { // it was 1,400 with a look a second of each account
-			t.Errorf("%d wake-ups a minute, want at most 400", n)
+		if n > 170 { // it was 208 with a look a second
+			t.Errorf("%d wake-ups a minute, want at most 170", n)
 		}
 	})
 }
