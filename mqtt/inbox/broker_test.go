@@ -31,6 +31,7 @@ type connection struct {
 
 	mu       sync.Mutex
 	barriers int
+	sent     int // messages of Send that the broker acknowledged
 	confirms map[string]func()
 	hold     bool // no acknowledgement leaves, nor anything that would confirm one
 }
@@ -88,6 +89,11 @@ func (c *connection) Send(ctx context.Context, topic string, payload []byte) err
 	token := c.paho.Publish(topic, 1, false, payload)
 	select {
 	case <-token.Done():
+		if token.Error() == nil {
+			c.mu.Lock()
+			c.sent++
+			c.mu.Unlock()
+		}
 		return token.Error()
 	case <-ctx.Done():
 		return ctx.Err()
@@ -219,6 +225,12 @@ func TestARedeliveryThroughABroker(t *testing.T) {
 	c.mu.Unlock()
 	s.publish(t, "g2m/work/lamp/set/mode", "on", false)
 	await(t, "the command is answered", func() bool { return s.count("ok") == 1 })
+	// Without it the answer would be sent again.
+	await(t, "the acknowledgement of the answer", func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.sent == 1
+	})
 	c.close()
 	connect(t, s.URL(), 2, s.inbox)
 	await(t, "the redelivery is answered", func() bool { return s.count("ok") == 2 })
