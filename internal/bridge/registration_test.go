@@ -63,22 +63,78 @@ func TestUnusableFileOfOneAccount(t *testing.T) {
 	}
 }
 
-// A lasting 401 is an error of the account, and logged once.
+const rejectedSignIn = "sign-in rejected by Microsoft Graph"
+
+// A 401 of everything is an error of the account: in its log, its status and its event once, and not of each sensor.
 func TestGraphRejectsRenewedTokens(t *testing.T) {
 	const message = "Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed"
-	h := startOne(t, "", outOfOffice)
+	h := startOne(t, "", outOfOffice, "calendar: {type: calendar, interval: 1h}", "calendars: {type: calendar, calendar: all, interval: 1h}")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
-	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: http.StatusUnauthorized, Times: -1})
+	h.Shows("graph2mqtt/work/calendar/availability", "online")
+	for _, topic := range h.Members("Work Calendar", "Work Birthdays") {
+		h.Shows(topic+"/availability", "online")
+	}
 	mark := h.mark()
-	h.Publish("graph2mqtt/work/request/refresh", "{}")
+	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/", Status: http.StatusUnauthorized, Times: -1})
+	// One sensor polls often enough to notice; the others are polled because of it.
 	h.Next(mark, "graph2mqtt/work/status", func(p string) bool {
 		return strings.Contains(p, `"connected":false`) && strings.Contains(p, message)
 	})
+	isEvent := func(p string) bool { return strings.Contains(p, `"sign_in_required"`) }
+	h.Next(mark, "graph2mqtt/work/event", isEvent)
 	h.Microsoft.ClearFaults()
-	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, `"connected":true`) }) // after the pause
-	if got := strings.Count(h.Log.String(), message); got != 1 {
-		t.Errorf("logged %d times, want once", got)
+	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, `"connected":true`) && strings.Contains(p, `"problems":[]`) }) // after the pause
+	events := 0
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/event" && isEvent(m.Payload) {
+			events++
+		}
 	}
+	if events != 1 {
+		t.Errorf("%d events, want one", events)
+	}
+	lines := h.logged(rejectedSignIn)
+	if len(lines) != 1 || strings.Contains(lines[0], "sensor=") || !strings.Contains(lines[0], message) {
+		t.Errorf("logged %q, want one line of the account", lines)
+	}
+	if lines := h.logged("sign-in accepted again"); len(lines) != 1 || strings.Contains(lines[0], "sensor=") {
+		t.Errorf("logged %q, want one line of the account", lines)
+	}
+}
+
+// A 401 of one resource is a problem of its sensor alone.
+func TestGraphRejectsTokensForOneResource(t *testing.T) {
+	h := startOne(t, "", outOfOffice, "calendar: {type: calendar, interval: 1h}")
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	h.Shows("graph2mqtt/work/calendar/availability", "online")
+	mark := h.mark()
+	h.Microsoft.Fail(simulator.Fault{Path: "/v1.0/me/mailboxSettings", Status: http.StatusUnauthorized, Times: -1})
+	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
+		return includes(p, map[string]any{"message": rejectedSignIn, "account": "work", "sensor": "out_of_office"})
+	})
+	h.Microsoft.ClearFaults()
+	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
+		return includes(p, map[string]any{"message": "sign-in accepted again by Microsoft Graph", "account": "work", "sensor": "out_of_office"})
+	})
+	for _, m := range h.since(mark) {
+		if m.Topic == "graph2mqtt/work/status" && strings.Contains(m.Payload, `"connected":false`) || m.Topic == "graph2mqtt/work/event" {
+			t.Errorf("the account is affected: %s: %s", m.Topic, m.Payload)
+		}
+	}
+	if lines := h.logged(rejectedSignIn); len(lines) != 1 {
+		t.Errorf("logged %q, want one line", lines)
+	}
+}
+
+// logged returns the lines of the log that contain text.
+func (h *harness) logged(text string) []string {
+	var lines []string
+	for line := range strings.Lines(h.Log.String()) {
+		if strings.Contains(line, text) {
+			lines = append(lines, line)
+		}
+	}
+	return lines
 }
 
 // selfSigned returns a certificate and its key, in PEM.

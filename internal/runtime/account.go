@@ -46,6 +46,8 @@ type account struct {
 	rescans chan struct{}                                    // a rescan was requested
 	flows   chan *signInFlow                                 // sign-ins to run
 
+	rejected atomic.Bool // Graph rejects the sign-in for all sensors
+
 	mu      sync.Mutex
 	sensors map[string]*sensor // members of groups included
 
@@ -54,7 +56,7 @@ type account struct {
 	online       bool               // as published
 	reported     string             // sign-in state that was logged last
 	syncs        time.Time          // when the sensors' last reads were stored
-	unauthorized map[string]bool    // sensors, or "" for all, whose rejected sign-in was logged
+	unauthorized unauthorized
 }
 
 func (r *Runtime) newAccount(c *config.Account) (*account, error) {

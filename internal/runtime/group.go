@@ -32,6 +32,8 @@ type group struct {
 	source sensors.Group
 	due    chan struct{} // list now
 
+	logged bool // the failure of the last listing; only reload uses it
+
 	mu      sync.Mutex
 	members []member
 	err     error // of the last listing
@@ -123,10 +125,15 @@ func (g *group) reload(ctx context.Context) error {
 	g.err = err
 	g.mu.Unlock()
 	switch {
-	case err != nil && before == nil && !graph.Is(err, graph.SignInRequired):
-		g.sensor.log.Warn("listing failed", "error", err)
-	case err == nil && before != nil && !graph.Is(before, graph.SignInRequired):
+	case err == nil && g.logged:
+		g.logged = false
 		g.sensor.log.Info("listing recovered")
+	case err == nil, g.logged, graph.Is(err, graph.SignInRequired):
+	case graph.IsUnauthorized(err) && (before == nil || g.sensor.account.rejected.Load()):
+		// The account logs that its sign-in is rejected, which is known when its sensors were polled.
+	default:
+		g.logged = true
+		g.sensor.log.Warn("listing failed", "error", err)
 	}
 	signal(g.sensor.account.dirty)
 	return err

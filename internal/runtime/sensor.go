@@ -32,14 +32,16 @@ type sensor struct {
 	slug       string               // prefix of its entity ids
 	log        *slog.Logger
 
-	mu        sync.Mutex
-	state     *sensors.State // newest; nil before the first answer
-	lastSync  time.Time      // of the last successful poll, by the wall clock
-	err       error          // of the last poll
-	since     time.Time      // of err
-	requested bool           // a read was requested
-	refreshed bool           // a requested read has ended
-	put       *hub.State     // as given to the hub last
+	mu             sync.Mutex
+	state          *sensors.State // newest; nil before the first answer
+	lastSync       time.Time      // of the last successful poll, by the wall clock
+	err            error          // of the last poll
+	since          time.Time      // of err
+	polledAt       time.Time      // when the last poll began
+	unauthorizedAt time.Time      // when the first of the polls began that Graph answered with 401; zero: the last one was not
+	requested      bool           // a read was requested
+	refreshed      bool           // a requested read has ended
+	put            *hub.State     // as given to the hub last
 }
 
 func (a *account) newSensor(c *config.Sensor) *sensor {
@@ -220,7 +222,12 @@ func (s *sensor) onPoll(p sensors.Poll) {
 	} else if s.err == nil {
 		s.since = p.At
 	}
-	s.err = p.Err
+	if !graph.IsUnauthorized(p.Err) {
+		s.unauthorizedAt = time.Time{}
+	} else if s.unauthorizedAt.IsZero() {
+		s.unauthorizedAt = p.At
+	}
+	s.err, s.polledAt = p.Err, p.At
 	s.mu.Unlock()
 	if changed {
 		s.publish(false)

@@ -1,13 +1,11 @@
 package runtime
 
 import (
-	"maps"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
@@ -42,8 +40,8 @@ func (a *account) updateStatus() time.Duration {
 	}
 	status.User = optionalText(a.session.Status().User.Address)
 	var lastSync time.Time
-	reading, readable, fresh, refreshed := 0, 0, 0, false
-	unauthorized := map[string]error{} // by sensor
+	readable, fresh, refreshed := 0, 0, false
+	var readings []reading
 	for _, s := range a.all() {
 		s.publish(false)
 		if in && s.parent == nil {
@@ -55,7 +53,6 @@ func (a *account) updateStatus() time.Duration {
 		if s.poller == nil {
 			continue
 		}
-		reading++
 		_, until := s.available(now)
 		at(until)
 		if now.Before(until) {
@@ -64,9 +61,8 @@ func (a *account) updateStatus() time.Duration {
 		s.mu.Lock()
 		if s.err == nil {
 			readable++
-		} else if graph.IsUnauthorized(s.err) {
-			unauthorized[s.config.ID] = s.err
 		}
+		readings = append(readings, reading{s, s.err, s.polledAt, s.unauthorizedAt})
 		if s.lastSync.After(lastSync) {
 			lastSync = s.lastSync
 		}
@@ -74,9 +70,13 @@ func (a *account) updateStatus() time.Duration {
 		s.refreshed = false
 		s.mu.Unlock()
 	}
-	if in && reading > 0 && readable == 0 {
+	rejection := a.reportUnauthorized(readings)
+	if in && len(readings) > 0 && readable == 0 {
 		status.Connected = false
-		if len(status.Problems) > 0 {
+		switch {
+		case rejection != nil:
+			status.Error = optionalText(rejection.Error())
+		case len(status.Problems) > 0:
 			status.Error = optionalText(status.Problems[0].Message)
 		}
 	}
@@ -84,7 +84,7 @@ func (a *account) updateStatus() time.Duration {
 		status.ThrottledUntil = moment(until)
 		at(until)
 	}
-	online := in && (reading == 0 || fresh > 0)
+	online := in && (len(readings) == 0 || fresh > 0)
 
 	status.LastSync = moment(lastSync)
 
@@ -97,40 +97,7 @@ func (a *account) updateStatus() time.Duration {
 		a.runtime.options.Hub.Assert(a.id()) // outputs may show the time of the last read less often
 	}
 	a.reportSignIn()
-	a.reportUnauthorized(unauthorized, reading)
 	return time.Until(next)
-}
-
-// reportUnauthorized logs once that Graph rejects renewed tokens, and that it accepts them again: of the account where that is so
-// for all its sensors, otherwise of each sensor. errs has the errors by sensor.
-func (a *account) reportUnauthorized(errs map[string]error, reading int) {
-	if len(errs) == 0 {
-		if len(a.unauthorized) > 0 {
-			a.log.Info("sign-in accepted again by Microsoft Graph")
-		}
-		a.unauthorized = nil
-		return
-	}
-	if len(errs) == reading {
-		errs = map[string]error{"": errs[slices.Min(slices.Collect(maps.Keys(errs)))]}
-	}
-	for id, err := range config.Sorted(errs) {
-		if a.unauthorized[id] {
-			continue
-		}
-		if a.unauthorized == nil {
-			a.unauthorized = map[string]bool{}
-		}
-		a.unauthorized[id] = true
-		log := a.log
-		if id != "" {
-			log = log.With("sensor", id)
-		}
-		log.Warn("sign-in rejected by Microsoft Graph", "error", err)
-		if id == "" {
-			a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": err.Error()}})
-		}
-	}
 }
 
 // signInStatus returns the state of the sign-in, with the user's instructions if one is pending.

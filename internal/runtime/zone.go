@@ -113,6 +113,9 @@ func (a *account) readZone(ctx context.Context) (read bool, err error) {
 	return true, nil
 }
 
+// zoneRejected stands for a failure that was not logged.
+const zoneRejected = "401"
+
 // followZone reads the mailbox's time zone and returns how long to wait until the next read. A failure is logged once.
 func (a *account) followZone(ctx context.Context, logged *string) time.Duration {
 	read, err := a.readZone(ctx)
@@ -120,6 +123,8 @@ func (a *account) followZone(ctx context.Context, logged *string) time.Duration 
 	case err == nil && read, !a.readsZone():
 		*logged = ""
 		return zoneInterval
+	case graph.IsUnauthorized(err) && (*logged == "" || a.rejected.Load()):
+		*logged = zoneRejected // by the next read it is known whether that concerns the account, which logs it then
 	case err != nil && ctx.Err() == nil && err.Error() != *logged:
 		*logged = err.Error()
 		a.log.Warn("mailbox time zone unknown", "using", a.location().String(), "error", err)
