@@ -48,6 +48,7 @@ type Dispatcher struct {
 	onCompleted func(Ref, Response)
 	log         *slog.Logger
 	onStep      func(step string)
+	rejected    *rejectionLog
 	wake        chan struct{}
 
 	mu          sync.Mutex // guards what follows, and the fields of jobs and lanes that say so
@@ -102,6 +103,7 @@ func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
+	d.rejected = &rejectionLog{log: d.log}
 	if d.journal != nil {
 		d.journal.onDirty = d.notify
 		d.recover()
@@ -521,11 +523,12 @@ func (d *Dispatcher) onDuplicateJournalled(r Inbound, j *job, before *entry, acc
 // reject answers a request that is not executed. It is accepted when it is answered, and not written to disk.
 func (d *Dispatcher) reject(r Inbound, j *job, err error, accepted *acceptance) {
 	response := j.response().Fail(err)
-	level := slog.LevelWarn
-	if r.Refused != nil { // the transport reports these: there may be thousands at once
-		level = slog.LevelDebug
+	kind := rejected{j.Account, Truncate(j.Sensor, maxName), j.Operation, response.Error.Code}
+	if r.Refused != nil { // the transport reports these
+		d.log.Debug("request rejected", append(kind.attrs(), "error", response.Error.Message)...)
+	} else {
+		d.rejected.add(kind, response.Error.Message)
 	}
-	d.log.Log(context.Background(), level, "request rejected", "account", j.Account, "sensor", Truncate(j.Sensor, maxName), "operation", j.Operation, "code", response.Error.Code, "error", response.Error.Message)
 	if j.target != nil {
 		d.onRejected(j.target)
 	}

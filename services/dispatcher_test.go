@@ -541,6 +541,64 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
+// A script that sends bad requests in a loop gets all its answers, but fills no log.
+func TestTheSameRejectionIsLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{}
+		h.open(t)
+		const first = `level=WARN msg="request rejected" account=home sensor=lamp operation=set code=invalid_argument error="mode: want one of on, off, not \"dim\""`
+		const further = `level=WARN msg="further requests rejected" account=home sensor=lamp operation=set code=invalid_argument count=`
+		read := 0
+		wantLogged := func(want ...string) {
+			t.Helper()
+			lines := strings.Split(strings.TrimSuffix(h.logged()[read:], "\n"), "\n")
+			if lines[0] == "" {
+				lines = nil
+			}
+			read = len(h.logged())
+			if diff := cmp.Diff(want, lines); diff != "" {
+				t.Errorf("log (-want +got):\n%s", diff)
+			}
+		}
+		for range 180 {
+			h.submit(`{"mode": "dim"}`)
+			sleep(time.Second)
+		}
+		wantLogged(first, further+"59", further+"60", further+"60")
+		h.submit(`[]`) // another code
+		sleep(time.Second)
+		wantLogged(`level=WARN msg="request rejected" account=home sensor=lamp operation=set code=invalid_json error="want a JSON object, such as {}, not []"`)
+		sleep(time.Hour)
+		wantLogged()
+		h.submit(`{"mode": "dim"}`)
+		h.submit(`{"mode": "dim"}`)
+		synctest.Wait()
+		wantLogged(first)
+		if len(h.answers) != 183 || len(h.completed) != 183 {
+			t.Errorf("%d answers, %d completed, want 183", len(h.answers), len(h.completed))
+		}
+
+		// Names can be invented.
+		for i := range 1000 {
+			r := h.inbound("{}")
+			r.Operation = fmt.Sprint("operation", i)
+			h.dispatcher.Submit(r)
+		}
+		synctest.Wait()
+		if n := strings.Count(h.logged()[read:], "\n"); n != 99 {
+			t.Errorf("%d lines about invented names, want 99", n)
+		}
+		read = len(h.logged())
+		h.stop()
+		got := strings.Split(strings.TrimSuffix(h.logged()[read:], "\n"), "\n")
+		slices.Sort(got)
+		want := []string{further + "1", `level=WARN msg="further requests rejected" count=901`}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("log at the end (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestAnEmptyValueIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{}

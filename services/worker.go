@@ -30,6 +30,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	replying, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
 	var workers, replies sync.WaitGroup
+	defer d.rejected.stop()
 	defer replies.Wait()
 	done := ctx.Done()
 	var worked chan struct{}
