@@ -138,7 +138,7 @@ func (b *Bridge) wire() (err error) {
 // returns ErrRestart for a configuration that needs a new bridge.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
-	b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.Slug(string(b.topics)), Commands: true})
+	b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.ShortSlug(string(b.topics)), Commands: true})
 	b.publishInfo()
 	b.publishHealth()
 	b.subscribe()

@@ -304,7 +304,7 @@ func (g *group) listingError() error {
 
 // uniqueSlug returns the slug of a name, numbered where another member has it.
 func uniqueSlug(name string, others []member) string {
-	base := cmp.Or(entity.Slug(name), "unnamed")
+	base := cmp.Or(entity.ShortSlug(name), "unnamed")
 	slug := base
 	for n := 2; slices.ContainsFunc(others, func(m member) bool { return m.Slug == slug }); n++ {
 		slug = base + "_" + strconv.Itoa(n)

@@ -3,6 +3,7 @@ package runtime
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -21,6 +22,15 @@ func TestPanicWhileListing(t *testing.T) {
 	g := &group{sensor: &sensor{account: &account{}, log: slog.New(slog.DiscardHandler)}, source: panickingGroup{}}
 	if _, err := g.ask(t.Context()); err == nil || err.Error() != "panic: an unexpected answer" {
 		t.Errorf("error %v", err)
+	}
+}
+
+func TestLongNamesOfMembers(t *testing.T) {
+	long := strings.Repeat("Büro & Küche ", 20)
+	first := uniqueSlug(long, nil)
+	second := uniqueSlug(long, []member{{Slug: first}})
+	if want := strings.TrimSuffix(strings.Repeat("buro_kuche_", 6)[:60], "_"); first != want || second != want+"_2" {
+		t.Errorf("slugs %q, %q, want %q", first, second, want)
 	}
 }
 

@@ -2,6 +2,7 @@ package runtime_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"regexp"
@@ -57,6 +58,36 @@ var (
 	key       = regexp.MustCompile(`^[a-z0-9_]+$`)
 	platforms = []string{"sensor", "binary_sensor", "event", "switch", "select", "text", "datetime", "button", "notify"}
 )
+
+// Home Assistant accepts entity ids of up to 255 characters. The longest consist of the longest ids and the longest slug of a member.
+func TestLongestEntityIDs(t *testing.T) {
+	ident := strings.Repeat("a", 64)
+	discovery := homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: homeassistant.ComponentMode, Base: "a"}
+	devices := []hub.Device{{ID: hub.ID{Account: ident}, Name: "Account", Slug: ident}, {Name: "Bridge", Slug: entity.ShortSlug(strings.Repeat("a/", 128))}}
+	for _, k := range runtime.Kinds() {
+		devices = append(devices, hub.Device{
+			ID: hub.ID{Account: ident, Sensor: ident}, Name: "Work thing", Slug: ident + "_" + ident + "_" + entity.ShortSlug(strings.Repeat("a", 255)) + "_100", Entities: k.New().Entities(),
+		})
+	}
+	for _, d := range devices {
+		checked := 0
+		for _, payload := range discovery.Payloads(d) {
+			var config struct {
+				ID string `json:"default_entity_id"`
+			}
+			if err := json.Unmarshal(payload, &config); err != nil {
+				t.Fatal(err)
+			}
+			checked++
+			if len(config.ID) > 255 || config.ID == "" {
+				t.Errorf("entity id %q of %d characters", config.ID, len(config.ID))
+			}
+		}
+		if checked == 0 {
+			t.Errorf("%s: no entities", d.Model)
+		}
+	}
+}
 
 // broken lists the ways in which a kind violates the contract.
 func broken(k sensors.Kind) []string {
