@@ -22,7 +22,7 @@ type rejectionLog struct {
 	timer  *time.Timer // nil: counts is empty
 }
 
-// rejected is what equal rejections have in common.
+// A rejected request is equal to another if nothing of this differs.
 type rejected struct {
 	account, sensor, operation string
 	code                       Code
