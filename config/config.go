@@ -51,7 +51,7 @@ type Config struct {
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
-	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
+	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
@@ -107,7 +107,7 @@ type Account struct {
 	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day. mailbox: the mailbox's setting; requires the permission MailboxSettings.Read. local: the machine's. A name, such as Europe/Berlin: this one. auto: mailbox if that permission is requested anyway, else local."`
 	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes to calendars and automatic replies. The permissions for them are requested only then. To set the presence, set enable_update of its sensor."`
 	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
-	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of the letters a to z, digits and underscores, and is part of every topic and unique id."`
+	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 
 	// Problems lists the files that keep only this account from working: an unusable certificate, key or CA file. The rest of
 	// the configuration is valid, so Load does not fail because of them.
@@ -261,14 +261,38 @@ var (
 	tenant = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
 	icon   = regexp.MustCompile(`^[a-z0-9-]+:[a-z0-9-]+$`)
 	object = regexp.MustCompile(`^[a-z_]+\.[a-z0-9_]+$`)
-	ident  = regexp.MustCompile(`^[a-z0-9_]+$`)
+	ident  = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 )
+
+// maxIdent is the length of the longest id of an account or a sensor. Home Assistant's entity ids contain both, and the names of a
+// member and an entity.
+const maxIdent = 64
+
+// checkIdent validates the id of an account or a sensor.
+func checkIdent(id string) error {
+	switch {
+	case ident.MatchString(id):
+		return nil
+	case len(id) > maxIdent:
+		return fmt.Errorf("want an id of at most %d characters, not %d", maxIdent, len(id))
+	}
+	return errors.New("want an id of the letters a to z, digits and underscores")
+}
+
+// maxEntityID is the length of the longest entity id that Home Assistant accepts.
+const maxEntityID = 255
+
+// placeholder is the client_id of the examples.
+const placeholder = "00000000-0000-0000-0000-000000000000"
 
 // Validate implements schema.Validator.
 func (a *Account) Validate() error {
 	var errs []error
-	if !guid.MatchString(a.ClientID) {
-		errs = append(errs, At("client_id", fmt.Errorf("want the application (client) id of the app registration, such as 00000000-0000-0000-0000-000000000000, not %q", a.ClientID)))
+	switch {
+	case !guid.MatchString(a.ClientID):
+		errs = append(errs, At("client_id", fmt.Errorf("want the application (client) id of the app registration, such as %s, not %q", placeholder, a.ClientID)))
+	case a.ClientID == placeholder:
+		errs = append(errs, At("client_id", errors.New("want the application (client) id of your app registration in Entra ID, not the placeholder of the examples")))
 	}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
@@ -329,8 +353,12 @@ func (e *EntityOverride) Validate() error {
 	if e.Icon != "" && !icon.MatchString(e.Icon) {
 		errs = append(errs, At("icon", fmt.Errorf("want an icon such as mdi:calendar, not %q", e.Icon)))
 	}
-	if e.EntityID != "" && !object.MatchString(e.EntityID) {
+	switch {
+	case e.EntityID == "":
+	case !object.MatchString(e.EntityID):
 		errs = append(errs, At("entity_id", fmt.Errorf("want an entity id such as sensor.next_meeting, not %q", e.EntityID)))
+	case len(e.EntityID) > maxEntityID:
+		errs = append(errs, At("entity_id", fmt.Errorf("want at most %d characters, not %d", maxEntityID, len(e.EntityID))))
 	}
 	return errors.Join(errs...)
 }

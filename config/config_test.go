@@ -616,7 +616,13 @@ func TestExample(t *testing.T) {
 	example := config.Example(kinds())
 	load := func(content string) *config.Config {
 		t.Helper()
-		c, err := config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ()}, kinds())
+		// Without an app registration of the user's the example is not complete.
+		file := write(t, "c.yaml", content)
+		const incomplete = "accounts.work.client_id (line 69): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
+			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
+		}
+		c, err := config.Load(config.Sources{File: file, Environ: environ(), Flags: map[string]any{"accounts.work.client_id": "01234567-89ab-cdef-0123-456789abcdef"}}, kinds())
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, content)
 		}

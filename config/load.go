@@ -162,10 +162,8 @@ func (l *loader) accounts(c *Config, raw any) {
 	c.Accounts = map[string]*Account{}
 	for id, m := range Sorted(all) {
 		path := schema.Join("accounts", schema.QuoteKey(id))
-		switch {
-		case !ident.MatchString(id):
-			l.Report(path, "want an id of the letters a to z, digits and underscores")
-		case id == "bridge":
+		l.Check(path, checkIdent(id))
+		if id == "bridge" {
 			l.Report(path, "want another id: this one is reserved for the bridge")
 		}
 		a := &Account{ID: id, Name: displayName(id)}
@@ -204,10 +202,8 @@ func (l *loader) sensors(a *Account, path string, raw any) {
 	a.Sensors = map[string]*Sensor{}
 	for id, m := range Sorted(l.mappings(path, raw)) {
 		at := schema.Join(path, schema.QuoteKey(id))
-		switch {
-		case !ident.MatchString(id):
-			l.Report(at, "want an id of the letters a to z, digits and underscores")
-		case Reserved(id):
+		l.Check(at, checkIdent(id))
+		if Reserved(id) {
 			l.Report(at, "want another id: this one is reserved for a topic of the account")
 		}
 		if s := l.sensor(a, id, at, m); s != nil {

@@ -58,9 +58,9 @@ func TestReference(t *testing.T) {
 	}
 }
 
-// TestExample loads the example as the program would.
+// TestExample loads the example as the program would, with an app registration.
 func TestExample(t *testing.T) {
-	c, err := runtime.Load(config.Sources{File: "graph2mqtt.example.yaml", Environ: []string{"HOME=/home/ann"}}, runtime.Kinds())
+	c, err := runtime.Load(config.Sources{File: "graph2mqtt.example.yaml", Environ: []string{"HOME=/home/ann"}, Flags: map[string]any{"accounts.work.client_id": "01234567-89ab-cdef-0123-456789abcdef"}}, runtime.Kinds())
 	if err != nil {
 		t.Fatal(err)
 	}

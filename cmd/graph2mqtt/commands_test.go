@@ -107,7 +107,7 @@ func TestCheck(t *testing.T) {
 	h.write(t, "graph2mqtt.yaml", `mqtt: {url: "http://broker"}
 accounts:
   work:
-    client_id: 00000000-0000-0000-0000-000000000000
+    client_id: 01234567-89ab-cdef-0123-456789abcdef
     tennant: common
     sensors:
       out_of_office: {type: auto_replay}
@@ -139,7 +139,7 @@ func TestCheckReadsCertificates(t *testing.T) {
 	h.write(t, "graph2mqtt.yaml", `mqtt: {url: "mqtt://broker"}
 accounts:
   work:
-    client_id: 00000000-0000-0000-0000-000000000000
+    client_id: 01234567-89ab-cdef-0123-456789abcdef
     certificate_file: `+filepath.Join(h.dir, "own.pem")+"\n")
 	code, stdout, stderr := h.call(t, "check")
 	want := "accounts.work.certificate_file (line 5): read " + filepath.Join(h.dir, "own.pem") + ": want a private key in PEM form; the file has none\n"
@@ -335,6 +335,11 @@ func TestConfigPrints(t *testing.T) {
 	h := newHarness(t)
 	_, example, _ := h.call(t, "config", "example")
 	h.write(t, "example.yaml", example)
+	incomplete := "accounts.work.client_id (line 69): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
+	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 1 || stdout != incomplete || stderr != "" {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+	h.write(t, "example.yaml", strings.ReplaceAll(example, "00000000-0000-0000-0000-000000000000", "01234567-89ab-cdef-0123-456789abcdef"))
 	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 0 {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
