@@ -138,7 +138,10 @@ func (db *Database) openVerified() (err error) {
 	if err != nil {
 		return fmt.Errorf("%s %w", db.path, err)
 	}
-	if err := db.openBolt(); err != nil {
+	if err := db.create(); err != nil {
+		return err
+	}
+	if db.bolt, err = openBolt(db.path); err != nil {
 		return err
 	}
 	// A commit that fails would be found out too late by the first request.
@@ -151,27 +154,54 @@ func (db *Database) openVerified() (err error) {
 	return nil
 }
 
-// openBolt opens the verified file. The error begins with the path.
-func (db *Database) openBolt() (err error) {
+// create creates the file if there is none. It has its name only when it is complete, so that an empty file is always damage. The error
+// begins with the path.
+func (db *Database) create() error {
+	if _, err := os.Lstat(db.path); !errors.Is(err, fs.ErrNotExist) {
+		return nil // openBolt reports other errors
+	}
+	incomplete := db.path + ".new"
+	if err := os.Remove(incomplete); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%s: %w", incomplete, withoutPath(err))
+	}
+	bolt, err := openBolt(incomplete)
+	if err == nil {
+		err = bolt.Close()
+	}
+	if err == nil {
+		err = os.Rename(incomplete, db.path)
+	}
+	if err != nil {
+		os.Remove(incomplete)
+		return fmt.Errorf("create %s: %w", db.path, withoutPath(err))
+	}
+	if err := syncDir(db.dir.path); err != nil {
+		return fmt.Errorf("create %s: %w", db.path, withoutPath(err))
+	}
+	return nil
+}
+
+// openBolt opens a verified file, or creates it. The error begins with the path.
+func openBolt(path string) (bolt *bbolt.DB, err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
 		if p := recover(); p != nil {
 			// Not closed: closing it in this state may panic or block. A process opens one database only.
-			err = fmt.Errorf("%s %w: %v", db.path, ErrCorrupt, p)
+			err = fmt.Errorf("%s %w: %v", path, ErrCorrupt, p)
 		}
 	}()
 	// The separate lock file excludes other bridges; bbolt's own lock excludes tools that open the file directly. The list of free
 	// pages is rebuilt here rather than written with each commit: that writes less, and there is none to be damaged.
-	db.bolt, err = bbolt.Open(db.path, fileMode, &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true})
+	bolt, err = bbolt.Open(path, fileMode, &bbolt.Options{Timeout: openTimeout, NoFreelistSync: true})
 	switch {
 	case errors.Is(err, bolterrors.ErrTimeout):
-		return fmt.Errorf("%s: another program has it open", db.path)
+		return nil, fmt.Errorf("%s: another program has it open", path)
 	case errors.As(err, new(syscall.Errno)):
-		return fmt.Errorf("%s: %w", db.path, withoutPath(err))
+		return nil, fmt.Errorf("%s: %w", path, withoutPath(err))
 	case err != nil: // every error that is not the system's is about the content
-		return fmt.Errorf("%s %w: %w", db.path, ErrCorrupt, err)
+		return nil, fmt.Errorf("%s %w: %w", path, ErrCorrupt, err)
 	}
-	return nil
+	return bolt, nil
 }
 
 // verify verifies the file, if there is one, and returns the digest of its content.
@@ -191,8 +221,8 @@ func (db *Database) verify() (digest, error) {
 		return sum, withoutPath(err)
 	case !info.Mode().IsRegular():
 		return sum, errors.New("is not a regular file")
-	case info.Size() == 0: // bbolt initializes it
-		return sum, nil
+	case info.Size() == 0: // bbolt would take it for a new one
+		return sum, corrupt("the file is empty")
 	}
 	var keyErr error
 	haveDigest, haveControl := false, false

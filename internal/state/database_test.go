@@ -133,6 +133,7 @@ func TestCorruptDatabaseIsReplaced(t *testing.T) {
 	page := os.Getpagesize()
 	for name, damage := range map[string]func([]byte) []byte{
 		"text":         func([]byte) []byte { return []byte("not a database") },
+		"empty":        func([]byte) []byte { return nil }, // after a crash of the file system
 		"one page":     func(b []byte) []byte { return b[:page] },
 		"cut short":    func(b []byte) []byte { return b[:4*page] },
 		"metas zeroed": func(b []byte) []byte { clear(b[:2*page]); return b },

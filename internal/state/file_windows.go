@@ -28,3 +28,6 @@ func replaceFile(file string, b []byte) error {
 	}
 	return err
 }
+
+// syncDir does nothing: directories cannot be synced on Windows.
+func syncDir(string) error { return nil }
