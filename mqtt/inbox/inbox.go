@@ -164,8 +164,9 @@ func (b *Inbox) process() {
 	acks := b.acks
 	b.acks = nil
 	b.mu.Unlock()
-	for _, a := range acks {
-		a.send()
+	for i := range acks {
+		acks[i].send()
+		acks[i].send = nil // it holds the message, and the confirmation may take long
 	}
 
 	b.mu.Lock()

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -683,5 +685,36 @@ func TestMessagesOfLostConnectionsAreDropped(t *testing.T) {
 		if h.acked != 0 {
 			t.Error("acknowledged over a connection that is lost")
 		}
+	})
+}
+
+// While there is much to send, confirmations take long. Messages that were acknowledged do not stay in memory until then.
+func TestAcknowledgedMessagesAreNotHeld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := start(t)
+		var held []weak.Pointer[byte]
+		for i := range 3 {
+			payload := new([1 << 20]byte)
+			held = append(held, weak.Make(&payload[0]))
+			m := mqtt.Message{Topic: "g2m/work/calendar/request/create", Payload: payload[:], PacketID: uint16(i + 1), Connection: 1, Received: time.Now()}
+			h.HandleWithAck(m, func() {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				h.acked += len(m.Payload) >> 20
+			})
+			h.requests.all[0].Accepted(nil)
+			h.requests.all = nil
+			synctest.Wait()
+		}
+		if h.acked != 3 || len(h.client.confirms) == 0 {
+			t.Fatalf("acknowledged %d, to be confirmed %d", h.acked, len(h.client.confirms))
+		}
+		runtime.GC()
+		for i, p := range held {
+			if p.Value() != nil {
+				t.Errorf("message %d is held", i)
+			}
+		}
+		h.client.confirm()
 	})
 }
