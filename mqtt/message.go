@@ -73,10 +73,10 @@ func (c *Client) onMessage(conn *connection, m paho.Message) {
 
 // handleInternal handles messages to the client itself.
 func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time) bool {
-	topic, payload := m.Topic(), string(m.Payload())
+	topic := m.Topic()
 	switch topic {
 	case c.topics.Bridge("barrier"):
-		if payload == conn.barrier() && !conn.barrierPassed {
+		if string(m.Payload()) == conn.barrier() && !conn.barrierPassed {
 			conn.barrierPassed = true
 			if !conn.asserted {
 				conn.asserted = true
@@ -88,14 +88,14 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 		return true
 	case c.topics.Bridge("state"):
 		// The will of a connection that died unnoticed, or another client's message.
-		if payload == offline && conn.online && !conn.stopping {
+		if string(m.Payload()) == offline && conn.online && !conn.stopping {
 			conn.online = false
 			c.wakeWriter()
 		}
 		return true
 	case c.options.Rules.StatusTopic:
 		// A retained one says nothing new.
-		if payload == online && !m.Retained() && conn.birth.IsZero() {
+		if string(m.Payload()) == online && !m.Retained() && conn.birth.IsZero() {
 			t := c.options.Timing
 			conn.birth = now.Add(t.BirthMin + rand.N(max(t.BirthMax-t.BirthMin, 1)))
 			c.wakeWriter()

@@ -59,7 +59,9 @@ type Dispatcher struct {
 	jobs        map[*entry]*job // those of the journal that have no response
 	acceptances []*acceptance
 	accepting   bool
-	rejections  *replyQueue // of requests that are accepted when they are answered
+	rejections  *replyQueue   // of requests that are accepted when they are answered
+	held        []*acceptance // of those, the oldest first
+	heldBytes   int
 	background  *replyQueue // of those that were accepted before
 	outstanding int         // replies
 	workTasks   []func(context.Context)
@@ -195,6 +197,7 @@ type acceptance struct {
 	accepted func(error)
 	settled  bool
 	err      error
+	size     int // of the request, while it is held
 }
 
 // expect reserves the place of a request in the order of acceptances.
@@ -542,7 +545,8 @@ func (d *Dispatcher) reject(r Inbound, j *job, err error, accepted *acceptance) 
 	case r.ReplyTo == "":
 		d.settle(accepted, nil)
 	case r.Accepted != nil:
-		d.enqueueReply(d.rejections, reply{to: r.ReplyTo, response: response, sent: func() { d.settle(accepted, nil) }})
+		d.hold(accepted, len(r.Payload))
+		d.enqueueReply(d.rejections, reply{to: r.ReplyTo, response: response, sent: func() { d.release(accepted) }})
 	default:
 		d.mu.Lock()
 		n := len(d.background.pending)

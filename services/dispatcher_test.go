@@ -599,6 +599,31 @@ func TestTheSameRejectionIsLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
+// While responses are not sent, rejected requests are accepted early rather than kept without a bound.
+func TestLargeRejectionsAreNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{hold: make(chan struct{})}
+		h.open(t)
+		large := `{"mode": "on", "transaction": "` + strings.Repeat("x", 3_900_000) + `"}`
+		h.submit(`{"mode": "dim"}`)
+		for range 20 {
+			h.submit(large)
+		}
+		synctest.Wait()
+		h.mu.Lock()
+		acked := h.acked
+		h.mu.Unlock()
+		if acked != 17 { // four large ones are less than 16 MiB
+			t.Errorf("%d accepted before any was answered, want 17", acked)
+		}
+		close(h.hold)
+		synctest.Wait()
+		if h.acked != 21 || len(h.answers) != 21 {
+			t.Errorf("%d accepted, %d answered, want 21", h.acked, len(h.answers))
+		}
+	})
+}
+
 func TestAnEmptyValueIsNotAnswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := &dispatcherHarness{}

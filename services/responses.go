@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -131,6 +132,40 @@ const (
 	// maxRejections bounds the responses to requests that are acknowledged before they are answered.
 	maxRejections = 10_000
 )
+
+// maxHeld bounds the sizes of requests that are accepted only when the response to their rejection was sent: the transport keeps them until
+// then. A response that is behind other large requests may take long.
+const maxHeld = 16 << 20
+
+// hold has a rejected request accepted by release, and the oldest ones now if they are too large together.
+func (d *Dispatcher) hold(a *acceptance, size int) {
+	d.mu.Lock()
+	a.size = size
+	d.held, d.heldBytes = append(d.held, a), d.heldBytes+size
+	n := 0
+	for ; d.heldBytes > maxHeld; n++ {
+		d.heldBytes -= d.held[n].size
+	}
+	early := slices.Clone(d.held[:n])
+	d.held = slices.Delete(d.held, 0, n)
+	d.mu.Unlock()
+	for _, a := range early {
+		d.settle(a, nil)
+	}
+}
+
+// release accepts a request if that was not done before.
+func (d *Dispatcher) release(a *acceptance) {
+	d.mu.Lock()
+	i := slices.Index(d.held, a)
+	if i >= 0 {
+		d.held, d.heldBytes = slices.Delete(d.held, i, i+1), d.heldBytes-a.size
+	}
+	d.mu.Unlock()
+	if i >= 0 {
+		d.settle(a, nil)
+	}
+}
 
 // A reply is a response on its way.
 type reply struct {
