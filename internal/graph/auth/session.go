@@ -156,6 +156,7 @@ type Session struct {
 	stored      *storedSession // nil if signed out or unreadable
 	loadErr     error          // why the stored sign-in is unreadable
 	fileInfo    fs.FileInfo
+	version     uint64    // grows with each replacement of stored
 	lastFailure error     // transient error of the last renewal
 	retryAt     time.Time // earliest next renewal after lastFailure
 	changed     chan struct{}
@@ -173,9 +174,9 @@ func Open(o Options) (*Session, error) {
 	}
 	s := &Session{o: o, renewal: semaphore.NewWeighted(1), refused: make(chan struct{}, 1)}
 	s.client, s.unusable = newClient(o)
+	s.reload()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.reload()
 	s.changed = make(chan struct{}, 1) // created last, so that the first reload does not count as a change
 	return s, nil
 }
@@ -245,8 +246,8 @@ func (s *Session) token(ctx context.Context, rejected, claims string) (string, e
 	}
 	defer s.renewal.Release(1)
 
-	s.mu.Lock()
 	s.reload()
+	s.mu.Lock()
 	token, ok = s.validToken(rejected)
 	err := s.stateError()
 	if err == nil && s.lastFailure != nil && time.Now().Before(s.retryAt) {
@@ -322,8 +323,8 @@ func (s *Session) activeRefusal() *refusal {
 
 // RetryRefused retries a refused renewal now instead of after an hour. It does nothing if no renewal was refused.
 func (s *Session) RetryRefused(ctx context.Context) error {
-	s.mu.Lock()
 	s.reload()
+	s.mu.Lock()
 	r := s.activeRefusal()
 	if r != nil {
 		s.retrying, s.lastFailure = r, nil
@@ -341,8 +342,8 @@ func (s *Session) renew(ctx context.Context, rejected, claims string, scopes []s
 	var token string
 	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
 		// Another process may have renewed it meanwhile.
-		s.mu.Lock()
 		s.reload()
+		s.mu.Lock()
 		var ok bool
 		token, ok = s.validToken(rejected)
 		err := s.stateError()
@@ -525,11 +526,7 @@ func (s *Session) Changed() <-chan struct{} { return s.changed }
 
 // Reload reads the stored sign-in again if another process changed it, such as a login. It is called when the state directory
 // changed, see [state.Dir.Watch].
-func (s *Session) Reload() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.reload()
-}
+func (s *Session) Reload() { s.reload() }
 
 // Run retries old refusals until ctx is done. It returns nil.
 func (s *Session) Run(ctx context.Context) error {
@@ -585,14 +582,14 @@ func consentPage(u User, login string) string {
 // SignOut deletes the stored sign-in. remains describes the consent that Microsoft still stores.
 func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 	err = s.o.Dir.WithLock(ctx, s.file(), func() error {
-		if err := s.o.Dir.Remove(s.file()); err != nil {
-			return err
-		}
 		s.mu.Lock()
-		defer s.mu.Unlock()
 		user, login := User{}, s.o.Login
 		if s.stored != nil {
 			user, login = s.stored.User, s.stored.Login
+		}
+		s.mu.Unlock()
+		if err := s.o.Dir.Remove(s.file()); err != nil {
+			return err
 		}
 		remains = "Microsoft still remembers which permissions were granted; take them back " + consentPage(user, login)
 		s.reload()
@@ -607,11 +604,20 @@ func (s *Session) SignOut(ctx context.Context) (remains string, err error) {
 // file returns the name of the stored sign-in.
 func (s *Session) file() string { return "tokens-" + s.o.Account }
 
-// reload reads the file if it changed since it was last read. The caller holds mu.
+// reload reads the file if it changed since it was last read.
 func (s *Session) reload() {
+	for !s.tryReload() {
+	}
+}
+
+// tryReload is reload, but reports false and changes nothing if the sign-in was replaced meanwhile.
+func (s *Session) tryReload() bool {
+	s.mu.Lock()
+	known, version := s.fileInfo, s.version
+	s.mu.Unlock()
 	info, err := s.o.Dir.Stat(s.file())
-	if err == nil && s.fileInfo != nil && os.SameFile(s.fileInfo, info) && s.fileInfo.ModTime().Equal(info.ModTime()) {
-		return
+	if err == nil && known != nil && os.SameFile(known, info) && known.ModTime().Equal(info.ModTime()) {
+		return true
 	}
 	if err != nil {
 		info = nil
@@ -620,7 +626,13 @@ func (s *Session) reload() {
 	if errors.Is(err, fs.ErrNotExist) {
 		err = nil
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.version != version {
+		return false
+	}
 	s.replace(k, err, info)
+	return true
 }
 
 // save writes a sign-in and makes it the current one. The caller holds the lock of the file.
@@ -654,6 +666,7 @@ func (s *Session) saveRenewed(k *storedSession) {
 func (s *Session) replace(k *storedSession, loadErr error, info fs.FileInfo) {
 	before := s.status()
 	s.stored, s.loadErr, s.fileInfo = k, loadErr, info
+	s.version++
 	if k != nil && k.Refused != nil {
 		select {
 		case s.refused <- struct{}{}:

@@ -98,8 +98,8 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, r Request, as
 		return Result{}, &graph.Error{Reason: graph.SignInRequired, Op: s.signInOp(), Message: "Microsoft granted none of the permissions"}
 	}
 	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
-		s.mu.Lock()
 		s.reload()
+		s.mu.Lock()
 		before := s.stored
 		s.mu.Unlock()
 		if s.o.User != "" && !k.User.matches(s.o.User) {
