@@ -74,8 +74,9 @@ type entry struct {
 	sentBefore   bool      // there was a previous one
 	order        string
 
-	losses  int // connections that were lost while the entry was in flight
-	refused int // size of the smallest payload that the broker did not take; 0: none
+	losses  int  // connections that were lost while the entry was in flight
+	refused int  // size of the smallest payload that the broker did not take; 0: none
+	emptied bool // the topic was emptied in place of what the broker does not take
 
 	due    time.Time
 	in     *schedule // nil: not scheduled
@@ -406,7 +407,11 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 		if e.refused > 0 && len(e.want) >= e.refused {
 			heap.Pop(&r.ready)
 			e.pending = false
-			continue
+			if !e.isStale() {
+				continue
+			}
+			e.emptied, e.sentAt = true, now
+			return publication{topic: e.topic, retained: true}, time.Time{}, false, true
 		}
 		if e.losses >= suspectAfter && !alone {
 			return p, due, true, false
@@ -431,7 +436,7 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 		}
 		e.last, e.sentAt, e.notBefore = p.payload, now, time.Time{}
 		if p.retained {
-			e.pending = false
+			e.pending, e.emptied = false, false
 		} else {
 			e.preludes = e.preludes[1:]
 			r.schedule(e)
@@ -565,10 +570,15 @@ func (r *retained) onLost(p publication, alone bool) (refused bool) {
 		return false
 	}
 	e.losses, e.preludes = 0, nil
-	e.refused, e.pending = max(len(p.payload), 1), false
+	e.refused = max(len(p.payload), 1)
+	e.pending = e.isStale()
 	r.schedule(e)
 	return true
 }
+
+// isStale reports whether the broker may still hold an older payload in place of one that is too large for it. Announcements stay: without
+// them the consumer would forget its settings.
+func (e *entry) isStale() bool { return !e.announcement && !e.emptied && e.refused > smallPayload }
 
 // waiting returns the number of entries that are still to be sent.
 func (r *retained) waiting() int {

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -616,4 +617,46 @@ func TestRefusedPublication(t *testing.T) {
 	if p, _, _, ok := r.next(start, true); !ok || string(p.payload) != "short" || !p.suspect {
 		t.Errorf("got %s, %v", describe(p), ok)
 	}
+}
+
+// A payload that is too large for the broker does not leave the one before it there, which would look current.
+func TestRefusedPublicationEmptiesItsTopic(t *testing.T) {
+	large, larger := bytes.Repeat([]byte("x"), 2000), bytes.Repeat([]byte("x"), 3000)
+	r := newSet(t)
+	r.setReady(start)
+	const items = "g/a/s/items"
+	r.retain(items, []byte("small"))
+	drain(r, start)
+	// send returns what is sent of the topic; the broker loses the connection to all that is larger than 1000 bytes.
+	send := func() (sent []string) {
+		for {
+			p, _, _, ok := r.next(start, true)
+			switch {
+			case !ok:
+				return sent
+			case len(p.payload) > 1000:
+				sent = append(sent, "lost")
+				r.onLost(p, true)
+				if !r.entries[items].pending {
+					r.republish(items) // as a reconnect does
+				}
+			default:
+				sent = append(sent, describe(p))
+				r.onAcked(p)
+			}
+		}
+	}
+	r.retain(items, large)
+	var lost []string
+	for range refusedAfter {
+		lost = append(lost, "lost")
+	}
+	check(t, "found to be too large", send(), append(lost, describe(publication{topic: items, retained: true}))...)
+	r.retain(items, larger)
+	check(t, "still empty", send())
+	small := describe(publication{topic: items, payload: []byte("small"), retained: true})
+	r.retain(items, []byte("small"))
+	check(t, "small again", send(), small)
+	r.retain(items, larger)
+	check(t, "known to be too large", send(), describe(publication{topic: items, retained: true}))
 }
