@@ -59,6 +59,31 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 	h.Gone("graph2mqtt-work")
 }
 
+// A new key that needs a permission that is not granted is told at once, with what to do.
+func TestANewConfigurationThatNeedsAPermission(t *testing.T) {
+	h := startOne(t, "", outOfOffice)
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	mark := h.mark()
+	h.one("enable_update: true", outOfOffice, "my_status: {type: status}")
+	h.Reload()
+	const what = "the configuration needs a permission that is not granted"
+	for sensor, text := range map[string]string{
+		"out_of_office": "read-only: MailboxSettings.ReadWrite not granted; run: graph2mqtt login work",
+		"my_status":     "run: graph2mqtt login work",
+	} {
+		h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
+			return includes(p, map[string]any{"level": "warn", "message": what, "account": "work", "sensor": sensor}) && strings.Contains(p, text)
+		})
+	}
+	h.Holds("graph2mqtt/work/my_status/status", func(p string) bool {
+		return includes(p, map[string]any{"problem": true, "code": "permission_missing"}) && strings.Contains(p, "Presence.Read")
+	})
+	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, "MailboxSettings.ReadWrite not granted") })
+	if lines := h.logged(what); len(lines) != 2 {
+		t.Errorf("logged %q, want one line for each sensor", lines)
+	}
+}
+
 func TestSettingsOfTheConnectionRestartTheBridge(t *testing.T) {
 	h := startOne(t, "", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")

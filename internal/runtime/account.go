@@ -213,6 +213,19 @@ func (a *account) reconfigure(ctx context.Context, after *config.Account, change
 		added = append(added, a.newSensors(after.Sensors[id])...)
 	}
 	a.reconcile(ctx, slices.Concat(changes.Removed, changes.Changed), added)
+	warnOfMissing(added)
+}
+
+// warnOfMissing logs what a changed configuration needs and was not granted.
+func warnOfMissing(changed []*sensor) {
+	for _, s := range changed {
+		if s.parent != nil || !s.account.signedIn() { // a group's members need what the group needs
+			continue
+		}
+		for _, m := range s.missingScopes() {
+			s.log.Warn("the configuration needs a permission that is not granted", "permission", m.Scope, "error", m.Message+"; run: graph2mqtt login "+s.account.config.ID)
+		}
+	}
 }
 
 // reconcile stops the sensors in removed, with the members of groups, and starts added, which replace sensors with the same id. It

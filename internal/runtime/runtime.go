@@ -157,6 +157,7 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		}
 		r.set(id, a)
 		a.declare()
+		warnOfMissing(a.all())
 		running.start(ctx, id, a.Run)
 	}
 	for _, a := range r.all() {
