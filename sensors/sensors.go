@@ -47,6 +47,8 @@ type EventType struct {
 type Candidate struct {
 	Name    string            // as its owner sees it
 	Options map[string]string // the options that select it
+	// SelectedBy reports whether a sensor with these options is for the candidate, too; nil: that is not known.
+	SelectedBy func(options any) bool
 }
 
 // A Source holds a sensor's decoded options and has pure functions over its snapshot S: plain data with exported fields that JSON

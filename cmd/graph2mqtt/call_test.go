@@ -187,7 +187,7 @@ func TestDiscover(t *testing.T) {
 		id, _, _ := strings.Cut(strings.TrimSpace(line), ":")
 		ids = append(ids, id)
 	}
-	if diff := cmp.Diff([]string{"calendar", "birthdays_2", "state_2", "muller_sohne_all", "all", "yes"}, ids); diff != "" || lines[0] != "# calendar: 6 found, to be pasted below accounts.work.sensors" {
+	if diff := cmp.Diff([]string{"calendar", "# Birthdays is configured already", "state_2", "muller_sohne_all", "all", "yes"}, ids); diff != "" || lines[0] != "# calendar: 6 found, to be pasted below accounts.work.sensors" {
 		t.Errorf("%s: %s", diff, stdout)
 	}
 	for _, want := range []string{
@@ -200,6 +200,12 @@ func TestDiscover(t *testing.T) {
 	}
 	if strings.Contains(stdout, "calendar: all}") {
 		t.Error("a calendar of the name all is taken for all calendars")
+	}
+	// The default calendar needs no name.
+	h.configureWork(t, "timezone: local", "{mine: {type: calendar}, state_2: {type: calendar, calendar: State, shared_mailbox: alex@contoso.example}}")
+	_, other, _ := h.call(t, "discover", "work")
+	if !strings.Contains(other, "\n      # Calendar is configured already: mine\n") || !strings.Contains(other, "{type: calendar, calendar: State}\n") {
+		t.Errorf("discover: %s", other)
 	}
 	// The lines can be pasted, and mean what they say.
 	h.configureWork(t, "timezone: local", "\n"+stdout)

@@ -26,8 +26,8 @@ func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover lists the calendars and mail folders of an account, and prints a line of configuration for each, also for those\n" +
-			"that are configured already. For a sensor that stands for several, such as all calendars, it also prints the id and the name of each\n" +
+		Long: "discover lists the calendars and mail folders of an account, and prints a line of configuration for each. A calendar that\n" +
+			"is configured already is a comment. For a sensor that stands for several, such as all calendars, it also prints the id and the name of each\n" +
 			"member.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",
@@ -82,6 +82,10 @@ func (p *program) discover(ctx context.Context, args []string) error {
 		listed = true
 		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below accounts.%s.sensors\n", k.Name, len(candidates), a.ID)
 		for _, candidate := range candidates {
+			if id := configuredAs(a, k, candidate); id != "" {
+				fmt.Fprintf(p.stdout, "      # %s is configured already: %s\n", scalar(candidate.Name), id)
+				continue
+			}
 			name := freeName(k, candidate, used)
 			used = append(used, name)
 			fmt.Fprintf(p.stdout, "      %s: %s\n", name, flow(k, candidate))
@@ -117,6 +121,16 @@ func (p *program) printMembers(ctx context.Context, a *config.Account, k sensors
 		}
 	}
 	return nil
+}
+
+// configuredAs returns the id of the sensor that is configured for a candidate, or "".
+func configuredAs(a *config.Account, k sensors.Kind, candidate sensors.Candidate) string {
+	for id, s := range config.Sorted(a.Sensors) {
+		if s.Type == k.Name && candidate.SelectedBy != nil && candidate.SelectedBy(s.Options.(sensors.Sensor).Options()) {
+			return id
+		}
+	}
+	return ""
 }
 
 // freeName returns an id for a new sensor.
