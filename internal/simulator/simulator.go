@@ -26,6 +26,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
 )
@@ -44,6 +45,7 @@ type (
 	entraService    = entra.Service
 	mailService     = mail.Service
 	outlookService  = outlook.Service
+	plannerService  = planner.Service
 	presenceService = presence.Service
 )
 
@@ -52,6 +54,7 @@ type Simulator struct {
 	*entraService
 	*mailService
 	*outlookService
+	*plannerService
 	*presenceService
 
 	options   Options
@@ -98,6 +101,7 @@ func New(o Options) *Simulator {
 		options: o, directory: d,
 		entraService:    entra.New(d, o.Audience),
 		outlookService:  outlook.New(d),
+		plannerService:  planner.New(d),
 		presenceService: presence.New(d),
 	}
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
@@ -108,6 +112,7 @@ func New(o Options) *Simulator {
 		s.outlookService.Resource(),
 		s.mailService.Resource(),
 		s.presenceService.Resource(),
+		s.plannerService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

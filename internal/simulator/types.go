@@ -5,6 +5,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 )
 
@@ -26,6 +27,10 @@ type (
 	MailboxOptions   = mail.MailboxOptions
 	Presence         = presence.Presence
 	Session          = presence.Session
+
+	PlannerPlan          = planner.PlannerPlan
+	PlannerTask          = planner.PlannerTask
+	PlannerChecklistItem = planner.PlannerChecklistItem
 )
 
 // PersonalTenant is the tenant of every personal account.
