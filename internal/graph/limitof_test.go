@@ -10,6 +10,8 @@ func TestLimit(t *testing.T) {
 		"/v1.0/users/a@b.c/calendars/1/calendarView":        "outlook of users/a@b.c",
 		"/v1.0/groups/1/calendarView":                       "outlook of groups/1",
 		"/v1.0/users/me-token-to-replace/todo/lists":        "todo",
+		"/v1.0/users/me-token-to-replace/planner/tasks":     "planner",
+		"/v1.0/planner/tasks/1/details":                     "planner",
 		"/v1.0/users/1/presence/setPresence":                "presence",
 		"/v1.0/communications/getPresencesByUserId":         "presence",
 		"/v1.0/users/me-token-to-replace/chats":             "teams",

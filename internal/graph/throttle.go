@@ -79,6 +79,8 @@ func limitOf(path string) string {
 		rest = rest[1:]
 	case "communications":
 		return "presence"
+	case "planner":
+		return "planner"
 	case "chats", "teams", "teamwork":
 		return "teams"
 	}
@@ -86,7 +88,7 @@ func limitOf(path string) string {
 		return "directory"
 	}
 	switch rest[0] {
-	case "todo", "presence":
+	case "todo", "planner", "presence":
 		return rest[0]
 	case "chats", "joinedTeams", "teamwork", "onlineMeetings":
 		return "teams"
