@@ -122,10 +122,13 @@ func Tasks(ctx context.Context, g *graph.Client) ([]Task, error) {
 
 // explain explains in the user's words why Planner refuses everything although a sufficient scope is granted.
 func explain(g *graph.Client, err error) error {
-	if (graph.Is(err, graph.PermissionMissing) || graph.Is(err, graph.NotFound)) && g.Granted(ReadPermission()) {
-		return graph.Explain(err, "Microsoft Planner refuses; does your account have a license for it?")
+	if !graph.Is(err, graph.PermissionMissing) && !graph.Is(err, graph.NotFound) || !g.Granted(ReadPermission()) {
+		return err
 	}
-	return err
+	if g.Personal() {
+		return graph.Explain(err, "a personal Microsoft account has no Planner")
+	}
+	return graph.Explain(err, "Microsoft Planner refuses; does your account have a license for it?")
 }
 
 // An Item is an item of a checklist.

@@ -161,6 +161,20 @@ func TestUnavailable(t *testing.T) {
 	}
 }
 
+// The permission is also that of To Do, which personal accounts have.
+func TestPersonalAccount(t *testing.T) {
+	s := simulator.ContosoWithColleagues(simulator.Options{})
+	g := graphtest.Client(t, s, simulator.Ann, "Tasks.ReadWrite")
+	_, listing := planner.Tasks(t.Context(), g)
+	_, plans := planner.Plans(t.Context(), g)
+	_, writing := planner.SetPercent(t.Context(), g, strings.Repeat("x", 28), 50, false)
+	for _, err := range []error{listing, plans, writing} {
+		if err == nil || !strings.Contains(err.Error(), "a personal Microsoft account has no Planner") {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 func TestSetPercent(t *testing.T) {
 	s, g, p := contoso(t)
 	task := add(s, p.ID, "Pack")

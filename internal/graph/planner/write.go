@@ -79,6 +79,8 @@ func read(ctx context.Context, g *graph.Client, id string) (Task, error) {
 		QueryParameters: &planner.TasksPlannerTaskItemRequestBuilderGetQueryParameters{Select: taskFields()},
 	})
 	switch {
+	case err != nil && g.Personal():
+		return Task{}, explain(g, err)
 	case graph.Is(err, graph.NotFound), graph.Is(err, graph.InvalidArgument): // the latter for what cannot be an id
 		return Task{}, graph.Explain(err, "there is no such task")
 	case graph.Is(err, graph.PermissionMissing) && g.Granted(ReadPermission()):
