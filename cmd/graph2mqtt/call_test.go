@@ -178,7 +178,8 @@ func TestDiscover(t *testing.T) {
 	}
 	h.login(t)
 	code, stdout, stderr = h.call(t, "discover", "work")
-	if want := "email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n"; code != 0 || stderr != want {
+	if want := "email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
+		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"; code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -214,13 +215,30 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
+func TestDiscoverPlans(t *testing.T) {
+	h := newHarness(t)
+	p := h.simulator.AddPlan(simulator.PlannerPlan{Title: "Office move", Members: []string{simulator.Adele}})
+	h.configureWork(t, "timezone: local", "{planner: {type: planner}}")
+	h.login(t)
+	code, stdout, _ := h.call(t, "discover", "work")
+	want := "      # planner: 1 found, to be pasted below accounts.work.sensors\n      office_move: {type: planner, plan: "
+	if code != 0 || !strings.HasPrefix(stdout, want) || !strings.Contains(stdout, p.ID) {
+		t.Fatalf("%d, %s, want %s", code, stdout, want)
+	}
+	h.configureWork(t, "timezone: local", "\n"+stdout)
+	if code, stdout, stderr := h.call(t, "check"); code != 0 {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
 func TestDiscoverWithoutPermission(t *testing.T) {
 	h := newHarness(t)
 	h.configureWork(t, "timezone: local", "{out_of_office: {type: auto_reply}}")
 	h.login(t)
 	code, stdout, stderr := h.call(t, "discover", "work")
 	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n" +
-		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n"
+		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
+		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"
 	if code != 2 || stdout != "" || stderr != want {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
+	"github.com/graph2mqtt/graph2mqtt/sensors/planner"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 )
 
@@ -20,6 +21,7 @@ func Kinds() []sensors.Kind {
 		calendar.Kind(),
 		mail.Email(),
 		mail.Filter(),
+		planner.Kind(),
 		status.Kind(),
 	}
 }
