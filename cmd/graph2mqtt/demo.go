@@ -40,6 +40,7 @@ const (
 	demoCalendar = "calendar"
 	demoReplies  = "out_of_office"
 	demoPresence = "presence"
+	demoPlanner  = "planner"
 )
 
 // demoDirectory is the prefix of the name of the demo's directory, by which its state directory is recognized.
@@ -155,6 +156,7 @@ func (d *demo) startBroker() (*broker.Broker, error) {
 func (d *demo) start(ctx context.Context) error {
 	now := time.Now()
 	d.seedCalendar(now)
+	d.seedPlanner(now)
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -225,8 +227,9 @@ accounts:
       %s: {type: calendar, interval: 5s}
       %s: {type: auto_reply, interval: 5s}
       %s: {type: status, enable_update: true, interval: 5s}
+      %s: {type: planner, interval: 5s}
 `, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
-		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence)
+		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence, demoPlanner)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err

@@ -69,6 +69,7 @@ func TestDemo(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
 		`\n\d\d:\d\d:\d\d  Out of office  Off\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
+		`\n\d\d:\d\d:\d\d  Planner        2 open\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}

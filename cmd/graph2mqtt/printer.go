@@ -343,7 +343,7 @@ func shorten(payload []byte) string {
 
 // summarize returns the main value of a sensor's first state.
 func (e *eventPrinter) summarize(state map[string]any) string {
-	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}} {
+	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}, {"open", "%s open"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, e.label(s.key, fmt.Sprint(v)))
 		}

@@ -20,10 +20,35 @@ func (d *demo) seedCalendar(now time.Time) {
 	}
 }
 
+// seedPlanner adds a plan with some tasks.
+func (d *demo) seedPlanner(now time.Time) {
+	p := d.simulator.AddPlan(simulator.PlannerPlan{Title: demoPlan, Buckets: []string{"To do", "Doing"}, Members: []string{simulator.Adele}})
+	for _, t := range []simulator.PlannerTask{
+		{Bucket: "To do", Title: "Order the desks", Due: now.AddDate(0, 0, -1), Priority: 1},
+		{Bucket: "Doing", Title: "Pack the archive", Due: now.AddDate(0, 0, 7), Percent: 50, Priority: 5, Checklist: []simulator.PlannerChecklistItem{{Title: "Boxes", Checked: true}, {Title: "Labels"}}},
+	} {
+		t.Plan, t.Assigned = p.ID, []string{simulator.Adele}
+		d.simulator.AddPlannerTask(t)
+	}
+}
+
+// demoPlan is the title of the plan.
+const demoPlan = "Office move"
+
+// addTask assigns a task and returns its id.
+func (d *demo) addTask(title string, due time.Time) string {
+	return d.simulator.AddPlannerTask(simulator.PlannerTask{Plan: demoPlan, Bucket: "To do", Title: title, Due: due, Priority: 3, Assigned: []string{simulator.Adele}}).ID
+}
+
+// setProgress sets the progress of a task.
+func (d *demo) setProgress(id string, percent int) {
+	d.simulator.ChangePlannerTask(id, func(t *simulator.PlannerTask) { t.Percent = percent })
+}
+
 // scenarioLength is the duration of one round of the scenario.
 const scenarioLength = 100 * time.Second
 
-// runScenario changes the calendar, the presence and the automatic replies until ctx is done, so that there is always something to see.
+// runScenario changes the calendar, the presence, the automatic replies and the tasks until ctx is done, so that there is always something to see.
 func (d *demo) runScenario(ctx context.Context) {
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
 	for n := 0; ; n++ {
@@ -31,7 +56,7 @@ func (d *demo) runScenario(ctx context.Context) {
 		began := time.Now().Truncate(time.Second)
 		d.addMeeting(first, began.Add(15*time.Second), 45*time.Second)
 		later := d.addMeeting(second, began.Add(110*time.Second), 40*time.Second)
-		var planned string
+		var planned, task string
 		for _, step := range []struct {
 			at time.Duration
 			do func()
@@ -39,9 +64,12 @@ func (d *demo) runScenario(ctx context.Context) {
 			{20 * time.Second, func() { d.setPresence("Busy", "InAMeeting") }},
 			{25 * time.Second, func() { d.setReplies("alwaysEnabled") }},
 			{35 * time.Second, func() { d.moveMeeting(later, began.Add(75*time.Second), 15*time.Second) }},
+			{40 * time.Second, func() { task = d.addTask("Book the movers", began.AddDate(0, 0, 3)) }},
 			{50 * time.Second, func() { d.setReplies("disabled") }},
+			{55 * time.Second, func() { d.setProgress(task, 50) }},
 			{60 * time.Second, func() { d.setPresence("Available", "Available") }},
 			{65 * time.Second, func() { planned = d.addMeeting("1:1 with Lee", began.Add(130*time.Second), time.Minute) }},
+			{75 * time.Second, func() { d.setProgress(task, 100) }},
 			{80 * time.Second, func() { d.cancelMeeting(planned) }},
 			{85 * time.Second, func() { d.setPresence("Away", "Away") }},
 			{95 * time.Second, func() { d.setPresence("Available", "Available") }},
