@@ -1,0 +1,90 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+const plannerTopic = "graph2mqtt/work/planner/"
+
+// TestPlanner shows tasks of Planner in Home Assistant, and completes them from there.
+func TestPlanner(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		env := startEnvironment(t, ha, MosquittoOptions{Persistent: true}, "planner: {type: planner, interval: 5s}")
+		const open, overdue, next = "sensor.work_planner_open", "sensor.work_planner_overdue", "sensor.work_planner_next_due"
+		ha.AwaitState(t, open, "0")
+		ha.AwaitState(t, next, "unknown")
+		fired := func(what string, data map[string]any) {
+			t.Helper()
+			ha.Changes.AwaitItem(t, what+" on the event entity", 0, func(c Change) bool {
+				if c.EntityID != "event.work_planner_event" || c.New == nil {
+					return false
+				}
+				for key, want := range data {
+					if c.New.Attributes[key] != want {
+						return false
+					}
+				}
+				return true
+			})
+		}
+
+		// A task that was due a week ago, and one that is due in a week: whatever the zones, one is overdue.
+		now := time.Now()
+		p := env.Microsoft.AddPlan(simulator.PlannerPlan{Title: `Müller "Move" {{ 1 + 1 }}`, Buckets: []string{"To do"}, Members: []string{simulator.Adele}})
+		late := env.Microsoft.AddPlannerTask(simulator.PlannerTask{
+			Plan: p.ID, Bucket: "To do", Title: "Pack", Due: now.AddDate(0, 0, -7), Priority: 1, Assigned: []string{simulator.Adele},
+			Checklist: []simulator.PlannerChecklistItem{{Title: "Boxes", Checked: true}, {Title: "Labels"}},
+		})
+		soon := env.Microsoft.AddPlannerTask(simulator.PlannerTask{Plan: p.ID, Title: "Unpack", Due: now.AddDate(0, 0, 7), Priority: 5, Assigned: []string{simulator.Adele}})
+		ha.AwaitState(t, open, "2")
+		ha.AwaitState(t, overdue, "1")
+		ha.AwaitState(t, next, now.AddDate(0, 0, 7).UTC().Format(time.DateOnly))
+		ha.AwaitEntity(t, open, "has the list", func(s State) bool {
+			data, _ := s.Attributes["data"].([]any)
+			if len(data) != 2 {
+				return false
+			}
+			first, _ := data[0].(map[string]any)
+			checklist, _ := first["checklist"].([]any)
+			return first["title"] == "Pack" && first["task_id"] == late.ID && first["plan"] == p.Title && first["bucket"] == "To do" && first["priority"] == "urgent" &&
+				first["due"] == now.AddDate(0, 0, -7).UTC().Format(time.DateOnly) && len(checklist) == 2
+		})
+		fired("task_assigned", map[string]any{"event_type": "task_assigned", "task_id": late.ID, "own": false})
+
+		// Complete the task the way an automation does.
+		responses := env.Broker.Subscribe(t, plannerTopic+"response/#")
+		request := func(operation string, fields map[string]any) {
+			t.Helper()
+			ha.Service(t, "mqtt.publish", "", map[string]any{"topic": plannerTopic + "request/" + operation, "qos": 1, "payload": string(encode(t, fields))})
+		}
+		request("complete", map[string]any{"task_id": late.ID, "transaction": "pack-1"})
+		responses.AwaitValues(t, plannerTopic+"response/complete", map[string]any{"status": "ok", "transaction": "pack-1"})
+		ha.AwaitState(t, open, "1")
+		ha.AwaitState(t, overdue, "0")
+		fired("task_completed", map[string]any{"event_type": "task_completed", "task_id": late.ID, "own": true})
+		request("progress", map[string]any{"task_id": soon.ID, "percent": 101, "transaction": "unpack-1"})
+		responses.AwaitValues(t, plannerTopic+"response/progress", map[string]any{"status": "error", "transaction": "unpack-1"})
+		request("progress", map[string]any{"task_id": soon.ID, "percent": 40, "transaction": "unpack-2"})
+		responses.AwaitValues(t, plannerTopic+"response/progress", map[string]any{"status": "ok", "transaction": "unpack-2"})
+		fired("task_changed", map[string]any{"event_type": "task_changed", "task_id": soon.ID, "own": true, "percent": 40.0})
+		for _, task := range env.Microsoft.PlannerTasks(simulator.Adele) {
+			if want := map[string]int{late.ID: 100, soon.ID: 40}[task.ID]; task.Percent != want {
+				t.Errorf("%s: %d percent at Microsoft, want %d", task.Title, task.Percent, want)
+			}
+		}
+
+		// The task is deleted in Planner.
+		env.Microsoft.RemovePlannerTask(soon.ID)
+		ha.AwaitState(t, open, "0")
+		ha.AwaitState(t, next, "unknown")
+		fired("task_removed", map[string]any{"event_type": "task_removed", "task_id": soon.ID, "own": false})
+		ha.CheckLog(t)
+		env.Stop(t)
+		ha.AwaitState(t, open, "unavailable")
+	})
+}
