@@ -107,7 +107,7 @@ func findPlan(ctx context.Context, g *graph.Client, name string, tasks []planner
 		case len(ids) == 1:
 			return ids[0], nil
 		case len(ids) > 1:
-			return "", &graph.Error{Reason: graph.NotFound, Op: op, Explanation: fmt.Sprintf("several plans have the name %s; set plan to one of these ids: %s", services.QuoteForError(name), strings.Join(ids, ", "))}
+			return "", &graph.Error{Reason: graph.NotFound, Op: op, Explanation: fmt.Sprintf("%d plans are named %s; want the id of one of them: %s", len(ids), services.QuoteForError(name), strings.Join(ids, ", "))}
 		}
 	}
 	if isID(name) { // Planner does not list every plan

@@ -555,8 +555,8 @@ func TestPlan(t *testing.T) {
 		there := "GARDEN, Garden, Move, Twins, Twins"
 		unknown := strings.Repeat("x", 28)
 		for name, want := range map[string]string{
-			"Twins":   `find the plan: several plans have the name "Twins"; set plan to one of these ids: ` + strings.Join(ids, ", "),
-			"gardeN":  `find the plan: several plans have the name "gardeN"; set plan to one of these ids: ` + strings.Join(both, ", "),
+			"Twins":   `find the plan: 2 plans are named "Twins"; want the id of one of them: ` + strings.Join(ids, ", "),
+			"gardeN":  `find the plan: 2 plans are named "gardeN"; want the id of one of them: ` + strings.Join(both, ", "),
 			"Nowhere": `find the plan: there is no plan "Nowhere"; there are: ` + secret.ID + ", " + there,
 			unknown:   `find the plan: there is no plan "` + unknown + `"; there are: ` + secret.ID + ", " + there,
 		} {
