@@ -594,6 +594,32 @@ func TestPlanIsReplaced(t *testing.T) {
 	})
 }
 
+// Sensors of several plans that poll together share one request.
+func TestSensorsShareTheList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		o.add("a")
+		garden := o.AddPlan(simulator.PlannerPlan{Title: "Garden", Members: []string{simulator.Adele}})
+		o.AddPlannerTask(simulator.PlannerTask{Plan: garden.ID, Title: "b", Assigned: []string{simulator.Adele}})
+		g := o.client(t)
+		sensors := map[string]*driver{"b": newDriver(t, map[string]any{"plan": "Garden"}), "a": newDriver(t, map[string]any{"plan": "Move"})}
+		poll := func() {
+			var all sync.WaitGroup
+			for _, d := range sensors {
+				all.Go(func() { d.Poll(t, g, time.Now()) })
+			}
+			all.Wait()
+		}
+		poll()
+		o.requests()
+		poll()
+		o.expectRequests(t, "together", map[string]int{"tasks": 1})
+		for title, d := range sensors {
+			expectColumn(t, d, "title", title)
+		}
+	})
+}
+
 func TestCandidates(t *testing.T) {
 	o := newOffice(t)
 	secret := o.AddPlan(simulator.PlannerPlan{Title: "Secret", Members: []string{simulator.Megan}})

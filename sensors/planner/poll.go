@@ -1,7 +1,6 @@
 package planner
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -91,12 +90,12 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 				return nil, err
 			}
 		}
-		tasks = slices.DeleteFunc(tasks, func(t planner.Task) bool { return t.PlanID != s.PlanID })
 	}
-	slices.SortFunc(tasks, func(a, b planner.Task) int { return cmp.Compare(a.ID, b.ID) })
 	s.Tasks = make([]Entry, 0, len(tasks))
 	for _, t := range tasks {
-		s.Tasks = append(s.Tasks, o.entry(t, old[t.ID], now))
+		if s.PlanID == "" || t.PlanID == s.PlanID {
+			s.Tasks = append(s.Tasks, o.entry(t, old[t.ID], now))
+		}
 	}
 	if err := r.readTitles(ctx, o, s); err != nil {
 		return nil, err

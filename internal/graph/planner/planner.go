@@ -96,9 +96,17 @@ func (d taskDTO) task(op string) (Task, error) {
 	return t, nil
 }
 
-// Tasks returns all tasks that are assigned to the signed-in user, also completed ones.
+// Tasks returns all tasks that are assigned to the signed-in user, also completed ones, by id. Callers that ask at about the same time share
+// the answer, which they must not change.
 func Tasks(ctx context.Context, g *graph.Client) ([]Task, error) {
 	const op = "read the tasks"
+	return graph.Batch(ctx, g, op, op, func(ctx context.Context, _ []string) (map[string][]Task, error) {
+		tasks, err := list(ctx, g, op)
+		return map[string][]Task{op: tasks}, err
+	})
+}
+
+func list(ctx context.Context, g *graph.Client, op string) ([]Task, error) {
 	page, err := graph.GetAll[taskDTO](ctx, g, op, g.Me().Planner().Tasks().ToGetRequestInformation, &users.ItemPlannerTasksRequestBuilderGetRequestConfiguration{
 		QueryParameters: &users.ItemPlannerTasksRequestBuilderGetQueryParameters{Select: taskFields()},
 	})
@@ -117,6 +125,7 @@ func Tasks(ctx context.Context, g *graph.Client) ([]Task, error) {
 			tasks = append(tasks, t)
 		}
 	}
+	slices.SortFunc(tasks, func(a, b Task) int { return cmp.Compare(a.ID, b.ID) })
 	return tasks, nil
 }
 
