@@ -671,6 +671,28 @@ func TestCanceledPoll(t *testing.T) {
 	}
 }
 
+// What was read is not lost when a poll takes long: it ends before it would be given up.
+func TestSlowDetails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := newOffice(t)
+		for i := range 9 {
+			o.add(fmt.Sprint(i), checklist("x"))
+		}
+		o.Fail(simulator.Fault{Path: "/v1.0/planner/", Delay: 10 * time.Second, Times: -1})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		d := newDriver(t, nil)
+		s, err := d.Source.Poll(ctx, o.client(t), nil, time.Now())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Snapshot = s
+		if got := o.requests(); got["details"] == 0 || got["details"] == 9 || len(column(t, d, "title")) != 9 {
+			t.Errorf("%v", got)
+		}
+	})
+}
+
 func TestOptions(t *testing.T) {
 	for raw, want := range map[string]string{
 		"plan":           "plan: want text, not 5",
