@@ -88,3 +88,40 @@ func TestPlanner(t *testing.T) {
 		ha.AwaitState(t, open, "unavailable")
 	})
 }
+
+// TestPlannerKilledAtEveryStep checks that a task is changed once and the request answered, whichever step the bridge is killed at.
+func TestPlannerKilledAtEveryStep(t *testing.T) {
+	t.Parallel()
+	for _, step := range []string{"delivered", "decoded", "journalled", "acknowledged", "started", "called", "recorded", "shown", "answering", "answered"} {
+		t.Run(step, func(t *testing.T) {
+			t.Parallel()
+			env := NewEnvironment(t, MosquittoOptions{})
+			p := env.Microsoft.AddPlan(simulator.PlannerPlan{Title: "Move", Members: []string{simulator.Adele}})
+			task := env.Microsoft.AddPlannerTask(simulator.PlannerTask{Plan: p.ID, Title: "Pack", Assigned: []string{simulator.Adele}})
+			env.Configure(t, []string{"enable_update: true"}, "planner: {type: planner, interval: 5s}")
+			env.SignIn(t)
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+			env.StartCrashing(t, step)
+			seen.AwaitPayload(t, plannerTopic+"commands", "online")
+			seen.AwaitValues(t, plannerTopic+"state", map[string]any{"open": 1})
+			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "online")
+			versions := env.Microsoft.PlannerVersions(task.ID)
+			env.Broker.Publish(t, plannerTopic+"request/complete", string(encode(t, map[string]any{"task_id": task.ID})))
+			if code := env.Bridge.Wait(t); code == 0 {
+				t.Fatal("the bridge did not crash")
+			}
+			seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
+
+			env.Start(t)
+			seen.AwaitValues(t, plannerTopic+"response/complete", map[string]any{"status": "ok"})
+			seen.AwaitValues(t, plannerTopic+"state", map[string]any{"open": 0})
+			// A second request shows that nothing of the first one is pending.
+			env.Broker.Publish(t, plannerTopic+"request/progress", string(encode(t, map[string]any{"task_id": task.ID, "percent": 50})))
+			seen.AwaitValues(t, plannerTopic+"response/progress", map[string]any{"status": "ok"})
+			env.Stop(t)
+			if n := env.Microsoft.PlannerVersions(task.ID) - versions; n != 2 || env.Microsoft.Count("PATCH", "") != 2 {
+				t.Errorf("the task was changed %d times with %d requests, want one of each request", n, env.Microsoft.Count("PATCH", ""))
+			}
+		})
+	}
+}
