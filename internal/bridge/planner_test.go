@@ -10,12 +10,14 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/mqtttest"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // startPlanner starts a bridge with one task that is assigned to Adele.
 func startPlanner(t *testing.T) (*harness, simulator.PlannerTask) {
 	t.Helper()
 	h := newHarness(t)
+	h.pause = sensors.DefaultPause // a poll while a request is retried would take its effect for another user's
 	p := h.Microsoft.AddPlan(simulator.PlannerPlan{Title: "Move", Members: []string{simulator.Adele}})
 	task := h.Microsoft.AddPlannerTask(simulator.PlannerTask{Plan: p.ID, Title: "Pack", Assigned: []string{simulator.Adele}})
 	h.one("enable_update: true", "planner: {type: planner}")

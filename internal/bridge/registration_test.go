@@ -83,7 +83,9 @@ func TestGraphRejectsRenewedTokens(t *testing.T) {
 	isEvent := func(p string) bool { return strings.Contains(p, `"sign_in_required"`) }
 	h.Next(mark, "graph2mqtt/work/event", isEvent)
 	h.Microsoft.ClearFaults()
-	h.Holds("graph2mqtt/work/status", func(p string) bool { return strings.Contains(p, `"connected":true`) && strings.Contains(p, `"problems":[]`) }) // after the pause
+	h.Holds("graph2mqtt/work/status", func(p string) bool {
+		return strings.Contains(p, `"connected":true`) && strings.Contains(p, `"problems":[]`)
+	}) // after the pause
 	events := 0
 	for _, m := range h.since(mark) {
 		if m.Topic == "graph2mqtt/work/event" && isEvent(m.Payload) {
