@@ -35,7 +35,9 @@ type DispatcherOptions struct {
 	// OnCompleted, which may be nil, is called with the response to each journalled request, and to each request of a sensor that
 	// is rejected by the dispatcher.
 	OnCompleted func(Ref, Response)
-	Log         *slog.Logger
+	// Sealer seals the cursors of pages, so that they stay valid. nil: none is valid in another process.
+	Sealer Sealer
+	Log    *slog.Logger
 	// OnStep, which is nil outside of tests, is called at each step of a request, where a test kills the process.
 	OnStep func(step string)
 }
@@ -47,6 +49,7 @@ type Dispatcher struct {
 	resolver    Resolver
 	onCompleted func(Ref, Response)
 	log         *slog.Logger
+	sealer      Sealer
 	onStep      func(step string)
 	rejected    *rejectionLog
 	wake        chan struct{}
@@ -83,9 +86,10 @@ type lane struct {
 type job struct {
 	*entry
 	operation Operation
-	request   Request // decoded; nil after a restart
-	attempted bool    // it may have reached Graph before
-	target    Target  // for OnRejected
+	request   Request         // decoded; nil after a restart
+	position  json.RawMessage // of the page; nil: the first
+	attempted bool            // it may have reached Graph before
+	target    Target          // for OnRejected
 
 	// guarded by Dispatcher.mu
 	ready   bool             // on disk, or not journalled: it may be executed
@@ -98,7 +102,7 @@ func (j *job) ref() Ref { return Ref{j.Account, j.Sensor} }
 // NewDispatcher returns a Dispatcher that continues with what an earlier one left in the journal. Run executes it.
 func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	d := &Dispatcher{
-		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, log: o.Log, onStep: o.OnStep,
+		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
 		wake: make(chan struct{}, 1), repliers: map[string]Replier{}, lanes: map[string]*lane{}, jobs: map[*entry]*job{},
 		rejections: &replyQueue{limit: 16}, background: &replyQueue{limit: 4},
 	}
@@ -106,6 +110,9 @@ func NewDispatcher(o DispatcherOptions) *Dispatcher {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.rejected = &rejectionLog{log: d.log}
+	if d.sealer == nil {
+		d.sealer = newSealer()
+	}
 	if d.journal != nil {
 		d.journal.onDirty = d.notify
 		d.recover()
@@ -368,10 +375,19 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 	if fields == nil {
 		fields = map[string]json.RawMessage{}
 	}
+	cursor := ""
+	if j.operation.Paged {
+		if cursor, err = takeCursor(fields); err != nil {
+			return err
+		}
+	}
 	if j.Request, err = json.Marshal(fields); err != nil {
 		return err
 	}
-	j.request, err = Decode(j.operation, j.Request)
+	if j.request, err = Decode(j.operation, j.Request); err != nil {
+		return err
+	}
+	j.position, err = d.openCursor(j, cursor)
 	return err
 }
 
@@ -575,7 +591,7 @@ func (d *Dispatcher) Execute(ctx context.Context, r Inbound) Response {
 	if err != nil {
 		return j.response().Fail(err)
 	}
-	return j.response().Succeed(result)
+	return d.succeed(j, result)
 }
 
 // expired returns an error if a request is too old to be executed.

@@ -49,7 +49,8 @@ type Response struct {
 	Status      string    `json:"status"` // ok or error
 	Data        any       `json:"data,omitempty"`
 	Error       *Failure  `json:"error,omitempty"`
-	Duplicate   bool      `json:"duplicate"` // it was, or may have been, sent before
+	Cursor      string    `json:"cursor,omitempty"` // of the next page
+	Duplicate   bool      `json:"duplicate"`        // it was, or may have been, sent before
 	ReceivedAt  time.Time `json:"received_at"`
 	CompletedAt time.Time `json:"completed_at"`
 }

@@ -29,6 +29,7 @@ type Operation struct {
 	Permissions []graph.Permission
 	Optional    bool           // offered only where `allow` names it
 	Reads       bool           // changes nothing: needs on_demand, not enable_update; not journalled
+	Paged       bool           // it Reads, and its result is a Page; cursors lead from one to the next
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
@@ -52,6 +53,7 @@ type Attempt struct {
 	ID       string    // a UUID that survives a crash: the key that Graph deduplicates by
 	Repeated bool      // tried before, outcome unknown: a delete that finds nothing has succeeded
 	Now      time.Time // when the request was received, in the account's time zone
+	Position []byte    // of the page, in JSON, see Resume; nil: the first
 }
 
 // A Verifier finds out whether an attempt of unknown outcome took effect. Not found is in_doubt, too.

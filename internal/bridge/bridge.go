@@ -100,7 +100,7 @@ func (b *Bridge) wire() (err error) {
 		b.log.Error("requests of an earlier run are lost", "error", err)
 	}
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 

@@ -23,41 +23,65 @@ func defaultBounds() bounds {
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
+	var all []T
+	bytes := 0
+	err := eachPage(ctx, c, op, r, func(items []T, n int) (more bool, err error) {
+		if bytes += n; bytes > c.bounds.list {
+			return false, &Error{Reason: Refused, Op: op, Err: fmt.Errorf("the pages of the answer are larger than %d MiB", c.bounds.list>>20)}
+		}
+		all = append(all, items...)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Each is [List] for a collection that need not be held in memory: it calls visit with each item until visit returns false or an error.
+func Each[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, visit func(T) (more bool, err error)) error {
+	return eachPage(ctx, c, op, r, func(items []T, _ int) (more bool, err error) {
+		for _, i := range items {
+			if more, err := visit(i); err != nil || !more {
+				return false, err
+			}
+		}
+		return true, nil
+	})
+}
+
+// eachPage calls visit with the items of each page and the page's size in bytes, until visit returns false or an error.
+func eachPage[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, visit func(items []T, size int) (more bool, err error)) error {
 	refused := func(format string, args ...any) error {
 		return &Error{Reason: Refused, Op: op, Err: fmt.Errorf(format, args...)}
 	}
-	var all []T
 	var b *bucket // Graph may name the same mailbox otherwise on the next page
 	seen := map[string]bool{}
-	for bytes := 0; ; {
+	for {
 		var page struct {
 			Value []T    `json:"value"`
 			Next  string `json:"@odata.nextLink"`
 		}
 		n, err := c.do(ctx, &b, op, r, &page)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		bytes += n
-		switch {
-		case page.Value == nil:
-			return nil, refused("the answer is not a list")
-		case bytes > c.bounds.list:
-			return nil, refused("the pages of the answer are larger than %d MiB", c.bounds.list>>20)
+		if page.Value == nil {
+			return refused("the answer is not a list")
 		}
-		all = append(all, page.Value...)
+		more, err := visit(page.Value, n)
 		switch {
-		case page.Next == "":
-			return all, nil
+		case err != nil || !more || page.Next == "":
+			return err
 		case seen[page.Next]:
-			return nil, refused("the pages of the answer lead in a circle")
+			return refused("the pages of the answer lead in a circle")
 		}
 		if seen[page.Next] = true; len(seen) == c.bounds.pages {
-			return nil, refused("the answer has more than %d pages", c.bounds.pages)
+			return refused("the answer has more than %d pages", c.bounds.pages)
 		}
 		next, err := c.root.Parse(page.Next)
 		if err != nil {
-			return nil, refused("the address of the next page cannot be read")
+			return refused("the address of the next page cannot be read")
 		}
 		headers := r.Headers
 		r = abstractions.NewRequestInformation()

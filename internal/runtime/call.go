@@ -29,7 +29,7 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 			}
 		}
 	}
-	d := services.NewDispatcher(services.DispatcherOptions{Resolver: r, Log: o.Log})
+	d := services.NewDispatcher(services.DispatcherOptions{Resolver: r, Sealer: o.Dir, Log: o.Log})
 	return d.Execute(ctx, request), nil
 }
 

@@ -121,3 +121,14 @@ func (d *Dir) unseal(sealed []byte, name string) ([]byte, error) {
 	}
 	return nil, ErrCorrupt
 }
+
+// Seal encrypts and authenticates plain for a purpose, for data that leaves the directory. It stays readable as long as the key is used.
+func (d *Dir) Seal(plain []byte, purpose string) []byte { return d.seal(plain, sealedFor+purpose) }
+
+// Unseal decrypts data that Seal returned for the same purpose. The error wraps ErrCorrupt or ErrOtherKey.
+func (d *Dir) Unseal(sealed []byte, purpose string) ([]byte, error) {
+	return d.unseal(sealed, sealedFor+purpose)
+}
+
+// sealedFor distinguishes purposes from the names of files.
+const sealedFor = "for: "

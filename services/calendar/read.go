@@ -3,6 +3,7 @@ package calendar
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -29,7 +30,7 @@ func readOperations(c calendars.Calendar) []services.Operation {
 	}
 	return []services.Operation{
 		{
-			Name: "list", Doc: "Lists the events of any span of up to 20 years, ordered by start. The sensor's filters do not apply.",
+			Name: "list", Doc: "Lists the events of any span of up to 20 years, ordered by start. The sensor's filters do not apply.", Paged: true,
 			Example:     `{"start": "2026-12-01", "end": "2027-01-01", "search": "dentist"}`,
 			Returns:     []schema.Field{{Key: "events", Type: "list of objects", Doc: "The events, each as in the attribute `data`."}},
 			Permissions: permissions, Reads: true, New: func() services.Request { return &List{calendar: c} },
@@ -106,24 +107,74 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, c services.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	view, err := r.calendar.View(ctx, g, in.ID, from.Add(-allDaySlack), to.Add(allDaySlack))
-	if err != nil {
+	var last *place
+	if err := c.Resume(&last); err != nil {
 		return nil, err
 	}
+	begin := from
+	if last != nil && last.Start.After(from) {
+		begin = last.Start
+	}
 	search := strings.ToLower(r.Search)
-	events := slices.DeleteFunc(view, func(e calendars.Event) bool {
-		return !e.Within(loc, from, to) || !strings.Contains(strings.ToLower(e.Subject), search)
+	page := services.PageItems[calendars.Item]{All: []calendars.Item{}}
+	full := false
+	// flush adds the events that begin before a time.
+	var pending []calendars.Event
+	flush := func(before time.Time) error {
+		slices.SortFunc(pending, func(a, b calendars.Event) int { return placeOf(a, loc).compare(placeOf(b, loc)) })
+		n := 0
+		for _, e := range pending {
+			at := placeOf(e, loc)
+			if !at.Start.Before(before) {
+				break
+			}
+			if n++; last != nil && at.compare(*last) <= 0 {
+				continue // of an earlier page, or on the border of two views
+			}
+			if ok, err := page.Add(e.Item(loc)); err != nil || !ok {
+				full = true
+				return err
+			}
+			last = &at
+		}
+		pending = pending[n:]
+		return nil
+	}
+	var failed error
+	err = r.calendar.ViewInOrder(ctx, g, in.ID, begin.Add(-allDaySlack), to.Add(allDaySlack), func(e calendars.Event) bool {
+		if e.Within(loc, from, to) && strings.Contains(strings.ToLower(e.Subject), search) {
+			pending = append(pending, e)
+		}
+		// Graph sorts all-day events by the midnight of some zone.
+		failed = flush(e.Start.Add(-2 * allDaySlack))
+		return failed == nil && !full
 	})
-	slices.SortFunc(events, func(a, b calendars.Event) int {
-		aStart, aEnd := a.Span(loc)
-		bStart, bEnd := b.Span(loc)
-		return cmp.Or(aStart.Compare(bStart), aEnd.Compare(bEnd), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.ID, b.ID))
-	})
-	listed := EventList{Events: []calendars.Item{}}
-	for _, e := range events {
-		listed.Events = append(listed.Events, e.Item(loc))
+	if err == nil && failed == nil && !full {
+		failed = flush(to)
+	}
+	if err := errors.Join(err, failed); err != nil {
+		return nil, err
+	}
+	listed := services.Page{Value: EventList{Events: page.All}}
+	if full {
+		listed.Next = last
 	}
 	return listed, nil
+}
+
+// A place is the position of an event in the list.
+type place struct {
+	Start, End  time.Time
+	Subject, ID string
+}
+
+func placeOf(e calendars.Event, loc *time.Location) place {
+	start, end := e.Span(loc)
+	return place{start, end, e.Subject, e.ID}
+}
+
+func (p place) compare(o place) int {
+	return cmp.Or(p.Start.Compare(o.Start), p.End.Compare(o.End), cmp.Compare(p.Subject, o.Subject), cmp.Compare(p.ID, o.ID))
 }
 
 // An EventList is the response of List.

@@ -14,6 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
@@ -22,19 +23,46 @@ const march = `"start": "2026-03-01T00:00:00", "end": "2026-04-01T00:00:00"`
 // list are the subjects and starts of the events that are listed.
 func list(t testing.TB, s *simulator.Simulator, c calendars.Calendar, request string) []string {
 	t.Helper()
-	result, err := call(t, s, c, "list", request, false, "Calendars.Read")
+	var listed []string
+	for _, page := range pages(t, s, c, request) {
+		listed = append(listed, page...)
+	}
+	return listed
+}
+
+// pages are the subjects and starts of the events of each page.
+func pages(t testing.TB, s *simulator.Simulator, c calendars.Calendar, request string) (all [][]string) {
+	t.Helper()
+	r, err := decode(t, c, "list", request)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var listed []string
-	for _, i := range result.(calendar.EventList).Events {
-		start := fmt.Sprint(i.Start)
-		if at, ok := i.Start.(time.Time); ok {
-			start = at.Format(time.RFC3339)
+	a := circumstances(t)
+	for {
+		result, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, "Calendars.Read"), a)
+		if err != nil {
+			t.Fatal(err)
 		}
-		listed = append(listed, i.Summary+" "+start)
+		if n := len(services.Response{}.Succeed(result).Encode()); n > 500<<10 {
+			t.Errorf("a page of %d bytes", n)
+		}
+		page := result.(services.Page)
+		var listed []string
+		for _, i := range page.Value.(calendar.EventList).Events {
+			start := fmt.Sprint(i.Start)
+			if at, ok := i.Start.(time.Time); ok {
+				start = at.Format(time.RFC3339)
+			}
+			listed = append(listed, i.Summary+" "+start)
+		}
+		all = append(all, listed)
+		if page.Next == nil {
+			return all
+		}
+		if a.Position, err = json.Marshal(page.Next); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return listed
 }
 
 func TestList(t *testing.T) {
@@ -87,7 +115,10 @@ func TestListYears(t *testing.T) {
 	}})
 	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "sabbatical", Start: midnight.AddDate(1, 0, 0), End: midnight.AddDate(7, 0, 0)})
 	s.ForgetRequests()
-	listed := list(t, s, calendars.Calendar{}, `{"start": "2026-01-01T00:00:00", "end": "2033-01-01T00:00:00"}`)
+	listed := pages(t, s, calendars.Calendar{}, `{"start": "2026-01-01T00:00:00", "end": "2033-01-01T00:00:00"}`)
+	if len(listed) < 2 {
+		t.Errorf("%d pages", len(listed))
+	}
 	var want []string
 	for day := midnight; day.Before(midnight.AddDate(7, 0, 0)); day = day.AddDate(0, 0, 1) {
 		if day.Equal(midnight.AddDate(1, 0, 0)) {
@@ -95,10 +126,9 @@ func TestListYears(t *testing.T) {
 		}
 		want = append(want, "daily "+day.Format("2006-01-02")+"T09:00:00"+day.Add(9*time.Hour).Format("Z07:00"))
 	}
-	if d := cmp.Diff(want, listed); d != "" {
+	if d := cmp.Diff(want, slices.Concat(listed...)); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
-	var views [][2]string
 	for _, r := range s.Requests() {
 		q := r.Query
 		from, err := time.Parse(time.RFC3339, q.Get("startDateTime"))
@@ -112,12 +142,36 @@ func TestListYears(t *testing.T) {
 		if to.Sub(from) > 1825*24*time.Hour {
 			t.Errorf("asked for %s to %s", from, to)
 		}
-		views = append(views, [2]string{q.Get("startDateTime"), q.Get("endDateTime")})
 	}
-	pages := len(views)
-	views = slices.Compact(views)
-	if d := cmp.Diff([][2]string{{"2025-12-30T23:00:00Z", "2030-12-29T23:00:00Z"}, {"2030-12-29T23:00:00Z", "2033-01-01T23:00:00Z"}}, views); d != "" || pages != 3 {
-		t.Errorf("%d pages, (-want +got):\n%s", pages, d)
+	// Each page reads at most what follows it.
+	if n := len(s.Requests()); n > 2557/250+2+2*len(listed) {
+		t.Errorf("%d requests for %d pages", n, len(listed))
+	}
+}
+
+// Large events fill pages; none is lost or repeated where a page ends, also among those that begin at the same time or last long.
+func TestListPages(t *testing.T) {
+	s := contoso(t)
+	at := time.Date(2026, 3, 10, 9, 0, 0, 0, time.UTC)
+	day := time.Date(2026, 3, 10, 0, 0, 0, 0, now(t).Location())
+	s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "month", Start: at.AddDate(0, 0, -9), End: at.AddDate(0, 1, 0)})
+	for i := range 700 {
+		e := simulator.Event{Subject: fmt.Sprintf("%03d", i), Start: at, End: at.Add(time.Hour), Body: strings.Repeat("x", 1000), Location: strings.Repeat("y", 200)}
+		switch {
+		case i%3 == 0:
+			e.Start, e.End, e.AllDay = day, day.AddDate(0, 0, 1), true
+		case i%3 == 1:
+			e.Start, e.End = at.Add(time.Duration(i)*time.Second), at.Add(time.Duration(i)*time.Second)
+		}
+		s.AddEvent(simulator.Adele, "", e)
+	}
+	got := pages(t, s, calendars.Calendar{}, "{"+march+"}")
+	all := slices.Concat(got...)
+	if distinct := slices.Compact(slices.Sorted(slices.Values(all))); len(got) < 3 || len(all) != 701 || len(distinct) != 701 {
+		t.Errorf("%d pages, %d events, %d distinct ones", len(got), len(all), len(distinct))
+	}
+	if all[0] != "month 2026-03-01T10:00:00+01:00" || all[1] != "000 2026-03-10" || all[700] != "697 2026-03-10T10:11:37+01:00" {
+		t.Errorf("got %s, %s … %s", all[0], all[1], all[700])
 	}
 }
 
@@ -170,7 +224,7 @@ func TestRead(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		listed := object(result)["events"].([]any)
+		listed := object(result.(services.Page).Data())["events"].([]any)
 		if len(listed) != 1 {
 			t.Fatalf("got %v", listed)
 		}
