@@ -257,6 +257,9 @@ func operation(b *strings.Builder, topic string, op services.Operation, member s
 	if member != "" {
 		all = append(all, schema.Field{Key: member, Type: "text", Doc: fmt.Sprintf("**Required with `%[1]s: all`.** The name or id of the %[1]s. Otherwise not allowed.", member)})
 	}
+	if op.Paged {
+		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "`cursor` of the response before, for the [next page](mqtt.md#pages)."})
+	}
 	if len(all) > 0 {
 		b.WriteString("\n")
 		fields(b, "field", all)

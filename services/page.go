@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	// cursorLifetime is how long a cursor is valid.
+	// cursorLifetime bounds the age of a cursor.
 	cursorLifetime = 24 * time.Hour
 	// cursorField is the field of a request for the next page, and of the response before it.
 	cursorField = "cursor"
@@ -43,7 +43,7 @@ func (a Attempt) Resume(next any) error {
 		return nil
 	}
 	if err := json.Unmarshal(a.Position, next); err != nil { // of a version that had another form of it
-		return errUnknownCursor()
+		return InvalidCursor()
 	}
 	return nil
 }
@@ -112,7 +112,8 @@ type cursor struct {
 	Position  json.RawMessage `json:"p"`
 }
 
-func errUnknownCursor() error {
+// InvalidCursor returns the error for a cursor that does not belong to the request.
+func InvalidCursor() error {
 	return graph.Invalid("cursor: want the cursor of a response, unchanged; for the first page, leave it out")
 }
 
@@ -154,7 +155,7 @@ func (d *Dispatcher) openCursor(j *job, text string) (json.RawMessage, error) {
 		}
 	}
 	if err != nil {
-		return nil, errUnknownCursor()
+		return nil, InvalidCursor()
 	}
 	hash, err := fieldsHash(j.request)
 	if err != nil {

@@ -261,3 +261,52 @@ func TestDiscoverLogsWarningsOnce(t *testing.T) {
 		t.Errorf("%d, %d warnings: %s", code, n, &stderr)
 	}
 }
+
+// A cursor leads from one run of the program to the next page in another.
+func TestCallPages(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{mail: {type: email, on_demand: true, allow: [default, attachment]}, archive: {type: email, folder: Archive, on_demand: true}}")
+	for _, subject := range []string{"a", "b", "c"} {
+		h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: subject, Received: time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC), Attachments: []simulator.Attachment{{Name: subject, Content: make([]byte, 400<<10)}}})
+	}
+	h.login(t)
+	all := func(sensor, operation string, fields ...string) (pages []map[string]any) {
+		t.Helper()
+		cursor := ""
+		for {
+			code, r, stderr := h.callJSON(t, "", append([]string{sensor, operation, "cursor=" + cursor}, fields...)...)
+			if code != 0 || stderr != "" {
+				t.Fatalf("%d, %+v, %s", code, r.Error, stderr)
+			}
+			pages = append(pages, r.Data.(map[string]any))
+			if cursor = r.Cursor; cursor == "" {
+				return pages
+			}
+		}
+	}
+	found := map[any]any{}
+	pages := all("work/mail", "list", "limit=1", "start=2026-01-01", "end=2026-01-02")
+	for _, page := range pages {
+		for _, m := range page["mails"].([]any) {
+			found[m.(map[string]any)["subject"]] = m.(map[string]any)["message_id"]
+		}
+	}
+	if len(pages) != 3 || len(found) != 3 {
+		t.Errorf("%d pages, %v", len(pages), found)
+	}
+	message := "message_id=" + found["b"].(string)
+	attachment := all("work/mail", "attachments", message)[0]["attachments"].([]any)[0].(map[string]any)["attachment_id"].(string)
+	if parts := all("work/mail", "attachment", message, "attachment_id="+attachment); len(parts) != 3 || parts[0]["name"] != "b" || len(parts[2]["content"].(string)) != 16<<10/3*4+4 {
+		t.Errorf("%d parts of the attachment", len(parts))
+	}
+	_, r, _ := h.callJSON(t, "", "work/mail", "list", "limit=1")
+	for args, want := range map[string]string{
+		"work/mail list limit=2":    "cursor: want the same fields as in the request before",
+		"work/archive list limit=1": "cursor: it belongs to the operation list of work/mail",
+	} {
+		code, r, _ := h.callJSON(t, "", append(strings.Fields(args), "cursor="+r.Cursor)...)
+		if code != 1 || r.Error == nil || r.Error.Message != want {
+			t.Errorf("%s: %d, %+v, want %s", args, code, r.Error, want)
+		}
+	}
+}

@@ -207,7 +207,7 @@ func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.
 	if *b == nil {
 		*b = c.throttle.bucket(limitOf(uri.Path))
 	}
-	a, err := c.send(ctx, *b, r, uri)
+	a, err := c.send(ctx, *b, r, uri, (*answer).read)
 	if err == nil {
 		err = a.decode(out)
 	}
@@ -231,14 +231,14 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 }
 
 // send sends a request as soon as its bucket lets it through. The answer is never nil.
-func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL, read readAnswer) (*answer, error) {
 	if err := b.acquire(ctx); err != nil {
 		return new(answer), err
 	}
 	defer b.release()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	a, err := c.sendAuthorized(ctx, r, uri)
+	a, err := c.sendAuthorized(ctx, r, uri, read)
 	switch {
 	case a.throttled():
 		c.throttled.Add(1)
@@ -253,7 +253,7 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 }
 
 // exchange sends a request once and reads its answer. The answer is never nil.
-func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL, token string) (*answer, error) {
+func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL, token string, read readAnswer) (*answer, error) {
 	a := &answer{reads: isRead(r.Method, uri.Path)}
 	var sent atomic.Bool
 	sent.Store(true) // by a transport that does not trace
@@ -275,7 +275,7 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	if err != nil {
 		return a, err
 	}
-	return a, a.read(response, c.bounds)
+	return a, read(a, response, c.bounds)
 }
 
 // newRequest returns the HTTP request for a builder's request information.
@@ -316,6 +316,9 @@ func (a *answer) throttled() bool {
 }
 
 func (a *answer) successful() bool { return a.status >= 200 && a.status <= 299 }
+
+// A readAnswer reads a response into an answer and closes it, as answer.read does.
+type readAnswer func(*answer, *http.Response, bounds) error
 
 // read reads the status, the header and the body of a response, and closes it.
 func (a *answer) read(response *http.Response, bounds bounds) error {

@@ -37,7 +37,7 @@ const maxTokens = 3
 
 // sendAuthorized sends a request with a token that was not rejected for this path. It renews a rejected token and sends the request
 // again. If no other token is available, the answer is the last rejection. The answer is never nil.
-func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
+func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL, read readAnswer) (*answer, error) {
 	token, err := c.tokens.Token(ctx)
 	if err != nil {
 		return new(answer), err
@@ -54,7 +54,7 @@ func (c *Client) sendAuthorized(ctx context.Context, r *abstractions.RequestInfo
 				return new(answer), err
 			}
 		}
-		a, err := c.exchange(ctx, r, uri, token)
+		a, err := c.exchange(ctx, r, uri, token, read)
 		if a.status != http.StatusUnauthorized {
 			if a.status != 0 {
 				c.rejections.remove(uri.Path)

@@ -67,6 +67,11 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	return ks
 }
 
+// An operationChecker explains why its kind does not offer an operation with these options although it has it.
+type operationChecker interface {
+	CheckOperation(name string) error
+}
+
 // check returns the problems of a configured sensor that only its kind can tell: names that it does not have, and a sensor that
 // would do nothing.
 func check(c *config.Sensor) error {
@@ -77,6 +82,12 @@ func check(c *config.Sensor) error {
 		errs = append(errs, config.At("enable_update", errors.New("this sensor has nothing that could be changed")))
 	}
 	for i, name := range c.Allow {
+		if o, ok := s.Options().(operationChecker); ok {
+			if err := o.CheckOperation(name); err != nil {
+				errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), err))
+				continue
+			}
+		}
 		if name != allowDefault && !slices.Contains(operations, name) {
 			errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
 		}

@@ -67,6 +67,14 @@ func (o *Options) CheckSensor(enableUpdate bool, allow []string) error {
 	return nil
 }
 
+// CheckOperation returns an error for an operation that the options rule out.
+func (o *Options) CheckOperation(name string) error {
+	if o.Basic && slices.Contains([]string{mailops.SearchMails, mailops.ListAttachments, mailops.AttachmentContent}, name) {
+		return fmt.Errorf("%s is not offered with basic: Mail.ReadBasic does not give that", name)
+	}
+	return nil
+}
+
 // Query are the options of a filter. They are the sensors.Source of the mails that it selects.
 type Query struct {
 	Options

@@ -2,7 +2,8 @@ package mail
 
 import (
 	"context"
-	"encoding/json"
+	"hash/fnv"
+	"slices"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -14,10 +15,17 @@ import (
 const (
 	defaultLimit = 25
 	maxLimit     = 200
-	// maxAnswer bounds the mails of an answer in bytes of JSON.
-	maxAnswer = 500 << 10
-	// maxText is the number of characters of a text in an answer.
-	maxText = 300_000
+	// maxText and maxHeaders bound the text and the headers of a mail in bytes of JSON.
+	maxText    = 250_000
+	maxHeaders = 64_000
+	// maxSeen bounds the mails of one second that a position names.
+	maxSeen = 256
+)
+
+// Names of operations that Mail.ReadBasic does not allow.
+const (
+	SearchMails     = "search"
+	ListAttachments = "attachments"
 )
 
 // readOperations returns the operations that change nothing. None of them needs another permission than the sensor that shows the
@@ -26,9 +34,8 @@ func readOperations(t Target) []services.Operation {
 	permissions := []graph.Permission{t.Mailbox.ReadPermission()}
 	all := []services.Operation{
 		{
-			Name: "list", Doc: "Lists the mails of a span as `mails`, each as in the attribute `data`, the newest first. `complete` says whether these are all; for more, " +
-				"ask again with the time of the last one as end. The sensor's filters do not apply.",
-			Permissions: permissions, Reads: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: mailsFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
+			Name: "list", Doc: "Lists the mails of a span as `mails`, each as in the attribute `data`, the newest first. The sensor's filters do not apply.",
+			Permissions: permissions, Reads: true, Paged: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: mailsFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
 		},
 		{
 			Name: "get", Doc: "Returns one mail as `list` does, with its whole text.",
@@ -40,12 +47,16 @@ func readOperations(t Target) []services.Operation {
 	}
 	return append(all,
 		services.Operation{
-			Name: "search", Doc: "Searches subject, text, attachments and people as Outlook does, and answers like `list`. Exchange finds at most the 1,000 newest mails.",
-			Permissions: permissions, Reads: true, Example: `{"query": "lunch"}`, Returns: mailsFields(), New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
+			Name: SearchMails, Doc: "Searches subject, text, attachments and people as Outlook does, and answers like `list`. Exchange finds at most the 1,000 newest mails.",
+			Permissions: permissions, Reads: true, Paged: true, Example: `{"query": "lunch"}`, Returns: mailsFields(), New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
 		},
 		services.Operation{
-			Name: "attachments", Doc: "Lists the attachments of a mail as `attachments`, each as in the attribute `attachment_info`, without their content.",
-			Permissions: permissions, Reads: true, Example: `{"message_id": "AAkA…"}`, Returns: []schema.Field{{Key: "attachments", Type: "list of objects", Doc: "Attachments, each as in the attribute attachment_info."}}, New: func() services.Request { return &Attachments{target: t} },
+			Name: ListAttachments, Doc: "Lists the attachments of a mail as `attachments`, each as in the attribute `attachment_info`, without their content.",
+			Permissions: permissions, Reads: true, Paged: true, Example: `{"message_id": "AAkA…"}`, Returns: []schema.Field{{Key: "attachments", Type: "list of objects", Doc: "Attachments, each as in the attribute attachment_info."}}, New: func() services.Request { return &Attachments{target: t} },
+		},
+		services.Operation{
+			Name: AttachmentContent, Doc: "Returns the content of an attachment, in pages of 192 KiB, each of which is 256 KiB of base64. An attached mail has the content of an .eml file. A link has no content.",
+			Permissions: permissions, Reads: true, Paged: true, Optional: true, Example: `{"message_id": "AAkA…", "attachment_id": "AAtt…"}`, Returns: contentFields(), New: func() services.Request { return &Content{target: t} },
 		},
 	)
 }
@@ -54,25 +65,6 @@ func readOperations(t Target) []services.Operation {
 type Mails struct {
 	Mails    []map[string]any `json:"mails"`
 	Complete bool             `json:"complete"`
-}
-
-// newMails returns as many mails as an answer may have.
-func newMails(messages []mail.Message, complete bool, loc *time.Location) (Mails, error) {
-	answer := Mails{Mails: []map[string]any{}, Complete: complete}
-	size := 0
-	for _, m := range messages {
-		item := m.Item(loc)
-		b, err := json.Marshal(item)
-		if err != nil {
-			return Mails{}, err
-		}
-		if size += len(b); size > maxAnswer && len(answer.Mails) > 0 {
-			answer.Complete = false
-			break
-		}
-		answer.Mails = append(answer.Mails, item)
-	}
-	return answer, nil
 }
 
 // find returns the id of the folder that a request names.
@@ -111,7 +103,7 @@ type List struct {
 	Folder   string `json:"folder" doc:"The folder, as in the sensor's option; all: the whole mailbox. Default: the sensor's."`
 	From     string `json:"from" doc:"Only mails from this address."`
 	IsUnread *bool  `json:"is_unread" doc:"Only unread mails, or with false only read ones."`
-	Limit    int    `json:"limit" doc:"Maximum number of mails, 1 to 200. Default: 25."`
+	Limit    int    `json:"limit" doc:"Maximum number of mails on a page, 1 to 200. Default: 25."`
 }
 
 // Validate returns an error for values that are wrong in every time zone.
@@ -153,11 +145,86 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 	if err != nil {
 		return nil, err
 	}
-	l, err := r.target.Mailbox.List(ctx, g, folder, f, r.Limit)
+	at := new(listPosition)
+	if err := a.Resume(at); err != nil {
+		return nil, err
+	}
+	if !at.Second.IsZero() {
+		if next := at.Second.Add(time.Second); f.Before.IsZero() || next.Before(f.Before) {
+			f.Before = next
+		}
+	}
+	l, err := r.target.Mailbox.ListFrom(ctx, g, folder, f, at.Skip, r.Limit+len(at.Seen))
 	if err != nil {
 		return nil, err
 	}
-	return newMails(l.Messages, l.Count <= len(l.Messages), a.Now.Location())
+	page, last, err := newPage(l.Messages, at.Seen, r.Limit, a.Now.Location())
+	if err != nil {
+		return nil, err
+	}
+	more := last+1 < len(l.Messages) || at.Skip+len(l.Messages) < l.Count
+	if !more || last < 0 {
+		return page.result(nil), nil
+	}
+	return page.result(at.after(l.Messages[:last+1])), nil
+}
+
+// A listPosition names the beginning of the next page of List. Mails are not counted, because they may leave the folder meanwhile: the page
+// begins with the second in which the last mail was received.
+type listPosition struct {
+	Second time.Time `json:"t"`           // zero: the first page
+	Seen   []uint64  `json:"i"`           // hashes of the mails of that second that were returned
+	Skip   int       `json:"n,omitempty"` // how many more of that second were returned
+}
+
+// after returns the position after mails that begin at p.
+func (p *listPosition) after(messages []mail.Message) *listPosition {
+	next := &listPosition{Second: messages[len(messages)-1].Received.Truncate(time.Second)}
+	if next.Second.Equal(p.Second) {
+		next.Skip = p.Skip
+	}
+	for _, m := range messages {
+		if !m.Received.Before(next.Second) && m.Received.Before(next.Second.Add(time.Second)) {
+			next.Seen = append(next.Seen, idHash(m.ID))
+		}
+	}
+	if n := len(next.Seen) - maxSeen; n > 0 {
+		next.Skip, next.Seen = next.Skip+n, next.Seen[n:]
+	}
+	return next
+}
+
+func idHash(id string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // never fails
+	return h.Sum64()
+}
+
+// A mailPage is a page of List or Search.
+type mailPage struct {
+	services.PageItems[map[string]any]
+}
+
+// newPage returns a page of the first messages that are not among those seen, up to limit, and the index of the last one that is on it
+// or was seen; -1 if there is none.
+func newPage(messages []mail.Message, seen []uint64, limit int, loc *time.Location) (page mailPage, last int, err error) {
+	page.All, last = []map[string]any{}, -1
+	for i, m := range messages {
+		if !slices.Contains(seen, idHash(m.ID)) {
+			if len(page.All) == limit {
+				break
+			}
+			if ok, err := page.Add(m.Item(loc)); err != nil || !ok {
+				return page, last, err
+			}
+		}
+		last = i
+	}
+	return page, last, nil
+}
+
+func (p mailPage) result(next any) services.Page {
+	return services.Page{Value: Mails{p.All, next == nil}, Next: next}
 }
 
 // Search searches mails.
@@ -166,7 +233,7 @@ type Search struct {
 
 	Query  string `json:"query" required:"true" doc:"Words to search for, or conditions such as subject:bill."`
 	Folder string `json:"folder" doc:"The folder, as in the sensor's option; all: the whole mailbox. Default: the sensor's."`
-	Limit  int    `json:"limit" doc:"Maximum number of mails, 1 to 200. Default: 25."`
+	Limit  int    `json:"limit" doc:"Maximum number of mails on a page, 1 to 200. Default: 25."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -183,11 +250,38 @@ func (r *Search) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 	if err != nil {
 		return nil, err
 	}
-	found, err := r.target.Mailbox.Search(ctx, g, folder, r.Query, r.Limit+1) // one more tells whether there are more
+	at := searchPosition{Mailbox: r.target.Mailbox.Address}
+	if err := a.Resume(&at); err != nil {
+		return nil, err
+	}
+	if at.Mailbox != r.target.Mailbox.Address { // the configuration was changed
+		return nil, services.InvalidCursor()
+	}
+	found, link, err := r.target.Mailbox.Search(ctx, g, folder, r.Query, at.Link, r.Limit)
 	if err != nil {
 		return nil, err
 	}
-	return newMails(found[:min(len(found), r.Limit)], len(found) <= r.Limit, a.Now.Location())
+	page, last, err := newPage(found, at.Seen, r.Limit, a.Now.Location())
+	switch {
+	case err != nil:
+		return nil, err
+	case last+1 < len(found): // the rest of it fits on the next page
+		link = at.Link
+	case link == "":
+		return page.result(nil), nil
+	}
+	next := searchPosition{Mailbox: at.Mailbox, Link: link}
+	for _, m := range found[:last+1] {
+		next.Seen = append(next.Seen, idHash(m.ID))
+	}
+	return page.result(next), nil
+}
+
+// A searchPosition names the beginning of the next page of Search.
+type searchPosition struct {
+	Mailbox string   `json:"m"`
+	Link    string   `json:"l"` // of Graph; "": the first page
+	Seen    []uint64 `json:"i"` // hashes of the mails of the page before: a mail that arrives moves others to the next page
 }
 
 // Get returns one mail.
@@ -210,12 +304,30 @@ func (r *Get) Execute(ctx context.Context, g *graph.Client, a services.Attempt) 
 	item := d.Item(a.Now.Location())
 	item["body"] = nil
 	if !r.target.Mailbox.Basic {
-		item["body"] = d.Body.Text(maxText)
+		item["body"] = bounded(d.Body.Text(maxText), maxText)
 	}
 	if r.Headers {
-		item["headers"] = d.Headers
+		size := 0
+		item["headers"] = slices.DeleteFunc(d.Headers, func(h mail.Header) bool {
+			size += encodedLength(h.Name) + encodedLength(h.Value) + len(`{"name":"","value":""},`)
+			return size > maxHeaders
+		})
 	}
 	return item, nil
+}
+
+// bounded shortens a text to at most a number of bytes in JSON.
+func bounded(text string, most int) string {
+	if encodedLength(text) <= most {
+		return text
+	}
+	most -= len("…")
+	for i, c := range text {
+		if most -= encodedLength(string(c)); most < 0 {
+			return text[:i] + "…"
+		}
+	}
+	return text
 }
 
 // Attachments lists the attachments of a mail.
@@ -229,23 +341,37 @@ type Attachments struct {
 func (r *Attachments) Validate() error { return checkID(r.MessageID) }
 
 // Execute implements services.Request.
-func (r *Attachments) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+func (r *Attachments) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
 	listed, err := r.target.Mailbox.Attachments(ctx, g, r.MessageID)
 	if err != nil {
 		return nil, err
 	}
-	all := []map[string]any{}
-	for _, a := range listed {
-		all = append(all, a.Item())
+	first := 0
+	if err := a.Resume(&first); err != nil {
+		return nil, err
 	}
-	return map[string]any{"attachments": all}, nil
+	page, next := services.PageItems[map[string]any]{All: []map[string]any{}}, min(first, len(listed))
+	for ; next < len(listed); next++ {
+		ok, err := page.Add(listed[next].Item())
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			break
+		}
+	}
+	result := services.Page{Value: map[string]any{"attachments": page.All}}
+	if next < len(listed) {
+		result.Next = next
+	}
+	return result, nil
 }
 
 // mailsFields documents the answer of List and Search.
 func mailsFields() []schema.Field {
 	return []schema.Field{
 		{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."},
-		{Key: "complete", Type: "true or false", Doc: "These are all."},
+		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
 	}
 }
 

@@ -1,7 +1,9 @@
 package mail_test
 
 import (
+	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -18,10 +20,48 @@ import (
 
 func subjects(v any) []string {
 	all := []string{}
-	for _, m := range v.(mail.Mails).Mails {
+	for _, m := range listed(v).Mails {
 		all = append(all, m["subject"].(string))
 	}
 	return all
+}
+
+func listed(v any) mail.Mails { return v.(services.Page).Value.(mail.Mails) }
+
+// pages executes a request for each of its pages. between, which may be nil, is called before all but the first.
+func pages(t testing.TB, s *simulator.Simulator, target mail.Target, name, request string, between func(n int)) (all []services.Page) {
+	t.Helper()
+	op, r, err := decode(t, target, name, request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !op.Paged || !op.Reads {
+		t.Errorf("%s has no pages", name)
+	}
+	g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...)
+	a := services.Attempt{Now: time.Now()}
+	for {
+		v, err := r.Execute(t.Context(), g, a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n := len(services.Response{}.Succeed(v).Encode()); n > 500<<10 {
+			t.Errorf("a page of %d bytes", n)
+		}
+		page := v.(services.Page)
+		if all = append(all, page); page.Next == nil {
+			return all
+		}
+		if len(all) > 10_000 {
+			t.Fatal("the pages do not end")
+		}
+		if a.Position, err = json.Marshal(page.Next); err != nil {
+			t.Fatal(err)
+		}
+		if between != nil {
+			between(len(all))
+		}
+	}
 }
 
 func TestList(t *testing.T) {
@@ -56,8 +96,8 @@ func TestList(t *testing.T) {
 		{mail.Target{}, "search", `{"query": "from:o'neil@fabrikam.example", "limit": 1, "folder": "all"}`, "28", false},
 	} {
 		got := must(t, s, tt.target, tt.op, tt.request)
-		if diff := cmp.Diff(strings.Fields(tt.want), subjects(got)); len(strings.Fields(tt.want))+len(subjects(got)) > 0 && diff != "" || got.(mail.Mails).Complete != tt.complete {
-			t.Errorf("%s %s: %s, complete: %v", tt.op, tt.request, diff, got.(mail.Mails).Complete)
+		if diff := cmp.Diff(strings.Fields(tt.want), subjects(got)); len(strings.Fields(tt.want))+len(subjects(got)) > 0 && diff != "" || listed(got).Complete != tt.complete || got.(services.Page).Next == nil != tt.complete {
+			t.Errorf("%s %s: %s, complete: %v", tt.op, tt.request, diff, listed(got).Complete)
 		}
 	}
 	for request, want := range map[string]string{
@@ -65,12 +105,14 @@ func TestList(t *testing.T) {
 		`list {"limit": 201}`: "limit: want 1 to 200, not 201",
 		`list {"start": "x"}`: `start: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "x"`,
 		`list {"end": "x"}`:   `end: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not "x"`,
-		`list {"start": "2026-01-02", "end": "2026-01-01"}`: `end: want a time after start, "2026-01-02", not "2026-01-01"`,
-		`list {"folder": "a//b"}`:                           `folder: want names of folders with / between them, such as Inbox/Bills, not "a//b"`,
-		`list {"from": "x"}`:                                `from: want an address, such as ann@contoso.com, not "x"`,
-		`search {"query": ""}`:                              "query: want words to search for",
-		`get {"message_id": ""}`:                            "message_id: want the id of a mail, as in the list",
-		`attachments {"message_id": ""}`:                    "message_id: want the id of a mail, as in the list",
+		`list {"start": "2026-01-02", "end": "2026-01-01"}`:   `end: want a time after start, "2026-01-02", not "2026-01-01"`,
+		`list {"folder": "a//b"}`:                             `folder: want names of folders with / between them, such as Inbox/Bills, not "a//b"`,
+		`list {"from": "x"}`:                                  `from: want an address, such as ann@contoso.com, not "x"`,
+		`search {"query": ""}`:                                "query: want words to search for",
+		`get {"message_id": ""}`:                              "message_id: want the id of a mail, as in the list",
+		`attachments {"message_id": ""}`:                      "message_id: want the id of a mail, as in the list",
+		`attachment {"message_id": "x", "attachment_id": ""}`: "attachment_id: want the id of an attachment, as in attachments",
+		`attachment {"message_id": "", "attachment_id": "x"}`: "message_id: want the id of a mail, as in the list",
 	} {
 		op, fields, _ := strings.Cut(request, " ")
 		if _, err := call(t, s, mail.Target{}, op, fields); err == nil || err.Error() != want {
@@ -86,12 +128,122 @@ func TestAnswersAreBounded(t *testing.T) {
 	for i := range 500 {
 		to = append(to, fmt.Sprintf("somebody.with.a.long.name.%03d@contoso.example", i))
 	}
-	for range 40 {
-		s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "x", To: to})
+	for i := range 40 {
+		s.DeliverMail(simulator.Adele, simulator.Mail{Subject: fmt.Sprint("word ", i), To: to})
 	}
-	got := must(t, s, mail.Target{}, "list", `{"limit": 40}`).(mail.Mails)
-	if n := len(services.Response{}.Succeed(got).Encode()); n > 512<<10 || got.Complete || len(got.Mails) < 10 {
-		t.Errorf("%d bytes, %d mails, complete: %v", n, len(got.Mails), got.Complete)
+	for op, request := range map[string]string{"list": `{"limit": 200}`, "search": `{"query": "word", "limit": 200}`} {
+		all := map[string]bool{}
+		got := pages(t, s, mail.Target{}, op, request, nil)
+		for _, page := range got {
+			for _, subject := range subjects(page) {
+				if all[subject] {
+					t.Errorf("%s: %s comes twice", op, subject)
+				}
+				all[subject] = true
+			}
+		}
+		if len(all) != 40 || len(got) < 2 || len(got) > 4 {
+			t.Errorf("%s: %d pages, %d mails", op, len(got), len(all))
+		}
+	}
+	// One mail alone.
+	m := s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "long", Body: strings.Repeat("👋<\u2028", 200_000), To: to, Headers: slices.Repeat([][2]string{{"X", strings.Repeat("<", 900)}}, 100)})
+	got := must(t, s, mail.Target{}, "get", `{"message_id": "`+m.ImmutableID+`", "headers": true}`)
+	if b := services.Response(services.Response{}).Succeed(got).Encode(); len(b) > 512<<10 || !strings.HasSuffix(got.(map[string]any)["body"].(string), "…") || len(got.(map[string]any)["headers"].([]client.Header)) < 5 {
+		t.Errorf("%d bytes", len(b))
+	}
+}
+
+// All mails come once, whatever happens to others while the pages are read, and however many were received in one second.
+func TestPagesOfMails(t *testing.T) {
+	at := time.Date(2026, 1, 1, 12, 0, 0, 0, time.UTC)
+	for _, tt := range []struct {
+		name            string
+		mails, limit    int
+		received        func(i int) time.Time
+		request         string
+		search, removed bool
+	}{
+		{"apart", 95, 20, func(i int) time.Time { return at.Add(time.Duration(i) * time.Minute) }, ``, false, true},
+		{"in pairs", 95, 20, func(i int) time.Time { return at.Add(time.Duration(i/2) * time.Second) }, `, "is_unread": true`, false, true},
+		{"at once", 700, 100, func(int) time.Time { return at }, ``, false, false},
+		{"one by one", 5, 1, func(int) time.Time { return at }, `, "start": "2026-01-01", "end": "2026-01-01T12:00:01Z"`, false, true},
+		{"searched", 95, 20, func(i int) time.Time { return at.Add(time.Duration(i) * time.Minute) }, ``, true, false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := contoso(t)
+			mails := map[string]simulator.Mail{}
+			for i := range tt.mails {
+				m := simulator.Mail{Subject: fmt.Sprintf("mail %d", i), Received: tt.received(i)}
+				mails[m.Subject] = s.AddMail(simulator.Adele, "", m)
+			}
+			op, request := "list", fmt.Sprintf(`{"limit": %d%s}`, tt.limit, tt.request)
+			if tt.search {
+				op, request = "search", fmt.Sprintf(`{"limit": %d, "query": "mail"}`, tt.limit)
+			}
+			seen, gone := map[string]bool{}, map[string]bool{}
+			var order []string
+			collect := func(page services.Page) {
+				for _, subject := range subjects(page) {
+					if seen[subject] {
+						t.Errorf("%s comes twice", subject)
+					}
+					seen[subject] = true
+					order = append(order, subject)
+				}
+			}
+			n := 0
+			all := pages(t, s, mail.Target{}, op, request, func(int) {
+				// One arrives, one that was returned is moved away, and one that was not.
+				n++
+				s.DeliverMail(simulator.Adele, simulator.Mail{Subject: fmt.Sprintf("mail new %d", n)})
+				if !tt.removed {
+					return
+				}
+				for _, subject := range []string{fmt.Sprintf("mail %d", tt.mails-n), fmt.Sprintf("mail %d", n)} {
+					if !gone[subject] {
+						gone[subject] = true
+						s.MoveMail(simulator.Adele, mails[subject].ID, "archive")
+					}
+				}
+			})
+			for _, page := range all {
+				collect(page)
+			}
+			for subject := range mails {
+				if !seen[subject] && !gone[subject] {
+					t.Errorf("%s is missing", subject)
+				}
+			}
+			if !slices.IsSortedFunc(order, func(a, b string) int { return mails[b].Received.Compare(mails[a].Received) }) {
+				t.Error("not the newest first")
+			}
+			if len(all) < min(3, tt.mails/tt.limit) {
+				t.Errorf("%d pages", len(all))
+			}
+		})
+	}
+}
+
+// A cursor does not lead into a mailbox that the configuration names no longer.
+func TestSearchCursorOfAnotherMailbox(t *testing.T) {
+	s := contoso(t)
+	for range 3 {
+		s.DeliverMail(info, simulator.Mail{Subject: "word"})
+	}
+	shared := mail.Target{Mailbox: client.Mailbox{Address: info}}
+	page := must(t, s, shared, "search", `{"query": "word", "limit": 1}`).(services.Page)
+	position, err := json.Marshal(page.Next)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, r, err := decode(t, mail.Target{}, "search", `{"query": "word", "limit": 1}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graphtest.Client(t, s, simulator.Adele, "Mail.Read", "Mail.Read.Shared")
+	if _, err := r.Execute(t.Context(), g, services.Attempt{Now: time.Now(), Position: position}); err == nil || err.Error() != services.InvalidCursor().Error() {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -112,7 +264,7 @@ func TestGet(t *testing.T) {
 	if got := must(t, s, mail.Target{Mailbox: client.Mailbox{Basic: true}}, "get", `{`+id+`}`).(map[string]any); got["body"] != nil || got["subject"] != "x" {
 		t.Errorf("basic: got %v", got)
 	}
-	files := must(t, s, mail.Target{}, "attachments", `{`+id+`}`).(map[string]any)["attachments"].([]map[string]any)
+	files := must(t, s, mail.Target{}, "attachments", `{`+id+`}`).(services.Page).Value.(map[string]any)["attachments"].([]map[string]any)
 	if len(files) != 1 || files[0]["name"] != "a.txt" || files[0]["kind"] != "file" || files[0]["type"] != "text/plain" {
 		t.Errorf("got %v", files)
 	}
@@ -136,10 +288,24 @@ func TestReadPermissions(t *testing.T) {
 		{mail.Target{}, "search", `"query": "a"`, "Mail.Read", []string{"Mail.ReadBasic", "Mail.Send"}},
 		{mail.Target{}, "get", `"message_id": "ID"`, "Mail.Read", []string{"Mail.Send"}},
 		{mail.Target{}, "attachments", `"message_id": "ID"`, "Mail.Read", []string{"Mail.ReadBasic", "Mail.Send"}},
+		{mail.Target{}, "attachment", `"message_id": "ID", "attachment_id": "FILE"`, "Mail.Read", []string{"Mail.ReadBasic", "Mail.Send"}},
+		{basic, "get", `"message_id": "ID"`, "Mail.ReadBasic", []string{"Mail.Send"}},
+		{shared, "search", `"query": "a"`, "Mail.Read.Shared", []string{"Mail.Read", "Mail.Send.Shared"}},
+		{shared, "get", `"message_id": "ID"`, "Mail.Read.Shared", []string{"Mail.Read", "Mail.Send.Shared"}},
+		{shared, "attachments", `"message_id": "ID"`, "Mail.Read.Shared", []string{"Mail.Read", "Mail.Send.Shared"}},
+		{shared, "attachment", `"message_id": "ID", "attachment_id": "FILE"`, "Mail.Read.Shared", []string{"Mail.Read", "Mail.Send.Shared"}},
 	} {
 		s := contoso(t)
-		id := s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "a"}).ImmutableID
-		op, r, err := decode(t, tt.target, tt.op, `{`+strings.Replace(tt.fields, "ID", id, 1)+`}`)
+		owner, scope := simulator.Adele, "Mail.Read"
+		if tt.target.Mailbox.Address != "" {
+			owner, scope = info, "Mail.Read.Shared"
+		}
+		id := s.DeliverMail(owner, simulator.Mail{Subject: "a", Attachments: []simulator.Attachment{{Name: "a", Content: []byte("a")}}}).ImmutableID
+		files, err := client.Mailbox{Address: tt.target.Mailbox.Address}.Attachments(t.Context(), graphtest.Client(t, s, simulator.Adele, scope), id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		op, r, err := decode(t, tt.target, tt.op, `{`+strings.NewReplacer("ID", id, "FILE", files[0].ID).Replace(tt.fields)+`}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -156,7 +322,7 @@ func TestReadPermissions(t *testing.T) {
 		}
 	}
 	for _, op := range mail.Operations(basic) {
-		if op.Name == "search" || op.Name == "attachments" {
+		if op.Name == "search" || strings.HasPrefix(op.Name, "attachment") {
 			t.Errorf("%s is offered with Mail.ReadBasic", op.Name)
 		}
 	}

@@ -130,6 +130,8 @@ func encodedLength(s string) int {
 			n += len(`\u003c`)
 		case c == '"' || c == '\\':
 			n += 2
+		case c == 0xe2: // perhaps of a separator of lines, which is escaped
+			n += 4
 		default:
 			n++
 		}

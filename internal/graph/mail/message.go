@@ -213,9 +213,17 @@ const AllFolders = "all"
 // List returns up to most mails of the folder with this id that f selects, newest first, and counts all that it selects. Without a
 // filter Count is the number of all mails.
 func (m Mailbox) List(ctx context.Context, g *graph.Client, folder string, f Filter, most int) (List, error) {
+	return m.ListFrom(ctx, g, folder, f, 0, most)
+}
+
+// ListFrom is List without the newest mails, as many as skip. They are counted as well.
+func (m Mailbox) ListFrom(ctx context.Context, g *graph.Client, folder string, f Filter, skip, most int) (List, error) {
 	const op = "list the mails"
 	query := m.query(f, most, messageFields(m.Basic))
 	query.Count = new(true)
+	if skip > 0 {
+		query.Skip = new(int32(skip))
+	}
 	p, err := m.page(ctx, g, op, folder, query)
 	switch {
 	case err != nil:
@@ -229,24 +237,40 @@ func (m Mailbox) List(ctx context.Context, g *graph.Client, folder string, f Fil
 	return List{messages, *p.Count}, err
 }
 
-// Search returns up to most mails of the folder with this id that Exchange's search finds, newest first. It finds at most 1,000.
+// Search returns one page with up to most mails of the folder with this id that Exchange's search finds, newest first, and the link
+// to the next page, which is "" on the last one. It finds at most 1,000. link is "" for the first page.
 //
 // https://learn.microsoft.com/graph/search-query-parameter
-func (m Mailbox) Search(ctx context.Context, g *graph.Client, folder, words string, most int) ([]Message, error) {
+func (m Mailbox) Search(ctx context.Context, g *graph.Client, folder, words, link string, most int) (found []Message, next string, err error) {
 	const op = "search the mails"
-	search := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(words) + `"`
-	p, err := m.page(ctx, g, op, folder, &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
-		Select: messageFields(m.Basic), Top: new(int32(min(most, maxTop))), Search: &search, // Graph refuses to sort what it searched for
-	})
+	p, err := m.searchPage(ctx, g, op, folder, words, link, most)
 	switch {
 	case err != nil:
-		return nil, m.explain(g, err)
+		return nil, "", m.explain(g, err)
 	case p.Value == nil:
-		return nil, graph.Incomplete(op, "list")
+		return nil, "", graph.Incomplete(op, "list")
 	}
-	messages, err := m.collect(ctx, g, op, p, most)
-	slices.SortStableFunc(messages, func(a, b Message) int { return b.Received.Compare(a.Received) })
-	return messages, err
+	for _, d := range p.Value {
+		message, err := d.message(op)
+		if err != nil {
+			return nil, "", err
+		}
+		found = append(found, message)
+	}
+	slices.SortStableFunc(found, func(a, b Message) int { return b.Received.Compare(a.Received) })
+	return found, p.Next, nil
+}
+
+func (m Mailbox) searchPage(ctx context.Context, g *graph.Client, op, folder, words, link string, most int) (page, error) {
+	if link != "" {
+		var p page
+		err := follow(ctx, g, op, link, headers(), &p)
+		return p, err
+	}
+	search := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(words) + `"`
+	return m.page(ctx, g, op, folder, &users.ItemMailFoldersItemMessagesRequestBuilderGetQueryParameters{
+		Select: messageFields(m.Basic), Top: new(int32(min(most, maxTop))), Search: &search, // Graph refuses to sort what it searched for
+	})
 }
 
 // page reads the first page of the mails of a folder.
@@ -257,7 +281,7 @@ func (m Mailbox) page(ctx context.Context, g *graph.Client, op, folder string, q
 	}
 	return graph.Get[page](ctx, g, op, m.user(g).Messages().ToGetRequestInformation, &users.ItemMessagesRequestBuilderGetRequestConfiguration{
 		Headers: headers(), QueryParameters: &users.ItemMessagesRequestBuilderGetQueryParameters{
-			Count: query.Count, Filter: query.Filter, Orderby: query.Orderby, Search: query.Search, Select: query.Select, Top: query.Top,
+			Count: query.Count, Filter: query.Filter, Orderby: query.Orderby, Search: query.Search, Select: query.Select, Skip: query.Skip, Top: query.Top,
 		},
 	})
 }
