@@ -344,6 +344,9 @@ func (s *Sensor) Validate() error {
 	if !s.Read && !s.EnableUpdate {
 		return At("read", errors.New("want true, or enable_update: true: the sensor would neither read nor change anything"))
 	}
+	if !s.Read && s.OnDemand {
+		return At("on_demand", errors.New("want false with read: false: no permission to read is requested then"))
+	}
 	return nil
 }
 

@@ -57,6 +57,38 @@ func TestScopes(t *testing.T) {
 		{"", []string{"{type: status, user: ann@contoso.com}"}, "Presence.Read.All User.Read User.ReadBasic.All"},
 		{"", []string{"{type: status, user: 87d349ed-44d7-43e1-9a83-5f2406dee5bd}"}, "Presence.Read.All User.Read"},
 		{"", []string{"{type: status, user: ann@contoso.com}", "{type: status}"}, "Presence.Read.All User.Read User.ReadBasic.All"},
+		{"", []string{"{type: email}"}, "Mail.Read User.Read"},
+		{"", []string{"{type: email, show_body: true, download_attachments: true, on_demand: true}"}, "Mail.Read User.Read"},
+		{"", []string{"{type: email, on_demand: true, allow: [attachment]}"}, "Mail.Read User.Read"},
+		{"", []string{"{type: email, basic: true}"}, "Mail.ReadBasic User.Read"},
+		{"", []string{"{type: email, basic: true, on_demand: true}"}, "Mail.ReadBasic User.Read"},
+		{"", []string{"{type: email, basic: true}", "{type: email}"}, "Mail.Read User.Read"},
+		{"", []string{"{type: email, shared_mailbox: info@contoso.com}"}, "Mail.Read.Shared User.Read"},
+		{"", []string{"{type: email, shared_mailbox: info@contoso.com, on_demand: true, allow: [attachment]}"}, "Mail.Read.Shared User.Read"},
+		{"", []string{"{type: query, from: ann@contoso.com, body_contains: x}"}, "Mail.Read User.Read"},
+		{"", []string{"{type: email, send_as: [info@contoso.com]}"}, "Mail.Read User.Read"},
+		{update, []string{"{type: email}"}, "Mail.Read Mail.Send User.Read"},
+		{update, []string{"{type: query}"}, "Mail.Read Mail.Send User.Read"},
+		{update, []string{"{type: email, basic: true}"}, "Mail.ReadBasic Mail.Send User.Read"},
+		{update, []string{"{type: email, shared_mailbox: info@contoso.com}"}, "Mail.Read.Shared Mail.Send.Shared User.Read"},
+		{update, []string{"{type: email, send_as: [info@contoso.com]}"}, "Mail.Read Mail.Send.Shared User.Read"},
+		{update, []string{"{type: email, read: false}"}, "Mail.Send User.Read"},
+		{update, []string{"{type: email, read: false, shared_mailbox: info@contoso.com}"}, "Mail.Send.Shared User.Read"},
+		{update, []string{"{type: email, read: false, allow: [send_large]}"}, "Mail.ReadWrite Mail.Send User.Read"},
+		{update, []string{"{type: email, allow: [mark_read]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, allow: [flag]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, allow: [categorize]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, allow: [move]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, allow: [delete]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, basic: true, allow: [mark_read]}"}, "Mail.ReadWrite User.Read"},
+		{update, []string{"{type: email, shared_mailbox: info@contoso.com, allow: [move]}"}, "Mail.ReadWrite.Shared User.Read"},
+		{update, []string{"{type: email, allow: [default, mark_read]}"}, "Mail.ReadWrite Mail.Send User.Read"},
+		{update, []string{"{type: email, allow: [send_large]}"}, "Mail.ReadWrite Mail.Send User.Read"},
+		{update, []string{"{type: email, send_as: [info@contoso.com], allow: [send_large]}"}, "Mail.ReadWrite Mail.Send.Shared User.Read"},
+		{update, []string{"{type: email, shared_mailbox: info@contoso.com, allow: [send_large]}"}, "Mail.ReadWrite.Shared Mail.Send.Shared User.Read"},
+		{update, []string{"{type: email, allow: [default, send_large]}"}, "Mail.ReadWrite Mail.Send User.Read"},
+		{update, []string{"{type: email, allow: [reply]}"}, "Mail.Read Mail.Send User.Read"},
+		{update, []string{"{type: email}", "{type: email, shared_mailbox: info@contoso.com}"}, "Mail.Read Mail.Read.Shared Mail.Send.Shared User.Read"},
 		{update, []string{"{type: calendar}", "{type: auto_reply, enable_update: false}", "{type: status}"}, "Calendars.ReadWrite MailboxSettings.Read Presence.Read User.Read"},
 	} {
 		t.Run(fmt.Sprint(test.account, test.sensors), func(t *testing.T) {
@@ -119,6 +151,15 @@ func TestScopesStepDown(t *testing.T) {
 // load loads a configuration with one account, "work".
 func load(t *testing.T, account string, sensors ...string) *config.Config {
 	t.Helper()
+	c, err := tryLoad(t, account, sensors...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func tryLoad(t *testing.T, account string, sensors ...string) (*config.Config, error) {
+	t.Helper()
 	text := "mqtt: {url: \"mqtt://127.0.0.1\"}\nstate_dir: " + t.TempDir() + "\naccounts:\n  work:\n    client_id: 2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21\n"
 	for line := range strings.Lines(account) {
 		text += "    " + strings.TrimSuffix(line, "\n") + "\n"
@@ -131,9 +172,23 @@ func load(t *testing.T, account string, sensors ...string) *config.Config {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
-	if err != nil {
-		t.Fatal(err)
+	return runtime.Load(config.Sources{File: file}, runtime.Kinds())
+}
+
+// Options that rule each other out are refused with a sentence.
+func TestRefusedOptions(t *testing.T) {
+	for sensor, want := range map[string]string{
+		"{type: email, basic: true, on_demand: true, allow: [attachment]}":      "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: query, basic: true, on_demand: true, allow: [default, search]}": "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: email, basic: true, allow: [attachments]}":                      "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: email, allow: [attach]}":                                        `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, delete, flag, forward, get, list, mark_read, move, reply, reply_all, search, send, send_large`,
+		"{type: email, read: false}":                                            "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
+		"{type: email, read: false, enable_update: true, on_demand: true}":      "on_demand (line 7): want false with read: false: no permission to read is requested then",
+		"{type: email, read: false, enable_update: true, allow: [get]}":         "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",
+	} {
+		_, err := tryLoad(t, "", sensor)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", sensor, err, want)
+		}
 	}
-	return c
 }
