@@ -42,6 +42,15 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Message }
 
+// A WaitError rejects a request that may be sent again later.
+type WaitError struct {
+	Err        *Error
+	RetryAfter time.Duration
+}
+
+func (e *WaitError) Error() string { return e.Err.Message }
+func (e *WaitError) Unwrap() error { return e.Err }
+
 // A Response is the response to one request.
 type Response struct {
 	Transaction string    `json:"transaction,omitempty"`
@@ -86,15 +95,18 @@ func (r Response) Succeed(result any) Response {
 func (r Response) Fail(err error) Response {
 	f := &Failure{Code: Internal, Message: err.Error()}
 	var refused *Error
+	var wait *WaitError
 	var e *graph.Error
 	switch {
+	case errors.As(err, &wait):
+		f.Code, f.Retryable, f.RetryAfter = wait.Err.Code, true, seconds(wait.RetryAfter)
 	case errors.As(err, &refused):
 		f.Code = refused.Code
 		f.Retryable = refused.Code == Overloaded || refused.Code == ShuttingDown
 	case errors.As(err, &e):
 		f.Code = Code(e.Reason)
 		f.Retryable = e.Retryable()
-		f.RetryAfter = int(math.Ceil(e.RetryAfter.Seconds()))
+		f.RetryAfter = seconds(e.RetryAfter)
 		if e.Status != 0 {
 			f.Graph = &GraphAnswer{e.Status, e.Code, e.RequestID}
 		}
@@ -104,6 +116,9 @@ func (r Response) Fail(err error) Response {
 	r.CompletedAt = time.Now().UTC()
 	return r
 }
+
+// seconds returns the whole seconds after which d is over.
+func seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 // Encode returns the response as JSON. If its data cannot be encoded, it is replaced by an error.
 func (r Response) Encode() []byte {

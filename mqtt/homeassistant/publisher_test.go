@@ -263,6 +263,40 @@ func busyDay() entity.State {
 	return s
 }
 
+// Five mails, one of them with 500 recipients: the list is shortened, and its length told.
+func TestAttributesOfManyRecipients(t *testing.T) {
+	var to []any
+	for i := range 500 {
+		to = append(to, fmt.Sprintf("somebody.with.a.name.%03d@contoso.onmicrosoft.com", i))
+	}
+	s := entity.State{ItemsKey: "data"}
+	for i := range 5 {
+		item := map[string]any{"message_id": strings.Repeat("A", 152), "subject": fmt.Sprint("Mail ", i), "to": []any{}, "cc": []any{}, "body": strings.Repeat("word ", 1000)}
+		if i == 2 {
+			item["to"] = to
+		}
+		s.Items = append(s.Items, item)
+	}
+	var got struct {
+		Total     int
+		Truncated bool
+		Data      []struct {
+			Subject string
+			To      []string
+			ToTotal int `json:"to_total"`
+		}
+	}
+	if err := json.Unmarshal(homeassistant.AttributesPayload(s), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Data) != 5 || got.Total != 5 || !got.Truncated {
+		t.Fatalf("%d of %d, truncated: %v", len(got.Data), got.Total, got.Truncated)
+	}
+	if m := got.Data[2]; m.ToTotal != 500 || len(m.To) == 0 || len(m.To) == 500 || m.To[0] != to[0] || len(got.Data[0].To) != 0 || got.Data[0].ToTotal != 0 {
+		t.Errorf("got %d of %d recipients, and %+v", len(m.To), m.ToTotal, got.Data[0])
+	}
+}
+
 func TestAttributesShortenBeforeTheyDrop(t *testing.T) {
 	payload := homeassistant.AttributesPayload(busyDay())
 	if errs := mqtttest.Check("g/a/s/attributes", payload, oldest); errs != nil {

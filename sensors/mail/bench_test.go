@@ -2,17 +2,19 @@ package mail_test
 
 import (
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// BenchmarkIdle measures a minute of three sensors of five mails each on the Inbox, one with an unread attachment of 3 MB. The MS365
-// integration for Home Assistant needs 12 requests and 136,736 bytes, and 6.2 MB where it shows the names of attachments.
-func BenchmarkIdle(b *testing.B) {
-	s := contoso(b)
+// idle returns a function that polls three sensors of five mails each on the Inbox once, which holds a mail with an unread attachment
+// of 3 MB, and the transport that counts the answers. The sensors have read everything.
+func idle(t testing.TB) (s *simulator.Simulator, wire *counter, poll func()) {
+	s = contoso(t)
 	for i := range 20 {
 		m := simulator.Mail{Subject: fmt.Sprint(i), HTML: true, Body: "<p>" + fmt.Sprintf("%08000d", i) + "</p>"}
 		if i == 18 {
@@ -20,24 +22,60 @@ func BenchmarkIdle(b *testing.B) {
 		}
 		s.DeliverMail(simulator.Adele, m)
 	}
-	g, wire := counted(b, s)
+	g, wire := counted(t, s)
 	details := map[string]any{"show_body": true, "download_attachments": true}
-	ds := []*driver{email(b, nil), query(b, details), email(b, map[string]any{"is_unread": true, "show_body": true, "download_attachments": true})}
-	poll := func() {
+	ds := []*driver{email(t, nil), query(t, details), email(t, map[string]any{"is_unread": true, "show_body": true, "download_attachments": true})}
+	poll = func() {
 		var all sync.WaitGroup
 		for _, d := range ds {
-			all.Go(func() { d.Poll(b, g, time.Now()) })
+			all.Go(func() { d.Poll(t, g, time.Now()) })
 		}
 		all.Wait()
 	}
 	poll()
 	s.ForgetRequests()
 	wire.n = 0
+	return s, wire, poll
+}
+
+// The MS365 integration for Home Assistant needs these each minute for the same sensors, and 6.2 MB where it shows the names of attachments.
+const (
+	peerRequests = 12
+	peerBytes    = 136_736
+)
+
+// Ten minutes of three idle sensors: a question for changes every 30 s, and at every tenth poll the folder and the three lists.
+func TestIdleCost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, wire, poll := idle(t)
+		for range 20 {
+			poll()
+			time.Sleep(30 * time.Second)
+		}
+		if n := len(s.Requests()); n != 20+2*4 {
+			t.Errorf("%d requests", n)
+		}
+		for _, r := range s.Requests() {
+			if strings.Contains(r.Path, "attachments") || strings.Contains(r.Query.Get("$select"), "body,") {
+				t.Errorf("%s %s reads a text or attachments again", r.Path, r.Query)
+			}
+		}
+		if n := wire.n / 10; n > peerBytes/10 {
+			t.Errorf("%d bytes a minute", n)
+		}
+	})
+}
+
+// BenchmarkIdle measures a minute of three idle sensors, beside that of the MS365 integration.
+func BenchmarkIdle(b *testing.B) {
+	s, wire, poll := idle(b)
 	polls := 0
 	for b.Loop() {
 		poll() // with the default interval there are two a minute
 		polls++
 	}
 	b.ReportMetric(2*float64(len(s.Requests()))/float64(polls), "requests/min")
+	b.ReportMetric(peerRequests, "MS365-requests/min")
 	b.ReportMetric(2*float64(wire.n)/float64(polls), "bytes/min")
+	b.ReportMetric(peerBytes, "MS365-bytes/min")
 }

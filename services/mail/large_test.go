@@ -7,11 +7,14 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
@@ -183,14 +186,45 @@ func TestSendLargeIsRefused(t *testing.T) {
 	if n := len(s.Mails(simulator.Adele, "drafts")); n != 0 {
 		t.Errorf("%d drafts are left", n)
 	}
-	for _, scopes := range [][]string{{"Mail.Send"}, {"Mail.ReadWrite"}} {
-		target, path := file(t, 3_200_000)
-		_, r, err := decode(t, target, "send_large", fmt.Sprintf(`{%s, "attachments": [%q]}`, to, path))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Attempt{ID: key, Now: time.Now()}); !graph.Is(err, graph.PermissionMissing) || len(s.SentMails(simulator.Adele)) > 0 {
-			t.Errorf("%v: got %v", scopes, err)
+}
+
+// A large mail needs both of its permissions, for any mailbox, and nothing else.
+func TestSendLargePermissions(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(*mail.Target)
+		fields string
+		want   []string
+	}{
+		{"own", func(*mail.Target) {}, ``, []string{"Mail.ReadWrite", "Mail.Send"}},
+		{"send_as", func(m *mail.Target) { m.SendAs = []string{info} }, `, "from": "` + info + `"`, []string{"Mail.ReadWrite", "Mail.Send.Shared"}},
+		{"shared", func(m *mail.Target) { m.Mailbox.Address = info }, ``, []string{"Mail.ReadWrite.Shared", "Mail.Send.Shared"}},
+	} {
+		for without := -1; without < len(tt.want); without++ {
+			s := contoso(t)
+			target, path := file(t, 3_200_000)
+			tt.change(&target)
+			op, r, err := decode(t, target, "send_large", fmt.Sprintf(`{%s, "attachments": [%q]%s}`, to, path, tt.fields))
+			if err != nil {
+				t.Fatal(err)
+			}
+			scopes := graph.Scopes(op.Permissions)
+			if diff := cmp.Diff(tt.want, scopes); diff != "" {
+				t.Errorf("%s: %s", tt.name, diff)
+			}
+			if without >= 0 {
+				scopes = append(slices.Delete(scopes, without, without+1), "User.Read")
+			}
+			_, err = r.Execute(t.Context(), graphtest.Client(t, s, simulator.Adele, scopes...), services.Attempt{ID: key, Now: time.Now()})
+			n := len(s.Mails("megan@contoso.com", ""))
+			if without < 0 && (err != nil || n != 1) || without >= 0 && (!graph.Is(err, graph.PermissionMissing) || n != 0) {
+				t.Errorf("%s with %q: %v, %d mails", tt.name, scopes, err, n)
+			}
+			for _, owner := range []string{simulator.Adele, info} {
+				if n := len(s.Mails(owner, "drafts")); n != 0 {
+					t.Errorf("%s with %q: %d drafts are left", tt.name, scopes, n)
+				}
+			}
 		}
 	}
 }

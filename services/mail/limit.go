@@ -36,7 +36,10 @@ func limit(ctx context.Context, g *graph.Client) error {
 	}
 	if len(l.sent) >= maxSends {
 		wait := time.Minute - now.Sub(l.sent[0])
-		return &services.Error{Code: services.Code(graph.Throttled), Message: fmt.Sprintf("at most %d mails a minute are sent; try again in %s", maxSends, wait.Round(time.Second))}
+		return &services.WaitError{
+			Err:        &services.Error{Code: services.Code(graph.Throttled), Message: fmt.Sprintf("at most %d mails a minute are sent; try again in %s", maxSends, wait.Round(time.Second))},
+			RetryAfter: wait,
+		}
 	}
 	l.sent = append(l.sent, now)
 	return nil

@@ -229,8 +229,12 @@ func TestTooManyRecipients(t *testing.T) {
 		return `{"to": [` + strings.Join(many[:n], ", ") + `], "subject": "x", "message": "x"}`
 	}
 	must(t, s, mail.Target{}, "send", request(500))
-	if _, err := call(t, s, mail.Target{}, "send", request(501)); !graph.HasCode(err, "ErrorExceededMaxRecipientLimit") {
-		t.Errorf("got %v", err)
+	_, err := call(t, s, mail.Target{}, "send", request(501))
+	if want := "send the mail: Graph answered 400 ErrorExceededMaxRecipientLimit: "; err == nil || !strings.HasPrefix(err.Error(), want) || !graph.HasCode(err, "ErrorExceededMaxRecipientLimit") {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if n := len(s.SentMails(simulator.Adele)); n != 1 {
+		t.Errorf("%d mails were sent", n)
 	}
 }
 
@@ -347,6 +351,11 @@ func TestPermissions(t *testing.T) {
 		{"move", mail.Target{}, "move", `"folder": "Archive"`, "Mail.ReadWrite", []string{"Mail.Read", "Mail.Send"}},
 		{"delete", mail.Target{}, "delete", ``, "Mail.ReadWrite", []string{"Mail.Read", "Mail.Send"}},
 		{"shared mark_read", shared, "mark_read", ``, "Mail.ReadWrite.Shared", []string{"Mail.ReadWrite", "Mail.Read.Shared"}},
+		{"shared flag", shared, "flag", `"status": "flagged"`, "Mail.ReadWrite.Shared", []string{"Mail.ReadWrite", "Mail.Read.Shared"}},
+		{"shared categorize", shared, "categorize", `"add": ["x"]`, "Mail.ReadWrite.Shared", []string{"Mail.ReadWrite", "Mail.Read.Shared"}},
+		{"shared delete", shared, "delete", ``, "Mail.ReadWrite.Shared", []string{"Mail.ReadWrite", "Mail.Read.Shared"}},
+		{"shared reply_all", shared, "reply_all", `"message": "x"`, "Mail.Send.Shared", []string{"Mail.Send", "Mail.ReadWrite.Shared"}},
+		{"shared forward", shared, "forward", `"to": ["x@example.com"]`, "Mail.Send.Shared", []string{"Mail.Send", "Mail.ReadWrite.Shared"}},
 		{"shared move", shared, "move", `"folder": "Archive"`, "Mail.ReadWrite.Shared", []string{"Mail.ReadWrite", "Mail.Read.Shared"}},
 	} {
 		s := contoso(t)
@@ -443,8 +452,26 @@ func TestSendsAreLimited(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		var refused *services.Error
-		if err := send(); !errors.As(err, &refused) || refused.Code != "throttled" || refused.Message != "at most 30 mails a minute are sent; try again in 30s" {
+		err := send()
+		if !errors.As(err, &refused) || refused.Code != "throttled" || refused.Message != "at most 30 mails a minute are sent; try again in 30s" {
 			t.Errorf("got %v", err)
+		}
+		if f := (services.Response{}).Fail(err).Error; f.Code != "throttled" || !f.Retryable || f.RetryAfter != 30 {
+			t.Errorf("answered %+v", f)
+		}
+		// Answers count like mails, and a mail that is too large does not.
+		m := s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "x"})
+		for _, op := range []string{"reply", "reply_all"} {
+			_, r, err := decode(t, mail.Target{}, op, `{"message_id": "`+m.ImmutableID+`", "message": "x"}`)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Execute(t.Context(), g, services.Attempt{ID: key, Now: time.Now()}); !errors.As(err, &refused) || refused.Code != "throttled" {
+				t.Errorf("%s: got %v", op, err)
+			}
+		}
+		if n := len(s.SentMails(simulator.Adele)); n != 30 {
+			t.Errorf("%d mails were sent", n)
 		}
 		time.Sleep(30 * time.Second)
 		if err := send(); err != nil {
