@@ -75,9 +75,10 @@ type Client struct {
 
 	rejections rejections
 
-	mu      sync.Mutex  // guards the following
-	batches map[any]any // batchKey[K, V] → *batch[K, V]
-	onces   map[any]any // onceKey[T] → *onceSuccess[T]
+	mu        sync.Mutex  // guards the following
+	batches   map[any]any // batchKey[K, V] → *batch[K, V]
+	onces     map[any]any // onceKey[T] → *onceSuccess[T]
+	downloads []*download // the oldest first
 
 	requests, throttled, errors atomic.Uint64
 }
@@ -142,8 +143,9 @@ func NewTransport() *http.Transport {
 	}
 }
 
-// Close closes the idle connections.
+// Close ends the downloads and closes the idle connections.
 func (c *Client) Close() {
+	c.closeDownloads(0)
 	(&http.Client{Transport: c.transport}).CloseIdleConnections()
 }
 
@@ -207,7 +209,7 @@ func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.
 	if *b == nil {
 		*b = c.throttle.bucket(limitOf(uri.Path))
 	}
-	a, err := c.send(ctx, *b, r, uri, (*answer).read)
+	a, err := c.send(ctx, *b, r, uri)
 	if err == nil {
 		err = a.decode(out)
 	}
@@ -231,14 +233,19 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 }
 
 // send sends a request as soon as its bucket lets it through. The answer is never nil.
-func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL, read readAnswer) (*answer, error) {
+func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
 	if err := b.acquire(ctx); err != nil {
 		return new(answer), err
 	}
 	defer b.release()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
-	a, err := c.sendAuthorized(ctx, r, uri, read)
+	a, err := c.sendAuthorized(ctx, r, uri, (*answer).read)
+	return a, c.settle(b, a, err)
+}
+
+// settle applies what an answer says about the limit of b, and returns the error of the request.
+func (c *Client) settle(b *bucket, a *answer, err error) error {
 	switch {
 	case a.throttled():
 		c.throttled.Add(1)
@@ -249,7 +256,7 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 	if err == nil && !a.successful() {
 		err = errors.New("refused")
 	}
-	return a, err
+	return err
 }
 
 // exchange sends a request once and reads its answer. The answer is never nil.
@@ -317,7 +324,7 @@ func (a *answer) throttled() bool {
 
 func (a *answer) successful() bool { return a.status >= 200 && a.status <= 299 }
 
-// A readAnswer reads a response into an answer and closes it, as answer.read does.
+// A readAnswer reads a response into an answer, as answer.read does.
 type readAnswer func(*answer, *http.Response, bounds) error
 
 // read reads the status, the header and the body of a response, and closes it.

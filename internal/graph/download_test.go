@@ -2,12 +2,16 @@ package graph_test
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -70,6 +74,105 @@ func TestDownloadFails(t *testing.T) {
 			t.Errorf("%s: got %v, want %s", name, err, tt.want)
 		}
 	}
+}
+
+// endless is a transport whose responses never end. It counts those that are open.
+type endless struct {
+	requests, open atomic.Int32
+	silent         bool // nothing follows the header
+}
+
+func (e *endless) RoundTrip(r *http.Request) (*http.Response, error) {
+	e.requests.Add(1)
+	e.open.Add(1)
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: &endlessBody{e: e, request: r}, Request: r}, nil
+}
+
+type endlessBody struct {
+	e       *endless
+	request *http.Request
+	closed  atomic.Bool
+}
+
+func (b *endlessBody) Read(p []byte) (int, error) {
+	if b.e.silent {
+		<-b.request.Context().Done()
+	}
+	if err := b.request.Context().Err(); err != nil {
+		return 0, err
+	}
+	if b.closed.Load() {
+		return 0, errors.New("closed")
+	}
+	return len(p), nil
+}
+
+func (b *endlessBody) Close() error {
+	if !b.closed.Swap(true) {
+		b.e.open.Add(-1)
+	}
+	return nil
+}
+
+// Parts that follow each other come from one response, which is closed when nothing follows for a minute, and by Close. At most two
+// are open.
+func TestDownloadContinues(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := new(endless)
+		c := client(t, graph.Options{Transport: e})
+		part := func(offset int64) {
+			t.Helper()
+			if content, more, err := c.Download(t.Context(), "read it", read(t, c), offset, 100); len(content) != 100 || !more || err != nil {
+				t.Fatalf("%d bytes, %v, %v", len(content), more, err)
+			}
+		}
+		counts := func(what string, requests, open int32) {
+			t.Helper()
+			if e.requests.Load() != requests || e.open.Load() != open {
+				t.Errorf("%s: %d requests, %d open, want %d and %d", what, e.requests.Load(), e.open.Load(), requests, open)
+			}
+		}
+		for i := range int64(5) {
+			part(100 * i)
+			time.Sleep(59 * time.Second)
+		}
+		counts("parts in a row", 1, 1)
+		part(0)
+		counts("again from the beginning", 2, 2)
+		part(0)
+		counts("and once more", 3, 2)
+		part(100)
+		counts("continued", 3, 2)
+		time.Sleep(61 * time.Second)
+		synctest.Wait()
+		counts("a minute later", 3, 0)
+		part(200)
+		counts("continued too late", 4, 1)
+		c.Close()
+		counts("closed", 4, 0)
+	})
+}
+
+// A download is given up like any other request.
+func TestDownloadHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := new(endless)
+		e.silent = true
+		c := client(t, graph.Options{Transport: e})
+		start := time.Now()
+		_, _, err := c.Download(t.Context(), "read it", read(t, c), 0, 100)
+		if want := "read it: Graph answered 200: no answer in time: the answer broke off: context deadline exceeded"; err == nil || err.Error() != want || !graph.Is(err, graph.Timeout) || time.Since(start) != 30*time.Second {
+			t.Errorf("got %v after %s, want %s", err, time.Since(start), want)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Second, cancel)
+		if _, _, err := c.Download(ctx, "read it", read(t, c), 0, 100); !errors.Is(err, context.Canceled) {
+			t.Errorf("got %v", err)
+		}
+		if n := e.open.Load(); n != 0 {
+			t.Errorf("%d are open", n)
+		}
+	})
 }
 
 // Memory does not depend on what precedes a part, nor on what follows it.
