@@ -132,6 +132,9 @@ func TestSendingLargeWithoutAnswer(t *testing.T) {
 	methods := []string{"POST", "POST", "POST", "PUT", "PUT", "PATCH", "POST"}
 	for n := range methods {
 		for _, lost := range lostAnswers() {
+			if n < len(methods)-1 && lost.fault.Status != 0 && lost.fault.Status != http.StatusGatewayTimeout {
+				continue // the same error as 504
+			}
 			synctest.Test(t, func(t *testing.T) {
 				s := contoso(t)
 				target, path := file(t, 4_000_000)
