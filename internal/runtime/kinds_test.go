@@ -159,6 +159,9 @@ func broken(k sensors.Kind) []string {
 		if op.Doc == "" {
 			problem("operation %s: no documentation", op.Name)
 		}
+		if op.Paged && !op.Reads {
+			problem("operation %s: pages of a change", op.Name)
+		}
 		permissions = append(permissions, op.Permissions...)
 	}
 	for _, n := range permissions {

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -100,7 +101,17 @@ func TestSendLarge(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) || len(s.SentMails(simulator.Adele)) != 0 {
 				t.Errorf("%d bytes: got %v, want %s", tt.size, err, tt.want)
 			}
-		} else if sent := s.SentMails(simulator.Adele); err != nil || len(sent) != 1 || len(sent[0].Attachments) != 2 || len(sent[0].Attachments[0].Content) != tt.size || !sent[0].Attachments[1].Inline {
+			continue
+		}
+		for _, r := range s.Requests() {
+			if limit := map[bool]int{true: 39 << 20 / 10, false: 4 << 20}[strings.HasSuffix(r.Path, "/sendMail")]; len(r.Body) > limit {
+				t.Errorf("%d bytes: %s %s has %d bytes", tt.size, r.Method, r.Path, len(r.Body))
+			}
+			if r.Method == "PUT" && (strings.HasPrefix(r.Path, "/v1.0/") || len(r.Body) >= 4_000_000) {
+				t.Errorf("%d bytes: %d bytes uploaded to %s", tt.size, len(r.Body), r.Path)
+			}
+		}
+		if sent := s.SentMails(simulator.Adele); err != nil || len(sent) != 1 || len(sent[0].Attachments) != 2 || len(sent[0].Attachments[0].Content) != tt.size || !sent[0].Attachments[1].Inline {
 			t.Errorf("%d bytes: got %v, %d mails", tt.size, err, len(sent))
 		}
 		if n := len(s.Mails(simulator.Adele, "drafts")); n != 0 {
@@ -170,6 +181,36 @@ func TestSendLargeIsTriedAgain(t *testing.T) {
 		if _, err := r.Execute(t.Context(), g, a); err != nil || len(s.SentMails(simulator.Adele)) != 1 {
 			t.Errorf("%s: the second attempt: %v", path, err)
 		}
+	}
+}
+
+// A mail that is too large is refused before its files are read.
+func TestTooLargeIsNotRead(t *testing.T) {
+	target, path := file(t, 0)
+	if err := os.Truncate(path, 149<<20); err != nil {
+		t.Fatal(err)
+	}
+	s := contoso(t)
+	_, r, err := decode(t, target, "send", fmt.Sprintf(`{%s, "attachments": [%q]}`, to, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graphtest.Client(t, s, simulator.Adele, "Mail.Send")
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	_, err = r.Execute(t.Context(), g, services.Attempt{ID: key, Now: time.Now()})
+	runtime.ReadMemStats(&after)
+	if want := "the files have 156.2 MB: a mail may have about 2.9 MB of files and text unless allow names send_large"; err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+	if n := after.TotalAlloc - before.TotalAlloc; n > 1<<20 || len(s.Requests()) > 0 {
+		t.Errorf("allocated %d bytes, %d requests", n, len(s.Requests()))
+	}
+	if err := os.Truncate(path, 151<<20); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := call(t, s, target, "send_large", fmt.Sprintf(`{%s, "attachments": [%q]}`, to, path)); err == nil || err.Error() != "attachments[0]: want a file of at most 150 MB, as Exchange does, not 151 MB" {
+		t.Errorf("got %v", err)
 	}
 }
 
