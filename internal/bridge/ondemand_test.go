@@ -2,7 +2,9 @@ package bridge_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,8 +17,12 @@ import (
 // ask asks for an operation and waits for its answer.
 func (h *harness) ask(sensor, operation, request string) (answer struct {
 	Status string
-	Data   struct{ Events []struct{ Summary string } }
+	Data   struct {
+		Events []struct{ Summary string }
+		Mails  []struct{ Subject string }
+	}
 	Error  struct{ Code, Message string }
+	Cursor string
 }) {
 	h.t.Helper()
 	mark := h.mark()
@@ -106,5 +112,62 @@ func TestReadingOneOfAllCalendarsOnDemand(t *testing.T) {
 	a = h.ask("calendars", "list", nextDecade)
 	if want := "calendar is required, as a text, because calendars stands for several; known: Birthdays, Calendar"; a.Error.Code != "invalid_argument" || a.Error.Message != want {
 		t.Errorf("answered %+v, want %s", a, want)
+	}
+}
+
+// A whole mailbox comes in pages, over a restart of the bridge, and none of them is larger than a script can take.
+func TestReadingPagesOnDemand(t *testing.T) {
+	h := newHarness(t)
+	var to []string
+	for i := range 400 {
+		to = append(to, fmt.Sprintf("somebody.with.a.long.name.%03d@contoso.example", i))
+	}
+	const total = 60
+	for i := range total {
+		h.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: fmt.Sprint("mail ", i), To: to})
+	}
+	h.one("", "mail: {type: email, on_demand: true}", "other: {type: email, on_demand: true}")
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/mail/availability", "online")
+	found := map[string]int{}
+	cursor, pages, first := "", 0, ""
+	for {
+		a := h.ask("mail", "list", fmt.Sprintf(`{"folder": "all", "limit": 200, "cursor": %q}`, cursor))
+		if a.Status != "ok" {
+			t.Fatalf("page %d: %+v", pages, a.Error)
+		}
+		for _, m := range a.Data.Mails {
+			found[m.Subject]++
+		}
+		pages++
+		if cursor = a.Cursor; cursor == "" {
+			break
+		}
+		if pages == 1 {
+			first = cursor
+			h.Stop()
+			h.Start()
+			h.Shows("graph2mqtt/work/mail/availability", "online")
+		}
+	}
+	for i := range total {
+		if n := found[fmt.Sprint("mail ", i)]; n != 1 {
+			t.Errorf("mail %d came %d times", i, n)
+		}
+	}
+	if pages < 3 {
+		t.Errorf("%d pages", pages)
+	}
+	h.mu.Lock()
+	for _, m := range h.messages {
+		if strings.HasSuffix(m.Topic, "/response/list") && (len(m.Payload) > 512<<10 || m.Retained) {
+			t.Errorf("a response of %d bytes, retained: %v", len(m.Payload), m.Retained)
+		}
+	}
+	h.mu.Unlock()
+	a := h.ask("other", "list", fmt.Sprintf(`{"folder": "all", "limit": 200, "cursor": %q}`, first))
+	if want := "cursor: it belongs to the operation list of work/mail"; a.Error.Code != "invalid_argument" || a.Error.Message != want {
+		t.Errorf("answered %+v, want %s", a.Error, want)
 	}
 }
