@@ -180,6 +180,7 @@ func TestLimitsThatChange(t *testing.T) {
 		synctest.Wait()
 		h.dispatcher.SetLimits(5*time.Minute, 0)
 		h.dispatcher.Submit(r)
+		synctest.Wait() // rejections are answered side by side
 		h.submit(`{"mode": "on"}`)
 		synctest.Wait()
 		if h.code(0) != "ok" || h.code(1) != services.Expired || h.code(2) != services.Overloaded {
