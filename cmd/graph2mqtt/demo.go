@@ -36,11 +36,13 @@ import (
 
 // The ids in the demo's configuration.
 const (
-	demoAccount  = "demo"
-	demoCalendar = "calendar"
-	demoReplies  = "out_of_office"
-	demoPresence = "presence"
-	demoPlanner  = "planner"
+	demoAccount   = "demo"
+	demoCalendar  = "calendar"
+	demoReplies   = "out_of_office"
+	demoPresence  = "presence"
+	demoMail      = "mail"
+	demoImportant = "important"
+	demoPlanner   = "planner"
 )
 
 // demoDirectory is the prefix of the name of the demo's directory, by which its state directory is recognized.
@@ -60,6 +62,7 @@ type demo struct {
 	dir      string // for the files
 
 	simulator *simulator.Simulator
+	observer  *mqtt.Observer // of the demo's topics; it also publishes the scenario's requests
 }
 
 func (p *program) demoCommand() *cobra.Command {
@@ -157,6 +160,7 @@ func (d *demo) start(ctx context.Context) error {
 	now := time.Now()
 	d.seedCalendar(now)
 	d.seedPlanner(now)
+	d.seedMail(now)
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -178,11 +182,10 @@ func (d *demo) start(ctx context.Context) error {
 	d.printIntro(result.User, c, now)
 
 	printer := newEventPrinter(d.program, d.base, c)
-	listener, err := mqtt.Observe(d.broker, printer.handle, d.base+"/#")
-	if err != nil {
+	if d.observer, err = mqtt.Observe(d.broker, printer.handle, d.base+"/#"); err != nil {
 		return err
 	}
-	defer listener.Close()
+	defer d.observer.Close()
 	var g errgroup.Group
 	running, stop := context.WithCancel(ctx)
 	defer stop()
@@ -227,9 +230,12 @@ accounts:
       %s: {type: calendar, interval: 5s}
       %s: {type: auto_reply, interval: 5s}
       %s: {type: status, enable_update: true, interval: 5s}
+      %s: {type: email, interval: 5s, download_attachments: true, on_demand: true, allow: [default, mark_read, move], notify: {subject: Message from the demo}}
+      %s: {type: query, interval: 5s, importance: high}
       %s: {type: planner, interval: 5s}
 `, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
-		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence, demoPlanner)
+		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
+		demoMail, demoImportant, demoPlanner)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -315,6 +321,7 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	start := now.Add(2 * time.Minute).Truncate(time.Minute)
 	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/create \`, host, port, d.base, demoAccount, demoCalendar))
 	say("  %s", bold.Sprintf(`    -m '{"subject": "Coffee", "start": "%s", "end": "%s"}'`, start.Format(time.RFC3339), start.Add(15*time.Minute).Format(time.RFC3339)))
+	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/send -m '{"subject": "Hello", "message": "From MQTT"}'`, host, port, d.base, demoAccount, demoMail))
 	say("")
 	say("%s", dim.Sprint("Press Ctrl-C to stop. Live activity:"))
 	say("")

@@ -70,6 +70,8 @@ func TestDemo(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  Out of office  Off\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
 		`\n\d\d:\d\d:\d\d  Planner        2 open\n`,
+		`\n\d\d:\d\d:\d\d  Mail           mails: 2, latest: Your weekly digest\n`,
+		`\n\d\d:\d\d:\d\d  Important      mails: 0\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
@@ -96,7 +98,17 @@ func TestDemo(t *testing.T) {
 	if err := l.Publish("graph2mqtt/demo/calendar/request/create", []byte(create), false); err != nil {
 		t.Fatal(err)
 	}
+	send := p.stdout.find(t, regexp.MustCompile(`graph2mqtt/demo/mail/request/send -m '(\{.*\})'`))
+	if err := l.Publish("graph2mqtt/demo/mail/request/send", []byte(send), false); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{
+		`  Mail           response: send: ok\n`,
+		`  Mail           new mail from Adele Vance: Hello\n`,
+		`  Mail           new mail from Megan Bowen: Lunch\?\n`,
+		`  Mail           the mail from Megan Bowen was read: Lunch\?\n`,
+		`  Mail           request: reply \{"message":"Yes, see you there\.",`,
+		`  Mail           response: reply: ok\n`,
 		`  Calendar       response: create: ok\n`,
 		`  Calendar       Coffee is new`,
 		`  Calendar       (Stand-up) started \(busy on\)\n`, // by itself, after a while

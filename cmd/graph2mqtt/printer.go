@@ -343,6 +343,13 @@ func shorten(payload []byte) string {
 
 // summarize returns the main value of a sensor's first state.
 func (e *eventPrinter) summarize(state map[string]any) string {
+	if n := state["matching"]; n != nil {
+		text := fmt.Sprintf("mails: %v", n)
+		if latest := state["latest_subject"]; latest != nil {
+			text += fmt.Sprintf(", latest: %v", latest)
+		}
+		return text
+	}
 	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}, {"open", "%s open"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, e.label(s.key, fmt.Sprint(v)))

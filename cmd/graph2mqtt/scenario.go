@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
 
 // seedCalendar adds a working day's meetings.
@@ -45,10 +47,24 @@ func (d *demo) setProgress(id string, percent int) {
 	d.simulator.ChangePlannerTask(id, func(t *simulator.PlannerTask) { t.Percent = percent })
 }
 
+// seedMail adds the mails of yesterday and today.
+func (d *demo) seedMail(now time.Time) {
+	for _, m := range []simulator.Mail{
+		{
+			Subject: "Minutes of the design review", From: simulator.Alex, FromName: "Alex Wilber", Received: now.Add(-26 * time.Hour), Read: true, Body: "The minutes are attached.",
+			Attachments: []simulator.Attachment{{Name: "minutes.txt", ContentType: "text/plain", Content: []byte("1. Welcome\n")}},
+		},
+		{Subject: "Your weekly digest", From: "digest@fabrikam.example", FromName: "Fabrikam", Received: now.Add(-3 * time.Hour), Body: "Nothing new.", Categories: []string{"News"}},
+	} {
+		d.deliver(m)
+	}
+}
+
 // scenarioLength is the duration of one round of the scenario.
 const scenarioLength = 100 * time.Second
 
-// runScenario changes the calendar, the presence, the automatic replies and the tasks until ctx is done, so that there is always something to see.
+// runScenario changes the calendar, the presence, the automatic replies, the mailbox and the tasks until ctx is done, so that there is
+// always something to see.
 func (d *demo) runScenario(ctx context.Context) {
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
 	for n := 0; ; n++ {
@@ -57,21 +73,32 @@ func (d *demo) runScenario(ctx context.Context) {
 		d.addMeeting(first, began.Add(15*time.Second), 45*time.Second)
 		later := d.addMeeting(second, began.Add(110*time.Second), 40*time.Second)
 		var planned, task string
+		var question, urgent simulator.Mail
 		for _, step := range []struct {
 			at time.Duration
 			do func()
 		}{
+			{3 * time.Second, func() {
+				question = d.deliver(simulator.Mail{Subject: "Lunch?", From: simulator.Megan, FromName: "Megan Bowen", Body: "Are you free at noon?"})
+			}},
+			{15 * time.Second, func() { d.readMail(question) }},
 			{20 * time.Second, func() { d.setPresence("Busy", "InAMeeting") }},
+			{22 * time.Second, func() { d.answerMail(ctx, question, "Yes, see you there.") }},
 			{25 * time.Second, func() { d.setReplies("alwaysEnabled") }},
 			{35 * time.Second, func() { d.moveMeeting(later, began.Add(75*time.Second), 15*time.Second) }},
 			{40 * time.Second, func() { task = d.addTask("Book the movers", began.AddDate(0, 0, 3)) }},
 			{50 * time.Second, func() { d.setReplies("disabled") }},
-			{55 * time.Second, func() { d.setProgress(task, 50) }},
+			{52 * time.Second, func() { d.setProgress(task, 50) }},
+			{55 * time.Second, func() {
+				urgent = d.deliver(simulator.Mail{Subject: "Budget: please approve", From: simulator.Alex, FromName: "Alex Wilber", Importance: "high", Body: "It is due today."})
+			}},
 			{60 * time.Second, func() { d.setPresence("Available", "Available") }},
 			{65 * time.Second, func() { planned = d.addMeeting("1:1 with Lee", began.Add(130*time.Second), time.Minute) }},
+			{70 * time.Second, func() { d.readMail(urgent) }},
 			{75 * time.Second, func() { d.setProgress(task, 100) }},
 			{80 * time.Second, func() { d.cancelMeeting(planned) }},
 			{85 * time.Second, func() { d.setPresence("Away", "Away") }},
+			{90 * time.Second, func() { d.archiveMail(question); d.archiveMail(urgent) }},
 			{95 * time.Second, func() { d.setPresence("Available", "Available") }},
 		} {
 			if !sleep(ctx, time.Until(began.Add(step.at))) {
@@ -112,6 +139,32 @@ func (d *demo) setReplies(status string) {
 // setPresence sets the presence that Teams detects.
 func (d *demo) setPresence(availability, activity string) {
 	d.simulator.SetPresence(simulator.Adele, simulator.Presence{Availability: availability, Activity: activity, WorkLocation: "office", WorkLocationSource: "scheduled"})
+}
+
+// deliver delivers a mail to the Inbox.
+func (d *demo) deliver(m simulator.Mail) simulator.Mail {
+	m.To = []string{simulator.Adele}
+	return d.simulator.DeliverMail(simulator.Adele, m)
+}
+
+// readMail marks a mail as read, as Outlook does.
+func (d *demo) readMail(m simulator.Mail) {
+	d.simulator.ChangeMail(simulator.Adele, m.ImmutableID, func(m *simulator.Mail) { m.Read = true })
+}
+
+// archiveMail moves a mail out of the Inbox, as in Outlook.
+func (d *demo) archiveMail(m simulator.Mail) {
+	d.simulator.MoveMail(simulator.Adele, m.ImmutableID, "archive")
+}
+
+// answerMail answers a mail with a request over MQTT, as an automation does.
+func (d *demo) answerMail(ctx context.Context, m simulator.Mail, text string) {
+	request, err := json.Marshal(map[string]string{"message_id": m.ImmutableID, "message": text})
+	must(err) // cannot fail: texts only
+	err = d.observer.Publish(mqtt.Topics(d.base).Sensor(demoAccount, demoMail, "request/reply"), request, false)
+	if ctx.Err() == nil {
+		d.report(err)
+	}
 }
 
 // report prints an error of the scenario.
