@@ -177,8 +177,10 @@ type State struct {
 	Attributes map[string]any // of the primary entity
 	Items      []any          // the list, most important first; as many as fit are put into the attribute ItemsKey
 	ItemsKey   string
-	Events     []Event   // what time alone brought in
-	Next       time.Time // when it changes next without Graph; zero: never
+	// FirstComplete gives the first item up to half of the room, so that it is shortened less than the others.
+	FirstComplete bool
+	Events        []Event   // what time alone brought in
+	Next          time.Time // when it changes next without Graph; zero: never
 }
 
 // A Date is a day without a time or a zone: it never shifts. Its form is 2006-01-02.

@@ -160,7 +160,8 @@ func isLink(key string) bool {
 }
 
 // AttributesPayload returns the message of an attributes topic: s.Attributes, and under s.ItemsKey as many of s.Items as fit, with their number
-// as "total". Items are shortened before any is left out; "truncated" says whether something was shortened or left out. The cost depends on
+// as "total". Items are shortened before any is left out; "truncated" says whether something was shortened or left out. With
+// s.FirstComplete the first item is shortened only as far as it takes more than half of the room. The cost depends on
 // what fits, not on the number of items.
 func AttributesPayload(s entity.State) []byte {
 	f := fitter{items: s.Items, key: s.ItemsKey, attributes: object(s.Attributes), w: newWriter()}
@@ -176,6 +177,9 @@ func AttributesPayload(s entity.State) []byte {
 	f.attributes["total"] = len(s.Items)
 	if b, all := f.fill(levels[0], len(s.Items)); all {
 		return b
+	}
+	if s.FirstComplete && len(s.Items) > 0 {
+		f.reserve()
 	}
 	// As many as fit when everything is shortened as far as it may be.
 	shown := f.take(levels[len(levels)-1], len(s.Items))
@@ -201,7 +205,8 @@ type fitter struct {
 	items      []any
 	key        string // of the items; "": there are none
 	attributes map[string]any
-	normal     []any // the first items as JSON has them
+	normal     []any  // the first items as JSON has them
+	first      []byte // the first item where it does not depend on the level
 	list       []byte
 	w          *writer
 }
@@ -223,6 +228,16 @@ func (f *fitter) encode(l level, list []byte, truncated bool) []byte {
 	return f.w.encode(l, f.attributes)
 }
 
+// reserve fixes the first item at the lowest level at which it takes at most half of the room, if there is one.
+func (f *fitter) reserve() {
+	for _, l := range levels {
+		if b := f.w.encode(l, f.item(0)); len(b) <= MaxAttributes/2 {
+			f.first = bytes.Clone(b)
+			return
+		}
+	}
+}
+
 // take puts at most n items into the list, as many as fit at a level with the attributes, and returns how many.
 func (f *fitter) take(l level, n int) int {
 	// The longer spelling of "truncated" is reserved, so that setting it cannot break the limit.
@@ -230,7 +245,10 @@ func (f *fitter) take(l level, n int) int {
 	f.list = append(f.list[:0], '[')
 	taken := 0
 	for ; taken < n && size <= MaxAttributes; taken++ {
-		b := f.w.encode(l, f.item(taken))
+		b := f.first
+		if taken > 0 || b == nil {
+			b = f.w.encode(l, f.item(taken))
+		}
 		if size += len(b) + 1; size > MaxAttributes {
 			break
 		}
@@ -248,7 +266,7 @@ func (f *fitter) fill(l level, n int) ([]byte, bool) {
 	if f.take(l, n) < n {
 		return nil, false
 	}
-	b := f.encode(l, f.list, l != levels[0] || n < len(f.items) || f.cut(n))
+	b := f.encode(l, f.list, f.first != nil || l != levels[0] || n < len(f.items) || f.cut(n))
 	return b, len(b) <= MaxAttributes
 }
 
@@ -281,6 +299,7 @@ func hasLongText(v any) bool {
 // cutTexts shortens every text until the attributes fit, and at least one item with them. Only attributes that do not fit otherwise get
 // here, and a first item that does not.
 func (f *fitter) cutTexts() []byte {
+	f.first = nil
 	for _, l := range limits {
 		if f.take(l, len(f.items)) == 0 && len(f.items) > 0 && f.key != "" {
 			continue

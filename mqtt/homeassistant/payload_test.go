@@ -119,6 +119,55 @@ func TestAttributesPayload(t *testing.T) {
 	}
 }
 
+// With FirstComplete the first item keeps its text as long as it takes at most half of the room.
+func TestFirstComplete(t *testing.T) {
+	for name, test := range map[string]struct {
+		items, first, others int // number of items, bytes of the texts
+		complete             bool
+		shown                int // at least
+	}{
+		"all fit":           {2, 100, 100, true, 2},
+		"long":              {5, 5000, 5000, true, 5},
+		"many":              {100, 5000, 1000, true, 40},
+		"too long":          {5, 9000, 1000, false, 5},
+		"longer than all":   {5, 30000, 100, false, 5},
+		"only other ones":   {5, 10, 30000, true, 5},
+		"one that is alone": {1, 11000, 0, true, 1},
+	} {
+		var items []any
+		for i := range test.items {
+			n := test.others
+			if i == 0 {
+				n = test.first
+			}
+			items = append(items, map[string]any{"n": i, "body": strings.Repeat("x", n)})
+		}
+		payload := homeassistant.AttributesPayload(entity.State{ItemsKey: "data", Items: items, FirstComplete: true})
+		var got struct {
+			Data []struct {
+				N    int
+				Body string
+			}
+			Total     int
+			Truncated bool
+		}
+		if err := json.Unmarshal(payload, &got); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if len(payload) > homeassistant.MaxAttributes || len(got.Data) < test.shown || got.Total != test.items {
+			t.Errorf("%s: %d bytes, %d items, total %d", name, len(payload), len(got.Data), got.Total)
+			continue
+		}
+		all := len(got.Data) == test.items
+		for i, item := range got.Data {
+			all = all && len(item.Body) == len(items[i].(map[string]any)["body"].(string))
+		}
+		if first := len(got.Data[0].Body); (first == test.first) != test.complete || first < min(test.first, 2000) || got.Truncated == all {
+			t.Errorf("%s: the first text has %d of %d bytes, truncated is %v", name, first, test.first, got.Truncated)
+		}
+	}
+}
+
 func TestEventPayload(t *testing.T) {
 	got := string(homeassistant.EventPayload(entity.Event{Type: "event_started", Data: map[string]any{"subject": "<x>", "event_type": "other", "name": "gone", "start": time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}))
 	if want := `{"event_type":"event_started","start":"2026-01-02T03:04:05Z","subject":"<x>"}`; got != want {

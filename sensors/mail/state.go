@@ -21,17 +21,17 @@ const (
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:email"
 	entities := []entity.Entity{
-		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary().WithDoc("How many mails the sensor selects."),
-		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread").WithDoc("How many mails of the folder are unread."),
-		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon).WithDoc("Subject of the newest mail."),
-		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account").WithDoc("Sender of the newest mail."),
-		entity.Timestamp("latest_received", "Latest received").WithDoc("When the newest mail was received."),
+		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary().WithDoc("How many mails match: all mails of the folder, or those that `is_unread` and the filters select. It is exact, however long the list is."),
+		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread").WithDoc("How many mails of the folder are unread, whatever the filters select."),
+		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon).WithDoc("Subject of the newest matching mail, `(no subject)` without one."),
+		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account").WithDoc("Sender of the newest matching mail: the name, or the address without one."),
+		entity.Timestamp("latest_received", "Latest received").WithDoc("When the newest matching mail was received."),
 		entity.EventEntity(received, read, removed).WithIcon(icon).WithDoc("Fires when a mail arrives, is read or leaves the folder."),
 	}
 	if o.Notify == nil {
 		return entities
 	}
-	send := entity.Notify("send", "Send mail", mailops.Send, "message").WithIcon("mdi:email-fast").WithDoc("Sends a mail to the receiver in `notify`.")
+	send := entity.Notify("send", "Send mail", mailops.Send, "message").WithIcon("mdi:email-fast").WithDoc("Sends a message as a mail with the recipients and the subject in `notify`. Exists only with that option.")
 	send.DefaultFields = map[string]any{"subject": cmp.Or(o.Notify.Subject, "Message from Home Assistant")}
 	if len(o.Notify.To) > 0 {
 		send.DefaultFields["to"] = o.Notify.To
@@ -47,7 +47,7 @@ const noSubject = "(no subject)"
 
 // State implements sensors.Source.
 func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
-	st := entity.State{ItemsKey: "data"}
+	st := entity.State{ItemsKey: "data", FirstComplete: true}
 	if s == nil {
 		return st
 	}
