@@ -32,6 +32,11 @@ func targets() []target {
 	var all []target
 	for _, k := range runtime.Kinds() {
 		s := k.New()
+		if slices.ContainsFunc(config.Fields(s.Options()), func(f schema.Field) bool { return strings.HasPrefix(f.Key, "notify") }) {
+			if err := config.Decode(s.Options(), map[string]any{"notify": map[string]any{}}); err != nil {
+				panic(err) // every key of notify is optional
+			}
+		}
 		id := k.Name
 		if config.Reserved(id) {
 			id = "my_" + id

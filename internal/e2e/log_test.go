@@ -47,6 +47,7 @@ var ignoredLogEntries = []string{
 	"zlib_ng and isal are not available", // how it was installed
 	"libturbojpeg",                       // how it was installed
 	"is taking over 10 seconds",          // a busy machine
+	"Updating state for zone.home",       // a busy machine
 	"was shutdown cleanly",               // the recorder, after a kill
 	"Ended unfinished session",           // the recorder, after a kill
 }

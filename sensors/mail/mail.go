@@ -24,9 +24,10 @@ func Email() sensors.Kind {
 		Aliases: []string{"mail"},
 		Title:   "Mail",
 		Doc: "The mails of a folder, your own or that of a shared mailbox: how many there are, how many are unread, and the newest ones. " +
-			"A poll asks only whether anything changed; the mails are read when something did, and at every tenth poll. So a change that Graph does " +
-			"not report, such as one to a mail that is older than 30 days, shows after ten intervals at the latest. " +
-			"Events for mails that were read or left the folder are about the mails in the list.",
+			"Most polls only ask whether anything changed; counts and list are read when something did, and at every tenth poll. " +
+			"So a change that Microsoft does not report, such as reading or deleting a mail that is older than 30 days, appears after at most ten " +
+			"intervals (5 minutes by default). The events `mail_read` and `mail_removed` are about the mails in the list. " +
+			"With updates you can send, reply and forward; marking, flagging, categorizing, moving and deleting must be named in `allow`.",
 		Interval: interval,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{Folder: inbox, MaxItems: maxItems})
@@ -43,8 +44,9 @@ func Filter() sensors.Kind {
 	return sensors.Kind{
 		Name:  "query",
 		Title: "Mail filter",
-		Doc: "The mails of a folder that match a filter: who sent them, their subject, their importance, their attachments or their text. " +
-			"Everything else is as with email.",
+		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
+			"Everything else is as with `email`: `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
+			"changes, but only reading it fires an event.",
 		Interval: interval,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})

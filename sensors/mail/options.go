@@ -18,11 +18,11 @@ type Options struct {
 	ShowBody            bool   `koanf:"show_body" doc:"Show the text of each mail in the list."`
 	HTMLBody            bool   `koanf:"html_body" doc:"Show the text of each mail in the list as HTML, without scripts and styles."`
 	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
-	Basic               bool   `koanf:"basic" doc:"Request only Mail.ReadBasic, which gives neither texts nor attachments."`
+	Basic               bool   `koanf:"basic" doc:"Request only the permission Mail.ReadBasic instead of Mail.Read. There are no texts, previews and attachments then."`
 	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
 
 	SendAs []string `koanf:"send_as" doc:"The only addresses beside your own in whose name mails may be sent. Exchange must let you send as them or on their behalf."`
-	Notify *Notify  `koanf:"notify" doc:"Announce a notify entity that sends its messages as mails."`
+	Notify *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages as mails; requires enable_update. Without the three keys: notify: {}."`
 
 	directories []string
 	large       bool // send may send mails of any size
