@@ -47,6 +47,7 @@ type EventType struct {
 type Candidate struct {
 	Name    string            // as its owner sees it
 	Options map[string]string // the options that select it
+	Note    string            // what helps to choose, such as how many mails a folder has; "": nothing
 	// SelectedBy reports whether a sensor with these options is for the candidate, too; nil: that is not known.
 	SelectedBy func(options any) bool
 }

@@ -231,6 +231,26 @@ func TestDiscoverPlans(t *testing.T) {
 	}
 }
 
+// The folders of the mailbox are listed with their paths; how many mails they have is a comment and not part of the id.
+func TestDiscoverMail(t *testing.T) {
+	h := newHarness(t)
+	h.simulator.AddMailFolder(simulator.Adele, "Bills/Power")
+	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "a"})
+	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "b", Read: true})
+	h.configureWork(t, "timezone: local", "{mail: {type: email}}")
+	h.login(t)
+	code, stdout, _ := h.call(t, "discover", "work")
+	for _, want := range []string{"      inbox: {type: email, folder: Inbox} # 1 unread of 2\n", "      power: {type: email, folder: \"Bills/Power\"} # 0 unread of 0\n"} {
+		if code != 0 || !strings.Contains(stdout, want) {
+			t.Errorf("%d, no %q in %s", code, want, stdout)
+		}
+	}
+	h.configureWork(t, "timezone: local", "\n"+stdout)
+	if code, stdout, stderr := h.call(t, "check"); code != 0 {
+		t.Errorf("%d, %s, %s", code, stdout, stderr)
+	}
+}
+
 func TestDiscoverWithoutPermission(t *testing.T) {
 	h := newHarness(t)
 	h.configureWork(t, "timezone: local", "{out_of_office: {type: auto_reply}}")

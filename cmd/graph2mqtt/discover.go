@@ -88,7 +88,11 @@ func (p *program) discover(ctx context.Context, args []string) error {
 			}
 			name := freeName(k, candidate, used)
 			used = append(used, name)
-			fmt.Fprintf(p.stdout, "      %s: %s\n", name, flow(k, candidate))
+			note := ""
+			if candidate.Note != "" {
+				note = " # " + candidate.Note
+			}
+			fmt.Fprintf(p.stdout, "      %s: %s%s\n", name, flow(k, candidate), note)
 		}
 		if err := p.printMembers(ctx, a, k, g); err != nil {
 			failed = append(failed, err)

@@ -150,6 +150,7 @@ accounts:
       ca_file: %q
     sensors:
       calendar: {type: calendar}
+      mail: {type: email}
 `, x.ClientID, x.Login, x.Graph, x.Audience, x.CAFile)
 	return err
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -52,6 +54,10 @@ func TestMail(t *testing.T) {
 		for _, key := range []string{"latest_subject", "latest_from", "latest_received"} {
 			ha.AwaitState(t, id+key, "unknown")
 		}
+		ha.AwaitState(t, "binary_sensor.work_mail_problem", "off")
+		ha.AwaitState(t, "binary_sensor.work_bills_problem", "off")
+		ha.AwaitState(t, "notify.work_mail_send", "unknown")
+		checkMailEntities(t, ha)
 
 		const subject = `Lunch "Grüße" {{ 1 + 1 }} 日本 👋`
 		received := time.Now().UTC().Truncate(time.Second)
@@ -127,6 +133,25 @@ func TestMail(t *testing.T) {
 		}
 		ha.CheckLog(t)
 	})
+}
+
+// checkMailEntities compares the entities of the sensors with a golden file: a change in it breaks users.
+func checkMailEntities(t *testing.T, ha *HomeAssistant) {
+	t.Helper()
+	golden := filepath.Join("testdata", "mail_entities.txt")
+	got := slices.DeleteFunc(describeEntities(t, ha), func(line string) bool {
+		return !strings.Contains(line, "-work-mail-") && !strings.Contains(line, "-work-bills-")
+	})
+	if *update && ha.AtLeast(t, 2026, 5) {
+		writeFile(t, golden, strings.Join(got, "\n")+"\n")
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(strings.Split(strings.TrimSpace(string(want)), "\n"), got); diff != "" {
+		t.Errorf("entities (-want +got):\n%s", diff)
+	}
 }
 
 // TestMailFlood delivers 500 mails at once: each is told once, Home Assistant shows and records all of them, and the attributes stay small.

@@ -83,8 +83,9 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	var found []sensors.Candidate
 	for _, f := range folders {
 		found = append(found, sensors.Candidate{
-			Name:    fmt.Sprintf("%s (%d unread of %d)", f.Name, f.Unread, f.Total),
+			Name:    f.Name,
 			Options: map[string]string{"folder": f.Path},
+			Note:    fmt.Sprintf("%d unread of %d", f.Unread, f.Total),
 		})
 	}
 	return found, nil
