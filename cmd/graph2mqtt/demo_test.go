@@ -98,7 +98,7 @@ func TestDemo(t *testing.T) {
 	if err := l.Publish("graph2mqtt/demo/calendar/request/create", []byte(create), false); err != nil {
 		t.Fatal(err)
 	}
-	send := p.stdout.find(t, regexp.MustCompile(`graph2mqtt/demo/mail/request/send -m '(\{.*\})'`))
+	send := p.stdout.find(t, regexp.MustCompile(`graph2mqtt/demo/mail/request/send \\\n +-m '(\{.*\})'`))
 	if err := l.Publish("graph2mqtt/demo/mail/request/send", []byte(send), false); err != nil {
 		t.Fatal(err)
 	}
