@@ -92,6 +92,9 @@ How to read this page:
 	}
 	for _, t := range all {
 		fmt.Fprintf(&b, "\n## %s\n\n%s\n", t.name, chapterDoc(kinds, t))
+		if t.name == "email" || t.name == "query" {
+			b.WriteString("\n[Mail](mail.md) explains notifications about new mail, sending, and what differs from O365 and MS365-Mail.\n")
+		}
 		i := slices.IndexFunc(kinds, func(k sensors.Kind) bool { return k.Name == t.name })
 		entities(&b, t.entities)
 		if len(t.attributes) > 0 {

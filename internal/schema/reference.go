@@ -20,6 +20,9 @@ func rows(b *strings.Builder, path string, fields []Field) {
 	for _, f := range fields {
 		key := Join(path, f.Key)
 		if f.Fields != nil && f.Enum == nil && isMapping(f.Type) {
+			if f.Doc != "" {
+				fmt.Fprintf(b, "| `%s` | %s | | %s |\n", key, f.Type, cell(f.Doc))
+			}
 			rows(b, key, f.Fields)
 			continue
 		}

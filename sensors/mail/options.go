@@ -22,7 +22,7 @@ type Options struct {
 	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
 
 	SendAs []string `koanf:"send_as" doc:"The only addresses beside your own in whose name mails may be sent. Exchange must let you send as them or on their behalf."`
-	Notify *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages as mails; requires enable_update. Without the three keys: notify: {}."`
+	Notify *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages as mails; requires enable_update. An empty mapping, notify: {}, uses the defaults."`
 
 	directories []string
 	large       bool // send may send mails of any size
@@ -30,9 +30,9 @@ type Options struct {
 
 // Notify is the fixed part of the mails of the notify entity.
 type Notify struct {
-	To      []string `koanf:"to" doc:"The addresses of the recipients. Default: yourself."`
-	Cc      []string `koanf:"cc" doc:"The addresses of those who get a copy."`
-	Subject string   `koanf:"subject" doc:"The subject. Default: Message from Home Assistant."`
+	To      []string `koanf:"to" doc:"The recipients of the mails that the notify entity sends. Default: yourself."`
+	Cc      []string `koanf:"cc" doc:"The addresses of those who get a copy of them."`
+	Subject string   `koanf:"subject" doc:"The subject of these mails, which is always the same. Default: Message from Home Assistant."`
 }
 
 // Validate returns an error for addresses that are none.
