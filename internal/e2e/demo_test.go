@@ -26,6 +26,13 @@ func TestDemo(t *testing.T) {
 	runCommand(t, "", "git", "clone", "--quiet", "--no-hardlinks", strings.TrimSpace(runCommand(t, "", "git", "rev-parse", "--show-toplevel")), clone)
 	status := func() string { return runCommand(t, "", "git", "-C", clone, "status", "--porcelain", "--ignored") }
 
+	// A clone is compiled anew, which may take longer on a busy machine than a test waits.
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", os.DevNull, "./cmd/graph2mqtt")
+	build.Dir = clone
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+
 	cmd := exec.Command("sh", "-c", "exec "+command)
 	cmd.Dir = clone
 	cmd.Env = append(os.Environ(), "TMPDIR="+scratch)
