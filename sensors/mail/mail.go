@@ -21,7 +21,7 @@ const (
 func Email() sensors.Kind {
 	return sensors.Kind{
 		Name:    "email",
-		Aliases: []string{"mail"},
+		Aliases: []string{"mail", "email_sensor", "email_sensors"},
 		Title:   "Mail",
 		Doc: "The mails of a folder, your own or that of a shared mailbox: how many there are, how many are unread, and the newest ones. " +
 			"Most polls only ask whether anything changed; counts and list are read when something did, and at every tenth poll. " +
@@ -42,8 +42,9 @@ func Email() sensors.Kind {
 // Filter returns the kind query.
 func Filter() sensors.Kind {
 	return sensors.Kind{
-		Name:  "query",
-		Title: "Mail filter",
+		Name:    "query",
+		Aliases: []string{"query_sensor", "query_sensors"},
+		Title:   "Mail filter",
 		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
 			"Everything else is as with `email`: `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
 			"changes, but only reading it fires an event.",
