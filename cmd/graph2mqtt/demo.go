@@ -18,6 +18,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -182,7 +183,14 @@ func (d *demo) start(ctx context.Context) error {
 	d.printIntro(result.User, c, now)
 
 	printer := newEventPrinter(d.program, d.base, c)
-	if d.observer, err = mqtt.Observe(d.broker, printer.handle, d.base+"/#"); err != nil {
+	read := make(chan struct{}) // closed once the mailbox was read: what arrives afterwards is new
+	once := sync.OnceFunc(func() { close(read) })
+	if d.observer, err = mqtt.Observe(d.broker, func(m mqtt.Message) {
+		printer.handle(m)
+		if m.Topic == mqtt.Topics(d.base).Sensor(demoAccount, demoMail, "availability") && string(m.Payload) == "online" {
+			once()
+		}
+	}, d.base+"/#"); err != nil {
 		return err
 	}
 	defer d.observer.Close()
@@ -193,7 +201,14 @@ func (d *demo) start(ctx context.Context) error {
 		defer stop() // a bridge that fails ends the demo
 		return d.serve(running, c, dir, log, level, nil)
 	})
-	g.Go(func() error { d.runScenario(running); return nil })
+	g.Go(func() error {
+		select {
+		case <-read:
+			d.runScenario(running)
+		case <-running.Done():
+		}
+		return nil
+	})
 	err = g.Wait()
 	if err == nil {
 		fmt.Fprintln(d.stdout)

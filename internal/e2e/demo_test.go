@@ -48,11 +48,12 @@ func TestDemo(t *testing.T) {
 	runCommand(t, "", "sh", "-c", create)
 	seen.AwaitLine(t, "graph2mqtt/demo/calendar/response/create {")
 	demo.AwaitLine(t, "Coffee")
+	demo.AwaitLine(t, "  mails: 2, ") // what arrives afterwards is new
 	send := strings.TrimSuffix(printed("/request/send"), `\`) + printed(`-m '{"subject": "Hello"`)
 	runCommand(t, "", "sh", "-c", send)
 	seen.AwaitLine(t, "graph2mqtt/demo/mail/response/send {")
 	demo.AwaitLine(t, "new mail from Adele Vance: Hello")
-	demo.AwaitLine(t, "new mail from Megan Bowen") // by itself
+	demo.AwaitLine(t, "new mail from Megan Bowen") // it arrives by itself
 
 	// Ctrl-C signals the whole process group.
 	if err := syscall.Kill(-demo.pid, syscall.SIGINT); err != nil {
