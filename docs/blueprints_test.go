@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -78,5 +79,27 @@ func TestBlueprints(t *testing.T) {
 	}
 	if n < 2 {
 		t.Errorf("%d blueprints", n)
+	}
+}
+
+// Home Assistant refuses templates with a range above 100,000.
+func TestRangesInTemplates(t *testing.T) {
+	const most = 100_000
+	n := 0
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || !slices.Contains([]string{".md", ".yaml"}, filepath.Ext(name)) {
+			return err
+		}
+		text, err := os.ReadFile(name)
+		for _, m := range regexp.MustCompile(`\brange\((\d+)\)`).FindAllStringSubmatch(string(text), -1) {
+			n++
+			if size, err := strconv.Atoi(m[1]); err != nil || size > most {
+				t.Errorf("%s: %s, want at most %d", name, m[0], most)
+			}
+		}
+		return err
+	})
+	if err != nil || n == 0 {
+		t.Errorf("%d templates with a range, %v", n, err)
 	}
 }
