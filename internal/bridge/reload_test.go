@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
@@ -43,10 +44,12 @@ func TestANewConfigurationTouchesOnlyWhatChanged(t *testing.T) {
 		}
 	}
 
+	tomorrow := time.Now().Add(36 * time.Hour)
+	h.Microsoft.AddEvent(simulator.Adele, "Birthdays", simulator.Event{Subject: "Ann", Start: tomorrow, End: tomorrow.Add(time.Hour)})
 	mark = h.mark()
 	h.Configure(account + "    enable_update: true\n    sensors:\n      out_of_office: {type: auto_reply}\n      holidays: {type: calendar, calendar: Birthdays, end_offset: 48h}\n" + other)
 	h.Reload()
-	h.Next(mark, "graph2mqtt/work/holidays/attributes", func(string) bool { return true })
+	h.Next(mark, "graph2mqtt/work/holidays/attributes", func(p string) bool { return strings.Contains(p, "Ann") })
 	for _, m := range h.since(mark) {
 		if strings.HasPrefix(m.Topic, "graph2mqtt/work/out_of_office/") {
 			t.Errorf("%s = %s, though nothing changed there", m.Topic, m.Payload)
