@@ -97,7 +97,7 @@ func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now ti
 		if err != nil {
 			return news{}, err
 		}
-		changed := s.Probe == nil || s.Probe.Count != p.Count || s.Probe.Newest != p.Newest || !s.Probe.At.Equal(p.At)
+		changed := s.Probe == nil || !s.Probe.Equal(p)
 		n := news{any: changed, anew: true}
 		if s.Probe != nil && !s.Probe.At.IsZero() { // a mail changes last when it is put into the folder, soon after it was received
 			n.since = s.Probe.At.Add(-deliveryTime)
@@ -115,7 +115,7 @@ func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now ti
 		return news{}, err
 	}
 	s.Link = c.Link
-	n.any = n.anew || len(c.Changed)+len(c.Removed) > 0
+	n.any = n.anew || c.Any()
 	n.removed = c.Removed
 	n.fresh = s.learn(c.Changed...)
 	s.PolledAt = now.UTC()

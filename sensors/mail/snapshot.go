@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
 )
 
@@ -22,10 +23,10 @@ type Snapshot struct {
 	Fresh []Entry
 	Gone  []Fate
 
-	Link     string      // for the next delta round
-	PolledAt time.Time   // when it was given
-	Probe    *mail.Probe // where Graph has no delta
-	Skipped  int         // polls since the mails were read
+	Link     string       // for the next delta round
+	PolledAt time.Time    // when it was given
+	Probe    *graph.Probe // where Graph has no delta
+	Skipped  int          // polls since the mails were read
 
 	// Known has a hash of 8 bytes for each mail that was seen in the folder, in the order in which they were seen.
 	Known []byte

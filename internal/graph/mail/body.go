@@ -100,6 +100,6 @@ func (m Mailbox) Scan(ctx context.Context, g *graph.Client, folder string, f Fil
 		links[p.Next] = true
 		link := p.Next
 		p = page{}
-		err = follow(ctx, g, op, link, headers(), &p)
+		err = graph.Follow(ctx, g, op, link, headers(), &p)
 	}
 }

@@ -2,9 +2,6 @@
 package mail
 
 import (
-	"context"
-	"net/url"
-
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -63,16 +60,4 @@ func headers(prefer ...string) *abstractions.RequestHeaders {
 		h.Add("Prefer", p)
 	}
 	return h
-}
-
-// follow reads the page that a link of Graph's leads to.
-func follow(ctx context.Context, g *graph.Client, op, link string, headers *abstractions.RequestHeaders, out any) error {
-	address, err := url.Parse(link)
-	if err != nil {
-		return &graph.Error{Reason: graph.Refused, Op: op, Message: "the address of the next page cannot be read"}
-	}
-	r := abstractions.NewRequestInformation()
-	r.Method, r.Headers = abstractions.GET, headers
-	r.SetUri(*address)
-	return g.Do(ctx, op, r, out)
 }

@@ -308,7 +308,7 @@ func (m Mailbox) collect(ctx context.Context, g *graph.Client, op string, p page
 		links[p.Next] = true
 		link := p.Next
 		p = page{}
-		if err := follow(ctx, g, op, link, headers(), &p); err != nil {
+		if err := graph.Follow(ctx, g, op, link, headers(), &p); err != nil {
 			return nil, m.explain(g, err)
 		}
 	}
