@@ -8,12 +8,13 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
 // idle returns a function that polls three sensors of five mails each on the Inbox once, which holds a mail with an unread attachment
 // of 3 MB, and the transport that counts the answers. The sensors have read everything.
-func idle(t testing.TB) (s *simulator.Simulator, wire *counter, poll func()) {
+func idle(t testing.TB) (s *simulator.Simulator, wire *graphtest.Counter, poll func()) {
 	s = contoso(t)
 	for i := range 20 {
 		m := simulator.Mail{Subject: fmt.Sprint(i), HTML: true, Body: "<p>" + fmt.Sprintf("%08000d", i) + "</p>"}
@@ -22,7 +23,7 @@ func idle(t testing.TB) (s *simulator.Simulator, wire *counter, poll func()) {
 		}
 		s.DeliverMail(simulator.Adele, m)
 	}
-	g, wire := counted(t, s)
+	g, wire := graphtest.Counted(t, s, simulator.Adele, "Mail.Read")
 	details := map[string]any{"show_body": true, "download_attachments": true}
 	ds := []*driver{email(t, nil), query(t, details), email(t, map[string]any{"is_unread": true, "show_body": true, "download_attachments": true})}
 	poll = func() {
@@ -34,7 +35,7 @@ func idle(t testing.TB) (s *simulator.Simulator, wire *counter, poll func()) {
 	}
 	poll()
 	s.ForgetRequests()
-	wire.n = 0
+	wire.Take()
 	return s, wire, poll
 }
 
@@ -60,8 +61,8 @@ func TestIdleCost(t *testing.T) {
 				t.Errorf("%s %s reads a text or attachments again", r.Path, r.Query)
 			}
 		}
-		if n := wire.n / 10; n > peerBytes/10 {
-			t.Errorf("%d bytes a minute", n)
+		if _, bytes := wire.Take(); bytes/10 > peerBytes/10 {
+			t.Errorf("%d bytes a minute", bytes/10)
 		}
 	})
 }
@@ -74,8 +75,9 @@ func BenchmarkIdle(b *testing.B) {
 		poll() // with the default interval there are two a minute
 		polls++
 	}
+	_, bytes := wire.Take()
 	b.ReportMetric(2*float64(len(s.Requests()))/float64(polls), "requests/min")
 	b.ReportMetric(peerRequests, "MS365-requests/min")
-	b.ReportMetric(2*float64(wire.n)/float64(polls), "bytes/min")
+	b.ReportMetric(2*float64(bytes)/float64(polls), "bytes/min")
 	b.ReportMetric(peerBytes, "MS365-bytes/min")
 }

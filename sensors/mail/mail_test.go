@@ -1,12 +1,8 @@
 package mail_test
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -105,7 +101,7 @@ func TestCountsAndCost(t *testing.T) {
 			return simulator.Mail{Subject: fmt.Sprint(i), Received: now}
 		})
 		d := email(t, map[string]any{"is_unread": true})
-		g, wire := counted(t, s)
+		g, wire := graphtest.Counted(t, s, simulator.Adele, "Mail.Read")
 		d.Poll(t, g, now)
 		st := d.State(t, now, now)
 		if st.Values["matching"] != 73 || st.Values["unread"] != 73 || len(st.Items) != 5 || st.Attributes["matching_complete"] != true {
@@ -115,15 +111,16 @@ func TestCountsAndCost(t *testing.T) {
 			t.Errorf("%d requests at first", n)
 		}
 		s.ForgetRequests()
-		wire.n = 0
+		wire.Take()
 		for range 9 {
 			expect(t, "idle", d.Poll(t, g, now))
 		}
-		if wire.n > 9*600 {
-			t.Errorf("%d bytes in the answer to an idle poll", wire.n/9)
+		answers, bytes := wire.Take()
+		if bytes > 9*600 {
+			t.Errorf("%d bytes in the answer to an idle poll", bytes/9)
 		}
-		if n := len(s.Requests()); n != 9 {
-			t.Errorf("%d requests for 9 idle polls", n)
+		if answers != 9 {
+			t.Errorf("%d requests for 9 idle polls", answers)
 		}
 		s.ForgetRequests()
 		d.Poll(t, g, now)
@@ -131,47 +128,6 @@ func TestCountsAndCost(t *testing.T) {
 			t.Errorf("%d requests at the tenth poll, want the question for changes, the folder and the list", n)
 		}
 	})
-}
-
-// A counter counts the bytes of answers as they arrive.
-type counter struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	n    int
-}
-
-// RoundTrip implements http.RoundTripper.
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(resp.Body)
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n += len(b)
-	return resp, err
-}
-
-type tokens struct{ s *simulator.Simulator }
-
-func (t tokens) Token(context.Context) (string, error) {
-	return t.s.Token(simulator.Adele, t.Granted()...), nil
-}
-func (t tokens) Renew(ctx context.Context, _, _ string) (string, error) { return t.Token(ctx) }
-func (tokens) Personal() bool                                           { return false }
-func (tokens) Granted() []string                                        { return []string{"Mail.Read"} }
-
-// counted returns a client whose answers are counted.
-func counted(t testing.TB, s *simulator.Simulator) (*graph.Client, *counter) {
-	t.Helper()
-	c := &counter{next: s.Transport()}
-	g, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: c, ClientID: simulator.ContosoClient, Tokens: tokens{s}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g, c
 }
 
 func TestEventsComeOnce(t *testing.T) {

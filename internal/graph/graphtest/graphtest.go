@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -18,7 +19,19 @@ import (
 // Client reaches s in memory, as the user with this address, who granted exactly these scopes.
 func Client(t testing.TB, s *simulator.Simulator, address string, scopes ...string) *graph.Client {
 	t.Helper()
-	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: s.Transport(), ClientID: simulator.ContosoClient, Tokens: &tokens{s, address, scopes}})
+	return clientOf(t, s, s.Transport(), address, scopes)
+}
+
+// Counted is Client, whose answers are counted.
+func Counted(t testing.TB, s *simulator.Simulator, address string, scopes ...string) (*graph.Client, *Counter) {
+	t.Helper()
+	c := &Counter{next: s.Transport()}
+	return clientOf(t, s, c, address, scopes), c
+}
+
+func clientOf(t testing.TB, s *simulator.Simulator, transport http.RoundTripper, address string, scopes []string) *graph.Client {
+	t.Helper()
+	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: transport, ClientID: simulator.ContosoClient, Tokens: &tokens{s, address, scopes}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,10 +1,13 @@
 package graphtest
 
 import (
+	"bytes"
+	"compress/gzip"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 )
 
 // A RoundTripper is a function that is an http.RoundTripper.
@@ -33,4 +36,44 @@ func (j JSON) RoundTrip(r *http.Request) (*http.Response, error) {
 		StatusCode: http.StatusOK, ProtoMajor: 1, ProtoMinor: 1, Request: r, ContentLength: int64(len(j)),
 		Header: http.Header{"Content-Type": {"application/json"}}, Body: io.NopCloser(strings.NewReader(string(j))),
 	}, nil
+}
+
+// A Counter counts answers and their bytes as they arrive.
+type Counter struct {
+	next http.RoundTripper
+
+	mu             sync.Mutex
+	answers, bytes int
+}
+
+// Take returns the counts since the last call.
+func (c *Counter) Take() (answers, bytes int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	answers, bytes = c.answers, c.bytes
+	c.answers, c.bytes = 0, 0
+	return answers, bytes
+}
+
+// RoundTrip implements http.RoundTripper. It asks for a compressed answer, as Go's transport does.
+func (c *Counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Encoding", "gzip")
+	resp, err := c.next.RoundTrip(r)
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(resp.Body)
+	c.mu.Lock()
+	c.answers++
+	c.bytes += len(b)
+	c.mu.Unlock()
+	resp.Body = io.NopCloser(bytes.NewReader(b))
+	if err != nil || resp.Header.Get("Content-Encoding") != "gzip" {
+		return resp, err
+	}
+	resp.Header.Del("Content-Encoding")
+	resp.ContentLength = -1
+	resp.Body, err = gzip.NewReader(bytes.NewReader(b))
+	return resp, err
 }
