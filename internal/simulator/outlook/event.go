@@ -134,7 +134,7 @@ func (s *Service) RemoveEvent(address, id string) bool {
 	b := s.mustMailbox(address)
 	e := b.event(id)
 	if e != nil {
-		b.removeEvent(e)
+		s.removeEvent(b, e)
 	}
 	return e != nil
 }
@@ -352,13 +352,15 @@ func (s *Service) touch(b *mailbox, e *storedEvent) {
 	if e.master != nil {
 		e.properties["type"] = "exception"
 		e.master.exceptions[e.date] = e
+		e.master.modified = e.modified // exceptions are a part of the series
 	}
 }
 
 // removeEvent removes an event, a series or an occurrence.
-func (b *mailbox) removeEvent(e *storedEvent) {
+func (s *Service) removeEvent(b *mailbox, e *storedEvent) {
 	if e.master != nil {
 		e.master.exceptions[e.date] = nil
+		e.master.modified = s.directory.Now().UTC()
 		return
 	}
 	b.events = slices.DeleteFunc(b.events, func(x *storedEvent) bool { return x == e })
@@ -525,6 +527,10 @@ func deltaEvents(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
+	// Of a calendar of somebody else only the first page can be read, see https://github.com/microsoftgraph/microsoft-graph-docs/issues/3997.
+	if p.mailbox != c.s.mailboxes[c.User.ID] && (c.Query.Has("$skiptoken") || c.Query.Has("$deltatoken")) {
+		return odata.Response{}, odata.AccessDenied()
+	}
 	v, err := c.view()
 	if err != nil {
 		return odata.Response{}, err
@@ -631,7 +637,7 @@ func deleteEvent(c *call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	b.removeEvent(e)
+	c.s.removeEvent(b, e)
 	return odata.Response{Status: http.StatusNoContent}, nil
 }
 
@@ -666,7 +672,7 @@ func respondToEvent(c *call) (odata.Response, error) {
 		if !organizer {
 			return refused("You need to be an organizer to cancel a meeting.")
 		}
-		b.removeEvent(e)
+		c.s.removeEvent(b, e)
 		return odata.Response{Status: http.StatusAccepted}, nil
 	}
 	switch {
@@ -681,7 +687,7 @@ func respondToEvent(c *call) (odata.Response, error) {
 	}
 	if action == "decline" {
 		// A declined meeting disappears from the calendar.
-		b.removeEvent(e)
+		c.s.removeEvent(b, e)
 		return odata.Response{Status: http.StatusAccepted}, nil
 	}
 	status, show := "accepted", "busy"

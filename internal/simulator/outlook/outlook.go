@@ -110,7 +110,7 @@ func (s *Service) AcceptCalendar(guest, owner, calendar string) Calendar {
 	s.directory.Lock()
 	defer s.directory.Unlock()
 	a := &acceptedCalendar{
-		id: newOutlookID("AAMk", 72), share: share{s.directory.MustUser(owner).ID, s.directory.MustUser(guest).ID}, owner: s.mustMailbox(owner), calendar: s.mustCalendar(owner, calendar),
+		id: newOutlookID("AAMk", folderID), share: share{s.directory.MustUser(owner).ID, s.directory.MustUser(guest).ID}, owner: s.mustMailbox(owner), calendar: s.mustCalendar(owner, calendar),
 	}
 	write, shared := s.shares[a.share]
 	if !shared {
@@ -209,7 +209,7 @@ func (s *Service) mustMailbox(address string) *mailbox {
 }
 
 func (b *mailbox) addCalendar(c Calendar) *Calendar {
-	c.ID = newOutlookID("AAMk", 72)
+	c.ID = newOutlookID("AAMk", folderID)
 	b.calendars = append(b.calendars, &c)
 	return &c
 }
@@ -224,6 +224,9 @@ func (b *mailbox) calendar(idOrName string) *Calendar {
 	}
 	return b.calendars[i]
 }
+
+// folderID is the number of random characters in the id of a calendar, which is a folder: it has 120 characters.
+const folderID = 115
 
 // newOutlookID returns an id as Exchange writes them: long, with characters that need escaping in a URL.
 func newOutlookID(prefix string, n int) string { return prefix + directory.Random(n) + "=" }
