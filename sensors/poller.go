@@ -419,12 +419,16 @@ func (r *run[S]) show(state entity.State, now time.Time) {
 func (r *run[S]) apply(result any) (persist func(Tx)) {
 	r.inflight.drop()
 	before := r.snapshot
-	err := safely(func() { persist = r.applyEffects(result) })
+	unchanged := false
+	err := safely(func() {
+		persist = r.applyEffects(result)
+		unchanged = r.snapshot == before || r.same(before, r.snapshot)
+	})
 	if err != nil {
 		r.o.Log.Error("result of an operation not shown", "error", err, stack(err))
 	}
 	now := time.Now()
-	if reader, ok := r.source.(ConsistentReader); ok && reader.ReadsOwnWrites() && r.snapshot == before {
+	if reader, ok := r.source.(ConsistentReader); ok && reader.ReadsOwnWrites() && unchanged {
 		r.schedule.force(now)
 	} else {
 		r.schedule.repoll(now)

@@ -82,7 +82,7 @@ type EffectProvider[S any] interface {
 }
 
 // A ConsistentReader is a Source whose next poll contains what an operation did without delay. It is polled at once after an
-// operation whose result changed nothing in the snapshot, instead of some seconds later.
+// operation whose result changed nothing in the snapshot that a [Comparer] compares, instead of some seconds later.
 type ConsistentReader interface {
 	ReadsOwnWrites() bool
 }

@@ -24,7 +24,8 @@ func Kind() sensors.Kind {
 		Title:       "Calendar",
 		MemberField: "calendar",
 		Doc: "The events of a calendar, your own or a shared one: the current event, the next one, and the list. An all-day " +
-			"event lasts from midnight to midnight in the account's time zone; a running event with a time is shown before it.",
+			"event lasts from midnight to midnight in the account's time zone; a running event with a time is shown before it. " +
+			"A poll asks only whether anything changed; the events are read when something did, and every 10 minutes.",
 		Interval: 60 * time.Second,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{IncludeDeclined: true, EndOffset: 24 * time.Hour})
@@ -41,8 +42,9 @@ type Snapshot struct {
 	CalendarID string          // of the named calendar; "": the default one
 	Info       *calendars.Info // nil: not known
 	InfoAt     time.Time       // when it was read; zero: never
-	From, To   time.Time
-	Entries    []Entry // by start and id
+	From, To   time.Time       // of the entries
+	Entries    []Entry         // by start and id
+	Watch      Watch
 }
 
 // An Entry is an event and whether the filters let it pass.
@@ -53,7 +55,9 @@ type Entry struct {
 
 // stableWindow returns the part of the snapshot's time in which no event is missing or found only because of its time zone.
 func (s *Snapshot) stableWindow() (from, to time.Time) {
-	return s.From.Add(allDaySlack), s.To.Add(-allDaySlack)
+	// By readInterval longer than the window of the options was, so that no new event is missed that enters it before the next reading.
+	const slack = allDaySlack - readInterval
+	return s.From.Add(slack), s.To.Add(-slack)
 }
 
 // allDaySlack bounds the distance of an all-day event from its place in UTC, rounded up to a day.
@@ -102,68 +106,6 @@ func (o *Options) Member(m sensors.Member) sensors.Source[Snapshot] {
 	return &member
 }
 
-// Poll implements sensors.Source.
-func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
-	entryOf, err := o.filter()
-	if err != nil {
-		return nil, err
-	}
-	today, tomorrow := day(now)
-	from, to := now.Add(o.StartOffset), now.Add(o.EndOffset)
-	if today.Before(from) {
-		from = today
-	}
-	if tomorrow.After(to) {
-		to = tomorrow
-	}
-	s := &Snapshot{From: from.Add(-allDaySlack).UTC(), To: to.Add(allDaySlack).UTC()}
-
-	target := o.target()
-	if last != nil {
-		s.CalendarID, s.Info, s.InfoAt = last.CalendarID, last.Info, last.InfoAt
-	} else if err := s.find(ctx, g, target, now); err != nil {
-		return nil, err
-	}
-	events, err := target.View(ctx, g, s.CalendarID, s.From, s.To)
-	if last != nil && graph.Is(err, graph.NotFound) { // it may have been removed and created again
-		if lost := s.find(ctx, g, target, now); lost != nil {
-			return nil, lost
-		}
-		if s.CalendarID != last.CalendarID {
-			events, err = target.View(ctx, g, s.CalendarID, s.From, s.To)
-		}
-	}
-	if err != nil {
-		return nil, err
-	}
-	s.Entries = make([]Entry, 0, len(events))
-	for _, e := range events {
-		s.Entries = append(s.Entries, entryOf(e))
-	}
-	s.sort()
-	// The first answer need not wait for them.
-	if last != nil && now.Sub(s.InfoAt) >= infoInterval {
-		s.InfoAt = now.UTC()
-		if info, err := target.Get(ctx, g, s.CalendarID); err == nil {
-			s.Info = &info
-		}
-	}
-	return s, nil
-}
-
-// find looks up the configured calendar.
-func (s *Snapshot) find(ctx context.Context, g *graph.Client, target calendars.Calendar, now time.Time) error {
-	info, err := target.Find(ctx, g)
-	if err != nil {
-		return err
-	}
-	s.CalendarID, s.Info, s.InfoAt = info.ID, nil, time.Time{}
-	if info.Name != "" { // it comes with its properties
-		s.Info, s.InfoAt = &info, now.UTC()
-	}
-	return nil
-}
-
 func (s *Snapshot) sort() {
 	slices.SortFunc(s.Entries, func(a, b Entry) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 }
@@ -191,19 +133,21 @@ func (o *Options) Effects() []sensors.Effect[Snapshot] {
 
 // applyEvent puts in place an event that was created or changed.
 func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time) (*Snapshot, []entity.Event) {
+	after := *s
+	after.Watch.ReadAt = time.Time{} // the next poll must not trust a probe that is a little behind
 	entryOf, err := o.filter()
 	if err != nil || changed.Series {
-		return s, nil // the next poll brings the occurrences
+		return &after, nil // the next poll brings the occurrences
 	}
 	e := entryOf(changed)
-	after := *s
 	after.Entries = slices.DeleteFunc(slices.Clone(s.Entries), func(old Entry) bool { return old.ID == e.ID })
 	from, to := s.stableWindow()
 	if isNew := len(after.Entries) == len(s.Entries); isNew && !e.Within(now.Location(), from, to) {
+		after.Entries = s.Entries
 		if !e.Shown {
-			return s, nil
+			return &after, nil
 		}
-		return s, []entity.Event{eventOf(created, e, now.Location())}
+		return &after, []entity.Event{eventOf(created, e, now.Location())}
 	}
 	after.Entries = append(after.Entries, e)
 	after.sort()
@@ -213,6 +157,7 @@ func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time
 // applyRemoval takes an event or a series away, or marks it as canceled.
 func (o *Options) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Time) (*Snapshot, []entity.Event) {
 	after := *s
+	after.Watch.ReadAt = time.Time{}
 	after.Entries = make([]Entry, 0, len(s.Entries))
 	for _, e := range s.Entries {
 		if e.ID == removed.ID || e.SeriesID == removed.ID {
