@@ -9,7 +9,8 @@ const (
 	Adele         = directory.Adele
 	Megan         = directory.Megan
 	Alex          = directory.Alex
-	Ann           = directory.Ann // a personal account
+	Ann           = directory.Ann       // a personal account
+	Marketing     = directory.Marketing // a Microsoft 365 group of Adele and Megan
 )
 
 // Contoso returns a Simulator with one tenant and one user: Adele Vance, with a mailbox in the time zone of Berlin, a second calendar, disabled
@@ -17,7 +18,7 @@ const (
 func Contoso(o Options) *Simulator { return newContoso(o, false) }
 
 // ContosoWithColleagues returns Contoso with colleagues of Adele, of whom Alex shares his calendar with her, a personal account,
-// meetings around the time of Options.Now, a series on the second Tuesday of the month, and mails of the last days.
+// meetings around the time of Options.Now, a series on the second Tuesday of the month, a group with a calendar, and mails of the last days.
 func ContosoWithColleagues(o Options) *Simulator { return newContoso(o, true) }
 
 func newContoso(o Options, colleagues bool) *Simulator {

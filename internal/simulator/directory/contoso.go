@@ -6,7 +6,8 @@ const (
 	Adele         = "adele@contoso.example"
 	Megan         = "megan@contoso.example"
 	Alex          = "alex@contoso.example"
-	Ann           = "ann@outlook.example" // a personal account
+	Ann           = "ann@outlook.example"       // a personal account
+	Marketing     = "marketing@contoso.example" // a group
 )
 
 // AddContoso adds Adele, and with colleagues Megan, Alex and Ann.

@@ -62,6 +62,11 @@ func (d *Directory) Claim(address string) {
 	d.addresses = append(d.addresses, address)
 }
 
+// Release makes the address of a group that was removed available again.
+func (d *Directory) Release(address string) {
+	d.addresses = slices.DeleteFunc(d.addresses, func(a string) bool { return strings.EqualFold(a, address) })
+}
+
 // Add adds a user and returns the user with all fields filled in. It panics if the address is missing, or if the address or id is taken.
 func (d *Directory) Add(u User) User {
 	if u.ID != "" && d.ByID(u.ID) != nil {

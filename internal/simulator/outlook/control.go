@@ -13,7 +13,7 @@ import (
 )
 
 func (s *Service) controls() []control.Operation {
-	return []control.Operation{
+	return append([]control.Operation{
 		{Method: "DELETE", Path: "/control/users/{user}/mailbox", Description: "remove the user's Exchange license", Do: s.deleteMailbox},
 		{Method: "GET", Path: "/control/users/{user}/mailboxSettings", Description: "read the mailbox settings as Graph shows them", Do: s.readMailboxSettings},
 		{Method: "PATCH", Path: "/control/users/{user}/mailboxSettings", Description: "change the given settings, as in Outlook", Do: s.changeMailboxSettings},
@@ -28,7 +28,7 @@ func (s *Service) controls() []control.Operation {
 		{Method: "DELETE", Path: "/control/users/{user}/events/{event}", Description: "remove an event, series or occurrence", Do: s.deleteEvent},
 		{Method: "PUT", Path: "/control/users/{user}/shares/{guest}", Description: "give another user read or write access to the calendars", Do: s.putShare},
 		{Method: "POST", Path: "/control/users/{user}/accepted", Description: "accept a shared calendar, which adds it to the user's own", Do: s.acceptCalendar},
-	}
+	}, s.groupControls()...)
 }
 
 func (s *Service) deleteMailbox(r *http.Request) (any, error) {

@@ -21,6 +21,7 @@ type Service struct {
 	types     types
 	mailboxes map[string]*mailbox // by id of the user or group
 	shares    map[share]bool      // value: may write
+	groups    []*Group
 }
 
 // New returns the mailboxes of the directory's users.
@@ -43,7 +44,7 @@ var permissions []byte
 // Resource returns the mailbox settings, calendars and events of Graph.
 func (s *Service) Resource() odata.Resource {
 	return odata.Resource{
-		Routes:      slices.Concat(s.mailboxSettingsRoutes(), s.calendarRoutes()),
+		Routes:      slices.Concat(s.mailboxSettingsRoutes(), s.calendarRoutes(), s.groupRoutes()),
 		Permissions: permissions,
 		Exceptions:  exceptions,
 		Controls:    s.controls(),
@@ -149,29 +150,6 @@ func (c *call) acceptedCalendarInPath() *acceptedCalendar {
 	return nil
 }
 
-// A Group is a Microsoft 365 group with a calendar.
-type Group struct {
-	ID      string // "": derived from the address
-	Name    string
-	Address string
-	Members []string // addresses
-}
-
-// AddGroup adds a group with an empty calendar and returns it with its id.
-func (s *Service) AddGroup(g Group) Group {
-	s.directory.Lock()
-	defer s.directory.Unlock()
-	if g.ID == "" {
-		g.ID = directory.NewGUID(g.Address)
-	}
-	s.directory.Claim(g.Address)
-	s.addMailbox(g.ID, g.Name, g.Address)
-	for _, m := range g.Members {
-		s.shares[share{g.ID, s.directory.MustUser(m).ID}] = true
-	}
-	return g
-}
-
 // targetMailbox returns the mailbox in the path: the user's own, a shared one or a group's.
 func (c *call) targetMailbox() (*mailbox, error) {
 	id := c.Owner()
@@ -241,6 +219,8 @@ func changeKey(version string) string {
 func exceptions(method, path string, personal bool) []string {
 	readers := []string{"Calendars.ReadBasic", "Calendars.Read", "Calendars.ReadWrite"}
 	switch {
+	case path == "/groups" || path == "/groups/{id}" || strings.HasPrefix(path, "/me/memberof") || strings.HasPrefix(path, "/me/transitivememberof"):
+		return groupScopes(path, personal)
 	case strings.HasPrefix(path, "/groups/"):
 		// The table gives Calendars.* for some of these; group calendars have never known them.
 		if method == http.MethodGet {
@@ -303,5 +283,7 @@ func (s *Service) seedColleagues() {
 	s.AddEvent(directory.Adele, "Birthdays", Event{Subject: "Megan's birthday", Start: at(24), End: at(48), AllDay: true})
 	s.AddEvent(directory.Megan, "", Event{Subject: "Design review", Start: at(2), End: at(3), Attendees: review, JoinURL: "https://teams.example/join/1"})
 	s.AddEvent(directory.Alex, "", Event{Subject: "Presentation", Start: at(0), End: at(1.5)})
+	s.AddGroup(Group{Name: "Marketing", Address: directory.Marketing, Members: []string{directory.Adele, directory.Megan}})
+	s.AddEvent(directory.Marketing, "", Event{Subject: "Campaign review", Start: at(3), End: at(4)})
 	s.AddEvent(directory.Ann, "", Event{Subject: "Dentist", Start: at(20), End: at(21)})
 }
