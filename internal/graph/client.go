@@ -157,6 +157,10 @@ func (c *Client) User(id string) *users.UserItemRequestBuilder {
 	return users.NewUserItemRequestBuilderInternal(map[string]string{"baseurl": c.base, "user%2Did": id}, c.adapter)
 }
 
+// Group returns a fresh request builder of the calendar of a group, by id. Its requests have the forms of those of a user; the SDK's
+// builders of groups would make the program much larger.
+func (c *Client) Group(id string) *users.UserItemRequestBuilder { return c.User(groupToken + id) }
+
 // Adapter returns the adapter for further request builders. Send their requests with Get, GetAll, Send or Call: the sending
 // methods of the builders have no token.
 func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
@@ -288,8 +292,10 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 // newRequest returns the HTTP request for a builder's request information.
 func newRequest(ctx context.Context, r *abstractions.RequestInformation, uri *url.URL) (*http.Request, error) {
 	u := *uri
-	u.Path = strings.Replace(u.Path, "/users/"+meToken, "/me", 1)
-	u.RawPath = strings.Replace(u.RawPath, "/users/"+meToken, "/me", 1)
+	for token, owner := range map[string]string{meToken: "/me", groupToken: "/groups/"} {
+		u.Path = strings.Replace(u.Path, "/users/"+token, owner, 1)
+		u.RawPath = strings.Replace(u.RawPath, "/users/"+token, owner, 1)
+	}
 	u.RawQuery = strings.ReplaceAll(u.RawQuery, "%24", "$") // of $select
 	request, err := http.NewRequestWithContext(ctx, r.Method.String(), "", bytes.NewReader(r.Content))
 	if err != nil {
@@ -417,3 +423,6 @@ func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 // meToken is the SDK's placeholder for the signed-in user. Kiota's own handler for it forgets that an id in the path may hold an
 // escaped slash.
 const meToken = "me-token-to-replace"
+
+// groupToken marks the id of a group in the place of a user's.
+const groupToken = "group-token-to-replace-"

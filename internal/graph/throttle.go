@@ -76,6 +76,7 @@ func limitOf(path string) string {
 		if owner += "/" + rest[0]; owner == "users/"+meToken {
 			owner = "me"
 		}
+		owner = strings.Replace(owner, "users/"+groupToken, "groups/", 1)
 		rest = rest[1:]
 	case "communications":
 		return "presence"
