@@ -14,7 +14,11 @@ import (
 // Operations returns the operations of a calendar.
 func Operations(c calendars.Calendar) []services.Operation {
 	permissions := []graph.Permission{c.WritePermission()}
-	return append([]services.Operation{
+	cancelDoc := "Cancels a meeting that you organize and notifies the attendees."
+	if c.Group != "" {
+		cancelDoc = "Cancels a meeting that the group organizes and notifies the attendees. Where Microsoft refuses that, use remove."
+	}
+	operations := []services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
 			Example:     `{"subject": "Dentist", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`,
@@ -34,18 +38,21 @@ func Operations(c calendars.Calendar) []services.Operation {
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
 		},
 		{
-			Name: "cancel", Doc: "Cancels a meeting that you organize and notifies the attendees.",
+			Name: "cancel", Doc: cancelDoc,
 			Example:     `{"event_id": "AAMk…", "message": "Sorry, I am ill."}`,
 			Returns:     removedResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Cancel{calendar: c} },
 		},
-		{
+	}
+	if c.Group == "" { // a group is not invited
+		operations = append(operations, services.Operation{
 			Name: "respond", Doc: "Accepts or declines a meeting to which you were invited.",
 			Example:     `{"event_id": "AAMk…", "response": "accept"}`,
 			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
-		},
-	}, readOperations(c)...)
+		})
+	}
+	return append(operations, readOperations(c)...)
 }
 
 // eventResult documents the response of operations that change an event.

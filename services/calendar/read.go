@@ -28,7 +28,7 @@ func readOperations(c calendars.Calendar) []services.Operation {
 			Impact:       "free_busy is unavailable",
 		}}
 	}
-	return []services.Operation{
+	operations := []services.Operation{
 		{
 			Name: "list", Doc: "Lists the events of any span of up to 20 years, ordered by start. The sensor's filters do not apply.", Paged: true,
 			Example:     `{"start": "2026-12-01", "end": "2027-01-01", "search": "dentist"}`,
@@ -40,7 +40,9 @@ func readOperations(c calendars.Calendar) []services.Operation {
 			Example:     `{"event_id": "AAMk…"}`,
 			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{calendar: c} },
 		},
-		{
+	}
+	if c.Group == "" { // it would need a permission that the sensor does not have
+		operations = append(operations, services.Operation{
 			Name: "free_busy", Doc: "Returns when other people are free. Work accounts only, and not with `shared_mailbox`.",
 			Example: `{"attendees": ["megan@contoso.example"], "start": "2026-12-01T08:00:00", "end": "2026-12-01T18:00:00"}`,
 			Returns: []schema.Field{
@@ -55,8 +57,9 @@ func readOperations(c calendars.Calendar) []services.Operation {
 				}},
 			},
 			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
-		},
+		})
 	}
+	return operations
 }
 
 // A TimeRange is the span of a request.

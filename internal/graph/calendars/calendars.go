@@ -11,11 +11,13 @@ import (
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 )
 
 // A Calendar names a calendar.
 type Calendar struct {
 	Mailbox string // address or id of another user's mailbox; "": the signed-in user's
+	Group   string // id, address or name of a Microsoft 365 group, which has one calendar; nothing else is set then
 	Name    string // or id; "": the default calendar
 	Basic   bool   // only properties that Calendars.ReadBasic allows are read
 }
@@ -43,6 +45,9 @@ func (c Calendar) ReadPermission() graph.Permission {
 		Impact:       "the calendar is unavailable",
 	}
 	switch {
+	case c.Group != "":
+		need.Scope, need.Alternatives = "Group.Read.All", []string{"Group.ReadWrite.All"}
+		need.Purpose = "reads the events of the calendar of a group"
 	case c.Mailbox != "":
 		need.Scope, need.Alternatives = "Calendars.Read.Shared", []string{"Calendars.ReadWrite.Shared"}
 		need.Purpose = "reads the events of a calendar that others share"
@@ -60,17 +65,32 @@ func (c Calendar) WritePermission() graph.Permission {
 		Purpose: "creates and changes events of the calendar",
 		Impact:  "the calendar is shown but its events cannot be changed",
 	}
-	if c.Mailbox != "" {
+	switch {
+	case c.Group != "":
+		need.Scope = "Group.ReadWrite.All"
+		need.Purpose = "creates and changes events of the calendar of a group"
+	case c.Mailbox != "":
 		need.Scope = "Calendars.ReadWrite.Shared"
 	}
 	return need
 }
 
-func (c Calendar) user(g *graph.Client) *users.UserItemRequestBuilder {
-	if c.Mailbox == "" {
-		return g.Me()
+// owner returns the builder of what the calendar with this id, as Find returns it, belongs to, and the id that selects the calendar
+// there: "" for the default one, and the only one of a group.
+func (c Calendar) owner(g *graph.Client, id string) (*users.UserItemRequestBuilder, string) {
+	switch {
+	case c.Group != "":
+		return g.Group(id), ""
+	case c.Mailbox != "":
+		return g.User(c.Mailbox), id
 	}
-	return g.User(c.Mailbox)
+	return g.Me(), id
+}
+
+// user returns the builder of the mailbox.
+func (c Calendar) user(g *graph.Client) *users.UserItemRequestBuilder {
+	owner, _ := c.owner(g, "")
+	return owner
 }
 
 // List returns the calendars of the mailbox; Name does not matter.
@@ -88,17 +108,18 @@ func (c Calendar) List(ctx context.Context, g *graph.Client) ([]Info, error) {
 	return all, nil
 }
 
-// Get returns the calendar with this id, as Find returns it; "" is the default one.
+// Get returns the calendar with this id, as Find returns it.
 func (c Calendar) Get(ctx context.Context, g *graph.Client, id string) (Info, error) {
 	const op = "read the calendar's properties"
 	var info Info
 	var err error
-	if id == "" {
-		info, err = graph.Get[Info](ctx, g, op, c.user(g).Calendar().ToGetRequestInformation, &users.ItemCalendarRequestBuilderGetRequestConfiguration{
+	owner, calendar := c.owner(g, id)
+	if calendar == "" {
+		info, err = graph.Get[Info](ctx, g, op, owner.Calendar().ToGetRequestInformation, &users.ItemCalendarRequestBuilderGetRequestConfiguration{
 			QueryParameters: &users.ItemCalendarRequestBuilderGetQueryParameters{Select: infoFields()},
 		})
 	} else {
-		info, err = graph.Get[Info](ctx, g, op, c.user(g).Calendars().ByCalendarId(id).ToGetRequestInformation, &users.ItemCalendarsCalendarItemRequestBuilderGetRequestConfiguration{
+		info, err = graph.Get[Info](ctx, g, op, owner.Calendars().ByCalendarId(calendar).ToGetRequestInformation, &users.ItemCalendarsCalendarItemRequestBuilderGetRequestConfiguration{
 			QueryParameters: &users.ItemCalendarsCalendarItemRequestBuilderGetQueryParameters{Select: infoFields()},
 		})
 	}
@@ -112,8 +133,13 @@ func (c Calendar) Get(ctx context.Context, g *graph.Client, id string) (Info, er
 }
 
 // Find returns the calendar that Name names. A name that matches none exactly is compared without case. The default calendar and one
-// that is named by its id need no request: only Info.ID is set, and is "" for the default calendar.
+// that is named by its id need no request: only Info.ID is set, and is "" for the default calendar. For a group, ID and Name are those
+// of the group.
 func (c Calendar) Find(ctx context.Context, g *graph.Client) (Info, error) {
+	if c.Group != "" {
+		group, err := directory.FindGroup(ctx, g, c.Group)
+		return Info{ID: group.ID, Name: group.Name}, err
+	}
 	// An id is not looked up in the list: it may lack a calendar that somebody delegates.
 	if c.Name == "" || isID(c.Name) {
 		return Info{ID: c.Name}, nil
@@ -157,13 +183,26 @@ func notFound(format string, args ...any) error {
 // explainRead adds an explanation to err for the user if another user's calendar cannot be read.
 func (c Calendar) explainRead(g *graph.Client, err error) error {
 	switch {
+	case c.Group != "":
+		return c.explainGroup(g, err)
 	case c.Mailbox == "":
 	case graph.HasCode(err, "ErrorInvalidUser", "Request_ResourceNotFound"):
-		return graph.Explain(err, "there is no mailbox %s", c.Mailbox)
+		return graph.Explain(err, "there is no mailbox %s; for the calendar of a group use type: group_calendar", c.Mailbox)
 	case graph.Is(err, graph.PermissionMissing) && g.Granted(c.ReadPermission()):
 		return graph.Explain(err, "%s does not share this calendar with you", c.Mailbox)
 	case graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound"):
 		return graph.Explain(err, "%s has no such calendar, or does not share it with you", c.Mailbox)
+	}
+	return err
+}
+
+// explainGroup adds an explanation to err for the user if the calendar of a group cannot be read or changed.
+func (c Calendar) explainGroup(g *graph.Client, err error) error {
+	switch {
+	case graph.Is(err, graph.PermissionMissing) && g.Granted(c.ReadPermission()):
+		return graph.Explain(err, "you are not a member of the group %s", c.Group)
+	case graph.Is(err, graph.NotFound):
+		return graph.Explain(err, "there is no group %s, or it has no calendar", c.Group)
 	}
 	return err
 }
@@ -187,7 +226,7 @@ func (c Calendar) explainWrite(ctx context.Context, g *graph.Client, id string, 
 	if c.Mailbox != "" {
 		return graph.Explain(err, "%s does not let you change this calendar", c.Mailbox)
 	}
-	return err
+	return c.explainRead(g, err)
 }
 
 func readOnly(i Info, mailbox string) error {

@@ -65,8 +65,8 @@ func TestReadExplained(t *testing.T) {
 	}{
 		{calendars.Calendar{Mailbox: ann}, 403, "ErrorAccessDenied", "read the calendar: ann@contoso.com does not share this calendar with you (Graph answered 403 ErrorAccessDenied)"},
 		{calendars.Calendar{Mailbox: ann}, 404, "ErrorItemNotFound", "read the calendar: ann@contoso.com has no such calendar, or does not share it with you (Graph answered 404 ErrorItemNotFound)"},
-		{calendars.Calendar{Mailbox: ann}, 404, "ErrorInvalidUser", "read the calendar: there is no mailbox ann@contoso.com (Graph answered 404 ErrorInvalidUser)"},
-		{calendars.Calendar{Mailbox: ann}, 404, "Request_ResourceNotFound", "read the calendar: there is no mailbox ann@contoso.com (Graph answered 404 Request_ResourceNotFound)"},
+		{calendars.Calendar{Mailbox: ann}, 404, "ErrorInvalidUser", "read the calendar: there is no mailbox ann@contoso.com; for the calendar of a group use type: group_calendar (Graph answered 404 ErrorInvalidUser)"},
+		{calendars.Calendar{Mailbox: ann}, 404, "Request_ResourceNotFound", "read the calendar: there is no mailbox ann@contoso.com; for the calendar of a group use type: group_calendar (Graph answered 404 Request_ResourceNotFound)"},
 		{named, 404, "ErrorItemNotFound", "read the calendar: there is no calendar with this id: " + named.Name + " (Graph answered 404 ErrorItemNotFound)"},
 		{calendars.Calendar{}, 403, "ErrorAccessDenied", "read the calendar: Graph answered 403 ErrorAccessDenied: Access is denied. Check credentials and try again."},
 		{calendars.Calendar{Mailbox: ann}, 502, "BadGateway", "read the calendar: Graph answered 502 BadGateway: Access is denied. Check credentials and try again."},

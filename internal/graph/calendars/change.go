@@ -10,7 +10,7 @@ import (
 )
 
 // HasChanges reports whether Graph documents [Calendar.Changes] for the calendar.
-func (c Calendar) HasChanges() bool { return c.Mailbox == "" }
+func (c Calendar) HasChanges() bool { return c.Mailbox == "" && c.Group == "" }
 
 // Changes returns what changed between two instants since the round that gave link; in the first round, without a link, all events.
 // id is that of the calendar, as Find returns it. Graph reports changes beyond the two instants, too.
@@ -23,12 +23,13 @@ func (c Calendar) Changes(ctx context.Context, g *graph.Client, id string, from,
 	query := users.ItemCalendarViewDeltaRequestBuilderGetQueryParameters{
 		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)),
 	}
-	if id == "" {
-		return graph.Delta(ctx, g, op, item, link, h, c.user(g).CalendarView().Delta().ToGetRequestInformation,
+	owner, calendar := c.owner(g, id)
+	if calendar == "" {
+		return graph.Delta(ctx, g, op, item, link, h, owner.CalendarView().Delta().ToGetRequestInformation,
 			&users.ItemCalendarViewDeltaRequestBuilderGetRequestConfiguration{Headers: h, QueryParameters: &query})
 	}
 	ofCalendar := users.ItemCalendarsItemCalendarViewDeltaRequestBuilderGetQueryParameters(query)
-	return graph.Delta(ctx, g, op, item, link, h, c.user(g).Calendars().ByCalendarId(id).CalendarView().Delta().ToGetRequestInformation,
+	return graph.Delta(ctx, g, op, item, link, h, owner.Calendars().ByCalendarId(calendar).CalendarView().Delta().ToGetRequestInformation,
 		&users.ItemCalendarsItemCalendarViewDeltaRequestBuilderGetRequestConfiguration{Headers: h, QueryParameters: &ofCalendar})
 }
 
@@ -38,11 +39,12 @@ func (c Calendar) Probe(ctx context.Context, g *graph.Client, id string) (graph.
 	query := users.ItemCalendarEventsRequestBuilderGetQueryParameters{
 		Count: new(true), Top: new(int32(1)), Select: []string{"id", "lastModifiedDateTime"}, Orderby: []string{"lastModifiedDateTime desc"},
 	}
-	if id == "" {
-		return graph.GetProbe(ctx, g, op, c.user(g).Calendar().Events().ToGetRequestInformation,
+	owner, calendar := c.owner(g, id)
+	if calendar == "" {
+		return graph.GetProbe(ctx, g, op, owner.Calendar().Events().ToGetRequestInformation,
 			&users.ItemCalendarEventsRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &query})
 	}
 	ofCalendar := users.ItemCalendarsItemEventsRequestBuilderGetQueryParameters(query)
-	return graph.GetProbe(ctx, g, op, c.user(g).Calendars().ByCalendarId(id).Events().ToGetRequestInformation,
+	return graph.GetProbe(ctx, g, op, owner.Calendars().ByCalendarId(calendar).Events().ToGetRequestInformation,
 		&users.ItemCalendarsItemEventsRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &ofCalendar})
 }

@@ -281,7 +281,7 @@ func (c Calendar) ViewInOrder(ctx context.Context, g *graph.Client, id string, f
 }
 
 func (c Calendar) explainView(g *graph.Client, id string, err error) error {
-	if id != "" && c.Mailbox == "" && graph.Is(err, graph.NotFound) {
+	if id != "" && c.Mailbox == "" && c.Group == "" && graph.Is(err, graph.NotFound) {
 		return graph.Explain(err, "there is no calendar with this id: %s", id)
 	}
 	return c.explainRead(g, err)
@@ -292,17 +292,26 @@ func (c Calendar) view(ctx context.Context, g *graph.Client, id string, from, to
 	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{
 		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: eventFields(c.Basic), Orderby: order, Top: &top,
 	}
-	if id == "" {
-		return c.user(g).Calendar().CalendarView().ToGetRequestInformation(ctx,
+	owner, calendar := c.owner(g, id)
+	if calendar == "" {
+		return owner.Calendar().CalendarView().ToGetRequestInformation(ctx,
 			&users.ItemCalendarCalendarViewRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &query})
 	}
 	ofCalendar := users.ItemCalendarsItemCalendarViewRequestBuilderGetQueryParameters(query)
-	return c.user(g).Calendars().ByCalendarId(id).CalendarView().ToGetRequestInformation(ctx,
+	return owner.Calendars().ByCalendarId(calendar).CalendarView().ToGetRequestInformation(ctx,
 		&users.ItemCalendarsItemCalendarViewRequestBuilderGetRequestConfiguration{Headers: headers("text"), QueryParameters: &ofCalendar})
 }
 
-func (c Calendar) event(g *graph.Client, id string) *users.ItemEventsEventItemRequestBuilder {
-	return c.user(g).Events().ByEventId(id)
+// event returns the builder of the event with this id. A group is looked up once for each client.
+func (c Calendar) event(ctx context.Context, g *graph.Client, id string) (*users.ItemEventsEventItemRequestBuilder, error) {
+	if c.Group == "" {
+		return c.user(g).Events().ByEventId(id), nil
+	}
+	group, err := graph.Once(ctx, g, "calendar of the group "+c.Group, func() (Info, error) { return c.Find(ctx, g) })
+	if err != nil {
+		return nil, err
+	}
+	return g.Group(group.ID).Events().ByEventId(id), nil
 }
 
 // Read returns the event or series with this id.
@@ -323,7 +332,11 @@ func (c Calendar) ReadWithBody(ctx context.Context, g *graph.Client, id string) 
 }
 
 func (c Calendar) readDTO(ctx context.Context, g *graph.Client, op, id string, headers *abstractions.RequestHeaders, fields []string) (eventDTO, error) {
-	d, err := graph.Get[eventDTO](ctx, g, op, c.event(g, id).ToGetRequestInformation, &users.ItemEventsEventItemRequestBuilderGetRequestConfiguration{
+	event, err := c.event(ctx, g, id)
+	if err != nil {
+		return eventDTO{}, err
+	}
+	d, err := graph.Get[eventDTO](ctx, g, op, event.ToGetRequestInformation, &users.ItemEventsEventItemRequestBuilderGetRequestConfiguration{
 		Headers: headers, QueryParameters: &users.ItemEventsEventItemRequestBuilderGetQueryParameters{Select: fields},
 	})
 	return d, c.explainEvent(g, err)

@@ -146,11 +146,12 @@ func (c Calendar) Create(ctx context.Context, g *graph.Client, info Info, f Fiel
 	}
 	e.SetTransactionId(&transactionID)
 	var d eventDTO
-	if info.ID == "" {
-		d, err = graph.Send[eventDTO](ctx, g, opCreate, c.user(g).Events().ToPostRequestInformation, e,
+	owner, calendar := c.owner(g, info.ID)
+	if calendar == "" {
+		d, err = graph.Send[eventDTO](ctx, g, opCreate, owner.Events().ToPostRequestInformation, e,
 			&users.ItemEventsRequestBuilderPostRequestConfiguration{Headers: headers("text")})
 	} else {
-		d, err = graph.Send[eventDTO](ctx, g, opCreate, c.user(g).Calendars().ByCalendarId(info.ID).Events().ToPostRequestInformation, e,
+		d, err = graph.Send[eventDTO](ctx, g, opCreate, owner.Calendars().ByCalendarId(calendar).Events().ToPostRequestInformation, e,
 			&users.ItemCalendarsItemEventsRequestBuilderPostRequestConfiguration{Headers: headers("text")})
 	}
 	if err != nil {
@@ -184,7 +185,11 @@ func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fiel
 	if err != nil {
 		return Event{}, err
 	}
-	d, err := graph.Send[eventDTO](ctx, g, op, c.event(g, id).ToPatchRequestInformation, e,
+	event, err := c.event(ctx, g, id)
+	if err != nil {
+		return Event{}, err
+	}
+	d, err := graph.Send[eventDTO](ctx, g, op, event.ToPatchRequestInformation, e,
 		&users.ItemEventsEventItemRequestBuilderPatchRequestConfiguration{Headers: headers("text")})
 	if err != nil {
 		return Event{}, c.explainChange(g, err)
@@ -206,7 +211,11 @@ func (c Calendar) explainChange(g *graph.Client, err error) error {
 
 // Delete removes an event, one occurrence of a series or a series, without a message to the attendees.
 func (c Calendar) Delete(ctx context.Context, g *graph.Client, id string) error {
-	return c.explainChange(g, graph.Call(ctx, g, "remove the event", c.event(g, id).ToDeleteRequestInformation, nil))
+	event, err := c.event(ctx, g, id)
+	if err != nil {
+		return err
+	}
+	return c.explainChange(g, graph.Call(ctx, g, "remove the event", event.ToDeleteRequestInformation, nil))
 }
 
 // Cancel cancels a meeting that the owner of the calendar organizes. The message to the attendees may be nil.
@@ -215,7 +224,18 @@ func (c Calendar) Cancel(ctx context.Context, g *graph.Client, id string, messag
 	if message != nil {
 		body.SetComment(message)
 	}
-	_, err := graph.Send[graph.None](ctx, g, "cancel the event", c.event(g, id).Cancel().ToPostRequestInformation, body, nil)
+	event, err := c.event(ctx, g, id)
+	if err != nil {
+		return err
+	}
+	_, err = graph.Send[graph.None](ctx, g, "cancel the event", event.Cancel().ToPostRequestInformation, body, nil)
+	// Microsoft documents it only with Calendars.ReadWrite.
+	if c.Group != "" && graph.Is(err, graph.PermissionMissing) && g.Granted(c.WritePermission()) {
+		if _, unreadable := c.Read(ctx, g, id); graph.Is(unreadable, graph.PermissionMissing) {
+			return c.explainChange(g, err) // the user is not a member
+		}
+		return graph.Explain(err, "Microsoft does not let you cancel an event of a group; use remove, which tells nobody")
+	}
 	return c.explainChange(g, err)
 }
 
@@ -239,8 +259,10 @@ type Reply struct {
 // Respond answers an invitation.
 func (c Calendar) Respond(ctx context.Context, g *graph.Client, id string, r Reply) error {
 	const op = "respond to the event"
-	event := c.event(g, id)
-	var err error
+	event, err := c.event(ctx, g, id)
+	if err != nil {
+		return err
+	}
 	switch r.Response {
 	case "accept":
 		var body users.ItemEventsItemAcceptPostRequestBodyable = users.NewItemEventsItemAcceptPostRequestBody()

@@ -264,7 +264,7 @@ func (m Mailbox) Search(ctx context.Context, g *graph.Client, folder, words, lin
 func (m Mailbox) searchPage(ctx context.Context, g *graph.Client, op, folder, words, link string, most int) (page, error) {
 	if link != "" {
 		var p page
-		err := follow(ctx, g, op, link, headers(), &p)
+		err := graph.Follow(ctx, g, op, link, headers(), &p)
 		return p, err
 	}
 	search := `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(words) + `"`
