@@ -33,7 +33,7 @@ func TestExamples(t *testing.T) {
 		for i, op := range k.New().Operations() {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
-				placeholders := placeholders(t, s, op.Name)
+				placeholders := placeholders(t, s, k.Name, op.Name)
 				op := configured(t, k, placeholders).Operations()[i]
 				example := placeholders.Replace(op.Example)
 				g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...) // which is always granted
@@ -89,6 +89,7 @@ func data(t *testing.T, result any) map[string]any {
 // A placeholder is an id in examples, of options and of requests. Each stands for things of one type.
 type placeholder struct {
 	Placeholder string          // as the examples have it
+	Kind        string          // in whose examples it is; "": of every kind without its own
 	Operation   string          // whose example it is in; "": of every operation without its own
 	Path        string          // of the POST that makes the thing, below /control or as Graph has it; may have earlier placeholders
 	Scopes      []string        // of Adele, who sends it
@@ -97,7 +98,7 @@ type placeholder struct {
 }
 
 // placeholders makes the things that testdata/examples lists, and returns the replacements of their placeholders.
-func placeholders(t *testing.T, s *simulator.Simulator, operation string) *strings.Replacer {
+func placeholders(t *testing.T, s *simulator.Simulator, kind, operation string) *strings.Replacer {
 	t.Helper()
 	files, err := filepath.Glob("testdata/examples/*.json")
 	if err != nil {
@@ -123,7 +124,7 @@ func placeholders(t *testing.T, s *simulator.Simulator, operation string) *strin
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, p := range all {
-			if p.Operation == "" || p.Operation == operation {
+			if (p.Kind == "" || p.Kind == kind) && (p.Operation == "" || p.Operation == operation) {
 				ids[p.Placeholder] = p.create(t, s, replacer())
 			}
 		}

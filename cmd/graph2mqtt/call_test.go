@@ -178,8 +178,10 @@ func TestDiscover(t *testing.T) {
 	}
 	h.login(t)
 	code, stdout, stderr = h.call(t, "discover", "work")
-	if want := "email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
-		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"; code != 0 || stderr != want {
+	want := "group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
+		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
+		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"
+	if code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
@@ -257,6 +259,7 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 	h.login(t)
 	code, stdout, stderr := h.call(t, "discover", "work")
 	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n" +
+		"group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"
 	if code != 2 || stdout != "" || stderr != want {

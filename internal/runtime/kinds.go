@@ -19,6 +19,7 @@ func Kinds() []sensors.Kind {
 	return []sensors.Kind{
 		autoreply.Kind(),
 		calendar.Kind(),
+		calendar.GroupKind(),
 		mail.Email(),
 		mail.Filter(),
 		planner.Kind(),

@@ -28,7 +28,7 @@ func Kind() sensors.Kind {
 			"A poll asks only whether anything changed; the events are read when something did, and every 10 minutes.",
 		Interval: 60 * time.Second,
 		New: func() sensors.Sensor {
-			return sensors.Of(&Options{IncludeDeclined: true, EndOffset: 24 * time.Hour})
+			return sensors.Of(&Options{View: defaultView()})
 		},
 		Attributes: attributeFields(),
 		Events:     events(),
@@ -79,7 +79,12 @@ func (o *Options) Permissions() []graph.Permission {
 func (o *Options) Operations() []services.Operation { return calendar.Operations(o.target()) }
 
 // ReadsOwnWrites implements sensors.ConsistentReader: the events of a new series are in the next answer.
-func (o *Options) ReadsOwnWrites() bool { return true }
+func (o *View) ReadsOwnWrites() bool { return true }
+
+// Poll implements sensors.Source.
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	return o.poll(ctx, g, o.target(), last, now)
+}
 
 // IsGroup implements sensors.GroupSource.
 func (o *Options) IsGroup() bool { return o.Calendar == all }
@@ -92,11 +97,14 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	}
 	var members []sensors.Member
 	for _, c := range listed {
-		if !slices.Contains(o.Except, c.ID) && !containsFold(o.Except, c.Name) {
-			members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
-		}
+		members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
 	}
-	return members, nil
+	return except(members, o.Except), nil
+}
+
+// except returns the members that are not named by their id or name in names.
+func except(members []sensors.Member, names []string) []sensors.Member {
+	return slices.DeleteFunc(members, func(m sensors.Member) bool { return slices.Contains(names, m.ID) || containsFold(names, m.Name) })
 }
 
 // Member implements sensors.GroupSource.
@@ -111,7 +119,7 @@ func (s *Snapshot) sort() {
 }
 
 // Same implements sensors.Comparer: that time passes need not be written.
-func (o *Options) Same(a, b *Snapshot) bool {
+func (o *View) Same(a, b *Snapshot) bool {
 	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
 }
 
@@ -127,12 +135,12 @@ func equal(a, b *calendars.Event) bool {
 }
 
 // Effects implements sensors.EffectProvider.
-func (o *Options) Effects() []sensors.Effect[Snapshot] {
+func (o *View) Effects() []sensors.Effect[Snapshot] {
 	return []sensors.Effect[Snapshot]{sensors.On(o.applyEvent), sensors.On(o.applyRemoval)}
 }
 
 // applyEvent puts in place an event that was created or changed.
-func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time) (*Snapshot, []entity.Event) {
+func (o *View) applyEvent(s *Snapshot, changed calendars.Event, now time.Time) (*Snapshot, []entity.Event) {
 	after := *s
 	after.Watch.ReadAt = time.Time{} // the next poll must not trust a probe that is a little behind
 	entryOf, err := o.filter()
@@ -155,7 +163,7 @@ func (o *Options) applyEvent(s *Snapshot, changed calendars.Event, now time.Time
 }
 
 // applyRemoval takes an event or a series away, or marks it as canceled.
-func (o *Options) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Time) (*Snapshot, []entity.Event) {
+func (o *View) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Time) (*Snapshot, []entity.Event) {
 	after := *s
 	after.Watch.ReadAt = time.Time{}
 	after.Entries = make([]Entry, 0, len(s.Entries))

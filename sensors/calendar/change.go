@@ -25,7 +25,7 @@ func eventTypes() []string {
 
 // Events implements sensors.Source. Only events within the time of both snapshots count: one that merely enters or leaves the
 // window causes no event.
-func (o *Options) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
+func (o *View) Events(last, fresh *Snapshot, now time.Time) []entity.Event {
 	loc := now.Location()
 	lastFrom, lastTo := last.stableWindow()
 	from, to := fresh.stableWindow()

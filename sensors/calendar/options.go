@@ -12,15 +12,27 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// all is the calendar that stands for each calendar of the mailbox.
+// all stands for each calendar of the mailbox, or for each group.
 const all = "all"
 
 // Options are the options of a calendar. They are the sensors.Source of its events.
 type Options struct {
-	Calendar           string        `koanf:"calendar" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
-	Except             []string      `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
-	SharedMailbox      string        `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to."`
-	BasicCalendar      bool          `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
+	Calendar      string   `koanf:"calendar" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
+	Except        []string `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
+	SharedMailbox string   `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to. For the calendar of a group, use type: group_calendar."`
+	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
+	View
+}
+
+// GroupOptions are the options of the calendar of a group. They are the sensors.Source of its events.
+type GroupOptions struct {
+	Group  string   `koanf:"group" required:"true" example:"marketing@contoso.example" doc:"The id, address or name of a Microsoft 365 group that you are a member of, or all for every one; new ones are added automatically."`
+	Except []string `koanf:"except" doc:"With group: all, the names, addresses or ids of groups to leave out."`
+	View
+}
+
+// A View holds the options that select and show events, and the functions over their snapshot.
+type View struct {
 	Search             string        `koanf:"search" doc:"Show only events whose subject contains this text, in any case."`
 	Exclude            []string      `koanf:"exclude" doc:"Leave out events whose subject matches one of these regular expressions, in any case."`
 	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Leave out events of these sensitivities." enum:"normal,personal,private,confidential"`
@@ -33,8 +45,31 @@ type Options struct {
 	MaxResults         int           `koanf:"max_results" doc:"Maximum number of events in the list. 0: all." min:"0"`
 }
 
+func defaultView() View { return View{IncludeDeclined: true, EndOffset: 24 * time.Hour} }
+
 // Validate returns an error for options that cannot work together.
 func (o *Options) Validate() error {
+	var errs []error
+	if o.BasicCalendar && o.SharedMailbox != "" {
+		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
+	}
+	if len(o.Except) > 0 && o.Calendar != all {
+		errs = append(errs, schema.At("except", errors.New("only with calendar: all")))
+	}
+	return errors.Join(append(errs, o.View.Validate())...)
+}
+
+// Validate returns an error for options that cannot work together.
+func (o *GroupOptions) Validate() error {
+	var errs []error
+	if len(o.Except) > 0 && o.Group != all {
+		errs = append(errs, schema.At("except", errors.New("only with group: all")))
+	}
+	return errors.Join(append(errs, o.View.Validate())...)
+}
+
+// Validate returns an error for options that cannot work together.
+func (o *View) Validate() error {
 	var errs []error
 	for i, s := range o.Exclude {
 		if _, err := pattern(s); err != nil {
@@ -43,12 +78,6 @@ func (o *Options) Validate() error {
 	}
 	if o.EndOffset <= o.StartOffset {
 		errs = append(errs, schema.At("end_offset", fmt.Errorf("want more than start_offset, %s, not %s", o.StartOffset, o.EndOffset)))
-	}
-	if o.BasicCalendar && o.SharedMailbox != "" {
-		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
-	}
-	if len(o.Except) > 0 && o.Calendar != all {
-		errs = append(errs, schema.At("except", errors.New("only with calendar: all")))
 	}
 	return errors.Join(errs...)
 }
@@ -60,7 +89,7 @@ func containsFold(list []string, s string) bool {
 }
 
 // filter returns a function that makes the entry of an event: whether it is shown, and masked if necessary.
-func (o *Options) filter() (func(calendars.Event) Entry, error) {
+func (o *View) filter() (func(calendars.Event) Entry, error) {
 	var exclude []*regexp.Regexp
 	for _, s := range o.Exclude {
 		re, err := pattern(s)
@@ -91,7 +120,7 @@ func (o *Options) filter() (func(calendars.Event) Entry, error) {
 }
 
 // masks reports whether only the times of an event are shown.
-func (o *Options) masks(e calendars.Event) bool {
+func (o *View) masks(e calendars.Event) bool {
 	return o.SensitivityMask && strings.EqualFold(e.Sensitivity, private)
 }
 

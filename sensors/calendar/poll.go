@@ -33,10 +33,9 @@ type Watch struct {
 	NoDelta, NoProbe time.Time // when Graph refused it; zero: never
 }
 
-// Poll implements sensors.Source. It reads the events if they may have changed, and otherwise returns those of last.
-func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+// poll reads the events of target if they may have changed, and otherwise returns those of last.
+func (o *View) poll(ctx context.Context, g *graph.Client, target calendars.Calendar, last *Snapshot, now time.Time) (*Snapshot, error) {
 	from, to := o.window(now)
-	target := o.target()
 	s := new(Snapshot)
 	if last != nil {
 		*s = *last
@@ -45,14 +44,14 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	}
 	due := last == nil || !last.isCurrent(from, to, now)
 	if !due {
-		changed, err := o.hasChanged(ctx, g, s, from, to, now)
+		changed, err := s.hasChanged(ctx, g, target, from, to, now)
 		if graph.Is(err, graph.SignInRequired) || graph.IsUnauthorized(err) || graph.Is(err, graph.Throttled) || ctx.Err() != nil {
 			return nil, err // so would be the reading
 		}
 		due = changed || err != nil
 	}
 	if due {
-		if err := o.read(ctx, g, s, from, to, now); err != nil {
+		if err := o.read(ctx, g, target, s, from, to, now); err != nil {
 			return nil, err
 		}
 	}
@@ -67,7 +66,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 }
 
 // window returns the range of events that State shows at now.
-func (o *Options) window(now time.Time) (from, to time.Time) {
+func (o *View) window(now time.Time) (from, to time.Time) {
 	today, tomorrow := day(now)
 	from, to = now.Add(o.StartOffset), now.Add(o.EndOffset)
 	if today.Before(from) {
@@ -89,19 +88,18 @@ func (s *Snapshot) find(ctx context.Context, g *graph.Client, target calendars.C
 		return err
 	}
 	s.CalendarID, s.Info, s.InfoAt = info.ID, nil, time.Time{}
-	if info.Name != "" { // it comes with its properties
+	if info.Name != "" && target.Group == "" { // it comes with its properties
 		s.Info, s.InfoAt = &info, now.UTC()
 	}
 	return nil
 }
 
 // read reads the events into s.
-func (o *Options) read(ctx context.Context, g *graph.Client, s *Snapshot, from, to, now time.Time) error {
+func (o *View) read(ctx context.Context, g *graph.Client, target calendars.Calendar, s *Snapshot, from, to, now time.Time) error {
 	entryOf, err := o.filter()
 	if err != nil {
 		return err
 	}
-	target := o.target()
 	from, to = from.Add(-allDaySlack).UTC(), to.Add(allDaySlack).UTC()
 	events, err := target.View(ctx, g, s.CalendarID, from, to)
 	if !s.From.IsZero() && graph.Is(err, graph.NotFound) { // it may have been removed and created again
@@ -127,9 +125,8 @@ func (o *Options) read(ctx context.Context, g *graph.Client, s *Snapshot, from, 
 }
 
 // hasChanged asks whether events may have changed since it was last asked. At first, and where Graph offers nothing to ask, they may.
-func (o *Options) hasChanged(ctx context.Context, g *graph.Client, s *Snapshot, from, to, now time.Time) (bool, error) {
+func (s *Snapshot) hasChanged(ctx context.Context, g *graph.Client, target calendars.Calendar, from, to, now time.Time) (bool, error) {
 	w := &s.Watch
-	target := o.target()
 	if target.HasChanges() && to.Sub(from) <= maxDelta && !isRecent(w.NoDelta, now) {
 		changed, err := w.askChanges(ctx, g, target, s.CalendarID, from.Add(-allDaySlack), to.Add(allDaySlack))
 		if !isRefusal(err) {

@@ -407,7 +407,7 @@ func TestDeltaQuery(t *testing.T) {
 func BenchmarkIdle(b *testing.B) {
 	answers, bytes, minutes := 0, 0, 0
 	for b.Loop() {
-		a, n := idleTenMinutes(b)
+		a, n := idleCalendars(b)
 		answers, bytes, minutes = answers+a, bytes+n, minutes+10
 	}
 	b.ReportMetric(float64(answers)/float64(minutes), "requests/min")
@@ -416,7 +416,7 @@ func BenchmarkIdle(b *testing.B) {
 
 // TestIdleCost pins what BenchmarkIdle measures.
 func TestIdleCost(t *testing.T) {
-	answers, bytes := idleTenMinutes(t)
+	answers, bytes := idleCalendars(t)
 	if answers != 30 {
 		t.Errorf("%d requests in ten minutes of three calendars, want 30", answers)
 	}
@@ -425,18 +425,21 @@ func TestIdleCost(t *testing.T) {
 	}
 }
 
-// idleTenMinutes polls three calendars once a minute for ten minutes, in one of which they are read.
-func idleTenMinutes(t testing.TB) (answers, bytes int) {
+func idleCalendars(t testing.TB) (answers, bytes int) {
 	for range 3 {
-		w := watch(t, false, nil)
-		w.poll(0)
-		w.poll(time.Minute)
-		w.wire.Take()
-		for range 10 {
-			w.poll(time.Minute)
-		}
-		a, n := w.wire.Take()
+		a, n := idleTenMinutes(watch(t, false, nil))
 		answers, bytes = answers+a, bytes+n
 	}
 	return answers, bytes
+}
+
+// idleTenMinutes polls a calendar once a minute for ten minutes, in one of which its events are read.
+func idleTenMinutes(w *watched) (answers, bytes int) {
+	w.poll(0)
+	w.poll(time.Minute)
+	w.wire.Take()
+	for range 10 {
+		w.poll(time.Minute)
+	}
+	return w.wire.Take()
 }

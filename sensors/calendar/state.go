@@ -13,7 +13,7 @@ import (
 )
 
 // Entities implements sensors.Source.
-func (o *Options) Entities() []entity.Entity {
+func (o *View) Entities() []entity.Entity {
 	const icon = "mdi:calendar"
 	return []entity.Entity{
 		entity.BinarySensor("busy", "Busy").WithDoc("Whether an event takes place now.").WithIcon(icon).AsPrimary(),
@@ -35,7 +35,7 @@ type occurrence struct {
 }
 
 // State implements sensors.Source.
-func (o *Options) State(s *Snapshot, since, now time.Time) entity.State {
+func (o *View) State(s *Snapshot, since, now time.Time) entity.State {
 	st := entity.State{ItemsKey: "data"}
 	if s == nil {
 		return st
@@ -142,7 +142,7 @@ func (c *nextChange) consider(t time.Time) {
 }
 
 // items returns the list: first the current and coming events, the nearest first, then the past ones, the latest first.
-func (o *Options) items(listed []occurrence, now time.Time) []any {
+func (o *View) items(listed []occurrence, now time.Time) []any {
 	slices.SortStableFunc(listed, func(a, b occurrence) int {
 		switch aOver, bOver := !a.end.After(now), !b.end.After(now); {
 		case aOver && bOver:

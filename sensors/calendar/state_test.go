@@ -23,6 +23,8 @@ import (
 
 func TestCases(t *testing.T) { sensorstest.Run(t, calendar.Kind(), "testdata/cases") }
 
+func TestGroupCases(t *testing.T) { sensorstest.Run(t, calendar.GroupKind(), "testdata/group") }
+
 // TestMask pins that only the times of a private event are stored and shown, and that the filters see all of it.
 func TestMask(t *testing.T) {
 	s := contoso(t)

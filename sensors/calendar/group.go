@@ -1,0 +1,88 @@
+package calendar
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/calendar"
+)
+
+// GroupKind returns the kind group_calendar.
+func GroupKind() sensors.Kind {
+	kind := Kind()
+	kind.Name, kind.Title, kind.MemberField, kind.WorkOnly = "group_calendar", "Group calendar", "group", true
+	kind.Aliases = []string{"group", "groups", "group_calendars", "team_calendar"}
+	kind.Doc = "The events of the calendar of a Microsoft 365 group that you are a member of. Everything is as with calendar, except that " +
+		"a group does not respond to invitations. Its permissions need the consent of an administrator: `graph2mqtt permissions` prints a link to send them."
+	kind.New = func() sensors.Sensor { return sensors.Of(&GroupOptions{View: defaultView()}) }
+	kind.Candidates = groupCandidates
+	return kind
+}
+
+// target returns the calendar of the group. Without options, it is that of any group.
+func (o *GroupOptions) target() calendars.Calendar {
+	return calendars.Calendar{Group: cmp.Or(o.Group, all)}
+}
+
+// Permissions implements sensors.Source.
+func (o *GroupOptions) Permissions() []graph.Permission {
+	return []graph.Permission{o.target().ReadPermission()}
+}
+
+// Operations implements sensors.OperationProvider.
+func (o *GroupOptions) Operations() []services.Operation { return calendar.Operations(o.target()) }
+
+// Poll implements sensors.Source.
+func (o *GroupOptions) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	return o.poll(ctx, g, o.target(), last, now)
+}
+
+// IsGroup implements sensors.GroupSource.
+func (o *GroupOptions) IsGroup() bool { return o.Group == all }
+
+// Members implements sensors.GroupSource.
+func (o *GroupOptions) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
+	groups, err := directory.Groups(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var members []sensors.Member
+	for _, group := range groups {
+		if !containsFold(o.Except, group.ID) && (group.Address == "" || !containsFold(o.Except, group.Address)) {
+			members = append(members, sensors.Member{ID: group.ID, Name: group.Name})
+		}
+	}
+	return except(members, o.Except), nil
+}
+
+// Member implements sensors.GroupSource.
+func (o *GroupOptions) Member(m sensors.Member) sensors.Source[Snapshot] {
+	member := *o
+	member.Group, member.Except = m.ID, nil
+	return &member
+}
+
+// groupCandidates lists the groups of the user. One is named by its address, or by its id if it has none of its own.
+func groupCandidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
+	groups, err := directory.Groups(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var found []sensors.Candidate
+	for i, group := range groups {
+		name := group.Address
+		if name == "" || slices.ContainsFunc(slices.Concat(groups[:i], groups[i+1:]), func(other directory.Group) bool { return strings.EqualFold(other.Address, name) }) {
+			name = group.ID
+		}
+		found = append(found, sensors.Candidate{Name: group.Name, Options: map[string]string{"group": name}})
+	}
+	return found, nil
+}
