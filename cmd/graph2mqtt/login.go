@@ -103,6 +103,11 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 		for _, text := range unavailableToPersonal(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
+	} else if texts := needingAdministrator(wanted, s.Status().Granted); len(texts) > 0 {
+		for _, text := range texts {
+			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
+		}
+		fmt.Fprintf(p.stdout, "For a link to send them, run: graph2mqtt permissions %s --format link. If they have consented already, just sign in.\n", a.ID)
 	}
 	r := auth.Request{Scopes: runtime.SignInScopes(a, extra...), OnPrompt: p.prompt}
 	if l.device {
@@ -130,6 +135,17 @@ func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 	for _, n := range wanted {
 		if facts, ok := graph.LookupScope(n.Scope); ok && !facts.Personal {
 			texts = append(texts, fmt.Sprintf("%s: personal accounts do not have %s: %s", n.Sensor, n.Scope, n.Impact))
+		}
+	}
+	return dedupe(texts)
+}
+
+// needingAdministrator returns a sentence for each permission to which only an administrator can consent, unless it is granted.
+func needingAdministrator(wanted []runtime.RequiredPermission, granted []string) []string {
+	var texts []string
+	for _, n := range wanted {
+		if info, ok := graph.LookupScope(n.Scope); ok && info.Admin && !n.Satisfied(granted) {
+			texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, n.Scope, n.Impact))
 		}
 	}
 	return dedupe(texts)

@@ -322,3 +322,35 @@ func TestAccountsJSON(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// TestLoginNamesAdministrator pins that permissions to which only an administrator can consent are named before the sign-in, and not
+// once they are granted; and that discover then lists the groups.
+func TestLoginNamesAdministrator(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{project: {type: group_calendar, group: Project}}")
+	h.simulator.AddGroup(simulator.Group{Name: "Project", Address: "project@contoso.example", Members: []string{simulator.Adele}})
+	h.simulator.AddGroup(simulator.Group{Name: "Others", Address: "others@contoso.example"})
+	const sentence = "project: an administrator of the organization must consent to Group.Read.All; without it, the calendar is unavailable\n" +
+		"For a link to send them, run: graph2mqtt permissions work --format link. If they have consented already, just sign in.\n"
+	for i, want := range []bool{true, false} {
+		p := h.start(t, "login", "work")
+		link := p.stdout.find(t, linkPattern)
+		before, _, _ := strings.Cut(p.stdout.String(), link)
+		if strings.Contains(before, sentence) != want || strings.Contains(before, "administrator") != want {
+			t.Errorf("sign-in %d: %s", i, before)
+		}
+		h.openURL(t, link)
+		if code := p.wait(t); code != 0 {
+			t.Fatal(p.stderr)
+		}
+	}
+	code, stdout, _ := h.call(t, "discover", "work")
+	if want := "      # group_calendar: 1 found, to be pasted below accounts.work.sensors\n      project_2: {type: group_calendar, group: project@contoso.example}\n"; code != 0 || stdout != want {
+		t.Errorf("%d, %s", code, stdout)
+	}
+	h.configureWork(t, "timezone: local", "{groups: {type: group_calendar, group: all}}")
+	code, stdout, _ = h.call(t, "discover", "work")
+	if !strings.Contains(stdout, "      # members of groups:\n") || !strings.Contains(stdout, ": Project\n") || code != 0 {
+		t.Errorf("%d, %s", code, stdout)
+	}
+}
