@@ -702,3 +702,41 @@ func TestNothingHappenedBeforeTheFirstAnswer(t *testing.T) {
 		}
 	})
 }
+
+// A fixedMeeting is a meeting of which only the start is compared.
+type fixedMeeting struct{ *meeting }
+
+func (fixedMeeting) Same(a, b *times) bool { return a.Start.Equal(b.Start) }
+
+// TestPollsAtOnceIfOnlyIgnoredPartsChanged pins when a sensor that reads its own writes is polled after an operation: at once if its
+// result changed only what need not be written, some seconds later if it shows the result.
+func TestPollsAtOnceIfOnlyIgnoredPartsChanged(t *testing.T) {
+	for name, tt := range map[string]struct {
+		moved bool
+		after time.Duration
+	}{"ignored part": {false, 0}, "compared part": {true, 5 * time.Second}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now().Add(time.Hour)
+				var polls []time.Time
+				m := &meeting{immediate: true, ask: func(_ context.Context, now time.Time) (time.Time, time.Time, error) {
+					polls = append(polls, now)
+					return start, start.Add(time.Hour), nil
+				}}
+				h := run(t, fixedMeeting{m}, options(t, "Calendars.Read"))
+				time.Sleep(time.Second)
+				synctest.Wait()
+				now, from := time.Now(), start
+				if tt.moved {
+					from = start.Add(time.Minute)
+				}
+				h.Apply(t.Context(), [2]time.Time{from, start.Add(2 * time.Hour)})
+				time.Sleep(6 * time.Second)
+				synctest.Wait()
+				if len(polls) < 2 || !polls[1].Equal(now.Add(tt.after)) {
+					t.Errorf("polled at %v, want %s after %v", polls, tt.after, now)
+				}
+			})
+		})
+	}
+}

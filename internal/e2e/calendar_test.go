@@ -15,11 +15,26 @@ const calendarTopic = "graph2mqtt/work/calendar/"
 
 // TestCalendar reads a calendar and creates an event from Home Assistant.
 func TestCalendar(t *testing.T) {
+	testCalendar(t, "calendar: {type: calendar, interval: 5s}", simulator.Adele)
+}
+
+// TestGroupCalendar is TestCalendar for the calendar of a group.
+func TestGroupCalendar(t *testing.T) {
+	const project = "project@contoso.example"
+	testCalendar(t, "calendar: {type: group_calendar, group: "+project+", interval: 5s}", project)
+}
+
+// testCalendar runs with a sensor called calendar, of the default calendar of a mailbox. If that is not a user's, it is added as a group.
+func testCalendar(t *testing.T, sensor, mailbox string) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
-		env := startEnvironment(t, ha, MosquittoOptions{}, "calendar: {type: calendar, interval: 5s}")
+		env := NewEnvironment(t, MosquittoOptions{})
+		if mailbox != simulator.Adele {
+			env.Microsoft.AddGroup(simulator.Group{Name: "Project", Address: mailbox, Members: []string{simulator.Adele}})
+		}
+		env.run(t, ha, sensor)
 		ha.AwaitState(t, "binary_sensor.work_calendar_busy", "off")
 		begin := time.Now().Add(time.Minute).UTC().Truncate(time.Second)
-		env.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{
+		env.Microsoft.AddEvent(mailbox, "", simulator.Event{
 			Subject: `Lunch "Grüße" {{ 1 + 1 }}`, Start: begin, End: begin.Add(time.Hour), Location: "Café", Body: "<p>With <b>Megan</b></p>",
 		})
 		ha.AwaitState(t, "sensor.work_calendar_next", `Lunch "Grüße" {{ 1 + 1 }}`)
@@ -43,8 +58,8 @@ func TestCalendar(t *testing.T) {
 		})
 
 		// Removing the events in Outlook ends them here.
-		for _, e := range env.Microsoft.Events(simulator.Adele, "") {
-			env.Microsoft.RemoveEvent(simulator.Adele, e["id"].(string))
+		for _, e := range env.Microsoft.Events(mailbox, "") {
+			env.Microsoft.RemoveEvent(mailbox, e["id"].(string))
 		}
 		ha.AwaitState(t, "binary_sensor.work_calendar_busy", "off")
 		ha.AwaitState(t, "sensor.work_calendar_next", "unknown")

@@ -25,11 +25,17 @@ var update = flag.Bool("update", false, "write the golden files")
 func startEnvironment(t testing.TB, ha *HomeAssistant, o MosquittoOptions, sensors ...string) *Environment {
 	t.Helper()
 	env := NewEnvironment(t, o)
+	env.run(t, ha, sensors...)
+	return env
+}
+
+// run starts the bridge with a signed-in account that may update, on the environment's broker, which Home Assistant uses.
+func (env *Environment) run(t testing.TB, ha *HomeAssistant, sensors ...string) {
+	t.Helper()
 	ha.AddBroker(t, env.Broker)
 	env.Configure(t, []string{"enable_update: true"}, sensors...)
 	env.SignIn(t)
 	env.Start(t)
-	return env
 }
 
 // disabled marks an entity of the golden file that is registered but disabled at first: the read-only twin of a settable entity.

@@ -9,6 +9,7 @@ func TestLimit(t *testing.T) {
 		"/v1.0/users/me-token-to-replace/mailboxSettings":   "outlook of me",
 		"/v1.0/users/a@b.c/calendars/1/calendarView":        "outlook of users/a@b.c",
 		"/v1.0/groups/1/calendarView":                       "outlook of groups/1",
+		"/v1.0/users/group-token-to-replace-1/events":       "outlook of groups/1",
 		"/v1.0/users/me-token-to-replace/todo/lists":        "todo",
 		"/v1.0/users/me-token-to-replace/planner/tasks":     "planner",
 		"/v1.0/planner/tasks/1/details":                     "planner",
