@@ -208,7 +208,7 @@ func TestZones(t *testing.T) {
 					clock := midnight.Add(-26 * time.Hour)
 					s := simulator.Contoso(simulator.Options{Now: func() time.Time { return clock }})
 					s.AddGroup(simulator.Group{Name: "Project", Address: project, Members: []string{simulator.Adele}})
-					reminder, soon := 18*time.Hour, 30*time.Minute
+					reminder, soon := 18*time.Hour, time.Hour
 					var driver *driver
 					mailbox := simulator.Adele
 					if group {
@@ -224,7 +224,7 @@ func TestZones(t *testing.T) {
 					end := next.Add(2 * time.Hour)
 					for clock.Before(end) {
 						since := clock
-						clock = clock.Add(30 * time.Minute)
+						clock = clock.Add(time.Hour)
 						for _, e := range driver.State(t, since, clock).Events {
 							got = append(got, fmt.Sprint(clock.Format("01-02 15:04 "), e.Type, " ", e.Data["summary"]))
 						}

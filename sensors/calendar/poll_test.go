@@ -284,7 +284,7 @@ func TestRenewal(t *testing.T) {
 				w.s.AddEvent(w.mailbox, "", simulator.Event{Subject: fmt.Sprint("Day ", day), Start: start, End: start.Add(time.Hour)})
 			}
 			rounds, reads := 0, 0
-			for range 3 * 24 * 12 { // three days
+			for range 2 * 24 * 12 { // two days
 				events, requests := w.poll(5 * time.Minute)
 				for _, e := range events {
 					if strings.HasPrefix(e, "event_created") || strings.HasPrefix(e, "event_removed") || strings.HasPrefix(e, "event_changed") {
@@ -300,11 +300,11 @@ func TestRenewal(t *testing.T) {
 					}
 				}
 			}
-			if rounds < 2 || rounds > 4 {
-				t.Errorf("%d delta queries in three days", rounds)
+			if rounds < 2 || rounds > 3 {
+				t.Errorf("%d delta queries in two days", rounds)
 			}
-			if most := 3*24*6 + 20; reads > most {
-				t.Errorf("%d readings in three days, want at most %d", reads, most)
+			if most := 2*24*6 + 20; reads > most {
+				t.Errorf("%d readings in two days, want at most %d", reads, most)
 			}
 		})
 	}
