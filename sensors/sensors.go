@@ -23,7 +23,9 @@ type Kind struct {
 	OwnUpdates  bool          // its enable_update is its own, not the account's
 	WorkOnly    bool          // not for personal accounts
 	MemberField string        // the request field that names a member of a group: "calendar"
-	New         func() Sensor // with its defaults set, ready to decode into Options
+	// ListInterval is the time between two listings of a group's members; 0: 10 minutes.
+	ListInterval time.Duration
+	New          func() Sensor // with its defaults set, ready to decode into Options
 
 	Attributes []schema.Field // of the primary entity, for the documentation
 	Events     []EventType    // that the event entity fires, for the documentation

@@ -362,9 +362,11 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 	if problem != nil {
 		return problem
 	}
-	ref, target, err := j.target.Resolve(ctx, fields)
-	if err != nil {
-		return err
+	ref, target := r.Target, j.target
+	if !j.operation.OfGroup {
+		if ref, target, err = j.target.Resolve(ctx, fields); err != nil {
+			return err
+		}
 	}
 	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
 	if ref != r.Target { // a member's request is bound to the member

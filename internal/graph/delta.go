@@ -12,23 +12,25 @@ import (
 )
 
 // DeltaChanges are the changes of a collection since the last round of its delta query.
-type DeltaChanges struct {
+type DeltaChanges[T any] struct {
 	Link    string   // for the next round
-	Changed []string // ids of items that are new or changed
+	Changed []T      // items that are new or changed, each of which has an id
 	Removed []string // ids of items that are gone
 	Expired bool     // the link is no longer valid; nothing else is set
 }
 
+// An Item is the part of an item that every delta query returns.
+type Item struct {
+	ID string `json:"id"`
+}
+
 // Any reports whether there are changes.
-func (c DeltaChanges) Any() bool { return len(c.Changed)+len(c.Removed) > 0 }
+func (c DeltaChanges[T]) Any() bool { return len(c.Changed)+len(c.Removed) > 0 }
 
 type deltaPage struct {
-	Value []struct {
-		ID      string          `json:"id"`
-		Removed json.RawMessage `json:"@removed"`
-	} `json:"value"`
-	Next  string `json:"@odata.nextLink"`
-	Delta string `json:"@odata.deltaLink"`
+	Value []json.RawMessage `json:"value"`
+	Next  string            `json:"@odata.nextLink"`
+	Delta string            `json:"@odata.deltaLink"`
 }
 
 // maxRounds bounds the pages of one round.
@@ -38,7 +40,7 @@ const maxRounds = 200
 // returns for configuration. Each page is requested with headers. item names what the collection holds: "a mail".
 //
 // https://learn.microsoft.com/graph/delta-query-overview
-func Delta[C any](ctx context.Context, g *Client, op, item, link string, headers *abstractions.RequestHeaders, build func(context.Context, *C) (*abstractions.RequestInformation, error), configuration *C) (DeltaChanges, error) {
+func Delta[T, C any](ctx context.Context, g *Client, op, item, link string, headers *abstractions.RequestHeaders, build func(context.Context, *C) (*abstractions.RequestInformation, error), configuration *C) (DeltaChanges[T], error) {
 	var p deltaPage
 	var err error
 	if link == "" {
@@ -46,38 +48,46 @@ func Delta[C any](ctx context.Context, g *Client, op, item, link string, headers
 	} else {
 		err = Follow(ctx, g, op, link, headers, &p)
 	}
-	var c DeltaChanges
+	var c DeltaChanges[T]
 	for pages := 0; ; pages++ {
 		switch {
 		case link != "" && isExpired(err):
-			return DeltaChanges{Expired: true}, nil
+			return DeltaChanges[T]{Expired: true}, nil
 		case err != nil:
-			return DeltaChanges{}, err
+			return DeltaChanges[T]{}, err
 		case p.Value == nil:
-			return DeltaChanges{}, Incomplete(op, "list")
+			return DeltaChanges[T]{}, Incomplete(op, "list")
 		}
-		for _, v := range p.Value {
+		for _, raw := range p.Value {
+			var head struct {
+				Item
+				Removed json.RawMessage `json:"@removed"`
+			}
+			var v T
+			if err := errors.Join(json.Unmarshal(raw, &head), json.Unmarshal(raw, &v)); err != nil {
+				return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Err: err}
+			}
 			switch {
-			case v.ID == "":
-				return DeltaChanges{}, Incomplete(op, "id of "+item)
-			case len(v.Removed) > 0 && string(v.Removed) != "null":
-				c.Removed = append(c.Removed, v.ID)
+			case head.ID == "":
+				return DeltaChanges[T]{}, Incomplete(op, "id of "+item)
+			case len(head.Removed) > 0 && string(head.Removed) != "null":
+				c.Removed = append(c.Removed, head.ID)
 			default:
-				c.Changed = append(c.Changed, v.ID)
+				c.Changed = append(c.Changed, v)
 			}
 		}
 		if p.Next == "" {
 			break
 		}
 		if pages == maxRounds {
-			return DeltaChanges{}, &Error{Reason: Refused, Op: op, Message: "the answer has too many pages"}
+			return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Message: "the answer has too many pages"}
 		}
 		next := p.Next
 		p = deltaPage{}
 		err = Follow(ctx, g, op, next, headers, &p)
 	}
 	if c.Link = p.Delta; c.Link == "" {
-		return DeltaChanges{}, Incomplete(op, "link for the next round")
+		return DeltaChanges[T]{}, Incomplete(op, "link for the next round")
 	}
 	return c, nil
 }

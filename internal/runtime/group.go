@@ -21,9 +21,10 @@ import (
 )
 
 const (
-	listInterval = 10 * time.Minute // between two listings of a group's members
+	listInterval = 10 * time.Minute // between two listings of a group's members, where the kind has no interval
 	listRetry    = time.Minute      // after a listing that failed
 	listTimeout  = time.Minute
+	confirmPause = 2 * time.Second // before the second listing that confirms a loss
 )
 
 // A group is a sensor that stands for several, such as all calendars. Each member is a sensor of its own.
@@ -95,7 +96,7 @@ func (g *group) idInUse(m sensors.Member) bool {
 // Run follows the members until ctx is done.
 func (g *group) Run(ctx context.Context) error {
 	for {
-		wait := listInterval
+		wait := cmp.Or(g.sensor.kind.ListInterval, listInterval)
 		if err := g.reload(ctx); err != nil {
 			wait = listRetry
 		}
@@ -114,6 +115,10 @@ func (g *group) Run(ctx context.Context) error {
 // reload lists the members, starts and stops their sensors accordingly, and logs a failure once.
 func (g *group) reload(ctx context.Context) error {
 	listed, err := g.list(ctx)
+	if err == nil && g.lacks(listed) {
+		// Graph sometimes leaves something out. A device that is removed loses its history and its place on dashboards.
+		listed, err = g.confirm(ctx, listed)
+	}
 	if err == nil {
 		g.follow(ctx, listed)
 	}
@@ -137,6 +142,33 @@ func (g *group) reload(ctx context.Context) error {
 	}
 	signal(g.sensor.account.dirty)
 	return err
+}
+
+// lacks reports whether a member is not listed any more.
+func (g *group) lacks(listed []sensors.Member) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.ContainsFunc(g.members, func(b member) bool {
+		return !slices.ContainsFunc(listed, func(m sensors.Member) bool { return m.ID == b.ID })
+	})
+}
+
+// confirm lists the members again and adds those that only the first listing has.
+func (g *group) confirm(ctx context.Context, first []sensors.Member) ([]sensors.Member, error) {
+	timer := time.NewTimer(confirmPause)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-timer.C:
+	}
+	listed, err := g.list(ctx)
+	for _, m := range first {
+		if !slices.ContainsFunc(listed, func(other sensors.Member) bool { return other.ID == m.ID }) {
+			listed = append(listed, m)
+		}
+	}
+	return listed, err
 }
 
 // list returns the members as they are now. An item that is moved while the pages are read can be in two of them.

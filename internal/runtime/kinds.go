@@ -12,6 +12,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
 	"github.com/graph2mqtt/graph2mqtt/sensors/planner"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
+	"github.com/graph2mqtt/graph2mqtt/sensors/todo"
 )
 
 // Kinds returns every kind of sensor.
@@ -24,6 +25,7 @@ func Kinds() []sensors.Kind {
 		mail.Filter(),
 		planner.Kind(),
 		status.Kind(),
+		todo.Kind(),
 	}
 }
 

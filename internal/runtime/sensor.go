@@ -436,12 +436,24 @@ func (s *sensor) Graph() *graph.Client { return s.account.graph }
 func (s *sensor) Location() *time.Location { return s.account.location() }
 
 // OnSuccess implements services.Target.
-func (s *sensor) OnSuccess(ctx context.Context, _ string, result any) (persist func(services.Tx)) {
+func (s *sensor) OnSuccess(ctx context.Context, operation string, result any) (persist func(services.Tx)) {
+	if op, err := s.configured(operation); err == nil && op.OfGroup {
+		s.relist()
+	}
 	if s.poller != nil {
 		persist = s.poller.Apply(ctx, result)
 	}
 	s.OnRejected()
 	return persist
+}
+
+// relist lists the members of the group, which s is or is a member of.
+func (s *sensor) relist() {
+	for _, of := range []*sensor{s, s.parent} {
+		if of != nil && of.group != nil {
+			signal(of.group.due)
+		}
+	}
 }
 
 // OnRejected implements services.Target: the entity that sent the command falls back to the actual state.

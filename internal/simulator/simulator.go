@@ -28,6 +28,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
 )
 
@@ -47,6 +48,7 @@ type (
 	outlookService  = outlook.Service
 	plannerService  = planner.Service
 	presenceService = presence.Service
+	todoService     = todo.Service
 )
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -56,6 +58,7 @@ type Simulator struct {
 	*outlookService
 	*plannerService
 	*presenceService
+	*todoService
 
 	options   Options
 	directory *directory.Directory
@@ -105,6 +108,7 @@ func New(o Options) *Simulator {
 		presenceService: presence.New(d),
 	}
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
+	s.todoService = todo.New(d, outlook.Licensed(s.outlookService), outlook.NextDate)
 	s.graph = odata.New(d, s.AccessToken)
 	// A new resource is a line here; if it has methods for tests, it is also a type, an embedded field and a line of New above.
 	s.resources = []odata.Resource{
@@ -113,6 +117,7 @@ func New(o Options) *Simulator {
 		s.mailService.Resource(),
 		s.presenceService.Resource(),
 		s.plannerService.Resource(),
+		s.todoService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

@@ -7,6 +7,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 )
 
 // The types of the parts.
@@ -31,6 +32,10 @@ type (
 	PlannerPlan          = planner.PlannerPlan
 	PlannerTask          = planner.PlannerTask
 	PlannerChecklistItem = planner.PlannerChecklistItem
+	TodoList             = todo.TodoList
+	TodoOptions          = todo.TodoOptions
+	Task                 = todo.Task
+	TaskStep             = todo.TaskStep
 )
 
 // PersonalTenant is the tenant of every personal account.

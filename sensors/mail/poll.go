@@ -117,7 +117,11 @@ func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now ti
 	s.Link = c.Link
 	n.any = n.anew || c.Any()
 	n.removed = c.Removed
-	n.fresh = s.learn(c.Changed...)
+	ids := make([]string, len(c.Changed))
+	for i, m := range c.Changed {
+		ids[i] = m.ID
+	}
+	n.fresh = s.learn(ids...)
 	s.PolledAt = now.UTC()
 	return n, nil
 }

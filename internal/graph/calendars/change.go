@@ -16,7 +16,7 @@ func (c Calendar) HasChanges() bool { return c.Mailbox == "" && c.Group == "" }
 // id is that of the calendar, as Find returns it. Graph reports changes beyond the two instants, too.
 //
 // https://learn.microsoft.com/graph/api/event-delta
-func (c Calendar) Changes(ctx context.Context, g *graph.Client, id string, from, to time.Time, link string) (graph.DeltaChanges, error) {
+func (c Calendar) Changes(ctx context.Context, g *graph.Client, id string, from, to time.Time, link string) (graph.DeltaChanges[graph.Item], error) {
 	const op, item = "ask for changed events", "an event"
 	h := headers("text") // the first round has the bodies; fields cannot be selected
 	h.Add("Prefer", "odata.maxpagesize=200")
@@ -25,11 +25,11 @@ func (c Calendar) Changes(ctx context.Context, g *graph.Client, id string, from,
 	}
 	owner, calendar := c.owner(g, id)
 	if calendar == "" {
-		return graph.Delta(ctx, g, op, item, link, h, owner.CalendarView().Delta().ToGetRequestInformation,
+		return graph.Delta[graph.Item](ctx, g, op, item, link, h, owner.CalendarView().Delta().ToGetRequestInformation,
 			&users.ItemCalendarViewDeltaRequestBuilderGetRequestConfiguration{Headers: h, QueryParameters: &query})
 	}
 	ofCalendar := users.ItemCalendarsItemCalendarViewDeltaRequestBuilderGetQueryParameters(query)
-	return graph.Delta(ctx, g, op, item, link, h, owner.Calendars().ByCalendarId(calendar).CalendarView().Delta().ToGetRequestInformation,
+	return graph.Delta[graph.Item](ctx, g, op, item, link, h, owner.Calendars().ByCalendarId(calendar).CalendarView().Delta().ToGetRequestInformation,
 		&users.ItemCalendarsItemCalendarViewDeltaRequestBuilderGetRequestConfiguration{Headers: h, QueryParameters: &ofCalendar})
 }
 

@@ -18,11 +18,11 @@ const window = 30 * 24 * time.Hour
 // Changes returns what changed in the folder with this id since the round that gave link; in the first round, without a link, all
 // mails of the last 30 days, or as many of them as Graph reports. Callers that ask for the same link at about the same time share a
 // request, and callers with different ones get the same link for the next round.
-func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link string, now time.Time) (graph.DeltaChanges, error) {
+func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link string, now time.Time) (graph.DeltaChanges[graph.Item], error) {
 	type key struct{ mailbox, folder, link string }
 	const name = "ask for changed mails"
-	o, err := graph.Batch(ctx, g, name, key{m.Address, folder, link}, func(ctx context.Context, keys []key) (map[key]outcome[graph.DeltaChanges], error) {
-		answers := map[key]outcome[graph.DeltaChanges]{}
+	o, err := graph.Batch(ctx, g, name, key{m.Address, folder, link}, func(ctx context.Context, keys []key) (map[key]outcome[graph.DeltaChanges[graph.Item]], error) {
+		answers := map[key]outcome[graph.DeltaChanges[graph.Item]]{}
 		next := map[key]string{}
 		for _, k := range keys {
 			c, err := Mailbox{Address: k.mailbox}.changes(ctx, g, name, k.folder, k.link, now)
@@ -34,12 +34,12 @@ func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link stri
 				}
 				c.Link = next[f]
 			}
-			answers[k] = outcome[graph.DeltaChanges]{c, err}
+			answers[k] = outcome[graph.DeltaChanges[graph.Item]]{c, err}
 		}
 		return answers, nil
 	})
 	if err != nil {
-		return graph.DeltaChanges{}, err
+		return graph.DeltaChanges[graph.Item]{}, err
 	}
 	return o.value, m.explain(g, o.err)
 }
@@ -66,10 +66,10 @@ func share[T any](ctx context.Context, g *graph.Client, name string, key [2]stri
 	return o.value, o.err
 }
 
-func (m Mailbox) changes(ctx context.Context, g *graph.Client, op, folder, link string, now time.Time) (graph.DeltaChanges, error) {
+func (m Mailbox) changes(ctx context.Context, g *graph.Client, op, folder, link string, now time.Time) (graph.DeltaChanges[graph.Item], error) {
 	h := headers("odata.maxpagesize=1000")
 	filter := "receivedDateTime ge " + now.Add(-window).UTC().Format(time.RFC3339)
-	return graph.Delta(ctx, g, op, "a mail", link, h, m.messages(g, folder).Delta().ToGetRequestInformation, &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{
+	return graph.Delta[graph.Item](ctx, g, op, "a mail", link, h, m.messages(g, folder).Delta().ToGetRequestInformation, &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetRequestConfiguration{
 		Headers: h, QueryParameters: &users.ItemMailFoldersItemMessagesDeltaRequestBuilderGetQueryParameters{Select: []string{"id"}, Filter: &filter},
 	})
 }

@@ -204,3 +204,17 @@ func (e *storedEvent) occurrenceByID(id string) *storedEvent {
 	}
 	return nil
 }
+
+// NextDate returns the first date of a patternedRecurrence after a date; the zero time if there is none.
+func NextDate(pattern any, after time.Time) (time.Time, error) {
+	r, err := parseRecurrence(pattern)
+	if err != nil {
+		return time.Time{}, err
+	}
+	for d := range r.dates {
+		if d.After(after) {
+			return d, nil
+		}
+	}
+	return time.Time{}, nil
+}

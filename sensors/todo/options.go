@@ -1,0 +1,63 @@
+package todo
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+)
+
+// all is the list that stands for each list.
+const all = "all"
+
+// Options are the options of a task list. They are the sensors.Source of its tasks.
+type Options struct {
+	List           string         `koanf:"list" doc:"The name or id of the list; defaultList or flaggedEmails, which To Do makes itself, in any language; or all for every list: new ones are added and deleted ones removed automatically."`
+	Except         []string       `koanf:"except" doc:"With list: all, the names or ids of lists to leave out."`
+	ShowCompleted  bool           `koanf:"show_completed" doc:"Show completed tasks too, the latest ones."`
+	DueStartOffset *time.Duration `koanf:"due_start_offset" doc:"Show only tasks that are due then or later, counted from the midnight with which today begins, such as -24h for yesterday. Tasks without a due date are not shown." min:"-87840h" max:"87840h"`
+	DueEndOffset   *time.Duration `koanf:"due_end_offset" doc:"Show only tasks that are due then or earlier, like due_start_offset: 0h is today, 24h tomorrow." min:"-87840h" max:"87840h"`
+	MaxTodos       int            `koanf:"max_todos" doc:"Maximum number of tasks in the list; with show_completed, also of completed ones that are read. The counts are of all tasks." min:"1" max:"1000"`
+}
+
+// Validate returns an error for options that cannot work together.
+func (o *Options) Validate() error {
+	var errs []error
+	if o.List == "" {
+		errs = append(errs, schema.At("list", errors.New("want the name or id of a list, or all")))
+	}
+	if len(o.Except) > 0 && o.List != all {
+		errs = append(errs, schema.At("except", errors.New("only with list: all")))
+	}
+	if o.DueStartOffset != nil && o.DueEndOffset != nil && *o.DueEndOffset < *o.DueStartOffset {
+		errs = append(errs, schema.At("due_end_offset", fmt.Errorf("want at least due_start_offset, %s, not %s", *o.DueStartOffset, *o.DueEndOffset)))
+	}
+	return errors.Join(errs...)
+}
+
+// filter returns a function that reports whether a task is shown at now.
+func (o *Options) filter(now time.Time) func(tasks.Task) bool {
+	if o.DueStartOffset == nil && o.DueEndOffset == nil {
+		return func(tasks.Task) bool { return true }
+	}
+	loc := now.Location()
+	midnight := today(now)
+	return func(t tasks.Task) bool {
+		due, err := time.ParseInLocation(time.DateOnly, t.DueDate(loc), loc)
+		return err == nil && (o.DueStartOffset == nil || !due.Before(offset(midnight, *o.DueStartOffset))) && (o.DueEndOffset == nil || !due.After(offset(midnight, *o.DueEndOffset)))
+	}
+}
+
+// offset adds d to a midnight. Days are those of the calendar, also where clocks change.
+func offset(midnight time.Time, d time.Duration) time.Time {
+	const day = 24 * time.Hour
+	return midnight.AddDate(0, 0, int(d/day)).Add(d % day)
+}
+
+// today returns the midnight with which the day of now begins.
+func today(now time.Time) time.Time {
+	y, m, d := now.Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, now.Location())
+}

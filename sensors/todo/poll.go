@@ -1,0 +1,248 @@
+package todo
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+)
+
+const (
+	// readInterval is the time after which the tasks are read although nothing seems to have changed: Graph need not report that a step
+	// changed. It is a little shorter than five minutes because polls are not exactly on time.
+	readInterval = 4*time.Minute + 30*time.Second
+	// deltaRetry is the time after which a delta query that Graph refused is tried again.
+	deltaRetry = 24 * time.Hour
+	// maxSingle is the number of tasks from which on their states are read all at once.
+	maxSingle = 5
+	// maxFinished bounds the completed tasks that one poll reads because they were never seen open.
+	maxFinished = 20
+	// copyTime bounds the time until the completed copy of a recurring task appears.
+	copyTime = 10 * time.Minute
+)
+
+// How changes are noticed.
+const (
+	byDelta = ""
+	byProbe = "probe"
+	byRead  = "none"
+)
+
+// Poll implements sensors.Source.
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
+	if last == nil {
+		i, err := tasks.Find(ctx, g, o.List)
+		if err != nil {
+			return nil, err
+		}
+		s := &Snapshot{ListID: i.ID}
+		return s, o.poll(ctx, g, s, nil, now)
+	}
+	s := last.withoutEvents()
+	err := o.poll(ctx, g, s, last, now)
+	if graph.Is(err, graph.NotFound) { // it may have been deleted and created again
+		i, lost := tasks.Find(ctx, g, o.List)
+		if lost != nil {
+			return nil, lost
+		}
+		if i.ID != last.ListID {
+			s = &Snapshot{ListID: i.ID}
+			err = o.poll(ctx, g, s, nil, now)
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// news are the changes since the last poll.
+type news struct {
+	any     bool
+	anew    bool                  // it is not known what changed
+	changed map[string]tasks.Task // with their ids and states
+	removed []string
+}
+
+// poll asks whether anything changed, and reads the tasks where something did.
+func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, now time.Time) error {
+	n, err := s.news(ctx, g, now)
+	if err != nil {
+		return err
+	}
+	s.Copies = slices.DeleteFunc(slices.Clone(s.Copies), func(c Copy) bool { return now.Sub(c.At) > copyTime })
+	if len(s.Copies) == 0 {
+		s.Copies = nil
+	}
+	if since := now.Sub(s.ReadAt); last != nil && !n.any && since >= 0 && since < readInterval {
+		return nil
+	}
+	if s.Open, err = tasks.Open(ctx, g, s.ListID); err != nil {
+		return err
+	}
+	if o.ShowCompleted {
+		if s.Done, err = tasks.Latest(ctx, g, s.ListID, o.MaxTodos); err != nil {
+			return err
+		}
+	}
+	if last != nil {
+		if err := o.fates(ctx, g, s, last, n, now); err != nil {
+			return err
+		}
+	}
+	s.ReadAt = now.UTC()
+	for _, t := range n.changed {
+		s.learn(t)
+	}
+	s.learn(s.Open...)
+	s.learn(s.Done...)
+	return nil
+}
+
+// news asks whether anything changed: by a delta query, or where Graph refuses that, by the last change.
+func (s *Snapshot) news(ctx context.Context, g *graph.Client, now time.Time) (news, error) {
+	if s.Probing != byDelta && now.Sub(s.ProbedAt) >= deltaRetry {
+		s.Probing, s.ProbedAt, s.Probe = byDelta, time.Time{}, nil
+	}
+	if s.Probing == byDelta {
+		n, err := s.delta(ctx, g)
+		if !isRefusal(err) {
+			return n, err
+		}
+		s.Probing, s.ProbedAt, s.Link = byProbe, now.UTC(), ""
+	}
+	if s.Probing == byProbe {
+		p, err := tasks.ReadProbe(ctx, g, s.ListID)
+		switch {
+		case isRefusal(err):
+			s.Probing = byRead
+		case err != nil:
+			return news{}, err
+		default:
+			n := news{any: s.Probe == nil || !s.Probe.Equal(p), anew: true}
+			s.Probe = &p
+			return n, nil
+		}
+	}
+	return news{any: true, anew: true}, nil
+}
+
+// isRefusal reports whether Graph refuses a request in this form. Whether the list exists or may be read is up to the request for the
+// tasks.
+func isRefusal(err error) bool {
+	var e *graph.Error
+	return errors.As(err, &e) && slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status)
+}
+
+func (s *Snapshot) delta(ctx context.Context, g *graph.Client) (news, error) {
+	n := news{anew: s.Link == ""}
+	c, err := tasks.Changes(ctx, g, s.ListID, s.Link)
+	if err == nil && c.Expired {
+		n.anew = true
+		c, err = tasks.Changes(ctx, g, s.ListID, "")
+	}
+	if err != nil {
+		return news{}, err
+	}
+	s.Link = c.Link
+	n.any, n.changed, n.removed = n.anew || len(c.Changed)+len(c.Removed) > 0, byID(c.Changed), c.Removed
+	return n, nil
+}
+
+// fates finds out what became of the tasks that are no longer open, and which completed ones were never seen open.
+func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n news, now time.Time) error {
+	open, done := byID(s.Open), byID(s.Done)
+	var unknown []tasks.Task
+	for _, t := range last.Open {
+		if _, ok := open[t.ID]; ok {
+			continue
+		}
+		state, ok := n.changed[t.ID]
+		if !ok {
+			state, ok = done[t.ID]
+		}
+		switch {
+		case ok && state.Done():
+			s.Fates = append(s.Fates, Fate{ID: t.ID, Completed: state.Completed})
+		case slices.Contains(n.removed, t.ID):
+			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+		default:
+			unknown = append(unknown, t)
+		}
+	}
+	if err := o.lookUp(ctx, g, s, unknown); err != nil {
+		return err
+	}
+	for _, t := range last.Done {
+		if slices.Contains(n.removed, t.ID) {
+			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+		}
+	}
+	if n.anew {
+		return nil
+	}
+	known := last.known()
+	asked := 0
+	for _, id := range slices.Sorted(maps.Keys(n.changed)) {
+		if state := n.changed[id]; !state.Done() || known[hash(id)] || asked == maxFinished {
+			continue
+		}
+		asked++
+		t, err := tasks.Get(ctx, g, s.ListID, id)
+		if graph.Is(err, graph.NotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if i := slices.IndexFunc(s.Copies, func(c Copy) bool { return c.Subject == t.Subject }); i >= 0 {
+			s.Copies = slices.Delete(slices.Clone(s.Copies), i, i+1)
+			continue
+		}
+		if t.Done() {
+			s.Finished = append(s.Finished, t)
+		}
+	}
+	if len(s.Copies) == 0 {
+		s.Copies = nil
+	}
+	return nil
+}
+
+// lookUp finds out what became of tasks that Graph did not report. One that is open after all was moved while the pages were read.
+func (o *Options) lookUp(ctx context.Context, g *graph.Client, s *Snapshot, lost []tasks.Task) error {
+	var states map[string]tasks.Task
+	if len(lost) > maxSingle {
+		all, err := tasks.Statuses(ctx, g, s.ListID)
+		if err != nil {
+			return err
+		}
+		states = byID(all)
+	}
+	for _, t := range lost {
+		state, ok := states[t.ID]
+		if states == nil {
+			var err error
+			state, err = tasks.Get(ctx, g, s.ListID, t.ID)
+			if ok = !graph.Is(err, graph.NotFound); ok && err != nil {
+				return err
+			}
+		}
+		switch {
+		case !ok:
+			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+		case state.Done():
+			s.Fates = append(s.Fates, Fate{ID: t.ID, Completed: state.Completed})
+		case states != nil:
+			s.Open = append(s.Open, t)
+		default:
+			s.Open = append(s.Open, state)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,90 @@
+// Package todo shows task lists of Microsoft To Do.
+package todo
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/todo"
+)
+
+// Kind returns the kind todo.
+func Kind() sensors.Kind {
+	return sensors.Kind{
+		Name:        "todo",
+		Aliases:     []string{"tasks", "task_list", "to_do"},
+		Title:       "To Do",
+		MemberField: "list",
+		Doc: "The tasks of a list in Microsoft To Do, or with `list: all`, which is the default, of every list: one device for each. " +
+			"Graph keeps the day on which a task is due as a midnight without its time zone: it is shown as the day whose midnight in the account's time zone is nearest, " +
+			"so a task of somebody whose clock is 12 hours or more away from yours may show the day before or after. " +
+			"A change shows with the next poll; a change of a step alone, which Graph does not report, after at most five minutes.",
+		Interval:     time.Minute,
+		ListInterval: 5 * time.Minute,
+		New: func() sensors.Sensor {
+			return sensors.Of(&Options{List: all, MaxTodos: 100})
+		},
+		Attributes: attributeFields(),
+		Events:     events(),
+		Describe:   describe,
+		Candidates: candidates,
+	}
+}
+
+// Permissions implements sensors.Source.
+func (o *Options) Permissions() []graph.Permission { return []graph.Permission{tasks.ReadPermission()} }
+
+// Operations implements sensors.OperationProvider.
+func (o *Options) Operations() []services.Operation {
+	return todo.Operations(todo.Target{List: o.List})
+}
+
+// IsGroup implements sensors.GroupSource.
+func (o *Options) IsGroup() bool { return o.List == all }
+
+// Members implements sensors.GroupSource.
+func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
+	lists, err := tasks.Lists(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var members []sensors.Member
+	for _, l := range lists {
+		if !slices.ContainsFunc(o.Except, func(s string) bool {
+			return s == l.ID || strings.EqualFold(s, l.Name) || l.BuiltIn() && strings.EqualFold(s, l.WellKnown)
+		}) {
+			members = append(members, sensors.Member{ID: l.ID, Name: l.Name})
+		}
+	}
+	return members, nil
+}
+
+// Member implements sensors.GroupSource.
+func (o *Options) Member(m sensors.Member) sensors.Source[Snapshot] {
+	member := *o
+	member.List, member.Except = m.ID, nil
+	return &member
+}
+
+// candidates lists the task lists. One is named by its id where its name could mean another.
+func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
+	lists, err := tasks.Lists(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	var found []sensors.Candidate
+	for i, l := range lists {
+		name := l.Name
+		if name == "" || name == all || slices.ContainsFunc(slices.Concat(lists[:i], lists[i+1:]), func(other tasks.Info) bool { return strings.EqualFold(other.Name, name) }) {
+			name = l.ID
+		}
+		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"list": name}})
+	}
+	return found, nil
+}

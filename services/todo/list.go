@@ -1,0 +1,175 @@
+package todo
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// CreateList creates a list.
+type CreateList struct {
+	Name string `json:"name" required:"true" doc:"Its name."`
+}
+
+// Validate returns an error for values that Graph would refuse.
+func (r *CreateList) Validate() error { return checkSubject("name", r.Name) }
+
+// Execute implements services.Request.
+func (r *CreateList) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	return tasks.CreateList(ctx, g, r.Name)
+}
+
+// RenameList renames a list.
+type RenameList struct {
+	List string `json:"list" required:"true" doc:"The name or id of the list."`
+	Name string `json:"name" required:"true" doc:"Its new name."`
+}
+
+// Validate returns an error for values that Graph would refuse.
+func (r *RenameList) Validate() error { return checkSubject("name", r.Name) }
+
+// Execute implements services.Request.
+func (r *RenameList) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	list, err := own(ctx, g, r.List, "renamed")
+	if a.Repeated && graph.Is(err, graph.NotFound) { // the list may have its new name already
+		if renamed, lost := tasks.Lookup(ctx, g, r.Name); lost == nil {
+			return tasks.ListChanged{Info: renamed}, nil
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return tasks.RenameList(ctx, g, list.ID, r.Name)
+}
+
+// own returns the list with this name or id, with an error if To Do made it.
+func own(ctx context.Context, g *graph.Client, list, participle string) (tasks.Info, error) {
+	i, err := tasks.Lookup(ctx, g, list)
+	if err == nil && i.BuiltIn() {
+		err = graph.Invalid("list: want a list that you made: %s is one of To Do's own and cannot be %s", services.QuoteForError(i.Name), participle)
+	}
+	return i, err
+}
+
+// DeleteList deletes a list.
+type DeleteList struct {
+	List string `json:"list" required:"true" doc:"The name or id of the list."`
+}
+
+// Execute implements services.Request.
+func (r *DeleteList) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	list, err := own(ctx, g, r.List, "deleted")
+	if a.Repeated && graph.Is(err, graph.NotFound) {
+		if tasks.IsID(r.List) {
+			list.ID = r.List
+		}
+		return tasks.ListDeleted{ID: list.ID}, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	deleted, err := tasks.DeleteList(ctx, g, list.ID)
+	return deleted, goneIfRepeated(err, a)
+}
+
+const (
+	defaultLimit = 100
+	maxLimit     = 500
+	// maxAnswer bounds the tasks of an answer in bytes of JSON.
+	maxAnswer = 500 << 10
+)
+
+// List lists the tasks of a list.
+type List struct {
+	target Target
+
+	Completed *bool `json:"completed" doc:"Only completed tasks, or with false only open ones."`
+	Limit     int   `json:"limit" doc:"Maximum number of tasks, 1 to 500. Default: 100."`
+	Skip      int   `json:"skip" doc:"Number of tasks to leave out, from the beginning."`
+}
+
+// Validate returns an error for values that are out of range.
+func (r *List) Validate() error {
+	switch {
+	case r.Limit < 1 || r.Limit > maxLimit:
+		return graph.Invalid("limit: want 1 to %d, not %d", maxLimit, r.Limit)
+	case r.Skip < 0:
+		return graph.Invalid("skip: want at least 0, not %d", r.Skip)
+	}
+	return nil
+}
+
+// Todos is the answer to List.
+type Todos struct {
+	Todos    []map[string]any `json:"todos"`
+	Complete bool             `json:"complete"`
+}
+
+// Execute implements services.Request.
+func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
+	list, err := r.target.id(ctx, g)
+	if err != nil {
+		return nil, err
+	}
+	read := tasks.All
+	if r.Completed != nil && !*r.Completed {
+		read = tasks.Open
+	}
+	all, err := read(ctx, g, list)
+	if err != nil {
+		return nil, err
+	}
+	if r.Completed != nil && *r.Completed {
+		all = slices.DeleteFunc(all, func(t tasks.Task) bool { return !t.Done() })
+	}
+	loc := a.Now.Location()
+	tasks.Sort(all, loc)
+	answer := Todos{Todos: []map[string]any{}}
+	size := 0
+	for _, t := range all[min(r.Skip, len(all)):] {
+		item := t.Item(loc)
+		b, err := json.Marshal(item)
+		if err != nil {
+			return nil, err
+		}
+		if size += len(b); len(answer.Todos) == r.Limit || size > maxAnswer && len(answer.Todos) > 0 {
+			return answer, nil
+		}
+		answer.Todos = append(answer.Todos, item)
+	}
+	answer.Complete = true
+	return answer, nil
+}
+
+// todosFields documents the answer of List.
+func todosFields() []schema.Field {
+	return []schema.Field{
+		{Key: "todos", Type: "list of objects", Doc: "Tasks, each as in the attribute all_todos: open ones first, by due date."},
+		{Key: "complete", Type: "true or false", Doc: "These are all that follow the skipped ones."},
+	}
+}
+
+// ItemFields documents a task as [tasks.Task.Item] returns it.
+func ItemFields() []schema.Field {
+	return []schema.Field{
+		{Key: "subject", Type: "text", Doc: "Title."},
+		{Key: "todo_id", Type: "text", Doc: "Id."},
+		{Key: "status", Type: "text", Doc: "Status: notStarted, inProgress, completed, waitingOnOthers or deferred."},
+		{Key: "completed", Type: "date", Doc: "Day on which it was completed, in UTC: Graph keeps no time. null: it is open."},
+		{Key: "due", Type: "date", Doc: "Day on which it is due."},
+		{Key: "reminder", Type: "time", Doc: "When To Do reminds of it."},
+		{Key: "checklist_items", Type: "list of objects", Doc: "Its steps.", Fields: []schema.Field{
+			{Key: "id", Type: "text", Doc: "Id of the step, the `checklist_item_id` of operations."},
+			{Key: "name", Type: "text", Doc: "What is to be done."},
+			{Key: "is_checked", Type: "true or false", Doc: "It is done."},
+		}},
+		{Key: "importance", Type: "text", Doc: "Importance: low, normal or high."},
+		{Key: "categories", Type: "list of text", Doc: "Categories."},
+		{Key: "recurring", Type: "true or false", Doc: "It repeats."},
+	}
+}
