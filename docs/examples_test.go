@@ -2,7 +2,6 @@ package docs_test
 
 import (
 	"bytes"
-	"cmp"
 	"encoding/json"
 	"io"
 	"maps"
@@ -10,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -34,9 +34,17 @@ func TestExamples(t *testing.T) {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
 				placeholders := placeholders(t, s, k.Name, op.Name)
-				op := configured(t, k, placeholders).Operations()[i]
-				example := placeholders.Replace(op.Example)
+				sensor := configured(t, k, placeholders)
 				g := graphtest.Client(t, s, simulator.Adele, append(graph.Scopes(op.Permissions), "User.Read")...) // which is always granted
+				if group := sensor.Group(); group != nil {                                                         // a request to it is executed by one of its members
+					members, err := group.Members(t.Context(), g)
+					if err != nil {
+						t.Fatal(err)
+					}
+					sensor = group.Member(members[0])
+				}
+				op := sensor.Operations()[i]
+				example := placeholders.Replace(op.Example)
 				request, err := services.Decode(op, []byte(example))
 				if err != nil {
 					t.Fatal(err)
@@ -86,15 +94,14 @@ func data(t *testing.T, result any) map[string]any {
 	return fields
 }
 
-// A placeholder is an id in examples, of options and of requests. Each stands for things of one type.
-type placeholder struct {
-	Placeholder string          // as the examples have it
-	Kind        string          // in whose examples it is; "": of every kind without its own
-	Operation   string          // whose example it is in; "": of every operation without its own
-	Path        string          // of the POST that makes the thing, below /control or as Graph has it; may have earlier placeholders
-	Scopes      []string        // of Adele, who sends it
-	Body        json.RawMessage // may have earlier placeholders
-	Field       string          // of the response that has the id; "": id
+// A thing is what ids in examples, of options and of requests, stand for.
+type thing struct {
+	Placeholders map[string]string // of ids, as the examples have them, with the path of each in the response, such as steps.0.id
+	Kind         string            // in whose examples it is; "": of every kind without its own
+	Operation    string            // whose example it is in; "": of every operation without its own
+	Path         string            // of the POST that makes the thing, below /control or as Graph has it; may have earlier placeholders
+	Scopes       []string          // of Adele, who sends it
+	Body         json.RawMessage   // may have earlier placeholders
 }
 
 // placeholders makes the things that testdata/examples lists, and returns the replacements of their placeholders.
@@ -119,21 +126,21 @@ func placeholders(t *testing.T, s *simulator.Simulator, kind, operation string) 
 		}
 		d := json.NewDecoder(bytes.NewReader(b))
 		d.DisallowUnknownFields()
-		var all []placeholder
+		var all []thing
 		if err := d.Decode(&all); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
 		for _, p := range all {
 			if (p.Kind == "" || p.Kind == kind) && (p.Operation == "" || p.Operation == operation) {
-				ids[p.Placeholder] = p.create(t, s, replacer())
+				maps.Copy(ids, p.create(t, s, replacer()))
 			}
 		}
 	}
 	return replacer()
 }
 
-// create makes the thing and returns its id.
-func (p placeholder) create(t *testing.T, s *simulator.Simulator, earlier *strings.Replacer) string {
+// create makes the thing and returns its ids by their placeholders.
+func (p thing) create(t *testing.T, s *simulator.Simulator, earlier *strings.Replacer) map[string]string {
 	t.Helper()
 	address := s.GraphURL() + earlier.Replace(p.Path)
 	if path, ok := strings.CutPrefix(p.Path, "/control/"); ok {
@@ -154,15 +161,32 @@ func (p placeholder) create(t *testing.T, s *simulator.Simulator, earlier *strin
 	if err != nil {
 		t.Fatal(err)
 	}
-	var fields map[string]any
-	if err := json.Unmarshal(b, &fields); err != nil {
+	var made any
+	if err := json.Unmarshal(b, &made); err != nil {
 		t.Fatalf("%s: %v: %s", p.Path, err, b)
 	}
-	id, ok := fields[cmp.Or(p.Field, "id")].(string)
-	if !ok {
-		t.Fatalf("%s returns no id: %s", p.Path, b)
+	ids := map[string]string{}
+	for placeholder, path := range p.Placeholders {
+		v := made
+		for key := range strings.SplitSeq(path, ".") {
+			switch of := v.(type) {
+			case map[string]any:
+				v = of[key]
+			case []any:
+				n, err := strconv.Atoi(key)
+				if err != nil || n >= len(of) {
+					t.Fatalf("%s: no %s in %s", p.Path, path, b)
+				}
+				v = of[n]
+			}
+		}
+		id, ok := v.(string)
+		if !ok {
+			t.Fatalf("%s: no %s in %s", p.Path, path, b)
+		}
+		ids[placeholder] = id
 	}
-	return id
+	return ids
 }
 
 // configured returns a sensor whose required options have the values of their examples.

@@ -109,7 +109,7 @@ How to read this page:
 		}
 		for j, op := range t.operations {
 			member := ""
-			if i >= 0 {
+			if i >= 0 && !op.OfGroup {
 				member = kinds[i].MemberField
 			}
 			operation(&b, t.topic, op, member, t.operations[:j])

@@ -180,7 +180,8 @@ func TestDiscover(t *testing.T) {
 	code, stdout, stderr = h.call(t, "discover", "work")
 	want := "group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
-		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"
+		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
 	}
@@ -261,7 +262,8 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n" +
 		"group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
-		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n"
+		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 2 || stdout != "" || stderr != want {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}

@@ -83,7 +83,7 @@ func (p *program) completeCall(_ *cobra.Command, args []string, typed string) ([
 		return all, cobra.ShellCompDirectiveNoFileComp
 	}
 	fields := fieldsOf(s, args[1])
-	if field := memberField(s); field != "" && fields != nil && strings.HasSuffix(args[0], "/"+s.ID) {
+	if field := memberField(s, args[1]); field != "" && fields != nil && strings.HasSuffix(args[0], "/"+s.ID) {
 		fields = append([]services.Field{{Name: field, Doc: "Which of them."}}, fields...)
 	}
 	for _, f := range fields {
@@ -128,9 +128,11 @@ func sensorAt(c *config.Config, path string) *config.Sensor {
 	return nil
 }
 
-// memberField returns the field that names a member in requests to a group; "" if the sensor is not a group.
-func memberField(s *config.Sensor) string {
-	if s.Options.(sensors.Sensor).Group() == nil {
+// memberField returns the field that names a member in requests to a group; "" if the sensor is not a group, or if the operation is
+// the group's own.
+func memberField(s *config.Sensor, operation string) string {
+	own := func(op services.Operation) bool { return op.Name == operation && op.OfGroup }
+	if s.Options.(sensors.Sensor).Group() == nil || slices.ContainsFunc(runtime.Operations(s), own) {
 		return ""
 	}
 	kinds := runtime.Kinds()

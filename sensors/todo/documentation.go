@@ -26,8 +26,8 @@ func events() []sensors.EventType {
 	finished := append(slices.Clone(fields), schema.Field{Key: "completed_at", Type: "time", Doc: "When this program noticed it."})
 	return []sensors.EventType{
 		{Name: created, Doc: "A task was added to the list.", Fields: fields},
-		{Name: completed, Doc: "A task was completed. Of a recurring task, To Do may complete a copy with another id.", Fields: finished},
 		{Name: changedType, Doc: "An open task or one of its steps was changed, a completed task was opened again, or a recurring task moved on to its next day.", Fields: fields},
 		{Name: removed, Doc: "A task was deleted or moved to another list.", Fields: fields},
+		{Name: completed, Doc: "A task was completed. Of a recurring task, To Do may complete a copy with another id.", Fields: finished},
 	}
 }

@@ -33,7 +33,7 @@ type Snapshot struct {
 	Copies []Copy
 }
 
-// A Fate is what became of a task that was shown.
+// A Fate is the end of a task that was shown: it was completed or removed.
 type Fate struct {
 	ID        string
 	Completed string // date

@@ -54,8 +54,8 @@ func exceptions(method, path string, _ bool) []string {
 
 // TodoOptions are the properties of To Do that Microsoft does not document, and its failures.
 type TodoOptions struct {
-	// Recurring says what completing a recurring task does. "": the task goes on under its id, and a completed copy has a new one; "new":
-	// the task is completed, and the next one has a new id.
+	// Recurring selects the effect of completing a recurring task. "": the task goes on under its id, and a completed copy has a new one;
+	// "new": the task is completed, and the next one has a new id.
 	Recurring    string   `json:"recurring"`
 	StepsChange  bool     `json:"stepsChange"`  // a change of a step is a change of its task for delta queries and lastModifiedDateTime
 	HideLists    []string `json:"hideLists"`    // ids of lists that the listing leaves out
