@@ -53,7 +53,7 @@ func (t *task) json() map[string]any {
 	out["createdDateTime"], out["lastModifiedDateTime"] = t.created.UTC().Format("2006-01-02T15:04:05.0000000Z"), t.modified.UTC().Format("2006-01-02T15:04:05.0000000Z")
 	steps := []any{}
 	for _, step := range t.steps {
-		steps = append(steps, step)
+		steps = append(steps, maps.Clone(step)) // it may change before the response is written
 	}
 	if len(steps) > 0 {
 		out["checklistItems"] = steps
@@ -61,7 +61,7 @@ func (t *task) json() map[string]any {
 	if len(t.extensions) > 0 {
 		out["extensions"] = t.extensions
 	}
-	return odata.Copy(out).(map[string]any)
+	return out
 }
 
 func (c *call) set() string {
