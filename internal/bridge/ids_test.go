@@ -33,6 +33,9 @@ func TestIDs(t *testing.T) {
 				options += fmt.Sprintf(", %s: %q", f.Key, f.Example)
 			}
 		}
+		if k.New().Group() != nil { // which has no device: one of its members has
+			options += ", " + k.MemberField + ": Shopping"
+		}
 		configured = append(configured, "my_"+k.Name+": {type: "+k.Name+options+"}")
 	}
 	h.one("", configured...)

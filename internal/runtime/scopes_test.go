@@ -89,6 +89,11 @@ func TestScopes(t *testing.T) {
 		{update, []string{"{type: email, allow: [default, send_large]}"}, "Mail.ReadWrite Mail.Send User.Read"},
 		{update, []string{"{type: email, allow: [reply]}"}, "Mail.Read Mail.Send User.Read"},
 		{update, []string{"{type: email}", "{type: email, shared_mailbox: info@contoso.com}"}, "Mail.Read Mail.Read.Shared Mail.Send.Shared User.Read"},
+		{"", []string{"{type: todo}"}, "Tasks.Read User.Read"},
+		{"", []string{"{type: todo, list: Shopping, on_demand: true}"}, "Tasks.Read User.Read"},
+		{update, []string{"{type: todo}"}, "Tasks.ReadWrite User.Read"},
+		{update, []string{"{type: todo, read: false}"}, "Tasks.ReadWrite User.Read"},
+		{update, []string{"{type: todo, allow: [list_new]}", "{type: todo, list: Shopping, enable_update: false}"}, "Tasks.ReadWrite User.Read"},
 		{update, []string{"{type: calendar}", "{type: auto_reply, enable_update: false}", "{type: status}"}, "Calendars.ReadWrite MailboxSettings.Read Presence.Read User.Read"},
 	} {
 		t.Run(fmt.Sprint(test.account, test.sensors), func(t *testing.T) {

@@ -163,6 +163,9 @@ func (s *Service) routes() []odata.Route {
 		}
 		add(s.types.list, "GET", "", getLists, query...)
 		add(s.types.list, "POST", "", createList)
+		add(s.types.list, "GET", "/delta", func(*call) (odata.Response, error) {
+			return odata.Response{}, odata.NotSimulated("delta queries of task lists.")
+		}, odata.DeltaOptions("$select")...)
 		add(s.types.list, "GET", "/{list}", getList, "$select", "$expand")
 		add(s.types.list, "PATCH", "/{list}", patchList)
 		add(s.types.list, "DELETE", "/{list}", deleteList)
