@@ -10,19 +10,19 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// members are the topics of the sensors that stand for one of all calendars, by their device's name.
+// members are the topics of the members of the group calendars or todo, by their device's name.
 func (h *harness) members() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	found := map[string]string{}
 	for topic, payload := range h.retained {
-		id, ok := strings.CutPrefix(topic, "homeassistant/device/graph2mqtt-work-calendars_")
-		if !ok || payload == "" {
+		id, ok := strings.CutPrefix(topic, "homeassistant/device/graph2mqtt-work-")
+		if !ok || payload == "" || !strings.HasPrefix(id, "calendars_") && !strings.HasPrefix(id, "todo_") {
 			continue
 		}
 		var d struct{ Device struct{ Name string } }
 		if json.Unmarshal([]byte(payload), &d) == nil {
-			found[d.Device.Name] = "graph2mqtt/work/calendars_" + strings.TrimSuffix(id, "/config")
+			found[d.Device.Name] = "graph2mqtt/work/" + strings.TrimSuffix(id, "/config")
 		}
 	}
 	return found
