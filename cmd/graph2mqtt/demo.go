@@ -44,6 +44,7 @@ const (
 	demoMail      = "mail"
 	demoImportant = "important"
 	demoPlanner   = "planner"
+	demoTasks     = "shopping"
 )
 
 // demoDirectory is the prefix of the name of the demo's directory, by which its state directory is recognized.
@@ -162,6 +163,7 @@ func (d *demo) start(ctx context.Context) error {
 	d.seedCalendar(now)
 	d.seedPlanner(now)
 	d.seedMail(now)
+	d.seedTasks(now)
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -248,9 +250,10 @@ accounts:
       %s: {type: email, interval: 5s, download_attachments: true, on_demand: true, allow: [default, mark_read, move], notify: {subject: Message from the demo}}
       %s: {type: query, interval: 5s, importance: high}
       %s: {type: planner, interval: 5s}
+      %s: {type: todo, list: %s, interval: 5s}
 `, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
-		demoMail, demoImportant, demoPlanner)
+		demoMail, demoImportant, demoPlanner, demoTasks, demoList)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -338,6 +341,7 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("  %s", bold.Sprintf(`    -m '{"subject": "Coffee", "start": "%s", "end": "%s"}'`, start.Format(time.RFC3339), start.Add(15*time.Minute).Format(time.RFC3339)))
 	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/send \`, host, port, d.base, demoAccount, demoMail))
 	say("  %s", bold.Sprint(`    -m '{"subject": "Hello", "message": "From MQTT"}'`))
+	say("  %s", bold.Sprintf(`mosquitto_pub -h %s -p %s -t %s/%s/%s/request/new -m '{"subject": "Coffee beans"}'`, host, port, d.base, demoAccount, demoTasks))
 	say("")
 	say("%s", dim.Sprint("Press Ctrl-C to stop. Live activity:"))
 	say("")

@@ -69,9 +69,10 @@ func TestDemo(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
 		`\n\d\d:\d\d:\d\d  Out of office  Off\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
-		`\n\d\d:\d\d:\d\d  Planner        2 open\n`,
+		`\n\d\d:\d\d:\d\d  Planner        open tasks: 2\n`,
 		`\n\d\d:\d\d:\d\d  Mail           mails: 2, latest: Your weekly digest\n`,
 		`\n\d\d:\d\d:\d\d  Important      mails: 0\n`,
+		`\n\d\d:\d\d:\d\d  Shopping       open tasks: 2\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
 	}
@@ -102,6 +103,9 @@ func TestDemo(t *testing.T) {
 	if err := l.Publish("graph2mqtt/demo/mail/request/send", []byte(send), false); err != nil {
 		t.Fatal(err)
 	}
+	if err := l.Publish("graph2mqtt/demo/shopping/request/new", []byte(`{"subject": "Coffee beans"}`), false); err != nil {
+		t.Fatal(err)
+	}
 	for _, want := range []string{
 		`  Mail           response: send: ok\n`,
 		`  Mail           new mail from Adele Vance: Hello\n`,
@@ -109,6 +113,8 @@ func TestDemo(t *testing.T) {
 		`  Mail           the mail from Megan Bowen was read: Lunch\?\n`,
 		`  Mail           request: reply \{"message":"Yes, see you there\.",`,
 		`  Mail           response: reply: ok\n`,
+		`  Shopping       response: new: ok\n`,
+		`  Shopping       new task: Coffee beans\n`,
 		`  Calendar       response: create: ok\n`,
 		`  Calendar       Coffee is new`,
 		`  Calendar       (Stand-up) started \(busy on\)\n`, // by itself, after a while

@@ -350,7 +350,7 @@ func (e *eventPrinter) summarize(state map[string]any) string {
 		}
 		return text
 	}
-	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}, {"open", "%s open"}} {
+	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}, {"open", "open tasks: %s"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, e.label(s.key, fmt.Sprint(v)))
 		}

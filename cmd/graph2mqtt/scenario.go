@@ -60,19 +60,31 @@ func (d *demo) seedMail(now time.Time) {
 	}
 }
 
+// demoList is the name of the task list in Microsoft To Do.
+const demoList = "Shopping"
+
+// seedTasks adds a task list.
+func (d *demo) seedTasks(now time.Time) {
+	d.simulator.AddTodoList(simulator.Adele, demoList)
+	day := now.UTC().Truncate(24 * time.Hour)
+	d.simulator.AddTask(simulator.Adele, demoList, simulator.Task{Title: "Bread"})
+	d.simulator.AddTask(simulator.Adele, demoList, simulator.Task{Title: "Present for Megan", Due: day.AddDate(0, 0, 2), Steps: []simulator.TaskStep{{Name: "Wrapping paper"}}})
+}
+
 // scenarioLength is the duration of one round of the scenario.
 const scenarioLength = 100 * time.Second
 
 // runScenario changes the calendar, the presence, the automatic replies, the mailbox and the tasks until ctx is done, so that there is
 // always something to see.
 func (d *demo) runScenario(ctx context.Context) {
+	goods := []string{"Milk", "Apples", "Rice", "Tea", "Soap"}
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
 	for n := 0; ; n++ {
 		first, second := subjects[2*n%len(subjects)], subjects[(2*n+1)%len(subjects)]
 		began := time.Now().Truncate(time.Second)
 		d.addMeeting(first, began.Add(15*time.Second), 45*time.Second)
 		later := d.addMeeting(second, began.Add(110*time.Second), 40*time.Second)
-		var planned, task string
+		var planned, task, bought string
 		var question, urgent simulator.Mail
 		for _, step := range []struct {
 			at time.Duration
@@ -85,6 +97,9 @@ func (d *demo) runScenario(ctx context.Context) {
 			{20 * time.Second, func() { d.setPresence("Busy", "InAMeeting") }},
 			{22 * time.Second, func() { d.answerMail(ctx, question, "Yes, see you there.") }},
 			{25 * time.Second, func() { d.setReplies("alwaysEnabled") }},
+			{30 * time.Second, func() {
+				bought = d.simulator.AddTask(simulator.Adele, demoList, simulator.Task{Title: goods[n%len(goods)]}).ID
+			}},
 			{35 * time.Second, func() { d.moveMeeting(later, began.Add(75*time.Second), 15*time.Second) }},
 			{40 * time.Second, func() { task = d.addTask("Book the movers", began.AddDate(0, 0, 3)) }},
 			{50 * time.Second, func() { d.setReplies("disabled") }},
@@ -95,6 +110,7 @@ func (d *demo) runScenario(ctx context.Context) {
 			{60 * time.Second, func() { d.setPresence("Available", "Available") }},
 			{65 * time.Second, func() { planned = d.addMeeting("1:1 with Lee", began.Add(130*time.Second), time.Minute) }},
 			{70 * time.Second, func() { d.readMail(urgent) }},
+			{72 * time.Second, func() { d.completeTask(bought) }},
 			{75 * time.Second, func() { d.setProgress(task, 100) }},
 			{80 * time.Second, func() { d.cancelMeeting(planned) }},
 			{85 * time.Second, func() { d.setPresence("Away", "Away") }},
@@ -129,6 +145,15 @@ func (d *demo) moveMeeting(id string, start time.Time, length time.Duration) {
 // cancelMeeting cancels a meeting as its organizer does.
 func (d *demo) cancelMeeting(id string) {
 	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
+}
+
+// completeTask completes a task that was added, unless it is gone meanwhile.
+func (d *demo) completeTask(id string) {
+	for _, t := range d.simulator.Tasks(simulator.Adele, demoList) {
+		if t.ID == id {
+			d.report(d.simulator.CompleteTask(simulator.Adele, id))
+		}
+	}
 }
 
 // setReplies sets the automatic replies' status.
