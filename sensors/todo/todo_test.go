@@ -468,6 +468,25 @@ func TestListIsCreatedAgain(t *testing.T) {
 	}
 }
 
+// Each form of a request that Graph refuses has another one.
+func TestRefusedForms(t *testing.T) {
+	s := contoso()
+	s.AddTask(simulator.Adele, "", simulator.Task{Title: "a"})
+	d, g := list(t, map[string]any{"list": s.TodoLists(simulator.Adele)[0].ID}), reader(t, s)
+	s.Fail(simulator.Fault{Path: "/v1.0/me/todo/lists/", Status: 400, Times: 3})
+	d.Poll(t, g, time.Now())
+	var asked []string
+	for _, r := range s.Requests() {
+		asked = append(asked, fmt.Sprint(strings.Contains(r.Path, "delta"), r.Query.Has("$orderby"), r.Query.Has("$select"), r.Status))
+	}
+	if diff := cmp.Diff([]string{"true false true 400", "false true true 400", "false false true 400", "false false false 200"}, asked); diff != "" {
+		t.Error(diff)
+	}
+	if st := d.State(t, time.Now(), time.Now()); st.Values["open"] != 1 {
+		t.Errorf("state %v", st.Values)
+	}
+}
+
 // A list that others share is read, unless Graph refuses it.
 func TestSharedList(t *testing.T) {
 	s := contoso()

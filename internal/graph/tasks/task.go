@@ -192,8 +192,16 @@ func read(ctx context.Context, g *graph.Client, list, filter string) ([]Task, er
 	if filter != "" {
 		q.Filter = &filter
 	}
-	all, err := graph.GetAll[taskDTO](ctx, g, opRead, tasksOf(g, list).ToGetRequestInformation,
-		&users.ItemTodoListsItemTasksRequestBuilderGetRequestConfiguration{Headers: headers(), QueryParameters: q})
+	get := func() ([]taskDTO, error) {
+		return graph.GetAll[taskDTO](ctx, g, opRead, tasksOf(g, list).ToGetRequestInformation,
+			&users.ItemTodoListsItemTasksRequestBuilderGetRequestConfiguration{Headers: headers(), QueryParameters: q})
+	}
+	all, err := get()
+	if graph.Is(err, graph.InvalidArgument) {
+		// To Do does not document which query options go together. Every property is more than needed.
+		q.Select = nil
+		all, err = get()
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -227,9 +235,16 @@ func Latest(ctx context.Context, g *graph.Client, list string, most int) ([]Task
 
 // Get returns the task with this id, with its steps.
 func Get(ctx context.Context, g *graph.Client, list, id string) (Task, error) {
-	d, err := graph.Get[taskDTO](ctx, g, opReadTask, tasksOf(g, list).ByTodoTaskId(id).ToGetRequestInformation, &users.ItemTodoListsItemTasksTodoTaskItemRequestBuilderGetRequestConfiguration{
-		Headers: headers(), QueryParameters: &users.ItemTodoListsItemTasksTodoTaskItemRequestBuilderGetQueryParameters{Select: fields(), Expand: []string{"checklistItems"}},
-	})
+	q := &users.ItemTodoListsItemTasksTodoTaskItemRequestBuilderGetQueryParameters{Select: fields(), Expand: []string{"checklistItems"}}
+	get := func() (taskDTO, error) {
+		return graph.Get[taskDTO](ctx, g, opReadTask, tasksOf(g, list).ByTodoTaskId(id).ToGetRequestInformation,
+			&users.ItemTodoListsItemTasksTodoTaskItemRequestBuilderGetRequestConfiguration{Headers: headers(), QueryParameters: q})
+	}
+	d, err := get()
+	if graph.Is(err, graph.InvalidArgument) { // as in read
+		q.Select = nil
+		d, err = get()
+	}
 	if err != nil {
 		return Task{}, err
 	}
