@@ -83,7 +83,11 @@ func TestWrittenDueDates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			created := must[tasks.Changed](t)(tasks.Create(t.Context(), g, list, tasks.Fields{Subject: new(date), Due: &due}, "k"))
+			reminder := due.Add(8 * time.Hour)
+			created := must[tasks.Changed](t)(tasks.Create(t.Context(), g, list, tasks.Fields{Subject: new(date), Due: &due, Reminder: &reminder}, "k"))
+			if !created.Reminder.Equal(reminder) {
+				t.Errorf("%s: reminder at %s, want %s", name, created.Reminder, reminder)
+			}
 			if got := created.DueDate(loc); got != date {
 				t.Errorf("%s: %s, want %s", name, got, date)
 			}
@@ -229,5 +233,54 @@ func TestUpdateSendsOnlyWhatIsGiven(t *testing.T) {
 	}
 	if after := s.Tasks(simulator.Adele, "")[0]; !after.Due.Equal(due) && !after.Due.IsZero() {
 		t.Errorf("due %s", after.Due)
+	}
+}
+
+// The examples of Microsoft's reference are read as they are.
+func TestDocumentedTasks(t *testing.T) {
+	b, err := os.ReadFile("../testdata/examples/todo.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var examples []struct {
+		Method, URL  string
+		ResponseBody json.RawMessage
+	}
+	if err := json.Unmarshal(b, &examples); err != nil {
+		t.Fatal(err)
+	}
+	berlin, lists, all, deltas := graphtest.Zone(t, "Europe/Berlin"), 0, 0, 0
+	for _, e := range examples {
+		if e.Method != "GET" {
+			continue
+		}
+		g, err := graph.New(graph.Options{Root: "https://graph.microsoft.com", Transport: graphtest.JSON(string(e.ResponseBody)), Tokens: graphtest.Tokens{Scopes: []string{"Tasks.Read"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch {
+		case strings.HasSuffix(e.URL, "/todo/lists"):
+			lists++
+			if got := must[[]tasks.Info](t)(tasks.Lists(t.Context(), g)); len(got) != 2 || !got[0].BuiltIn() || got[1].BuiltIn() {
+				t.Errorf("lists %v", got)
+			}
+		case strings.HasSuffix(e.URL, "/tasks"):
+			all++
+			if got := must[[]tasks.Task](t)(tasks.All(t.Context(), g, "list")); len(got) == 0 || got[0].Subject == "" || got[0].Created.IsZero() {
+				t.Errorf("tasks %v", got)
+			}
+		case strings.Contains(e.URL, "/tasks/delta"):
+			deltas++
+			if got := must[tasks.Changes](t)(tasks.Delta(t.Context(), g, "list", "")); len(got.Changed) == 0 || got.Link == "" {
+				t.Errorf("changes %v", got)
+			}
+		case strings.Contains(e.URL, "/tasks/") && !strings.Contains(e.URL, "/attachments") && !strings.Contains(e.URL, "/checklistItems") && !strings.Contains(e.URL, "/linkedResources"):
+			if got := must[tasks.Task](t)(tasks.Get(t.Context(), g, "list", "task")); got.DueDate(berlin) != "2020-08-25" && got.DueDate(berlin) != "" {
+				t.Errorf("due %s", got.DueDate(berlin))
+			}
+		}
+	}
+	if lists != 1 || all != 1 || deltas != 1 {
+		t.Errorf("%d, %d and %d examples", lists, all, deltas)
 	}
 }
