@@ -35,10 +35,17 @@ func lists(t testing.TB) (*simulator.Simulator, []*driver) {
 	return s, ds
 }
 
-// An idle poll is one request for each list, and every five minutes another one.
+// An idle poll is one request for each list, and every five minutes another one, also where Graph refuses delta queries.
 func TestIdleCost(t *testing.T) {
+	for name, o := range map[string]simulator.TodoOptions{"delta": {}, "probe": {NoDelta: true}} {
+		t.Run(name, func(t *testing.T) { testIdleCost(t, o) })
+	}
+}
+
+func testIdleCost(t *testing.T, o simulator.TodoOptions) {
 	synctest.Test(t, func(t *testing.T) {
 		s, ds := lists(t)
+		s.SetTodoOptions(simulator.Adele, o)
 		g, wire := counted(t, s)
 		for _, d := range ds {
 			d.Poll(t, g, time.Now())
