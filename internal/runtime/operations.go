@@ -25,7 +25,7 @@ func (t accountTarget) operations() []services.Operation {
 			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{t.account} },
 		},
 		{
-			Name: "rescan", Doc: "Looks for new calendars, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in, at most every 5 seconds.",
+			Name: "rescan", Doc: "Looks for new calendars and task lists, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in, at most every 5 seconds.",
 			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
