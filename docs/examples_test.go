@@ -94,7 +94,7 @@ func data(t *testing.T, result any) map[string]any {
 	return fields
 }
 
-// A thing is what ids in examples, of options and of requests, stand for.
+// A thing is created before an example is executed; the ids in examples, of options and of requests, stand for it.
 type thing struct {
 	Placeholders map[string]string // of ids, as the examples have them, with the path of each in the response, such as steps.0.id
 	Kind         string            // in whose examples it is; "": of every kind without its own

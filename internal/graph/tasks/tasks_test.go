@@ -135,7 +135,7 @@ func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := simulator.Contoso(simulator.Options{Now: time.Now})
 		list, g := defaultList(t, s), writer(t, s)
-		probe := func() tasks.Probe { return must[tasks.Probe](t)(tasks.ReadProbe(t.Context(), g, list)) }
+		probe := func() graph.Probe { return must[graph.Probe](t)(tasks.ReadProbe(t.Context(), g, list)) }
 		last := probe()
 		changed := func(what string) {
 			t.Helper()
@@ -271,7 +271,7 @@ func TestDocumentedTasks(t *testing.T) {
 			}
 		case strings.Contains(e.URL, "/tasks/delta"):
 			deltas++
-			if got := must[tasks.Changes](t)(tasks.Delta(t.Context(), g, "list", "")); len(got.Changed) == 0 || got.Link == "" {
+			if got := must[graph.DeltaChanges[tasks.Task]](t)(tasks.Changes(t.Context(), g, "list", "")); len(got.Changed) == 0 || got.Link == "" {
 				t.Errorf("changes %v", got)
 			}
 		case strings.Contains(e.URL, "/tasks/") && !strings.Contains(e.URL, "/attachments") && !strings.Contains(e.URL, "/checklistItems") && !strings.Contains(e.URL, "/linkedResources"):
