@@ -39,7 +39,6 @@ type victim struct {
 	*harness
 	t      *testing.T
 	broker *broker.Broker
-	sensor string
 
 	mu       sync.Mutex // guards the following
 	messages []simulatedMessage
