@@ -28,6 +28,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
 )
@@ -49,6 +50,7 @@ type (
 	plannerService  = planner.Service
 	presenceService = presence.Service
 	todoService     = todo.Service
+	teamsService    = teams.Service
 )
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -59,6 +61,7 @@ type Simulator struct {
 	*plannerService
 	*presenceService
 	*todoService
+	*teamsService
 
 	options   Options
 	directory *directory.Directory
@@ -106,6 +109,7 @@ func New(o Options) *Simulator {
 		outlookService:  outlook.New(d),
 		plannerService:  planner.New(d),
 		presenceService: presence.New(d),
+		teamsService:    teams.New(d),
 	}
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.todoService = todo.New(d, outlook.Licensed(s.outlookService), outlook.NextDate)
@@ -118,6 +122,7 @@ func New(o Options) *Simulator {
 		s.presenceService.Resource(),
 		s.plannerService.Resource(),
 		s.todoService.Resource(),
+		s.teamsService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

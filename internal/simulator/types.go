@@ -7,6 +7,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 )
 
@@ -36,6 +37,22 @@ type (
 	TodoOptions          = todo.TodoOptions
 	Task                 = todo.Task
 	TaskStep             = todo.TaskStep
+
+	Chat         = teams.Chat
+	ChatMember   = teams.ChatMember
+	ChatMessage  = teams.ChatMessage
+	ChatMention  = teams.ChatMention
+	ChatReaction = teams.ChatReaction
+	Viewpoint    = teams.Viewpoint
+	Team         = teams.Team
+	Channel      = teams.Channel
+)
+
+// The ids of the sample chat, the sample team and its first channel, which ContosoWithColleagues has.
+const (
+	LunchChat      = teams.LunchChat
+	ContosoTeam    = teams.ContosoTeam
+	ContosoChannel = teams.ContosoChannel
 )
 
 // PersonalTenant is the tenant of every personal account.
