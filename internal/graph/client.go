@@ -161,6 +161,11 @@ func (c *Client) User(id string) *users.UserItemRequestBuilder {
 // builders of groups would make the program much larger.
 func (c *Client) Group(id string) *users.UserItemRequestBuilder { return c.User(groupToken + id) }
 
+// Reference returns the address of an entity of a set, for a property that ends in @odata.bind.
+func (c *Client) Reference(set, id string) string {
+	return c.base + "/" + set + "('" + strings.ReplaceAll(url.PathEscape(id), "'", "''") + "')"
+}
+
 // Adapter returns the adapter for further request builders. Send their requests with Get, GetAll, Send or Call: the sending
 // methods of the builders have no token.
 func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }

@@ -1,8 +1,16 @@
 package graph
 
-import "context"
+import (
+	"context"
+	"maps"
+)
 
-type onceKey[T any] struct{ name string }
+type onceKey[T any] struct {
+	name string
+	list bool // Relist forgets the value
+}
+
+func (k onceKey[T]) isList() bool { return k.list }
 
 // onceSuccess keeps the first value.
 type onceSuccess[T any] struct {
@@ -13,7 +21,22 @@ type onceSuccess[T any] struct {
 // Once returns the value that ask returned when it first succeeded for this client and name. One caller at a time asks; others
 // wait for it, and ask themselves if it failed.
 func Once[T any](ctx context.Context, c *Client, name string, ask func() (T, error)) (T, error) {
-	id := onceKey[T]{name}
+	return once(ctx, c, onceKey[T]{name: name}, ask)
+}
+
+// OnceListed is Once for what a list of Graph's shows, such as the id that belongs to a name. Relist makes it ask again.
+func OnceListed[T any](ctx context.Context, c *Client, name string, ask func() (T, error)) (T, error) {
+	return once(ctx, c, onceKey[T]{name, true}, ask)
+}
+
+// Relist forgets the values of OnceListed.
+func (c *Client) Relist() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	maps.DeleteFunc(c.onces, func(key, _ any) bool { return key.(interface{ isList() bool }).isList() })
+}
+
+func once[T any](ctx context.Context, c *Client, id onceKey[T], ask func() (T, error)) (T, error) {
 	c.mu.Lock()
 	o, ok := c.onces[id].(*onceSuccess[T])
 	if !ok {

@@ -78,6 +78,7 @@ var scopeInfos = [...]namedScope{
 
 	{"Team.ReadBasic.All", ScopeInfo{ID: "485be79e-c497-4b35-9400-0e3fa7f2a5d4"}},
 	{"Channel.ReadBasic.All", ScopeInfo{ID: "9d8982ae-4365-4f57-95e9-d6032a4c0b87"}},
+	{"ChannelMessage.Read.All", ScopeInfo{ID: "767156cb-16ae-4d10-8f8b-41b657c8c8c8", Admin: true}},
 	{"ChannelMessage.Send", ScopeInfo{ID: "ebf0f66e-9fb1-49e4-a278-222f76911cf4"}},
 
 	{"Tasks.Read", ScopeInfo{ID: "f45671fb-e0fe-4b4b-be20-3d3ce43f1bcb", RestrictedByDefaultPolicy: true, Personal: true}},

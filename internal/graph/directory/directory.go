@@ -66,3 +66,20 @@ func FindID(ctx context.Context, g *graph.Client, address string) (string, error
 }
 
 type userDTO struct{ ID, DisplayName, Mail, UserPrincipalName string }
+
+// Find returns the user with this address or user principal name.
+func Find(ctx context.Context, g *graph.Client, address string) (User, error) {
+	const op = "look up the user"
+	u, err := graph.Get[userDTO](ctx, g, op, g.User(address).ToGetRequestInformation, &users.UserItemRequestBuilderGetRequestConfiguration{
+		QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: []string{"id", "displayName"}},
+	})
+	switch {
+	case graph.Is(err, graph.NotFound):
+		return User{}, graph.Explain(err, "there is no user %s in your organization", address)
+	case err != nil:
+		return User{}, err
+	case u.ID == "":
+		return User{}, graph.Incomplete(op, "id")
+	}
+	return User{ID: u.ID, Address: address, Name: cmp.Or(u.DisplayName, address)}, nil
+}

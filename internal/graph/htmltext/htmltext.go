@@ -71,6 +71,14 @@ func (w *writer) node(n *nethtml.Node, pre bool) {
 	case atom.Td, atom.Th:
 		w.space = true
 	}
+	if n.Data == "emoji" { // of a message in Teams
+		for _, a := range n.Attr {
+			if a.Key == "alt" {
+				w.write(a.Val, false)
+			}
+		}
+		return
+	}
 	w.due = max(w.due, breaks)
 	start := w.text.Len()
 	for c := n.FirstChild; c != nil; c = c.NextSibling {
