@@ -29,7 +29,10 @@ type Kind struct {
 	Interval   time.Duration // default
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
-	New        func() any    // returns a pointer to the struct of its options, with its defaults set
+	WriteOnly  bool          // it reads only if `read: true` is set
+	// AdvisedInterval is the interval below which there is a warning; 0: none.
+	AdvisedInterval time.Duration
+	New             func() any // returns a pointer to the struct of its options, with its defaults set
 	// Check, if set, validates what only the kind knows: its operations and entities, and combinations of keys. Its error is
 	// like that of a Validator.
 	Check func(*Sensor) error

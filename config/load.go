@@ -70,6 +70,8 @@ type loader struct {
 	kinds []Kind
 	env   environment
 	lines schema.Lines
+	// warnings are about sensors.
+	warnings []string
 	// overridden lists the paths set by the environment or by flags. Their problems have no line, because the file has another value.
 	overridden []string
 }
@@ -177,6 +179,7 @@ func (l *loader) accounts(c *Config, raw any) {
 		l.sensors(a, path, m["sensors"])
 	}
 	l.collisions(c)
+	c.Warnings = append(c.Warnings, l.warnings...)
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.
@@ -223,7 +226,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: true, Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
@@ -233,6 +236,9 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	_, s.OwnUpdate = raw["enable_update"]
 	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, decodeTarget(s.Options))
 	s.Type = kind.Name
+	if s.Interval < kind.AdvisedInterval && s.Read {
+		l.warnings = append(l.warnings, fmt.Sprintf("%s.interval: %s is less than %s; Microsoft allows asking Teams for changes once a day, and may throttle or suspend who asks often", path, s.Interval, kind.AdvisedInterval))
+	}
 	if kind.Check != nil {
 		l.Check(path, kind.Check(s))
 	}

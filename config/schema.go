@@ -105,6 +105,9 @@ accounts:
 		if k.OwnUpdates {
 			b.WriteString(" The account's `enable_update` does not apply: set it for the sensor.")
 		}
+		if k.WriteOnly {
+			b.WriteString(" `read` is false by default.")
+		}
 		if k.WorkOnly {
 			b.WriteString(" Work and school accounts only.")
 		}
@@ -133,6 +136,11 @@ func Example(kinds []Kind) string {
 		e.Line(3, id+":")
 		e.Comment(4, k.Doc)
 		e.Line(4, "type: "+k.Name)
+		if k.WriteOnly {
+			e.Comment(4, "Without reading, the sensor only offers operations.")
+			e.Line(4, "enable_update: true")
+			e.Line(4, "#read: false")
+		}
 		for _, f := range common {
 			if f.Key == "interval" {
 				e.Fields(4, []Field{f})

@@ -15,13 +15,18 @@ import (
 
 // A Kind declares one type of sensor to the configuration, the documentation and the runtime.
 type Kind struct {
-	Name        string        // the `type` in the configuration
-	Aliases     []string      // other words for the type, which an error answers with Name
-	Title       string        // the device's model: "Calendar"
-	Doc         string        // one paragraph
-	Interval    time.Duration // between polls, unless configured
-	OwnUpdates  bool          // its enable_update is its own, not the account's
-	WorkOnly    bool          // not for personal accounts
+	Name       string        // the `type` in the configuration
+	Aliases    []string      // other words for the type, which an error answers with Name
+	Title      string        // the device's model: "Calendar"
+	Doc        string        // one paragraph
+	Interval   time.Duration // between polls, unless configured
+	OwnUpdates bool          // its enable_update is its own, not the account's
+	WorkOnly   bool          // not for personal accounts
+	WriteOnly  bool          // it reads only if `read: true` is set
+
+	// AdvisedInterval is the interval below which a configuration is warned about; 0: none.
+	AdvisedInterval time.Duration
+
 	MemberField string        // the request field that names a member of a group: "calendar"
 	// ListInterval is the time between two listings of a group's members; 0: 10 minutes.
 	ListInterval time.Duration
@@ -33,9 +38,18 @@ type Kind struct {
 	// Describe returns in a few words what happened: "Standup started". The event's data is as decoded from JSON. It returns "" for a
 	// type that the kind does not have. nil: the kind has no events.
 	Describe func(entity.Event) string
-	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs the permissions of New's
-	// sensor.
-	Candidates func(ctx context.Context, g *graph.Client) ([]Candidate, error)
+	// Candidates lists what a sensor can be configured for; nil: there is nothing to choose. It needs CandidatePermissions; nil: the
+	// permissions of New's sensor.
+	Candidates           func(ctx context.Context, g *graph.Client) ([]Candidate, error)
+	CandidatePermissions []graph.Permission
+}
+
+// ListPermissions returns the permissions that Candidates needs.
+func (k Kind) ListPermissions() []graph.Permission {
+	if k.CandidatePermissions != nil {
+		return k.CandidatePermissions
+	}
+	return k.New().Permissions()
 }
 
 // An EventType documents one type of event.

@@ -179,6 +179,8 @@ func TestDiscover(t *testing.T) {
 	h.login(t)
 	code, stdout, stderr = h.call(t, "discover", "work")
 	want := "group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
+		"channel: minimum required permissions not granted: Team.ReadBasic.All, Channel.ReadBasic.All; run: graph2mqtt login work --for channel\n" +
+		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
@@ -261,6 +263,8 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 	code, stdout, stderr := h.call(t, "discover", "work")
 	want := "graph2mqtt: calendar: minimum required permissions not granted: Calendars.Read (or Calendars.ReadWrite); run: graph2mqtt login work --for calendar\n" +
 		"group_calendar: minimum required permissions not granted: Group.Read.All (or Group.ReadWrite.All); run: graph2mqtt login work --for group_calendar\n" +
+		"channel: minimum required permissions not granted: Team.ReadBasic.All, Channel.ReadBasic.All; run: graph2mqtt login work --for channel\n" +
+		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"

@@ -70,7 +70,7 @@ func (p *program) discover(ctx context.Context, args []string) error {
 		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
 			continue
 		}
-		if err := graph.MissingError(status.Granted, k.New().Permissions()); err != nil {
+		if err := graph.MissingError(status.Granted, k.ListPermissions()); err != nil {
 			notGranted = append(notGranted, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, a.ID, k.Name))
 			continue
 		}
@@ -150,8 +150,19 @@ func freeName(k sensors.Kind, candidate sensors.Candidate, used []string) string
 // flow returns a sensor as YAML on one line.
 func flow(k sensors.Kind, candidate sensors.Candidate) string {
 	parts := []string{"type: " + k.Name}
+	if k.WriteOnly {
+		parts = append(parts, "enable_update: true")
+	}
+	lists := map[string]bool{}
+	for _, f := range config.Fields(k.New().Options()) {
+		lists[f.Key] = strings.HasPrefix(f.Type, "list")
+	}
 	for key, value := range config.Sorted(candidate.Options) {
-		parts = append(parts, key+": "+scalar(value))
+		value = scalar(value)
+		if lists[key] {
+			value = "[" + value + "]"
+		}
+		parts = append(parts, key+": "+value)
 	}
 	return "{" + strings.Join(parts, ", ") + "}"
 }

@@ -28,6 +28,9 @@ func TestIDs(t *testing.T) {
 		if len(k.New().Operations()) > 0 {
 			options = ", enable_update: true"
 		}
+		if k.WriteOnly {
+			options += ", read: true"
+		}
 		for _, f := range config.Fields(k.New().Options()) {
 			if f.Required {
 				options += fmt.Sprintf(", %s: %q", f.Key, f.Example)

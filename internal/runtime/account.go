@@ -391,8 +391,9 @@ func (p *pace) take(now time.Time) bool {
 	return true
 }
 
-// rescan lists the members of groups now.
+// rescan lists the members of groups now, and forgets what earlier lists showed.
 func (a *account) rescan() {
+	a.graph.Relist()
 	for _, s := range a.all() {
 		if s.group != nil {
 			signal(s.group.due)

@@ -9,6 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
+	"github.com/graph2mqtt/graph2mqtt/sensors/chat"
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
 	"github.com/graph2mqtt/graph2mqtt/sensors/planner"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
@@ -21,6 +22,8 @@ func Kinds() []sensors.Kind {
 		autoreply.Kind(),
 		calendar.Kind(),
 		calendar.GroupKind(),
+		chat.ChannelKind(),
+		chat.ChatKind(),
 		mail.Email(),
 		mail.Filter(),
 		planner.Kind(),
@@ -40,6 +43,9 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 			if o, ok := s.Options.(sensors.Sensor).Options().(fileSender); ok {
 				o.SendFiles(c.Attachments.Directories, s.Allow)
 			}
+			if o, ok := s.Options.(sensors.Sensor).Options().(allower); ok {
+				o.SetAllowed(s.Allow)
+			}
 		}
 	}
 	return c, nil
@@ -49,6 +55,18 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 type fileSender interface {
 	// SendFiles sets the only directories that files are sent from, and what the sensor allows.
 	SendFiles(directories, allow []string)
+}
+
+// An allower is implemented by options whose operations depend on what else is allowed.
+type allower interface {
+	// SetAllowed sets what the sensor allows.
+	SetAllowed(allow []string)
+}
+
+// An onDemandChecker is implemented by options with which nothing can be read on demand.
+type onDemandChecker interface {
+	// CheckOnDemand returns an error for options that do not go with on_demand: true.
+	CheckOnDemand() error
 }
 
 // A sensorChecker is implemented by options that depend on the keys of every sensor.
@@ -62,7 +80,7 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	var ks []config.Kind
 	for _, k := range kinds {
 		ks = append(ks, config.Kind{
-			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly,
+			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, AdvisedInterval: k.AdvisedInterval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly, WriteOnly: k.WriteOnly,
 			New:   func() any { return k.New() },
 			Check: check,
 		})
@@ -108,6 +126,9 @@ func check(c *config.Sensor) error {
 	}
 	if o, ok := s.Options().(sensorChecker); ok {
 		errs = append(errs, o.CheckSensor(c.EnableUpdate, c.Allow))
+	}
+	if o, ok := s.Options().(onDemandChecker); ok && c.OnDemand {
+		errs = append(errs, o.CheckOnDemand())
 	}
 	if !c.Read && len(Operations(c)) == 0 {
 		errs = append(errs, config.At("read", errors.New("false leaves nothing to do: the sensor offers no operation without enable_update")))

@@ -54,10 +54,11 @@ func AccountPermissions(c *config.Account) []graph.Permission {
 	return permissionsOf(RequiredPermissions(c))
 }
 
-// ReadingPermissions returns the permissions that a sensor of this kind requests with default options.
+// ReadingPermissions returns the permissions that a sensor of this kind requests with default options, or those that listing what it
+// can be configured for needs.
 func ReadingPermissions(k sensors.Kind) []RequiredPermission {
 	var ps []RequiredPermission
-	for _, p := range k.New().Permissions() {
+	for _, p := range k.ListPermissions() {
 		ps = append(ps, RequiredPermission{Permission: p, Sensor: k.Name})
 	}
 	return ps
