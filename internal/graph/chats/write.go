@@ -84,9 +84,12 @@ type Marked struct {
 
 // MarkRead marks a chat as read.
 func MarkRead(ctx context.Context, g *graph.Client, id string, now time.Time) (Marked, error) {
-	user, _, err := viewer(ctx, g, id)
+	user, c, err := viewer(ctx, g, id)
 	if err != nil {
 		return Marked{}, err
+	}
+	if c.Last != nil && c.Last.Created.After(now) { // by Microsoft's clock
+		now = c.Last.Created
 	}
 	var body sdk.ItemMarkChatReadForUserPostRequestBodyable = sdk.NewItemMarkChatReadForUserPostRequestBody()
 	body.SetUser(user)
@@ -104,7 +107,7 @@ func MarkUnread(ctx context.Context, g *graph.Client, id string) (Marked, error)
 	var body sdk.ItemMarkChatUnreadForUserPostRequestBodyable = sdk.NewItemMarkChatUnreadForUserPostRequestBody()
 	body.SetUser(user)
 	if c.Last != nil && !c.Last.Created.IsZero() {
-		until = c.Last.Created.Add(-time.Millisecond)
+		until = c.Last.Created.Add(-time.Millisecond).Truncate(time.Second) // the SDK writes seconds
 		body.SetLastMessageReadDateTime(&until)
 	}
 	_, err = graph.Send[graph.None](ctx, g, "mark the chat as unread", item(g, id).MarkChatUnreadForUser().ToPostRequestInformation, body, nil)

@@ -382,6 +382,9 @@ func markRead(c *call) (odata.Response, error) {
 	}
 	v := x.viewpoints[c.User.ID]
 	v.Read, v.Null = c.Now, false
+	if last := x.lastCreated(); last.After(v.Read) {
+		v.Read = last
+	}
 	x.viewpoints[c.User.ID] = v
 	return odata.Response{Status: http.StatusNoContent}, nil
 }
