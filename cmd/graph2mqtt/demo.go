@@ -45,6 +45,7 @@ const (
 	demoImportant = "important"
 	demoPlanner   = "planner"
 	demoTasks     = "shopping"
+	demoChats     = "chats"
 )
 
 // demoDirectory is the prefix of the name of the demo's directory, by which its state directory is recognized.
@@ -164,6 +165,7 @@ func (d *demo) start(ctx context.Context) error {
 	d.seedPlanner(now)
 	d.seedMail(now)
 	d.seedTasks(now)
+	d.seedChats(now)
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -251,9 +253,10 @@ accounts:
       %s: {type: query, interval: 5s, importance: high}
       %s: {type: planner, interval: 5s}
       %s: {type: todo, list: %s, interval: 5s}
+      %s: {type: chat, interval: 5s}
 `, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
-		demoMail, demoImportant, demoPlanner, demoTasks, demoList)
+		demoMail, demoImportant, demoPlanner, demoTasks, demoList, demoChats)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return nil, err
@@ -265,7 +268,12 @@ accounts:
 	if d.flags.logFormat != "" {
 		flags["log.format"] = d.flags.logFormat
 	}
-	return runtime.Load(config.Sources{File: file, Flags: flags}, runtime.Kinds())
+	c, err := runtime.Load(config.Sources{File: file, Flags: flags}, runtime.Kinds())
+	if err != nil {
+		return nil, err
+	}
+	c.Warnings = nil // short intervals matter to the real Microsoft only
+	return c, nil
 }
 
 // signIn signs in like a person whose browser follows every redirect.

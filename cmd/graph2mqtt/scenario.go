@@ -71,11 +71,39 @@ func (d *demo) seedTasks(now time.Time) {
 	d.simulator.AddTask(simulator.Adele, demoList, simulator.Task{Title: "Present for Megan", Due: day.AddDate(0, 0, 2), Steps: []simulator.TaskStep{{Name: "Wrapping paper"}}})
 }
 
+// The colleagues who write in the demo's chats, and the id of the group.
+const (
+	demoMegan = "megan@contoso.example"
+	demoLee   = "lee@contoso.example"
+	demoGroup = "19:demo@thread.v2"
+)
+
+// seedChats adds a chat with a colleague and a group.
+func (d *demo) seedChats(now time.Time) {
+	d.simulator.AddUser(simulator.User{Address: demoMegan, Name: "Megan Bowen"})
+	d.simulator.AddUser(simulator.User{Address: demoLee, Name: "Lee Gu"})
+	private := d.simulator.AddChat(simulator.Chat{Members: []string{simulator.Adele, demoMegan}})
+	d.simulator.PostChatMessage(private.ID, simulator.ChatMessage{From: demoMegan, Body: "See you on Monday.", Created: now.Add(-20 * time.Hour)})
+	d.simulator.SetViewpoint(simulator.Adele, private.ID, simulator.Viewpoint{Read: now.Add(-19 * time.Hour)})
+	d.simulator.AddChat(simulator.Chat{ID: demoGroup, Topic: "Lunch", Members: []string{simulator.Adele, demoMegan, demoLee}})
+	d.simulator.PostChatMessage(demoGroup, simulator.ChatMessage{From: demoLee, Body: "Who is in today?", Created: now.Add(-30 * time.Minute)})
+}
+
+// writeInChat posts a message in the group, which mentions Adele with mention.
+func (d *demo) writeInChat(from, text string, mention bool) {
+	m := simulator.ChatMessage{From: from, Body: text}
+	if mention {
+		m.HTML, m.Body = true, `<at id="0">Adele Vance</at> `+text
+		m.Mentions = []simulator.ChatMention{{Address: simulator.Adele, Name: "Adele Vance"}}
+	}
+	d.simulator.PostChatMessage(demoGroup, m)
+}
+
 // scenarioLength is the duration of one round of the scenario.
 const scenarioLength = 100 * time.Second
 
-// runScenario changes the calendar, the presence, the automatic replies, the mailbox and the tasks until ctx is done, so that there is
-// always something to see.
+// runScenario changes the calendar, the presence, the automatic replies, the mailbox, the tasks and the chats until ctx is done, so that
+// there is always something to see.
 func (d *demo) runScenario(ctx context.Context) {
 	goods := []string{"Milk", "Apples", "Rice", "Tea", "Soap"}
 	subjects := []string{"Stand-up", "Interview", "Design review", "Weekly", "Sprint review", "Customer call"}
@@ -100,6 +128,7 @@ func (d *demo) runScenario(ctx context.Context) {
 			{30 * time.Second, func() {
 				bought = d.simulator.AddTask(simulator.Adele, demoList, simulator.Task{Title: goods[n%len(goods)]}).ID
 			}},
+			{32 * time.Second, func() { d.writeInChat(demoMegan, "Pizza at noon?", false) }},
 			{35 * time.Second, func() { d.moveMeeting(later, began.Add(75*time.Second), 15*time.Second) }},
 			{40 * time.Second, func() { task = d.addTask("Book the movers", began.AddDate(0, 0, 3)) }},
 			{50 * time.Second, func() { d.setReplies("disabled") }},
@@ -107,6 +136,7 @@ func (d *demo) runScenario(ctx context.Context) {
 			{55 * time.Second, func() {
 				urgent = d.deliver(simulator.Mail{Subject: "Budget: please approve", From: simulator.Alex, FromName: "Alex Wilber", Importance: "high", Body: "It is due today."})
 			}},
+			{58 * time.Second, func() { d.writeInChat(demoLee, "are you coming?", true) }},
 			{60 * time.Second, func() { d.setPresence("Available", "Available") }},
 			{65 * time.Second, func() { planned = d.addMeeting("1:1 with Lee", began.Add(130*time.Second), time.Minute) }},
 			{70 * time.Second, func() { d.readMail(urgent) }},
