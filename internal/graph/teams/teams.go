@@ -176,7 +176,7 @@ func FindTeam(ctx context.Context, g *graph.Client, team string) (Team, error) {
 		if err != nil {
 			return Team{}, err
 		}
-		return pick(all, func(t Team) string { return t.Name }, "team", team)
+		return pick(all, func(t Team) string { return t.Name }, team, "team: there is no team %q; there are: %s", "team: %d teams are called %q; want the id, which graph2mqtt discover prints")
 	})
 }
 
@@ -190,12 +190,12 @@ func FindChannel(ctx context.Context, g *graph.Client, team Team, channel string
 		if err != nil {
 			return Channel{}, err
 		}
-		return pick(all, func(c Channel) string { return c.Name }, "channel", channel)
+		return pick(all, func(c Channel) string { return c.Name }, channel, "channel: there is no channel %q; there are: %s", "channel: %d channels are called %q; want the id, which graph2mqtt discover prints")
 	})
 }
 
 // pick returns the only item with a name, in any case.
-func pick[T any](all []T, name func(T) string, field, wanted string) (found T, err error) {
+func pick[T any](all []T, name func(T) string, wanted, none, several string) (found T, err error) {
 	n := 0
 	var names []string
 	for _, v := range all {
@@ -210,7 +210,7 @@ func pick[T any](all []T, name func(T) string, field, wanted string) (found T, e
 		return found, nil
 	case 0:
 		slices.Sort(names)
-		return found, &graph.Error{Reason: graph.NotFound, Message: fmt.Sprintf("%s: there is no %s %q; there are: %s", field, field, wanted, strings.Join(names, ", "))}
+		return found, &graph.Error{Reason: graph.NotFound, Message: fmt.Sprintf(none, wanted, strings.Join(names, ", "))}
 	}
-	return found, graph.Invalid("%s: %d %ss are called %q; want the id, which graph2mqtt discover prints", field, n, field, wanted)
+	return found, graph.Invalid(several, n, wanted)
 }
