@@ -411,7 +411,7 @@ func (c *call) react(m *ChatMessage, set bool) error {
 		return err
 	}
 	kind, _ := p["reactionType"].(string)
-	if r, _ := utf8.DecodeRuneInString(kind); r < 0x80 {
+	if r, _ := utf8.DecodeRuneInString(kind); kind == "" || r < 0x80 {
 		return odata.BadRequest("Invalid reaction type '%s'.", kind)
 	}
 	own := ChatReaction{User: c.User.Address, Type: kind}
