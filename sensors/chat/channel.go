@@ -31,15 +31,11 @@ type ChannelMessage struct {
 
 // Entities implements sensors.Source.
 func (o *ChannelOptions) Entities() []entity.Entity {
-	entities := append(latestEntities(), eventEntity())
-	if t := o.target(); len(t.Channels) == 1 {
-		entities = append(entities, entity.Notify("send", "Send message", chatops.SendOperation, "message").WithIcon("mdi:send").WithDoc("Sends a message to the channel, or the first one of several."))
-	} else {
-		send := entity.Notify("send", "Send message", chatops.SendOperation, "message").WithIcon("mdi:send").WithDoc("Sends a message to the channel, or the first one of several.")
+	send := entity.Notify("send", "Send message", chatops.SendOperation, "message").WithIcon("mdi:send").WithDoc("Sends a message to the channel, or the first one of several.")
+	if t := o.target(); len(t.Channels) > 1 {
 		send.DefaultFields = map[string]any{"channel": t.Channels[0]}
-		entities = append(entities, send)
 	}
-	return entities
+	return append(latestEntities(), eventEntity(), send)
 }
 
 const maxMessages = 20

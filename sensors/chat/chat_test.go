@@ -155,6 +155,29 @@ func TestMessagesBetweenTwoPolls(t *testing.T) {
 	})
 }
 
+// The history of a chat that I am added to is not new.
+func TestAddedToAChat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := contoso(t)
+		group(s, "Lunch")
+		empty := s.AddChat(simulator.Chat{Topic: "Empty", Members: []string{simulator.Adele, simulator.Megan, simulator.Alex}}).ID
+		old := s.AddChat(simulator.Chat{Topic: "Project", Members: []string{simulator.Megan, simulator.Alex}}).ID
+		g, d := reader(t, s), source(t, nil)
+		for i := range 10 {
+			expect(t, "poll", d.Poll(t, g, time.Now()))
+			time.Sleep(time.Hour)
+			post(s, old, simulator.Megan, fmt.Sprint(i))
+			time.Sleep(10 * time.Minute)
+		}
+		expect(t, "poll", d.Poll(t, g, time.Now()))
+		time.Sleep(time.Minute)
+		s.ChangeChat(old, func(c *simulator.Chat) { c.Members = append(c.Members, simulator.Adele) })
+		post(s, old, simulator.Megan, "Welcome")
+		post(s, empty, simulator.Alex, "first")
+		expect(t, "added", d.Poll(t, g, time.Now()), "message_received Welcome", "message_received first")
+	})
+}
+
 // Nothing is lost while Graph fails.
 func TestEventsSurviveFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

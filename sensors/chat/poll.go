@@ -18,12 +18,14 @@ const (
 	searched = 20
 	// visibleWithin bounds the time from the writing of a message to its place in the list of chats.
 	visibleWithin = 10 * time.Second
+	// clockSkew bounds by how much this machine's clock may be ahead of Microsoft's.
+	clockSkew = time.Minute
 	// maxPages bounds the pages of chats that one poll reads.
 	maxPages = 10
 )
 
 // Poll implements sensors.Source. It reads a page of chats, and of those that changed the messages since the last poll.
-func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, _ time.Time) (*Snapshot, error) {
+func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
 	s := new(Snapshot)
 	if last != nil {
 		*s = *last
@@ -45,6 +47,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, _ t
 	if err := o.resolve(ctx, g, s); err != nil {
 		return nil, err
 	}
+	s.Polled = now.UTC()
 	page, err := o.page(ctx, g, s, last != nil)
 	if err != nil {
 		return nil, err
@@ -148,10 +151,11 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 	}
 	if last != nil {
 		since := last.Newest.Add(-visibleWithin)
+		if polled := last.Polled.Add(-clockSkew); polled.After(since) {
+			since = polled // the history of a chat that the user was added to is not new
+		}
 		if before != nil && before.Last != nil {
 			since = before.Last.Created
-		} else if before != nil {
-			since = time.Time{} // it had no message
 		}
 		if shown.Created.After(since) {
 			messages, err := chats.MessagesSince(ctx, g, e.ID, since)

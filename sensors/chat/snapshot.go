@@ -10,14 +10,14 @@ import (
 
 // A Snapshot holds the chats of the page that was read, or the configured ones.
 type Snapshot struct {
-	Me      string // id of the signed-in user
-	Chats   []Entry
-	More    bool              // there are more chats than those
-	Newest  time.Time         // when the newest message was written
-	Names   map[string]string // ids of configured chats, by their names
-	Groups  map[string]string // ids of the groups that send made, by chats.GroupKey
-	Fresh   []Fresh           // messages that came with the last poll
-	Ordered bool              // Graph gave the chats in the order of their messages
+	Me     string // id of the signed-in user
+	Chats  []Entry
+	More   bool              // there are more chats than those
+	Newest time.Time         // when the newest message was written
+	Polled time.Time         // when the chats were read, by this machine's clock
+	Names  map[string]string // ids of configured chats, by their names
+	Groups map[string]string // ids of the groups that send made, by chats.GroupKey
+	Fresh  []Fresh           // messages that came with the last poll
 }
 
 // An Entry is a chat with what was read below it.
@@ -50,9 +50,10 @@ func (e *Entry) at() time.Time {
 	return time.Time{}
 }
 
-// Same implements sensors.Comparer: messages are new only once.
+// Same implements sensors.Comparer: messages are new only once, and when the chats were read is not worth a write.
 func (o *Options) Same(a, b *Snapshot) bool {
 	x, y := *a, *b
 	x.Fresh, y.Fresh = nil, nil
+	x.Polled, y.Polled = time.Time{}, time.Time{}
 	return reflect.DeepEqual(x, y)
 }

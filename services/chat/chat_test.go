@@ -101,6 +101,12 @@ func TestSend(t *testing.T) {
 	if len(s.Chats()) != chats || private.ChatID != chatWith(s, simulator.Megan) || last(s, private.ChatID).Body != "Hi" {
 		t.Errorf("got %+v", private)
 	}
+	s.AddUser(simulator.User{Address: "o'neil@contoso.example", Name: "Pat O'Neil"})
+	must(t, s, send, `{"to": ["o'neil@contoso.example"], "message": "Hi"}`)
+	if last(s, chatWith(s, "o'neil@contoso.example")).Body != "Hi" {
+		t.Error("no chat with O'Neil")
+	}
+	chats++
 	must(t, s, send, `{"to": ["alex@contoso.example"], "message": "Hi"}`)
 	if len(s.Chats()) != chats+1 || last(s, chatWith(s, simulator.Alex)).Body != "Hi" {
 		t.Error("no chat with Alex")

@@ -29,6 +29,7 @@ func TestText(t *testing.T) {
 		{"a<!-- <p>hidden</p> -->b", "ab"},
 		{"<p>one", "one"},
 		{"a < b", "a < b"},
+		{`<p>Hi <emoji id="smile" alt="🙂" title="Smile"></emoji>!</p>`, "Hi 🙂!"},
 	} {
 		if got := htmltext.Text(tt.in); got != tt.want {
 			t.Errorf("%q: got %q, want %q", tt.in, got, tt.want)
