@@ -60,14 +60,14 @@ func (o *ChannelOptions) Poll(ctx context.Context, g *graph.Client, last *Channe
 		if err != nil {
 			return nil, err
 		}
-		messages, err := teams.Messages(ctx, g, team.ID, channel.ID)
-		if err != nil {
-			return nil, err
-		}
 		var since time.Time
 		known := false
 		if last != nil {
 			since, known = last.Newest[channel.ID]
+		}
+		messages, err := teams.Messages(ctx, g, team.ID, channel.ID, since)
+		if err != nil {
+			return nil, err
 		}
 		newest := since
 		for _, m := range messages {

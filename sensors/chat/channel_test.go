@@ -68,6 +68,15 @@ func TestChannel(t *testing.T) {
 		d.Restart(t)
 		expect(t, "after a restart", d.Poll(t, g, time.Now()))
 
+		// More threads begin than a page has.
+		time.Sleep(time.Minute)
+		for range 45 {
+			s.PostChannelMessage(team.ID, general, simulator.ChatMessage{From: simulator.Megan, Body: "x"})
+		}
+		if events := d.Poll(t, g, time.Now()); len(events) != 45 {
+			t.Errorf("%d events", len(events))
+		}
+
 		// Names are looked up again by a rescan only.
 		g.Relist()
 		s.ForgetRequests()

@@ -40,7 +40,7 @@ func channelPlace(team teams.Team, channel teams.Channel) place {
 	return place{
 		permission: teams.ReadPermission(),
 		messages: func(ctx context.Context, g *graph.Client) ([]chatmessage.Message, error) {
-			return teams.Messages(ctx, g, team.ID, channel.ID)
+			return teams.Messages(ctx, g, team.ID, channel.ID, time.Time{})
 		},
 		result: func(id string) any { return Posted{Channel: channel.ID, MessageID: id} },
 	}

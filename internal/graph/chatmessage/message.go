@@ -70,6 +70,7 @@ type DTO struct {
 	ReplyToID  string     `json:"replyToId"`
 	Type       string     `json:"messageType"`
 	Created    string     `json:"createdDateTime"`
+	Modified   string     `json:"lastModifiedDateTime"`
 	Deleted    string     `json:"deletedDateTime"`
 	IsDeleted  bool       `json:"isDeleted"`
 	From       *senderDTO `json:"from"`

@@ -3,7 +3,6 @@ package chats
 
 import (
 	"context"
-	"net/url"
 	"strings"
 	"time"
 
@@ -134,13 +133,10 @@ func List(ctx context.Context, g *graph.Client, basic bool) (Page, error) {
 
 // Next returns the page at an address that a Page has.
 func Next(ctx context.Context, g *graph.Client, address string) (Page, error) {
-	u, err := url.Parse(address)
+	r, err := chatmessage.NextPage(opList, address)
 	if err != nil {
-		return Page{}, &graph.Error{Reason: graph.Refused, Op: opList, Message: "the address of the next page cannot be read"}
+		return Page{}, err
 	}
-	r := abstractions.NewRequestInformation()
-	r.Method = abstractions.GET
-	r.SetUri(*u)
 	return page(ctx, g, r)
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -86,25 +87,43 @@ func SendPermission() graph.Permission {
 // pageSize is the number of messages that are read of a channel.
 const pageSize = 20
 
-// Messages returns the newest messages of a channel with their replies, in any order.
-func Messages(ctx context.Context, g *graph.Client, teamID, channel string) ([]chatmessage.Message, error) {
+// maxPages bounds the pages that are read of a channel.
+const maxPages = 10
+
+// Messages returns the newest messages of a channel with their replies, in any order: those of a page, or since a time, unless that is
+// zero, of as many pages as have changes.
+func Messages(ctx context.Context, g *graph.Client, teamID, channel string, since time.Time) ([]chatmessage.Message, error) {
 	const op = "read the messages of the channel"
-	d, err := graph.Get[struct {
-		Value []chatmessage.DTO `json:"value"`
-	}](ctx, g, op, team(g, teamID).Channels().ByChannelId(channel).Messages().ToGetRequestInformation, &sdk.ItemChannelsItemMessagesRequestBuilderGetRequestConfiguration{
+	r, err := team(g, teamID).Channels().ByChannelId(channel).Messages().ToGetRequestInformation(ctx, &sdk.ItemChannelsItemMessagesRequestBuilderGetRequestConfiguration{
 		QueryParameters: &sdk.ItemChannelsItemMessagesRequestBuilderGetQueryParameters{Top: new(int32(pageSize)), Expand: []string{"replies"}},
 	})
 	if err != nil {
-		return nil, explain(g, err, ReadPermission())
-	}
-	if d.Value == nil {
-		return nil, graph.Incomplete(op, "list")
+		return nil, err
 	}
 	messages := []chatmessage.Message{}
-	for _, first := range d.Value {
-		messages = append(messages, chatmessage.Messages(append([]chatmessage.DTO{first}, first.Replies...))...)
+	for n := 1; ; n++ {
+		var page struct {
+			Value []chatmessage.DTO `json:"value"`
+			Next  string            `json:"@odata.nextLink"`
+		}
+		if err := g.Do(ctx, op, r, &page); err != nil {
+			return nil, explain(g, err, ReadPermission())
+		}
+		if page.Value == nil {
+			return nil, graph.Incomplete(op, "list")
+		}
+		changed := !since.IsZero() && len(page.Value) > 0
+		for _, first := range page.Value {
+			messages = append(messages, chatmessage.Messages(append([]chatmessage.DTO{first}, first.Replies...))...)
+			changed = changed && chatmessage.ParseTime(first.Modified).After(since)
+		}
+		if page.Next == "" || !changed || n == maxPages {
+			return messages, nil
+		}
+		if r, err = chatmessage.NextPage(op, page.Next); err != nil {
+			return nil, err
+		}
 	}
-	return messages, nil
 }
 
 // Send sends a message, or with replyTo an answer to that message, and returns its id.
