@@ -33,8 +33,12 @@ func targets() []target {
 	for _, k := range runtime.Kinds() {
 		s := k.New()
 		if slices.ContainsFunc(config.Fields(s.Options()), func(f schema.Field) bool { return strings.HasPrefix(f.Key, "notify") }) {
-			if err := config.Decode(s.Options(), map[string]any{"notify": map[string]any{}}); err != nil {
-				panic(err) // every key of notify is optional
+			receiver := map[string]any{}
+			if k.Name == "chat" {
+				receiver["chat"] = "19:5a1f…@thread.v2" // the other kinds need no receiver
+			}
+			if err := config.Decode(s.Options(), map[string]any{"notify": receiver}); err != nil {
+				panic(err)
 			}
 		}
 		id := k.Name

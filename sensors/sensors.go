@@ -27,7 +27,7 @@ type Kind struct {
 	// AdvisedInterval is the interval below which a configuration is warned about; 0: none.
 	AdvisedInterval time.Duration
 
-	MemberField string        // the request field that names a member of a group: "calendar"
+	MemberField string // the request field that names a member of a group: "calendar"
 	// ListInterval is the time between two listings of a group's members; 0: 10 minutes.
 	ListInterval time.Duration
 	New          func() Sensor // with its defaults set, ready to decode into Options
