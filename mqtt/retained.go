@@ -39,7 +39,7 @@ type retained struct {
 	published map[string][]byte // what the broker may hold of ours: the payload of announcements, of others only that it does
 	removed   map[string][]byte // announcements whose removal is repeated at the next birth
 
-	ready    schedule // pending entries that may be sent, by order
+	ready    schedule // pending entries that may be sent, suspects first, then by order
 	timed    schedule // pending entries that must wait, by time
 	awaiting []*entry // pending entries that wait for a commit of writes, by order
 	writes   []write  // to be committed
@@ -134,6 +134,10 @@ func newRetained(rules Rules, pause time.Duration) *retained {
 		entries: map[string]*entry{}, published: map[string][]byte{}, removed: map[string][]byte{},
 	}
 	r.ready.before = func(a, b *entry) bool {
+		// Suspects come first: behind a topic that changes all the time one might never be sent.
+		if a.isSuspect() != b.isSuspect() {
+			return a.isSuspect()
+		}
 		return cmp.Or(strings.Compare(a.order, b.order), strings.Compare(a.topic, b.topic)) < 0
 	}
 	r.timed.before = func(a, b *entry) bool { return a.due.Before(b.due) }
@@ -413,11 +417,11 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 			e.emptied, e.sentAt = true, now
 			return publication{topic: e.topic, retained: true}, time.Time{}, false, true
 		}
-		if e.losses >= suspectAfter && !alone {
+		if e.isSuspect() && !alone {
 			return p, due, true, false
 		}
 		heap.Pop(&r.ready)
-		p = publication{topic: e.topic, suspect: e.losses >= suspectAfter}
+		p = publication{topic: e.topic, suspect: e.isSuspect()}
 		p.payload, p.retained = e.nextPayload()
 		if value := r.publishedValue(e, p); value != nil && !bytes.Equal(value, r.published[p.topic]) {
 			r.published[p.topic] = value
@@ -459,7 +463,7 @@ func (r *retained) suspectIsNext(now time.Time) bool {
 		return false
 	}
 	r.release(now)
-	return len(r.ready.entries) > 0 && r.ready.entries[0].losses >= suspectAfter
+	return len(r.ready.entries) > 0 && r.ready.entries[0].isSuspect()
 }
 
 // await has an entry wait for a commit, so that nothing is published that would be forgotten, and nothing overtakes it.
@@ -536,7 +540,7 @@ func (r *retained) onAcked(p publication) {
 	if e == nil {
 		return
 	}
-	e.losses = 0
+	r.setLosses(e, 0)
 	if !p.retained || e.pending || !bytes.Equal(e.want, p.payload) {
 		return
 	}
@@ -566,7 +570,8 @@ func (r *retained) onLost(p publication, alone bool) (refused bool) {
 	if e == nil {
 		return false
 	}
-	if e.losses++; !alone || e.losses < refusedAfter {
+	r.setLosses(e, e.losses+1)
+	if !alone || e.losses < refusedAfter {
 		return false
 	}
 	e.losses, e.preludes = 0, nil
@@ -575,6 +580,16 @@ func (r *retained) onLost(p publication, alone bool) (refused bool) {
 	r.schedule(e)
 	return true
 }
+
+// setLosses sets the number of lost connections, which decides when a pending entry is sent.
+func (r *retained) setLosses(e *entry, n int) {
+	if e.losses = n; e.in != nil {
+		heap.Fix(e.in, e.index)
+	}
+}
+
+// isSuspect reports whether connections were lost while the entry was in flight: it is sent alone.
+func (e *entry) isSuspect() bool { return e.losses >= suspectAfter }
 
 // isStale reports whether the broker may still hold an older payload in place of one that is too large for it. Announcements stay: without
 // them the consumer would forget its settings.

@@ -619,6 +619,34 @@ func TestRefusedPublication(t *testing.T) {
 	}
 }
 
+// A topic that precedes a suspect and changes all the time does not keep it from being sent alone.
+func TestSuspectIsFirst(t *testing.T) {
+	r := newSet(t)
+	r.setReady(start)
+	r.retain("g/a/s/a", []byte("0"))
+	r.retain("g/a/s/b", []byte("too long"))
+	drain(r, start)
+	for range suspectAfter {
+		r.onLost(publication{topic: "g/a/s/b", payload: []byte("too long"), retained: true}, false)
+	}
+	r.markAllPending(true)
+	r.retain("g/a/s/a", []byte("1"))
+	if !r.suspectIsNext(start) {
+		t.Error("the suspect is not next")
+	}
+	if p, _, blocked, ok := r.next(start, false); ok || !blocked {
+		t.Errorf("%s does not wait", describe(p))
+	}
+	p, _, _, ok := r.next(start, true)
+	if !ok || p.topic != "g/a/s/b" || !p.suspect {
+		t.Fatalf("got %s, %v", describe(p), ok)
+	}
+	r.onAcked(p)
+	if p, _, _, ok := r.next(start, false); !ok || string(p.payload) != "1" {
+		t.Errorf("got %s, %v", describe(p), ok)
+	}
+}
+
 // A payload that is too large for the broker does not leave the one before it there, which would look current.
 func TestRefusedPublicationEmptiesItsTopic(t *testing.T) {
 	large, larger := bytes.Repeat([]byte("x"), 2000), bytes.Repeat([]byte("x"), 3000)
