@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -78,6 +79,7 @@ func TestKilledAtEveryStep(t *testing.T) {
 			// A second request shows that nothing of the first one is pending.
 			env.Broker.Publish(t, switchTopic, "OFF")
 			seen.AwaitValues(t, outOfOffice+"state", map[string]any{"enabled": false})
+			seen.AwaitNewest(t, switchResponse, "is the response to OFF", func(payload string) bool { return strings.Contains(payload, `"op":"disable"`) })
 			env.Stop(t)
 			if got := env.Microsoft.Count("PATCH", ""); got != 2 {
 				t.Errorf("%d changes at Microsoft, want one for ON and one for OFF", got)
