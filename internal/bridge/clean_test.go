@@ -12,9 +12,8 @@ import (
 func (h *harness) announcements() map[string]string {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	held := map[string]string{}
-	maps.Copy(held, h.retained)
-	maps.DeleteFunc(held, func(topic, payload string) bool { return !strings.HasPrefix(topic, "homeassistant/") || payload == "" })
+	held := maps.Clone(h.retained)
+	maps.DeleteFunc(held, func(topic, _ string) bool { return !strings.HasPrefix(topic, "homeassistant/") })
 	return held
 }
 

@@ -17,7 +17,7 @@ func (h *harness) members() map[string]string {
 	found := map[string]string{}
 	for topic, payload := range h.retained {
 		id, ok := strings.CutPrefix(topic, "homeassistant/device/graph2mqtt-work-")
-		if !ok || payload == "" || !strings.HasPrefix(id, "calendars_") && !strings.HasPrefix(id, "todo_") {
+		if !ok || !strings.HasPrefix(id, "calendars_") && !strings.HasPrefix(id, "todo_") {
 			continue
 		}
 		var d struct{ Device struct{ Name string } }

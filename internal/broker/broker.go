@@ -54,14 +54,15 @@ func New(addr string, o Options) (*Broker, error) {
 // URL returns the address that it listens on, with its scheme.
 func (b *Broker) URL() string { return "mqtt://" + b.addr }
 
-// Watch calls f with every message that matches filter: first the retained ones, then each as it is published. Each call needs its own id.
+// Watch calls f with every message that matches filter: first the retained ones, then each as it is published; retained says that the
+// broker retains it. Each call needs its own id.
 func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
 	return b.server.Subscribe(filter, id, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
 		f(p.TopicName, p.Payload, p.FixedHeader.Retain)
 	})
 }
 
-// Retained returns the payload retained at topic; empty if there is none.
+// Retained returns the payload retained at topic; empty if there is none. A watcher may not have been called with it yet.
 func (b *Broker) Retained(topic string) []byte {
 	for _, p := range b.server.Topics.Messages(topic) {
 		return p.Payload
