@@ -48,6 +48,7 @@ func TestAllTaskLists(t *testing.T) {
 	request("list_new", `{"name": "Garden"}`, "ok")
 	h.shows(`"default_entity_id":"sensor.work_todo_garden_open"`)
 	garden := h.members()["Work Garden"]
+	h.Shows(garden+"/availability", "online") // what is requested before the first poll makes no event
 	mark := h.mark()
 	request("new", `{"list": "garden", "subject": "Mow"}`, "ok")
 	h.Values(garden+"/state", map[string]any{"open": 1.0})
