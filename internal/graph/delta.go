@@ -51,7 +51,7 @@ func Delta[T, C any](ctx context.Context, g *Client, op, item, link string, head
 	var c DeltaChanges[T]
 	for pages := 0; ; pages++ {
 		switch {
-		case link != "" && isExpired(err):
+		case link != "" && (isExpired(err) || pages == 0 && isUnknown(err)):
 			return DeltaChanges[T]{Expired: true}, nil
 		case err != nil:
 			return DeltaChanges[T]{}, err
@@ -110,6 +110,13 @@ func Follow(ctx context.Context, g *Client, op, link string, headers *abstractio
 func isExpired(err error) bool {
 	var e *Error
 	return errors.As(err, &e) && (e.Status == http.StatusGone || HasCode(err, "syncStateNotFound", "SyncStateNotFound", "SyncStateInvalid", "resyncRequired"))
+}
+
+// isUnknown reports whether Graph refuses a link as such. It may be damaged, or that of a collection that is gone; a new round tells
+// which. To keep it would mean to be refused forever.
+func isUnknown(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && (e.Status == http.StatusBadRequest || e.Status == http.StatusNotFound)
 }
 
 // A Probe holds the last change of a collection: two that are equal say that nothing changed.
