@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"time"
@@ -65,7 +66,7 @@ func Delta[T, C any](ctx context.Context, g *Client, op, item, link string, head
 			}
 			var v T
 			if err := errors.Join(json.Unmarshal(raw, &head), json.Unmarshal(raw, &v)); err != nil {
-				return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Err: err}
+				return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Err: fmt.Errorf("the answer cannot be read: %w", sanitizeJSONError(err))}
 			}
 			switch {
 			case head.ID == "":

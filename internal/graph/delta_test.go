@@ -3,7 +3,9 @@ package graph_test
 import (
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
+	"time"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -37,5 +39,18 @@ func TestRefusedDeltaLink(t *testing.T) {
 		if got, err := changes[graph.Item](t, c, ""); got.Expired || err == nil {
 			t.Errorf("%d to the first request: got %+v, %v", test.status, got, err)
 		}
+	}
+}
+
+// An item that cannot be read is no reason to show what it holds.
+func TestDeltaErrorsShowNoValue(t *testing.T) {
+	type dated struct {
+		At time.Time `json:"at"`
+	}
+	c, _ := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"value": [{"id": "1", "at": "secret"}], "@odata.deltaLink": "x"}`)
+	})
+	if _, err := changes[dated](t, c, ""); err == nil || strings.Contains(err.Error(), "secret") {
+		t.Errorf("got %v", err)
 	}
 }
