@@ -97,7 +97,9 @@ func (m Mailbox) Scan(ctx context.Context, g *graph.Client, folder string, f Fil
 		if p.Next == "" || links[p.Next] {
 			return nil
 		}
-		links[p.Next] = true
+		if links[p.Next] = true; len(links) == maxPages {
+			return endless(op)
+		}
 		link := p.Next
 		p = page{}
 		err = graph.Follow(ctx, g, op, link, headers(), &p)

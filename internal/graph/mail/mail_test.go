@@ -169,6 +169,32 @@ func TestPagesThatShift(t *testing.T) {
 	}
 }
 
+// Pages without an end are given up, and one that is no list is not taken for the last one.
+func TestEndlessPages(t *testing.T) {
+	box, all := mail.Mailbox{}, func(mail.Message, mail.Body) bool { return true }
+	for value, want := range map[string]string{"[]": "the answer has more than 500 pages", "null": "the answer has no list"} {
+		n := 0
+		g := serve(t, func(r *http.Request) string {
+			n++
+			v := value
+			if n == 1 {
+				v = `[{"id": "1"}]`
+			}
+			if n > 1000 {
+				return `{"value": []}`
+			}
+			return fmt.Sprintf(`{"@odata.count": 3, "value": %s, "@odata.nextLink": "http://%s/v1.0/me/messages?$skip=%d"}`, v, r.Host, n)
+		})
+		if l, err := box.List(t.Context(), g, "f", mail.Filter{}, 10); err == nil || err.Error() != "list the mails: "+want {
+			t.Errorf("%s: got %d mails, %v", value, len(l.Messages), err)
+		}
+		n = 0
+		if err := box.Scan(t.Context(), g, "f", mail.Filter{}, 10, all); err == nil || err.Error() != "read the bodies of the mails: "+want {
+			t.Errorf("%s: got %v", value, err)
+		}
+	}
+}
+
 // The examples of Microsoft's reference can be read.
 func TestDocumentedExamples(t *testing.T) {
 	b, err := os.ReadFile("../testdata/examples/mail.json")

@@ -207,6 +207,13 @@ type page struct {
 // https://learn.microsoft.com/graph/api/user-list-messages
 const maxTop = 1000
 
+// maxPages bounds the pages of one list: there is no end to pages without a mail.
+const maxPages = 500
+
+func endless(op string) error {
+	return &graph.Error{Reason: graph.Refused, Op: op, Err: fmt.Errorf("the answer has more than %d pages", maxPages)}
+}
+
 // AllFolders stands for the folder that has all mails of the mailbox.
 const AllFolders = "all"
 
@@ -292,6 +299,9 @@ func (m Mailbox) collect(ctx context.Context, g *graph.Client, op string, p page
 	seen := map[string]bool{} // a mail that arrives meanwhile moves others to the next page
 	links := map[string]bool{}
 	for {
+		if p.Value == nil {
+			return nil, graph.Incomplete(op, "list")
+		}
 		for _, d := range p.Value {
 			message, err := d.message(op)
 			if err != nil {
@@ -305,7 +315,9 @@ func (m Mailbox) collect(ctx context.Context, g *graph.Client, op string, p page
 		if p.Next == "" || len(all) >= most || links[p.Next] {
 			return all, nil
 		}
-		links[p.Next] = true
+		if links[p.Next] = true; len(links) == maxPages {
+			return nil, endless(op)
+		}
 		link := p.Next
 		p = page{}
 		if err := graph.Follow(ctx, g, op, link, headers(), &p); err != nil {
