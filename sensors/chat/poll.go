@@ -103,7 +103,12 @@ func (o *Options) page(ctx context.Context, g *graph.Client, s *Snapshot, known 
 		all = append(all, p.Chats...)
 	}
 	s.More = p.Next != ""
-	return all, nil
+	seen := map[string]bool{} // a chat with a new message moves to the front while the pages are read
+	return slices.DeleteFunc(all, func(c chats.Chat) bool {
+		twice := seen[c.ID]
+		seen[c.ID] = true
+		return twice
+	}), nil
 }
 
 func allSince(page []chats.Chat, since time.Time) bool {

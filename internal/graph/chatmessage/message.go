@@ -135,11 +135,13 @@ func (d DTO) Message(complete bool) Message {
 	return m
 }
 
-// Messages returns the messages with an id.
+// Messages returns the messages with an id, each once: one that moves while pages are read is on two of them.
 func Messages(all []DTO) []Message {
 	var messages []Message
+	seen := map[string]bool{}
 	for _, d := range all {
-		if d.ID != "" {
+		if d.ID != "" && !seen[d.ID] {
+			seen[d.ID] = true
 			messages = append(messages, d.Message(true))
 		}
 	}

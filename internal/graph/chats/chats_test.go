@@ -2,6 +2,7 @@ package chats_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -120,6 +121,25 @@ func TestDamagedAnswers(t *testing.T) {
 	}
 	if _, err := chats.Next(t.Context(), answering(t, 200, page), "https://evil.example/x"); err == nil || err.Error() != "read the chats: Graph's answer leads to another server, https://evil.example" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A message that moves from one page to the next while they are read is returned once.
+func TestMessagesOnPagesThatShift(t *testing.T) {
+	g := client(t, func(r *http.Request) (*http.Response, error) {
+		const message = `{"id": "%s", "messageType": "message", "createdDateTime": "2026-01-15T11:00:00Z"}`
+		if r.URL.Query().Has("$skiptoken") {
+			return graphtest.Answer(200, `{"value": [`+fmt.Sprintf(message, "2")+`, `+fmt.Sprintf(message, "1")+`]}`), nil
+		}
+		return graphtest.Answer(200, `{"@odata.nextLink": "https://graph.example/v1.0/x?$skiptoken=x", "value": [`+fmt.Sprintf(message, "3")+`, `+fmt.Sprintf(message, "2")+`]}`), nil
+	})
+	got, err := chats.MessagesSince(t.Context(), g, "19:a", time.Unix(1, 0))
+	var ids []string
+	for _, m := range got {
+		ids = append(ids, m.ID)
+	}
+	if diff := cmp.Diff([]string{"3", "2", "1"}, ids); diff != "" || err != nil {
+		t.Error(diff, err)
 	}
 }
 

@@ -101,6 +101,7 @@ func Messages(ctx context.Context, g *graph.Client, teamID, channel string, sinc
 		return nil, err
 	}
 	messages := []chatmessage.Message{}
+	seen := map[string]bool{} // an answer moves its message to the front while the pages are read
 	for n := 1; ; n++ {
 		var page struct {
 			Value []chatmessage.DTO `json:"value"`
@@ -114,7 +115,12 @@ func Messages(ctx context.Context, g *graph.Client, teamID, channel string, sinc
 		}
 		changed := !since.IsZero() && len(page.Value) > 0
 		for _, first := range page.Value {
-			messages = append(messages, chatmessage.Messages(append([]chatmessage.DTO{first}, first.Replies...))...)
+			for _, m := range chatmessage.Messages(append([]chatmessage.DTO{first}, first.Replies...)) {
+				if !seen[m.ID] {
+					seen[m.ID] = true
+					messages = append(messages, m)
+				}
+			}
 			changed = changed && chatmessage.ParseTime(first.Modified).After(since)
 		}
 		if page.Next == "" || !changed || n == maxPages {

@@ -46,8 +46,9 @@ func TestMessages(t *testing.T) {
 		}
 	})
 	circle := strings.Replace(page, `{"value"`, `{"@odata.nextLink": "https://graph.example/v1.0/x", "value"`, 1)
-	if messages, err := teams.Messages(t.Context(), answering(t, 200, circle), "t", "c", time.Unix(1, 0)); err != nil || len(messages) != 20 {
-		t.Errorf("pages without an end: %d messages, %v", len(messages), err)
+	g := answering(t, 200, circle)
+	if messages, err := teams.Messages(t.Context(), g, "t", "c", time.Unix(1, 0)); err != nil || len(messages) != 2 || g.Stats().Requests != 10 {
+		t.Errorf("pages without an end: %d messages by %d requests, %v", len(messages), g.Stats().Requests, err)
 	}
 }
 
