@@ -91,21 +91,30 @@ type taskDTO struct {
 	Reminder   graph.DateTimeTimeZone `json:"reminderDateTime"`
 	ReminderOn bool                   `json:"isReminderOn"`
 	Completed  graph.DateTimeTimeZone `json:"completedDateTime"`
-	Created    time.Time              `json:"createdDateTime"`
-	Modified   time.Time              `json:"lastModifiedDateTime"`
+	Created    string                 `json:"createdDateTime"`
+	Modified   string                 `json:"lastModifiedDateTime"`
 	Recurrence *struct{}              `json:"recurrence"`
 	Steps      []stepDTO              `json:"checklistItems"`
 	Extensions []extensionDTO         `json:"extensions"`
 }
 
 type stepDTO struct {
-	ID      string    `json:"id"`
-	Name    string    `json:"displayName"`
-	Checked bool      `json:"isChecked"`
-	Created time.Time `json:"createdDateTime"`
+	ID      string `json:"id"`
+	Name    string `json:"displayName"`
+	Checked bool   `json:"isChecked"`
+	Created string `json:"createdDateTime"`
 }
 
-func (d stepDTO) step() Step { return Step{d.ID, d.Name, d.Checked, d.Created.UTC()} }
+func (d stepDTO) step() Step { return Step{d.ID, d.Name, d.Checked, instant(d.Created)} }
+
+// instant returns a time in UTC; zero for none, and for one that cannot be read: the rest of the task is worth more.
+func instant(s string) time.Time {
+	t, err := time.Parse(time.RFC3339, s)
+	if err != nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}
 
 // fields returns the properties that are read.
 func fields() []string {
@@ -120,7 +129,7 @@ func (d taskDTO) task(op string) (Task, error) {
 		return Task{}, graph.Incomplete(op, "id of a task")
 	}
 	t := Task{
-		ID: d.ID, Subject: d.Title, Status: graph.Spell(d.Status, statuses()), Importance: strings.ToLower(d.Importance), Created: d.Created.UTC(), Modified: d.Modified.UTC(),
+		ID: d.ID, Subject: d.Title, Status: graph.Spell(d.Status, statuses()), Importance: strings.ToLower(d.Importance), Created: instant(d.Created), Modified: instant(d.Modified),
 		Recurring: d.Recurrence != nil,
 	}
 	if len(d.Categories) > 0 {

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -128,6 +129,25 @@ func TestDamagedAnswers(t *testing.T) {
 	})
 	if n < 50 {
 		t.Errorf("%d variants", n)
+	}
+}
+
+// One time that cannot be read hides neither its task nor the others.
+func TestUnreadableTimes(t *testing.T) {
+	document, err := os.ReadFile("testdata/tasks.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	times := regexp.MustCompile(`"(\w+DateTime|dateTime)": "[^"]*"`)
+	for _, value := range []string{"", "soon", "2026-01-08", "0000-00-00T00:00:00Z"} {
+		damaged := times.ReplaceAllString(string(document), `"$1": "`+value+`"`)
+		g, err := graph.New(graph.Options{Root: "https://graph.microsoft.com", Transport: graphtest.JSON(damaged), Tokens: graphtest.Tokens{Scopes: []string{"Tasks.Read"}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if all, err := tasks.All(t.Context(), g, "list"); err != nil || len(all) != 2 {
+			t.Errorf("%q: %d tasks, %v", value, len(all), err)
+		}
 	}
 }
 
