@@ -34,8 +34,12 @@ const (
 	maxFiles = 100
 )
 
-func tooLarge(size int) string {
-	return fmt.Sprintf("the files have %.1f MB: a mail may have about 2.9 MB of files and text unless allow names send_large", float64(size)/1e6)
+func tooLarge(files, text int) string {
+	what, size := "files have", files
+	if text > files {
+		what, size = "text has", text
+	}
+	return fmt.Sprintf("the %s %.1f MB: a mail may have about 2.9 MB of files and text unless allow names send_large", what, float64(size)/1e6)
 }
 
 // A file is an attachment before it is read.

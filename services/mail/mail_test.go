@@ -83,6 +83,31 @@ func inbox(t testing.TB, s *simulator.Simulator, address string) simulator.Mail 
 	return all[0]
 }
 
+// A request that is too large is refused with what is too large about it.
+func TestTooManyRecipientsAndTooMuchText(t *testing.T) {
+	s := contoso(t)
+	many := func(n int) string {
+		return `["megan@contoso.com"` + strings.Repeat(`, "megan@contoso.com"`, n-1) + "]"
+	}
+	text := strings.Repeat("x", 3_900_000)
+	for request, want := range map[string]string{
+		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": "m"}`, many(10_000)):                           "to, cc and bcc: want at most 1000 addresses, not 10000",
+		fmt.Sprintf(`send {"to": %s, "bcc": %[1]s, "subject": "s", "message": "m"}`, many(501)):                "to, cc and bcc: want at most 1000 addresses, not 1002",
+		fmt.Sprintf(`send {"to": %s, "reply_to": %s, "subject": "s", "message": "m"}`, many(1), many(1001)):    "reply_to: want at most 1000 addresses, not 1001",
+		fmt.Sprintf(`forward {"message_id": "AAMkAGI2", "to": %s}`, many(1001)):                                "to, cc and bcc: want at most 1000 addresses, not 1001",
+		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": %q}`, many(1), strings.Repeat("x", 4_100_000)): "the text has 4.1 MB: a mail may have about 2.9 MB of files and text unless allow names send_large",
+		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": "%s\r\n%s"}`, many(1), text, text[:200_000]):   "the text has 4.1 MB: a mail may have about 2.9 MB of files and text unless allow names send_large",
+	} {
+		name, request, _ := strings.Cut(request, " ")
+		if _, err := call(t, s, mail.Target{}, name, request); err == nil || err.Error() != want {
+			t.Errorf("%s %.60s: got %v, want %s", name, request, err, want)
+		}
+	}
+	if n := len(s.SentMails(simulator.Adele)); n != 0 {
+		t.Errorf("%d mails were sent", n)
+	}
+}
+
 func TestSend(t *testing.T) {
 	s := contoso(t)
 	must(t, s, mail.Target{}, "send", `{"to": ["megan@contoso.com"], "cc": ["x@example.com"], "bcc": ["y@example.com"], "reply_to": ["z@example.com"], "subject": "Hi 👋", "message": "a < b\nc", "importance": "HIGH"}`)

@@ -52,7 +52,18 @@ func (r *SendRequest) Validate() error {
 	return err
 }
 
+// maxRecipients is the largest number of recipients that an administrator can allow; 500 are usual.
+//
+// https://learn.microsoft.com/office365/servicedescriptions/exchange-online-service-description/exchange-online-limits#recipient-limits
+const maxRecipients = 1000
+
 func checkRecipients(to, cc, bcc, replyTo []string) error {
+	if n := len(to) + len(cc) + len(bcc); n > maxRecipients {
+		return graph.Invalid("to, cc and bcc: want at most %d addresses, not %d", maxRecipients, n)
+	}
+	if len(replyTo) > maxRecipients {
+		return graph.Invalid("reply_to: want at most %d addresses, not %d", maxRecipients, len(replyTo))
+	}
 	for _, f := range []struct {
 		field     string
 		addresses []string
@@ -97,7 +108,7 @@ func (r *SendRequest) Execute(ctx context.Context, g *graph.Client, a services.A
 	recipients := len(to) + len(r.Cc) + len(r.Bcc) + len(r.ReplyTo)
 	if (size+2)/3*4+encodedLength(r.Message)+overhead+perRecipient*recipients+perFile*(len(r.Attachments)+len(r.Photos)) > maxRequest {
 		if !r.large && !r.target.Large {
-			return nil, &services.Error{Code: services.TooLarge, Message: tooLarge(size)}
+			return nil, &services.Error{Code: services.TooLarge, Message: tooLarge(size, len(r.Message))}
 		}
 		if r.unsaved() {
 			return nil, graph.Invalid("save_to_sent: want true, because a mail of this size is always kept in Sent Items")
