@@ -50,6 +50,7 @@ func Delta[T, C any](ctx context.Context, g *Client, op, item, link string, head
 		err = Follow(ctx, g, op, link, headers, &p)
 	}
 	var c DeltaChanges[T]
+	seen := map[string]bool{}
 	for pages := 0; ; pages++ {
 		switch {
 		case link != "" && (isExpired(err) || pages == 0 && isUnknown(err)):
@@ -84,6 +85,10 @@ func Delta[T, C any](ctx context.Context, g *Client, op, item, link string, head
 			return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Message: "the answer has too many pages"}
 		}
 		next := p.Next
+		if seen[next] {
+			return DeltaChanges[T]{}, &Error{Reason: Refused, Op: op, Message: "the pages of the answer lead in a circle"}
+		}
+		seen[next] = true
 		p = deltaPage{}
 		err = Follow(ctx, g, op, next, headers, &p)
 	}

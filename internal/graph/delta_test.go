@@ -54,3 +54,20 @@ func TestDeltaErrorsShowNoValue(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// Pages that lead back to one that was read are given up at once.
+func TestDeltaPagesInACircle(t *testing.T) {
+	var host string
+	c, srv := serve(t, func(w http.ResponseWriter, r *http.Request) {
+		next := "b"
+		if r.URL.Query().Get("$skiptoken") == "b" {
+			next = "a"
+		}
+		fmt.Fprintf(w, `{"value": [{"id": "1"}], "@odata.nextLink": "%s/v1.0/me/calendarView/delta?$skiptoken=%s"}`, host, next)
+	})
+	host = srv.URL
+	const want = "ask for changed events: the pages of the answer lead in a circle"
+	if _, err := changes[graph.Item](t, c, ""); err == nil || err.Error() != want || c.Stats().Requests > 4 {
+		t.Errorf("after %d requests: got %v, want %s", c.Stats().Requests, err, want)
+	}
+}
