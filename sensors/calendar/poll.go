@@ -56,7 +56,7 @@ func (o *View) poll(ctx context.Context, g *graph.Client, target calendars.Calen
 		}
 	}
 	// The first answer need not wait for them.
-	if last != nil && now.Sub(s.InfoAt) >= infoInterval {
+	if last != nil && now.Sub(s.InfoAt).Abs() >= infoInterval {
 		s.InfoAt = now.UTC()
 		if info, err := target.Get(ctx, g, s.CalendarID); err == nil {
 			s.Info = &info

@@ -443,3 +443,16 @@ func idleTenMinutes(w *watched) (answers, bytes int) {
 	}
 	return w.wire.Take()
 }
+
+// A clock that was ahead for a while does not delay the properties of the calendar for as long.
+func TestClockSetBack(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	w := watch(t, false, nil)
+	w.poll(0)
+	if _, requests := w.poll(year); !slices.Contains(requests, "calendar") {
+		t.Fatalf("the properties are not read: %q", requests)
+	}
+	if _, requests := w.poll(-year); !slices.Contains(requests, "calendar") {
+		t.Errorf("requests after the clock was set back: %q", requests)
+	}
+}

@@ -75,7 +75,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 	if err != nil {
 		return err
 	}
-	s.Copies = slices.DeleteFunc(slices.Clone(s.Copies), func(c Copy) bool { return now.Sub(c.At) > copyTime })
+	s.Copies = slices.DeleteFunc(slices.Clone(s.Copies), func(c Copy) bool { return now.Sub(c.At).Abs() > copyTime })
 	if len(s.Copies) == 0 {
 		s.Copies = nil
 	}
@@ -106,7 +106,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 
 // news asks whether anything changed: by a delta query, or where Graph refuses that, by the last change.
 func (s *Snapshot) news(ctx context.Context, g *graph.Client, now time.Time) (news, error) {
-	if s.Probing != byDelta && now.Sub(s.ProbedAt) >= deltaRetry {
+	if s.Probing != byDelta && now.Sub(s.ProbedAt).Abs() >= deltaRetry {
 		s.Probing, s.ProbedAt, s.Probe = byDelta, time.Time{}, nil
 	}
 	if s.Probing == byDelta {

@@ -510,3 +510,17 @@ type issued struct {
 	graphtest.Tokens
 	token string
 }
+
+// What was noted while the clock was ahead does not last until that time comes.
+func TestClockSetBack(t *testing.T) {
+	s, d, now := contoso(), list(t, map[string]any{"list": "Tasks"}), time.Now()
+	g := reader(t, s)
+	d.Poll(t, g, now)
+	ahead := now.Add(365 * 24 * time.Hour)
+	d.Snapshot.Copies = []todo.Copy{{Subject: "Water the plants", At: ahead}}
+	d.Snapshot.Probing, d.Snapshot.ProbedAt = "probe", ahead
+	d.Poll(t, g, now.Add(time.Minute))
+	if len(d.Snapshot.Copies) != 0 || d.Snapshot.Probing != "" {
+		t.Errorf("got %+v, probing by %q", d.Snapshot.Copies, d.Snapshot.Probing)
+	}
+}
