@@ -264,8 +264,12 @@ func TestRefusedTasks(t *testing.T) {
 		strings.Repeat("x", 28): "read the task: there is no such task (Graph answered 404)",
 		hidden.ID:               "read the task: there is no such task, or you have no access to it (Graph answered 403)",
 	} {
-		if _, err := planner.SetPercent(t.Context(), g, id, 1, false); err == nil || err.Error() != want {
+		_, err := planner.SetPercent(t.Context(), g, id, 1, false)
+		if err == nil || err.Error() != want {
 			t.Errorf("%s: got %v, want %s", id, err, want)
+		}
+		if id != hidden.ID && !graph.Is(err, graph.NotFound) {
+			t.Errorf("%s: %v is not not_found", id, err)
 		}
 	}
 	s.Fail(simulator.Fault{Method: "PATCH", Status: 403, Code: "MaximumActiveTasksInProject"})

@@ -2,6 +2,7 @@ package planner
 
 import (
 	"context"
+	"errors"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -82,7 +83,11 @@ func read(ctx context.Context, g *graph.Client, id string) (Task, error) {
 	case err != nil && g.Personal():
 		return Task{}, explain(g, err)
 	case graph.Is(err, graph.NotFound), graph.Is(err, graph.InvalidArgument): // the latter for what cannot be an id
-		return Task{}, graph.Explain(err, "there is no such task")
+		explained := graph.Explain(err, "there is no such task")
+		if e, ok := errors.AsType[*graph.Error](explained); ok {
+			e.Reason = graph.NotFound
+		}
+		return Task{}, explained
 	case graph.Is(err, graph.PermissionMissing) && g.Granted(ReadPermission()):
 		return Task{}, graph.Explain(err, "there is no such task, or you have no access to it")
 	case err != nil:
