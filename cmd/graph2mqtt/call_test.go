@@ -28,7 +28,7 @@ func (h *harness) callJSON(t *testing.T, stdin string, args ...string) (code int
 	if err := json.Unmarshal([]byte(p.stdout.String()), &r); err != nil {
 		t.Errorf("%v: %s%s", err, p.stdout, p.stderr)
 	}
-	if r.CompletedAt.IsZero() || r.CompletedAt.Before(r.ReceivedAt) {
+	if r.ReceivedAt.IsZero() || r.CompletedAt.Before(r.ReceivedAt) {
 		t.Errorf("received at %s, completed at %s", r.ReceivedAt, r.CompletedAt)
 	}
 	r.ReceivedAt, r.CompletedAt = time.Time{}, time.Time{}
@@ -93,6 +93,11 @@ func TestCallMember(t *testing.T) {
 	code, r, _ = h.callJSON(t, "", append([]string{"work/calendars", "create"}, event...)...)
 	if code != 1 || r.Error == nil || r.Error.Message != "calendar is required, as a text, because calendars stands for several; known: Birthdays, Calendar" {
 		t.Errorf("%d, %+v", code, r.Error)
+	}
+	h.simulator.Fail(simulator.Fault{Path: "/v1.0/me/calendars", Status: 503, Times: -1})
+	code, r, _ = h.callJSON(t, "", append([]string{"work/calendars", "create", "calendar=birthdays"}, event...)...)
+	if code != 2 || r.Error == nil || r.Status != "error" {
+		t.Errorf("without the list of calendars: %d, %+v", code, r)
 	}
 }
 

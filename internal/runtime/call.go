@@ -13,6 +13,7 @@ import (
 // Call executes one operation without a broker, beside a bridge that may run, with the same checks. The outcome is in the
 // response; the error is one of the configuration. Options need no Store and no Hub.
 func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, operation string, payload []byte) (services.Response, error) {
+	received := time.Now().UTC()
 	o.Store, o.Hub = noStore{}, hub.New()
 	r, err := New(o, map[string]*config.Account{a.ID: a})
 	if err != nil {
@@ -25,7 +26,7 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 	if target, err := r.Resolve(ref); err == nil {
 		if _, err := target.Operation(operation); err == nil {
 			if err := r.prepare(ctx, ref); err != nil {
-				return services.Response{Op: operation}.Fail(err), nil
+				return services.Response{Op: operation, ReceivedAt: received}.Fail(err), nil
 			}
 		}
 	}
