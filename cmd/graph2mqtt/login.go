@@ -99,17 +99,18 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 		return err
 	}
 	wanted := append(runtime.RequiredPermissions(a), extra...)
+	scopes := runtime.SignInScopes(a, extra...)
 	if personal(a) {
 		for _, text := range unavailableToPersonal(wanted) {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
-	} else if texts := needingAdministrator(wanted, s.Status().Granted); len(texts) > 0 {
+	} else if texts := needingAdministrator(wanted, scopes[0], s.Status().Granted); len(texts) > 0 {
 		for _, text := range texts {
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 		fmt.Fprintf(p.stdout, "For a link to send them, run: graph2mqtt permissions %s --format link. If they have consented already, just sign in.\n", a.ID)
 	}
-	r := auth.Request{Scopes: runtime.SignInScopes(a, extra...), OnPrompt: p.prompt}
+	r := auth.Request{Scopes: scopes, OnPrompt: p.prompt}
 	if l.device {
 		_, err = s.SignInByDevice(ctx, r)
 	} else {
@@ -140,11 +141,18 @@ func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 	return dedupe(texts)
 }
 
-// needingAdministrator returns a sentence for each permission to which only an administrator can consent, unless it is granted.
-func needingAdministrator(wanted []runtime.RequiredPermission, granted []string) []string {
+// needingAdministrator returns a sentence for each permission to which only an administrator can consent, unless it is granted or a
+// requested scope to which users can consent includes it.
+func needingAdministrator(wanted []runtime.RequiredPermission, requested, granted []string) []string {
+	enough := slices.Clone(granted)
+	for _, scope := range requested {
+		if info, ok := graph.LookupScope(scope); ok && !info.Admin {
+			enough = append(enough, scope)
+		}
+	}
 	var texts []string
 	for _, n := range wanted {
-		if info, ok := graph.LookupScope(n.Scope); ok && info.Admin && !n.Satisfied(granted) {
+		if info, ok := graph.LookupScope(n.Scope); ok && info.Admin && !n.Satisfied(enough) {
 			texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, n.Scope, n.Impact))
 		}
 	}

@@ -323,6 +323,22 @@ func TestAccountsJSON(t *testing.T) {
 	}
 }
 
+// TestLoginNamesNoAdministrator pins that a permission is not named if a requested one to which users can consent includes it:
+// Calendars.ReadBasic, to which only an administrator can, is part of Calendars.ReadWrite.
+func TestLoginNamesNoAdministrator(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "enable_update: true", "{calendar: {type: calendar, on_demand: true}}")
+	p := h.start(t, "login", "work")
+	link := p.stdout.find(t, linkPattern)
+	if before, _, _ := strings.Cut(p.stdout.String(), link); strings.Contains(before, "administrator") {
+		t.Error(before)
+	}
+	h.openURL(t, link)
+	if code := p.wait(t); code != 0 {
+		t.Fatal(p.stderr)
+	}
+}
+
 // TestLoginNamesAdministrator pins that permissions to which only an administrator can consent are named before the sign-in, and not
 // once they are granted; and that discover then lists the groups.
 func TestLoginNamesAdministrator(t *testing.T) {
