@@ -225,6 +225,18 @@ func TestDiscover(t *testing.T) {
 	}
 }
 
+func TestDiscoverConfigured(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{mail: {type: email}, team: {type: email, folder: Archive, shared_mailbox: alex@contoso.example}, chores: {type: todo, list: tasks}}")
+	h.login(t)
+	code, stdout, stderr := h.call(t, "discover", "work")
+	for _, want := range []string{"      # Inbox is configured already: mail\n", "{type: email, folder: Archive}", "      # Tasks is configured already: chores\n", "{type: todo, list: Flagged Emails}"} {
+		if !strings.Contains(stdout, want) || code != 0 {
+			t.Errorf("%d, no %q in %s%s", code, want, stdout, stderr)
+		}
+	}
+}
+
 func TestDiscoverPlans(t *testing.T) {
 	h := newHarness(t)
 	p := h.simulator.AddPlan(simulator.PlannerPlan{Title: "Office move", Members: []string{simulator.Adele}})
@@ -247,7 +259,7 @@ func TestDiscoverMail(t *testing.T) {
 	h.simulator.AddMailFolder(simulator.Adele, "Bills/Power")
 	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "a"})
 	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "b", Read: true})
-	h.configureWork(t, "timezone: local", "{mail: {type: email}}")
+	h.configureWork(t, "timezone: local", "{mail: {type: email, folder: Archive}}")
 	h.login(t)
 	code, stdout, _ := h.call(t, "discover", "work")
 	for _, want := range []string{"      inbox: {type: email, folder: Inbox} # 1 unread of 2\n", "      power: {type: email, folder: \"Bills/Power\"} # 0 unread of 0\n"} {

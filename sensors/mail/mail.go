@@ -4,6 +4,7 @@ package mail
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -87,6 +88,10 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 			Name:    f.Name,
 			Options: map[string]string{"folder": f.Path},
 			Note:    fmt.Sprintf("%d unread of %d", f.Unread, f.Total),
+			SelectedBy: func(options any) bool {
+				o, ok := options.(*Options)
+				return ok && o.SharedMailbox == "" && strings.EqualFold(o.Folder, f.Path)
+			},
 		})
 	}
 	return found, nil

@@ -84,7 +84,10 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 		if name == "" || name == all || slices.ContainsFunc(slices.Concat(lists[:i], lists[i+1:]), func(other tasks.Info) bool { return strings.EqualFold(other.Name, name) }) {
 			name = l.ID
 		}
-		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"list": name}})
+		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"list": name}, SelectedBy: func(options any) bool {
+			o, ok := options.(*Options)
+			return ok && (o.List == l.ID || strings.EqualFold(o.List, name))
+		}})
 	}
 	return found, nil
 }
