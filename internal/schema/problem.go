@@ -181,6 +181,9 @@ func oneOf(words []string) string {
 
 // unknownKey returns the message about a key that is not among known.
 func (d Dialect) unknownKey(key string, known []string) string {
+	if len(known) == 0 {
+		return fmt.Sprintf("unknown %s; there are no %ss", d.key(), d.key())
+	}
 	hint := didYouMean(key, known)
 	if hint == "" {
 		hint = ";"
