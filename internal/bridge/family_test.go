@@ -97,7 +97,7 @@ func TestAllCalendars(t *testing.T) {
 	}
 	for payload, want := range map[string]string{
 		`{"subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`:                     "calendar is required, as a text, because calendars stands for several; known: Calendar, Holidays, Parties",
-		`{"calendar": "Xmas", "subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`: `calendar: want one of Calendar, Holidays, Parties, not \"Xmas\"`,
+		`{"calendar": "Xmas", "subject": "Ann", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`: `calendar: want one of Calendar, Holidays, Parties, not \"Xmas\"; the request rescan finds new ones`,
 	} {
 		mark = h.mark()
 		h.Publish("graph2mqtt/work/calendars/request/create", payload)

@@ -285,7 +285,7 @@ func (g *group) resolve(fields map[string]json.RawMessage) (*sensor, error) {
 	found, names := g.matchMembers(name)
 	switch len(found) {
 	case 0:
-		return nil, graph.Invalid("%s: want one of %s, not %s", field, list(names), services.QuoteForError(name))
+		return nil, graph.Invalid("%s: want one of %s, not %s; the request rescan finds new ones", field, list(names), services.QuoteForError(name))
 	case 1:
 	default:
 		var ids []string

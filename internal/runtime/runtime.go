@@ -273,5 +273,5 @@ func list(names []string) string {
 		return "none"
 	}
 	slices.Sort(names)
-	return strings.Join(names, ", ")
+	return strings.Join(slices.Compact(names), ", ")
 }
