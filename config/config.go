@@ -108,7 +108,7 @@ type Account struct {
 	RedirectURI     string             `koanf:"redirect_uri" doc:"The redirect URI of the app registration."`
 	Cloud           Cloud              `koanf:"cloud" enum:"global,us_gov,us_gov_dod,china" doc:"The Microsoft cloud, by name or by its addresses."`
 	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day. mailbox: the mailbox's setting; requires the permission MailboxSettings.Read. local: the machine's. A name, such as Europe/Berlin: this one. auto: mailbox if that permission is requested anyway, else local."`
-	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes to calendars and automatic replies. The permissions for them are requested only then. To set the presence, set enable_update of its sensor."`
+	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes: everything that the sensors' types offer, except what must be named in allow. The permissions for them are requested only then. It does not apply to the presence: set enable_update of its sensor."`
 	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
 	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 
