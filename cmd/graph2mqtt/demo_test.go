@@ -69,6 +69,7 @@ func TestDemo(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  Bridge         online\n`,
 		`\n\d\d:\d\d:\d\d  Out of office  Off\n`,
 		`\n\d\d:\d\d:\d\d  Presence       Available\n`,
+		`\n\d\d:\d\d:\d\d  Chats          unread chats: 1, latest: Who is in today\?\n`,
 		`\n\d\d:\d\d:\d\d  Planner        open tasks: 2\n`,
 		`\n\d\d:\d\d:\d\d  Mail           mails: 2, latest: Your weekly digest\n`,
 		`\n\d\d:\d\d:\d\d  Important      mails: 0\n`,

@@ -350,6 +350,13 @@ func (e *eventPrinter) summarize(state map[string]any) string {
 		}
 		return text
 	}
+	if latest, ok := state["latest"].(string); ok {
+		text := "latest: " + shorten([]byte(latest))
+		if n := state["unread"]; n != nil {
+			text = fmt.Sprintf("unread chats: %v, %s", n, text)
+		}
+		return text
+	}
 	for _, s := range []struct{ key, text string }{{"next", "next: %s"}, {"mode", "%s"}, {"availability", "%s"}, {"open", "open tasks: %s"}} {
 		if v := state[s.key]; v != nil {
 			return fmt.Sprintf(s.text, e.label(s.key, fmt.Sprint(v)))
