@@ -11,7 +11,10 @@ import (
 // batchWindow bounds how long the first caller waits for others to join the batch.
 const batchWindow = 50 * time.Millisecond
 
-type batchKey[K comparable, V any] struct{ name string }
+type batchKey[K comparable, V any] struct {
+	name  string
+	group any
+}
 
 type batch[K comparable, V any] struct {
 	keys    []K
@@ -28,11 +31,16 @@ type batch[K comparable, V any] struct {
 //
 // The context of ask ends when all callers have given up, and the last one to give up waits for ask to return.
 func Batch[K comparable, V any](ctx context.Context, c *Client, name string, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {
+	return BatchOf(ctx, c, name, nil, key, ask)
+}
+
+// BatchOf is Batch for callers that also have the same group, a comparable value: those of other groups do not wait for ask.
+func BatchOf[K comparable, V any](ctx context.Context, c *Client, name string, group any, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {
 	var none V
 	if err := ctx.Err(); err != nil {
 		return none, fmt.Errorf("%s: %w", name, err)
 	}
-	id := batchKey[K, V]{name}
+	id := batchKey[K, V]{name, group}
 	c.mu.Lock()
 	b, ok := c.batches[id].(*batch[K, V])
 	if !ok {

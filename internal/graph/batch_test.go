@@ -69,6 +69,30 @@ func TestBatch(t *testing.T) {
 	})
 }
 
+// Callers of one group do not wait for those of another.
+func TestBatchOf(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, graph.Options{})
+		hung := make(chan struct{})
+		slow, fast := make(chan error, 1), make(chan error, 1)
+		go func() {
+			_, err := graph.BatchOf(t.Context(), c, "read", "slow", 1, func(context.Context, []int) (map[int]int, error) { <-hung; return map[int]int{1: 1}, nil })
+			slow <- err
+		}()
+		go func() {
+			_, err := graph.BatchOf(t.Context(), c, "read", "fast", 2, func(context.Context, []int) (map[int]int, error) { return map[int]int{2: 2}, nil })
+			fast <- err
+		}()
+		if err := <-fast; err != nil {
+			t.Error(err)
+		}
+		close(hung)
+		if err := <-slow; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestBatchFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, graph.Options{})

@@ -1,6 +1,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -19,51 +20,39 @@ const window = 30 * 24 * time.Hour
 // mails of the last 30 days, or as many of them as Graph reports. Callers that ask for the same link at about the same time share a
 // request, and callers with different ones get the same link for the next round.
 func (m Mailbox) Changes(ctx context.Context, g *graph.Client, folder, link string, now time.Time) (graph.DeltaChanges[graph.Item], error) {
-	type key struct{ mailbox, folder, link string }
 	const name = "ask for changed mails"
-	o, err := graph.Batch(ctx, g, name, key{m.Address, folder, link}, func(ctx context.Context, keys []key) (map[key]outcome[graph.DeltaChanges[graph.Item]], error) {
-		answers := map[key]outcome[graph.DeltaChanges[graph.Item]]{}
-		next := map[key]string{}
-		for _, k := range keys {
-			c, err := Mailbox{Address: k.mailbox}.changes(ctx, g, name, k.folder, k.link, now)
+	o, err := graph.BatchOf(ctx, g, name, [2]string{m.Address, folder}, link, func(ctx context.Context, links []string) (map[string]outcome, error) {
+		answers := map[string]outcome{}
+		next := ""
+		for _, link := range links {
+			c, err := m.changes(ctx, g, name, folder, link, now)
 			if err == nil && !c.Expired {
 				// A change between two of these rounds is reported twice to the callers of the later one.
-				f := key{k.mailbox, k.folder, ""}
-				if next[f] == "" {
-					next[f] = c.Link
-				}
-				c.Link = next[f]
+				next = cmp.Or(next, c.Link)
+				c.Link = next
 			}
-			answers[k] = outcome[graph.DeltaChanges[graph.Item]]{c, err}
+			answers[link] = outcome{c, err}
 		}
 		return answers, nil
 	})
 	if err != nil {
 		return graph.DeltaChanges[graph.Item]{}, err
 	}
-	return o.value, m.explain(g, o.err)
+	return o.changes, m.explain(g, o.err)
 }
 
-// An outcome holds the value or the error of one of several requests.
-type outcome[T any] struct {
-	value T
-	err   error
+// An outcome holds the answer to one of several requests, or its error.
+type outcome struct {
+	changes graph.DeltaChanges[graph.Item]
+	err     error
 }
 
 // share calls ask once for all callers with the same name and key at about the same time.
 func share[T any](ctx context.Context, g *graph.Client, name string, key [2]string, ask func(ctx context.Context, key [2]string) (T, error)) (T, error) {
-	o, err := graph.Batch(ctx, g, name, key, func(ctx context.Context, keys [][2]string) (map[[2]string]outcome[T], error) {
-		all := map[[2]string]outcome[T]{}
-		for _, k := range keys {
-			v, err := ask(ctx, k)
-			all[k] = outcome[T]{v, err}
-		}
-		return all, nil
+	return graph.BatchOf(ctx, g, name, key, key, func(ctx context.Context, _ [][2]string) (map[[2]string]T, error) {
+		v, err := ask(ctx, key)
+		return map[[2]string]T{key: v}, err
 	})
-	if err != nil {
-		return *new(T), err
-	}
-	return o.value, o.err
 }
 
 func (m Mailbox) changes(ctx context.Context, g *graph.Client, op, folder, link string, now time.Time) (graph.DeltaChanges[graph.Item], error) {
