@@ -1,65 +1,18 @@
 package chat_test
 
 import (
-	"bytes"
-	"compress/gzip"
-	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
-// A counter counts the bytes of answers, as they are and as they arrive from Graph, which compresses them.
-type counter struct {
-	next http.RoundTripper
-
-	mu             sync.Mutex // guards the following
-	plain, arrived int
-}
-
-// RoundTrip implements http.RoundTripper.
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(resp.Body)
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	var zipped bytes.Buffer
-	z := gzip.NewWriter(&zipped)
-	if _, err := z.Write(b); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.plain += len(b)
-	c.arrived += zipped.Len()
-	return resp, err
-}
-
-type tokens struct{ s *simulator.Simulator }
-
-func (t tokens) Token(context.Context) (string, error) {
-	return t.s.Token(simulator.Adele, t.Granted()...), nil
-}
-func (t tokens) Renew(ctx context.Context, _, _ string) (string, error) { return t.Token(ctx) }
-func (tokens) Personal() bool                                           { return false }
-func (tokens) Granted() []string {
-	return []string{"User.Read", "Chat.Read", "ChatMessage.Send", "Chat.Create"}
-}
-
 // referenceAccount returns a client of an account with 20 chats, of which 12 are with one person.
-func referenceAccount(t testing.TB) (*simulator.Simulator, *graph.Client, *counter) {
+func referenceAccount(t testing.TB) (*graph.Client, *graphtest.Counter) {
 	t.Helper()
 	s := contoso(t)
 	for i := range 20 {
@@ -74,33 +27,28 @@ func referenceAccount(t testing.TB) (*simulator.Simulator, *graph.Client, *count
 			s.PostChatMessage(id, simulator.ChatMessage{From: c.Members[1], HTML: true, Body: fmt.Sprintf("<p>Message %d of chat %d: %s</p>", n, i, strings.Repeat("lorem ipsum ", 12))})
 		}
 	}
-	count := &counter{next: s.Transport()}
-	g, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: count, ClientID: simulator.ContosoClient, Tokens: tokens{s}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s, g, count
+	return graphtest.Counted(t, s, simulator.Adele, "User.Read", "Chat.Read")
 }
 
 // An idle poll costs one request, whatever the number of chats.
 func TestIdleCost(t *testing.T) {
-	s, g, count := referenceAccount(t)
+	g, wire := referenceAccount(t)
 	d := source(t, nil)
 	d.Poll(t, g, time.Now())
-	if n := len(s.Requests()); n > 23 {
+	if n, _ := wire.Take(); n > 23 {
 		t.Errorf("%d requests at first, want who is signed in, the chats, their members and the newest message", n)
 	}
-	s.ForgetRequests()
-	count.plain, count.arrived = 0, 0
 	const polls = 5
 	for range polls {
 		expect(t, "idle", d.Poll(t, g, time.Now()))
 	}
-	if n := len(s.Requests()); n != polls {
+	plain := wire.Plain()
+	n, bytes := wire.Take()
+	if n != polls {
 		t.Errorf("%d requests for %d idle polls", n, polls)
 	}
-	if count.arrived > polls*4000 || count.plain > polls*30_000 {
-		t.Errorf("%d bytes arrived for an idle poll, %d without compression", count.arrived/polls, count.plain/polls)
+	if bytes > polls*4000 || plain > polls*30_000 {
+		t.Errorf("%d bytes arrived for an idle poll, %d without compression", bytes/polls, plain/polls)
 	}
 	before := *d.Snapshot
 	d.Poll(t, g, time.Now())
@@ -114,17 +62,18 @@ func TestIdleCost(t *testing.T) {
 // BenchmarkIdle measures a minute of the reference account's chats. The MS365 integration for Home Assistant needs 4 requests, and with
 // updates 28.
 func BenchmarkIdle(b *testing.B) {
-	s, g, count := referenceAccount(b)
+	g, wire := referenceAccount(b)
 	d := source(b, nil)
 	d.Poll(b, g, time.Now())
-	s.ForgetRequests()
-	count.plain, count.arrived = 0, 0
+	wire.Take()
 	polls := 0
 	for b.Loop() {
 		d.Poll(b, g, time.Now()) // with the default interval there is one a minute
 		polls++
 	}
-	b.ReportMetric(float64(len(s.Requests()))/float64(polls), "requests/min")
-	b.ReportMetric(float64(count.arrived)/float64(polls), "bytes/min")
-	b.ReportMetric(float64(count.plain)/float64(polls), "plain-bytes/min")
+	plain := wire.Plain()
+	requests, bytes := wire.Take()
+	b.ReportMetric(float64(requests)/float64(polls), "requests/min")
+	b.ReportMetric(float64(bytes)/float64(polls), "bytes/min")
+	b.ReportMetric(float64(plain)/float64(polls), "plain-bytes/min")
 }

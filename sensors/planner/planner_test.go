@@ -1,11 +1,8 @@
 package planner_test
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"io"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -706,36 +703,6 @@ func TestOptions(t *testing.T) {
 	}
 }
 
-// A counter counts the bytes of answers as they arrive.
-type counter struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	n    int
-}
-
-// RoundTrip implements http.RoundTripper.
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	resp, err := c.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(resp.Body)
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.n += len(b)
-	return resp, err
-}
-
-type tokens struct{ s *simulator.Simulator }
-
-func (t tokens) Token(context.Context) (string, error) {
-	return t.s.Token(simulator.Adele, t.Granted()...), nil
-}
-func (t tokens) Renew(ctx context.Context, _, _ string) (string, error) { return t.Token(ctx) }
-func (tokens) Personal() bool                                           { return false }
-func (tokens) Granted() []string                                        { return []string{"Tasks.Read"} }
-
 // BenchmarkIdle measures a minute of a sensor of 30 open and 10 completed tasks, a third of which have checklists, while nothing
 // changes.
 func BenchmarkIdle(b *testing.B) {
@@ -751,27 +718,23 @@ func BenchmarkIdle(b *testing.B) {
 			}
 		})
 	}
-	wire := &counter{next: o.Transport()}
-	g, err := graph.New(graph.Options{Root: o.GraphURL(), Transport: wire, ClientID: simulator.ContosoClient, Tokens: tokens{o.Simulator}})
-	if err != nil {
-		b.Fatal(err)
-	}
+	g, wire := graphtest.Counted(b, o.Simulator, simulator.Adele, "Tasks.Read")
 	d := newDriver(b, nil)
 	d.Poll(b, g, time.Now())
 	if diff := cmp.Diff(map[string]int{"tasks": 1, "plans": 1, "buckets": 1, "details": 10}, o.requests()); diff != "" {
 		b.Error(diff)
 	}
-	wire.n = 0
+	wire.Take()
 	polls := 0
 	for b.Loop() {
 		d.Poll(b, g, time.Now())
 		polls++
 	}
-	requests := len(o.Requests())
-	if requests != min(polls, 10_000) { // as many as the simulator logs
+	requests, bytes := wire.Take()
+	if requests != polls {
 		b.Errorf("%d requests in %d polls", requests, polls)
 	}
 	perMinute := planner.Kind().Interval.Minutes()
-	b.ReportMetric(float64(requests)/float64(min(polls, 10_000))/perMinute, "requests/min")
-	b.ReportMetric(float64(wire.n)/float64(polls)/perMinute, "bytes/min")
+	b.ReportMetric(float64(requests)/float64(polls)/perMinute, "requests/min")
+	b.ReportMetric(float64(bytes)/float64(polls)/perMinute, "bytes/min")
 }

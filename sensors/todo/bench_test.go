@@ -1,20 +1,14 @@
 package todo_test
 
 import (
-	"context"
 	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
-
-// Token implements graph.Tokens.
-func (i issued) Token(context.Context) (string, error) { return i.token, nil }
-
-// Renew implements graph.Tokens.
-func (i issued) Renew(context.Context, string, string) (string, error) { return i.token, nil }
 
 // lists returns a simulator with four lists of 30 open and 10 completed tasks, and their sensors.
 func lists(t testing.TB) (*simulator.Simulator, []*driver) {
@@ -46,7 +40,7 @@ func testIdleCost(t *testing.T, o simulator.TodoOptions) {
 	synctest.Test(t, func(t *testing.T) {
 		s, ds := lists(t)
 		s.SetTodoOptions(simulator.Adele, o)
-		g, wire := counted(t, s)
+		g, wire := graphtest.Counted(t, s, simulator.Adele, "Tasks.Read")
 		for _, d := range ds {
 			d.Poll(t, g, time.Now())
 		}
@@ -54,13 +48,12 @@ func testIdleCost(t *testing.T, o simulator.TodoOptions) {
 		for range 10 { // minutes
 			time.Sleep(time.Minute)
 			for _, d := range ds {
-				s.ForgetRequests()
-				wire.n = 0
+				wire.Take()
 				expect(t, "idle", d.Poll(t, g, time.Now()))
-				n := len(s.Requests())
+				n, bytes := wire.Take()
 				all += n
-				if polls++; n == 1 && wire.n > 600 {
-					t.Errorf("%d bytes", wire.n)
+				if polls++; n == 1 && bytes > 600 {
+					t.Errorf("%d bytes", bytes)
 				}
 			}
 		}
@@ -75,14 +68,13 @@ func testIdleCost(t *testing.T, o simulator.TodoOptions) {
 // 8 requests and 16,628 bytes.
 func BenchmarkIdle(b *testing.B) {
 	s, ds := lists(b)
-	g, wire := counted(b, s)
+	g, wire := graphtest.Counted(b, s, simulator.Adele, "Tasks.Read")
 	now := time.Now()
 	for _, d := range ds {
 		d.Poll(b, g, now)
 	}
-	s.ForgetRequests()
-	wire.n = 0
-	minutes, requests := 0, 0
+	wire.Take()
+	minutes := 0
 	for b.Loop() {
 		for range 5 { // minutes, after which everything is read
 			now = now.Add(time.Minute)
@@ -91,11 +83,10 @@ func BenchmarkIdle(b *testing.B) {
 				d.Poll(b, g, now)
 			}
 		}
-		requests += len(s.Requests())
-		s.ForgetRequests()
 	}
+	requests, bytes := wire.Take()
 	b.ReportMetric(float64(requests)/float64(minutes), "requests/min")
-	b.ReportMetric(float64(wire.n)/float64(minutes), "bytes/min")
+	b.ReportMetric(float64(bytes)/float64(minutes), "bytes/min")
 	b.ReportMetric(8, "MS365-requests/min")
 	b.ReportMetric(16628, "MS365-bytes/min")
 }

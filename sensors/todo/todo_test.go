@@ -1,13 +1,8 @@
 package todo_test
 
 import (
-	"bytes"
-	"compress/gzip"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -289,45 +284,6 @@ func TestStepsAreSeenWithinFiveMinutes(t *testing.T) {
 	}
 }
 
-// A counter counts the bytes of answers as they arrive.
-type counter struct {
-	next http.RoundTripper
-	mu   sync.Mutex
-	n    int
-}
-
-// RoundTrip implements http.RoundTripper. It asks for compressed answers, as Go's transport does.
-func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("Accept-Encoding", "gzip")
-	resp, err := c.next.RoundTrip(r)
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		return nil, err
-	}
-	c.mu.Lock()
-	c.n += len(b)
-	c.mu.Unlock()
-	if resp.Body = io.NopCloser(bytes.NewReader(b)); resp.Header.Get("Content-Encoding") == "gzip" {
-		resp.Header.Del("Content-Encoding")
-		resp.ContentLength = -1
-		resp.Body, err = gzip.NewReader(bytes.NewReader(b))
-	}
-	return resp, err
-}
-
-// counted returns a client of Adele's whose answers are counted.
-func counted(t testing.TB, s *simulator.Simulator) (*graph.Client, *counter) {
-	t.Helper()
-	c := &counter{next: s.Transport()}
-	g, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: c, ClientID: simulator.ContosoClient, Tokens: issued{graphtest.Tokens{Scopes: []string{"Tasks.Read"}}, s.Token(simulator.Adele, "Tasks.Read")}})
-	must(t, err)
-	return g, c
-}
-
 func TestManyTasks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contoso()
@@ -339,7 +295,7 @@ func TestManyTasks(t *testing.T) {
 			s.AddTask(simulator.Adele, "", simulator.Task{Title: fmt.Sprint("done ", i), Status: "completed"})
 		}
 		d := list(t, map[string]any{"list": "Tasks"})
-		g, wire := counted(t, s)
+		g, wire := graphtest.Counted(t, s, simulator.Adele, "Tasks.Read")
 		now := time.Now().UTC()
 		d.Poll(t, g, now)
 		st := d.State(t, now, now)
@@ -350,11 +306,11 @@ func TestManyTasks(t *testing.T) {
 			t.Errorf("%d requests at first", n)
 		}
 		s.ForgetRequests()
-		wire.n = 0
+		wire.Take()
 		time.Sleep(time.Minute)
 		expect(t, "idle", d.Poll(t, g, time.Now().UTC()))
-		if n := len(s.Requests()); n != 1 || wire.n > 600 {
-			t.Errorf("an idle poll: %d requests, %d bytes", n, wire.n)
+		if n, bytes := wire.Take(); n != 1 || bytes > 600 {
+			t.Errorf("an idle poll: %d requests, %d bytes", n, bytes)
 		}
 		s.RemoveTask(simulator.Adele, "7")
 		time.Sleep(time.Minute)
@@ -441,12 +397,9 @@ func TestNameOfList(t *testing.T) {
 		}
 	}
 	must(t, err)
-	for name, want := range map[string]string{
-		"Nothing": "find the task list: there is no task list Nothing; there are: " + `Bob's "list" / 2, BOB'S "LIST" / 2, Flagged Emails, Tasks, all`,
-	} {
-		if _, err := list(t, map[string]any{"list": name}).TryPoll(t, reader(t, s), time.Now()); err == nil || !strings.HasPrefix(err.Error(), "find the task list: there is no task list Nothing") {
-			t.Errorf("got %v, want %s", err, want)
-		}
+	const want = "find the task list: there is no task list Nothing; there are: " + `BOB'S "LIST" / 2, Bob's "list" / 2, Flagged Emails, Tasks, all`
+	if _, err := list(t, map[string]any{"list": "Nothing"}).TryPoll(t, reader(t, s), time.Now()); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
@@ -503,12 +456,6 @@ func TestSharedList(t *testing.T) {
 	if _, err := d.TryPoll(t, g, time.Now()); !graph.Is(err, graph.PermissionMissing) {
 		t.Errorf("got %v", err)
 	}
-}
-
-// issued are tokens of which one was issued.
-type issued struct {
-	graphtest.Tokens
-	token string
 }
 
 // What was noted while the clock was ahead does not last until that time comes.

@@ -1,7 +1,6 @@
 package mail_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -23,16 +22,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 	"github.com/graph2mqtt/graph2mqtt/services/mail"
 )
-
-// tokens are those of Adele, who granted what large mails need.
-type tokens struct{ s *simulator.Simulator }
-
-func (t tokens) Token(context.Context) (string, error) {
-	return t.s.Token(simulator.Adele, t.Granted()...), nil
-}
-func (t tokens) Renew(ctx context.Context, _, _ string) (string, error) { return t.Token(ctx) }
-func (tokens) Personal() bool                                           { return false }
-func (tokens) Granted() []string                                        { return []string{"Mail.ReadWrite", "Mail.Send", "User.Read"} }
 
 // A mortal transport lets some requests through. With lost it delivers one more, whose answer is lost.
 type mortal struct {
@@ -56,11 +45,7 @@ func (m *mortal) RoundTrip(r *http.Request) (*http.Response, error) {
 
 func through(t testing.TB, s *simulator.Simulator, transport http.RoundTripper) *graph.Client {
 	t.Helper()
-	g, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: transport, ClientID: simulator.ContosoClient, Tokens: tokens{s}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return g
+	return graphtest.ClientVia(t, s, transport, simulator.Adele, "Mail.ReadWrite", "Mail.Send", "User.Read")
 }
 
 // file makes a file of n bytes and returns the target that may send it, and its path.

@@ -34,22 +34,8 @@ type target struct {
 
 func newTarget(t testing.TB, transport http.RoundTripper, s *simulator.Simulator) *target {
 	t.Helper()
-	tokens := issued{graphtest.Tokens{Scopes: []string{"Tasks.ReadWrite"}}, s.Token(simulator.Adele, "Tasks.ReadWrite")}
-	g, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: transport, ClientID: simulator.ContosoClient, Tokens: tokens})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &target{g, todo.Operations(todo.Target{List: "defaultList"})}
+	return &target{graphtest.ClientVia(t, s, transport, simulator.Adele, "Tasks.ReadWrite"), todo.Operations(todo.Target{List: "defaultList"})}
 }
-
-// issued are tokens of which one was issued.
-type issued struct {
-	graphtest.Tokens
-	token string
-}
-
-func (i issued) Token(context.Context) (string, error)                 { return i.token, nil }
-func (i issued) Renew(context.Context, string, string) (string, error) { return i.token, nil }
 
 func (t *target) Operation(name string) (services.Operation, error) {
 	for _, op := range t.operations {

@@ -19,17 +19,18 @@ import (
 // Client reaches s in memory, as the user with this address, who granted exactly these scopes.
 func Client(t testing.TB, s *simulator.Simulator, address string, scopes ...string) *graph.Client {
 	t.Helper()
-	return clientOf(t, s, s.Transport(), address, scopes)
+	return ClientVia(t, s, s.Transport(), address, scopes...)
 }
 
 // Counted is Client, whose answers are counted.
 func Counted(t testing.TB, s *simulator.Simulator, address string, scopes ...string) (*graph.Client, *Counter) {
 	t.Helper()
 	c := &Counter{next: s.Transport()}
-	return clientOf(t, s, c, address, scopes), c
+	return ClientVia(t, s, c, address, scopes...), c
 }
 
-func clientOf(t testing.TB, s *simulator.Simulator, transport http.RoundTripper, address string, scopes []string) *graph.Client {
+// ClientVia is Client with a transport of its own.
+func ClientVia(t testing.TB, s *simulator.Simulator, transport http.RoundTripper, address string, scopes ...string) *graph.Client {
 	t.Helper()
 	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: transport, ClientID: simulator.ContosoClient, Tokens: &tokens{s, address, scopes}})
 	if err != nil {

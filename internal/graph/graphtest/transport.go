@@ -42,8 +42,15 @@ func (j JSON) RoundTrip(r *http.Request) (*http.Response, error) {
 type Counter struct {
 	next http.RoundTripper
 
-	mu             sync.Mutex
-	answers, bytes int
+	mu                    sync.Mutex // guards the following
+	answers, bytes, plain int
+}
+
+// Plain returns the bytes of the answers since the last call of Take as they were before compression.
+func (c *Counter) Plain() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.plain
 }
 
 // Take returns the counts since the last call.
@@ -51,7 +58,7 @@ func (c *Counter) Take() (answers, bytes int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	answers, bytes = c.answers, c.bytes
-	c.answers, c.bytes = 0, 0
+	c.answers, c.bytes, c.plain = 0, 0, 0
 	return answers, bytes
 }
 
@@ -64,16 +71,25 @@ func (c *Counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	b, err := io.ReadAll(resp.Body)
-	c.mu.Lock()
-	c.answers++
-	c.bytes += len(b)
-	c.mu.Unlock()
-	resp.Body = io.NopCloser(bytes.NewReader(b))
-	if err != nil || resp.Header.Get("Content-Encoding") != "gzip" {
-		return resp, err
+	arrived := len(b)
+	if err == nil && resp.Header.Get("Content-Encoding") == "gzip" {
+		resp.Header.Del("Content-Encoding")
+		resp.ContentLength = -1
+		b, err = unzip(b)
 	}
-	resp.Header.Del("Content-Encoding")
-	resp.ContentLength = -1
-	resp.Body, err = gzip.NewReader(bytes.NewReader(b))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.answers++
+	c.bytes += arrived
+	c.plain += len(b)
+	resp.Body = io.NopCloser(bytes.NewReader(b))
 	return resp, err
+}
+
+func unzip(b []byte) ([]byte, error) {
+	r, err := gzip.NewReader(bytes.NewReader(b))
+	if err != nil {
+		return nil, err
+	}
+	return io.ReadAll(r)
 }
