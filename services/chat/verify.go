@@ -13,11 +13,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-const (
-	// verifyTime bounds how long a message of unknown outcome is looked for; verifyPause separates the reads.
-	verifyTime  = 20 * time.Second
-	verifyPause = 5 * time.Second
-)
+// verifyTime bounds how long a message of unknown outcome is looked for.
+const verifyTime = 20 * time.Second
+
+// errSeveral is the error of a search that finds more than one message.
+var errSeveral = errors.New("several messages have the same text")
 
 // A place is the chat or channel that a message is sent to.
 type place struct {
@@ -89,9 +89,7 @@ func (s *sending) Verify(ctx context.Context, g *graph.Client, _ services.Attemp
 	case s.before == nil:
 		return nil, false, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, verifyTime)
-	defer cancel()
-	for {
+	result, found, err := services.Search(ctx, verifyTime, func(ctx context.Context) (any, bool, error) {
 		same, err := s.same(ctx, g)
 		var added []string
 		for _, m := range same {
@@ -99,19 +97,16 @@ func (s *sending) Verify(ctx context.Context, g *graph.Client, _ services.Attemp
 				added = append(added, m.ID)
 			}
 		}
-		var e *graph.Error
-		switch {
-		case len(added) == 1:
-			return s.place.result(added[0]), true, nil
-		case len(added) > 1, ctx.Err() != nil:
-			return nil, false, nil
-		case err != nil && !(errors.As(err, &e) && e.Transient()):
+		switch len(added) {
+		case 0:
 			return nil, false, err
+		case 1:
+			return s.place.result(added[0]), true, nil
 		}
-		select {
-		case <-ctx.Done():
-			return nil, false, nil
-		case <-time.After(verifyPause):
-		}
+		return nil, false, errSeveral
+	})
+	if errors.Is(err, errSeveral) {
+		return nil, false, nil
 	}
+	return result, found, err
 }

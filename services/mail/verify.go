@@ -11,9 +11,8 @@ import (
 )
 
 const (
-	// verifyTime bounds how long Sent Items is searched for a mail; verifyPause separates the searches.
-	verifyTime  = time.Minute
-	verifyPause = 5 * time.Second
+	// verifyTime bounds how long Sent Items is searched for a mail.
+	verifyTime = time.Minute
 	// clockSkew bounds the difference between this machine's clock and Exchange's.
 	clockSkew = 15 * time.Minute
 )
@@ -28,23 +27,8 @@ func verify(ctx context.Context, g *graph.Client, m mail.Mailbox, a services.Att
 	if !m.CanVerify(g) {
 		return nil, false, errors.New("the permission Mail.Read is required to find out whether the mail was sent")
 	}
-	ctx, cancel := context.WithTimeout(ctx, verifyTime)
-	defer cancel()
-	for {
+	return services.Search(ctx, verifyTime, func(ctx context.Context) (any, bool, error) {
 		id, err := m.Sent(ctx, g, a.ID, a.Now.Add(-clockSkew))
-		var e *graph.Error
-		switch {
-		case id != "":
-			return Sent{id}, true, nil
-		case ctx.Err() != nil:
-			return nil, false, nil
-		case err != nil && !(errors.As(err, &e) && e.Transient()):
-			return nil, false, err
-		}
-		select {
-		case <-ctx.Done():
-			return nil, false, nil
-		case <-time.After(verifyPause):
-		}
-	}
+		return Sent{id}, id != "", err
+	})
 }
