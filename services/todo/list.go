@@ -65,7 +65,7 @@ type DeleteList struct {
 func (r *DeleteList) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
 	list, err := own(ctx, g, r.List, "deleted")
 	if a.Repeated && graph.Is(err, graph.NotFound) {
-		if tasks.IsID(r.List) {
+		if graph.IsOutlookID(r.List) {
 			list.ID = r.List
 		}
 		return tasks.ListDeleted{ID: list.ID}, nil

@@ -141,43 +141,17 @@ func (c Calendar) Find(ctx context.Context, g *graph.Client) (Info, error) {
 		return Info{ID: group.ID, Name: group.Name}, err
 	}
 	// An id is not looked up in the list: it may lack a calendar that somebody delegates.
-	if c.Name == "" || isID(c.Name) {
+	if c.Name == "" || graph.IsOutlookID(c.Name) {
 		return Info{ID: c.Name}, nil
 	}
 	all, err := c.List(ctx, g)
 	if err != nil {
 		return Info{}, err
 	}
-	var names []string
-	for _, i := range all {
-		names = append(names, i.Name)
-	}
-	for _, same := range []func(Info) bool{
+	return graph.FindByName("calendar", c.Name, all, func(i Info) string { return i.ID }, func(i Info) string { return i.Name },
 		func(i Info) bool { return i.Name == c.Name },
 		func(i Info) bool { return strings.EqualFold(i.Name, c.Name) },
-	} {
-		var found []Info
-		var ids []string
-		for _, i := range all {
-			if same(i) {
-				found, ids = append(found, i), append(ids, i.ID)
-			}
-		}
-		switch {
-		case len(found) == 1:
-			return found[0], nil
-		case len(found) > 1:
-			return Info{}, notFound("%d calendars are named %s; want the id of one of them: %s", len(found), c.Name, strings.Join(ids, ", "))
-		}
-	}
-	slices.Sort(names)
-	return Info{}, notFound("there is no calendar %s; there are: %s", c.Name, strings.Join(names, ", "))
-}
-
-func isID(name string) bool { return len(name) > 60 && !strings.Contains(name, " ") }
-
-func notFound(format string, args ...any) error {
-	return &graph.Error{Reason: graph.NotFound, Op: "find the calendar", Explanation: fmt.Sprintf(format, args...)}
+	)
 }
 
 // explainRead adds an explanation to err for the user if another user's calendar cannot be read.

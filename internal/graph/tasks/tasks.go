@@ -3,7 +3,6 @@ package tasks
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -62,7 +61,7 @@ const pageSize = 100
 // that is named by its id needs no request: only Info.ID is set.
 func Find(ctx context.Context, g *graph.Client, name string) (Info, error) {
 	// An id is not looked up: Graph may leave out a list that somebody shares.
-	if IsID(name) {
+	if graph.IsOutlookID(name) {
 		return Info{ID: name}, nil
 	}
 	return Lookup(ctx, g, name)
@@ -74,39 +73,12 @@ func Lookup(ctx context.Context, g *graph.Client, name string) (Info, error) {
 	if err != nil {
 		return Info{}, err
 	}
-	var names []string
-	for _, i := range all {
-		names = append(names, i.Name)
-	}
-	for _, same := range []func(Info) bool{
+	return graph.FindByName("task list", name, all, func(i Info) string { return i.ID }, func(i Info) string { return i.Name },
 		func(i Info) bool { return i.ID == name },
 		func(i Info) bool { return i.Name == name },
 		func(i Info) bool { return strings.EqualFold(i.Name, name) },
 		func(i Info) bool { return i.BuiltIn() && strings.EqualFold(i.WellKnown, name) },
-	} {
-		var found []Info
-		var ids []string
-		for _, i := range all {
-			if same(i) {
-				found, ids = append(found, i), append(ids, i.ID)
-			}
-		}
-		switch {
-		case len(found) == 1:
-			return found[0], nil
-		case len(found) > 1:
-			return Info{}, notFound("%d task lists are named %s; want the id of one of them: %s", len(found), name, strings.Join(ids, ", "))
-		}
-	}
-	slices.Sort(names)
-	return Info{}, notFound("there is no task list %s; there are: %s", name, strings.Join(names, ", "))
-}
-
-// IsID reports whether a name is the id of a list.
-func IsID(name string) bool { return len(name) > 60 && !strings.Contains(name, " ") }
-
-func notFound(format string, args ...any) error {
-	return &graph.Error{Reason: graph.NotFound, Op: "find the task list", Explanation: fmt.Sprintf(format, args...)}
+	)
 }
 
 // A ListChanged is the result of creating or renaming a list.
