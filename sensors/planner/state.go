@@ -74,12 +74,7 @@ func dayAfter(date string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	t := time.Date(day.Year(), day.Month(), day.Day()+1, 0, 0, 0, 0, now.Location())
-	// Where clocks are set forward at midnight, the day begins later.
-	for t.Format(time.DateOnly) <= date {
-		t = t.Add(time.Hour)
-	}
-	return t
+	return sensors.StartOfDay(day.Year(), day.Month(), day.Day()+1, now.Location())
 }
 
 // compare orders open tasks before completed ones, then by due date, by priority, and by title.

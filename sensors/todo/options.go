@@ -7,6 +7,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // all is the list that stands for each list.
@@ -45,19 +46,19 @@ func (o *Options) filter(now time.Time) func(tasks.Task) bool {
 	loc := now.Location()
 	midnight := today(now)
 	return func(t tasks.Task) bool {
-		due, err := time.ParseInLocation(time.DateOnly, t.DueDate(loc), loc)
-		return err == nil && (o.DueStartOffset == nil || !due.Before(offset(midnight, *o.DueStartOffset))) && (o.DueEndOffset == nil || !due.After(offset(midnight, *o.DueEndOffset)))
+		due, err := time.Parse(time.DateOnly, t.DueDate(loc))
+		return err == nil && (o.DueStartOffset == nil || !due.Before(midnight.Add(*o.DueStartOffset))) && (o.DueEndOffset == nil || !due.After(midnight.Add(*o.DueEndOffset)))
 	}
 }
 
-// offset adds d to a midnight. Days are those of the calendar, also where clocks change.
-func offset(midnight time.Time, d time.Duration) time.Time {
-	const day = 24 * time.Hour
-	return midnight.AddDate(0, 0, int(d/day)).Add(d % day)
-}
-
-// today returns the midnight with which the day of now begins.
+// today returns the date of now as its midnight in UTC: dates are compared there because every day has 24 hours and a midnight.
 func today(now time.Time) time.Time {
 	y, m, d := now.Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, now.Location())
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+}
+
+// tomorrow returns the first moment of the day after that of now.
+func tomorrow(now time.Time) time.Time {
+	y, m, d := now.Date()
+	return sensors.StartOfDay(y, m, d+1, now.Location())
 }

@@ -84,7 +84,7 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 		st.Items = append(st.Items, t.Item(loc))
 	}
 	if dated || o.DueStartOffset != nil || o.DueEndOffset != nil {
-		st.Next = today(now).AddDate(0, 0, 1)
+		st.Next = tomorrow(now)
 	}
 	return st
 }

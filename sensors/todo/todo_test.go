@@ -340,6 +340,32 @@ func TestOverdueByTheUsersDay(t *testing.T) {
 	})
 }
 
+// In Santiago clocks are set forward at midnight: the 6th of September 2026 begins at 1:00.
+func TestOverdueWithoutMidnight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		loc := graphtest.Zone(t, "America/Santiago")
+		s := contoso()
+		s.AddTask(simulator.Adele, "", simulator.Task{Title: "a", Due: time.Date(2026, 9, 5, 0, 0, 0, 0, loc)})
+		d, g := list(t, map[string]any{"list": "Tasks"}), reader(t, s)
+		d.Poll(t, g, time.Now())
+		now := time.Date(2026, 9, 5, 23, 30, 0, 0, loc)
+		st := d.State(t, now, now)
+		if want := time.Date(2026, 9, 6, 1, 0, 0, 0, loc); st.Values["overdue"] != 0 || !st.Next.Equal(want) {
+			t.Errorf("%v, next %s, want %s", st.Values, st.Next, want)
+		}
+		if st := d.State(t, st.Next, st.Next); st.Values["overdue"] != 1 {
+			t.Errorf("on the next day: %v", st.Values)
+		}
+
+		s.AddTask(simulator.Adele, "", simulator.Task{Title: "b", Due: time.Date(2026, 9, 7, 0, 0, 0, 0, loc)})
+		d = list(t, map[string]any{"list": "Tasks", "due_start_offset": "24h", "due_end_offset": "24h"})
+		d.Poll(t, g, time.Now())
+		if now = time.Date(2026, 9, 6, 12, 0, 0, 0, loc); d.State(t, now, now).Values["open"] != 1 {
+			t.Errorf("due tomorrow: %v", d.State(t, now, now).Values)
+		}
+	})
+}
+
 func TestOptions(t *testing.T) {
 	for name, tt := range map[string]struct {
 		raw  map[string]any
