@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type victim struct {
 	*harness
 	t      *testing.T
 	broker *broker.Broker
+	sensor string
 
 	mu       sync.Mutex // guards the following
 	messages []simulatedMessage
@@ -61,10 +63,16 @@ func (s step) matches(r simulator.Request) bool {
 	return r.Method == s.method && strings.HasSuffix(r.Path, s.path)
 }
 
-// newVictim signs in an account with one sensor.
+// newVictim signs in an account with one sensor of mails.
 func newVictim(t *testing.T, options string) *victim {
 	t.Helper()
-	v := &victim{harness: newHarness(t), t: t, broker: startBroker(t), arrived: make(chan struct{}), kill: -1}
+	return newVictimOf(t, "mail", "type: email, "+options)
+}
+
+// newVictimOf signs in an account with one sensor.
+func newVictimOf(t *testing.T, sensor, options string) *victim {
+	t.Helper()
+	v := &victim{harness: newHarness(t), t: t, broker: startBroker(t), sensor: sensor, arrived: make(chan struct{}), kill: -1}
 	files := filepath.Join(v.dir, "files")
 	if err := os.Mkdir(files, 0o700); err != nil {
 		t.Fatal(err)
@@ -72,8 +80,8 @@ func newVictim(t *testing.T, options string) *victim {
 	if err := os.WriteFile(filepath.Join(files, "film.bin"), make([]byte, 4<<20), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	v.write(t, "graph2mqtt.yaml", fmt.Sprintf("mqtt: {url: %q}\nattachments: {directories: [%q]}\naccounts:\n  work:\n    timezone: local\n    %s\n    enable_update: true\n    sensors: {mail: {type: email, interval: 1h, %s}}\n",
-		v.broker.URL(), files, v.cloud(), options))
+	v.write(t, "graph2mqtt.yaml", fmt.Sprintf("mqtt: {url: %q}\nattachments: {directories: [%q]}\naccounts:\n  work:\n    timezone: local\n    %s\n    enable_update: true\n    sensors: {%s: {interval: 1h, %s}}\n",
+		v.broker.URL(), files, v.cloud(), sensor, options))
 	v.login(t)
 	if err := v.broker.Watch(1, "#", func(topic string, payload []byte, _ bool) {
 		v.mu.Lock()
@@ -163,7 +171,7 @@ func (v *victim) start() {
 		}
 	})
 	v.t.Cleanup(v.stop)
-	v.await(from, "graph2mqtt/work/mail/commands", func(s string) bool { return s == "online" })
+	v.await(from, "graph2mqtt/work/*/commands", func(s string) bool { return s == "online" })
 	v.await(from, "graph2mqtt/bridge/state", func(s string) bool { return s == "online" })
 }
 
@@ -173,7 +181,7 @@ func (v *victim) count() int {
 	return len(v.messages)
 }
 
-// await waits for a message after the first ones.
+// await waits for a message after the first ones. The topic may have a * for one level.
 func (v *victim) await(from int, topic string, accept func(payload string) bool) string {
 	v.t.Helper()
 	timeout := time.After(waitTimeout)
@@ -182,7 +190,7 @@ func (v *victim) await(from int, topic string, accept func(payload string) bool)
 		arrived, messages := v.arrived, v.messages[from:]
 		v.mu.Unlock()
 		for _, m := range messages {
-			if m.topic == topic && accept(m.payload) {
+			if ok, _ := path.Match(topic, m.topic); ok && accept(m.payload) {
 				return m.payload
 			}
 		}
@@ -203,7 +211,7 @@ func (v *victim) request(operation, payload string, steps []step, kill int, befo
 		v.failNext()
 	}
 	v.mu.Unlock()
-	if err := v.broker.Publish("graph2mqtt/work/mail/request/"+operation, []byte(payload), false); err != nil {
+	if err := v.broker.Publish("graph2mqtt/work/"+v.sensor+"/request/"+operation, []byte(payload), false); err != nil {
 		v.t.Fatal(err)
 	}
 }
@@ -211,7 +219,7 @@ func (v *victim) request(operation, payload string, steps []step, kill int, befo
 // response returns the response to the request with a transaction.
 func (v *victim) response(from int, operation, transaction string) (r services.Response) {
 	v.t.Helper()
-	payload := v.await(from, "graph2mqtt/work/mail/response/"+operation, func(s string) bool { return strings.Contains(s, `"`+transaction+`"`) })
+	payload := v.await(from, "graph2mqtt/work/"+v.sensor+"/response/"+operation, func(s string) bool { return strings.Contains(s, `"`+transaction+`"`) })
 	if err := json.Unmarshal([]byte(payload), &r); err != nil {
 		v.t.Fatal(err)
 	}
@@ -283,15 +291,21 @@ func (v *victim) run(op killedOperation, kill int, before bool) (r services.Resp
 	v.t.Helper()
 	mark = fmt.Sprintf("%s-%d-%v", op.name, kill, before)
 	id = v.deliver(mark)
-	payload := strings.NewReplacer("MARK", mark, "ID", id, "FILE", filepath.Join(v.dir, "files", "film.bin")).Replace(fmt.Sprintf(`{%s, "transaction": "MARK"}`, op.fields))
+	op.fields = strings.NewReplacer("MARK", mark, "ID", id, "FILE", filepath.Join(v.dir, "files", "film.bin")).Replace(op.fields)
+	return v.execute(op, mark, kill, before), mark, id
+}
+
+// execute executes an operation, whose fields are complete, like run. mark is its transaction.
+func (v *victim) execute(op killedOperation, mark string, kill int, before bool) services.Response {
+	v.t.Helper()
 	from := v.count()
-	v.request(op.name, payload, op.steps, kill, before)
+	v.request(op.name, fmt.Sprintf(`{%s, "transaction": %q}`, op.fields, mark), op.steps, kill, before)
 	if kill >= 0 {
 		v.awaitEnd(mark)
 		v.simulator.ClearFaults()
 		v.start()
 	}
-	return v.response(from, op.name, mark), mark, id
+	return v.response(from, op.name, mark)
 }
 
 // deliver delivers a mail to answer or to change.
@@ -319,6 +333,12 @@ func (v *victim) written(steps []step) (all []string) {
 func (v *victim) checkSteps(op killedOperation) {
 	v.t.Helper()
 	r, mark, _ := v.run(op, -1, false)
+	v.checkWritten(op, mark, r)
+}
+
+// checkWritten compares the writes of an operation that was not killed with its steps.
+func (v *victim) checkWritten(op killedOperation, mark string, r services.Response) {
+	v.t.Helper()
 	var want []string
 	for _, s := range op.steps {
 		want = append(want, s.method+" "+s.path)
@@ -385,6 +405,33 @@ func TestKilledBeforeSendingLarge(t *testing.T) {
 	}
 }
 
+// restart starts the program again, stops it when it looks for what it may have made, and returns what it wrote.
+func (v *victim) restart(looks func(simulator.Request) bool) []string {
+	v.t.Helper()
+	v.simulator.ClearFaults()
+	searched := make(chan struct{}, 1)
+	v.simulator.OnRequest(func(r simulator.Request) {
+		v.onRequest(r)
+		if looks(r) {
+			select {
+			case searched <- struct{}{}:
+			default:
+			}
+		}
+	})
+	v.mu.Lock()
+	v.writes = nil
+	v.mu.Unlock()
+	v.start()
+	select {
+	case <-searched:
+	case <-time.After(waitTimeout):
+		v.t.Fatal("it is not looked for")
+	}
+	v.stop()
+	return v.written(nil)
+}
+
 // Where Graph does not tell, the program looks for the mail for a minute, which is not awaited here, and does nothing else. A complete
 // draft is neither sent nor removed: it is not known whether it was being sent.
 func TestKilledWithUnknownOutcome(t *testing.T) {
@@ -401,28 +448,8 @@ func TestKilledWithUnknownOutcome(t *testing.T) {
 		v.start()
 		v.request(tt.op.name, strings.NewReplacer("MARK", "mark", "FILE", filepath.Join(v.dir, "files", "film.bin")).Replace(`{`+tt.op.fields+`}`), tt.op.steps, tt.kill, tt.before)
 		v.awaitEnd(tt.op.name)
-		v.simulator.ClearFaults()
-		searched := make(chan struct{}, 1)
-		v.simulator.OnRequest(func(r simulator.Request) {
-			v.onRequest(r)
-			if strings.HasSuffix(r.Path, "/sentitems/messages") {
-				select {
-				case searched <- struct{}{}:
-				default:
-				}
-			}
-		})
-		v.mu.Lock()
-		v.writes = nil
-		v.mu.Unlock()
-		v.start()
-		select {
-		case <-searched:
-		case <-time.After(waitTimeout):
-			t.Fatal("the mail is not looked for")
-		}
-		v.stop()
-		if writes := v.written(nil); v.sent("mark") != 0 || v.drafts() != tt.drafts || len(writes) > 0 {
+		writes := v.restart(func(r simulator.Request) bool { return strings.HasSuffix(r.Path, "/sentitems/messages") })
+		if v.sent("mark") != 0 || v.drafts() != tt.drafts || len(writes) > 0 {
 			t.Errorf("%s, step %d: sent %d times, %d drafts, %q", tt.op.name, tt.kill, v.sent("mark"), v.drafts(), writes)
 		}
 	}
