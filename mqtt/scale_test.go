@@ -3,22 +3,14 @@ package mqtt_test
 import (
 	"fmt"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/internal/cputest"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 )
-
-func cpu(b testing.TB) time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
 
 // A crowd is a client that publishes for many accounts, and a proxy that interrupts its connection.
 type crowd struct {
@@ -56,12 +48,12 @@ func newCrowd(t testing.TB, accounts int) *crowd {
 
 // reconnect interrupts the connection and waits until everything is published again. It returns the CPU time of this process.
 func (c *crowd) reconnect(t testing.TB) time.Duration {
-	before := cpu(t)
+	before := cputest.Time(t)
 	c.connections++
 	c.proxy.drop()
 	c.connected(c.connections)
 	c.awaitIdle()
-	return cpu(t) - before
+	return cputest.Time(t) - before
 }
 
 // BenchmarkReconnectToBroker measures a reconnect with many accounts: messages, and this process's CPU time.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/cputest"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
@@ -43,12 +44,12 @@ func BenchmarkStart(b *testing.B) {
 			for b.Loop() {
 				b.StopTimer()
 				f := newFleetBridge(b, n, "", fleetSensors)
-				before := cpuTime(b)
+				before := cputest.Time(b)
 				b.StartTimer()
 				f.Start()
 				stats := f.StoreStats()
 				b.StopTimer()
-				b.ReportMetric((cpuTime(b) - before).Seconds(), "cpu-s")
+				b.ReportMetric((cputest.Time(b) - before).Seconds(), "cpu-s")
 				b.ReportMetric(float64(stats.Commits), "commits")
 				b.ReportMetric(float64(stats.Bytes)/1e6, "MB-written")
 				b.ReportMetric(float64(liveMemory())/(1<<20), "MiB-live")
@@ -67,21 +68,21 @@ func BenchmarkReconnect(b *testing.B) {
 		f.Start()
 		messages := uint64(0)
 		b.Run(fmt.Sprint("broker/", n), func(b *testing.B) {
-			before, published := cpuTime(b), f.MQTTStats().Published
+			before, published := cputest.Time(b), f.MQTTStats().Published
 			for b.Loop() {
 				f.Reconnect()
 			}
 			messages = (f.MQTTStats().Published - published) / uint64(b.N)
 			b.ReportMetric(float64(messages), "messages/op")
-			b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric((cputest.Time(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		})
 		publish := f.publisher()
 		b.Run(fmt.Sprint("birth/", n), func(b *testing.B) {
-			before := cpuTime(b)
+			before := cputest.Time(b)
 			for b.Loop() {
 				f.Birth(publish, messages*9/10)
 			}
-			b.ReportMetric((cpuTime(b)-before).Seconds()/float64(b.N), "cpu-s/op")
+			b.ReportMetric((cputest.Time(b)-before).Seconds()/float64(b.N), "cpu-s/op")
 		})
 		f.Stop()
 	}
@@ -101,13 +102,13 @@ func BenchmarkMinute(b *testing.B) {
 			f := newFleetBridge(b, test.accounts, "", test.sensors)
 			f.Start()
 			time.Sleep(test.settle)
-			cpu, stats, total, wakes := cpuTime(b), f.StoreStats(), f.Microsoft.Total(), wakeUps()
+			cpu, stats, total, wakes := cputest.Time(b), f.StoreStats(), f.Microsoft.Total(), wakeUps()
 			for b.Loop() {
 				time.Sleep(time.Minute)
 			}
 			after := f.StoreStats()
 			n := float64(b.N)
-			b.ReportMetric((cpuTime(b)-cpu).Seconds()/n, "cpu-s/min")
+			b.ReportMetric((cputest.Time(b)-cpu).Seconds()/n, "cpu-s/min")
 			b.ReportMetric(float64(after.Commits-stats.Commits)/n, "commits/min")
 			b.ReportMetric(float64(after.Bytes-stats.Bytes)/1024/n, "KiB/min")
 			b.ReportMetric(float64(f.Microsoft.Total()-total)/n, "requests/min")

@@ -13,7 +13,6 @@ import (
 	"runtime/metrics"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -486,16 +485,6 @@ func (f *fleetBridge) Reconnect() {
 		}
 	}
 	f.settle()
-}
-
-// cpuTime returns the CPU time of this process so far.
-func cpuTime(t testing.TB) time.Duration {
-	t.Helper()
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		t.Fatal(err)
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // liveMemory returns what is reachable, stacks included.

@@ -51,6 +51,7 @@ var allowedImports = map[string][]string{
 
 	"internal/broker":            {},
 	"internal/broker/brokertest": {"internal/broker"},
+	"internal/cputest":           {},
 
 	// The simulator is a peer of the program, not a helper: it shares nothing with it but the time zones and the decoder.
 	"internal/simulator":           {"internal/simulator/...", "internal/graph/zones", "internal/schema"},
@@ -69,7 +70,7 @@ var allowedInTests = map[string][]string{
 	"internal/simulator": {"internal/simulator/..."},
 	"services":           {"internal/graph/...", "internal/simulator/..."},
 	"sensors":            {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
-	"mqtt":               {"internal/broker/...", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
+	"mqtt":               {"internal/broker/...", "internal/cputest", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
 	"internal/runtime":   {"internal/simulator/...", "mqtt/..."},
 	"internal/web":       {"internal/simulator/..."},
 	"internal/broker":    {"internal/broker/..."},
