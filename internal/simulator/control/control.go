@@ -151,6 +151,13 @@ func listKnown(what string, names []string) string {
 	return fmt.Sprintf("; known %s: %s", what, strings.Join(names, ", "))
 }
 
+// Set sets a field that a request gives.
+func Set[T any](field, given *T) {
+	if given != nil {
+		*field = *given
+	}
+}
+
 // Decode reads the body strictly: a JSON object with known fields only.
 func Decode[T any](r *http.Request) (T, error) {
 	var v T

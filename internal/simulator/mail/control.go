@@ -30,12 +30,8 @@ func (s *Service) changeOptions(r *http.Request) (any, error) {
 		return nil, err
 	}
 	o := s.mailboxOptions(r.PathValue("user"))
-	if in.Language != nil {
-		o.Language = *in.Language
-	}
-	if in.MaxSize != nil {
-		o.MaxSize = *in.MaxSize
-	}
+	control.Set(&o.Language, in.Language)
+	control.Set(&o.MaxSize, in.MaxSize)
 	s.SetMailboxOptions(r.PathValue("user"), o)
 	return nil, nil
 }
@@ -185,18 +181,12 @@ func (s *Service) changeMail(r *http.Request) (any, error) {
 	}
 	user, id := r.PathValue("user"), r.PathValue("mail")
 	changed := s.ChangeMail(user, id, func(m *Mail) {
-		if in.Read != nil {
-			m.Read = *in.Read
-		}
+		control.Set(&m.Read, in.Read)
 		if in.Flag != nil {
 			m.Flag, m.FlagDue = *in.Flag, ""
 		}
-		if in.Importance != nil {
-			m.Importance = *in.Importance
-		}
-		if in.Categories != nil {
-			m.Categories = *in.Categories
-		}
+		control.Set(&m.Importance, in.Importance)
+		control.Set(&m.Categories, in.Categories)
 	})
 	if in.Folder != nil {
 		changed = s.MoveMail(user, changed.ID, *in.Folder)

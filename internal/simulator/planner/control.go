@@ -42,9 +42,9 @@ func (s *Service) putPlan(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.ChangePlan(r.PathValue("plan"), func(p *PlannerPlan) {
-		set(&p.Title, in.Title)
-		set(&p.Buckets, in.Buckets)
-		set(&p.Members, in.Members)
+		control.Set(&p.Title, in.Title)
+		control.Set(&p.Buckets, in.Buckets)
+		control.Set(&p.Members, in.Members)
 	}), nil
 }
 
@@ -77,21 +77,14 @@ func (s *Service) putTask(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.ChangePlannerTask(r.PathValue("task"), func(t *PlannerTask) {
-		set(&t.Bucket, in.Bucket)
-		set(&t.Title, in.Title)
-		set(&t.Percent, in.Percent)
-		set(&t.Due, in.Due)
-		set(&t.Priority, in.Priority)
-		set(&t.Assigned, in.Assigned)
-		set(&t.Checklist, in.Checklist)
+		control.Set(&t.Bucket, in.Bucket)
+		control.Set(&t.Title, in.Title)
+		control.Set(&t.Percent, in.Percent)
+		control.Set(&t.Due, in.Due)
+		control.Set(&t.Priority, in.Priority)
+		control.Set(&t.Assigned, in.Assigned)
+		control.Set(&t.Checklist, in.Checklist)
 	}), nil
-}
-
-// set sets a field that a request gives.
-func set[T any](field, given *T) {
-	if given != nil {
-		*field = *given
-	}
 }
 
 func (s *Service) deleteTask(r *http.Request) (any, error) {

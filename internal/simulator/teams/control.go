@@ -49,18 +49,14 @@ func (s *Service) changeChat(r *http.Request) (any, error) {
 	}
 	var changed Chat
 	s.ChangeChat(r.PathValue("chat"), func(c *Chat) {
-		if in.Topic != nil {
-			c.Topic = *in.Topic
-		}
+		control.Set(&c.Topic, in.Topic)
 		if in.Members != nil {
 			for _, m := range *in.Members {
 				s.directory.MustUser(m)
 			}
 			c.Members = *in.Members
 		}
-		if in.Foreign != nil {
-			c.Foreign = *in.Foreign
-		}
+		control.Set(&c.Foreign, in.Foreign)
 		changed = *c
 	})
 	return changed, nil
