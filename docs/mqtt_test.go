@@ -56,7 +56,7 @@ func TestMessagesInDocs(t *testing.T) {
 	}
 }
 
-// The documented fields of the events of requests are those that are emitted.
+// The events of requests have exactly the fields that are documented.
 func TestEventsOfRequests(t *testing.T) {
 	h := hub.New()
 	h.Declare(hub.Device{ID: hub.ID{Account: "work"}})

@@ -177,7 +177,7 @@ func (d *demo) cancelMeeting(id string) {
 	d.report(d.simulator.ChangeEvent(simulator.Adele, id, map[string]any{"isCancelled": true}))
 }
 
-// completeTask completes a task that was added, unless it is gone meanwhile.
+// completeTask completes a task that the scenario added. A task that was deleted since is ignored.
 func (d *demo) completeTask(id string) {
 	for _, t := range d.simulator.Tasks(simulator.Adele, demoList) {
 		if t.ID == id {

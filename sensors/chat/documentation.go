@@ -25,7 +25,7 @@ func chatFields() []schema.Field {
 		{Key: "chat_type", Type: "text", Doc: "Type: `oneOnOne`, `group` or `meeting`."},
 		{Key: "topic", Type: "text", Doc: "Topic, which most chats lack."},
 		{Key: "members", Type: "list of text", Doc: "Names of the members, you among them. Empty if they cannot be read, as in some chats of other organizations."},
-		{Key: "unread", Type: "true or false", Doc: "The newest message is of somebody else, and you have not read it."},
+		{Key: "unread", Type: "true or false", Doc: "The newest message is from another person and you have not read it."},
 		{Key: "web_link", Type: "text", Doc: "Address of the chat in Teams."},
 	}
 }
@@ -66,8 +66,8 @@ func eventTypes(fields []schema.Field) []sensors.EventType {
 		schema.Field{Key: "own", Type: "true or false", Doc: "This program caused it. It is always false: your own messages fire no event."},
 	)
 	return []sensors.EventType{
-		{Name: received, Doc: "Somebody else wrote a message. Edits and deletions of messages, and messages of Teams itself, fire no event.", Fields: fields},
-		{Name: mentioned, Doc: "A message of somebody else mentions you or everybody.", Fields: fields},
+		{Name: received, Doc: "A message from another person arrived. Edited or deleted messages, and messages that Teams itself writes, fire no event.", Fields: fields},
+		{Name: mentioned, Doc: "A message from another person mentions you or everybody.", Fields: fields},
 	}
 }
 

@@ -31,12 +31,12 @@ func latestEntities() []entity.Entity {
 }
 
 func eventEntity() entity.Entity {
-	return entity.EventEntity(received, mentioned).WithIcon(icon).WithDoc("Fires for each message of somebody else, and again if it mentions you or everybody.")
+	return entity.EventEntity(received, mentioned).WithIcon(icon).WithDoc("Fires for each message from another person, and again if the message mentions you or everybody.")
 }
 
 // Entities implements sensors.Source.
 func (o *Options) Entities() []entity.Entity {
-	entities := append(latestEntities(), entity.Count("unread", "Unread chats").WithIcon("mdi:chat-alert").WithDoc("How many chats have a message of somebody else that you have not read."))
+	entities := append(latestEntities(), entity.Count("unread", "Unread chats").WithIcon("mdi:chat-alert").WithDoc("Number of chats with a message from another person that you have not read."))
 	if !o.Basic {
 		entities = append(entities, eventEntity())
 	}

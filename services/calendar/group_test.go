@@ -112,7 +112,7 @@ func TestGroupRefusals(t *testing.T) {
 		t.Errorf("an event of another calendar: %s", got)
 	}
 	s.Fail(simulator.Fault{Method: http.MethodPost, Status: 403, Code: "ErrorAccessDenied"})
-	want := "cancel the event: Microsoft does not let you cancel an event of a group; use remove, which tells nobody (Graph answered 403 ErrorAccessDenied)"
+	want := "cancel the event: Microsoft does not let you cancel an event of a group; use remove, which sends no message (Graph answered 403 ErrorAccessDenied)"
 	if got := do(project, "cancel", event); got != want {
 		t.Errorf("cancel: %s", got)
 	}

@@ -146,7 +146,7 @@ type SendToChannel struct {
 	text
 	Subject    string           `json:"subject" doc:"Subject."`
 	Importance string           `json:"importance" enum:"normal,high,urgent" doc:"Importance. Default: normal."`
-	Mentions   []ChannelMention `json:"mentions" doc:"Whom the message mentions."`
+	Mentions   []ChannelMention `json:"mentions" doc:"People, channels or teams that the message mentions."`
 }
 
 func (r *SendToChannel) message() chatmessage.Outgoing {
@@ -174,7 +174,7 @@ type ReplyInChannel struct {
 	MessageID string `json:"message_id" required:"true" doc:"Id of the first message of the thread."`
 	text
 	Importance string           `json:"importance" enum:"normal,high,urgent" doc:"Importance. Default: normal."`
-	Mentions   []ChannelMention `json:"mentions" doc:"Whom the message mentions."`
+	Mentions   []ChannelMention `json:"mentions" doc:"People, channels or teams that the message mentions."`
 }
 
 func (r *ReplyInChannel) message() chatmessage.Outgoing {

@@ -70,7 +70,7 @@ func Operations(basic bool) []services.Operation {
 func MessageFields() []schema.Field {
 	return []schema.Field{
 		{Key: "message_id", Type: "text", Doc: "Id of the message."},
-		{Key: "from_display_name", Type: "text", Doc: "Name of the sender; null if Graph does not tell it, as of somebody who was deleted."},
+		{Key: "from_display_name", Type: "text", Doc: "Name of the sender; null if Graph does not return one, for example because the user was deleted."},
 		{Key: "from_id", Type: "text", Doc: "Id of the sender."},
 		{Key: "from_type", Type: "text", Doc: "Kind of the sender: `user`, `application`, `device` or `conversation`."},
 		{Key: "received", Type: "time", Doc: "When it was sent."},
@@ -155,7 +155,7 @@ type Send struct {
 	ChatID string   `json:"chat_id" doc:"Id of the chat, as in the list. Either this or to is required."`
 	To     []string `json:"to" doc:"Addresses with which the people sign in."`
 	text
-	Mentions []ChatMention `json:"mentions" doc:"Whom the message mentions."`
+	Mentions []ChatMention `json:"mentions" doc:"People that the message mentions, or everyone in the chat."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -255,7 +255,7 @@ type Reply struct {
 	ChatID    string `json:"chat_id" required:"true" doc:"Id of the chat, as in the list."`
 	MessageID string `json:"message_id" required:"true" doc:"Id of the message that is answered."`
 	text
-	Mentions []ChatMention `json:"mentions" doc:"Whom the message mentions."`
+	Mentions []ChatMention `json:"mentions" doc:"People that the message mentions, or everyone in the chat."`
 }
 
 // Validate returns an error for values that Graph would refuse.

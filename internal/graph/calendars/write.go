@@ -234,7 +234,7 @@ func (c Calendar) Cancel(ctx context.Context, g *graph.Client, id string, messag
 		if _, unreadable := c.Read(ctx, g, id); graph.Is(unreadable, graph.PermissionMissing) {
 			return c.explainChange(g, err) // the user is not a member
 		}
-		return graph.Explain(err, "Microsoft does not let you cancel an event of a group; use remove, which tells nobody")
+		return graph.Explain(err, "Microsoft does not let you cancel an event of a group; use remove, which sends no message")
 	}
 	return c.explainChange(g, err)
 }
