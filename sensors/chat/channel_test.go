@@ -18,7 +18,7 @@ import (
 func channels(t testing.TB, raw map[string]any) *sensorstest.Driver[chat.ChannelSnapshot] {
 	t.Helper()
 	o := chat.ChannelKind().New().Options().(*chat.ChannelOptions)
-	decode(t, o, raw)
+	sensorstest.Decode(t, o, raw)
 	return sensorstest.Of(o)
 }
 

@@ -39,15 +39,8 @@ func contoso(t testing.TB) *simulator.Simulator {
 func source(t testing.TB, raw map[string]any) *driver {
 	t.Helper()
 	o := chat.ChatKind().New().Options().(*chat.Options)
-	decode(t, o, raw)
+	sensorstest.Decode(t, o, raw)
 	return sensorstest.Of(o)
-}
-
-func decode(t testing.TB, dst any, raw map[string]any) {
-	t.Helper()
-	if err := schema.Decode(dst, raw); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func reader(t testing.TB, s *simulator.Simulator) *graph.Client {

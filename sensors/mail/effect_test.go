@@ -13,6 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
+	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
 )
 
 // The effect of an operation is shown at once, with events that name its origin, and the next poll adds nothing.
@@ -106,7 +107,7 @@ func TestNotifyNeedsSend(t *testing.T) {
 	if err := schema.Decode(o, map[string]any{"notify": map[string]any{"to": []any{"ann"}}}); err == nil || err.Error() != `notify.to[0]: want an address, such as ann@contoso.com, not "ann"` {
 		t.Errorf("got %v", err)
 	}
-	decode(t, o, map[string]any{"notify": map[string]any{}})
+	sensorstest.Decode(t, o, map[string]any{"notify": map[string]any{}})
 	for _, tt := range []struct {
 		update bool
 		allow  []string

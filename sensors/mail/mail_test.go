@@ -38,22 +38,15 @@ type driver = sensorstest.Driver[mail.Snapshot]
 func email(t testing.TB, raw map[string]any) *driver {
 	t.Helper()
 	o := mail.Email().New().Options().(*mail.Options)
-	decode(t, o, raw)
+	sensorstest.Decode(t, o, raw)
 	return sensorstest.Of(o)
 }
 
 func query(t testing.TB, raw map[string]any) *driver {
 	t.Helper()
 	q := mail.Filter().New().Options().(*mail.Query)
-	decode(t, q, raw)
+	sensorstest.Decode(t, q, raw)
 	return sensorstest.Of(q)
-}
-
-func decode(t testing.TB, dst any, raw map[string]any) {
-	t.Helper()
-	if err := schema.Decode(dst, raw); err != nil {
-		t.Fatal(err)
-	}
 }
 
 func client(t testing.TB, s *simulator.Simulator) *graph.Client {

@@ -13,8 +13,17 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
+
+// Decode decodes options, as the configuration does, and fails the test if they are refused.
+func Decode(t testing.TB, options any, raw map[string]any) {
+	t.Helper()
+	if err := schema.Decode(options, raw); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // A Driver holds a source and its snapshot, as a poller does. Each of its methods fails the test if a function of the source
 // changes its arguments, if a snapshot does not survive a restart, or if a state changes before its Next.
