@@ -23,6 +23,11 @@ type Entity struct {
 	Labels   map[string]string // of a select: the word that Home Assistant shows for an option; without one the option itself
 	Primary  bool              // carries the attributes: one entity of a sensor, and its settable twin
 	ValueKey string            // key of the value it shows, if that is not Key
+	// Identifiers reports that its values are Microsoft's identifiers, such as DoNotDisturb.
+	Identifiers bool
+	// Private reports that its value is a text that a person wrote to others: a message or a reply. Only outputs that exist to pass
+	// it on show it.
+	Private bool
 
 	// Operations are the operations that it requests; it exists only where the configuration offers all of them. A button and a
 	// notify entity request the first one. Empty: read-only.
@@ -44,7 +49,7 @@ func Sensor(key, name string) Entity { return Entity{Key: key, Platform: "sensor
 // Enum returns a sensor entity that shows one of options. Another value is shown as unknown.
 func Enum(key, name string, options ...string) Entity {
 	e := Sensor(key, name)
-	e.DeviceClass, e.Options = "enum", options
+	e.DeviceClass, e.Options, e.Identifiers = "enum", options, true
 	return e
 }
 
@@ -77,7 +82,7 @@ func Switch(key, name string) Entity { return Entity{Key: key, Platform: "switch
 
 // Select returns an entity with which one of options is chosen. See Sets and WithLabels.
 func Select(key, name string, options ...string) Entity {
-	return Entity{Key: key, Platform: "select", Name: name, Options: options}
+	return Entity{Key: key, Platform: "select", Name: name, Options: options, Identifiers: true}
 }
 
 // Text returns an entity with which a text is edited. See Sets and [Box].
@@ -129,6 +134,12 @@ func (e Entity) InCategory(category string) Entity { e.Category = category; retu
 
 // AsPrimary makes e carry the attributes.
 func (e Entity) AsPrimary() Entity { e.Primary = true; return e }
+
+// AsIdentifiers marks the values of e as Microsoft's identifiers.
+func (e Entity) AsIdentifiers() Entity { e.Identifiers = true; return e }
+
+// AsPrivate marks the value of e as a text that a person wrote to others.
+func (e Entity) AsPrivate() Entity { e.Private = true; return e }
 
 // Showing makes e show the value of another key.
 func (e Entity) Showing(key string) Entity { e.ValueKey = key; return e }

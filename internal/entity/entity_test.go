@@ -118,7 +118,7 @@ func TestConstructors(t *testing.T) {
 	}
 	want := []entity.Entity{
 		{Key: "today", Platform: "sensor", Name: "Events today", StateClass: "measurement", Icon: "mdi:calendar"},
-		{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: []string{"a", "b"}, Primary: true},
+		{Key: "mode", Platform: "sensor", Name: "Mode", DeviceClass: "enum", Options: []string{"a", "b"}, Identifiers: true, Primary: true},
 		{Key: "clear", Platform: "button", Name: "Clear", Operations: []string{"set"}, DefaultFields: map[string]any{"message": ""}, Category: "config"},
 		{Key: "send", Platform: "notify", Name: "Send", Operations: []string{"send"}, MessageField: "message"},
 		{Key: "problem", Platform: "binary_sensor", Name: "Problem", DeviceClass: "problem", ValueKey: "wrong"},

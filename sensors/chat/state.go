@@ -24,7 +24,7 @@ const icon = "mdi:chat"
 // latestEntities returns the entities of the newest message.
 func latestEntities() []entity.Entity {
 	return []entity.Entity{
-		entity.Sensor("latest", "Latest message").WithIcon(icon).AsPrimary().WithDoc("Beginning of the newest message."),
+		entity.Sensor("latest", "Latest message").WithIcon(icon).AsPrimary().WithDoc("Beginning of the newest message.").AsPrivate(),
 		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account").WithDoc("Sender of the newest message."),
 		entity.Timestamp("latest_received", "Latest received").WithDoc("When the newest message was sent."),
 	}

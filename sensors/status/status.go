@@ -101,10 +101,10 @@ func (o *Options) Permissions() []graph.Permission {
 func (o *Options) Entities() []entity.Entity {
 	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
-		entity.Sensor("activity", "Activity").WithDoc("What the person does, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary(),
+		entity.Sensor("activity", "Activity").WithDoc("What the person does, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary().AsIdentifiers(),
 		entity.Enum("availability", "Availability", presence.Availabilities()...).WithDoc("How available the person is.").WithIcon(icon),
 		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person calls or presents.").WithIcon("mdi:phone-in-talk"),
-		entity.Sensor("status_message", "Status message").WithDoc("The status message, as text.").WithIcon("mdi:message-text"),
+		entity.Sensor("status_message", "Status message").WithDoc("The status message, as text.").WithIcon("mdi:message-text").AsPrivate(),
 		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithDoc("Where the person works today.").WithIcon("mdi:office-building-marker"),
 		entity.BinarySensor("out_of_office", "Out of office").WithDoc("Whether Teams shows the person as out of office.").WithIcon("mdi:briefcase-off"),
 		entity.EventEntity(changed, callStarted, callEnded).WithDoc("Fires when the presence was changed, and when a call starts or ends.").WithIcon(icon),
