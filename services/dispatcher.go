@@ -89,6 +89,7 @@ type job struct {
 	request   Request         // decoded; nil after a restart
 	position  json.RawMessage // of the page; nil: the first
 	attempted bool            // it may have reached Graph before
+	owner     bool            // see Inbound; not journalled
 	target    Target          // for OnRejected
 
 	// guarded by Dispatcher.mu
@@ -358,6 +359,9 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 	}
 	if j.operation, err = j.target.Operation(j.Operation); err != nil {
 		return err
+	}
+	if j.owner = r.Owner; j.operation.OwnerOnly && !j.owner {
+		return &Error{UnknownOp, j.Operation + " is accepted only from the status page"}
 	}
 	if problem != nil {
 		return problem

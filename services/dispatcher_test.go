@@ -235,7 +235,7 @@ func (h *dispatcherHarness) Operation(name string) (services.Operation, error) {
 			return services.Operation{}, err
 		}
 	}
-	op := services.Operation{Name: name, Retry: h.retry, Reads: name == "list", Immediate: name == "ping", New: func() services.Request {
+	op := services.Operation{Name: name, Retry: h.retry, Reads: name == "list", Immediate: name == "ping" || name == "forget", OwnerOnly: name == "forget", New: func() services.Request {
 		return &set{call: func(s set, a services.Attempt) (any, error) {
 			h.mu.Lock()
 			h.calls = append(h.calls, a)
@@ -246,7 +246,7 @@ func (h *dispatcherHarness) Operation(name string) (services.Operation, error) {
 	if h.request != nil {
 		op.New = h.request
 	}
-	if name != "set" && name != "list" && name != "ping" {
+	if name != "set" && name != "list" && name != "ping" && name != "forget" {
 		return op, &services.Error{Code: services.UnknownOp, Message: "no operation " + name}
 	}
 	return op, nil

@@ -349,6 +349,32 @@ func (j *Journal) response(e *entry) *Response {
 	return e.Response
 }
 
+// A Record describes a request in the journal, without its fields and the data of its response.
+type Record struct {
+	Target    Ref
+	Operation string
+	Received  time.Time
+	Response  *Response // nil: it waits or is being executed
+}
+
+// Newest returns the n newest requests, the newest first.
+func (j *Journal) Newest(n int) []Record {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	all := j.sorted()
+	var records []Record
+	for _, e := range slices.Backward(all[max(0, len(all)-n):]) {
+		r := Record{Target: Ref{e.Account, e.Sensor}, Operation: e.Operation, Received: e.Received}
+		if e.Response != nil {
+			response := *e.Response
+			response.Data = nil
+			r.Response = &response
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
 // unanswered returns the entries that have no response, and those whose response was not delivered, in order.
 func (j *Journal) unanswered() (unfinished, finished []*entry) {
 	j.mu.Lock()

@@ -261,3 +261,33 @@ func TestADuplicateOfARequestThatIsNotOnDisk(t *testing.T) {
 		}
 	})
 }
+
+func TestNewestRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{maxQueue: 5}
+		h.call = func(s set, _ services.Attempt) (any, error) {
+			if s.Mode == "off" {
+				time.Sleep(time.Minute)
+			}
+			return map[string]any{"text": "private"}, nil
+		}
+		h.open(t)
+		for range 3 {
+			h.submit(`{"mode": "on"}`)
+			sleep(time.Second)
+		}
+		h.submit(`{"mode": "off"}`)
+		synctest.Wait()
+		got := h.journal.Newest(3)
+		if len(got) != 3 || got[0].Response != nil || got[1].Response == nil || got[1].Response.Status != "ok" || got[1].Response.Data != nil {
+			t.Fatalf("got %+v", got)
+		}
+		if got[0].Target != (services.Ref{Account: "home", Sensor: "lamp"}) || got[0].Operation != "set" || !got[0].Received.After(got[1].Received) {
+			t.Errorf("got %+v", got)
+		}
+		if all := h.journal.Newest(10); len(all) != 4 {
+			t.Errorf("%d of 4", len(all))
+		}
+		sleep(time.Minute)
+	})
+}

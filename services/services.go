@@ -32,6 +32,7 @@ type Operation struct {
 	Paged       bool           // it Reads, and its result is a Page; cursors lead from one to the next
 	OfGroup     bool           // executed for a group itself, not for the member that a field names
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
+	OwnerOnly   bool           // Immediate, and accepted only where Inbound.Owner is set
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
 
@@ -55,6 +56,7 @@ type Attempt struct {
 	Repeated bool      // tried before, outcome unknown: a delete that finds nothing has succeeded
 	Now      time.Time // when the request was received, in the account's time zone
 	Position []byte    // of the page, in JSON, see Resume; nil: the first
+	Owner    bool      // see Inbound
 }
 
 // A Verifier finds out whether an attempt of unknown outcome took effect. Not found is in_doubt, too.
@@ -75,6 +77,7 @@ type Inbound struct {
 	Received          time.Time      // by the wall clock
 	Age               time.Duration  // how long it was under way at most
 	Refused           *Error         // the transport's finding: it is only answered
+	Owner             bool           // the transport knows that the sender may administer the program, as on the status page
 	Accepted          func(error)    // called in the order of Submit: it is durable, or refused and answered; must not block
 	Done              func(Response) // called with the response, for callers in this process; must not block
 }

@@ -312,7 +312,7 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 
 // attempt returns the first attempt of a request.
 func (j *job) attempt(t Target) Attempt {
-	return Attempt{ID: j.ID, Now: j.Received.In(t.Location()), Position: j.position}
+	return Attempt{ID: j.ID, Now: j.Received.In(t.Location()), Position: j.position, Owner: j.owner}
 }
 
 // try executes a request until its outcome is known, or time is up. When the program stops, what has begun is finished, and what

@@ -645,3 +645,24 @@ func FuzzEnvelope(f *testing.F) {
 		}
 	})
 }
+
+func TestOwnerOnlyRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &dispatcherHarness{}
+		h.open(t)
+		forget := h.inbound(`{"mode": "on"}`)
+		forget.Operation = "forget"
+		h.dispatcher.Submit(forget)
+		synctest.Wait()
+		if h.code(0) != services.UnknownOp || h.answers[0].Error.Message != "forget is accepted only from the status page" || len(h.calls) != 0 {
+			t.Errorf("answers %+v, %d calls", h.answers, len(h.calls))
+		}
+		var told []services.Response
+		forget.Owner, forget.ReplyTo, forget.Done = true, "", func(r services.Response) { told = append(told, r) }
+		h.dispatcher.Submit(forget)
+		synctest.Wait()
+		if len(told) != 1 || told[0].Status != "ok" || len(h.calls) != 1 || !h.calls[0].Owner {
+			t.Errorf("responses %+v, calls %+v", told, h.calls)
+		}
+	})
+}
