@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -231,30 +230,18 @@ func advice(a *config.Account, r request) string {
 	return text
 }
 
-// oidc lists the scopes that every sign-in requests beside Graph's.
-var oidc = [...]string{"openid", "profile", "offline_access"}
-
 // link prints the address at which an administrator consents for all users of the tenant, with instructions.
-// See https://learn.microsoft.com/entra/identity-platform/v2-admin-consent.
 func (p *program) link(accounts map[string]*config.Account) error {
 	ends := map[string]bool{}
 	for id, a := range config.Sorted(accounts) {
-		if personal(a) {
+		link, ok := runtime.ConsentLink(a)
+		if !ok {
 			if len(accounts) == 1 {
 				return &usageError{fmt.Sprintf("account %s: personal accounts have no administrator", id)}
 			}
 			continue
 		}
-		tenant := a.Tenant
-		if strings.EqualFold(tenant, "common") {
-			tenant = "organizations"
-		}
-		scopes := slices.Clone(oidc[:])
-		for _, s := range runtime.SignInScopes(a)[0] {
-			scopes = append(scopes, a.Cloud.Audience+"/"+s)
-		}
-		q := url.Values{"client_id": {a.ClientID}, "scope": {strings.Join(scopes, " ")}, "redirect_uri": {a.RedirectURI}}
-		fmt.Fprintln(p.stdout, a.Cloud.Login+"/"+tenant+"/v2.0/adminconsent?"+q.Encode())
+		fmt.Fprintln(p.stdout, link)
 		ends[a.RedirectURI] = true
 	}
 	// Not part of the link.

@@ -37,7 +37,7 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 		}
 	}
 	slices.Sort(r.scopes)
-	r.scopes = append(slices.Compact(r.scopes), oidc[:]...)
+	r.scopes = append(slices.Compact(r.scopes), runtime.IdentityScopes()...)
 	return r, nil
 }
 

@@ -13,7 +13,12 @@ import (
 )
 
 // AccountOperations returns the operations of an account itself, for the documentation.
-func AccountOperations() []services.Operation { return accountTarget{}.operations() }
+func AccountOperations() []services.Operation { return offeredToAll(accountTarget{}.operations()) }
+
+// offeredToAll returns the operations that are not only for the owner.
+func offeredToAll(operations []services.Operation) []services.Operation {
+	return slices.DeleteFunc(slices.Clone(operations), func(op services.Operation) bool { return op.OwnerOnly })
+}
 
 // An accountTarget executes the operations of an account itself.
 type accountTarget struct{ account *account }
@@ -21,8 +26,8 @@ type accountTarget struct{ account *account }
 func (t accountTarget) operations() []services.Operation {
 	return []services.Operation{
 		{
-			Name: "refresh", Doc: "Reads every sensor of the account now, each at most every 5 seconds.",
-			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{t.account} },
+			Name: "refresh", Doc: "Reads the sensors of the account now, each at most every 5 seconds.",
+			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{account: t.account} },
 		},
 		{
 			Name: "rescan", Doc: "Looks for new calendars and task lists, reads the mailbox's time zone, checks whether missing permissions were granted, and retries a refused sign-in, at most every 5 seconds.",
@@ -36,6 +41,10 @@ func (t accountTarget) operations() []services.Operation {
 				{Key: "code", Type: "text", Doc: "Code to enter there; null: none is needed."},
 				{Key: "expires_at", Type: "time", Doc: "When the code expires; null: never."},
 			},
+		},
+		{
+			Name: "sign_out", Doc: "Forgets the sign-in.", Immediate: true, OwnerOnly: true, New: func() services.Request { return &signOutRequest{t.account} },
+			Returns: []schema.Field{{Key: "message", Type: "text", Doc: "What Microsoft still stores."}},
 		},
 	}
 }
@@ -51,7 +60,7 @@ func FindOperation(owner string, operations []services.Operation, name string) (
 	if i >= 0 {
 		return operations[i], nil
 	}
-	return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %s; known: %s", owner, services.QuoteForError(name), list(operationNames(operations)))}
+	return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no operation %s; known: %s", owner, services.QuoteForError(name), list(operationNames(offeredToAll(operations))))}
 }
 
 func operationNames(operations []services.Operation) []string {
@@ -84,12 +93,41 @@ func (t accountTarget) OnSuccess(context.Context, string, any) func(services.Tx)
 // OnRejected implements services.Target.
 func (t accountTarget) OnRejected() {}
 
-type refreshRequest struct{ account *account }
+type refreshRequest struct {
+	account *account
+
+	Sensor string `json:"sensor" doc:"The id of the only sensor to read, or of a group. Default: all."`
+}
 
 // Execute implements services.Request.
 func (r *refreshRequest) Execute(context.Context, *graph.Client, services.Attempt) (any, error) {
-	r.account.refresh()
+	if r.Sensor == "" {
+		r.account.refresh()
+		return nil, nil
+	}
+	s := r.account.sensor(r.Sensor)
+	if s == nil {
+		return nil, r.account.unknownSensor(r.Sensor)
+	}
+	s.refresh()
+	for _, id := range r.account.memberIDs(s) {
+		if member := r.account.sensor(id); member != nil {
+			member.refresh()
+		}
+	}
 	return nil, nil
+}
+
+type signOutRequest struct{ account *account }
+
+// Execute implements services.Request.
+func (r *signOutRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	remains, err := r.account.session.SignOut(ctx)
+	if err != nil {
+		return nil, err
+	}
+	signal(r.account.dirty)
+	return map[string]any{"message": remains}, nil
 }
 
 type rescanRequest struct{ account *account }

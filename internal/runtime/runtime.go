@@ -218,7 +218,11 @@ func (r *Runtime) Resolve(ref services.Ref) (services.Target, error) {
 	if s := a.sensor(ref.Sensor); s != nil {
 		return s, nil
 	}
-	return nil, &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("account %s has no sensor %s; known: %s", ref.Account, services.QuoteForError(ref.Sensor), list(a.sensorIDs()))}
+	return nil, a.unknownSensor(ref.Sensor)
+}
+
+func (a *account) unknownSensor(id string) error {
+	return &services.Error{Code: services.UnknownSensor, Message: fmt.Sprintf("account %s has no sensor %s; known: %s", a.config.ID, services.QuoteForError(id), list(a.sensorIDs()))}
 }
 
 // Completed emits an event about a finished request on its account.

@@ -165,13 +165,15 @@ type signInPrompt struct {
 }
 
 // Execute implements services.Request. It returns when the user has something to do, or the sign-in has ended.
-func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, attempt services.Attempt) (any, error) {
 	a := r.account
 	if r.Address != "" {
 		return nil, a.signIn.paste(ctx, r.Address)
 	}
-	if err := a.checkSignInAllowed(); err != nil {
-		return nil, err
+	if !attempt.Owner {
+		if err := a.checkSignInAllowed(); err != nil {
+			return nil, err
+		}
 	}
 	way := deviceCodeWay
 	if r.Way != "" {
