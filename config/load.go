@@ -21,6 +21,7 @@ import (
 // Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
 	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
+	Content []byte         // instead of that of the file; nil: the file is read
 	Environ []string       // as os.Environ returns it
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
 }
@@ -97,7 +98,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
 		var err error
-		if file, l.lines, err = parseFile(c.File); err != nil {
+		if file, l.lines, err = parseFile(c.File, s.Content); err != nil {
 			l.Problems = append(l.Problems, schema.Flatten(c.File, err)...)
 			return nil
 		}
