@@ -44,7 +44,7 @@ type Config struct {
 	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
 	Warnings []string // what is allowed but probably not intended
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
-	// Digests has hashes of the files that are read only once, by "mqtt" and "accounts." with an id. Diff compares them.
+	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
@@ -54,6 +54,7 @@ type Config struct {
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
+	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 

@@ -32,9 +32,12 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	l := &loader{kinds: kinds, env: environment(s.Environ)}
 	c := &Config{}
 	c.setDefaults()
+	c.HTTP.Ingress = l.env.get("SUPERVISOR_TOKEN") != ""
 	if raw := l.sources(s, c); raw != nil {
 		l.Decode("", raw, c)
 		l.Check("mqtt", c.MQTT.checkFiles())
+		l.Check("http", c.HTTP.checkFiles())
+		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"])
 		l.stateDir(c)
 		l.machine(c)
