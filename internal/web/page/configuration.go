@@ -74,6 +74,8 @@ type FormKind struct {
 	Title      string      `json:"title"`
 	Doc        string      `json:"doc"`
 	WorkOnly   bool        `json:"work_only"`
+	ID         string      `json:"id"` // suggested for a sensor
+	CanUpdate  bool        `json:"can_update"`
 	OwnUpdates bool        `json:"own_updates"` // enable_update of its own, not the account's
 	Fields     []FormField `json:"fields"`
 }

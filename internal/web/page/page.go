@@ -38,8 +38,8 @@ const (
 	maxWaiting = 32
 	// maxBody is the size of the largest request.
 	maxBody = 64 << 10
-	// actionWait bounds how long an action is waited for. The dispatcher answers sooner.
-	actionWait = 100 * time.Second
+	// actionWait bounds how long an action is waited for. The dispatcher answers sooner, and the listener waits longer.
+	actionWait = 50 * time.Second
 )
 
 // A Dispatcher executes requests; see [services.Dispatcher].
