@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -59,6 +60,8 @@ type Bridge struct {
 	lines      chan line     // of the log, to be published
 	connected  chan struct{} // the connection to the broker was made
 	started    time.Time
+	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
+	listener   *listener                 // nil: none; after New only for runUpkeep
 
 	mu     sync.Mutex // guards config and the order of publications of it
 	config *config.Config
@@ -131,7 +134,8 @@ func (b *Bridge) wire() (err error) {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	return nil
+	b.listener, err = b.listen(c.HTTP)
+	return err
 }
 
 // Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
@@ -155,9 +159,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
+	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })
-	work.Go(func() error { return b.runUpkeep(workContext) })
+	work.Go(func() error { return b.runUpkeep(workContext, work) })
 	err = work.Wait()
 	stopPublishing()
 	err = errors.Join(err, publishers.Wait())
@@ -165,11 +170,13 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	return errors.Join(err, connection.Wait())
 }
 
-// runUpkeep publishes the bridge's health and applies new configurations until ctx is done.
-func (b *Bridge) runUpkeep(ctx context.Context) error {
+// runUpkeep publishes the bridge's health and applies new configurations until ctx is done. A changed listener runs in work.
+func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	for {
+		now := time.Now()
+		b.turned.Store(&now)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -178,7 +185,7 @@ func (b *Bridge) runUpkeep(ctx context.Context) error {
 		case <-b.connected:
 			b.publishHealth()
 		case c := <-b.options.Reloads:
-			if err := b.apply(ctx, c); err != nil {
+			if err := b.apply(ctx, work, c); err != nil {
 				return err
 			}
 		}

@@ -35,6 +35,7 @@ const waitTimeout = 30 * time.Second
 // A harness runs a bridge with a simulated Microsoft 365, a broker and its clients.
 type harness struct {
 	pause     time.Duration // see bridge.Options
+	http      string        // the key http of the configuration; "": none
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -136,6 +137,9 @@ func (h *harness) Configure(accounts string) {
 	accounts = strings.NewReplacer("\t", "  ", "$CLOUD", fmt.Sprintf("{login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
 		h.Microsoft.LoginURL(), h.Microsoft.GraphURL(), h.path("ca.pem")), "$CLIENT", simulator.ContosoClient).Replace(accounts)
 	text := fmt.Sprintf("mqtt: {url: %q}\nstate_dir: %q\naccounts:\n%s", h.Broker.URL(), h.path("state"), accounts)
+	if h.http != "" {
+		text += "http: " + h.http + "\n"
+	}
 	if err := os.WriteFile(h.path("graph2mqtt.yaml"), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}

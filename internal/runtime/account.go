@@ -339,6 +339,31 @@ func (a *account) memberIDs(of *sensor) []string {
 	return ids
 }
 
+// polled reports whether a sensor has been polled, or the members of a group listed, since the start; true if there is nothing to read.
+func (a *account) polled() bool {
+	reads := false
+	for _, s := range a.all() {
+		polled := false
+		switch {
+		case s.group != nil:
+			s.group.mu.Lock()
+			polled = s.group.listed
+			s.group.mu.Unlock()
+		case s.poller != nil:
+			s.mu.Lock()
+			polled = !s.polledAt.IsZero()
+			s.mu.Unlock()
+		default:
+			continue
+		}
+		if polled {
+			return true
+		}
+		reads = true
+	}
+	return !reads
+}
+
 func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }
 
 // checkGranted returns a *graph.Error if the account is not signed in or a permission is not granted.

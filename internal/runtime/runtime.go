@@ -245,6 +245,11 @@ func (r *Runtime) Refresh() {
 	}
 }
 
+// Polled reports whether every account has polled or listed something since the start, whatever came of it.
+func (r *Runtime) Polled() bool {
+	return !slices.ContainsFunc(r.all(), func(a *account) bool { return !a.polled() })
+}
+
 // Stats sums up the requests to Graph of all accounts.
 func (r *Runtime) Stats() graph.Stats {
 	var sum graph.Stats

@@ -65,7 +65,7 @@ type Options struct {
 	Ready       func() bool      // everything has been tried once
 	// OnRequest is called after each request with the pattern of its route, "" if it was refused before or there is none. Nil: nothing is.
 	OnRequest func(route, method string, code int)
-	Log         *slog.Logger
+	Log       *slog.Logger
 }
 
 // A Route is one mounted handler.
