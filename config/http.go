@@ -30,6 +30,9 @@ type HTTP struct {
 	Ingress bool
 }
 
+// ingressListen is where an app listens for Home Assistant's ingress unless the configuration names another address.
+const ingressListen = ":8099"
+
 // minPassword is the length of the shortest password.
 const minPassword = 8
 

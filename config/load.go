@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -32,7 +33,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	l := &loader{kinds: kinds, env: environment(s.Environ)}
 	c := &Config{}
 	c.setDefaults()
-	c.HTTP.Ingress = l.env.get("SUPERVISOR_TOKEN") != ""
+	c.setIngress(l.env)
 	if raw := l.sources(s, c); raw != nil {
 		l.Decode("", raw, c)
 		l.Check("mqtt", c.MQTT.checkFiles())
@@ -97,7 +98,7 @@ func (l *loader) lineOf(p Problem) int {
 func (l *loader) sources(s Sources, c *Config) map[string]any {
 	var file map[string]any
 	var tried []string
-	c.File, tried = l.find(s.File, c)
+	c.File, tried = l.find(s, c)
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
 		var err error
@@ -129,19 +130,82 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	return raw
 }
 
-// find returns the file to read, or "" and the files that were tried.
-func (l *loader) find(file string, c *Config) (found string, tried []string) {
-	if file == "" {
-		file = l.env.get("GRAPH2MQTT_CONFIG")
-	}
-	if file != "" {
-		return file, nil
-	}
+// named returns the file that a flag or the environment names, or "".
+func (s Sources) named() string {
+	return cmp.Or(s.File, environment(s.Environ).get("GRAPH2MQTT_CONFIG"))
+}
+
+// dirs returns the usual directories of the file.
+func (s Sources) dirs() []string {
 	dirs := []string{"."}
-	if dir := l.env.base("XDG_CONFIG_HOME", ".config"); dir != "" {
+	if dir := environment(s.Environ).base("XDG_CONFIG_HOME", ".config"); dir != "" {
 		dirs = append(dirs, filepath.Join(dir, "graph2mqtt"))
 	}
-	for _, dir := range append(dirs, "/etc/graph2mqtt") {
+	return append(dirs, "/etc/graph2mqtt")
+}
+
+// NewFile returns the file to write where there is none: that which a flag or the environment names, else one in the user's directory.
+func (s Sources) NewFile() string {
+	if file := s.named(); file != "" {
+		return file
+	}
+	dirs := s.dirs()
+	return filepath.Join(dirs[len(dirs)-2], "graph2mqtt.yaml")
+}
+
+// Missing reports whether there is no configuration at all: no file, and no account in the environment.
+func (s Sources) Missing() bool {
+	l := &loader{env: environment(s.Environ)}
+	file, _ := l.find(s, &Config{})
+	if file != "" {
+		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
+			return false
+		}
+	}
+	values, _, _ := l.env.values()
+	for path := range values {
+		if strings.HasPrefix(path, "accounts.") {
+			return false
+		}
+	}
+	return true
+}
+
+// LoadListener reads what the listener and the log need from the environment and the flags, where the rest of the configuration is
+// missing. Its error is Problems.
+func LoadListener(s Sources) (*Config, error) {
+	l := &loader{env: environment(s.Environ)}
+	c := &Config{}
+	c.setDefaults()
+	c.setIngress(l.env)
+	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags}, c)
+	c.File, c.Files = "", nil
+	for key, part := range map[string]any{"http": &c.HTTP, "log": &c.Log} {
+		if below, ok := raw[key].(map[string]any); ok {
+			l.Decode(key, below, part)
+		}
+	}
+	if _, given := raw["http"]; !given {
+		l.Check("http", c.HTTP.Validate())
+	}
+	l.Check("http", c.HTTP.checkFiles())
+	l.Problems.Sort()
+	return c, l.Err()
+}
+
+// setIngress sets what differs in an app of Home Assistant.
+func (c *Config) setIngress(env environment) {
+	if c.HTTP.Ingress = env.get("SUPERVISOR_TOKEN") != ""; c.HTTP.Ingress {
+		c.HTTP.Listen = ingressListen
+	}
+}
+
+// find returns the file to read, or "" and the files that were tried.
+func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
+	if file := s.named(); file != "" {
+		return file, nil
+	}
+	for _, dir := range s.dirs() {
 		for _, ext := range extensions {
 			name := filepath.Join(dir, "graph2mqtt"+ext)
 			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {

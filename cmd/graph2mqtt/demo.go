@@ -203,7 +203,7 @@ func (d *demo) start(ctx context.Context) error {
 	defer stop()
 	g.Go(func() error {
 		defer stop() // a bridge that fails ends the demo
-		return d.serve(running, c, dir, log, level, nil)
+		return d.serve(running, c, dir, log, level, nil, nil)
 	})
 	g.Go(func() error {
 		select {

@@ -25,7 +25,7 @@ type program struct {
 	stdout, stderr io.Writer
 	terminal       bool // stdout is one
 
-	flags struct{ config, stateDir, logLevel, logFormat string }
+	flags struct{ config, stateDir, logLevel, logFormat, listen string }
 }
 
 func (p *program) root() *cobra.Command {
@@ -47,6 +47,7 @@ func (p *program) root() *cobra.Command {
 			return p.bridge(ctx, args)
 		}),
 	}
+	p.listenFlag(root)
 	root.Flags().BoolVar(&showVersion, "version", false, "print the versions of the program, of Go and of Microsoft's SDK")
 	f := root.PersistentFlags()
 	f.StringVar(&p.flags.config, "config", "", "configuration `file`; default: graph2mqtt.yaml in the working directory, ~/.config/graph2mqtt or /etc/graph2mqtt")
@@ -133,13 +134,18 @@ func optionalArgs(n int) cobra.PositionalArgs {
 
 // load loads the configuration.
 func (p *program) load() (*config.Config, error) {
+	return runtime.Load(p.sources(), runtime.Kinds())
+}
+
+// sources returns where the configuration comes from.
+func (p *program) sources() config.Sources {
 	flags := map[string]any{}
-	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat} {
+	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat, "http.listen": p.flags.listen} {
 		if value != "" {
 			flags[path] = value
 		}
 	}
-	return runtime.Load(config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}, runtime.Kinds())
+	return config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}
 }
 
 // logger returns the logger that the configuration describes.

@@ -21,19 +21,33 @@ import (
 )
 
 func (p *program) runCommand() *cobra.Command {
-	return &cobra.Command{
+	cmd := &cobra.Command{
 		Use:   "run",
 		Short: "Run the bridge in the foreground",
-		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you run\n" +
-			"graph2mqtt login ACCOUNT in another terminal. A change of the configuration file is applied at once; SIGHUP reloads it, too.",
+		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you sign in on the status\n" +
+			"page, or run graph2mqtt login ACCOUNT in another terminal. A change of the configuration file is applied at once; SIGHUP reloads\n" +
+			"it, too.\n\n" +
+			"With --listen (or http.listen) it serves the status page. Without a configuration that page asks for one and writes the file, and\n" +
+			"run continues with it. Any address but a loopback address needs a password: set GRAPH2MQTT_HTTP__PASSWORD or http.password.",
 		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
+			"  graph2mqtt run --listen 127.0.0.1:8099\n" +
 			"  graph2mqtt run --log-level debug",
 		Args: cobra.NoArgs,
 		RunE: p.do(p.bridge),
 	}
+	p.listenFlag(cmd)
+	return cmd
+}
+
+func (p *program) listenFlag(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.flags.listen, "listen", "", "`address` of the status page, such as 127.0.0.1:8099; default: http.listen")
 }
 
 func (p *program) bridge(ctx context.Context, _ []string) error {
+	file := bridge.NewConfigFile(p.sources(), runtime.Kinds(), "")
+	if err := p.setUp(ctx, file); err != nil || ctx.Err() != nil {
+		return err
+	}
 	watcher, c, err := config.NewWatcher(p.load)
 	if err != nil {
 		return err
@@ -60,6 +74,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
 			if err != nil {
 				log.Error("configuration invalid, keeping the running one", "error", err)
+				file.Report(err)
 				return
 			}
 			logWarnings(log, next)
@@ -72,17 +87,31 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		})
 	})
 	for {
-		err := p.serve(ctx, current.Load(), dir, log, level, reloads)
+		err := p.serve(ctx, current.Load(), dir, log, level, reloads, file)
 		if !errors.Is(err, bridge.ErrRestart) {
 			return err
 		}
 	}
 }
 
+// setUp asks for a configuration on the status page if there is none and a listener is given.
+func (p *program) setUp(ctx context.Context, file *bridge.ConfigFile) error {
+	if !p.sources().Missing() {
+		return nil
+	}
+	c, err := config.LoadListener(p.sources())
+	if err != nil || c.HTTP.Listen == "" {
+		return err // without a listener loading reports what is missing
+	}
+	log, _ := p.logger(c)
+	log.Warn("no configuration, waiting for one on the status page", "file", p.sources().NewFile())
+	return bridge.SetUp(ctx, c.HTTP, file, readBuild().version, log)
+}
+
 // serve runs the bridge until ctx is done.
-func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config) error {
+func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config, file *bridge.ConfigFile) error {
 	version := readBuild().version
-	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads})
+	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads, File: file})
 	if err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/inbox"
@@ -43,6 +44,7 @@ type Options struct {
 	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
 	Pause   time.Duration         // see runtime.Options; 0 selects the default
 	OnStep  func(step string)     // for tests: see services.DispatcherOptions
+	File    *ConfigFile           // of Config; nil: the status page can read it only
 }
 
 // A Bridge is the running program.
@@ -62,6 +64,7 @@ type Bridge struct {
 	started    time.Time
 	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
+	requests   *page.Requests
 
 	mu     sync.Mutex // guards config and the order of publications of it
 	config *config.Config
@@ -76,6 +79,10 @@ func New(o Options) (_ *Bridge, err error) {
 		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(),
 		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
 	}
+	if o.File == nil {
+		b.options.File = NewConfigFile(config.Sources{File: o.Config.File}, o.Kinds, "graph2mqtt does not read it again")
+	}
+	b.options.File.use(o.Config, nil)
 	b.log = slog.New(logPublisher{Handler: o.Log.Handler(), lines: b.lines})
 	if b.database, err = o.Dir.OpenDatabase(); err != nil {
 		return nil, err
@@ -102,8 +109,9 @@ func (b *Bridge) wire() (err error) {
 	if err != nil {
 		b.log.Error("requests of an earlier run are lost", "error", err)
 	}
+	b.requests = page.NewRequests(journal.Newest)
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 

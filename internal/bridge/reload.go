@@ -16,7 +16,8 @@ import (
 func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.Config) error {
 	changes := config.Diff(b.config, after)
 	// Keys that need a restart are compared with the running configuration: changing one back is no change.
-	if restart := config.Diff(b.options.Config, after).Restart; len(restart) > 0 {
+	restart := config.Diff(b.options.Config, after).Restart
+	if len(restart) > 0 {
 		b.log.Warn("configuration changed in keys that need a restart", "keys", strings.Join(restart, " "))
 	}
 	relisten := false
@@ -35,6 +36,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		return nil
 	case err != nil:
 		b.log.Error("configuration not applied, keeping the running one", "error", err)
+		b.options.File.Report(err)
 		return nil
 	}
 	if relisten {
@@ -43,6 +45,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		}
 	}
 	b.setConfig(after)
+	b.options.File.use(after, restart)
 	if slices.Contains(changes.Keys, "log.level") {
 		b.setLevel(after.Log.Level)
 	}

@@ -28,22 +28,32 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if c.Listen == "" {
 		return nil, nil
 	}
-	o := web.Options{
-		Listen: c.Listen, Password: c.Password.Reveal(), ExternalURL: c.ExternalURL, Hosts: c.Hosts, Ingress: c.Ingress,
-		Healthy: b.isHealthy, Ready: b.isReady, Log: b.log.With("component", "http"),
+	o, err := serverOptions(c)
+	if err != nil {
+		return nil, err
 	}
-	if c.TLSCertFile != "" {
-		pair, err := config.ReadServerCertificate(c.TLSCertFile, c.TLSKeyFile)
-		if err != nil {
-			return nil, config.At("http", err)
-		}
-		o.Certificate = &pair
-	}
+	o.Healthy, o.Ready, o.Log = b.isHealthy, b.isReady, b.log.With("component", "http")
 	l := &listener{}
 	if l.server, err = web.New(o); err != nil {
 		return nil, err
 	}
+	if err := b.mountPage(l); err != nil {
+		return nil, errors.Join(err, l.server.Close())
+	}
 	return l, nil
+}
+
+// serverOptions returns what the configuration tells of a listener.
+func serverOptions(c config.HTTP) (web.Options, error) {
+	o := web.Options{Listen: c.Listen, Password: c.Password.Reveal(), ExternalURL: c.ExternalURL, Hosts: c.Hosts, Ingress: c.Ingress}
+	if c.TLSCertFile != "" {
+		pair, err := config.ReadServerCertificate(c.TLSCertFile, c.TLSKeyFile)
+		if err != nil {
+			return o, config.At("http", err)
+		}
+		o.Certificate = &pair
+	}
+	return o, nil
 }
 
 // start runs the listener in work until ctx is done or close is called.

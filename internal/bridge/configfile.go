@@ -1,0 +1,426 @@
+package bridge
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2/maybe"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// formOptions are the options of sensors that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
+// cloud.
+var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list", "plan", "team", "channel", "folder", "from", "subject_contains"}
+
+// A ConfigFile is the configuration file as the status page shows and extends it. It implements page.Configuration and is safe for
+// concurrent use.
+type ConfigFile struct {
+	sources  config.Sources
+	kinds    []sensors.Kind
+	readOnly string        // why nothing is written; "": it is
+	written  chan struct{} // has a value after a form was written
+
+	writing sync.Mutex // held from the check of the file to its replacement
+
+	mu       sync.Mutex
+	running  *config.Config // nil: there is none yet
+	loaded   time.Time
+	problems config.Problems // of what was loaded last and is not in use
+	restart  []string        // keys whose change takes effect after a restart
+	onChange func()          // nil: nobody waits
+}
+
+// NewConfigFile returns the configuration file of these sources. It writes nothing where readOnly gives a reason.
+func NewConfigFile(s config.Sources, kinds []sensors.Kind, readOnly string) *ConfigFile {
+	return &ConfigFile{sources: s, kinds: kinds, readOnly: readOnly, written: make(chan struct{}, 1)}
+}
+
+// Written returns a channel that has a value after something was written.
+func (f *ConfigFile) Written() <-chan struct{} { return f.written }
+
+// Report remembers why the configuration as it is now is not in use; nil: it is.
+func (f *ConfigFile) Report(err error) {
+	var problems config.Problems
+	if err != nil && !errors.As(err, &problems) {
+		problems = config.Problems{{Message: err.Error()}}
+	}
+	f.change(func() { f.problems = problems })
+}
+
+// use remembers the configuration that is in use now.
+func (f *ConfigFile) use(c *config.Config, restart []string) {
+	f.change(func() {
+		f.running, f.loaded, f.restart, f.problems = c, time.Now().UTC().Truncate(time.Second), restart, nil
+	})
+}
+
+// change applies a change and wakes who waits for one.
+func (f *ConfigFile) change(apply func()) {
+	f.mu.Lock()
+	apply()
+	notify := f.onChange
+	f.mu.Unlock()
+	if notify != nil {
+		notify()
+	}
+}
+
+// follow has notify called after changes.
+func (f *ConfigFile) follow(notify func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.onChange = notify
+}
+
+// Describe implements page.Configuration.
+func (f *ConfigFile) Describe() page.ConfigDescription {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	d := page.ConfigDescription{Problems: problemsOf(f.problems), Warnings: []string{}, Restart: append([]string{}, f.restart...)}
+	if c := f.running; c != nil {
+		d.File, d.Warnings = c.File, append(d.Warnings, c.Warnings...)
+		d.Problems = append(d.Problems, problemsOf(c.AccountProblems())...)
+		loaded := f.loaded
+		d.Loaded = &loaded
+		text, err := c.RedactedYAML()
+		if err != nil {
+			text = err.Error()
+		}
+		d.Running = text
+	}
+	return d
+}
+
+func problemsOf(problems config.Problems) []page.ConfigProblem {
+	all := []page.ConfigProblem{}
+	for _, p := range problems {
+		all = append(all, page.ConfigProblem{Path: p.Path, Line: p.Line, Message: p.Message})
+	}
+	return all
+}
+
+// Kinds implements page.Configuration.
+func (f *ConfigFile) Kinds() []page.FormKind {
+	var all []page.FormKind
+	for _, k := range f.kinds {
+		s := k.New()
+		kind := page.FormKind{
+			Name: k.Name, ID: entity.Slug(k.Title), Title: k.Title, Doc: k.Doc, WorkOnly: k.WorkOnly, OwnUpdates: k.OwnUpdates,
+			CanUpdate: slices.ContainsFunc(s.Operations(), canUpdate), Fields: []page.FormField{},
+		}
+		if config.Reserved(kind.ID) {
+			kind.ID = "my_" + kind.ID
+		}
+		for _, field := range config.Fields(s.Options()) {
+			if field.Type == "text" && slices.Contains(formOptions, field.Key) {
+				kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
+			}
+		}
+		all = append(all, kind)
+	}
+	slices.SortFunc(all, func(a, b page.FormKind) int { return strings.Compare(a.Title, b.Title) })
+	return all
+}
+
+// canUpdate reports whether an operation needs enable_update.
+func canUpdate(op services.Operation) bool { return !op.Reads }
+
+// path returns the file that a form changes.
+func (f *ConfigFile) path() string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.running != nil && f.running.File != "" {
+		return f.running.File
+	}
+	return f.sources.NewFile()
+}
+
+// Preview implements page.Configuration.
+func (f *ConfigFile) Preview(form page.Form) (page.Draft, error) {
+	d, _, err := f.draft(form)
+	return d, err
+}
+
+// draft returns what a form adds, and the file with it.
+func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err error) {
+	entries, problems := f.entries(form)
+	if len(problems) > 0 {
+		return d, nil, &page.FormError{Problems: problems}
+	}
+	d.File = f.path()
+	before, err := os.ReadFile(d.File)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return d, nil, formError(err)
+	}
+	if before == nil {
+		before = []byte{}
+	}
+	d.Digest = digestOf(before)
+	shown := entries
+	if form.Broker != nil && form.Broker.Password != "" {
+		d.Password = true
+		hidden := *form.Broker
+		hidden.Password = "••••••"
+		masked := form
+		masked.Broker = &hidden
+		shown, _ = f.entries(masked)
+	}
+	if d.Lines, err = config.Lines(shown...); err != nil {
+		return d, nil, formError(err)
+	}
+	after, err = config.Insert(d.File, before, entries...)
+	if inserted := (*config.InsertError)(nil); errors.As(err, &inserted) {
+		d.ByHand = inserted.Reason
+		return d, nil, f.checkAlone(entries)
+	}
+	if err != nil {
+		return d, nil, formError(err)
+	}
+	if _, err := f.load(d.File, after); err != nil {
+		return d, nil, formError(err)
+	}
+	d.ByHand = f.unwritable(d.File)
+	return d, after, nil
+}
+
+// load loads a configuration from the content of its file.
+func (f *ConfigFile) load(file string, content []byte) (*config.Config, error) {
+	s := f.sources
+	s.File, s.Content = file, content
+	return runtime.Load(s, f.kinds)
+}
+
+// checkAlone checks lines that cannot be checked as a part of the file: as a file of their own, with what else it needs.
+func (f *ConfigFile) checkAlone(entries []config.Entry) error {
+	broker := config.Entry{Path: []string{"mqtt"}, Value: config.Mapping{{Key: "url", Value: "mqtt://localhost"}}}
+	if len(entries[0].Path) == 1 { // it has the broker
+		broker = entries[0]
+		entries = entries[1:]
+	}
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	account := entries[0].Path[1]
+	if running != nil && len(entries[0].Path) > 2 {
+		a := running.Accounts[account]
+		mapping := config.Mapping{{Key: "client_id", Value: a.ClientID}, {Key: "tenant", Value: a.Tenant}}
+		entries = append([]config.Entry{{Path: []string{"accounts", account}, Value: mapping}}, entries...)
+	}
+	text, err := config.Lines(append([]config.Entry{broker}, entries...)...)
+	if err != nil {
+		return formError(err)
+	}
+	_, err = f.load("lines.yaml", []byte(text))
+	return formError(err)
+}
+
+// formError returns an error of the configuration as that of a form; nil for nil.
+func formError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var problems config.Problems
+	if errors.As(err, &problems) {
+		all := problemsOf(problems)
+		for i := range all {
+			all[i].Line = 0 // of the file with the lines, which nobody sees
+		}
+		return &page.FormError{Problems: all}
+	}
+	return &page.FormError{Problems: []page.ConfigProblem{{Message: err.Error()}}}
+}
+
+// entries returns what a form adds.
+func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProblem) {
+	var problems []page.ConfigProblem
+	report := func(path string, format string, args ...any) {
+		problems = append(problems, page.ConfigProblem{Path: path, Message: fmt.Sprintf(format, args...)})
+	}
+	f.mu.Lock()
+	running := f.running
+	f.mu.Unlock()
+	var entries []config.Entry
+	switch {
+	case form.Broker != nil && running != nil:
+		report("mqtt", "is configured already")
+	case form.Broker == nil && running == nil:
+		report("mqtt", "is required")
+	case form.Broker != nil:
+		broker := config.Mapping{{Key: "url", Value: form.Broker.URL}}
+		for _, p := range []config.Pair{{Key: "username", Value: form.Broker.Username}, {Key: "password", Value: form.Broker.Password}} {
+			if p.Value != "" {
+				broker = append(broker, p)
+			}
+		}
+		entries = append(entries, config.Entry{Path: []string{"mqtt"}, Value: broker})
+	}
+	path := []string{"accounts", form.Account}
+	at := strings.Join(path, ".")
+	if err := config.CheckID(form.Account); err != nil {
+		report("account", "%v", err)
+	}
+	configured := running != nil && running.Accounts[form.Account] != nil
+	switch {
+	case form.NewAccount != nil && configured:
+		report(at, "is configured already; choose another id")
+	case form.NewAccount == nil && !configured:
+		report("account", "there is no account %q", form.Account)
+	case form.NewAccount == nil && len(form.Sensors) == 0:
+		report("sensors", "want at least one sensor")
+	}
+	added := config.Mapping{}
+	for i, s := range form.Sensors {
+		if err := config.CheckID(s.ID); err != nil {
+			report(fmt.Sprintf("sensors[%d].id", i), "%v", err)
+		}
+		if configured && form.NewAccount == nil && running.Accounts[form.Account].Sensors[s.ID] != nil || slices.ContainsFunc(added, func(p config.Pair) bool { return p.Key == s.ID }) {
+			report(at+".sensors."+s.ID, "is configured already; choose another id")
+		}
+		sensor := config.Mapping{{Key: "type", Value: s.Type}}
+		k := slices.IndexFunc(f.kinds, func(k sensors.Kind) bool { return k.Name == s.Type })
+		if k >= 0 { // otherwise loading reports it
+			fields := config.Fields(f.kinds[k].New().Options())
+			for _, field := range fields {
+				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) {
+					sensor = append(sensor, config.Pair{Key: field.Key, Value: value})
+				}
+			}
+			for key := range config.Sorted(s.Options) {
+				if !slices.Contains(formOptions, key) || !slices.ContainsFunc(fields, func(field config.Field) bool { return field.Key == key && field.Type == "text" }) {
+					report(at+".sensors."+s.ID+"."+key, "cannot be set in this form")
+				}
+			}
+		}
+		if s.EnableUpdate {
+			sensor = append(sensor, config.Pair{Key: "enable_update", Value: true})
+		}
+		added = append(added, config.Pair{Key: s.ID, Value: sensor})
+	}
+	if form.NewAccount == nil {
+		for _, p := range added {
+			entries = append(entries, config.Entry{Path: append(slices.Clone(path), "sensors", p.Key), Value: p.Value.(config.Mapping)})
+		}
+		return entries, problems
+	}
+	account := config.Mapping{{Key: "client_id", Value: form.NewAccount.ClientID}}
+	if tenant := form.NewAccount.Tenant; tenant != "" && tenant != "common" {
+		account = append(account, config.Pair{Key: "tenant", Value: tenant})
+	}
+	if form.NewAccount.EnableUpdate {
+		account = append(account, config.Pair{Key: "enable_update", Value: true})
+	}
+	if len(added) > 0 {
+		account = append(account, config.Pair{Key: "sensors", Value: added})
+	}
+	return append(entries, config.Entry{Path: path, Value: account}), problems
+}
+
+// unwritable returns the reason why the file cannot be written, or "".
+func (f *ConfigFile) unwritable(name string) string {
+	if f.readOnly != "" {
+		return f.readOnly
+	}
+	dir := filepath.Dir(name)
+	if file, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil {
+		_ = file.Close()
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return cannotWrite(err)
+	}
+	for {
+		_, err := os.Stat(dir)
+		if err == nil {
+			break
+		}
+		above := filepath.Dir(dir)
+		if !errors.Is(err, fs.ErrNotExist) || above == dir {
+			return cannotWrite(err)
+		}
+		dir = above
+	}
+	probe, err := os.CreateTemp(dir, ".graph2mqtt-*")
+	if err != nil {
+		return cannotWrite(err)
+	}
+	_ = probe.Close()
+	_ = os.Remove(probe.Name())
+	return ""
+}
+
+func cannotWrite(err error) string {
+	var e *fs.PathError
+	if errors.As(err, &e) {
+		err = e.Err
+	}
+	return "graph2mqtt cannot write it (" + err.Error() + ")"
+}
+
+// Write implements page.Configuration.
+func (f *ConfigFile) Write(form page.Form, digest string) error {
+	f.writing.Lock()
+	defer f.writing.Unlock()
+	d, after, err := f.draft(form)
+	switch {
+	case err != nil:
+		return err
+	case d.ByHand != "":
+		return &page.ByHandError{Reason: d.ByHand}
+	case d.Digest != digest:
+		return page.ErrFileChanged
+	}
+	if err := replaceConfig(d.File, after); err != nil {
+		return &page.ByHandError{Reason: cannotWrite(err)}
+	}
+	select {
+	case f.written <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// replaceConfig replaces a configuration file at once. Its owner and mode stay; a new one is for its owner alone, because it may have
+// secrets.
+func replaceConfig(name string, content []byte) error {
+	if real, err := filepath.EvalSymlinks(name); err == nil {
+		name = real
+	}
+	mode := fs.FileMode(0o600)
+	before, err := os.Stat(name)
+	if err == nil {
+		mode = before.Mode().Perm()
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+		return err
+	}
+	if err := maybe.WriteFile(name, content, mode); err != nil {
+		return err
+	}
+	if before != nil {
+		keepOwner(name, before)
+	}
+	written, err := os.ReadFile(name)
+	if err == nil && !bytes.Equal(written, content) {
+		err = errors.New("it was changed at the same time")
+	}
+	return err
+}
+
+func digestOf(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:])
+}

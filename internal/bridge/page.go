@@ -1,0 +1,116 @@
+package bridge
+
+import (
+	"context"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// mountPage adds the status page to a listener.
+func (b *Bridge) mountPage(l *listener) error {
+	handler, err := page.New(page.Options{
+		Version: b.options.Version, Started: b.started, Log: b.log.With("component", "http"), Configuration: b.options.File,
+		Hub: b.hub, Dispatcher: b.dispatcher, Account: b.accountInfo, Program: b.programInfo, Requests: b.requests,
+		Topic: func(id hub.ID) string { return b.topics.Sensor(id.Account, id.Sensor, "") },
+	})
+	if err != nil {
+		return err
+	}
+	b.options.File.follow(handler.Notify)
+	l.server.Mount("/", web.Page, handler)
+	return nil
+}
+
+// accountInfo describes an account for the status page.
+func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
+	d, ok := b.runtime.Details(id)
+	if !ok {
+		return page.AccountInfo{}, false
+	}
+	info := page.AccountInfo{
+		Tenant: d.Tenant, Name: d.User.Name, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
+	}
+	for _, p := range d.Permissions {
+		i := slices.IndexFunc(info.Permissions, func(known page.PermissionInfo) bool { return known.Scope == p.Scope })
+		if i < 0 {
+			i = len(info.Permissions)
+			info.Permissions = append(info.Permissions, page.PermissionInfo{
+				Scope: p.Scope, Purpose: p.Purpose, Impact: p.Impact, Sensors: []string{}, Granted: p.Granted, Unavailable: p.Unavailable, Restricted: p.Restricted,
+			})
+		}
+		if known := &info.Permissions[i]; p.Sensor != "" && !slices.Contains(known.Sensors, p.Sensor) {
+			known.Sensors = append(known.Sensors, p.Sensor)
+		}
+	}
+	return info, true
+}
+
+// programInfo describes the connections for the status page.
+func (b *Bridge) programInfo() page.ProgramInfo {
+	connection, requests := b.mqtt.Stats(), b.runtime.Stats()
+	return page.ProgramInfo{
+		Broker: b.currentConfig().MQTT.URL, Connected: connection.Connected, Connections: connection.Connections,
+		GraphRequests: requests.Requests, GraphErrors: requests.Errors, GraphWaits: requests.Throttled,
+	}
+}
+
+// completed passes the end of a request on.
+func (b *Bridge) completed(ref services.Ref, r services.Response) {
+	b.runtime.Completed(ref, r)
+	b.requests.Completed(ref, r)
+}
+
+// setUpInterval is the interval at which a configuration file that somebody else writes is looked for.
+const setUpInterval = 2 * time.Second
+
+// SetUp runs only the listener, with a page that asks for a configuration, until there is a valid one or ctx is done.
+func SetUp(ctx context.Context, h config.HTTP, file *ConfigFile, version string, log *slog.Logger) error {
+	log = log.With("component", "http")
+	handler, err := page.New(page.Options{Version: version, Started: time.Now(), Log: log, Configuration: file})
+	if err != nil {
+		return err
+	}
+	o, err := serverOptions(h)
+	if err != nil {
+		return err
+	}
+	o.Healthy, o.Ready, o.Log = func() bool { return true }, func() bool { return false }, log
+	server, err := web.New(o)
+	if err != nil {
+		return err
+	}
+	file.follow(handler.Notify)
+	defer file.follow(nil)
+	server.Mount("/", web.Page, handler)
+	running, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- server.Run(running) }()
+	ticker := time.NewTicker(setUpInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case err := <-served: // also when ctx is done
+			stop()
+			return err
+		case <-ticker.C:
+		case <-file.Written():
+		}
+		if file.sources.Missing() {
+			continue
+		}
+		if _, err := runtime.Load(file.sources, file.kinds); err != nil {
+			file.Report(err)
+			continue
+		}
+		stop()
+		return <-served
+	}
+}
