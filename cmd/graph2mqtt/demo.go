@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -59,6 +60,9 @@ type demo struct {
 	*program
 	port     int    // of the embedded broker
 	portSet  bool   // otherwise another port is used if this one is in use
+	pagePort int    // of the status page
+	pageSet  bool   // otherwise another port is used if this one is in use
+	page     string // address of the status page
 	existing string // URL of an existing broker; empty: the embedded one
 	broker   mqtt.Options
 	base     string // topic
@@ -75,7 +79,7 @@ func (p *program) demoCommand() *cobra.Command {
 		Use:   "demo",
 		Short: "Try graph2mqtt without an account",
 		Long: "demo runs the bridge against a Microsoft 365 that is simulated in the same process, with an MQTT broker of its own, and prints what\n" +
-			"happens. It needs no account, no broker and no network, and removes everything when it exits.\n\n" +
+			"happens. It also serves the status page on this machine, and prints its address. It needs no account, no broker and no network, and removes everything when it exits.\n\n" +
 			"With --mqtt it adds the demo's devices to your own Home Assistant, and removes them when it exits. If it was killed, run it with\n" +
 			"--clean and the same --mqtt and --base-topic to remove what it left.",
 		Example: "  graph2mqtt demo\n" +
@@ -86,16 +90,19 @@ func (p *program) demoCommand() *cobra.Command {
 	}
 	f := cmd.Flags()
 	f.IntVar(&d.port, "port", 1883, "`port` of the broker on 127.0.0.1; 0: any free port; default: 1883, or any free port if it is in use")
+	f.IntVar(&d.pagePort, "page-port", 8099, "`port` of the status page on 127.0.0.1; 0: any free port; default: 8099, or any free port if it is in use")
 	f.StringVar(&d.existing, "mqtt", "", "`URL` of an existing broker to use, such as mqtt://user:password@192.168.1.10:1883")
 	f.StringVar(&d.base, "base-topic", "graph2mqtt", "base `topic`")
 	f.BoolVar(&clean, "clean", false, "remove what an earlier demo left because it was killed, and exit")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
-		d.portSet = f.Changed("port")
+		d.portSet, d.pageSet = f.Changed("port"), f.Changed("page-port")
 		switch {
 		case d.portSet && d.existing != "":
 			return &usageError{"--port does not go with --mqtt: it is the port of the demo's own broker"}
 		case d.portSet && clean:
 			return &usageError{"--port does not go with --clean: the demo's own broker leaves nothing behind"}
+		case d.pageSet && clean:
+			return &usageError{"--page-port does not go with --clean, which serves no page"}
 		case clean:
 			return d.clean()
 		}
@@ -158,14 +165,31 @@ func (d *demo) startBroker() (*broker.Broker, error) {
 	return nil, fmt.Errorf("%w; choose another port with --port", err)
 }
 
+// choosePage returns a free address for the status page.
+func (d *demo) choosePage() (string, error) {
+	for _, port := range []int{d.pagePort, 0} {
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		switch {
+		case err == nil:
+			return l.Addr().String(), l.Close()
+		case d.pageSet:
+			return "", fmt.Errorf("%w; choose another port with --page-port", err)
+		}
+	}
+	return "", errors.New("no port is free for the status page")
+}
+
 // start signs in and runs the bridge, as with a real account, broker and configuration file, until ctx is done.
-func (d *demo) start(ctx context.Context) error {
+func (d *demo) start(ctx context.Context) (err error) {
 	now := time.Now()
 	d.seedCalendar(now)
 	d.seedPlanner(now)
 	d.seedMail(now)
 	d.seedTasks(now)
 	d.seedChats(now)
+	if d.page, err = d.choosePage(); err != nil {
+		return err
+	}
 	c, err := d.configure()
 	if err != nil {
 		return err
@@ -239,6 +263,8 @@ func (d *demo) configure() (*config.Config, error) {
   base_topic: %q
 log:
   level: warn
+http:
+  listen: %q
 state_dir: %q
 accounts:
   %s:
@@ -254,7 +280,7 @@ accounts:
       %s: {type: planner, interval: 5s}
       %s: {type: todo, list: %s, interval: 5s}
       %s: {type: chat, interval: 5s}
-`, d.broker.URL, credentials, d.base, filepath.Join(d.dir, demoState),
+`, d.broker.URL, credentials, d.base, d.page, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
 		demoMail, demoImportant, demoPlanner, demoTasks, demoList, demoChats)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
@@ -332,6 +358,7 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("  account          %s, signed in to %s", user.Address, d.simulator.LoginURL())
 	say("  broker           %s", d.broker.URL)
 	say("  configuration    %s", c.File)
+	say("  status page      http://%s", d.page)
 	say("")
 	say("See everything:")
 	say("  %s", bold.Sprintf("mosquitto_sub -h %s -p %s -v -t '%s/#'", host, port, d.base))

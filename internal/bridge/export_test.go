@@ -1,6 +1,8 @@
 package bridge
 
 import (
+	"net/http"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 )
@@ -13,3 +15,6 @@ func (b *Bridge) MQTTStats() mqtt.Stats { return b.mqtt.Stats() }
 
 // A Store is the database as the runtime and the dispatcher use it.
 type Store = store
+
+// WebHandler returns the handler of the HTTP listener.
+func (b *Bridge) WebHandler() http.Handler { return b.listener.server.Handler() }

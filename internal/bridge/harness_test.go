@@ -36,6 +36,9 @@ const waitTimeout = 30 * time.Second
 type harness struct {
 	pause     time.Duration // see bridge.Options
 	http      string        // the key http of the configuration; "": none
+	environ   []string      // of the configuration
+	file      *bridge.ConfigFile
+	bridge    *bridge.Bridge // the one that Start started
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -161,11 +164,15 @@ func (h *harness) one(more string, sensors ...string) {
 
 func (h *harness) load() *config.Config {
 	h.t.Helper()
-	c, err := runtime.Load(config.Sources{File: h.path("graph2mqtt.yaml")}, runtime.Kinds())
+	c, err := runtime.Load(h.sources(), runtime.Kinds())
 	if err != nil {
 		h.t.Fatal(err)
 	}
 	return c
+}
+
+func (h *harness) sources() config.Sources {
+	return config.Sources{File: h.path("graph2mqtt.yaml"), Environ: h.environ}
 }
 
 func (h *harness) open(c *config.Config) *state.Dir {
@@ -241,7 +248,9 @@ func (h *harness) Start() {
 	h.reloads, h.ended = make(chan *config.Config), make(chan error, 2)
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
+	h.file = bridge.NewConfigFile(h.sources(), runtime.Kinds(), "")
 	b, err := bridge.New(bridge.Options{
+		File:   h.file,
 		Config: c, Kinds: runtime.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,
 		Timing: mqtt.Timing{BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 100 * time.Millisecond, RetryMin: 10 * time.Millisecond, RetryMax: 50 * time.Millisecond},
 		Pause:  h.pause,
@@ -250,6 +259,7 @@ func (h *harness) Start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.bridge = b
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := h.ended
 	done := make(chan struct{})

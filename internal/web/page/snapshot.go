@@ -217,7 +217,7 @@ func (h *Handler) sensor(d hub.Snapshot, account string) sensor {
 		case p.Failure != nil:
 			described.Outcome, described.Text = p.Failure.Code, p.Failure.Message
 		case p.ItemsKey != "":
-			described.Text = items(p.Items, p.ItemsKey)
+			described.Text = items(p.Items)
 		}
 		if p.Failure == nil { // the state has the time of a read only when something else changes
 			s.LastRead = moment(p.At)

@@ -57,9 +57,12 @@ func values(entities []entity.Entity, s entity.State) []value {
 	return all
 }
 
-// rank puts the primary entity first, unless its value is hidden.
+// rank puts the primary entity first, and those whose value is hidden last.
 func rank(e entity.Entity) int {
-	if e.Primary && !e.Private {
+	switch {
+	case e.Private || e.Platform == "text":
+		return 2
+	case e.Primary:
 		return 0
 	}
 	return 1
@@ -107,11 +110,10 @@ func spaced(identifier string) string {
 	return b.String()
 }
 
-// items counts things: "1 event" for the key events.
-func items(n int, key string) string {
-	key = strings.ReplaceAll(key, "_", " ")
+// items counts the items of a list.
+func items(n int) string {
 	if n == 1 {
-		key = strings.TrimSuffix(key, "s")
+		return "1 item"
 	}
-	return fmt.Sprintf("%d %s", n, key)
+	return strconv.Itoa(n) + " items"
 }

@@ -19,12 +19,6 @@ export function attention(app) {
   return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => card(app, a));
 }
 
-export function startSignIn(app, account, way) {
-  return app.run(`sign-in/${account.id}`, async () => {
-    await app.act("sign_in", account.id, { way });
-  });
-}
-
 function card(app, a) {
   const id = `sign-in-${a.id}`;
   return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },

@@ -115,12 +115,12 @@ function polls(app, a, s) {
   const newest = s.polls.toReversed();
   if (!newest.length) return h("p", { class: "muted" }, "It was not polled yet.");
   return h("div", {},
-    h("table", {}, h("caption", {}, `The last polls of ${s.name}, the newest first`),
-      h("thead", {}, h("tr", {}, ["Time", "Outcome", "Took", "Answer"].map((name) => h("th", { scope: "col", key: name }, name)))),
-      h("tbody", {}, newest.slice(0, all ? newest.length : shownPolls).map((p) => h("tr", { key: p.at },
-        h("td", {}, time(p.at, "clock")),
-        h("td", {}, pill(kind(p.outcome), p.outcome === "ok" ? "read" : words(p.outcome))),
-        h("td", {}, milliseconds(p.ms)),
-        h("td", { class: "answer" }, p.text))))),
+    h("table", { role: "table" }, h("caption", {}, `The last polls of ${s.name}, the newest first`),
+      h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Time", "Outcome", "Took", "Answer"].map((name) => h("th", { scope: "col", role: "columnheader", key: name }, name)))),
+      h("tbody", { role: "rowgroup" }, newest.slice(0, all ? newest.length : shownPolls).map((p) => h("tr", { key: p.at, role: "row" },
+        h("td", { role: "cell" }, time(p.at, "clock")),
+        h("td", { role: "cell" }, pill(kind(p.outcome), p.outcome === "ok" ? "read" : words(p.outcome))),
+        h("td", { role: "cell" }, milliseconds(p.ms)),
+        h("td", { class: "answer", role: "cell" }, p.text))))),
     newest.length > shownPolls ? h("button", { type: "button", class: "small quiet", "aria-expanded": String(all), onclick: () => app.set(key, all ? undefined : true) }, all ? "Show fewer polls" : `Show all ${newest.length} polls`) : null);
 }
