@@ -5,10 +5,15 @@ import (
 	"compress/gzip"
 	"context"
 	"encoding/json"
+	"image"
+	"image/color"
+	"image/png"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -155,6 +160,41 @@ func (p *tab) picture() []byte {
 		p.t.Fatal(err)
 	}
 	return b
+}
+
+// small returns a PNG file with the 256 most frequent colors, which are nearly all that a page has.
+func small(t *testing.T, picture []byte) []byte {
+	t.Helper()
+	full, err := png.Decode(bytes.NewReader(picture))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bounds := full.Bounds()
+	counts := map[color.RGBA]int{}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			counts[color.RGBAModel.Convert(full.At(x, y)).(color.RGBA)]++
+		}
+	}
+	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int { return counts[b] - counts[a] })
+	reduced := image.NewPaletted(bounds, nil)
+	for _, c := range frequent[:min(len(frequent), 256)] {
+		reduced.Palette = append(reduced.Palette, c)
+	}
+	nearest := map[color.RGBA]uint8{}
+	for _, c := range frequent {
+		nearest[c] = uint8(reduced.Palette.Index(c))
+	}
+	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
+		for x := bounds.Min.X; x < bounds.Max.X; x++ {
+			reduced.SetColorIndex(x, y, nearest[color.RGBAModel.Convert(full.At(x, y)).(color.RGBA)])
+		}
+	}
+	var b bytes.Buffer
+	if err := (&png.Encoder{CompressionLevel: png.BestCompression}).Encode(&b, reduced); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
 }
 
 // password answers the browser's questions for a password: the first one with this, further ones with Cancel.

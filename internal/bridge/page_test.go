@@ -414,8 +414,8 @@ func furnish(t *testing.T) *harness {
 	mark := h.mark()
 	h.Publish("graph2mqtt/work/calendar/request/create", `{"subject": "Focus", "start": "`+now.Add(6*time.Hour).Format(time.RFC3339)+`", "end": "`+now.Add(7*time.Hour).Format(time.RFC3339)+`"}`)
 	h.Next(mark, "graph2mqtt/work/calendar/response/create", func(string) bool { return true })
-	h.Publish("graph2mqtt/work/presence/request/set_presence", `{}`)
-	h.Next(mark, "graph2mqtt/work/presence/response/set_presence", func(string) bool { return true })
+	h.Publish("graph2mqtt/work/presence/request/set_status_message", `{"message": "Back soon"}`)
+	h.Next(mark, "graph2mqtt/work/presence/response/set_status_message", func(string) bool { return true })
 	return h
 }
 
@@ -466,15 +466,16 @@ func testPageThemes(t *testing.T, browser context.Context) {
 				p.theme(theme)
 				p.open(address)
 				p.sees("Enter this code there")
-				p.do(chromedp.Click(chromedp.Search(`//li[.//strong="Calendar"]//summary`)))
+				p.do(chromedp.Click(chromedp.Search(`(//li[.//strong="Calendar"])[last()]//summary`)))
 				p.sees("The last polls of Calendar")
 				p.axe()
+				p.value(`scrollTo({top: 0, behavior: "instant"}), ""`)
 				picture := p.picture()
 				if wide := p.value(`String(document.documentElement.scrollWidth)`); wide != fmt.Sprint(width) {
-					t.Errorf("the page is %s wide, want %d", wide, width)
+					t.Errorf("the page is %s wide, want %d:\n%s", wide, width, p.value(`[...document.querySelectorAll("main *")].filter((e) => e.getBoundingClientRect().right > innerWidth).map((e) => e.outerHTML.slice(0, 150)).join("\n")`))
 				}
-				if small := p.value(`[...document.querySelectorAll("button, a, summary, input, select")].filter((e) => e.offsetParent && !e.matches(".skip") && (e.offsetWidth < 24 || e.offsetHeight < 24) && !e.matches("p a, input[type=checkbox]")).map((e) => e.outerHTML).join("\n")`); small != "" {
-					t.Errorf("smaller than 24 pixels:\n%s", small)
+				if tiny := p.value(`[...document.querySelectorAll("button, a, summary, input, select")].filter((e) => e.offsetParent && !e.matches(".skip") && (e.offsetWidth < 24 || e.offsetHeight < 24) && !e.matches("p a, input[type=checkbox]")).map((e) => e.outerHTML).join("\n")`); tiny != "" {
+					t.Errorf("smaller than 24 pixels:\n%s", tiny)
 				}
 				// Everything else opened, too.
 				p.value(`document.querySelectorAll("details").forEach((d) => { d.open = true; }), ""`)
@@ -484,7 +485,7 @@ func testPageThemes(t *testing.T, browser context.Context) {
 				if dir == "" {
 					dir = t.ArtifactDir()
 				}
-				if err := os.WriteFile(filepath.Join(dir, "page-"+name+"-"+theme+".png"), picture, 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, "page-"+name+"-"+theme+".png"), small(t, picture), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			})

@@ -1,7 +1,7 @@
 // What needs a person: sign-ins.
 
 import { h } from "./dom.js";
-import { time } from "./format.js";
+import { capital, time } from "./format.js";
 import { button, copyField, icon, note, outcome } from "./parts.js";
 
 const messages = {
@@ -12,7 +12,7 @@ const messages = {
 
 // withoutCommand removes the advice to use the command line, because this page does the same.
 export function withoutCommand(message) {
-  return message.replace(/; run: graph2mqtt login \S+$/, "");
+  return capital(message.replace(/; run: graph2mqtt login \S+$/, ""));
 }
 
 export function attention(app) {

@@ -73,6 +73,8 @@ export function words(code) {
   return code.replaceAll("_", " ");
 }
 
+// capital begins a sentence, unless with an identifier.
 export function capital(text) {
+  if (/^\w+_/.test(text)) return text;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }
