@@ -57,7 +57,8 @@ type State struct {
 type Poll struct {
 	At   time.Time // when it began
 	Took time.Duration
-	Err  error // nil: it succeeded
+	Err  error     // nil: it succeeded
+	Next time.Time // when the next one begins if none is requested
 }
 
 // A Poller keeps one sensor up to date: it polls Graph at the sensor's interval, and passes the sensor's state on whenever that
@@ -318,7 +319,7 @@ func (r *run[S]) finishPoll(a answer[S]) {
 		r.schedule.succeeded()
 	}
 	r.failure.log(r.o.Log, err)
-	a.poll.Err = err
+	a.poll.Err, a.poll.Next = err, r.schedule.due()
 	if r.o.OnPoll != nil {
 		r.o.OnPoll(a.poll)
 	}

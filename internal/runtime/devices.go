@@ -36,6 +36,9 @@ func (s *sensor) device() hub.Device {
 		ID: s.id(), Name: s.account.config.Name + " " + s.config.Name, Model: s.kind.Title, Slug: s.slug,
 		Entities: s.entities, Overrides: map[string]hub.Override{}, Items: s.config.PublishItems, Commands: len(s.operations) > 0,
 	}
+	if s.poller != nil {
+		d.Interval = s.config.Interval
+	}
 	for key, o := range s.config.Entities {
 		d.Overrides[key] = hub.Override{Enabled: o.Enabled, Name: o.Name, Icon: o.Icon, EntityID: o.EntityID}
 	}

@@ -213,7 +213,7 @@ func (s *sensor) onEvents(events []entity.Event) {
 }
 
 func (s *sensor) onPoll(p sensors.Poll) {
-	s.account.runtime.options.Hub.Record(s.id(), hub.Poll{At: p.At, Duration: p.Took, Err: p.Err})
+	s.record(p)
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
@@ -233,6 +233,40 @@ func (s *sensor) onPoll(p sensors.Poll) {
 		s.publish(false)
 	}
 	signal(s.account.dirty)
+}
+
+// record passes a finished poll on to the hub.
+func (s *sensor) record(p sensors.Poll) {
+	s.mu.Lock()
+	var state entity.State
+	if s.state != nil {
+		state = s.state.State
+	}
+	s.mu.Unlock()
+	poll := hub.Poll{At: p.At.UTC(), Duration: p.Took, Next: p.Next.UTC()}
+	if p.Err != nil {
+		poll.Failure = failureOf(p.Err)
+	} else {
+		poll.Items, poll.ItemsKey = len(state.Items), state.ItemsKey
+	}
+	s.account.runtime.options.Hub.Record(s.id(), poll)
+}
+
+// maxFailure bounds the length of the message of a failed poll in the hub.
+const maxFailure = 500
+
+// failureOf describes a failed poll.
+func failureOf(err error) *hub.Problem {
+	p := &hub.Problem{Code: string(services.Internal), Message: err.Error()}
+	var e *graph.Error
+	if errors.As(err, &e) {
+		p.Code = string(e.Reason)
+		if e.RequestID != "" {
+			p.Message += "; request id " + e.RequestID
+		}
+	}
+	p.Message = services.Truncate(p.Message, maxFailure)
+	return p
 }
 
 // publish gives the hub the sensor's state if anything but the time of the last read differs from what it has.
