@@ -45,6 +45,7 @@ type harness struct {
 	stop    func()
 	reloads chan *config.Config
 	ended   chan error // of the bridge
+	bridge  *bridge.Bridge
 
 	mu       sync.Mutex
 	arrived  chan struct{}
@@ -250,6 +251,7 @@ func (h *harness) Start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.bridge = b
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := h.ended
 	done := make(chan struct{})

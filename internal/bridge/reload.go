@@ -35,14 +35,19 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		return nil
 	case err != nil:
 		b.log.Error("configuration not applied, keeping the running one", "error", err)
+		b.setUnapplied()
 		return nil
 	}
+	applied := after
 	if relisten {
-		if after, err = b.relisten(ctx, work, after); err != nil {
+		if applied, err = b.relisten(ctx, work, after); err != nil {
 			return err
 		}
 	}
-	b.setConfig(after)
+	b.setConfig(applied)
+	if applied != after {
+		b.setUnapplied()
+	}
 	if slices.Contains(changes.Keys, "log.level") {
 		b.setLevel(after.Log.Level)
 	}
