@@ -103,17 +103,17 @@ func (b *Bridge) onResponse(target services.Ref, operation string, r services.Re
 	}
 }
 
-func (b *Bridge) accountMetrics() []metrics.Account {
-	var all []metrics.Account
+func (b *Bridge) accountMetrics() []metrics.AccountConnection {
+	var all []metrics.AccountConnection
 	for _, a := range b.runtime.AccountStats() {
-		all = append(all, metrics.Account{ID: a.ID, SignInExpires: a.SignInExpires, ThrottledFor: a.Graph.ThrottledFor})
+		all = append(all, metrics.AccountConnection{ID: a.ID, SignInExpires: a.SignInExpires, ThrottledFor: a.Graph.ThrottledFor})
 	}
 	return all
 }
 
-func (b *Bridge) brokerMetrics() metrics.Broker {
+func (b *Bridge) brokerMetrics() metrics.BrokerConnection {
 	s := b.mqtt.Stats()
-	return metrics.Broker{Connected: s.Connected, Connects: s.Connections, Published: s.Published}
+	return metrics.BrokerConnection{Connected: s.Connected, Connects: s.Connections, Published: s.Published}
 }
 
 // lastReload returns when the running configuration was set, and whether it is the newest.

@@ -23,15 +23,15 @@ import (
 // Devices holds the sensors and accounts; see [hub.Hub].
 type Devices interface{ Snapshot() []hub.Snapshot }
 
-// An Account describes an account's connection to Graph.
-type Account struct {
+// An AccountConnection describes an account's connection to Graph.
+type AccountConnection struct {
 	ID            string
 	SignInExpires time.Time // zero: unknown
 	ThrottledFor  time.Duration
 }
 
-// A Broker describes the connection to the broker.
-type Broker struct {
+// A BrokerConnection describes the connection to the broker.
+type BrokerConnection struct {
 	Connected bool
 	Connects  uint64
 	Published uint64
@@ -41,8 +41,8 @@ type Broker struct {
 type Options struct {
 	Version  string
 	Devices  Devices
-	Accounts func() []Account
-	Broker   func() Broker
+	Accounts func() []AccountConnection
+	Broker   func() BrokerConnection
 	Waiting  func() map[string]int              // requests by account
 	Reload   func() (loaded time.Time, ok bool) // when the running configuration was loaded, and whether it is the newest
 	Log      *slog.Logger
@@ -143,7 +143,7 @@ func (h *Handler) Answered(target services.Ref, operation string, r services.Res
 	account, code := target.Account, "ok"
 	if r.Error != nil {
 		code = string(r.Error.Code)
-		if r.Error.Code == services.UnknownSensor && !slices.ContainsFunc(h.options.Accounts(), func(a Account) bool { return a.ID == account }) {
+		if r.Error.Code == services.UnknownSensor && !slices.ContainsFunc(h.options.Accounts(), func(a AccountConnection) bool { return a.ID == account }) {
 			account = ""
 		}
 	}

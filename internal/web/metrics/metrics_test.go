@@ -27,16 +27,18 @@ var (
 )
 
 // newHandler returns a handler with an account and two sensors, in which everything has been counted once.
-func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.Account) {
+func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.AccountConnection) {
 	t.Helper()
 	devices := hub.New()
-	accounts := &[]metrics.Account{{ID: "work", SignInExpires: at, ThrottledFor: 90 * time.Second}}
+	accounts := &[]metrics.AccountConnection{{ID: "work", SignInExpires: at, ThrottledFor: 90 * time.Second}}
 	h, err := metrics.New(metrics.Options{
 		Version: "1.2.3", Devices: devices, Log: slog.New(slog.DiscardHandler),
-		Accounts: func() []metrics.Account { return *accounts },
-		Broker:   func() metrics.Broker { return metrics.Broker{Connected: true, Connects: 2, Published: 300} },
-		Waiting:  func() map[string]int { return map[string]int{"work": 3} },
-		Reload:   func() (time.Time, bool) { return at, false },
+		Accounts: func() []metrics.AccountConnection { return *accounts },
+		Broker: func() metrics.BrokerConnection {
+			return metrics.BrokerConnection{Connected: true, Connects: 2, Published: 300}
+		},
+		Waiting: func() map[string]int { return map[string]int{"work": 3} },
+		Reload:  func() (time.Time, bool) { return at, false },
 	})
 	if err != nil {
 		t.Fatal(err)
