@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"os/signal"
 	stdruntime "runtime"
@@ -66,12 +65,14 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	defer signal.Stop(now)
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
+	var outdated atomic.Bool // the newest configuration is invalid
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop()
 	watch.Go(func() {
 		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
+			outdated.Store(err != nil)
 			if err != nil {
 				log.Error("configuration invalid, keeping the running one", "error", err)
 				file.Report(err)
@@ -87,7 +88,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		})
 	})
 	for {
-		err := p.serve(ctx, current.Load(), dir, log, level, reloads, file)
+		err := p.serve(ctx, bridge.Options{Config: current.Load(), Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load, File: file})
 		if !errors.Is(err, bridge.ErrRestart) {
 			return err
 		}
@@ -108,16 +109,16 @@ func (p *program) setUp(ctx context.Context, file *bridge.ConfigFile) error {
 	return bridge.SetUp(ctx, c.HTTP, file, readBuild().version, log)
 }
 
-// serve runs the bridge until ctx is done.
-func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config, file *bridge.ConfigFile) error {
-	version := readBuild().version
-	b, err := bridge.New(bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads, File: file})
+// serve runs a bridge with all kinds of sensors until ctx is done.
+func (p *program) serve(ctx context.Context, o bridge.Options) error {
+	o.Kinds, o.Version = runtime.Kinds(), readBuild().version
+	b, err := bridge.New(o)
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version, "config", c.File, "state_dir", dir.Path(), "accounts", len(c.Accounts))
+	o.Log.Info("starting", "version", o.Version, "config", o.Config.File, "state_dir", o.Dir.Path(), "accounts", len(o.Config.Accounts))
 	err = b.Run(ctx)
-	log.Info("stopped")
+	o.Log.Info("stopped")
 	return err
 }
 

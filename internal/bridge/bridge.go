@@ -21,6 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/metrics"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
@@ -43,8 +44,10 @@ type Options struct {
 	Reloads <-chan *config.Config // new configurations to apply; nil: none
 	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
 	Pause   time.Duration         // see runtime.Options; 0 selects the default
-	OnStep  func(step string)     // for tests: see services.DispatcherOptions
-	File    *ConfigFile           // of Config; nil: the status page can read it only
+	File    *ConfigFile           // of Config; nil: the status page can only read it
+	// Outdated reports whether a newer configuration exists that could not be loaded. nil: there is none.
+	Outdated func() bool
+	OnStep   func(step string) // for tests: see services.DispatcherOptions
 }
 
 // A Bridge is the running program.
@@ -65,9 +68,12 @@ type Bridge struct {
 	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
 	requests   *page.Requests
+	metrics    atomic.Pointer[metrics.Handler]
 
-	mu     sync.Mutex // guards config and the order of publications of it
-	config *config.Config
+	mu         sync.Mutex // guards what follows and the order of publications of config
+	config     *config.Config
+	configured time.Time // when config was set
+	unapplied  bool      // a newer configuration could not be applied, or not all of it
 }
 
 // ErrRestart is the error of Run when a new configuration needs a new bridge.
@@ -76,7 +82,7 @@ var ErrRestart = errors.New("the configuration needs a new bridge")
 // New returns a bridge, which holds the state directory until Run returns: a second bridge is refused.
 func New(o Options) (_ *Bridge, err error) {
 	b := &Bridge{
-		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(),
+		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(), configured: time.Now(),
 		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
 	}
 	if o.File == nil {
@@ -101,7 +107,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause}, c.Accounts)
+	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}, c.Accounts)
 	if err != nil {
 		return err
 	}
@@ -111,7 +117,7 @@ func (b *Bridge) wire() (err error) {
 	}
 	b.requests = page.NewRequests(journal.Newest)
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
@@ -224,7 +230,13 @@ func (b *Bridge) currentConfig() *config.Config {
 func (b *Bridge) setConfig(c *config.Config) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.config = c
+	b.config, b.configured, b.unapplied = c, time.Now(), false
+}
+
+func (b *Bridge) setUnapplied() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unapplied = true
 }
 
 // info is the payload of <base>/bridge/info.

@@ -38,7 +38,6 @@ type harness struct {
 	http      string        // the key http of the configuration; "": none
 	environ   []string      // of the configuration
 	file      *bridge.ConfigFile
-	bridge    *bridge.Bridge // the one that Start started
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -48,6 +47,7 @@ type harness struct {
 	stop    func()
 	reloads chan *config.Config
 	ended   chan error // of the bridge
+	bridge  *bridge.Bridge
 
 	mu       sync.Mutex
 	arrived  chan struct{}

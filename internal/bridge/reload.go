@@ -37,15 +37,20 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	case err != nil:
 		b.log.Error("configuration not applied, keeping the running one", "error", err)
 		b.options.File.Report(err)
+		b.setUnapplied()
 		return nil
 	}
+	applied := after
 	if relisten {
-		if after, err = b.relisten(ctx, work, after); err != nil {
+		if applied, err = b.relisten(ctx, work, after); err != nil {
 			return err
 		}
 	}
-	b.setConfig(after)
-	b.options.File.use(after, restart)
+	b.setConfig(applied)
+	b.options.File.use(applied, restart)
+	if applied != after {
+		b.setUnapplied()
+	}
 	if slices.Contains(changes.Keys, "log.level") {
 		b.setLevel(after.Log.Level)
 	}

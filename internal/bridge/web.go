@@ -3,13 +3,18 @@ package bridge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"net/http"
+	"net/http/pprof"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/metrics"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // maxTurn is the longest time between two turns of the main loop, which turns at least once in healthInterval.
@@ -26,19 +31,31 @@ type listener struct {
 // listen returns the configured listener, which holds its address; nil if none is configured.
 func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if c.Listen == "" {
-		return nil, nil
+		return nil, b.setMetrics(false)
 	}
 	o, err := serverOptions(c)
 	if err != nil {
 		return nil, err
 	}
 	o.Healthy, o.Ready, o.Log = b.isHealthy, b.isReady, b.log.With("component", "http")
+	if err := b.setMetrics(c.Metrics); err != nil {
+		return nil, err
+	}
+	if c.Metrics {
+		o.OnRequest = b.metrics.Load().Served
+	}
 	l := &listener{}
 	if l.server, err = web.New(o); err != nil {
 		return nil, err
 	}
 	if err := b.mountPage(l); err != nil {
 		return nil, errors.Join(err, l.server.Close())
+	}
+	if c.Metrics {
+		l.server.Mount("/metrics", web.Secret, b.metrics.Load())
+	}
+	if c.Pprof {
+		mountProfiles(l.server)
 	}
 	return l, nil
 }
@@ -54,6 +71,66 @@ func serverOptions(c config.HTTP) (web.Options, error) {
 		o.Certificate = &pair
 	}
 	return o, nil
+}
+
+// mountProfiles mounts the profiles. Importing their package has added them to http.DefaultServeMux, too, which must not be served.
+func mountProfiles(s *web.Server) {
+	for name, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
+		s.Mount("/debug/pprof/"+name, web.Secret, h)
+	}
+}
+
+// setMetrics makes or drops the metrics. They count on when the listener is replaced.
+func (b *Bridge) setMetrics(wanted bool) error {
+	switch present := b.metrics.Load(); {
+	case wanted && present == nil:
+		m, err := metrics.New(metrics.Options{
+			Version: b.options.Version, Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload, Log: b.log,
+		})
+		if err != nil {
+			return fmt.Errorf("make the metrics: %w", err)
+		}
+		b.metrics.Store(m)
+		b.hub.OnPoll(m.Polled)
+	case !wanted && present != nil:
+		b.hub.OnPoll(nil)
+		b.metrics.Store(nil)
+	}
+	return nil
+}
+
+// onExchange counts a request to Graph.
+func (b *Bridge) onExchange(account, method string, status int, took time.Duration) {
+	if m := b.metrics.Load(); m != nil {
+		m.Exchanged(account, method, status, took)
+	}
+}
+
+// onResponse counts a response.
+func (b *Bridge) onResponse(target services.Ref, operation string, r services.Response) {
+	if m := b.metrics.Load(); m != nil {
+		m.Answered(target, operation, r)
+	}
+}
+
+func (b *Bridge) accountMetrics() []metrics.AccountConnection {
+	var all []metrics.AccountConnection
+	for _, a := range b.runtime.AccountStats() {
+		all = append(all, metrics.AccountConnection{ID: a.ID, SignInExpires: a.SignInExpires, ThrottledFor: a.Graph.ThrottledFor})
+	}
+	return all
+}
+
+func (b *Bridge) brokerMetrics() metrics.BrokerConnection {
+	s := b.mqtt.Stats()
+	return metrics.BrokerConnection{Connected: s.Connected, Connects: s.Connections, Published: s.Published}
+}
+
+// lastReload returns when the running configuration was set, and whether it is the newest.
+func (b *Bridge) lastReload() (loaded time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.configured, !b.unapplied && (b.options.Outdated == nil || !b.options.Outdated())
 }
 
 // start runs the listener in work until ctx is done or close is called.

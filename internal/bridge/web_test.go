@@ -8,12 +8,16 @@ import (
 	"net/http"
 	"regexp"
 	stdruntime "runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
 )
 
 const webPassword = "hunter2hunter2"
@@ -137,6 +141,114 @@ func TestReloadOfTheListener(t *testing.T) {
 		if m.Payload == "offline" {
 			t.Errorf("%s = %s, though nothing changed there", m.Topic, m.Payload)
 		}
+	}
+}
+
+// everything is a listener with all its parts.
+const everything = "{listen: '127.0.0.1:0', password: " + webPassword + ", metrics: true, pprof: true, calendars: true}"
+
+// A stranger is let in nowhere but where it is harmless.
+func TestRoutesOfTheListener(t *testing.T) {
+	h := newHarness(t)
+	h.http = everything
+	h.one("", outOfOffice)
+	h.Start()
+	address := h.web(1)
+	open := map[string]bool{}
+	for _, route := range h.bridge.Routes() {
+		for _, password := range []string{"", "hunter2hunter"} {
+			code, body := h.get(address+route.Pattern, password)
+			switch {
+			case route.Policy == web.Open && code < 400:
+				open[route.Pattern] = true
+			case code == http.StatusUnauthorized, code == http.StatusTooManyRequests && password != "":
+			default:
+				t.Errorf("%s with the password %q is answered %d: %.100s", route.Pattern, password, code, body)
+			}
+		}
+	}
+	if diff := cmp.Diff(map[string]bool{"/healthz": true, "/readyz": true}, open); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// matches waits until the metrics have a line that matches each pattern.
+func (h *harness) matches(address string, patterns ...string) string {
+	h.t.Helper()
+	var all string
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		var code int
+		if code, all = h.get(address+"/metrics", webPassword); code != http.StatusOK {
+			h.t.Fatalf("%d: %s", code, all)
+		}
+		patterns = slices.DeleteFunc(patterns, func(p string) bool { return regexp.MustCompile(`(?m)^graph2mqtt_` + p + `$`).MatchString(all) })
+		if len(patterns) == 0 {
+			return all
+		}
+	}
+	h.t.Fatalf("nothing matches %q in\n%s", patterns, all)
+	return ""
+}
+
+func TestMetricsOfTheBridge(t *testing.T) {
+	h := newHarness(t)
+	h.http = everything
+	h.one("", outOfOffice, "calendar: {type: calendar, end_offset: 48h, on_demand: true}")
+	h.SignIn("work")
+	h.Start()
+	address := h.web(1)
+	h.Shows("graph2mqtt/work/calendar/availability", "online")
+	h.settledMark()
+	h.Publish("graph2mqtt/work/calendar/request/list", `{"start": "2030-01-01T00:00:00", "end": "2030-01-02T00:00:00"}`)
+	h.Publish("graph2mqtt/work/calendar/request/create", "{}")
+	h.Publish("graph2mqtt/work/request/refresh", "{}")
+	h.Publish("graph2mqtt/work/calendar/request/adele", "{}")
+	h.get(address+"/metrics", "hunter2hunter")
+	all := h.matches(address,
+		`account_signed_in{account="work"} 1`, `account_sign_in_expiry_timestamp_seconds{account="work"} [1-9].*`, `account_permissions_missing{account="work"} 0`,
+		`build_info{goversion="go.*",version="1.2.3"} 1`, `config_last_reload_successful 1`, `config_last_reload_success_timestamp_seconds [1-9].*`,
+		`sensor_polls_total{account="work",outcome="ok",sensor="calendar"} [1-9].*`, `sensor_polls_total{account="work",outcome="ok",sensor="out_of_office"} [1-9].*`,
+		`sensor_poll_duration_seconds_count{account="work"} [1-9].*`, `sensor_available{account="work",sensor="calendar"} 1`, `sensor_items{account="work",sensor="calendar"} \d+`,
+		`sensor_last_success_timestamp_seconds{account="work",sensor="calendar"} [1-9].*`, `sensor_next_poll_timestamp_seconds{account="work",sensor="calendar"} [1-9].*`,
+		`graph_requests_total{account="work",code="200",method="get"} [1-9].*`, `graph_request_duration_seconds_count [1-9].*`, `graph_throttled_seconds_total{account="work"} 0`,
+		`mqtt_connected 1`, `mqtt_connects_total 1`, `mqtt_published_messages_total [1-9].*`,
+		`requests_total{account="work",code="ok",op="list"} 1`, `requests_total{account="work",code="updates_disabled",op="create"} 1`,
+		`requests_total{account="work",code="ok",op="refresh"} 1`, `requests_total{account="work",code="unknown_op",op=""} 1`, `requests_total{account="",code="ok",op="ping"} 1`,
+		`requests_waiting{account="work"} 0`, `http_requests_total{code="401",handler="/metrics",method="get"} 1`,
+	)
+	if strings.Contains(strings.ToLower(all), "adele") {
+		t.Error("the metrics name a user")
+	}
+	if code, body := h.get(address+"/debug/pprof/goroutine?debug=1", webPassword); code != http.StatusOK || !strings.Contains(body, "goroutine profile") {
+		t.Errorf("%d: %.200s", code, body)
+	}
+
+	// The counters survive a change of the listener.
+	h.http = strings.Replace(everything, ", pprof: true", "", 1)
+	h.one("", outOfOffice, "calendar: {type: calendar, end_offset: 48h, on_demand: true}")
+	h.Reload()
+	address = h.web(2)
+	h.matches(address, `requests_total{account="work",code="ok",op="list"} 1`)
+	if code, _ := h.get(address+"/debug/pprof/", webPassword); code != http.StatusNotFound {
+		t.Errorf("without http.pprof it is answered %d", code)
+	}
+
+	// What cannot be applied shows.
+	used, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer used.Close()
+	h.http = "{listen: '" + used.Addr().String() + "', password: " + webPassword + ", metrics: true}"
+	h.one("", outOfOffice)
+	h.Reload()
+	h.matches(h.web(3), `config_last_reload_successful 0`)
+
+	h.http = "{listen: '127.0.0.1:0', password: " + webPassword + "}"
+	h.one("", outOfOffice)
+	h.Reload()
+	if code, _ := h.get(h.web(4)+"/metrics", webPassword); code != http.StatusNotFound {
+		t.Errorf("without http.metrics it is answered %d", code)
 	}
 }
 

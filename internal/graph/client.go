@@ -58,6 +58,9 @@ type Options struct {
 	Tokens    Tokens
 	ClientID  string // of the app registration
 	Log       *slog.Logger
+	// OnExchange is called after each request that reached the network, with the status of the answer, 0 without one, and the time
+	// until its header. Nil: nothing is.
+	OnExchange func(method string, status int, took time.Duration)
 }
 
 // A Client sends the requests of one account. It is safe for concurrent use.
@@ -71,6 +74,7 @@ type Client struct {
 	http      *http.Client
 	transport http.RoundTripper
 	throttle  *throttle
+	exchanged func(method string, status int, took time.Duration) // nil: nobody counts
 	bounds    bounds
 
 	rejections rejections
@@ -94,7 +98,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
-		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport,
+		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
 		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
@@ -185,11 +189,14 @@ type Stats struct {
 	Throttled      uint64    // answers that asked to wait
 	Errors         uint64    // requests that failed, except where the caller gave up
 	ThrottledUntil time.Time // zero: nothing is throttled
+	// ThrottledFor sums up the times for which requests were held back because an answer asked to wait. It includes those to come.
+	ThrottledFor time.Duration
 }
 
 // Stats returns the current counters.
 func (c *Client) Stats() Stats {
-	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), c.throttle.until()}
+	until, total := c.throttle.state()
+	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), until, total}
 }
 
 // PreferImmutableIDs asks Graph for ids that survive a move to another folder.
@@ -283,7 +290,15 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	c.requests.Add(1)
+	began := time.Now()
 	response, err := c.http.Do(request)
+	if c.exchanged != nil {
+		status := 0
+		if err == nil {
+			status = response.StatusCode
+		}
+		c.exchanged(request.Method, status, time.Since(began))
+	}
 	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
 		sent.Store(false)
 	}

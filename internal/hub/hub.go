@@ -133,6 +133,8 @@ type Hub struct {
 	changed       chan struct{} // closed at the next change; nil: nobody waits for it
 	ready         bool
 	subscriptions map[*Subscription]bool
+
+	onPoll func(ID, Poll) // nil: nobody counts them
 }
 
 type device struct {
@@ -211,6 +213,13 @@ func (h *Hub) Emit(id ID, events ...entity.Event) {
 	}
 }
 
+// OnPoll has f called with every poll from now on; nil: nothing. f must not block and not use the hub.
+func (h *Hub) OnPoll(f func(ID, Poll)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onPoll = f
+}
+
 // Record remembers a finished poll; see [Hub.Polls].
 func (h *Hub) Record(id ID, p Poll) {
 	h.mu.Lock()
@@ -223,6 +232,9 @@ func (h *Hub) Record(id ID, p Poll) {
 		d.polls = slices.Delete(d.polls, 0, 1)
 	}
 	d.polls = append(d.polls, p)
+	if h.onPoll != nil {
+		h.onPoll(id, p)
+	}
 	h.wakeWatchers()
 }
 

@@ -69,7 +69,11 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	if a.session, err = openSession(c, &r.transports, r.options.Dir, r.options.Log); err != nil {
 		return nil, err
 	}
-	if a.graph, err = openGraph(c, &r.transports, a.session, a.log); err != nil {
+	o := graph.Options{Tokens: a.session, Log: a.log}
+	if count := r.options.OnExchange; count != nil {
+		o.OnExchange = func(method string, status int, took time.Duration) { count(c.ID, method, status, took) }
+	}
+	if a.graph, err = openGraph(c, &r.transports, o); err != nil {
 		return nil, err
 	}
 	a.zone.Store(a.knownZone())

@@ -105,25 +105,24 @@ const (
 type failures struct {
 	mu    sync.Mutex
 	until map[netip.Prefix]time.Time // the failures count until then
-	now   func() time.Time
 }
 
 func newFailures() *failures {
-	return &failures{until: map[netip.Prefix]time.Time{}, now: time.Now}
+	return &failures{until: map[netip.Prefix]time.Time{}}
 }
 
 // wait returns how long no password of the peer is compared; 0 or less: it is.
 func (f *failures) wait(peer netip.Addr) time.Duration {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return max(f.until[f.key(peer)].Sub(f.now()), 0) - failureBurst + failureCost
+	return max(time.Until(f.until[f.key(peer)]), 0) - failureBurst + failureCost
 }
 
 // add counts a wrong password. It reports whether the peer had none before that still counts.
 func (f *failures) add(peer netip.Addr) (first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	now, key := f.now(), f.key(peer)
+	now, key := time.Now(), f.key(peer)
 	until := f.until[key]
 	if first = until.Before(now); first {
 		until = now

@@ -89,14 +89,9 @@ type Server struct {
 
 // New listens, and returns a server that answers when Run runs. It must be run or closed.
 func New(o Options) (*Server, error) {
-	s := &Server{
-		options: o, mux: http.NewServeMux(), hosts: newHosts(o), password: hash(o.Password), failures: newFailures(),
-		conns: newConns(maxConns), origins: http.NewCrossOriginProtection(),
-	}
-	if u, err := url.Parse(o.ExternalURL); err == nil && u.Host != "" {
-		if err := s.origins.AddTrustedOrigin(u.Scheme + "://" + u.Host); err != nil {
-			return nil, fmt.Errorf("http.external_url: %w", err)
-		}
+	s, err := newServer(o)
+	if err != nil {
+		return nil, err
 	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -104,13 +99,27 @@ func New(o Options) (*Server, error) {
 	}
 	// The configuration refuses this, too, but it does not resolve names.
 	if address := listener.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap(); o.Password == "" && !o.Ingress && !address.IsLoopback() {
-		return nil, errors.Join(fmt.Errorf("http.password is required: others can reach %s", address), listener.Close())
+		return nil, errors.Join(fmt.Errorf("http.password is required: others can reach %s", o.Listen), listener.Close())
 	}
 	s.listener = s.conns.limit(listener)
 	if o.Certificate != nil {
 		s.listener = tls.NewListener(s.listener, &tls.Config{
 			Certificates: []tls.Certificate{*o.Certificate}, NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12,
 		})
+	}
+	return s, nil
+}
+
+// newServer returns a server without a listener.
+func newServer(o Options) (*Server, error) {
+	s := &Server{
+		options: o, mux: http.NewServeMux(), hosts: newHosts(o), password: hash(o.Password), failures: newFailures(),
+		conns: newConns(maxConns), origins: http.NewCrossOriginProtection(),
+	}
+	if u, err := url.Parse(o.ExternalURL); err == nil && u.Host != "" {
+		if err := s.origins.AddTrustedOrigin(u.Scheme + "://" + strings.ToLower(u.Host)); err != nil {
+			return nil, fmt.Errorf("http.external_url: %w", err)
+		}
 	}
 	s.Mount("/healthz", Open, check(o.Healthy))
 	s.Mount("/readyz", Open, check(o.Ready))
@@ -209,7 +218,6 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if r.ContentLength > maxBody {
-		w.Header().Set("Connection", "close")
 		refuse(a, http.StatusRequestEntityTooLarge, fmt.Sprintf("want a body of at most %d bytes", maxBody))
 		return
 	}
