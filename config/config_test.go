@@ -298,9 +298,13 @@ func TestHTTP(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := config.HTTP{Hosts: []string{"a.example", "fe80::1"}, ExternalURL: "https://b.example/x", Password: "hunter2hunter2", Metrics: true, Ingress: true}
+	want := config.HTTP{Listen: ":8099", Hosts: []string{"a.example", "fe80::1"}, ExternalURL: "https://b.example/x", Password: "hunter2hunter2", Metrics: true, Ingress: true}
 	if diff := cmp.Diff(want, c.HTTP); diff != "" {
 		t.Error(diff)
+	}
+	c, err = config.Load(config.Sources{File: write(t, "c.yaml", "{http: {metrics: true}"+account+"}"), Environ: environ("")}, kinds())
+	if err != nil {
+		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]string{"http.metrics has no effect without http.listen"}, c.Warnings); diff != "" {
 		t.Error(diff)

@@ -30,7 +30,7 @@ type HTTP struct {
 	Ingress bool
 }
 
-// ingressListen is where an app listens for Home Assistant's ingress unless the configuration names another address.
+// ingressListen is the default address of an app, which Home Assistant's ingress expects.
 const ingressListen = ":8099"
 
 // minPassword is the length of the shortest password.

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -19,6 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
 var update = flag.Bool("update", false, "write the golden files and the generated documentation")
@@ -395,4 +398,58 @@ func checkCommandLine(t *testing.T, line string) {
 			t.Errorf("%s: --%s has no value", line, f.Name)
 		}
 	})
+}
+
+func TestFirstConfiguration(t *testing.T) {
+	h := newHarness(t)
+	file := filepath.Join(h.dir, "graph2mqtt.yaml")
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+	p := h.start(t, "run")
+	if code := p.wait(t); code != exitUsage || !strings.Contains(p.stderr.String(), "graph2mqtt.yaml") {
+		t.Errorf("without a listener: %d %s", code, p.stderr)
+	}
+	p = h.start(t, "run", "--listen", ":0")
+	if code := p.wait(t); code != exitUsage || !strings.Contains(p.stderr.String(), "http.password is required") {
+		t.Errorf("without a password: %d %s", code, p.stderr)
+	}
+	p = h.start(t, "run", "--listen", "127.0.0.1:0")
+	address := p.stderr.find(t, regexp.MustCompile(`msg=listening component=http address=(\S+)`))
+	post := func(path, body string) string {
+		t.Helper()
+		answer, err := http.Post("http://"+address+path, "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(text)
+	}
+	form := `{"broker": {"url": "mqtt://127.0.0.1:1"}, "account": "work", "new_account": {"client_id": "` + simulator.ContosoClient + `", "tenant": "organizations"}, "sensors": [{"id": "calendar", "type": "calendar"}]}`
+	var draft struct{ Lines, Digest, File string }
+	if err := json.Unmarshal([]byte(post("/api/configuration/preview", form)), &draft); err != nil {
+		t.Fatal(err)
+	}
+	lines := "mqtt:\n  url: mqtt://127.0.0.1:1\naccounts:\n  work:\n    client_id: " + simulator.ContosoClient + "\n    tenant: organizations\n    sensors:\n      calendar: {type: calendar}\n"
+	if draft.Lines != lines || draft.File != file {
+		t.Errorf("the draft is %+v", draft)
+	}
+	if _, err := os.Stat(file); !os.IsNotExist(err) {
+		t.Errorf("the file is there already: %v", err)
+	}
+	if got := post("/api/configuration/write", `{"form": `+form+`, "digest": "`+draft.Digest+`"}`); got != `{"written":true}` {
+		t.Errorf("written: %s", got)
+	}
+	p.stderr.find(t, regexp.MustCompile(`(msg=starting).* accounts=1`))
+	if written, err := os.ReadFile(file); err != nil || string(written) != lines {
+		t.Errorf("the file is %s, %v", written, err)
+	}
+	p.interrupt()
+	if code := p.wait(t); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -76,6 +78,15 @@ func TestDemo(t *testing.T) {
 		`\n\d\d:\d\d:\d\d  Shopping       open tasks: 2\n`,
 	} {
 		p.stdout.find(t, regexp.MustCompile(want))
+	}
+	page, err := http.Get(p.stdout.find(t, regexp.MustCompile(`  status page +(http://127\.0\.0\.1:\d+)\n`)) + "/api/state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	state, err := io.ReadAll(page.Body)
+	_ = page.Body.Close()
+	if err != nil || page.StatusCode != http.StatusOK || !strings.Contains(string(state), `"user":"adele@contoso.example"`) {
+		t.Errorf("the status page: %d %v %s", page.StatusCode, err, state)
 	}
 	l, err := mqtt.Observe(mqtt.Options{URL: url}, nil)
 	if err != nil {

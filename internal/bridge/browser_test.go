@@ -61,7 +61,7 @@ func openBrowser(t *testing.T) context.Context {
 // A tab shows one page in a profile of its own.
 type tab struct {
 	t   *testing.T
-	ctx context.Context
+	ctx func() context.Context // in which chromedp keeps the tab
 }
 
 // newTab opens a tab in a window of this width.
@@ -72,14 +72,14 @@ func newTab(t *testing.T, browser context.Context, width int64) *tab {
 	if err := chromedp.Do(ctx); err != nil { // not with a timeout: with the context of the first use the tab ends
 		t.Fatal(err)
 	}
-	p := &tab{t, ctx}
+	p := &tab{t, func() context.Context { return ctx }}
 	p.do(chromedp.EmulateViewport(width, 900))
 	return p
 }
 
 func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, waitTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx(), waitTimeout)
 	defer cancel()
 	if err := chromedp.Do(ctx, steps...); err != nil {
 		p.t.Fatalf("%v; the page shows:\n%s", err, p.text())
@@ -88,7 +88,7 @@ func (p *tab) do(steps ...chromedp.Action[chromedp.Void]) {
 
 // text returns what the page shows.
 func (p *tab) text() string {
-	ctx, cancel := context.WithTimeout(p.ctx, time.Second)
+	ctx, cancel := context.WithTimeout(p.ctx(), time.Second)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.innerText`))
 	if err != nil {
@@ -124,7 +124,7 @@ func (p *tab) fill(id, text string) {
 
 func (p *tab) value(expression string) string {
 	p.t.Helper()
-	ctx, cancel := context.WithTimeout(p.ctx, waitTimeout)
+	ctx, cancel := context.WithTimeout(p.ctx(), waitTimeout)
 	defer cancel()
 	value, err := chromedp.Run(ctx, chromedp.Evaluate[string](expression))
 	if err != nil {
@@ -136,7 +136,7 @@ func (p *tab) value(expression string) string {
 // front shows the tab again after another one was opened: a hidden page asks for nothing.
 func (p *tab) front() {
 	p.t.Helper()
-	if _, err := chromedp.Call(p.ctx, page.BringToFront, cdp.Empty{}); err != nil {
+	if _, err := chromedp.Call(p.ctx(), page.BringToFront, cdp.Empty{}); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -144,7 +144,7 @@ func (p *tab) front() {
 // theme selects light or dark.
 func (p *tab) theme(name string) {
 	p.t.Helper()
-	if _, err := chromedp.Run(p.ctx, func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
+	if _, err := chromedp.Run(p.ctx(), func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
 		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
 		return chromedp.Void{}, err
 	}); err != nil {
@@ -155,7 +155,7 @@ func (p *tab) theme(name string) {
 // picture returns the whole page as a PNG file.
 func (p *tab) picture() []byte {
 	p.t.Helper()
-	b, err := chromedp.Run(p.ctx, chromedp.FullScreenshot(100))
+	b, err := chromedp.Run(p.ctx(), chromedp.FullScreenshot(100))
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func small(t *testing.T, picture []byte) []byte {
 func (p *tab) password(password string) {
 	p.t.Helper()
 	asked := 0
-	if err := chromedp.Listen(p.ctx, func(event any) {
+	if err := chromedp.Listen(p.ctx(), func(event any) {
 		switch e := event.(type) {
 		case *fetch.EventAuthRequired:
 			answer := &fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseCancelAuth}
@@ -209,18 +209,18 @@ func (p *tab) password(password string) {
 				answer = &fetch.AuthChallengeResponse{Response: fetch.AuthChallengeResponseResponseProvideCredentials, Username: "me", Password: password}
 			}
 			go func() {
-				_, _ = chromedp.Call(p.ctx, fetch.ContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
+				_, _ = chromedp.Call(p.ctx(), fetch.ContinueWithAuth, fetch.ContinueWithAuthParams{RequestID: e.RequestID, AuthChallengeResponse: answer})
 			}()
 		case *fetch.EventRequestPaused:
 			go func() {
-				_, _ = chromedp.Call(p.ctx, fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
+				_, _ = chromedp.Call(p.ctx(), fetch.ContinueRequest, fetch.ContinueRequestParams{RequestID: e.RequestID})
 			}()
 		}
 	}); err != nil {
 		p.t.Fatal(err)
 	}
 	yes := true
-	if _, err := chromedp.Call(p.ctx, fetch.Enable, fetch.EnableParams{HandleAuthRequests: &yes}); err != nil {
+	if _, err := chromedp.Call(p.ctx(), fetch.Enable, fetch.EnableParams{HandleAuthRequests: &yes}); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -247,10 +247,10 @@ func (p *tab) axe() {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	if _, err := chromedp.Run(p.ctx, chromedp.Evaluate[any](string(script)+"; undefined", chromedp.EvalIgnoreExceptions)); err != nil {
+	if _, err := chromedp.Run(p.ctx(), chromedp.Evaluate[any](string(script)+"; undefined", chromedp.EvalIgnoreExceptions)); err != nil {
 		p.t.Fatal(err)
 	}
-	text, err := chromedp.Run(p.ctx, chromedp.Evaluate[string](`axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) => JSON.stringify({passes: r.passes.length, violations: r.violations}))`, chromedp.EvalAwaitPromise))
+	text, err := chromedp.Run(p.ctx(), chromedp.Evaluate[string](`axe.run({runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]}).then((r) => JSON.stringify({passes: r.passes.length, violations: r.violations}))`, chromedp.EvalAwaitPromise))
 	if err != nil {
 		p.t.Fatal(err)
 	}

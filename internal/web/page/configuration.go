@@ -110,12 +110,12 @@ type ByHandError struct{ Reason string }
 
 func (e *ByHandError) Error() string { return e.Reason }
 
-func (h *Handler) serveForm(w http.ResponseWriter, _ *http.Request) {
+func (h *StatusPage) serveForm(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	writeJSON(w, http.StatusOK, map[string]any{"kinds": h.options.Configuration.Kinds()})
 }
 
-func (h *Handler) previewForm(_ *http.Request, body []byte) (any, error) {
+func (h *StatusPage) previewForm(_ *http.Request, body []byte) (any, error) {
 	var f Form
 	if err := decode(body, &f); err != nil {
 		return nil, err
@@ -127,7 +127,7 @@ func (h *Handler) previewForm(_ *http.Request, body []byte) (any, error) {
 	return d, nil
 }
 
-func (h *Handler) writeForm(_ *http.Request, body []byte) (any, error) {
+func (h *StatusPage) writeForm(_ *http.Request, body []byte) (any, error) {
 	var request struct {
 		Form   Form   `json:"form" required:"true"`
 		Digest string `json:"digest"`

@@ -30,7 +30,7 @@ import (
 )
 
 const (
-	// pollWait is how long a request for a newer snapshot waits. Proxies give up after 30 s or more.
+	// pollWait bounds the wait of a request for a newer snapshot. Proxies give up after 30 s or more.
 	pollWait = 25 * time.Second
 	// pollPause is the least time between a change and the snapshot that has it, so that changes that belong together make one.
 	pollPause = 250 * time.Millisecond
@@ -45,7 +45,7 @@ const (
 // A Dispatcher executes requests; see [services.Dispatcher].
 type Dispatcher interface{ Submit(services.Inbound) }
 
-// Options configure a Handler.
+// Options configure a StatusPage.
 type Options struct {
 	Version string
 	Started time.Time
@@ -107,8 +107,8 @@ type Calendars interface {
 	URL(base string) string
 }
 
-// A Handler serves the page. It is safe for concurrent use.
-type Handler struct {
+// A StatusPage serves the page. It is safe for concurrent use.
+type StatusPage struct {
 	options Options
 	mux     *http.ServeMux
 	assets  map[string]asset
@@ -130,8 +130,8 @@ type asset struct {
 var assets embed.FS
 
 // New returns the handler of the page, for the root of a listener.
-func New(o Options) (*Handler, error) {
-	h := &Handler{options: o, mux: http.NewServeMux(), assets: map[string]asset{}, waiting: make(chan struct{}, maxWaiting), changed: make(chan struct{})}
+func New(o Options) (*StatusPage, error) {
+	h := &StatusPage{options: o, mux: http.NewServeMux(), assets: map[string]asset{}, waiting: make(chan struct{}, maxWaiting), changed: make(chan struct{})}
 	err := fs.WalkDir(assets, "assets", func(name string, d fs.DirEntry, err error) error {
 		if err != nil || d.IsDir() {
 			return err
@@ -171,9 +171,9 @@ var contentTypes = map[string]string{
 }
 
 // ServeHTTP implements http.Handler.
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+func (h *StatusPage) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request, name string) {
+func (h *StatusPage) serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	a, ok := h.assets[name]
 	if !ok {
 		http.NotFound(w, r)
@@ -186,7 +186,7 @@ func (h *Handler) serveAsset(w http.ResponseWriter, r *http.Request, name string
 }
 
 // Notify makes requests that wait look for changes that the hub does not know of.
-func (h *Handler) Notify() {
+func (h *StatusPage) Notify() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	close(h.changed)
@@ -195,7 +195,7 @@ func (h *Handler) Notify() {
 }
 
 // serveState answers with the newest snapshot, when its version differs from that of the query.
-func (h *Handler) serveState(w http.ResponseWriter, r *http.Request) {
+func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 	after := r.URL.Query().Get("after")
 	w.Header().Set("Cache-Control", "no-store")
 	current, changes, err := h.current(r, false)
@@ -231,7 +231,7 @@ type envelope struct {
 }
 
 // await waits until the version of the snapshot differs from after, for at most pollWait.
-func (h *Handler) await(r *http.Request, after string, changes []<-chan struct{}) (current *built, err error) {
+func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struct{}) (current *built, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), pollWait)
 	defer cancel()
 	for {
@@ -265,7 +265,7 @@ type built struct {
 
 // current returns the newest snapshot and two channels of which one is closed when there may be a newer one. again makes it anew
 // although no change was reported, for what changes without a report.
-func (h *Handler) current(r *http.Request, again bool) (*built, []<-chan struct{}, error) {
+func (h *StatusPage) current(r *http.Request, again bool) (*built, []<-chan struct{}, error) {
 	base := baseOf(r)
 	h.mu.Lock()
 	changed, b := h.changed, h.built
@@ -325,7 +325,7 @@ type failure struct {
 func (f failure) Error() string { return f.Message }
 
 // post returns a handler that decodes a JSON object and answers with the result of do.
-func (h *Handler) post(do func(r *http.Request, body []byte) (any, error)) http.HandlerFunc {
+func (h *StatusPage) post(do func(r *http.Request, body []byte) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
 		// A form of another site cannot have this type without asking first.
@@ -402,7 +402,7 @@ var (
 )
 
 // act has the dispatcher execute an operation of an account or of the bridge.
-func (h *Handler) act(r *http.Request, body []byte) (any, error) {
+func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 	var a action
 	if err := decode(body, &a); err != nil {
 		return nil, err
@@ -446,7 +446,7 @@ func (h *Handler) act(r *http.Request, body []byte) (any, error) {
 }
 
 // renewPassword makes a new password of an account's calendars. It is in no other answer.
-func (h *Handler) renewPassword(r *http.Request, body []byte) (any, error) {
+func (h *StatusPage) renewPassword(r *http.Request, body []byte) (any, error) {
 	var request struct {
 		Account string `json:"account" required:"true"`
 	}
@@ -468,7 +468,7 @@ func (h *Handler) renewPassword(r *http.Request, body []byte) (any, error) {
 	return map[string]string{"user": request.Account, "password": password}, nil
 }
 
-func (h *Handler) hasAccount(id string) bool {
+func (h *StatusPage) hasAccount(id string) bool {
 	if h.options.Account == nil {
 		return false
 	}

@@ -26,7 +26,7 @@ import (
 // A site is a page over a hub, with requests and credentials in memory.
 type site struct {
 	hub     *hub.Hub
-	handler *page.Handler
+	handler *page.StatusPage
 
 	mu        sync.Mutex
 	submitted []services.Inbound

@@ -81,7 +81,7 @@ func nameOf(names map[hub.ID]string, id hub.ID, otherwise string) string {
 	return otherwise
 }
 
-// advice tells by code what to do about a failed request, where its message does not.
+// advice lists by code what to do about a failed request, where its message does not.
 var advice = map[services.Code]string{
 	services.InDoubt:         "Look in Microsoft 365 whether it happened before you request it again.",
 	services.Expired:         "It was not executed. Request it again if it is still wanted.",

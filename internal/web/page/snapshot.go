@@ -125,7 +125,7 @@ type calendarUser struct {
 }
 
 // snapshot describes everything for a browser that sees the page at base.
-func (h *Handler) snapshot(base string) snapshot {
+func (h *StatusPage) snapshot(base string) snapshot {
 	o := h.options
 	s := snapshot{
 		Setup: o.Hub == nil, Program: program{Version: o.Version, Started: o.Started.UTC().Truncate(time.Second)},
@@ -173,7 +173,7 @@ func (h *Handler) snapshot(base string) snapshot {
 	return s
 }
 
-func (h *Handler) account(d hub.Snapshot) account {
+func (h *StatusPage) account(d hub.Snapshot) account {
 	a := account{ID: d.Device.ID.Account, Name: d.Device.Name, Permissions: []PermissionInfo{}, Problems: []problem{}, Sensors: []sensor{}}
 	if info, ok := h.options.Account(a.ID); ok {
 		a.Tenant, a.UserName, a.ConsentLink = info.Tenant, info.Name, info.ConsentLink
@@ -199,7 +199,7 @@ func (h *Handler) account(d hub.Snapshot) account {
 	return a
 }
 
-func (h *Handler) sensor(d hub.Snapshot, account string) sensor {
+func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 	s := sensor{
 		ID: d.Device.ID.Sensor, Name: shortName(d.Device.Name, account), Type: d.Device.Model, Topic: h.options.Topic(d.Device.ID),
 		Interval: d.Device.Interval.Seconds(), Polls: []poll{}, Values: []value{},

@@ -22,7 +22,7 @@ const (
 	textValue    = "text"   // also numbers
 )
 
-// A value is what an entity shows, in words.
+// A value describes the value of an entity in words.
 type value struct {
 	Name  string `json:"name"`
 	Kind  string `json:"kind"`
