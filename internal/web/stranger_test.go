@@ -253,7 +253,7 @@ func TestManyConnections(t *testing.T) {
 			if answer, body := do(t, client, s.request(t, http.MethodGet, "/page/", "", signedIn)); answer.StatusCode != http.StatusOK {
 				t.Errorf("after %d connections: %d, %s", n, answer.StatusCode, body)
 			}
-			if open := s.Open(); open > 128 {
+			if open := s.Open(); open > 64 {
 				t.Errorf("%d connections are open", open)
 			}
 		}

@@ -32,7 +32,7 @@ const (
 
 	maxHeader  = 32 << 10
 	maxBody    = 1 << 20
-	maxConns   = 128
+	maxConns   = 64
 	maxStreams = 32 // of an HTTP/2 connection
 )
 
