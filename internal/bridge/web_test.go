@@ -154,6 +154,7 @@ func TestRoutesOfTheListener(t *testing.T) {
 	h.one("", outOfOffice)
 	h.Start()
 	address := h.web(1)
+	h.until(address+"/readyz", "", http.StatusOK)
 	open := map[string]bool{}
 	for _, route := range h.bridge.Routes() {
 		for _, password := range []string{"", "hunter2hunter"} {
