@@ -1,11 +1,19 @@
 package bridge_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"regexp"
 	stdruntime "runtime"
 	"slices"
@@ -144,6 +152,63 @@ func TestReloadOfTheListener(t *testing.T) {
 	}
 }
 
+// newCertificate writes a certificate for this machine and its key, and returns the certificate.
+func (h *harness) newCertificate(serial int64) *x509.Certificate {
+	h.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(time.Hour), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	private, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{"cert.pem": {Type: "CERTIFICATE", Bytes: der}, "key.pem": {Type: "PRIVATE KEY", Bytes: private}} {
+		if err := os.WriteFile(h.path(name), pem.EncodeToMemory(block), 0o600); err != nil {
+			h.t.Fatal(err)
+		}
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return certificate
+}
+
+// A renewed certificate is used without a restart.
+func TestCertificateOfTheListener(t *testing.T) {
+	h := newHarness(t)
+	h.http = fmt.Sprintf("{listen: '127.0.0.1:0', tls_cert_file: %q, tls_key_file: %q}", h.path("cert.pem"), h.path("key.pem"))
+	h.one("", outOfOffice)
+	for serial := range int64(2) {
+		pool := x509.NewCertPool()
+		pool.AddCert(h.newCertificate(serial + 1))
+		if serial == 0 {
+			h.Start()
+		} else {
+			h.Reload()
+		}
+		client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}, Timeout: waitTimeout}
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.web(int(serial)+1)+"/healthz", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if got := answer.TLS.PeerCertificates[0].SerialNumber.Int64(); answer.StatusCode != http.StatusOK || got != serial+1 {
+			t.Errorf("%s with the certificate %d, want %d", answer.Status, got, serial+1)
+		}
+	}
+}
+
 // everything is a listener with all its parts.
 const everything = "{listen: '127.0.0.1:0', password: " + webPassword + ", metrics: true, pprof: true, calendars: true}"
 
@@ -154,6 +219,7 @@ func TestRoutesOfTheListener(t *testing.T) {
 	h.one("", outOfOffice)
 	h.Start()
 	address := h.web(1)
+	h.until(address+"/readyz", "", http.StatusOK)
 	open := map[string]bool{}
 	for _, route := range h.bridge.Routes() {
 		for _, password := range []string{"", "hunter2hunter"} {

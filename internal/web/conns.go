@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"time"
 )
 
 // conns bounds the connections. A new one replaces one on which no request is served, so that connections that nobody was let in on, or
@@ -21,9 +22,14 @@ type conn struct {
 	net.Conn
 	of      *conns
 	peer    netip.Addr
-	element *list.Element // nil: it was closed
+	closed  chan struct{} // closed when the server has closed it
+	once    sync.Once     // of closed
+	element *list.Element // nil: it does not count any more; guarded by of.mu
 	serving int           // guarded by of.mu
 }
+
+// closeTimeout bounds the wait until the server has closed a connection that was replaced.
+const closeTimeout = 100 * time.Millisecond
 
 func newConns(limit int) *conns { return &conns{max: limit, open: list.New()} }
 
@@ -51,19 +57,41 @@ func (l *limited) Accept() (net.Conn, error) {
 
 // add adds a connection. It returns nil if there are too many that are in use.
 func (c *conns) add(accepted net.Conn) *conn {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.open.Len() >= c.max && !c.evict() {
+	added := &conn{Conn: accepted, of: c, peer: parsePeer(accepted.RemoteAddr().String()), closed: make(chan struct{})}
+	replaced, ok := c.replace(added)
+	if !ok {
 		return nil
 	}
-	added := &conn{Conn: accepted, of: c, peer: parsePeer(accepted.RemoteAddr().String())}
-	added.element = c.open.PushBack(added)
+	if replaced != nil {
+		_ = replaced.Conn.Close()
+		// Until the server has noticed it needs its memory.
+		select {
+		case <-replaced.closed:
+		case <-time.After(closeTimeout):
+		}
+	}
 	return added
 }
 
-// evict closes a connection on which no request is served, and reports whether there is one: the oldest of the peer that has most of
-// them, so that a peer with many keeps no other out. It is called with mu held.
-func (c *conns) evict() bool {
+// replace adds a connection to the open ones, and returns the one that it takes the place of, if any. It reports false if there are too
+// many that are in use.
+func (c *conns) replace(added *conn) (replaced *conn, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.open.Len() >= c.max {
+		if replaced = c.dispensable(); replaced == nil {
+			return nil, false
+		}
+		c.open.Remove(replaced.element)
+		replaced.element = nil
+	}
+	added.element = c.open.PushBack(added)
+	return replaced, true
+}
+
+// dispensable returns a connection on which no request is served, nil if there is none: the oldest of the peer that has most of them,
+// so that a peer with many keeps no other out. It is called with mu held.
+func (c *conns) dispensable() *conn {
 	idle := map[netip.Addr]int{}
 	var most netip.Addr
 	for e := c.open.Front(); e != nil; e = e.Next() {
@@ -76,13 +104,10 @@ func (c *conns) evict() bool {
 	}
 	for e := c.open.Front(); e != nil; e = e.Next() {
 		if of := e.Value.(*conn); of.serving == 0 && of.peer == most {
-			c.open.Remove(e)
-			of.element = nil
-			_ = of.Conn.Close()
-			return true
+			return of
 		}
 	}
-	return false
+	return nil
 }
 
 // Close implements net.Conn.
@@ -93,6 +118,7 @@ func (c *conn) Close() error {
 		c.element = nil
 	}
 	c.of.mu.Unlock()
+	c.once.Do(func() { close(c.closed) })
 	return c.Conn.Close()
 }
 

@@ -253,7 +253,7 @@ func TestManyConnections(t *testing.T) {
 			if answer, body := do(t, client, s.request(t, http.MethodGet, "/page/", "", signedIn)); answer.StatusCode != http.StatusOK {
 				t.Errorf("after %d connections: %d, %s", n, answer.StatusCode, body)
 			}
-			if open := s.Open(); open > 128 {
+			if open := s.Open(); open > 64 {
 				t.Errorf("%d connections are open", open)
 			}
 		}
@@ -327,7 +327,8 @@ func TestNoPasswordBeyondLoopback(t *testing.T) {
 func TestRequestsAreReported(t *testing.T) {
 	var mu sync.Mutex
 	got := map[string]int{}
-	s := start(t, web.Options{Password: password, OnRequest: func(route, method string, code int) {
+	var log bytes.Buffer
+	s := start(t, web.Options{Password: password, Log: slog.New(slog.NewTextHandler(&log, nil)), OnRequest: func(route, method string, code int) {
 		mu.Lock()
 		defer mu.Unlock()
 		got[route+" "+method]++
@@ -336,10 +337,22 @@ func TestRequestsAreReported(t *testing.T) {
 	for path, change := range map[string]func(*http.Request){"/page/a/b": signedIn, "/secret": wrongPassword, "/nothing": signedIn, "/open": header("Host", "attacker.example")} {
 		do(t, http.DefaultClient, s.request(t, http.MethodGet, path, "", change))
 	}
+	if answer, body := do(t, http.DefaultClient, s.request(t, http.MethodGet, "/panic", "")); answer.StatusCode != http.StatusInternalServerError || body != "this failed; see the log\n" {
+		t.Errorf("%d, %s", answer.StatusCode, body)
+	}
+	if answer, err := http.DefaultClient.Do(s.request(t, http.MethodPost, "/panic?late", "")); err == nil {
+		_, err = io.ReadAll(answer.Body)
+		if _ = answer.Body.Close(); err == nil {
+			t.Error("an incomplete answer looks complete")
+		}
+	}
 	if err := s.stop(); err != nil {
 		t.Error(err)
 	}
-	want := map[string]int{"/page/ GET": 1, "/secret GET": 1, " GET": 2, "OK": 1, "Unauthorized": 1, "Not Found": 1, "Misdirected Request": 1}
+	if n := strings.Count(log.String(), "request handler panicked"); n != 2 {
+		t.Errorf("logged %d panics: %s", n, log.String())
+	}
+	want := map[string]int{"/panic GET": 1, "/panic POST": 1, "Internal Server Error": 1, "/page/ GET": 1, "/secret GET": 1, " GET": 2, "OK": 2, "Unauthorized": 1, "Not Found": 1, "Misdirected Request": 1}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}

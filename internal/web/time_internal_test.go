@@ -219,6 +219,10 @@ func (r *recorder) Write(b []byte) (int, error) { r.WriteHeader(http.StatusOK); 
 
 // A connection on which a request is served is kept; if all are, no further one is accepted.
 func TestConnectionsInUse(t *testing.T) {
+	synctest.Test(t, testConnectionsInUse)
+}
+
+func testConnectionsInUse(t *testing.T) {
 	c := newConns(2)
 	add := func() *conn {
 		_, server := net.Pipe()

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -32,7 +33,7 @@ const (
 
 	maxHeader  = 32 << 10
 	maxBody    = 1 << 20
-	maxConns   = 128
+	maxConns   = 64
 	maxStreams = 32 // of an HTTP/2 connection
 )
 
@@ -231,13 +232,23 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		defer cancel()
 		defer context.AfterFunc(running, cancel)()
 	}
-	defer func() {
-		if e := recover(); e != nil { // the server closes the connection
-			a.code = cmp.Or(a.code, http.StatusInternalServerError)
-			panic(e)
-		}
-	}()
+	defer s.recovered(a, x)
 	s.mux.ServeHTTP(a, r.WithContext(ctx))
+}
+
+// recovered logs the panic of a handler and answers in its place. If it has begun to answer, the connection is closed instead.
+func (s *Server) recovered(a *answer, x *exchange) {
+	switch e := recover(); {
+	case e == nil:
+	case e == http.ErrAbortHandler:
+		panic(e)
+	default:
+		s.options.Log.Error("request handler panicked", "route", x.route, "error", fmt.Sprint(e), "stack", string(debug.Stack()))
+		if a.code != 0 {
+			panic(http.ErrAbortHandler)
+		}
+		refuse(a, http.StatusInternalServerError, "this failed; see the log")
+	}
 }
 
 // readsOnly reports whether a request with this method changes nothing.
