@@ -48,6 +48,9 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if l.server, err = web.New(o); err != nil {
 		return nil, err
 	}
+	if c.Calendars {
+		b.mountCalendars(l, c)
+	}
 	if err := b.mountPage(l); err != nil {
 		return nil, errors.Join(err, l.server.Close())
 	}
