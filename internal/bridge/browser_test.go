@@ -162,14 +162,15 @@ func (p *tab) picture() []byte {
 	return b
 }
 
-// small returns a PNG file with the 256 most frequent colors, which are nearly all that a page has.
-func small(t *testing.T, picture []byte) []byte {
+// small returns the upper part of a PNG file with its 256 most frequent colors, which are nearly all that a page has.
+func small(t *testing.T, picture []byte, height int) []byte {
 	t.Helper()
 	full, err := png.Decode(bytes.NewReader(picture))
 	if err != nil {
 		t.Fatal(err)
 	}
 	bounds := full.Bounds()
+	bounds.Max.Y = min(bounds.Max.Y, height)
 	counts := map[color.RGBA]int{}
 	for y := bounds.Min.Y; y < bounds.Max.Y; y++ {
 		for x := bounds.Min.X; x < bounds.Max.X; x++ {
@@ -178,8 +179,10 @@ func small(t *testing.T, picture []byte) []byte {
 	}
 	frequent := slices.SortedFunc(maps.Keys(counts), func(a, b color.RGBA) int { return counts[b] - counts[a] })
 	reduced := image.NewPaletted(bounds, nil)
-	for _, c := range frequent[:min(len(frequent), 256)] {
-		reduced.Palette = append(reduced.Palette, c)
+	for _, c := range frequent {
+		if len(reduced.Palette) < 256 && !slices.ContainsFunc(reduced.Palette, func(other color.Color) bool { return similar(c, other.(color.RGBA)) }) {
+			reduced.Palette = append(reduced.Palette, c)
+		}
 	}
 	nearest := map[color.RGBA]uint8{}
 	for _, c := range frequent {
@@ -195,6 +198,12 @@ func small(t *testing.T, picture []byte) []byte {
 		t.Fatal(err)
 	}
 	return b.Bytes()
+}
+
+// similar reports whether nobody sees the difference of two colors.
+func similar(a, b color.RGBA) bool {
+	difference := func(a, b uint8) int { return max(int(a)-int(b), int(b)-int(a)) }
+	return difference(a.R, b.R)+difference(a.G, b.G)+difference(a.B, b.B) < 16
 }
 
 // password answers the browser's questions for a password: the first one with this, further ones with Cancel.

@@ -3,30 +3,61 @@ package bridge
 import (
 	"context"
 	"log/slog"
+	"net"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/caldav"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // mountPage adds the status page to a listener.
-func (b *Bridge) mountPage(l *listener) error {
-	handler, err := page.New(page.Options{
+func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
+	o := page.Options{
 		Version: b.options.Version, Started: b.started, Log: b.log.With("component", "http"), Configuration: b.options.File,
 		Hub: b.hub, Dispatcher: b.dispatcher, Account: b.accountInfo, Program: b.programInfo, Requests: b.requests,
 		Topic: func(id hub.ID) string { return b.topics.Sensor(id.Account, id.Sensor, "") },
-	})
+	}
+	if c.Calendars {
+		o.Calendars = calendars{b.passwords, c.ExternalURL, l.server.Addr()}
+	}
+	handler, err := page.New(o)
 	if err != nil {
 		return err
 	}
 	b.options.File.follow(handler.Notify)
 	l.server.Mount("/", web.Page, handler)
 	return nil
+}
+
+// calendars are the credentials of calendar clients, with the addresses that these can use.
+type calendars struct {
+	*caldav.Credentials
+	external, listen string
+}
+
+// URL implements page.Calendars. Inside the network of Home Assistant's apps, where CalDAV clients do not use ingress, the program is
+// reached by the name of its container.
+func (c calendars) URL(base string) string {
+	switch {
+	case c.external != "":
+		return c.external + CalendarPath
+	case base != "":
+		return base + CalendarPath
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		name = "localhost"
+	}
+	_, port, _ := net.SplitHostPort(c.listen) // of a listener
+	return "http://" + net.JoinHostPort(strings.ToLower(name), port) + CalendarPath
 }
 
 // accountInfo describes an account for the status page.

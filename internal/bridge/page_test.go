@@ -45,6 +45,7 @@ func TestPage(t *testing.T) {
 		"sign in by link": testPageLink, "sign in by a pasted address": testPagePaste, "sign in by code": testPageCode, "sign out": testPageSignOut,
 		"read now": testPageRead, "password": testPagePassword, "ingress": testPageIngress, "add a sensor": testPageForm,
 		"first configuration": testPageSetUp, "by hand": testPageByHand, "themes": testPageThemes, "connection lost": testPageReconnects,
+		"calendars": testPageCalendars,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -319,6 +320,61 @@ func testPageByHand(t *testing.T, browser context.Context) {
 	}
 }
 
+func testPageCalendars(t *testing.T, browser context.Context) {
+	h := newHarness(t)
+	h.http = "{listen: '127.0.0.1:0', calendars: true}"
+	h.one("", "calendar: {type: calendar, on_demand: true}")
+	h.SignIn("work")
+	h.Start()
+	address := "http://" + h.web(1)
+	p := newTab(t, browser, 390)
+	p.open(address)
+	p.sees("Calendars in Home Assistant")
+	dav := p.value(`document.getElementById("calendars-url").value`)
+	if dav != address+"/dav/" {
+		t.Errorf("the address is %s", dav)
+	}
+	read := func(password string) int {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), "PROPFIND", dav, strings.NewReader(`<propfind xmlns="DAV:"><prop><current-user-principal/></prop></propfind>`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.SetBasicAuth(p.value(`document.getElementById("calendars-user-work").value`), password)
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		return answer.StatusCode
+	}
+	p.sees("There is no password yet.")
+	p.click("Make a password: Work")
+	p.sees("Work: there is a new password. It is shown only now.")
+	first := p.value(`document.getElementById("calendars-password-work").value`)
+	if code := read(first); code != http.StatusMultiStatus {
+		t.Errorf("with the password: %d", code)
+	}
+	p.axe()
+	p.open(address) // the password is not shown again
+	p.click("New password: Work")
+	p.sees("The password in use is not accepted any more.")
+	if again := p.value(`String(document.getElementById("calendars-password-work"))`); again != "null" {
+		t.Error("the password is shown again")
+	}
+	p.click("Keep it")
+	p.click("New password: Work")
+	p.click("Replace it: password of Work")
+	p.do(chromedp.WaitVisible(chromedp.ID("calendars-password-work")))
+	second := p.value(`document.getElementById("calendars-password-work").value`)
+	if second == first || read(first) != http.StatusUnauthorized || read(second) != http.StatusMultiStatus {
+		t.Error("the new password does not replace the old one")
+	}
+	if strings.Contains(h.Log.String(), second) {
+		t.Error("the log has the password")
+	}
+}
+
 // SetUp runs only the page until there is a configuration.
 func testPageSetUp(t *testing.T, browser context.Context) {
 	h := newHarness(t)
@@ -449,7 +505,7 @@ func (h *harness) polled(sensor string, n int) {
 	h.t.Fatalf("%s was not polled %d times", sensor, n)
 }
 
-// picturesDirectory names the directory that the pictures of the documentation are written to: docs/pictures.
+// picturesDirectory names the directory that the two pictures of the documentation are written to: docs/pictures.
 const picturesDirectory = "STATUS_PAGE_PICTURES"
 
 func testPageThemes(t *testing.T, browser context.Context) {
@@ -481,11 +537,11 @@ func testPageThemes(t *testing.T, browser context.Context) {
 				p.value(`document.querySelectorAll("details").forEach((d) => { d.open = true; }), ""`)
 				p.do(chromedp.WaitVisible(chromedp.ID("sensor-kind")))
 				p.axe()
-				dir := os.Getenv(picturesDirectory)
-				if dir == "" {
-					dir = t.ArtifactDir()
+				dir, height := t.ArtifactDir(), 100_000
+				if docs := os.Getenv(picturesDirectory); docs != "" && (name == "desktop") == (theme == "light") {
+					dir, height = docs, 1700
 				}
-				if err := os.WriteFile(filepath.Join(dir, "page-"+name+"-"+theme+".png"), small(t, picture), 0o600); err != nil {
+				if err := os.WriteFile(filepath.Join(dir, "page-"+name+"-"+theme+".png"), small(t, picture, height), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			})

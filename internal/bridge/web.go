@@ -51,7 +51,7 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if c.Calendars {
 		b.mountCalendars(l, c)
 	}
-	if err := b.mountPage(l); err != nil {
+	if err := b.mountPage(l, c); err != nil {
 		return nil, errors.Join(err, l.server.Close())
 	}
 	if c.Metrics {

@@ -100,8 +100,8 @@ type Calendars interface {
 	Renew(account string) (password string, err error)
 	// Created returns when the password of an account was made. It reports false if there is none.
 	Created(account string) (time.Time, bool)
-	// LastUsed returns when a client signed in with it last. It reports false if none has.
-	LastUsed(account string) (time.Time, bool)
+	// LastUsed returns when a client signed in with it last, the zero time if none has in this run.
+	LastUsed(account string) time.Time
 	// URL returns the address for clients. base is where the page is served, without a trailing slash; "": behind Home Assistant's
 	// ingress, which CalDAV clients do not use.
 	URL(base string) string

@@ -87,7 +87,7 @@ func (s *site) Created(account string) (time.Time, bool) {
 	return at, ok
 }
 
-func (s *site) LastUsed(string) (time.Time, bool) { return time.Time{}, false }
+func (s *site) LastUsed(string) time.Time { return time.Time{} }
 
 func (s *site) URL(base string) string { return base + "/dav/" }
 

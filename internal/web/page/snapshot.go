@@ -167,7 +167,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 	if o.Calendars != nil {
 		s.Calendars = &calendars{URL: o.Calendars.URL(base), Accounts: []calendarUser{}}
 		for _, a := range s.Accounts {
-			s.Calendars.Accounts = append(s.Calendars.Accounts, calendarUser{a.ID, a.Name, reported(o.Calendars.Created(a.ID)), reported(o.Calendars.LastUsed(a.ID))})
+			s.Calendars.Accounts = append(s.Calendars.Accounts, calendarUser{a.ID, a.Name, reported(o.Calendars.Created(a.ID)), moment(o.Calendars.LastUsed(a.ID))})
 		}
 	}
 	return s
