@@ -24,6 +24,8 @@ type Kind struct {
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
 
+	// PollsWith names a kind that reads the same thing: sensors of both poll together, so that they share requests; "": none.
+	PollsWith string
 	// AdvisedInterval is the interval below which a configuration is warned about; 0: none.
 	AdvisedInterval time.Duration
 

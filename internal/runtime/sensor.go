@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -65,7 +66,7 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
+		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
 	})

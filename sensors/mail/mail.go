@@ -49,7 +49,8 @@ func Filter() sensors.Kind {
 		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
 			"Everything else is as with `email`: `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
 			"changes, but only reading it fires an event.",
-		Interval: interval,
+		Interval:  interval,
+		PollsWith: "email",
 		New: func() sensors.Sensor {
 			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})
 		},
