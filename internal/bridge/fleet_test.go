@@ -138,24 +138,24 @@ func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) 
 	return startFleet(t, fleetSetup{accounts: n, more: more, sensors: sensors, store: store})
 }
 
-// A fleetSetup describes a fleet. Functions that are nil change nothing.
+// A fleetSetup describes a fleet.
 type fleetSetup struct {
 	accounts      int
 	more, sensors string                                    // further keys of each account, and its sensors
 	store         runtime.Store                             // nil: the database
-	fill          func(*simulator.Simulator)                // fills mailboxes before the start
+	simulator     *simulator.Simulator                      // nil: a new one
 	transport     func(http.RoundTripper) http.RoundTripper // wraps the way to Microsoft
 }
 
 // startFleet starts a fleet in the bubble of a test and stops it when the test ends.
 func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	t.Helper()
-	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}, changes: map[string]int{}}}
+	f := &fleet{Microsoft: setup.simulator, Published: &publications{held: map[string][]byte{}, changes: map[string]int{}}}
+	if f.Microsoft == nil {
+		f.Microsoft = simulator.Contoso(simulator.Options{})
+	}
 	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, setup.accounts, setup.more, setup.sensors)
 	store, transport := setup.store, f.Microsoft.Transport()
-	if setup.fill != nil {
-		setup.fill(f.Microsoft)
-	}
 	if setup.transport != nil {
 		transport = setup.transport(transport)
 	}

@@ -148,9 +148,11 @@ func measureReference(t *testing.T, peerIntervals, updates bool) (costs map[stri
 	var mu sync.Mutex
 	counting := false
 	costs = map[string]cost{}
+	s := simulator.Contoso(simulator.Options{})
+	fillReference(s)
 	f := startFleet(t, fleetSetup{
 		accounts: 1, more: fmt.Sprintf("    enable_update: %t\n", updates), sensors: strings.ReplaceAll(referenceSensors(peerIntervals), "$UPDATES", fmt.Sprint(updates)),
-		fill: fillReference,
+		simulator: s,
 		transport: func(next http.RoundTripper) http.RoundTripper {
 			c := graphtest.NewCounter(next)
 			c.OnAnswer = func(r *http.Request, bytes int) {
