@@ -193,7 +193,7 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 	case e.Message != nil && e.Message.ID != shown.ID:
 		return nil // Teams itself said something since
 	}
-	messages, err := chats.Newest(ctx, g, e.ID, searched, time.Time{})
+	messages, err := chats.Newest(ctx, g, e.ID, searched)
 	if err != nil && !unreadable(err) {
 		return err
 	}
