@@ -129,7 +129,7 @@ func partOf(path string) string {
 	return path
 }
 
-// A cost is what a minute of an idle account costs.
+// A cost has the requests and the bytes of a minute of an idle account.
 type cost struct{ requests, bytes float64 }
 
 // peerCosts returns the costs of MS365, as far as its parts were measured. The unread file makes them 6.2 MB.
