@@ -110,6 +110,12 @@ type Comparer[S any] interface {
 	Same(a, b *S) bool
 }
 
+// A Deadliner is a Source that must be polled at certain times, however long its interval is.
+type Deadliner[S any] interface {
+	// PollAt returns when s must be polled at the latest; zero: at the interval.
+	PollAt(s *S) time.Time
+}
+
 // A GroupSource is a Source that may stand for several sensors of its kind: all calendars, all lists.
 type GroupSource[S any] interface {
 	IsGroup() bool

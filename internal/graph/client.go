@@ -179,6 +179,13 @@ func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Grante
 // Personal reports whether a personal Microsoft account is signed in.
 func (c *Client) Personal() bool { return c.tokens.Personal() }
 
+// NationalCloud reports whether the account is in one of Microsoft's national clouds, which lack some parts of Graph.
+//
+// https://learn.microsoft.com/graph/deployments
+func (c *Client) NationalCloud() bool {
+	return slices.Contains([]string{"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}, strings.ToLower(c.root.Hostname()))
+}
+
 // Stats counts since the start.
 type Stats struct {
 	Requests       uint64    // that reached the network

@@ -46,6 +46,9 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 			if o, ok := s.Options.(sensors.Sensor).Options().(allower); ok {
 				o.SetAllowed(s.Allow)
 			}
+			if o, ok := s.Options.(sensors.Sensor).Options().(offerUser); ok {
+				o.Offer(operationNames(Operations(s)))
+			}
 		}
 	}
 	return c, nil
@@ -67,6 +70,12 @@ type allower interface {
 type onDemandChecker interface {
 	// CheckOnDemand returns an error for options that do not go with on_demand: true.
 	CheckOnDemand() error
+}
+
+// An offerUser is implemented by options whose polls depend on the offered operations.
+type offerUser interface {
+	// Offer sets which operations the configuration offers.
+	Offer(operations []string)
 }
 
 // A sensorChecker is implemented by options that depend on the keys of every sensor.

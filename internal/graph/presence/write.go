@@ -33,6 +33,7 @@ func AllowedActivities(availability string) []string {
 type Session struct {
 	Availability, Activity string
 	Until                  time.Time
+	Kept                   bool // it is repeated until then
 }
 
 // Data returns the session as it answers the request that set it.
