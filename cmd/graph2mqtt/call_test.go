@@ -143,7 +143,7 @@ func TestCallRefused(t *testing.T) {
 	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite; run: graph2mqtt login work", "", "work/out_of_office", "enable")
 	refused("updates_disabled", 1, "create is not offered without enable_update: true (accounts.work.sensors.calendar)", "", "work/calendar", "create", "subject=x")
 	refused("unknown_sensor", 1, `account work has no sensor "calender"; known: calendar, out_of_office`, "", "work/calender", "create")
-	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: disable, enable, update`, "", "work/out_of_office", "enabel")
+	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: contacts_search, disable, enable, people_search, person, person_full, update`, "", "work/out_of_office", "enabel")
 	h.simulator.SetSignIn(simulator.SignIn{})
 	h.login(t)
 	// The mailbox's zone is read before the request is decoded.
@@ -188,6 +188,7 @@ func TestDiscover(t *testing.T) {
 		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"status: minimum required permissions not granted: Presence.Read (or Presence.Read.All); run: graph2mqtt login work --for status\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
@@ -284,6 +285,7 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"status: minimum required permissions not granted: Presence.Read (or Presence.Read.All); run: graph2mqtt login work --for status\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 2 || stdout != "" || stderr != want {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)

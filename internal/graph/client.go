@@ -372,6 +372,9 @@ func (a *answer) decode(out any) error {
 		return nil
 	case len(a.body) == 0:
 		return errors.New("the answer is empty")
+	case isBinary(out):
+		*out.(*[]byte) = a.body
+		return nil
 	case kind == "text/html":
 		return errors.New("the answer is a web page, not Graph's")
 	case out == nil && json.Valid(a.body):
@@ -383,6 +386,12 @@ func (a *answer) decode(out any) error {
 		return fmt.Errorf("the answer cannot be read: %w", sanitizeJSONError(err))
 	}
 	return nil
+}
+
+// isBinary reports whether the answer is wanted as it comes.
+func isBinary(out any) bool {
+	_, ok := out.(*[]byte)
+	return ok
 }
 
 // sanitizeJSONError returns an error that says what is wrong with a JSON document without showing any of it.

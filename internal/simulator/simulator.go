@@ -26,6 +26,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -47,6 +48,7 @@ type (
 	entraService    = entra.Service
 	mailService     = mail.Service
 	outlookService  = outlook.Service
+	peopleService   = people.Service
 	plannerService  = planner.Service
 	presenceService = presence.Service
 	todoService     = todo.Service
@@ -58,6 +60,7 @@ type Simulator struct {
 	*entraService
 	*mailService
 	*outlookService
+	*peopleService
 	*plannerService
 	*presenceService
 	*todoService
@@ -107,6 +110,7 @@ func New(o Options) *Simulator {
 		options: o, directory: d,
 		entraService:    entra.New(d, o.Audience),
 		outlookService:  outlook.New(d),
+		peopleService:   people.New(d),
 		plannerService:  planner.New(d),
 		presenceService: presence.New(d),
 		teamsService:    teams.New(d),
@@ -123,6 +127,7 @@ func New(o Options) *Simulator {
 		s.plannerService.Resource(),
 		s.todoService.Resource(),
 		s.teamsService.Resource(),
+		s.peopleService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

@@ -39,6 +39,7 @@ func Kind() sensors.Kind {
 		Attributes: attributeFields(),
 		Events:     events(),
 		Describe:   describe,
+		Candidates: candidates,
 	}
 }
 

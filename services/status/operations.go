@@ -131,7 +131,7 @@ func (u *UpdateUserStatus) duration() (time.Duration, error) {
 	case u.Expiration == nil:
 		return minSession, nil
 	}
-	d, err := parseDuration("expiration_duration", *u.Expiration)
+	d, err := services.ParseDuration("expiration_duration", *u.Expiration)
 	if err == nil && (d < minSession || d > longest) {
 		return 0, graph.Invalid("expiration_duration: want %s, not %q", limits, *u.Expiration)
 	}
@@ -167,7 +167,7 @@ func (u *UpdateUserPreferredStatus) Validate() error {
 func (u *UpdateUserPreferredStatus) duration() (time.Duration, error) {
 	switch {
 	case u.Expiration != nil:
-		return parseDuration("expiration_duration", *u.Expiration)
+		return services.ParseDuration("expiration_duration", *u.Expiration)
 	case u.Availability == "Busy" || u.Availability == "DoNotDisturb":
 		return 24 * time.Hour, nil
 	}

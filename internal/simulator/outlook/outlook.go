@@ -232,6 +232,11 @@ func exceptions(method, path string, personal bool) []string {
 			return []string{} // not supported
 		}
 		return readers
+	case path == "/me/findmeetingtimes":
+		if personal {
+			return []string{} // not supported
+		}
+		return []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}
 	case strings.HasPrefix(path, "/users/{id}/") && strings.Contains(path, "calendar") || strings.HasPrefix(path, "/users/{id}/events"):
 		// Somebody else's mailbox. See https://learn.microsoft.com/graph/outlook-get-shared-events-calendars.
 		if method == http.MethodGet {
