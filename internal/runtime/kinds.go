@@ -85,6 +85,12 @@ type offerUser interface {
 	Offer(operations []string)
 }
 
+// workOptions is implemented by options that personal accounts do not have completely.
+type workOptions interface {
+	// WorkOptions returns the options in use that personal accounts do not have.
+	WorkOptions() []string
+}
+
 // A sensorChecker is implemented by options that depend on the keys of every sensor.
 type sensorChecker interface {
 	// CheckSensor returns an error for options that do not go with these keys.
@@ -144,6 +150,11 @@ func check(c *config.Sensor) error {
 	for key := range config.Sorted(c.Entities) {
 		if !slices.Contains(keys, key) {
 			errs = append(errs, config.At("entities."+key, fmt.Errorf("unknown entity; type %s has: %s", c.Type, list(keys))))
+		}
+	}
+	if o, ok := s.Options().(workOptions); ok && c.Personal {
+		for _, key := range o.WorkOptions() {
+			errs = append(errs, config.At(key, errors.New("only for work and school accounts: the tenant consumers has personal ones only")))
 		}
 	}
 	if o, ok := s.Options().(sensorChecker); ok {

@@ -117,6 +117,10 @@ func TestScopes(t *testing.T) {
 		{"", []string{"{type: channel, team: Contoso, read: true}"}, "Channel.ReadBasic.All ChannelMessage.Read.All Team.ReadBasic.All User.Read"},
 		{update, []string{"{type: channel, team: 893075dd-2487-4122-925f-022c42e20265, channel: '19:a@thread.tacv2', allow: [default, mention_by_address]}"}, "ChannelMessage.Send User.Read User.ReadBasic.All"},
 		{update, []string{"{type: calendar}", "{type: auto_reply, enable_update: false}", "{type: status}"}, "Calendars.ReadWrite MailboxSettings.Read Presence.Read User.Read"},
+		{"", []string{"{type: calendar, meetings: true}"}, "Calendars.Read OnlineMeetings.Read User.Read"},
+		{update, []string{"{type: calendar, meetings: true}"}, "Calendars.ReadWrite OnlineMeetings.Read User.Read"},
+		{update, []string{"{type: calendar, meetings: true, allow: [default, create_meeting]}"}, "Calendars.ReadWrite OnlineMeetings.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, allow: [create_meeting]}"}, "Calendars.Read OnlineMeetings.ReadWrite User.Read"},
 		{"", []string{"{type: calendar, on_demand: true}"}, "Calendars.Read User.Read"},
 		{"", []string{"{type: calendar, on_demand: true, allow: [default, find_times]}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
 		{"", []string{"{type: calendar, on_demand: true, allow: [default, people_search]}"}, "Calendars.Read People.Read User.Read"},
@@ -190,6 +194,25 @@ func TestWorkOnly(t *testing.T) {
 			t.Errorf("got %v\nwant %s", err, want)
 		}
 		load(t, "", "{type: calendar, on_demand: true, allow: [list, "+name+"]}")
+	}
+}
+
+// TestMeetingsOption: the details of online meetings are for work accounts, and only about one's own meetings.
+func TestMeetingsOption(t *testing.T) {
+	for account, want := range map[string]string{
+		"tenant: consumers": "accounts.work.sensors.s0.meetings (line 8): only for work and school accounts: the tenant consumers has personal ones only",
+		"timezone: local":   "accounts.work.sensors.s0.meetings (line 8): not with shared_mailbox, because Teams tells only you about your meetings",
+	} {
+		sensor := "{type: calendar, meetings: true}"
+		if account != "tenant: consumers" {
+			sensor = "{type: calendar, meetings: true, shared_mailbox: room@contoso.com}"
+		}
+		if _, err := tryLoad(t, account, sensor); err == nil || err.Error() != want {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+	if _, err := tryLoad(t, "tenant: consumers\nenable_update: true", "{type: calendar, allow: [create_meeting]}"); err == nil {
+		t.Error("a personal account may create online meetings")
 	}
 }
 

@@ -24,6 +24,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/meetings"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
@@ -47,6 +48,7 @@ type Options struct {
 type (
 	entraService    = entra.Service
 	mailService     = mail.Service
+	meetingsService = meetings.Service
 	outlookService  = outlook.Service
 	peopleService   = people.Service
 	plannerService  = planner.Service
@@ -59,6 +61,7 @@ type (
 type Simulator struct {
 	*entraService
 	*mailService
+	*meetingsService
 	*outlookService
 	*peopleService
 	*plannerService
@@ -109,6 +112,7 @@ func New(o Options) *Simulator {
 	s := &Simulator{
 		options: o, directory: d,
 		entraService:    entra.New(d, o.Audience),
+		meetingsService: meetings.New(d),
 		outlookService:  outlook.New(d),
 		peopleService:   people.New(d),
 		plannerService:  planner.New(d),
@@ -128,6 +132,7 @@ func New(o Options) *Simulator {
 		s.todoService.Resource(),
 		s.teamsService.Resource(),
 		s.peopleService.Resource(),
+		s.meetingsService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

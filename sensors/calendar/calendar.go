@@ -45,6 +45,7 @@ type Snapshot struct {
 	From, To   time.Time       // of the entries
 	Entries    []Entry         // by start and id
 	Watch      Watch
+	Meetings   map[string]MeetingRead // by the id of the event
 }
 
 // An Entry is an event and whether the filters let it pass.
@@ -67,12 +68,16 @@ const allDaySlack = 24 * time.Hour
 const infoInterval = 24 * time.Hour
 
 func (o *Options) target() calendars.Calendar {
-	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar}
+	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar, ChangeKeys: o.Meetings}
 }
 
 // Permissions implements sensors.Source.
 func (o *Options) Permissions() []graph.Permission {
-	return []graph.Permission{o.target().ReadPermission()}
+	permissions := []graph.Permission{o.target().ReadPermission()}
+	if o.Meetings {
+		permissions = append(permissions, calendars.MeetingPermission())
+	}
+	return permissions
 }
 
 // Operations implements sensors.OperationProvider.
@@ -83,7 +88,11 @@ func (o *View) ReadsOwnWrites() bool { return true }
 
 // Poll implements sensors.Source.
 func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
-	return o.poll(ctx, g, o.target(), last, now)
+	s, err := o.poll(ctx, g, o.target(), last, now)
+	if err != nil {
+		return nil, err
+	}
+	return o.withMeetings(ctx, g, last, s), nil
 }
 
 // IsGroup implements sensors.GroupSource.
@@ -120,7 +129,7 @@ func (s *Snapshot) sort() {
 
 // Same implements sensors.Comparer: that time passes need not be written.
 func (o *View) Same(a, b *Snapshot) bool {
-	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
+	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Meetings, b.Meetings) && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
 }
 
 // equal reports whether a and b are the same version of an event. It is written out because an answer of many events is compared

@@ -5,6 +5,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
 // attributeFields documents the attributes.
@@ -59,6 +60,7 @@ func itemFields() []schema.Field {
 			{Key: "conference_id", Type: "text", Doc: "Conference id to enter."},
 			{Key: "quick_dial", Type: "text", Doc: "Number and conference id to dial at once."},
 		}},
+		{Key: "meeting", Type: "object", Doc: "Details of the online meeting; null: not known, without `meetings: true`, or of the calendar of a group.", Fields: calendar.MeetingFields()},
 		{Key: "web_link", Type: "text", Doc: "Link that opens the event in Outlook on the web."},
 		{Key: "importance", Type: "text", Doc: "`low`, `normal` or `high`."},
 		{Key: "series_id", Type: "text", Doc: "Id of the series that it is an occurrence of."},

@@ -50,7 +50,7 @@ func Operations(c calendars.Calendar) []services.Operation {
 			Example:     `{"event_id": "AAMk…", "response": "accept"}`,
 			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
-		})
+		}, createMeetingOperation(c))
 	}
 	return append(operations, readOperations(c)...)
 }
