@@ -121,6 +121,7 @@ func TestScopes(t *testing.T) {
 		{update, []string{"{type: calendar, meetings: true}"}, "Calendars.ReadWrite OnlineMeetings.Read User.Read"},
 		{update, []string{"{type: calendar, meetings: true, allow: [default, create_meeting]}"}, "Calendars.ReadWrite OnlineMeetings.ReadWrite User.Read"},
 		{update, []string{"{type: calendar, allow: [create_meeting]}"}, "Calendars.Read OnlineMeetings.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, allow: [default, expand_groups]}"}, "Calendars.ReadWrite GroupMember.Read.All User.Read User.ReadBasic.All"},
 		{"", []string{"{type: calendar, on_demand: true}"}, "Calendars.Read User.Read"},
 		{"", []string{"{type: calendar, on_demand: true, allow: [default, find_times]}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
 		{"", []string{"{type: calendar, on_demand: true, allow: [default, people_search]}"}, "Calendars.Read People.Read User.Read"},

@@ -30,6 +30,7 @@ type (
 	MailFolder       = mail.MailFolder
 	MailboxRights    = mail.MailboxRights
 	MailboxOptions   = mail.MailboxOptions
+	List             = outlook.List
 	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
 	Session          = presence.Session

@@ -81,7 +81,12 @@ func (o *Options) Permissions() []graph.Permission {
 }
 
 // Operations implements sensors.OperationProvider.
-func (o *Options) Operations() []services.Operation { return calendar.Operations(o.target()) }
+func (o *Options) Operations() []services.Operation {
+	return calendar.Operations(o.target(), o.offered...)
+}
+
+// Offer sets which operations the configuration offers.
+func (o *Options) Offer(operations []string) { o.offered = operations }
 
 // ReadsOwnWrites implements sensors.ConsistentReader: the events of a new series are in the next answer.
 func (o *View) ReadsOwnWrites() bool { return true }
@@ -145,7 +150,13 @@ func equal(a, b *calendars.Event) bool {
 
 // Effects implements sensors.EffectProvider.
 func (o *View) Effects() []sensors.Effect[Snapshot] {
-	return []sensors.Effect[Snapshot]{sensors.On(o.applyEvent), sensors.On(o.applyRemoval)}
+	return []sensors.Effect[Snapshot]{
+		sensors.On(o.applyEvent),
+		sensors.On(func(s *Snapshot, created calendar.Expanded, now time.Time) (*Snapshot, []entity.Event) {
+			return o.applyEvent(s, created.Event, now)
+		}),
+		sensors.On(o.applyRemoval),
+	}
 }
 
 // applyEvent puts in place an event that was created or changed.

@@ -23,6 +23,8 @@ type Options struct {
 	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
 	Meetings      bool     `koanf:"meetings" doc:"Show meeting id, passcode, lobby, presenters and recording of online meetings. Requests OnlineMeetings.Read. Work accounts only."`
 	View
+
+	offered []string // operations
 }
 
 // GroupOptions are the options of the calendar of a group. They are the sensors.Source of its events.

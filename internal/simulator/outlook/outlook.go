@@ -219,7 +219,7 @@ func changeKey(version string) string {
 func exceptions(method, path string, personal bool) []string {
 	readers := []string{"Calendars.ReadBasic", "Calendars.Read", "Calendars.ReadWrite"}
 	switch {
-	case path == "/groups" || path == "/groups/{id}" || strings.HasPrefix(path, "/me/memberof") || strings.HasPrefix(path, "/me/transitivememberof"):
+	case path == "/groups" || path == "/groups/{id}" || path == "/groups/{id}/transitivemembers" || strings.HasPrefix(path, "/me/memberof") || strings.HasPrefix(path, "/me/transitivememberof"):
 		return groupScopes(path, personal)
 	case strings.HasPrefix(path, "/groups/"):
 		// The table gives Calendars.* for some of these; group calendars have never known them.

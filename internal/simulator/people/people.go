@@ -51,9 +51,9 @@ func (s *Service) Resource() odata.Resource {
 			{Method: "GET", Path: "/me/contacts", Type: contact, Options: []string{"$select", "$filter", "$top", "$skip", "$orderby", "$count"}, Do: s.listContacts},
 		},
 		Permissions: permissions,
-		Controls: []control.Operation{{
-			Method: "POST", Path: "/control/users/{user}/contacts", Description: "add a contact to the default folder", Do: s.postContact,
-		}},
+		Controls: []control.Operation{
+			{Method: "POST", Path: "/control/users/{user}/contacts", Description: "add a contact to the default folder", Do: s.postContact},
+		},
 		Seed: s.seed,
 	}
 }
