@@ -30,8 +30,8 @@ func Kind() sensors.Kind {
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{View: defaultView()})
 		},
-		Attributes: attributeFields(),
-		Events:     events(),
+		Attributes: attributeFields(meetingField()),
+		Events:     events(meetingField()),
 		Describe:   describe,
 		Candidates: candidates,
 	}

@@ -24,6 +24,7 @@ func GroupKind() sensors.Kind {
 		"a group does not respond to invitations. Its permissions need the consent of an administrator: `graph2mqtt permissions` prints a link to send them."
 	kind.New = func() sensors.Sensor { return sensors.Of(&GroupOptions{View: defaultView()}) }
 	kind.Candidates = groupCandidates
+	kind.Attributes, kind.Events = attributeFields(groupMeetingField()), events(groupMeetingField())
 	return kind
 }
 

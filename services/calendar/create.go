@@ -21,11 +21,15 @@ func Operations(c calendars.Calendar, offered ...string) []services.Operation {
 	if c.Group != "" {
 		cancelDoc = "Cancels a meeting that the group organizes and notifies the attendees. Where Microsoft refuses that, use remove."
 	}
+	result := eventResult()
+	if c.Group == "" {
+		result = append(result, expandedFields()...)
+	}
 	operations := []services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
 			Example:     `{"subject": "Dentist", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`,
-			Returns:     append(eventResult(), expandedFields()...),
+			Returns:     result,
 			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c, expands: expands} },
 		},
 		{
@@ -90,6 +94,9 @@ type Create struct {
 func (r *Create) Validate() error {
 	if err := r.EventFields.Validate(); err != nil {
 		return err
+	}
+	if r.ExpandGroups && r.calendar.Group != "" {
+		return graph.Invalid("expand_groups: want false, because the calendar of a group cannot invite the members of distribution lists")
 	}
 	if r.ExpandGroups && !r.expands {
 		return graph.Invalid("expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is")

@@ -181,6 +181,20 @@ func TestExpandGroupsNeeds(t *testing.T) {
 	}
 }
 
+// TestGroupsOfferLess: the calendar of a group has no operations that need permissions of one's own calendar or directory.
+func TestGroupsOfferLess(t *testing.T) {
+	group := calendars.Calendar{Group: "sales@contoso.example"}
+	for _, op := range calendar.Operations(group, calendar.ExpandGroups) {
+		if slices.Contains([]string{"find_times", "create_meeting", "expand_groups"}, op.Name) {
+			t.Errorf("it offers %s", op.Name)
+		}
+	}
+	_, err := call(t, organization(t), group, "create", review(`, "expand_groups": true`, "staff@contoso.example"), false, "Group.ReadWrite.All")
+	if want := "expand_groups: want false, because the calendar of a group cannot invite the members of distribution lists"; err == nil || err.Error() != want {
+		t.Errorf("got %v\nwant %s", err, want)
+	}
+}
+
 func TestExpandGroupsRefused(t *testing.T) {
 	_, err := call(t, organization(t), calendars.Calendar{}, "create", review(`, "expand_groups": true`, "staff@contoso.example"), false, expandScopes()...)
 	if want := "expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is"; err == nil || err.Error() != want {
