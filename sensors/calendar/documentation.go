@@ -15,7 +15,7 @@ func meetingField() schema.Field {
 
 // groupMeetingField is meetingField for the calendar of a group.
 func groupMeetingField() schema.Field {
-	return schema.Field{Key: "meeting", Type: "object", Doc: "null: details of online meetings are those of your own calendar only."}
+	return schema.Field{Key: "meeting", Type: "object", Doc: "Always null: only the type calendar reads details of online meetings."}
 }
 
 // attributeFields documents the attributes.
