@@ -68,6 +68,14 @@ type Candidate struct {
 	SelectedBy func(options any) bool
 }
 
+// SelectedBy returns a Candidate's SelectedBy for options of the type O.
+func SelectedBy[O any](selected func(*O) bool) func(options any) bool {
+	return func(options any) bool {
+		o, ok := options.(*O)
+		return ok && selected(o)
+	}
+}
+
 // A Source holds a sensor's decoded options and has pure functions over its snapshot S: plain data with exported fields that JSON
 // can hold. It is a pointer to a struct; its exported fields are the options.
 //

@@ -111,14 +111,16 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	}
 	var members []sensors.Member
 	for _, c := range listed {
-		members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+		if !named(o.Except, c.ID, c.Name) {
+			members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+		}
 	}
-	return except(members, o.Except), nil
+	return members, nil
 }
 
-// except returns the members that are not named by their id or name in names.
-func except(members []sensors.Member, names []string) []sensors.Member {
-	return slices.DeleteFunc(members, func(m sensors.Member) bool { return slices.Contains(names, m.ID) || containsFold(names, m.Name) })
+// named reports whether one of names is, in any case, an item's id or one of its names that are not "".
+func named(names []string, of ...string) bool {
+	return slices.ContainsFunc(of, func(s string) bool { return s != "" && containsFold(names, s) })
 }
 
 // Member implements sensors.GroupSource.

@@ -16,12 +16,12 @@ import (
 // candidates lists the own status, where People.Read is granted those of the colleagues that the user works with, and where chats may
 // be read those of the colleagues in them.
 func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
-	all := []sensors.Candidate{{Name: "My status"}}
+	all := []sensors.Candidate{{Name: "My status", SelectedBy: sensors.SelectedBy(func(o *Options) bool { return o.User == "" })}}
 	seen := map[string]bool{}
 	add := func(name, address string) {
 		if key := strings.ToLower(address); key != "" && !seen[key] {
 			seen[key] = true
-			all = append(all, sensors.Candidate{Name: name, Options: map[string]string{"user": address}})
+			all = append(all, sensors.Candidate{Name: name, Options: map[string]string{"user": address}, SelectedBy: sensors.SelectedBy(func(o *Options) bool { return strings.EqualFold(o.User, address) })})
 		}
 	}
 	if g.Granted(graph.Permission{Scope: "People.Read"}) {
