@@ -131,6 +131,7 @@ type Sensor struct {
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
 
 	OwnUpdate bool // enable_update is set for the sensor itself
+	Personal  bool // the account is a personal one, according to its tenant
 	Options   any  // decoded; of the type that the kind's New returns
 }
 

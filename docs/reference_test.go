@@ -16,6 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/people"
 )
 
 // A target is the subject of a chapter of the reference: a kind of sensor, the account or the bridge.
@@ -49,7 +50,10 @@ func targets() []target {
 	}
 	discovery := homeassistant.Discovery{Base: "graph2mqtt"}
 	return append(all,
-		target{name: "every sensor", entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work", Sensor: "calendar"}})},
+		target{
+			name: "every sensor", topic: "graph2mqtt/work/calendar", operations: people.Operations(),
+			entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work", Sensor: "calendar"}}),
+		},
 		target{
 			name: "account", topic: "graph2mqtt/work", operations: runtime.AccountOperations(), events: runtime.EventTypes(),
 			entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work"}}),
@@ -109,7 +113,9 @@ How to read this page:
 			events(&b, t)
 		}
 		if i >= 0 {
-			permissions(&b, kinds[i].New())
+			permissions(&b, kinds[i].New().Permissions(), t.operations)
+		} else if t.name == "every sensor" {
+			permissions(&b, nil, t.operations)
 		}
 		for j, op := range t.operations {
 			member := ""
@@ -125,7 +131,9 @@ How to read this page:
 func chapterDoc(kinds []sensors.Kind, t target) string {
 	switch t.name {
 	case "every sensor":
-		return "The entity that every sensor has in addition."
+		return "What every sensor has in addition: an entity, and operations that look up people of your organization and your contacts. " +
+			"The operations are for work and school accounts. Offer them by one sensor, such as " +
+			"`calendar: {type: calendar, on_demand: true, allow: [default, people_search, person]}`."
 	case "account":
 		return "The device of an account. Its requests need no permission and no `enable_update`."
 	case "bridge":
@@ -233,7 +241,7 @@ func without(all, some []schema.Field) (missing []string, ok bool) {
 	return missing, len(rest) == 0 && len(all) > 0
 }
 
-func permissions(b *strings.Builder, s sensors.Sensor) {
+func permissions(b *strings.Builder, reading []graph.Permission, operations []services.Operation) {
 	b.WriteString("\n### Permissions\n\n| permission | needed for | purpose | without it |\n|---|---|---|---|\n")
 	type row struct {
 		graph.Permission
@@ -250,8 +258,8 @@ func permissions(b *strings.Builder, s sensors.Sensor) {
 			rows[i].users = append(rows[i].users, user)
 		}
 	}
-	add("reading", s.Permissions())
-	for _, op := range s.Operations() {
+	add("reading", reading)
+	for _, op := range operations {
 		add("`"+op.Name+"`", op.Permissions)
 	}
 	for _, r := range rows {
