@@ -202,8 +202,8 @@ func (o *View) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Tim
 	return &after, o.Events(s, &after, now)
 }
 
-// day returns the midnights before and after now.
+// day returns when the day of now begins, and when the next one does.
 func day(now time.Time) (today, tomorrow time.Time) {
 	y, m, d := now.Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, now.Location()), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())
+	return graph.StartOfDay(y, m, d, now.Location()), graph.StartOfDay(y, m, d+1, now.Location())
 }

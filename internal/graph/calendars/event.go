@@ -69,11 +69,12 @@ func (e Event) Span(loc *time.Location) (start, end time.Time) {
 	if !e.AllDay {
 		return e.Start.In(loc), e.End.In(loc)
 	}
-	return midnight(e.Start, loc), midnight(e.End, loc)
+	return startOfDay(e.Start, loc), startOfDay(e.End, loc)
 }
 
-func midnight(day time.Time, loc *time.Location) time.Time {
-	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
+// startOfDay returns the first moment in loc of the date of day.
+func startOfDay(day time.Time, loc *time.Location) time.Time {
+	return graph.StartOfDay(day.Year(), day.Month(), day.Day(), loc)
 }
 
 // Within reports whether any part of e is in [from, to), with all-day events in the time zone loc.
