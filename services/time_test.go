@@ -77,7 +77,7 @@ func TestParseTimeOrDate(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %s", in, got, err, want)
 		}
 	}
-	if got, err := services.ParseTimeOrDate("start", "2026-04-24", graphtest.Zone(t, "Africa/Cairo")); err != nil || got.Format(time.RFC3339) != "2026-04-24T01:00:00+03:00" {
+	if got, err := services.ParseTimeOrDate("start", "2026-09-06", graphtest.Zone(t, "America/Santiago")); err != nil || got.Format(time.RFC3339) != "2026-09-06T01:00:00-03:00" {
 		t.Errorf("a day that begins at 1:00: got %v, %v", got, err)
 	}
 	for _, in := range []string{"noon", "", "2026-02-30", "1500-01-01", "9999-12-31"} {

@@ -30,11 +30,12 @@ func contoso() *simulator.Simulator { return simulator.Contoso(simulator.Options
 type target struct {
 	graph      *graph.Client
 	operations []services.Operation
+	loc        *time.Location
 }
 
 func newTarget(t testing.TB, transport http.RoundTripper, s *simulator.Simulator) *target {
 	t.Helper()
-	return &target{graphtest.ClientVia(t, s, transport, simulator.Adele, "Tasks.ReadWrite"), todo.Operations(todo.Target{List: "defaultList"})}
+	return &target{graphtest.ClientVia(t, s, transport, simulator.Adele, "Tasks.ReadWrite"), todo.Operations(todo.Target{List: "defaultList"}), time.UTC}
 }
 
 func (t *target) Operation(name string) (services.Operation, error) {
@@ -54,7 +55,7 @@ func (t *target) Resolve(context.Context, map[string]json.RawMessage) (services.
 	return services.Ref{Account: "work", Sensor: "todo"}, t, nil
 }
 func (t *target) Graph() *graph.Client     { return t.graph }
-func (t *target) Location() *time.Location { return time.UTC }
+func (t *target) Location() *time.Location { return t.loc }
 func (t *target) OnSuccess(context.Context, string, any) func(services.Tx) {
 	return nil
 }
@@ -412,4 +413,21 @@ func TestPagesOfTasks(t *testing.T) {
 			t.Errorf("%d pages", pages)
 		}
 	})
+}
+
+// In Santiago clocks are set forward at midnight: the 6th of September 2026 begins at 1:00.
+func TestDueOnDayWithoutMidnight(t *testing.T) {
+	s := contoso()
+	g := newTarget(t, s.Transport(), s)
+	g.loc = graphtest.Zone(t, "America/Santiago")
+	if r := g.execute(t.Context(), "new", `{"subject": "x", "due": "2026-09-06"}`); r.Error != nil {
+		t.Fatal(r.Error)
+	}
+	body := ""
+	for _, r := range s.Requests() {
+		body += string(r.Body)
+	}
+	if want := `"dueDateTime":{"dateTime":"2026-09-06T00:00:00.0000000","timeZone":"Pacific SA Standard Time"}`; !strings.Contains(body, want) {
+		t.Errorf("sent %s, want %s", body, want)
+	}
 }
