@@ -35,21 +35,21 @@ func (r Refusal) holds(now time.Time) bool {
 
 func (r Refusal) again(now time.Time) Refusal { return Refusal{now.UTC(), r.Times + 1} }
 
-// Changes say what changed in a collection since a Watch was asked before.
-type Changes[T any] struct {
+// A ChangeReport says what changed in a collection since a Watch was asked before.
+type ChangeReport[T any] struct {
 	DeltaChanges[T]      // if ByDelta
 	ByDelta         bool // the delta query told them
 	Anew            bool // something may have changed that is not among them
 }
 
 // Any reports whether anything may have changed.
-func (c Changes[T]) Any() bool { return c.Anew || c.DeltaChanges.Any() }
+func (c ChangeReport[T]) Any() bool { return c.Anew || c.DeltaChanges.Any() }
 
 // Ask asks whether a collection changed. delta asks for the changes since link, "" for all items; nil: Graph has no delta query for it.
 // Where Graph offers neither request, everything may have changed. Of an error that is no refusal w takes no note.
-func Ask[T any](w *Watch, now time.Time, delta func(link string) (DeltaChanges[T], error), probe func() (Probe, error)) (Changes[T], error) {
+func Ask[T any](w *Watch, now time.Time, delta func(link string) (DeltaChanges[T], error), probe func() (Probe, error)) (ChangeReport[T], error) {
 	if delta != nil && !w.NoDelta.holds(now) {
-		c := Changes[T]{ByDelta: true, Anew: w.Link == ""}
+		c := ChangeReport[T]{ByDelta: true, Anew: w.Link == ""}
 		var err error
 		c.DeltaChanges, err = delta(w.Link)
 		if err == nil && c.Expired {
@@ -64,24 +64,24 @@ func Ask[T any](w *Watch, now time.Time, delta func(link string) (DeltaChanges[T
 			}
 			return c, nil
 		case !IsRefusal(err):
-			return Changes[T]{}, err
+			return ChangeReport[T]{}, err
 		}
 		w.Link, w.NoDelta = "", w.NoDelta.again(now)
 	}
 	if w.NoProbe.holds(now) {
-		return Changes[T]{Anew: true}, nil
+		return ChangeReport[T]{Anew: true}, nil
 	}
 	p, err := probe()
 	switch {
 	case err == nil:
 		changed := w.Probe == nil || !w.Probe.Equal(p)
 		w.Probe, w.NoProbe = &p, Refusal{}
-		return Changes[T]{Anew: changed}, nil
+		return ChangeReport[T]{Anew: changed}, nil
 	case !IsRefusal(err):
-		return Changes[T]{}, err
+		return ChangeReport[T]{}, err
 	}
 	w.Probe, w.NoProbe = nil, w.NoProbe.again(now)
-	return Changes[T]{Anew: true}, nil
+	return ChangeReport[T]{Anew: true}, nil
 }
 
 // IsRefusal reports whether Graph does not offer a request in this form or for this collection, rather than that it failed this time.

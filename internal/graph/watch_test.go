@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// An offer is what Graph answers to a Watch.
+// An offer decides how Graph answers a Watch.
 type offer struct {
 	delta, probe int    // status of an error; 0: an answer
 	changed      string // by the delta query
@@ -20,7 +20,7 @@ type offer struct {
 	asked        []string
 }
 
-func (o *offer) ask(w *graph.Watch, now time.Time) (graph.Changes[graph.Item], error) {
+func (o *offer) ask(w *graph.Watch, now time.Time) (graph.ChangeReport[graph.Item], error) {
 	failure := func(status int) error { return &graph.Error{Reason: graph.Refused, Status: status} }
 	delta := func(link string) (graph.DeltaChanges[graph.Item], error) {
 		o.asked = append(o.asked, strings.TrimSpace("delta "+link))

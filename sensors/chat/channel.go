@@ -24,7 +24,7 @@ type ChannelSnapshot struct {
 	Fresh    []ChannelMessage     // that came with the last poll
 }
 
-// times are when messages were written, by their ids.
+// times has the time of each message, by its id.
 type times map[string]time.Time
 
 // A ChannelMessage is a message or a reply in a channel.

@@ -20,7 +20,7 @@ const (
 	visibleWithin = 10 * time.Second
 	// clockSkew bounds by how much this machine's clock may be ahead of Microsoft's.
 	clockSkew = time.Minute
-	// maxAhead is how far ahead of this machine's clock the time of a message may be. One that is further ahead is of the future: it does
+	// maxAhead bounds by how much the time of a message may be ahead of this machine's clock. One that is further ahead is of the future: it does
 	// not say which messages are new.
 	maxAhead = 24 * time.Hour
 	// maxPages bounds the pages of chats that one poll reads.

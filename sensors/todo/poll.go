@@ -84,7 +84,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 }
 
 // changes asks whether anything changed. The tasks that it returns have their ids and states.
-func (s *Snapshot) changes(ctx context.Context, g *graph.Client, now time.Time) (graph.Changes[tasks.Task], error) {
+func (s *Snapshot) changes(ctx context.Context, g *graph.Client, now time.Time) (graph.ChangeReport[tasks.Task], error) {
 	return graph.Ask(&s.Watch, now,
 		func(link string) (graph.DeltaChanges[tasks.Task], error) {
 			return tasks.Changes(ctx, g, s.ListID, link)
@@ -93,7 +93,7 @@ func (s *Snapshot) changes(ctx context.Context, g *graph.Client, now time.Time) 
 }
 
 // fates finds out what became of the tasks that are no longer open, and which completed ones were never seen open.
-func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n graph.Changes[tasks.Task], now time.Time) error {
+func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n graph.ChangeReport[tasks.Task], now time.Time) error {
 	open, done, changed := byID(s.Open), byID(s.Done), byID(n.Changed)
 	var unknown []tasks.Task
 	for _, t := range last.Open {
