@@ -15,7 +15,7 @@ type Watch struct {
 	NoDelta, NoProbe Refusal
 }
 
-// A Refusal says for how long a request that Graph refused is not sent again. The zero one is none.
+// A Refusal decides for how long a request that Graph refused is not sent again. The zero one is none.
 type Refusal struct {
 	At    time.Time
 	Times int // in a row
@@ -35,7 +35,7 @@ func (r Refusal) holds(now time.Time) bool {
 
 func (r Refusal) again(now time.Time) Refusal { return Refusal{now.UTC(), r.Times + 1} }
 
-// A ChangeReport says what changed in a collection since a Watch was asked before.
+// A ChangeReport lists what changed in a collection since a Watch was asked before.
 type ChangeReport[T any] struct {
 	DeltaChanges[T]      // if ByDelta
 	ByDelta         bool // the delta query told them
