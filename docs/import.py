@@ -26,7 +26,10 @@ def ask(sensor, operation, fields, options):
     topic = f"{BASE}/{sensor}/%s/{operation}"
     command = ["mosquitto_rr", "-q", "1", "-W", "120", "-t", topic % "request", "-e", topic % "response",
                "-m", json.dumps({**fields, "transaction": transaction}), *options]
-    output = subprocess.run(command, stdout=subprocess.PIPE).stdout
+    try:
+        output = subprocess.run(command, stdout=subprocess.PIPE).stdout
+    except FileNotFoundError:
+        sys.exit("mosquitto_rr is not installed; it is one of the clients of Mosquitto")
     response = json.loads(output) if output.strip() else {}
     # Another program may have asked at the same time.
     return response if response.get("transaction") == transaction else None
@@ -66,7 +69,10 @@ def main():
     if len(sys.argv) < 5:
         sys.exit(__doc__)
     sensor, operation, request, path, *options = sys.argv[1:]
-    request = json.loads(request)
+    try:
+        request = dict(json.loads(request))
+    except (TypeError, ValueError):
+        sys.exit(f"fields: want a JSON object, such as {{}}, not {request}")
     first = {"request": [sensor, operation, request], "cursor": None, "size": 0}
     saved, state = path + ".state", first
     if os.path.exists(saved):
