@@ -63,7 +63,7 @@ func reference(kinds []sensors.Kind) string {
 	var b strings.Builder
 	b.WriteString(`# Sensors and operations
 
-For users who write automations: what each type of sensor shows in Home Assistant, which requests it accepts, and which permissions it needs. Its options are in [configuration.md](configuration.md); [Automations](automations.md) has blueprints and examples.
+For users who write automations: what each type of sensor shows in Home Assistant, which requests it accepts, and which permissions it needs. Its options are in [configuration.md](configuration.md).
 
 ` + "```yaml" + `
 automation:
