@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -215,8 +216,8 @@ func TestBlueprints(t *testing.T) {
 		meeting := time.Now().Add(9 * time.Minute).UTC().Truncate(time.Minute)
 		t.Run("meeting_warning", func(t *testing.T) {
 			subscribeWarned()
-			ha.instantiate(t, imported["meeting_warning"], "meeting_warning", map[string]any{"calendar": busy, "minutes": 10})
-			ha.instantiate(t, imported["meeting_warning"], "fire_warning", map[string]any{"calendar": busy, "minutes": 10, "only_online": true, "warning": []any{
+			ha.instantiate(t, imported["meeting_warning"], "meeting_warning", map[string]any{"calendars": []string{busy}, "minutes": 10})
+			ha.instantiate(t, imported["meeting_warning"], "fire_warning", map[string]any{"calendars": []string{busy}, "minutes": 10, "only_online": true, "warning": []any{
 				map[string]any{"event": "meeting_warned", "event_data": map[string]any{"link": "{{ join_url }}", "left": "{{ subject }}"}},
 			}})
 			for subject, e := range map[string]simulator.Event{
@@ -543,6 +544,110 @@ func TestBlueprints(t *testing.T) {
 			ha.awaitNotification(t, "Work: sign in to Microsoft 365", "is gone", func(all []notification) bool { return len(all) == 0 })
 		})
 		env.Stop(t)
+		ha.CheckLog(t)
+	})
+}
+
+// TestScriptRequests answers the requests of a script by hand: a response is found although Home Assistant missed the first one, nothing is
+// executed twice, and a script ends without a response.
+func TestScriptRequests(t *testing.T) {
+	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
+		const topic, subject = "graph2mqtt/work/calendar/", `"Grüße" \'日本'`
+		files := httptest.NewServer(http.FileServer(http.Dir("../../docs/blueprints")))
+		defer files.Close()
+		broker := StartMosquitto(t, MosquittoOptions{})
+		ha.AddBroker(t, broker)
+		broker.PublishRetained(t, "homeassistant/device/graph2mqtt-work-calendar/config", string(encode(t, map[string]any{
+			"device": map[string]any{"identifiers": []string{"graph2mqtt-work-calendar"}, "name": "Work calendar"}, "origin": map[string]any{"name": "graph2mqtt"},
+			"components": map[string]any{"busy": map[string]any{"platform": "binary_sensor", "unique_id": "busy", "state_topic": topic + "state"}},
+		})))
+		ha.Changes.Await(t, "the device", func([]Change) bool { return ha.Devices(t)["graph2mqtt-work-calendar"].ID != "" })
+		ha.instantiate(t, ha.importBlueprint(t, files.URL, "script", "request"), "request", map[string]any{})
+
+		type result struct {
+			OK                    bool
+			Code, Message, Cursor string
+			Data                  map[string]any
+		}
+		var answered Recorder[string]
+		results := map[string]result{}
+		ha.Subscribe(t, "answered", func(event json.RawMessage) {
+			var fired struct {
+				Data struct {
+					Operation string
+					Result    result
+				}
+			}
+			if err := json.Unmarshal(event, &fired); err != nil {
+				answered.End(err)
+				return
+			}
+			results[fired.Data.Operation] = fired.Data.Result
+			answered.Add(fired.Data.Operation)
+		})
+		operations := []string{"first", "second", "failing", "never"}
+		requests := broker.Subscribe(t, topic+"request/#")
+		for _, operation := range operations {
+			ha.REST(t, "POST", "/api/config/script/config/ask_"+operation, map[string]any{"sequence": []any{
+				map[string]any{"action": "script.request", "response_variable": "result", "data": map[string]any{
+					"device": ha.Devices(t)["graph2mqtt-work-calendar"].ID, "operation": operation, "fields": map[string]any{"subject": subject},
+				}},
+				map[string]any{"event": "answered", "event_data": map[string]any{"operation": operation, "result": "{{ result }}"}},
+			}}, nil)
+			ha.AwaitState(t, "script.ask_"+operation, "off")
+		}
+		for _, operation := range operations {
+			ha.Service(t, "script.turn_on", "script.ask_"+operation, nil)
+		}
+		// request waits for the n-th request of an operation and returns its payload.
+		request := func(operation string, n int) (payload string) {
+			t.Helper()
+			requests.Await(t, fmt.Sprintf("request %d of %s", n, operation), func([]Message) bool {
+				all := requests.Payloads(topic + "request/" + operation)
+				if len(all) < n {
+					return false
+				}
+				payload = all[n-1]
+				return true
+			})
+			return payload
+		}
+		respond := func(operation, payload, response string) {
+			t.Helper()
+			var fields struct{ Transaction, Subject, Expires string }
+			Message{Payload: payload}.Decode(t, &fields)
+			if at, err := time.Parse(time.RFC3339, fields.Expires); err != nil || time.Until(at) > 2*time.Minute || fields.Subject != subject {
+				t.Errorf("%s: the request is %s", operation, payload)
+			}
+			broker.Publish(t, topic+"response/"+operation, `{"transaction": "another", "status": "ok", "data": {}}`)
+			broker.Publish(t, topic+"response/"+operation, `{"transaction": "`+fields.Transaction+`", `+response+`}`)
+		}
+		respond("first", request("first", 1), `"status": "ok", "data": {"event_id": "AAMk", "none": null, "text": "a\n'b'"}, "cursor": "next"`)
+		respond("failing", request("failing", 1), `"status": "error", "error": {"code": "invalid_argument", "message": "start: want a time", "retryable": false, "retry_after": 0}`)
+		if one, two := request("second", 1), request("second", 2); one != two {
+			t.Errorf("the second request differs:\n%s\n%s", one, two)
+		} else {
+			respond("second", two, `"status": "ok", "data": {}, "duplicate": true`)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 3*waitTimeout)
+		defer cancel()
+		if err := answered.Until(ctx, func(all []string) bool { return len(all) == len(operations) }); err != nil {
+			t.Fatalf("%v: answered %q", err, answered.All())
+		}
+		want := map[string]result{
+			"first":   {OK: true, Cursor: "next", Data: map[string]any{"event_id": "AAMk", "none": nil, "text": "a\n'b'"}},
+			"second":  {OK: true, Data: map[string]any{}},
+			"failing": {Code: "invalid_argument", Message: "start: want a time", Data: map[string]any{}},
+			"never":   {Code: "timeout", Message: "graph2mqtt did not answer; does it run, and is its base topic graph2mqtt?", Data: map[string]any{}},
+		}
+		if diff := cmp.Diff(want, results); diff != "" {
+			t.Errorf("results (-want +got):\n%s", diff)
+		}
+		for operation, n := range map[string]int{"first": 1, "failing": 1, "second": 2, "never": 2} {
+			if got := len(requests.Payloads(topic + "request/" + operation)); got != n {
+				t.Errorf("%d requests of %s, want %d", got, operation, n)
+			}
+		}
 		ha.CheckLog(t)
 	})
 }
