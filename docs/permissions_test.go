@@ -15,35 +15,13 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
-// permissionOptions lists, by kind, options that request other permissions than the defaults, after the words for them.
-var permissionOptions = map[string][]struct {
-	words   string
-	options map[string]any
-}{
-	"calendar": {{"with `basic_calendar`", map[string]any{"basic_calendar": true}}, {"with `shared_mailbox`", map[string]any{"shared_mailbox": "info@contoso.com"}}},
-	"email":    mailPermissionOptions,
-	"query":    mailPermissionOptions,
-	"status":   {{"with `user`", map[string]any{"user": "megan@contoso.com"}}},
-	"chat":     {{"with `basic`", map[string]any{"basic": true}}},
-	"channel":  {{"with the name of a team", map[string]any{"team": "Contoso", "channel": "19:4a95@thread.tacv2"}}},
-}
-
-var mailPermissionOptions = []struct {
-	words   string
-	options map[string]any
-}{
-	{"with `basic`", map[string]any{"basic": true}},
-	{"with `shared_mailbox`", map[string]any{"shared_mailbox": "info@contoso.com"}},
-	{"with `send_as`", map[string]any{"send_as": []any{"info@contoso.com"}}},
-}
-
 // A permissionUse is one reason to request a permission.
 type permissionUse struct {
 	permission graph.Permission
-	use, with  string // "reading" or an operation; the options that make the difference
+	use, with  string // "reading" or an operation; the option that makes the difference
 }
 
-// permissionUses returns why a kind requests permissions: to read, and for operations, with and without the options that change that.
+// permissionUses returns why a kind requests permissions: to read, and for operations, with and without each option that changes that.
 func permissionUses(k sensors.Kind) []permissionUse {
 	var uses []permissionUse
 	add := func(ps []graph.Permission, use, with string) {
@@ -65,6 +43,9 @@ func permissionUses(k sensors.Kind) []permissionUse {
 		}
 		maps.Copy(raw, options)
 		if err := config.Decode(s.Options(), raw); err != nil {
+			if with != "" {
+				return // it requires another option, or another value
+			}
 			panic(err)
 		}
 		add(s.Permissions(), "reading", with)
@@ -73,21 +54,46 @@ func permissionUses(k sensors.Kind) []permissionUse {
 		}
 	}
 	list(nil, "")
-	for _, o := range permissionOptions[k.Name] {
-		list(o.options, o.words)
+	const address = "info@contoso.com"
+	for _, f := range config.Fields(k.New().Options()) {
+		with := "with `" + f.Key + "`"
+		switch {
+		case f.Type == "true or false":
+			list(map[string]any{f.Key: true}, with)
+		case f.Type == "text" && !f.Required:
+			list(map[string]any{f.Key: address}, with)
+		case f.Type == "list of text":
+			list(map[string]any{f.Key: []any{address}}, with)
+		case f.Key == "team": // its example is an id
+			list(map[string]any{f.Key: "Contoso"}, "with the name of a team")
+		}
 	}
 	return uses
 }
 
-// permissionTables returns, for each kind, the permissions that it requests, why, and who can consent.
-func permissionTables(kinds []sensors.Kind) string {
+// permissionTables returns, for each chapter of the reference, the permissions that it requests, why, and who can consent.
+func permissionTables() string {
 	var b strings.Builder
-	for _, k := range kinds {
-		fmt.Fprintf(&b, "\n### %s\n\n| permission | requested for | what graph2mqtt does with it | consent | accounts |\n|---|---|---|---|---|\n", k.Name)
+	kinds := runtime.Kinds()
+	for _, target := range targets() {
+		var all []permissionUse
+		if i := slices.IndexFunc(kinds, func(k sensors.Kind) bool { return k.Name == target.name }); i >= 0 {
+			all = permissionUses(kinds[i])
+		} else {
+			for _, op := range target.operations {
+				for _, p := range op.Permissions {
+					all = append(all, permissionUse{p, "`" + op.Name + "`", ""})
+				}
+			}
+		}
+		if len(all) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "\n### %s\n\n| permission | requested for | what graph2mqtt does with it | consent | accounts |\n|---|---|---|---|---|\n", target.name)
 		var scopes []string
 		uses := map[string][][]string{} // by scope: the options, and then what needs it with them
 		purposes := map[string][]string{}
-		for _, u := range permissionUses(k) {
+		for _, u := range all {
 			scope := u.permission.Scope
 			scopes = append(scopes, scope)
 			if last := len(uses[scope]) - 1; last >= 0 && uses[scope][last][0] == u.with {
@@ -140,7 +146,7 @@ func TestPermissions(t *testing.T) {
 	if !ok || !found {
 		t.Fatalf("%s has no place for the tables", name)
 	}
-	want := before + beginTables + permissionTables(runtime.Kinds()) + endTables + after
+	want := before + beginTables + permissionTables() + endTables + after
 	if updating() {
 		if err := os.WriteFile(name, []byte(want), 0o644); err != nil {
 			t.Fatal(err)
@@ -152,22 +158,28 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// Each permission that the program knows, except for those of every sign-in, is in the tables, so that no option is forgotten.
+// Each permission that the program knows is in the tables, so that no option is forgotten. Those of every sign-in are not, and higher ones
+// that nothing requests.
 func TestPermissionsAreComplete(t *testing.T) {
-	tables := permissionTables(runtime.Kinds())
+	tables := permissionTables()
 	source, err := os.ReadFile("../internal/graph/scopes.go")
 	if err != nil {
 		t.Fatal(err)
+	}
+	others := []string{"openid", "profile", "offline_access", "User.Read"}
+	for _, target := range targets() {
+		for _, op := range target.operations {
+			for _, p := range op.Permissions {
+				others = append(others, p.Alternatives...)
+			}
+		}
 	}
 	scopes := regexp.MustCompile(`\{"([\w.]+)", ScopeInfo`).FindAllStringSubmatch(string(source), -1)
 	if len(scopes) < 20 {
 		t.Errorf("only %d scopes", len(scopes))
 	}
 	for _, m := range scopes {
-		if slices.Contains([]string{"openid", "profile", "offline_access", "User.Read"}, m[1]) {
-			continue
-		}
-		if !strings.Contains(tables, "| `"+m[1]+"` |") {
+		if !slices.Contains(others, m[1]) && !strings.Contains(tables, "| `"+m[1]+"` |") {
 			t.Errorf("%s is not in the tables", m[1])
 		}
 	}
