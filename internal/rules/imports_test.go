@@ -41,6 +41,7 @@ var allowedImports = map[string][]string{
 	"mqtt/mqtttest":      {"mqtt", "mqtt/homeassistant", "internal/entity"},
 
 	"internal/dashboard": {"mqtt/homeassistant"},
+	"internal/migrate":   {"internal/entity", "internal/schema"},
 
 	"internal/runtime": {"sensors/...", "services/...", "config", "internal/entity", "internal/graph/...", "internal/hub", "internal/schema", "internal/state"},
 	"internal/web":     {"services", "internal/hub", "internal/entity", "internal/graph/..."},
