@@ -248,7 +248,10 @@ func (p *Plan) addEntry(a *account, e entry) {
 			track: d.boolean(e.options.get("track_new_calendar"), "track_new_calendar", true),
 		})
 	case "ms365_mail":
-		p.addMail(a, e.options, mailbox{domain: e.domain, name: e.name, entry: e.id, shared: shared, updates: updates, where: entriesFile})
+		mail := p.entityID("sensor."+entity.Slug(e.name+"_mail"), func(r registered) bool {
+			return r.Platform == e.domain && r.Entry == e.id && !strings.HasSuffix(r.UniqueID, "_autoreply")
+		})
+		p.addMail(a, e.options, mailbox{domain: e.domain, name: e.name, entry: e.id, old: mail, shared: shared, updates: updates, where: entriesFile})
 		if updates {
 			a.notify = append(a.notify, "notify."+entity.Slug("ms365_mail_"+e.name))
 		}
@@ -270,7 +273,11 @@ func (p *Plan) addEntry(a *account, e entry) {
 			if !e.isOwn() {
 				name = e.name
 			}
-			p.addStatus(a, e.data.get("alternate_email"), name, old("status"), enabled == "Update")
+			var more []option
+			if seconds, ok := d.number(e.options.get("update_interval"), "update_interval"); ok && seconds != 30 {
+				more = append(more, option{key: "interval", value: fmt.Sprintf("%ds", max(seconds, minInterval))})
+			}
+			p.addStatus(a, e.data.get("alternate_email"), name, old("status"), enabled == "Update", more...)
 		}
 		if enabled := e.data.get("chat_enable").text(); enabled != "" && enabled != "Disabled" {
 			a.add(&Sensor{Type: typeChat, Old: []string{old("chat")}, updates: enabled == "Update"}, "chats")

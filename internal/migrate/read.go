@@ -294,8 +294,11 @@ func (d *Directory) includeDir(file string, n *yaml.Node, depth int) value {
 // yamlFiles returns the YAML files in and below a directory, in order, without hidden ones and secrets.
 func (d *Directory) yamlFiles(dir string) ([]string, error) {
 	var names []string
-	root := filepath.Join(d.path, filepath.FromSlash(dir))
-	err := filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+	root, err := filepath.EvalSymlinks(filepath.Join(d.path, filepath.FromSlash(dir)))
+	if err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -307,11 +310,11 @@ func (d *Directory) yamlFiles(dir string) ([]string, error) {
 			return nil
 		}
 		if !hidden && strings.HasSuffix(e.Name(), ".yaml") && e.Name() != secretsFile {
-			relative, err := filepath.Rel(d.path, path)
+			relative, err := filepath.Rel(root, path)
 			if err != nil {
 				return err
 			}
-			names = append(names, filepath.ToSlash(relative))
+			names = append(names, filepath.ToSlash(filepath.Join(dir, relative)))
 		}
 		return nil
 	})

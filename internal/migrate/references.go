@@ -36,6 +36,8 @@ type finder struct {
 	actions  map[string]Action
 	senders  map[string][]located // by the action that sends mail
 	events   map[string]Change
+
+	successor Successor
 }
 
 // A located is a sensor in its account.
@@ -45,7 +47,7 @@ type located struct {
 }
 
 func (p *Plan) finder(successor Successor) *finder {
-	f := &finder{plan: p, entities: map[string]Change{}, sensors: map[string]located{}, actions: map[string]Action{}, senders: map[string][]located{}, events: map[string]Change{}}
+	f := &finder{plan: p, entities: map[string]Change{}, sensors: map[string]located{}, actions: map[string]Action{}, senders: map[string][]located{}, events: map[string]Change{}, successor: successor}
 	for _, a := range p.Accounts {
 		for _, s := range a.Sensors {
 			c := chapterOf(s.Type)
@@ -82,7 +84,9 @@ func (p *Plan) finder(successor Successor) *finder {
 		for _, e := range c.Events {
 			for name := range strings.SplitSeq(e.Old, ", ") {
 				for _, domain := range []string{"o365", "ms365", "ms365_calendar", "ms365_teams", "ms365_todo"} {
-					f.events[domain+"_"+name] = Change{domain + "_" + name, "event type " + e.New, e.Note}
+					if name != calendarTrigger {
+						f.events[domain+"_"+name] = Change{domain + "_" + name, f.event(e.New, c.Types, nil), e.Note}
+					}
 				}
 			}
 		}
@@ -139,9 +143,13 @@ func (p *Plan) Changes(successor Successor) []Change {
 			}
 		}
 		for _, e := range c.Events {
+			if e.Old == calendarTrigger {
+				all = append(all, Change{"trigger calendar", f.event(e.New, c.Types, nil), e.Note})
+				continue
+			}
 			for name := range strings.SplitSeq(e.Old, ", ") {
 				for _, domain := range p.eventDomains(c.Types) {
-					all = append(all, Change{domain + "_" + name, "event type " + e.New, e.Note})
+					all = append(all, Change{domain + "_" + name, f.event(e.New, c.Types, nil), e.Note})
 				}
 			}
 		}
@@ -177,19 +185,47 @@ func (p *Plan) eventDomains(types []string) []string {
 	return found
 }
 
+// event describes the event that replaces another one: of these sensors if they are known, otherwise of one of these types.
+func (f *finder) event(name string, types []string, targets []located) string {
+	if len(targets) == 0 {
+		targets = f.ofTypes(types)
+	}
+	var entities []string
+	for _, t := range targets {
+		sensor := t.sensor.ID
+		if strings.HasPrefix(name, "command_") { // of the account
+			sensor = ""
+		}
+		if id := f.successor(t.account.ID, sensor, "event"); id != "" && !slices.Contains(entities, id) {
+			entities = append(entities, id)
+		}
+	}
+	if len(entities) == 0 || len(entities) > 3 {
+		return name + " of the event entity"
+	}
+	return name + " of " + strings.Join(entities, ", ")
+}
+
+// ofTypes returns the sensors of these types.
+func (f *finder) ofTypes(types []string) []located {
+	var all []located
+	for _, a := range f.plan.Accounts {
+		for _, s := range a.Sensors {
+			if slices.Contains(types, s.Type) {
+				all = append(all, located{a, s})
+			}
+		}
+	}
+	return all
+}
+
 // request returns the request that replaces an action, of these sensors if they are known, otherwise of one of these types.
 func (f *finder) request(action Action, types []string, targets []located) string {
 	if action.Operation == "" {
 		return ""
 	}
 	if len(targets) == 0 {
-		for _, a := range f.plan.Accounts {
-			for _, s := range a.Sensors {
-				if slices.Contains(types, s.Type) {
-					targets = append(targets, located{a, s})
-				}
-			}
-		}
+		targets = f.ofTypes(types)
 		if len(targets) > 1 {
 			account := targets[0].account.ID
 			if slices.ContainsFunc(targets, func(t located) bool { return t.account.ID != account }) {
@@ -399,16 +435,21 @@ func (f *finder) node(n *yaml.Node, add func(int, Change), depth int) {
 				if ok && (len(targets) > 0 || !action.core()) {
 					add(content.Line, Change{content.Value, f.request(action, f.types(action), targets), action.Note})
 				}
+			case "trigger", "platform":
+				if targets := f.targets(n, 0); content.Value == calendarTrigger && len(targets) > 0 {
+					kinds := []string{typeCalendar, typeGroup}
+					add(content.Line, Change{"trigger calendar", f.event("event_started or event_ended", kinds, targets), ""})
+				}
 			case "type":
-				targets := f.targets(n, 0)
-				if len(targets) == 0 {
+				if len(f.targets(n, 0)) == 0 {
 					continue
 				}
-				switch content.Value {
-				case "calendar":
-					add(content.Line, Change{"card calendar", "", "it shows calendar entities only; graph2mqtt dashboard prints a card for the events"})
-				case "todo-list":
-					add(content.Line, Change{"card todo-list", "", "it shows to-do entities only; graph2mqtt dashboard prints a card for the tasks"})
+				// Cards from elsewhere, such as custom:atomic-calendar-revive, too.
+				switch {
+				case strings.Contains(content.Value, "calendar"), strings.Contains(content.Value, "week-planner"):
+					add(content.Line, Change{"card " + content.Value, "", "it shows calendar entities only; `graph2mqtt dashboard` prints a card for the events"})
+				case strings.Contains(content.Value, "todo"):
+					add(content.Line, Change{"card " + content.Value, "", "it shows to-do entities only; `graph2mqtt dashboard` prints a card for the tasks"})
 				}
 			}
 		}

@@ -3,6 +3,7 @@ package migrate
 import (
 	"cmp"
 	"fmt"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -12,7 +13,11 @@ import (
 
 // Read reads the configuration directory of a Home Assistant and plans the new configuration. The error lists every problem.
 func Read(dir string) (*Plan, error) {
-	d := &Directory{path: dir}
+	path, err := filepath.EvalSymlinks(dir) // the directory itself may be a link, below which nothing would be searched
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{path: path}
 	p := &Plan{dir: d}
 	p.readRegistry()
 	entries := p.readEntries()
@@ -146,6 +151,7 @@ func (p *Plan) addO365Account(v value, name string) {
 	}
 	a := p.newAccount(id)
 	a.isO365 = true
+	sensor := func(name string) string { return p.o365Sensor(name, strings.TrimPrefix(suffix, "_")) }
 	a.comments = append(a.comments, fmt.Sprintf("O365 account %q (%s, line %d).", name, v.file, v.line))
 	a.registration(d, v, "client_secret in "+v.file)
 	shared := p.address(a, v.get("shared_mailbox"), "shared_mailbox")
@@ -158,7 +164,7 @@ func (p *Plan) addO365Account(v value, name string) {
 	}
 	mail := func(list, key string) {
 		for _, m := range d.mappings(v.get(list), list) {
-			p.addMail(a, m, mailbox{domain: "o365", name: m.get("name").text(), shared: shared, updates: updates, defaults: true, where: key})
+			p.addMail(a, m, mailbox{domain: "o365", name: m.get("name").text(), old: sensor(m.get("name").text()), shared: shared, updates: updates, defaults: true, where: key})
 		}
 	}
 	mail("email_sensor", "email_sensor")
@@ -174,7 +180,7 @@ func (p *Plan) addO365Account(v value, name string) {
 				d.report(m.file, m.line, "%s: name is missing", list)
 				continue
 			}
-			add(m, name, p.o365Sensor(name))
+			add(m, name, sensor(name))
 		}
 	}
 	named("auto_reply_sensors", func(_ value, name, old string) {
@@ -198,10 +204,12 @@ func (p *Plan) addO365Account(v value, name string) {
 	}
 }
 
-// o365Sensor returns the entity id of a sensor of O365.
-func (p *Plan) o365Sensor(name string) string {
+// o365Sensor returns the entity id of a sensor of O365. Its unique id is made of its name and the account; that of mail begins with the
+// folder.
+func (p *Plan) o365Sensor(name, account string) string {
 	return p.entityID("sensor."+entity.Slug(name), func(r registered) bool {
-		return r.Platform == "o365" && (r.OriginalName == name || strings.HasSuffix(r.UniqueID, "_"+name))
+		return r.Platform == "o365" && (r.UniqueID == name+"_"+account || strings.HasSuffix(r.UniqueID, "_"+account+"_"+name) ||
+			r.OriginalName == name && strings.HasSuffix(r.UniqueID, "_"+account))
 	})
 }
 
@@ -403,6 +411,7 @@ func (p *Plan) text(s *Sensor, v value, from, to string) bool {
 // mailbox describes a mail sensor of O365 or an entry of MS365-Mail.
 type mailbox struct {
 	domain, name, entry string
+	old                 string // entity id
 	shared              string
 	updates             bool
 	defaults            bool   // texts and names of attachments are shown unless the options say otherwise
@@ -416,15 +425,7 @@ func (p *Plan) addMail(a *account, v value, m mailbox) {
 		d.report(v.file, v.line, "%s: name is missing", m.where)
 		return
 	}
-	old := ""
-	if m.domain == "o365" {
-		old = p.o365Sensor(m.name)
-	} else {
-		old = p.entityID("sensor."+entity.Slug(m.name+"_mail"), func(r registered) bool {
-			return r.Platform == m.domain && r.Entry == m.entry && !strings.HasSuffix(r.UniqueID, "_autoreply")
-		})
-	}
-	s := &Sensor{Type: typeMail, Old: []string{old}, updates: m.updates}
+	s := &Sensor{Type: typeMail, Old: []string{m.old}, updates: m.updates}
 	p.text(s, v, "folder", "folder")
 	if s.get("folder") == "Inbox" {
 		s.options = nil
@@ -497,7 +498,7 @@ func (p *Plan) choice(s *Sensor, v value, key, yes, no string) bool {
 }
 
 // addStatus adds a presence, of somebody else if email is set.
-func (p *Plan) addStatus(a *account, email value, name, old string, updates bool) {
+func (p *Plan) addStatus(a *account, email value, name, old string, updates bool, more ...option) {
 	s := &Sensor{Type: typeStatus, Old: []string{old}, updates: updates}
 	if !email.isNull() && email.scalar != "" {
 		s.updates = false
@@ -507,6 +508,7 @@ func (p *Plan) addStatus(a *account, email value, name, old string, updates bool
 		}
 		s.set("user", user)
 	}
+	s.options = append(s.options, more...)
 	a.add(s, name)
 }
 

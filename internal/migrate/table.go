@@ -49,6 +49,9 @@ func same(names ...string) []Change {
 	return all
 }
 
+// calendarTrigger stands for Home Assistant's own trigger for calendars.
+const calendarTrigger = "calendar"
+
 const (
 	sameFields = "The same fields."
 	// asRequest explains what a list of Home Assistant's own actions has in common.
@@ -92,6 +95,7 @@ func Chapters() []Chapter {
 				{"modify_calendar_event, modify_calendar_recurrences", "event_changed", ""},
 				{"remove_calendar_event, remove_calendar_recurrences", "event_removed", ""},
 				{"respond_calendar_event", "command_ok", "Of the account's event entity."},
+				{calendarTrigger, "event_started", "Home Assistant's own trigger for calendar entities. `event: end` is `event_ended`. An offset before the start is the event `reminder`, at the time of the event's own reminder."},
 			},
 		},
 		{
