@@ -66,10 +66,9 @@ func (p *program) migrate(dir, write string) error {
 		}
 		return &usageError{err.Error()}
 	}
-	text := plan.Configuration()
-	successor, err := successors(text)
+	text, successor, err := configuration(plan)
 	if err != nil {
-		return fmt.Errorf("the new configuration is not valid; please report this: %w", err)
+		return err
 	}
 	references, unread := plan.References(successor)
 	for _, err := range unread {
@@ -87,6 +86,27 @@ func (p *program) migrate(dir, write string) error {
 	}
 	printChanges(p.stdout, prefix, plan.Changes(successor), references)
 	return nil
+}
+
+// configuration returns the new configuration without values that are not valid, and the ids of its entities.
+func configuration(plan *migrate.Plan) (string, migrate.Successor, error) {
+	for {
+		text := plan.Configuration()
+		successor, err := successors(text)
+		if err == nil {
+			return text, successor, nil
+		}
+		var problems config.Problems
+		rejected := false
+		if errors.As(err, &problems) {
+			for _, p := range problems {
+				rejected = plan.Reject(p.Path, p.Message) || rejected
+			}
+		}
+		if !rejected {
+			return "", nil, fmt.Errorf("the new configuration is not valid; please report this: %w", err)
+		}
+	}
 }
 
 // writeNew writes a file that does not exist.

@@ -259,6 +259,56 @@ func (p *Plan) Configuration() string {
 	return b.String()
 }
 
+// Reject takes a value that the configuration does not accept out of the plan: a comment has the reason in its place. It reports whether
+// there is such a value. The path is the configuration's, such as accounts.work.sensors.mail.folder.
+func (p *Plan) Reject(path, reason string) bool {
+	switch path {
+	case "mqtt.url":
+		found := p.broker.host != ""
+		p.broker.host = ""
+		return found
+	case "homeassistant.discovery_topic":
+		found := p.broker.discovery != ""
+		p.broker.discovery = ""
+		p.notes = append(p.notes, "discovery_prefix of Home Assistant: "+reason)
+		return found
+	}
+	parts := strings.Split(path, ".")
+	if len(parts) < 3 || parts[0] != "accounts" {
+		return false
+	}
+	i := slices.IndexFunc(p.Accounts, func(a *account) bool { return a.ID == parts[1] })
+	if i < 0 {
+		return false
+	}
+	a := p.Accounts[i]
+	if parts[2] == "tenant" && a.tenant != "" {
+		a.tenant = ""
+		a.comments = append(a.comments, "tenant: "+reason)
+		return true
+	}
+	if parts[2] != "sensors" || len(parts) < 4 {
+		return false
+	}
+	i = slices.IndexFunc(a.Sensors, func(s *Sensor) bool { return s.ID == parts[3] })
+	if i < 0 {
+		return false
+	}
+	s, key := a.Sensors[i], ""
+	if len(parts) > 4 {
+		key, _, _ = strings.Cut(parts[4], "[")
+	}
+	option := slices.IndexFunc(s.options, func(o option) bool { return o.key == key && key != "" })
+	if option < 0 || key == "group" || key == "user" { // without one of these it would be another's
+		a.comments = append(a.comments, fmt.Sprintf("The sensor %s, for %s, is left out: %s: %s", s.ID, strings.Join(s.Old, ", "), key, reason))
+		a.Sensors = slices.Delete(a.Sensors, i, i+1)
+		return true
+	}
+	s.options[option].comment = key + ": " + reason
+	s.options[option].key, s.options[option].value = "", nil
+	return true
+}
+
 // Placeholder stands for a client_id that is not known.
 const Placeholder = "00000000-0000-0000-0000-000000000000"
 

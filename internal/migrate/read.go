@@ -72,10 +72,10 @@ func invalid(b []byte) int {
 	return at
 }
 
-// exists reports whether there is such a file. One that cannot be looked at exists: reading it gives the reason.
+// exists reports whether there is such a file. One that may not be looked at exists: reading it gives the reason.
 func (d *Directory) exists(file string) bool {
 	_, err := os.Stat(filepath.Join(d.path, filepath.FromSlash(file)))
-	return !errors.Is(err, fs.ErrNotExist)
+	return err == nil || errors.Is(err, fs.ErrPermission)
 }
 
 // parse returns the root of a YAML file; nil if the file is empty.

@@ -380,12 +380,8 @@ func (f *finder) named(token string) Change {
 	if c, ok := f.entities[id]; ok {
 		return c
 	}
-	action, ok := f.actions[id]
-	switch {
-	case ok && !action.core():
+	if action, ok := f.actions[id]; ok && !action.core() {
 		return Change{id, f.request(action, f.types(action), f.senders[id]), action.Note}
-	case !ok && (parts[0] == "o365" || slices.Contains(domains, parts[0])):
-		return Change{id, "", "unknown"}
 	}
 	return Change{}
 }
@@ -432,8 +428,12 @@ func (f *finder) node(n *yaml.Node, add func(int, Change), depth int) {
 				if sender, ok := f.senders[strings.ToLower(content.Value)]; ok {
 					targets = sender
 				}
-				if ok && (len(targets) > 0 || !action.core()) {
+				domain, _, _ := strings.Cut(strings.ToLower(content.Value), ".")
+				switch {
+				case ok && (len(targets) > 0 || !action.core()):
 					add(content.Line, Change{content.Value, f.request(action, f.types(action), targets), action.Note})
+				case !ok && (domain == "o365" || slices.Contains(domains, domain)):
+					add(content.Line, Change{content.Value, "", "there is no such action"})
 				}
 			case "trigger", "platform":
 				if targets := f.targets(n, 0); content.Value == calendarTrigger && len(targets) > 0 {
