@@ -10,6 +10,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/migrate"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // TestMigrateTables compares the tables in migrate.md with those of the code.
@@ -81,6 +82,17 @@ func TestMigrateTablesExist(t *testing.T) {
 					continue // a group does not
 				}
 				exists("operation", a.Operation, operations)
+				i := slices.IndexFunc(x.operations, func(op services.Operation) bool { return op.Name == a.Operation })
+				if i < 0 {
+					continue // reported, none, or of the account
+				}
+				var fields []string
+				for _, f := range schema.Object.Fields(x.operations[i].New()) {
+					fields = append(fields, f.Key)
+				}
+				for _, name := range a.Fields {
+					exists("field of "+a.Operation, name, fields)
+				}
 			}
 			for _, e := range c.Events {
 				exists("event", e.New, events)

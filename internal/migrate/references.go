@@ -139,7 +139,7 @@ func (p *Plan) Changes(successor Successor) []Change {
 		}
 		for _, action := range c.Actions {
 			for _, name := range f.present(action) {
-				all = append(all, Change{name, f.request(action, c.Types, f.senders[name]), action.Note})
+				all = append(all, action.change(name, f.request(action, c.Types, f.senders[name])))
 			}
 		}
 		for _, e := range c.Events {
@@ -381,7 +381,7 @@ func (f *finder) named(token string) Change {
 		return c
 	}
 	if action, ok := f.actions[id]; ok && !action.core() {
-		return Change{id, f.request(action, f.types(action), f.senders[id]), action.Note}
+		return action.change(id, f.request(action, f.types(action), f.senders[id]))
 	}
 	return Change{}
 }
@@ -431,7 +431,7 @@ func (f *finder) node(n *yaml.Node, add func(int, Change), depth int) {
 				domain, _, _ := strings.Cut(strings.ToLower(content.Value), ".")
 				switch {
 				case ok && (len(targets) > 0 || !action.core()):
-					add(content.Line, Change{content.Value, f.request(action, f.types(action), targets), action.Note})
+					add(content.Line, action.change(content.Value, f.request(action, f.types(action), targets)))
 				case !ok && (domain == "o365" || slices.Contains(domains, domain)):
 					add(content.Line, Change{content.Value, "", "there is no such action"})
 				}

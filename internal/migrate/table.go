@@ -27,14 +27,24 @@ type Chapter struct {
 // An Action is an action of Home Assistant with the operation that replaces it.
 type Action struct {
 	Names     []string
-	Operation string // empty: none
-	Account   bool   // it is requested of the account
-	Note      string
+	Operation string   // empty: none
+	Account   bool     // it is requested of the account
+	Fields    []string // that the request has, too
+	Note      string   // what else differs, in Markdown
 }
 
 // core reports whether an action is one of Home Assistant's own, which concerns the old entities only if it names one.
 func (a Action) core() bool {
 	return strings.HasPrefix(a.Names[0], "calendar.") || strings.HasPrefix(a.Names[0], "todo.")
+}
+
+// change returns the change of one of the action's names.
+func (a Action) change(name, request string) Change {
+	note := a.Note
+	if len(a.Fields) > 0 && !strings.Contains(note, " instead of ") {
+		note = strings.TrimSpace("The same fields. " + note)
+	}
+	return Change{name, request, note}
 }
 
 // o365 returns the names of an action in O365 and in an MS365 integration.
@@ -52,10 +62,14 @@ func same(names ...string) []Change {
 // calendarTrigger stands for Home Assistant's own trigger for calendars.
 const calendarTrigger = "calendar"
 
-const (
-	sameFields = "The same fields."
-	// asRequest explains what a list of Home Assistant's own actions has in common.
-	asRequest = "These actions work with calendar and to-do entities only, which MQTT does not have."
+// asRequest explains what Home Assistant's own actions have in common.
+const asRequest = "These actions work with calendar and to-do entities only, which MQTT does not have."
+
+var (
+	eventFields = []string{"subject", "start", "end", "body", "location", "categories", "sensitivity", "show_as", "is_all_day", "attendees", "is_reminder_on", "remind_before_minutes"}
+	mailFields  = []string{"message", "message_is_html", "photos", "attachments", "zip_attachments", "zip_name", "importance"}
+	replyFields = []string{"external_reply", "internal_reply", "start", "end", "external_audience"}
+	todoFields  = []string{"subject", "description", "due", "reminder"}
 )
 
 // Chapters returns every change.
@@ -81,14 +95,14 @@ func Chapters() []Chapter {
 				Change{"data[].locations", "", "`location` has the name."},
 			),
 			Actions: []Action{
-				{o365("ms365_calendar", "create_calendar_event"), "create", false, sameFields + " The response has `event_id` instead of `uid`. `recurrence` instead of `rrule`."},
-				{o365("ms365_calendar", "modify_calendar_event"), "modify", false, sameFields + " It changes only the given ones, and works for group calendars, too."},
-				{o365("ms365_calendar", "remove_calendar_event"), "remove", false, sameFields},
-				{o365("ms365_calendar", "respond_calendar_event"), "respond", false, sameFields},
-				{[]string{"ms365_calendar.get_calendar_events"}, "list", false, "`start` and `end` instead of `start_date_time` and `end_date_time`. Needs `on_demand: true`."},
-				{[]string{"o365.scan_for_calendars"}, "rescan", true, "Or press `button.<account>_rescan`."},
-				{[]string{"calendar.create_event"}, "create", false, "`subject`, `body`, `start` and `end` instead of `summary`, `description`, `start_date_time` and `end_date_time`. " + asRequest},
-				{[]string{"calendar.get_events", "calendar.list_events"}, "list", false, "`start` and `end` instead of `start_date_time` and `end_date_time`. Needs `on_demand: true`. " + asRequest},
+				{o365("ms365_calendar", "create_calendar_event"), "create", false, eventFields, "The response has `event_id` instead of `uid`. `recurrence` instead of `rrule`."},
+				{o365("ms365_calendar", "modify_calendar_event"), "modify", false, append([]string{"event_id"}, eventFields...), "It changes only the given ones, and works for group calendars, too."},
+				{o365("ms365_calendar", "remove_calendar_event"), "remove", false, []string{"event_id"}, ""},
+				{o365("ms365_calendar", "respond_calendar_event"), "respond", false, []string{"event_id", "response", "send_response", "message"}, ""},
+				{[]string{"ms365_calendar.get_calendar_events"}, "list", false, nil, "`start` and `end` instead of `start_date_time` and `end_date_time`. Needs `on_demand: true`."},
+				{[]string{"o365.scan_for_calendars"}, "rescan", true, nil, "Or press `button.<account>_rescan`."},
+				{[]string{"calendar.create_event"}, "create", false, nil, "`subject`, `body`, `start` and `end` instead of `summary`, `description`, `start_date_time` and `end_date_time`. " + asRequest},
+				{[]string{"calendar.get_events", "calendar.list_events"}, "list", false, nil, "`start` and `end` instead of `start_date_time` and `end_date_time`. Needs `on_demand: true`. " + asRequest},
 			},
 			Events: []Change{
 				{"create_calendar_event", "event_created", ""},
@@ -107,8 +121,8 @@ func Chapters() []Chapter {
 			Attributes: same("data", "data[].subject", "data[].received", "data[].to", "data[].cc", "data[].sender", "data[].has_attachments", "data[].importance", "data[].is_read",
 				"data[].flag", "data[].flag.is_flagged", "data[].flag.is_completed", "data[].flag.due_date", "data[].flag.completion_date", "data[].body", "data[].attachments"),
 			Actions: []Action{
-				{[]string{"notify.o365_email_<account>", "notify.ms365_mail_<entry>"}, "send", false, "`subject`, `to` and `from` instead of `title`, `data.target` and `data.sender`; the other fields without `data`. Files are on the machine of graph2mqtt."},
-				{[]string{"ms365_mail.mail_send"}, "send", false, sameFields + " Files are on the machine of graph2mqtt."},
+				{[]string{"notify.o365_email_<account>", "notify.ms365_mail_<entry>"}, "send", false, mailFields, "`subject`, `to` and `from` instead of `title`, `data.target` and `data.sender`; the others without `data`. Files are on the machine of graph2mqtt."},
+				{[]string{"ms365_mail.mail_send"}, "send", false, append([]string{"subject", "to", "from"}, mailFields...), "Files are on the machine of graph2mqtt."},
 			},
 		},
 		{
@@ -118,8 +132,8 @@ func Chapters() []Chapter {
 			},
 			Attributes: same("internal_reply", "external_reply", "external_audience", "start", "end"),
 			Actions: []Action{
-				{o365("ms365_mail", "auto_reply_enable"), "enable", false, sameFields + " All are optional. Times without an offset are in the account's time zone, not in UTC."},
-				{o365("ms365_mail", "auto_reply_disable"), "disable", false, "Or turn `switch.<account>_<sensor>_enabled` off."},
+				{o365("ms365_mail", "auto_reply_enable"), "enable", false, replyFields, "All are optional. Times without an offset are in the account's time zone, not in UTC."},
+				{o365("ms365_mail", "auto_reply_disable"), "disable", false, nil, "Or turn `switch.<account>_<sensor>_enabled` off."},
 			},
 		},
 		{
@@ -128,8 +142,8 @@ func Chapters() []Chapter {
 				{"sensor.<name> (O365), sensor.<entry>_status (MS365)", "sensor.<account>_<sensor>_activity", "The same values, such as `InAMeeting`."},
 			},
 			Actions: []Action{
-				{o365("ms365_teams", "update_user_status"), "update_user_status", false, sameFields},
-				{o365("ms365_teams", "update_user_preferred_status"), "update_user_preferred_status", false, sameFields + " Or `select.<account>_<sensor>_preferred`."},
+				{o365("ms365_teams", "update_user_status"), "update_user_status", false, []string{"availability", "activity", "expiration_duration"}, ""},
+				{o365("ms365_teams", "update_user_preferred_status"), "update_user_preferred_status", false, []string{"availability", "expiration_duration"}, "Or `select.<account>_<sensor>_preferred`."},
 			},
 			Events: []Change{
 				{"update_user_status, update_user_preferred_status", "command_ok", "Of the account's event entity. `status_changed` of the sensor's fires for every change."},
@@ -143,7 +157,7 @@ func Chapters() []Chapter {
 			Attributes: append(same("from_display_name", "importance", "subject", "summary", "chat_id", "data", "data[].chat_id", "data[].chat_type", "data[].topic"),
 				Change{"content", "content", "Text; it was HTML where Teams has HTML."},
 				Change{"data[].members", "data[].members", "A list; it was a text with commas."}),
-			Actions: []Action{{o365("ms365_teams", "send_chat_message"), "send", false, sameFields}},
+			Actions: []Action{{o365("ms365_teams", "send_chat_message"), "send", false, []string{"chat_id", "message", "content_type"}, ""}},
 			Events:  []Change{{"send_chat_message", "command_ok", "Of the account's event entity. `message_received` of the sensor's fires for messages from others."}},
 		},
 		{
@@ -158,19 +172,19 @@ func Chapters() []Chapter {
 				Change{"all_todos[].completed", "all_todos[].completed", "A date, or `null`; it was a time, or `false`."},
 				Change{"overdue_todos[].due", "overdue_todos[].due", "A date. A task that is due today is not overdue."}),
 			Actions: []Action{
-				{o365("ms365_todo", "new_todo"), "new", false, sameFields},
-				{o365("ms365_todo", "update_todo"), "update", false, sameFields},
-				{o365("ms365_todo", "delete_todo"), "delete", false, sameFields},
-				{o365("ms365_todo", "complete_todo"), "complete", false, "Without `completed`; `completed: false` is the operation `reopen`."},
-				{[]string{"ms365_todo.new_todo_checklist_item"}, "checklist_new", false, sameFields},
-				{[]string{"ms365_todo.update_todo_checklist_item"}, "checklist_update", false, "`completed` instead of `status`. It also renames."},
-				{[]string{"ms365_todo.delete_todo_checklist_item"}, "checklist_delete", false, sameFields},
-				{o365("ms365_todo", "scan_for_todo_lists"), "rescan", true, "Or press `button.<account>_rescan`."},
-				{[]string{"todo.add_item"}, "new", false, "`subject`, `due` and `description` instead of `item`, `due_date` and `description`. Or `notify.<account>_<sensor>_add`. " + asRequest},
-				{[]string{"todo.update_item"}, "update", false, "By `todo_id`. `status` is the operation `complete` or `reopen`. " + asRequest},
-				{[]string{"todo.remove_item"}, "delete", false, "By todo_id. " + asRequest},
-				{[]string{"todo.remove_completed_items"}, "", false, "Request `delete` for each completed task in `all_todos`. " + asRequest},
-				{[]string{"todo.get_items"}, "list", false, "Or the attribute `all_todos`. Needs `on_demand: true`. " + asRequest},
+				{o365("ms365_todo", "new_todo"), "new", false, todoFields, ""},
+				{o365("ms365_todo", "update_todo"), "update", false, append([]string{"todo_id", "remove_due", "remove_reminder"}, todoFields...), ""},
+				{o365("ms365_todo", "delete_todo"), "delete", false, []string{"todo_id"}, ""},
+				{o365("ms365_todo", "complete_todo"), "complete", false, []string{"todo_id"}, "Without `completed`; `completed: false` is the operation `reopen`."},
+				{[]string{"ms365_todo.new_todo_checklist_item"}, "checklist_new", false, []string{"todo_id", "name"}, ""},
+				{[]string{"ms365_todo.update_todo_checklist_item"}, "checklist_update", false, []string{"todo_id", "checklist_item_id"}, "`completed` instead of `status`. It also renames."},
+				{[]string{"ms365_todo.delete_todo_checklist_item"}, "checklist_delete", false, []string{"todo_id", "checklist_item_id"}, ""},
+				{o365("ms365_todo", "scan_for_todo_lists"), "rescan", true, nil, "Or press `button.<account>_rescan`."},
+				{[]string{"todo.add_item"}, "new", false, nil, "`subject`, `due` and `description` instead of `item`, `due_date` and `description`. Or `notify.<account>_<sensor>_add`. " + asRequest},
+				{[]string{"todo.update_item"}, "update", false, nil, "By `todo_id`. `status` is the operation `complete` or `reopen`. " + asRequest},
+				{[]string{"todo.remove_item"}, "delete", false, nil, "By todo_id. " + asRequest},
+				{[]string{"todo.remove_completed_items"}, "", false, nil, "Request `delete` for each completed task in `all_todos`. " + asRequest},
+				{[]string{"todo.get_items"}, "list", false, nil, "Or the attribute `all_todos`. Needs `on_demand: true`. " + asRequest},
 			},
 			Events: []Change{
 				{"new_todo", "todo_created", ""},
@@ -182,8 +196,8 @@ func Chapters() []Chapter {
 		{
 			Title: "Others",
 			Actions: []Action{
-				{[]string{"o365.migrate_config"}, "", false, "`graph2mqtt migrate` reads the configuration."},
-				{[]string{"ms365_contacts.contacts_search"}, "", false, ""},
+				{[]string{"o365.migrate_config"}, "", false, nil, "`graph2mqtt migrate` reads the configuration."},
+				{[]string{"ms365_contacts.contacts_search"}, "", false, nil, ""},
 			},
 		},
 	}
@@ -227,7 +241,11 @@ func Tables() string {
 		table("old attribute", "new attribute", c.Attributes)
 		var actions []Change
 		for _, a := range c.Actions {
-			actions = append(actions, Change{strings.Join(a.Names, ", "), a.topic("<account>", "<sensor>"), a.Note})
+			note := a.Note
+			if len(a.Fields) > 0 {
+				note = strings.TrimSpace("The same fields: " + code(strings.Join(a.Fields, ", ")) + ". " + note)
+			}
+			actions = append(actions, Change{strings.Join(a.Names, ", "), a.topic("<account>", "<sensor>"), note})
 		}
 		table("old action", "new request", actions)
 		table("old event", "new event", c.Events)
