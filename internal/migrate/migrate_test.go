@@ -76,6 +76,8 @@ func TestReadRefuses(t *testing.T) {
 				"configuration.yaml (line 3): email_sensor: name is missing\n" +
 				"configuration.yaml (line 3): max_items: want a whole number, not a text\n" +
 				"configuration.yaml (line 3): todo_sensors: want a mapping, not a text"},
+		{"a secret in place of a number", map[string]string{"configuration.yaml": "o365:\n  accounts:\n    - account_name: ann\n      client_id: !secret a\n      enable_update: !secret b\n"},
+			"configuration.yaml (line 5): enable_update: want true or false, not a secret"},
 		{"a missing include", map[string]string{"configuration.yaml": "o365: !include o365.yaml\n"}, "configuration.yaml (line 1): o365.yaml does not exist"},
 		{"a damaged include", map[string]string{"configuration.yaml": "o365: !include o365.yaml\n", "o365.yaml": "a: b: c\n"}, "o365.yaml: want YAML: mapping values are not allowed in this context"},
 		{"a missing directory", map[string]string{"configuration.yaml": "homeassistant:\n  packages: !include_dir_named packages\n"}, "configuration.yaml (line 2): packages: no such file or directory"},
@@ -218,6 +220,18 @@ func TestSameSensorOnce(t *testing.T) {
 	want := []string{"cal replaces calendar.cal_ann, calendar.ann_cal", "away replaces sensor.away", "mail replaces "}
 	if diff := cmp.Diff(want, got); diff != "" || len(p.Accounts) != 1 {
 		t.Errorf("%d accounts (-want +got):\n%s", len(p.Accounts), diff)
+	}
+}
+
+// Two filters whose values are secrets are two sensors, although their values are not read.
+func TestSecretFilters(t *testing.T) {
+	p, _ := plan(t, map[string]string{"configuration.yaml": "o365:\n  accounts:\n    - account_name: ann\n      client_id: !secret a\n      query_sensors: [{name: x, from: !secret x}, {name: y, from: !secret y}, {name: x2, from: !secret x}]\n"})
+	var got []string
+	for _, s := range p.Accounts[0].Sensors {
+		got = append(got, s.ID+" "+s.Type+" "+strings.Join(s.Old, ", "))
+	}
+	if diff := cmp.Diff([]string{"calendar calendar ", "x query sensor.x, sensor.x2", "y query sensor.y"}, got); diff != "" {
+		t.Error(diff)
 	}
 }
 

@@ -77,7 +77,7 @@ type Sensor struct {
 // An option is a key of a sensor with its value, or a comment in its place.
 type option struct {
 	key     string
-	value   any // bool, int, string or []string
+	value   any // bool, int, string, []string or emptyMapping
 	comment string
 }
 
@@ -107,7 +107,7 @@ func (s *Sensor) same(other *Sensor) bool {
 		text := s.Type
 		for _, o := range s.options {
 			if o.key != "name" {
-				text += fmt.Sprintf("\n%s=%v", o.key, o.value)
+				text += fmt.Sprintf("\n%s=%v %s", o.key, o.value, o.comment)
 			}
 		}
 		return text
@@ -116,7 +116,7 @@ func (s *Sensor) same(other *Sensor) bool {
 }
 
 // add adds a sensor, or gives what it replaces to the sensor that shows the same. name is what its id is made of.
-func (a *account) add(s *Sensor, name string) *Sensor {
+func (a *account) add(s *Sensor, name string) {
 	for _, other := range a.Sensors {
 		if s.same(other) {
 			other.updates = other.updates || s.updates
@@ -125,7 +125,7 @@ func (a *account) add(s *Sensor, name string) *Sensor {
 					other.Old = append(other.Old, old)
 				}
 			}
-			return other
+			return
 		}
 	}
 	name = entity.ShortSlug(name)
@@ -138,7 +138,6 @@ func (a *account) add(s *Sensor, name string) *Sensor {
 		return slices.Contains(reserved, id) || slices.ContainsFunc(a.Sensors, func(s *Sensor) bool { return s.ID == id })
 	})
 	a.Sensors = append(a.Sensors, s)
-	return s
 }
 
 // reserved lists the ids that no sensor has: they are topics of the account.

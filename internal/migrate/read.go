@@ -114,6 +114,8 @@ func (v value) isNull() bool {
 // describe names the kind of a value for messages. It never contains a text, which may be secret.
 func (v value) describe() string {
 	switch {
+	case v.secret != "":
+		return "a secret"
 	case v.fields != nil:
 		return "a mapping"
 	case v.isList:

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path"
 	"path/filepath"
@@ -401,11 +400,8 @@ func (f *finder) walk(content []byte, add func(int, Change)) {
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	for {
 		var document yaml.Node
-		if err := decoder.Decode(&document); err != nil {
-			if errors.Is(err, io.EOF) {
-				return
-			}
-			return // Home Assistant does not load it either
+		if decoder.Decode(&document) != nil {
+			return // the end, or no YAML: Home Assistant does not load it either
 		}
 		f.node(&document, add, 0)
 	}
