@@ -107,7 +107,7 @@ func TestMigrateOddValues(t *testing.T) {
 	}
 	for what, files := range map[string]map[string]string{
 		"names": {"configuration.yaml": "o365: {accounts: [{account_name: bridge, " + registration + "}, {account_name: '日本', " + registration + "}, {account_name: '" + long + "', " + registration +
-			", email_sensor: [{name: '日本'}, {name: status}, {name: STATUS}, {name: '" + long + "'}, {name: \"a\\nb: c\"}]}]}\n"},
+			", email_sensor: [{name: 'true'}, {name: 'null'}, {name: '1e3'}, {name: '0x1'}, {name: '日本'}, {name: status}, {name: STATUS}, {name: '" + long + "'}, {name: \"a\\nb: c\"}]}]}\n"},
 		"numbers": {"configuration.yaml": account(", query_sensors: [{name: a, max_items: 0}, {name: b, max_items: -5}, {name: c, max_items: '7'}, {name: d, max_items: 99999999}]")},
 		"texts": {"configuration.yaml": account(", query_sensors: [{name: a, folder: '/', subject_is: x, subject_contains: y}, {name: b, folder: 'A//B'}, {name: c, folder: ' Inbox '}, " +
 			"{name: d, from: 'Ann <ann@contoso.example>'}, {name: e, importance: medium}, {name: f, subject_contains: ''}, {name: g, folder: 12, html_body: 1, show_body: 1}]")},

@@ -207,15 +207,14 @@ func (p *Plan) Configuration() string {
 	}
 	line(0, "accounts:")
 	for _, a := range p.Accounts {
-		line(1, "%s:", a.ID)
+		line(1, "%s:", scalar(a.ID))
 		for _, c := range a.comments {
 			comment(2, c)
 		}
 		if a.clientID == "" {
 			comment(2, "Enter the application (client) id of your app registration.")
-			a.clientID = Placeholder
 		}
-		line(2, "client_id: %s", a.clientID)
+		line(2, "client_id: %s", cmp.Or(a.clientID, Placeholder))
 		if a.tenant != "" {
 			line(2, "tenant: %s", scalar(a.tenant))
 		}
@@ -240,7 +239,7 @@ func (p *Plan) Configuration() string {
 			for _, c := range s.comments {
 				comment(3, c)
 			}
-			line(3, "%s:", s.ID)
+			line(3, "%s:", scalar(s.ID))
 			line(4, "type: %s", s.Type)
 			for _, o := range s.options {
 				if o.comment != "" {
