@@ -283,6 +283,6 @@ func (p *Plan) addEntry(a *account, e entry) {
 			a.add(&Sensor{Type: typeChat, Old: []string{old("chat")}, updates: enabled == "Update"}, "chats")
 		}
 	case "ms365_contacts":
-		a.comments = append(a.comments, fmt.Sprintf("ms365_contacts %q: contacts_search has no equal.", e.name))
+		a.comments = append(a.comments, fmt.Sprintf("ms365_contacts %q: contacts_search is an operation of any sensor with allow: [default, contacts_search] and on_demand: true.", e.name))
 	}
 }

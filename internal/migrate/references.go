@@ -125,7 +125,7 @@ func (p *Plan) Changes(successor Successor) []Change {
 				}
 			}
 		}
-		if len(all) == first {
+		if len(all) == first && len(c.Types) > 0 {
 			continue
 		}
 		for _, attribute := range c.Attributes {

@@ -197,7 +197,7 @@ func Chapters() []Chapter {
 			Title: "Others",
 			Actions: []Action{
 				{[]string{"o365.migrate_config"}, "", false, nil, "`graph2mqtt migrate` reads the configuration."},
-				{[]string{"ms365_contacts.contacts_search"}, "", false, nil, ""},
+				{[]string{"ms365_contacts.contacts_search"}, "contacts_search", false, []string{"given_name", "surname", "email"}, "Of any sensor of a work account that names it in `allow`. Needs `on_demand: true`."},
 			},
 		},
 	}
