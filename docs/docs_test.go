@@ -255,3 +255,29 @@ func TestTopicsInDocs(t *testing.T) {
 		t.Errorf("mqtt.md names the discovery topics %v", words)
 	}
 }
+
+// The entities that the pages of the kinds name exist for the configuration on the same page.
+func TestEntitiesInGuides(t *testing.T) {
+	n := 0
+	for _, target := range targets() {
+		if !target.kind {
+			continue
+		}
+		page := guide(t, kindPage(target.name))
+		ids := map[string]bool{}
+		for _, m := range regexp.MustCompile(`(?m)^      (\w+): \{type: `+target.name+`[,}]`).FindAllStringSubmatch(page, -1) {
+			for _, e := range target.entities {
+				ids[e.Platform+".work_"+m[1]+"_"+e.Key] = true
+			}
+		}
+		for _, id := range regexp.MustCompile(`\b[a-z_]+\.work_\w+`).FindAllString(page, -1) {
+			n++
+			if !ids[id] {
+				t.Errorf("%s: there is no entity %s", kindPage(target.name), id)
+			}
+		}
+	}
+	if n < 30 {
+		t.Errorf("only %d entities", n)
+	}
+}
