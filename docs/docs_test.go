@@ -23,6 +23,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // updating reports whether the files are to be written: package sensorstest has the flag -update.
@@ -279,5 +280,30 @@ func TestEntitiesInGuides(t *testing.T) {
 	}
 	if n < 30 {
 		t.Errorf("only %d entities", n)
+	}
+}
+
+// The requests in the pages of the kinds are accepted.
+func TestRequestsInGuides(t *testing.T) {
+	n := 0
+	for _, target := range targets() {
+		if !target.kind {
+			continue
+		}
+		page := guide(t, kindPage(target.name))
+		for _, m := range regexp.MustCompile(`graph2mqtt/work/\w+/request/(\w+)(?: -m|\n +payload:) '([^']*)'`).FindAllStringSubmatch(page, -1) {
+			n++
+			i := slices.IndexFunc(target.operations, func(op services.Operation) bool { return op.Name == m[1] })
+			if i < 0 {
+				t.Errorf("%s: there is no operation %s", kindPage(target.name), m[1])
+				continue
+			}
+			if _, err := services.Decode(target.operations[i], []byte(m[2])); err != nil {
+				t.Errorf("%s: %s %s: %v", kindPage(target.name), m[1], m[2], err)
+			}
+		}
+	}
+	if n < 4 {
+		t.Errorf("only %d requests", n)
 	}
 }
