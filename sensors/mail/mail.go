@@ -88,10 +88,9 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 			Name:    f.Name,
 			Options: map[string]string{"folder": f.Path},
 			Note:    fmt.Sprintf("%d unread of %d", f.Unread, f.Total),
-			SelectedBy: func(options any) bool {
-				o, ok := options.(*Options)
-				return ok && o.SharedMailbox == "" && strings.EqualFold(o.Folder, f.Path)
-			},
+			SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+				return o.SharedMailbox == "" && strings.EqualFold(o.Folder, f.Path)
+			}),
 		})
 	}
 	return found, nil

@@ -285,6 +285,9 @@ func TestNeeds(t *testing.T) {
 	for _, c := range []calendars.Calendar{{}, {Name: "Calendar"}, {Mailbox: boss}, {Mailbox: boss, Name: "Calendar"}} {
 		for _, op := range calendar.Operations(c) {
 			permissions := op.Permissions
+			if op.Name == calendar.ExpandGroups {
+				continue // see TestExpandGroupsNeeds
+			}
 			if len(permissions) != 1 {
 				t.Fatalf("%+v: %s needs %v", c, op.Name, permissions)
 			}

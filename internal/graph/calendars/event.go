@@ -47,6 +47,8 @@ type Event struct {
 	JoinURL     string  // of the online meeting
 	DialIn      *DialIn // of the online meeting; nil: none
 	WebLink     string
+	ChangeKey   string   // of its version; only of a calendar with ChangeKeys
+	Meeting     *Meeting // of the online meeting; not read with the event
 }
 
 // An Attendee is a person or a room that is invited.
@@ -104,6 +106,15 @@ func eventFields(basic bool) []string {
 	return f
 }
 
+// viewFields returns the properties that View reads.
+func (c Calendar) viewFields() []string {
+	f := eventFields(c.Basic)
+	if c.ChangeKeys {
+		f = append(f, "changeKey")
+	}
+	return f
+}
+
 // An eventDTO is Graph's event. Each part of it may be null or missing.
 type eventDTO struct {
 	ID             string                       `json:"id"`
@@ -142,6 +153,7 @@ type eventDTO struct {
 	} `json:"onlineMeeting"`
 	OnlineMeetingURL string `json:"onlineMeetingUrl"`
 	WebLink          string `json:"webLink"`
+	ChangeKey        string `json:"changeKey"`
 }
 
 // text returns the whole description.
@@ -239,6 +251,9 @@ func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to
 			if err != nil {
 				return nil, err
 			}
+			if c.ChangeKeys {
+				e.ChangeKey = d.ChangeKey
+			}
 			if !seen[e.ID] {
 				seen[e.ID] = true
 				events = append(events, e)
@@ -290,7 +305,7 @@ func (c Calendar) explainView(g *graph.Client, id string, err error) error {
 // view returns the request for a view.
 func (c Calendar) view(ctx context.Context, g *graph.Client, id string, from, to time.Time, order []string, top int32) (*abstractions.RequestInformation, error) {
 	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{
-		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: eventFields(c.Basic), Orderby: order, Top: &top,
+		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: c.viewFields(), Orderby: order, Top: &top,
 	}
 	owner, calendar := c.owner(g, id)
 	if calendar == "" {
