@@ -48,7 +48,7 @@ type sensor struct {
 func (a *account) newSensor(c *config.Sensor) *sensor {
 	kind := a.runtime.kind(c.Type)
 	s := &sensor{
-		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: a.config.ID + "_" + c.ID,
+		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
 	}
 	s.operations = Operations(c)
 	if g := s.source.Group(); g != nil {
