@@ -294,11 +294,11 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
-	if kind.WorkOnly && entra.IsPersonalTenant(a.Tenant) {
+	if kind.WorkOnly && s.Personal {
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]

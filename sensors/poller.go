@@ -83,6 +83,7 @@ type poller[S any] struct {
 	source   Source[S]
 	same     func(a, b *S) bool
 	effects  []Effect[S]
+	deadline func(*S) time.Time // see Deadliner
 	entities []entity.Entity
 	o        PollerOptions
 	hash     string     // of the options and of S
@@ -113,6 +114,10 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	}
 	if provider, ok := source.(EffectProvider[S]); ok {
 		p.effects = provider.Effects()
+	}
+	p.deadline = func(*S) time.Time { return time.Time{} }
+	if deadliner, ok := source.(Deadliner[S]); ok {
+		p.deadline = deadliner.PollAt
 	}
 	restored, err := decodeRecord[S](o.Stored, p.hash)
 	if err != nil {
@@ -342,6 +347,7 @@ func (r *run[S]) replace(after *S) {
 	same := r.same(before, after)
 	if same && r.current(now) {
 		r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
+		r.schedule.require(r.deadline(after), now)
 		shown := *r.shown
 		shown.EvaluatedAt, shown.AnsweredAt, shown.Snapshot = now, now, after
 		r.shown = &shown
@@ -408,6 +414,7 @@ func (r *run[S]) sinceAfter(now time.Time) time.Time {
 
 // show passes the state on.
 func (r *run[S]) show(state entity.State, now time.Time) {
+	r.schedule.require(r.deadline(r.snapshot), now)
 	r.next = state.Next.Round(0)
 	if !r.next.IsZero() && !r.next.After(now) {
 		r.next = now.Add(time.Second) // guard against a busy loop

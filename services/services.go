@@ -33,6 +33,7 @@ type Operation struct {
 	OfGroup     bool           // executed for a group itself, not for the member that a field names
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
 	OwnerOnly   bool           // Immediate, and accepted only where Inbound.Owner is set
+	WorkOnly    bool           // not for personal accounts
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
 

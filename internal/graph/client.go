@@ -183,6 +183,13 @@ func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Grante
 // Personal reports whether a personal Microsoft account is signed in.
 func (c *Client) Personal() bool { return c.tokens.Personal() }
 
+// NationalCloud reports whether the account is in one of Microsoft's national clouds, which lack some parts of Graph.
+//
+// https://learn.microsoft.com/graph/deployments
+func (c *Client) NationalCloud() bool {
+	return slices.Contains([]string{"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}, strings.ToLower(c.root.Hostname()))
+}
+
 // Stats counts since the start.
 type Stats struct {
 	Requests       uint64    // that reached the network
@@ -380,6 +387,9 @@ func (a *answer) decode(out any) error {
 		return nil
 	case len(a.body) == 0:
 		return errors.New("the answer is empty")
+	case isBinary(out):
+		*out.(*[]byte) = a.body
+		return nil
 	case kind == "text/html":
 		return errors.New("the answer is a web page, not Graph's")
 	case out == nil && json.Valid(a.body):
@@ -391,6 +401,12 @@ func (a *answer) decode(out any) error {
 		return fmt.Errorf("the answer cannot be read: %w", sanitizeJSONError(err))
 	}
 	return nil
+}
+
+// isBinary reports whether the answer is wanted as it comes.
+func isBinary(out any) bool {
+	_, ok := out.(*[]byte)
+	return ok
 }
 
 // sanitizeJSONError returns an error that says what is wrong with a JSON document without showing any of it.

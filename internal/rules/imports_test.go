@@ -40,6 +40,9 @@ var allowedImports = map[string][]string{
 	"mqtt/inbox":         {"mqtt", "services"},
 	"mqtt/mqtttest":      {"mqtt", "mqtt/homeassistant", "internal/entity"},
 
+	"internal/dashboard": {"mqtt/homeassistant"},
+	"internal/migrate":   {"internal/entity", "internal/schema"},
+
 	"internal/runtime": {"sensors/...", "services/...", "config", "internal/entity", "internal/graph/...", "internal/hub", "internal/schema", "internal/state"},
 	"internal/web":     {},
 	"internal/web/*":   {"internal/web", "services", "internal/hub", "internal/entity", "internal/graph/...", "internal/schema"}, // never a sibling
@@ -74,6 +77,7 @@ var allowedInTests = map[string][]string{
 	"mqtt":               {"internal/broker/...", "internal/cputest", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
 	"internal/runtime":   {"internal/simulator/...", "mqtt/..."},
 	"internal/web":       {"internal/graph/...", "internal/simulator/...", "internal/state", "services/...", "sensors/..."},
+	"internal/dashboard": {"internal/entity"},
 	"internal/broker":    {"internal/broker/..."},
 }
 

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,7 @@ type sensor struct {
 func (a *account) newSensor(c *config.Sensor) *sensor {
 	kind := a.runtime.kind(c.Type)
 	s := &sensor{
-		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: a.config.ID + "_" + c.ID,
+		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
 	}
 	s.operations = Operations(c)
 	if g := s.source.Group(); g != nil {
@@ -65,7 +66,7 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
+		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
 	})
@@ -160,8 +161,7 @@ func (s *sensor) supersede(successor *sensor) {
 
 // Operations returns the operations that the configuration of a sensor offers.
 func Operations(c *config.Sensor) []services.Operation {
-	all := c.Options.(sensors.Sensor).Operations()
-	return slices.DeleteFunc(slices.Clone(all), func(op services.Operation) bool { return refusal(c, op) != "" })
+	return slices.DeleteFunc(allOperations(c.Options.(sensors.Sensor)), func(op services.Operation) bool { return refusal(c, op) != "" })
 }
 
 // refusal returns the reason why the configuration does not offer an operation, or "".
@@ -435,7 +435,7 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 
 // configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
 func (s *sensor) configured(name string) (services.Operation, error) {
-	op, err := FindOperation("a sensor of type "+s.kind.Name, s.source.Operations(), name)
+	op, err := FindOperation("a sensor of type "+s.kind.Name, allOperations(s.source), name)
 	if err != nil {
 		return op, err
 	}
