@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-var pictureName = regexp.MustCompile(`pictures/[\w-]+\.webp`)
+var pictureName = regexp.MustCompile(`pictures/[\w-]+\.(?:webp|png)`)
 
 // TestPicturesInDocs compares the pictures that pages show with those that exist.
 func TestPicturesInDocs(t *testing.T) {
