@@ -51,6 +51,7 @@ type State struct {
 	entity.State
 	EvaluatedAt time.Time // the moment that it describes
 	AnsweredAt  time.Time // when Graph gave the last answer
+	Snapshot    any       // what it describes: the source's *S, which nobody changes
 }
 
 // A Poll is one finished poll.
@@ -348,7 +349,7 @@ func (r *run[S]) replace(after *S) {
 		r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
 		r.schedule.require(r.deadline(after), now)
 		shown := *r.shown
-		shown.EvaluatedAt, shown.AnsweredAt = now, now
+		shown.EvaluatedAt, shown.AnsweredAt, shown.Snapshot = now, now, after
 		r.shown = &shown
 		r.o.OnState(shown)
 		r.saveMinor()
@@ -419,7 +420,7 @@ func (r *run[S]) show(state entity.State, now time.Time) {
 		r.next = now.Add(time.Second) // guard against a busy loop
 	}
 	state.Events = nil
-	r.shown = &State{Complete(r.entities, state), now, r.answeredAt}
+	r.shown = &State{Complete(r.entities, state), now, r.answeredAt, r.snapshot}
 	r.o.OnState(*r.shown)
 }
 
