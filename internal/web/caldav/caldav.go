@@ -1,0 +1,337 @@
+// Package caldav serves calendars and task lists by CalDAV, and by iCalendar for reading alone.
+//
+// It answers what the clients of docs/calendars.md ask. Each occurrence of a series is an event of its own with its own UID, so that
+// clients need not expand rules. Changes go through the dispatcher as any other request.
+//
+// https://www.rfc-editor.org/rfc/rfc4791
+package caldav
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/emersion/go-ical"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Path is the path of CalDAV.
+const Path = "/dav/"
+
+const (
+	wellKnownPath = "/.well-known/caldav"
+	feedPath      = "/ics/"
+)
+
+// Patterns returns the patterns of http.ServeMux that the handler serves. PROPFIND is asked of the root because people type addresses
+// without a path.
+func Patterns() []string {
+	return []string{Path, strings.TrimSuffix(Path, "/"), wellKnownPath, feedPath, "PROPFIND /{$}"}
+}
+
+// A Collection is a sensor that holds the events of a calendar or tasks. Its methods may be called by several goroutines.
+type Collection interface {
+	ID() string
+	Name() string
+	Kind() string // type of the sensor
+	HoldsTasks() bool
+	Location() *time.Location
+	Color() string // such as #0078d4; "": none
+	// Check returns the reason why an operation cannot be requested now, or nil.
+	Check(operation string) error
+	// Events returns the events that the sensor holds, and the span in which none is missing. The version differs where the events do.
+	Events() (events []calendars.Event, from, to time.Time, version any, err error)
+	// ReadEvents reads all events of another span, and perhaps some near it.
+	ReadEvents(ctx context.Context, from, to time.Time) ([]calendars.Event, error)
+	// Tasks returns the tasks that the sensor holds: the open ones, and completed ones if it shows them.
+	Tasks() (all []tasks.Task, version any, err error)
+	// ReadCompleted reads the completed tasks.
+	ReadCompleted(ctx context.Context) ([]tasks.Task, error)
+	// OnDemand returns the reason why nothing else may be read than what the sensor holds, or nil.
+	OnDemand() error
+}
+
+// Options configure a DAVServer.
+type Options struct {
+	// Collections returns the collections of an account by their ids. ok is false if there is no such account. The error says why they
+	// are not known.
+	Collections func(account string) (all []Collection, ok bool, err error)
+	// Do executes a request and returns its response.
+	Do func(context.Context, services.Inbound) services.Response
+	// User returns the address of the user who is signed in to an account, "" if it is not known. nil: it never is.
+	User        func(account string) string
+	Credentials *Credentials
+	Store       Store
+	Prefix      string // path in front of all others, as a reverse proxy makes it: "" or "/graph2mqtt"
+	Log         *slog.Logger
+}
+
+// A DAVServer serves CalDAV and iCalendar. It authenticates each request itself.
+type DAVServer struct {
+	o        Options
+	failures failures // of addresses with a password in them
+
+	mu      sync.Mutex // guards what follows
+	shelves map[string]*shelf
+	clients map[string]*client
+}
+
+// New returns a handler.
+func New(o Options) *DAVServer {
+	return &DAVServer{o: o, shelves: map[string]*shelf{}, clients: map[string]*client{}}
+}
+
+// methods are those that are answered below Path.
+const methods = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT, PUT, DELETE"
+
+// ServeHTTP implements http.Handler.
+func (h *DAVServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case r.URL.Path == wellKnownPath:
+		w.Header().Set("Location", h.prefix()+Path)
+		w.WriteHeader(http.StatusFound)
+	case strings.HasPrefix(r.URL.Path, feedPath):
+		h.serveFeed(w, r)
+	default:
+		account, ok := h.authenticate(w, r)
+		if ok {
+			h.serve(&exchange{DAVServer: h, w: w, r: r, account: account})
+		}
+	}
+}
+
+func (h *DAVServer) prefix() string { return strings.TrimSuffix(h.o.Prefix, "/") }
+
+// authenticate returns the account whose password the request has. Otherwise it answers the request. Whoever mounts the handler limits
+// how often wrong passwords are tried.
+func (h *DAVServer) authenticate(w http.ResponseWriter, r *http.Request) (account string, ok bool) {
+	account, password, given := r.BasicAuth()
+	if given && h.check(account, password) {
+		return account, true
+	}
+	w.Header().Set("WWW-Authenticate", `Basic realm="graph2mqtt", charset="UTF-8"`)
+	why := "want the id of an account as the user name, and its calendar password"
+	if given {
+		why = "wrong user name or calendar password; graph2mqtt calendars ACCOUNT makes a new one"
+	}
+	plainError(w, http.StatusUnauthorized, why)
+	return "", false
+}
+
+// check reports whether it is the password of a configured account.
+func (h *DAVServer) check(account, password string) bool {
+	valid := h.o.Credentials.check(account, password)
+	_, configured, _ := h.o.Collections(account)
+	return valid && configured
+}
+
+// plainError answers with a text that clients show to their user.
+func plainError(w http.ResponseWriter, status int, message string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = fmt.Fprintln(w, message) // the client is gone
+}
+
+// An exchange is a request of a client whose account is known, and its answer.
+type exchange struct {
+	*DAVServer
+	w       http.ResponseWriter
+	r       *http.Request
+	account string
+}
+
+// A level is a depth of the tree of paths.
+type level int
+
+const (
+	rootLevel       level = iota
+	homeLevel             // the account: its principal and its collections
+	collectionLevel       // a calendar or a task list
+	objectLevel
+)
+
+// A place is a node of the tree of paths.
+type place struct {
+	level   level
+	account string
+	id      string // of the collection
+	name    string // of the object
+}
+
+// placeOf returns what a path names. A slash at the end makes no difference.
+func placeOf(path string) (place, bool) {
+	rest, ok := strings.CutPrefix(path+"/", Path)
+	if !ok {
+		return place{}, path == "/" || path == ""
+	}
+	rest = strings.Trim(rest, "/")
+	if rest == "" {
+		return place{}, true
+	}
+	parts := strings.Split(rest, "/")
+	p := place{level: homeLevel, account: parts[0]}
+	if len(parts) > 1 {
+		p.level, p.id = collectionLevel, parts[1]
+	}
+	if len(parts) > 2 {
+		p.level, p.name = objectLevel, parts[2]
+	}
+	return p, len(parts) <= 3 && !slices.Contains(parts, "")
+}
+
+// address returns the address of a place.
+func (h *DAVServer) address(parts ...string) string {
+	path := h.prefix() + Path
+	for i, p := range parts {
+		path += url.PathEscape(p)
+		if i < 2 {
+			path += "/"
+		}
+	}
+	return path
+}
+
+// An httpError is an answer that is an error. Its text is for the user.
+type httpError struct {
+	status int
+	err    error
+	// condition is the name of the condition of WebDAV or CalDAV that failed; "": the answer is plain text.
+	condition string
+}
+
+func (e *httpError) Error() string { return e.err.Error() }
+
+func fail(status int, format string, args ...any) error {
+	return &httpError{status: status, err: fmt.Errorf(format, args...)}
+}
+
+func failed(status int, condition, format string, args ...any) error {
+	return &httpError{status, fmt.Errorf(format, args...), condition}
+}
+
+// serve answers a request.
+func (h *DAVServer) serve(x *exchange) {
+	p, ok := placeOf(x.r.URL.Path)
+	var err error
+	switch {
+	case !ok:
+		err = fail(http.StatusNotFound, "there is nothing at this address")
+	case p.level != rootLevel && p.account != x.account:
+		err = fail(http.StatusForbidden, "this password is for the account %s alone", x.account)
+	case x.r.Header.Get("Content-Encoding") != "":
+		err = fail(http.StatusUnsupportedMediaType, "want a request that is not compressed")
+	default:
+		err = x.dispatch(p)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+}
+
+func (x *exchange) dispatch(p place) error {
+	x.w.Header().Set("DAV", "1, 3, calendar-access")
+	switch x.r.Method {
+	case http.MethodOptions:
+		x.w.Header().Set("Allow", methods)
+		x.w.WriteHeader(http.StatusOK)
+		return nil
+	case "PROPFIND":
+		return x.propfind(p)
+	case "PROPPATCH":
+		return x.proppatch(p)
+	case "REPORT":
+		return x.report(p)
+	case http.MethodGet, http.MethodHead:
+		return x.get(p)
+	case http.MethodPut:
+		return x.put(p)
+	case http.MethodDelete:
+		return x.remove(p)
+	}
+	x.w.Header().Set("Allow", methods)
+	return fail(http.StatusMethodNotAllowed, "%s is not supported; lists and calendars are made in Outlook and To Do", cut(x.r.Method))
+}
+
+// fail answers with an error.
+func (x *exchange) fail(err error) {
+	var h *httpError
+	var large *http.MaxBytesError
+	switch {
+	case errors.As(err, &large):
+		h = &httpError{status: http.StatusRequestEntityTooLarge, err: fmt.Errorf("want a request of at most %d bytes", large.Limit)}
+	case errors.As(err, &h):
+	case x.r.Context().Err() != nil:
+		return // nobody waits for it
+	default: // an empty list would delete everything at the client
+		h = &httpError{status: http.StatusServiceUnavailable, err: err}
+	}
+	x.o.Log.Debug("calendar request failed", "account", x.account, "method", x.r.Method, "status", h.status, "error", h.err)
+	if h.condition == "" {
+		plainError(x.w, h.status, h.err.Error())
+		return
+	}
+	d := &document{}
+	d.begin("error")
+	name := dav(h.condition)
+	if slices.Contains([]string{"supported-filter", "supported-collation", "valid-calendar-data", "no-uid-conflict", "valid-filter", "max-resource-size", "supported-calendar-component"}, h.condition) {
+		name = cal(h.condition)
+	}
+	d.element(name, "")
+	d.element(dav("responsedescription"), escape(h.err.Error()))
+	d.WriteString("</D:error>\n")
+	x.write(h.status, "application/xml; charset=utf-8", d.Bytes())
+}
+
+// collection returns a collection of the account and its shelf.
+func (x *exchange) collection(id string) (Collection, *shelf, error) {
+	all, _, err := x.o.Collections(x.account)
+	if err != nil {
+		return nil, nil, err
+	}
+	i := slices.IndexFunc(all, func(c Collection) bool { return c.ID() == id })
+	if i < 0 {
+		return nil, nil, fail(http.StatusNotFound, "account %s has no calendar or task list %s", x.account, cut(id))
+	}
+	s, err := x.shelf(x.account, id)
+	return all[i], s, err
+}
+
+// shelf returns the shelf of a collection.
+func (h *DAVServer) shelf(account, id string) (*shelf, error) {
+	key := account + "/" + id
+	h.mu.Lock()
+	s := h.shelves[key]
+	h.mu.Unlock()
+	if s != nil {
+		return s, nil
+	}
+	a, err := loadAliases(h.o.Store, key)
+	if err != nil {
+		h.o.Log.Error("names of calendar objects unreadable", "account", account, "sensor", id, "error", err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if s = h.shelves[key]; s == nil {
+		s = &shelf{aliases: a}
+		h.shelves[key] = s
+	}
+	return s, nil
+}
+
+// kindOf returns the kind of a collection's components.
+func kindOf(c Collection) string {
+	if c.HoldsTasks() {
+		return ical.CompToDo
+	}
+	return ical.CompEvent
+}

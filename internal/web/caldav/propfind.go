@@ -1,0 +1,421 @@
+package caldav
+
+import (
+	"compress/gzip"
+	"context"
+	"encoding/xml"
+	"errors"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxRequest bounds the size of a request in XML in bytes.
+const maxRequest = 1 << 20
+
+// body reads the request's XML; nil: it has none.
+func (x *exchange) body() (*node, error) {
+	n, err := parse(http.MaxBytesReader(x.w, x.r.Body, maxRequest))
+	var large *http.MaxBytesError
+	if err != nil && !errors.As(err, &large) {
+		return nil, fail(http.StatusBadRequest, "%w", err)
+	}
+	return n, err
+}
+
+// minCompressed is the size in bytes from which on an answer is compressed.
+const minCompressed = 1024
+
+// write sends an answer, compressed where the client accepts that.
+func (x *exchange) write(status int, contentType string, content []byte) {
+	head := x.w.Header()
+	head.Set("Content-Type", contentType)
+	head.Add("Vary", "Accept-Encoding")
+	if len(content) < minCompressed || !acceptsGzip(x.r) || x.r.Method == http.MethodHead {
+		head.Set("Content-Length", strconv.Itoa(len(content)))
+		x.w.WriteHeader(status)
+		if x.r.Method != http.MethodHead {
+			_, _ = x.w.Write(content) // the client is gone
+		}
+		return
+	}
+	head.Set("Content-Encoding", "gzip")
+	x.w.WriteHeader(status)
+	z, _ := gzip.NewWriterLevel(x.w, gzip.BestSpeed) // the level is valid
+	_, _ = z.Write(content)
+	_ = z.Close()
+}
+
+func acceptsGzip(r *http.Request) bool {
+	for _, accepted := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
+		name, quality, _ := strings.Cut(strings.TrimSpace(accepted), ";")
+		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			return strings.ReplaceAll(quality, " ", "") != "q=0"
+		}
+	}
+	return false
+}
+
+// A resource has the properties of one response.
+type resource struct {
+	place
+	address    string
+	collection Collection // from collectionLevel on
+	shelf      *shelf
+	object     *object // at objectLevel
+}
+
+// propfind answers with properties.
+func (x *exchange) propfind(p place) error {
+	asked, err := x.body()
+	if err != nil {
+		return err
+	}
+	names, byName := requestedProperties(asked)
+	depth := x.r.Header.Get("Depth")
+	if depth == "infinity" {
+		return failed(http.StatusForbidden, "propfind-finite-depth", "want Depth 0 or 1")
+	}
+	// Clients find what they asked by the address that they asked.
+	self := resource{place: p, address: x.prefix() + x.r.URL.EscapedPath()}
+	all := []resource{self}
+	switch p.level {
+	case homeLevel:
+		if depth == "1" {
+			collections, _, err := x.o.Collections(x.account)
+			if err != nil {
+				return err
+			}
+			for _, c := range collections {
+				s, err := x.shelf(x.account, c.ID())
+				if err != nil {
+					return err
+				}
+				all = append(all, resource{place{collectionLevel, x.account, c.ID(), ""}, x.address(x.account, c.ID()), c, s, nil})
+			}
+		}
+	case collectionLevel, objectLevel:
+		c, s, err := x.collection(p.id)
+		if err != nil {
+			return err
+		}
+		all[0].collection, all[0].shelf = c, s
+		if p.level == objectLevel {
+			if all[0].object, err = s.find(x.r.Context(), c, p.name); err != nil {
+				return err
+			}
+			if all[0].object == nil {
+				return errNoObject()
+			}
+		} else if depth == "1" {
+			l, err := s.full(x.r.Context(), c)
+			if err != nil {
+				return err
+			}
+			for _, o := range l.objects {
+				all = append(all, x.resourceOf(c, s, o))
+			}
+		}
+	case rootLevel:
+		if depth == "1" && p == (place{}) {
+			all = append(all, resource{place: place{homeLevel, x.account, "", ""}, address: x.address(x.account)})
+		}
+	}
+	d := &document{}
+	d.begin("multistatus")
+	for _, r := range all {
+		requested := names
+		if requested == nil {
+			requested = r.knownProperties()
+		}
+		x.writeProperties(d, r, requested, byName)
+	}
+	d.WriteString("</D:multistatus>\n")
+	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+	return nil
+}
+
+func errNoObject() error { return fail(http.StatusNotFound, "there is no such event or task") }
+
+func (x *exchange) resourceOf(c Collection, s *shelf, o *object) resource {
+	return resource{place{objectLevel, x.account, c.ID(), o.name}, x.address(x.account, c.ID(), o.name), c, s, o}
+}
+
+// requestedProperties returns the properties that a PROPFIND names; nil: all. byName: only their names are wanted.
+func requestedProperties(asked *node) (names []xml.Name, byName bool) {
+	if asked == nil || asked.child(dav("prop")) == nil {
+		return nil, asked.child(dav("propname")) != nil
+	}
+	return propertiesIn(asked), false
+}
+
+// propertiesIn returns the names in the prop element of a request.
+func propertiesIn(asked *node) []xml.Name {
+	names := []xml.Name{}
+	if prop := asked.child(dav("prop")); prop != nil {
+		for _, c := range prop.children {
+			if !slices.Contains(names, c.name) {
+				names = append(names, c.name)
+			}
+		}
+	}
+	return names
+}
+
+// writeProperties writes the response for one resource. A property that cannot be read now does not make the others unreadable.
+func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, byName bool) {
+	var found, missing, failing document
+	for _, name := range names {
+		if byName {
+			found.element(name, "")
+			continue
+		}
+		value, ok, err := x.property(x.r.Context(), r, name)
+		switch {
+		case err != nil:
+			failing.element(name, "")
+		case ok:
+			found.element(name, value)
+		default:
+			missing.element(name, "")
+		}
+	}
+	d.WriteString("<D:response>")
+	d.WriteString(href(r.address))
+	if found.Len() > 0 || missing.Len()+failing.Len() == 0 {
+		writePropstat(d, &found, "200 OK")
+	}
+	if missing.Len() > 0 {
+		writePropstat(d, &missing, "404 Not Found")
+	}
+	if failing.Len() > 0 {
+		writePropstat(d, &failing, "503 Service Unavailable")
+	}
+	d.WriteString("</D:response>")
+}
+
+func writePropstat(d *document, props *document, status string) {
+	d.WriteString("<D:propstat><D:prop>")
+	_, _ = props.WriteTo(d) // a buffer never fails
+	d.WriteString("</D:prop><D:status>HTTP/1.1 " + status + "</D:status></D:propstat>")
+}
+
+// knownProperties are those that allprop returns: none that takes a read.
+func (r resource) knownProperties() []xml.Name {
+	names := []xml.Name{dav("resourcetype"), dav("displayname"), dav("current-user-principal"), dav("owner"), dav("current-user-privilege-set")}
+	switch r.level {
+	case homeLevel:
+		names = append(names, dav("principal-URL"), cal("calendar-home-set"))
+	case collectionLevel:
+		names = append(names, dav("supported-report-set"), cal("supported-calendar-component-set"))
+	case objectLevel:
+		names = []xml.Name{dav("resourcetype"), dav("getetag"), dav("getcontenttype"), dav("getcontentlength")}
+	}
+	return names
+}
+
+// property returns the value of a property as XML, and whether the resource has it.
+func (x *exchange) property(ctx context.Context, r resource, name xml.Name) (value string, ok bool, err error) {
+	home := href(x.address(x.account))
+	switch name {
+	case dav("current-user-principal"):
+		return home, true, nil
+	case dav("principal-collection-set"):
+		return href(x.address()), true, nil
+	case dav("owner"):
+		return home, r.level != rootLevel, nil
+	case dav("resourcetype"):
+		return r.resourceType(), true, nil
+	case dav("current-user-privilege-set"):
+		return r.privileges(), true, nil
+	}
+	switch r.level {
+	case homeLevel:
+		switch name {
+		case dav("displayname"):
+			return escape(x.account), true, nil
+		case dav("principal-URL"), cal("calendar-home-set"):
+			return home, true, nil
+		case cal("calendar-user-address-set"):
+			return x.userAddress() + home, true, nil
+		case dav("supported-report-set"):
+			return "", true, nil
+		}
+	case collectionLevel:
+		return x.collectionProperty(ctx, r, name)
+	case objectLevel:
+		switch name {
+		case dav("getetag"):
+			return escape(r.object.etag), true, nil
+		case dav("getcontenttype"):
+			return "text/calendar; charset=utf-8; component=" + kindOf(r.collection), true, nil
+		case dav("getcontentlength"):
+			return strconv.Itoa(len(r.object.data)), true, nil
+		case cal("calendar-data"):
+			return escape(r.object.data), true, nil
+		}
+	case rootLevel:
+		if name == dav("displayname") {
+			return "graph2mqtt", true, nil
+		}
+	}
+	return "", false, nil
+}
+
+// userAddress returns an element with the mail address of the account's user, "" if it is not known.
+func (x *exchange) userAddress() string {
+	if x.o.User == nil {
+		return ""
+	}
+	if user := x.o.User(x.account); strings.Contains(user, "@") {
+		return href("mailto:" + user)
+	}
+	return ""
+}
+
+func (r resource) resourceType() string {
+	switch r.level {
+	case homeLevel:
+		return "<D:collection/><D:principal/>"
+	case collectionLevel:
+		return "<D:collection/><C:calendar/>"
+	case objectLevel:
+		return ""
+	}
+	return "<D:collection/>"
+}
+
+// privileges returns what the client may do: without them, clients take a collection for a read-only one.
+func (r resource) privileges() string {
+	privileges := []string{"read", "read-current-user-privilege-set"}
+	if r.collection != nil {
+		can := func(privilege string, operation string) bool {
+			if operation == "" || r.collection.Check(operation) != nil {
+				return false
+			}
+			privileges = append(privileges, privilege)
+			return true
+		}
+		o := operationsOf(r.collection)
+		change, create, remove := can("write-content", o.change), can("bind", o.create), can("unbind", o.remove)
+		if change && create && remove {
+			privileges = append(privileges, "write")
+		}
+	}
+	var b strings.Builder
+	for _, p := range privileges {
+		b.WriteString("<D:privilege><D:" + p + "/></D:privilege>")
+	}
+	return b.String()
+}
+
+func (x *exchange) collectionProperty(ctx context.Context, r resource, name xml.Name) (value string, ok bool, err error) {
+	c := r.collection
+	switch name {
+	case dav("displayname"):
+		return escape(line(c.Name())), true, nil
+	case cal("supported-calendar-component-set"):
+		return `<C:comp name="` + kindOf(c) + `"/>`, true, nil
+	case cal("supported-calendar-data"):
+		return `<C:calendar-data content-type="text/calendar" version="2.0"/>`, true, nil
+	case cal("max-resource-size"):
+		return strconv.Itoa(maxObject), true, nil
+	case dav("supported-report-set"):
+		var b strings.Builder
+		for _, report := range []string{"C:calendar-query", "C:calendar-multiget", "D:sync-collection"} {
+			b.WriteString("<D:supported-report><D:report><" + report + "/></D:report></D:supported-report>")
+		}
+		return b.String(), true, nil
+	case cal("calendar-timezone-id"):
+		if zone := c.Location().String(); zone != "Local" {
+			return escape(zone), true, nil
+		}
+	case xml.Name{Space: appleSpace, Local: "calendar-color"}:
+		if color := c.Color(); len(color) == len("#rrggbb") {
+			return escape(strings.ToUpper(color) + "FF"), true, nil
+		}
+	case xml.Name{Space: serverSpace, Local: "getctag"}, dav("getetag"):
+		l, err := r.shelf.full(ctx, c)
+		if err != nil {
+			return "", false, err
+		}
+		return escape(`"` + l.tag() + `"`), true, nil
+	case dav("sync-token"):
+		answer, err := r.shelf.sync(ctx, c, "")
+		if err != nil {
+			return "", false, err
+		}
+		return answer.token(answer.last), true, nil
+	}
+	return "", false, nil
+}
+
+// proppatch refuses to change properties, each in the form that clients expect.
+func (x *exchange) proppatch(p place) error {
+	asked, err := x.body()
+	if err != nil {
+		return err
+	}
+	if asked == nil || asked.name != dav("propertyupdate") {
+		return fail(http.StatusBadRequest, "want a propertyupdate")
+	}
+	if p.level >= collectionLevel {
+		if _, _, err := x.collection(p.id); err != nil {
+			return err
+		}
+	}
+	var props document
+	for _, change := range asked.children {
+		for _, name := range propertiesIn(change) {
+			props.element(name, "")
+		}
+	}
+	d := &document{}
+	d.begin("multistatus")
+	d.WriteString("<D:response>" + href(x.prefix()+x.r.URL.EscapedPath()))
+	writePropstat(d, &props, "403 Forbidden")
+	d.WriteString("<D:error><D:cannot-modify-protected-property/></D:error><D:responsedescription>names and colors are those of Outlook and To Do</D:responsedescription>")
+	d.WriteString("</D:response></D:multistatus>\n")
+	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+	return nil
+}
+
+// get answers with an object, or with all of a collection.
+func (x *exchange) get(p place) error {
+	if p.level < collectionLevel {
+		return fail(http.StatusMethodNotAllowed, "this is the address for calendar programs, which CalDAV needs; there is nothing to see")
+	}
+	c, s, err := x.collection(p.id)
+	if err != nil {
+		return err
+	}
+	if p.level == collectionLevel {
+		return x.writeFeed(c, s)
+	}
+	o, err := s.find(x.r.Context(), c, p.name)
+	if err != nil {
+		return err
+	}
+	if o == nil {
+		return errNoObject()
+	}
+	x.w.Header().Set("ETag", o.etag)
+	if matchesAny(x.r.Header.Get("If-None-Match"), o.etag) {
+		x.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	x.remember(c.ID(), []*object{o}, false)
+	x.write(http.StatusOK, "text/calendar; charset=utf-8; component="+kindOf(c), []byte(o.data))
+	return nil
+}
+
+// matchesAny reports whether a header such as If-Match names an ETag.
+func matchesAny(header, etag string) bool {
+	for _, h := range strings.Split(header, ",") {
+		if h = strings.TrimPrefix(strings.TrimSpace(h), "W/"); h == "*" || h == etag || `"`+h+`"` == etag {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,262 @@
+package caldav
+
+import (
+	"encoding/xml"
+	"errors"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/emersion/go-ical"
+)
+
+// report answers a query.
+func (x *exchange) report(p place) error {
+	asked, err := x.body()
+	if err != nil {
+		return err
+	}
+	if asked == nil {
+		return fail(http.StatusBadRequest, "want a report")
+	}
+	if p.level != collectionLevel {
+		return failed(http.StatusForbidden, "supported-report", "want the address of a calendar or a task list")
+	}
+	c, s, err := x.collection(p.id)
+	if err != nil {
+		return err
+	}
+	d := &document{}
+	d.begin("multistatus")
+	switch asked.name {
+	case cal("calendar-query"):
+		err = x.query(d, c, s, asked)
+	case cal("calendar-multiget"):
+		err = x.multiget(d, c, s, asked)
+	case dav("sync-collection"):
+		err = x.sync(d, c, s, asked)
+	default:
+		return failed(http.StatusForbidden, "supported-report", "the report %s is not supported", cut(asked.name.Local))
+	}
+	if err != nil {
+		return err
+	}
+	d.WriteString("</D:multistatus>\n")
+	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+	return nil
+}
+
+// reported returns the properties that a report asks for, and whether the objects themselves are among them.
+func reported(asked *node) (names []xml.Name, data bool) {
+	names = propertiesIn(asked)
+	if asked.child(dav("prop")) == nil {
+		names = []xml.Name{dav("getetag")}
+	}
+	return names, slices.Contains(names, cal("calendar-data"))
+}
+
+// query answers a calendar-query.
+func (x *exchange) query(d *document, c Collection, s *shelf, asked *node) error {
+	f, err := newFilter(asked.child(cal("filter")), kindOf(c))
+	var unsupported *filterError
+	if errors.As(err, &unsupported) {
+		condition := "supported-filter"
+		if strings.Contains(unsupported.why, "collation") {
+			condition = "supported-collation"
+		} else if strings.HasPrefix(unsupported.why, "time-range") || strings.Contains(unsupported.why, "want") {
+			condition = "valid-filter"
+		}
+		return failed(http.StatusForbidden, condition, "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	if f.none {
+		return nil
+	}
+	var l *listing
+	if f.span != (span{}) && !c.HoldsTasks() {
+		l, err = s.events(x.r.Context(), c, f.span)
+	} else {
+		l, err = s.full(x.r.Context(), c)
+	}
+	if err != nil {
+		return err
+	}
+	names, data := reported(asked)
+	loc := c.Location()
+	var found []*object
+	for _, o := range l.objects {
+		if f.matches(o, loc) {
+			found = append(found, o)
+			x.writeProperties(d, x.resourceOf(c, s, o), names, false)
+		}
+	}
+	// What is read for a change does not count: Home Assistant writes back the fields of its last list.
+	if data && !f.isByUID() {
+		x.remember(c.ID(), found, c.HoldsTasks() && len(found) == len(l.objects))
+	}
+	return nil
+}
+
+// multiget answers a calendar-multiget.
+func (x *exchange) multiget(d *document, c Collection, s *shelf, asked *node) error {
+	hrefs := asked.all(dav("href"))
+	if len(hrefs) == 0 {
+		return fail(http.StatusBadRequest, "want an href")
+	}
+	l, err := s.full(x.r.Context(), c)
+	if err != nil {
+		return err
+	}
+	names, data := reported(asked)
+	var found []*object
+	for _, n := range hrefs {
+		address := n.content()
+		name, ok := x.nameIn(c, address)
+		var o *object
+		if ok {
+			if o = l.byName[name]; o == nil {
+				if o, err = s.find(x.r.Context(), c, name); err != nil {
+					return err
+				}
+			}
+		}
+		if o == nil {
+			d.WriteString("<D:response>" + href(address) + "<D:status>HTTP/1.1 404 Not Found</D:status></D:response>")
+			continue
+		}
+		r := x.resourceOf(c, s, o)
+		r.address = address
+		found = append(found, o)
+		x.writeProperties(d, r, names, false)
+	}
+	if data {
+		x.remember(c.ID(), found, false)
+	}
+	return nil
+}
+
+// nameIn returns the name of an object of the collection by its address.
+func (x *exchange) nameIn(c Collection, address string) (name string, ok bool) {
+	u, err := url.Parse(address)
+	if err != nil {
+		return "", false
+	}
+	path, ok := strings.CutPrefix(u.Path, x.prefix())
+	if !ok {
+		return "", false
+	}
+	p, ok := placeOf(path)
+	return p.name, ok && p.level == objectLevel && p.account == x.account && p.id == c.ID()
+}
+
+// sync answers a sync-collection.
+func (x *exchange) sync(d *document, c Collection, s *shelf, asked *node) error {
+	if level := asked.child(dav("sync-level")).content(); level != "1" && level != "infinite" && x.r.Header.Get("Depth") != "1" {
+		return fail(http.StatusBadRequest, "sync-level: want 1")
+	}
+	token := asked.child(dav("sync-token")).content()
+	answer, err := s.sync(x.r.Context(), c, token)
+	if errors.Is(err, errToken) {
+		return failed(http.StatusForbidden, "valid-sync-token", "%w", err)
+	}
+	if err != nil {
+		return err
+	}
+	changes, last := answer.changes, answer.last
+	if n := asked.child(dav("limit")).child(dav("nresults")); n != nil {
+		most, err := strconv.Atoi(n.content())
+		if err != nil || most < 1 {
+			return fail(http.StatusBadRequest, "nresults: want a number above 0")
+		}
+		if len(changes) > most {
+			changes = changes[:most]
+			last = changes[most-1].number
+			d.WriteString("<D:response>" + href(x.prefix()+x.r.URL.EscapedPath()) + "<D:status>HTTP/1.1 507 Insufficient Storage</D:status></D:response>")
+		}
+	}
+	names, data := reported(asked)
+	var found []*object
+	for _, change := range changes {
+		o := answer.byName[change.name]
+		if change.removed || o == nil {
+			d.WriteString("<D:response>" + href(x.address(x.account, c.ID(), change.name)) + "<D:status>HTTP/1.1 404 Not Found</D:status></D:response>")
+			continue
+		}
+		found = append(found, o)
+		x.writeProperties(d, x.resourceOf(c, s, o), names, false)
+	}
+	d.element(dav("sync-token"), answer.token(last))
+	if data {
+		x.remember(c.ID(), found, false)
+	}
+	return nil
+}
+
+// serveFeed answers with a whole collection as iCalendar. The password is in the address, for clients that send none.
+func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
+	parts := strings.Split(strings.TrimPrefix(r.URL.Path, feedPath), "/")
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		plainError(w, http.StatusMethodNotAllowed, "want GET: this address is for reading alone")
+		return
+	}
+	const wrong = "there is no such calendar, or its password is wrong"
+	if len(parts) != 3 {
+		plainError(w, http.StatusNotFound, wrong)
+		return
+	}
+	address, now := addressOf(r.RemoteAddr), time.Now()
+	if wait := h.failures.wait(address, now); wait > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
+		plainError(w, http.StatusTooManyRequests, "too many wrong passwords from this address; try again later")
+		return
+	}
+	if !h.check(parts[1], parts[0]) {
+		h.failures.add(address, now)
+		plainError(w, http.StatusNotFound, wrong)
+		return
+	}
+	id, ok := strings.CutSuffix(parts[2], extension)
+	x := &exchange{DAVServer: h, w: w, r: r, account: parts[1]}
+	c, s, err := x.collection(id)
+	if err == nil && !ok {
+		err = fail(http.StatusNotFound, wrong)
+	}
+	if err == nil {
+		err = x.writeFeed(c, s)
+	}
+	if err != nil {
+		x.fail(err)
+	}
+}
+
+// writeFeed writes all objects of a collection as one calendar.
+func (x *exchange) writeFeed(c Collection, s *shelf) error {
+	l, err := s.full(x.r.Context(), c)
+	if err != nil {
+		return err
+	}
+	etag := `"` + l.tag() + `"`
+	x.w.Header().Set("ETag", etag)
+	if matchesAny(x.r.Header.Get("If-None-Match"), etag) {
+		x.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString("BEGIN:VCALENDAR\r\nPRODID:" + productID + "\r\nVERSION:2.0\r\n")
+	name := ical.NewProp("X-WR-CALNAME")
+	name.SetText(line(c.Name()))
+	b.WriteString(name.Name + ":" + name.Value + "\r\n")
+	for _, o := range l.objects {
+		b.WriteString(o.body())
+	}
+	b.WriteString("END:VCALENDAR\r\n")
+	x.write(http.StatusOK, "text/calendar; charset=utf-8", []byte(b.String()))
+	return nil
+}

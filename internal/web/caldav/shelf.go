@@ -1,0 +1,491 @@
+package caldav
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+)
+
+const (
+	// cacheTime is the time for which an answer of Graph is used again.
+	cacheTime = time.Minute
+	// readTimeout bounds one read from Graph.
+	readTimeout = 30 * time.Second
+	// maxWindows bounds the answers that are kept of one calendar.
+	maxWindows = 4
+	// pastDays and futureDays are the span of a calendar where a client sets no limits.
+	pastDays, futureDays = 92, 366
+	// maxYears bounds the span of a request.
+	maxYears = 20
+	oneDay   = 24 * time.Hour
+)
+
+// A listing is the objects of a collection, or of a span of it, at one moment. It does not change.
+type listing struct {
+	objects []*object
+	byName  map[string]*object
+}
+
+func newListing(objects []*object) *listing {
+	l := &listing{objects: objects, byName: make(map[string]*object, len(objects))}
+	for _, o := range objects {
+		l.byName[o.name] = o
+	}
+	return l
+}
+
+// A window is an answer of Graph.
+type window struct {
+	*listing
+	from, to time.Time // of events
+	version  any       // of what the sensor held: a change of that makes it old
+	at       time.Time
+}
+
+// A shelf holds what is known of one collection.
+type shelf struct {
+	aliases *aliases
+	flights singleflight.Group
+
+	mu         sync.Mutex      // guards what follows
+	held       *listing        // what the sensor holds
+	version    any             // of held
+	aliased    int             // version of the aliases in held
+	windows    []*window       // the newest last
+	spans      map[string]span // of events that were read, by name
+	generation int             // counts changes by clients: an older answer is not kept
+	log        syncLog
+}
+
+// span is the time between two instants; a zero one is open.
+type span struct{ from, to time.Time }
+
+// full returns the listing of all objects: all tasks, or the events of the span that is served without a limit.
+func (s *shelf) full(ctx context.Context, c Collection) (*listing, error) {
+	if c.HoldsTasks() {
+		return s.tasks(ctx, c)
+	}
+	if c.OnDemand() != nil {
+		held, err := s.heldEvents(c)
+		if err != nil {
+			return nil, err
+		}
+		return held.listing, nil
+	}
+	today := time.Now().UTC().Truncate(oneDay)
+	return s.events(ctx, c, span{today.AddDate(0, 0, -pastDays), today.AddDate(0, 0, futureDays)})
+}
+
+// within returns the listing of the objects in a span.
+func (l *listing) within(w span, loc *time.Location) *listing {
+	objects := make([]*object, 0, len(l.objects))
+	for _, o := range l.objects {
+		if o.within(w.from, w.to, loc) {
+			objects = append(objects, o)
+		}
+	}
+	return newListing(objects)
+}
+
+// events returns the listing of a span, whose open ends are set. What was read for another request does not change it, so that no event
+// comes and goes.
+func (s *shelf) events(ctx context.Context, c Collection, w span) (*listing, error) {
+	held, err := s.heldEvents(c)
+	if err != nil {
+		return nil, err
+	}
+	today := time.Now().UTC().Truncate(oneDay)
+	if w.from.IsZero() {
+		w.from = today.AddDate(0, 0, -pastDays)
+		if !w.to.IsZero() && !w.to.After(w.from) {
+			w.from = w.to.AddDate(-1, 0, 0)
+		}
+	}
+	if w.to.IsZero() {
+		w.to = today.AddDate(0, 0, futureDays)
+		if !w.to.After(w.from) {
+			w.to = w.from.AddDate(1, 0, 0)
+		}
+	}
+	if !w.from.Before(held.from) && !w.to.After(held.to) {
+		return held.within(w, c.Location()), nil
+	}
+	if err := c.OnDemand(); err != nil {
+		return nil, fmt.Errorf("the calendar is held from %s to %s; for other times: %w", held.from.In(c.Location()).Format("2006-01-02 15:04"), held.to.In(c.Location()).Format("2006-01-02 15:04"), err)
+	}
+	if w.to.After(w.from.AddDate(maxYears, 0, 0)) {
+		return nil, fail(http.StatusForbidden, "want a time range of at most %d years", maxYears)
+	}
+	asked := w
+	// Whole days, so that the next request finds the same ones.
+	w.from, w.to = w.from.UTC().Truncate(oneDay), w.to.UTC().Add(oneDay-1).Truncate(oneDay)
+	matches := func(other *window) bool {
+		return other.version == held.version && !w.from.Before(other.from) && !w.to.After(other.to)
+	}
+	found, err := s.window(ctx, matches, fmt.Sprint(w.from.Unix(), w.to.Unix()), func(ctx context.Context) (*window, error) {
+		all, err := c.ReadEvents(ctx, w.from, w.to)
+		if err != nil {
+			return nil, err
+		}
+		l, err := s.eventListing(all)
+		return &window{listing: l, from: w.from, to: w.to, version: held.version}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found.within(asked, c.Location()), nil
+}
+
+// tasks returns the listing of all tasks: those that the sensor holds and, if they may be read, the completed ones.
+func (s *shelf) tasks(ctx context.Context, c Collection) (*listing, error) {
+	all, version, err := c.Tasks()
+	if err != nil {
+		return nil, err
+	}
+	if c.OnDemand() != nil {
+		return s.keepHeld(version, func() (*listing, error) { return s.taskListing(c, all) })
+	}
+	found, err := s.window(ctx, func(other *window) bool { return other.version == version }, "tasks", func(ctx context.Context) (*window, error) {
+		completed, err := c.ReadCompleted(ctx)
+		if err != nil {
+			return nil, err
+		}
+		// The newest of what was read meanwhile: a task that was completed may be in both.
+		all, version, err := c.Tasks()
+		if err != nil {
+			return nil, err
+		}
+		known := make(map[string]bool, len(all))
+		for _, t := range all {
+			known[t.ID] = true
+		}
+		all = slices.Clone(all)
+		for _, t := range completed {
+			if !known[t.ID] {
+				all = append(all, t)
+			}
+		}
+		l, err := s.taskListing(c, all)
+		return &window{listing: l, version: version}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return found.listing, nil
+}
+
+// window returns a kept answer of Graph that matches, or reads one. Those who ask for the same at the same time share it.
+func (s *shelf) window(ctx context.Context, matches func(*window) bool, key string, read func(context.Context) (*window, error)) (*window, error) {
+	s.mu.Lock()
+	s.windows = slices.DeleteFunc(s.windows, func(w *window) bool { return time.Since(w.at) >= cacheTime })
+	i := slices.IndexFunc(s.windows, matches)
+	var found *window
+	if i >= 0 {
+		found = s.windows[i]
+	}
+	generation := s.generation
+	s.mu.Unlock()
+	if found != nil {
+		return found, nil
+	}
+	results := s.flights.DoChan(key+" "+strconv.Itoa(generation), func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), readTimeout)
+		defer cancel()
+		at := time.Now()
+		w, err := read(ctx)
+		if err != nil {
+			return nil, err
+		}
+		w.at = at
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.generation == generation {
+			s.windows = append(s.windows, w)
+			s.windows = s.windows[max(0, len(s.windows)-maxWindows):]
+		}
+		s.learn(w.objects)
+		return w, nil
+	})
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case r := <-results:
+		if r.Err != nil {
+			return nil, r.Err
+		}
+		return r.Val.(*window), nil
+	}
+}
+
+// heldEvents returns the events that the sensor holds.
+func (s *shelf) heldEvents(c Collection) (*window, error) {
+	all, from, to, version, err := c.Events()
+	if err != nil {
+		return nil, err
+	}
+	l, err := s.keepHeld(version, func() (*listing, error) { return s.eventListing(all) })
+	return &window{listing: l, from: from, to: to, version: version}, err
+}
+
+// keepHeld returns the listing of what the sensor holds, and makes it if that has changed.
+func (s *shelf) keepHeld(version any, build func() (*listing, error)) (*listing, error) {
+	s.mu.Lock()
+	aliased := s.aliases.version()
+	if s.held != nil && s.version == version && s.aliased == aliased {
+		defer s.mu.Unlock()
+		return s.held, nil
+	}
+	s.mu.Unlock()
+	l, err := build()
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.held, s.version, s.aliased = l, version, aliased
+	return l, nil
+}
+
+func (s *shelf) eventListing(all []calendars.Event) (*listing, error) {
+	objects := make([]*object, 0, len(all))
+	for i := range all {
+		o, err := eventObject(&all[i], s.aliases.of(all[i].ID))
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	slices.SortFunc(objects, func(a, b *object) int {
+		return cmp.Or(a.fields.start.Compare(b.fields.start), cmp.Compare(a.name, b.name))
+	})
+	return newListing(objects), nil
+}
+
+func (s *shelf) taskListing(c Collection, all []tasks.Task) (*listing, error) {
+	loc := c.Location()
+	objects := make([]*object, 0, len(all))
+	for i := range all {
+		o, err := taskObject(&all[i], s.aliases.of(all[i].ID), loc)
+		if err != nil {
+			return nil, err
+		}
+		objects = append(objects, o)
+	}
+	return newListing(objects), nil
+}
+
+// find returns the object with this name, nil if there is none.
+func (s *shelf) find(ctx context.Context, c Collection, name string) (*object, error) {
+	if !c.HoldsTasks() {
+		held, err := s.heldEvents(c)
+		if err != nil {
+			return nil, err
+		}
+		if o := held.byName[name]; o != nil {
+			return o, nil
+		}
+		s.mu.Lock()
+		windows := slices.Clone(s.windows)
+		s.mu.Unlock()
+		for _, w := range windows {
+			if o := w.byName[name]; o != nil && w.version == held.version && time.Since(w.at) < cacheTime {
+				return o, nil
+			}
+		}
+	}
+	s.mu.Lock()
+	at, known := s.spans[name]
+	s.mu.Unlock()
+	if a, ok := s.aliases.named(name); ok && !known && !c.HoldsTasks() {
+		at, known = span{a.Start, a.End}, !a.Start.IsZero()
+	}
+	if known && c.OnDemand() == nil {
+		l, err := s.events(ctx, c, at)
+		if err != nil {
+			return nil, err
+		}
+		if o := l.byName[name]; o != nil {
+			return o, nil
+		}
+	}
+	l, err := s.full(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	return l.byName[name], nil
+}
+
+// maxSpans bounds the events whose time is remembered.
+const maxSpans = 20_000
+
+// learn remembers when events are, so that they are found again. It is called with mu held.
+func (s *shelf) learn(objects []*object) {
+	if s.spans == nil || len(s.spans)+len(objects) > maxSpans {
+		s.spans = map[string]span{}
+	}
+	for _, o := range objects {
+		if o.event != nil {
+			s.spans[o.name] = spanOf(o.fields)
+		}
+	}
+}
+
+// spanOf returns a span that contains the event in any time zone.
+func spanOf(f *fields) span {
+	if f.allDay {
+		return span{f.start.Add(-oneDay), f.end.Add(oneDay)}
+	}
+	return span{f.start, f.end.Add(time.Second)}
+}
+
+// changed forgets what a change by a client has made old.
+func (s *shelf) changed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.generation++
+	s.windows = nil
+}
+
+// tag returns a text that is the same for the same objects.
+func (l *listing) tag() string {
+	all := make([]string, 0, len(l.objects))
+	for _, o := range l.objects {
+		all = append(all, o.name+o.etag)
+	}
+	slices.Sort(all)
+	h := sha256.New()
+	for _, s := range all {
+		h.Write([]byte(s))
+	}
+	return hex.EncodeToString(h.Sum(nil)[:10])
+}
+
+// A syncLog numbers the changes of a collection, so that a client can ask for those after a number.
+type syncLog struct {
+	epoch   string // random: numbers of another run mean nothing
+	last    uint64
+	entries map[string]syncEntry // by name
+	oldest  uint64               // changes up to this number are not known completely
+}
+
+type syncEntry struct {
+	etag   string // "": removed
+	number uint64
+}
+
+// maxRemoved bounds the removed objects that are remembered.
+const maxRemoved = 5000
+
+// tokenPrefix is the beginning of each token, which must be a URI.
+const tokenPrefix = "urn:graph2mqtt:sync:"
+
+// update numbers what has changed since it was last called.
+func (l *syncLog) update(all *listing) {
+	if l.entries == nil {
+		l.entries, l.epoch = map[string]syncEntry{}, strings.ToLower(rand.Text())[:16]
+	}
+	for _, o := range all.objects {
+		if l.entries[o.name].etag != o.etag {
+			l.last++
+			l.entries[o.name] = syncEntry{o.etag, l.last}
+		}
+	}
+	removed := 0
+	for name, e := range l.entries {
+		if e.etag == "" {
+			removed++
+			continue
+		}
+		if all.byName[name] == nil {
+			l.last++
+			l.entries[name] = syncEntry{number: l.last}
+			removed++
+		}
+	}
+	if removed > maxRemoved {
+		for name, e := range l.entries {
+			if e.etag == "" {
+				delete(l.entries, name)
+				l.oldest = max(l.oldest, e.number)
+			}
+		}
+	}
+}
+
+// number returns the number in a token, or false if the changes since then are not known.
+func (l *syncLog) number(token string) (uint64, bool) {
+	text, ok := strings.CutPrefix(token, tokenPrefix+l.epoch+":")
+	if !ok {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(text, 10, 64)
+	return n, err == nil && n <= l.last && n >= l.oldest
+}
+
+// A syncChange is an object that was changed or removed.
+type syncChange struct {
+	name    string
+	removed bool
+	number  uint64
+}
+
+// since returns the changes after a number in their order. For 0 there is nothing to be removed.
+func (l *syncLog) since(number uint64) []syncChange {
+	var changes []syncChange
+	for name, e := range l.entries {
+		if e.number > number && (number > 0 || e.etag != "") {
+			changes = append(changes, syncChange{name, e.etag == "", e.number})
+		}
+	}
+	slices.SortFunc(changes, func(a, b syncChange) int { return cmp.Compare(a.number, b.number) })
+	return changes
+}
+
+// A syncAnswer holds the changes of a collection after a token.
+type syncAnswer struct {
+	*listing
+	changes []syncChange
+	last    uint64 // number of the newest change
+	epoch   string
+}
+
+func (a *syncAnswer) token(number uint64) string {
+	return tokenPrefix + a.epoch + ":" + strconv.FormatUint(number, 10)
+}
+
+// errToken is the error of a token that is not valid.
+var errToken = errors.New("the sync-token is not valid any more; begin without one")
+
+// sync returns the changes after a token; "": all objects.
+func (s *shelf) sync(ctx context.Context, c Collection, token string) (*syncAnswer, error) {
+	l, err := s.full(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.log.update(l)
+	var number uint64
+	if token != "" {
+		var ok bool
+		if number, ok = s.log.number(token); !ok {
+			return nil, errToken
+		}
+	}
+	return &syncAnswer{l, s.log.since(number), s.log.last, s.log.epoch}, nil
+}
