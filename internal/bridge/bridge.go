@@ -21,6 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/caldav"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/metrics"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
@@ -65,6 +66,7 @@ type Bridge struct {
 	started    time.Time
 	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
+	passwords  *caldav.Credentials       // of calendar clients; nil before they are offered; as listener
 	metrics    atomic.Pointer[metrics.Handler]
 
 	mu         sync.Mutex // guards what follows and the order of publications of config

@@ -54,6 +54,9 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if l.server, err = web.New(o); err != nil {
 		return nil, err
 	}
+	if c.Calendars {
+		b.mountCalendars(l, c)
+	}
 	if c.Metrics {
 		l.server.Mount("/metrics", web.Secret, b.metrics.Load())
 	}

@@ -1,0 +1,90 @@
+package bridge
+
+import (
+	"context"
+	"log/slog"
+	"net/url"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/caldav"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// CalendarPath is the path of CalDAV at the listener.
+const CalendarPath = caldav.Path
+
+// OpenCalendarPasswords returns the passwords of calendar clients, which a running bridge shares.
+func OpenCalendarPasswords(dir *state.Dir, log *slog.Logger) *caldav.Credentials {
+	return caldav.OpenCredentials(dir, log)
+}
+
+// mountCalendars mounts CalDAV and iCalendar.
+func (b *Bridge) mountCalendars(l *listener, c config.HTTP) {
+	prefix := ""
+	if u, err := url.Parse(c.ExternalURL); err == nil {
+		prefix = u.Path
+	}
+	if b.passwords == nil {
+		b.passwords = OpenCalendarPasswords(b.options.Dir, b.log)
+	}
+	h := caldav.New(caldav.Options{
+		Collections: b.collections, Do: b.do, User: b.runtime.User, Credentials: b.passwords, Store: aliasStore{store{b.database}}, Prefix: prefix,
+		Log: b.log.With("component", "caldav"),
+	})
+	for _, pattern := range caldav.Patterns() {
+		l.server.Mount(pattern, web.Own, h)
+	}
+	l.tasks = append(l.tasks, b.passwords.Run)
+	for _, a := range config.Sorted(b.config.Accounts) {
+		for _, s := range config.Sorted(a.Sensors) {
+			if isCalendar := s.Type == "calendar" || s.Type == "group_calendar" || s.Type == "todo"; isCalendar && s.Read && !s.OnDemand {
+				b.log.Warn("calendar clients see only what the sensor reads; set on_demand: true for other times and completed tasks", "account", a.ID, "sensor", s.ID)
+			}
+		}
+	}
+}
+
+// collections returns the calendars and task lists of an account.
+func (b *Bridge) collections(account string) (all []caldav.Collection, ok bool, err error) {
+	found, ok, err := b.runtime.Collections(account)
+	for _, c := range found {
+		all = append(all, c)
+	}
+	return all, ok, err
+}
+
+// do has a request executed and returns its response.
+func (b *Bridge) do(ctx context.Context, r services.Inbound) services.Response {
+	done := make(chan services.Response, 1)
+	r.Done = func(response services.Response) {
+		select {
+		case done <- response:
+		default:
+		}
+	}
+	b.dispatcher.Submit(r)
+	timer := time.NewTimer(requestWait)
+	defer timer.Stop()
+	select {
+	case response := <-done:
+		return response
+	case <-timer.C:
+		return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet whether it was executed: other requests take too long"})
+	case <-ctx.Done():
+		return services.Response{}.Fail(ctx.Err())
+	}
+}
+
+// requestWait bounds waiting for a response: the listener closes the connection of an answer that takes longer.
+const requestWait = 65 * time.Second
+
+// An aliasStore is the database as CalDAV uses it.
+type aliasStore struct{ store }
+
+// Put implements caldav.Store.
+func (s aliasStore) Put(bucket, key string, value []byte, done func(error)) {
+	s.Commit(func(tx services.Tx) { tx.Put(bucket, key, value) }, done)
+}
