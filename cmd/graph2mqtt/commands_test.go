@@ -396,3 +396,36 @@ func checkCommandLine(t *testing.T, line string) {
 		}
 	})
 }
+
+// The password of calendar programs is shown once, and can be replaced.
+func TestCalendars(t *testing.T) {
+	h := newHarness(t)
+	if code, _, stderr := h.call(t, "calendars", "work"); code != 1 || stderr != "graph2mqtt: calendars are not offered: set http.listen and http.calendars: true\n" {
+		t.Errorf("without http: %d, %s", code, stderr)
+	}
+	h.write(t, "graph2mqtt.yaml", "mqtt: {url: \"mqtt://127.0.0.1:1\"}\nhttp: {listen: 127.0.0.1:8099, calendars: true}\naccounts:\n  work:\n    "+h.cloud()+"\n    sensors: {calendar: {type: calendar}}\n")
+	shown := regexp.MustCompile(`^URL: http://127\.0\.0\.1:8099/dav/\nUser name: work\nPassword: ([a-z2-7]{26})\nThe password is not shown again\.\n$`)
+	passwords := map[string]bool{}
+	for _, args := range [][]string{{"calendars", "work"}, {"calendars", "work", "--new-password"}} {
+		code, stdout, stderr := h.call(t, args...)
+		found := shown.FindStringSubmatch(stdout)
+		if code != 0 || found == nil || stderr != "" {
+			t.Fatalf("%v: %d, %q, %s", args, code, stdout, stderr)
+		}
+		passwords[found[1]] = true
+	}
+	if len(passwords) != 2 {
+		t.Error("the new password is the old one")
+	}
+	code, stdout, _ := h.call(t, "calendars", "work")
+	known := regexp.MustCompile(`^URL: .*\nUser name: work\nPassword: made on \d{4}-\d\d-\d\d, and cannot be shown again\. To make another one: graph2mqtt calendars work --new-password\n$`)
+	if code != 0 || !known.MatchString(stdout) {
+		t.Errorf("%d, %q", code, stdout)
+	}
+	if code, stdout, _ := h.call(t, "calendars", "work", "--json"); code != 0 || !strings.Contains(stdout, `"password": null`) {
+		t.Errorf("%d, %q", code, stdout)
+	}
+	if code, _, stderr := h.call(t, "calendars"); code != 1 || stderr != "graph2mqtt: want an account; the configuration has: work\n" {
+		t.Errorf("without an account: %d, %s", code, stderr)
+	}
+}
