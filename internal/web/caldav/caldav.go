@@ -7,6 +7,7 @@
 package caldav
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -78,8 +79,9 @@ type Options struct {
 
 // A DAVServer serves CalDAV and iCalendar. It authenticates each request itself.
 type DAVServer struct {
-	o        Options
-	failures failures // of addresses with a password in them
+	o           Options
+	failures    failures // of addresses with a password in them
+	compressors sync.Pool
 
 	mu      sync.Mutex // guards what follows
 	shelves map[string]*shelf
@@ -88,7 +90,12 @@ type DAVServer struct {
 
 // New returns a handler.
 func New(o Options) *DAVServer {
-	return &DAVServer{o: o, shelves: map[string]*shelf{}, clients: map[string]*client{}}
+	h := &DAVServer{o: o, shelves: map[string]*shelf{}, clients: map[string]*client{}}
+	h.compressors.New = func() any {
+		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
+		return z
+	}
+	return h
 }
 
 // methods are those that are answered below Path.
@@ -289,7 +296,7 @@ func (x *exchange) fail(err error) {
 	d.element(name, "")
 	d.element(dav("responsedescription"), escape(h.err.Error()))
 	d.WriteString("</D:error>\n")
-	x.write(h.status, "application/xml; charset=utf-8", d.Bytes())
+	x.write(h.status, xmlType, d.Bytes())
 }
 
 // collection returns a collection of the account and its shelf.

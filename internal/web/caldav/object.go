@@ -40,6 +40,8 @@ type object struct {
 	fields *fields
 
 	event     *calendars.Event // nil: a task
+	task      *tasks.Task      // nil: an event
+	loc       *time.Location   // of the dates of a task
 	due       time.Time        // of a task: the midnight; zero: none
 	completed time.Time        // of a task; zero: not completed
 	created   time.Time        // of a task; zero: not known
@@ -70,6 +72,22 @@ func identity(id string) (name, uid string) {
 	sum := sha256.Sum256([]byte(id))
 	uid = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10]))
 	return uid + extension, uid
+}
+
+// nameOf returns the name of what has this id.
+func nameOf(id string, a *alias) string {
+	if a != nil {
+		return a.Name
+	}
+	name, _ := identity(id)
+	return name
+}
+
+// sameEvent reports whether two versions of an event are served alike.
+func sameEvent(a, b *calendars.Event) bool {
+	return a.ID == b.ID && a.SeriesID == b.SeriesID && a.Subject == b.Subject && a.Start.Equal(b.Start) && a.End.Equal(b.End) && a.AllDay == b.AllDay &&
+		a.Description == b.Description && a.Location == b.Location && slices.Equal(a.Categories, b.Categories) && a.Sensitivity == b.Sensitivity &&
+		a.ShowAs == b.ShowAs && a.Response == b.Response && a.Cancelled == b.Cancelled && a.WebLink == b.WebLink
 }
 
 // component begins the component of an object. DTSTAMP is required; it is the time of the last change, or a fixed time where that is
@@ -147,7 +165,7 @@ func taskObject(t *tasks.Task, alias *alias, loc *time.Location) (*object, error
 		summary: cmp.Or(line(t.Subject), "(no title)"), description: text(t.Description), cut: isCut(t.Description), categories: lines(t.Categories),
 		due: t.DueDate(loc), done: t.Done(), importance: importanceOf(t.Importance),
 	}
-	o := &object{id: t.ID, fields: f, created: t.Created}
+	o := &object{id: t.ID, fields: f, task: t, loc: loc, created: t.Created}
 	o.name, o.uid = identity(t.ID)
 	if alias != nil {
 		o.name, o.uid = alias.Name, alias.UID

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/xml"
 	"errors"
+	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -29,23 +30,61 @@ const minCompressed = 1024
 
 // write sends an answer, compressed where the client accepts that.
 func (x *exchange) write(status int, contentType string, content []byte) {
+	if len(content) >= minCompressed && x.r.Method != http.MethodHead {
+		x.send(status, contentType, func(w io.Writer) { _, _ = w.Write(content) }) // the client is gone
+		return
+	}
 	head := x.w.Header()
 	head.Set("Content-Type", contentType)
 	head.Add("Vary", "Accept-Encoding")
-	if len(content) < minCompressed || !acceptsGzip(x.r) || x.r.Method == http.MethodHead {
-		head.Set("Content-Length", strconv.Itoa(len(content)))
+	head.Set("Content-Length", strconv.Itoa(len(content)))
+	x.w.WriteHeader(status)
+	if x.r.Method != http.MethodHead {
+		_, _ = x.w.Write(content)
+	}
+}
+
+// send sends an answer whose size is not known, compressed where the client accepts that.
+func (x *exchange) send(status int, contentType string, content func(io.Writer)) {
+	head := x.w.Header()
+	head.Set("Content-Type", contentType)
+	head.Add("Vary", "Accept-Encoding")
+	if !acceptsGzip(x.r) {
 		x.w.WriteHeader(status)
-		if x.r.Method != http.MethodHead {
-			_, _ = x.w.Write(content) // the client is gone
-		}
+		content(x.w)
 		return
 	}
 	head.Set("Content-Encoding", "gzip")
 	x.w.WriteHeader(status)
-	z, _ := gzip.NewWriterLevel(x.w, gzip.BestSpeed) // the level is valid
-	_, _ = z.Write(content)
-	_ = z.Close()
+	z := x.compressors.Get().(*gzip.Writer) // one takes a megabyte
+	defer x.compressors.Put(z)
+	z.Reset(x.w)
+	content(z)
+	_ = z.Close() // the client is gone
 }
+
+const xmlType = "application/xml; charset=utf-8"
+
+// sendMultistatus sends the responses of n resources, and what comes after them. It does not hold the whole answer.
+func (x *exchange) sendMultistatus(n int, response func(d *document, i int), after string) {
+	x.send(http.StatusMultiStatus, xmlType, func(w io.Writer) {
+		d := &document{}
+		d.begin("multistatus")
+		for i := range n {
+			response(d, i)
+			if d.Len() >= flushSize {
+				if _, err := d.WriteTo(w); err != nil {
+					return // the client is gone
+				}
+			}
+		}
+		d.WriteString(after + "</D:multistatus>\n")
+		_, _ = d.WriteTo(w)
+	})
+}
+
+// flushSize is the size in bytes from which on a part of an answer is sent.
+const flushSize = 32 << 10
 
 func acceptsGzip(r *http.Request) bool {
 	for _, accepted := range strings.Split(r.Header.Get("Accept-Encoding"), ",") {
@@ -122,17 +161,13 @@ func (x *exchange) propfind(p place) error {
 			all = append(all, resource{place: place{homeLevel, x.account, "", ""}, address: x.address(x.account)})
 		}
 	}
-	d := &document{}
-	d.begin("multistatus")
-	for _, r := range all {
+	x.sendMultistatus(len(all), func(d *document, i int) {
 		requested := names
 		if requested == nil {
-			requested = r.knownProperties()
+			requested = all[i].knownProperties()
 		}
-		x.writeProperties(d, r, requested, byName)
-	}
-	d.WriteString("</D:multistatus>\n")
-	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+		x.writeProperties(d, all[i], requested, byName)
+	}, "")
 	return nil
 }
 
@@ -165,10 +200,22 @@ func propertiesIn(asked *node) []xml.Name {
 
 // writeProperties writes the response for one resource. A property that cannot be read now does not make the others unreadable.
 func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, byName bool) {
-	var found, missing, failing document
+	var missing, failing document
+	d.WriteString("<D:response>")
+	d.WriteString(href(r.address))
+	start, empty := d.Len(), true
+	d.WriteString("<D:propstat><D:prop>")
 	for _, name := range names {
 		if byName {
-			found.element(name, "")
+			d.element(name, "")
+			empty = false
+			continue
+		}
+		if name == cal("calendar-data") && r.object != nil {
+			d.WriteString("<C:calendar-data>")
+			_, _ = dataEscaper.WriteString(d, r.object.data) // a buffer never fails
+			d.WriteString("</C:calendar-data>")
+			empty = false
 			continue
 		}
 		value, ok, err := x.property(x.r.Context(), r, name)
@@ -176,29 +223,38 @@ func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, by
 		case err != nil:
 			failing.element(name, "")
 		case ok:
-			found.element(name, value)
+			d.element(name, value)
+			empty = false
 		default:
 			missing.element(name, "")
 		}
 	}
-	d.WriteString("<D:response>")
-	d.WriteString(href(r.address))
-	if found.Len() > 0 || missing.Len()+failing.Len() == 0 {
-		writePropstat(d, &found, "200 OK")
+	d.WriteString("</D:prop>" + statusElement("200 OK") + "</D:propstat>")
+	if empty && missing.Len()+failing.Len() > 0 {
+		d.Truncate(start)
 	}
-	if missing.Len() > 0 {
-		writePropstat(d, &missing, "404 Not Found")
-	}
-	if failing.Len() > 0 {
-		writePropstat(d, &failing, "503 Service Unavailable")
-	}
+	writePropstat(d, &missing, "404 Not Found")
+	writePropstat(d, &failing, "503 Service Unavailable")
 	d.WriteString("</D:response>")
 }
 
+// writePropstat writes properties that have a status, if there are any.
 func writePropstat(d *document, props *document, status string) {
+	if props.Len() == 0 {
+		return
+	}
 	d.WriteString("<D:propstat><D:prop>")
 	_, _ = props.WriteTo(d) // a buffer never fails
-	d.WriteString("</D:prop><D:status>HTTP/1.1 " + status + "</D:status></D:propstat>")
+	d.WriteString("</D:prop>" + statusElement(status) + "</D:propstat>")
+}
+
+func statusElement(status string) string {
+	return "<D:status>HTTP/1.1 " + status + "</D:status>"
+}
+
+// writeStatus writes the response for an address that has a status alone.
+func writeStatus(d *document, address, status string) {
+	d.WriteString("<D:response>" + href(address) + statusElement(status) + "</D:response>")
 }
 
 // knownProperties are those that allprop returns: none that takes a read.
@@ -252,8 +308,6 @@ func (x *exchange) property(ctx context.Context, r resource, name xml.Name) (val
 			return "text/calendar; charset=utf-8; component=" + kindOf(r.collection), true, nil
 		case dav("getcontentlength"):
 			return strconv.Itoa(len(r.object.data)), true, nil
-		case cal("calendar-data"):
-			return escape(r.object.data), true, nil
 		}
 	case rootLevel:
 		if name == dav("displayname") {
@@ -377,7 +431,7 @@ func (x *exchange) proppatch(p place) error {
 	writePropstat(d, &props, "403 Forbidden")
 	d.WriteString("<D:error><D:cannot-modify-protected-property/></D:error><D:responsedescription>names and colors are those of Outlook and To Do</D:responsedescription>")
 	d.WriteString("</D:response></D:multistatus>\n")
-	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+	x.write(http.StatusMultiStatus, xmlType, d.Bytes())
 	return nil
 }
 

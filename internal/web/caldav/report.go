@@ -30,25 +30,45 @@ func (x *exchange) report(p place) error {
 	if err != nil {
 		return err
 	}
-	d := &document{}
-	d.begin("multistatus")
+	var rows []row
+	after := ""
 	switch asked.name {
 	case cal("calendar-query"):
-		err = x.query(d, c, s, asked)
+		rows, err = x.query(c, s, asked)
 	case cal("calendar-multiget"):
-		err = x.multiget(d, c, s, asked)
+		rows, err = x.multiget(c, s, asked)
 	case dav("sync-collection"):
-		err = x.sync(d, c, s, asked)
+		rows, after, err = x.sync(c, s, asked)
 	default:
 		return failed(http.StatusForbidden, "supported-report", "the report %s is not supported", cut(asked.name.Local))
 	}
 	if err != nil {
 		return err
 	}
-	d.WriteString("</D:multistatus>\n")
-	x.write(http.StatusMultiStatus, "application/xml; charset=utf-8", d.Bytes())
+	names, _ := reported(asked)
+	x.sendMultistatus(len(rows), func(d *document, i int) {
+		at := rows[i]
+		if at.object == nil {
+			writeStatus(d, at.address, at.status)
+			return
+		}
+		r := x.resourceOf(c, s, at.object)
+		if at.address != "" {
+			r.address = at.address
+		}
+		x.writeProperties(d, r, names, false)
+	}, after)
 	return nil
 }
+
+// A row is an object of a report, or an address with a status.
+type row struct {
+	object  *object
+	address string // as the client wrote it; "": the object's own
+	status  string // without an object
+}
+
+const notFound = "404 Not Found"
 
 // reported returns the properties that a report asks for, and whether the objects themselves are among them.
 func reported(asked *node) (names []xml.Name, data bool) {
@@ -60,7 +80,7 @@ func reported(asked *node) (names []xml.Name, data bool) {
 }
 
 // query answers a calendar-query.
-func (x *exchange) query(d *document, c Collection, s *shelf, asked *node) error {
+func (x *exchange) query(c Collection, s *shelf, asked *node) ([]row, error) {
 	f, err := newFilter(asked.child(cal("filter")), kindOf(c))
 	var unsupported *filterError
 	if errors.As(err, &unsupported) {
@@ -70,13 +90,13 @@ func (x *exchange) query(d *document, c Collection, s *shelf, asked *node) error
 		} else if strings.HasPrefix(unsupported.why, "time-range") || strings.Contains(unsupported.why, "want") {
 			condition = "valid-filter"
 		}
-		return failed(http.StatusForbidden, condition, "%w", err)
+		return nil, failed(http.StatusForbidden, condition, "%w", err)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if f.none {
-		return nil
+		return nil, nil
 	}
 	var l *listing
 	if f.span != (span{}) && !c.HoldsTasks() {
@@ -85,60 +105,54 @@ func (x *exchange) query(d *document, c Collection, s *shelf, asked *node) error
 		l, err = s.full(x.r.Context(), c)
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	names, data := reported(asked)
 	loc := c.Location()
+	var rows []row
 	var found []*object
 	for _, o := range l.objects {
 		if f.matches(o, loc) {
 			found = append(found, o)
-			x.writeProperties(d, x.resourceOf(c, s, o), names, false)
+			rows = append(rows, row{object: o})
 		}
 	}
 	// What is read for a change does not count: Home Assistant writes back the fields of its last list.
-	if data && !f.isByUID() {
+	if _, data := reported(asked); data && !f.isByUID() {
 		x.remember(c.ID(), found, c.HoldsTasks() && len(found) == len(l.objects))
 	}
-	return nil
+	return rows, nil
 }
 
 // multiget answers a calendar-multiget.
-func (x *exchange) multiget(d *document, c Collection, s *shelf, asked *node) error {
+func (x *exchange) multiget(c Collection, s *shelf, asked *node) ([]row, error) {
 	hrefs := asked.all(dav("href"))
 	if len(hrefs) == 0 {
-		return fail(http.StatusBadRequest, "want an href")
+		return nil, fail(http.StatusBadRequest, "want an href")
 	}
 	l, err := s.full(x.r.Context(), c)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	names, data := reported(asked)
+	rows := make([]row, 0, len(hrefs))
 	var found []*object
 	for _, n := range hrefs {
-		address := n.content()
-		name, ok := x.nameIn(c, address)
-		var o *object
-		if ok {
-			if o = l.byName[name]; o == nil {
-				if o, err = s.find(x.r.Context(), c, name); err != nil {
-					return err
+		at := row{address: n.content(), status: notFound}
+		if name, ok := x.nameIn(c, at.address); ok {
+			if at.object = l.byName[name]; at.object == nil {
+				if at.object, err = s.find(x.r.Context(), c, name); err != nil {
+					return nil, err
 				}
 			}
 		}
-		if o == nil {
-			d.WriteString("<D:response>" + href(address) + "<D:status>HTTP/1.1 404 Not Found</D:status></D:response>")
-			continue
+		if at.object != nil {
+			found = append(found, at.object)
 		}
-		r := x.resourceOf(c, s, o)
-		r.address = address
-		found = append(found, o)
-		x.writeProperties(d, r, names, false)
+		rows = append(rows, at)
 	}
-	if data {
+	if _, data := reported(asked); data {
 		x.remember(c.ID(), found, false)
 	}
-	return nil
+	return rows, nil
 }
 
 // nameIn returns the name of an object of the collection by its address.
@@ -155,47 +169,44 @@ func (x *exchange) nameIn(c Collection, address string) (name string, ok bool) {
 	return p.name, ok && p.level == objectLevel && p.account == x.account && p.id == c.ID()
 }
 
-// sync answers a sync-collection.
-func (x *exchange) sync(d *document, c Collection, s *shelf, asked *node) error {
+// sync answers a sync-collection. after is the new token.
+func (x *exchange) sync(c Collection, s *shelf, asked *node) (rows []row, after string, err error) {
 	if level := asked.child(dav("sync-level")).content(); level != "1" && level != "infinite" && x.r.Header.Get("Depth") != "1" {
-		return fail(http.StatusBadRequest, "sync-level: want 1")
+		return nil, "", fail(http.StatusBadRequest, "sync-level: want 1")
 	}
 	token := asked.child(dav("sync-token")).content()
 	answer, err := s.sync(x.r.Context(), c, token)
 	if errors.Is(err, errToken) {
-		return failed(http.StatusForbidden, "valid-sync-token", "%w", err)
+		return nil, "", failed(http.StatusForbidden, "valid-sync-token", "%w", err)
 	}
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	changes, last := answer.changes, answer.last
 	if n := asked.child(dav("limit")).child(dav("nresults")); n != nil {
 		most, err := strconv.Atoi(n.content())
 		if err != nil || most < 1 {
-			return fail(http.StatusBadRequest, "nresults: want a number above 0")
+			return nil, "", fail(http.StatusBadRequest, "nresults: want a number above 0")
 		}
 		if len(changes) > most {
 			changes = changes[:most]
 			last = changes[most-1].number
-			d.WriteString("<D:response>" + href(x.prefix()+x.r.URL.EscapedPath()) + "<D:status>HTTP/1.1 507 Insufficient Storage</D:status></D:response>")
+			rows = append(rows, row{address: x.prefix() + x.r.URL.EscapedPath(), status: "507 Insufficient Storage"})
 		}
 	}
-	names, data := reported(asked)
 	var found []*object
 	for _, change := range changes {
-		o := answer.byName[change.name]
-		if change.removed || o == nil {
-			d.WriteString("<D:response>" + href(x.address(x.account, c.ID(), change.name)) + "<D:status>HTTP/1.1 404 Not Found</D:status></D:response>")
+		if o := answer.byName[change.name]; !change.removed && o != nil {
+			found = append(found, o)
+			rows = append(rows, row{object: o})
 			continue
 		}
-		found = append(found, o)
-		x.writeProperties(d, x.resourceOf(c, s, o), names, false)
+		rows = append(rows, row{address: x.address(x.account, c.ID(), change.name), status: notFound})
 	}
-	d.element(dav("sync-token"), answer.token(last))
-	if data {
+	if _, data := reported(asked); data {
 		x.remember(c.ID(), found, false)
 	}
-	return nil
+	return rows, "<D:sync-token>" + answer.token(last) + "</D:sync-token>", nil
 }
 
 // serveFeed answers with a whole collection as iCalendar. The password is in the address, for clients that send none.

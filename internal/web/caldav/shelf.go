@@ -63,6 +63,7 @@ type shelf struct {
 	flights singleflight.Group
 
 	mu         sync.Mutex      // guards what follows
+	latest     *listing        // that was built last
 	held       *listing        // what the sensor holds
 	version    any             // of held
 	aliased    int             // version of the aliases in held
@@ -261,32 +262,59 @@ func (s *shelf) keepHeld(version any, build func() (*listing, error)) (*listing,
 	return l, nil
 }
 
+// eventListing returns the listing of events. Objects of the listing before that are the same are used again.
 func (s *shelf) eventListing(all []calendars.Event) (*listing, error) {
-	objects := make([]*object, 0, len(all))
-	for i := range all {
-		o, err := eventObject(&all[i], s.aliases.of(all[i].ID))
-		if err != nil {
-			return nil, err
+	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
+		e := &all[i]
+		a := s.aliases.of(e.ID)
+		if o := before[nameOf(e.ID, a)]; o != nil && o.event != nil && sameEvent(o.event, e) {
+			return o, nil
 		}
-		objects = append(objects, o)
-	}
-	slices.SortFunc(objects, func(a, b *object) int {
+		return eventObject(e, a)
+	}, func(a, b *object) int {
 		return cmp.Or(a.fields.start.Compare(b.fields.start), cmp.Compare(a.name, b.name))
 	})
-	return newListing(objects), nil
 }
 
+// taskListing is eventListing for tasks.
 func (s *shelf) taskListing(c Collection, all []tasks.Task) (*listing, error) {
 	loc := c.Location()
-	objects := make([]*object, 0, len(all))
-	for i := range all {
-		o, err := taskObject(&all[i], s.aliases.of(all[i].ID), loc)
+	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
+		t := &all[i]
+		a := s.aliases.of(t.ID)
+		if o := before[nameOf(t.ID, a)]; o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
+			return o, nil
+		}
+		return taskObject(t, a, loc)
+	}, nil)
+}
+
+// build returns the listing of n objects, which make makes from those before, by name.
+func (s *shelf) build(n int, makeObject func(i int, before map[string]*object) (*object, error), order func(a, b *object) int) (*listing, error) {
+	s.mu.Lock()
+	var before map[string]*object
+	if s.latest != nil {
+		before = s.latest.byName
+	}
+	s.mu.Unlock()
+	objects := make([]*object, 0, n)
+	for i := range n {
+		o, err := makeObject(i, before)
 		if err != nil {
 			return nil, err
 		}
 		objects = append(objects, o)
 	}
-	return newListing(objects), nil
+	if order != nil {
+		slices.SortFunc(objects, order)
+	}
+	l := newListing(objects)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.latest == nil || len(objects) >= len(s.latest.objects)/2 { // a short span must not replace a long one
+		s.latest = l
+	}
+	return l, nil
 }
 
 // find returns the object with this name, nil if there is none.

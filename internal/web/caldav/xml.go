@@ -126,7 +126,7 @@ func (n *node) content() string {
 	return strings.TrimSpace(n.text)
 }
 
-// A document is an answer in XML.
+// A document is an answer in XML, or a part of it.
 type document struct{ bytes.Buffer }
 
 // prefixOf returns the prefix of a namespace that the root element of a document declares, or "".
@@ -168,6 +168,9 @@ func (d *document) element(name xml.Name, content string) {
 	d.WriteString(content)
 	d.WriteString(end)
 }
+
+// dataEscaper escapes iCalendar, which has no characters that XML forbids.
+var dataEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
 
 // escape returns a text as XML.
 func escape(s string) string {
