@@ -157,7 +157,7 @@ func (a answer) found(t *testing.T) (properties map[string]map[string]string, to
 }
 
 func unescape(s string) string {
-	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#34;", `"`, "&#39;", "'", "&#xD;", "\r", "&#xA;", "\n", "&#9;", "\t", "&amp;", "&").Replace(s)
+	return strings.NewReplacer("&lt;", "<", "&gt;", ">", "&#34;", `"`, "&#39;", "'", "&#xD;", "\r", "&#13;", "\r", "&#xA;", "\n", "&#9;", "\t", "&amp;", "&").Replace(s)
 }
 
 // line returns the value of the first property with this name in iCalendar.

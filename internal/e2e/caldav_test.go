@@ -152,6 +152,24 @@ func (ha *HomeAssistant) AddCalDAV(t testing.TB, a calendarAccess) {
 	}
 }
 
+// AddFeed sets up the integration Remote Calendar with the address of an iCalendar. The newer version asks for a sign-in in a further step.
+func (ha *HomeAssistant) AddFeed(t testing.TB, address string) {
+	t.Helper()
+	const path = "/api/config/config_entries/flow"
+	type result struct {
+		Type   string
+		FlowID string      `json:"flow_id"`
+		Schema []formField `json:"data_schema"`
+		Errors map[string]string
+	}
+	var form, made result
+	ha.REST(t, "POST", path, map[string]any{"handler": "remote_calendar"}, &form)
+	ha.REST(t, "POST", path+"/"+form.FlowID, fillForm(form.Schema, map[string]any{"calendar_name": "Feed", "url": address}), &made)
+	if made.Type != "create_entry" {
+		t.Fatalf("Home Assistant refuses the iCalendar: %+v", made)
+	}
+}
+
 // ask calls a service of an entity and decodes its response for that entity.
 func (ha *HomeAssistant) ask(t testing.TB, service, entity string, data map[string]any, out any) {
 	t.Helper()
@@ -297,6 +315,14 @@ func TestNativeCalendars(t *testing.T) {
 			}
 		}
 
+		ha.AddFeed(t, strings.Replace(access.URL, "/dav/", "/ics/"+access.Password+"/work/calendar.ics", 1))
+		ha.AwaitEntity(t, "calendar.feed", "is available", func(s State) bool { return s.State != "unavailable" })
+		for _, event := range want {
+			if !strings.Contains(strings.Join(ha.events(t, "calendar.feed", from, to), "\n"), event) {
+				t.Errorf("the iCalendar lacks %s", event)
+			}
+		}
+
 		testNativeTasks(t, env, ha, messages)
 		for _, task := range env.Microsoft.Tasks(simulator.Adele, "") {
 			if diff := cmp.Diff(other, task); diff != "" {
@@ -365,6 +391,45 @@ func TestCalDAVLibrary(t *testing.T) {
 			}
 			if events, tasks := env.Microsoft.Events(simulator.Adele, ""), env.Microsoft.Tasks(simulator.Adele, ""); len(events) != 1 || events[0]["subject"] != "Kept" || len(tasks) != 1 || tasks[0].Title != "Kept" || tasks[0].Status != "completed" {
 				t.Errorf("at Microsoft: %v, %v", events, tasks)
+			}
+			env.Stop(t)
+		})
+	}
+}
+
+// TestCalendarMemory bounds the memory of the program with a client that reads everything, and what that adds where there is very much.
+func TestCalendarMemory(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct{ events, tasks, most, more int }{{100, 200, 36 << 20, 10 << 20}, {500, 2000, 64 << 20, 24 << 20}} {
+		t.Run(fmt.Sprintf("%d events and %d tasks", tt.events, tt.tasks), func(t *testing.T) {
+			env := NewEnvironment(t, MosquittoOptions{})
+			day := time.Now().UTC().Truncate(24 * time.Hour)
+			for i := range tt.events {
+				begin := day.Add(time.Duration(i) * 4 * time.Hour)
+				env.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: fmt.Sprintf("Meeting %d", i), Start: begin, End: begin.Add(time.Hour), Body: strings.Repeat("<p>agenda</p>", 30)})
+			}
+			for i := range tt.tasks {
+				env.Microsoft.AddTask(simulator.Adele, "", simulator.Task{Title: fmt.Sprintf("Task %d", i), Body: "What is to be done", Due: day.AddDate(0, 0, i%200)})
+			}
+			access := env.startCalendars(t, "calendar: {type: calendar, on_demand: true}", "tasks: {type: todo, list: defaultList, enable_update: true, on_demand: true}")
+			seen := env.Broker.Subscribe(t, "graph2mqtt/#")
+			seen.AwaitPayload(t, "graph2mqtt/work/tasks/availability", "online")
+			seen.AwaitPayload(t, "graph2mqtt/work/calendar/availability", "online")
+			before, most := residentMemory(t, env.Bridge.pid), 0
+			sizes := map[string]int{}
+			for range 50 {
+				for path, kind := range map[string]string{"work/calendar/": "VEVENT", "work/tasks/": "VTODO"} {
+					code, body := access.do(t, "REPORT", path, `<C:calendar-query xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"><D:prop><D:getetag/><C:calendar-data/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="`+kind+`"/></C:comp-filter></C:filter></C:calendar-query>`)
+					if code != http.StatusMultiStatus {
+						t.Fatalf("%s answers %d: %s", path, code, body)
+					}
+					sizes[path] = len(body)
+					most = max(most, residentMemory(t, env.Bridge.pid))
+				}
+			}
+			t.Logf("memory %.1f MiB before and %.1f MiB at most; answers have %v bytes", float64(before)/(1<<20), float64(most)/(1<<20), sizes)
+			if most > tt.most || most-before > tt.more {
+				t.Errorf("memory: want at most %d MiB, and %d MiB more than before", tt.most>>20, tt.more>>20)
 			}
 			env.Stop(t)
 		})
