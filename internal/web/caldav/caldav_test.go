@@ -561,3 +561,22 @@ func TestSpans(t *testing.T) {
 		}
 	})
 }
+
+// Behind a proxy that adds a path, all addresses have it.
+func TestPrefix(t *testing.T) {
+	h, password := newHandler(t, &held{id: "tasks", isList: true, tasks: []tasks.Task{{ID: "1", Subject: "Task"}}})
+	h.o.Prefix = "/proxy/"
+	name, _ := identity("1")
+	for _, tt := range [][4]string{
+		{"PROPFIND", "/.well-known/caldav", "", "/proxy/dav/"},
+		{"PROPFIND", "/dav/work/", "", "<D:href>/proxy/dav/work/tasks/</D:href>"},
+		{"PROPFIND", "/dav/work/tasks/", "", "<D:href>/proxy/dav/work/tasks/" + name + "</D:href>"},
+		{"REPORT", "/dav/work/tasks/", `<C:calendar-multiget xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"><D:prop><C:calendar-data/></D:prop><D:href>/proxy/dav/work/tasks/` + name + `</D:href></C:calendar-multiget>`, "SUMMARY:Task"},
+		{"REPORT", "/dav/work/tasks/", `<C:calendar-multiget xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"><D:prop><C:calendar-data/></D:prop><D:href>/dav/work/tasks/` + name + `</D:href></C:calendar-multiget>`, "404 Not Found"},
+	} {
+		w := request(h, password, tt[0], tt[1], tt[2], "Depth", "1")
+		if got := w.Header().Get("Location") + w.Body.String(); !strings.Contains(got, tt[3]) {
+			t.Errorf("%s %s: %s, want %s", tt[0], tt[1], got, tt[3])
+		}
+	}
+}

@@ -2,7 +2,6 @@ package caldav
 
 import (
 	"compress/gzip"
-	"context"
 	"encoding/xml"
 	"errors"
 	"io"
@@ -10,6 +9,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // maxRequest bounds the size of a request in XML in bytes.
@@ -102,8 +104,40 @@ type resource struct {
 	address    string
 	collection Collection // from collectionLevel on
 	shelf      *shelf
-	object     *object // at objectLevel
+	object     *object                  // at objectLevel
+	full       func() (*listing, error) // at collectionLevel: its objects, which are read once
 }
+
+// collectionResource returns the resource of a collection.
+func (x *exchange) collectionResource(c Collection, s *shelf, address string) resource {
+	return resource{
+		place: place{level: collectionLevel, account: x.account, id: c.ID()}, address: address, collection: c, shelf: s,
+		full: sync.OnceValues(func() (*listing, error) { return s.full(x.r.Context(), c) }),
+	}
+}
+
+// readAll reads the collections whose properties depend on their objects, several at a time.
+func readAll(all []resource, names []xml.Name) {
+	if !slices.ContainsFunc(names, func(name xml.Name) bool { return name == ctag() || name == dav("sync-token") || name == dav("getetag") }) {
+		return
+	}
+	var reads errgroup.Group
+	reads.SetLimit(maxReads)
+	for _, r := range all {
+		if r.full != nil {
+			reads.Go(func() error {
+				_, _ = r.full() // an error is that of the properties
+				return nil
+			})
+		}
+	}
+	_ = reads.Wait()
+}
+
+// maxReads bounds the reads from Graph at the same time for one request.
+const maxReads = 4
+
+func ctag() xml.Name { return xml.Name{Space: serverSpace, Local: "getctag"} }
 
 // propfind answers with properties.
 func (x *exchange) propfind(p place) error {
@@ -131,13 +165,16 @@ func (x *exchange) propfind(p place) error {
 				if err != nil {
 					return err
 				}
-				all = append(all, resource{place{collectionLevel, x.account, c.ID(), ""}, x.address(x.account, c.ID()), c, s, nil})
+				all = append(all, x.collectionResource(c, s, x.address(x.account, c.ID())))
 			}
 		}
 	case collectionLevel, objectLevel:
 		c, s, err := x.collection(p.id)
 		if err != nil {
 			return err
+		}
+		if p.level == collectionLevel {
+			all[0] = x.collectionResource(c, s, self.address)
 		}
 		all[0].collection, all[0].shelf = c, s
 		if p.level == objectLevel {
@@ -148,7 +185,7 @@ func (x *exchange) propfind(p place) error {
 				return errNoObject()
 			}
 		} else if depth == "1" {
-			l, err := s.full(x.r.Context(), c)
+			l, err := all[0].full()
 			if err != nil {
 				return err
 			}
@@ -161,6 +198,7 @@ func (x *exchange) propfind(p place) error {
 			all = append(all, resource{place: place{homeLevel, x.account, "", ""}, address: x.address(x.account)})
 		}
 	}
+	readAll(all, names)
 	x.sendMultistatus(len(all), func(d *document, i int) {
 		requested := names
 		if requested == nil {
@@ -174,7 +212,9 @@ func (x *exchange) propfind(p place) error {
 func errNoObject() error { return fail(http.StatusNotFound, "there is no such event or task") }
 
 func (x *exchange) resourceOf(c Collection, s *shelf, o *object) resource {
-	return resource{place{objectLevel, x.account, c.ID(), o.name}, x.address(x.account, c.ID(), o.name), c, s, o}
+	return resource{
+		place: place{objectLevel, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, shelf: s, object: o,
+	}
 }
 
 // requestedProperties returns the properties that a PROPFIND names; nil: all. byName: only their names are wanted.
@@ -218,7 +258,7 @@ func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, by
 			empty = false
 			continue
 		}
-		value, ok, err := x.property(x.r.Context(), r, name)
+		value, ok, err := x.property(r, name)
 		switch {
 		case err != nil:
 			failing.element(name, "")
@@ -272,7 +312,7 @@ func (r resource) knownProperties() []xml.Name {
 }
 
 // property returns the value of a property as XML, and whether the resource has it.
-func (x *exchange) property(ctx context.Context, r resource, name xml.Name) (value string, ok bool, err error) {
+func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, err error) {
 	home := href(x.address(x.account))
 	switch name {
 	case dav("current-user-principal"):
@@ -299,7 +339,7 @@ func (x *exchange) property(ctx context.Context, r resource, name xml.Name) (val
 			return "", true, nil
 		}
 	case collectionLevel:
-		return x.collectionProperty(ctx, r, name)
+		return x.collectionProperty(r, name)
 	case objectLevel:
 		switch name {
 		case dav("getetag"):
@@ -364,7 +404,7 @@ func (r resource) privileges() string {
 	return b.String()
 }
 
-func (x *exchange) collectionProperty(ctx context.Context, r resource, name xml.Name) (value string, ok bool, err error) {
+func (x *exchange) collectionProperty(r resource, name xml.Name) (value string, ok bool, err error) {
 	c := r.collection
 	switch name {
 	case dav("displayname"):
@@ -389,14 +429,18 @@ func (x *exchange) collectionProperty(ctx context.Context, r resource, name xml.
 		if color := c.Color(); len(color) == len("#rrggbb") {
 			return escape(strings.ToUpper(color) + "FF"), true, nil
 		}
-	case xml.Name{Space: serverSpace, Local: "getctag"}, dav("getetag"):
-		l, err := r.shelf.full(ctx, c)
+	case ctag(), dav("getetag"):
+		l, err := r.full()
 		if err != nil {
 			return "", false, err
 		}
 		return escape(`"` + l.tag() + `"`), true, nil
 	case dav("sync-token"):
-		answer, err := r.shelf.sync(ctx, c, "")
+		l, err := r.full()
+		if err != nil {
+			return "", false, err
+		}
+		answer, err := r.shelf.changesOf(l, "")
 		if err != nil {
 			return "", false, err
 		}

@@ -505,6 +505,11 @@ func (s *shelf) sync(ctx context.Context, c Collection, token string) (*syncAnsw
 	if err != nil {
 		return nil, err
 	}
+	return s.changesOf(l, token)
+}
+
+// changesOf returns the changes of a full listing after a token; "": all objects.
+func (s *shelf) changesOf(l *listing, token string) (*syncAnswer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.update(l)
