@@ -34,12 +34,12 @@ func (env *Environment) startCalendars(t testing.TB, sensors ...string) calendar
 	env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_HTTP__LISTEN=127.0.0.1:"+strconv.Itoa(freePort(t)), "GRAPH2MQTT_HTTP__CALENDARS=true")
 	env.Configure(t, []string{"enable_update: true", "timezone: Europe/Berlin"}, sensors...)
 	env.SignIn(t)
-	env.Start(t)
 	code, stdout, stderr := env.Program.Run(t, "calendars", "work", "--json")
 	var access calendarAccess
 	if err := json.Unmarshal([]byte(stdout), &access); code != 0 || err != nil {
 		t.Fatalf("calendars ended with %d: %v\n%s", code, err, stderr)
 	}
+	env.Start(t)
 	return access
 }
 
@@ -315,7 +315,7 @@ func TestNativeCalendars(t *testing.T) {
 			}
 		}
 
-		ha.AddFeed(t, strings.Replace(access.URL, "/dav/", "/ics/"+access.Password+"/work/calendar.ics", 1))
+		ha.AddFeed(t, strings.Replace(access.URL, "/dav/", fmt.Sprintf("/ics/%s/%s/calendar.ics", access.Password, access.User), 1))
 		ha.AwaitEntity(t, "calendar.feed", "is available", func(s State) bool { return s.State != "unavailable" })
 		for _, event := range want {
 			if !strings.Contains(strings.Join(ha.events(t, "calendar.feed", from, to), "\n"), event) {
