@@ -641,7 +641,7 @@ func TestCalendarsThatAreNotKnown(t *testing.T) {
 	}
 	c.want(http.StatusMethodNotAllowed, "PUT", feed(secret, "tasks"), "", "")
 	for range 10 {
-		c.want(http.StatusNotFound, "GET", feed("wrong", "tasks"), "", "")
+		c.want(http.StatusUnauthorized, "GET", feed("wrong", "tasks"), "", "")
 	}
 	c.want(http.StatusTooManyRequests, "GET", feed(secret, "tasks"), "", "")
 	if log := h.Log.String(); strings.Contains(log, secret) || strings.Contains(log, password) {

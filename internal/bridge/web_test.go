@@ -54,7 +54,13 @@ func (h *harness) line(n int, pattern *regexp.Regexp) []string {
 // get returns the code and the body of an answer; 0 without one.
 func (h *harness) get(address, password string) (int, string) {
 	h.t.Helper()
-	r, err := http.NewRequestWithContext(h.t.Context(), http.MethodGet, "http://"+address, nil)
+	return h.request(http.MethodGet, address, password)
+}
+
+// request is get with another method.
+func (h *harness) request(method, address, password string) (int, string) {
+	h.t.Helper()
+	r, err := http.NewRequestWithContext(h.t.Context(), method, "http://"+address, nil)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -223,7 +229,11 @@ func TestRoutesOfTheListener(t *testing.T) {
 	open := map[string]bool{}
 	for _, route := range h.bridge.Routes() {
 		for _, password := range []string{"", "hunter2hunter"} {
-			code, body := h.get(address+route.Pattern, password)
+			method, path, ok := strings.Cut(route.Pattern, " ")
+			if !ok {
+				method, path = http.MethodGet, route.Pattern
+			}
+			code, body := h.request(method, address+strings.TrimSuffix(path, "{$}"), password)
 			switch {
 			case route.Policy == web.Open && code < 400:
 				open[route.Pattern] = true

@@ -126,13 +126,18 @@ func (h *DAVServer) authenticate(w http.ResponseWriter, r *http.Request) (accoun
 	if given && h.check(account, password) {
 		return account, true
 	}
-	w.Header().Set("WWW-Authenticate", `Basic realm="graph2mqtt", charset="UTF-8"`)
 	why := "want the id of an account as the user name, and its calendar password"
 	if given {
 		why = "wrong user name or calendar password; graph2mqtt calendars ACCOUNT makes a new one"
 	}
-	plainError(w, http.StatusUnauthorized, why)
+	unauthorized(w, why)
 	return "", false
+}
+
+// unauthorized answers a request without the right password.
+func unauthorized(w http.ResponseWriter, why string) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="graph2mqtt", charset="UTF-8"`)
+	plainError(w, http.StatusUnauthorized, why)
 }
 
 // check reports whether it is the password of a configured account.

@@ -217,9 +217,9 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 		plainError(w, http.StatusMethodNotAllowed, "want GET: this address is for reading alone")
 		return
 	}
-	const wrong = "there is no such calendar, or its password is wrong"
+	const wrong = "want an address such as /ics/PASSWORD/ACCOUNT/SENSOR.ics, with the calendar password of the account"
 	if len(parts) != 3 {
-		plainError(w, http.StatusNotFound, wrong)
+		unauthorized(w, wrong)
 		return
 	}
 	address, now := addressOf(r.RemoteAddr), time.Now()
@@ -230,7 +230,7 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 	}
 	if !h.check(parts[1], parts[0]) {
 		h.failures.add(address, now)
-		plainError(w, http.StatusNotFound, wrong)
+		unauthorized(w, wrong)
 		return
 	}
 	id, ok := strings.CutSuffix(parts[2], extension)
