@@ -13,6 +13,7 @@ import (
 	"time"
 	_ "time/tzdata" // accounts' time zones must not depend on the machine
 
+	_ "golang.org/x/crypto/x509roots/fallback" // the CA certificates where the system has none, as in a container from scratch
 	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"

@@ -50,7 +50,7 @@ func (p *program) root() *cobra.Command {
 	root.Flags().BoolVar(&showVersion, "version", false, "print the versions of the program, of Go and of Microsoft's SDK")
 	f := root.PersistentFlags()
 	f.StringVar(&p.flags.config, "config", "", "configuration `file`; default: graph2mqtt.yaml in the working directory, ~/.config/graph2mqtt or /etc/graph2mqtt")
-	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` for sign-ins and requests; default: $STATE_DIRECTORY or ~/.local/state/graph2mqtt")
+	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` for sign-ins and requests; default: $STATE_DIRECTORY, /var/lib/graph2mqtt for a configuration in /etc/graph2mqtt, or ~/.local/state/graph2mqtt")
 	f.StringVar(&p.flags.logLevel, "log-level", "", "`level`: debug, info, warn or error")
 	f.StringVar(&p.flags.logFormat, "log-format", "", "`format`: text or json")
 	for name, values := range map[string][]string{"log-level": {"debug", "info", "warn", "error"}, "log-format": {"text", "json"}} {

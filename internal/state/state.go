@@ -58,6 +58,18 @@ type Dir struct {
 	log   *slog.Logger
 }
 
+// An OwnerError is returned for a state directory that belongs to another user, as whom the program should run.
+type OwnerError struct {
+	Path   string
+	User   string // the name of the owner, or # and its number
+	reason string // the predicate of the sentence about the owner
+}
+
+func (e *OwnerError) Error() string {
+	return fmt.Sprintf("state directory %s: it belongs to the user %s, who %s; run graph2mqtt as this user, or choose another directory with --state-dir",
+		e.Path, e.User, e.reason)
+}
+
 // Open opens the state directory and creates it if it does not exist. It takes the key (32 bytes in base64) from the first of
 // these that is set: the environment variable GRAPH2MQTT_KEY, the systemd credential graph2mqtt-key, keyFile, and the file
 // "key" in the directory, which it creates. Problems that do not prevent operation are logged to log.
@@ -101,11 +113,16 @@ func (d *Dir) prepare() error {
 		return fmt.Errorf("state directory %s: %w; choose another with --state-dir", d.path, withoutPath(err))
 	case !info.IsDir():
 		return fmt.Errorf("state directory %s: this is a file; move it away, or choose a directory with --state-dir", d.path)
+	case os.Geteuid() == 0 && isOfOtherUser(info):
+		return &OwnerError{Path: d.path, User: ownerName(info), reason: "could not read what root writes to it"}
 	case isAccessibleToOthers(info.Mode()):
 		d.restrictMode(info.Mode().Perm())
 	}
 	probe, err := os.CreateTemp(d.path, ".probe")
 	if err != nil {
+		if info, statErr := os.Stat(d.path); statErr == nil && isOfOtherUser(info) && ownerName(info) != "root" {
+			return &OwnerError{Path: d.path, User: ownerName(info), reason: fmt.Sprintf("does not let user %d write to it", os.Geteuid())}
+		}
 		return fmt.Errorf("state directory %s: user %d cannot write to it: %w; change its owner (chown %d %s), or choose another with --state-dir",
 			d.path, os.Geteuid(), withoutPath(err), os.Geteuid(), d.path)
 	}
