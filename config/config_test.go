@@ -521,6 +521,20 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 	}
 }
 
+// What is to be written to a file is checked before.
+func TestContentWithoutAFile(t *testing.T) {
+	c, err := config.Load(config.Sources{File: "none.yaml", Content: []byte(minimal), Environ: environ()}, kinds())
+	if err != nil || c.Accounts["work"] == nil {
+		t.Errorf("got %v", err)
+	}
+	if _, err = config.Load(config.Sources{File: "none.yaml", Content: []byte("mqtt: 1"), Environ: environ()}, kinds()); err == nil || !strings.Contains(err.Error(), "(line 1)") {
+		t.Errorf("got %v", err)
+	}
+	if _, err = config.Load(config.Sources{File: "none.yaml", Content: []byte{}, Environ: environ()}, kinds()); fmt.Sprint(err) != "none.yaml: the file is empty" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEnableUpdate(t *testing.T) {
 	c, err := config.Load(config.Sources{Environ: environ(), File: write(t, "c.yaml", `
 mqtt: {url: mqtt://localhost}

@@ -22,6 +22,7 @@ import (
 // Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
 	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
+	Content []byte         // if not nil, loaded instead of the content of File, which need not exist
 	Environ []string       // as os.Environ returns it
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
 	// Defaults are overridden by all others. Of the broker they apply as a whole: its address only if no other source names one, and the
@@ -102,7 +103,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
 		var err error
-		if file, l.lines, err = parseFile(c.File); err != nil {
+		if file, l.lines, err = parseFile(c.File, s.Content); err != nil {
 			l.Problems = append(l.Problems, schema.Flatten(c.File, err)...)
 			return nil
 		}
@@ -164,7 +165,7 @@ func StateDir(s Sources) (string, error) {
 	c.File, _ = l.find(s.File, c)
 	var file map[string]any
 	if c.File != "" {
-		file, _, _ = parseFile(c.File) // `check` reports why it cannot be read
+		file, _, _ = parseFile(c.File, s.Content) // `check` reports why it cannot be read
 	}
 	values, _, _ := l.env.values()
 	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
@@ -174,6 +175,12 @@ func StateDir(s Sources) (string, error) {
 	}
 	l.stateDir(c)
 	return c.StateDir, l.Err()
+}
+
+// Find returns the configuration file that Load reads, or "" and the files that it looks for.
+func Find(s Sources) (found string, tried []string) {
+	l := &loader{env: environment(s.Environ)}
+	return l.find(s.File, &Config{})
 }
 
 // find returns the file to read, or "" and the files that were tried.

@@ -46,7 +46,7 @@ type app struct {
 	supervisor *supervisor.Client
 
 	mu     sync.Mutex // guards what follows, and that one question is asked at a time
-	broker *supervisor.Broker
+	broker *supervisor.MQTTService
 	err    error // of the last question
 	retry  *backoff.ExponentialBackOff
 	next   time.Time // before it the Supervisor is not asked again

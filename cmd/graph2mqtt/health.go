@@ -43,7 +43,7 @@ func (p *program) healthCommand() *cobra.Command {
 			"Use graph2mqtt accounts or the MQTT topics for that.",
 		Example: "  graph2mqtt health\n" +
 			"  graph2mqtt health --without-broker\n" +
-			"  graph2mqtt health --state-dir /var/lib/graph2mqtt || systemctl restart graph2mqtt",
+			"  graph2mqtt health --state-dir /var/lib/graph2mqtt && echo healthy",
 		Args: cobra.NoArgs,
 		RunE: p.do(func(ctx context.Context, _ []string) error {
 			s, err := p.sources()

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// Address is where apps reach the Supervisor.
+// Address is the address of the Supervisor in the network of the apps.
 const Address = "http://supervisor"
 
 const (
@@ -43,18 +43,18 @@ func New(address, token string) *Client {
 	return &Client{address: address, token: token, http: http.Client{Timeout: requestTimeout, Transport: &http.Transport{}}}
 }
 
-// A Broker is an MQTT broker that an app provides.
-type Broker struct {
+// An MQTTService is an MQTT broker that an app provides.
+type MQTTService struct {
 	URL                string
 	Username, Password string
 	App                string // the slug of the app
 }
 
 // String returns the broker without its password.
-func (b Broker) String() string { return b.URL + " (" + b.App + ")" }
+func (b MQTTService) String() string { return b.URL + " (" + b.App + ")" }
 
 // Broker returns the MQTT broker that Home Assistant's apps use. Its error wraps ErrNoBroker if there is none.
-func (c *Client) Broker(ctx context.Context) (Broker, error) {
+func (c *Client) Broker(ctx context.Context) (MQTTService, error) {
 	var data struct {
 		Host     string
 		Port     json.RawMessage // a number, but documented as text
@@ -65,20 +65,20 @@ func (c *Client) Broker(ctx context.Context) (Broker, error) {
 	}
 	if err := c.get(ctx, "/services/mqtt", &data); err != nil {
 		if refused := (*Error)(nil); errors.As(err, &refused) && refused.Status == http.StatusBadRequest {
-			return Broker{}, fmt.Errorf("%w (%s)", ErrNoBroker, refused.Message)
+			return MQTTService{}, fmt.Errorf("%w (%s)", ErrNoBroker, refused.Message)
 		}
-		return Broker{}, fmt.Errorf("ask the Supervisor for the MQTT broker: %w", err)
+		return MQTTService{}, fmt.Errorf("ask the Supervisor for the MQTT broker: %w", err)
 	}
 	port, err := strconv.ParseUint(strings.Trim(string(data.Port), `"`), 10, 16)
 	if data.Host == "" || err != nil || port == 0 {
-		return Broker{}, fmt.Errorf("ask the Supervisor for the MQTT broker: the answer has no host or no port")
+		return MQTTService{}, fmt.Errorf("ask the Supervisor for the MQTT broker: the answer has no host or no port")
 	}
 	scheme := "mqtt"
 	if data.SSL {
 		scheme = "mqtts"
 	}
 	address := url.URL{Scheme: scheme, Host: net.JoinHostPort(data.Host, strconv.FormatUint(port, 10))}
-	return Broker{URL: address.String(), Username: data.Username, Password: data.Password, App: data.App}, nil
+	return MQTTService{URL: address.String(), Username: data.Username, Password: data.Password, App: data.App}, nil
 }
 
 // An Error is a refusal of the Supervisor.

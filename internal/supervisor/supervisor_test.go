@@ -18,7 +18,7 @@ func TestBroker(t *testing.T) {
 		t.Errorf("without a broker: %v", err)
 	}
 	s.SetBroker("core-mosquitto", 1883, "addons", "pw")
-	want := supervisor.Broker{URL: "mqtt://core-mosquitto:1883", Username: "addons", Password: "pw", App: "core_mosquitto"}
+	want := supervisor.MQTTService{URL: "mqtt://core-mosquitto:1883", Username: "addons", Password: "pw", App: "core_mosquitto"}
 	b, err := c.Broker(t.Context())
 	if err != nil || b != want {
 		t.Errorf("got %+v, %v", b, err)
