@@ -5,6 +5,7 @@ graph2mqtt=$PWD/dist/graph2mqtt-linux-amd64 # runs the simulator
 scratch=$(mktemp -d)
 chmod 755 "$scratch"
 pids=()
+mounts=() # to be undone, with what is mounted below
 
 # cleanup ends the processes of the test. A test adds to it.
 cleanup() {
@@ -13,6 +14,10 @@ cleanup() {
 		kill "$pid" 2>/dev/null || true
 	done
 	wait
+	local dir
+	for dir in "${mounts[@]}"; do
+		umount --recursive "$dir"
+	done
 }
 trap 'code=$?; cleanup; ((code == 0)) || tail -n 30 "$scratch"/*.log; rm -rf "$scratch"; exit $code' EXIT
 
@@ -76,11 +81,14 @@ sign_in() {
 	curl --silent --show-error --location --max-time 30 --cacert "$scratch/ca.pem" "$(grep '^https://.*authorize' "$1")" >/dev/null
 }
 
+# is_online reports whether the newest message on a topic is online.
+is_online() { [[ $(mosquitto_sub -h 127.0.0.1 -p "$port" -u ann -P pw -W 5 -C 1 -t "graph2mqtt/$1") == online ]]; }
+
 # online waits until the switch of the account is available.
 online() {
 	local topic
 	for topic in bridge/state work/out_of_office/availability work/out_of_office/commands; do
-		[[ $(mosquitto_sub -h 127.0.0.1 -p "$port" -u ann -P pw -W 60 -C 1 -t "graph2mqtt/$topic") == online ]] || fail "graph2mqtt/$topic is not online"
+		await "graph2mqtt/$topic" is_online "$topic"
 	done
 }
 
@@ -88,5 +96,4 @@ online() {
 stop() {
 	kill "$1"
 	wait "$1" || fail "$2 ended with $?"
-	pids=()
 }
