@@ -88,11 +88,8 @@ func (a *app) readOptions() (o appOptions, err error) {
 
 // defaults returns the configuration that Home Assistant gives, by path: the options, and the broker of the Supervisor if it is known and
 // the options name none.
-func (a *app) defaults() (map[string]any, error) {
-	o, err := a.readOptions()
-	if err != nil {
-		return nil, err
-	}
+func (a *app) defaults() map[string]any {
+	o, _ := a.readOptions() // loading the configuration reports the error
 	values := map[string]any{"state_dir": a.paths.state}
 	set := func(path, value string) {
 		if value != "" {
@@ -112,7 +109,7 @@ func (a *app) defaults() (map[string]any, error) {
 			set("mqtt.password", a.broker.Password)
 		}
 	}
-	return values, nil
+	return values
 }
 
 // findBroker asks the Supervisor for its broker unless it is known. After a failure it does not ask for a while.

@@ -46,11 +46,7 @@ func (p *program) healthCommand() *cobra.Command {
 			"  graph2mqtt health --state-dir /var/lib/graph2mqtt && echo healthy",
 		Args: cobra.NoArgs,
 		RunE: p.do(func(ctx context.Context, _ []string) error {
-			s, err := p.sources()
-			if err != nil {
-				return err
-			}
-			dir, err := config.StateDir(s)
+			dir, err := config.StateDir(p.sources())
 			if err != nil {
 				return err
 			}
@@ -143,11 +139,7 @@ func (s *healthServer) close() {
 
 // waitingHealth starts to answer that the program waits for a configuration.
 func (p *program) waitingHealth(log *slog.Logger) *healthServer {
-	s, err := p.sources()
-	if err != nil {
-		return nil
-	}
-	dir, err := config.StateDir(s)
+	dir, err := config.StateDir(p.sources())
 	if err == nil {
 		err = os.MkdirAll(dir, 0o700)
 	}

@@ -135,18 +135,17 @@ func optionalArgs(n int) cobra.PositionalArgs {
 }
 
 // sources returns the sources of the configuration.
-func (p *program) sources() (config.Sources, error) {
+func (p *program) sources() config.Sources {
 	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}}
 	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat} {
 		if value != "" {
 			s.Flags[path] = value
 		}
 	}
-	var err error
 	if p.app != nil {
-		s.Defaults, err = p.app.defaults()
+		s.Defaults = p.app.defaults()
 	}
-	return s, err
+	return s
 }
 
 // configFile returns the configuration file that is named, or that of an app; "" if the usual directories are searched.
@@ -173,11 +172,12 @@ func (p *program) load() (*config.Config, error) {
 }
 
 func (p *program) loadOnce() (*config.Config, error) {
-	s, err := p.sources()
-	if err != nil {
-		return nil, err
+	if p.app != nil {
+		if _, err := p.app.readOptions(); err != nil {
+			return nil, err
+		}
 	}
-	return runtime.Load(s, runtime.Kinds())
+	return runtime.Load(p.sources(), runtime.Kinds())
 }
 
 // logger returns the logger that the configuration describes.
