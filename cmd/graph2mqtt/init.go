@@ -262,30 +262,28 @@ func (i *initializer) askSensors(ctx context.Context) error {
 
 // finish offers to sign in, and prints what to do next.
 func (i *initializer) finish(ctx context.Context, c *config.Config) error {
-	next := "graph2mqtt login " + i.account
+	next, owner := "graph2mqtt login "+i.account, (*state.OwnerError)(nil)
+	if errors.As(state.CheckOwner(c.StateDir), &owner) { // root wrote the configuration of a service
+		next = i.commandAs(owner, []string{"login", i.account})
+	}
 	if !i.given("sign-in") {
-		i.signIn = !i.ended
-		if !i.ended {
+		i.signIn = !i.ended && owner == nil
+		if i.signIn {
 			if err := i.confirm(ctx, "Sign in now", &i.signIn); err != nil {
 				return err
 			}
 		}
 	}
-	if i.signIn {
+	if i.signIn && owner == nil {
 		a := c.Accounts[i.account]
 		s, err := i.session(c, a)
-		owner := (*state.OwnerError)(nil)
-		switch {
-		case errors.As(err, &owner): // root wrote the configuration of a service
-			next = i.commandAs(owner, []string{"login", i.account})
-		case err != nil:
-			return err
-		default:
-			if err := i.login(ctx, a, s, login{}); err != nil {
-				return fmt.Errorf("%w; the configuration was written, to try again: %s", err, next)
-			}
-			next = ""
+		if err == nil {
+			err = i.login(ctx, a, s, login{})
 		}
+		if err != nil {
+			return fmt.Errorf("%w; the configuration was written, to try again: %s", err, next)
+		}
+		next = ""
 	}
 	if next != "" {
 		fmt.Fprintln(i.stdout, "Sign in:", next)

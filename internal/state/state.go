@@ -70,6 +70,15 @@ func (e *OwnerError) Error() string {
 		e.Path, e.User, e.reason)
 }
 
+// CheckOwner returns an *OwnerError if this process is root's and the directory is another user's.
+func CheckOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 || !isOfOtherUser(info) {
+		return nil
+	}
+	return &OwnerError{Path: dir, User: ownerName(info), reason: "could not read what root writes to it"}
+}
+
 // Open opens the state directory and creates it if it does not exist. It takes the key (32 bytes in base64) from the first of
 // these that is set: the environment variable GRAPH2MQTT_KEY, the systemd credential graph2mqtt-key, keyFile, and the file
 // "key" in the directory, which it creates. Problems that do not prevent operation are logged to log.
@@ -103,6 +112,9 @@ func (d *Dir) ID() string { return d.id }
 
 // prepare creates the directory if needed and verifies that it is private and writable.
 func (d *Dir) prepare() error {
+	if err := CheckOwner(d.path); err != nil {
+		return err
+	}
 	info, err := os.Stat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -113,8 +125,6 @@ func (d *Dir) prepare() error {
 		return fmt.Errorf("state directory %s: %w; choose another with --state-dir", d.path, withoutPath(err))
 	case !info.IsDir():
 		return fmt.Errorf("state directory %s: this is a file; move it away, or choose a directory with --state-dir", d.path)
-	case os.Geteuid() == 0 && isOfOtherUser(info):
-		return &OwnerError{Path: d.path, User: ownerName(info), reason: "could not read what root writes to it"}
 	case isAccessibleToOthers(info.Mode()):
 		d.restrictMode(info.Mode().Perm())
 	}
