@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -74,31 +76,31 @@ func TestReportsToSystemd(t *testing.T) {
 func TestNoReportOfABridgeThatHangs(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "notify")
 	m := newManager(t, name)
-	asked, answers := make(chan struct{}), make(chan bool)
+	hangs, released := make(chan struct{}), make(chan struct{})
 	n := notifier{socket: name, watchdog: 10 * time.Millisecond}
 	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
+	var calls atomic.Int32
+	var running sync.WaitGroup
+	running.Go(func() {
 		n.run(ctx, func() bool {
-			asked <- struct{}{}
-			return <-answers
+			if calls.Add(1) == 2 { // the first one is for READY=1
+				close(hangs)
+				<-released
+			}
+			return true
 		})
-	}()
-	defer func() { <-done }()
+	})
+	defer running.Wait()
 	defer cancel()
-	<-asked
-	answers <- true
 	m.wait("READY=1")
-	<-asked // and no answer
+	<-hangs
 	if err := m.conn.SetReadDeadline(time.Now().Add(10 * n.watchdog)); err != nil {
 		t.Fatal(err)
 	}
 	if n, err := m.conn.Read(make([]byte, 100)); err == nil {
 		t.Errorf("%d bytes were reported while it hung", n)
 	}
-	cancel()
-	answers <- true
+	close(released)
 	m.wait("WATCHDOG=1")
 }
 
