@@ -15,6 +15,7 @@ func (c *Config) toMap(reveal bool) map[string]any {
 	out := schema.Configuration.Encode(reflect.ValueOf(c).Elem(), reveal).(map[string]any)
 	if reveal {
 		out["mqtt"].(map[string]any)["ca_file"] = c.MQTT.CAFile + " " + c.Digests["mqtt"]
+		out["http"].(map[string]any)["tls_cert_file"] = c.HTTP.TLSCertFile + " " + c.Digests["http"]
 	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {

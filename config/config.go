@@ -44,7 +44,7 @@ type Config struct {
 	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
 	Warnings []string // what is allowed but probably not intended
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
-	// Digests has hashes of the files that are read only once, by "mqtt" and "accounts." with an id. Diff compares them.
+	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
@@ -54,6 +54,7 @@ type Config struct {
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
+	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
@@ -124,13 +125,14 @@ type Sensor struct {
 	Name         string                    `koanf:"name" doc:"The name of the sensor's device, after that of the account. Default: derived from the id."`
 	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"The time between two polls of Graph. Default: that of the type."`
 	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default: the account's enable_update, if it applies to the type."`
-	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except those that sensors.md marks as optional. The word default stands for them."`
+	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except the optional ones. The word default stands for them."`
 	Read         bool                      `koanf:"read" doc:"Poll Graph. false: only offer operations; no permission to read is requested."`
 	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
 
 	OwnUpdate bool // enable_update is set for the sensor itself
+	Personal  bool // the account is a personal one, according to its tenant
 	Options   any  // decoded; of the type that the kind's New returns
 }
 

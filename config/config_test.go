@@ -240,6 +240,73 @@ func TestRules(t *testing.T) {
 	}
 }
 
+func TestHTTP(t *testing.T) {
+	const account = ", mqtt: {url: mqtt://h}, accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}"
+	const password = ", password: hunter2hunter2"
+	const app = "SUPERVISOR_TOKEN=x"
+	for _, test := range []struct{ content, environment, want string }{
+		{"listen: ':8099'" + password, "", ""},
+		{"listen: '127.0.0.1:8099'", "", ""},
+		{"listen: '127.1.2.3:8099', metrics: true, calendars: true", "", ""},
+		{"listen: '[::1]:8099'", "", ""},
+		{"listen: '[::ffff:127.0.0.1]:8099'", "", ""},
+		{"listen: 'Localhost:8099'", "", ""},
+		{"listen: '0.0.0.0:8099'", app, ""},
+		{"listen: ':8099'", "", "http.password (line 1) is required: others can reach :8099; listen on 127.0.0.1 to go without"},
+		{"listen: '0.0.0.0:8099'", "", "http.password (line 1) is required: others can reach 0.0.0.0:8099; listen on 127.0.0.1 to go without"},
+		{"listen: '[::]:8099'", "", "http.password (line 1) is required: others can reach [::]:8099; listen on 127.0.0.1 to go without"},
+		{"listen: 'myhost:8099'", "", "http.password (line 1) is required: others can reach myhost:8099; listen on 127.0.0.1 to go without"},
+		{"listen: '127.0.0.1:8099', hosts: [a.example]", "", "http.password (line 1) is required: http.external_url and http.hosts are for others than this machine"},
+		{"listen: '127.0.0.1:8099', external_url: 'https://a.example'", "", "http.password (line 1) is required: http.external_url and http.hosts are for others than this machine"},
+		{"listen: '127.0.0.1:8099', pprof: true", "", "http.password (line 1) is required with http.pprof: the profiles show what the memory holds"},
+		{"listen: ':8099', metrics: true", app, "http.password (line 1) is required with http.metrics: Home Assistant's ingress does not sign Prometheus in"},
+		{"listen: ':8099', password: hunter2", "", "http.password (line 1): want at least 8 characters, not 7"},
+		{`listen: ':8099', password: "hunter2	hunter2"`, "", "http.password (line 1): want text without control characters"},
+		{"listen: 8099", "", "http.listen (line 1): want text, not 8099; put it in quotes"},
+		{"listen: '8099'", "", `http.listen (line 1): want an address and a port, such as 127.0.0.1:8099, or :8099 for all addresses, not "8099"; use :8099`},
+		{"listen: '127.0.0.1'", "", `http.listen (line 1): want an address and a port, such as 127.0.0.1:8099, or :8099 for all addresses, not "127.0.0.1"`},
+		{"listen: '127.0.0.1:http'", "", `http.listen (line 1): want a port from 0 to 65535 after the address, not "http"`},
+		{"listen: '127.0.0.1:65536'", "", `http.listen (line 1): want a port from 0 to 65535 after the address, not "65536"`},
+		{"listen: '::1:8099'", "", "http.listen (line 1): want an address and a port, such as 127.0.0.1:8099, or :8099 for all addresses; an IPv6 address needs brackets: [::1]:8099"},
+		{"listen: 'http://127.0.0.1:8099'", "", "http.listen (line 1): want an address and a port, such as 127.0.0.1:8099, or :8099 for all addresses, without http://"},
+		{"listen: 'a b:8099'", "", `http.listen (line 1): want an address and a port, such as 127.0.0.1:8099, or :8099 for all addresses, not "a b:8099"`},
+		{"tls_cert_file: testdata/client.pem", "", "http.tls_key_file (line 1) is required with tls_cert_file"},
+		{"tls_key_file: testdata/client.key", "", "http.tls_cert_file (line 1) is required with tls_key_file"},
+		{"tls_cert_file: testdata/client.pem, tls_key_file: testdata/client.key", "", ""},
+		{"tls_cert_file: testdata/client.pem, tls_key_file: testdata/no.key", "", "http.tls_key_file (line 1): read testdata/no.key: no such file or directory"},
+		{"tls_cert_file: testdata/client.key, tls_key_file: testdata/client.key", "", "http.tls_cert_file (line 1): read testdata/client.key: want a certificate in PEM form; the file has none"},
+		{"hosts: [A.example., 'fe80::1', my_host]" + password, "", ""},
+		{"hosts: ['a.example:8099']" + password, "", `http.hosts[0] (line 1): want a host name without scheme, port and wildcard, such as graph2mqtt.example.com, not "a.example:8099"`},
+		{"hosts: ['*.example']" + password, "", `http.hosts[0] (line 1): want a host name without scheme, port and wildcard, such as graph2mqtt.example.com, not "*.example"`},
+		{"external_url: 'https://a.example/graph/'" + password, "", ""},
+		{"external_url: a.example" + password, "", `http.external_url (line 1): want an address such as https://graph2mqtt.example.com, not "a.example"`},
+		{"external_url: 'https://u:p@a.example'" + password, "", "http.external_url (line 1): want an address such as https://graph2mqtt.example.com, without user and password"},
+		{"external_url: 'https://a.example/?x'" + password, "", `http.external_url (line 1): want an address such as https://graph2mqtt.example.com, not "https://a.example/?x"`},
+		{"bind: x", "", "http.bind (line 1): unknown key; use listen"},
+		{"metric: true", "", "http.metric (line 1): unknown key; did you mean metrics? known keys: calendars, external_url, hosts, listen, metrics, password, password_file, pprof, tls_cert_file, tls_key_file"},
+	} {
+		_, err := config.Load(config.Sources{File: write(t, "c.yaml", "{http: {"+test.content+"}"+account+"}"), Environ: environ(test.environment)}, kinds())
+		if got := strings.TrimPrefix(fmt.Sprint(err), "<nil>"); got != test.want {
+			t.Errorf("%s:\ngot  %s\nwant %s", test.content, got, test.want)
+		}
+	}
+
+	c, err := config.Load(config.Sources{
+		File:    write(t, "c.yaml", "{http: {hosts: [A.example., '[FE80::1]'], external_url: 'https://b.example/x/', password: hunter2hunter2, metrics: true}"+account+"}"),
+		Environ: environ(app),
+	}, kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.HTTP{Hosts: []string{"a.example", "fe80::1"}, ExternalURL: "https://b.example/x", Password: "hunter2hunter2", Metrics: true, Ingress: true}
+	if diff := cmp.Diff(want, c.HTTP); diff != "" {
+		t.Error(diff)
+	}
+	if diff := cmp.Diff([]string{"http.metrics has no effect without http.listen"}, c.Warnings); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestSecretFiles(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{"empty": "", "newline": "\n", "crlf": "pass\r\n", "two": "a\n\n", "bom": "\ufeffpass\n", "utf16": "\xff\xfep\x00a\x00\n\x00", "latin1": "p\xe4ss\n", "long": strings.Repeat("x", 1<<16+1)} {
@@ -669,6 +736,7 @@ accounts:
 	after := load(`
 mqtt: {url: mqtts://localhost, username: u, password: b, base_topic: x}
 log: {level: debug}
+http: {listen: ':1', password: hunter2hunter2, hosts: [a.example]}
 accounts:
   new: {` + id + `}
   same: {` + id + `, sensors: {x: {type: email}, z: {type: email, token: b}, w: {type: email}}}
@@ -676,7 +744,7 @@ accounts:
 `)
 	want := config.Changes{
 		Restart:  []string{"mqtt.url", "mqtt.base_topic"},
-		Keys:     []string{"mqtt.password", "log.level"},
+		Keys:     []string{"mqtt.password", "log.level", "http.listen", "http.password", "http.hosts"},
 		Accounts: config.Delta{Added: []string{"new"}, Removed: []string{"gone"}, Changed: []string{"other"}},
 		Sensors:  config.Delta{Added: []string{"same/w"}, Removed: []string{"same/y"}, Changed: []string{"other/x", "same/z"}},
 	}
@@ -698,7 +766,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 70): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 98): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

@@ -33,6 +33,9 @@ func (c *Config) Hint(key string, mapping map[string]any) string {
 		"homeassistant": "home_assistant hass ha",
 		"log.level":     "log_level loglevel",
 		"log.format":    "log_format",
+		"http":          "web frontend ui webui http_server",
+		"http.listen":   "listen http_listen",
+		"http.metrics":  "metrics prometheus",
 	})
 	if right == "mqtt.url" {
 		return "mqtt.url: " + brokerOf(mapping, "mqtt_")

@@ -36,9 +36,12 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	l := &loader{kinds: kinds, env: environment(s.Environ)}
 	c := &Config{}
 	c.setDefaults()
+	c.HTTP.Ingress = l.env.get("SUPERVISOR_TOKEN") != ""
 	if raw := l.sources(s, c); raw != nil {
 		l.Decode("", raw, c)
 		l.Check("mqtt", c.MQTT.checkFiles())
+		l.Check("http", c.HTTP.checkFiles())
+		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"])
 		l.stateDir(c)
 		l.machine(c)
@@ -284,11 +287,11 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
-	if kind.WorkOnly && entra.IsPersonalTenant(a.Tenant) {
+	if kind.WorkOnly && s.Personal {
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	_, s.OwnUpdate = raw["enable_update"]

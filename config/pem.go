@@ -53,30 +53,40 @@ func ParseCertPool(b []byte) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// ReadClientCertificate reads a certificate and its key from two files.
+// ReadClientCertificate reads a certificate and its key from the files of the keys cert_file and key_file.
 func ReadClientCertificate(certFile, keyFile string) (tls.Certificate, error) {
+	return readCertificate("", certFile, keyFile)
+}
+
+// ReadServerCertificate reads a certificate and its key from the files of the keys tls_cert_file and tls_key_file.
+func ReadServerCertificate(certFile, keyFile string) (tls.Certificate, error) {
+	return readCertificate("tls_", certFile, keyFile)
+}
+
+// readCertificate reads a certificate and its key. Its errors name the keys of the files, which begin with prefix.
+func readCertificate(prefix, certFile, keyFile string) (tls.Certificate, error) {
 	certificate, err := ReadPEM(certFile)
 	if err != nil {
-		return tls.Certificate{}, At("cert_file", err)
+		return tls.Certificate{}, At(prefix+"cert_file", err)
 	}
 	key, err := ReadPEM(keyFile)
 	if err != nil {
-		return tls.Certificate{}, At("key_file", err)
+		return tls.Certificate{}, At(prefix+"key_file", err)
 	}
 	if blocks(certificate)["CERTIFICATE"] == 0 {
-		return tls.Certificate{}, At("cert_file", fmt.Errorf("read %s: want a certificate in PEM form; the file has none", certFile))
+		return tls.Certificate{}, At(prefix+"cert_file", fmt.Errorf("read %s: want a certificate in PEM form; the file has none", certFile))
 	}
 	if err := checkKey(key); err != nil {
-		return tls.Certificate{}, At("key_file", fmt.Errorf("read %s: %w", keyFile, err))
+		return tls.Certificate{}, At(prefix+"key_file", fmt.Errorf("read %s: %w", keyFile, err))
 	}
 	pair, err := tls.X509KeyPair(certificate, key)
 	switch {
 	case err == nil:
 		return pair, nil
 	case strings.Contains(err.Error(), "does not match"):
-		return tls.Certificate{}, At("key_file", fmt.Errorf("read %s: the private key belongs to another certificate than that in %s", keyFile, certFile))
+		return tls.Certificate{}, At(prefix+"key_file", fmt.Errorf("read %s: the private key belongs to another certificate than that in %s", keyFile, certFile))
 	}
-	return tls.Certificate{}, At("cert_file", fmt.Errorf("read %s: %w", certFile, err))
+	return tls.Certificate{}, At(prefix+"cert_file", fmt.Errorf("read %s: %w", certFile, err))
 }
 
 // ParseSignInCertificate parses the certificates and the RSA key that an app registration signs in with. One of the certificates
@@ -196,6 +206,7 @@ func (c *Config) digests() {
 		}
 	}
 	add("mqtt", c.MQTT.CAFile)
+	add("http", c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile)
 	for id, a := range c.Accounts {
 		add("accounts."+id, a.CertificateFile, a.Cloud.CAFile)
 	}

@@ -147,7 +147,8 @@ func TestLargeCAFile(t *testing.T) {
 func TestDiffOfFiles(t *testing.T) {
 	f := newPEMFiles(t)
 	ca, own := write(t, "ca.pem", f.certificate), write(t, "own.pem", f.certificate+f.key)
-	file := write(t, "a.yaml", "mqtt: {url: mqtts://h, ca_file: "+ca+"}\naccounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, certificate_file: "+own+"}}\n")
+	served, private := write(t, "served.pem", f.certificate), write(t, "served.key", f.key)
+	file := write(t, "a.yaml", "mqtt: {url: mqtts://h, ca_file: "+ca+"}\nhttp: {tls_cert_file: "+served+", tls_key_file: "+private+"}\naccounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, certificate_file: "+own+"}}\n")
 	load := func() *config.Config {
 		c, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds())
 		if err != nil {
@@ -156,12 +157,12 @@ func TestDiffOfFiles(t *testing.T) {
 		return c
 	}
 	before := load()
-	for name, content := range map[string]string{ca: f.otherCertificate, own: f.otherCertificate + f.otherKey} {
+	for name, content := range map[string]string{ca: f.otherCertificate, own: f.otherCertificate + f.otherKey, served: f.otherCertificate, private: f.otherKey} {
 		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want := config.Changes{Keys: []string{"mqtt.ca_file"}, Accounts: config.Delta{Changed: []string{"a"}}}
+	want := config.Changes{Keys: []string{"mqtt.ca_file", "http.tls_cert_file"}, Accounts: config.Delta{Changed: []string{"a"}}}
 	if diff := cmp.Diff(want, config.Diff(before, load())); diff != "" {
 		t.Error(diff)
 	}

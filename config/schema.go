@@ -100,23 +100,28 @@ accounts:
 	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))
 	b.WriteString("\n## accounts.<id>.sensors.<id>\n\nThe keys of every sensor:\n\n" + schema.Table(Fields(&Sensor{Read: true})))
 	for _, k := range kinds {
-		_, own := sensorFields(k)
-		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\nDefault interval: %s.", k.Name, k.Doc, schema.FormatDuration(k.Interval))
-		if k.OwnUpdates {
-			b.WriteString(" The account's `enable_update` does not apply: set it for the sensor.")
-		}
-		if k.WriteOnly {
-			b.WriteString(" `read` is false by default.")
-		}
-		if k.WorkOnly {
-			b.WriteString(" Work and school accounts only.")
-		}
-		b.WriteString("\n")
-		if len(own) > 0 {
-			b.WriteString("\n" + schema.Table(own))
-		}
+		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\n%s", k.Name, k.Doc, KindReference(k))
 	}
 	return b.String()
+}
+
+// KindReference returns the defaults and the options of a kind in Markdown.
+func KindReference(k Kind) string {
+	s := fmt.Sprintf("Default interval: %s.", schema.FormatDuration(k.Interval))
+	if k.OwnUpdates {
+		s += " The account's `enable_update` does not apply: set it for the sensor."
+	}
+	if k.WriteOnly {
+		s += " `read` is false by default."
+	}
+	if k.WorkOnly {
+		s += " Work and school accounts only."
+	}
+	s += "\n"
+	if _, own := sensorFields(k); len(own) > 0 {
+		s += "\n" + schema.Table(own)
+	}
+	return s
 }
 
 // Example returns a configuration file in YAML with one sensor of each kind. Required keys are set; the others are comments

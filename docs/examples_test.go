@@ -23,13 +23,15 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/people"
 )
 
 // TestExamples executes the example of each operation of a sensor against the simulator, and compares what it returns with what is
 // documented. The tests of package bridge execute those of accounts and the bridge.
 func TestExamples(t *testing.T) {
 	now := time.Date(2026, 11, 23, 12, 0, 0, 0, graphtest.Zone(t, "Europe/Berlin"))
-	for _, k := range runtime.Kinds() {
+	everySensor := sensors.Kind{Name: "every sensor", New: func() sensors.Sensor { return everySensor{runtime.Kinds()[0].New()} }}
+	for _, k := range append(runtime.Kinds(), everySensor) {
 		for i, op := range k.New().Operations() {
 			t.Run(k.Name+" "+op.Name, func(t *testing.T) {
 				s := simulator.ContosoWithColleagues(simulator.Options{Now: func() time.Time { return now }})
@@ -73,6 +75,12 @@ func TestExamples(t *testing.T) {
 		}
 	}
 }
+
+// everySensor is a sensor with the operations of every sensor only.
+type everySensor struct{ sensors.Sensor }
+
+// Operations implements sensors.Sensor.
+func (everySensor) Operations() []services.Operation { return people.Operations() }
 
 // data returns the data of a response.
 func data(t *testing.T, result any) map[string]any {

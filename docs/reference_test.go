@@ -16,11 +16,13 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/people"
 )
 
 // A target is the subject of a chapter of the reference: a kind of sensor, the account or the bridge.
 type target struct {
 	name, topic string // of requests, without "/request/…"
+	kind        bool   // a kind of sensor
 	entities    []entity.Entity
 	attributes  []schema.Field
 	events      []sensors.EventType
@@ -45,11 +47,14 @@ func targets() []target {
 		if config.Reserved(id) {
 			id = "my_" + id
 		}
-		all = append(all, target{k.Name, "graph2mqtt/work/" + id, s.Entities(), k.Attributes, k.Events, s.Operations()})
+		all = append(all, target{k.Name, "graph2mqtt/work/" + id, true, s.Entities(), k.Attributes, k.Events, s.Operations()})
 	}
 	discovery := homeassistant.Discovery{Base: "graph2mqtt"}
 	return append(all,
-		target{name: "every sensor", entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work", Sensor: "calendar"}})},
+		target{
+			name: "every sensor", topic: "graph2mqtt/work/calendar", operations: people.Operations(),
+			entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work", Sensor: "calendar"}}),
+		},
 		target{
 			name: "account", topic: "graph2mqtt/work", operations: runtime.AccountOperations(), events: runtime.EventTypes(),
 			entities: discovery.Entities(hub.Device{ID: hub.ID{Account: "work"}}),
@@ -58,12 +63,31 @@ func targets() []target {
 	)
 }
 
-// reference returns the page about sensors: what they show, which requests they accept, and the permissions for both.
-func reference(kinds []sensors.Kind) string {
+// pages returns the generated pages about sensors by file name: the index, and for each kind what it shows, its options, which requests
+// it accepts, and the permissions for all that.
+func pages(kinds []sensors.Kind) map[string]string {
+	all := targets()
+	written := map[string]string{"sensors.md": index(kinds, all)}
+	for _, k := range kinds {
+		i := slices.IndexFunc(all, func(t target) bool { return t.name == k.Name })
+		var b strings.Builder
+		fmt.Fprintf(&b, "## Reference\n\n%s\n", k.Doc)
+		writeOptions(&b, k)
+		chapter(&b, "../", all[i], k.New().Permissions(), k.MemberField)
+		written[kindPage(k.Name)] = b.String()
+	}
+	return written
+}
+
+// kindPage returns the file of the page about a kind of sensor.
+func kindPage(kind string) string { return "sensors/" + kind + ".md" }
+
+// index returns the page that explains the pages of the kinds, and describes what every sensor, the accounts and the bridge have.
+func index(kinds []sensors.Kind, all []target) string {
 	var b strings.Builder
 	b.WriteString(`# Sensors and operations
 
-For users who write automations: what each type of sensor shows in Home Assistant, which requests it accepts, and which permissions it needs. Its options are in [configuration.md](configuration.md).
+For users who write automations: what each type of sensor shows in Home Assistant, which requests it accepts, and which permissions it needs.
 
 ` + "```yaml" + `
 automation:
@@ -76,7 +100,18 @@ automation:
         target: {entity_id: light.office_door}
 ` + "```" + `
 
-How to read this page:
+| page | |
+|---|---|
+`)
+	for _, t := range all {
+		if t.kind {
+			fmt.Fprintf(&b, "| [%s](%s) | %s |\n", t.name, kindPage(t.name), firstSentence(chapterDoc(kinds, t)))
+		} else {
+			fmt.Fprintf(&b, "| [%s](#%s) | %s |\n", t.name, strings.ReplaceAll(t.name, " ", "-"), firstSentence(chapterDoc(kinds, t)))
+		}
+	}
+	b.WriteString(`
+How to read these pages:
 
 - The entity ` + "`busy`" + ` of the sensor ` + "`calendar`" + ` of the account ` + "`work`" + ` is ` + "`binary_sensor.work_calendar_busy`" + ` in Home Assistant.
 - The entity in **bold** carries the attributes. They have at most 12 KiB: ` + "`truncated`" + ` says whether something was shortened or left out, and ` + "`total`" + ` counts the items of a list.
@@ -86,46 +121,52 @@ How to read this page:
 - Requests can be sent over [MQTT](mqtt.md#requests-and-responses), or on the command line, such as ` + "`graph2mqtt call work/calendar list start=2026-12-01 end=2027-01-01`" + `.
 - An event that a request of yours caused has the field ` + "`own`" + ` with the value true.
 - Times without an offset are in the account's ` + "`timezone`" + `. Unknown values are ` + "`null`" + `.
-
-| chapter | |
-|---|---|
 `)
-	all := targets()
-	for i, t := range all {
-		fmt.Fprintf(&b, "| [%s](#%s) | %s |\n", t.name, strings.ReplaceAll(t.name, " ", "-"), firstSentence(chapterDoc(kinds, all[i])))
-	}
 	for _, t := range all {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n", t.name, chapterDoc(kinds, t))
-		if t.name == "email" || t.name == "query" {
-			b.WriteString("\n[Mail](mail.md) explains notifications about new mail, sending, and what differs from O365 and MS365-Mail.\n")
-		}
-		i := slices.IndexFunc(kinds, func(k sensors.Kind) bool { return k.Name == t.name })
-		entities(&b, t.entities)
-		if len(t.attributes) > 0 {
-			b.WriteString("\n### Attributes\n\n")
-			fields(&b, "attribute", t.attributes)
-		}
-		if len(t.events) > 0 {
-			events(&b, t)
-		}
-		if i >= 0 {
-			permissions(&b, kinds[i].New())
-		}
-		for j, op := range t.operations {
-			member := ""
-			if i >= 0 && !op.OfGroup {
-				member = kinds[i].MemberField
-			}
-			operation(&b, t.topic, op, member, t.operations[:j])
+		if !t.kind {
+			fmt.Fprintf(&b, "\n## %s\n\n%s\n", t.name, chapterDoc(kinds, t))
+			chapter(&b, "", t, nil, "")
 		}
 	}
 	return b.String()
 }
 
+// writeOptions writes the options of a kind and its defaults.
+func writeOptions(b *strings.Builder, k sensors.Kind) {
+	for _, c := range runtime.ConfigKinds([]sensors.Kind{k}) {
+		b.WriteString("\n### Options\n\n" + config.KindReference(c))
+	}
+	b.WriteString("\nEvery sensor also has [these keys](../configuration.md#accountsidsensorsid).\n")
+}
+
+// chapter writes what a target has. docs is the path of the directory docs, relative to the page.
+func chapter(b *strings.Builder, docs string, t target, reading []graph.Permission, member string) {
+	entities(b, t.entities)
+	if len(t.attributes) > 0 {
+		b.WriteString("\n### Attributes\n\n")
+		fields(b, "attribute", t.attributes)
+	}
+	if len(t.events) > 0 {
+		events(b, t)
+	}
+	if t.kind || t.name == "every sensor" {
+		permissions(b, reading, t.operations)
+	}
+	for i, op := range t.operations {
+		of := member
+		if op.OfGroup {
+			of = ""
+		}
+		operation(b, docs, t.topic, op, of, t.operations[:i])
+	}
+}
+
 func chapterDoc(kinds []sensors.Kind, t target) string {
 	switch t.name {
 	case "every sensor":
-		return "The entity that every sensor has in addition."
+		return "What every sensor has in addition: an entity, and operations that look up people of your organization and your contacts. " +
+			"The operations are for work and school accounts. Offer them by one sensor, such as " +
+			"`calendar: {type: calendar, on_demand: true, allow: [default, people_search, person]}`."
 	case "account":
 		return "The device of an account. Its requests need no permission and no `enable_update`."
 	case "bridge":
@@ -233,7 +274,7 @@ func without(all, some []schema.Field) (missing []string, ok bool) {
 	return missing, len(rest) == 0 && len(all) > 0
 }
 
-func permissions(b *strings.Builder, s sensors.Sensor) {
+func permissions(b *strings.Builder, reading []graph.Permission, operations []services.Operation) {
 	b.WriteString("\n### Permissions\n\n| permission | needed for | purpose | without it |\n|---|---|---|---|\n")
 	type row struct {
 		graph.Permission
@@ -250,8 +291,8 @@ func permissions(b *strings.Builder, s sensors.Sensor) {
 			rows[i].users = append(rows[i].users, user)
 		}
 	}
-	add("reading", s.Permissions())
-	for _, op := range s.Operations() {
+	add("reading", reading)
+	for _, op := range operations {
 		add("`"+op.Name+"`", op.Permissions)
 	}
 	for _, r := range rows {
@@ -263,14 +304,14 @@ func permissions(b *strings.Builder, s sensors.Sensor) {
 	}
 }
 
-func operation(b *strings.Builder, topic string, op services.Operation, member string, before []services.Operation) {
+func operation(b *strings.Builder, docs, topic string, op services.Operation, member string, before []services.Operation) {
 	fmt.Fprintf(b, "\n### Operation %s\n\n%s%s\n\n```sh\nmosquitto_pub -t %s/request/%s -m '%s'\n```\n", op.Name, op.Doc, remarks(op), topic, op.Name, op.Example)
 	all := schema.Object.Fields(op.New())
 	if member != "" {
 		all = append(all, schema.Field{Key: member, Type: "text", Doc: fmt.Sprintf("**Required with `%[1]s: all`.** The name or id of the %[1]s. Otherwise not allowed.", member)})
 	}
 	if op.Paged {
-		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "`cursor` of the response before, for the [next page](mqtt.md#pages)."})
+		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "`cursor` of the response before, for the [next page](" + docs + "mqtt.md#pages)."})
 	}
 	if len(all) > 0 {
 		b.WriteString("\n")

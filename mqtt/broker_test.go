@@ -3,6 +3,7 @@ package mqtt_test
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -354,7 +355,9 @@ func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
 	o := paho.NewClientOptions().AddBroker(url).SetOrderMatters(true)
 	got := map[string]string{}
+	reader := "reader/" + rand.Text() // another reader sends its own
 	done := make(chan struct{})
+	finish := sync.OnceFunc(func() { close(done) }) // QoS 1 may deliver a message twice
 	c := paho.NewClient(o)
 	if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
 		t.Fatal(token.Error())
@@ -362,13 +365,13 @@ func retained(t *testing.T, url string) map[string]string {
 	defer c.Disconnect(0)
 	c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) {
 		switch {
-		case m.Topic() == "reader":
-			close(done)
+		case m.Topic() == reader:
+			finish()
 		case m.Retained():
 			got[m.Topic()] = string(m.Payload())
 		}
 	}).Wait()
-	c.Publish("reader", 1, false, "")
+	c.Publish(reader, 1, false, "")
 	select {
 	case <-done:
 	case <-time.After(waitTimeout):

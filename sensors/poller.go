@@ -57,7 +57,8 @@ type State struct {
 type Poll struct {
 	At   time.Time // when it began
 	Took time.Duration
-	Err  error // nil: it succeeded
+	Err  error     // nil: it succeeded
+	Next time.Time // when the next one begins if none is requested
 }
 
 // A Poller keeps one sensor up to date: it polls Graph at the sensor's interval, and passes the sensor's state on whenever that
@@ -81,6 +82,7 @@ type poller[S any] struct {
 	source   Source[S]
 	same     func(a, b *S) bool
 	effects  []Effect[S]
+	deadline func(*S) time.Time // see Deadliner
 	entities []entity.Entity
 	o        PollerOptions
 	hash     string     // of the options and of S
@@ -111,6 +113,10 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	}
 	if provider, ok := source.(EffectProvider[S]); ok {
 		p.effects = provider.Effects()
+	}
+	p.deadline = func(*S) time.Time { return time.Time{} }
+	if deadliner, ok := source.(Deadliner[S]); ok {
+		p.deadline = deadliner.PollAt
 	}
 	restored, err := decodeRecord[S](o.Stored, p.hash)
 	if err != nil {
@@ -318,7 +324,7 @@ func (r *run[S]) finishPoll(a answer[S]) {
 		r.schedule.succeeded()
 	}
 	r.failure.log(r.o.Log, err)
-	a.poll.Err = err
+	a.poll.Err, a.poll.Next = err, r.schedule.due()
 	if r.o.OnPoll != nil {
 		r.o.OnPoll(a.poll)
 	}
@@ -340,6 +346,7 @@ func (r *run[S]) replace(after *S) {
 	same := r.same(before, after)
 	if same && r.current(now) {
 		r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
+		r.schedule.require(r.deadline(after), now)
 		shown := *r.shown
 		shown.EvaluatedAt, shown.AnsweredAt = now, now
 		r.shown = &shown
@@ -406,6 +413,7 @@ func (r *run[S]) sinceAfter(now time.Time) time.Time {
 
 // show passes the state on.
 func (r *run[S]) show(state entity.State, now time.Time) {
+	r.schedule.require(r.deadline(r.snapshot), now)
 	r.next = state.Next.Round(0)
 	if !r.next.IsZero() && !r.next.After(now) {
 		r.next = now.Add(time.Second) // guard against a busy loop

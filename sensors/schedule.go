@@ -80,6 +80,19 @@ func (s *schedule) repoll(now time.Time) {
 	s.forced = s.notBefore
 }
 
+// require polls at a time or earlier, but not at once. A failed poll is repeated as always.
+func (s *schedule) require(at, now time.Time) {
+	if at.IsZero() {
+		return
+	}
+	if earliest := now.Add(s.pause); at.Before(earliest) {
+		at = earliest
+	}
+	if at.Before(s.regular) {
+		s.regular = at
+	}
+}
+
 func (s *schedule) succeeded() { s.retry.Reset() }
 
 func (s *schedule) failed(err error) {

@@ -24,6 +24,8 @@ type Kind struct {
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
 
+	// PollsWith names a kind that reads the same thing: sensors of both poll together, so that they share requests; "": none.
+	PollsWith string
 	// AdvisedInterval is the interval below which a configuration is warned about; 0: none.
 	AdvisedInterval time.Duration
 
@@ -68,6 +70,14 @@ type Candidate struct {
 	SelectedBy func(options any) bool
 }
 
+// SelectedBy returns a Candidate's SelectedBy for options of the type O.
+func SelectedBy[O any](selected func(*O) bool) func(options any) bool {
+	return func(options any) bool {
+		o, ok := options.(*O)
+		return ok && selected(o)
+	}
+}
+
 // A Source holds a sensor's decoded options and has pure functions over its snapshot S: plain data with exported fields that JSON
 // can hold. It is a pointer to a struct; its exported fields are the options.
 //
@@ -108,6 +118,12 @@ type Comparer[S any] interface {
 	// Same reports whether b differs from a only in what State does not show and what need not be written: the end of a window, a
 	// delta link. Such parts are written with the next change, hourly and at stop.
 	Same(a, b *S) bool
+}
+
+// A Deadliner is a Source that must be polled at certain times, however long its interval is.
+type Deadliner[S any] interface {
+	// PollAt returns when s must be polled at the latest; zero: at the interval.
+	PollAt(s *S) time.Time
 }
 
 // A GroupSource is a Source that may stand for several sensors of its kind: all calendars, all lists.

@@ -35,6 +35,9 @@ type DispatcherOptions struct {
 	// OnCompleted, which may be nil, is called with the response to each journalled request, and to each request of a sensor that
 	// is rejected by the dispatcher.
 	OnCompleted func(Ref, Response)
+	// OnResponse, which may be nil, is called with every response, also to requests that were rejected or only read. The operation is
+	// empty if the target has none of the requested name.
+	OnResponse func(target Ref, operation string, r Response)
 	// Sealer seals the cursors of pages, so that they stay valid. nil: none is valid in another process.
 	Sealer Sealer
 	Log    *slog.Logger
@@ -48,6 +51,7 @@ type Dispatcher struct {
 	journal     *Journal
 	resolver    Resolver
 	onCompleted func(Ref, Response)
+	onResponse  func(target Ref, operation string, r Response)
 	log         *slog.Logger
 	sealer      Sealer
 	onStep      func(step string)
@@ -102,7 +106,7 @@ func (j *job) ref() Ref { return Ref{j.Account, j.Sensor} }
 // NewDispatcher returns a Dispatcher that continues with what an earlier one left in the journal. Run executes it.
 func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	d := &Dispatcher{
-		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
+		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, onResponse: o.OnResponse, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
 		wake: make(chan struct{}, 1), repliers: map[string]Replier{}, lanes: map[string]*lane{}, jobs: map[*entry]*job{},
 		rejections: &replyQueue{limit: 16}, background: &replyQueue{limit: 4},
 	}
@@ -550,6 +554,7 @@ func (d *Dispatcher) reject(r Inbound, j *job, err error, accepted *acceptance) 
 	} else {
 		d.rejected.add(kind, response.Error.Message)
 	}
+	d.count(j.ref(), j.operation.Name, response)
 	if j.target != nil {
 		d.onRejected(j.target)
 	}
@@ -618,6 +623,24 @@ func expiredAt(at time.Time) error {
 		return nil
 	}
 	return &Error{Expired, "expired at " + at.Format(time.RFC3339)}
+}
+
+// Waiting returns the number of requests by account that have not been answered.
+func (d *Dispatcher) Waiting() map[string]int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	waiting := map[string]int{}
+	for account, l := range d.lanes {
+		waiting[account] = l.unfinished + l.reads + l.immediate
+	}
+	return waiting
+}
+
+// count reports a response.
+func (d *Dispatcher) count(target Ref, operation string, r Response) {
+	if d.onResponse != nil {
+		d.onResponse(target, operation, r)
+	}
 }
 
 // complete reports the end of a request.

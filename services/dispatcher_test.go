@@ -211,6 +211,7 @@ type dispatcherHarness struct {
 	stop       func()
 	graph      *graph.Client
 	completed  []string
+	counted    []string // of all responses: "operation code"
 
 	replacement *dispatcherHarness // of the lamp, by a new configuration
 }
@@ -363,6 +364,15 @@ func (h *dispatcherHarness) prepare(t *testing.T) {
 			defer h.mu.Unlock()
 			h.completed = append(h.completed, r.Status)
 		},
+		OnResponse: func(target services.Ref, operation string, r services.Response) {
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			code := r.Status
+			if r.Error != nil {
+				code = string(r.Error.Code)
+			}
+			h.counted = append(h.counted, target.Account+" "+operation+" "+code)
+		},
 	})
 	h.dispatcher.Register("mqtt", h)
 }
@@ -458,6 +468,43 @@ func TestARequestIsExecutedAndAnswered(t *testing.T) {
 		}
 		if h.acked != 1 || len(h.calls) != 1 || len(h.completed) != 1 {
 			t.Errorf("acknowledged %d times, called %d times, completed %d", h.acked, len(h.calls), len(h.completed))
+		}
+	})
+}
+
+// Every response is reported once, with the operation only if there is one.
+func TestResponsesAreReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		proceed := make(chan struct{})
+		h := &dispatcherHarness{maxQueue: 10, call: func(s set, _ services.Attempt) (any, error) {
+			<-proceed
+			return nil, nil
+		}}
+		h.open(t)
+		h.submit(`{"mode": "on"}`)
+		h.dispatcher.Submit(h.list())
+		ping := h.list()
+		ping.Operation, ping.Target = "ping", services.Ref{Account: "home"}
+		h.dispatcher.Submit(ping)
+		synctest.Wait()
+		if diff := cmp.Diff(map[string]int{"home": 3}, h.dispatcher.Waiting()); diff != "" {
+			t.Errorf("waiting: %s", diff)
+		}
+		h.submit(`{"mode": "dim"}`)
+		unknown := h.inbound(`{}`)
+		unknown.Refused = &services.Error{Code: services.RetainedRefused, Message: "retained"}
+		unknown.Operation = "any text"
+		h.dispatcher.Submit(unknown)
+		synctest.Wait()
+		close(proceed)
+		synctest.Wait()
+		slices.Sort(h.counted)
+		want := []string{"home  retained_refused", "home list ok", "home ping ok", "home set invalid_argument", "home set ok"}
+		if diff := cmp.Diff(want, h.counted); diff != "" {
+			t.Error(diff)
+		}
+		if diff := cmp.Diff(map[string]int{"home": 0}, h.dispatcher.Waiting()); diff != "" {
+			t.Errorf("waiting: %s", diff)
 		}
 	})
 }

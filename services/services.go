@@ -32,6 +32,7 @@ type Operation struct {
 	Paged       bool           // it Reads, and its result is a Page; cursors lead from one to the next
 	OfGroup     bool           // executed for a group itself, not for the member that a field names
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
+	WorkOnly    bool           // not for personal accounts
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
 

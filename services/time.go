@@ -21,11 +21,11 @@ func ParseTime(field, s string, loc *time.Location) (time.Time, error) {
 	return t, nil
 }
 
-// ParseTimeOrDate is ParseTime for the start or the end of a span, which may also be a date: the midnight in loc that it begins
-// with.
+// ParseTimeOrDate is ParseTime for the start or the end of a span, which may also be a date: the moment when
+// that day begins in loc.
 func ParseTimeOrDate(field, s string, loc *time.Location) (time.Time, error) {
-	if day, err := time.ParseInLocation(time.DateOnly, strings.TrimSpace(s), loc); err == nil && inRange(day) {
-		return day, nil
+	if day, err := time.Parse(time.DateOnly, strings.TrimSpace(s)); err == nil && inRange(day) {
+		return graph.StartOfDay(day.Year(), day.Month(), day.Day(), loc), nil
 	}
 	if _, skipped, ok := parseTime(s, loc); !ok && !skipped {
 		return time.Time{}, graph.Invalid("%s: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not %s", field, QuoteForError(s))

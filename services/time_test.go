@@ -77,6 +77,9 @@ func TestParseTimeOrDate(t *testing.T) {
 			t.Errorf("%q: got %v, %v, want %s", in, got, err, want)
 		}
 	}
+	if got, err := services.ParseTimeOrDate("start", "2026-09-06", graphtest.Zone(t, "America/Santiago")); err != nil || got.Format(time.RFC3339) != "2026-09-06T01:00:00-03:00" {
+		t.Errorf("a day that begins at 1:00: got %v, %v", got, err)
+	}
 	for _, in := range []string{"noon", "", "2026-02-30", "1500-01-01", "9999-12-31"} {
 		_, err := services.ParseTimeOrDate("end", in, berlin)
 		want := "end: want a time or a date, such as 2026-01-01T12:00:00 or 2026-01-01, not " + strconv.Quote(in)

@@ -167,6 +167,7 @@ func (d *Dispatcher) read(ctx context.Context, j *job) {
 
 // respond sends the response to a request that is not journalled.
 func (d *Dispatcher) respond(j *job, r Response) {
+	d.count(j.ref(), j.operation.Name, r)
 	d.mu.Lock()
 	waiters, q := j.waiters, d.lane(j.Account).replies
 	d.mu.Unlock()
@@ -252,6 +253,7 @@ func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
 	} else {
 		d.log.Info("request completed", "account", j.Account, "sensor", j.Sensor, "operation", j.Operation)
 	}
+	d.count(j.ref(), j.Operation, r) // the journal has only known operations
 	d.complete(j.ref(), r)
 }
 

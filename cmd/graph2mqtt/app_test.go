@@ -13,7 +13,7 @@ import (
 )
 
 // newAppHarness returns a harness in which the program is an app of Home Assistant, without a configuration.
-func newAppHarness(t *testing.T) (*harness, *supervisortest.Server) {
+func newAppHarness(t *testing.T) (*harness, *supervisortest.Supervisor) {
 	t.Helper()
 	h := newHarness(t)
 	s := supervisortest.Start(t)

@@ -143,7 +143,7 @@ func TestCallRefused(t *testing.T) {
 	refused("permission_missing", 2, "minimum required permissions not granted: MailboxSettings.ReadWrite; run: graph2mqtt login work", "", "work/out_of_office", "enable")
 	refused("updates_disabled", 1, "create is not offered without enable_update: true (accounts.work.sensors.calendar)", "", "work/calendar", "create", "subject=x")
 	refused("unknown_sensor", 1, `account work has no sensor "calender"; known: calendar, out_of_office`, "", "work/calender", "create")
-	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: disable, enable, update`, "", "work/out_of_office", "enabel")
+	refused("unknown_op", 1, `a sensor of type auto_reply has no operation "enabel"; known: contacts_search, disable, enable, people_search, person, person_full, update`, "", "work/out_of_office", "enabel")
 	h.simulator.SetSignIn(simulator.SignIn{})
 	h.login(t)
 	// The mailbox's zone is read before the request is decoded.
@@ -188,6 +188,7 @@ func TestDiscover(t *testing.T) {
 		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"status: minimum required permissions not granted: Presence.Read (or Presence.Read.All); run: graph2mqtt login work --for status\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 0 || stderr != want {
 		t.Fatalf("%d, %s", code, stderr)
@@ -234,6 +235,57 @@ func TestDiscoverConfigured(t *testing.T) {
 		if !strings.Contains(stdout, want) || code != 0 {
 			t.Errorf("%d, no %q in %s%s", code, want, stdout, stderr)
 		}
+	}
+}
+
+// What is configured is not proposed again, whether by id, name or address, alone or as one of all.
+func TestDiscoverProposesNothingTwice(t *testing.T) {
+	h := newHarness(t)
+	s := h.simulator
+	s.AddUser(simulator.User{Address: simulator.Alex, Name: "Alex Wilber", Tenant: simulator.ContosoTenant})
+	s.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
+	s.AddPlan(simulator.PlannerPlan{Title: "Office move", Members: []string{simulator.Adele}})
+	s.AddPlan(simulator.PlannerPlan{Title: "Fair", Members: []string{simulator.Adele}})
+	for _, name := range []string{"Project", "Board"} {
+		s.AddGroup(simulator.Group{Name: name, Address: strings.ToLower(name) + "@contoso.example", Members: []string{simulator.Adele}})
+	}
+	s.AddChat(simulator.Chat{Members: []string{simulator.Adele, simulator.Alex}})
+	s.AddChat(simulator.Chat{Topic: "Release", Members: []string{simulator.Adele, simulator.Alex, simulator.Megan}})
+	s.AddTeam(simulator.Team{Name: "Contoso", Members: []string{simulator.Adele}, Channels: []simulator.Channel{{Name: "General"}, {Name: "News"}}})
+	h.configureWork(t, "timezone: local", "{mine: {type: status}, first: {type: calendar}, folder: {type: email, folder: Inbox}, tasks: {type: todo, list: Tasks}, "+
+		"group: {type: group_calendar, group: Board}, plan: {type: planner, plan: office move}, chat: {type: chat, chats: ["+simulator.Alex+"]}, channel: {type: channel, team: contoso, read: true}}")
+	h.login(t)
+	_, stdout, stderr := h.call(t, "discover", "work")
+	for _, want := range []string{"My status is configured already: mine", "Calendar is configured already: first", "Inbox is configured already: folder", "Tasks is configured already: tasks",
+		"Board is configured already: group", "Office move is configured already: plan", "Alex Wilber is configured already: chat", "Contoso General is configured already: channel"} {
+		if !strings.Contains(stdout, "      # "+want+"\n") {
+			t.Errorf("no %q in %s%s", want, stdout, stderr)
+		}
+	}
+	proposed := func(kinds ...string) (lines []string) {
+		_, stdout, _ := h.call(t, "discover", "work")
+		for line := range strings.Lines(stdout) {
+			if line = strings.TrimSpace(line); !strings.HasPrefix(line, "#") && slices.ContainsFunc(kinds, func(kind string) bool { return strings.Contains(line, "{type: "+kind+",") }) {
+				lines = append(lines, line)
+			}
+		}
+		return lines
+	}
+	kinds := []string{"status", "calendar", "email", "todo", "group_calendar", "planner", "chat", "channel"}
+	rest := proposed(kinds...)
+	h.configureWork(t, "timezone: local", "\n"+stdout)
+	for _, line := range proposed(kinds...) {
+		if slices.Contains(rest, line) {
+			t.Errorf("proposed though it was pasted: %s", line)
+		}
+	}
+	if len(rest) < 8 {
+		t.Errorf("proposed %q", rest)
+	}
+	h.configureWork(t, "timezone: local", "{calendars: {type: calendar, calendar: all, except: [Birthdays]}, lists: {type: todo, list: all}, groups: {type: group_calendar, group: all, except: [Board]}}")
+	want := []string{"birthdays: {type: calendar, calendar: Birthdays}", "board: {type: group_calendar, group: board@contoso.example}"}
+	if d := cmp.Diff(want, proposed("calendar", "todo", "group_calendar")); d != "" {
+		t.Errorf("(-want +got):\n%s", d)
 	}
 }
 
@@ -284,6 +336,7 @@ func TestDiscoverWithoutPermission(t *testing.T) {
 		"chat: minimum required permissions not granted: Chat.Read (or Chat.ReadWrite); run: graph2mqtt login work --for chat\n" +
 		"email: minimum required permissions not granted: Mail.Read (or Mail.ReadWrite); run: graph2mqtt login work --for email\n" +
 		"planner: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for planner\n" +
+		"status: minimum required permissions not granted: Presence.Read (or Presence.Read.All); run: graph2mqtt login work --for status\n" +
 		"todo: minimum required permissions not granted: Tasks.Read (or Tasks.ReadWrite); run: graph2mqtt login work --for todo\n"
 	if code != 2 || stdout != "" || stderr != want {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)

@@ -27,6 +27,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
@@ -203,7 +204,7 @@ func (d *demo) start(ctx context.Context) error {
 	defer stop()
 	g.Go(func() error {
 		defer stop() // a bridge that fails ends the demo
-		return d.serve(running, c, dir, log, level, nil)
+		return d.serve(running, bridge.Options{Config: c, Dir: dir, Log: log, Level: level})
 	})
 	g.Go(func() error {
 		select {

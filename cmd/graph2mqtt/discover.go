@@ -26,8 +26,8 @@ func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
 		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover lists what sensors of an account can be configured for, such as calendars, mail folders and plans, and prints\n" +
-			"a line of configuration for each. What is configured already is a comment. For a sensor that stands for several,\n" +
+		Long: "discover lists what sensors of an account can be configured for, such as calendars, mail folders, plans and colleagues, and\n" +
+			"prints a line of configuration for each. What is configured already is a comment. For a sensor that stands for several,\n" +
 			"such as all calendars, it also prints the id and the name of each member.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",

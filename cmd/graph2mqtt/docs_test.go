@@ -22,12 +22,15 @@ import (
 // top is the root of the repository.
 const top = "../.."
 
-// documents returns README.md and the pages below docs, by file name.
+// documents returns the pages at the root of the repository and below docs, by file name.
 func documents(t *testing.T) map[string]string {
 	t.Helper()
 	all := map[string]string{}
-	files := []string{filepath.Join(top, "README.md")}
-	err := filepath.WalkDir(filepath.Join(top, "docs"), func(path string, e fs.DirEntry, err error) error {
+	files, err := filepath.Glob(filepath.Join(top, "*.md"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("%d pages at the root, %v", len(files), err)
+	}
+	err = filepath.WalkDir(filepath.Join(top, "docs"), func(path string, e fs.DirEntry, err error) error {
 		if strings.HasSuffix(path, ".md") {
 			files = append(files, path)
 		}

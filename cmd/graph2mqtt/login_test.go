@@ -361,7 +361,7 @@ func TestLoginNamesAdministrator(t *testing.T) {
 		}
 	}
 	code, stdout, _ := h.call(t, "discover", "work")
-	if want := "      # group_calendar: 1 found, to be pasted below accounts.work.sensors\n      project_2: {type: group_calendar, group: project@contoso.example}\n"; code != 0 || stdout != want {
+	if want := "      # group_calendar: 1 found, to be pasted below accounts.work.sensors\n      # Project is configured already: project\n"; code != 0 || stdout != want {
 		t.Errorf("%d, %s", code, stdout)
 	}
 	h.configureWork(t, "timezone: local", "{groups: {type: group_calendar, group: all}}")

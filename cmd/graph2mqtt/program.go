@@ -63,7 +63,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
-		p.permissionsCommand(), p.discoverCommand(), p.callCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
+		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {

@@ -52,12 +52,14 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	reloads := make(chan *config.Config)
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
+	var outdated atomic.Bool // the newest configuration is invalid
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
 	defer stop()
 	watch.Go(func() {
 		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
+			outdated.Store(err != nil)
 			if err != nil {
 				log.Error("configuration invalid, keeping the running one", "error", err)
 				return
@@ -72,7 +74,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		})
 	})
 	for {
-		err := p.serve(ctx, current.Load(), dir, log, level, reloads)
+		err := p.serve(ctx, bridge.Options{Config: current.Load(), Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load})
 		changed := (*brokerChangedError)(nil)
 		switch {
 		case errors.As(err, &changed):
@@ -88,16 +90,15 @@ type brokerChangedError struct{ config *config.Config }
 
 func (e *brokerChangedError) Error() string { return "Home Assistant has another broker" }
 
-// serve runs the bridge until ctx is done.
-func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, log *slog.Logger, level *slog.LevelVar, reloads <-chan *config.Config) error {
-	version := readBuild().version
-	o := bridge.Options{Config: c, Kinds: runtime.Kinds(), Dir: dir, Version: version, Log: log, Level: level, Reloads: reloads}
+// serve runs a bridge with all kinds of sensors until ctx is done.
+func (p *program) serve(ctx context.Context, o bridge.Options) error {
+	o.Kinds, o.Version = runtime.Kinds(), readBuild().version
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if p.app != nil {
 		o.OnConnectFailed = func() {
-			if changed := p.app.changedBroker(ctx, c); changed != nil {
-				log.Info("the broker of Home Assistant changed", "broker", changed.MQTT.URL)
+			if changed := p.app.changedBroker(ctx, o.Config); changed != nil {
+				o.Log.Info("the broker of Home Assistant changed", "broker", changed.MQTT.URL)
 				cancel(&brokerChangedError{changed})
 			}
 		}
@@ -106,11 +107,11 @@ func (p *program) serve(ctx context.Context, c *config.Config, dir *state.Dir, l
 	if err != nil {
 		return err
 	}
-	log.Info("starting", "version", version, "config", c.File, "state_dir", dir.Path(), "accounts", len(c.Accounts))
-	supervised := p.supervise(ctx, b, dir, log)
+	o.Log.Info("starting", "version", o.Version, "config", o.Config.File, "state_dir", o.Dir.Path(), "accounts", len(o.Config.Accounts))
+	supervised := p.supervise(ctx, b, o.Dir, o.Log)
 	err = b.Run(ctx)
 	supervised()
-	log.Info("stopped")
+	o.Log.Info("stopped")
 	if err == nil && isBrokerChanged(ctx) {
 		return context.Cause(ctx)
 	}

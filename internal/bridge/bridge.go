@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +21,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/metrics"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/inbox"
@@ -41,7 +43,9 @@ type Options struct {
 	Reloads <-chan *config.Config // new configurations to apply; nil: none
 	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
 	Pause   time.Duration         // see runtime.Options; 0 selects the default
-	OnStep  func(step string)     // for tests: see services.DispatcherOptions
+	// Outdated reports whether a newer configuration exists that could not be loaded. nil: there is none.
+	Outdated func() bool
+	OnStep   func(step string) // for tests: see services.DispatcherOptions
 	// OnConnectFailed, if set, is called after each attempt to connect to the broker that failed.
 	OnConnectFailed func()
 }
@@ -61,9 +65,14 @@ type Bridge struct {
 	lines      chan line     // of the log, to be published
 	connected  chan struct{} // the connection to the broker was made
 	started    time.Time
+	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
+	listener   *listener                 // nil: none; after New only for runUpkeep
+	metrics    atomic.Pointer[metrics.Handler]
 
-	mu     sync.Mutex // guards config and the order of publications of it
-	config *config.Config
+	mu         sync.Mutex // guards what follows and the order of publications of config
+	config     *config.Config
+	configured time.Time // when config was set
+	unapplied  bool      // a newer configuration could not be applied, or not all of it
 }
 
 // ErrRestart is the error of Run when a new configuration needs a new bridge.
@@ -72,7 +81,7 @@ var ErrRestart = errors.New("the configuration needs a new bridge")
 // New returns a bridge, which holds the state directory until Run returns: a second bridge is refused.
 func New(o Options) (_ *Bridge, err error) {
 	b := &Bridge{
-		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(),
+		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(), configured: time.Now(),
 		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
 	}
 	b.log = slog.New(logPublisher{Handler: o.Log.Handler(), lines: b.lines})
@@ -93,7 +102,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause}, c.Accounts)
+	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}, c.Accounts)
 	if err != nil {
 		return err
 	}
@@ -102,7 +111,7 @@ func (b *Bridge) wire() (err error) {
 		b.log.Error("requests of an earlier run are lost", "error", err)
 	}
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.runtime.Completed, OnResponse: b.onResponse, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
@@ -133,7 +142,8 @@ func (b *Bridge) wire() (err error) {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	return nil
+	b.listener, err = b.listen(c.HTTP)
+	return err
 }
 
 // Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
@@ -157,9 +167,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
+	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })
-	work.Go(func() error { return b.runUpkeep(workContext) })
+	work.Go(func() error { return b.runUpkeep(workContext, work) })
 	err = work.Wait()
 	stopPublishing()
 	err = errors.Join(err, publishers.Wait())
@@ -174,11 +185,13 @@ func (b *Bridge) Connected() bool {
 	return b.mqtt.Stats().Connected
 }
 
-// runUpkeep publishes the bridge's health and applies new configurations until ctx is done.
-func (b *Bridge) runUpkeep(ctx context.Context) error {
+// runUpkeep publishes the bridge's health and applies new configurations until ctx is done. A changed listener runs in work.
+func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 	ticker := time.NewTicker(healthInterval)
 	defer ticker.Stop()
 	for {
+		now := time.Now()
+		b.turned.Store(&now)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -187,7 +200,7 @@ func (b *Bridge) runUpkeep(ctx context.Context) error {
 		case <-b.connected:
 			b.publishHealth()
 		case c := <-b.options.Reloads:
-			if err := b.apply(ctx, c); err != nil {
+			if err := b.apply(ctx, work, c); err != nil {
 				return err
 			}
 		}
@@ -218,7 +231,13 @@ func (b *Bridge) currentConfig() *config.Config {
 func (b *Bridge) setConfig(c *config.Config) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.config = c
+	b.config, b.configured, b.unapplied = c, time.Now(), false
+}
+
+func (b *Bridge) setUnapplied() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.unapplied = true
 }
 
 // info is the payload of <base>/bridge/info.

@@ -74,7 +74,7 @@ func TestChatConfiguration(t *testing.T) {
 		"{type: channel, team: Contoso}":                                           "read (line 9): want true, or enable_update: true: the sensor would neither read nor change anything",
 		"{type: chat, basic: true, on_demand: true}":                               "basic (line 9): not with on_demand: Chat.ReadBasic does not give messages",
 		"{type: chat, notify: {to: [ann@contoso.com]}}":                            "notify (line 9): only with enable_update: true",
-		"{type: chat, allow: [forward]}":                                           `allow[0] (line 9): unknown operation "forward"; type chat has: create, history, mark_read, mark_unread, react, reply, send`,
+		"{type: chat, allow: [forward]}":                                           `allow[0] (line 9): unknown operation "forward"; type chat has: contacts_search, create, history, mark_read, mark_unread, people_search, person, person_full, react, reply, send`,
 		"{type: chats}":                                                            "did you mean chat?",
 		"{type: channel, enable_update: true, team: x, channel: a, channels: [b]}": "channels (line 9): not with channel",
 		"{type: chat, read: false}":                                                "read (line 9): want true, or enable_update: true: the sensor would neither read nor change anything",

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"net/http"
 	"os"
 	"path/filepath"
 	stdruntime "runtime"
@@ -134,8 +135,30 @@ func newFleet(t *testing.T, n int, more, sensors string) *fleet {
 // newFleetOn is newFleet with another store than the database, and a mailbox for each account.
 func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) *fleet {
 	t.Helper()
-	f := &fleet{Microsoft: simulator.Contoso(simulator.Options{}), Published: &publications{held: map[string][]byte{}}}
-	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, n, more, sensors)
+	return startFleet(t, fleetSetup{accounts: n, more: more, sensors: sensors, store: store})
+}
+
+// A fleetSetup describes a fleet.
+type fleetSetup struct {
+	accounts      int
+	more, sensors string                                    // further keys of each account, and its sensors
+	store         runtime.Store                             // nil: the database
+	simulator     *simulator.Simulator                      // nil: a new one
+	transport     func(http.RoundTripper) http.RoundTripper // wraps the way to Microsoft
+}
+
+// startFleet starts a fleet in the bubble of a test and stops it when the test ends.
+func startFleet(t *testing.T, setup fleetSetup) *fleet {
+	t.Helper()
+	f := &fleet{Microsoft: setup.simulator, Published: &publications{held: map[string][]byte{}, changes: map[string]int{}}}
+	if f.Microsoft == nil {
+		f.Microsoft = simulator.Contoso(simulator.Options{})
+	}
+	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, setup.accounts, setup.more, setup.sensors)
+	store, transport := setup.store, f.Microsoft.Transport()
+	if setup.transport != nil {
+		transport = setup.transport(transport)
+	}
 	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 	dir, err := state.Open(f.Config.StateDir, "", log)
 	if err != nil {
@@ -154,7 +177,7 @@ func newFleetOn(t *testing.T, store runtime.Store, n int, more, sensors string) 
 		store = bridge.Store{Database: f.Database}
 	}
 	h := hub.New()
-	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: f.Microsoft.Transport()}, f.Config.Accounts)
+	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: transport}, f.Config.Accounts)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -257,21 +280,39 @@ func (discard) Delete(string, string)      {}
 type publications struct {
 	mu      sync.Mutex
 	held    map[string][]byte
-	encoded int // calls of Retain with JSON
+	encoded int            // calls of Retain with JSON
+	changes map[string]int // messages that the broker would get, by topic
 }
 
 func (p *publications) Retain(topic string, payload []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if held, ok := p.held[topic]; !ok || !bytes.Equal(held, payload) {
+		p.changes[topic]++
+	}
 	p.held[topic] = payload
 	if bytes.HasPrefix(payload, []byte("{")) || bytes.HasPrefix(payload, []byte("[")) {
 		p.encoded++
 	}
 }
-func (p *publications) Remove(...string)            {}
-func (p *publications) Republish(string)            {}
-func (p *publications) PublishEvent(string, []byte) {}
-func (p *publications) Ready()                      {}
+func (p *publications) Remove(...string) {}
+func (p *publications) Republish(string) {}
+func (p *publications) Ready()           {}
+
+func (p *publications) PublishEvent(topic string, _ []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.changes[topic]++
+}
+
+// TakeChanges returns how many messages each topic got since the last call.
+func (p *publications) TakeChanges() map[string]int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	taken := p.changes
+	p.changes = map[string]int{}
+	return taken
+}
 
 // Encoded returns how many payloads were encoded.
 func (p *publications) Encoded() int {

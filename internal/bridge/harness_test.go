@@ -35,6 +35,7 @@ const waitTimeout = 30 * time.Second
 // A harness runs a bridge with a simulated Microsoft 365, a broker and its clients.
 type harness struct {
 	pause     time.Duration // see bridge.Options
+	http      string        // the key http of the configuration; "": none
 	t         *testing.T
 	dir       string
 	Microsoft *simulator.Simulator
@@ -44,6 +45,7 @@ type harness struct {
 	stop    func()
 	reloads chan *config.Config
 	ended   chan error // of the bridge
+	bridge  *bridge.Bridge
 
 	mu       sync.Mutex
 	arrived  chan struct{}
@@ -136,6 +138,9 @@ func (h *harness) Configure(accounts string) {
 	accounts = strings.NewReplacer("\t", "  ", "$CLOUD", fmt.Sprintf("{login: %q, graph: %q, audience: https://graph.microsoft.com, ca_file: %q}",
 		h.Microsoft.LoginURL(), h.Microsoft.GraphURL(), h.path("ca.pem")), "$CLIENT", simulator.ContosoClient).Replace(accounts)
 	text := fmt.Sprintf("mqtt: {url: %q}\nstate_dir: %q\naccounts:\n%s", h.Broker.URL(), h.path("state"), accounts)
+	if h.http != "" {
+		text += "http: " + h.http + "\n"
+	}
 	if err := os.WriteFile(h.path("graph2mqtt.yaml"), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)
 	}
@@ -246,6 +251,7 @@ func (h *harness) Start() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.bridge = b
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := h.ended
 	done := make(chan struct{})

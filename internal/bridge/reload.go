@@ -6,32 +6,48 @@ import (
 	"slices"
 	"strings"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/graph2mqtt/graph2mqtt/config"
 )
 
 // apply replaces the configuration and touches only what changed. A configuration that cannot be applied is logged, and everything
 // stays as it was.
-func (b *Bridge) apply(ctx context.Context, after *config.Config) error {
+func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.Config) error {
 	changes := config.Diff(b.config, after)
 	// Keys that need a restart are compared with the running configuration: changing one back is no change.
 	if restart := config.Diff(b.options.Config, after).Restart; len(restart) > 0 {
 		b.log.Warn("configuration changed in keys that need a restart", "keys", strings.Join(restart, " "))
 	}
+	relisten := false
 	for _, key := range changes.Keys {
-		switch key {
-		case "log.level", "commands.max_age", "commands.queue":
+		switch {
+		case key == "log.level", key == "commands.max_age", key == "commands.queue":
+		case strings.HasPrefix(key, "http."):
+			relisten = true
 		default:
 			return ErrRestart
 		}
 	}
-	switch err := b.runtime.Apply(ctx, after.Accounts, changes); {
+	err := b.runtime.Apply(ctx, after.Accounts, changes)
+	switch {
 	case errors.Is(err, context.Canceled):
 		return nil
 	case err != nil:
 		b.log.Error("configuration not applied, keeping the running one", "error", err)
+		b.setUnapplied()
 		return nil
 	}
-	b.setConfig(after)
+	applied := after
+	if relisten {
+		if applied, err = b.relisten(ctx, work, after); err != nil {
+			return err
+		}
+	}
+	b.setConfig(applied)
+	if applied != after {
+		b.setUnapplied()
+	}
 	if slices.Contains(changes.Keys, "log.level") {
 		b.setLevel(after.Log.Level)
 	}

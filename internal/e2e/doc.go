@@ -6,6 +6,10 @@
 //	internal/e2e/homeassistant/install.sh older /opt/homeassistant-older
 //	HOME_ASSISTANT=/opt/homeassistant-older go test -tags e2e ./internal/e2e/
 //
+// Those that look at pages need chromium on PATH. The pictures of the documentation are made by:
+//
+//	HOME_ASSISTANT=/opt/homeassistant-newest go test -tags e2e ./internal/e2e/ -run TestPictures -pictures "$PWD/docs/pictures"
+//
 // The tests of the simulator need only GRAPH_CLIENTS: the directory that clients/install.sh installed into.
 //
 // A test combines StartMosquitto, StartHomeAssistant, NewEnvironment and Subscribe, and waits for events with their Await methods.

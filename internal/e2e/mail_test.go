@@ -267,23 +267,6 @@ func (ha *HomeAssistant) awaitRecorded(t testing.TB, start time.Time, entity str
 	}
 }
 
-// importBlueprint imports a blueprint by its address, as a user does, and saves it. It returns the path by which it is used.
-func (ha *HomeAssistant) importBlueprint(t testing.TB, address, domain string) string {
-	t.Helper()
-	var imported struct {
-		Name      string   `json:"suggested_filename"`
-		Data      string   `json:"raw_data"`
-		Errors    []string `json:"validation_errors"`
-		Blueprint struct{ Metadata map[string]any }
-	}
-	ha.Call(t, "blueprint/import", map[string]any{"url": address}, &imported)
-	if len(imported.Errors) > 0 || imported.Blueprint.Metadata["domain"] != domain {
-		t.Fatalf("the blueprint %s: %v %v", address, imported.Errors, imported.Blueprint.Metadata["domain"])
-	}
-	ha.Call(t, "blueprint/save", map[string]any{"domain": domain, "path": imported.Name, "yaml": imported.Data, "source_url": address}, nil)
-	return imported.Name + ".yaml"
-}
-
 // TestMailBlueprints imports the blueprints of docs by their address, instantiates them and sees what they do.
 func TestMailBlueprints(t *testing.T) {
 	EachHomeAssistant(t, func(t *testing.T, ha *HomeAssistant) {
@@ -292,17 +275,8 @@ func TestMailBlueprints(t *testing.T) {
 		env := startEnvironment(t, ha, MosquittoOptions{}, "mail: {type: email, interval: 5s}")
 		ha.AwaitState(t, "sensor.work_mail_matching", "0")
 
-		use := func(domain, name string, input map[string]any) {
-			t.Helper()
-			path := ha.importBlueprint(t, files.URL+"/"+domain+"/"+name+".yaml", domain)
-			ha.REST(t, "POST", "/api/config/"+domain+"/config/"+name, map[string]any{
-				"alias": name, "use_blueprint": map[string]any{"path": path, "input": input},
-			}, nil)
-		}
-		use("script", "send_mail", map[string]any{"account_event": "event.work_event", "topic": "graph2mqtt/work/mail"})
-		ha.AwaitState(t, "script.send_mail", "off")
-		use("automation", "new_mail", map[string]any{"mail_event": "event.work_mail_event", "senders": []string{"MEGAN@", "Adele"}})
-		ha.AwaitState(t, "automation.new_mail", "on")
+		ha.instantiate(t, ha.importBlueprint(t, files.URL, "script", "send_mail"), "send_mail", map[string]any{"device": ha.Devices(t)["graph2mqtt-work-mail"].ID})
+		ha.instantiate(t, ha.importBlueprint(t, files.URL, "automation", "new_mail"), "new_mail", map[string]any{"mail_event": "event.work_mail_event", "senders": []string{"MEGAN@", "Adele"}})
 
 		send := func(data map[string]any) (result struct {
 			Sent          bool

@@ -58,6 +58,9 @@ type Options struct {
 	Tokens    Tokens
 	ClientID  string // of the app registration
 	Log       *slog.Logger
+	// OnExchange is called after each request that reached the network, with the status of the answer, 0 without one, and the time
+	// until its header. Nil: nothing is.
+	OnExchange func(method string, status int, took time.Duration)
 }
 
 // A Client sends the requests of one account. It is safe for concurrent use.
@@ -71,6 +74,7 @@ type Client struct {
 	http      *http.Client
 	transport http.RoundTripper
 	throttle  *throttle
+	exchanged func(method string, status int, took time.Duration) // nil: nobody counts
 	bounds    bounds
 
 	rejections rejections
@@ -94,7 +98,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
-		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport,
+		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
 		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
@@ -179,17 +183,27 @@ func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Grante
 // Personal reports whether a personal Microsoft account is signed in.
 func (c *Client) Personal() bool { return c.tokens.Personal() }
 
+// NationalCloud reports whether the account is in one of Microsoft's national clouds, which lack some parts of Graph.
+//
+// https://learn.microsoft.com/graph/deployments
+func (c *Client) NationalCloud() bool {
+	return slices.Contains([]string{"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn"}, strings.ToLower(c.root.Hostname()))
+}
+
 // Stats counts since the start.
 type Stats struct {
 	Requests       uint64    // that reached the network
 	Throttled      uint64    // answers that asked to wait
 	Errors         uint64    // requests that failed, except where the caller gave up
 	ThrottledUntil time.Time // zero: nothing is throttled
+	// ThrottledFor sums up the times for which requests were held back because an answer asked to wait. It includes those to come.
+	ThrottledFor time.Duration
 }
 
 // Stats returns the current counters.
 func (c *Client) Stats() Stats {
-	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), c.throttle.until()}
+	until, total := c.throttle.state()
+	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), until, total}
 }
 
 // PreferImmutableIDs asks Graph for ids that survive a move to another folder.
@@ -283,7 +297,15 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	c.requests.Add(1)
+	began := time.Now()
 	response, err := c.http.Do(request)
+	if c.exchanged != nil {
+		status := 0
+		if err == nil {
+			status = response.StatusCode
+		}
+		c.exchanged(request.Method, status, time.Since(began))
+	}
 	if dial := (*net.OpError)(nil); errors.As(err, &dial) && dial.Op == "dial" {
 		sent.Store(false)
 	}
@@ -365,6 +387,9 @@ func (a *answer) decode(out any) error {
 		return nil
 	case len(a.body) == 0:
 		return errors.New("the answer is empty")
+	case isBinary(out):
+		*out.(*[]byte) = a.body
+		return nil
 	case kind == "text/html":
 		return errors.New("the answer is a web page, not Graph's")
 	case out == nil && json.Valid(a.body):
@@ -376,6 +401,12 @@ func (a *answer) decode(out any) error {
 		return fmt.Errorf("the answer cannot be read: %w", sanitizeJSONError(err))
 	}
 	return nil
+}
+
+// isBinary reports whether the answer is wanted as it comes.
+func isBinary(out any) bool {
+	_, ok := out.(*[]byte)
+	return ok
 }
 
 // sanitizeJSONError returns an error that says what is wrong with a JSON document without showing any of it.

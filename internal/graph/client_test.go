@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -351,6 +352,27 @@ func TestRefusals(t *testing.T) {
 	c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404); io.WriteString(w, body) })
 	wants(t, c.Do(t.Context(), "read", read(t, c), nil), "read: Graph answered 404 SomeCode: Some message.",
 		graph.Error{Reason: graph.NotFound, Status: 404, Code: "SomeCode", RequestID: "inner"})
+}
+
+// Every request that reached the network is reported.
+func TestExchangesAreReported(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(404) }))
+	var got []string
+	c := client(t, graph.Options{Root: srv.URL, OnExchange: func(method string, status int, took time.Duration) {
+		if took <= 0 {
+			t.Errorf("took %s", took)
+		}
+		got = append(got, fmt.Sprint(method, " ", status))
+	}})
+	for _, do := range []func(){func() {}, srv.Close} {
+		do()
+		if c.Do(t.Context(), "read", read(t, c), nil) == nil || c.Do(t.Context(), "write", write(t, c), nil) == nil {
+			t.Error("no error")
+		}
+	}
+	if diff := cmp.Diff([]string{"GET 404", "POST 404", "GET 0", "POST 0"}, got); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestReadsAreNeverInDoubt(t *testing.T) {

@@ -35,5 +35,15 @@ func FindByName[T any](what, name string, all []T, id, nameOf func(T) string, ma
 	return fail("there is no %s %s; there are: %s", what, name, strings.Join(names, ", "))
 }
 
+// UniqueName returns the name of all[i], or its id if the name is empty, reserved or, in any case, also that of another.
+func UniqueName[T any](all []T, i int, id, nameOf func(T) string, reserved ...string) string {
+	name := nameOf(all[i])
+	if name == "" || slices.Contains(reserved, name) ||
+		slices.ContainsFunc(slices.Concat(all[:i], all[i+1:]), func(other T) bool { return strings.EqualFold(nameOf(other), name) }) {
+		return id(all[i])
+	}
+	return name
+}
+
 // IsOutlookID reports whether a name is an id of Outlook or To Do, which is long and has no spaces.
 func IsOutlookID(name string) bool { return len(name) > 60 && !strings.Contains(name, " ") }

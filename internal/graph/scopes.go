@@ -49,6 +49,11 @@ var scopeInfos = [...]namedScope{
 	{"User.Read", ScopeInfo{ID: "e1fe6dd8-ba31-4d61-89e7-88639da4683d", Personal: true}},
 	{"User.ReadBasic.All", ScopeInfo{ID: "b340eb25-3456-403f-be2f-af7a0d370277"}},
 
+	{"User.Read.All", ScopeInfo{ID: "a154be20-db9c-4678-8ab7-66f6cc099a59", Admin: true}},
+	{"People.Read", ScopeInfo{ID: "ba47897c-39ec-4d83-8086-ee8256fa737d", RestrictedByDefaultPolicy: true, Personal: true}},
+	{"Contacts.Read", ScopeInfo{ID: "ff74d97f-43af-4b68-9f2a-b77ee6968c5d", Personal: true}},
+	{"Contacts.ReadWrite", ScopeInfo{ID: "d56682ec-c09e-4743-aaf4-1a3aac4caa21", RestrictedByDefaultPolicy: true, Personal: true}},
+
 	{"Calendars.ReadBasic", ScopeInfo{ID: "662d75ba-a364-42ad-adee-f5f880ea4878", Admin: true, RestrictedByDefaultPolicy: true, Personal: true}},
 	{"Calendars.Read", ScopeInfo{ID: "465a38f9-76ea-45b9-9f34-9e8b0d4b0b42", RestrictedByDefaultPolicy: true, Personal: true}},
 	{"Calendars.Read.Shared", ScopeInfo{ID: "2b9c4092-424d-4249-948d-b43879977640", RestrictedByDefaultPolicy: true, Personal: true}},
@@ -84,6 +89,10 @@ var scopeInfos = [...]namedScope{
 	{"Tasks.Read", ScopeInfo{ID: "f45671fb-e0fe-4b4b-be20-3d3ce43f1bcb", RestrictedByDefaultPolicy: true, Personal: true}},
 	{"Tasks.ReadWrite", ScopeInfo{ID: "2219042f-cab5-40cc-b0d2-16b1540b4c5f", RestrictedByDefaultPolicy: true, Personal: true}},
 
+	{"OnlineMeetings.Read", ScopeInfo{ID: "9be106e1-f4e3-4df5-bdff-e4bc531cbe43", RestrictedByDefaultPolicy: true}},
+	{"OnlineMeetings.ReadWrite", ScopeInfo{ID: "a65f2972-a4f8-4f5e-afd7-69ccb046d5dc", RestrictedByDefaultPolicy: true}},
+
+	{"GroupMember.Read.All", ScopeInfo{ID: "bc024368-1153-4739-b217-4326f2e966d0", Admin: true}},
 	{"Group.Read.All", ScopeInfo{ID: "5f8c59db-677d-491f-a6b8-5f174b11ec1d", Admin: true}},
 	{"Group.ReadWrite.All", ScopeInfo{ID: "4e46008b-f24c-477d-8fff-7bb4ec7aafe0", Admin: true}},
 }

@@ -48,19 +48,19 @@ func (t *throttle) bucket(limit string) *bucket {
 	return b
 }
 
-// until returns when the last bucket is unblocked; zero when none is blocked.
-func (t *throttle) until() time.Time {
+// state returns when the last bucket is unblocked, zero when none is blocked, and how long all buckets together were blocked.
+func (t *throttle) state() (until time.Time, total time.Duration) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	var until time.Time
 	for _, b := range t.buckets {
 		b.mu.Lock()
 		if b.blocked.After(until) && b.blocked.After(time.Now()) {
 			until = b.blocked
 		}
+		total += b.total
 		b.mu.Unlock()
 	}
-	return until
+	return until, total
 }
 
 // limitOf names the limit that a request counts against: one for each mailbox, one for each of the other services.
@@ -106,9 +106,10 @@ type bucket struct {
 	log   *slog.Logger
 	slots *semaphore.Weighted
 
-	mu        sync.Mutex // guards the following
-	blocked   time.Time  // until
-	throttled bool       // a throttling was logged, its end not yet
+	mu        sync.Mutex    // guards the following
+	blocked   time.Time     // until
+	total     time.Duration // for which it was blocked, or will be
+	throttled bool          // a throttling was logged, its end not yet
 	backoff   backoff.ExponentialBackOff
 }
 
@@ -151,6 +152,11 @@ func (b *bucket) block(wait time.Duration) time.Duration {
 		wait = b.backoff.NextBackOff()
 	}
 	if until := now.Add(wait); until.After(b.blocked) {
+		if b.blocked.After(now) {
+			b.total += until.Sub(b.blocked)
+		} else {
+			b.total += wait
+		}
 		b.blocked = until
 	}
 	wait = b.blocked.Sub(now)

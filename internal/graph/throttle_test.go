@@ -80,14 +80,14 @@ func TestRetryAfter(t *testing.T) {
 			}
 			time.Sleep(wait - 1)
 			wants(t, c.Do(t.Context(), "write", write(t, c), nil), "write: Microsoft asked to wait", graph.Error{Reason: graph.Throttled, RetryAfter: 1})
-			if got := c.Stats(); got != (graph.Stats{Requests: 1, Throttled: 1, Errors: 1, ThrottledUntil: time.Now().Add(1)}) {
+			if got := c.Stats(); got != (graph.Stats{Requests: 1, Throttled: 1, Errors: 1, ThrottledUntil: time.Now().Add(1), ThrottledFor: wait}) {
 				t.Errorf("%s: stats %+v", name, got)
 			}
 			time.Sleep(time.Nanosecond)
 			if err := c.Do(t.Context(), "write", write(t, c), nil); err != nil {
 				t.Errorf("%s: after the wait: %v", name, err)
 			}
-			if got := c.Stats(); got != (graph.Stats{Requests: 2, Throttled: 1, Errors: 1}) {
+			if got := c.Stats(); got != (graph.Stats{Requests: 2, Throttled: 1, Errors: 1, ThrottledFor: wait}) {
 				t.Errorf("%s: stats %+v", name, got)
 			}
 		})

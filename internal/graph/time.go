@@ -106,3 +106,6 @@ func dateTime(s, zone string) models.DateTimeTimeZoneable {
 	d.SetTimeZone(&zone)
 	return d
 }
+
+// FormatDuration returns a duration of OData: ISO 8601 without weeks. Kiota's type would write seven days as P1W.
+func FormatDuration(d time.Duration) string { return "PT" + strings.ToUpper(d.String()) }

@@ -1,6 +1,8 @@
 package graph
 
 import (
+	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 )
@@ -20,4 +22,14 @@ func NullIfZero[T comparable](v T) any {
 		return nil
 	}
 	return v
+}
+
+// UnmarshalTolerantly is [json.Unmarshal] for one item of many: values of a wrong type are left out, because the rest is worth more.
+func UnmarshalTolerantly(b []byte, v any) error {
+	err := json.Unmarshal(b, v) // goes on after a wrong type
+	var wrong *json.UnmarshalTypeError
+	if errors.As(err, &wrong) {
+		return nil
+	}
+	return err
 }

@@ -34,6 +34,7 @@ type Device struct {
 	Overrides map[string]Override // by entity key
 	Items     bool                // the complete list is published too
 	Commands  bool                // it offers operations, so State.Commands is meaningful
+	Interval  time.Duration       // between two polls; 0: it does not poll
 }
 
 // An Override holds the changes that the configuration makes to one entity.
@@ -79,6 +80,18 @@ type SignIn struct {
 	URL       *string    `json:"url"`
 	Code      *string    `json:"code"`
 	ExpiresAt *time.Time `json:"expires_at"`
+
+	Prompt *Prompt `json:"-"` // set while one waits for the user
+}
+
+// A Prompt has what a person must know to complete a sign-in, beside the link and the code.
+type Prompt struct {
+	Browser   bool     // otherwise it waits for the code
+	Redirect  string   // of a sign-in by browser: the beginning of the address on which the browser ends
+	Listening bool     // that address is on this machine, and a browser there completes the sign-in by itself
+	Note      string   // a warning that the browser may not show that address; usually ""
+	Refused   []string // scopes that were refused in this sign-in and are no longer requested
+	Why       string   // why they were refused
 }
 
 // A MissingScope is a permission that a sensor lacks.
@@ -99,16 +112,29 @@ type SensorProblem struct {
 type Poll struct {
 	At       time.Time
 	Duration time.Duration
-	Err      error // nil: it succeeded
+	Next     time.Time // when the next one begins if none is requested
+	Items    int       // in the list that the sensor shows, after a poll that succeeded
+	ItemsKey string    // "events"; empty: it shows no list
+	Failure  *Problem  // nil: it succeeded
+}
+
+// A Snapshot describes a device at one moment.
+type Snapshot struct {
+	Device Device
+	State  *State // nil before the first Put
+	Polls  []Poll // the last 30, oldest first
 }
 
 // A Hub is safe for concurrent use. The zero Hub is not usable; see [New].
 type Hub struct {
 	mu            sync.Mutex
 	devices       map[ID]*device
-	order         []ID // of declaration
+	order         []ID          // of declaration
+	changed       chan struct{} // closed at the next change; nil: nobody waits for it
 	ready         bool
 	subscriptions map[*Subscription]bool
+
+	onPoll func(ID, Poll) // nil: nobody counts them
 }
 
 type device struct {
@@ -187,6 +213,13 @@ func (h *Hub) Emit(id ID, events ...entity.Event) {
 	}
 }
 
+// OnPoll has f called with every poll from now on; nil: nothing. f must not block and not use the hub.
+func (h *Hub) OnPoll(f func(ID, Poll)) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.onPoll = f
+}
+
 // Record remembers a finished poll; see [Hub.Polls].
 func (h *Hub) Record(id ID, p Poll) {
 	h.mu.Lock()
@@ -199,6 +232,41 @@ func (h *Hub) Record(id ID, p Poll) {
 		d.polls = slices.Delete(d.polls, 0, 1)
 	}
 	d.polls = append(d.polls, p)
+	if h.onPoll != nil {
+		h.onPoll(id, p)
+	}
+	h.wakeWatchers()
+}
+
+// Snapshot returns every device in the order of declaration.
+func (h *Hub) Snapshot() []Snapshot {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	all := make([]Snapshot, 0, len(h.order))
+	for _, id := range h.order {
+		d := h.devices[id]
+		all = append(all, Snapshot{d.declared, d.state, slices.Clone(d.polls)})
+	}
+	return all
+}
+
+// Watch returns a channel that is closed at the next change of what Snapshot returns. Unlike a subscription it costs nothing while
+// nobody waits.
+func (h *Hub) Watch() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.changed == nil {
+		h.changed = make(chan struct{})
+	}
+	return h.changed
+}
+
+// wakeWatchers is called with mu held.
+func (h *Hub) wakeWatchers() {
+	if h.changed != nil {
+		close(h.changed)
+		h.changed = nil
+	}
 }
 
 // Polls returns the last 30 polls of a device, oldest first.
@@ -224,6 +292,7 @@ func (h *Hub) Ready() {
 
 // notify merges a change of one device into the pending changes of each subscription. It is called with mu held.
 func (h *Hub) notify(id ID, merge func(*change)) {
+	h.wakeWatchers()
 	for s := range h.subscriptions {
 		s.merge(id, merge)
 	}

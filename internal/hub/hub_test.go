@@ -170,3 +170,60 @@ func TestPolls(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestSnapshot(t *testing.T) {
+	h := hub.New()
+	h.Declare(hub.Device{ID: work, Name: "Work"})
+	h.Declare(hub.Device{ID: calendar, Name: "Work calendar"})
+	newest := state(2)
+	h.Put(calendar, state(1))
+	h.Put(calendar, newest)
+	h.Record(calendar, hub.Poll{Items: 3})
+	want := []hub.Snapshot{
+		{Device: hub.Device{ID: work, Name: "Work"}},
+		{Device: hub.Device{ID: calendar, Name: "Work calendar"}, State: &newest, Polls: []hub.Poll{{Items: 3}}},
+	}
+	if d := cmp.Diff(want, h.Snapshot(), cmpopts.EquateEmpty()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestWatch(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		do   func(h *hub.Hub)
+		want bool
+	}{
+		{"nothing", func(*hub.Hub) {}, false},
+		{"an event", func(h *hub.Hub) { h.Emit(calendar, entity.Event{Type: "event_started"}) }, false},
+		{"of an unknown device", func(h *hub.Hub) { h.Put(inbox, state(1)); h.Record(inbox, hub.Poll{}) }, false},
+		{"declared", func(h *hub.Hub) { h.Declare(hub.Device{ID: inbox}) }, true},
+		{"removed", func(h *hub.Hub) { h.Remove(calendar) }, true},
+		{"a state", func(h *hub.Hub) { h.Put(calendar, state(1)) }, true},
+		{"a poll", func(h *hub.Hub) { h.Record(calendar, hub.Poll{}) }, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			h := hub.New()
+			h.Declare(hub.Device{ID: calendar})
+			first, second := h.Watch(), h.Watch()
+			test.do(h)
+			for _, changed := range []<-chan struct{}{first, second} {
+				select {
+				case <-changed:
+					if !test.want {
+						t.Error("a change is reported")
+					}
+				default:
+					if test.want {
+						t.Error("no change is reported")
+					}
+				}
+			}
+			select {
+			case <-h.Watch():
+				t.Error("the change is reported twice")
+			default:
+			}
+		})
+	}
+}

@@ -69,7 +69,11 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	if a.session, err = openSession(c, &r.transports, r.options.Dir, r.options.Log); err != nil {
 		return nil, err
 	}
-	if a.graph, err = openGraph(c, &r.transports, a.session, a.log); err != nil {
+	o := graph.Options{Tokens: a.session, Log: a.log}
+	if count := r.options.OnExchange; count != nil {
+		o.OnExchange = func(method string, status int, took time.Duration) { count(c.ID, method, status, took) }
+	}
+	if a.graph, err = openGraph(c, &r.transports, o); err != nil {
 		return nil, err
 	}
 	a.zone.Store(a.knownZone())
@@ -337,6 +341,31 @@ func (a *account) memberIDs(of *sensor) []string {
 		}
 	}
 	return ids
+}
+
+// polled reports whether a sensor has been polled, or the members of a group listed, since the start; true if there is nothing to read.
+func (a *account) polled() bool {
+	reads := false
+	for _, s := range a.all() {
+		polled := false
+		switch {
+		case s.group != nil:
+			s.group.mu.Lock()
+			polled = s.group.listed
+			s.group.mu.Unlock()
+		case s.poller != nil:
+			s.mu.Lock()
+			polled = !s.polledAt.IsZero()
+			s.mu.Unlock()
+		default:
+			continue
+		}
+		if polled {
+			return true
+		}
+		reads = true
+	}
+	return !reads
 }
 
 func (a *account) signedIn() bool { return a.session.Status().State == auth.SignedIn }

@@ -28,12 +28,14 @@ func openSession(c *config.Account, t *transports, dir *state.Dir, log *slog.Log
 
 // OpenGraph returns the Graph client of an account that is signed in by the session, without network requests.
 func OpenGraph(c *config.Account, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
-	return openGraph(c, new(transports), session, log)
+	return openGraph(c, new(transports), graph.Options{Tokens: session, Log: log})
 }
 
-func openGraph(c *config.Account, t *transports, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
-	transport, _ := t.of(c) // the session reports the error
-	g, err := graph.New(graph.Options{Root: c.Cloud.Graph, Transport: transport, Tokens: session, ClientID: c.ClientID, Log: log})
+// openGraph completes the options of a client by the configuration of its account.
+func openGraph(c *config.Account, t *transports, o graph.Options) (*graph.Client, error) {
+	o.Transport, _ = t.of(c) // the session reports the error
+	o.Root, o.ClientID = c.Cloud.Graph, c.ClientID
+	g, err := graph.New(o)
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", c.ID, err)
 	}

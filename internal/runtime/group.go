@@ -38,6 +38,7 @@ type group struct {
 	mu      sync.Mutex
 	members []member
 	err     error // of the last listing
+	listed  bool  // a listing has ended since the start
 }
 
 // A member is a member of a group as it is stored.
@@ -127,7 +128,7 @@ func (g *group) reload(ctx context.Context) error {
 	}
 	g.mu.Lock()
 	before := g.err
-	g.err = err
+	g.err, g.listed = err, true
 	g.mu.Unlock()
 	switch {
 	case err == nil && g.logged:

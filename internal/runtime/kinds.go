@@ -14,6 +14,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/sensors/planner"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 	"github.com/graph2mqtt/graph2mqtt/sensors/todo"
+	"github.com/graph2mqtt/graph2mqtt/services"
+	"github.com/graph2mqtt/graph2mqtt/services/people"
 )
 
 // Kinds returns every kind of sensor.
@@ -46,6 +48,9 @@ func Load(s config.Sources, kinds []sensors.Kind) (*config.Config, error) {
 			if o, ok := s.Options.(sensors.Sensor).Options().(allower); ok {
 				o.SetAllowed(s.Allow)
 			}
+			if o, ok := s.Options.(sensors.Sensor).Options().(offerUser); ok {
+				o.Offer(operationNames(Operations(s)))
+			}
 		}
 	}
 	return c, nil
@@ -67,6 +72,23 @@ type allower interface {
 type onDemandChecker interface {
 	// CheckOnDemand returns an error for options that do not go with on_demand: true.
 	CheckOnDemand() error
+}
+
+// allOperations returns the operations of a sensor: those of its kind, and those of every sensor.
+func allOperations(s sensors.Sensor) []services.Operation {
+	return append(slices.Clip(s.Operations()), people.Operations()...)
+}
+
+// An offerUser is implemented by options whose polls depend on the offered operations.
+type offerUser interface {
+	// Offer sets which operations the configuration offers.
+	Offer(operations []string)
+}
+
+// workOptions is implemented by options that personal accounts do not have completely.
+type workOptions interface {
+	// WorkOptions returns the options in use that personal accounts do not have.
+	WorkOptions() []string
 }
 
 // A sensorChecker is implemented by options that depend on the keys of every sensor.
@@ -98,19 +120,25 @@ type operationChecker interface {
 func check(c *config.Sensor) error {
 	s := c.Options.(sensors.Sensor)
 	var errs []error
-	operations := operationNames(s.Operations())
-	if c.OwnUpdate && c.EnableUpdate && len(operations) == 0 {
+	all := allOperations(s)
+	operations := operationNames(all)
+	if c.OwnUpdate && c.EnableUpdate && len(s.Operations()) == 0 {
 		errs = append(errs, config.At("enable_update", errors.New("this sensor has nothing that could be changed")))
 	}
 	for i, name := range c.Allow {
+		at := fmt.Sprintf("allow[%d]", i)
 		if o, ok := s.Options().(operationChecker); ok {
 			if err := o.CheckOperation(name); err != nil {
-				errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), err))
+				errs = append(errs, config.At(at, err))
 				continue
 			}
 		}
-		if name != allowDefault && !slices.Contains(operations, name) {
-			errs = append(errs, config.At(fmt.Sprintf("allow[%d]", i), fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
+		switch j := slices.Index(operations, name); {
+		case name == allowDefault:
+		case j < 0:
+			errs = append(errs, config.At(at, fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
+		case all[j].WorkOnly && c.Personal:
+			errs = append(errs, config.At(at, fmt.Errorf("%s is for work and school accounts: the tenant consumers has personal ones only", name)))
 		}
 	}
 	var keys []string
@@ -122,6 +150,11 @@ func check(c *config.Sensor) error {
 	for key := range config.Sorted(c.Entities) {
 		if !slices.Contains(keys, key) {
 			errs = append(errs, config.At("entities."+key, fmt.Errorf("unknown entity; type %s has: %s", c.Type, list(keys))))
+		}
+	}
+	if o, ok := s.Options().(workOptions); ok && c.Personal {
+		for _, key := range o.WorkOptions() {
+			errs = append(errs, config.At(key, errors.New("only for work and school accounts: the tenant consumers has personal ones only")))
 		}
 	}
 	if o, ok := s.Options().(sensorChecker); ok {

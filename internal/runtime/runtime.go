@@ -44,6 +44,8 @@ type Options struct {
 	Log   *slog.Logger
 	// Transport reaches Entra ID and Graph in tests. Nil: one for all clouds that are verified by the same certificates.
 	Transport http.RoundTripper
+	// OnExchange is called after each request of an account to Graph; see graph.Options. Nil: nothing is.
+	OnExchange func(account, method string, status int, took time.Duration)
 	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
 	Pause time.Duration
 }
@@ -239,6 +241,27 @@ func (r *Runtime) Refresh() {
 	for _, a := range r.all() {
 		a.refresh()
 	}
+}
+
+// Polled reports whether every account has polled or listed something since the start, whatever came of it.
+func (r *Runtime) Polled() bool {
+	return !slices.ContainsFunc(r.all(), func(a *account) bool { return !a.polled() })
+}
+
+// An AccountStats describes the connection of an account to Graph.
+type AccountStats struct {
+	ID            string
+	SignInExpires time.Time // if the sign-in is not used until then; zero: nobody is signed in, or unknown
+	Graph         graph.Stats
+}
+
+// AccountStats describes the connections of all accounts, by id.
+func (r *Runtime) AccountStats() []AccountStats {
+	var all []AccountStats
+	for _, a := range r.all() {
+		all = append(all, AccountStats{a.config.ID, a.session.Status().Expires, a.graph.Stats()})
+	}
+	return all
 }
 
 // Stats sums up the requests to Graph of all accounts.

@@ -117,6 +117,17 @@ func TestScopes(t *testing.T) {
 		{"", []string{"{type: channel, team: Contoso, read: true}"}, "Channel.ReadBasic.All ChannelMessage.Read.All Team.ReadBasic.All User.Read"},
 		{update, []string{"{type: channel, team: 893075dd-2487-4122-925f-022c42e20265, channel: '19:a@thread.tacv2', allow: [default, mention_by_address]}"}, "ChannelMessage.Send User.Read User.ReadBasic.All"},
 		{update, []string{"{type: calendar}", "{type: auto_reply, enable_update: false}", "{type: status}"}, "Calendars.ReadWrite MailboxSettings.Read Presence.Read User.Read"},
+		{"", []string{"{type: calendar, meetings: true}"}, "Calendars.Read OnlineMeetings.Read User.Read"},
+		{update, []string{"{type: calendar, meetings: true}"}, "Calendars.ReadWrite OnlineMeetings.Read User.Read"},
+		{update, []string{"{type: calendar, meetings: true, allow: [default, create_meeting]}"}, "Calendars.ReadWrite OnlineMeetings.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, allow: [create_meeting]}"}, "Calendars.Read OnlineMeetings.ReadWrite User.Read"},
+		{update, []string{"{type: calendar, allow: [default, expand_groups]}"}, "Calendars.ReadWrite GroupMember.Read.All User.Read User.ReadBasic.All"},
+		{"", []string{"{type: calendar, on_demand: true}"}, "Calendars.Read User.Read"},
+		{"", []string{"{type: calendar, on_demand: true, allow: [default, find_times]}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
+		{"", []string{"{type: calendar, on_demand: true, allow: [default, people_search]}"}, "Calendars.Read People.Read User.Read"},
+		{"", []string{"{type: auto_reply, on_demand: true, allow: [contacts_search]}"}, "Contacts.Read MailboxSettings.Read User.Read"},
+		{"", []string{"{type: auto_reply, on_demand: true, allow: [person]}"}, "MailboxSettings.Read User.Read User.ReadBasic.All"},
+		{"", []string{"{type: auto_reply, on_demand: true, allow: [person, person_full]}"}, "MailboxSettings.Read User.Read User.Read.All"},
 	} {
 		t.Run(fmt.Sprint(test.account, test.sensors), func(t *testing.T) {
 			c := load(t, test.account, test.sensors...)
@@ -175,6 +186,37 @@ func TestScopesStepDown(t *testing.T) {
 	}
 }
 
+// TestWorkOnly: a personal account is not offered what Graph has for work accounts only.
+func TestWorkOnly(t *testing.T) {
+	for _, name := range []string{"find_times", "people_search", "contacts_search", "person", "person_full"} {
+		_, err := tryLoad(t, "tenant: consumers", "{type: calendar, on_demand: true, allow: [list, "+name+"]}")
+		want := "accounts.work.sensors.s0.allow[1] (line 8): " + name + " is for work and school accounts: the tenant consumers has personal ones only"
+		if err == nil || err.Error() != want {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+		load(t, "", "{type: calendar, on_demand: true, allow: [list, "+name+"]}")
+	}
+}
+
+// TestMeetingsOption: the details of online meetings are for work accounts, and only about one's own meetings.
+func TestMeetingsOption(t *testing.T) {
+	for account, want := range map[string]string{
+		"tenant: consumers": "accounts.work.sensors.s0.meetings (line 8): only for work and school accounts: the tenant consumers has personal ones only",
+		"timezone: local":   "accounts.work.sensors.s0.meetings (line 8): not with shared_mailbox, because Teams tells only you about your meetings",
+	} {
+		sensor := "{type: calendar, meetings: true}"
+		if account != "tenant: consumers" {
+			sensor = "{type: calendar, meetings: true, shared_mailbox: room@contoso.com}"
+		}
+		if _, err := tryLoad(t, account, sensor); err == nil || err.Error() != want {
+			t.Errorf("got %v\nwant %s", err, want)
+		}
+	}
+	if _, err := tryLoad(t, "tenant: consumers\nenable_update: true", "{type: calendar, allow: [create_meeting]}"); err == nil {
+		t.Error("a personal account may create online meetings")
+	}
+}
+
 // load loads a configuration with one account, "work".
 func load(t *testing.T, account string, sensors ...string) *config.Config {
 	t.Helper()
@@ -208,7 +250,7 @@ func TestRefusedOptions(t *testing.T) {
 		"{type: email, basic: true, on_demand: true, allow: [attachment]}":      "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
 		"{type: query, basic: true, on_demand: true, allow: [default, search]}": "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
 		"{type: email, basic: true, allow: [attachments]}":                      "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: email, allow: [attach]}":                                        `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, delete, flag, forward, get, list, mark_read, move, reply, reply_all, search, send, send_large`,
+		"{type: email, allow: [attach]}":                                        `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, contacts_search, delete, flag, forward, get, list, mark_read, move, people_search, person, person_full, reply, reply_all, search, send, send_large`,
 		"{type: email, read: false}":                                            "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
 		"{type: email, read: false, enable_update: true, on_demand: true}":      "on_demand (line 7): want false with read: false: no permission to read is requested then",
 		"{type: email, read: false, enable_update: true, allow: [get]}":         "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -47,7 +48,7 @@ type sensor struct {
 func (a *account) newSensor(c *config.Sensor) *sensor {
 	kind := a.runtime.kind(c.Type)
 	s := &sensor{
-		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: a.config.ID + "_" + c.ID,
+		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
 	}
 	s.operations = Operations(c)
 	if g := s.source.Group(); g != nil {
@@ -65,7 +66,7 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + s.kind.Name, Location: a.location, Log: s.log,
+		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
 	})
@@ -160,8 +161,7 @@ func (s *sensor) supersede(successor *sensor) {
 
 // Operations returns the operations that the configuration of a sensor offers.
 func Operations(c *config.Sensor) []services.Operation {
-	all := c.Options.(sensors.Sensor).Operations()
-	return slices.DeleteFunc(slices.Clone(all), func(op services.Operation) bool { return refusal(c, op) != "" })
+	return slices.DeleteFunc(allOperations(c.Options.(sensors.Sensor)), func(op services.Operation) bool { return refusal(c, op) != "" })
 }
 
 // refusal returns the reason why the configuration does not offer an operation, or "".
@@ -213,7 +213,7 @@ func (s *sensor) onEvents(events []entity.Event) {
 }
 
 func (s *sensor) onPoll(p sensors.Poll) {
-	s.account.runtime.options.Hub.Record(s.id(), hub.Poll{At: p.At, Duration: p.Took, Err: p.Err})
+	s.record(p)
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
@@ -233,6 +233,40 @@ func (s *sensor) onPoll(p sensors.Poll) {
 		s.publish(false)
 	}
 	signal(s.account.dirty)
+}
+
+// record passes a finished poll on to the hub.
+func (s *sensor) record(p sensors.Poll) {
+	s.mu.Lock()
+	var state entity.State
+	if s.state != nil {
+		state = s.state.State
+	}
+	s.mu.Unlock()
+	poll := hub.Poll{At: p.At.UTC(), Duration: p.Took, Next: p.Next.UTC()}
+	if p.Err != nil {
+		poll.Failure = failureOf(p.Err)
+	} else {
+		poll.Items, poll.ItemsKey = len(state.Items), state.ItemsKey
+	}
+	s.account.runtime.options.Hub.Record(s.id(), poll)
+}
+
+// maxFailure bounds the length of the message of a failed poll in the hub.
+const maxFailure = 500
+
+// failureOf describes a failed poll.
+func failureOf(err error) *hub.Problem {
+	p := &hub.Problem{Code: string(services.Internal), Message: err.Error()}
+	var e *graph.Error
+	if errors.As(err, &e) {
+		p.Code = string(e.Reason)
+		if e.RequestID != "" {
+			p.Message += "; request id " + e.RequestID
+		}
+	}
+	p.Message = services.Truncate(p.Message, maxFailure)
+	return p
 }
 
 // publish gives the hub the sensor's state if anything but the time of the last read differs from what it has.
@@ -401,7 +435,7 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 
 // configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
 func (s *sensor) configured(name string) (services.Operation, error) {
-	op, err := FindOperation("a sensor of type "+s.kind.Name, s.source.Operations(), name)
+	op, err := FindOperation("a sensor of type "+s.kind.Name, allOperations(s.source), name)
 	if err != nil {
 		return op, err
 	}

@@ -106,6 +106,7 @@ func (a *account) signInStatus() hub.SignIn {
 	in := hub.SignIn{State: string(s.State), Message: optionalText(s.Message)}
 	if p := a.signIn.prompt(); p != nil {
 		in.URL, in.Code, in.ExpiresAt = optionalText(p.URL), optionalText(p.Code), moment(p.Expires)
+		in.Prompt = &hub.Prompt{Browser: p.Code == "", Redirect: p.Redirect, Listening: p.Listening, Note: p.Note, Refused: p.Refused, Why: p.Why}
 	} else if err := a.signIn.lastFailure(); err != nil && s.State != auth.SignedIn {
 		in.Message = optionalText(err.Error())
 	}

@@ -155,7 +155,7 @@ func TestPaths(t *testing.T) {
 func TestNotSimulated(t *testing.T) {
 	v := newQueries(t)
 	for _, test := range []struct{ method, path string }{
-		{"GET", "/me/contacts"}, {"GET", "/me/photo/$value"}, {"DELETE", "/me/calendars/AAMk"}, {"POST", "/me/calendars"}, {"PATCH", "/me"}, {"GET", "/sites/root"},
+		{"GET", "/me/contactFolders"}, {"GET", "/me/photo/$value"}, {"DELETE", "/me/calendars/AAMk"}, {"POST", "/me/calendars"}, {"PATCH", "/me"}, {"GET", "/sites/root"},
 		{"GET", "/me/events/AAMk/attachments"}, {"GET", v.s.GraphURL() + "/beta/me"}, {"GET", "/me/events('')/nosuch"},
 	} {
 		v.refused(501, "NotSimulated", test.method, test.path, "")

@@ -24,8 +24,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/meetings"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -46,7 +48,9 @@ type Options struct {
 type (
 	entraService    = entra.Service
 	mailService     = mail.Service
+	meetingsService = meetings.Service
 	outlookService  = outlook.Service
+	peopleService   = people.Service
 	plannerService  = planner.Service
 	presenceService = presence.Service
 	todoService     = todo.Service
@@ -57,7 +61,9 @@ type (
 type Simulator struct {
 	*entraService
 	*mailService
+	*meetingsService
 	*outlookService
+	*peopleService
 	*plannerService
 	*presenceService
 	*todoService
@@ -106,7 +112,9 @@ func New(o Options) *Simulator {
 	s := &Simulator{
 		options: o, directory: d,
 		entraService:    entra.New(d, o.Audience),
+		meetingsService: meetings.New(d),
 		outlookService:  outlook.New(d),
+		peopleService:   people.New(d),
 		plannerService:  planner.New(d),
 		presenceService: presence.New(d),
 		teamsService:    teams.New(d),
@@ -123,6 +131,8 @@ func New(o Options) *Simulator {
 		s.plannerService.Resource(),
 		s.todoService.Resource(),
 		s.teamsService.Resource(),
+		s.peopleService.Resource(),
+		s.meetingsService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

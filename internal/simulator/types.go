@@ -4,7 +4,9 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/mail"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/meetings"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -18,6 +20,7 @@ type (
 	Registration     = entra.Registration
 	SignIn           = entra.SignIn
 	Calendar         = outlook.Calendar
+	Contact          = people.Contact
 	Event            = outlook.Event
 	Attendee         = outlook.Attendee
 	Group            = outlook.Group
@@ -27,6 +30,8 @@ type (
 	MailFolder       = mail.MailFolder
 	MailboxRights    = mail.MailboxRights
 	MailboxOptions   = mail.MailboxOptions
+	List             = outlook.List
+	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
 	Session          = presence.Session
 

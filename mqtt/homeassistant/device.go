@@ -57,6 +57,23 @@ func (o Discovery) Entities(d hub.Device) []entity.Entity {
 	return all
 }
 
+// An Announcement describes an entity as Home Assistant registers it when it first sees it.
+type Announcement struct {
+	entity.Entity
+	EntityID string
+	Disabled bool // until the user enables it
+}
+
+// Announcements returns the entities that are announced for d, with their ids.
+func (o Discovery) Announcements(d hub.Device) []Announcement {
+	var all []Announcement
+	built := o.device(d)
+	for _, c := range built.components {
+		all = append(all, Announcement{Entity: c.Entity, EntityID: c.Platform + "." + built.objectID(c), Disabled: c.disabled})
+	}
+	return all
+}
+
 // pair finds entities that share their key: a value and the entity that sets it. The latter has a component key of its own, and the former is
 // disabled at first, unless the latter is one that old versions of Home Assistant do not have. Attributes are on the one that is enabled.
 func pair(components []component) []component {

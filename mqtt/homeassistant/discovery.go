@@ -115,8 +115,11 @@ func (o Discovery) common(config map[string]any, d device) {
 	config["device"], config["origin"], config["availability_mode"] = description, origin, "all"
 }
 
+// objectID returns the id of an entity without its platform.
+func (d device) objectID(c component) string { return cmp.Or(c.entityID, d.slug+"_"+c.Key) }
+
 func (d device) config(c component) map[string]any {
-	id := cmp.Or(c.entityID, d.slug+"_"+c.Key)
+	id := d.objectID(c)
 	config := map[string]any{
 		"unique_id": d.id + "-" + c.Key,
 		"object_id": id, "default_entity_id": c.Platform + "." + id, // Home Assistant before 2025.10 knows the former only

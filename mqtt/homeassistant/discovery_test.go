@@ -110,6 +110,31 @@ func TestDiscoveryGolden(t *testing.T) {
 	}
 }
 
+// Announcements have the ids, and the entities that are disabled at first, of the messages.
+func TestAnnouncements(t *testing.T) {
+	o := discovery(homeassistant.ComponentMode)
+	for _, d := range devices() {
+		type registered struct {
+			ID      string `json:"default_entity_id"`
+			Enabled *bool  `json:"enabled_by_default"`
+		}
+		want, got := map[string]bool{}, map[string]bool{}
+		for _, payload := range o.Payloads(d) {
+			var e registered
+			if err := json.Unmarshal(payload, &e); err != nil {
+				t.Fatal(err)
+			}
+			want[e.ID] = e.Enabled != nil && !*e.Enabled
+		}
+		for _, a := range o.Announcements(d) {
+			got[a.EntityID] = a.Disabled
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", d.Name, diff)
+		}
+	}
+}
+
 func TestDiscoveryDisabled(t *testing.T) {
 	d := discovery(homeassistant.DeviceMode)
 	d.Enabled = false

@@ -30,8 +30,8 @@ func Kind() sensors.Kind {
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{View: defaultView()})
 		},
-		Attributes: attributeFields(),
-		Events:     events(),
+		Attributes: attributeFields(meetingField()),
+		Events:     events(meetingField()),
 		Describe:   describe,
 		Candidates: candidates,
 	}
@@ -45,6 +45,7 @@ type Snapshot struct {
 	From, To   time.Time       // of the entries
 	Entries    []Entry         // by start and id
 	Watch      Watch
+	Meetings   map[string]MeetingRead // by the id of the event
 }
 
 // An Entry is an event and whether the filters let it pass.
@@ -67,23 +68,36 @@ const allDaySlack = 24 * time.Hour
 const infoInterval = 24 * time.Hour
 
 func (o *Options) target() calendars.Calendar {
-	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar}
+	return calendars.Calendar{Mailbox: o.SharedMailbox, Name: o.Calendar, Basic: o.BasicCalendar, ChangeKeys: o.Meetings}
 }
 
 // Permissions implements sensors.Source.
 func (o *Options) Permissions() []graph.Permission {
-	return []graph.Permission{o.target().ReadPermission()}
+	permissions := []graph.Permission{o.target().ReadPermission()}
+	if o.Meetings {
+		permissions = append(permissions, calendars.MeetingPermission())
+	}
+	return permissions
 }
 
 // Operations implements sensors.OperationProvider.
-func (o *Options) Operations() []services.Operation { return calendar.Operations(o.target()) }
+func (o *Options) Operations() []services.Operation {
+	return calendar.Operations(o.target(), o.offered...)
+}
+
+// Offer sets which operations the configuration offers.
+func (o *Options) Offer(operations []string) { o.offered = operations }
 
 // ReadsOwnWrites implements sensors.ConsistentReader: the events of a new series are in the next answer.
 func (o *View) ReadsOwnWrites() bool { return true }
 
 // Poll implements sensors.Source.
 func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now time.Time) (*Snapshot, error) {
-	return o.poll(ctx, g, o.target(), last, now)
+	s, err := o.poll(ctx, g, o.target(), last, now)
+	if err != nil {
+		return nil, err
+	}
+	return o.withMeetings(ctx, g, last, s), nil
 }
 
 // IsGroup implements sensors.GroupSource.
@@ -97,14 +111,16 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	}
 	var members []sensors.Member
 	for _, c := range listed {
-		members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+		if !named(o.Except, c.ID, c.Name) {
+			members = append(members, sensors.Member{ID: c.ID, Name: c.Name})
+		}
 	}
-	return except(members, o.Except), nil
+	return members, nil
 }
 
-// except returns the members that are not named by their id or name in names.
-func except(members []sensors.Member, names []string) []sensors.Member {
-	return slices.DeleteFunc(members, func(m sensors.Member) bool { return slices.Contains(names, m.ID) || containsFold(names, m.Name) })
+// named reports whether one of names is, in any case, an item's id or one of its names that are not "".
+func named(names []string, of ...string) bool {
+	return slices.ContainsFunc(of, func(s string) bool { return s != "" && containsFold(names, s) })
 }
 
 // Member implements sensors.GroupSource.
@@ -120,7 +136,7 @@ func (s *Snapshot) sort() {
 
 // Same implements sensors.Comparer: that time passes need not be written.
 func (o *View) Same(a, b *Snapshot) bool {
-	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
+	return a.CalendarID == b.CalendarID && reflect.DeepEqual(a.Meetings, b.Meetings) && reflect.DeepEqual(a.Info, b.Info) && slices.EqualFunc(a.Entries, b.Entries, func(a, b Entry) bool { return a.Shown == b.Shown && equal(&a.Event, &b.Event) })
 }
 
 // equal reports whether a and b are the same version of an event. It is written out because an answer of many events is compared
@@ -136,7 +152,13 @@ func equal(a, b *calendars.Event) bool {
 
 // Effects implements sensors.EffectProvider.
 func (o *View) Effects() []sensors.Effect[Snapshot] {
-	return []sensors.Effect[Snapshot]{sensors.On(o.applyEvent), sensors.On(o.applyRemoval)}
+	return []sensors.Effect[Snapshot]{
+		sensors.On(o.applyEvent),
+		sensors.On(func(s *Snapshot, created calendar.Expanded, now time.Time) (*Snapshot, []entity.Event) {
+			return o.applyEvent(s, created.Event, now)
+		}),
+		sensors.On(o.applyRemoval),
+	}
 }
 
 // applyEvent puts in place an event that was created or changed.
@@ -180,8 +202,8 @@ func (o *View) applyRemoval(s *Snapshot, removed calendars.Removed, now time.Tim
 	return &after, o.Events(s, &after, now)
 }
 
-// day returns the midnights before and after now.
+// day returns when the day of now begins, and when the next one does.
 func day(now time.Time) (today, tomorrow time.Time) {
 	y, m, d := now.Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, now.Location()), time.Date(y, m, d+1, 0, 0, 0, 0, now.Location())
+	return graph.StartOfDay(y, m, d, now.Location()), graph.StartOfDay(y, m, d+1, now.Location())
 }

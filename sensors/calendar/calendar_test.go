@@ -347,7 +347,7 @@ func TestItem(t *testing.T) {
 			map[string]any{"email": "ann@contoso.example", "name": "Ann", "type": "optional", "status": "notResponded"},
 			map[string]any{"email": "bob@contoso.example", "name": nil, "type": "required", "status": "none"},
 		},
-		"reminder": map[string]any{"minutes": 10.0, "is_on": true}, "is_cancelled": false, "response_status": "tentativelyAccepted", "join_url": "https://teams.example/1", "dial_in": nil, "series_id": nil,
+		"reminder": map[string]any{"minutes": 10.0, "is_on": true}, "is_cancelled": false, "response_status": "tentativelyAccepted", "join_url": "https://teams.example/1", "meeting": nil, "dial_in": nil, "series_id": nil,
 	}}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("(-want +got):\n%s", d)

@@ -2,7 +2,6 @@ package calendar
 
 import (
 	"context"
-	"slices"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -22,14 +21,11 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	}
 	var found []sensors.Candidate
 	for i, l := range listed {
-		name := l.Name
-		if name == "" || name == all || slices.ContainsFunc(slices.Concat(listed[:i], listed[i+1:]), func(other calendars.Info) bool { return strings.EqualFold(other.Name, name) }) {
-			name = l.ID
-		}
-		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"calendar": name}, SelectedBy: func(options any) bool {
-			o, ok := options.(*Options)
-			return ok && o.SharedMailbox == "" && (o.Calendar == l.ID || o.Calendar == name || o.Calendar == "" && l.ID == standard.ID)
-		}})
+		name := graph.UniqueName(listed, i, func(c calendars.Info) string { return c.ID }, func(c calendars.Info) string { return c.Name }, all)
+		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"calendar": name}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+			return o.SharedMailbox == "" && (o.Calendar == l.ID || strings.EqualFold(o.Calendar, name) || o.Calendar == "" && l.ID == standard.ID ||
+				o.Calendar == all && !named(o.Except, l.ID, l.Name))
+		})})
 	}
 	return found, nil
 }

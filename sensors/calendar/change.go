@@ -98,7 +98,7 @@ func eventOf(what string, e Entry, loc *time.Location) entity.Event {
 	data := map[string]any{
 		"summary": i.Summary, "start": i.Start, "end": i.End, "all_day": i.AllDay, "location": i.Location, "categories": i.Categories,
 		"sensitivity": i.Sensitivity, "show_as": i.ShowAs, "organizer": i.Organizer, "reminder": i.Reminder, "event_id": i.EventID, "uid": i.UID, "ical_uid": i.ICalUID,
-		"is_cancelled": i.IsCancelled, "response_status": i.ResponseStatus, "join_url": i.JoinURL, "dial_in": i.DialIn, "web_link": i.WebLink,
+		"is_cancelled": i.IsCancelled, "response_status": i.ResponseStatus, "join_url": i.JoinURL, "dial_in": i.DialIn, "meeting": i.Meeting, "web_link": i.WebLink,
 		"importance": i.Importance, "series_id": i.SeriesID, "attendees": i.Attendees,
 	}
 	return entity.Event{Type: what, Data: data}

@@ -5,10 +5,21 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
+	"github.com/graph2mqtt/graph2mqtt/services/calendar"
 )
 
+// meetingField documents the details of the online meeting of an event.
+func meetingField() schema.Field {
+	return schema.Field{Key: "meeting", Type: "object", Doc: "Details of the online meeting; null: not known, or without `meetings: true`.", Fields: calendar.MeetingFields()}
+}
+
+// groupMeetingField is meetingField for the calendar of a group.
+func groupMeetingField() schema.Field {
+	return schema.Field{Key: "meeting", Type: "object", Doc: "Always null: only the type calendar reads details of online meetings."}
+}
+
 // attributeFields documents the attributes.
-func attributeFields() []schema.Field {
+func attributeFields(meeting schema.Field) []schema.Field {
 	return []schema.Field{
 		{Key: "message", Type: "text", Doc: "Subject of the current event, or else of the next one. The attributes up to `offset_reached` are about the same event."},
 		{Key: "all_day", Type: "true or false", Doc: "Whether it takes whole days."},
@@ -20,12 +31,12 @@ func attributeFields() []schema.Field {
 		{Key: "color", Type: "text", Doc: "Color of the calendar in Outlook."},
 		{Key: "hex_color", Type: "text", Doc: "The same, such as `#a6d1f5`."},
 		{Key: "can_edit", Type: "true or false", Doc: "Whether you may change events of the calendar."},
-		{Key: "data", Type: "list of objects", Doc: "Events between `start_offset` and `end_offset`: the current and coming ones, the nearest first, then the past ones.", Fields: itemFields()},
+		{Key: "data", Type: "list of objects", Doc: "Events between `start_offset` and `end_offset`: the current and coming ones, the nearest first, then the past ones.", Fields: itemFields(meeting)},
 	}
 }
 
 // itemFields documents an event of the list.
-func itemFields() []schema.Field {
+func itemFields(meeting schema.Field) []schema.Field {
 	return []schema.Field{
 		{Key: "summary", Type: "text", Doc: "Subject."},
 		{Key: "start", Type: "time or date", Doc: "Start. Of an all-day event, a date."},
@@ -59,6 +70,7 @@ func itemFields() []schema.Field {
 			{Key: "conference_id", Type: "text", Doc: "Conference id to enter."},
 			{Key: "quick_dial", Type: "text", Doc: "Number and conference id to dial at once."},
 		}},
+		meeting,
 		{Key: "web_link", Type: "text", Doc: "Link that opens the event in Outlook on the web."},
 		{Key: "importance", Type: "text", Doc: "`low`, `normal` or `high`."},
 		{Key: "series_id", Type: "text", Doc: "Id of the series that it is an occurrence of."},
@@ -66,8 +78,8 @@ func itemFields() []schema.Field {
 }
 
 // events documents the events. Each has the fields of an item, except for the description.
-func events() []sensors.EventType {
-	fields := slices.DeleteFunc(itemFields(), func(f schema.Field) bool { return f.Key == "description" })
+func events(meeting schema.Field) []sensors.EventType {
+	fields := slices.DeleteFunc(itemFields(meeting), func(f schema.Field) bool { return f.Key == "description" })
 	return []sensors.EventType{
 		{Name: started, Doc: "An event starts, at its time.", Fields: fields},
 		{Name: ended, Doc: "An event ends, at its time.", Fields: fields},

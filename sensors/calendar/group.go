@@ -3,8 +3,6 @@ package calendar
 import (
 	"cmp"
 	"context"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -24,6 +22,7 @@ func GroupKind() sensors.Kind {
 		"a group does not respond to invitations. Its permissions need the consent of an administrator: `graph2mqtt permissions` prints a link to send them."
 	kind.New = func() sensors.Sensor { return sensors.Of(&GroupOptions{View: defaultView()}) }
 	kind.Candidates = groupCandidates
+	kind.Attributes, kind.Events = attributeFields(groupMeetingField()), events(groupMeetingField())
 	return kind
 }
 
@@ -56,11 +55,11 @@ func (o *GroupOptions) Members(ctx context.Context, g *graph.Client) ([]sensors.
 	}
 	var members []sensors.Member
 	for _, group := range groups {
-		if !containsFold(o.Except, group.ID) && (group.Address == "" || !containsFold(o.Except, group.Address)) {
+		if !named(o.Except, group.ID, group.Name, group.Address) {
 			members = append(members, sensors.Member{ID: group.ID, Name: group.Name})
 		}
 	}
-	return except(members, o.Except), nil
+	return members, nil
 }
 
 // Member implements sensors.GroupSource.
@@ -78,11 +77,11 @@ func groupCandidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate,
 	}
 	var found []sensors.Candidate
 	for i, group := range groups {
-		name := group.Address
-		if name == "" || slices.ContainsFunc(slices.Concat(groups[:i], groups[i+1:]), func(other directory.Group) bool { return strings.EqualFold(other.Address, name) }) {
-			name = group.ID
-		}
-		found = append(found, sensors.Candidate{Name: group.Name, Options: map[string]string{"group": name}})
+		name := graph.UniqueName(groups, i, func(g directory.Group) string { return g.ID }, func(g directory.Group) string { return g.Address }, all)
+		found = append(found, sensors.Candidate{Name: group.Name, Options: map[string]string{"group": name}, SelectedBy: sensors.SelectedBy(func(o *GroupOptions) bool {
+			return named([]string{o.Group}, group.ID, group.Name, group.Address) ||
+				o.Group == all && !named(o.Except, group.ID, group.Name, group.Address)
+		})})
 	}
 	return found, nil
 }

@@ -21,7 +21,10 @@ type Options struct {
 	Except        []string `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
 	SharedMailbox string   `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to. For the calendar of a group, use type: group_calendar."`
 	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
+	Meetings      bool     `koanf:"meetings" doc:"Show meeting id, passcode, lobby, presenters and recording of online meetings. Requests OnlineMeetings.Read. Work accounts only."`
 	View
+
+	offered []string // operations
 }
 
 // GroupOptions are the options of the calendar of a group. They are the sensors.Source of its events.
@@ -53,6 +56,9 @@ func (o *Options) Validate() error {
 	if o.BasicCalendar && o.SharedMailbox != "" {
 		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
 	}
+	if o.Meetings && o.SharedMailbox != "" {
+		errs = append(errs, schema.At("meetings", errors.New("not with shared_mailbox, because Teams tells only you about your meetings")))
+	}
 	if len(o.Except) > 0 && o.Calendar != all {
 		errs = append(errs, schema.At("except", errors.New("only with calendar: all")))
 	}
@@ -80,6 +86,14 @@ func (o *View) Validate() error {
 		errs = append(errs, schema.At("end_offset", fmt.Errorf("want more than start_offset, %s, not %s", o.StartOffset, o.EndOffset)))
 	}
 	return errors.Join(errs...)
+}
+
+// WorkOptions returns the options in use that personal accounts do not have.
+func (o *Options) WorkOptions() []string {
+	if o.Meetings {
+		return []string{"meetings"}
+	}
+	return nil
 }
 
 func pattern(s string) (*regexp.Regexp, error) { return regexp.Compile("(?i)" + s) }

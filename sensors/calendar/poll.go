@@ -2,8 +2,6 @@ package calendar
 
 import (
 	"context"
-	"errors"
-	"net/http"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -19,18 +17,13 @@ const (
 	maxZone = 14 * time.Hour
 	// maxDelta is the longest range that is watched by a delta query, whose first round has every event in it with its body.
 	maxDelta = 31 * 24 * time.Hour
-	// refusalTTL is the time after which Graph is asked again for what it does not offer for a calendar.
-	refusalTTL = 24 * time.Hour
 )
 
 // A Watch holds what finds out, in one small request, whether events may have changed.
 type Watch struct {
-	ReadAt   time.Time    // when the events were read; zero: read them with the next poll
-	Link     string       // of the delta query; "": none
-	From, To time.Time    // of the delta query
-	Probe    *graph.Probe // where there is no delta query; nil: none yet
-
-	NoDelta, NoProbe time.Time // when Graph refused it; zero: never
+	ReadAt   time.Time // when the events were read; zero: read them with the next poll
+	From, To time.Time // of the delta query
+	graph.Watch
 }
 
 // poll reads the events of target if they may have changed, and otherwise returns those of last.
@@ -127,54 +120,20 @@ func (o *View) read(ctx context.Context, g *graph.Client, target calendars.Calen
 // hasChanged asks whether events may have changed since it was last asked. At first, and where Graph offers nothing to ask, they may.
 func (s *Snapshot) hasChanged(ctx context.Context, g *graph.Client, target calendars.Calendar, from, to, now time.Time) (bool, error) {
 	w := &s.Watch
-	if target.HasChanges() && to.Sub(from) <= maxDelta && !isRecent(w.NoDelta, now) {
-		changed, err := w.askChanges(ctx, g, target, s.CalendarID, from.Add(-allDaySlack), to.Add(allDaySlack))
-		if !isRefusal(err) {
-			return changed, err
+	var delta func(link string) (graph.DeltaChanges[graph.Item], error)
+	if target.HasChanges() && to.Sub(from) <= maxDelta {
+		from, to := from.Add(-allDaySlack), to.Add(allDaySlack)
+		if from.Before(w.From) || to.After(w.To) {
+			w.Link = "" // it is of another range
 		}
-		w.Link, w.NoDelta = "", now.UTC()
-	}
-	if isRecent(w.NoProbe, now) {
-		return true, nil
-	}
-	p, err := target.Probe(ctx, g, s.CalendarID)
-	if isRefusal(err) {
-		w.Probe, w.NoProbe = nil, now.UTC()
-		return true, nil
-	}
-	if err != nil {
-		return true, err
-	}
-	changed := w.Probe == nil || !w.Probe.Equal(p)
-	w.Probe = &p
-	return changed, nil
-}
-
-// askChanges continues the delta query, or begins one if there is none for the range.
-func (w *Watch) askChanges(ctx context.Context, g *graph.Client, target calendars.Calendar, id string, from, to time.Time) (bool, error) {
-	if w.Link != "" && !from.Before(w.From) && !to.After(w.To) {
-		c, err := target.Changes(ctx, g, id, w.From, w.To, w.Link)
-		if err != nil {
-			return true, err
-		}
-		if w.Link = c.Link; !c.Expired {
-			return c.Any(), nil
+		delta = func(link string) (graph.DeltaChanges[graph.Item], error) {
+			if link == "" { // by a day longer, so that it lasts for a day
+				const oneDay = 24 * time.Hour
+				w.From, w.To = from.UTC().Truncate(oneDay), to.UTC().Add(2*oneDay-1).Truncate(oneDay)
+			}
+			return target.Changes(ctx, g, s.CalendarID, w.From, w.To, link)
 		}
 	}
-	// By a day longer, so that it lasts for a day.
-	const oneDay = 24 * time.Hour
-	w.From, w.To = from.UTC().Truncate(oneDay), to.UTC().Add(2*oneDay-1).Truncate(oneDay)
-	c, err := target.Changes(ctx, g, id, w.From, w.To, "")
-	w.Link = c.Link
-	return true, err
-}
-
-// isRefusal reports whether Graph does not offer a request, rather than that it failed this time.
-func isRefusal(err error) bool {
-	var e *graph.Error
-	return errors.As(err, &e) && e.Status >= 400 && e.Status < 500 && !e.Transient() && e.Status != http.StatusUnauthorized
-}
-
-func isRecent(refused, now time.Time) bool {
-	return !refused.IsZero() && now.Sub(refused).Abs() < refusalTTL
+	c, err := graph.Ask(&w.Watch, now, delta, func() (graph.Probe, error) { return target.Probe(ctx, g, s.CalendarID) })
+	return c.Any() || err != nil, err
 }

@@ -209,7 +209,7 @@ func indexes(s *calendar.Snapshot, subject string) (found []int) {
 	return found
 }
 
-// TestRefusedProbes pins what is asked where Graph refuses the delta query, the probe, or both: it is asked again after a day.
+// TestRefusedProbes pins what is asked where Graph refuses the delta query, the probe, or both: it is asked again, at last after a day.
 func TestRefusedProbes(t *testing.T) {
 	for _, tt := range []struct {
 		name    string
@@ -238,6 +238,10 @@ func TestRefusedProbes(t *testing.T) {
 			if events, _ := w.poll(time.Minute); !slices.Equal(events, []string{"event_created New"}) {
 				t.Errorf("got %v", events)
 			}
+			if tt.status < 500 {
+				w.expect("asked again", 5*time.Minute, nil, append(slices.Clone(tt.second[:len(tt.refused)]), tt.idle...))
+				w.expect("not at once", time.Minute, nil, tt.idle)
+			}
 			w.s.ClearFaults()
 			w.poll(25 * time.Hour)
 			if _, requests := w.poll(time.Minute); requests[0] != "delta" {
@@ -246,6 +250,18 @@ func TestRefusedProbes(t *testing.T) {
 			w.expect("idle a day later", time.Minute, nil, []string{"changes"})
 		})
 	}
+}
+
+// TestRefusedOnce pins that a single refusal does not last: minutes later nothing is read without need.
+func TestRefusedOnce(t *testing.T) {
+	w := watch(t, false, nil)
+	for _, path := range []string{"calendarView/delta()", "calendar/events"} {
+		w.s.Fail(simulator.Fault{Path: "/v1.0/me/" + path, Status: http.StatusNotFound})
+	}
+	w.poll(0)
+	w.expect("refused", time.Minute, nil, []string{"delta", "probe", "view", "calendar"})
+	w.expect("asked again", 5*time.Minute, nil, []string{"delta", "view"})
+	w.expect("idle", time.Minute, nil, []string{"changes"})
 }
 
 // TestAcceptedCalendar pins that a calendar that somebody shares, and of which Graph answers only the first page of a delta query, is

@@ -203,6 +203,9 @@ func TestEveryPropertyCounts(t *testing.T) {
 	event := reflect.TypeFor[calendars.Event]()
 	for i := range event.NumField() {
 		field := event.Field(i)
+		if field.Name == "ChangeKey" || field.Name == "Meeting" {
+			continue // the online meeting was read, or is to be read again: nothing happened to the event
+		}
 		after := *before.Snapshot
 		after.Entries = slices.Clone(after.Entries)
 		switch v := reflect.ValueOf(&after.Entries[0].Event).Elem().Field(i); v.Interface().(type) {

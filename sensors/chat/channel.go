@@ -19,9 +19,13 @@ import (
 type ChannelSnapshot struct {
 	Me       string // id of the signed-in user
 	Messages []ChannelMessage
-	Newest   map[string]time.Time // when the newest message was written, by the id of the channel
+	Newest   map[string]time.Time // when the newest message was written, by the id of the channel; messages of the future do not count
+	Recent   map[string]times     // messages that are not older than visibleWithin before Newest, or of the future, by the id of the channel
 	Fresh    []ChannelMessage     // that came with the last poll
 }
+
+// times has the time of each message, by its id.
+type times map[string]time.Time
 
 // A ChannelMessage is a message or a reply in a channel.
 type ChannelMessage struct {
@@ -41,7 +45,7 @@ func (o *ChannelOptions) Entities() []entity.Entity {
 const maxMessages = 20
 
 // Poll implements sensors.Source.
-func (o *ChannelOptions) Poll(ctx context.Context, g *graph.Client, last *ChannelSnapshot, _ time.Time) (*ChannelSnapshot, error) {
+func (o *ChannelOptions) Poll(ctx context.Context, g *graph.Client, last *ChannelSnapshot, now time.Time) (*ChannelSnapshot, error) {
 	if err := directory.RequireWork(ctx, g, chatops.NoTeams); err != nil {
 		return nil, err
 	}
@@ -49,7 +53,7 @@ func (o *ChannelOptions) Poll(ctx context.Context, g *graph.Client, last *Channe
 	if err != nil {
 		return nil, err
 	}
-	s := &ChannelSnapshot{Me: me.ID, Newest: map[string]time.Time{}}
+	s := &ChannelSnapshot{Me: me.ID, Newest: map[string]time.Time{}, Recent: map[string]times{}}
 	t := o.target()
 	team, err := teams.FindTeam(ctx, g, t.Team)
 	if err != nil {
@@ -60,30 +64,49 @@ func (o *ChannelOptions) Poll(ctx context.Context, g *graph.Client, last *Channe
 		if err != nil {
 			return nil, err
 		}
-		var since time.Time
+		var since, newest time.Time
+		var recent times
 		known := false
 		if last != nil {
-			since, known = last.Newest[channel.ID]
+			newest, known = last.Newest[channel.ID]
+			recent = last.Recent[channel.ID]
 		}
-		messages, err := teams.Messages(ctx, g, team.ID, channel.ID, since)
+		before := newest // the pages with what was written since are read; what appears late is on the first one
+		if known {
+			since = newest.Add(-visibleWithin)
+			if newest.IsZero() {
+				before = since // there were none
+			}
+		}
+		messages, err := teams.Messages(ctx, g, team.ID, channel.ID, before)
 		if err != nil {
 			return nil, err
 		}
-		newest := since
 		for _, m := range messages {
-			if m.Created.After(newest) {
+			if m.Created.After(newest) && !isOfFuture(m.Created, now) {
 				newest = m.Created
 			}
+		}
+		s.Newest[channel.ID], s.Recent[channel.ID] = newest, times{}
+		keep := func(id string, written time.Time) {
+			if written.After(newest.Add(-visibleWithin)) {
+				s.Recent[channel.ID][id] = written
+			}
+		}
+		for id, written := range recent {
+			keep(id, written)
+		}
+		for _, m := range messages {
+			keep(m.ID, m.Created)
 			if !m.Shown() {
 				continue
 			}
 			x := ChannelMessage{channel.ID, cmp.Or(channel.Name, name), m}
 			s.Messages = append(s.Messages, x)
-			if known && m.Created.After(since) && !m.IsFrom(s.Me) {
+			if _, seen := recent[m.ID]; known && !seen && m.Created.After(since) && !m.IsFrom(s.Me) {
 				s.Fresh = append(s.Fresh, x)
 			}
 		}
-		s.Newest[channel.ID] = newest
 	}
 	byTime := func(a, b ChannelMessage) int { return a.Created.Compare(b.Created) }
 	slices.SortStableFunc(s.Messages, func(a, b ChannelMessage) int { return byTime(b, a) })

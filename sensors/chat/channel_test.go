@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -84,6 +85,48 @@ func TestChannel(t *testing.T) {
 		if n := len(s.Requests()); n != 4 {
 			t.Errorf("%d requests after a rescan, want the teams, the channels and two channels' messages", n)
 		}
+	})
+}
+
+// A message that appears after a newer one fires its event, and one whose time lies far ahead hides no others. Each fires once.
+func TestChannelMessagesOutOfOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, team := withTeam(t)
+		general := team.Channels[0].ID
+		d := channels(t, map[string]any{"team": team.ID, "channel": general})
+		g := graphtest.Client(t, s, simulator.Adele, "ChannelMessage.Read.All", "User.Read")
+		postAt := func(body string, at time.Time) {
+			s.PostChannelMessage(team.ID, general, simulator.ChatMessage{From: simulator.Megan, Body: body, Created: at})
+		}
+		poll := func(name string, want ...string) {
+			t.Helper()
+			expect(t, name, d.Poll(t, g, time.Now()), want...)
+			expect(t, name+", again", d.Poll(t, g, time.Now()))
+			d.Restart(t)
+			expect(t, name+", after a restart", d.Poll(t, g, time.Now()))
+			time.Sleep(time.Minute)
+		}
+		poll("empty")
+		for i := range 25 { // more than a page
+			postAt(fmt.Sprint(i), time.Now())
+		}
+		if n := len(d.Poll(t, g, time.Now())); n != 25 {
+			t.Errorf("%d events for the first messages", n)
+		}
+		time.Sleep(time.Minute)
+		newest := time.Now()
+		postAt("newest", newest)
+		poll("newest", "message_received newest")
+		postAt("late", newest.Add(-5*time.Second))
+		poll("late", "message_received late")
+		postAt("too late", newest.Add(-15*time.Second))
+		poll("too late")
+		postAt("tomorrow", time.Now().AddDate(1, 0, 0))
+		poll("future", "message_received tomorrow")
+		postAt("today", time.Now())
+		poll("after the future", "message_received today")
+		postAt("now", time.Now())
+		poll("long after the future", "message_received now")
 	})
 }
 

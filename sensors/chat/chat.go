@@ -4,6 +4,7 @@ package chat
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -86,7 +87,9 @@ func chatCandidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, 
 		if name == "" {
 			name = c.Type
 		}
-		found = append(found, sensors.Candidate{Name: name, Options: map[string]string{"chats": c.ID}})
+		found = append(found, sensors.Candidate{Name: name, Options: map[string]string{"chats": c.ID}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+			return slices.ContainsFunc(o.Chats, func(chat string) bool { return chat == c.ID || isNamed(c, me.ID, chat) })
+		})})
 	}
 	return found, nil
 }
@@ -107,7 +110,10 @@ func channelCandidates(ctx context.Context, g *graph.Client) ([]sensors.Candidat
 			return nil, err
 		}
 		for _, c := range channels {
-			found = append(found, sensors.Candidate{Name: t.Name + " " + c.Name, Options: map[string]string{"team": t.ID, "channel": c.ID}})
+			found = append(found, sensors.Candidate{Name: t.Name + " " + c.Name, Options: map[string]string{"team": t.ID, "channel": c.ID}, SelectedBy: sensors.SelectedBy(func(o *ChannelOptions) bool {
+				return (o.Team == t.ID || strings.EqualFold(o.Team, t.Name)) &&
+					slices.ContainsFunc(o.target().Channels, func(channel string) bool { return channel == c.ID || strings.EqualFold(channel, c.Name) })
+			})})
 		}
 	}
 	return found, nil
@@ -131,7 +137,7 @@ func (o *Options) resolve(ctx context.Context, g *graph.Client, s *Snapshot) err
 		}
 		var ids []string
 		for _, c := range all {
-			if strings.EqualFold(c.Name(s.Me), name) || c.Type == "oneOnOne" && hasAddress(c, name) {
+			if isNamed(c, s.Me, name) {
 				ids = append(ids, c.ID)
 			}
 		}
@@ -151,11 +157,9 @@ func (o *Options) resolve(ctx context.Context, g *graph.Client, s *Snapshot) err
 	return nil
 }
 
-func hasAddress(c chats.Chat, address string) bool {
-	for _, m := range c.Members {
-		if strings.EqualFold(m.Address, address) {
-			return true
-		}
-	}
-	return false
+// isNamed reports whether a name of the configuration is that of a chat, in any case: what Teams shows to the user with the id me, or
+// the address of the only other person.
+func isNamed(c chats.Chat, me, name string) bool {
+	return strings.EqualFold(c.Name(me), name) ||
+		c.Type == "oneOnOne" && slices.ContainsFunc(c.Members, func(m chats.Member) bool { return strings.EqualFold(m.Address, name) })
 }

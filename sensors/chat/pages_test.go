@@ -54,3 +54,52 @@ func TestPagesThatShift(t *testing.T) {
 		t.Errorf("%d chats and %d events", len(after.Chats), len(events))
 	}
 }
+
+// A message whose time lies far ahead hides neither later ones of its chat nor those of others, and fires one event.
+func TestMessageOfTheFuture(t *testing.T) {
+	now := time.Date(2026, 1, 15, 11, 0, 0, 0, time.UTC)
+	messages := map[string]time.Time{"1": now.Add(-time.Hour), "other": now.Add(-time.Hour)}
+	shown := map[string]string{"19:a": "1"} // the newest message of each chat
+	message := func(id string) string {
+		return fmt.Sprintf(`{"id": %q, "messageType": "message", "createdDateTime": %q, "from": {"user": {"id": "2"}}, "body": {"content": %q}}`, id, messages[id].Format(time.RFC3339), id)
+	}
+	g, err := graph.New(graph.Options{Root: "https://graph.example", Tokens: graphtest.Tokens{Scopes: []string{"User.Read", "Chat.Read"}}, Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
+		var all []string
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/me/chats"):
+			for id, last := range shown {
+				all = append(all, fmt.Sprintf(`{"id": %q, "lastMessagePreview": %s}`, id, message(last)))
+			}
+		case strings.HasSuffix(r.URL.Path, "/19:a/messages"):
+			for id := range messages {
+				if id != "other" {
+					all = append(all, message(id))
+				}
+			}
+		case strings.HasSuffix(r.URL.Path, "/19:b/messages"):
+			all = []string{message("other")}
+		case strings.Contains(r.URL.Path, "/messages/"):
+			_, id, _ := strings.Cut(r.URL.Path, "/messages/")
+			return graphtest.Answer(200, message(id)), nil
+		case strings.HasSuffix(r.URL.Path, "/members"):
+		default:
+			return graphtest.Answer(200, `{"id": "1", "userPrincipalName": "adele@contoso.com"}`), nil
+		}
+		return graphtest.Answer(200, `{"value": [`+strings.Join(all, ", ")+`]}`), nil
+	})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := source(t, nil)
+	expect(t, "first", d.Poll(t, g, now))
+	for _, step := range []struct{ chat, id string }{{"19:a", "tomorrow"}, {"19:a", "3"}, {"19:a", "4"}, {"19:b", "other"}} {
+		now = now.Add(time.Minute)
+		messages[step.id] = now.Add(-time.Second)
+		if step.id == "tomorrow" {
+			messages[step.id] = now.AddDate(1, 0, 0)
+		}
+		shown[step.chat] = step.id
+		expect(t, step.id, d.Poll(t, g, now), "message_received "+step.id)
+		expect(t, step.id+", again", d.Poll(t, g, now))
+	}
+}

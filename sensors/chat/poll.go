@@ -20,6 +20,9 @@ const (
 	visibleWithin = 10 * time.Second
 	// clockSkew bounds by how much this machine's clock may be ahead of Microsoft's.
 	clockSkew = time.Minute
+	// maxAhead bounds by how much the time of a message may be ahead of this machine's clock. One that is further ahead is of the future: it does
+	// not say which messages are new.
+	maxAhead = 24 * time.Hour
 	// maxPages bounds the pages of chats that one poll reads.
 	maxPages = 10
 )
@@ -81,13 +84,24 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 		return b.Updated.Compare(a.Updated)
 	})
 	slices.SortStableFunc(s.Fresh, func(a, b Fresh) int { return a.Message.Created.Compare(b.Message.Created) })
-	for _, c := range page {
-		if c.Last != nil && c.Last.Created.After(s.Newest) {
-			s.Newest = c.Last.Created
+	see := func(written time.Time) {
+		if written.After(s.Newest) && !isOfFuture(written, now) {
+			s.Newest = written
 		}
+	}
+	for _, c := range page {
+		if c.Last != nil {
+			see(c.Last.Created)
+		}
+	}
+	for _, f := range s.Fresh {
+		see(f.Message.Created)
 	}
 	return s, o.complete(ctx, g, s)
 }
+
+// isOfFuture reports whether a message has a time that cannot be right.
+func isOfFuture(written, now time.Time) bool { return written.After(now.Add(maxAhead)) }
 
 // page returns the chats with the newest messages: one page, or more where every chat of it has a message since the last poll.
 func (o *Options) page(ctx context.Context, g *graph.Client, s *Snapshot, known bool) ([]chats.Chat, error) {
@@ -160,7 +174,9 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 			since = polled // the history of a chat that the user was added to is not new
 		}
 		if before != nil && before.Last != nil {
-			since = before.Last.Created
+			if since = before.Last.Created; isOfFuture(since, s.Polled) {
+				since = last.Newest
+			}
 		}
 		if shown.Created.After(since) {
 			messages, err := chats.MessagesSince(ctx, g, e.ID, since)
@@ -172,7 +188,7 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 			}
 			for i := range messages {
 				m := &messages[i]
-				if !m.Shown() {
+				if !m.Shown() || m.ID != shown.ID && isOfFuture(m.Created, s.Polled) { // such a message was new when it was shown
 					continue
 				}
 				if e.Message == nil || m.Created.After(e.Message.Created) {
@@ -193,7 +209,7 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 	case e.Message != nil && e.Message.ID != shown.ID:
 		return nil // Teams itself said something since
 	}
-	messages, err := chats.Newest(ctx, g, e.ID, searched, time.Time{})
+	messages, err := chats.Newest(ctx, g, e.ID, searched)
 	if err != nil && !unreadable(err) {
 		return err
 	}

@@ -49,7 +49,8 @@ func Filter() sensors.Kind {
 		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
 			"Everything else is as with `email`: `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
 			"changes, but only reading it fires an event.",
-		Interval: interval,
+		Interval:  interval,
+		PollsWith: "email",
 		New: func() sensors.Sensor {
 			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})
 		},
@@ -88,10 +89,9 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 			Name:    f.Name,
 			Options: map[string]string{"folder": f.Path},
 			Note:    fmt.Sprintf("%d unread of %d", f.Unread, f.Total),
-			SelectedBy: func(options any) bool {
-				o, ok := options.(*Options)
-				return ok && o.SharedMailbox == "" && strings.EqualFold(o.Folder, f.Path)
-			},
+			SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+				return o.SharedMailbox == "" && strings.EqualFold(o.Folder, f.Path)
+			}),
 		})
 	}
 	return found, nil

@@ -3,6 +3,8 @@ package mail_test
 import (
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -160,6 +162,108 @@ func TestEventsComeOnce(t *testing.T) {
 		st := d.State(t, time.Now(), time.Now())
 		if diff := cmp.Diff([]string{"24", "23"}, subjects(st)); diff != "" || st.Values["matching"] != 28 || st.Values["unread"] != 27 {
 			t.Errorf("%s %v", diff, st.Values)
+		}
+	})
+}
+
+// Where Graph refuses the delta query, at first or later, or what replaces it too, each mail is still reported once.
+func TestWithoutDelta(t *testing.T) {
+	for _, tt := range []struct {
+		name        string
+		from        int // the poll from which on it is refused
+		probe       bool
+		idle, after int // requests of an idle poll, and after Graph accepts the query again
+	}{{"never", 0, false, 1, 1}, {"no longer", 3, false, 1, 1}, {"nor a probe", 0, true, 2, 1}} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := contoso(t)
+				refuses, polls, requests := true, 0, 0
+				g := graphtest.ClientVia(t, s, graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
+					requests++
+					isDelta, isProbe := strings.Contains(r.URL.Path, "/messages/delta"), strings.HasPrefix(r.URL.Query().Get("$orderby"), "lastModifiedDateTime")
+					if refuses && polls > tt.from && (isDelta || tt.probe && isProbe) {
+						return graphtest.Answer(400, `{"error": {"code": "ErrorInvalidRequest", "message": "Not supported."}}`, "Content-Type", "application/json"), nil
+					}
+					return s.Transport().RoundTrip(r)
+				}), simulator.Adele, "Mail.Read")
+				d := email(t, map[string]any{"max_items": 2})
+				poll := func() []entity.Event {
+					time.Sleep(30 * time.Second)
+					polls, requests = polls+1, 0
+					return d.Poll(t, g, time.Now())
+				}
+				for i := range 5 {
+					deliver(s, fmt.Sprint("before ", i))
+				}
+				expect(t, "at first", poll())
+				a := deliver(s, "a")
+				expect(t, "new", poll(), "mail_received a")
+				expect(t, "idle", poll())
+				b, c := deliver(s, "b"), deliver(s, "c")
+				expect(t, "two", poll(), "mail_received b", "mail_received c")
+				d.Restart(t)
+				expect(t, "after a restart", poll())
+				if requests != tt.idle {
+					t.Errorf("%d requests of an idle poll, want %d", requests, tt.idle)
+				}
+				s.ChangeMail(simulator.Adele, c.ID, func(m *simulator.Mail) { m.Read = true })
+				expect(t, "read", poll(), "mail_read c")
+				s.RemoveMail(simulator.Adele, c.ID)
+				expect(t, "removed", poll(), "mail_removed c")
+				s.RemoveMail(simulator.Adele, b.ID) // older ones move up
+				s.RemoveMail(simulator.Adele, a.ID)
+				expect(t, "older ones", poll(), "mail_removed b", "mail_removed a")
+				if st := d.State(t, time.Now(), time.Now()); st.Values["matching"] != 5 {
+					t.Errorf("got %v", st.Values)
+				}
+				refuses = false
+				time.Sleep(25 * time.Hour)
+				expect(t, "accepted again", poll())
+				deliver(s, "d")
+				expect(t, "new by the delta query", poll(), "mail_received d")
+				expect(t, "idle by the delta query", poll())
+				if requests != tt.after {
+					t.Errorf("%d requests of an idle poll at last, want %d", requests, tt.after)
+				}
+			})
+		})
+	}
+}
+
+// A folder that was removed and created again is found.
+func TestFolderCreatedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := contoso(t)
+		bills := s.AddMailFolder(simulator.Adele, "Bills").ID
+		s.AddMail(simulator.Adele, "Bills", simulator.Mail{Subject: "old"})
+		removed, renamed := "", false
+		g := graphtest.ClientVia(t, s, graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
+			if removed != "" && strings.Contains(r.URL.Path, removed) {
+				return graphtest.Answer(404, `{"error": {"code": "ErrorItemNotFound", "message": "Not found."}}`, "Content-Type", "application/json"), nil
+			}
+			resp, err := s.Transport().RoundTrip(r)
+			if err == nil && renamed && strings.HasSuffix(r.URL.Path, "/mailFolders") { // the removed folder is no longer listed
+				b, _ := io.ReadAll(resp.Body)
+				resp = graphtest.Answer(200, strings.Replace(strings.Replace(string(b), `"Bills"`, `"Old"`, 1), `"New"`, `"Bills"`, 1), "Content-Type", "application/json")
+			}
+			return resp, err
+		}), simulator.Adele, "Mail.Read")
+		d := email(t, map[string]any{"folder": "Bills"})
+		d.Poll(t, g, time.Now())
+		time.Sleep(time.Minute)
+		removed = bills
+		if _, err := d.TryPoll(t, g, time.Now()); !graph.Is(err, graph.NotFound) {
+			t.Errorf("got %v", err)
+		}
+		s.AddMailFolder(simulator.Adele, "New")
+		s.AddMail(simulator.Adele, "New", simulator.Mail{Subject: "new"})
+		renamed = true
+		expect(t, "again", d.Poll(t, g, time.Now()), "mail_removed old", "mail_received new")
+		time.Sleep(time.Minute)
+		s.ForgetRequests()
+		expect(t, "idle", d.Poll(t, g, time.Now()))
+		if n := len(s.Requests()); n != 1 {
+			t.Errorf("%d requests of an idle poll", n)
 		}
 	})
 }

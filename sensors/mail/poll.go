@@ -50,16 +50,6 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 		s.Fresh, s.Gone = nil, nil
 	}
 	news, err := o.news(ctx, g, s, now)
-	if last != nil && graph.Is(err, graph.NotFound) { // it may have been removed and created again
-		if lost := find(); lost != nil {
-			return nil, lost
-		}
-		if s.FolderID == last.FolderID {
-			return nil, err
-		}
-		s.Link, s.Probe = "", nil
-		news, err = o.news(ctx, g, s, now)
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -69,10 +59,22 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 	s.Skipped = 0
 	if folder == nil {
 		f, err := box.SharedFolder(ctx, g, s.FolderID)
-		if err != nil {
+		if graph.Is(err, graph.NotFound) { // it may have been removed and created again
+			if lost := find(); lost != nil {
+				return nil, lost
+			}
+			if s.FolderID == last.FolderID {
+				return nil, err
+			}
+			s.Watch = graph.Watch{}
+			if news, err = o.news(ctx, g, s, now); err != nil {
+				return nil, err
+			}
+		} else if err != nil {
 			return nil, err
+		} else {
+			folder = &f
 		}
-		folder = &f
 	}
 	s.Unread = folder.Unread
 	return s, o.read(ctx, g, sel, s, last, news)
@@ -81,6 +83,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 // news describes the changes of a folder since the last poll.
 type news struct {
 	any     bool
+	byDelta bool      // fresh and removed are known
 	fresh   set       // mails that were never seen
 	anew    bool      // it is unknown which of them are new
 	since   time.Time // mails that were received before are not new
@@ -92,31 +95,21 @@ func (o *Options) hasDelta(s *Snapshot) bool { return o.SharedMailbox == "" && !
 // news asks whether anything changed.
 func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now time.Time) (news, error) {
 	box := o.mailbox()
-	if !o.hasDelta(s) {
-		p, err := box.Probe(ctx, g, s.FolderID)
-		if err != nil {
-			return news{}, err
-		}
-		changed := s.Probe == nil || !s.Probe.Equal(p)
-		n := news{any: changed, anew: true}
-		if s.Probe != nil && !s.Probe.At.IsZero() { // a mail changes last when it is put into the folder, soon after it was received
-			n.since = s.Probe.At.Add(-deliveryTime)
-		}
-		s.Probe = &p
-		return n, nil
+	n := news{since: s.PolledAt.Add(-clockSkew)}
+	if p := s.Watch.Probe; p != nil && !p.At.IsZero() { // a mail changes last when it is put into the folder, soon after it was received
+		n.since = p.At.Add(-deliveryTime)
 	}
-	n := news{anew: s.Link == "", since: s.PolledAt.Add(-clockSkew)}
-	c, err := box.Changes(ctx, g, s.FolderID, s.Link, now)
-	if err == nil && c.Expired {
-		n.anew = true
-		c, err = box.Changes(ctx, g, s.FolderID, "", now)
+	var delta func(link string) (graph.DeltaChanges[graph.Item], error)
+	if o.hasDelta(s) {
+		delta = func(link string) (graph.DeltaChanges[graph.Item], error) {
+			return box.Changes(ctx, g, s.FolderID, link, now)
+		}
 	}
+	c, err := graph.Ask(&s.Watch, now, delta, func() (graph.Probe, error) { return box.Probe(ctx, g, s.FolderID) })
 	if err != nil {
 		return news{}, err
 	}
-	s.Link = c.Link
-	n.any = n.anew || c.Any()
-	n.removed = c.Removed
+	n.any, n.anew, n.byDelta, n.removed = c.Any(), c.Anew, c.ByDelta, c.Removed
 	ids := make([]string, len(c.Changed))
 	for i, m := range c.Changed {
 		ids[i] = m.ID
@@ -130,8 +123,8 @@ func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now ti
 func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, last *Snapshot, n news) error {
 	most := o.MaxItems
 	switch {
-	case last == nil:
-	case o.hasDelta(s) && !n.anew:
+	case n.byDelta && last == nil:
+	case n.byDelta && !n.anew:
 		most += min(len(n.fresh), maxNew)
 	case n.any:
 		most = max(most, 100)
@@ -141,7 +134,7 @@ func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, l
 		return err
 	}
 	var unseen set
-	if !o.hasDelta(s) { // only the listed mails are known
+	if !n.byDelta { // only the listed mails are known
 		var ids []string
 		for _, m := range listed {
 			ids = append(ids, m.ID)

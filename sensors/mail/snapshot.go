@@ -23,10 +23,9 @@ type Snapshot struct {
 	Fresh []Entry
 	Gone  []Fate
 
-	Link     string       // for the next delta round
-	PolledAt time.Time    // when it was given
-	Probe    *graph.Probe // where Graph has no delta
-	Skipped  int          // polls since the mails were read
+	Watch    graph.Watch
+	PolledAt time.Time // when it was asked
+	Skipped  int       // polls since the mails were read
 
 	// Known has a hash of 8 bytes for each mail that was seen in the folder, in the order in which they were seen.
 	Known []byte

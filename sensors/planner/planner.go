@@ -60,7 +60,9 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	}
 	var found []sensors.Candidate
 	for _, p := range plans {
-		found = append(found, sensors.Candidate{Name: cmp.Or(p.Title, p.ID), Options: map[string]string{"plan": p.ID}})
+		found = append(found, sensors.Candidate{Name: cmp.Or(p.Title, p.ID), Options: map[string]string{"plan": p.ID}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+			return o.Plan == p.ID || o.Plan != "" && strings.EqualFold(o.Plan, p.Title)
+		})})
 	}
 	return found, nil
 }

@@ -74,7 +74,7 @@ func dayAfter(date string, now time.Time) time.Time {
 	if err != nil {
 		return time.Time{}
 	}
-	return sensors.StartOfDay(day.Year(), day.Month(), day.Day()+1, now.Location())
+	return graph.StartOfDay(day.Year(), day.Month(), day.Day()+1, now.Location())
 }
 
 // compare orders open tasks before completed ones, then by due date, by priority, and by title.

@@ -20,6 +20,7 @@ func attributeFields() []schema.Field {
 		{Key: "work_location_source", Type: "text", Doc: "Where the work location comes from: `manual`, `scheduled` or `automatic`."},
 		{Key: "work_location_place", Type: "text", Doc: "Id of the building in Microsoft Places."},
 		{Key: "preferred_until", Type: "time", Doc: "When the preferred status expires. Only of your own status."},
+		{Key: "kept_until", Type: "time", Doc: "Until when the status set by `update_user_status` with `keep` is repeated. Only of your own status."},
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/mail"
+	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -34,10 +35,11 @@ func Kind() sensors.Kind {
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
 		WorkOnly:   true,
-		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
+		New:        func() sensors.Sensor { return sensors.Of(&Options{keeper: status.NewKeeper()}) },
 		Attributes: attributeFields(),
 		Events:     events(),
 		Describe:   describe,
+		Candidates: candidates,
 	}
 }
 
@@ -50,6 +52,8 @@ const (
 // Options are the options of a status. They are the sensors.Source of a user's presence.
 type Options struct {
 	User string `koanf:"user" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
+
+	keeper *status.Keeper
 }
 
 // A Snapshot is the presence of one user.
@@ -58,6 +62,7 @@ type Snapshot struct {
 	Presence  presence.Presence
 	Calling   bool                // in a call, as far as the newest presence that tells
 	Preferred *presence.Preferred // as it was last set; nil where it never was
+	Kept      status.Kept         // the session that is repeated
 }
 
 // Validate returns an error for a user that is neither an address nor an id.
@@ -164,7 +169,22 @@ func (o *Options) Operations() []services.Operation {
 	if o.User != "" {
 		return nil
 	}
-	return status.Operations()
+	return status.Operations(o.keeper)
+}
+
+// Offer sets which operations the configuration offers.
+func (o *Options) Offer(operations []string) {
+	o.keeper.Allow(slices.Contains(operations, status.Update))
+}
+
+// PollAt implements sensors.Deadliner: a kept session is repeated by a poll.
+func (o *Options) PollAt(s *Snapshot) time.Time { return s.Kept.Next() }
+
+// Same implements sensors.Comparer: that a session was repeated need not be written.
+func (o *Options) Same(a, b *Snapshot) bool {
+	x, y := *a, *b
+	x.Kept.Sent, y.Kept.Sent = time.Time{}, time.Time{}
+	return reflect.DeepEqual(x, y)
 }
 
 // Poll implements sensors.Source.
@@ -176,6 +196,9 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	var p *presence.Presence
 	var err error
 	if o.User == "" {
+		if s.Kept, err = o.keeper.Repeat(ctx, g, s.Kept, now); err != nil {
+			return nil, err
+		}
 		p, err = presence.ReadOwn(ctx, g)
 	} else {
 		p, err = o.read(ctx, g, &s.User, now)
@@ -237,6 +260,18 @@ func inUTC(m presence.Message) presence.Message {
 // Effects implements sensors.EffectProvider. The next poll shows the effect of update_user_status, which depends on all reports.
 func (o *Options) Effects() []sensors.Effect[Snapshot] {
 	return []sensors.Effect[Snapshot]{
+		sensors.On(func(s *Snapshot, set presence.Session, now time.Time) (*Snapshot, []entity.Event) {
+			var kept status.Kept
+			if set.Kept {
+				kept = status.Kept{Availability: set.Availability, Activity: set.Activity, Until: set.Until.UTC(), Sent: now.UTC()}
+			}
+			if kept == s.Kept {
+				return s, nil
+			}
+			after := *s
+			after.Kept = kept
+			return &after, nil
+		}),
 		sensors.On(func(s *Snapshot, set presence.Preferred, _ time.Time) (*Snapshot, []entity.Event) {
 			after := *s
 			set.Until = set.Until.UTC()
@@ -287,6 +322,7 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	if s == nil {
 		return entity.State{}
 	}
+	o.keeper.Follow()
 	p := &s.Presence
 	message := p.Message.At(now)
 	values := map[string]any{
@@ -303,6 +339,7 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 		return st
 	}
 	st.Attributes["preferred_until"] = nil
+	st.Attributes["kept_until"] = moment(s.Kept.Until, now)
 	switch set := s.Preferred; {
 	case set == nil:
 	case set.Availability == "":

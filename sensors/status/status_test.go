@@ -106,7 +106,7 @@ func TestState(t *testing.T) {
 			"user_id": "87d349ed-44d7-43e1-9a83-5f2406dee5bd", "activity": "InACall", "availability": "Busy",
 			"status_message": "Back soon", "status_message_published": published, "status_message_expires": expires,
 			"out_of_office": true, "out_of_office_message": "I am away.",
-			"work_location": "remote", "work_location_source": "manual", "work_location_place": nil, "preferred_until": nil,
+			"work_location": "remote", "work_location_source": "manual", "work_location_place": nil, "preferred_until": nil, "kept_until": nil,
 		},
 		Next: expires,
 	}

@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
-	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // all is the list that stands for each list.
@@ -60,5 +60,5 @@ func today(now time.Time) time.Time {
 // tomorrow returns the first moment of the day after that of now.
 func tomorrow(now time.Time) time.Time {
 	y, m, d := now.Date()
-	return sensors.StartOfDay(y, m, d+1, now.Location())
+	return graph.StartOfDay(y, m, d+1, now.Location())
 }

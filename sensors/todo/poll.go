@@ -2,9 +2,7 @@ package todo
 
 import (
 	"context"
-	"errors"
 	"maps"
-	"net/http"
 	"slices"
 	"time"
 
@@ -16,21 +14,12 @@ const (
 	// readInterval is the time after which the tasks are read although nothing seems to have changed: Graph need not report that a step
 	// changed. It is a little shorter than five minutes because polls are not exactly on time.
 	readInterval = 4*time.Minute + 30*time.Second
-	// deltaRetry is the time after which a delta query that Graph refused is tried again.
-	deltaRetry = 24 * time.Hour
 	// maxSingle is the number of tasks from which on their states are read all at once.
 	maxSingle = 5
 	// maxFinished bounds the completed tasks that one poll reads because they were never seen open.
 	maxFinished = 20
 	// copyTime bounds the time until the completed copy of a recurring task appears.
 	copyTime = 10 * time.Minute
-)
-
-// How changes are noticed.
-const (
-	byDelta = ""
-	byProbe = "probe"
-	byRead  = "none"
 )
 
 // Poll implements sensors.Source.
@@ -61,17 +50,9 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 	return s, nil
 }
 
-// news are the changes since the last poll.
-type news struct {
-	any     bool
-	anew    bool                  // it is not known what changed
-	changed map[string]tasks.Task // with their ids and states
-	removed []string
-}
-
 // poll asks whether anything changed, and reads the tasks where something did.
 func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, now time.Time) error {
-	n, err := s.news(ctx, g, now)
+	n, err := s.changes(ctx, g, now)
 	if err != nil {
 		return err
 	}
@@ -79,7 +60,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 	if len(s.Copies) == 0 {
 		s.Copies = nil
 	}
-	if since := now.Sub(s.ReadAt); last != nil && !n.any && since >= 0 && since < readInterval {
+	if since := now.Sub(s.ReadAt); last != nil && !n.Any() && since >= 0 && since < readInterval {
 		return nil
 	}
 	if s.Open, err = tasks.Open(ctx, g, s.ListID); err != nil {
@@ -96,80 +77,37 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 		}
 	}
 	s.ReadAt = now.UTC()
-	for _, t := range n.changed {
-		s.learn(t)
-	}
+	s.learn(n.Changed...)
 	s.learn(s.Open...)
 	s.learn(s.Done...)
 	return nil
 }
 
-// news asks whether anything changed: by a delta query, or where Graph refuses that, by the last change.
-func (s *Snapshot) news(ctx context.Context, g *graph.Client, now time.Time) (news, error) {
-	if s.Probing != byDelta && now.Sub(s.ProbedAt).Abs() >= deltaRetry {
-		s.Probing, s.ProbedAt, s.Probe = byDelta, time.Time{}, nil
-	}
-	if s.Probing == byDelta {
-		n, err := s.delta(ctx, g)
-		if !isRefusal(err) {
-			return n, err
-		}
-		s.Probing, s.ProbedAt, s.Link = byProbe, now.UTC(), ""
-	}
-	if s.Probing == byProbe {
-		p, err := tasks.ReadProbe(ctx, g, s.ListID)
-		switch {
-		case isRefusal(err):
-			s.Probing = byRead
-		case err != nil:
-			return news{}, err
-		default:
-			n := news{any: s.Probe == nil || !s.Probe.Equal(p), anew: true}
-			s.Probe = &p
-			return n, nil
-		}
-	}
-	return news{any: true, anew: true}, nil
-}
-
-// isRefusal reports whether Graph refuses a request in this form. Whether the list exists or may be read is up to the request for the
-// tasks.
-func isRefusal(err error) bool {
-	var e *graph.Error
-	return errors.As(err, &e) && slices.Contains([]int{http.StatusBadRequest, http.StatusForbidden, http.StatusMethodNotAllowed, http.StatusNotImplemented}, e.Status)
-}
-
-func (s *Snapshot) delta(ctx context.Context, g *graph.Client) (news, error) {
-	n := news{anew: s.Link == ""}
-	c, err := tasks.Changes(ctx, g, s.ListID, s.Link)
-	if err == nil && c.Expired {
-		n.anew = true
-		c, err = tasks.Changes(ctx, g, s.ListID, "")
-	}
-	if err != nil {
-		return news{}, err
-	}
-	s.Link = c.Link
-	n.any, n.changed, n.removed = n.anew || len(c.Changed)+len(c.Removed) > 0, byID(c.Changed), c.Removed
-	return n, nil
+// changes asks whether anything changed. The tasks that it returns have their ids and states.
+func (s *Snapshot) changes(ctx context.Context, g *graph.Client, now time.Time) (graph.ChangeReport[tasks.Task], error) {
+	return graph.Ask(&s.Watch, now,
+		func(link string) (graph.DeltaChanges[tasks.Task], error) {
+			return tasks.Changes(ctx, g, s.ListID, link)
+		},
+		func() (graph.Probe, error) { return tasks.ReadProbe(ctx, g, s.ListID) })
 }
 
 // fates finds out what became of the tasks that are no longer open, and which completed ones were never seen open.
-func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n news, now time.Time) error {
-	open, done := byID(s.Open), byID(s.Done)
+func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n graph.ChangeReport[tasks.Task], now time.Time) error {
+	open, done, changed := byID(s.Open), byID(s.Done), byID(n.Changed)
 	var unknown []tasks.Task
 	for _, t := range last.Open {
 		if _, ok := open[t.ID]; ok {
 			continue
 		}
-		state, ok := n.changed[t.ID]
+		state, ok := changed[t.ID]
 		if !ok {
 			state, ok = done[t.ID]
 		}
 		switch {
 		case ok && state.Done():
 			s.Fates = append(s.Fates, Fate{ID: t.ID, Completed: state.Completed})
-		case slices.Contains(n.removed, t.ID):
+		case slices.Contains(n.Removed, t.ID):
 			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
 		default:
 			unknown = append(unknown, t)
@@ -179,17 +117,17 @@ func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot,
 		return err
 	}
 	for _, t := range last.Done {
-		if slices.Contains(n.removed, t.ID) {
+		if slices.Contains(n.Removed, t.ID) {
 			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
 		}
 	}
-	if n.anew {
+	if n.Anew {
 		return nil
 	}
 	known := last.known()
 	asked := 0
-	for _, id := range slices.Sorted(maps.Keys(n.changed)) {
-		if state := n.changed[id]; !state.Done() || known[hash(id)] || asked == maxFinished {
+	for _, id := range slices.Sorted(maps.Keys(changed)) {
+		if state := changed[id]; !state.Done() || known[hash(id)] || asked == maxFinished {
 			continue
 		}
 		asked++

@@ -22,10 +22,7 @@ type Snapshot struct {
 	Fates    []Fate
 	Finished []tasks.Task
 
-	Probing  string       // how changes are noticed: delta, probe or none
-	ProbedAt time.Time    // since when, if it is not delta
-	Link     string       // for the next delta round
-	Probe    *graph.Probe // where Graph has no delta
+	Watch graph.Watch
 
 	// Known has a hash of 8 bytes for each task that was seen, in the order in which they were seen.
 	Known []byte

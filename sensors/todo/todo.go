@@ -56,13 +56,18 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	}
 	var members []sensors.Member
 	for _, l := range lists {
-		if !slices.ContainsFunc(o.Except, func(s string) bool {
-			return s == l.ID || strings.EqualFold(s, l.Name) || l.BuiltIn() && strings.EqualFold(s, l.WellKnown)
-		}) {
+		if !o.leavesOut(l) {
 			members = append(members, sensors.Member{ID: l.ID, Name: l.Name})
 		}
 	}
 	return members, nil
+}
+
+// leavesOut reports whether a list is named in except.
+func (o *Options) leavesOut(l tasks.Info) bool {
+	return slices.ContainsFunc(o.Except, func(s string) bool {
+		return s == l.ID || strings.EqualFold(s, l.Name) || l.BuiltIn() && strings.EqualFold(s, l.WellKnown)
+	})
 }
 
 // Member implements sensors.GroupSource.
@@ -80,14 +85,10 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	}
 	var found []sensors.Candidate
 	for i, l := range lists {
-		name := l.Name
-		if name == "" || name == all || slices.ContainsFunc(slices.Concat(lists[:i], lists[i+1:]), func(other tasks.Info) bool { return strings.EqualFold(other.Name, name) }) {
-			name = l.ID
-		}
-		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"list": name}, SelectedBy: func(options any) bool {
-			o, ok := options.(*Options)
-			return ok && (o.List == l.ID || strings.EqualFold(o.List, name))
-		}})
+		name := graph.UniqueName(lists, i, func(l tasks.Info) string { return l.ID }, func(l tasks.Info) string { return l.Name }, all)
+		found = append(found, sensors.Candidate{Name: l.Name, Options: map[string]string{"list": name}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+			return o.List == l.ID || strings.EqualFold(o.List, name) || o.List == all && !o.leavesOut(l)
+		})})
 	}
 	return found, nil
 }

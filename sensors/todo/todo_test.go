@@ -491,9 +491,9 @@ func TestClockSetBack(t *testing.T) {
 	d.Poll(t, g, now)
 	ahead := now.Add(365 * 24 * time.Hour)
 	d.Snapshot.Copies = []todo.Copy{{Subject: "Water the plants", At: ahead}}
-	d.Snapshot.Probing, d.Snapshot.ProbedAt = "probe", ahead
+	d.Snapshot.Watch.NoDelta = graph.Refusal{At: ahead, Times: 1}
 	d.Poll(t, g, now.Add(time.Minute))
-	if len(d.Snapshot.Copies) != 0 || d.Snapshot.Probing != "" {
-		t.Errorf("got %+v, probing by %q", d.Snapshot.Copies, d.Snapshot.Probing)
+	if len(d.Snapshot.Copies) != 0 || d.Snapshot.Watch.NoDelta.Times != 0 {
+		t.Errorf("got %+v, %+v", d.Snapshot.Copies, d.Snapshot.Watch)
 	}
 }

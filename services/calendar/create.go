@@ -3,27 +3,34 @@ package calendar
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Operations returns the operations of a calendar.
-func Operations(c calendars.Calendar) []services.Operation {
+// Operations returns the operations of a calendar. offered names those that the configuration offers, as far as others depend on them.
+func Operations(c calendars.Calendar, offered ...string) []services.Operation {
+	expands := slices.Contains(offered, ExpandGroups)
 	permissions := []graph.Permission{c.WritePermission()}
 	cancelDoc := "Cancels a meeting that you organize and notifies the attendees."
 	if c.Group != "" {
 		cancelDoc = "Cancels a meeting that the group organizes and notifies the attendees. Where Microsoft refuses that, use remove."
 	}
+	result := eventResult()
+	if c.Group == "" {
+		result = append(result, expandedFields()...)
+	}
 	operations := []services.Operation{
 		{
 			Name: "create", Doc: "Creates an event, or a series of events.",
 			Example:     `{"subject": "Dentist", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`,
-			Returns:     eventResult(),
-			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c} },
+			Returns:     result,
+			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c, expands: expands} },
 		},
 		{
 			Name: "modify", Doc: "Changes only the given fields of an event. A new body of an online meeting keeps the part that says how to join it.",
@@ -50,7 +57,7 @@ func Operations(c calendars.Calendar) []services.Operation {
 			Example:     `{"event_id": "AAMk…", "response": "accept"}`,
 			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
-		})
+		}, expandOperation(c), createMeetingOperation(c))
 	}
 	return append(operations, readOperations(c)...)
 }
@@ -74,17 +81,25 @@ func removedResult() []schema.Field {
 // Create puts an event into a calendar.
 type Create struct {
 	calendar calendars.Calendar
+	expands  bool // the configuration offers ExpandGroups
 
 	Subject string `json:"subject" required:"true" doc:"Title."`
 	Start   string `json:"start" required:"true" doc:"Start. Uses timezone unless an offset is given. For all-day events, a date."`
 	End     string `json:"end" required:"true" doc:"End, like start. For all-day events, the first day after it."`
 	EventFields
+	ExpandGroups bool `json:"expand_groups" doc:"Invite the members of distribution lists instead of the lists. Needs expand_groups in allow. Default: false, except of the operation expand_groups."`
 }
 
 // Validate returns an error for values that Graph would refuse.
 func (r *Create) Validate() error {
 	if err := r.EventFields.Validate(); err != nil {
 		return err
+	}
+	if r.ExpandGroups && r.calendar.Group != "" {
+		return graph.Invalid("expand_groups: want false, because the calendar of a group cannot invite the members of distribution lists")
+	}
+	if r.ExpandGroups && !r.expands {
+		return graph.Invalid("expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is")
 	}
 	// Which of them comes first is known in the account's zone only.
 	if _, err := parse("start", r.Start, r.wholeDays(), time.UTC); err != nil {
@@ -106,7 +121,18 @@ func (r *Create) Execute(ctx context.Context, g *graph.Client, a services.Attemp
 	if err != nil {
 		return nil, err
 	}
-	return r.calendar.Create(ctx, g, in, fields, a.ID)
+	if !r.ExpandGroups {
+		return r.calendar.Create(ctx, g, in, fields, a.ID)
+	}
+	if err := g.CheckGranted(people.MemberPermissions()); err != nil {
+		return nil, err
+	}
+	var expanded Expanded
+	if fields.Attendees, expanded, err = expand(ctx, g, fields.Attendees); err != nil {
+		return nil, err
+	}
+	expanded.Event, err = r.calendar.Create(ctx, g, in, fields, a.ID)
+	return expanded, err
 }
 
 func (r *Create) fields(account *time.Location) (f calendars.Fields, err error) {

@@ -84,14 +84,14 @@ func (d *EventFields) applyTo(f *calendars.Fields) {
 	}
 }
 
-// parse returns the start or the end of an event in loc: a time, or the midnight of a date.
+// parse returns the start or the end of an event in loc: a time, or the beginning of a day.
 func parse(field, s string, days bool, loc *time.Location) (time.Time, error) {
 	if days {
 		t, err := services.ParseDate(field, s)
 		if err != nil {
 			return time.Time{}, err
 		}
-		return midnight(t, loc), nil
+		return startOfDay(t, loc), nil
 	}
 	t, err := services.ParseTime(field, s, loc)
 	return t.In(loc), err
@@ -122,6 +122,7 @@ func checkOrder(start, end time.Time, days bool) error {
 	return nil
 }
 
-func midnight(day time.Time, loc *time.Location) time.Time {
-	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
+// startOfDay returns the first moment in loc of the date of day.
+func startOfDay(day time.Time, loc *time.Location) time.Time {
+	return graph.StartOfDay(day.Year(), day.Month(), day.Day(), loc)
 }

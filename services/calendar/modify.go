@@ -60,9 +60,10 @@ func (r *Modify) applyTimes(f *calendars.Fields, old calendars.Event, account *t
 	}
 	switch {
 	case days && !old.AllDay:
-		start, end = midnight(start, loc), midnight(end.Add(24*time.Hour-1), loc)
-		if !end.After(start) {
-			end = start.AddDate(0, 0, 1)
+		last := end
+		start, end = startOfDay(start, loc), startOfDay(last, loc)
+		if last.After(end) || !end.After(start) { // that day is part of it
+			end = graph.StartOfDay(last.Year(), last.Month(), last.Day()+1, loc)
 		}
 	case !days && old.AllDay && (r.Start == nil || r.End == nil):
 		return graph.Invalid("start: want start and end together with is_all_day, for whole days have no times")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -65,6 +66,38 @@ func TestModify(t *testing.T) {
 				t.Errorf("all day is %v", e.AllDay)
 			}
 		})
+	}
+}
+
+// An event that ends at midnight does not take the day that begins then, also where that has 23 hours or begins at 1:00.
+func TestToWholeDays(t *testing.T) {
+	for _, tt := range []struct{ zone, start, end, want string }{
+		{"Europe/Berlin", "2026-03-28T22:00:00+01:00", "2026-03-29T00:00:00+01:00", "2026-03-28 2026-03-29"},
+		{"Europe/Berlin", "2026-03-28T22:00:00+01:00", "2026-03-29T04:00:00+02:00", "2026-03-28 2026-03-30"},
+		{"Europe/Berlin", "2026-10-25T01:00:00+02:00", "2026-10-25T23:30:00+01:00", "2026-10-25 2026-10-26"},
+		{"America/Santiago", "2026-09-06T10:00:00-03:00", "2026-09-06T11:00:00-03:00", "2026-09-06 2026-09-07"},
+		{"Africa/Cairo", "2026-04-23T22:00:00+02:00", "2026-04-24T01:00:00+03:00", "2026-04-23 2026-04-24"},
+		{"Africa/Cairo", "2026-04-24T10:00:00+03:00", "2026-04-24T10:00:00+03:00", "2026-04-24 2026-04-25"},
+	} {
+		s := contoso(t)
+		at := func(text string) time.Time {
+			v, err := time.Parse(time.RFC3339, text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return v
+		}
+		id := s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: at(tt.start), End: at(tt.end)})
+		if _, err := call(t, s, calendars.Calendar{}, "modify", fmt.Sprintf(`{"event_id": %q, "is_all_day": true, "timezone": %q}`, id, tt.zone), false, "Calendars.ReadWrite"); err != nil {
+			t.Fatal(err)
+		}
+		request := sent(t, s)[0]
+		from, to, _ := strings.Cut(tt.want, " ")
+		for field, day := range map[string]string{"start": from, "end": to} {
+			if want := fmt.Sprintf(`"%s":{"dateTime":"%sT00:00:00.0000000"`, field, day); !strings.Contains(request, want) {
+				t.Errorf("%s to %s in %s: sent %s, want %s", tt.start, tt.end, tt.zone, request, want)
+			}
+		}
 	}
 }
 

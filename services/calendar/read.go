@@ -57,7 +57,7 @@ func readOperations(c calendars.Calendar) []services.Operation {
 				}},
 			},
 			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
-		})
+		}, findTimesOperation(c))
 	}
 	return operations
 }
@@ -216,18 +216,26 @@ func (r *FreeBusy) Validate() error {
 	if r.calendar.Mailbox != "" {
 		return graph.Invalid("free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it")
 	}
-	if n := len(r.Attendees); n == 0 || n > calendars.MaxSchedules {
-		return graph.Invalid("attendees: want 1 to %d addresses, not %d", calendars.MaxSchedules, n)
-	}
-	for _, a := range r.Attendees {
-		if !isAddress(a) {
-			return graph.Invalid("attendees: want addresses, such as ann@contoso.com, not %s", services.QuoteForError(a))
-		}
+	if err := checkAttendees(r.Attendees); err != nil {
+		return err
 	}
 	if r.Interval < calendars.MinScheduleInterval || r.Interval > calendars.MaxScheduleInterval {
 		return graph.Invalid("interval: want %d to %d minutes, not %d", calendars.MinScheduleInterval, calendars.MaxScheduleInterval, r.Interval)
 	}
 	return r.TimeRange.Validate()
+}
+
+// checkAttendees returns an error unless there are 1 to 20 addresses.
+func checkAttendees(attendees []string) error {
+	if n := len(attendees); n == 0 || n > calendars.MaxSchedules {
+		return graph.Invalid("attendees: want 1 to %d addresses, not %d", calendars.MaxSchedules, n)
+	}
+	for _, a := range attendees {
+		if !isAddress(a) {
+			return graph.Invalid("attendees: want addresses, such as ann@contoso.com, not %s", services.QuoteForError(a))
+		}
+	}
+	return nil
 }
 
 // Execute implements services.Request.

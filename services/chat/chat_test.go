@@ -1,6 +1,7 @@
 package chat_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -297,11 +298,7 @@ func TestHistory(t *testing.T) {
 		history := find(t, chat.Operations(false), "history")
 		list := func(fields string) (texts []string, complete bool) {
 			t.Helper()
-			m := must(t, s, history, `{"chat_id": "`+lunch+`"`+fields+`}`).(chat.Messages)
-			for _, item := range m.Messages {
-				texts = append(texts, item["content"].(string))
-			}
-			return texts, m.Complete
+			return contents(must(t, s, history, `{"chat_id": "`+lunch+`"`+fields+`}`).(services.Page))
 		}
 		if texts, complete := list(""); len(texts) != 25 || texts[0] != "129" || complete {
 			t.Errorf("got %v, %v", texts, complete)
@@ -312,6 +309,66 @@ func TestHistory(t *testing.T) {
 		at := func(d time.Duration) string { return time.Now().Add(-d).UTC().Format(time.RFC3339) }
 		if texts, complete := list(fmt.Sprintf(`, "start": %q, "end": %q`, at(10*time.Second), at(5*time.Second))); len(texts) != 5 || !complete {
 			t.Errorf("got %v, %v", texts, complete)
+		}
+	})
+}
+
+// contents returns the texts of a page of messages, and whether it is the last one.
+func contents(page services.Page) (texts []string, complete bool) {
+	m := page.Value.(chat.Messages)
+	for _, item := range m.Messages {
+		texts = append(texts, item["content"].(string))
+	}
+	return texts, m.Complete
+}
+
+// Each message is on one page, also where several were written at the same time, some are deleted meanwhile and new ones arrive.
+func TestPagesOfMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := contoso(t)
+		const n = 130
+		for i := range n {
+			s.PostChatMessage(lunch, simulator.ChatMessage{From: simulator.Megan, Body: fmt.Sprint(i)})
+			if i%3 == 0 {
+				time.Sleep(time.Second)
+			}
+			if i%10 == 0 {
+				s.PostChatMessage(lunch, simulator.ChatMessage{Type: "systemEventMessage"})
+			}
+		}
+		op := find(t, chat.Operations(false), "history")
+		g := graphtest.Client(t, s, simulator.Adele, "Chat.Read", "User.Read")
+		r, err := services.Decode(op, []byte(`{"chat_id": "`+lunch+`", "limit": 7}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for a := (services.Attempt{Now: time.Now()}); ; {
+			v, err := r.Execute(t.Context(), g, a)
+			if err != nil {
+				t.Fatal(err)
+			}
+			page := v.(services.Page)
+			texts, complete := contents(page)
+			got = append(got, texts...)
+			if complete != (page.Next == nil) || len(texts) > 7 || len(texts) < 7 && !complete {
+				t.Fatalf("a page of %q, complete is %t, next %v", texts, complete, page.Next)
+			}
+			if complete {
+				break
+			}
+			s.PostChatMessage(lunch, simulator.ChatMessage{From: simulator.Megan, Body: "new"})
+			if a.Position, err = json.Marshal(page.Next); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if len(got) != n+1 || got[n] != "Pizza at noon?" {
+			t.Fatalf("%d messages: %q", len(got), got)
+		}
+		for i, text := range got[:n] {
+			if !slices.Contains(got, fmt.Sprint(i)) {
+				t.Errorf("message %d is missing; at its place is %s", i, text)
+			}
 		}
 	})
 }

@@ -2,7 +2,6 @@ package chat
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 	"time"
 
@@ -16,8 +15,6 @@ import (
 const (
 	defaultLimit = 25
 	maxLimit     = 200
-	// maxAnswer bounds the messages of an answer in bytes of JSON.
-	maxAnswer = 500 << 10
 )
 
 // History lists the messages of a chat.
@@ -25,7 +22,7 @@ type History struct {
 	ChatID string `json:"chat_id" required:"true" doc:"Id of the chat, as in the list."`
 	Start  string `json:"start" doc:"Only messages sent then or later: a time, in the account's time zone unless an offset is given, or a date."`
 	End    string `json:"end" doc:"Only messages sent before, like start."`
-	Limit  int    `json:"limit" doc:"Maximum number of messages, 1 to 200. Default: 25."`
+	Limit  int    `json:"limit" doc:"Maximum number of messages on a page, 1 to 200. Default: 25."`
 }
 
 // Validate returns an error for values that are wrong in every time zone.
@@ -72,45 +69,77 @@ func (r *History) Execute(ctx context.Context, g *graph.Client, a services.Attem
 	if err != nil {
 		return nil, err
 	}
-	answer := Messages{Messages: []map[string]any{}}
-	size := 0
-	for {
-		page, err := chats.Newest(ctx, g, r.ChatID, 50, end)
-		if err != nil {
-			return nil, err
-		}
-		slices.SortStableFunc(page, func(a, b chatMessage) int { return b.Created.Compare(a.Created) })
-		for _, m := range page {
-			if m.Created.Before(start) {
-				answer.Complete = true
-				return answer, nil
-			}
-			end = m.Created
-			if !m.Shown() {
-				continue
-			}
-			item := m.Item(a.Now.Location(), true)
-			delete(item, "preview")
-			item["content"] = m.Text
-			b, err := json.Marshal(item)
-			if err != nil {
-				return nil, err
-			}
-			if size += len(b); len(answer.Messages) == r.Limit || size > maxAnswer {
-				return answer, nil
-			}
-			answer.Messages = append(answer.Messages, item)
-		}
-		if len(page) < 50 {
-			answer.Complete = true
-			return answer, nil
-		}
+	var at historyPosition
+	if err := a.Resume(&at); err != nil {
+		return nil, err
 	}
+	if next := at.Time.Add(precision); !at.Time.IsZero() && (end.IsZero() || next.Before(end)) {
+		end = next
+	}
+	page := services.PageItems[map[string]any]{All: []map[string]any{}}
+	full := false
+	err = chats.Each(ctx, g, r.ChatID, end, func(m chatMessage) (more bool, err error) {
+		if m.Created.Before(start) {
+			return false, nil
+		}
+		if m.Created.IsZero() || at.includes(m) { // without a time it has no place in the list
+			return true, nil
+		}
+		if m.Shown() {
+			full = len(page.All) == r.Limit
+			if !full {
+				item := m.Item(a.Now.Location(), true)
+				delete(item, "preview")
+				item["content"] = m.Text
+				ok, err := page.Add(item)
+				if err != nil {
+					return false, err
+				}
+				full = !ok
+			}
+			if full {
+				return false, nil
+			}
+		}
+		at = at.after(m)
+		return true, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	result := services.Page{Value: Messages{page.All, !full}}
+	if full {
+		result.Next = at
+	}
+	return result, nil
+}
+
+// precision is that of Teams' times.
+const precision = time.Millisecond
+
+// A historyPosition names the beginning of the next page of History: the time of the last message, and which of that time were returned.
+type historyPosition struct {
+	Time time.Time `json:"t"` // zero: the first page
+	Seen []string  `json:"i"` // ids
+}
+
+// includes reports whether a message is on the pages before p.
+func (p historyPosition) includes(m chatMessage) bool {
+	return m.Created.Truncate(precision).Equal(p.Time) && slices.Contains(p.Seen, m.ID)
+}
+
+// after returns the position after a message, which follows p.
+func (p historyPosition) after(m chatMessage) historyPosition {
+	t := m.Created.Truncate(precision)
+	if !t.Equal(p.Time) {
+		p.Seen = nil
+	}
+	return historyPosition{t, append(p.Seen, m.ID)}
 }
 
 func historyFields() []schema.Field {
 	return []schema.Field{
 		{Key: "messages", Type: "list of objects", Doc: "Messages, each as last_message in the attribute data, with its whole text as content instead of preview."},
-		{Key: "complete", Type: "true or false", Doc: "These are all."},
+		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
 	}
 }

@@ -61,8 +61,8 @@ func Operations(basic bool) []services.Operation {
 		return all
 	}
 	return append(all, services.Operation{
-		Name: "history", Doc: "Lists the messages of a chat as `messages`, the newest first. `complete` says whether these are all; for more, ask again with the time of the last one as end.",
-		Permissions: []graph.Permission{chats.ReadPermission(false)}, Reads: true, Example: `{"chat_id": "19:5a1f…@thread.v2", "limit": 10}`, Returns: historyFields(), New: func() services.Request { return &History{Limit: defaultLimit} },
+		Name: "history", Doc: "Lists the messages of a chat as `messages`, the newest first.",
+		Permissions: []graph.Permission{chats.ReadPermission(false)}, Reads: true, Paged: true, Example: `{"chat_id": "19:5a1f…@thread.v2", "limit": 10}`, Returns: historyFields(), New: func() services.Request { return &History{Limit: defaultLimit} },
 	})
 }
 

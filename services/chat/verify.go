@@ -30,7 +30,7 @@ func chatPlace(chat string) place {
 	return place{
 		permission: chats.ReadPermission(false),
 		messages: func(ctx context.Context, g *graph.Client) ([]chatmessage.Message, error) {
-			return chats.Newest(ctx, g, chat, 50, time.Time{})
+			return chats.Newest(ctx, g, chat, 50)
 		},
 		result: func(id string) any { return Sent{ChatID: chat, MessageID: id} },
 	}

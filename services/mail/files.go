@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
@@ -309,19 +310,27 @@ func (s *files) content(f file) ([]byte, error) {
 	}
 	var content []byte
 	err = s.within(f, func(root *os.Root, path string) error {
-		opened, err := root.Open(path)
-		if err != nil {
-			return err
-		}
-		defer opened.Close()
-		if info, err := opened.Stat(); err != nil || !info.Mode().IsRegular() {
-			return errors.Join(err, errNotRegular)
-		}
-		if content, err = io.ReadAll(io.LimitReader(opened, n+1)); err == nil && int64(len(content)) > n {
-			err = errors.New("it is being written")
-		}
+		content, err = readRegular(root, path, n)
 		return err
 	})
+	return content, err
+}
+
+// readRegular reads a regular file of at most n bytes.
+func readRegular(root *os.Root, path string, n int64) ([]byte, error) {
+	// The file may have been replaced since its size was read: opening a named pipe must not wait for a writer.
+	opened, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer opened.Close()
+	if info, err := opened.Stat(); err != nil || !info.Mode().IsRegular() {
+		return nil, errors.Join(err, errNotRegular)
+	}
+	content, err := io.ReadAll(io.LimitReader(opened, n+1))
+	if err == nil && int64(len(content)) > n {
+		err = errors.New("it is being written")
+	}
 	return content, err
 }
 

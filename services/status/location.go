@@ -20,7 +20,7 @@ func locationOperations(permissions []graph.Permission) []services.Operation {
 	return []services.Operation{
 		{
 			Name:        SetLocation,
-			Doc:         "Sets your work location of today. It takes precedence over the one in your calendar.",
+			Doc:         "Sets your work location of today. It takes precedence over the one in your calendar. Only in the global cloud, not in national clouds.",
 			Permissions: permissions,
 			Example:     `{"location": "remote"}`,
 			Returns:     locationResult(),
@@ -28,7 +28,7 @@ func locationOperations(permissions []graph.Permission) []services.Operation {
 		},
 		{
 			Name:        ClearLocation,
-			Doc:         "Clears the work location of today, whether set or detected; the one in your calendar applies again.",
+			Doc:         "Clears the work location of today, whether set or detected; the one in your calendar applies again. Only in the global cloud, not in national clouds.",
 			Permissions: permissions,
 			Example:     `{}`,
 			Returns:     locationResult(),

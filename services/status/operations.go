@@ -16,29 +16,37 @@ import (
 
 // The names of the operations that entities use.
 const (
+	Update          = "update_user_status"
 	UpdatePreferred = "update_user_preferred_status"
 	ClearPreferred  = "clear_preferred_status"
 	SetMessage      = "set_status_message"
 )
 
-// Operations returns the operations of one's own presence. Each of them is idempotent.
-func Operations() []services.Operation {
-	permissions := []graph.Permission{{
+// permission returns the permission that every operation needs.
+func permission() graph.Permission {
+	return graph.Permission{
 		Scope:   "Presence.ReadWrite",
 		Purpose: "sets your presence and your status message",
 		Impact:  "your presence is shown but cannot be set",
-	}}
+	}
+}
+
+// Operations returns the operations of one's own presence. Each of them is idempotent. The keeper repeats sessions.
+func Operations(keeper *Keeper) []services.Operation {
+	permissions := []graph.Permission{permission()}
 	return append([]services.Operation{
 		{
-			Name: "update_user_status",
+			Name: Update,
 			Doc: "Sets your presence as if reported by a device. Teams shows the highest-ranking of all reports, in the order " +
 				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
 				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
-				"DoNotDisturb and Presenting.",
+				"DoNotDisturb and Presenting. With keep the report is repeated every four minutes, also after a restart, until it expires, " +
+				"clear_status withdraws it, or another update_user_status replaces it. For that the bridge must run and read your presence; " +
+				"graph2mqtt call cannot do it.",
 			Permissions: permissions,
 			Example:     `{"availability": "Busy", "activity": "InACall", "expiration_duration": "1h"}`,
 			Returns:     presenceResult(),
-			New:         func() services.Request { return new(UpdateUserStatus) },
+			New:         func() services.Request { return &UpdateUserStatus{keeper: keeper} },
 		},
 		{
 			Name: UpdatePreferred,
@@ -55,7 +63,7 @@ func Operations() []services.Operation {
 			Permissions: permissions,
 			Example:     `{}`,
 			Returns:     presenceResult(),
-			New:         func() services.Request { return new(ClearStatus) },
+			New:         func() services.Request { return &ClearStatus{keeper: keeper} },
 		},
 		{
 			Name:        ClearPreferred,
@@ -95,9 +103,12 @@ func messageResult() []schema.Field {
 
 // UpdateUserStatus reports a presence as this program's own session.
 type UpdateUserStatus struct {
+	keeper *Keeper
+
 	Availability string  `json:"availability" required:"true" doc:"How available you are." enum:"Available,Busy,Away,DoNotDisturb"`
 	Activity     string  `json:"activity" required:"true" doc:"Your activity. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
-	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours. Default: PT5M."`
+	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours, with keep to 12 hours. Default: PT5M."`
+	Keep         bool    `json:"keep" doc:"Repeat the report until it expires, so that Available does not fade. Needs an expiration_duration. Default: false."`
 }
 
 // Validate returns an error for combinations and durations that Graph would refuse.
@@ -110,12 +121,19 @@ func (u *UpdateUserStatus) Validate() error {
 }
 
 func (u *UpdateUserStatus) duration() (time.Duration, error) {
-	if u.Expiration == nil {
-		return 5 * time.Minute, nil
+	longest, limits := maxSession, "PT5M to PT4H, with keep to PT12H"
+	if u.Keep {
+		longest, limits = maxKept, "PT5M to PT12H"
 	}
-	d, err := parseDuration("expiration_duration", *u.Expiration)
-	if err == nil && (d < 5*time.Minute || d > 4*time.Hour) {
-		return 0, graph.Invalid("expiration_duration: want PT5M to PT4H, not %q", *u.Expiration)
+	switch {
+	case u.Expiration == nil && u.Keep:
+		return 0, graph.Invalid("expiration_duration is required with keep: want %s", limits)
+	case u.Expiration == nil:
+		return minSession, nil
+	}
+	d, err := services.ParseDuration("expiration_duration", *u.Expiration)
+	if err == nil && (d < minSession || d > longest) {
+		return 0, graph.Invalid("expiration_duration: want %s, not %q", limits, *u.Expiration)
 	}
 	return d, err
 }
@@ -126,10 +144,12 @@ func (u *UpdateUserStatus) Execute(ctx context.Context, g *graph.Client, a servi
 	if err != nil {
 		return nil, err
 	}
-	if err := presence.SetSession(ctx, g, u.Availability, u.Activity, duration); err != nil {
+	set := presence.Session{Availability: u.Availability, Activity: u.Activity, Until: a.Now.Truncate(time.Second).Add(duration), Kept: u.Keep}
+	err = u.keeper.decide(ctx, set, func() error { return presence.SetSession(ctx, g, u.Availability, u.Activity, session(duration)) })
+	if err != nil {
 		return nil, err
 	}
-	return presence.Session{Availability: u.Availability, Activity: u.Activity, Until: a.Now.Truncate(time.Second).Add(duration)}, nil
+	return set, nil
 }
 
 // UpdateUserPreferredStatus sets the preferred presence.
@@ -147,7 +167,7 @@ func (u *UpdateUserPreferredStatus) Validate() error {
 func (u *UpdateUserPreferredStatus) duration() (time.Duration, error) {
 	switch {
 	case u.Expiration != nil:
-		return parseDuration("expiration_duration", *u.Expiration)
+		return services.ParseDuration("expiration_duration", *u.Expiration)
 	case u.Availability == "Busy" || u.Availability == "DoNotDisturb":
 		return 24 * time.Hour, nil
 	}
@@ -167,11 +187,11 @@ func (u *UpdateUserPreferredStatus) Execute(ctx context.Context, g *graph.Client
 }
 
 // ClearStatus ends this program's own session.
-type ClearStatus struct{}
+type ClearStatus struct{ keeper *Keeper }
 
 // Execute implements services.Request.
-func (*ClearStatus) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
-	if err := presence.ClearSession(ctx, g); err != nil {
+func (c *ClearStatus) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
+	if err := c.keeper.decide(ctx, presence.Session{}, func() error { return presence.ClearSession(ctx, g) }); err != nil {
 		return nil, err
 	}
 	return presence.Session{}, nil

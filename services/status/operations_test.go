@@ -2,6 +2,7 @@ package status_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -34,11 +35,11 @@ func contoso(t testing.TB) *simulator.Simulator {
 
 func operation(t testing.TB, name string) services.Operation {
 	t.Helper()
-	i := slices.IndexFunc(status.Operations(), func(op services.Operation) bool { return op.Name == name })
+	i := slices.IndexFunc(status.Operations(status.NewKeeper()), func(op services.Operation) bool { return op.Name == name })
 	if i < 0 {
 		t.Fatalf("no operation %q", name)
 	}
-	return status.Operations()[i]
+	return status.Operations(status.NewKeeper())[i]
 }
 
 func call(t testing.TB, s *simulator.Simulator, address, name, request string, scopes ...string) (any, error) {
@@ -171,9 +172,12 @@ func TestRefused(t *testing.T) {
 		{"update_user_status", `{"availability": "DoNotDisturb", "activity": "Away"}`, `activity: want Presenting with the availability DoNotDisturb, not Away`},
 		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "1 hour"}`, `expiration_duration: want a duration in whole seconds` + duration + `"1 hour"`},
 		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": 60}`, `expiration_duration: want text, not 60`},
-		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "PT4M59S"}`, `expiration_duration: want PT5M to PT4H, not "PT4M59S"`},
-		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "4h1s"}`, `expiration_duration: want PT5M to PT4H, not "4h1s"`},
-		{"update_user_status", `{"availability": "Away", "activity": "Away", "expirationDutaion": "PT1H"}`, `expirationDutaion: unknown field; did you mean expiration_duration? known fields: activity, availability, expiration_duration`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "PT4M59S"}`, `expiration_duration: want PT5M to PT4H, with keep to PT12H, not "PT4M59S"`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "4h1s"}`, `expiration_duration: want PT5M to PT4H, with keep to PT12H, not "4h1s"`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "expiration_duration": "12h1s", "keep": true}`, `expiration_duration: want PT5M to PT12H, not "12h1s"`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "keep": true}`, `expiration_duration is required with keep: want PT5M to PT12H`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "keep": "yes"}`, `keep: want true or false, not "yes"`},
+		{"update_user_status", `{"availability": "Away", "activity": "Away", "expirationDutaion": "PT1H"}`, `expirationDutaion: unknown field; did you mean expiration_duration? known fields: activity, availability, expiration_duration, keep`},
 		{"update_user_preferred_status", `{}`, `availability is required`},
 		{"update_user_preferred_status", `{"availability": "Automatic"}`, `availability: want one of Available, Busy, DoNotDisturb, BeRightBack, Away, Offline, not "Automatic"`},
 		{"update_user_preferred_status", `{"availability": "Busy", "expiration_duration": "P1M"}`, `expiration_duration: want a duration in whole seconds` + duration + `"P1M"`},
@@ -208,7 +212,7 @@ var requests = map[string]string{
 
 // TestNeeds pins that what an operation says it needs is enough beside who signed in, and not more than that.
 func TestNeeds(t *testing.T) {
-	for _, op := range status.Operations() {
+	for _, op := range status.Operations(status.NewKeeper()) {
 		if _, err := call(t, contoso(t), simulator.Adele, op.Name, requests[op.Name], append(graph.Scopes(op.Permissions), "User.Read")...); err != nil {
 			t.Errorf("%s: %v", op.Name, err)
 		}
@@ -232,6 +236,29 @@ func TestPersonalAccountsHaveNoPresence(t *testing.T) {
 	}
 	if got := sent(t, s); got != nil {
 		t.Errorf("sent %q", got)
+	}
+}
+
+// TestNationalClouds pins that only the global cloud is asked for a work location.
+func TestNationalClouds(t *testing.T) {
+	for _, host := range []string{"graph.microsoft.us", "dod-graph.microsoft.us", "microsoftgraph.chinacloudapi.cn", "graph.microsoft.com"} {
+		for _, op := range []string{"set_work_location", "clear_work_location"} {
+			r, err := services.Decode(operation(t, op), []byte(requests[op]))
+			if err != nil {
+				t.Fatal(err)
+			}
+			g, err := graph.New(graph.Options{Root: "https://" + host, Transport: graphtest.JSON(`{"id": "1"}`), Tokens: graphtest.Tokens{Scopes: []string{"Presence.ReadWrite"}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := "only Microsoft's global cloud can set a work location, not the cloud of this account"
+			if host == "graph.microsoft.com" {
+				want = "<nil>"
+			}
+			if _, err := r.Execute(t.Context(), g, services.Attempt{ID: "1", Now: now(t)}); fmt.Sprint(err) != want {
+				t.Errorf("%s %s: got %v, want %s", host, op, err, want)
+			}
+		}
 	}
 }
 

@@ -2,7 +2,6 @@ package todo
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -80,8 +79,6 @@ func (r *DeleteList) Execute(ctx context.Context, g *graph.Client, a services.At
 const (
 	defaultLimit = 100
 	maxLimit     = 500
-	// maxAnswer bounds the tasks of an answer in bytes of JSON.
-	maxAnswer = 500 << 10
 )
 
 // List lists the tasks of a list.
@@ -89,17 +86,13 @@ type List struct {
 	target Target
 
 	Completed *bool `json:"completed" doc:"Only completed tasks, or with false only open ones."`
-	Limit     int   `json:"limit" doc:"Maximum number of tasks, 1 to 500. Default: 100."`
-	Skip      int   `json:"skip" doc:"Number of tasks to leave out, from the beginning."`
+	Limit     int   `json:"limit" doc:"Maximum number of tasks on a page, 1 to 500. Default: 100."`
 }
 
 // Validate returns an error for values that are out of range.
 func (r *List) Validate() error {
-	switch {
-	case r.Limit < 1 || r.Limit > maxLimit:
+	if r.Limit < 1 || r.Limit > maxLimit {
 		return graph.Invalid("limit: want 1 to %d, not %d", maxLimit, r.Limit)
-	case r.Skip < 0:
-		return graph.Invalid("skip: want at least 0, not %d", r.Skip)
 	}
 	return nil
 }
@@ -116,6 +109,11 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 	if err != nil {
 		return nil, err
 	}
+	// Tasks are not counted, because they may be deleted or completed meanwhile: the page begins after the last task of the one before.
+	var last *tasks.Place
+	if err := a.Resume(&last); err != nil {
+		return nil, err
+	}
 	read := tasks.All
 	if r.Completed != nil && !*r.Completed {
 		read = tasks.Open
@@ -129,28 +127,31 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 	}
 	loc := a.Now.Location()
 	tasks.Sort(all, loc)
-	answer := Todos{Todos: []map[string]any{}}
-	size := 0
-	for _, t := range all[min(r.Skip, len(all)):] {
-		item := t.Item(loc)
-		b, err := json.Marshal(item)
-		if err != nil {
-			return nil, err
+	page := services.PageItems[map[string]any]{All: []map[string]any{}}
+	for _, t := range all {
+		at := t.Place(loc)
+		if last != nil && at.Compare(*last) <= 0 {
+			continue
 		}
-		if size += len(b); len(answer.Todos) == r.Limit || size > maxAnswer && len(answer.Todos) > 0 {
-			return answer, nil
+		ok := len(page.All) < r.Limit
+		if ok {
+			if ok, err = page.Add(t.Item(loc)); err != nil {
+				return nil, err
+			}
 		}
-		answer.Todos = append(answer.Todos, item)
+		if !ok {
+			return services.Page{Value: Todos{page.All, false}, Next: last}, nil
+		}
+		last = &at
 	}
-	answer.Complete = true
-	return answer, nil
+	return services.Page{Value: Todos{page.All, true}}, nil
 }
 
 // todosFields documents the answer of List.
 func todosFields() []schema.Field {
 	return []schema.Field{
 		{Key: "todos", Type: "list of objects", Doc: "Tasks, each as in the attribute all_todos: open ones first, by due date."},
-		{Key: "complete", Type: "true or false", Doc: "These are all that follow the skipped ones."},
+		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
 	}
 }
 

@@ -80,8 +80,8 @@ func Operations(t Target) []services.Operation {
 			Permissions: []graph.Permission{lists}, Optional: true, OfGroup: true, Retry: services.Idempotent, Example: `{"list": "Shopping"}`, Returns: listFields()[:1], New: func() services.Request { return &DeleteList{} },
 		},
 		{
-			Name: "list", Doc: "Lists the tasks of the list as `todos`, each as in the attribute `all_todos`, also the completed ones. `complete` says whether these are all; for more, ask again with `skip`. The sensor's filters do not apply.",
-			Permissions: []graph.Permission{tasks.ReadPermission()}, Reads: true, Example: `{"completed": false, "limit": 10}`, Returns: todosFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
+			Name: "list", Doc: "Lists the tasks of the list as `todos`, each as in the attribute `all_todos`, also the completed ones. The sensor's filters do not apply.",
+			Permissions: []graph.Permission{tasks.ReadPermission()}, Reads: true, Paged: true, Example: `{"completed": false, "limit": 10}`, Returns: todosFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
 		},
 	}
 }

@@ -62,14 +62,14 @@ func (f *TaskFields) fields(loc *time.Location) (w tasks.Fields, err error) {
 	return w, nil
 }
 
-// dueDate returns the midnight in loc of a day. A time, which the integrations for Home Assistant accept, stands for its day in loc.
+// dueDate returns when a day begins in loc. A time, which the integrations for Home Assistant accept, stands for its day in loc.
 func dueDate(s string, loc *time.Location) (time.Time, error) {
 	at, err := services.ParseTimeOrDate("due", s, loc)
 	if err != nil {
 		return time.Time{}, graph.Invalid("due: want a date, such as 2026-12-01, not %s", services.QuoteForError(s))
 	}
 	y, m, d := at.In(loc).Date()
-	return time.Date(y, m, d, 0, 0, 0, 0, loc), nil
+	return graph.StartOfDay(y, m, d, loc), nil
 }
 
 // Create creates a task.

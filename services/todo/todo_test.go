@@ -30,11 +30,12 @@ func contoso() *simulator.Simulator { return simulator.Contoso(simulator.Options
 type target struct {
 	graph      *graph.Client
 	operations []services.Operation
+	loc        *time.Location
 }
 
 func newTarget(t testing.TB, transport http.RoundTripper, s *simulator.Simulator) *target {
 	t.Helper()
-	return &target{graphtest.ClientVia(t, s, transport, simulator.Adele, "Tasks.ReadWrite"), todo.Operations(todo.Target{List: "defaultList"})}
+	return &target{graphtest.ClientVia(t, s, transport, simulator.Adele, "Tasks.ReadWrite"), todo.Operations(todo.Target{List: "defaultList"}), time.UTC}
 }
 
 func (t *target) Operation(name string) (services.Operation, error) {
@@ -54,7 +55,7 @@ func (t *target) Resolve(context.Context, map[string]json.RawMessage) (services.
 	return services.Ref{Account: "work", Sensor: "todo"}, t, nil
 }
 func (t *target) Graph() *graph.Client     { return t.graph }
-func (t *target) Location() *time.Location { return time.UTC }
+func (t *target) Location() *time.Location { return t.loc }
 func (t *target) OnSuccess(context.Context, string, any) func(services.Tx) {
 	return nil
 }
@@ -320,7 +321,6 @@ func TestRefusals(t *testing.T) {
 		`checklist_complete {"todo_id": "x", "checklist_item_id": ""}`:                     "checklist_item_id: want the id of a step, as in the list",
 		`checklist_delete {"todo_id": "x"}`:                                                "checklist_item_id is required",
 		`list {"limit": 0}`:                                                                "limit: want 1 to 500, not 0",
-		`list {"skip": -1}`:                                                                "skip: want at least 0, not -1",
 		`list_new {"name": ""}`:                                                            "name: want a text that is not empty",
 		`list_rename {"list": "Tasks", "name": "x"}`:                                       `list: want a list that you made: "Tasks" is one of To Do's own and cannot be renamed`,
 		`list_delete {"list": "flaggedEmails"}`:                                            `list: want a list that you made: "Flagged Emails" is one of To Do's own and cannot be deleted`,
@@ -346,12 +346,10 @@ func TestList(t *testing.T) {
 		s, _ := world(simulator.TodoOptions{})
 		g := newTarget(t, s.Transport(), s)
 		for request, want := range map[string]string{
-			`{}`:                        "plain weekly done true",
-			`{"completed": false}`:      "plain weekly true",
-			`{"completed": true}`:       "done true",
-			`{"limit": 1}`:              "plain false",
-			`{"limit": 1, "skip": 2}`:   "done true",
-			`{"limit": 10, "skip": 10}`: "true",
+			`{}`:                   "plain weekly done true",
+			`{"completed": false}`: "plain weekly true",
+			`{"completed": true}`:  "done true",
+			`{"limit": 1}`:         "plain false",
 		} {
 			r := g.execute(t.Context(), "list", request)
 			if r.Error != nil {
@@ -367,4 +365,69 @@ func TestList(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Pages of a list go on where the page before ended, whatever was completed or deleted meanwhile.
+func TestPagesOfTasks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := contoso()
+		var ids []string
+		for i := range 1200 {
+			ids = append(ids, s.AddTask(simulator.Adele, "Tasks", simulator.Task{
+				Title: fmt.Sprint(i), Body: strings.Repeat("x", 3000), Due: time.Now().Truncate(24*time.Hour).AddDate(0, 0, i/10),
+			}).ID)
+		}
+		g := newTarget(t, s.Transport(), s)
+		d := services.NewDispatcher(services.DispatcherOptions{Resolver: resolver{g}})
+		seen := map[string]int{}
+		pages := 0
+		for cursor := ""; ; pages++ {
+			request := fmt.Sprintf(`{"completed": false, "limit": 500, "cursor": %q}`, cursor)
+			r := d.Execute(t.Context(), services.Inbound{Target: services.Ref{Account: "work", Sensor: "todo"}, Operation: "list", Payload: []byte(request), Received: time.Now()})
+			if r.Error != nil {
+				t.Fatal(r.Error)
+			}
+			if n := len(r.Encode()); n > 512<<10 {
+				t.Errorf("a page of %d bytes", n)
+			}
+			todos := r.Data.(todo.Todos)
+			for _, item := range todos.Todos {
+				seen[item["todo_id"].(string)]++
+			}
+			if todos.Complete != (r.Cursor == "") || len(todos.Todos) == 0 {
+				t.Fatalf("page %d: %d tasks, complete is %t, cursor %q", pages, len(todos.Todos), todos.Complete, r.Cursor)
+			}
+			if cursor = r.Cursor; cursor == "" {
+				break
+			}
+			s.RemoveTask(simulator.Adele, ids[pages]) // which was listed
+			last := todos.Todos[len(todos.Todos)-1]["todo_id"].(string)
+			s.RemoveTask(simulator.Adele, last)
+		}
+		for i, id := range ids {
+			if seen[id] != 1 {
+				t.Errorf("task %d was listed %d times", i, seen[id])
+			}
+		}
+		if pages < 3 {
+			t.Errorf("%d pages", pages)
+		}
+	})
+}
+
+// In Santiago clocks are set forward at midnight: the 6th of September 2026 begins at 1:00.
+func TestDueOnDayWithoutMidnight(t *testing.T) {
+	s := contoso()
+	g := newTarget(t, s.Transport(), s)
+	g.loc = graphtest.Zone(t, "America/Santiago")
+	if r := g.execute(t.Context(), "new", `{"subject": "x", "due": "2026-09-06"}`); r.Error != nil {
+		t.Fatal(r.Error)
+	}
+	body := ""
+	for _, r := range s.Requests() {
+		body += string(r.Body)
+	}
+	if want := `"dueDateTime":{"dateTime":"2026-09-06T00:00:00.0000000","timeZone":"Pacific SA Standard Time"}`; !strings.Contains(body, want) {
+		t.Errorf("sent %s, want %s", body, want)
+	}
 }

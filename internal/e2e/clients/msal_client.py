@@ -110,7 +110,11 @@ view, n = pages(
 )
 assert n == 3 and [e["start"]["dateTime"][:16] for e in view] == [f"2030-05-02T{h:02}:00" for h in range(7, 12)], (n, view)
 series = next(e for e in pages(token, "/me/events")[0] if e["type"] == "seriesMaster")
-instances, _ = pages(token, f"/me/events/{series['id']}/instances", params={"startDateTime": "2030-01-01", "endDateTime": "2030-04-01"})
+instances, _ = pages(
+    token, f"/me/events/{series['id']}/instances",
+    params={"startDateTime": "2030-01-01", "endDateTime": "2030-04-01"},
+    headers={"Prefer": 'outlook.timezone="Europe/Berlin"'},
+)
 assert [i["start"]["dateTime"][:10] for i in instances] == ["2030-01-08", "2030-02-12", "2030-03-12"], instances
 assert web.get(graph + "/me/calendars/$count", headers={"Authorization": "Bearer " + token}).text == "3"
 

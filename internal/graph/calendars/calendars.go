@@ -20,6 +20,8 @@ type Calendar struct {
 	Group   string // id, address or name of a Microsoft 365 group, which has one calendar; nothing else is set then
 	Name    string // or id; "": the default calendar
 	Basic   bool   // only properties that Calendars.ReadBasic allows are read
+
+	ChangeKeys bool // View reads the versions of events
 }
 
 // Info describes one calendar of a mailbox.

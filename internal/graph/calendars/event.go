@@ -47,6 +47,8 @@ type Event struct {
 	JoinURL     string  // of the online meeting
 	DialIn      *DialIn // of the online meeting; nil: none
 	WebLink     string
+	ChangeKey   string   // of its version; only of a calendar with ChangeKeys
+	Meeting     *Meeting // of the online meeting; not read with the event
 }
 
 // An Attendee is a person or a room that is invited.
@@ -67,11 +69,12 @@ func (e Event) Span(loc *time.Location) (start, end time.Time) {
 	if !e.AllDay {
 		return e.Start.In(loc), e.End.In(loc)
 	}
-	return midnight(e.Start, loc), midnight(e.End, loc)
+	return startOfDay(e.Start, loc), startOfDay(e.End, loc)
 }
 
-func midnight(day time.Time, loc *time.Location) time.Time {
-	return time.Date(day.Year(), day.Month(), day.Day(), 0, 0, 0, 0, loc)
+// startOfDay returns the first moment in loc of the date of day.
+func startOfDay(day time.Time, loc *time.Location) time.Time {
+	return graph.StartOfDay(day.Year(), day.Month(), day.Day(), loc)
 }
 
 // Within reports whether any part of e is in [from, to), with all-day events in the time zone loc.
@@ -100,6 +103,15 @@ func eventFields(basic bool) []string {
 	}
 	if !basic {
 		f = append(f, "body")
+	}
+	return f
+}
+
+// viewFields returns the properties that View reads.
+func (c Calendar) viewFields() []string {
+	f := eventFields(c.Basic)
+	if c.ChangeKeys {
+		f = append(f, "changeKey")
 	}
 	return f
 }
@@ -142,6 +154,7 @@ type eventDTO struct {
 	} `json:"onlineMeeting"`
 	OnlineMeetingURL string `json:"onlineMeetingUrl"`
 	WebLink          string `json:"webLink"`
+	ChangeKey        string `json:"changeKey"`
 }
 
 // text returns the whole description.
@@ -239,6 +252,9 @@ func (c Calendar) View(ctx context.Context, g *graph.Client, id string, from, to
 			if err != nil {
 				return nil, err
 			}
+			if c.ChangeKeys {
+				e.ChangeKey = d.ChangeKey
+			}
 			if !seen[e.ID] {
 				seen[e.ID] = true
 				events = append(events, e)
@@ -290,7 +306,7 @@ func (c Calendar) explainView(g *graph.Client, id string, err error) error {
 // view returns the request for a view.
 func (c Calendar) view(ctx context.Context, g *graph.Client, id string, from, to time.Time, order []string, top int32) (*abstractions.RequestInformation, error) {
 	query := users.ItemCalendarCalendarViewRequestBuilderGetQueryParameters{
-		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: eventFields(c.Basic), Orderby: order, Top: &top,
+		StartDateTime: new(from.UTC().Format(time.RFC3339)), EndDateTime: new(to.UTC().Format(time.RFC3339)), Select: c.viewFields(), Orderby: order, Top: &top,
 	}
 	owner, calendar := c.owner(g, id)
 	if calendar == "" {

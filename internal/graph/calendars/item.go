@@ -29,6 +29,7 @@ type Item struct {
 	ResponseStatus any  `json:"response_status"`
 	JoinURL        any  `json:"join_url"`
 	DialIn         any  `json:"dial_in"` // DialInItem; nil: none
+	Meeting        any  `json:"meeting"` // of Meeting.Item; nil: not known
 	WebLink        any  `json:"web_link"`
 	Importance     any  `json:"importance"`
 	SeriesID       any  `json:"series_id"`
@@ -68,6 +69,9 @@ func (e Event) Item(loc *time.Location) Item {
 	if d := e.DialIn; d != nil {
 		i.DialIn = DialInItem{graph.NullIfZero(d.TollNumber), graph.NullIfZero(d.TollFreeNumber), graph.NullIfZero(d.ConferenceID), graph.NullIfZero(d.QuickDial)}
 	}
+	if e.Meeting != nil {
+		i.Meeting = e.Meeting.Item()
+	}
 	for _, a := range e.Attendees {
 		i.Attendees = append(i.Attendees, AttendeeItem{a.Address, graph.NullIfZero(a.Type), graph.NullIfZero(a.Response), graph.NullIfZero(a.Name)})
 	}
@@ -80,4 +84,16 @@ func (e Event) When(loc *time.Location) (start, end any) {
 		return e.Start.Format(time.DateOnly), e.End.Format(time.DateOnly)
 	}
 	return e.Start.In(loc), e.End.In(loc)
+}
+
+// Item returns m as an Item shows it.
+func (m Meeting) Item() map[string]any {
+	var recording any
+	if m.Recording != nil {
+		recording = *m.Recording
+	}
+	return map[string]any{
+		"meeting_id": graph.NullIfZero(m.MeetingID), "passcode": graph.NullIfZero(m.Passcode), "lobby": graph.NullIfZero(m.Lobby),
+		"presenters": graph.NullIfZero(m.Presenters), "recording": recording,
+	}
 }

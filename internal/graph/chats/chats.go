@@ -230,16 +230,11 @@ func messagesQuery(top int, order string, filter *string) *sdk.ItemMessagesReque
 	}}
 }
 
-// Newest returns the newest messages of a chat, up to 50, the newest first. before, if not zero, excludes those that were written then
-// or later.
-func Newest(ctx context.Context, g *graph.Client, id string, most int, before time.Time) ([]chatmessage.Message, error) {
-	var filter *string
-	if !before.IsZero() {
-		filter = new("createdDateTime lt " + before.UTC().Format("2006-01-02T15:04:05.000Z"))
-	}
+// Newest returns the newest messages of a chat, up to 50, the newest first.
+func Newest(ctx context.Context, g *graph.Client, id string, most int) ([]chatmessage.Message, error) {
 	d, err := graph.Get[struct {
 		Value []chatmessage.DTO `json:"value"`
-	}](ctx, g, opMessages, item(g, id).Messages().ToGetRequestInformation, messagesQuery(min(most, pageSize), "createdDateTime", filter))
+	}](ctx, g, opMessages, item(g, id).Messages().ToGetRequestInformation, messagesQuery(min(most, pageSize), "createdDateTime", nil))
 	if err != nil {
 		return nil, explainChat(g, err)
 	}
@@ -247,6 +242,27 @@ func Newest(ctx context.Context, g *graph.Client, id string, most int, before ti
 		return nil, graph.Incomplete(opMessages, "list")
 	}
 	return chatmessage.Messages(d.Value), nil
+}
+
+// Each calls visit with the messages of a chat, the newest first, until visit returns false or an error. before, if not zero, excludes
+// those that were written then or later.
+func Each(ctx context.Context, g *graph.Client, id string, before time.Time, visit func(chatmessage.Message) (more bool, err error)) error {
+	var filter *string
+	if !before.IsZero() {
+		filter = new("createdDateTime lt " + before.UTC().Format("2006-01-02T15:04:05.000Z"))
+	}
+	r, err := item(g, id).Messages().ToGetRequestInformation(ctx, messagesQuery(pageSize, "createdDateTime", filter))
+	if err != nil {
+		return err
+	}
+	return explainChat(g, graph.Each(ctx, g, opMessages, r, func(d chatmessage.DTO) (bool, error) {
+		for _, m := range chatmessage.Messages([]chatmessage.DTO{d}) {
+			if more, err := visit(m); err != nil || !more {
+				return false, err
+			}
+		}
+		return true, nil
+	}))
 }
 
 // ReadMessage returns one message of a chat.

@@ -109,7 +109,7 @@ func TestDamagedAnswers(t *testing.T) {
 		if _, err := chats.List(t.Context(), answering(t, 200, body), false); err == nil {
 			t.Errorf("%s: no error", body)
 		}
-		if _, err := chats.Newest(t.Context(), answering(t, 200, body), "19:a", 20, time.Time{}); err == nil {
+		if _, err := chats.Newest(t.Context(), answering(t, 200, body), "19:a", 20); err == nil {
 			t.Errorf("%s: no error", body)
 		}
 		if _, err := chats.MessagesSince(t.Context(), answering(t, 200, body), "19:a", time.Time{}); err == nil {

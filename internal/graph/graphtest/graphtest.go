@@ -25,7 +25,7 @@ func Client(t testing.TB, s *simulator.Simulator, address string, scopes ...stri
 // Counted is Client, whose answers are counted.
 func Counted(t testing.TB, s *simulator.Simulator, address string, scopes ...string) (*graph.Client, *Counter) {
 	t.Helper()
-	c := &Counter{next: s.Transport()}
+	c := NewCounter(s.Transport())
 	return ClientVia(t, s, c, address, scopes...), c
 }
 

@@ -40,11 +40,17 @@ func (j JSON) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // A Counter counts answers and their bytes as they arrive.
 type Counter struct {
+	// OnAnswer, unless nil, is called with each request and the size of its answer as it arrives. It must be set before the first request.
+	OnAnswer func(r *http.Request, bytes int)
+
 	next http.RoundTripper
 
 	mu                    sync.Mutex // guards the following
 	answers, bytes, plain int
 }
+
+// NewCounter returns a Counter of the answers of next.
+func NewCounter(next http.RoundTripper) *Counter { return &Counter{next: next} }
 
 // Plain returns the bytes of the answers since the last call of Take as they were before compression.
 func (c *Counter) Plain() int {
@@ -76,6 +82,9 @@ func (c *Counter) RoundTrip(r *http.Request) (*http.Response, error) {
 		resp.Header.Del("Content-Encoding")
 		resp.ContentLength = -1
 		b, err = unzip(b)
+	}
+	if c.OnAnswer != nil {
+		c.OnAnswer(r, arrived)
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -72,9 +72,15 @@ type taskDTO struct {
 	BucketID string  `json:"bucketId"`
 	Percent  float64 `json:"percentComplete"`
 	Due      string  `json:"dueDateTime"`
-	Priority *int    `json:"priority"`
+	Priority any     `json:"priority"` // 0 is one, so that a wrong value must not become it
 	Items    int     `json:"checklistItemCount"`
 	Active   int     `json:"activeChecklistItemCount"`
+}
+
+// UnmarshalJSON implements [json.Unmarshaler]. One task with a wrong value must not hide all others.
+func (d *taskDTO) UnmarshalJSON(b []byte) error {
+	type plain taskDTO
+	return graph.UnmarshalTolerantly(b, (*plain)(d))
 }
 
 func taskFields() []string {
@@ -86,8 +92,11 @@ func (d taskDTO) task(op string) (Task, error) {
 		return Task{}, graph.Incomplete(op, "id of a task")
 	}
 	t := Task{
-		ID: d.ID, ETag: d.ETag, Title: d.Title, PlanID: d.PlanID, BucketID: d.BucketID, Percent: int(d.Percent), Priority: d.Priority,
+		ID: d.ID, ETag: d.ETag, Title: d.Title, PlanID: d.PlanID, BucketID: d.BucketID, Percent: int(d.Percent),
 		Items: d.Items, Active: d.Active,
+	}
+	if p, ok := d.Priority.(float64); ok {
+		t.Priority = new(int(p))
 	}
 	// An unreadable date is none: the task must be shown all the same.
 	if due, err := time.Parse(time.RFC3339, d.Due); err == nil {

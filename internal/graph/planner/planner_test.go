@@ -140,6 +140,37 @@ func TestDamagedAnswers(t *testing.T) {
 	}
 }
 
+// A value of a wrong type is unknown. It fails neither its task nor the others.
+func TestWrongTypes(t *testing.T) {
+	s, g, p := contoso(t)
+	due := time.Date(2026, 1, 15, 0, 0, 0, 0, time.UTC)
+	add(s, p.ID, "First")
+	add(s, p.ID, "Pack", func(t *simulator.PlannerTask) { t.Due, t.Percent = due, 50 })
+	for field, check := range map[string]func(planner.Task) bool{
+		"title":                    func(t planner.Task) bool { return t.Title == "" && t.Due == "2026-01-15" },
+		"planId":                   func(t planner.Task) bool { return t.PlanID == "" && t.Title == "Pack" },
+		"percentComplete":          func(t planner.Task) bool { return t.Percent == 0 && t.Title == "Pack" },
+		"dueDateTime":              func(t planner.Task) bool { return t.Due == "" && t.Percent == 50 },
+		"priority":                 func(t planner.Task) bool { return t.Priority == nil && t.Percent == 50 },
+		"checklistItemCount":       func(t planner.Task) bool { return t.Items == 0 && t.Percent == 50 },
+		"activeChecklistItemCount": func(t planner.Task) bool { return t.Active == 0 && t.Percent == 50 },
+	} {
+		for _, wrong := range []any{map[string]any{}, []any{1}, true} {
+			s.Fail(simulator.Fault{Path: "/v1.0/me/planner/tasks", Change: func(page map[string]any) {
+				for _, task := range page["value"].([]any) {
+					if task := task.(map[string]any); task["percentComplete"] == 50 || task["percentComplete"] == 50.0 {
+						task[field] = wrong
+					}
+				}
+			}})
+			tasks, err := planner.Tasks(t.Context(), g)
+			if err != nil || len(tasks) != 2 || !slices.ContainsFunc(tasks, func(t planner.Task) bool { return t.Title == "First" && t.Priority != nil }) || !slices.ContainsFunc(tasks, check) {
+				t.Errorf("%s is %v: %+v, %v", field, wrong, tasks, err)
+			}
+		}
+	}
+}
+
 // A page that repeats a task, because the list changed while it was read, does not repeat it for the caller.
 func TestRepeatedTasks(t *testing.T) {
 	s, g, p := contoso(t)

@@ -39,6 +39,9 @@ func (l Location) Data() any {
 // SetLocation sets the work location for the current day.
 func SetLocation(ctx context.Context, g *graph.Client, l Location) error {
 	const op = "set the work location"
+	if err := requireGlobal(g); err != nil {
+		return err
+	}
 	id, err := ownID(ctx, g)
 	if err != nil {
 		return err
@@ -68,10 +71,23 @@ func SetLocation(ctx context.Context, g *graph.Client, l Location) error {
 
 // ClearLocation removes the location that SetLocation set, so that the calendar's work location applies again.
 func ClearLocation(ctx context.Context, g *graph.Client) error {
+	if err := requireGlobal(g); err != nil {
+		return err
+	}
 	id, err := ownID(ctx, g)
 	if err != nil {
 		return err
 	}
 	err = graph.Call(ctx, g, "clear the work location", g.User(id).Presence().ClearLocation().ToPostRequestInformation, nil)
 	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
+}
+
+// requireGlobal returns an error in Microsoft's national clouds, which cannot set a work location.
+//
+// https://learn.microsoft.com/graph/api/presence-setmanuallocation
+func requireGlobal(g *graph.Client) error {
+	if g.NationalCloud() {
+		return &graph.Error{Reason: graph.Refused, Message: "only Microsoft's global cloud can set a work location, not the cloud of this account"}
+	}
+	return nil
 }

@@ -2,7 +2,6 @@ package presence
 
 import (
 	"context"
-	"strings"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -33,6 +32,7 @@ func AllowedActivities(availability string) []string {
 type Session struct {
 	Availability, Activity string
 	Until                  time.Time
+	Kept                   bool // it is repeated until then
 }
 
 // Data returns the session as it answers the request that set it.
@@ -139,10 +139,7 @@ func SetMessage(ctx context.Context, g *graph.Client, m Message) error {
 	return explain(g, err, "Presence.ReadWrite")
 }
 
-// withExpiration returns the expirationDuration of a body as a duration of OData: ISO 8601 without weeks. Kiota's type would write
-// seven days as P1W.
+// withExpiration returns the expirationDuration of a body.
 func withExpiration(d time.Duration) map[string]any {
-	return map[string]any{"expirationDuration": formatDuration(d)}
+	return map[string]any{"expirationDuration": graph.FormatDuration(d)}
 }
-
-func formatDuration(d time.Duration) string { return "PT" + strings.ToUpper(d.String()) }

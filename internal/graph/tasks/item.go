@@ -38,25 +38,45 @@ func (t Task) Summary(loc *time.Location) map[string]any {
 // Sort sorts tasks as lists show them: open ones by due date and reminder, those without one after them; then the completed ones, the
 // latest first.
 func Sort(all []Task, loc *time.Location) {
-	due := make(map[string]string, len(all))
+	places := make(map[string]Place, len(all))
 	for _, t := range all {
-		due[t.ID] = cmp.Or(t.DueDate(loc), "9999")
+		places[t.ID] = t.Place(loc)
 	}
-	reminder := func(t Task) int64 {
-		if t.Reminder.IsZero() {
-			return math.MaxInt64
-		}
-		return t.Reminder.Unix()
+	slices.SortFunc(all, func(a, b Task) int { return places[a.ID].Compare(places[b.ID]) })
+}
+
+// A Place is the position of a task in a sorted list. JSON can hold it.
+type Place struct {
+	Done      bool      `json:"d,omitempty"`
+	Completed string    `json:"c,omitempty"` // date; only of completed tasks, like Modified
+	Modified  time.Time `json:"m,omitzero"`
+	Due       string    `json:"u,omitempty"` // date, or later than all; only of open tasks, like the following
+	Reminder  int64     `json:"r,omitempty"` // seconds
+	Created   time.Time `json:"t,omitzero"`
+	ID        string    `json:"i"`
+}
+
+// Place returns the position of the task in a list that [Sort] sorted.
+func (t Task) Place(loc *time.Location) Place {
+	if t.Done() {
+		return Place{Done: true, Completed: t.Completed, Modified: t.Modified, ID: t.ID}
 	}
-	slices.SortFunc(all, func(a, b Task) int {
-		switch {
-		case a.Done() != b.Done() && a.Done():
-			return 1
-		case a.Done() != b.Done():
-			return -1
-		case a.Done():
-			return cmp.Or(cmp.Compare(b.Completed, a.Completed), b.Modified.Compare(a.Modified), cmp.Compare(a.ID, b.ID))
-		}
-		return cmp.Or(cmp.Compare(due[a.ID], due[b.ID]), cmp.Compare(reminder(a), reminder(b)), a.Created.Compare(b.Created), cmp.Compare(a.ID, b.ID))
-	})
+	p := Place{Due: cmp.Or(t.DueDate(loc), "9999"), Reminder: math.MaxInt64, Created: t.Created, ID: t.ID}
+	if !t.Reminder.IsZero() {
+		p.Reminder = t.Reminder.Unix()
+	}
+	return p
+}
+
+// Compare returns a negative number if p is before o, and a positive one if it is after it.
+func (p Place) Compare(o Place) int {
+	switch {
+	case p.Done != o.Done && p.Done:
+		return 1
+	case p.Done != o.Done:
+		return -1
+	case p.Done:
+		return cmp.Or(cmp.Compare(o.Completed, p.Completed), o.Modified.Compare(p.Modified), cmp.Compare(p.ID, o.ID))
+	}
+	return cmp.Or(cmp.Compare(p.Due, o.Due), cmp.Compare(p.Reminder, o.Reminder), p.Created.Compare(o.Created), cmp.Compare(p.ID, o.ID))
 }

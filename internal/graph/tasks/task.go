@@ -62,9 +62,9 @@ func (t Task) DueDate(loc *time.Location) string {
 		return t.Due.UTC().Format(time.DateOnly)
 	}
 	y, m, d := t.Due.In(loc).Date()
-	midnight := func(day int) time.Time { return time.Date(y, m, day, 0, 0, 0, 0, loc) }
+	begin := func(day int) time.Time { return graph.StartOfDay(y, m, day, loc) }
 	// By the calendar: where clocks skip midnight, the day begins at one o'clock.
-	if before, after := t.Due.Sub(midnight(d)), midnight(d+1).Sub(t.Due); after <= before {
+	if before, after := t.Due.Sub(begin(d)), begin(d+1).Sub(t.Due); after <= before {
 		d++
 	}
 	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Format(time.DateOnly)

@@ -14,7 +14,8 @@ const (
 func (d *Directory) AddContoso(colleagues bool) {
 	d.Add(User{ID: "87d349ed-44d7-43e1-9a83-5f2406dee5bd", Address: Adele, Name: "Adele Vance", Tenant: ContosoTenant, TimeZone: "W. Europe Standard Time"})
 	if colleagues {
-		d.Add(User{Address: Megan, Name: "Megan Bowen", Tenant: ContosoTenant, TimeZone: "Pacific Standard Time"})
+		d.Add(User{Address: Megan, Name: "Megan Bowen", Tenant: ContosoTenant, TimeZone: "Pacific Standard Time",
+			JobTitle: "Marketing Manager", Department: "Marketing", Manager: Adele, Photo: []byte("\xff\xd8\xff\xe0 a photo")})
 		d.Add(User{Address: Alex, Name: "Alex Wilber", Tenant: ContosoTenant, TimeZone: "GMT Standard Time"})
 		d.Add(User{Address: Ann, Name: "Ann Example", Personal: true, TimeZone: "W. Europe Standard Time"})
 	}

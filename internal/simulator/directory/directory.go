@@ -26,6 +26,11 @@ type User struct {
 	Tenant   string `json:"tenant"`   // a GUID; "": the tenant of the users with the same domain
 	Personal bool   `json:"personal"` // a personal Microsoft account; Tenant is PersonalTenant
 	TimeZone string `json:"timeZone"` // of the mailbox, a Windows name; "": "UTC"
+
+	JobTitle   string `json:"jobTitle"`
+	Department string `json:"department"`
+	Manager    string `json:"manager"` // address; "": none
+	Photo      []byte `json:"photo"`   // nil: none
 }
 
 // An AccessToken is the right to call Graph as a user.

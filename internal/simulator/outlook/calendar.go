@@ -90,6 +90,7 @@ func (s *Service) calendarRoutes() []odata.Route {
 			add("GET", "/calendars/$count", calendar, listCalendars, "$filter")
 			add("GET", "/calendars/{calendar}", calendar, getCalendar, "$select", "$expand")
 			add("POST", "/calendar/getSchedule", event, getSchedule)
+			add("POST", "/findMeetingTimes", event, findMeetingTimes)
 		}
 		for _, parent := range parents {
 			add("GET", parent+"/calendarView", event, viewEvents, listOptions()...)

@@ -17,6 +17,9 @@ type Group struct {
 	Address  string   `json:"address"`
 	Members  []string `json:"members"`  // addresses
 	Security bool     `json:"security"` // a security group, which has no calendar
+
+	list    bool // a distribution list, which has no calendar
+	dynamic bool // a dynamic one
 }
 
 // AddGroup adds a group with an empty calendar and returns it with its id.
@@ -48,6 +51,9 @@ func (s *Service) Groups() []Group {
 	defer s.directory.Unlock()
 	all := []Group{}
 	for _, g := range s.groups {
+		if g.list {
+			continue
+		}
 		copied := *g
 		copied.Members = slices.Clone(g.Members)
 		all = append(all, copied)
@@ -88,7 +94,7 @@ func (s *Service) RemoveGroup(address string) {
 
 func (g *Group) json() map[string]any {
 	types := []any{"Unified"}
-	if g.Security {
+	if g.Security || g.list {
 		types = []any{}
 	}
 	return map[string]any{
@@ -119,6 +125,11 @@ func (s *Service) groupRoutes() []odata.Route {
 	routes := []odata.Route{
 		route("/groups", listGroups, "$select", "$filter", "$top", "$count", "$skip"),
 		route("/groups/{group}", getGroup, "$select"),
+		{
+			Method: "GET", Path: "/groups/{group}/transitiveMembers", Options: []string{"$select", "$top", "$skip"},
+			Type: &odata.Type{Name: "microsoft.graph.directoryObject", Open: true, Denied: t.Denied},
+			Do:   func(c *odata.Call) (odata.Response, error) { return listMembers(&call{c, s}) },
+		},
 	}
 	for _, path := range []string{"/me/memberOf", "/me/transitiveMemberOf"} {
 		routes = append(routes, route(path, memberOf, "$select", "$top", "$skip"))
@@ -141,11 +152,11 @@ func groupScopes(path string, personal bool) []string {
 	return scopes
 }
 
-// visible returns the groups of the user's tenant: those with addresses of the same domain.
+// visible returns the groups of the user's tenant: those with addresses of the same domain. Graph does not have dynamic lists.
 func (c *call) visible() []*Group {
 	_, domain, _ := strings.Cut(c.User.Address, "@")
 	return slices.DeleteFunc(slices.Clone(c.s.groups), func(g *Group) bool {
-		return !strings.HasSuffix(strings.ToLower(g.Address), "@"+strings.ToLower(domain))
+		return g.dynamic || !strings.HasSuffix(strings.ToLower(g.Address), "@"+strings.ToLower(domain))
 	})
 }
 
@@ -158,17 +169,26 @@ func listGroups(c *call) (odata.Response, error) {
 }
 
 func getGroup(c *call) (odata.Response, error) {
+	g, err := c.group()
+	if err != nil {
+		return odata.Response{}, err
+	}
+	body, err := c.Project(g.json())
+	if err != nil {
+		return odata.Response{}, err
+	}
+	return c.Entity("groups", body), nil
+}
+
+// group returns the group that the path names.
+func (c *call) group() (*Group, error) {
 	id := c.Params["group"]
 	for _, g := range c.visible() {
 		if strings.EqualFold(g.ID, id) {
-			body, err := c.Project(g.json())
-			if err != nil {
-				return odata.Response{}, err
-			}
-			return c.Entity("groups", body), nil
+			return g, nil
 		}
 	}
-	return odata.Response{}, odata.NewError(http.StatusNotFound, "Request_ResourceNotFound", "Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)
+	return nil, odata.NewError(http.StatusNotFound, "Request_ResourceNotFound", "Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)
 }
 
 // memberOf returns the groups of the user: only their ids if the token may not read groups.
@@ -207,6 +227,7 @@ func (s *Service) groupControls() []control.Operation {
 			}
 			return s.AddGroup(in), nil
 		}},
+		{Method: "POST", Path: "/control/lists", Description: "add a distribution list", Do: s.postList},
 		{Method: "DELETE", Path: "/control/groups/{group}", Description: "remove a group, by its address, and its calendar", Do: func(r *http.Request) (any, error) {
 			s.RemoveGroup(r.PathValue("group"))
 			return nil, nil

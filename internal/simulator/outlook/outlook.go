@@ -219,7 +219,7 @@ func changeKey(version string) string {
 func exceptions(method, path string, personal bool) []string {
 	readers := []string{"Calendars.ReadBasic", "Calendars.Read", "Calendars.ReadWrite"}
 	switch {
-	case path == "/groups" || path == "/groups/{id}" || strings.HasPrefix(path, "/me/memberof") || strings.HasPrefix(path, "/me/transitivememberof"):
+	case path == "/groups" || path == "/groups/{id}" || path == "/groups/{id}/transitivemembers" || strings.HasPrefix(path, "/me/memberof") || strings.HasPrefix(path, "/me/transitivememberof"):
 		return groupScopes(path, personal)
 	case strings.HasPrefix(path, "/groups/"):
 		// The table gives Calendars.* for some of these; group calendars have never known them.
@@ -232,6 +232,11 @@ func exceptions(method, path string, personal bool) []string {
 			return []string{} // not supported
 		}
 		return readers
+	case path == "/me/findmeetingtimes":
+		if personal {
+			return []string{} // not supported
+		}
+		return []string{"Calendars.Read.Shared", "Calendars.ReadWrite.Shared"}
 	case strings.HasPrefix(path, "/users/{id}/") && strings.Contains(path, "calendar") || strings.HasPrefix(path, "/users/{id}/events"):
 		// Somebody else's mailbox. See https://learn.microsoft.com/graph/outlook-get-shared-events-calendars.
 		if method == http.MethodGet {

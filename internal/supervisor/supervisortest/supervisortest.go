@@ -12,8 +12,8 @@ import (
 // Token is the token that the fake accepts.
 const Token = "0123456789abcdef"
 
-// A Server is a fake Supervisor. It answers like the one of August 2026.
-type Server struct {
+// A Supervisor is a fake of the Supervisor of Home Assistant OS. It answers like the one of August 2026.
+type Supervisor struct {
 	URL string
 
 	mu       sync.Mutex // guards what follows
@@ -29,9 +29,9 @@ type answer struct {
 }
 
 // Start starts a fake whose Home Assistant has no broker. It ends with the test.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB) *Supervisor {
 	t.Helper()
-	s := &Server{asked: make(chan struct{})}
+	s := &Supervisor{asked: make(chan struct{})}
 	s.SetNoBroker()
 	server := httptest.NewServer(http.HandlerFunc(s.serve))
 	t.Cleanup(server.Close)
@@ -39,7 +39,7 @@ func Start(t testing.TB) *Server {
 	return s
 }
 
-func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+func (s *Supervisor) serve(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.requests++
@@ -60,26 +60,26 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // SetNoBroker makes no app the MQTT broker.
-func (s *Server) SetNoBroker() {
+func (s *Supervisor) SetNoBroker() {
 	s.SetAnswer(http.StatusBadRequest, `{"result":"error","message":"Service not enabled"}`)
 }
 
 // SetBroker makes an app the MQTT broker.
-func (s *Server) SetBroker(host string, port int, username, password string) {
+func (s *Supervisor) SetBroker(host string, port int, username, password string) {
 	s.SetAnswer(http.StatusOK, fmt.Sprintf(
 		`{"result":"ok","data":{"host":%q,"port":%d,"username":%q,"password":%q,"protocol":"3.1.1","ssl":false,"addon":"core_mosquitto"}}`,
 		host, port, username, password))
 }
 
 // SetAnswer sets the answer to requests for the broker: JSON.
-func (s *Server) SetAnswer(status int, body string) {
+func (s *Supervisor) SetAnswer(status int, body string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.answer = answer{status, "application/json; charset=utf-8", body}
 }
 
 // Requests returns the number of requests so far, and a channel that is closed at the next one.
-func (s *Server) Requests() (n int, next <-chan struct{}) {
+func (s *Supervisor) Requests() (n int, next <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.requests, s.asked

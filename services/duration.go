@@ -1,4 +1,4 @@
-package status
+package services
 
 import (
 	"regexp"
@@ -12,9 +12,9 @@ import (
 // iso matches a duration of ISO 8601, except for years and months, which have no fixed length.
 var iso = regexp.MustCompile(`(?i)^P(?:(\d{1,4})W)?(?:(\d{1,4})D)?(?:T((?:\d+H)?(?:\d+M)?(?:\d+S)?))?$`)
 
-// parseDuration reads the duration s of a request's field in whole seconds: as ISO 8601 (PT1H30M) or as Go has it (1h30m). Its
+// ParseDuration reads the duration s of a request's field in whole seconds: as ISO 8601 (PT1H30M) or as Go has it (1h30m). Its
 // error is an invalid argument that names the field.
-func parseDuration(field, s string) (time.Duration, error) {
+func ParseDuration(field, s string) (time.Duration, error) {
 	var days time.Duration
 	rest := s
 	if parts := iso.FindStringSubmatch(s); parts != nil {

@@ -1,11 +1,11 @@
-package sensors_test
+package graph_test
 
 import (
 	"testing"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
-	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 // In Cairo and Santiago clocks are set forward at midnight: these days begin at 1:00.
@@ -21,7 +21,7 @@ func TestStartOfDay(t *testing.T) {
 		{"America/Santiago", [3]int{2026, 9, 6}, "2026-09-06T01:00:00-03:00"},
 		{"America/Santiago", [3]int{2026, 9, 7}, "2026-09-07T00:00:00-03:00"},
 	} {
-		got := sensors.StartOfDay(tt.day[0], time.Month(tt.day[1]), tt.day[2], graphtest.Zone(t, tt.zone))
+		got := graph.StartOfDay(tt.day[0], time.Month(tt.day[1]), tt.day[2], graphtest.Zone(t, tt.zone))
 		if got.Format(time.RFC3339) != tt.want {
 			t.Errorf("%s %v: got %s, want %s", tt.zone, tt.day, got, tt.want)
 		}

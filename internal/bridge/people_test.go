@@ -1,0 +1,84 @@
+package bridge_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// TestPeopleOverMQTT: any sensor looks people up if allow names it, and with its own permission only.
+func TestPeopleOverMQTT(t *testing.T) {
+	h := newHarness(t)
+	h.one("", "out_of_office: {type: auto_reply, on_demand: true, allow: [people_search, contacts_search]}")
+	want := []string{"Contacts.Read", "MailboxSettings.Read", "People.Read", "User.Read"}
+	if d := cmp.Diff(want, runtime.SignInScopes(h.load().Accounts["work"])[0]); d != "" {
+		t.Errorf("scopes (-want +got):\n%s", d)
+	}
+	h.Microsoft.AddContact(simulator.Adele, simulator.Contact{Given: "Peter", Surname: "Miller", Address: "peter@fabrikam.example"})
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
+	for operation, request := range map[string]string{"people_search": `{"query": "peter"}`, "contacts_search": `{"surname": "Miller"}`} {
+		mark := h.mark()
+		h.Publish("graph2mqtt/work/out_of_office/request/"+operation, request)
+		if response := h.Next(mark, "graph2mqtt/work/out_of_office/response/"+operation, func(string) bool { return true }); !strings.Contains(response, "peter@fabrikam.example") {
+			t.Errorf("%s: %s", operation, response)
+		}
+	}
+	a := h.ask("out_of_office", "person", `{"address": "megan@contoso.example"}`)
+	if want := "person is offered only where allow names it (accounts.work.sensors.out_of_office)"; a.Error.Code != "not_on_demand" || a.Error.Message != want {
+		t.Errorf("answered %+v, want %s", a, want)
+	}
+}
+
+// TestListsAreExpandedOverMQTT: create invites members only if allow names expand_groups.
+func TestListsAreExpandedOverMQTT(t *testing.T) {
+	h := newHarness(t)
+	h.Microsoft.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
+	h.Microsoft.AddList(simulator.List{Name: "Sales", Address: "sales@contoso.example", Members: []string{simulator.Megan}})
+	h.one("enable_update: true", "calendar: {type: calendar, allow: [default, expand_groups]}", "plain: {type: calendar}")
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/calendar/commands", "online")
+	h.Shows("graph2mqtt/work/plain/commands", "online")
+	const request = `{"subject": "Review", "start": "2030-01-01T10:00:00", "end": "2030-01-01T11:00:00", "attendees": [{"email": "sales@contoso.example"}], "expand_groups": true}`
+	if a := h.ask("calendar", "create", request); a.Status != "ok" {
+		t.Errorf("answered %+v", a)
+	}
+	if n := h.Microsoft.Count("GET", "/v1.0/groups/"); n != 1 {
+		t.Errorf("members were read %d times", n)
+	}
+	if a := h.ask("plain", "create", request); a.Error.Code != "invalid_argument" || !strings.HasPrefix(a.Error.Message, "expand_groups: ") {
+		t.Errorf("answered %+v", a)
+	}
+}
+
+// TestKeepOverMQTT: a kept status is shown, continues after a restart and ends with clear_status.
+func TestKeepOverMQTT(t *testing.T) {
+	h := startOne(t, "", "presence: {type: status, enable_update: true}")
+	h.Shows("graph2mqtt/work/presence/availability", "online")
+	if a := h.ask("presence", "update_user_status", `{"availability": "Busy", "activity": "InACall", "expiration_duration": "12h", "keep": true}`); a.Status != "ok" {
+		t.Fatalf("answered %+v", a)
+	}
+	kept := func(payload string) bool { return strings.Contains(payload, `"kept_until":"`) }
+	attributes := "graph2mqtt/work/presence/attributes"
+	h.Holds(attributes, kept)
+	h.Stop()
+	h.Start()
+	h.Holds(attributes, kept)
+	if a := h.ask("presence", "clear_status", `{}`); a.Status != "ok" {
+		t.Fatalf("answered %+v", a)
+	}
+	h.Holds(attributes, func(payload string) bool { return strings.Contains(payload, `"kept_until":null`) })
+	if s := h.Microsoft.PresenceSession(simulator.Adele, simulator.ContosoClient); s.Availability != "" {
+		t.Errorf("at Microsoft: %+v", s)
+	}
+	if !slices.ContainsFunc(h.Microsoft.Requests(), func(r simulator.Request) bool { return strings.HasSuffix(r.Path, "/clearPresence") }) {
+		t.Error("the status was not cleared at Microsoft")
+	}
+}

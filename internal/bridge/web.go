@@ -1,0 +1,184 @@
+package bridge
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/metrics"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// maxTurn is the longest time between two turns of the main loop, which turns at least once in healthInterval.
+const maxTurn = 3 * healthInterval
+
+// A listener is the HTTP listener with its parts.
+type listener struct {
+	server *web.Server
+	tasks  []func(ctx context.Context) error // of parts that run beside the server; they return nil when ctx is done
+	stop   context.CancelFunc
+	ended  chan struct{}
+}
+
+// listen returns the configured listener, which holds its address; nil if none is configured.
+func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
+	if c.Listen == "" {
+		return nil, b.setMetrics(false)
+	}
+	o := web.Options{
+		Listen: c.Listen, Password: c.Password.Reveal(), ExternalURL: c.ExternalURL, Hosts: c.Hosts, Ingress: c.Ingress,
+		Healthy: b.isHealthy, Ready: b.isReady, Log: b.log.With("component", "http"),
+	}
+	if c.TLSCertFile != "" {
+		pair, err := config.ReadServerCertificate(c.TLSCertFile, c.TLSKeyFile)
+		if err != nil {
+			return nil, config.At("http", err)
+		}
+		o.Certificate = &pair
+	}
+	if err := b.setMetrics(c.Metrics); err != nil {
+		return nil, err
+	}
+	if c.Metrics {
+		o.OnRequest = b.metrics.Load().Served
+	}
+	l := &listener{}
+	if l.server, err = web.New(o); err != nil {
+		return nil, err
+	}
+	if c.Metrics {
+		l.server.Mount("/metrics", web.Secret, b.metrics.Load())
+	}
+	if c.Pprof {
+		mountProfiles(l.server)
+	}
+	return l, nil
+}
+
+// mountProfiles mounts the profiles. Importing their package has added them to http.DefaultServeMux, too, which must not be served.
+func mountProfiles(s *web.Server) {
+	for name, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
+		s.Mount("/debug/pprof/"+name, web.Secret, h)
+	}
+}
+
+// setMetrics makes or drops the metrics. They count on when the listener is replaced.
+func (b *Bridge) setMetrics(wanted bool) error {
+	switch present := b.metrics.Load(); {
+	case wanted && present == nil:
+		m, err := metrics.New(metrics.Options{
+			Version: b.options.Version, Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload, Log: b.log,
+		})
+		if err != nil {
+			return fmt.Errorf("make the metrics: %w", err)
+		}
+		b.metrics.Store(m)
+		b.hub.OnPoll(m.Polled)
+	case !wanted && present != nil:
+		b.hub.OnPoll(nil)
+		b.metrics.Store(nil)
+	}
+	return nil
+}
+
+// onExchange counts a request to Graph.
+func (b *Bridge) onExchange(account, method string, status int, took time.Duration) {
+	if m := b.metrics.Load(); m != nil {
+		m.Exchanged(account, method, status, took)
+	}
+}
+
+// onResponse counts a response.
+func (b *Bridge) onResponse(target services.Ref, operation string, r services.Response) {
+	if m := b.metrics.Load(); m != nil {
+		m.Answered(target, operation, r)
+	}
+}
+
+func (b *Bridge) accountMetrics() []metrics.AccountConnection {
+	var all []metrics.AccountConnection
+	for _, a := range b.runtime.AccountStats() {
+		all = append(all, metrics.AccountConnection{ID: a.ID, SignInExpires: a.SignInExpires, ThrottledFor: a.Graph.ThrottledFor})
+	}
+	return all
+}
+
+func (b *Bridge) brokerMetrics() metrics.BrokerConnection {
+	s := b.mqtt.Stats()
+	return metrics.BrokerConnection{Connected: s.Connected, Connects: s.Connections, Published: s.Published}
+}
+
+// lastReload returns when the running configuration was set, and whether it is the newest.
+func (b *Bridge) lastReload() (loaded time.Time, ok bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.configured, !b.unapplied && (b.options.Outdated == nil || !b.options.Outdated())
+}
+
+// start runs the listener in work until ctx is done or close is called.
+func (l *listener) start(ctx context.Context, work *errgroup.Group) {
+	if l == nil {
+		return
+	}
+	ctx, l.stop = context.WithCancel(ctx)
+	l.ended = make(chan struct{})
+	work.Go(func() error {
+		defer close(l.ended)
+		defer l.stop()
+		parts, partsContext := errgroup.WithContext(ctx)
+		for _, task := range l.tasks {
+			parts.Go(func() error { return task(partsContext) })
+		}
+		parts.Go(func() error { return l.server.Run(partsContext) })
+		return parts.Wait()
+	})
+}
+
+// close stops the listener and waits for it.
+func (l *listener) close() {
+	if l != nil {
+		l.stop()
+		<-l.ended
+	}
+}
+
+// relisten replaces the listener by that of another configuration, which it returns. If that one cannot listen, it returns the
+// configuration with the listener as it was.
+func (b *Bridge) relisten(ctx context.Context, work *errgroup.Group, after *config.Config) (*config.Config, error) {
+	b.listener.close()
+	next, err := b.listen(after.HTTP)
+	if err != nil {
+		b.log.Error("HTTP listener not changed, keeping the running one", "error", err)
+		changed := *after
+		changed.HTTP, changed.Digests = b.config.HTTP, maps.Clone(after.Digests)
+		delete(changed.Digests, "http")
+		if digest, ok := b.config.Digests["http"]; ok {
+			changed.Digests["http"] = digest
+		}
+		after = &changed
+		var again error
+		if next, again = b.listen(after.HTTP); again != nil {
+			return nil, errors.Join(err, again)
+		}
+	}
+	b.listener = next
+	next.start(ctx, work)
+	return after, nil
+}
+
+// isHealthy reports whether the main loop turns.
+func (b *Bridge) isHealthy() bool {
+	turned := b.turned.Load()
+	return turned != nil && time.Since(*turned) < maxTurn
+}
+
+// isReady reports whether the broker is connected and every account has tried to read.
+func (b *Bridge) isReady() bool { return b.mqtt.Stats().Connected && b.runtime.Polled() }
