@@ -27,17 +27,19 @@ const (
 
 var extensions = []string{".yaml", ".yml", ".toml", ".json"}
 
-// parseFile parses a file by its extension and returns the lines of its keys.
-func parseFile(name string) (map[string]any, schema.Lines, error) {
+// parseFile parses a file, or the content given instead, by the extension and returns the lines of its keys.
+func parseFile(name string, b []byte) (map[string]any, schema.Lines, error) {
 	parse := map[string]func([]byte) (map[string]any, schema.Lines, error){
 		".yaml": parseYAML, ".yml": parseYAML, ".toml": parseTOML, ".json": parseJSON,
 	}[strings.ToLower(filepath.Ext(name))]
 	if parse == nil {
 		return nil, nil, fmt.Errorf("want a file that ends in %s", schema.JoinWords(extensions, "or"))
 	}
-	b, err := schema.ReadFile(name, maxFile)
-	if err != nil {
-		return nil, nil, err
+	if b == nil {
+		var err error
+		if b, err = schema.ReadFile(name, maxFile); err != nil {
+			return nil, nil, err
+		}
 	}
 	b = bytes.TrimPrefix(b, []byte("\ufeff"))
 	switch {
