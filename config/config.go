@@ -49,7 +49,7 @@ type Config struct {
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
 	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
-	StateDir      string              `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
+	StateDir      string              `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else /var/lib/graph2mqtt if it exists and the configuration is in /etc/graph2mqtt, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
 	KeyFile       string              `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`

@@ -526,6 +526,86 @@ func TestStateDir(t *testing.T) {
 	}
 }
 
+// StateDir finds the directory of a configuration that is invalid otherwise, too.
+func TestStateDirOfAnInvalidConfiguration(t *testing.T) {
+	for content, want := range map[string]string{
+		minimal:                              "/home/ann/.local/state/graph2mqtt",
+		"state_dir: /srv/state\naccounts: 1": "/srv/state",
+		"state_dir: /srv/state\naccounts: {": "/default", // it cannot be parsed
+		"state_dir: [1]":                     "/default",
+		"mqtt: {url: http://localhost}":      "/default",
+	} {
+		s := config.Sources{File: write(t, "c.yaml", content), Environ: environ()}
+		if want == "/default" {
+			s.Defaults = map[string]any{"state_dir": want}
+		}
+		if dir, err := config.StateDir(s); dir != want || err != nil {
+			t.Errorf("%s: got %s, %v, want %s", content, dir, err, want)
+		}
+	}
+	s := config.Sources{File: write(t, "c.yaml", minimal+"state_dir: /file\n"), Environ: environ("GRAPH2MQTT_STATE_DIR=/environment")}
+	if dir, err := config.StateDir(s); dir != "/environment" || err != nil {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	s.Flags = map[string]any{"state_dir": "/flag"}
+	if dir, err := config.StateDir(s); dir != "/flag" || err != nil {
+		t.Errorf("got %s, %v", dir, err)
+	}
+	_, err := config.StateDir(config.Sources{File: "none.yaml"})
+	if want := "state_dir is required: its default needs STATE_DIRECTORY, XDG_STATE_HOME or HOME in the environment"; fmt.Sprint(err) != want {
+		t.Errorf("got %v", err)
+	}
+}
+
+// The defaults of a broker apply only to that broker: its password must not be sent to another.
+func TestDefaultsOfTheBroker(t *testing.T) {
+	const accounts = "accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n"
+	defaults := map[string]any{"mqtt.url": "mqtt://core-mosquitto:1883", "mqtt.username": "addons", "mqtt.password": "secret", "log.level": "debug"}
+	for _, test := range []struct {
+		file string
+		env  []string
+		want config.MQTT
+	}{
+		{file: "", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "addons", Password: "secret"}},
+		{file: "mqtt: {base_topic: graph2mqtt}", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "addons", Password: "secret"}},
+		{file: "mqtt: {url: mqtt://other}", want: config.MQTT{URL: "mqtt://other"}},
+		{file: "mqtt: {url: mqtt://other, username: ann, password: pw}", want: config.MQTT{URL: "mqtt://other", Username: "ann", Password: "pw"}},
+		{file: "mqtt: {username: ann, password: pw}", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "ann", Password: "pw"}},
+		{file: "mqtt: {username: ann}", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "ann"}},
+		{env: []string{"GRAPH2MQTT_MQTT__URL=mqtt://other"}, want: config.MQTT{URL: "mqtt://other"}},
+	} {
+		c, err := config.Load(config.Sources{File: write(t, "c.yaml", accounts+test.file), Environ: environ(test.env...), Defaults: defaults}, kinds())
+		if err != nil {
+			t.Errorf("%s: %v", test.file, err)
+			continue
+		}
+		if got := c.MQTT; got.URL != test.want.URL || got.Username != test.want.Username || got.Password != test.want.Password {
+			t.Errorf("%s %v: got %s, user %s, password %s", test.file, test.env, got.URL, got.Username, got.Password.Reveal())
+		}
+		if c.Log.Level != "debug" {
+			t.Errorf("%s: log level %s", test.file, c.Log.Level)
+		}
+	}
+	c, err := config.Load(config.Sources{File: write(t, "c.yaml", accounts+"log: {level: warn}"), Environ: environ(), Defaults: defaults}, kinds())
+	if err != nil || c.Log.Level != "warn" {
+		t.Errorf("the file does not override the default: %v", err)
+	}
+}
+
+// What is to be written to a file is checked before.
+func TestContentWithoutAFile(t *testing.T) {
+	c, err := config.Load(config.Sources{File: "none.yaml", Content: []byte(minimal), Environ: environ()}, kinds())
+	if err != nil || c.Accounts["work"] == nil {
+		t.Errorf("got %v", err)
+	}
+	if _, err = config.Load(config.Sources{File: "none.yaml", Content: []byte("mqtt: 1"), Environ: environ()}, kinds()); err == nil || !strings.Contains(err.Error(), "(line 1)") {
+		t.Errorf("got %v", err)
+	}
+	if _, err = config.Load(config.Sources{File: "none.yaml", Content: []byte{}, Environ: environ()}, kinds()); fmt.Sprint(err) != "none.yaml: the file is empty" {
+		t.Errorf("got %v", err)
+	}
+}
+
 func TestEnableUpdate(t *testing.T) {
 	c, err := config.Load(config.Sources{Environ: environ(), File: write(t, "c.yaml", `
 mqtt: {url: mqtt://localhost}
@@ -690,7 +770,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 97): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 98): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

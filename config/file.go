@@ -27,15 +27,14 @@ const (
 
 var extensions = []string{".yaml", ".yml", ".toml", ".json"}
 
-// parseFile parses a file by its extension and returns the lines of its keys. A content that is not nil stands for that of the file.
-func parseFile(name string, content []byte) (map[string]any, schema.Lines, error) {
+// parseFile parses a file, or the content given instead, by the extension and returns the lines of its keys.
+func parseFile(name string, b []byte) (map[string]any, schema.Lines, error) {
 	parse := map[string]func([]byte) (map[string]any, schema.Lines, error){
 		".yaml": parseYAML, ".yml": parseYAML, ".toml": parseTOML, ".json": parseJSON,
 	}[strings.ToLower(filepath.Ext(name))]
 	if parse == nil {
 		return nil, nil, fmt.Errorf("want a file that ends in %s", schema.JoinWords(extensions, "or"))
 	}
-	b := content
 	if b == nil {
 		var err error
 		if b, err = schema.ReadFile(name, maxFile); err != nil {

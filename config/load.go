@@ -22,9 +22,12 @@ import (
 // Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
 	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
-	Content []byte         // instead of that of the file; nil: the file is read
+	Content []byte         // if not nil, loaded instead of the content of File, which need not exist
 	Environ []string       // as os.Environ returns it
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
+	// Defaults are overridden by all others. Of the broker they apply as a whole: its address only if no other source names one, and the
+	// user name and the password only if no other source names one of the three.
+	Defaults map[string]any
 }
 
 // Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. A
@@ -74,6 +77,7 @@ type loader struct {
 	schema.Decoder
 	kinds []Kind
 	env   environment
+	root  string // of the file system; "" except in tests
 	lines schema.Lines
 	// warnings are about sensors.
 	warnings []string
@@ -111,23 +115,75 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	c.Ignored = ignored
 	l.Problems = append(l.Problems, problems...)
 	l.overridden = slices.AppendSeq(slices.Collect(maps.Keys(values)), maps.Keys(s.Flags))
-	k := koanf.New(".")
-	for _, layer := range []koanf.Provider{
+	layers := []koanf.Provider{
 		confmap.Provider(file, ""), // its keys may have a dot in them
 		confmap.Provider(values, "."),
 		confmap.Provider(s.Flags, "."),
-	} {
-		if err := k.Load(layer, nil); err != nil {
-			l.Report("", "%v", err)
-			return nil
-		}
 	}
-	raw := k.Raw()
+	raw, err := merge(layers...)
+	if err == nil && len(s.Defaults) > 0 {
+		raw, err = merge(append([]koanf.Provider{confmap.Provider(withoutBroker(s.Defaults, raw), ".")}, layers...)...)
+	}
+	if err != nil {
+		l.Report("", "%v", err)
+		return nil
+	}
 	if c.File == "" && raw["accounts"] == nil {
 		l.Report("", "no configuration: none of %s exists; name one with --config, or print an example with `graph2mqtt config example`", strings.Join(tried, ", "))
 		return nil
 	}
 	return raw
+}
+
+// merge merges layers; each overrides those before it.
+func merge(layers ...koanf.Provider) (map[string]any, error) {
+	k := koanf.New(".")
+	for _, layer := range layers {
+		if err := k.Load(layer, nil); err != nil {
+			return nil, err
+		}
+	}
+	return k.Raw(), nil
+}
+
+// withoutBroker returns the defaults without those of a broker that given overrides: the credentials of one broker must not be sent to
+// another.
+func withoutBroker(defaults, given map[string]any) map[string]any {
+	defaults = maps.Clone(defaults)
+	broker, _ := given["mqtt"].(map[string]any)
+	if broker["url"] != nil {
+		delete(defaults, "mqtt.url")
+	}
+	if cmp.Or(broker["url"], broker["username"], broker["password"], broker["password_file"]) != nil {
+		delete(defaults, "mqtt.username")
+		delete(defaults, "mqtt.password")
+	}
+	return defaults
+}
+
+// StateDir returns the state directory, also that of a configuration that is invalid otherwise. Its error is Problems.
+func StateDir(s Sources) (string, error) {
+	l := &loader{env: environment(s.Environ)}
+	c := &Config{}
+	c.File, _ = l.find(s, c)
+	var file map[string]any
+	if c.File != "" {
+		file, _, _ = parseFile(c.File, s.Content) // `check` reports why it cannot be read
+	}
+	values, _, _ := l.env.values()
+	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
+		if dir, ok := schema.AsString(source["state_dir"]); ok && c.StateDir == "" {
+			c.StateDir = dir
+		}
+	}
+	l.stateDir(c)
+	return c.StateDir, l.Err()
+}
+
+// Find returns the configuration file that Load reads, or "" and the files that it looks for.
+func Find(s Sources) (found string, tried []string) {
+	l := &loader{env: environment(s.Environ)}
+	return l.find(s, &Config{})
 }
 
 // named returns the file that a flag or the environment names, or "".
@@ -141,7 +197,7 @@ func (s Sources) dirs() []string {
 	if dir := environment(s.Environ).base("XDG_CONFIG_HOME", ".config"); dir != "" {
 		dirs = append(dirs, filepath.Join(dir, "graph2mqtt"))
 	}
-	return append(dirs, "/etc/graph2mqtt")
+	return append(dirs, systemConfigDir)
 }
 
 // NewFile returns the file to write where there is none: that which a flag or the environment names, else one in the user's directory.
@@ -171,6 +227,17 @@ func (s Sources) Missing() bool {
 	return true
 }
 
+// Broker returns the address of the broker that the configuration has without a file, or "".
+func (s Sources) Broker() string {
+	values, _, _ := environment(s.Environ).values()
+	for _, source := range []map[string]any{s.Flags, values, s.Defaults} {
+		if broker, ok := schema.AsString(source["mqtt.url"]); ok && broker != "" {
+			return broker
+		}
+	}
+	return ""
+}
+
 // LoadListener reads what the listener and the log need from the environment and the flags, where the rest of the configuration is
 // missing. Its error is Problems.
 func LoadListener(s Sources) (*Config, error) {
@@ -178,7 +245,7 @@ func LoadListener(s Sources) (*Config, error) {
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
-	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags}, c)
+	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags, Defaults: s.Defaults}, c)
 	c.File, c.Files = "", nil
 	for key, part := range map[string]any{"http": &c.HTTP, "log": &c.Log} {
 		if below, ok := raw[key].(map[string]any); ok {
@@ -206,6 +273,9 @@ func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
 		return file, nil
 	}
 	for _, dir := range s.dirs() {
+		if dir == systemConfigDir {
+			dir = l.root + dir
+		}
 		for _, ext := range extensions {
 			name := filepath.Join(dir, "graph2mqtt"+ext)
 			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
@@ -378,6 +448,12 @@ func (l *loader) collisions(c *Config) {
 	}
 }
 
+// systemConfigDir holds the configuration of a system service, and systemStateDir, which its package creates, its state.
+const (
+	systemConfigDir = "/etc/graph2mqtt"
+	systemStateDir  = "/var/lib/graph2mqtt"
+)
+
 // stateDir sets the default state directory.
 func (l *loader) stateDir(c *Config) {
 	if c.StateDir != "" {
@@ -386,6 +462,11 @@ func (l *loader) stateDir(c *Config) {
 	// systemd separates several by colons.
 	if first, _, _ := strings.Cut(l.env.get("STATE_DIRECTORY"), ":"); first != "" {
 		c.StateDir = first
+		return
+	}
+	// A sign-in from the command line must be that of the service.
+	if info, err := os.Stat(l.root + systemStateDir); filepath.Dir(c.File) == l.root+systemConfigDir && err == nil && info.IsDir() {
+		c.StateDir = l.root + systemStateDir
 		return
 	}
 	dir := l.env.base("XDG_STATE_HOME", filepath.Join(".local", "state"))

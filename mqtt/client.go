@@ -97,6 +97,8 @@ type Options struct {
 	// OnSession, if set, is called before the first message of a connection. Present says that the broker has kept the session
 	// and with it the packet ids.
 	OnSession func(present bool, connection uint64)
+	// OnConnectFailed, if set, is called after each attempt to connect that failed. The next one waits until it returns.
+	OnConnectFailed func()
 
 	Timing Timing
 }
@@ -440,6 +442,9 @@ func (c *Client) Run(ctx context.Context) error {
 			retry.Reset()
 		}
 		c.logFailure(err, steady, refused)
+		if f := (*failure)(nil); c.options.OnConnectFailed != nil && errors.As(err, &f) && f.kind != lost {
+			c.options.OnConnectFailed()
+		}
 		timer := time.NewTimer(retry.NextBackOff())
 		select {
 		case <-ctx.Done():

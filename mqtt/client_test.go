@@ -615,8 +615,12 @@ func TestPasswordIsWrong(t *testing.T) {
 	m := brokertest.New(t, "password_file "+brokertest.Password(t, "me", "right"))
 	o := options(m.URL)
 	o.Username, o.Password = "me", "wrong-secret"
+	failed := make(chan struct{}, 1000)
+	o.OnConnectFailed = func() { failed <- struct{}{} }
 	b := run(t, o, nil)
 	b.logged("cannot connect to the broker")
+	<-failed
+	<-failed
 	for b.Stats().Failures < 3 {
 		time.Sleep(time.Millisecond)
 	}
@@ -626,6 +630,7 @@ func TestPasswordIsWrong(t *testing.T) {
 	}
 	b.stop()
 	o.Password = "right"
+	o.OnConnectFailed = func() { t.Error("the connection failed") }
 	b = run(t, o, nil)
 	b.connected(1)
 }

@@ -355,7 +355,7 @@ func TestDiscoverLogsWarningsOnce(t *testing.T) {
 	h := newHarness(t)
 	h.login(t)
 	var stderr bytes.Buffer
-	code := run(t.Context(), []string{"discover", "work"}, append(h.environ(), "TZ=Nowhere/City"), strings.NewReader(""), io.Discard, &stderr)
+	code := run(t.Context(), appPaths{}, []string{"discover", "work"}, append(h.environ(), "TZ=Nowhere/City"), strings.NewReader(""), io.Discard, &stderr)
 	if n := strings.Count(stderr.String(), "Nowhere/City"); code != 0 || n != 1 {
 		t.Errorf("%d, %d warnings: %s", code, n, &stderr)
 	}

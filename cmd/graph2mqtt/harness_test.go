@@ -28,6 +28,8 @@ type harness struct {
 	dir       string
 	simulator *simulator.Simulator
 	web       *http.Client // a browser
+	app       appPaths
+	variables []string // of the environment, beside the usual ones
 }
 
 func newHarness(t *testing.T) *harness {
@@ -80,7 +82,7 @@ func (h *harness) configureWork(t *testing.T, keys, sensors string) {
 }
 
 func (h *harness) environ() []string {
-	return []string{"HOME=" + h.dir, "GRAPH2MQTT_CONFIG=" + filepath.Join(h.dir, "graph2mqtt.yaml"), "GRAPH2MQTT_STATE_DIR=" + filepath.Join(h.dir, "state")}
+	return append([]string{"HOME=" + h.dir, "GRAPH2MQTT_CONFIG=" + filepath.Join(h.dir, "graph2mqtt.yaml"), "GRAPH2MQTT_STATE_DIR=" + filepath.Join(h.dir, "state")}, h.variables...)
 }
 
 // openURL opens a link like a browser and returns the last page.
@@ -120,7 +122,7 @@ func (h *harness) startWith(t *testing.T, filter func([]byte) error, args ...str
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		p.code <- run(ctx, args, h.environ(), in, filteredWriter{p.stdout, filter}, p.stderr)
+		p.code <- run(ctx, h.app, args, h.environ(), in, filteredWriter{p.stdout, filter}, p.stderr)
 	}()
 	t.Cleanup(func() {
 		interrupt()

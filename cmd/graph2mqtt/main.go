@@ -8,14 +8,17 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
 	_ "time/tzdata" // accounts' time zones must not depend on the machine
 
+	_ "golang.org/x/crypto/x509roots/fallback" // the CA certificates where the system has none, as in a container from scratch
 	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
 // The exit codes.
@@ -32,15 +35,16 @@ func main() {
 	context.AfterFunc(ctx, func() { time.AfterFunc(500*time.Millisecond, stop) })
 	// A broken pipe is an error of the write, so that deferred cleanup runs.
 	signal.Ignore(syscall.SIGPIPE)
-	os.Exit(run(ctx, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
+	os.Exit(run(ctx, homeAssistantApp, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run executes the command that args name and returns the exit code.
-func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
+// run executes the command that args name and returns the exit code. The paths are for an app of Home Assistant.
+func run(ctx context.Context, paths appPaths, args, environ []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	out := &outputWriter{Writer: stdout, onError: cancel}
-	p := &program{environ: environ, stdin: stdin, stdout: out, stderr: stderr, terminal: isTerminal(stdout)}
+	p := &program{environ: environ, stdin: stdin, stdout: out, stderr: stderr, terminal: isTerminal(stdout), appPaths: paths}
+	p.app = p.newApp()
 	root := p.root()
 	root.SetArgs(append([]string{}, args...)) // nil would select those of the process
 	root.SetIn(stdin)
@@ -60,12 +64,30 @@ func run(ctx context.Context, args, environ []string, stdin io.Reader, stdout, s
 		return exitInterrupted
 	case errors.As(err, &command):
 		fmt.Fprintln(stderr, "graph2mqtt:", command.err)
+		if owner := (*state.OwnerError)(nil); errors.As(err, &owner) {
+			fmt.Fprintln(stderr, "Run:", p.commandAs(owner, args))
+		}
 		return exitCode(err)
 	}
 	// Cobra's errors are about the arguments.
 	fmt.Fprintln(stderr, "graph2mqtt:", err)
 	fmt.Fprintln(stderr, "See: graph2mqtt --help")
 	return exitUsage
+}
+
+// commandAs returns the command line that runs the same command as the owner of the state directory. sudo does not keep the environment.
+func (p *program) commandAs(owner *state.OwnerError, args []string) string {
+	words := append([]string{"sudo", "-u", owner.User, "graph2mqtt"}, args...)
+	if p.flags.stateDir == "" {
+		words = append(words, "--state-dir", owner.Path)
+	}
+	if file := p.environment("GRAPH2MQTT_CONFIG"); file != "" && p.flags.config == "" {
+		words = append(words, "--config", file)
+	}
+	for i, w := range words {
+		words[i] = quote(w)
+	}
+	return strings.Join(words, " ")
 }
 
 func isTerminal(w io.Writer) bool {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,6 +25,8 @@ type program struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	terminal       bool // stdout is one
+	appPaths       appPaths
+	app            *app // nil: this is no app of Home Assistant
 
 	flags struct{ config, stateDir, logLevel, logFormat, listen string }
 }
@@ -51,7 +54,7 @@ func (p *program) root() *cobra.Command {
 	root.Flags().BoolVar(&showVersion, "version", false, "print the versions of the program, of Go and of Microsoft's SDK")
 	f := root.PersistentFlags()
 	f.StringVar(&p.flags.config, "config", "", "configuration `file`; default: graph2mqtt.yaml in the working directory, ~/.config/graph2mqtt or /etc/graph2mqtt")
-	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` for sign-ins and requests; default: $STATE_DIRECTORY or ~/.local/state/graph2mqtt")
+	f.StringVar(&p.flags.stateDir, "state-dir", "", "`directory` for sign-ins and requests; default: $STATE_DIRECTORY, /var/lib/graph2mqtt for a configuration in /etc/graph2mqtt, or ~/.local/state/graph2mqtt")
 	f.StringVar(&p.flags.logLevel, "log-level", "", "`level`: debug, info, warn or error")
 	f.StringVar(&p.flags.logFormat, "log-format", "", "`format`: text or json")
 	for name, values := range map[string][]string{"log-level": {"debug", "info", "warn", "error"}, "log-format": {"text", "json"}} {
@@ -60,8 +63,9 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
-		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(), p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
+	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
+		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(),
+		p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -132,20 +136,50 @@ func optionalArgs(n int) cobra.PositionalArgs {
 	}
 }
 
-// load loads the configuration.
-func (p *program) load() (*config.Config, error) {
-	return runtime.Load(p.sources(), runtime.Kinds())
-}
-
-// sources returns where the configuration comes from.
+// sources returns the sources of the configuration.
 func (p *program) sources() config.Sources {
-	flags := map[string]any{}
+	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}}
 	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat, "http.listen": p.flags.listen} {
 		if value != "" {
-			flags[path] = value
+			s.Flags[path] = value
 		}
 	}
-	return config.Sources{File: p.flags.config, Environ: p.environ, Flags: flags}
+	if p.app != nil {
+		s.Defaults = p.app.defaults()
+	}
+	return s
+}
+
+// configFile returns the configuration file that is named, or that of an app; "" if the usual directories are searched.
+func (p *program) configFile() string {
+	file := cmp.Or(p.flags.config, p.environment("GRAPH2MQTT_CONFIG"))
+	if file == "" && p.app != nil {
+		return p.app.paths.config
+	}
+	return file
+}
+
+// load loads the configuration. If it lacks a broker, an app of Home Assistant asks for the one that Home Assistant uses.
+func (p *program) load() (*config.Config, error) {
+	c, err := p.loadOnce()
+	missing := missingBroker(err)
+	switch {
+	case p.app == nil || missing == nil:
+		return c, err
+	case p.app.findBroker(context.Background()):
+		return p.loadOnce()
+	}
+	p.app.explainMissingBroker(missing)
+	return nil, err
+}
+
+func (p *program) loadOnce() (*config.Config, error) {
+	if p.app != nil {
+		if _, err := p.app.readOptions(); err != nil {
+			return nil, err
+		}
+	}
+	return runtime.Load(p.sources(), runtime.Kinds())
 }
 
 // logger returns the logger that the configuration describes.

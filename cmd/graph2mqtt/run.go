@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/signal"
 	stdruntime "runtime"
@@ -43,12 +44,12 @@ func (p *program) listenFlag(cmd *cobra.Command) {
 }
 
 func (p *program) bridge(ctx context.Context, _ []string) error {
-	file := bridge.NewConfigFile(p.sources(), runtime.Kinds(), "")
-	if err := p.setUp(ctx, file); err != nil || ctx.Err() != nil {
-		return err
-	}
-	watcher, c, err := config.NewWatcher(p.load)
-	if err != nil {
+	now := make(chan os.Signal, 1)
+	signal.Notify(now, syscall.SIGHUP)
+	defer signal.Stop(now)
+	file := bridge.NewConfigFile(p.sources, runtime.Kinds(), "")
+	watcher, c, err := p.firstConfig(ctx, file)
+	if err != nil || c == nil {
 		return err
 	}
 	processors := stdruntime.GOMAXPROCS(0)
@@ -60,9 +61,6 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		return err
 	}
 	reloads := make(chan *config.Config)
-	now := make(chan os.Signal, 1)
-	signal.Notify(now, syscall.SIGHUP)
-	defer signal.Stop(now)
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
 	var outdated atomic.Bool // the newest configuration is invalid
@@ -89,37 +87,72 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	})
 	for {
 		err := p.serve(ctx, bridge.Options{Config: current.Load(), Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load, File: file})
-		if !errors.Is(err, bridge.ErrRestart) {
+		changed := (*brokerChangedError)(nil)
+		switch {
+		case errors.As(err, &changed):
+			current.Store(changed.config)
+		case !errors.Is(err, bridge.ErrRestart):
 			return err
 		}
 	}
 }
 
-// setUp asks for a configuration on the status page if there is none and a listener is given.
-func (p *program) setUp(ctx context.Context, file *bridge.ConfigFile) error {
-	if !p.sources().Missing() {
-		return nil
-	}
-	c, err := config.LoadListener(p.sources())
-	if err != nil || c.HTTP.Listen == "" {
-		return err // without a listener loading reports what is missing
-	}
-	log, _ := p.logger(c)
-	log.Warn("no configuration, waiting for one on the status page", "file", p.sources().NewFile())
-	return bridge.SetUp(ctx, c.HTTP, file, readBuild().version, log)
-}
+// A brokerChangedError ends a bridge whose broker has another address or other credentials in Home Assistant.
+type brokerChangedError struct{ config *config.Config }
+
+func (e *brokerChangedError) Error() string { return "Home Assistant has another broker" }
 
 // serve runs a bridge with all kinds of sensors until ctx is done.
 func (p *program) serve(ctx context.Context, o bridge.Options) error {
 	o.Kinds, o.Version = runtime.Kinds(), readBuild().version
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if p.app != nil {
+		o.OnConnectFailed = func() {
+			if changed := p.app.changedBroker(ctx, o.Config); changed != nil {
+				o.Log.Info("the broker of Home Assistant changed", "broker", changed.MQTT.URL)
+				cancel(&brokerChangedError{changed})
+			}
+		}
+	}
 	b, err := bridge.New(o)
 	if err != nil {
 		return err
 	}
 	o.Log.Info("starting", "version", o.Version, "config", o.Config.File, "state_dir", o.Dir.Path(), "accounts", len(o.Config.Accounts))
+	supervised := p.supervise(ctx, b, o.Dir, o.Log)
 	err = b.Run(ctx)
+	supervised()
 	o.Log.Info("stopped")
+	if err == nil && isBrokerChanged(ctx) {
+		return context.Cause(ctx)
+	}
 	return err
+}
+
+func isBrokerChanged(ctx context.Context) bool {
+	return errors.As(context.Cause(ctx), new(*brokerChangedError))
+}
+
+// supervise reports the state of the bridge to systemd and to `graph2mqtt health` until the returned function is called.
+func (p *program) supervise(ctx context.Context, b *bridge.Bridge, dir *state.Dir, log *slog.Logger) (stop func()) {
+	health := startHealth(dir.Path(), log, func() liveness { return liveness{Broker: b.Connected()} })
+	systemd := p.newNotifier()
+	stopping := context.AfterFunc(ctx, func() {
+		if !isBrokerChanged(ctx) {
+			systemd.notify("STOPPING=1")
+		}
+	})
+	// The watchdog is satisfied until the bridge has stopped.
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	var reports sync.WaitGroup
+	reports.Go(func() { systemd.run(running, b.Connected) })
+	return func() {
+		stopping()
+		cancel()
+		reports.Wait()
+		health.close()
+	}
 }
 
 // accountsPerProcessor is the number of accounts for which the bridge uses one more processor. Idle processors take part in each

@@ -49,6 +49,8 @@ type Options struct {
 	// Outdated reports whether a newer configuration exists that could not be loaded. nil: there is none.
 	Outdated func() bool
 	OnStep   func(step string) // for tests: see services.DispatcherOptions
+	// OnConnectFailed, if set, is called after each attempt to connect to the broker that failed.
+	OnConnectFailed func()
 }
 
 // A Bridge is the running program.
@@ -88,7 +90,7 @@ func New(o Options) (_ *Bridge, err error) {
 		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
 	}
 	if o.File == nil {
-		b.options.File = NewConfigFile(config.Sources{File: o.Config.File}, o.Kinds, "graph2mqtt does not read it again")
+		b.options.File = NewConfigFile(func() config.Sources { return config.Sources{File: o.Config.File} }, o.Kinds, "graph2mqtt does not read it again")
 	}
 	b.options.File.use(o.Config, nil)
 	b.log = slog.New(logPublisher{Handler: o.Log.Handler(), lines: b.lines})
@@ -136,7 +138,7 @@ func (b *Bridge) wire() (err error) {
 		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
 	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
-	o.Handle = b.inbox.Handle
+	o.Handle, o.OnConnectFailed = b.inbox.Handle, b.options.OnConnectFailed
 	o.OnSession = func(present bool, connection uint64) {
 		b.inbox.OnSession(present, connection)
 		select {
@@ -184,6 +186,13 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	err = errors.Join(err, publishers.Wait())
 	disconnect()
 	return errors.Join(err, connection.Wait())
+}
+
+// Connected reports whether the broker is connected. It takes the locks of the bridge, so it does not return if the bridge hangs.
+func (b *Bridge) Connected() bool {
+	_ = b.currentConfig()
+	_ = b.runtime.Stats()
+	return b.mqtt.Stats().Connected
 }
 
 // runUpkeep publishes the bridge's health and applies new configurations until ctx is done. A changed listener runs in work.

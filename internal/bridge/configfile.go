@@ -31,7 +31,7 @@ var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list"
 // A ConfigFile is the configuration file as the status page shows and extends it. It implements page.Configuration and is safe for
 // concurrent use.
 type ConfigFile struct {
-	sources  config.Sources
+	sources  func() config.Sources
 	kinds    []sensors.Kind
 	readOnly string        // why nothing is written; "": it is
 	written  chan struct{} // has a value after a form was written
@@ -46,9 +46,9 @@ type ConfigFile struct {
 	onChange func()          // nil: nobody waits
 }
 
-// NewConfigFile returns the configuration file of these sources. It writes nothing where readOnly gives a reason.
-func NewConfigFile(s config.Sources, kinds []sensors.Kind, readOnly string) *ConfigFile {
-	return &ConfigFile{sources: s, kinds: kinds, readOnly: readOnly, written: make(chan struct{}, 1)}
+// NewConfigFile returns the configuration file of the sources, which may change. It writes nothing where readOnly gives a reason.
+func NewConfigFile(sources func() config.Sources, kinds []sensors.Kind, readOnly string) *ConfigFile {
+	return &ConfigFile{sources: sources, kinds: kinds, readOnly: readOnly, written: make(chan struct{}, 1)}
 }
 
 // Written returns a channel that has a value after something was written.
@@ -92,7 +92,7 @@ func (f *ConfigFile) follow(notify func()) {
 func (f *ConfigFile) Describe() page.ConfigDescription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := page.ConfigDescription{Problems: problemsOf(f.problems), Warnings: []string{}, Restart: append([]string{}, f.restart...)}
+	d := page.ConfigDescription{Problems: problemsOf(f.problems), Warnings: []string{}, Restart: append([]string{}, f.restart...), Broker: f.sources().Broker()}
 	if c := f.running; c != nil {
 		d.File, d.Warnings = c.File, append(d.Warnings, c.Warnings...)
 		d.Problems = append(d.Problems, problemsOf(c.AccountProblems())...)
@@ -148,7 +148,7 @@ func (f *ConfigFile) path() string {
 	if f.running != nil && f.running.File != "" {
 		return f.running.File
 	}
-	return f.sources.NewFile()
+	return f.sources().NewFile()
 }
 
 // Preview implements page.Configuration.
@@ -201,7 +201,7 @@ func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err erro
 
 // load loads a configuration from the content of its file.
 func (f *ConfigFile) load(file string, content []byte) (*config.Config, error) {
-	s := f.sources
+	s := f.sources()
 	s.File, s.Content = file, content
 	return runtime.Load(s, f.kinds)
 }
@@ -259,7 +259,7 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 	switch {
 	case form.Broker != nil && running != nil:
 		report("mqtt", "is configured already")
-	case form.Broker == nil && running == nil:
+	case form.Broker == nil && running == nil && f.sources().Broker() == "":
 		report("mqtt", "is required")
 	case form.Broker != nil:
 		broker := config.Mapping{{Key: "url", Value: form.Broker.URL}}

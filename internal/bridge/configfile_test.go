@@ -29,7 +29,7 @@ const firstLines = "mqtt:\n  url: mqtt://localhost\n  username: me\n  password: 
 func newFile(t *testing.T, name string) (string, *bridge.ConfigFile) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
-	return file, bridge.NewConfigFile(config.Sources{File: file, Environ: []string{"HOME=/home/ann"}}, runtime.Kinds(), "")
+	return file, bridge.NewConfigFile(func() config.Sources { return config.Sources{File: file, Environ: []string{"HOME=/home/ann"}} }, runtime.Kinds(), "")
 }
 
 func TestFormWrites(t *testing.T) {
@@ -70,7 +70,7 @@ func TestFormKeepsTheFile(t *testing.T) {
 	if err := os.Symlink(file, link); err != nil {
 		t.Fatal(err)
 	}
-	f := bridge.NewConfigFile(config.Sources{File: link, Environ: []string{"HOME=/home/ann"}}, runtime.Kinds(), "")
+	f := bridge.NewConfigFile(func() config.Sources { return config.Sources{File: link, Environ: []string{"HOME=/home/ann"}} }, runtime.Kinds(), "")
 	d, err := f.Preview(firstForm())
 	if err != nil {
 		t.Fatal(err)
@@ -116,11 +116,13 @@ func TestFormByHand(t *testing.T) {
 	if err := os.WriteFile(blocked, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f := bridge.NewConfigFile(config.Sources{File: filepath.Join(blocked, "graph2mqtt.yaml")}, runtime.Kinds(), "")
+	f := bridge.NewConfigFile(func() config.Sources { return config.Sources{File: filepath.Join(blocked, "graph2mqtt.yaml")} }, runtime.Kinds(), "")
 	if _, err := f.Preview(firstForm()); !strings.Contains(problems(err), "not a directory") {
 		t.Errorf("below a file: %v", problems(err))
 	}
-	readOnly := bridge.NewConfigFile(config.Sources{File: filepath.Join(dir, "graph2mqtt.yaml"), Environ: []string{"HOME=/home/ann"}}, runtime.Kinds(), "it is only an example")
+	readOnly := bridge.NewConfigFile(func() config.Sources {
+		return config.Sources{File: filepath.Join(dir, "graph2mqtt.yaml"), Environ: []string{"HOME=/home/ann"}}
+	}, runtime.Kinds(), "it is only an example")
 	if d, err := readOnly.Preview(firstForm()); err != nil || d.ByHand != "it is only an example" {
 		t.Errorf("read-only: %+v, %v", d, err)
 	}

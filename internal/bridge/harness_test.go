@@ -248,7 +248,7 @@ func (h *harness) Start() {
 	h.reloads, h.ended = make(chan *config.Config), make(chan error, 2)
 	level := new(slog.LevelVar)
 	level.Set(slog.LevelDebug)
-	h.file = bridge.NewConfigFile(h.sources(), runtime.Kinds(), "")
+	h.file = bridge.NewConfigFile(h.sources, runtime.Kinds(), "")
 	b, err := bridge.New(bridge.Options{
 		File:   h.file,
 		Config: c, Kinds: runtime.Kinds(), Dir: h.open(c), Version: "1.2.3", Level: level, Reloads: h.reloads,

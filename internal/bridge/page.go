@@ -11,7 +11,6 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
-	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/caldav"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
@@ -103,7 +102,7 @@ func (b *Bridge) completed(ref services.Ref, r services.Response) {
 const setUpInterval = 2 * time.Second
 
 // SetUp runs only the listener, with a page that asks for a configuration, until there is a valid one or ctx is done.
-func SetUp(ctx context.Context, h config.HTTP, file *ConfigFile, version string, log *slog.Logger) error {
+func SetUp(ctx context.Context, h config.HTTP, file *ConfigFile, load func() (*config.Config, error), version string, log *slog.Logger) error {
 	log = log.With("component", "http")
 	handler, err := page.New(page.Options{Version: version, Started: time.Now(), Log: log, Configuration: file})
 	if err != nil {
@@ -134,11 +133,10 @@ func SetUp(ctx context.Context, h config.HTTP, file *ConfigFile, version string,
 		case <-ticker.C:
 		case <-file.Written():
 		}
-		if file.sources.Missing() {
-			continue
-		}
-		if _, err := runtime.Load(file.sources, file.kinds); err != nil {
-			file.Report(err)
+		if _, err := load(); err != nil {
+			if !file.sources().Missing() {
+				file.Report(err)
+			}
 			continue
 		}
 		stop()

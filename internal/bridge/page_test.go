@@ -379,12 +379,12 @@ func testPageCalendars(t *testing.T, browser context.Context) {
 func testPageSetUp(t *testing.T, browser context.Context) {
 	h := newHarness(t)
 	sources := config.Sources{File: h.path("new/graph2mqtt.yaml"), Environ: []string{"GRAPH2MQTT_STATE_DIR=" + h.path("state")}}
-	file := bridge.NewConfigFile(sources, runtime.Kinds(), "")
+	file := bridge.NewConfigFile(func() config.Sources { return sources }, runtime.Kinds(), "")
 	ended := make(chan error, 1)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	go func() {
-		ended <- bridge.SetUp(ctx, config.HTTP{Listen: "127.0.0.1:0"}, file, "1.2.3", slog.New(slog.NewTextHandler(h.Log, nil)))
+		ended <- bridge.SetUp(ctx, config.HTTP{Listen: "127.0.0.1:0"}, file, func() (*config.Config, error) { return runtime.Load(sources, runtime.Kinds()) }, "1.2.3", slog.New(slog.NewTextHandler(h.Log, nil)))
 	}()
 	p := newTab(t, browser, 390)
 	p.open("http://" + h.web(1))
@@ -624,7 +624,7 @@ func TestPageWithoutABrowser(t *testing.T) {
 func TestConfigFile(t *testing.T) {
 	h := newHarness(t)
 	h.one("", outOfOffice)
-	f := bridge.NewConfigFile(h.sources(), runtime.Kinds(), "")
+	f := bridge.NewConfigFile(h.sources, runtime.Kinds(), "")
 	if d := f.Describe(); d.File != "" || len(d.Problems) != 0 {
 		t.Errorf("before anything is loaded: %+v", d)
 	}

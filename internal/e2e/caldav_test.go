@@ -444,6 +444,7 @@ func isDir(path string) bool {
 // occurrences returns the ids of the occurrences of a series by their dates, as the bridge lists them.
 func (env *Environment) occurrences(t testing.TB, messages *Subscription, series string) map[string]string {
 	t.Helper()
+	messages.AwaitPayload(t, "graph2mqtt/work/calendar/availability", "online") // it is connected, which CalDAV does not need
 	env.Broker.Publish(t, "graph2mqtt/work/calendar/request/list", `{"start": "2027-02-01", "end": "2027-12-01", "search": "Standup"}`)
 	const topic = "graph2mqtt/work/calendar/response/list"
 	payload := messages.AwaitNewest(t, topic, "has the events", func(payload string) bool { return strings.Contains(payload, `"ok"`) })

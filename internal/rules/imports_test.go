@@ -53,9 +53,11 @@ var allowedImports = map[string][]string{
 
 	"docs/testdata/kind/*": {"docs/testdata/kind/...", "sensors", "services", "internal/entity", "internal/graph", "internal/schema"}, // a kind
 
-	"internal/broker":            {},
-	"internal/broker/brokertest": {"internal/broker"},
-	"internal/cputest":           {},
+	"internal/broker":                    {},
+	"internal/broker/brokertest":         {"internal/broker"},
+	"internal/cputest":                   {},
+	"internal/supervisor":                {},
+	"internal/supervisor/supervisortest": {},
 
 	// The simulator is a peer of the program, not a helper: it shares nothing with it but the time zones and the decoder.
 	"internal/simulator":           {"internal/simulator/...", "internal/graph/zones", "internal/schema"},
@@ -70,15 +72,16 @@ var allowedImports = map[string][]string{
 
 // allowedInTests lists what the tests in and below a directory may import beside allowedImports.
 var allowedInTests = map[string][]string{
-	"internal/graph":     {"internal/graph/...", "internal/simulator/...", "internal/state"},
-	"internal/simulator": {"internal/simulator/..."},
-	"services":           {"internal/graph/...", "internal/simulator/..."},
-	"sensors":            {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
-	"mqtt":               {"internal/broker/...", "internal/cputest", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
-	"internal/runtime":   {"internal/simulator/...", "mqtt/..."},
-	"internal/web":       {"internal/graph/...", "internal/simulator/...", "internal/state", "services/...", "sensors/..."},
-	"internal/dashboard": {"internal/entity"},
-	"internal/broker":    {"internal/broker/..."},
+	"internal/graph":      {"internal/graph/...", "internal/simulator/...", "internal/state"},
+	"internal/simulator":  {"internal/simulator/..."},
+	"services":            {"internal/graph/...", "internal/simulator/..."},
+	"sensors":             {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
+	"mqtt":                {"internal/broker/...", "internal/cputest", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
+	"internal/runtime":    {"internal/simulator/...", "mqtt/..."},
+	"internal/web":        {"internal/graph/...", "internal/simulator/...", "internal/state", "services/...", "sensors/..."},
+	"internal/dashboard":  {"internal/entity"},
+	"internal/broker":     {"internal/broker/..."},
+	"internal/supervisor": {"internal/supervisor/..."},
 }
 
 // importers lists the only directories that may import packages at or below a path. Nothing below the listener may learn of HTTP.

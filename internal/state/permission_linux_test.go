@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -8,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
 // asNobody calls f with the file permissions of the user nobody, or unchanged if the test does not run as root.
@@ -54,4 +57,26 @@ func TestOpenWithoutPermission(t *testing.T) {
 		_, _, err = tryOpen(t, filepath.Join(dir, "new"), "")
 		wantError(t, err, "create the state directory "+filepath.Join(dir, "new")+": permission denied; choose another with --state-dir")
 	})
+}
+
+// What root writes to the directory of a service's user, the service could not read.
+func TestRootRefusesTheDirectoryOfAnotherUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("only root can make a directory of another user")
+	}
+	for uid, name := range map[int]string{65534: "nobody", 64242: "#64242"} {
+		dir := t.TempDir()
+		if err := os.Chown(dir, uid, uid); err != nil {
+			t.Fatal(err)
+		}
+		_, _, err := tryOpen(t, dir, "")
+		wantError(t, err, fmt.Sprintf("state directory %s: it belongs to the user %s, who could not read what root writes to it; run graph2mqtt as this user, or choose another directory with --state-dir", dir, name))
+		var owner *state.OwnerError
+		if !errors.As(err, &owner) || owner.User != name || owner.Path != dir {
+			t.Errorf("error %#v", owner)
+		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("in the directory: %v (%v)", entries, err)
+		}
+	}
 }

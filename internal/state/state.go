@@ -58,6 +58,27 @@ type Dir struct {
 	log   *slog.Logger
 }
 
+// An OwnerError is returned for a state directory that belongs to another user, as whom the program should run.
+type OwnerError struct {
+	Path   string
+	User   string // the name of the owner, or # and its number
+	reason string // the predicate of the sentence about the owner
+}
+
+func (e *OwnerError) Error() string {
+	return fmt.Sprintf("state directory %s: it belongs to the user %s, who %s; run graph2mqtt as this user, or choose another directory with --state-dir",
+		e.Path, e.User, e.reason)
+}
+
+// CheckOwner returns an *OwnerError if this process is root's and the directory is another user's.
+func CheckOwner(dir string) error {
+	info, err := os.Stat(dir)
+	if err != nil || os.Geteuid() != 0 || !isOfOtherUser(info) {
+		return nil
+	}
+	return &OwnerError{Path: dir, User: ownerName(info), reason: "could not read what root writes to it"}
+}
+
 // Open opens the state directory and creates it if it does not exist. It takes the key (32 bytes in base64) from the first of
 // these that is set: the environment variable GRAPH2MQTT_KEY, the systemd credential graph2mqtt-key, keyFile, and the file
 // "key" in the directory, which it creates. Problems that do not prevent operation are logged to log.
@@ -91,6 +112,9 @@ func (d *Dir) ID() string { return d.id }
 
 // prepare creates the directory if needed and verifies that it is private and writable.
 func (d *Dir) prepare() error {
+	if err := CheckOwner(d.path); err != nil {
+		return err
+	}
 	info, err := os.Stat(d.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -106,6 +130,9 @@ func (d *Dir) prepare() error {
 	}
 	probe, err := os.CreateTemp(d.path, ".probe")
 	if err != nil {
+		if info, statErr := os.Stat(d.path); statErr == nil && isOfOtherUser(info) && ownerName(info) != "root" {
+			return &OwnerError{Path: d.path, User: ownerName(info), reason: fmt.Sprintf("does not let user %d write to it", os.Geteuid())}
+		}
 		return fmt.Errorf("state directory %s: user %d cannot write to it: %w; change its owner (chown %d %s), or choose another with --state-dir",
 			d.path, os.Geteuid(), withoutPath(err), os.Geteuid(), d.path)
 	}

@@ -237,8 +237,8 @@ func (in *input) readEvent(c *ical.Component, loc *time.Location) error {
 		}
 	case length != nil:
 		d, err := length.Duration()
-		if err != nil || d < 0 {
-			return invalid("DURATION: want a duration such as PT1H, not %q", cut(length.Value))
+		if err != nil || d < 0 || d > maxDuration {
+			return invalid("DURATION: want a duration such as PT1H, of at most a year, not %q", cut(length.Value))
 		}
 		end = start.Add(d)
 	case days:
@@ -252,6 +252,9 @@ func (in *input) readEvent(c *ical.Component, loc *time.Location) error {
 	}
 	if end.Before(start) {
 		return invalid("DTEND: want a time that is not before DTSTART")
+	}
+	if err := checkYear("DTEND", end); err != nil {
+		return err
 	}
 	f.start, f.end = start.UTC(), end.UTC()
 	for _, a := range c.Children {
@@ -268,8 +271,28 @@ func (in *input) readEvent(c *ical.Component, loc *time.Location) error {
 	return nil
 }
 
-// readTime reads a date, as its midnight in UTC, or a time in its zone.
+// maxDuration bounds the length of an event that has no end.
+const maxDuration = 366 * oneDay
+
+// readTime reads a date, as its midnight in UTC, or a time in its zone. Its year has four digits, also in other zones.
 func readTime(p *ical.Prop, loc *time.Location) (at time.Time, isDate bool, err error) {
+	at, isDate, err = readAnyTime(p, loc)
+	if err == nil {
+		err = checkYear(p.Name, at)
+	}
+	return at, isDate, err
+}
+
+func checkYear(name string, at time.Time) error {
+	if year := at.UTC().Year(); year < minYear || year > maxYear {
+		return invalid("%s: want a year from %d to %d, not %d", name, minYear, maxYear, year)
+	}
+	return nil
+}
+
+const minYear, maxYear = 2, 9998
+
+func readAnyTime(p *ical.Prop, loc *time.Location) (at time.Time, isDate bool, err error) {
 	value := strings.TrimSpace(p.Value)
 	if at, err = time.ParseInLocation("20060102", value, time.UTC); err == nil {
 		return at, true, nil

@@ -28,6 +28,7 @@ type ConfigDescription struct {
 	Problems []ConfigProblem `json:"problems"` // of the file, why it is not in use, and of accounts
 	Warnings []string        `json:"warnings"`
 	Restart  []string        `json:"restart"` // keys whose change takes effect after a restart
+	Broker   string          `json:"broker"`  // address of the broker that is used if the file names none; "": there is none
 }
 
 // A ConfigProblem is a mistake in the configuration or in a form.

@@ -52,9 +52,10 @@ function checkbox(id, name, label, checked) {
 const byDefault = ["calendar", "auto_reply"];
 
 function accountForm(app, first) {
+  const known = app.state.configuration.broker;
   const kinds = (app.kinds ?? []).filter((k) => !k.fields.some((f) => f.required));
   const read = (data) => ({
-    ...(first ? { broker: trimmed(data, ["url", "username", "password"]) } : {}),
+    ...(first && text(data, "url") ? { broker: trimmed(data, ["url", "username", "password"]) } : {}),
     account: text(data, "account"),
     new_account: { ...trimmed(data, ["client_id", "tenant"]), enable_update: data.has("enable_update") },
     sensors: kinds.filter((k) => data.has(`sensor-${k.name}`)).map((k) => ({ id: k.id, type: k.name, ...(k.own_updates && data.has("enable_update") && k.can_update ? { enable_update: true } : {}) })),
@@ -62,7 +63,7 @@ function accountForm(app, first) {
   return form(app, first ? "first" : "account", read, [
     first ? h("fieldset", { key: "broker" }, h("legend", {}, "MQTT broker"),
       h("div", { class: "fields" },
-        field("broker-url", "url", "Address", "Such as mqtt://192.168.1.10:1883, or mqtt://core-mosquitto:1883 in Home Assistant.", { required: true, inputmode: "url" }),
+        field("broker-url", "url", "Address", known ? `Empty: ${known} is used.` : "Such as mqtt://192.168.1.10:1883, or mqtt://core-mosquitto:1883 in Home Assistant.", { required: !known, inputmode: "url" }),
         field("broker-username", "username", "User name", "If the broker asks for one."),
         field("broker-password", "password", "Password", "It is written to the file.", { type: "password", autocomplete: "new-password" }))) : null,
     h("fieldset", { key: "account" }, h("legend", {}, "Microsoft 365 account"),
