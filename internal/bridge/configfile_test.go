@@ -176,3 +176,27 @@ func TestFormRefuses(t *testing.T) {
 		}
 	}
 }
+
+// A broker that is known without the file need not be in the form.
+func TestFormWithoutBroker(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+	var defaults map[string]any
+	f := bridge.NewConfigFile(func() config.Sources {
+		return config.Sources{File: file, Environ: []string{"HOME=/home/ann"}, Defaults: defaults}
+	}, runtime.Kinds(), "")
+	form := firstForm()
+	form.Broker = nil
+	var wrong *page.FormError
+	if _, err := f.Preview(form); !errors.As(err, &wrong) || len(wrong.Problems) != 1 || wrong.Problems[0].Path != "mqtt" {
+		t.Errorf("without any broker: %v", err)
+	}
+	defaults = map[string]any{"mqtt.url": "mqtt://core-mosquitto:1883"} // Home Assistant names it later
+	d, err := f.Preview(form)
+	_, want, _ := strings.Cut(firstLines, "password: secret\n")
+	if err != nil || d.Lines != want || f.Describe().Broker != "mqtt://core-mosquitto:1883" {
+		t.Errorf("%v: %q, want %q; the broker is %q", err, d.Lines, want, f.Describe().Broker)
+	}
+	if err := f.Write(form, d.Digest); err != nil {
+		t.Error(err)
+	}
+}
