@@ -67,8 +67,8 @@ func (a *aliases) index() {
 	}
 }
 
-// of returns the alias of what has this id, or nil.
-func (a *aliases) of(id string) *alias {
+// withID returns the alias of the object with this id of Graph, nil if there is none.
+func (a *aliases) withID(id string) *alias {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if found := a.byID[id]; found != nil && !found.Series {
@@ -77,8 +77,8 @@ func (a *aliases) of(id string) *alias {
 	return nil
 }
 
-// named returns the newest alias with this name.
-func (a *aliases) named(name string) (alias, bool) {
+// withName returns the newest alias with this name.
+func (a *aliases) withName(name string) (alias, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := len(a.all) - 1; i >= 0; i-- {

@@ -60,7 +60,7 @@ func BenchmarkReports(b *testing.B) {
 				size := 0
 				for b.Loop() {
 					if way.cold {
-						for _, s := range h.shelves {
+						for _, s := range h.states {
 							s.held, s.latest = nil, nil
 						}
 					}

@@ -84,13 +84,13 @@ type DAVServer struct {
 	compressors sync.Pool
 
 	mu      sync.Mutex // guards what follows
-	shelves map[string]*shelf
+	states  map[string]*collectionState
 	clients map[string]*client
 }
 
 // New returns a handler.
 func New(o Options) *DAVServer {
-	h := &DAVServer{o: o, shelves: map[string]*shelf{}, clients: map[string]*client{}}
+	h := &DAVServer{o: o, states: map[string]*collectionState{}, clients: map[string]*client{}}
 	h.compressors.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z
@@ -172,26 +172,26 @@ const (
 	objectLevel
 )
 
-// A place is a node of the tree of paths.
-type place struct {
+// A resourcePath is the parsed path of a request.
+type resourcePath struct {
 	level   level
 	account string
 	id      string // of the collection
 	name    string // of the object
 }
 
-// placeOf returns what a path names. A slash at the end makes no difference.
-func placeOf(path string) (place, bool) {
+// parsePath returns what a path names. A slash at the end makes no difference.
+func parsePath(path string) (resourcePath, bool) {
 	rest, ok := strings.CutPrefix(path+"/", Path)
 	if !ok {
-		return place{}, path == "/" || path == ""
+		return resourcePath{}, path == "/" || path == ""
 	}
 	rest = strings.Trim(rest, "/")
 	if rest == "" {
-		return place{}, true
+		return resourcePath{}, true
 	}
 	parts := strings.Split(rest, "/")
-	p := place{level: homeLevel, account: parts[0]}
+	p := resourcePath{level: homeLevel, account: parts[0]}
 	if len(parts) > 1 {
 		p.level, p.id = collectionLevel, parts[1]
 	}
@@ -201,7 +201,7 @@ func placeOf(path string) (place, bool) {
 	return p, len(parts) <= 3 && !slices.Contains(parts, "")
 }
 
-// address returns the address of a place.
+// address returns the address of a resource.
 func (h *DAVServer) address(parts ...string) string {
 	path := h.prefix() + Path
 	for i, p := range parts {
@@ -223,34 +223,34 @@ type httpError struct {
 
 func (e *httpError) Error() string { return e.err.Error() }
 
-func fail(status int, format string, args ...any) error {
+func statusError(status int, format string, args ...any) error {
 	return &httpError{status: status, err: fmt.Errorf(format, args...)}
 }
 
-func failed(status int, condition, format string, args ...any) error {
+func conditionError(status int, condition, format string, args ...any) error {
 	return &httpError{status, fmt.Errorf(format, args...), condition}
 }
 
 // serve answers a request.
 func (h *DAVServer) serve(x *exchange) {
-	p, ok := placeOf(x.r.URL.Path)
+	p, ok := parsePath(x.r.URL.Path)
 	var err error
 	switch {
 	case !ok:
-		err = fail(http.StatusNotFound, "there is nothing at this address")
+		err = statusError(http.StatusNotFound, "there is nothing at this address")
 	case p.level != rootLevel && p.account != x.account:
-		err = fail(http.StatusForbidden, "this password is for the account %s alone", x.account)
+		err = statusError(http.StatusForbidden, "this password is for the account %s alone", x.account)
 	case x.r.Header.Get("Content-Encoding") != "":
-		err = fail(http.StatusUnsupportedMediaType, "want a request that is not compressed")
+		err = statusError(http.StatusUnsupportedMediaType, "want a request that is not compressed")
 	default:
 		err = x.dispatch(p)
 	}
 	if err != nil {
-		x.fail(err)
+		x.writeError(err)
 	}
 }
 
-func (x *exchange) dispatch(p place) error {
+func (x *exchange) dispatch(p resourcePath) error {
 	x.w.Header().Set("DAV", "1, 3, calendar-access")
 	switch x.r.Method {
 	case http.MethodOptions:
@@ -271,11 +271,11 @@ func (x *exchange) dispatch(p place) error {
 		return x.remove(p)
 	}
 	x.w.Header().Set("Allow", methods)
-	return fail(http.StatusMethodNotAllowed, "%s is not supported; lists and calendars are made in Outlook and To Do", cut(x.r.Method))
+	return statusError(http.StatusMethodNotAllowed, "%s is not supported; lists and calendars are made in Outlook and To Do", cut(x.r.Method))
 }
 
-// fail answers with an error.
-func (x *exchange) fail(err error) {
+// writeError answers with an error.
+func (x *exchange) writeError(err error) {
 	var h *httpError
 	var large *http.MaxBytesError
 	switch {
@@ -304,25 +304,25 @@ func (x *exchange) fail(err error) {
 	x.write(h.status, xmlType, d.Bytes())
 }
 
-// collection returns a collection of the account and its shelf.
-func (x *exchange) collection(id string) (Collection, *shelf, error) {
+// collection returns a collection of the account and its state.
+func (x *exchange) collection(id string) (Collection, *collectionState, error) {
 	all, _, err := x.o.Collections(x.account)
 	if err != nil {
 		return nil, nil, err
 	}
 	i := slices.IndexFunc(all, func(c Collection) bool { return c.ID() == id })
 	if i < 0 {
-		return nil, nil, fail(http.StatusNotFound, "account %s has no calendar or task list %s", x.account, cut(id))
+		return nil, nil, statusError(http.StatusNotFound, "account %s has no calendar or task list %s", x.account, cut(id))
 	}
-	s, err := x.shelf(x.account, id)
+	s, err := x.state(x.account, id)
 	return all[i], s, err
 }
 
-// shelf returns the shelf of a collection.
-func (h *DAVServer) shelf(account, id string) (*shelf, error) {
+// state returns the state of a collection.
+func (h *DAVServer) state(account, id string) (*collectionState, error) {
 	key := account + "/" + id
 	h.mu.Lock()
-	s := h.shelves[key]
+	s := h.states[key]
 	h.mu.Unlock()
 	if s != nil {
 		return s, nil
@@ -333,9 +333,9 @@ func (h *DAVServer) shelf(account, id string) (*shelf, error) {
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if s = h.shelves[key]; s == nil {
-		s = &shelf{aliases: a}
-		h.shelves[key] = s
+	if s = h.states[key]; s == nil {
+		s = &collectionState{aliases: a}
+		h.states[key] = s
 	}
 	return s, nil
 }

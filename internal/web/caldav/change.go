@@ -40,7 +40,7 @@ func operationsOf(c Collection) operations {
 const repeatTime = 10 * time.Minute
 
 // put creates or changes an object.
-func (x *exchange) put(p place) error {
+func (x *exchange) put(p resourcePath) error {
 	c, s, err := x.object(p)
 	if err != nil {
 		return err
@@ -51,21 +51,21 @@ func (x *exchange) put(p place) error {
 	}
 	in, err := newInput(data, kindOf(c), c.Location())
 	if err != nil {
-		return fail(http.StatusConflict, "%w", err)
+		return statusError(http.StatusConflict, "%w", err)
 	}
 	o, err := s.find(x.r.Context(), c, p.name)
 	if err != nil {
 		return err
 	}
 	digest := in.digest()
-	known, created := s.aliases.named(p.name)
+	known, created := s.aliases.withName(p.name)
 	repeated := created && !known.Removed && known.Digest == digest && time.Since(known.Created).Abs() < repeatTime
 	if o == nil && created && known.Series && !known.Removed { // its events have names of their own
 		if known.Digest == digest {
 			x.w.WriteHeader(http.StatusNoContent)
 			return nil
 		}
-		return fail(http.StatusConflict, "a series cannot be changed as a whole from here; change its events, or the series in Outlook")
+		return statusError(http.StatusConflict, "a series cannot be changed as a whole from here; change its events, or the series in Outlook")
 	}
 	// Perhaps it is not in a list yet. Where it must not exist, it is there because the first answer was lost.
 	if repeated && (o == nil || x.r.Header.Get("If-None-Match") != "") {
@@ -93,13 +93,13 @@ func (x *exchange) put(p place) error {
 	return nil
 }
 
-// object returns the collection of an object's place.
-func (x *exchange) object(p place) (Collection, *shelf, error) {
+// object returns the collection of the object that a path names.
+func (x *exchange) object(p resourcePath) (Collection, *collectionState, error) {
 	if p.level != objectLevel {
-		return nil, nil, fail(http.StatusMethodNotAllowed, "calendars and task lists are made and removed in Outlook and To Do")
+		return nil, nil, statusError(http.StatusMethodNotAllowed, "calendars and task lists are made and removed in Outlook and To Do")
 	}
 	if len(p.name) > maxUID+len(extension) {
-		return nil, nil, fail(http.StatusForbidden, "want a name of at most %d bytes", maxUID+len(extension))
+		return nil, nil, statusError(http.StatusForbidden, "want a name of at most %d bytes", maxUID+len(extension))
 	}
 	return x.collection(p.id)
 }
@@ -109,15 +109,15 @@ func (x *exchange) checkConditions(o *object) error {
 	match, none := x.r.Header.Get("If-Match"), x.r.Header.Get("If-None-Match")
 	switch {
 	case match != "" && (o == nil || !matchesAny(match, o.etag)):
-		return fail(http.StatusPreconditionFailed, "it was changed or removed meanwhile; try again with the newest one")
+		return statusError(http.StatusPreconditionFailed, "it was changed or removed meanwhile; try again with the newest one")
 	case none != "" && o != nil && matchesAny(none, o.etag):
-		return fail(http.StatusPreconditionFailed, "there is one with this name already")
+		return statusError(http.StatusPreconditionFailed, "there is one with this name already")
 	}
 	return nil
 }
 
 // remove deletes an object.
-func (x *exchange) remove(p place) error {
+func (x *exchange) remove(p resourcePath) error {
 	c, s, err := x.object(p)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (x *exchange) remove(p place) error {
 	if err != nil {
 		return err
 	}
-	known, created := s.aliases.named(p.name)
+	known, created := s.aliases.withName(p.name)
 	id := ""
 	switch {
 	case o != nil:
@@ -135,13 +135,13 @@ func (x *exchange) remove(p place) error {
 	case created && known.Series && !known.Removed:
 		id = known.ID
 	default:
-		return errNoObject()
+		return noObjectError()
 	}
 	if err := x.checkConditions(o); err != nil && o != nil {
 		return err
 	}
 	if operations.remove == "" {
-		return fail(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not removed")
+		return statusError(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not removed")
 	}
 	if _, err := x.request(c, s, operations.remove, map[string]any{operations.id: id}); err != nil {
 		return err
@@ -155,23 +155,23 @@ func (x *exchange) remove(p place) error {
 }
 
 // addAlias stores an alias. Without it the object has another name.
-func (x *exchange) addAlias(c Collection, s *shelf, a alias) {
+func (x *exchange) addAlias(c Collection, s *collectionState, a alias) {
 	if err := s.aliases.add(a); err != nil {
 		x.o.Log.Error("name of a calendar object not stored", "account", x.account, "sensor", c.ID(), "error", err)
 	}
 }
 
 // request has an operation executed and returns the data of its response.
-func (x *exchange) request(c Collection, s *shelf, operation string, fields map[string]any) (map[string]any, error) {
+func (x *exchange) request(c Collection, s *collectionState, operation string, fields map[string]any) (map[string]any, error) {
 	r, err := x.execute(c, s, operation, fields)
 	if err != nil {
 		return nil, err
 	}
-	return answerOf(r)
+	return responseData(r)
 }
 
 // execute has an operation executed.
-func (x *exchange) execute(c Collection, s *shelf, operation string, fields map[string]any) (services.Response, error) {
+func (x *exchange) execute(c Collection, s *collectionState, operation string, fields map[string]any) (services.Response, error) {
 	payload, err := json.Marshal(fields)
 	if err != nil {
 		return services.Response{}, err
@@ -179,12 +179,12 @@ func (x *exchange) execute(c Collection, s *shelf, operation string, fields map[
 	r := x.o.Do(x.r.Context(), services.Inbound{
 		Target: services.Ref{Account: x.account, Sensor: c.ID()}, Operation: operation, Payload: payload, Received: time.Now(),
 	})
-	s.changed()
+	s.invalidate()
 	return r, nil
 }
 
-// answerOf returns the data of a response, or its error as an answer to the client.
-func answerOf(r services.Response) (map[string]any, error) {
+// responseData returns the data of a response, or its error as an answer to the client.
+func responseData(r services.Response) (map[string]any, error) {
 	if r.Error != nil {
 		return nil, &httpError{status: statusOfCode(r.Error.Code), err: errors.New(r.Error.Message)}
 	}
@@ -244,10 +244,10 @@ func zoneName(loc *time.Location) string {
 }
 
 // create creates an event or a task.
-func (x *exchange) create(c Collection, s *shelf, name string, in *input, digest string, first int) error {
+func (x *exchange) create(c Collection, s *collectionState, name string, in *input, digest string, first int) error {
 	operations := operationsOf(c)
 	if operations.create == "" {
-		return fail(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not added")
+		return statusError(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not added")
 	}
 	fields := in.creation()
 	if err := x.checkUID(c, s, in.uid); err != nil {
@@ -263,7 +263,7 @@ func (x *exchange) create(c Collection, s *shelf, name string, in *input, digest
 		if err != nil {
 			return err
 		}
-		if data, err = answerOf(r); err == nil {
+		if data, err = responseData(r); err == nil {
 			break
 		}
 		again := r.Duplicate && r.Error.Code != services.InDoubt && r.Error.Code != services.Conflict
@@ -273,7 +273,7 @@ func (x *exchange) create(c Collection, s *shelf, name string, in *input, digest
 	}
 	id, _ := data[operations.id].(string)
 	if id == "" {
-		return fail(http.StatusInternalServerError, "the response has no %s", operations.id)
+		return statusError(http.StatusInternalServerError, "the response has no %s", operations.id)
 	}
 	series := in.recurrence != nil && in.kind == ical.CompEvent
 	a := alias{ID: id, Name: name, UID: in.uid, Digest: digest, Attempt: attempt, Series: series, Created: time.Now().UTC()}
@@ -282,7 +282,7 @@ func (x *exchange) create(c Collection, s *shelf, name string, in *input, digest
 		a.Start, a.End = at.from, at.to
 	}
 	x.addAlias(c, s, a)
-	s.changed()
+	s.invalidate()
 	if in.fields.done {
 		if _, err := x.request(c, s, operations.complete, map[string]any{operations.id: id}); err != nil {
 			return err
@@ -297,13 +297,13 @@ func (x *exchange) create(c Collection, s *shelf, name string, in *input, digest
 const maxAttempts = 50
 
 // checkUID returns an error if another object has this UID.
-func (x *exchange) checkUID(c Collection, s *shelf, uid string) error {
+func (x *exchange) checkUID(c Collection, s *collectionState, uid string) error {
 	l, err := s.full(x.r.Context(), c)
 	if err != nil {
 		return err
 	}
 	if slices.ContainsFunc(l.objects, func(o *object) bool { return o.uid == uid }) {
-		return failed(http.StatusForbidden, "no-uid-conflict", "there is one with this UID under another name")
+		return conditionError(http.StatusForbidden, "no-uid-conflict", "there is one with this UID under another name")
 	}
 	return nil
 }
@@ -385,13 +385,13 @@ func recurrenceFields(r *services.Recurrence) map[string]any {
 }
 
 // change applies what a client changed of an object: where its version differs from what it was served last, and from the object.
-func (x *exchange) change(c Collection, s *shelf, o *object, in *input) error {
+func (x *exchange) change(c Collection, s *collectionState, o *object, in *input) error {
 	before := x.served(c.ID(), o.name)
 	if before == nil {
 		before = o.fields
 	}
 	if in.recurrence != nil {
-		return fail(http.StatusConflict, "RRULE: what exists cannot become a series from here")
+		return statusError(http.StatusConflict, "RRULE: what exists cannot become a series from here")
 	}
 	operations := operationsOf(c)
 	type step struct {
@@ -416,7 +416,7 @@ func (x *exchange) change(c Collection, s *shelf, o *object, in *input) error {
 	}
 	if len(changed) > 0 {
 		if c.Kind() == "planner" {
-			return fail(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not changed")
+			return statusError(http.StatusConflict, "tasks of Planner can be completed and reopened from here, but not changed")
 		}
 		steps = append(steps, step{operations.change, changed})
 	}
@@ -433,7 +433,7 @@ func (x *exchange) change(c Collection, s *shelf, o *object, in *input) error {
 	x.rememberFields(c.ID(), o.name, &f)
 	if !c.HoldsTasks() {
 		s.mu.Lock()
-		s.learn([]*object{{name: o.name, fields: &f, event: o.event}})
+		s.rememberSpans([]*object{{name: o.name, fields: &f, event: o.event}})
 		s.mu.Unlock()
 	}
 	return nil
@@ -448,8 +448,8 @@ func (in *input) changes(before, now *fields) (map[string]any, error) {
 		changed["subject"] = f.summary
 	}
 	if differs(f.description, before.description, now.description) {
-		if now.cut || before.cut {
-			return nil, fail(http.StatusConflict, "the description is longer than the %d characters that are shown here; change it in Outlook or To Do", maxDescription)
+		if now.truncated || before.truncated {
+			return nil, statusError(http.StatusConflict, "the description is longer than the %d characters that are shown here; change it in Outlook or To Do", maxDescription)
 		}
 		name := "body"
 		if in.kind == ical.CompToDo {
@@ -487,7 +487,7 @@ func (in *input) changes(before, now *fields) (map[string]any, error) {
 		changed["sensitivity"] = map[string]string{"PUBLIC": "normal", "PRIVATE": "private", "CONFIDENTIAL": "confidential"}[f.class]
 	}
 	if differs(f.status, before.status, now.status) && f.status == "CANCELLED" {
-		return nil, fail(http.StatusConflict, "STATUS: a meeting cannot be canceled from here; cancel it in Outlook, or remove it")
+		return nil, statusError(http.StatusConflict, "STATUS: a meeting cannot be canceled from here; cancel it in Outlook, or remove it")
 	}
 	if f.showAs() != before.showAs() && f.showAs() != now.showAs() {
 		changed["show_as"] = f.showAs()

@@ -21,9 +21,9 @@ type client struct {
 	seen   time.Time
 }
 
-// client returns the client of the exchange. It is told apart by its address and its name.
-func (x *exchange) client() string {
-	return x.account + " " + addressOf(x.r.RemoteAddr) + " " + x.r.UserAgent()
+// clientKey returns the key of the client in clients. Clients are told apart by their addresses and names.
+func (x *exchange) clientKey() string {
+	return x.account + " " + peerOf(x.r.RemoteAddr) + " " + x.r.UserAgent()
 }
 
 // remember takes note of what a client was served. whole: nothing else is in the collection.
@@ -31,7 +31,7 @@ func (x *exchange) remember(collection string, objects []*object, whole bool) {
 	if len(objects) == 0 && !whole {
 		return
 	}
-	key := x.client()
+	key := x.clientKey()
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	c := x.clients[key]
@@ -65,7 +65,7 @@ func (x *exchange) rememberFields(collection, name string, f *fields) {
 func (x *exchange) served(collection, name string) *fields {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if c := x.clients[x.client()]; c != nil {
+	if c := x.clients[x.clientKey()]; c != nil {
 		return c.served[collection][name]
 	}
 	return nil

@@ -217,8 +217,8 @@ func (f *failures) key(address string, now time.Time) string {
 	return ""
 }
 
-// addressOf returns the address of a client without its port. Addresses of one IPv6 network are one.
-func addressOf(remote string) string {
+// peerOf returns the address of a client without its port. Addresses of one IPv6 network are one.
+func peerOf(remote string) string {
 	host, _, err := net.SplitHostPort(remote)
 	if err != nil {
 		return remote

@@ -50,7 +50,7 @@ type object struct {
 // fields are the parts of an object that a client can change.
 type fields struct {
 	summary, description string
-	cut                  bool // the description is only the beginning of it
+	truncated            bool // the description is only the beginning of it
 	categories           []string
 
 	// Of an event.
@@ -120,7 +120,7 @@ func setCategories(c *ical.Component, categories []string) {
 // eventObject returns the object of an event.
 func eventObject(e *calendars.Event, alias *alias) (*object, error) {
 	f := &fields{
-		summary: cmp.Or(line(e.Subject), "(no subject)"), description: text(e.Description), cut: isCut(e.Description), location: line(e.Location), categories: lines(e.Categories),
+		summary: cmp.Or(line(e.Subject), "(no subject)"), description: text(e.Description), truncated: isTruncated(e.Description), location: line(e.Location), categories: lines(e.Categories),
 		start: e.Start.UTC(), end: e.End.UTC(), allDay: e.AllDay, class: classOf(e.Sensitivity), status: statusOf(e), free: strings.EqualFold(e.ShowAs, "free"),
 	}
 	o := &object{id: e.ID, series: e.SeriesID, fields: f, event: e}
@@ -162,7 +162,7 @@ func eventObject(e *calendars.Event, alias *alias) (*object, error) {
 // taskObject returns the object of a task, whose day of completion and due date are days of loc.
 func taskObject(t *tasks.Task, alias *alias, loc *time.Location) (*object, error) {
 	f := &fields{
-		summary: cmp.Or(line(t.Subject), "(no title)"), description: text(t.Description), cut: isCut(t.Description), categories: lines(t.Categories),
+		summary: cmp.Or(line(t.Subject), "(no title)"), description: text(t.Description), truncated: isTruncated(t.Description), categories: lines(t.Categories),
 		due: t.DueDate(loc), done: t.Done(), importance: importanceOf(t.Importance),
 	}
 	o := &object{id: t.ID, fields: f, task: t, loc: loc, created: t.Created}
@@ -287,8 +287,8 @@ func importanceOf(s string) string {
 	return "normal"
 }
 
-// isCut reports whether a description may be only the beginning of one.
-func isCut(s string) bool {
+// isTruncated reports whether a description may be only the beginning of one.
+func isTruncated(s string) bool {
 	return strings.HasSuffix(s, "…") && utf8.RuneCountInString(s) >= maxDescription
 }
 

@@ -22,7 +22,7 @@ func (x *exchange) body() (*node, error) {
 	n, err := parse(http.MaxBytesReader(x.w, x.r.Body, maxRequest))
 	var large *http.MaxBytesError
 	if err != nil && !errors.As(err, &large) {
-		return nil, fail(http.StatusBadRequest, "%w", err)
+		return nil, statusError(http.StatusBadRequest, "%w", err)
 	}
 	return n, err
 }
@@ -100,18 +100,18 @@ func acceptsGzip(r *http.Request) bool {
 
 // A resource has the properties of one response.
 type resource struct {
-	place
+	resourcePath
 	address    string
 	collection Collection // from collectionLevel on
-	shelf      *shelf
+	state      *collectionState
 	object     *object                  // at objectLevel
 	full       func() (*listing, error) // at collectionLevel: its objects, which are read once
 }
 
 // collectionResource returns the resource of a collection.
-func (x *exchange) collectionResource(c Collection, s *shelf, address string) resource {
+func (x *exchange) collectionResource(c Collection, s *collectionState, address string) resource {
 	return resource{
-		place: place{level: collectionLevel, account: x.account, id: c.ID()}, address: address, collection: c, shelf: s,
+		resourcePath: resourcePath{level: collectionLevel, account: x.account, id: c.ID()}, address: address, collection: c, state: s,
 		full: sync.OnceValues(func() (*listing, error) { return s.full(x.r.Context(), c) }),
 	}
 }
@@ -140,7 +140,7 @@ const maxReads = 4
 func ctag() xml.Name { return xml.Name{Space: serverSpace, Local: "getctag"} }
 
 // propfind answers with properties.
-func (x *exchange) propfind(p place) error {
+func (x *exchange) propfind(p resourcePath) error {
 	asked, err := x.body()
 	if err != nil {
 		return err
@@ -148,10 +148,10 @@ func (x *exchange) propfind(p place) error {
 	names, byName := requestedProperties(asked)
 	depth := x.r.Header.Get("Depth")
 	if depth == "infinity" {
-		return failed(http.StatusForbidden, "propfind-finite-depth", "want Depth 0 or 1")
+		return conditionError(http.StatusForbidden, "propfind-finite-depth", "want Depth 0 or 1")
 	}
 	// Clients find what they asked by the address that they asked.
-	self := resource{place: p, address: x.prefix() + x.r.URL.EscapedPath()}
+	self := resource{resourcePath: p, address: x.prefix() + x.r.URL.EscapedPath()}
 	all := []resource{self}
 	switch p.level {
 	case homeLevel:
@@ -161,7 +161,7 @@ func (x *exchange) propfind(p place) error {
 				return err
 			}
 			for _, c := range collections {
-				s, err := x.shelf(x.account, c.ID())
+				s, err := x.state(x.account, c.ID())
 				if err != nil {
 					return err
 				}
@@ -176,13 +176,13 @@ func (x *exchange) propfind(p place) error {
 		if p.level == collectionLevel {
 			all[0] = x.collectionResource(c, s, self.address)
 		}
-		all[0].collection, all[0].shelf = c, s
+		all[0].collection, all[0].state = c, s
 		if p.level == objectLevel {
 			if all[0].object, err = s.find(x.r.Context(), c, p.name); err != nil {
 				return err
 			}
 			if all[0].object == nil {
-				return errNoObject()
+				return noObjectError()
 			}
 		} else if depth == "1" {
 			l, err := all[0].full()
@@ -194,8 +194,8 @@ func (x *exchange) propfind(p place) error {
 			}
 		}
 	case rootLevel:
-		if depth == "1" && p == (place{}) {
-			all = append(all, resource{place: place{homeLevel, x.account, "", ""}, address: x.address(x.account)})
+		if depth == "1" && p == (resourcePath{}) {
+			all = append(all, resource{resourcePath: resourcePath{homeLevel, x.account, "", ""}, address: x.address(x.account)})
 		}
 	}
 	readAll(all, names)
@@ -209,11 +209,11 @@ func (x *exchange) propfind(p place) error {
 	return nil
 }
 
-func errNoObject() error { return fail(http.StatusNotFound, "there is no such event or task") }
+func noObjectError() error { return statusError(http.StatusNotFound, "there is no such event or task") }
 
-func (x *exchange) resourceOf(c Collection, s *shelf, o *object) resource {
+func (x *exchange) resourceOf(c Collection, s *collectionState, o *object) resource {
 	return resource{
-		place: place{objectLevel, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, shelf: s, object: o,
+		resourcePath: resourcePath{objectLevel, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, state: s, object: o,
 	}
 }
 
@@ -440,7 +440,7 @@ func (x *exchange) collectionProperty(r resource, name xml.Name) (value string, 
 		if err != nil {
 			return "", false, err
 		}
-		answer, err := r.shelf.changesOf(l, "")
+		answer, err := r.state.changesOf(l, "")
 		if err != nil {
 			return "", false, err
 		}
@@ -450,13 +450,13 @@ func (x *exchange) collectionProperty(r resource, name xml.Name) (value string, 
 }
 
 // proppatch refuses to change properties, each in the form that clients expect.
-func (x *exchange) proppatch(p place) error {
+func (x *exchange) proppatch(p resourcePath) error {
 	asked, err := x.body()
 	if err != nil {
 		return err
 	}
 	if asked == nil || asked.name != dav("propertyupdate") {
-		return fail(http.StatusBadRequest, "want a propertyupdate")
+		return statusError(http.StatusBadRequest, "want a propertyupdate")
 	}
 	if p.level >= collectionLevel {
 		if _, _, err := x.collection(p.id); err != nil {
@@ -480,9 +480,9 @@ func (x *exchange) proppatch(p place) error {
 }
 
 // get answers with an object, or with all of a collection.
-func (x *exchange) get(p place) error {
+func (x *exchange) get(p resourcePath) error {
 	if p.level < collectionLevel {
-		return fail(http.StatusMethodNotAllowed, "this is the address for calendar programs, which CalDAV needs; there is nothing to see")
+		return statusError(http.StatusMethodNotAllowed, "this is the address for calendar programs, which CalDAV needs; there is nothing to see")
 	}
 	c, s, err := x.collection(p.id)
 	if err != nil {
@@ -496,7 +496,7 @@ func (x *exchange) get(p place) error {
 		return err
 	}
 	if o == nil {
-		return errNoObject()
+		return noObjectError()
 	}
 	x.w.Header().Set("ETag", o.etag)
 	if matchesAny(x.r.Header.Get("If-None-Match"), o.etag) {

@@ -15,16 +15,16 @@ import (
 )
 
 // report answers a query.
-func (x *exchange) report(p place) error {
+func (x *exchange) report(p resourcePath) error {
 	asked, err := x.body()
 	if err != nil {
 		return err
 	}
 	if asked == nil {
-		return fail(http.StatusBadRequest, "want a report")
+		return statusError(http.StatusBadRequest, "want a report")
 	}
 	if p.level != collectionLevel {
-		return failed(http.StatusForbidden, "supported-report", "want the address of a calendar or a task list")
+		return conditionError(http.StatusForbidden, "supported-report", "want the address of a calendar or a task list")
 	}
 	c, s, err := x.collection(p.id)
 	if err != nil {
@@ -40,7 +40,7 @@ func (x *exchange) report(p place) error {
 	case dav("sync-collection"):
 		rows, after, err = x.sync(c, s, asked)
 	default:
-		return failed(http.StatusForbidden, "supported-report", "the report %s is not supported", cut(asked.name.Local))
+		return conditionError(http.StatusForbidden, "supported-report", "the report %s is not supported", cut(asked.name.Local))
 	}
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func reported(asked *node) (names []xml.Name, data bool) {
 }
 
 // query answers a calendar-query.
-func (x *exchange) query(c Collection, s *shelf, asked *node) ([]row, error) {
+func (x *exchange) query(c Collection, s *collectionState, asked *node) ([]row, error) {
 	f, err := newFilter(asked.child(cal("filter")), kindOf(c))
 	var unsupported *filterError
 	if errors.As(err, &unsupported) {
@@ -90,7 +90,7 @@ func (x *exchange) query(c Collection, s *shelf, asked *node) ([]row, error) {
 		} else if strings.HasPrefix(unsupported.why, "time-range") || strings.Contains(unsupported.why, "want") {
 			condition = "valid-filter"
 		}
-		return nil, failed(http.StatusForbidden, condition, "%w", err)
+		return nil, conditionError(http.StatusForbidden, condition, "%w", err)
 	}
 	if err != nil {
 		return nil, err
@@ -124,10 +124,10 @@ func (x *exchange) query(c Collection, s *shelf, asked *node) ([]row, error) {
 }
 
 // multiget answers a calendar-multiget.
-func (x *exchange) multiget(c Collection, s *shelf, asked *node) ([]row, error) {
+func (x *exchange) multiget(c Collection, s *collectionState, asked *node) ([]row, error) {
 	hrefs := asked.all(dav("href"))
 	if len(hrefs) == 0 {
-		return nil, fail(http.StatusBadRequest, "want an href")
+		return nil, statusError(http.StatusBadRequest, "want an href")
 	}
 	l, err := s.full(x.r.Context(), c)
 	if err != nil {
@@ -165,19 +165,19 @@ func (x *exchange) nameIn(c Collection, address string) (name string, ok bool) {
 	if !ok {
 		return "", false
 	}
-	p, ok := placeOf(path)
+	p, ok := parsePath(path)
 	return p.name, ok && p.level == objectLevel && p.account == x.account && p.id == c.ID()
 }
 
 // sync answers a sync-collection. after is the new token.
-func (x *exchange) sync(c Collection, s *shelf, asked *node) (rows []row, after string, err error) {
+func (x *exchange) sync(c Collection, s *collectionState, asked *node) (rows []row, after string, err error) {
 	if level := asked.child(dav("sync-level")).content(); level != "1" && level != "infinite" && x.r.Header.Get("Depth") != "1" {
-		return nil, "", fail(http.StatusBadRequest, "sync-level: want 1")
+		return nil, "", statusError(http.StatusBadRequest, "sync-level: want 1")
 	}
 	token := asked.child(dav("sync-token")).content()
 	answer, err := s.sync(x.r.Context(), c, token)
 	if errors.Is(err, errToken) {
-		return nil, "", failed(http.StatusForbidden, "valid-sync-token", "%w", err)
+		return nil, "", conditionError(http.StatusForbidden, "valid-sync-token", "%w", err)
 	}
 	if err != nil {
 		return nil, "", err
@@ -186,7 +186,7 @@ func (x *exchange) sync(c Collection, s *shelf, asked *node) (rows []row, after 
 	if n := asked.child(dav("limit")).child(dav("nresults")); n != nil {
 		most, err := strconv.Atoi(n.content())
 		if err != nil || most < 1 {
-			return nil, "", fail(http.StatusBadRequest, "nresults: want a number above 0")
+			return nil, "", statusError(http.StatusBadRequest, "nresults: want a number above 0")
 		}
 		if len(changes) > most {
 			changes = changes[:most]
@@ -222,7 +222,7 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w, wrong)
 		return
 	}
-	address, now := addressOf(r.RemoteAddr), time.Now()
+	address, now := peerOf(r.RemoteAddr), time.Now()
 	if wait := h.failures.wait(address, now); wait > 0 {
 		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
 		plainError(w, http.StatusTooManyRequests, "too many wrong passwords from this address; try again later")
@@ -237,18 +237,18 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 	x := &exchange{DAVServer: h, w: w, r: r, account: parts[1]}
 	c, s, err := x.collection(id)
 	if err == nil && !ok {
-		err = fail(http.StatusNotFound, wrong)
+		err = statusError(http.StatusNotFound, wrong)
 	}
 	if err == nil {
 		err = x.writeFeed(c, s)
 	}
 	if err != nil {
-		x.fail(err)
+		x.writeError(err)
 	}
 }
 
 // writeFeed writes all objects of a collection as one calendar.
-func (x *exchange) writeFeed(c Collection, s *shelf) error {
+func (x *exchange) writeFeed(c Collection, s *collectionState) error {
 	l, err := s.full(x.r.Context(), c)
 	if err != nil {
 		return err

@@ -57,27 +57,27 @@ type window struct {
 	at       time.Time
 }
 
-// A shelf holds what is known of one collection.
-type shelf struct {
+// A collectionState holds what is known of one collection: cached listings, aliases and the log of changes.
+type collectionState struct {
 	aliases *aliases
 	flights singleflight.Group
 
-	mu         sync.Mutex      // guards what follows
-	latest     *listing        // that was built last
-	held       *listing        // what the sensor holds
-	version    any             // of held
-	aliased    int             // version of the aliases in held
-	windows    []*window       // the newest last
-	spans      map[string]span // of events that were read, by name
-	generation int             // counts changes by clients: an older answer is not kept
-	log        syncLog
+	mu           sync.Mutex      // guards what follows
+	latest       *listing        // that was built last
+	held         *listing        // what the sensor holds
+	version      any             // of held
+	aliasVersion int             // version of the aliases in held
+	windows      []*window       // the newest last
+	spans        map[string]span // of events that were read, by name
+	generation   int             // counts changes by clients: an older answer is not kept
+	log          syncLog
 }
 
 // span is the time between two instants; a zero one is open.
 type span struct{ from, to time.Time }
 
 // full returns the listing of all objects: all tasks, or the events of the span that is served without a limit.
-func (s *shelf) full(ctx context.Context, c Collection) (*listing, error) {
+func (s *collectionState) full(ctx context.Context, c Collection) (*listing, error) {
 	if c.HoldsTasks() {
 		return s.tasks(ctx, c)
 	}
@@ -105,7 +105,7 @@ func (l *listing) within(w span, loc *time.Location) *listing {
 
 // events returns the listing of a span, whose open ends are set. What was read for another request does not change it, so that no event
 // comes and goes.
-func (s *shelf) events(ctx context.Context, c Collection, w span) (*listing, error) {
+func (s *collectionState) events(ctx context.Context, c Collection, w span) (*listing, error) {
 	held, err := s.heldEvents(c)
 	if err != nil {
 		return nil, err
@@ -130,7 +130,7 @@ func (s *shelf) events(ctx context.Context, c Collection, w span) (*listing, err
 		return nil, fmt.Errorf("the calendar is held from %s to %s; for other times: %w", held.from.In(c.Location()).Format("2006-01-02 15:04"), held.to.In(c.Location()).Format("2006-01-02 15:04"), err)
 	}
 	if w.to.After(w.from.AddDate(maxYears, 0, 0)) {
-		return nil, fail(http.StatusForbidden, "want a time range of at most %d years", maxYears)
+		return nil, statusError(http.StatusForbidden, "want a time range of at most %d years", maxYears)
 	}
 	asked := w
 	// Whole days, so that the next request finds the same ones.
@@ -153,13 +153,13 @@ func (s *shelf) events(ctx context.Context, c Collection, w span) (*listing, err
 }
 
 // tasks returns the listing of all tasks: those that the sensor holds and, if they may be read, the completed ones.
-func (s *shelf) tasks(ctx context.Context, c Collection) (*listing, error) {
+func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, error) {
 	all, version, err := c.Tasks()
 	if err != nil {
 		return nil, err
 	}
 	if c.OnDemand() != nil {
-		return s.keepHeld(version, func() (*listing, error) { return s.taskListing(c, all) })
+		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all) })
 	}
 	found, err := s.window(ctx, func(other *window) bool { return other.version == version }, "tasks", func(ctx context.Context) (*window, error) {
 		completed, err := c.ReadCompleted(ctx)
@@ -191,7 +191,7 @@ func (s *shelf) tasks(ctx context.Context, c Collection) (*listing, error) {
 }
 
 // window returns a kept answer of Graph that matches, or reads one. Those who ask for the same at the same time share it.
-func (s *shelf) window(ctx context.Context, matches func(*window) bool, key string, read func(context.Context) (*window, error)) (*window, error) {
+func (s *collectionState) window(ctx context.Context, matches func(*window) bool, key string, read func(context.Context) (*window, error)) (*window, error) {
 	s.mu.Lock()
 	s.windows = slices.DeleteFunc(s.windows, func(w *window) bool { return time.Since(w.at) >= cacheTime })
 	i := slices.IndexFunc(s.windows, matches)
@@ -219,7 +219,7 @@ func (s *shelf) window(ctx context.Context, matches func(*window) bool, key stri
 			s.windows = append(s.windows, w)
 			s.windows = s.windows[max(0, len(s.windows)-maxWindows):]
 		}
-		s.learn(w.objects)
+		s.rememberSpans(w.objects)
 		return w, nil
 	})
 	select {
@@ -234,20 +234,20 @@ func (s *shelf) window(ctx context.Context, matches func(*window) bool, key stri
 }
 
 // heldEvents returns the events that the sensor holds.
-func (s *shelf) heldEvents(c Collection) (*window, error) {
+func (s *collectionState) heldEvents(c Collection) (*window, error) {
 	all, from, to, version, err := c.Events()
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.keepHeld(version, func() (*listing, error) { return s.eventListing(all) })
+	l, err := s.heldListing(version, func() (*listing, error) { return s.eventListing(all) })
 	return &window{listing: l, from: from, to: to, version: version}, err
 }
 
-// keepHeld returns the listing of what the sensor holds, and makes it if that has changed.
-func (s *shelf) keepHeld(version any, build func() (*listing, error)) (*listing, error) {
+// heldListing returns the listing of what the sensor holds, and makes it if that has changed.
+func (s *collectionState) heldListing(version any, build func() (*listing, error)) (*listing, error) {
 	s.mu.Lock()
-	aliased := s.aliases.version()
-	if s.held != nil && s.version == version && s.aliased == aliased {
+	aliasVersion := s.aliases.version()
+	if s.held != nil && s.version == version && s.aliasVersion == aliasVersion {
 		defer s.mu.Unlock()
 		return s.held, nil
 	}
@@ -258,15 +258,15 @@ func (s *shelf) keepHeld(version any, build func() (*listing, error)) (*listing,
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held, s.version, s.aliased = l, version, aliased
+	s.held, s.version, s.aliasVersion = l, version, aliasVersion
 	return l, nil
 }
 
 // eventListing returns the listing of events. Objects of the listing before that are the same are used again.
-func (s *shelf) eventListing(all []calendars.Event) (*listing, error) {
+func (s *collectionState) eventListing(all []calendars.Event) (*listing, error) {
 	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
 		e := &all[i]
-		a := s.aliases.of(e.ID)
+		a := s.aliases.withID(e.ID)
 		if o := before[nameOf(e.ID, a)]; o != nil && o.event != nil && sameEvent(o.event, e) {
 			return o, nil
 		}
@@ -277,11 +277,11 @@ func (s *shelf) eventListing(all []calendars.Event) (*listing, error) {
 }
 
 // taskListing is eventListing for tasks.
-func (s *shelf) taskListing(c Collection, all []tasks.Task) (*listing, error) {
+func (s *collectionState) taskListing(c Collection, all []tasks.Task) (*listing, error) {
 	loc := c.Location()
 	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
 		t := &all[i]
-		a := s.aliases.of(t.ID)
+		a := s.aliases.withID(t.ID)
 		if o := before[nameOf(t.ID, a)]; o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
 			return o, nil
 		}
@@ -290,7 +290,7 @@ func (s *shelf) taskListing(c Collection, all []tasks.Task) (*listing, error) {
 }
 
 // build returns the listing of n objects, which make makes from those before, by name.
-func (s *shelf) build(n int, makeObject func(i int, before map[string]*object) (*object, error), order func(a, b *object) int) (*listing, error) {
+func (s *collectionState) build(n int, makeObject func(i int, before map[string]*object) (*object, error), order func(a, b *object) int) (*listing, error) {
 	s.mu.Lock()
 	var before map[string]*object
 	if s.latest != nil {
@@ -318,7 +318,7 @@ func (s *shelf) build(n int, makeObject func(i int, before map[string]*object) (
 }
 
 // find returns the object with this name, nil if there is none.
-func (s *shelf) find(ctx context.Context, c Collection, name string) (*object, error) {
+func (s *collectionState) find(ctx context.Context, c Collection, name string) (*object, error) {
 	if !c.HoldsTasks() {
 		held, err := s.heldEvents(c)
 		if err != nil {
@@ -339,7 +339,7 @@ func (s *shelf) find(ctx context.Context, c Collection, name string) (*object, e
 	s.mu.Lock()
 	at, known := s.spans[name]
 	s.mu.Unlock()
-	if a, ok := s.aliases.named(name); ok && !known && !c.HoldsTasks() {
+	if a, ok := s.aliases.withName(name); ok && !known && !c.HoldsTasks() {
 		at, known = span{a.Start, a.End}, !a.Start.IsZero()
 	}
 	if known && c.OnDemand() == nil {
@@ -361,8 +361,8 @@ func (s *shelf) find(ctx context.Context, c Collection, name string) (*object, e
 // maxSpans bounds the events whose time is remembered.
 const maxSpans = 20_000
 
-// learn remembers when events are, so that they are found again. It is called with mu held.
-func (s *shelf) learn(objects []*object) {
+// rememberSpans remembers when events are, so that they are found again. It is called with mu held.
+func (s *collectionState) rememberSpans(objects []*object) {
 	if s.spans == nil || len(s.spans)+len(objects) > maxSpans {
 		s.spans = map[string]span{}
 	}
@@ -381,8 +381,8 @@ func spanOf(f *fields) span {
 	return span{f.start, f.end.Add(time.Second)}
 }
 
-// changed forgets what a change by a client has made old.
-func (s *shelf) changed() {
+// invalidate drops the answers of Graph that a change by a client has outdated.
+func (s *collectionState) invalidate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.generation++
@@ -500,7 +500,7 @@ func (a *syncAnswer) token(number uint64) string {
 var errToken = errors.New("the sync-token is not valid any more; begin without one")
 
 // sync returns the changes after a token; "": all objects.
-func (s *shelf) sync(ctx context.Context, c Collection, token string) (*syncAnswer, error) {
+func (s *collectionState) sync(ctx context.Context, c Collection, token string) (*syncAnswer, error) {
 	l, err := s.full(ctx, c)
 	if err != nil {
 		return nil, err
@@ -509,7 +509,7 @@ func (s *shelf) sync(ctx context.Context, c Collection, token string) (*syncAnsw
 }
 
 // changesOf returns the changes of a full listing after a token; "": all objects.
-func (s *shelf) changesOf(l *listing, token string) (*syncAnswer, error) {
+func (s *collectionState) changesOf(l *listing, token string) (*syncAnswer, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.log.update(l)
