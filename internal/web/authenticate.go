@@ -3,12 +3,8 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
-	"fmt"
 	"net/http"
 	"net/netip"
-	"strconv"
-	"sync"
-	"time"
 )
 
 // challenge asks a browser for the password.
@@ -26,10 +22,7 @@ func (s *Server) authenticated(pattern string, policy Policy, h http.Handler) ht
 			return
 		}
 		given := r.Header.Get("Authorization") != ""
-		if wait := s.failures.wait(x.peer); given && wait > 0 {
-			seconds := int(wait/time.Second) + 1
-			w.Header().Set("Retry-After", strconv.Itoa(seconds))
-			refuse(w, http.StatusTooManyRequests, fmt.Sprintf("too many wrong passwords; try again in %d s", seconds))
+		if given && s.failures.Refuse(w, x.peer) {
 			return
 		}
 		if policy != Own && !s.permit(w, r, x, policy, given) {
@@ -77,7 +70,7 @@ func (s *Server) permit(w http.ResponseWriter, r *http.Request, x *exchange, pol
 
 // fail counts a wrong password. It logs the first of several.
 func (s *Server) fail(peer netip.Addr) {
-	if s.failures.add(peer) {
+	if s.failures.Add(peer) {
 		s.options.Log.Warn("wrong password for the HTTP listener", "peer", peer.String())
 	}
 }
@@ -90,66 +83,4 @@ func forwarded(r *http.Request) bool {
 		}
 	}
 	return false
-}
-
-// Limits of wrong passwords: a peer may have a few at once, and then one per failureCost.
-const (
-	failureCost  = time.Second
-	failureBurst = 10 * failureCost
-	failureMax   = 60 * failureCost // the longest time without an attempt
-	maxPeers     = 1024
-)
-
-// failures counts wrong passwords by peer. While a peer has too many, no password of its own is compared, right or wrong: whoever
-// guesses must not learn the answer by its time.
-type failures struct {
-	mu    sync.Mutex
-	until map[netip.Prefix]time.Time // the failures count until then
-}
-
-func newFailures() *failures {
-	return &failures{until: map[netip.Prefix]time.Time{}}
-}
-
-// wait returns how long no password of the peer is compared; 0 or less: it is.
-func (f *failures) wait(peer netip.Addr) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return max(time.Until(f.until[f.key(peer)]), 0) - failureBurst + failureCost
-}
-
-// add counts a wrong password. It reports whether the peer had none before that still counts.
-func (f *failures) add(peer netip.Addr) (first bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	now, key := time.Now(), f.key(peer)
-	until := f.until[key]
-	if first = until.Before(now); first {
-		until = now
-	}
-	f.until[key] = until.Add(failureCost)
-	if limit := now.Add(failureMax); f.until[key].After(limit) {
-		f.until[key] = limit
-	}
-	if len(f.until) > maxPeers {
-		for key, until := range f.until {
-			if until.Before(now) {
-				delete(f.until, key)
-			}
-		}
-	}
-	return first
-}
-
-// key returns the peers that share a count: an IPv6 network, and everybody while there are too many of them.
-func (f *failures) key(peer netip.Addr) netip.Prefix {
-	bits := 32
-	if peer.Is6() {
-		bits = 64
-	}
-	prefix, _ := peer.Prefix(bits)
-	if _, known := f.until[prefix]; !known && len(f.until) >= maxPeers {
-		return netip.Prefix{}
-	}
-	return prefix
 }

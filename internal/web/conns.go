@@ -57,7 +57,7 @@ func (l *limited) Accept() (net.Conn, error) {
 
 // add adds a connection. It returns nil if there are too many that are in use.
 func (c *conns) add(accepted net.Conn) *conn {
-	added := &conn{Conn: accepted, of: c, peer: parsePeer(accepted.RemoteAddr().String()), closed: make(chan struct{})}
+	added := &conn{Conn: accepted, of: c, peer: ParsePeer(accepted.RemoteAddr().String()), closed: make(chan struct{})}
 	replaced, ok := c.replace(added)
 	if !ok {
 		return nil

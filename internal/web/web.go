@@ -83,7 +83,7 @@ type Server struct {
 	routes   []Route
 	hosts    hosts
 	password [32]byte // hash
-	failures *failures
+	failures *Failures
 	conns    *conns
 	origins  *http.CrossOriginProtection
 }
@@ -114,7 +114,7 @@ func New(o Options) (*Server, error) {
 // newServer returns a server without a listener.
 func newServer(o Options) (*Server, error) {
 	s := &Server{
-		options: o, mux: http.NewServeMux(), hosts: newHosts(o), password: hash(o.Password), failures: newFailures(),
+		options: o, mux: http.NewServeMux(), hosts: newHosts(o), password: hash(o.Password), failures: NewFailures(),
 		conns: newConns(maxConns), origins: http.NewCrossOriginProtection(),
 	}
 	if u, err := url.Parse(o.ExternalURL); err == nil && u.Host != "" {
@@ -205,7 +205,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set(name, value)
 	}
 	a := &answer{ResponseWriter: w}
-	x := &exchange{peer: parsePeer(r.RemoteAddr)}
+	x := &exchange{peer: ParsePeer(r.RemoteAddr)}
 	x.ingress = s.options.Ingress && x.peer == ingress
 	if s.options.OnRequest != nil {
 		defer func() { s.options.OnRequest(x.route, r.Method, cmp.Or(a.code, http.StatusOK)) }()
@@ -268,8 +268,8 @@ type exchangeKey struct{}
 // runKey is the key of the context of Run.
 type runKey struct{}
 
-// parsePeer returns the address at the other end of a connection, invalid if it is unknown.
-func parsePeer(address string) netip.Addr {
+// ParsePeer returns the address at the other end of a connection, invalid if it is unknown.
+func ParsePeer(address string) netip.Addr {
 	peer, err := netip.ParseAddrPort(address)
 	if err != nil {
 		return netip.Addr{}

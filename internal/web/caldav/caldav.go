@@ -23,6 +23,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
@@ -80,7 +81,7 @@ type Options struct {
 // A DAVServer serves CalDAV and iCalendar. It authenticates each request itself.
 type DAVServer struct {
 	o           Options
-	failures    failures // of addresses with a password in them
+	failures    *web.Failures // of addresses with a password in them
 	compressors sync.Pool
 
 	mu      sync.Mutex // guards what follows
@@ -90,7 +91,7 @@ type DAVServer struct {
 
 // New returns a handler.
 func New(o Options) *DAVServer {
-	h := &DAVServer{o: o, states: map[string]*collectionState{}, clients: map[string]*client{}}
+	h := &DAVServer{o: o, failures: web.NewFailures(), states: map[string]*collectionState{}, clients: map[string]*client{}}
 	h.compressors.New = func() any {
 		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
 		return z

@@ -220,34 +220,6 @@ func TestPasswords(t *testing.T) {
 	}
 }
 
-func TestFailuresByAddress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := &failures{}
-		for range maxFailures {
-			if f.wait("a", time.Now()) != 0 {
-				t.Error("refused too early")
-			}
-			f.add("a", time.Now())
-		}
-		if wait := f.wait("a", time.Now()); wait != failureInterval || f.wait("b", time.Now()) != 0 {
-			t.Errorf("a waits %s, b %s", wait, f.wait("b", time.Now()))
-		}
-		time.Sleep(failureInterval)
-		if wait := f.wait("a", time.Now()); wait != 0 {
-			t.Errorf("later a waits %s", wait)
-		}
-		for i := range 2 * maxAddresses {
-			f.add("address "+strconv.Itoa(i), time.Now())
-		}
-		if len(f.counts) > maxAddresses+1 {
-			t.Errorf("%d addresses are counted", len(f.counts))
-		}
-		if f.wait("one more", time.Now()) == 0 {
-			t.Error("one of too many addresses is not refused")
-		}
-	})
-}
-
 func TestCompression(t *testing.T) {
 	list := &held{id: "tasks", isList: true}
 	for i := range 50 {

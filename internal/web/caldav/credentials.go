@@ -159,64 +159,6 @@ func hashOf(salt []byte, password string) []byte {
 // newPassword returns a password of 130 bits in lower case, which is easy to type.
 func newPassword() string { return strings.ToLower(rand.Text()) }
 
-const (
-	// maxFailures is the number of wrong passwords from one address in failureInterval after which further attempts are refused.
-	maxFailures     = 10
-	failureInterval = time.Minute
-	// maxAddresses bounds the addresses that are told apart.
-	maxAddresses = 1000
-)
-
-// failures counts wrong passwords by address; those of more than maxAddresses together.
-type failures struct {
-	mu     sync.Mutex
-	counts map[string]failureCount
-}
-
-type failureCount struct {
-	n     int
-	since time.Time
-}
-
-// wait returns how long attempts from an address are still refused.
-func (f *failures) wait(address string, now time.Time) time.Duration {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	c := f.counts[f.key(address, now)]
-	if c.n < maxFailures {
-		return 0
-	}
-	return max(failureInterval-now.Sub(c.since), 0)
-}
-
-// add counts a wrong password.
-func (f *failures) add(address string, now time.Time) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.counts == nil {
-		f.counts = map[string]failureCount{}
-	}
-	key := f.key(address, now)
-	c := f.counts[key]
-	if now.Sub(c.since) >= failureInterval {
-		c = failureCount{since: now}
-	}
-	c.n++
-	f.counts[key] = c
-}
-
-// key returns what an address is counted by: "" if there is no room for another one.
-func (f *failures) key(address string, now time.Time) string {
-	if _, ok := f.counts[address]; ok || len(f.counts) < maxAddresses {
-		return address
-	}
-	maps.DeleteFunc(f.counts, func(_ string, c failureCount) bool { return now.Sub(c.since) >= failureInterval })
-	if len(f.counts) < maxAddresses {
-		return address
-	}
-	return ""
-}
-
 // peerOf returns the address of a client without its port. Addresses of one IPv6 network are one.
 func peerOf(remote string) string {
 	host, _, err := net.SplitHostPort(remote)

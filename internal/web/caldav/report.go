@@ -3,15 +3,15 @@ package caldav
 import (
 	"encoding/xml"
 	"errors"
-	"math"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/emersion/go-ical"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
 )
 
 // report answers a query.
@@ -222,14 +222,12 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w, wrong)
 		return
 	}
-	address, now := peerOf(r.RemoteAddr), time.Now()
-	if wait := h.failures.wait(address, now); wait > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(int(math.Ceil(wait.Seconds()))))
-		plainError(w, http.StatusTooManyRequests, "too many wrong passwords from this address; try again later")
+	peer := web.ParsePeer(r.RemoteAddr)
+	if h.failures.Refuse(w, peer) {
 		return
 	}
 	if !h.check(parts[1], parts[0]) {
-		h.failures.add(address, now)
+		h.failures.Add(peer)
 		unauthorized(w, wrong)
 		return
 	}
