@@ -33,55 +33,55 @@ func (r Refusal) holds(now time.Time) bool {
 	return r.Times > 0 && now.Sub(r.At).Abs() < min(firstRetry<<min(r.Times-1, doublings), lastRetry)
 }
 
-func (r Refusal) again(now time.Time) Refusal { return Refusal{now.UTC(), r.Times + 1} }
+func (r Refusal) repeated(now time.Time) Refusal { return Refusal{now.UTC(), r.Times + 1} }
 
 // A ChangeReport lists what changed in a collection since a Watch was asked before.
 type ChangeReport[T any] struct {
 	DeltaChanges[T]      // if ByDelta
 	ByDelta         bool // the delta query told them
-	Anew            bool // something may have changed that is not among them
+	Incomplete      bool // something may have changed that is not among them
 }
 
 // Any reports whether anything may have changed.
-func (c ChangeReport[T]) Any() bool { return c.Anew || c.DeltaChanges.Any() }
+func (c ChangeReport[T]) Any() bool { return c.Incomplete || c.DeltaChanges.Any() }
 
 // Ask asks whether a collection changed. delta asks for the changes since link, "" for all items; nil: Graph has no delta query for it.
 // Where Graph offers neither request, everything may have changed. Of an error that is no refusal w takes no note.
 func Ask[T any](w *Watch, now time.Time, delta func(link string) (DeltaChanges[T], error), probe func() (Probe, error)) (ChangeReport[T], error) {
 	if delta != nil && !w.NoDelta.holds(now) {
-		c := ChangeReport[T]{ByDelta: true, Anew: w.Link == ""}
+		c := ChangeReport[T]{ByDelta: true, Incomplete: w.Link == ""}
 		var err error
 		c.DeltaChanges, err = delta(w.Link)
 		if err == nil && c.Expired {
-			w.Link, c.Anew = "", true
+			w.Link, c.Incomplete = "", true
 			c.DeltaChanges, err = delta("")
 		}
 		switch {
 		case err == nil:
 			w.Link, w.Probe = c.Link, nil
-			if !c.Anew { // of some collections Graph answers the first round only
+			if !c.Incomplete { // of some collections Graph answers the first round only
 				w.NoDelta = Refusal{}
 			}
 			return c, nil
 		case !IsRefusal(err):
 			return ChangeReport[T]{}, err
 		}
-		w.Link, w.NoDelta = "", w.NoDelta.again(now)
+		w.Link, w.NoDelta = "", w.NoDelta.repeated(now)
 	}
 	if w.NoProbe.holds(now) {
-		return ChangeReport[T]{Anew: true}, nil
+		return ChangeReport[T]{Incomplete: true}, nil
 	}
 	p, err := probe()
 	switch {
 	case err == nil:
 		changed := w.Probe == nil || !w.Probe.Equal(p)
 		w.Probe, w.NoProbe = &p, Refusal{}
-		return ChangeReport[T]{Anew: changed}, nil
+		return ChangeReport[T]{Incomplete: changed}, nil
 	case !IsRefusal(err):
 		return ChangeReport[T]{}, err
 	}
-	w.Probe, w.NoProbe = nil, w.NoProbe.again(now)
-	return ChangeReport[T]{Anew: true}, nil
+	w.Probe, w.NoProbe = nil, w.NoProbe.repeated(now)
+	return ChangeReport[T]{Incomplete: true}, nil
 }
 
 // IsRefusal reports whether Graph does not offer a request in this form or for this collection, rather than that it failed this time.

@@ -52,16 +52,16 @@ func TestAsk(t *testing.T) {
 		steps []offer
 		want  []string // requests, and what they tell
 	}{
-		{"delta", []offer{{}, {}, {changed: "1"}, {}}, []string{"delta: anew", "delta next:", "delta next: 1", "delta next:"}},
-		{"expired link", []offer{{}, {expired: true}, {}}, []string{"delta: anew", "delta next, delta: anew", "delta next:"}},
-		{"failure", []offer{{}, {delta: 500}, {}}, []string{"delta: anew", "delta next: error", "delta next:"}},
-		{"not signed in", []offer{{}, {delta: 401}, {}}, []string{"delta: anew", "delta next: error", "delta next:"}},
-		{"throttled", []offer{{}, {delta: 503}, {}}, []string{"delta: anew", "delta next: error", "delta next:"}},
-		{"no delta", []offer{{delta: 400}, {delta: 400}, {delta: 400, count: 1}}, []string{"delta, probe: anew", "probe:", "probe: anew"}},
-		{"not implemented", []offer{{delta: 501}, {delta: 501}}, []string{"delta, probe: anew", "probe:"}},
-		{"a failed probe", []offer{{delta: 400}, {delta: 400, probe: 500}, {delta: 400}}, []string{"delta, probe: anew", "probe: error", "probe:"}},
-		{"neither", []offer{{delta: 404, probe: 403}, {delta: 404, probe: 403}}, []string{"delta, probe: anew", ": anew"}},
-		{"a link that is refused", []offer{{}, {delta: 403}, {delta: 403}}, []string{"delta: anew", "delta next, probe: anew", "probe:"}},
+		{"delta", []offer{{}, {}, {changed: "1"}, {}}, []string{"delta: incomplete", "delta next:", "delta next: 1", "delta next:"}},
+		{"expired link", []offer{{}, {expired: true}, {}}, []string{"delta: incomplete", "delta next, delta: incomplete", "delta next:"}},
+		{"failure", []offer{{}, {delta: 500}, {}}, []string{"delta: incomplete", "delta next: error", "delta next:"}},
+		{"not signed in", []offer{{}, {delta: 401}, {}}, []string{"delta: incomplete", "delta next: error", "delta next:"}},
+		{"throttled", []offer{{}, {delta: 503}, {}}, []string{"delta: incomplete", "delta next: error", "delta next:"}},
+		{"no delta", []offer{{delta: 400}, {delta: 400}, {delta: 400, count: 1}}, []string{"delta, probe: incomplete", "probe:", "probe: incomplete"}},
+		{"not implemented", []offer{{delta: 501}, {delta: 501}}, []string{"delta, probe: incomplete", "probe:"}},
+		{"a failed probe", []offer{{delta: 400}, {delta: 400, probe: 500}, {delta: 400}}, []string{"delta, probe: incomplete", "probe: error", "probe:"}},
+		{"neither", []offer{{delta: 404, probe: 403}, {delta: 404, probe: 403}}, []string{"delta, probe: incomplete", ": incomplete"}},
+		{"a link that is refused", []offer{{}, {delta: 403}, {delta: 403}}, []string{"delta: incomplete", "delta next, probe: incomplete", "probe:"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var w graph.Watch
@@ -72,8 +72,8 @@ func TestAsk(t *testing.T) {
 				switch {
 				case err != nil:
 					told = " error"
-				case c.Anew:
-					told = " anew"
+				case c.Incomplete:
+					told = " incomplete"
 				case len(c.Changed) > 0:
 					told = " " + c.Changed[0].ID
 				}

@@ -28,7 +28,7 @@ func (o *Options) applyChange(s *Snapshot, changed mail.Changed, now time.Time) 
 		return s, nil // the next poll brings what it means
 	}
 	after := *s
-	after.Fresh, after.Gone = nil, nil
+	after.Fresh, after.Outcomes = nil, nil
 	old, e := s.Messages[at], s.Messages[at]
 	e.Message = changed.Message
 	after.Messages = slices.Clone(s.Messages)
@@ -55,7 +55,7 @@ func (o *Options) applyMove(s *Snapshot, moved mail.Moved, now time.Time) (*Snap
 		return s, nil
 	}
 	after := *s
-	after.Fresh, after.Gone = nil, nil
+	after.Fresh, after.Outcomes = nil, nil
 	e := s.Messages[at]
 	after.Messages = slices.Delete(slices.Clone(s.Messages), at, at+1)
 	after.Matching = max(0, s.Matching-1)

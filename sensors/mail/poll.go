@@ -18,8 +18,8 @@ const (
 	maxNew = 500
 	// maxDetails bounds the mails whose texts and attachments are read at once.
 	maxDetails = 100
-	// maxFates bounds the mails that one poll looks up because they left the list.
-	maxFates = 20
+	// maxLookups bounds the mails that one poll looks up because they left the list.
+	maxLookups = 20
 	// deliveryTime bounds the time from the receipt of a mail to its place in the folder, and clockSkew that by which this machine's
 	// clock may be ahead of Exchange's. A mail that another client marks as unread within that time may be taken for new.
 	deliveryTime = 10 * time.Second
@@ -47,13 +47,13 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 		}
 	} else {
 		*s = *last
-		s.Fresh, s.Gone = nil, nil
+		s.Fresh, s.Outcomes = nil, nil
 	}
-	news, err := o.news(ctx, g, s, now)
+	changes, err := o.changes(ctx, g, s, now)
 	if err != nil {
 		return nil, err
 	}
-	if s.Skipped++; last != nil && !news.any && s.Skipped < readEvery {
+	if s.Skipped++; last != nil && !changes.any && s.Skipped < readEvery {
 		return s, nil
 	}
 	s.Skipped = 0
@@ -67,7 +67,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 				return nil, err
 			}
 			s.Watch = graph.Watch{}
-			if news, err = o.news(ctx, g, s, now); err != nil {
+			if changes, err = o.changes(ctx, g, s, now); err != nil {
 				return nil, err
 			}
 		} else if err != nil {
@@ -77,25 +77,25 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 		}
 	}
 	s.Unread = folder.Unread
-	return s, o.read(ctx, g, sel, s, last, news)
+	return s, o.read(ctx, g, sel, s, last, changes)
 }
 
-// news describes the changes of a folder since the last poll.
-type news struct {
-	any     bool
-	byDelta bool      // fresh and removed are known
-	fresh   set       // mails that were never seen
-	anew    bool      // it is unknown which of them are new
-	since   time.Time // mails that were received before are not new
-	removed []string
+// folderChanges are the changes of a folder since the last poll.
+type folderChanges struct {
+	any        bool
+	byDelta    bool      // fresh and removed are known
+	fresh      set       // mails that were never seen
+	incomplete bool      // it is unknown which of them are new
+	since      time.Time // mails that were received before are not new
+	removed    []string
 }
 
 func (o *Options) hasDelta(s *Snapshot) bool { return o.SharedMailbox == "" && !s.Search }
 
-// news asks whether anything changed.
-func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now time.Time) (news, error) {
+// changes asks whether anything changed.
+func (o *Options) changes(ctx context.Context, g *graph.Client, s *Snapshot, now time.Time) (folderChanges, error) {
 	box := o.mailbox()
-	n := news{since: s.PolledAt.Add(-clockSkew)}
+	n := folderChanges{since: s.PolledAt.Add(-clockSkew)}
 	if p := s.Watch.Probe; p != nil && !p.At.IsZero() { // a mail changes last when it is put into the folder, soon after it was received
 		n.since = p.At.Add(-deliveryTime)
 	}
@@ -107,24 +107,24 @@ func (o *Options) news(ctx context.Context, g *graph.Client, s *Snapshot, now ti
 	}
 	c, err := graph.Ask(&s.Watch, now, delta, func() (graph.Probe, error) { return box.Probe(ctx, g, s.FolderID) })
 	if err != nil {
-		return news{}, err
+		return folderChanges{}, err
 	}
-	n.any, n.anew, n.byDelta, n.removed = c.Any(), c.Anew, c.ByDelta, c.Removed
+	n.any, n.incomplete, n.byDelta, n.removed = c.Any(), c.Incomplete, c.ByDelta, c.Removed
 	ids := make([]string, len(c.Changed))
 	for i, m := range c.Changed {
 		ids[i] = m.ID
 	}
-	n.fresh = s.learn(ids...)
+	n.fresh = s.addKnown(ids...)
 	s.PolledAt = now.UTC()
 	return n, nil
 }
 
 // read reads the mails into s.
-func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, last *Snapshot, n news) error {
+func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, last *Snapshot, n folderChanges) error {
 	most := o.MaxItems
 	switch {
 	case n.byDelta && last == nil:
-	case n.byDelta && !n.anew:
+	case n.byDelta && !n.incomplete:
 		most += min(len(n.fresh), maxNew)
 	case n.any:
 		most = max(most, 100)
@@ -139,18 +139,18 @@ func (o *Options) read(ctx context.Context, g *graph.Client, sel selection, s, l
 		for _, m := range listed {
 			ids = append(ids, m.ID)
 		}
-		unseen = s.learn(ids...)
+		unseen = s.addKnown(ids...)
 	} else {
 		unseen = n.fresh
 	}
 	var fresh []mail.Message
 	for _, m := range listed {
-		if last != nil && unseen[hash(m.ID)] && (!n.anew || !m.Received.Before(n.since)) {
+		if last != nil && unseen[hash(m.ID)] && (!n.incomplete || !m.Received.Before(n.since)) {
 			fresh = append(fresh, m)
 		}
 	}
 	if last != nil {
-		if s.Gone, err = o.fates(ctx, g, s, last, listed, since, n.removed); err != nil {
+		if s.Outcomes, err = o.findOutcomes(ctx, g, s, last, listed, since, n.removed); err != nil {
 			return err
 		}
 	}
@@ -259,26 +259,26 @@ func unreadable(err error) bool {
 	return errors.As(err, &e) && !e.Transient() && (e.Reason == graph.NotFound || e.Reason == graph.Refused || e.Reason == graph.InvalidArgument)
 }
 
-// fates looks up the mails that are no longer in the list, except those that newer ones displaced.
-func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, listed []mail.Message, since time.Time, removed []string) ([]Fate, error) {
+// findOutcomes looks up the mails that are no longer in the list, except those that newer ones displaced.
+func (o *Options) findOutcomes(ctx context.Context, g *graph.Client, s, last *Snapshot, listed []mail.Message, since time.Time, removed []string) ([]Outcome, error) {
 	there := make(map[string]*mail.Message, len(listed))
 	for i := range listed {
 		there[listed[i].ID] = &listed[i]
 	}
-	var fates []Fate
+	var outcomes []Outcome
 	asked := 0
 	for _, e := range last.Messages {
 		m, ok := there[e.ID]
 		switch {
 		case ok:
 			if m.Read && !e.Read {
-				fates = append(fates, Fate{ID: e.ID, Read: true})
+				outcomes = append(outcomes, Outcome{ID: e.ID, Read: true})
 			}
 			continue
 		case slices.Contains(removed, e.ID):
-			fates = append(fates, Fate{ID: e.ID, Removed: true})
+			outcomes = append(outcomes, Outcome{ID: e.ID, Removed: true})
 			continue
-		case !since.IsZero() && !e.Received.After(since), asked == maxFates:
+		case !since.IsZero() && !e.Received.After(since), asked == maxLookups:
 			continue
 		}
 		asked++
@@ -288,14 +288,14 @@ func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot,
 		case err != nil && !graph.Is(err, graph.NotFound):
 			return nil, err
 		case m == nil, folder != s.FolderID && !s.Search:
-			fates = append(fates, Fate{ID: e.ID, Removed: true})
+			outcomes = append(outcomes, Outcome{ID: e.ID, Removed: true})
 		case m.Read && !e.Read:
-			fates = append(fates, Fate{ID: e.ID, Read: true})
+			outcomes = append(outcomes, Outcome{ID: e.ID, Read: true})
 		case s.Search: // it still exists but is not what was searched for
-			fates = append(fates, Fate{ID: e.ID, Removed: true})
+			outcomes = append(outcomes, Outcome{ID: e.ID, Removed: true})
 		}
 	}
-	return fates, nil
+	return outcomes, nil
 }
 
 func (o *Options) find(ctx context.Context, g *graph.Client, id string) (*mail.Message, string, error) {

@@ -19,9 +19,9 @@ type Snapshot struct {
 	Complete bool // Matching counts all of them
 	Messages []Entry
 
-	// For the events: mails that came with the last poll, and the fates of mails that left the list with it.
-	Fresh []Entry
-	Gone  []Fate
+	// For the events: mails that came with the last poll, and the outcomes of mails that left the list with it.
+	Fresh    []Entry
+	Outcomes []Outcome
 
 	Watch    graph.Watch
 	PolledAt time.Time // when it was asked
@@ -41,8 +41,8 @@ type Entry struct {
 	Unreadable  bool              // the body or the attachments could not be read
 }
 
-// A Fate is a change of a mail that was in the list.
-type Fate struct {
+// An Outcome is a change of a mail that was in the list.
+type Outcome struct {
 	ID      string
 	Read    bool // it was read
 	Removed bool // it left the folder
@@ -82,8 +82,8 @@ func (s *Snapshot) knows(id string) bool {
 	return false
 }
 
-// learn adds mails to those that are known and returns the hashes of those that are new. It does not change the slice it finds.
-func (s *Snapshot) learn(ids ...string) set {
+// addKnown adds mails to those that are known and returns the hashes of those that are new. It does not change the slice it finds.
+func (s *Snapshot) addKnown(ids ...string) set {
 	if len(ids) == 0 {
 		return nil
 	}

@@ -106,15 +106,15 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 	add := func(what string, e Entry) {
 		events = append(events, eventOf(what, e, false, now))
 	}
-	fates := map[string]Fate{}
-	for _, f := range after.Gone {
-		fates[f.ID] = f
+	outcomes := map[string]Outcome{}
+	for _, outcome := range after.Outcomes {
+		outcomes[outcome.ID] = outcome
 	}
 	for _, e := range before.Messages {
-		switch f := fates[e.ID]; {
-		case f.Removed:
+		switch outcome := outcomes[e.ID]; {
+		case outcome.Removed:
 			add(removed, e)
-		case f.Read:
+		case outcome.Read:
 			e.Read = true
 			add(read, e)
 		}

@@ -36,7 +36,7 @@ func (o *Options) put(s *Snapshot, t tasks.Task) *Snapshot {
 	default:
 		after.Open = append(slices.Clone(s.Open), t)
 	}
-	after.learn(t)
+	after.addKnown(t)
 	return after
 }
 

@@ -72,14 +72,14 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 		}
 	}
 	if last != nil {
-		if err := o.fates(ctx, g, s, last, n, now); err != nil {
+		if err := o.findOutcomes(ctx, g, s, last, n, now); err != nil {
 			return err
 		}
 	}
 	s.ReadAt = now.UTC()
-	s.learn(n.Changed...)
-	s.learn(s.Open...)
-	s.learn(s.Done...)
+	s.addKnown(n.Changed...)
+	s.addKnown(s.Open...)
+	s.addKnown(s.Done...)
 	return nil
 }
 
@@ -92,8 +92,8 @@ func (s *Snapshot) changes(ctx context.Context, g *graph.Client, now time.Time) 
 		func() (graph.Probe, error) { return tasks.ReadProbe(ctx, g, s.ListID) })
 }
 
-// fates finds out what became of the tasks that are no longer open, and which completed ones were never seen open.
-func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot, n graph.ChangeReport[tasks.Task], now time.Time) error {
+// findOutcomes finds out what became of the tasks that are no longer open, and which completed ones were never seen open.
+func (o *Options) findOutcomes(ctx context.Context, g *graph.Client, s, last *Snapshot, n graph.ChangeReport[tasks.Task], now time.Time) error {
 	open, done, changed := byID(s.Open), byID(s.Done), byID(n.Changed)
 	var unknown []tasks.Task
 	for _, t := range last.Open {
@@ -106,9 +106,9 @@ func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot,
 		}
 		switch {
 		case ok && state.Done():
-			s.Fates = append(s.Fates, Fate{ID: t.ID, Completed: state.Completed})
+			s.Outcomes = append(s.Outcomes, Outcome{ID: t.ID, Completed: state.Completed})
 		case slices.Contains(n.Removed, t.ID):
-			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+			s.Outcomes = append(s.Outcomes, Outcome{ID: t.ID, Removed: true})
 		default:
 			unknown = append(unknown, t)
 		}
@@ -118,10 +118,10 @@ func (o *Options) fates(ctx context.Context, g *graph.Client, s, last *Snapshot,
 	}
 	for _, t := range last.Done {
 		if slices.Contains(n.Removed, t.ID) {
-			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+			s.Outcomes = append(s.Outcomes, Outcome{ID: t.ID, Removed: true})
 		}
 	}
-	if n.Anew {
+	if n.Incomplete {
 		return nil
 	}
 	known := last.known()
@@ -173,9 +173,9 @@ func (o *Options) lookUp(ctx context.Context, g *graph.Client, s *Snapshot, lost
 		}
 		switch {
 		case !ok:
-			s.Fates = append(s.Fates, Fate{ID: t.ID, Removed: true})
+			s.Outcomes = append(s.Outcomes, Outcome{ID: t.ID, Removed: true})
 		case state.Done():
-			s.Fates = append(s.Fates, Fate{ID: t.ID, Completed: state.Completed})
+			s.Outcomes = append(s.Outcomes, Outcome{ID: t.ID, Completed: state.Completed})
 		case states != nil:
 			s.Open = append(s.Open, t)
 		default:

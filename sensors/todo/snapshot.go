@@ -19,7 +19,7 @@ type Snapshot struct {
 	ReadAt time.Time    // when they were read
 
 	// For the events: what became of tasks that are no longer open, and completed tasks that were never seen open.
-	Fates    []Fate
+	Outcomes []Outcome
 	Finished []tasks.Task
 
 	Watch graph.Watch
@@ -30,8 +30,8 @@ type Snapshot struct {
 	Copies []Copy
 }
 
-// A Fate is the end of a task that was shown: it was completed or removed.
-type Fate struct {
+// An Outcome is the end of a task that was shown: it was completed or removed.
+type Outcome struct {
 	ID        string
 	Completed string // date
 	Removed   bool
@@ -61,8 +61,8 @@ func (s *Snapshot) known() map[uint64]bool {
 	return known
 }
 
-// learn adds tasks to those that were seen. It does not change the slice it finds.
-func (s *Snapshot) learn(all ...tasks.Task) {
+// addKnown adds tasks to those that were seen. It does not change the slice it finds.
+func (s *Snapshot) addKnown(all ...tasks.Task) {
 	if len(all) == 0 {
 		return
 	}
@@ -80,7 +80,7 @@ func (s *Snapshot) learn(all ...tasks.Task) {
 // withoutEvents returns a copy of s that says nothing about what happened.
 func (s *Snapshot) withoutEvents() *Snapshot {
 	c := *s
-	c.Fates, c.Finished = nil, nil
+	c.Outcomes, c.Finished = nil, nil
 	return &c
 }
 

@@ -92,21 +92,21 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 // Events implements sensors.Source.
 func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event {
 	var events []entity.Event
-	fates := map[string]Fate{}
-	for _, f := range after.Fates {
-		fates[f.ID] = f
+	outcomes := map[string]Outcome{}
+	for _, outcome := range after.Outcomes {
+		outcomes[outcome.ID] = outcome
 	}
 	old := byID(before.Open)
 	for _, t := range slices.Concat(before.Open, before.Done) {
-		switch f, ok := fates[t.ID]; {
+		switch outcome, ok := outcomes[t.ID]; {
 		case !ok:
-		case f.Removed:
+		case outcome.Removed:
 			events = append(events, eventOf(removed, t, false, now))
 		default:
 			if done, ok := find(after.Done, t.ID); ok {
 				t = done
 			}
-			t.Status, t.Completed = tasks.Completed, f.Completed
+			t.Status, t.Completed = tasks.Completed, outcome.Completed
 			events = append(events, completedEvent(t, false, now))
 		}
 	}
