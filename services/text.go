@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"unicode/utf8"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
 // MaxState is the maximum length of a state in Home Assistant, in characters.
@@ -21,10 +23,5 @@ func QuoteForError(s string) string {
 	return strconv.Quote(s)
 }
 
-// Truncate shortens a text to at most the given number of characters. A text that was cut ends in "…".
-func Truncate(s string, most int) string {
-	if utf8.RuneCountInString(s) <= most {
-		return s
-	}
-	return string([]rune(s)[:most-1]) + "…"
-}
+// Truncate is [graph.Truncate], for packages that do not know Graph.
+func Truncate(s string, most int) string { return graph.Truncate(s, most) }
