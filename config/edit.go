@@ -90,7 +90,7 @@ func insert(b []byte, e Entry) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	before, err := f.values(b)
+	before, err := parseValues(b)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +99,7 @@ func insert(b []byte, e Entry) ([]byte, error) {
 		return nil, err
 	}
 	// The file may be written in a way that the search for the place does not know.
-	got, err := f.values(after)
+	got, err := parseValues(after)
 	if err != nil || !reflect.DeepEqual(got, setPath(before, e.Path, toValues(e.Value))) {
 		return nil, &InsertError{"the file is written in a way that lines cannot be added to safely"}
 	}
@@ -131,8 +131,8 @@ func readFileText(b []byte) (*fileText, error) {
 	return f, nil
 }
 
-// values returns what a file says.
-func (f *fileText) values(b []byte) (map[string]any, error) {
+// parseValues returns the values of a file.
+func parseValues(b []byte) (map[string]any, error) {
 	m := map[string]any{}
 	if err := yaml.Unmarshal(b, &m); err != nil {
 		return nil, yamlProblems(err)
@@ -148,7 +148,7 @@ func isNull(n *yaml.Node) bool {
 // insert returns the text with an entry.
 func (f *fileText) insert(e Entry) ([]byte, error) {
 	if f.root == nil {
-		return f.at(len(bytes.TrimRight(f.text, " \t\r\n")), 0, nest(e.Path, e.Value))
+		return f.insertBlock(len(bytes.TrimRight(f.text, " \t\r\n")), 0, nest(e.Path, e.Value))
 	}
 	in := f.root
 	for i, key := range e.Path {
@@ -156,10 +156,10 @@ func (f *fileText) insert(e Entry) ([]byte, error) {
 		rest := e.Path[i:]
 		if name == nil {
 			if in.Style&yaml.FlowStyle != 0 {
-				return f.inFlow(in, nest(rest, e.Value))
+				return f.insertFlow(in, nest(rest, e.Value))
 			}
 			indent := in.Content[0].Column - 1
-			return f.at(f.endOf(in, indent), indent, nest(rest, e.Value))
+			return f.insertBlock(f.endOf(in, indent), indent, nest(rest, e.Value))
 		}
 		path := strings.Join(e.Path[:i+1], ".")
 		switch {
@@ -169,7 +169,7 @@ func (f *fileText) insert(e Entry) ([]byte, error) {
 			in = value
 		case isNull(value) && value.Anchor == "":
 			indent := name.Column - 1 + 2
-			return f.at(f.lineEnd(name.Line), indent, nest(e.Path[i+1:], e.Value))
+			return f.insertBlock(f.lineEnd(name.Line), indent, nest(e.Path[i+1:], e.Value))
 		default:
 			return nil, &InsertError{path + " is written in a way that lines cannot be added to safely"}
 		}
@@ -237,8 +237,8 @@ func (f *fileText) endOf(m *yaml.Node, indent int) int {
 	return f.lineEnd(end)
 }
 
-// at inserts a mapping in block style as lines after the line that ends at an offset.
-func (f *fileText) at(offset, indent int, m Mapping) ([]byte, error) {
+// insertBlock inserts a mapping in block style as lines after the line that ends at an offset.
+func (f *fileText) insertBlock(offset, indent int, m Mapping) ([]byte, error) {
 	block, err := encode(node(m))
 	if err != nil {
 		return nil, err
@@ -258,8 +258,8 @@ func (f *fileText) at(offset, indent int, m Mapping) ([]byte, error) {
 	return slices.Concat(f.text[:offset], []byte(added), rest), nil
 }
 
-// inFlow inserts a mapping after the opening brace of a mapping in flow style.
-func (f *fileText) inFlow(in *yaml.Node, m Mapping) ([]byte, error) {
+// insertFlow inserts a mapping after the opening brace of a mapping in flow style.
+func (f *fileText) insertFlow(in *yaml.Node, m Mapping) ([]byte, error) {
 	offset := f.lineStart(in.Line)
 	for range in.Column - 1 {
 		_, size := utf8.DecodeRune(f.text[offset:])
@@ -281,11 +281,12 @@ func (f *fileText) inFlow(in *yaml.Node, m Mapping) ([]byte, error) {
 	return slices.Concat(f.text[:offset+1], []byte(text), f.text[offset+1:]), nil
 }
 
-func encode(n *yaml.Node) (string, error) {
+// encode returns a value or a node as YAML.
+func encode(v any) (string, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
-	err := errors.Join(e.Encode(n), e.Close())
+	err := errors.Join(e.Encode(v), e.Close())
 	return b.String(), err
 }
 
@@ -343,13 +344,11 @@ func setPath(m map[string]any, path []string, value any) map[string]any {
 
 // RedactedYAML returns the configuration with every default as a file, without secrets.
 func (c *Config) RedactedYAML() (string, error) {
-	var b bytes.Buffer
-	e := yaml.NewEncoder(&b)
-	e.SetIndent(2)
-	if err := errors.Join(e.Encode(c.Redacted()), e.Close()); err != nil {
+	text, err := encode(c.Redacted())
+	if err != nil {
 		return "", fmt.Errorf("describe the configuration: %w", err)
 	}
-	return b.String(), nil
+	return text, nil
 }
 
 // CheckID validates the id of an account or a sensor.
