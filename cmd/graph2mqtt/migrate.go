@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 	"text/tabwriter"
 
@@ -165,18 +164,10 @@ func plainText(note string) string { return strings.ReplaceAll(note, "`", "") }
 
 // successors loads a new configuration, as check does, and returns the ids of its entities.
 func successors(text string) (migrate.Successor, error) {
-	dir, err := os.MkdirTemp("", "graph2mqtt-migrate-")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	file := filepath.Join(dir, "graph2mqtt.yaml")
 	// A client_id that has to be entered yet does not change the ids.
 	known := strings.ReplaceAll(text, migrate.Placeholder, "00000000-0000-0000-0000-000000000001")
-	if err := os.WriteFile(file, []byte(known), 0o600); err != nil {
-		return nil, err
-	}
-	c, err := runtime.Load(config.Sources{File: file, Environ: []string{"HOME=" + dir}}, runtime.Kinds())
+	sources := config.Sources{File: "graph2mqtt.yaml", Content: []byte(known), Flags: map[string]any{"state_dir": "."}} // its default needs an environment
+	c, err := runtime.Load(sources, runtime.Kinds())
 	if err != nil {
 		return nil, err
 	}
