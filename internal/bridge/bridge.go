@@ -92,7 +92,7 @@ func New(o Options) (_ *Bridge, err error) {
 	if o.File == nil {
 		b.options.File = NewConfigFile(func() config.Sources { return config.Sources{File: o.Config.File} }, o.Kinds, "graph2mqtt does not read it again")
 	}
-	b.options.File.use(o.Config, nil)
+	b.options.File.setRunning(o.Config, nil)
 	b.log = slog.New(logPublisher{Handler: o.Log.Handler(), lines: b.lines})
 	if b.database, err = o.Dir.OpenDatabase(); err != nil {
 		return nil, err

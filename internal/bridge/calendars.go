@@ -35,7 +35,7 @@ func (b *Bridge) mountCalendars(l *listener, c config.HTTP) {
 		Log: b.log.With("component", "caldav"),
 	})
 	for _, pattern := range caldav.Patterns() {
-		l.server.Mount(pattern, web.Own, h)
+		l.server.Mount(pattern, web.Delegated, h)
 	}
 	l.tasks = append(l.tasks, b.passwords.Run)
 	for _, a := range config.Sorted(b.config.Accounts) {

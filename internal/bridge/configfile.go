@@ -63,8 +63,8 @@ func (f *ConfigFile) Report(err error) {
 	f.change(func() { f.problems = problems })
 }
 
-// use remembers the configuration that is in use now.
-func (f *ConfigFile) use(c *config.Config, restart []string) {
+// setRunning sets the configuration that is in use now.
+func (f *ConfigFile) setRunning(c *config.Config, restart []string) {
 	f.change(func() {
 		f.running, f.loaded, f.restart, f.problems = c, time.Now().UTC().Truncate(time.Second), restart, nil
 	})
@@ -81,8 +81,8 @@ func (f *ConfigFile) change(apply func()) {
 	}
 }
 
-// follow has notify called after changes.
-func (f *ConfigFile) follow(notify func()) {
+// setOnChange has notify called after changes.
+func (f *ConfigFile) setOnChange(notify func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.onChange = notify

@@ -31,7 +31,7 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	if err != nil {
 		return err
 	}
-	b.options.File.follow(handler.Notify)
+	b.options.File.setOnChange(handler.Notify)
 	l.server.Mount("/", web.Page, handler)
 	return nil
 }
@@ -117,8 +117,8 @@ func SetUp(ctx context.Context, h config.HTTP, file *ConfigFile, load func() (*c
 	if err != nil {
 		return err
 	}
-	file.follow(handler.Notify)
-	defer file.follow(nil)
+	file.setOnChange(handler.Notify)
+	defer file.setOnChange(nil)
 	server.Mount("/", web.Page, handler)
 	running, stop := context.WithCancel(ctx)
 	served := make(chan error, 1)

@@ -47,7 +47,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		}
 	}
 	b.setConfig(applied)
-	b.options.File.use(applied, restart)
+	b.options.File.setRunning(applied, restart)
 	if applied != after {
 		b.setUnapplied()
 	}

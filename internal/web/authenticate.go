@@ -15,7 +15,7 @@ func hash(password string) [32]byte { return sha256.Sum256([]byte(password)) }
 // authenticated returns a handler that serves the requests that the policy lets in.
 func (s *Server) authenticated(pattern string, policy Policy, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		x := r.Context().Value(exchangeKey{}).(*exchange)
+		x := r.Context().Value(requestInfoKey{}).(*requestInfo)
 		x.route = pattern
 		if policy == Open {
 			h.ServeHTTP(w, r)
@@ -25,19 +25,19 @@ func (s *Server) authenticated(pattern string, policy Policy, h http.Handler) ht
 		if given && s.failures.Refuse(w, x.peer) {
 			return
 		}
-		if policy != Own && !s.permit(w, r, x, policy, given) {
+		if policy != Delegated && !s.permit(w, r, x, policy, given) {
 			return
 		}
 		defer s.conns.serve(r.Context())()
 		h.ServeHTTP(w, r)
-		if a, ok := w.(*answer); ok && policy == Own && given && a.code == http.StatusUnauthorized {
+		if a, ok := w.(*statusWriter); ok && policy == Delegated && given && a.code == http.StatusUnauthorized {
 			s.fail(x.peer)
 		}
 	})
 }
 
 // permit reports whether a request for a route with the policy Page or Secret is let in, and answers it if not.
-func (s *Server) permit(w http.ResponseWriter, r *http.Request, x *exchange, policy Policy, given bool) bool {
+func (s *Server) permit(w http.ResponseWriter, r *http.Request, x *requestInfo, policy Policy, given bool) bool {
 	if policy == Page && x.ingress {
 		return true
 	}

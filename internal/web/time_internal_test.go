@@ -151,7 +151,7 @@ func TestWrongPasswordsAreSlowedDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Mount("/page", Page, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-		s.Mount("/own", Own, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+		s.Mount("/own", Delegated, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
 		ask := func(path, peer, password string) string {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 			if err != nil {

@@ -42,10 +42,10 @@ type Policy int
 
 // The policies.
 const (
-	Open   Policy = iota // everybody
-	Page                 // who has the password; Home Assistant's ingress has signed the user in
-	Secret               // who has the password, also behind ingress
-	Own                  // everybody: the handler authenticates the request itself, and answers 401 where it does not accept a password
+	Open      Policy = iota // everybody
+	Page                    // who has the password; Home Assistant's ingress has signed the user in
+	Secret                  // who has the password, also behind ingress
+	Delegated               // everybody: the handler authenticates the request itself, and answers 401 where it does not accept a password
 )
 
 // ingress is the address of Home Assistant's ingress inside its network. It is compared with the peer of the TCP connection, never with
@@ -204,8 +204,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	for name, value := range headers {
 		w.Header().Set(name, value)
 	}
-	a := &answer{ResponseWriter: w}
-	x := &exchange{peer: ParsePeer(r.RemoteAddr)}
+	a := &statusWriter{ResponseWriter: w}
+	x := &requestInfo{peer: ParsePeer(r.RemoteAddr)}
 	x.ingress = s.options.Ingress && x.peer == ingress
 	if s.options.OnRequest != nil {
 		defer func() { s.options.OnRequest(x.route, r.Method, cmp.Or(a.code, http.StatusOK)) }()
@@ -225,7 +225,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	}
-	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	ctx := context.WithValue(r.Context(), requestInfoKey{}, x)
 	if running, ok := ctx.Value(runKey{}).(context.Context); ok && readsOnly(r.Method) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
@@ -237,7 +237,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 }
 
 // recovered logs the panic of a handler and answers in its place. If it has begun to answer, the connection is closed instead.
-func (s *Server) recovered(a *answer, x *exchange) {
+func (s *Server) recovered(a *statusWriter, x *requestInfo) {
 	switch e := recover(); {
 	case e == nil:
 	case e == http.ErrAbortHandler:
@@ -256,14 +256,14 @@ func readsOnly(method string) bool {
 	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND", "REPORT"}, method)
 }
 
-// An exchange holds the facts about a request that the steps of the middleware share.
-type exchange struct {
+// A requestInfo holds the facts about a request that the steps of the middleware share.
+type requestInfo struct {
 	peer    netip.Addr
 	ingress bool // it came through Home Assistant's ingress
 	route   string
 }
 
-type exchangeKey struct{}
+type requestInfoKey struct{}
 
 // runKey is the key of the context of Run.
 type runKey struct{}
@@ -277,14 +277,14 @@ func ParsePeer(address string) netip.Addr {
 	return peer.Addr().Unmap().WithZone("")
 }
 
-// An answer is a response writer that remembers the code.
-type answer struct {
+// A statusWriter is a response writer that remembers the status.
+type statusWriter struct {
 	http.ResponseWriter
 	code int
 }
 
 // WriteHeader implements http.ResponseWriter.
-func (a *answer) WriteHeader(code int) {
+func (a *statusWriter) WriteHeader(code int) {
 	if a.code == 0 && code >= 200 {
 		a.code = code
 	}
@@ -292,7 +292,7 @@ func (a *answer) WriteHeader(code int) {
 }
 
 // Write implements http.ResponseWriter.
-func (a *answer) Write(b []byte) (int, error) {
+func (a *statusWriter) Write(b []byte) (int, error) {
 	if a.code == 0 {
 		a.code = http.StatusOK
 	}
@@ -300,7 +300,7 @@ func (a *answer) Write(b []byte) (int, error) {
 }
 
 // Unwrap returns the writer of the server, for http.ResponseController.
-func (a *answer) Unwrap() http.ResponseWriter { return a.ResponseWriter }
+func (a *statusWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // refuse answers with a code and one line of text.
 func refuse(w http.ResponseWriter, code int, message string) {

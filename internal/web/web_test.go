@@ -50,7 +50,7 @@ func start(t *testing.T, o web.Options) *server {
 			_, _ = io.WriteString(w, "served")
 		}))
 	}
-	s.Mount("/own", web.Own, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	s.Mount("/own", web.Delegated, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, given, _ := r.BasicAuth(); given != "own password" {
 			http.Error(w, "no", http.StatusUnauthorized)
 			return
