@@ -114,9 +114,9 @@ type StatusPage struct {
 	assets  map[string]asset
 	waiting chan struct{} // has a value for each request that waits
 
-	mu      sync.Mutex
-	changed chan struct{} // closed by Notify
-	built   *built        // the newest snapshot
+	mu       sync.Mutex
+	changed  chan struct{}  // closed by Notify
+	rendered *renderedState // the newest snapshot
 }
 
 // An asset is a file of the front end.
@@ -191,7 +191,7 @@ func (h *StatusPage) Notify() {
 	defer h.mu.Unlock()
 	close(h.changed)
 	h.changed = make(chan struct{})
-	h.built = nil
+	h.rendered = nil
 }
 
 // serveState answers with the newest snapshot, when its version differs from that of the query.
@@ -231,7 +231,7 @@ type envelope struct {
 }
 
 // await waits until the version of the snapshot differs from after, for at most pollWait.
-func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struct{}) (current *built, err error) {
+func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struct{}) (current *renderedState, err error) {
 	ctx, cancel := context.WithTimeout(r.Context(), pollWait)
 	defer cancel()
 	for {
@@ -255,8 +255,8 @@ func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struc
 	}
 }
 
-// A built snapshot.
-type built struct {
+// A renderedState is a snapshot as JSON.
+type renderedState struct {
 	state   json.RawMessage
 	version string
 	base    string            // that it was made for
@@ -265,10 +265,10 @@ type built struct {
 
 // current returns the newest snapshot and two channels of which one is closed when there may be a newer one. again makes it anew
 // although no change was reported, for what changes without a report.
-func (h *StatusPage) current(r *http.Request, again bool) (*built, []<-chan struct{}, error) {
+func (h *StatusPage) current(r *http.Request, again bool) (*renderedState, []<-chan struct{}, error) {
 	base := baseOf(r)
 	h.mu.Lock()
-	changed, b := h.changed, h.built
+	changed, b := h.changed, h.rendered
 	h.mu.Unlock()
 	if b != nil && !again && b.base == base && !isClosed(b.changes[0]) && !isClosed(b.changes[1]) {
 		return b, b.changes, nil
@@ -282,10 +282,10 @@ func (h *StatusPage) current(r *http.Request, again bool) (*built, []<-chan stru
 		return nil, nil, err
 	}
 	sum := sha256.Sum256(state)
-	b = &built{state, hex.EncodeToString(sum[:8]), base, changes}
+	b = &renderedState{state, hex.EncodeToString(sum[:8]), base, changes}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.built = b
+	h.rendered = b
 	return b, changes, nil
 }
 

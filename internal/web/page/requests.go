@@ -66,7 +66,7 @@ func describeRequest(record services.Record, names map[hub.ID]string) request {
 		Operation: record.Operation, Received: record.Received.UTC().Truncate(time.Second), Outcome: "waiting",
 	}
 	if response := record.Response; response != nil {
-		d.Completed, d.Outcome = moment(response.CompletedAt), "ok"
+		d.Completed, d.Outcome = utcSecond(response.CompletedAt), "ok"
 		if e := response.Error; e != nil {
 			d.Outcome, d.Message, d.Advice = string(e.Code), e.Message, advice[e.Code]
 		}

@@ -167,7 +167,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 	if o.Calendars != nil {
 		s.Calendars = &calendars{URL: o.Calendars.URL(base), Accounts: []calendarUser{}}
 		for _, a := range s.Accounts {
-			s.Calendars.Accounts = append(s.Calendars.Accounts, calendarUser{a.ID, a.Name, reported(o.Calendars.Created(a.ID)), moment(o.Calendars.LastUsed(a.ID))})
+			s.Calendars.Accounts = append(s.Calendars.Accounts, calendarUser{a.ID, a.Name, knownTime(o.Calendars.Created(a.ID)), utcSecond(o.Calendars.LastUsed(a.ID))})
 		}
 	}
 	return s
@@ -177,7 +177,7 @@ func (h *StatusPage) account(d hub.Snapshot) account {
 	a := account{ID: d.Device.ID.Account, Name: d.Device.Name, Permissions: []PermissionInfo{}, Problems: []problem{}, Sensors: []sensor{}}
 	if info, ok := h.options.Account(a.ID); ok {
 		a.Tenant, a.UserName, a.ConsentLink = info.Tenant, info.Name, info.ConsentLink
-		a.SignedIn, a.Expires = moment(info.SignedIn), moment(info.Expires)
+		a.SignedIn, a.Expires = utcSecond(info.SignedIn), utcSecond(info.Expires)
 		a.Permissions = append(a.Permissions, info.Permissions...)
 	}
 	if d.State == nil || d.State.Account == nil {
@@ -205,9 +205,9 @@ func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 		Interval: d.Device.Interval.Seconds(), Polls: []poll{}, Values: []value{},
 	}
 	if d.State != nil {
-		s.Available, s.LastRead = d.State.Available, moment(d.State.LastSync)
+		s.Available, s.LastRead = d.State.Available, utcSecond(d.State.LastSync)
 		if p := d.State.Problem; p != nil {
-			s.Problem = &problem{Code: p.Code, Message: p.Message, Since: moment(p.Since)}
+			s.Problem = &problem{Code: p.Code, Message: p.Message, Since: utcSecond(p.Since)}
 		}
 		s.Values = values(d.Device.Entities, d.State.State)
 	}
@@ -220,9 +220,9 @@ func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 			described.Text = items(p.Items)
 		}
 		if p.Failure == nil { // the state has the time of a read only when something else changes
-			s.LastRead = moment(p.At)
+			s.LastRead = utcSecond(p.At)
 		}
-		s.NextRead = moment(p.Next)
+		s.NextRead = utcSecond(p.Next)
 		s.Polls = append(s.Polls, described)
 	}
 	return s
@@ -245,8 +245,8 @@ func text(s *string) string {
 	return *s
 }
 
-// moment returns t in UTC to the second, nil for the zero time.
-func moment(t time.Time) *time.Time {
+// utcSecond returns t in UTC to the second, nil for the zero time.
+func utcSecond(t time.Time) *time.Time {
 	if t.IsZero() {
 		return nil
 	}
@@ -254,10 +254,10 @@ func moment(t time.Time) *time.Time {
 	return &t
 }
 
-// reported returns a time that is known.
-func reported(t time.Time, ok bool) *time.Time {
+// knownTime returns utcSecond(t), nil if t is not known.
+func knownTime(t time.Time, ok bool) *time.Time {
 	if !ok {
 		return nil
 	}
-	return moment(t)
+	return utcSecond(t)
 }

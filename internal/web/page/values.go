@@ -51,7 +51,7 @@ func values(entities []entity.Entity, s entity.State) []value {
 			}
 		}
 		v := value{Name: e.Name, Kind: textValue}
-		v.Kind, v.Value = inWords(e, s.Values[e.StateKey()])
+		v.Kind, v.Value = describeValue(e, s.Values[e.StateKey()])
 		all = append(all, v)
 	}
 	return all
@@ -68,7 +68,7 @@ func rank(e entity.Entity) int {
 	return 1
 }
 
-func inWords(e entity.Entity, v any) (kind, text string) {
+func describeValue(e entity.Entity, v any) (kind, text string) {
 	switch v := v.(type) {
 	case nil:
 		return unknownValue, ""
@@ -88,13 +88,13 @@ func inWords(e entity.Entity, v any) (kind, text string) {
 	case labeled:
 		text = label
 	case e.Identifiers:
-		text = spaced(text)
+		text = splitIdentifier(text)
 	}
 	return textValue, text
 }
 
-// spaced writes an identifier of Microsoft as words: "Do not disturb" for DoNotDisturb.
-func spaced(identifier string) string {
+// splitIdentifier writes an identifier of Microsoft as words: "Do not disturb" for DoNotDisturb.
+func splitIdentifier(identifier string) string {
 	var b strings.Builder
 	for i, r := range identifier {
 		switch {
