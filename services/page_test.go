@@ -16,14 +16,14 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// A shelf is the target of every request: sensors that list numbers in pages.
-type shelf struct{ graph *graph.Client }
+// A pagedResolver resolves every request: sensors that list numbers in pages.
+type pagedResolver struct{ graph *graph.Client }
 
-func (s shelf) Resolve(ref services.Ref) (services.Target, error) { return row{s, ref}, nil }
+func (s pagedResolver) Resolve(ref services.Ref) (services.Target, error) { return row{s, ref}, nil }
 
-// A row is a sensor of a shelf.
+// A row is a sensor of a pagedResolver.
 type row struct {
-	shelf
+	pagedResolver
 	ref services.Ref
 }
 
@@ -110,7 +110,7 @@ func ask(t *testing.T, d *services.Dispatcher, operation, fields, cursor string)
 func TestPages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := func(key string) *services.Dispatcher {
-			return services.NewDispatcher(services.DispatcherOptions{Resolver: shelf{}, Sealer: xor{key}})
+			return services.NewDispatcher(services.DispatcherOptions{Resolver: pagedResolver{}, Sealer: xor{key}})
 		}
 		d := start("key")
 		var got []string
@@ -169,12 +169,12 @@ func TestPages(t *testing.T) {
 
 // Without a Sealer cursors are valid as long as the process lives.
 func TestPagesWithoutSealer(t *testing.T) {
-	d := services.NewDispatcher(services.DispatcherOptions{Resolver: shelf{}})
+	d := services.NewDispatcher(services.DispatcherOptions{Resolver: pagedResolver{}})
 	r := ask(t, d, "list", "", "")
 	if r := ask(t, d, "list", "", r.Cursor); r.Error != nil || fmt.Sprint(r.Data) != "map[numbers:[2 3]]" {
 		t.Errorf("got %+v", r)
 	}
-	other := services.NewDispatcher(services.DispatcherOptions{Resolver: shelf{}})
+	other := services.NewDispatcher(services.DispatcherOptions{Resolver: pagedResolver{}})
 	if r := ask(t, other, "list", "", r.Cursor); r.Error == nil {
 		t.Errorf("got %+v", r)
 	}
@@ -187,7 +187,7 @@ func TestSubmittedPages(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d := services.NewDispatcher(services.DispatcherOptions{Journal: journal, Resolver: shelf{}, MaxAge: time.Minute, Queue: 10})
+		d := services.NewDispatcher(services.DispatcherOptions{Journal: journal, Resolver: pagedResolver{}, MaxAge: time.Minute, Queue: 10})
 		ctx, cancel := context.WithCancel(t.Context())
 		var running sync.WaitGroup
 		running.Go(func() {
