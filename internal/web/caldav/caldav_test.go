@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -173,6 +174,21 @@ func TestHostileRequests(t *testing.T) {
 	}
 	if w := request(h, password, "PUT", "/dav/work/tasks/x.ics", "", "Content-Encoding", "gzip"); w.Code != 415 {
 		t.Errorf("a compressed request: %d", w.Code)
+	}
+}
+
+// The text of an element in many pieces is not copied again for each of them.
+func TestTextInPieces(t *testing.T) {
+	body := "<a>" + strings.Repeat("xxxxxxxx<!---->", maxRequest/20) + "</a>"
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n, err := parse(strings.NewReader(body))
+	runtime.ReadMemStats(&after)
+	if err != nil || len(n.content()) != maxRequest/20*8 {
+		t.Fatalf("parse: %v", err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > 100<<20 {
+		t.Errorf("a request of %d bytes takes %d bytes of memory", len(body), used)
 	}
 }
 

@@ -140,7 +140,7 @@ func newPropFilter(n *node) (propFilter, error) {
 			}
 			p.span = &w
 		case "text-match":
-			m := &textMatch{text: c.text, negate: c.attr("negate-condition") == "yes"}
+			m := &textMatch{text: c.text.String(), negate: c.attr("negate-condition") == "yes"}
 			switch collation := c.attr("collation"); collation {
 			case "", "i;ascii-casemap", "i;unicode-casemap":
 			case "i;octet":

@@ -27,7 +27,7 @@ const (
 type node struct {
 	name     xml.Name
 	attrs    []xml.Attr
-	text     string // directly in it
+	text     strings.Builder // directly in it; there may be many pieces
 	children []*node
 }
 
@@ -71,7 +71,7 @@ func parse(r io.Reader) (*node, error) {
 		case xml.CharData:
 			switch {
 			case len(open) > 0:
-				open[len(open)-1].text += string(t)
+				open[len(open)-1].text.Write(t)
 			case strings.TrimSpace(string(t)) != "":
 				return nil, errors.New("want XML, not text")
 			}
@@ -123,7 +123,7 @@ func (n *node) content() string {
 	if n == nil {
 		return ""
 	}
-	return strings.TrimSpace(n.text)
+	return strings.TrimSpace(n.text.String())
 }
 
 // A document is an answer in XML, or a part of it.
