@@ -335,7 +335,7 @@ func (h *DAVServer) state(account, id string) (*collectionState, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if s = h.states[key]; s == nil {
-		s = &collectionState{aliases: a}
+		s = newCollectionState(a)
 		h.states[key] = s
 	}
 	return s, nil

@@ -192,6 +192,32 @@ func TestTextInPieces(t *testing.T) {
 	}
 }
 
+// What a client asked for keeps its name, also if the client hangs up before the answer. Meanwhile nobody else changes the collection.
+func TestClientHangsUp(t *testing.T) {
+	h, password := newHandler(t, &held{id: "tasks", isList: true})
+	ctx, hangUp := context.WithCancel(t.Context())
+	h.o.Do = func(ctx context.Context, r services.Inbound) services.Response {
+		hangUp()
+		if ctx.Err() != nil {
+			return services.Response{}.Fail(ctx.Err())
+		}
+		if len(h.shelves["work/tasks"].turn) != 1 {
+			t.Error("others may change the list")
+		}
+		return services.Response{Op: r.Operation}.Succeed(map[string]any{"todo_id": "new"})
+	}
+	const body = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VTODO\r\nUID:u\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:Milk\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"
+	r := httptest.NewRequestWithContext(ctx, "PUT", "/dav/work/tasks/u.ics", strings.NewReader(body))
+	r.SetBasicAuth("work", password)
+	h.ServeHTTP(httptest.NewRecorder(), r)
+	if a, ok := h.shelves["work/tasks"].aliases.named("u.ics"); !ok || a.ID != "new" {
+		t.Errorf("its name is not stored: %+v", a)
+	}
+	if len(h.shelves["work/tasks"].turn) != 0 {
+		t.Error("nobody can change the list any more")
+	}
+}
+
 func TestPasswords(t *testing.T) {
 	h, password := newHandler(t, &held{id: "calendar"})
 	for _, tt := range []struct {

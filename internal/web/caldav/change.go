@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -53,6 +54,11 @@ func (x *exchange) put(p resourcePath) error {
 	if err != nil {
 		return statusError(http.StatusConflict, "%w", err)
 	}
+	done, err := s.take(x.r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	o, err := s.find(x.r.Context(), c, p.name)
 	if err != nil {
 		return err
@@ -122,6 +128,11 @@ func (x *exchange) remove(p resourcePath) error {
 	if err != nil {
 		return err
 	}
+	done, err := s.take(x.r.Context())
+	if err != nil {
+		return err
+	}
+	defer done()
 	operations := operationsOf(c)
 	o, err := s.find(x.r.Context(), c, p.name)
 	if err != nil {
@@ -170,13 +181,14 @@ func (x *exchange) request(c Collection, s *collectionState, operation string, f
 	return responseData(r)
 }
 
-// execute has an operation executed.
+// execute has an operation executed. Who hangs up does not end it: it may happen all the same, and then its name must be stored, and
+// the next change must find it.
 func (x *exchange) execute(c Collection, s *collectionState, operation string, fields map[string]any) (services.Response, error) {
 	payload, err := json.Marshal(fields)
 	if err != nil {
 		return services.Response{}, err
 	}
-	r := x.o.Do(x.r.Context(), services.Inbound{
+	r := x.o.Do(context.WithoutCancel(x.r.Context()), services.Inbound{
 		Target: services.Ref{Account: x.account, Sensor: c.ID()}, Operation: operation, Payload: payload, Received: time.Now(),
 	})
 	s.invalidate()

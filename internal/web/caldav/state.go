@@ -26,6 +26,8 @@ const (
 	cacheTime = time.Minute
 	// readTimeout bounds one read from Graph.
 	readTimeout = 30 * time.Second
+	// turnTimeout bounds how long a change waits for others.
+	turnTimeout = 30 * time.Second
 	// maxWindows bounds the answers that are kept of one calendar.
 	maxWindows = 4
 	// pastDays and futureDays are the span of a calendar where a client sets no limits.
@@ -61,6 +63,7 @@ type window struct {
 type collectionState struct {
 	aliases *aliases
 	flights singleflight.Group
+	turn    chan struct{} // has a value while a client changes the collection
 
 	mu           sync.Mutex      // guards what follows
 	latest       *listing        // that was built last
@@ -71,6 +74,23 @@ type collectionState struct {
 	spans        map[string]span // of events that were read, by name
 	generation   int             // counts changes by clients: an older answer is not kept
 	log          syncLog
+}
+
+func newCollectionState(a *aliases) *collectionState { return &collectionState{aliases: a, turn: make(chan struct{}, 1)} }
+
+// take waits until no other client changes the collection, so that nothing changes between the check of a condition and the change that
+// depends on it. The returned function lets the next one go on.
+func (s *collectionState) take(ctx context.Context) (done func(), err error) {
+	timer := time.NewTimer(turnTimeout)
+	defer timer.Stop()
+	select {
+	case s.turn <- struct{}{}:
+		return func() { <-s.turn }, nil
+	case <-timer.C:
+		return nil, statusError(http.StatusServiceUnavailable, "other changes of this calendar or list take too long; nothing was changed")
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // span is the time between two instants; a zero one is open.
