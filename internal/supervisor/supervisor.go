@@ -24,7 +24,7 @@ const (
 	requestTimeout = 10 * time.Second
 	// maxBody is the number of bytes of an answer that are read.
 	maxBody = 1 << 20
-	// maxText is the number of bytes of an answer without JSON that an error shows.
+	// maxText is the number of bytes of an answer that an error shows.
 	maxText = 100
 )
 
@@ -114,7 +114,7 @@ func (c *Client) get(ctx context.Context, path string, data any) error {
 	decodeErr := json.Unmarshal(body, &envelope)
 	switch {
 	case answer.StatusCode != http.StatusOK && decodeErr == nil && envelope.Message != "":
-		return &Error{answer.StatusCode, envelope.Message}
+		return &Error{answer.StatusCode, plainText([]byte(envelope.Message))}
 	case answer.StatusCode != http.StatusOK: // as for a wrong token
 		return &Error{answer.StatusCode, plainText(body)}
 	case decodeErr == nil:
@@ -126,7 +126,7 @@ func (c *Client) get(ctx context.Context, path string, data any) error {
 	return nil
 }
 
-// plainText returns the beginning of an answer that is not JSON.
+// plainText returns the beginning of a text of the Supervisor on one line.
 func plainText(body []byte) string {
 	text := strings.Join(strings.Fields(strings.ToValidUTF8(string(body), "")), " ")
 	if len(text) > maxText {

@@ -56,6 +56,7 @@ func TestRefusals(t *testing.T) {
 		body, want string
 	}{
 		{http.StatusForbidden, `{"result":"error","message":"No access to mqtt service!"}`, "the Supervisor refuses (403): No access to mqtt service!"},
+		{http.StatusForbidden, `{"message":"` + strings.Repeat(`long\n`, 100) + `"}`, "the Supervisor refuses (403): " + strings.Repeat("long ", 20) + "…"},
 		{http.StatusBadGateway, "", "the Supervisor refuses (502): no reason"},
 		{http.StatusInternalServerError, strings.Repeat("long ", 100), "the Supervisor refuses (500): " + strings.Repeat("long ", 20) + "…"},
 		{http.StatusOK, `{"result":"ok","data":{}}`, "the answer has no host or no port"},
