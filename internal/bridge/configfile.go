@@ -336,6 +336,9 @@ func (f *ConfigFile) unwritable(name string) string {
 	if f.readOnly != "" {
 		return f.readOnly
 	}
+	if err := checkLink(name); err != nil {
+		return cannotWrite(err)
+	}
 	dir := filepath.Dir(name)
 	if file, err := os.OpenFile(name, os.O_WRONLY, 0); err == nil {
 		_ = file.Close()
@@ -360,6 +363,16 @@ func (f *ConfigFile) unwritable(name string) string {
 	_ = probe.Close()
 	_ = os.Remove(probe.Name())
 	return ""
+}
+
+// checkLink refuses a link to a file that is not there, such as one on a disk that is not mounted: replacing the file would replace the link.
+func checkLink(name string) error {
+	if info, err := os.Lstat(name); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		if _, err := os.Stat(name); errors.Is(err, fs.ErrNotExist) {
+			return errors.New("it is a link to a file that does not exist")
+		}
+	}
+	return nil
 }
 
 func cannotWrite(err error) string {

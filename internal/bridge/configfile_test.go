@@ -200,3 +200,26 @@ func TestFormWithoutBroker(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A link to a file that is not there stays: its target may be on a disk that is not mounted.
+func TestFormKeepsABrokenLink(t *testing.T) {
+	file, f := newFile(t, "graph2mqtt.yaml")
+	target := filepath.Join(t.TempDir(), "away", "graph2mqtt.yaml")
+	if err := os.Symlink(target, file); err != nil {
+		t.Skip(err)
+	}
+	d, err := f.Preview(firstForm())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "graph2mqtt cannot write it (it is a link to a file that does not exist)"; d.ByHand != want {
+		t.Errorf("by hand: %q, want %q", d.ByHand, want)
+	}
+	var refused *page.ByHandError
+	if err := f.Write(firstForm(), d.Digest); !errors.As(err, &refused) {
+		t.Errorf("written: %v", err)
+	}
+	if got, err := os.Readlink(file); err != nil || got != target {
+		t.Errorf("the link is %q, %v", got, err)
+	}
+}
