@@ -153,6 +153,7 @@ func TestHostileRequests(t *testing.T) {
 		{"an empty span", "REPORT", "/dav/work/calendar/", in(`<C:time-range start="20260102T000000Z" end="20260102T000000Z"/>`), 403, "valid-filter"},
 		{"a collation", "REPORT", "/dav/work/calendar/", in(`<C:prop-filter name="UID"><C:text-match collation="i;other">a</C:text-match></C:prop-filter>`), 403, "supported-collation"},
 		{"a parameter", "REPORT", "/dav/work/calendar/", in(`<C:prop-filter name="ATTENDEE"><C:param-filter name="PARTSTAT"/></C:prop-filter>`), 403, "supported-filter"},
+		{"many conditions", "REPORT", "/dav/work/calendar/", in(strings.Repeat(`<C:prop-filter name="UID"/>`, 17)), 403, "at most 16 prop-filters"},
 		{"outside", "GET", "/dav/work/calendar/x/y/z", "", 404, "nothing at this address"},
 		{"dots", "GET", "/dav/work/../home/", "", 404, "no calendar or task list"},
 		{"a list", "DELETE", "/dav/work/tasks/", "", 405, "made and removed in"},

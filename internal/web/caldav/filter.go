@@ -9,6 +9,9 @@ import (
 	"github.com/emersion/go-ical"
 )
 
+// maxProps bounds the conditions, each of which is checked for each object.
+const maxProps = 16
+
 // A filter is the filter of a calendar-query for the objects of one collection.
 type filter struct {
 	none  bool // it matches no object
@@ -87,7 +90,9 @@ func (f *filter) component(n *node, kind string) error {
 		case "prop-filter":
 			var p propFilter
 			p, err = newPropFilter(c)
-			f.props = append(f.props, p)
+			if f.props = append(f.props, p); len(f.props) > maxProps {
+				return &filterError{fmt.Sprintf("want at most %d prop-filters", maxProps)}
+			}
 		case "comp-filter": // an alarm, which no object has
 			f.none = f.none || c.child(cal("is-not-defined")) == nil
 		}
