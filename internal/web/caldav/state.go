@@ -76,7 +76,9 @@ type collectionState struct {
 	log          syncLog
 }
 
-func newCollectionState(a *aliases) *collectionState { return &collectionState{aliases: a, turn: make(chan struct{}, 1)} }
+func newCollectionState(a *aliases) *collectionState {
+	return &collectionState{aliases: a, turn: make(chan struct{}, 1)}
+}
 
 // take waits until no other client changes the collection, so that nothing changes between the check of a condition and the change that
 // depends on it. The returned function lets the next one go on.
