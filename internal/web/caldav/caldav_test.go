@@ -202,7 +202,7 @@ func TestClientHangsUp(t *testing.T) {
 		if ctx.Err() != nil {
 			return services.Response{}.Fail(ctx.Err())
 		}
-		if len(h.shelves["work/tasks"].turn) != 1 {
+		if len(h.states["work/tasks"].turn) != 1 {
 			t.Error("others may change the list")
 		}
 		return services.Response{Op: r.Operation}.Succeed(map[string]any{"todo_id": "new"})
@@ -211,10 +211,10 @@ func TestClientHangsUp(t *testing.T) {
 	r := httptest.NewRequestWithContext(ctx, "PUT", "/dav/work/tasks/u.ics", strings.NewReader(body))
 	r.SetBasicAuth("work", password)
 	h.ServeHTTP(httptest.NewRecorder(), r)
-	if a, ok := h.shelves["work/tasks"].aliases.named("u.ics"); !ok || a.ID != "new" {
+	if a, ok := h.states["work/tasks"].aliases.withName("u.ics"); !ok || a.ID != "new" {
 		t.Errorf("its name is not stored: %+v", a)
 	}
-	if len(h.shelves["work/tasks"].turn) != 0 {
+	if len(h.states["work/tasks"].turn) != 0 {
 		t.Error("nobody can change the list any more")
 	}
 }
