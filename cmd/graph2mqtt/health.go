@@ -108,6 +108,11 @@ func startHealth(dir string, log *slog.Logger, state func() liveness) *healthSer
 	if err == nil {
 		s.listener, err = net.Listen("unix", path)
 	}
+	if err == nil {
+		if err = os.Chmod(path, 0o600); err != nil { // as every file of the directory
+			err = errors.Join(err, s.listener.Close())
+		}
+	}
 	if err != nil {
 		log.Warn("graph2mqtt health will not find this bridge", "socket", path, "error", err)
 		return nil
