@@ -11,6 +11,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -121,6 +122,12 @@ func (p *program) serve(ctx context.Context, o bridge.Options) error {
 	}
 	o.Log.Info("starting", "version", o.Version, "config", o.Config.File, "state_dir", o.Dir.Path(), "accounts", len(o.Config.Accounts))
 	supervised := p.supervise(ctx, b, o.Dir, o.Log)
+	released := time.AfterFunc(startDuration, func() {
+		if err := releaseStartPages(); err != nil {
+			o.Log.Debug("memory of the start not released", "error", err)
+		}
+	})
+	defer released.Stop()
 	err = b.Run(ctx)
 	supervised()
 	o.Log.Info("stopped")
@@ -154,6 +161,9 @@ func (p *program) supervise(ctx context.Context, b *bridge.Bridge, dir *state.Di
 		health.close()
 	}
 }
+
+// startDuration is the time after which a bridge has done what it does once.
+const startDuration = 20 * time.Second
 
 // accountsPerProcessor is the number of accounts for which the bridge uses one more processor. Idle processors take part in each
 // garbage collection, which costs a bridge that mostly waits a quarter of its CPU time.

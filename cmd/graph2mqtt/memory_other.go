@@ -1,0 +1,6 @@
+//go:build !linux
+
+package main
+
+// releaseStartPages does nothing.
+func releaseStartPages() error { return nil }
