@@ -262,9 +262,12 @@ func (i *initializer) askSensors(ctx context.Context) error {
 
 // finish offers to sign in, and prints what to do next.
 func (i *initializer) finish(ctx context.Context, c *config.Config) error {
-	next, owner := "graph2mqtt login "+i.account, (*state.OwnerError)(nil)
-	if errors.As(state.CheckOwner(c.StateDir), &owner) { // root wrote the configuration of a service
-		next = i.commandAs(owner, []string{"login", i.account})
+	owner := (*state.OwnerError)(nil)
+	root := errors.As(state.CheckOwner(c.StateDir), &owner) // root wrote the configuration of a service
+	flags := i.nextFlags(root)
+	next := strings.Join(append([]string{"graph2mqtt", "login", i.account}, quoted(flags)...), " ")
+	if root {
+		next = i.commandAs(owner, append([]string{"login", i.account}, flags...))
 	}
 	if !i.given("sign-in") {
 		i.signIn = !i.ended && owner == nil
@@ -288,12 +291,33 @@ func (i *initializer) finish(ctx context.Context, c *config.Config) error {
 	if next != "" {
 		fmt.Fprintln(i.stdout, "Sign in:", next)
 	}
-	start := "graph2mqtt run"
+	start := strings.Join(append([]string{"graph2mqtt", "run"}, quoted(i.nextFlags(false))...), " ")
 	if strings.HasPrefix(i.file, "/etc/") {
-		start = "systemctl enable --now graph2mqtt (or graph2mqtt run)"
+		start = "systemctl enable --now graph2mqtt (or " + start + ")"
 	}
 	fmt.Fprintln(i.stdout, "Start the bridge:", start)
 	return nil
+}
+
+// nextFlags returns the flags without which the next commands would use other files. Another user has another environment.
+func (i *initializer) nextFlags(otherUser bool) []string {
+	var flags []string
+	found, _ := config.Find(config.Sources{Environ: i.environ})
+	if i.flags.config != "" && (otherUser || filepath.Clean(found) != filepath.Clean(i.flags.config)) {
+		flags = append(flags, "--config", i.flags.config)
+	}
+	if i.flags.stateDir != "" {
+		flags = append(flags, "--state-dir", i.flags.stateDir)
+	}
+	return flags
+}
+
+func quoted(words []string) []string {
+	words = slices.Clone(words)
+	for i, w := range words {
+		words[i] = quote(w)
+	}
+	return words
 }
 
 // A question asks for one answer.

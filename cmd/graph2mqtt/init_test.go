@@ -122,6 +122,20 @@ func TestInitInAScript(t *testing.T) {
 	}
 }
 
+// The commands that init prints use the file that it wrote.
+func TestInitPrintsFlagsOfTheNextCommands(t *testing.T) {
+	h, _ := initial(t)
+	file := filepath.Join(h.dir, "other file.yaml")
+	code, stdout, stderr := h.call(t, "init", "--mqtt", "mqtt://127.0.0.1:1", "--client-id", client, "--config", file)
+	if code != exitOK {
+		t.Fatalf("exit code %d, %s", code, stderr)
+	}
+	flags := " --config '" + file + "'"
+	if want := "Sign in: graph2mqtt login work" + flags + "\nStart the bridge: graph2mqtt run" + flags + "\n"; !strings.HasSuffix(stdout, want) {
+		t.Errorf("no %q at the end of:\n%s", want, stdout)
+	}
+}
+
 func TestInitRefusesWrongAnswers(t *testing.T) {
 	h, file := initial(t)
 	for _, test := range []struct {

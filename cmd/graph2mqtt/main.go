@@ -84,10 +84,7 @@ func (p *program) commandAs(owner *state.OwnerError, args []string) string {
 	if file := p.environment("GRAPH2MQTT_CONFIG"); file != "" && p.flags.config == "" {
 		words = append(words, "--config", file)
 	}
-	for i, w := range words {
-		words[i] = quote(w)
-	}
-	return strings.Join(words, " ")
+	return strings.Join(quoted(words), " ")
 }
 
 func isTerminal(w io.Writer) bool {
