@@ -78,7 +78,11 @@ def main():
     if os.path.exists(saved):
         with open(saved) as f:
             state = json.load(f)
-        if state["request"] != first["request"]:
+        if state["request"] != first["request"] and state["cursor"] is None:
+            # Nothing was imported yet, for example because the request was wrong.
+            state = first
+            save(saved, state)
+        elif state["request"] != first["request"]:
             sys.exit(f"{path}: it belongs to another request; give the name of a new file")
     elif os.path.exists(path):
         sys.exit(f"{path}: it exists; give the name of a new file")

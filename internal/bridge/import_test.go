@@ -95,7 +95,10 @@ func TestImportingYears(t *testing.T) {
 	h.Start()
 
 	const month = `{"start": "2016-01-01", "end": "2016-02-01"}`
-	small, err := h.runImport(t, "calendar", month, "month.jsonl", nil)
+	if _, err := h.runImport(t, "calendar", `{"start": "2016-01-01", "end": "2015-01-01"}`, "month.jsonl", nil); err == nil {
+		t.Error("a wrong request is accepted")
+	}
+	small, err := h.runImport(t, "calendar", month, "month.jsonl", nil) // the file of the wrong request does not matter
 	if err != nil {
 		t.Fatal(err)
 	}
