@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +26,8 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 print(open("/proc/self/status").read() if sys.platform == "linux" else "VmHWM: 0 kB")
 `
 
-// runImport runs docs/import.py with an observed end. kill, unless nil, is called with a function that kills it.
-func (h *harness) runImport(t *testing.T, sensor, request, file string, kill func(func())) (memory int, err error) {
+// runImport runs docs/import.py, and kills it when the channel is closed.
+func (h *harness) runImport(t *testing.T, sensor, request, file string, kill <-chan struct{}) (memory int, err error) {
 	t.Helper()
 	address, err := url.Parse(h.Broker.URL())
 	if err != nil {
@@ -36,10 +37,18 @@ func (h *harness) runImport(t *testing.T, sensor, request, file string, kill fun
 	defer cancel()
 	script := exec.CommandContext(ctx, "python3", "-c", memoryOf, "../../docs/import.py", "work/"+sensor, "list", request, h.path(file), "-h", address.Hostname(), "-p", address.Port())
 	script.WaitDelay = waitTimeout // for the program that it runs
-	if kill != nil {
-		kill(cancel)
-	}
+	ended := make(chan struct{})
+	var killer sync.WaitGroup
+	killer.Go(func() {
+		select {
+		case <-kill:
+			cancel()
+		case <-ended:
+		}
+	})
 	output, err := script.Output()
+	close(ended)
+	killer.Wait()
 	if err != nil {
 		return 0, err
 	}
@@ -110,13 +119,14 @@ func TestImportingYears(t *testing.T) {
 	}
 
 	const decade = `{"start": "2016-01-01", "end": "2026-01-01"}`
-	var kill func()
+	kill := make(chan struct{})
+	killOnce := sync.OnceFunc(func() { close(kill) })
 	h.Microsoft.OnRequest(func(simulator.Request) {
 		if state, err := os.ReadFile(h.path("decade.jsonl.state")); err == nil && !strings.Contains(string(state), `"cursor": null`) {
-			kill() // while it waits for another page
+			killOnce() // while it waits for another page
 		}
 	})
-	if _, err := h.runImport(t, "calendar", decade, "decade.jsonl", func(f func()) { kill = f }); err == nil {
+	if _, err := h.runImport(t, "calendar", decade, "decade.jsonl", kill); err == nil {
 		t.Fatal("the script was not killed")
 	}
 	h.Microsoft.OnRequest(nil)
