@@ -14,7 +14,6 @@ import (
 	"time"
 	_ "time/tzdata" // accounts' time zones must not depend on the machine
 
-	_ "golang.org/x/crypto/x509roots/fallback" // the CA certificates where the system has none, as in a container from scratch
 	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -35,6 +34,10 @@ func main() {
 	context.AfterFunc(ctx, func() { time.AfterFunc(500*time.Millisecond, stop) })
 	// A broken pipe is an error of the write, so that deferred cleanup runs.
 	signal.Ignore(syscall.SIGPIPE)
+	if err := addCertificates(); err != nil {
+		fmt.Fprintln(os.Stderr, "graph2mqtt:", err)
+		os.Exit(exitFailed)
+	}
 	os.Exit(run(ctx, homeAssistantApp, os.Args[1:], os.Environ(), os.Stdin, os.Stdout, os.Stderr))
 }
 
