@@ -63,7 +63,8 @@ func (h *HTTP) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkPassword validates the password, and that there is one where somebody else than the user may reach the listener.
+// checkPassword validates the password, and requires one for what others must not see. exposed reports whether other machines can reach
+// the listener.
 func (h *HTTP) checkPassword(exposed bool) error {
 	password := h.Password.Reveal()
 	switch {

@@ -464,7 +464,7 @@ func (l *loader) stateDir(c *Config) {
 		c.StateDir = first
 		return
 	}
-	// A sign-in from the command line must be that of the service.
+	// The command line signs in for the service, so both use the same directory.
 	if info, err := os.Stat(l.root + systemStateDir); filepath.Dir(c.File) == l.root+systemConfigDir && err == nil && info.IsDir() {
 		c.StateDir = l.root + systemStateDir
 		return

@@ -33,8 +33,8 @@ func (p *program) dashboardCommand() *cobra.Command {
 		Long: "dashboard prints a view of built-in cards for what is configured of an account: the work day, presence, automatic replies, mail,\n" +
 			"tasks, chats, and whether the account works. Paste it in Home Assistant: edit a dashboard, add a view, and choose\n" +
 			"Edit in YAML in its menu.\n\n" +
-			"The entity ids are those that Home Assistant gives to new entities. Of sensors that stand for several, such as all task lists, the\n" +
-			"members are read from the broker, where the bridge has announced them.",
+			"The entity ids are those that Home Assistant gives to new entities. A sensor for all calendars, groups or lists has several devices.\n" +
+			"The command reads them from the broker, where the bridge has announced them.",
 		Example:           "  graph2mqtt dashboard work\n  graph2mqtt dashboard work --json",
 		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,

@@ -73,7 +73,7 @@ func TestDashboardRefuses(t *testing.T) {
 	}
 }
 
-// The members of a sensor that stands for several are those that the broker has.
+// The members of a sensor for all lists are read from the broker.
 func TestDashboardOfGroup(t *testing.T) {
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {

@@ -64,11 +64,11 @@ func checkHealth(ctx context.Context, dir string, withoutBroker bool) error {
 	conn, err := new(net.Dialer).DialContext(ctx, "unix", filepath.Join(dir, healthSocket))
 	switch {
 	case errors.Is(err, fs.ErrPermission):
-		return fmt.Errorf("the bridge of the state directory %s cannot be asked: permission denied; run this as the user of the bridge", dir)
+		return fmt.Errorf("cannot ask the bridge with the state directory %s: permission denied; run this as the user who runs the bridge", dir)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no bridge is running on the state directory %s", dir)
 	case err != nil:
-		return fmt.Errorf("the bridge of the state directory %s cannot be asked: %w", dir, err)
+		return fmt.Errorf("cannot ask the bridge with the state directory %s: %w", dir, err)
 	}
 	defer conn.Close()
 	deadline, _ := ctx.Deadline()
@@ -126,7 +126,7 @@ func startHealth(dir string, log *slog.Logger, state func() liveness) *healthSer
 			s.answers.Go(func() {
 				defer conn.Close()
 				_ = conn.SetDeadline(time.Now().Add(healthTimeout))
-				_ = json.NewEncoder(conn).Encode(state()) // the other side may be gone
+				_ = json.NewEncoder(conn).Encode(state()) // an error means that the client closed the connection
 			})
 		}
 	})

@@ -39,7 +39,7 @@ func (n notifier) notify(assignments ...string) {
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetWriteDeadline(time.Now().Add(notifyTimeout)) // a socket that nobody reads blocks
+	_ = conn.SetWriteDeadline(time.Now().Add(notifyTimeout)) // writing blocks if nobody reads the socket
 	_, _ = conn.Write([]byte(strings.Join(assignments, "\n")))
 }
 

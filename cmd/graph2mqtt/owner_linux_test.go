@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Root is told the command that works.
+// The error for root contains the command that works.
 func TestRootIsToldTheCommandOfTheOwner(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("only root can make a directory of another user")
