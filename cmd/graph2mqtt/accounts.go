@@ -215,11 +215,7 @@ func (p *program) logoutCommand() *cobra.Command {
 }
 
 func (p *program) logout(ctx context.Context, args []string) error {
-	c, err := p.load()
-	if err != nil {
-		return err
-	}
-	a, err := accountArgument(c, args)
+	c, a, err := p.loadAccount(args)
 	if err != nil {
 		return err
 	}

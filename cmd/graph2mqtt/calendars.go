@@ -45,11 +45,7 @@ type calendarAccess struct {
 }
 
 func (p *program) calendars(args []string, renew, asJSON bool) error {
-	c, err := p.load()
-	if err != nil {
-		return err
-	}
-	a, err := accountArgument(c, args)
+	c, a, err := p.loadAccount(args)
 	if err != nil {
 		return err
 	}

@@ -45,11 +45,7 @@ func (p *program) dashboardCommand() *cobra.Command {
 }
 
 func (p *program) dashboard(ctx context.Context, args []string, asJSON bool) error {
-	c, err := p.load()
-	if err != nil {
-		return err
-	}
-	a, err := accountArgument(c, args)
+	c, a, err := p.loadAccount(args)
 	if err != nil {
 		return err
 	}

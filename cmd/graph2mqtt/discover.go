@@ -38,11 +38,7 @@ func (p *program) discoverCommand() *cobra.Command {
 }
 
 func (p *program) discover(ctx context.Context, args []string) error {
-	c, err := p.load()
-	if err != nil {
-		return err
-	}
-	a, err := accountArgument(c, args)
+	c, a, err := p.loadAccount(args)
 	if err != nil {
 		return err
 	}

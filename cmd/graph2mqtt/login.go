@@ -46,11 +46,7 @@ func (p *program) loginCommand() *cobra.Command {
 			case l.device && l.port != 0:
 				return &usageError{"--port does not go with --device-code: the browser is not redirected to this machine"}
 			}
-			c, err := p.load()
-			if err != nil {
-				return err
-			}
-			a, err := accountArgument(c, args)
+			c, a, err := p.loadAccount(args)
 			if err != nil {
 				return err
 			}

@@ -223,12 +223,18 @@ func account(c *config.Config, id string) (*config.Account, error) {
 	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }
 
-// accountArgument returns the account that the first argument names; without one, an error that lists the accounts.
-func accountArgument(c *config.Config, args []string) (*config.Account, error) {
-	if len(args) > 0 {
-		return account(c, args[0])
+// loadAccount loads the configuration, and returns it and the account that the first argument names; without one, an error that lists
+// the accounts.
+func (p *program) loadAccount(args []string) (*config.Config, *config.Account, error) {
+	c, err := p.load()
+	if err != nil {
+		return nil, nil, err
 	}
-	return nil, &usageError{"want an account; the configuration has: " + strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", ")}
+	if len(args) == 0 {
+		return nil, nil, &usageError{"want an account; the configuration has: " + strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", ")}
+	}
+	a, err := account(c, args[0])
+	return c, a, err
 }
 
 // openState opens the state directory with the quiet logger.
