@@ -50,7 +50,6 @@ var ignoredLogEntries = []string{
 	"Updating state for zone.home",       // a busy machine
 	"was shutdown cleanly",               // the recorder, after a kill
 	"Ended unfinished session",           // the recorder, after a kill
-	"KeyError: 'connections'",            // 2025.4 takes a discovery message sometimes without its defaults
 }
 
 // removalLogs match what Home Assistant 2025.4 logs for a removed device with a disabled entity: it empties the topic once more.
