@@ -34,9 +34,7 @@ func TestAccessList(t *testing.T) {
 		env.Broker = as("graph2mqtt")
 		display := as("display").Subscribe(t, "#")
 		ha.AddBroker(t, as("homeassistant"))
-		env.Configure(t, []string{"enable_update: true"}, "calendar: {type: calendar}", "out_of_office: {type: auto_reply}")
-		env.SignIn(t)
-		env.Start(t)
+		env.startCalendars(t, "calendar: {type: calendar}", "out_of_office: {type: auto_reply}") // their passwords are a file, too
 
 		const overwritten = `{"busy": "by Home Assistant"}`
 		const enabled, level = "switch.work_out_of_office_enabled", "select.graph2mqtt_log_level"
@@ -114,7 +112,7 @@ func checkStateFiles(t *testing.T, dir, page string) {
 		}
 	}
 	for pattern, exists := range listed {
-		if !exists && pattern != "calendar-passwords" { // which needs http.calendars
+		if !exists {
 			t.Errorf("there is no %s", pattern)
 		}
 	}
