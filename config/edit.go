@@ -239,7 +239,7 @@ func (f *fileText) endOf(m *yaml.Node, indent int) int {
 
 // insertBlock inserts a mapping in block style as lines after the line that ends at an offset.
 func (f *fileText) insertBlock(offset, indent int, m Mapping) ([]byte, error) {
-	block, err := encode(node(m))
+	block, err := YAML(node(m))
 	if err != nil {
 		return nil, err
 	}
@@ -270,7 +270,7 @@ func (f *fileText) insertFlow(in *yaml.Node, m Mapping) ([]byte, error) {
 	}
 	n := node(m)
 	n.Style = yaml.FlowStyle
-	text, err := encode(n)
+	text, err := YAML(n)
 	if err != nil {
 		return nil, err
 	}
@@ -281,8 +281,8 @@ func (f *fileText) insertFlow(in *yaml.Node, m Mapping) ([]byte, error) {
 	return slices.Concat(f.text[:offset+1], []byte(text), f.text[offset+1:]), nil
 }
 
-// encode returns a value or a node as YAML.
-func encode(v any) (string, error) {
+// YAML returns a value or a node as YAML with an indentation of two spaces.
+func YAML(v any) (string, error) {
 	var b bytes.Buffer
 	e := yaml.NewEncoder(&b)
 	e.SetIndent(2)
@@ -344,7 +344,7 @@ func setPath(m map[string]any, path []string, value any) map[string]any {
 
 // RedactedYAML returns the configuration with every default as a file, without secrets.
 func (c *Config) RedactedYAML() (string, error) {
-	text, err := encode(c.Redacted())
+	text, err := YAML(c.Redacted())
 	if err != nil {
 		return "", fmt.Errorf("describe the configuration: %w", err)
 	}

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"maps"
 	"regexp"
@@ -12,7 +11,6 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
@@ -60,10 +58,12 @@ func (p *program) dashboard(ctx context.Context, args []string, asJSON bool) err
 	if asJSON {
 		return p.json(view)
 	}
-	fmt.Fprintf(p.stdout, "# The view of the account %s. In Home Assistant: edit a dashboard, add a view, choose Edit in YAML in its menu.\n", a.ID)
-	e := yaml.NewEncoder(p.stdout)
-	e.SetIndent(2)
-	return errors.Join(e.Encode(view), e.Close())
+	text, err := config.YAML(view)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(p.stdout, "# The view of the account %s. In Home Assistant: edit a dashboard, add a view, choose Edit in YAML in its menu.\n%s", a.ID, text)
+	return nil
 }
 
 // shown returns the account and its sensors as they are announced. If the members of a group are not known, it prints a warning.

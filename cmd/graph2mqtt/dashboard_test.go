@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +22,20 @@ const dashboardSensors = `{
   out_of_office: {type: auto_reply}, presence: {type: status, enable_update: true}, ann: {type: status, user: ann@contoso.example},
   mail: {type: email, notify: {}}, boss: {type: query, importance: high}, planner: {type: planner}, shopping: {type: todo, list: Shopping},
   chats: {type: chat}, news: {type: channel, team: Contoso, channel: News}}`
+
+// A reader that closes the pipe, such as head, gets no error; a full disk is reported once.
+func TestOutputThatCannotBeWritten(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local", "{calendar: {type: calendar}}")
+	for _, args := range [][]string{{"dashboard", "work"}, {"dashboard", "work", "--json"}, {"permissions", "--format", "json"}, {"config", "example"}} {
+		for failure, want := range map[error]string{syscall.EPIPE: "", syscall.ENOSPC: "graph2mqtt: write the output: no space left on device\n"} {
+			p := h.startWith(t, func([]byte) error { return failure }, args...)
+			if code := p.wait(t); code != map[bool]int{true: exitOK, false: exitFailed}[want == ""] || p.stderr.String() != want {
+				t.Errorf("%v, %v: exit code %d: %s", args, failure, code, p.stderr)
+			}
+		}
+	}
+}
 
 func TestDashboard(t *testing.T) {
 	h := newHarness(t)

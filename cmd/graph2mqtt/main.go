@@ -55,6 +55,9 @@ func run(ctx context.Context, paths appPaths, args, environ []string, stdin io.R
 	err := root.ExecuteContext(ctx)
 	var command *commandError
 	var reported *reportedError
+	if out.err != nil && errors.Is(err, out.err) {
+		err = nil // reported below, for commands that do not return it as well
+	}
 	switch {
 	case err == nil && out.err != nil && !errors.Is(out.err, syscall.EPIPE):
 		fmt.Fprintln(stderr, "graph2mqtt: write the output:", out.err)
