@@ -417,7 +417,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 func TestWithoutFile(t *testing.T) {
 	t.Chdir(t.TempDir())
 	_, err := config.Load(config.Sources{Environ: environ("XDG_CONFIG_HOME=/xdg")}, kinds())
-	want := "no configuration: none of graph2mqtt.yaml, /xdg/graph2mqtt/graph2mqtt.yaml, /etc/graph2mqtt/graph2mqtt.yaml exists; name one with --config, or print an example with `graph2mqtt config example`"
+	want := "no configuration: none of graph2mqtt.yaml, /xdg/graph2mqtt/graph2mqtt.yaml, /etc/graph2mqtt/graph2mqtt.yaml exists; name one with --config, or write one with `graph2mqtt init`"
 	if fmt.Sprint(err) != want {
 		t.Errorf("got  %v\nwant %s", err, want)
 	}

@@ -129,7 +129,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 		return nil
 	}
 	if c.File == "" && raw["accounts"] == nil {
-		l.Report("", "no configuration: none of %s exists; name one with --config, or print an example with `graph2mqtt config example`", strings.Join(tried, ", "))
+		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
 	return raw
