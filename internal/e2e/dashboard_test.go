@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
@@ -126,12 +127,14 @@ func (ha *HomeAssistant) SetZone(t testing.TB, hour int) {
 	ha.Start(t)
 }
 
-var pictures = flag.String("pictures", "", "the `directory` that TestPictures writes the pictures of the documentation to")
+var pictures = flag.String("pictures", "", "the `directory` that TestPictures writes the pictures of the documentation to, instead of a temporary one")
 
-// TestPictures photographs the demo's dashboard in a real Home Assistant.
+// TestPictures photographs the demo's dashboard in a real Home Assistant, light and dark, on a desktop and on a phone.
 func TestPictures(t *testing.T) {
-	if *pictures == "" {
-		t.Skip("writes the pictures of the documentation only with -pictures")
+	t.Parallel()
+	dir := *pictures
+	if dir == "" {
+		dir = t.TempDir()
 	}
 	all := installations(t)
 	ha := StartHomeAssistant(t, all[len(all)-1])
@@ -159,7 +162,10 @@ func TestPictures(t *testing.T) {
 			b.Show(t, screen)
 			b.awaitView(t, v)
 			picture := b.StillPicture(t, page.CaptureScreenshotFormatWebp)
-			if err := os.WriteFile(filepath.Join(*pictures, "dashboard-"+name+"-"+scheme+".webp"), picture, 0o644); err != nil {
+			if !bytes.HasPrefix(picture, []byte("RIFF")) || len(picture) < 10_000 {
+				t.Errorf("the picture on a %s with a %s scheme has %d bytes and is empty or not WebP", name, scheme, len(picture))
+			}
+			if err := os.WriteFile(filepath.Join(dir, "dashboard-"+name+"-"+scheme+".webp"), picture, 0o644); err != nil {
 				t.Fatal(err)
 			}
 		}
