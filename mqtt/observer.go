@@ -36,6 +36,7 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
 	}
 	if err := token.Error(); err != nil {
+		err = withoutPahoPrefix(err)
 		if reason := refusedBy(token.ReturnCode()); reason != network {
 			err = errors.New(reason)
 		} else if reason = kindOf(err); reason != network {
