@@ -174,7 +174,11 @@ func lines(from io.Reader, to chan<- string, ended <-chan struct{}) {
 // prompt tells the user how to sign in.
 func (p *program) prompt(t auth.Prompt) {
 	if t.Why != "" {
-		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nContinue without it:\n", strings.Join(t.Refused, ", "), t.Why)
+		without := "it"
+		if len(t.Refused) > 1 {
+			without = "them"
+		}
+		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nContinue without %s:\n", strings.Join(t.Refused, ", "), t.Why, without)
 	}
 	bold := p.paint(color.Bold)
 	if t.Code != "" {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 	"regexp"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -98,6 +100,23 @@ func TestLoginByDeviceCode(t *testing.T) {
 	}
 	if diff := cmp.Diff(allGranted, after(t, p.stdout.String(), "✓")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPromptAfterRefusals(t *testing.T) {
+	for _, test := range []struct {
+		refused []string
+		want    string
+	}{
+		{[]string{"Calendars.Read"}, "\nMicrosoft refused Calendars.Read: no.\nContinue without it:\n"},
+		{[]string{"Calendars.Read", "Mail.Read"}, "\nMicrosoft refused Calendars.Read, Mail.Read: no.\nContinue without them:\n"},
+	} {
+		var out bytes.Buffer
+		p := &program{stdout: &out}
+		p.prompt(auth.Prompt{URL: "https://login.example/", Refused: test.refused, Why: "no"})
+		if !strings.HasPrefix(out.String(), test.want) {
+			t.Errorf("got %q, want %q", out.String(), test.want)
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ function card(app, a) {
     h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
       h("div", {}, h("h2", { id: `${id}-title` }, `Sign in to ${a.name}`),
         h("p", { class: "muted" }, a.message ? withoutCommand(a.message) : messages[a.state] ?? "This grants the permissions that the configuration asks for."))),
-    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without it:`) : null,
+    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without ${a.sign_in.refused.length > 1 ? "them" : "it"}:`) : null,
     !a.sign_in ? ways(app, a) : a.sign_in.browser ? byLink(app, a, id) : byCode(app, a, id),
     outcome(app.results.get(`sign-in/${a.id}`)));
 }
