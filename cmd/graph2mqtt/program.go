@@ -159,17 +159,25 @@ func (p *program) configFile() string {
 	return file
 }
 
-// load loads the configuration. If it lacks a broker, an app of Home Assistant asks for the one that Home Assistant uses.
+// load loads the configuration. If it lacks a broker, or there is none yet, an app of Home Assistant asks for the broker that Home Assistant
+// uses.
 func (p *program) load() (*config.Config, error) {
 	c, err := p.loadOnce()
-	missing := missingBroker(err)
-	switch {
-	case p.app == nil || missing == nil:
+	if err == nil || p.app == nil {
 		return c, err
-	case p.app.findBroker(context.Background()):
+	}
+	missing := missingBroker(err)
+	if missing == nil { // the form for the first configuration asks for a broker unless there is one
+		if s := p.sources(); !s.Missing() || s.Broker() != "" {
+			return nil, err
+		}
+	}
+	if p.app.findBroker(context.Background()) {
 		return p.loadOnce()
 	}
-	p.app.explainMissingBroker(missing)
+	if missing != nil {
+		p.app.explainMissingBroker(missing)
+	}
 	return nil, err
 }
 
