@@ -182,6 +182,7 @@ func TestState(t *testing.T) {
 	s.hub.Put(calendar, hub.State{State: entity.State{
 		Values: map[string]any{"busy": true}, Attributes: map[string]any{"body": "a private text"}, Items: []any{"a private text"}, Texts: map[string]string{"busy": "a private text"},
 	}, Available: true, LastSync: at})
+	s.hub.Record(calendar, hub.Poll{At: at.Add(-time.Minute), Failure: &hub.Problem{Code: "sign_in_required", Message: "not signed in"}})
 	s.hub.Record(calendar, hub.Poll{At: at, Duration: 1500 * time.Millisecond, Next: at.Add(time.Minute), Items: 1, ItemsKey: "events"})
 	s.hub.Record(calendar, hub.Poll{At: at.Add(time.Minute), Next: at.Add(2 * time.Minute), Failure: &hub.Problem{Code: "throttled", Message: "Microsoft asked to wait"}})
 	code, body := s.send(t, http.MethodGet, "http://127.0.0.1:8099/api/state", "")

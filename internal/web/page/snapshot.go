@@ -212,6 +212,9 @@ func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 		s.Values = values(d.Device.Entities, d.State.State)
 	}
 	for _, p := range d.Polls {
+		if p.Failure != nil && p.Failure.Code == "sign_in_required" { // nothing was asked
+			continue
+		}
 		described := poll{At: p.At.UTC(), Took: p.Duration.Milliseconds(), Outcome: "ok", Text: "read"}
 		switch {
 		case p.Failure != nil:
