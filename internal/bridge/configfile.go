@@ -129,6 +129,7 @@ func (f *ConfigFile) Kinds() []page.FormKind {
 		}
 		for _, field := range config.Fields(s.Options()) {
 			if field.Type == "text" && slices.Contains(formOptions, field.Key) {
+				kind.Candidates = k.Candidates != nil
 				kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
 			}
 		}

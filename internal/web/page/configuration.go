@@ -78,6 +78,7 @@ type FormKind struct {
 	ID         string      `json:"id"` // suggested for a sensor
 	CanUpdate  bool        `json:"can_update"`
 	OwnUpdates bool        `json:"own_updates"` // enable_update of its own, not the account's
+	Candidates bool        `json:"candidates"`  // the operation candidates lists what it can be configured for
 	Fields     []FormField `json:"fields"`
 }
 

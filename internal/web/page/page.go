@@ -393,11 +393,12 @@ type action struct {
 	Sensor    string `json:"sensor"`
 	Way       string `json:"way"`
 	Address   string `json:"address"`
+	Type      string `json:"type"`
 }
 
 // Operations that the page requests.
 var (
-	accountOperations = []string{"refresh", "rescan", "sign_in", "sign_out"}
+	accountOperations = []string{"candidates", "refresh", "rescan", "sign_in", "sign_out"}
 	bridgeOperations  = []string{"refresh", "discovery"}
 )
 
@@ -418,7 +419,7 @@ func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 		return nil, failure{Code: string(services.UnknownOp), Message: "operation: want one of " + strings.Join(offered, ", ") + ", not " + services.QuoteForError(a.Operation)}
 	}
 	fields := map[string]string{}
-	for key, value := range map[string]string{"sensor": a.Sensor, "way": a.Way, "address": a.Address} {
+	for key, value := range map[string]string{"sensor": a.Sensor, "way": a.Way, "address": a.Address, "type": a.Type} {
 		if value != "" {
 			fields[key] = value
 		}

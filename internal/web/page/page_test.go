@@ -295,6 +295,7 @@ func TestActions(t *testing.T) {
 		{`{"account": "work", "operation": "sign_in", "way": "browser"}`, services.Ref{Account: "work"}, `sign_in {"way":"browser"}`},
 		{`{"account": "work", "operation": "sign_in", "address": "http://localhost/?code=1"}`, services.Ref{Account: "work"}, `sign_in {"address":"http://localhost/?code=1"}`},
 		{`{"account": "work", "operation": "sign_out"}`, services.Ref{Account: "work"}, "sign_out {}"},
+		{`{"account": "work", "operation": "candidates", "type": "calendar"}`, services.Ref{Account: "work"}, `candidates {"type":"calendar"}`},
 		{`{"account": "work", "operation": "rescan"}`, services.Ref{Account: "work"}, "rescan {}"},
 	} {
 		s.submitted = nil
@@ -317,7 +318,7 @@ func TestRefusedActions(t *testing.T) {
 		want       string
 	}{
 		{"/api/actions", `[]`, 400, "want a JSON object"},
-		{"/api/actions", `{"operation": "create", "account": "work"}`, 404, "operation: want one of refresh, rescan, sign_in, sign_out, not \"create\""},
+		{"/api/actions", `{"operation": "create", "account": "work"}`, 404, "operation: want one of candidates, refresh, rescan, sign_in, sign_out, not \"create\""},
 		{"/api/actions", `{"operation": "sign_out"}`, 404, "operation: want one of refresh, discovery, not \"sign_out\""},
 		{"/api/actions", `{"account": "work"}`, 400, "operation is required"},
 		{"/api/actions", `{"operation": "refresh", "transaction": "1"}`, 400, `transaction: unknown field`},
