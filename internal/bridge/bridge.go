@@ -127,7 +127,7 @@ func (b *Bridge) wire() (err error) {
 
 	discovery := homeassistant.Discovery{
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), Base: b.topics, Version: b.options.Version,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version,
 	}
 	o, err := Broker(c.MQTT)
 	if err != nil {
@@ -139,8 +139,9 @@ func (b *Bridge) wire() (err error) {
 	}
 	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
 	o.Handle, o.OnConnectFailed = b.inbox.Handle, b.options.OnConnectFailed
-	o.OnSession = func(present bool, connection uint64) {
-		b.inbox.OnSession(present, connection)
+	o.OnSession = func(s mqtt.BrokerSession) {
+		b.inbox.OnSession(s)
+		b.publishInfo()
 		select {
 		case b.connected <- struct{}{}:
 		default:
@@ -255,6 +256,7 @@ type info struct {
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
 	LogLevel  string    `json:"log_level"`
+	Broker    string    `json:"broker"`
 	Accounts  []string  `json:"accounts"`
 	Config    any       `json:"config"`
 }
@@ -263,7 +265,7 @@ func (b *Bridge) publishInfo() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retain("info", info{
-		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()),
+		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()), Broker: b.mqtt.Broker(),
 		Accounts: slices.Sorted(maps.Keys(b.config.Accounts)), Config: b.config.Redacted(),
 	})
 }

@@ -16,8 +16,8 @@ const AckWait = time.Second
 // startTimeout bounds how long servers may take to start.
 const startTimeout = 60 * time.Second
 
-// A Server is a NATS server within the process. Its storage outlives Kill.
-type Server struct {
+// A NATS is a NATS server within the process. Its storage outlives Kill.
+type NATS struct {
 	URL string // of its MQTT listener: mqtt://127.0.0.1:…
 
 	t       testing.TB
@@ -26,7 +26,7 @@ type Server struct {
 }
 
 // New starts a server and stops it when the test ends.
-func New(t testing.TB) *Server {
+func New(t testing.TB) *NATS {
 	t.Helper()
 	s := newServer(t, "single")
 	s.Start()
@@ -34,9 +34,9 @@ func New(t testing.TB) *Server {
 }
 
 // NewCluster starts n servers that share sessions, retained messages and everything else.
-func NewCluster(t testing.TB, n int) []*Server {
+func NewCluster(t testing.TB, n int) []*NATS {
 	t.Helper()
-	var all []*Server
+	var all []*NATS
 	var routes []string
 	for i := range n {
 		s := newServer(t, fmt.Sprintf("node%d", i+1))
@@ -64,9 +64,9 @@ func join(routes []string) (all string) {
 	return all
 }
 
-func newServer(t testing.TB, name string) *Server {
+func newServer(t testing.TB, name string) *NATS {
 	t.Helper()
-	s := &Server{t: t, options: &server.Options{
+	s := &NATS{t: t, options: &server.Options{
 		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 256 << 20,
 		MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: freePort(t), AckWait: AckWait},
@@ -77,13 +77,13 @@ func newServer(t testing.TB, name string) *Server {
 }
 
 // Start starts the server, again after Kill, on the same port and with what it had stored.
-func (s *Server) Start() {
+func (s *NATS) Start() {
 	s.t.Helper()
 	s.start()
 	s.await("the server", func() bool { return s.server.ReadyForConnections(time.Second) })
 }
 
-func (s *Server) start() {
+func (s *NATS) start() {
 	s.t.Helper()
 	var err error
 	if s.server, err = server.NewServer(s.options.Clone()); err != nil {
@@ -92,7 +92,7 @@ func (s *Server) start() {
 	s.server.Start()
 }
 
-func (s *Server) await(what string, f func() bool) {
+func (s *NATS) await(what string, f func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(startTimeout); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
@@ -102,7 +102,7 @@ func (s *Server) await(what string, f func() bool) {
 }
 
 // Kill ends the server.
-func (s *Server) Kill() {
+func (s *NATS) Kill() {
 	if s.server != nil {
 		s.server.Shutdown()
 		s.server.WaitForShutdown()
