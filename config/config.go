@@ -55,6 +55,7 @@ type Config struct {
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
+	Audit         Audit               `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
@@ -96,6 +97,13 @@ type Commands struct {
 // Attachments are the files that may be sent.
 type Attachments struct {
 	Directories []string `koanf:"directories" restart:"true" doc:"The only directories that files are sent from, as absolute paths."`
+}
+
+// Audit is the file that records changes.
+type Audit struct {
+	File     string `koanf:"file" doc:"The file that records changes, one line of JSON for each request. Default: none."`
+	MaxSize  int    `koanf:"max_size" min:"1" max:"10000" doc:"The size in MiB at which the file is renamed and a new one begun."`
+	MaxFiles int    `koanf:"max_files" min:"1" max:"10000" doc:"The number of renamed files that are kept."`
 }
 
 // Account is one Microsoft 365 account.
@@ -151,6 +159,7 @@ func (c *Config) setDefaults() {
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
+	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
 }
 
 func (a *Account) setDefaults() {

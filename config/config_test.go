@@ -110,6 +110,7 @@ func TestDefaults(t *testing.T) {
 		StateDir:      "/home/ann/.local/state/graph2mqtt",
 		Log:           config.Log{Level: "info", Format: "text"},
 		Commands:      config.Commands{MaxAge: 15 * time.Minute, Queue: 100},
+		Audit:         config.Audit{MaxSize: 10, MaxFiles: 10},
 		Accounts: map[string]*config.Account{"work": {
 			ID: "work", Name: "Work", ClientID: "01234567-89ab-cdef-0123-456789abcdef", Tenant: "common", RedirectURI: "http://localhost",
 			Cloud:    config.Cloud{Name: "global", Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", Audience: "https://graph.microsoft.com"},
@@ -446,6 +447,24 @@ func TestWithoutFile(t *testing.T) {
 	}
 	if c.File != "" || len(c.Files) != 0 || c.Accounts["work"].Name != "Work" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// The environment can list several brokers, too, but not beside the one of the file.
+func TestBrokersInTheEnvironment(t *testing.T) {
+	const account = "accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}"
+	load := func(content string) (*config.Config, error) {
+		return config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ("GRAPH2MQTT_MQTT__URLS=mqtt://a,mqtt://b")}, kinds())
+	}
+	c, err := load(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.MQTT.Brokers(); !slices.Equal(got, []string{"mqtt://a", "mqtt://b"}) {
+		t.Errorf("brokers %v", got)
+	}
+	if _, err := load("mqtt: {url: mqtt://c}\n" + account); err == nil || err.Error() != "mqtt.url (line 1): given together with urls: only one of them can be right" {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -810,7 +829,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 106): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 114): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

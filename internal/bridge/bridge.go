@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
@@ -62,6 +63,7 @@ type Bridge struct {
 	runtime    *runtime.Runtime
 	dispatcher *services.Dispatcher
 	inbox      *inbox.Inbox
+	audit      *audit.File // nil: none
 	mqtt       *mqtt.Client
 	publisher  *homeassistant.Publisher
 	log        *slog.Logger
@@ -111,8 +113,13 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}, c.Accounts)
-	if err != nil {
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}
+	var onWrite func(services.Write)
+	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
+		o.Problem = b.auditProblem
+		onWrite = func(w services.Write) { b.audit.Add(AuditLine(w, b.runtime.User(w.Account))) }
+	}
+	if b.runtime, err = runtime.New(o, c.Accounts); err != nil {
 		return err
 	}
 	journal, err := services.OpenJournal(store, b.database.Bucket(services.JournalBucket).Each, b.log)
@@ -121,7 +128,7 @@ func (b *Bridge) wire() (err error) {
 	}
 	b.requests = page.NewRequests(journal.Newest)
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, OnWrite: onWrite, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
@@ -129,6 +136,12 @@ func (b *Bridge) wire() (err error) {
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
 		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version,
 	}
+	return b.wireMQTT(discovery)
+}
+
+// wireMQTT makes the connection to the broker and what depends on it.
+func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
+	c := b.config
 	o, err := Broker(c.MQTT)
 	if err != nil {
 		return err
@@ -173,6 +186,9 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer stopPublishing()
 	var connection, publishers errgroup.Group
 	connection.Go(func() error { return b.mqtt.Run(connected) })
+	if b.audit != nil {
+		connection.Go(func() error { return b.audit.Run(connected) })
+	}
 	publishers.Go(func() error { return b.publisher.Run(publishing) })
 	publishers.Go(func() error { return b.inbox.Run(publishing) })
 	publishers.Go(func() error { return b.publishLog(publishing) })
