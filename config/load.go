@@ -25,6 +25,7 @@ type Sources struct {
 	Content []byte         // if not nil, loaded instead of the content of File, which need not exist
 	Environ []string       // as os.Environ returns it
 	Flags   map[string]any // by path ("log.level"): those that were set on the command line
+	Root    bool           // the program runs as root, whose new file is that of the system
 	// Defaults are overridden by all others. Of the broker they apply as a whole: its address only if no other source names one, and the
 	// user name and the password only if no other source names one of the three.
 	Defaults map[string]any
@@ -100,9 +101,9 @@ func (l *loader) lineOf(p Problem) int {
 
 // sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
 func (l *loader) sources(s Sources, c *Config) map[string]any {
+	at := s.locate(l.root)
+	c.File, c.Warnings = at.file, append(c.Warnings, at.warnings...)
 	var file map[string]any
-	var tried []string
-	c.File, tried = l.find(s, c)
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
 		var err error
@@ -111,6 +112,16 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 			return nil
 		}
 	}
+	raw := l.override(s, c, file)
+	if c.File == "" && raw != nil && raw["accounts"] == nil {
+		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(at.tried, ", "))
+		return nil
+	}
+	return raw
+}
+
+// override returns the content of the file, nil without one, with what the other sources override. It returns nil if that fails.
+func (l *loader) override(s Sources, c *Config, file map[string]any) map[string]any {
 	values, ignored, problems := l.env.values()
 	c.Ignored = ignored
 	l.Problems = append(l.Problems, problems...)
@@ -126,10 +137,6 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	}
 	if err != nil {
 		l.Report("", "%v", err)
-		return nil
-	}
-	if c.File == "" && raw["accounts"] == nil {
-		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
 	return raw
@@ -162,30 +169,66 @@ func withoutBroker(defaults, given map[string]any) map[string]any {
 	return defaults
 }
 
+// A location is where a configuration file is, or is looked for.
+type location struct {
+	file     string   // the one to read; "": there is none
+	tried    []string // those that are looked for, if none is named
+	warnings []string
+}
+
+// locate looks for the configuration file. root is the root of the file system, "" except in tests.
+func (s Sources) locate(root string) (at location) {
+	if at.file = s.named(); at.file != "" {
+		return at
+	}
+	for _, dir := range s.dirs() {
+		if dir == systemConfigDir {
+			dir = root + dir
+		}
+		for _, ext := range extensions {
+			name := filepath.Join(dir, "graph2mqtt"+ext)
+			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if at.file == "" {
+				at.file = name
+			} else {
+				at.warnings = append(at.warnings, fmt.Sprintf("%s is not read: %s comes first", name, at.file))
+			}
+		}
+		at.tried = append(at.tried, filepath.Join(dir, "graph2mqtt.yaml"))
+	}
+	return at
+}
+
+// first returns the first text that a source has at one of the paths, or "". file is the content of the configuration file, nil without.
+func (s Sources) first(file map[string]any, paths ...string) string {
+	values, _, _ := environment(s.Environ).values()
+	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
+		for _, path := range paths {
+			if text, ok := schema.AsString(source[path]); ok && text != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
 // StateDir returns the state directory, also that of a configuration that is invalid otherwise. Its error is Problems.
 func StateDir(s Sources) (string, error) {
 	l := &loader{env: environment(s.Environ)}
-	c := &Config{}
-	c.File, _ = l.find(s, c)
+	c := &Config{File: s.Find()}
 	var file map[string]any
 	if c.File != "" {
 		file, _, _ = parseFile(c.File, s.Content) // `check` reports why it cannot be read
 	}
-	values, _, _ := l.env.values()
-	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
-		if dir, ok := schema.AsString(source["state_dir"]); ok && c.StateDir == "" {
-			c.StateDir = dir
-		}
-	}
+	c.StateDir = s.first(file, "state_dir")
 	l.stateDir(c)
 	return c.StateDir, l.Err()
 }
 
-// Find returns the configuration file that Load reads, or "" and the files that it looks for.
-func Find(s Sources) (found string, tried []string) {
-	l := &loader{env: environment(s.Environ)}
-	return l.find(s, &Config{})
-}
+// Find returns the configuration file that Load reads, which may be missing if it is named; "" if there is none.
+func (s Sources) Find() string { return s.locate("").file }
 
 // named returns the file that a flag or the environment names, or "".
 func (s Sources) named() string {
@@ -201,25 +244,27 @@ func (s Sources) dirs() []string {
 	return append(dirs, systemConfigDir)
 }
 
-// NewFile returns the file to write where there is none: that which a flag or the environment names, else one in the user's directory.
+// NewFile returns the file to write where there is none: that which a flag or the environment names, else that of the system for root, one
+// in the directory of another user, or one in the working directory if that is not known.
 func (s Sources) NewFile() string {
 	if file := s.named(); file != "" {
 		return file
 	}
 	dirs := s.dirs()
-	return filepath.Join(dirs[len(dirs)-2], "graph2mqtt.yaml")
+	if !s.Root {
+		dirs = dirs[:len(dirs)-1]
+	}
+	return filepath.Join(dirs[len(dirs)-1], "graph2mqtt.yaml")
 }
 
 // Missing reports whether there is no configuration at all: no file, and no account in the environment.
 func (s Sources) Missing() bool {
-	l := &loader{env: environment(s.Environ)}
-	file, _ := l.find(s, &Config{})
-	if file != "" {
+	if file := s.Find(); file != "" {
 		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 			return false
 		}
 	}
-	values, _, _ := l.env.values()
+	values, _, _ := environment(s.Environ).values()
 	for path := range values {
 		if strings.HasPrefix(path, "accounts.") {
 			return false
@@ -228,18 +273,8 @@ func (s Sources) Missing() bool {
 	return true
 }
 
-// Broker returns the address of the broker that the configuration has without a file, several as they were given, or "".
-func (s Sources) Broker() string {
-	values, _, _ := environment(s.Environ).values()
-	for _, source := range []map[string]any{s.Flags, values, s.Defaults} {
-		for _, key := range []string{"mqtt.url", "mqtt.urls"} {
-			if broker, ok := schema.AsString(source[key]); ok && broker != "" {
-				return broker
-			}
-		}
-	}
-	return ""
-}
+// Broker returns the address of the broker that the configuration has without a file, or "".
+func (s Sources) Broker() string { return s.first(nil, "mqtt.url", "mqtt.urls") }
 
 // LoadListener reads what the listener and the log need from the environment and the flags, where the rest of the configuration is
 // missing. Its error is Problems.
@@ -248,8 +283,7 @@ func LoadListener(s Sources) (*Config, error) {
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
-	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags, Defaults: s.Defaults}, c)
-	c.File, c.Files = "", nil
+	raw := l.override(s, c, nil)
 	for key, part := range map[string]any{"http": &c.HTTP, "log": &c.Log} {
 		if below, ok := raw[key].(map[string]any); ok {
 			l.Decode(key, below, part)
@@ -268,31 +302,6 @@ func (c *Config) setIngress(env environment) {
 	if c.HTTP.Ingress = env.get("SUPERVISOR_TOKEN") != ""; c.HTTP.Ingress {
 		c.HTTP.Listen = ingressListen
 	}
-}
-
-// find returns the file to read, or "" and the files that were tried.
-func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
-	if file := s.named(); file != "" {
-		return file, nil
-	}
-	for _, dir := range s.dirs() {
-		if dir == systemConfigDir {
-			dir = l.root + dir
-		}
-		for _, ext := range extensions {
-			name := filepath.Join(dir, "graph2mqtt"+ext)
-			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if found == "" {
-				found = name
-			} else {
-				c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not read: %s comes first", name, found))
-			}
-		}
-		tried = append(tried, filepath.Join(dir, "graph2mqtt.yaml"))
-	}
-	return found, tried
 }
 
 // accounts decodes the accounts and their sensors, whose keys depend on the kinds.

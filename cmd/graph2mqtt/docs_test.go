@@ -200,4 +200,3 @@ func TestKindsInReadme(t *testing.T) {
 		t.Errorf("README shows %v, want %v", shown, kinds)
 	}
 }
-

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -138,7 +139,7 @@ func optionalArgs(n int) cobra.PositionalArgs {
 
 // sources returns the sources of the configuration.
 func (p *program) sources() config.Sources {
-	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}}
+	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}, Root: os.Geteuid() == 0}
 	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat, "http.listen": p.flags.listen} {
 		if value != "" {
 			s.Flags[path] = value
