@@ -169,7 +169,7 @@ func withoutBroker(defaults, given map[string]any) map[string]any {
 	return defaults
 }
 
-// A location is where a configuration file is, or is looked for.
+// A location holds the path of a configuration file, or the paths at which there is none.
 type location struct {
 	file     string   // the one to read; "": there is none
 	tried    []string // those that are looked for, if none is named

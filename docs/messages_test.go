@@ -142,7 +142,11 @@ func messagesIn(files *token.FileSet, f *ast.File) (messages []programMessage, t
 			case logsProblem(n):
 				add(n.Args[0], true)
 			case messageFunctions[functionName(n)]:
-				slices.ContainsFunc(n.Args, func(arg ast.Expr) bool { return add(arg, false) })
+				for _, arg := range n.Args {
+					if add(arg, false) {
+						break
+					}
+				}
 			}
 		case *ast.CompositeLit:
 			if !messageTypes[typeName(n.Type)] {
