@@ -198,7 +198,7 @@ var sharedTypes = map[string][]string{
 	"Poll":       {"internal/hub", "sensors"},
 	"Problem":    {"internal/hub", "internal/schema"},            // that the user can put right, in a sentence
 	"Prompt":     {"internal/graph/auth", "internal/hub"},        // what a person must know to sign in
-	"Snapshot":   {"docs/testdata/kind/todo", "internal/hub"},    // a moment
+	"Snapshot":   {"docs/testdata/kind/tasklist", "internal/hub"}, // a moment
 	"State":      {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
 }
 
