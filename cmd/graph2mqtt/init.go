@@ -40,11 +40,12 @@ func (p *program) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Ask a few questions and write a first configuration",
-		Long: "init asks for the broker, the app registration and the sensors, tries the connection to the broker, writes the configuration, and offers to\n" +
-			"sign in. It never changes a file that exists.\n\n" +
-			"Each flag answers a question. If the standard input has ended, the other questions are answered with their defaults, so\n" +
-			"that init can run in a script. A password given with --password-file stays in that file; without it, init asks for the password.\n\n" +
-			"The file is written to --config, else to /etc/graph2mqtt/graph2mqtt.yaml by root and to ~/.config/graph2mqtt/graph2mqtt.yaml by others.",
+		Long: "init asks for the broker, the app registration and the sensors, tests the connection to the broker, writes the configuration, and\n" +
+			"offers to sign in. It never changes an existing file.\n\n" +
+			"Each flag answers a question. When standard input ends, the remaining questions are answered with their defaults, so that scripts\n" +
+			"can run init. A password given with --password-file stays in that file; without it, init asks for the password.\n\n" +
+			"The file is written to --config; by default to /etc/graph2mqtt/graph2mqtt.yaml for root, and to\n" +
+			"~/.config/graph2mqtt/graph2mqtt.yaml for other users.",
 		Example: "  graph2mqtt init\n" +
 			"  graph2mqtt init --config graph2mqtt.yaml --mqtt mqtt://192.168.1.10:1883 --client-id 01234567-89ab-cdef-0123-456789abcdef --sensors calendar,auto_reply",
 		Args: cobra.NoArgs,
@@ -58,7 +59,7 @@ func (p *program) initCommand() *cobra.Command {
 	f.StringVar(&s.tenant, "tenant", s.tenant, "who may sign in: common, organizations, consumers, or the id or domain of a `tenant`")
 	f.StringSliceVar(&s.sensors, "sensors", nil, "`types` of the sensors")
 	f.BoolVar(&s.update, "enable-update", false, "allow changes")
-	f.BoolVar(&s.signIn, "sign-in", false, "sign in when the configuration is written")
+	f.BoolVar(&s.signIn, "sign-in", false, "sign in after the configuration was written")
 	must(cmd.RegisterFlagCompletionFunc("sensors", completeKinds))
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		return (&initializer{program: p, setup: s, given: f.Changed}).run(ctx)

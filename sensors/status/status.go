@@ -28,9 +28,9 @@ func Kind() sensors.Kind {
 		Name:    "status",
 		Aliases: []string{"presence", "availability", "teams", "teams_status", "user_status"},
 		Title:   "Status",
-		Doc: "The presence in Teams, your own or that of another user in your organization. With updates you can set your own. You are " +
-			"in a call while you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
-			"preferred status: the sensor shows the one last set here until it expires, and does not notice changes made in Teams " +
+		Doc: "The presence in Teams, your own or that of another user in your organization. With `enable_update` you can set your own. You are " +
+			"in a call if you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
+			"preferred status: the sensor shows the one last set with graph2mqtt until it expires, and does not notice changes made in Teams " +
 			"itself. All watched people of an account are read in a single request; each address is looked up once.",
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
@@ -106,9 +106,9 @@ func (o *Options) Permissions() []graph.Permission {
 func (o *Options) Entities() []entity.Entity {
 	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
-		entity.Sensor("activity", "Activity").WithDoc("What the person does, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary().AsIdentifiers(),
+		entity.Sensor("activity", "Activity").WithDoc("What the person is doing, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary().AsIdentifiers(),
 		entity.Enum("availability", "Availability", presence.Availabilities()...).WithDoc("How available the person is.").WithIcon(icon),
-		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person calls or presents.").WithIcon("mdi:phone-in-talk"),
+		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person is in a call or presents.").WithIcon("mdi:phone-in-talk"),
 		entity.Sensor("status_message", "Status message").WithDoc("The status message, as text.").WithIcon("mdi:message-text").AsPrivate(),
 		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithDoc("Where the person works today.").WithIcon("mdi:office-building-marker"),
 		entity.BinarySensor("out_of_office", "Out of office").WithDoc("Whether Teams shows the person as out of office.").WithIcon("mdi:briefcase-off"),
@@ -118,7 +118,7 @@ func (o *Options) Entities() []entity.Entity {
 		return shown
 	}
 	return append(shown,
-		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability that Teams shows regardless of what you do. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
+		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability that Teams shows regardless of what you are doing. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
 			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
 		entity.Text("status_message", "Status message").WithDoc("Sets the status message.").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
 		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithDoc("Clears the status message.").WithIcon("mdi:message-off").InCategory(config),
