@@ -301,9 +301,9 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 	old, p := &before.Presence, &after.Presence
 	if differs(old, p) {
 		events = append(events, entity.Event{Type: changed, Data: map[string]any{
-			"availability": text(p.Availability), "activity": text(p.Activity),
-			"previous_availability": text(old.Availability), "previous_activity": text(old.Activity),
-			"status_message": p.Message.At(now).Text, "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
+			"availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity),
+			"previous_availability": textOrNull(old.Availability), "previous_activity": textOrNull(old.Activity),
+			"status_message": p.Message.At(now).Text, "work_location": textOrNull(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
 		}})
 	}
 	if before.Calling != after.Calling {
@@ -311,7 +311,7 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 		if after.Calling {
 			what = callStarted
 		}
-		events = append(events, entity.Event{Type: what, Data: map[string]any{"availability": text(p.Availability), "activity": text(p.Activity)}})
+		events = append(events, entity.Event{Type: what, Data: map[string]any{"availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity)}})
 	}
 	return events
 }
@@ -326,14 +326,14 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	p := &s.Presence
 	message := p.Message.At(now)
 	values := map[string]any{
-		"activity": text(p.Activity), "availability": text(p.Availability), "in_call": known(p.InCall()),
-		"status_message": text(message.Text), "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
+		"activity": textOrNull(p.Activity), "availability": textOrNull(p.Availability), "in_call": known(p.InCall()),
+		"status_message": textOrNull(message.Text), "work_location": textOrNull(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
 	}
 	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{
-		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,
+		"user_id": textOrNull(p.ID), "availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity), "status_message": message.Text,
 		"status_message_published": moment(message.Published, now), "status_message_expires": moment(message.Expiry, now),
 		"out_of_office": known(p.OutOfOffice), "out_of_office_message": p.OutOfOfficeMessage,
-		"work_location": text(p.WorkLocation), "work_location_source": text(p.WorkLocationSource), "work_location_place": text(p.Place),
+		"work_location": textOrNull(p.WorkLocation), "work_location_source": textOrNull(p.WorkLocationSource), "work_location_place": textOrNull(p.Place),
 	}}
 	if o.User != "" {
 		return st
@@ -361,7 +361,7 @@ func known[T any](v *T) any {
 	return *v
 }
 
-func text(s string) any {
+func textOrNull(s string) any {
 	if s == "" {
 		return nil
 	}

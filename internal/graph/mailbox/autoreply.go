@@ -87,7 +87,7 @@ func ReadAutomaticReplies(ctx context.Context, g *graph.Client, loc *time.Locati
 	switch {
 	case err != nil:
 		return AutomaticReplies{}, err
-	case text(d.Setting.Status) == "":
+	case valueOrEmpty(d.Setting.Status) == "":
 		return AutomaticReplies{}, graph.Incomplete(op, "status")
 	}
 	return d.setting(loc), nil
@@ -157,16 +157,16 @@ func (d settingsDTO) complete() bool {
 func (d settingsDTO) setting(loc *time.Location) AutomaticReplies {
 	s := d.Setting
 	return AutomaticReplies{
-		Mode:     graph.Spell(text(s.Status), Modes()),
-		Audience: graph.Spell(text(s.Audience), Audiences()),
-		Internal: text(s.Internal),
-		External: text(s.External),
+		Mode:     graph.Spell(valueOrEmpty(s.Status), Modes()),
+		Audience: graph.Spell(valueOrEmpty(s.Audience), Audiences()),
+		Internal: valueOrEmpty(s.Internal),
+		External: valueOrEmpty(s.External),
 		Start:    instant(s.Start, loc),
 		End:      instant(s.End, loc),
 	}
 }
 
-func text(s *string) string {
+func valueOrEmpty(s *string) string {
 	if s == nil {
 		return ""
 	}
