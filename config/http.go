@@ -75,9 +75,9 @@ func (h *HTTP) checkPassword(exposed bool) error {
 	case password != "":
 		return nil
 	case h.Pprof:
-		return errors.New("is required with http.pprof: the profiles show what the memory holds")
+		return errors.New("is required with http.pprof: profiles show details of the running program")
 	case h.Ingress && h.Metrics:
-		return errors.New("is required with http.metrics: Home Assistant's ingress does not sign Prometheus in")
+		return errors.New("is required with http.metrics: Prometheus cannot sign in with Home Assistant's ingress")
 	case h.Ingress:
 		return nil
 	case exposed:

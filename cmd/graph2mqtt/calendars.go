@@ -74,7 +74,7 @@ func (p *program) calendars(args []string, renew, asJSON bool) error {
 	}
 	fmt.Fprintf(p.stdout, "URL: %s\nUser name: %s\n", access.URL, access.User)
 	if access.Password == nil {
-		fmt.Fprintf(p.stdout, "Password: made on %s, and cannot be shown again. To make another one: graph2mqtt calendars %s --new-password\n", access.Created.Local().Format(time.DateOnly), a.ID)
+		fmt.Fprintf(p.stdout, "Password: created on %s; it cannot be shown again. To replace it: graph2mqtt calendars %s --new-password\n", access.Created.Local().Format(time.DateOnly), a.ID)
 		return nil
 	}
 	fmt.Fprintf(p.stdout, "Password: %s\n", *access.Password)

@@ -98,7 +98,7 @@ func (i *initializer) run(ctx context.Context) error {
 	if err := writeNewFile(i.file, content); err != nil {
 		return err
 	}
-	fmt.Fprintf(i.stdout, "\n%s %s was written. It lists few of the keys; graph2mqtt config example prints all.\n", i.paint().Sprint("✓"), i.file)
+	fmt.Fprintf(i.stdout, "\n%s %s was written. It contains only some of the keys; graph2mqtt config example prints all.\n", i.paint().Sprint("✓"), i.file)
 	return i.finish(ctx, c)
 }
 
@@ -199,7 +199,7 @@ func (i *initializer) tryBroker() error {
 // askRegistration asks for the account and its app registration.
 func (i *initializer) askRegistration(ctx context.Context) error {
 	if !i.given("client-id") {
-		fmt.Fprint(i.stdout, "\nMicrosoft requires an app registration. Make one at https://entra.microsoft.com, App registrations, New registration:\n"+
+		fmt.Fprint(i.stdout, "\nMicrosoft requires an app registration. Create one at https://entra.microsoft.com, App registrations, New registration:\n"+
 			"  - Supported account types: your organization only, or any organization and personal accounts\n"+
 			"  - Redirect URI: platform \"Mobile and desktop applications\" (public client), http://localhost\n"+
 			"Its overview shows the application (client) id.\n")

@@ -124,7 +124,7 @@ func (p *program) serve(ctx context.Context, o bridge.Options) error {
 	supervised := p.supervise(ctx, b, o.Dir, o.Log)
 	released := time.AfterFunc(startDuration, func() {
 		if err := releaseStartPages(); err != nil {
-			o.Log.Debug("memory of the start not released", "error", err)
+			o.Log.Debug("unused memory not released", "error", err)
 		}
 	})
 	defer released.Stop()

@@ -234,7 +234,7 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 	b.notify()
 }
 
-// OnSession begins a connection. If the broker has no session of ours, packet ids start anew.
+// OnSession begins a connection. If the broker has no session for this client, packet ids start at 1 again.
 func (b *Inbox) OnSession(present bool, connection uint64) {
 	b.mu.Lock()
 	b.connection, b.confirming, b.sent = connection, false, nil

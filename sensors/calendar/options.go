@@ -54,7 +54,7 @@ func defaultView() View { return View{IncludeDeclined: true, EndOffset: 24 * tim
 func (o *Options) Validate() error {
 	var errs []error
 	if o.BasicCalendar && o.SharedMailbox != "" {
-		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
+		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, because Microsoft has no such permission")))
 	}
 	if o.Meetings && o.SharedMailbox != "" {
 		errs = append(errs, schema.At("meetings", errors.New("not with shared_mailbox, because Teams tells only you about your meetings")))

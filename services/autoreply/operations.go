@@ -137,7 +137,7 @@ func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 			return err
 		}
 		if e.End != nil && !s.End.After(c.Now) {
-			return graph.Invalid("end: want a time to come, not %s", s.End.Format(time.RFC3339))
+			return graph.Invalid("end: want a time in the future, not %s", s.End.Format(time.RFC3339))
 		}
 		return nil
 	})

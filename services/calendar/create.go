@@ -99,7 +99,7 @@ func (r *Create) Validate() error {
 		return graph.Invalid("expand_groups: want false, because the calendar of a group cannot invite the members of distribution lists")
 	}
 	if r.ExpandGroups && !r.expands {
-		return graph.Invalid("expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is")
+		return graph.Invalid("expand_groups: want false, which invites a distribution list as it is, or name expand_groups in allow")
 	}
 	// Which of them comes first is known in the account's zone only.
 	if _, err := parse("start", r.Start, r.wholeDays(), time.UTC); err != nil {

@@ -115,7 +115,7 @@ func parsePeriod(prefix string, parse func(field, s string, loc *time.Location) 
 func checkOrder(start, end time.Time, days bool) error {
 	switch {
 	case days && !end.After(start):
-		return graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
+		return graph.Invalid("end: want a date after the start, %s, because it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
 	case !days && end.Before(start):
 		return graph.Invalid("end: want a time not before the start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
 	}

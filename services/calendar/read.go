@@ -214,7 +214,7 @@ type FreeBusy struct {
 // Validate returns an error for values that Graph would refuse.
 func (r *FreeBusy) Validate() error {
 	if r.calendar.Mailbox != "" {
-		return graph.Invalid("free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it")
+		return graph.Invalid("free_busy: not with shared_mailbox, because Microsoft has no such permission; ask a calendar without it")
 	}
 	if err := checkAttendees(r.Attendees); err != nil {
 		return err

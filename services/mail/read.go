@@ -409,6 +409,6 @@ func detailFields() []schema.Field {
 	}
 	return append(fields,
 		schema.Field{Key: "body", Type: "text", Doc: "The complete text."},
-		schema.Field{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing unless requested."},
+		schema.Field{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not requested."},
 	)
 }

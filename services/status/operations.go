@@ -240,7 +240,7 @@ func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a servi
 			return nil, err
 		}
 		if !expiry.After(a.Now) {
-			return nil, graph.Invalid("expiry: want a time to come, not %s", expiry.Format(time.RFC3339))
+			return nil, graph.Invalid("expiry: want a time in the future, not %s", expiry.Format(time.RFC3339))
 		}
 		set.Expiry = expiry.In(a.Now.Location())
 	}

@@ -50,7 +50,7 @@ func (r *RenameList) Execute(ctx context.Context, g *graph.Client, a services.At
 func own(ctx context.Context, g *graph.Client, list, participle string) (tasks.Info, error) {
 	i, err := tasks.Lookup(ctx, g, list)
 	if err == nil && i.BuiltIn() {
-		err = graph.Invalid("list: want a list that you made: %s is one of To Do's own and cannot be %s", services.QuoteForError(i.Name), participle)
+		err = graph.Invalid("list: want a list that you created: %s is built in and cannot be %s", services.QuoteForError(i.Name), participle)
 	}
 	return i, err
 }

@@ -72,7 +72,7 @@ func (s AutomaticReplies) HasUpcomingSchedule(now time.Time) bool {
 }
 
 // IsPlaceholderSchedule reports whether no user made the schedule. For a mailbox without one Exchange returns the 24 hours from the
-// next full hour, computed anew each time: activating them would leave the replies off when a user switches them on.
+// next full hour, computed each time: activating them would leave the replies off when a user switches them on.
 func (s AutomaticReplies) IsPlaceholderSchedule(now time.Time) bool {
 	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
 	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))

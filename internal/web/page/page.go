@@ -214,7 +214,7 @@ func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
-		h.options.Log.Error("status page not described", "error", err)
+		h.options.Log.Error("status page not encoded", "error", err)
 		writeError(w, http.StatusInternalServerError, failure{Code: "internal", Message: "the status could not be described; see the log"})
 	case current.version == after:
 		w.WriteHeader(http.StatusNotModified)

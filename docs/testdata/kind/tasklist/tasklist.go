@@ -28,7 +28,7 @@ type Options struct {
 	List string `koanf:"list" required:"true" example:"AQMk…" doc:"The id of the list."`
 }
 
-// A Snapshot is what a poll has read.
+// A Snapshot holds the tasks that a poll has read.
 type Snapshot struct{ Tasks []tasks.Task }
 
 // Permissions implements sensors.Source.
