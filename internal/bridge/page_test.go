@@ -57,7 +57,7 @@ func testPageLink(t *testing.T, browser context.Context) {
 	p := newTab(t, browser, 1280)
 	p.open("http://" + h.web(1))
 	p.sees("Sign in to Work")
-	if title := p.value("document.title"); title != "1 account needs you · graph2mqtt" {
+	if title := p.value("document.title"); title != "1 account needs attention · graph2mqtt" {
 		t.Errorf("the title is %q", title)
 	}
 	p.click("Sign in with a link")
