@@ -98,6 +98,11 @@ const (
 	NotAssigned            = entra.NotAssigned   // the application requires an assignment that the user does not have
 	PolicyBlocked          = entra.PolicyBlocked // an access policy does not allow a token
 	NoTenant               = entra.NoTenant      // the request names no tenant
+	WrongAssertion         = entra.WrongAssertion
+	ExpiredAssertion       = entra.ExpiredAssertion
+	MissingAssertion       = entra.MissingAssertion
+	UntrustedToken         = entra.UntrustedToken
+	NoDefaultScope         = entra.NoDefaultScope
 )
 
 // AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy. Use them as SignIn.AdminOnly.
