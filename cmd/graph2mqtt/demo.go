@@ -213,11 +213,17 @@ func (d *demo) start(ctx context.Context) (err error) {
 
 	printer := newEventPrinter(d.program, d.base, c)
 	read := make(chan struct{}) // closed once the mailbox was read: what arrives afterwards is new
-	once := sync.OnceFunc(func() { close(read) })
+	mailRead := sync.OnceFunc(func() { close(read) })
+	offline := make(chan struct{}) // closed once the end of the bridge was printed
+	bridgeOffline := sync.OnceFunc(func() { close(offline) })
+	topics := mqtt.Topics(d.base)
 	if d.observer, err = mqtt.Observe(d.broker, func(m mqtt.Message) {
 		printer.handle(m)
-		if m.Topic == mqtt.Topics(d.base).Sensor(demoAccount, demoMail, "availability") && string(m.Payload) == "online" {
-			once()
+		switch payload := string(m.Payload); {
+		case m.Topic == topics.Sensor(demoAccount, demoMail, "availability") && payload == "online":
+			mailRead()
+		case m.Topic == topics.Bridge("state") && payload == "offline":
+			bridgeOffline()
 		}
 	}, d.base+"/#"); err != nil {
 		return err
@@ -240,6 +246,11 @@ func (d *demo) start(ctx context.Context) (err error) {
 	})
 	err = g.Wait()
 	if err == nil {
+		select { // the broker delivers the last message after it acknowledged it
+		case <-offline:
+		case <-d.observer.Lost():
+		case <-time.After(5 * time.Second):
+		}
 		fmt.Fprintln(d.stdout)
 		fmt.Fprintln(d.stdout, "The demo has ended and removed everything.")
 	}
