@@ -7,6 +7,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/meetings"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -34,6 +35,8 @@ type (
 	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
 	Session          = presence.Session
+
+	Room = places.Room
 
 	PlannerPlan          = planner.PlannerPlan
 	PlannerTask          = planner.PlannerTask
