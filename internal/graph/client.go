@@ -57,7 +57,9 @@ type Options struct {
 	Transport http.RoundTripper // nil: NewTransport
 	Tokens    Tokens
 	ClientID  string // of the app registration
-	Log       *slog.Logger
+	// Application reports that Tokens are those of an application, without a user.
+	Application bool
+	Log         *slog.Logger
 	// OnExchange is called after each request that reached the network, with the status of the answer, 0 without one, and the time
 	// until its header. Nil: nothing is.
 	OnExchange func(method string, status int, took time.Duration)
@@ -65,17 +67,18 @@ type Options struct {
 
 // A Client sends the requests of one account. It is safe for concurrent use.
 type Client struct {
-	root      *url.URL
-	base      string // root and version
-	clientID  string
-	tokens    Tokens
-	log       *slog.Logger
-	adapter   *khttp.NetHttpRequestAdapter
-	http      *http.Client
-	transport http.RoundTripper
-	throttle  *throttle
-	exchanged func(method string, status int, took time.Duration) // nil: nobody counts
-	bounds    bounds
+	root        *url.URL
+	base        string // root and version
+	clientID    string
+	application bool // there is no user
+	tokens      Tokens
+	log         *slog.Logger
+	adapter     *khttp.NetHttpRequestAdapter
+	http        *http.Client
+	transport   http.RoundTripper
+	throttle    *throttle
+	exchanged   func(method string, status int, took time.Duration) // nil: nobody counts
+	bounds      bounds
 
 	rejections rejections
 
@@ -98,7 +101,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
-		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
+		clientID: o.ClientID, application: o.Application, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
 		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
@@ -178,7 +181,12 @@ func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
 func (c *Client) ClientID() string { return c.clientID }
 
 // Granted reports whether a permission is granted.
-func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Granted()) }
+func (c *Client) Granted(n Permission) bool {
+	if c.application {
+		n, _ = n.Application()
+	}
+	return n.Satisfied(c.tokens.Granted())
+}
 
 // Personal reports whether a personal Microsoft account is signed in.
 func (c *Client) Personal() bool { return c.tokens.Personal() }

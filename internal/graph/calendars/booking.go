@@ -13,14 +13,13 @@ import (
 
 // A Booking is an event in the calendar of a room that keeps it busy. Start and End are as those of an Event.
 type Booking struct {
-	ID         string
-	Start, End time.Time
-	AllDay     bool
-	Tentative  bool
-	// Private bookings have no Subject and no Organizer. The subject of the others is "" unless it was read.
+	ID                 string
+	Start, End         time.Time
+	AllDay             bool
+	Tentative          bool
 	Private            bool
-	Subject, Organizer string
-	Own                bool // the room itself is the organizer
+	Subject, Organizer string // of private bookings ""; the subject also unless it was read, the organizer also of own ones
+	Own                bool   // the room itself is the organizer
 }
 
 // Span returns the start and end of b in the time zone loc.
@@ -65,7 +64,7 @@ func Bookings(ctx context.Context, g *graph.Client, mailbox string, from, to tim
 			continue
 		}
 		b := BookingOf(e, d.IsOrganizer)
-		if !b.Private {
+		if b.Organizer != "" {
 			b.Organizer = cmp.Or(d.Organizer.EmailAddress.Name, d.Organizer.EmailAddress.Address)
 		}
 		if !subjects {
@@ -82,6 +81,9 @@ func BookingOf(e Event, own bool) Booking {
 	b := Booking{ID: e.ID, Start: e.Start, End: e.End, AllDay: e.AllDay, Tentative: e.ShowAs == "tentative", Own: own}
 	if b.Private = e.Sensitivity == "private" || e.Sensitivity == "confidential"; !b.Private {
 		b.Subject, b.Organizer = e.Subject, e.Organizer
+	}
+	if own {
+		b.Organizer = ""
 	}
 	return b
 }
