@@ -103,7 +103,7 @@ func TestInvalidOrganizations(t *testing.T) {
 			t.Errorf("%s: got %v\nwant %s", replaced[0], err, replaced[1])
 		}
 	}
-	if _, err := config.Load(config.Sources{File: write(t, "c.yaml", "mqtt: {url: mqtt://localhost}\norganizations: {}\n"), Environ: environ()}, kindsWithRooms()); err == nil || !strings.Contains(err.Error(), "accounts: is required") {
+	if _, err := config.Load(config.Sources{File: write(t, "c.yaml", "mqtt: {url: mqtt://localhost}\norganizations: {}\n"), Environ: environ()}, kindsWithRooms()); err == nil || !strings.Contains(err.Error(), "accounts is required") {
 		t.Errorf("a configuration without accounts: %v", err)
 	}
 }

@@ -53,6 +53,32 @@ func TestOrganizationPermissions(t *testing.T) {
 	}
 }
 
+// Listing rooms needs a permission of Entra ID, and discover prints them.
+func TestDiscoverRooms(t *testing.T) {
+	h := newHarness(t)
+	h.simulator.AddRoom(simulator.Room{Address: "berlin@contoso.example", Name: "Berlin"})
+	h.simulator.AddRoom(simulator.Room{Address: "paris@contoso.example", Name: "Paris"})
+	h.configureOrganization(t, "sensors: {berlin: {type: room, room: berlin@contoso.example}}")
+	if code, _, stderr := h.call(t, "discover", "contoso"); code != 2 || !strings.Contains(stderr, "room: minimum required permissions not granted: Place.Read.All (or Place.ReadWrite.All); see: graph2mqtt permissions contoso") {
+		t.Errorf("%d, %s", code, stderr)
+	}
+	h.simulator.GrantRoles(organizationClient, "Place.Read.All")
+	code, stdout, stderr := h.call(t, "discover", "contoso")
+	const want = "      # room: 2 found, to be pasted below organizations.contoso.sensors\n      # Berlin is configured already: berlin\n      paris: {type: room, room: paris@contoso.example}\n"
+	if code != 0 || stdout != want {
+		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
+	}
+	h.configureOrganization(t, "rooms: {}")
+	for file, args := range map[string][]string{
+		"permissions-rooms.manifest": {"--format", "manifest"},
+		"permissions-rooms.az":       {"--format", "az"},
+		"permissions-rooms.link":     {"--format", "link"},
+	} {
+		_, stdout, _ := h.call(t, append([]string{"permissions", "contoso"}, args...)...)
+		golden(t, filepath.Join("testdata", file), strings.NewReplacer(h.dir, "/etc/graph2mqtt", h.simulator.LoginURL(), "https://login.microsoftonline.com", h.simulator.GraphURL(), "https://graph.microsoft.com").Replace(stdout))
+	}
+}
+
 // login checks the certificate, and each room.
 func TestCheckOrganization(t *testing.T) {
 	h := newHarness(t)

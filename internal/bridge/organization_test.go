@@ -19,8 +19,8 @@ const (
 	paris       = "paris@contoso.example"
 )
 
-// newCertificate writes the certificate of the organization with its key, and returns what is to be registered.
-func (h *harness) newCertificate() string {
+// writeCredential writes the certificate of the organization with its key, and returns what is to be registered.
+func (h *harness) writeCredential() string {
 	h.t.Helper()
 	certificate, withKey, err := simulator.NewCertificate(time.Now().Add(-time.Hour), time.Now().AddDate(1, 0, 0))
 	if err != nil {
@@ -36,7 +36,7 @@ func (h *harness) newCertificate() string {
 func organize(t *testing.T, keys string) *harness {
 	t.Helper()
 	h := newHarness(t)
-	h.Microsoft.Register(simulator.Registration{ClientID: application, Tenant: simulator.ContosoTenant, Certificates: h.newCertificate()})
+	h.Microsoft.Register(simulator.Registration{ClientID: application, Tenant: simulator.ContosoTenant, Certificates: h.writeCredential()})
 	for _, r := range []simulator.Room{{Address: berlin, Name: "Berlin"}, {Address: paris, Name: "Paris"}} {
 		h.Microsoft.AddRoom(r)
 	}
@@ -135,7 +135,7 @@ func TestOrganizationCertificate(t *testing.T) {
 	topic := "graph2mqtt/contoso/" + roomID(berlin)
 	h.Shows(topic+"/availability", "online")
 	h.Holds("graph2mqtt/contoso/status", func(s string) bool { return strings.Contains(s, `"granted":["Calendars.Read"]`) })
-	registered := h.newCertificate()
+	registered := h.writeCredential()
 	h.Microsoft.Register(simulator.Registration{ClientID: application, Tenant: simulator.ContosoTenant, Certificates: registered, Roles: []string{"Calendars.Read"}})
 	h.Reload() // the watcher has seen the new file
 	h.Microsoft.ExpireAccessTokens()
@@ -148,6 +148,28 @@ func TestOrganizationCertificate(t *testing.T) {
 	if strings.Contains(h.Log.String(), "refused") {
 		t.Error("the sign-in was refused meanwhile")
 	}
+}
+
+// The rooms of a list are found, also those that come later, and go when they are taken off the list.
+func TestOrganizationRoomList(t *testing.T) {
+	h := organize(t, "rooms: {list: building7@contoso.example, except: [Storage]}")
+	h.Microsoft.GrantRoles(application, "Place.Read.All", "Calendars.Read")
+	for _, name := range []string{"Rome", "Oslo", "Storage"} {
+		h.Microsoft.AddRoom(simulator.Room{Address: strings.ToLower(name) + "@contoso.example", Name: name + " room", Lists: []string{"building7@contoso.example"}})
+	}
+	h.configureOrganization("rooms: {list: building7@contoso.example, except: [storage@contoso.example]}")
+	h.Start()
+	rome, oslo := "graph2mqtt/contoso/"+roomID("rome@contoso.example"), "graph2mqtt/contoso/"+roomID("oslo@contoso.example")
+	h.Shows(rome+"/availability", "online")
+	h.Shows(oslo+"/availability", "online")
+	h.Microsoft.AddRoom(simulator.Room{Address: "lima@contoso.example", Name: "Lima", Lists: []string{"building7@contoso.example"}})
+	h.Microsoft.RemoveRoom("rome@contoso.example")
+	h.Publish("graph2mqtt/contoso/request/rescan", "{}")
+	h.Shows("graph2mqtt/contoso/"+roomID("lima@contoso.example")+"/availability", "online")
+	h.Gone(roomID("rome@contoso.example"))
+	h.Shows(oslo+"/availability", "online")
+	h.Gone(roomID("storage@contoso.example"))
+	h.Gone(roomID(berlin))
 }
 
 // A panel books the room in its own calendar, and sees it at once.
@@ -165,7 +187,7 @@ func TestOrganizationBooking(t *testing.T) {
 		h.Publish(topic+"/request/book", `{"minutes": 30, "transaction": "panel-1"}`)
 		h.Next(mark, topic+"/response/book", func(p string) bool { return strings.Contains(p, `"status":"ok"`) })
 	}
-	h.Values(topic+"/state", map[string]any{"busy": true, "organizer": "Berlin"})
+	h.Values(topic+"/state", map[string]any{"busy": true, "organizer": nil})
 	if n := h.Microsoft.Count("POST", "/v1.0/users/"+berlin+"/events"); n != 1 {
 		t.Errorf("%d bookings, want 1", n)
 	}

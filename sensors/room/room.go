@@ -13,6 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -26,9 +27,26 @@ func Kind() sensors.Kind {
 		Doc: "A meeting room: whether it is busy, for whom, until when, and when the next meeting begins. By default no subject is read, and of private " +
 			"meetings nothing is shown but their times. In an organization it needs no user; in an account, the room must share its calendar with you.",
 		Interval:   time.Minute,
-		New:        func() sensors.Sensor { return sensors.Of(&Options{BookMinutes: 30}) },
+		New:        func() sensors.Sensor { return sensors.Of(&Options{BookMinutes: 30, Refresh: 6 * time.Hour}) },
 		Attributes: attributeFields(),
+		Candidates: candidates, CandidatePermissions: []graph.Permission{places.Permission()}, OfOrganization: true,
 	}
+}
+
+// candidates lists the rooms of the organization.
+func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, error) {
+	rooms, err := places.Rooms(ctx, g, "")
+	if err != nil {
+		return nil, err
+	}
+	var found []sensors.Candidate
+	for _, r := range rooms {
+		found = append(found, sensors.Candidate{Name: cmp.Or(r.Name, r.Address), Options: map[string]string{"room": r.Address}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
+			return strings.EqualFold(o.Room, r.Address) || slices.ContainsFunc(o.Addresses, func(a string) bool { return strings.EqualFold(a, r.Address) }) ||
+				o.Room == all && len(o.Addresses) == 0 && o.List == "" && o.Group == ""
+		})})
+	}
+	return found, nil
 }
 
 // all stands for several rooms.
@@ -36,10 +54,14 @@ const all = "all"
 
 // Options are the options of a room. They are the sensors.Source of its bookings.
 type Options struct {
-	Room        string   `koanf:"room" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each of several rooms, which have devices of their own."`
-	Addresses   []string `koanf:"addresses" doc:"With room: all, the addresses of the rooms."`
-	ShowSubject bool     `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room by the name of the organizer."`
-	BookMinutes int      `koanf:"book_minutes" min:"5" max:"1440" doc:"How many minutes a booking at the room takes unless the request says otherwise. It ends before the next meeting."`
+	Room        string        `koanf:"room" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
+	Addresses   []string      `koanf:"addresses" doc:"With room: all, the addresses of the rooms."`
+	List        string        `koanf:"list" doc:"With room: all, the address of a room list: only its rooms."`
+	Group       string        `koanf:"group" doc:"With room: all, the id or the address of a group: only the rooms that are its members."`
+	Except      []string      `koanf:"except" doc:"With room: all, the addresses or names of rooms to leave out."`
+	Refresh     time.Duration `koanf:"refresh" min:"10m" max:"168h" doc:"With room: all, the time between two looks for new and removed rooms. The request rescan looks at once."`
+	ShowSubject bool          `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room by the name of the organizer."`
+	BookMinutes int           `koanf:"book_minutes" min:"5" max:"1440" doc:"How many minutes a booking at the room takes unless the request says otherwise. It ends before the next meeting."`
 }
 
 // Validate returns an error for options that cannot work together.
@@ -55,11 +77,23 @@ func (o *Options) Validate() error {
 			errs = append(errs, schema.At(at, fmt.Errorf("the same as addresses[%d]", first)))
 		}
 	}
-	switch {
-	case o.Room == all && len(o.Addresses) == 0:
-		errs = append(errs, schema.At("addresses", errors.New("is required with room: all")))
-	case o.Room != all && len(o.Addresses) > 0:
-		errs = append(errs, schema.At("addresses", errors.New("only with room: all")))
+	if o.List != "" {
+		errs = append(errs, schema.At("list", checkAddress(o.List)))
+	}
+	if o.Group != "" {
+		errs = append(errs, schema.At("group", checkAddress(o.Group)))
+	}
+	var selected []string
+	for key, given := range map[string]bool{"addresses": len(o.Addresses) > 0, "list": o.List != "", "group": o.Group != "", "except": len(o.Except) > 0} {
+		switch {
+		case given && o.Room != all:
+			errs = append(errs, schema.At(key, errors.New("only with room: all")))
+		case given && key != "except":
+			selected = append(selected, key)
+		}
+	}
+	if slices.Sort(selected); len(selected) > 1 {
+		errs = append(errs, schema.At(selected[1], fmt.Errorf("not with %s: want one of addresses, list and group", selected[0])))
 	}
 	return errors.Join(errs...)
 }
@@ -93,25 +127,60 @@ func (o *Options) mailbox() calendars.Calendar {
 
 // Permissions implements sensors.Source.
 func (o *Options) Permissions() []graph.Permission {
+	switch {
+	case o.Room == all && o.Group != "":
+		return append([]graph.Permission{places.MemberPermission()}, o.reading()...)
+	case o.Room == all && len(o.Addresses) == 0:
+		return append([]graph.Permission{places.Permission()}, o.reading()...)
+	}
+	return o.reading()
+}
+
+// reading returns the permission for reading the calendar of a room.
+func (o *Options) reading() []graph.Permission {
 	p := o.mailbox().ReadPermission()
 	p.Purpose, p.Impact = "reads when rooms are busy", "the room is unavailable"
 	return []graph.Permission{p}
 }
 
 // Operations implements sensors.OperationProvider.
-func (o *Options) Operations() []services.Operation { return room.Operations(o.mailbox(), o.BookMinutes) }
+func (o *Options) Operations() []services.Operation {
+	return room.Operations(o.mailbox(), o.BookMinutes)
+}
 
 // IsGroup implements sensors.GroupSource.
 func (o *Options) IsGroup() bool { return o.Room == all }
 
 // Members implements sensors.GroupSource.
-func (o *Options) Members(context.Context, *graph.Client) ([]sensors.Member, error) {
+func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Member, error) {
+	var rooms []places.Room
+	var err error
+	switch {
+	case len(o.Addresses) > 0:
+		for _, a := range o.Addresses {
+			rooms = append(rooms, places.Room{Address: a})
+		}
+	case o.Group != "":
+		rooms, err = places.Members(ctx, g, o.Group)
+	default:
+		rooms, err = places.Rooms(ctx, g, o.List)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var members []sensors.Member
-	for _, a := range o.Addresses {
-		members = append(members, sensors.Member{ID: strings.ToLower(a), Name: nameOf(a)})
+	for _, r := range rooms {
+		// By the address, so that a room keeps its id if it is named in another way.
+		m := sensors.Member{ID: strings.ToLower(r.Address), Name: cmp.Or(r.Name, nameOf(r.Address))}
+		if !slices.ContainsFunc(o.Except, func(e string) bool { return strings.EqualFold(e, m.ID) || strings.EqualFold(e, m.Name) }) {
+			members = append(members, m)
+		}
 	}
 	return members, nil
 }
+
+// ListInterval returns the time between two listings of the rooms.
+func (o *Options) ListInterval() time.Duration { return o.Refresh }
 
 // nameOf returns the name of a room of which only the address is known: "Berlin 2" for berlin-2@contoso.com.
 func nameOf(address string) string {
@@ -127,7 +196,7 @@ func nameOf(address string) string {
 // Member implements sensors.GroupSource.
 func (o *Options) Member(m sensors.Member) sensors.Source[Snapshot] {
 	member := *o
-	member.Room, member.Addresses = m.ID, nil
+	member.Room, member.Addresses, member.List, member.Group, member.Except = m.ID, nil, "", "", nil
 	return &member
 }
 

@@ -18,7 +18,7 @@ func (o *Options) Entities() []entity.Entity {
 	return []entity.Entity{
 		entity.BinarySensor("busy", "Busy").WithDoc("Whether somebody has the room now.").WithIcon(icon).AsPrimary(),
 		entity.Sensor("current", "Current meeting").WithDoc("`Busy`, or with `show_subject` the subject of the meeting that takes place now. Always `Busy` for a private one.").WithIcon(icon),
-		entity.Sensor("organizer", "Organizer").WithDoc("Name of the organizer of the current meeting; unknown for a private one.").WithIcon("mdi:account"),
+		entity.Sensor("organizer", "Organizer").WithDoc("Name of the organizer of the current meeting; unknown for a private one, and for one that was made at the room.").WithIcon("mdi:account"),
 		entity.Timestamp("busy_until", "Busy until").WithDoc("When the room is free again. Meetings without a pause between them count as one."),
 		entity.Timestamp("free_until", "Free until").WithDoc("When the next meeting begins, if the room is free now. Unknown if there is none until the end of the next day."),
 		entity.Sensor("next", "Next meeting").WithDoc("As `current`, for the meeting that begins next.").WithIcon(icon),
@@ -35,7 +35,7 @@ func attributeFields() []schema.Field {
 		{Key: "end", Type: "time", Doc: "End; of an all-day booking, the day after it."},
 		{Key: "all_day", Type: "true or false", Doc: "Whether it takes whole days."},
 		{Key: "subject", Type: "text", Doc: "Subject with `show_subject`; otherwise, and for a private meeting, null."},
-		{Key: "organizer", Type: "text", Doc: "Name of the organizer; null for a private meeting."},
+		{Key: "organizer", Type: "text", Doc: "Name of the organizer; null for a private meeting, and for one that was made at the room."},
 		{Key: "private", Type: "true or false", Doc: "Whether only the times are shown, because the meeting is private or confidential."},
 		{Key: "tentative", Type: "true or false", Doc: "Whether the room has not accepted it yet."},
 		{Key: "own", Type: "true or false", Doc: "Whether it was made at the room, which is its organizer: only such a booking can be ended there."},

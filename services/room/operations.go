@@ -143,13 +143,17 @@ func (r *End) Execute(ctx context.Context, g *graph.Client, a services.Attempt) 
 	if r.EventID == "" {
 		return r.endCurrent(ctx, g, a, bookings, now)
 	}
+	e, err := r.calendar.Read(ctx, g, r.EventID) // which may have been named by another of its ids
+	switch {
+	case a.Repeated && graph.Is(err, graph.NotFound): // an earlier attempt removed it
+		return Ended{r.EventID, now}, nil
+	case err != nil:
+		return nil, err
+	}
 	for _, b := range bookings {
-		if b.ID == r.EventID {
+		if b.ID == e.ID {
 			return r.end(ctx, g, b, now, a)
 		}
-	}
-	if a.Repeated { // an earlier attempt may have removed it
-		return Ended{r.EventID, now}, nil
 	}
 	return nil, &graph.Error{Reason: graph.NotFound, Message: "event_id: the room has no such booking today"}
 }
