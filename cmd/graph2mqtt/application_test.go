@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -27,6 +28,16 @@ func (h *harness) configureOrganization(t *testing.T, keys string) {
 	cloud := strings.Replace(h.cloud(), simulator.ContosoClient, organizationClient, 1)
 	h.write(t, "graph2mqtt.yaml", fmt.Sprintf("mqtt: {url: \"mqtt://127.0.0.1:1\"}\norganizations:\n  contoso:\n    %s\n    tenant: contoso.example\n    certificate_file: %s\n    %s\n",
 		cloud, filepath.Join(h.dir, "contoso.pem"), keys))
+}
+
+// read returns the content of a file.
+func (h *harness) read(t *testing.T, name string) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(h.dir, name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
 }
 
 // The permissions of an organization are those of an application, and say where they are assigned.
@@ -100,6 +111,13 @@ func TestCheckOrganization(t *testing.T) {
 	if code != 0 || stderr != "" || !strings.Contains(stdout, "Calendars.Read is granted in Entra ID: the application can use it in every mailbox of the organization.\n") || !strings.Contains(stdout, paris+"ok\n") {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
+	h.write(t, "token", "workload\n")
+	h.write(t, "graph2mqtt.yaml", strings.Replace(h.read(t, "graph2mqtt.yaml"), "certificate_file: "+filepath.Join(h.dir, "contoso.pem"), "federated_token_file: "+filepath.Join(h.dir, "token"), 1))
+	h.simulator.Register(simulator.Registration{ClientID: organizationClient, FederatedToken: "workload", Roles: []string{"Calendars.Read"}})
+	if code, stdout, stderr := h.call(t, "login", "contoso"); code != 0 || !strings.Contains(stdout, paris+"ok\n") {
+		t.Errorf("with the token of a workload: %d\n%s%s", code, stdout, stderr)
+	}
+	h.configureOrganization(t, "rooms: {addresses: [berlin@contoso.example]}")
 	h.simulator.Register(simulator.Registration{ClientID: organizationClient})
 	code, _, stderr = h.call(t, "login", "contoso")
 	if code != 2 || !strings.Contains(stderr, "organizations.contoso.certificate_file") {

@@ -92,6 +92,9 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	if count := r.options.OnExchange; count != nil {
 		o.OnExchange = func(method string, status int, took time.Duration) { count(c.ID, method, status, took) }
 	}
+	if c.Application {
+		o.Limiter = r.limiters.of(c, r.options.Log)
+	}
 	if a.graph, err = openGraph(c, &r.transports, o); err != nil {
 		return nil, err
 	}

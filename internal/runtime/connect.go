@@ -134,6 +134,26 @@ func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
 	return transport, nil
 }
 
+// limiters holds one limiter for all organizations with the same application in the same tenant.
+type limiters struct {
+	mu       sync.Mutex
+	limiters map[string]*graph.Limiter
+}
+
+// of returns the limiter of an organization.
+func (l *limiters) of(c *config.Account, log *slog.Logger) *graph.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := strings.ToLower(c.Cloud.Login + " " + c.Tenant + " " + c.ClientID)
+	if l.limiters == nil {
+		l.limiters = map[string]*graph.Limiter{}
+	}
+	if l.limiters[key] == nil {
+		l.limiters[key] = graph.NewLimiter(log)
+	}
+	return l.limiters[key]
+}
+
 // close closes the idle connections.
 func (t *transports) close() {
 	t.mu.Lock()

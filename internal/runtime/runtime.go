@@ -57,6 +57,7 @@ type Runtime struct {
 	ended   chan struct{} // closed when Run has returned
 
 	transports transports
+	limiters   limiters
 
 	mu       sync.Mutex
 	accounts map[string]*account
