@@ -148,7 +148,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		d.broker.URL = b.URL()
+		d.broker.URLs = []string{b.URL()}
 		defer func() { err = errors.Join(err, b.Close()) }()
 	}
 	return d.start(ctx)
@@ -292,7 +292,7 @@ accounts:
       %s: {type: planner, interval: 5s}
       %s: {type: todo, list: %s, interval: 5s}
       %s: {type: chat, interval: 5s}
-`, d.broker.URL, credentials, d.base, d.page, filepath.Join(d.dir, demoState),
+`, d.broker.URLs[0], credentials, d.base, d.page, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
 		demoMail, demoImportant, demoPlanner, demoTasks, demoList, demoChats)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
@@ -359,7 +359,7 @@ func visit(ctx context.Context, web *http.Client, address string) error {
 // printIntro prints what runs and how to use it.
 func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	bold, dim := d.paint(color.Bold), d.paint(color.Faint)
-	u, _ := url.Parse(d.broker.URL) // it has been connected to
+	u, _ := url.Parse(d.broker.URLs[0]) // it has been connected to
 	host, port := u.Hostname(), u.Port()
 	if port == "" {
 		port = "1883"
@@ -368,7 +368,7 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("%s", bold.Sprint("graph2mqtt demo: a simulated Microsoft 365, the bridge, and MQTT"))
 	say("")
 	say("  account          %s, signed in to %s", user.Address, d.simulator.LoginURL())
-	say("  broker           %s", d.broker.URL)
+	say("  broker           %s", d.broker.URLs[0])
 	say("  configuration    %s", c.File)
 	say("  status page      http://%s", d.page)
 	say("")
