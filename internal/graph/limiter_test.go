@@ -80,12 +80,12 @@ func (x *exchange) poll(t *testing.T, l *graph.Limiter) (refused, rate float64) 
 // Whatever Microsoft's limit means, nearly all requests are answered, and nearly as many as possible.
 func TestLimiterFindsItsLevel(t *testing.T) {
 	for name, test := range map[string]struct {
-		exchange exchange
+		exchange *exchange
 		possible float64 // requests a second
 	}{
-		"four for each mailbox":     {exchange{perMailbox: 4}, 50 / 0.3},
-		"four for the application":  {exchange{perApplication: 4}, 4 / 0.3},
-		"twenty of the application": {exchange{perApplication: 20}, 20 / 0.3},
+		"four for each mailbox":     {&exchange{perMailbox: 4}, 50 / 0.3},
+		"four for the application":  {&exchange{perApplication: 4}, 4 / 0.3},
+		"twenty of the application": {&exchange{perApplication: 20}, 20 / 0.3},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
