@@ -394,18 +394,21 @@ func TestConfiguredChats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		group(s, "Lunch")
+		group(s, "LUNCH break")
+		group(s, "Lunch break")
 		one := s.AddChat(simulator.Chat{Members: []string{simulator.Adele, simulator.Megan}}).ID
 		post(s, one, simulator.Megan, "private")
 		for range 2 {
 			group(s, "Twice")
 		}
 		g := reader(t, s)
-		for name, want := range map[string]string{"Megan Bowen": "private", simulator.Megan: "private", "LUNCH": "first in Lunch", one: "private"} {
+		for name, want := range map[string]string{"Megan Bowen": "private", simulator.Megan: "private", "LUNCH": "first in Lunch", "LUNCH break": "first in LUNCH break", one: "private"} {
 			d := source(t, map[string]any{"chats": []any{name}})
 			d.Poll(t, g, time.Now())
 			values(t, d, map[string]any{"latest": want, "unread": 1})
 		}
 		for name, want := range map[string]string{
+			"lunch break":          `chats[0]: 2 chats are called "lunch break"; want the id, which graph2mqtt discover prints`,
 			"Dinner":               `chats[0]: there is no chat "Dinner"; graph2mqtt discover lists all`,
 			"Twice":                `chats[0]: 2 chats are called "Twice"; want the id, which graph2mqtt discover prints`,
 			"19:nowhere@thread.v2": "read the chat: there is no such chat or message, or you are not in the chat (Graph answered 404 NotFound)",

@@ -3,8 +3,6 @@ package teams
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -201,7 +199,10 @@ func FindTeam(ctx context.Context, g *graph.Client, team string) (Team, error) {
 		if err != nil {
 			return Team{}, err
 		}
-		return pick(all, func(t Team) string { return t.Name }, team, "team: there is no team %q; there are: %s", "team: %d teams are called %q; want the id, which graph2mqtt discover prints")
+		return graph.FindByName("team", team, all, func(t Team) string { return t.ID }, func(t Team) string { return t.Name },
+			func(t Team) bool { return t.Name == team },
+			func(t Team) bool { return strings.EqualFold(t.Name, team) },
+		)
 	})
 }
 
@@ -215,27 +216,9 @@ func FindChannel(ctx context.Context, g *graph.Client, team Team, channel string
 		if err != nil {
 			return Channel{}, err
 		}
-		return pick(all, func(c Channel) string { return c.Name }, channel, "channel: there is no channel %q; there are: %s", "channel: %d channels are called %q; want the id, which graph2mqtt discover prints")
+		return graph.FindByName("channel", channel, all, func(c Channel) string { return c.ID }, func(c Channel) string { return c.Name },
+			func(c Channel) bool { return c.Name == channel },
+			func(c Channel) bool { return strings.EqualFold(c.Name, channel) },
+		)
 	})
-}
-
-// pick returns the only item with a name, in any case.
-func pick[T any](all []T, name func(T) string, wanted, none, several string) (found T, err error) {
-	n := 0
-	var names []string
-	for _, v := range all {
-		names = append(names, name(v))
-		if strings.EqualFold(name(v), wanted) {
-			found = v
-			n++
-		}
-	}
-	switch n {
-	case 1:
-		return found, nil
-	case 0:
-		slices.Sort(names)
-		return found, &graph.Error{Reason: graph.NotFound, Message: fmt.Sprintf(none, wanted, strings.Join(names, ", "))}
-	}
-	return found, graph.Invalid(several, n, wanted)
 }
