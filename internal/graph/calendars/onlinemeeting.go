@@ -61,7 +61,8 @@ func ReadMeeting(ctx context.Context, g *graph.Client, joinURL string) (*Meeting
 			Filter: new("JoinWebUrl eq '" + strings.ReplaceAll(joinURL, "'", "''") + "'"),
 		}})
 	switch {
-	case graph.Is(err, graph.NotFound), graph.Is(err, graph.PermissionMissing) && g.Granted(MeetingPermission()):
+	case graph.Is(err, graph.NotFound), graph.Is(err, graph.InvalidArgument), // such as the link of another provider
+		graph.Is(err, graph.PermissionMissing) && g.Granted(MeetingPermission()):
 		return nil, nil
 	case err != nil:
 		return nil, err
