@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/google/uuid"
 )
 
 // Matching returns the items for which the first of matches is true, or those for the next one if it is true for none.
@@ -72,6 +74,9 @@ func UniqueName[T any](all []T, i int, id, nameOf func(T) string, reserved ...st
 	}
 	return name
 }
+
+// IsObjectID reports whether a text is the id of a user, a group or a team in Entra, in any case.
+func IsObjectID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
 
 // IsOutlookID reports whether a name is an id of Outlook or To Do, which is long and has no spaces.
 func IsOutlookID(name string) bool { return len(name) > 60 && !strings.Contains(name, " ") }

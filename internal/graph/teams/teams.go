@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	sdk "github.com/microsoftgraph/msgraph-sdk-go/teams"
@@ -184,7 +183,7 @@ func explain(g *graph.Client, err error, p graph.Permission) error {
 }
 
 // IsTeamID reports whether a team is given by its id.
-func IsTeamID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+func IsTeamID(s string) bool { return graph.IsObjectID(s) }
 
 // IsChannelID reports whether a channel is given by its id.
 func IsChannelID(s string) bool { return strings.HasPrefix(s, "19:") && strings.Contains(s, "@") }
