@@ -156,5 +156,8 @@ func (r *Create) fields(account *time.Location) (f calendars.Fields, err error) 
 		}
 	}
 	r.applyTo(&f)
+	if f.ShowAs == nil && r.wholeDays() {
+		f.ShowAs = new("free") // as in Outlook; Graph would show it as busy
+	}
 	return f, nil
 }

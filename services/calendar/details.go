@@ -16,8 +16,8 @@ type EventFields struct {
 	Body                *string              `json:"body" doc:"Description, as text or HTML."`
 	Location            *string              `json:"location" doc:"Location, as it is displayed."`
 	Categories          []string             `json:"categories" doc:"Names of Outlook categories."`
-	Sensitivity         *string              `json:"sensitivity" doc:"Default: normal." enum:"normal,personal,private,confidential"`
-	ShowAs              *string              `json:"show_as" doc:"Default: busy, for all-day events free." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	Sensitivity         *string              `json:"sensitivity" doc:"Default of a new event: normal." enum:"normal,personal,private,confidential"`
+	ShowAs              *string              `json:"show_as" doc:"How your time is shown to others. Default of a new event: busy, or free if it takes whole days." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
 	IsAllDay            *bool                `json:"is_all_day" doc:"Whether the event takes whole days. Start and end are then dates; the end is the first day after the event."`
 	Attendees           []AttendeeInput      `json:"attendees" doc:"Who is invited. Outlook sends them a message."`
 	IsReminderOn        *bool                `json:"is_reminder_on" doc:"Whether there is a reminder. Default: as set in Outlook."`
