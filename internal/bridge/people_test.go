@@ -58,6 +58,30 @@ func TestListsAreExpandedOverMQTT(t *testing.T) {
 	}
 }
 
+// TestOperationsRuledOut: a request for an operation that the options rule out is answered with the reason, and offering everything
+// else needs no permission for it.
+func TestOperationsRuledOut(t *testing.T) {
+	h := newHarness(t)
+	h.one("enable_update: true",
+		"room: {type: calendar, shared_mailbox: room@contoso.example, on_demand: true}",
+		"mail: {type: email, basic: true, on_demand: true, enable_update: false}")
+	if d := cmp.Diff([]string{"Calendars.ReadWrite.Shared", "Mail.ReadBasic", "User.Read"}, runtime.SignInScopes(h.load().Accounts["work"])[0]); d != "" {
+		t.Errorf("scopes (-want +got):\n%s", d)
+	}
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/mail/availability", "online")
+	for _, tt := range []struct{ sensor, operation, want string }{
+		{"room", "free_busy", "free_busy is not offered with shared_mailbox, for Microsoft has no such permission; ask a calendar without it"},
+		{"room", "create_meeting", "create_meeting is not offered with shared_mailbox, because the meeting is your own; ask a calendar without it"},
+		{"mail", "search", "search is not offered with basic: Mail.ReadBasic does not give that"},
+	} {
+		if a := h.ask(tt.sensor, tt.operation, `{}`); a.Error.Code != "unknown_op" || a.Error.Message != tt.want {
+			t.Errorf("%s %s: answered %+v, want %s", tt.sensor, tt.operation, a, tt.want)
+		}
+	}
+}
+
 // TestKeepOverMQTT: a kept status is shown, continues after a restart and ends with clear_status.
 func TestKeepOverMQTT(t *testing.T) {
 	h := startOne(t, "", "presence: {type: status, enable_update: true}")

@@ -435,6 +435,11 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 
 // configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
 func (s *sensor) configured(name string) (services.Operation, error) {
+	if o, ok := s.source.Options().(operationChecker); ok {
+		if err := o.CheckOperation(name); err != nil {
+			return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: err.Error()}
+		}
+	}
 	op, err := FindOperation("a sensor of type "+s.kind.Name, allOperations(s.source), name)
 	if err != nil {
 		return op, err
