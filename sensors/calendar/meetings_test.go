@@ -115,6 +115,23 @@ func TestMeetingsFail(t *testing.T) {
 	}
 }
 
+// TestMeetingsUnreadable: an answer without a list does not say that Teams does not know the meeting.
+func TestMeetingsUnreadable(t *testing.T) {
+	now := noon(t)
+	m := newMeetings(t, now)
+	m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "mine", Start: now, End: now.Add(time.Hour), JoinURL: "https://teams.example/mine"})
+	m.s.AddOnlineMeeting(simulator.OnlineMeeting{Organizer: simulator.Adele, JoinURL: "https://teams.example/mine", Passcode: "1"})
+	m.s.Fail(simulator.Fault{Path: meetingsPath, Change: func(body map[string]any) { delete(body, "value") }})
+	for _, want := range []any{nil, "1"} {
+		if err := m.poll(t, now); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.passcodes(t, now)["mine"]; got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
 // TestMeetingsFailAlone: a meeting that Teams always fails to read does not keep later ones from being read. While Microsoft refuses
 // every request, none is sent.
 func TestMeetingsFailAlone(t *testing.T) {

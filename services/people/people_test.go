@@ -241,6 +241,19 @@ func TestDamagedAnswers(t *testing.T) {
 			}
 		}
 	}
+	for op, want := range map[string]string{"people_search": "search for people: the answer is not a list", "contacts_search": "search for contacts: the answer is not a list"} {
+		for _, value := range []any{nil, "gone"} {
+			s := contoso()
+			s.Fail(simulator.Fault{Path: "/v1.0/me/", Change: func(body map[string]any) {
+				if delete(body, "value"); value == nil {
+					body["value"] = nil
+				}
+			}})
+			if data, err := call(t, s, simulator.Adele, op, requests[op], "User.Read", "People.Read", "Contacts.Read"); err == nil || err.Error() != want {
+				t.Errorf("%s: got %v, %v, want %s", op, data, err, want)
+			}
+		}
+	}
 	s := contoso()
 	s.Fail(simulator.Fault{Path: "/v1.0/users", Change: func(body map[string]any) { delete(body, "id") }})
 	_, err := call(t, s, simulator.Adele, "person", requests["person"], "User.Read", "User.ReadBasic.All")
