@@ -64,8 +64,9 @@ func TestOperationsRuledOut(t *testing.T) {
 	h := newHarness(t)
 	h.one("enable_update: true",
 		"room: {type: calendar, shared_mailbox: room@contoso.example, on_demand: true}",
-		"mail: {type: email, basic: true, on_demand: true, enable_update: false}")
-	if d := cmp.Diff([]string{"Calendars.ReadWrite.Shared", "Mail.ReadBasic", "User.Read"}, runtime.SignInScopes(h.load().Accounts["work"])[0]); d != "" {
+		"mail: {type: email, basic: true, on_demand: true, enable_update: false}",
+		"boss: {type: status, user: 87d349ed-44d7-43e1-9a83-5f2406dee5bd}")
+	if d := cmp.Diff([]string{"Calendars.ReadWrite.Shared", "Mail.ReadBasic", "Presence.Read.All", "User.Read"}, runtime.SignInScopes(h.load().Accounts["work"])[0]); d != "" {
 		t.Errorf("scopes (-want +got):\n%s", d)
 	}
 	h.SignIn("work")
@@ -74,6 +75,7 @@ func TestOperationsRuledOut(t *testing.T) {
 	for _, tt := range []struct{ sensor, operation, want string }{
 		{"room", "free_busy", "free_busy is not offered with shared_mailbox, for Microsoft has no such permission; ask a calendar without it"},
 		{"room", "create_meeting", "create_meeting is not offered with shared_mailbox, because the meeting is your own; ask a calendar without it"},
+		{"boss", "clear_status", "clear_status is not offered with user, because you can set only your own status"},
 		{"mail", "search", "search is not offered with basic: Mail.ReadBasic does not give that"},
 	} {
 		if a := h.ask(tt.sensor, tt.operation, `{}`); a.Error.Code != "unknown_op" || a.Error.Message != tt.want {

@@ -170,6 +170,14 @@ func (o *Options) Operations() []services.Operation {
 	return status.Operations(o.keeper)
 }
 
+// CheckOperation returns an error for an operation that the options rule out.
+func (o *Options) CheckOperation(name string) error {
+	if o.User == "" || !slices.ContainsFunc(status.Operations(o.keeper), func(op services.Operation) bool { return op.Name == name }) {
+		return nil
+	}
+	return fmt.Errorf("%s is not offered with user, because you can set only your own status", name)
+}
+
 // Offer sets which operations the configuration offers.
 func (o *Options) Offer(operations []string) {
 	o.keeper.Allow(slices.Contains(operations, status.Update))
