@@ -31,6 +31,7 @@ type sensor struct {
 	group      *group               // nil: it is one sensor
 	parent     *sensor              // of a member, its group
 	slug       string               // prefix of its entity ids
+	isNew      bool                 // what was stored is another user's
 	log        *slog.Logger
 
 	mu             sync.Mutex
@@ -90,6 +91,9 @@ func (s *sensor) id() hub.ID { return hub.ID{Account: s.account.config.ID, Senso
 func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
 
 func (s *sensor) stored() []byte {
+	if s.isNew {
+		return nil
+	}
 	record, err := s.account.runtime.options.Store.Get(sensors.Bucket, s.key())
 	if err != nil {
 		s.log.Warn("stored snapshot unreadable", "error", err)
