@@ -40,7 +40,7 @@ func expandOperation(c calendars.Calendar) services.Operation {
 func expandedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "expanded", Type: "list of text", Doc: "Addresses of the lists whose members were invited; missing if expand_groups is not set."},
-		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited as they are because Microsoft Graph knows nobody who signs in with them and no list with members: " +
+		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited unchanged because Microsoft Graph finds neither a person who signs in with them nor a list with members: " +
 			"people outside, contact groups, dynamic and empty distribution lists; missing if expand_groups is not set."},
 	}
 }
