@@ -141,9 +141,9 @@ func TestMeetingsFailAlone(t *testing.T) {
 		requests int
 	}{http.StatusInternalServerError: {"3", 3}, http.StatusTooManyRequests: {nil, 1}} {
 		m := newMeetings(t, now)
-		for _, name := range []string{"1", "2", "3"} {
+		for i, name := range []string{"1", "2", "3"} {
 			link := "https://teams.example/" + name
-			m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: name, Start: now, End: now.Add(time.Hour), JoinURL: link})
+			m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: name, Start: now.Add(time.Duration(i) * time.Minute), End: now.Add(time.Hour), JoinURL: link})
 			m.s.AddOnlineMeeting(simulator.OnlineMeeting{Organizer: simulator.Adele, JoinURL: link, Passcode: name})
 		}
 		m.s.Fail(simulator.Fault{Path: meetingsPath, Status: status})
