@@ -33,7 +33,10 @@ func FindByName[T any](what, name string, all []T, id, nameOf func(T) string, ma
 	found := Matching(all, matches...)
 	switch len(found) {
 	case 0:
-		return fail("there is no %s %s; %s", what, Truncate(name, maxNameInError), ThereAre(all, nameOf))
+		if len(all) == 0 {
+			return fail("there is no %s %s; there are none", what, Truncate(name, maxNameInError))
+		}
+		return fail("there is no %s %s; there are: %s", what, Truncate(name, maxNameInError), Names(all, nameOf))
 	case 1:
 		return found[0], nil
 	}
@@ -49,11 +52,8 @@ const (
 	maxNamesInError = 50
 )
 
-// ThereAre returns what an error says about the names of all items.
-func ThereAre[T any](all []T, nameOf func(T) string) string {
-	if len(all) == 0 {
-		return "there are none"
-	}
+// Names returns the names of all items for an error, sorted and separated by commas.
+func Names[T any](all []T, nameOf func(T) string) string {
 	var names []string
 	for _, v := range all {
 		names = append(names, nameOf(v))
@@ -62,7 +62,7 @@ func ThereAre[T any](all []T, nameOf func(T) string) string {
 	if len(names) > maxNamesInError {
 		names = append(names[:maxNamesInError], "…")
 	}
-	return "there are: " + strings.Join(names, ", ")
+	return strings.Join(names, ", ")
 }
 
 // UniqueName returns the name of all[i], or its id if the name is empty, reserved or, in any case, also that of another.

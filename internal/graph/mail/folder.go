@@ -112,11 +112,14 @@ func (m Mailbox) FindFolder(ctx context.Context, g *graph.Client, path string) (
 }
 
 func noFolder(name, parent string, there []Folder) error {
-	in := "there is no folder " + name
 	if parent != "" {
-		in += " in " + parent
+		name += " in " + parent
 	}
-	return &graph.Error{Reason: graph.NotFound, Op: "find the folder", Explanation: in + "; " + graph.ThereAre(there, func(f Folder) string { return f.Name })}
+	explanation := fmt.Sprintf("there is no folder %s; there are none", name)
+	if len(there) > 0 {
+		explanation = fmt.Sprintf("there is no folder %s; there are: %s", name, graph.Names(there, func(f Folder) string { return f.Name }))
+	}
+	return &graph.Error{Reason: graph.NotFound, Op: "find the folder", Explanation: explanation}
 }
 
 func isID(path string) bool { return len(path) > 60 && !strings.ContainsAny(path, " /") }
