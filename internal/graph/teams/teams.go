@@ -6,7 +6,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	sdk "github.com/microsoftgraph/msgraph-sdk-go/teams"
 
