@@ -46,6 +46,10 @@ type Config struct {
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
 	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
+	// AccountFiles has the files in AccountsDir whose accounts are in use, by account, and RefusedFiles those that cannot be used.
+	AccountFiles map[string]string
+	RefusedFiles []RefusedFile
+	WatchedDir   string // where files of accounts are looked for: AccountsDir, or the default, which need not exist; "": nowhere
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
 	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
@@ -55,7 +59,8 @@ type Config struct {
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
-	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
+	AccountsDir   string              `koanf:"accounts_dir" doc:"A directory with further accounts: one file for each, named after the account's id, with the keys of the account. Default: accounts.d beside the configuration file, if it exists."`
+	Accounts      map[string]*Account `koanf:"accounts,deferred" doc:"The Microsoft 365 accounts by id. At least one is required, here or in accounts_dir. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.

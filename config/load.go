@@ -21,24 +21,30 @@ import (
 
 // Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
-	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
-	Content []byte         // if not nil, loaded instead of the content of File, which need not exist
-	Environ []string       // as os.Environ returns it
-	Flags   map[string]any // by path ("log.level"): those that were set on the command line
+	File    string // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
+	Content []byte // if not nil, loaded instead of the content of File, which need not exist
+	// AccountContent is loaded instead of the content of these files in the directory of accounts, which need not exist.
+	AccountContent map[string][]byte
+	OnlyFile       bool           // no directory of accounts is read
+	Environ        []string       // as os.Environ returns it
+	Flags          map[string]any // by path ("log.level"): those that were set on the command line
 	// Defaults are overridden by all others. Of the broker they apply as a whole: its address only if no other source names one, and the
 	// user name and the password only if no other source names one of the three.
 	Defaults map[string]any
 }
 
 // Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. A
-// problem that affects only one account is not an error; it is listed in the account's Problems.
+// problem that affects only one account is not an error; it is listed in the account's Problems or in RefusedFiles.
 func Load(s Sources, kinds []Kind) (*Config, error) {
-	l := &loader{kinds: kinds, env: environment(s.Environ)}
+	l := newLoader(s)
+	l.kinds = kinds
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
 	if raw := l.sources(s, c); raw != nil {
+		dir := c.AccountsDir // also the default one
 		l.Decode("", raw, c)
+		c.AccountsDir = dir
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
@@ -62,13 +68,17 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	return c, nil
 }
 
-// AccountProblems returns the problems of all accounts, sorted by path. `graph2mqtt check` reports them although the bridge can
-// run without those accounts.
+// AccountProblems returns the problems of all accounts and of refused files, sorted by path. `graph2mqtt check` reports them although
+// the bridge can run without those accounts.
 func (c *Config) AccountProblems() Problems {
 	var all Problems
 	for _, a := range Sorted(c.Accounts) {
 		all = append(all, a.Problems...)
 	}
+	for _, f := range c.RefusedFiles {
+		all = append(all, f.Problems...)
+	}
+	all.Sort()
 	return all
 }
 
@@ -83,19 +93,32 @@ type loader struct {
 	warnings []string
 	// overridden lists the paths set by the environment or by flags. Their problems have no line, because the file has another value.
 	overridden []string
+	own        map[string]accountFile // by account: those that have files of their own
+	unusable   map[string]bool        // accounts whose file is refused
+}
+
+func newLoader(s Sources) *loader {
+	return &loader{env: environment(s.Environ), own: map[string]accountFile{}, unusable: map[string]bool{}}
 }
 
 // lineOf returns the line that a problem is about, if it is in the file.
 func (l *loader) lineOf(p Problem) int {
-	for _, path := range l.overridden {
-		if p.Path == path || strings.HasPrefix(p.Path, path+".") || strings.HasPrefix(p.Path, path+"[") {
-			return 0
-		}
-	}
-	if p.Line != 0 {
+	switch {
+	case p.File != "":
+		return p.Line
+	case l.isOverridden(p.Path):
+		return 0
+	case p.Line != 0:
 		return p.Line
 	}
 	return l.lines.Line(p.Path)
+}
+
+// isOverridden reports whether the environment or a flag sets what is at a path.
+func (l *loader) isOverridden(at string) bool {
+	return slices.ContainsFunc(l.overridden, func(path string) bool {
+		return at == path || strings.HasPrefix(at, path+".") || strings.HasPrefix(at, path+"[")
+	})
 }
 
 // sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
@@ -115,6 +138,9 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	c.Ignored = ignored
 	l.Problems = append(l.Problems, problems...)
 	l.overridden = slices.AppendSeq(slices.Collect(maps.Keys(values)), maps.Keys(s.Flags))
+	if !s.OnlyFile {
+		file = l.readAccounts(s, c, file, accountsDir(s.Flags, values, file, s.Defaults))
+	}
 	layers := []koanf.Provider{
 		confmap.Provider(file, ""), // its keys may have a dot in them
 		confmap.Provider(values, "."),
@@ -128,7 +154,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 		l.Report("", "%v", err)
 		return nil
 	}
-	if c.File == "" && raw["accounts"] == nil {
+	if c.File == "" && c.AccountsDir == "" && raw["accounts"] == nil {
 		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
@@ -163,7 +189,7 @@ func withoutBroker(defaults, given map[string]any) map[string]any {
 
 // StateDir returns the state directory, also that of a configuration that is invalid otherwise. Its error is Problems.
 func StateDir(s Sources) (string, error) {
-	l := &loader{env: environment(s.Environ)}
+	l := newLoader(s)
 	c := &Config{}
 	c.File, _ = l.find(s, c)
 	var file map[string]any
@@ -182,8 +208,7 @@ func StateDir(s Sources) (string, error) {
 
 // Find returns the configuration file that Load reads, or "" and the files that it looks for.
 func Find(s Sources) (found string, tried []string) {
-	l := &loader{env: environment(s.Environ)}
-	return l.find(s, &Config{})
+	return newLoader(s).find(s, &Config{})
 }
 
 // named returns the file that a flag or the environment names, or "".
@@ -209,9 +234,9 @@ func (s Sources) NewFile() string {
 	return filepath.Join(dirs[len(dirs)-2], "graph2mqtt.yaml")
 }
 
-// Missing reports whether there is no configuration at all: no file, and no account in the environment.
+// Missing reports whether there is no configuration at all: no file, and no account in the environment or in the directory that it names.
 func (s Sources) Missing() bool {
-	l := &loader{env: environment(s.Environ)}
+	l := newLoader(s)
 	file, _ := l.find(s, &Config{})
 	if file != "" {
 		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
@@ -224,7 +249,8 @@ func (s Sources) Missing() bool {
 			return false
 		}
 	}
-	return true
+	files, _ := accountFiles(accountsDir(s.Flags, values, s.Defaults)) // loading reports why it cannot be read
+	return len(files) == 0
 }
 
 // Broker returns the address of the broker that the configuration has without a file, or "".
@@ -241,11 +267,11 @@ func (s Sources) Broker() string {
 // LoadListener reads what the listener and the log need from the environment and the flags, where the rest of the configuration is
 // missing. Its error is Problems.
 func LoadListener(s Sources) (*Config, error) {
-	l := &loader{env: environment(s.Environ)}
+	l := newLoader(s)
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
-	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags, Defaults: s.Defaults}, c)
+	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), OnlyFile: true, Environ: s.Environ, Flags: s.Flags, Defaults: s.Defaults}, c)
 	c.File, c.Files = "", nil
 	for key, part := range map[string]any{"http": &c.HTTP, "log": &c.Log} {
 		if below, ok := raw[key].(map[string]any); ok {
@@ -292,32 +318,68 @@ func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
 	return found, tried
 }
 
-// accounts decodes the accounts and their sensors, whose keys depend on the kinds.
+// accounts decodes the accounts and their sensors, whose keys depend on the kinds. The problems of an account that has a file of its own
+// refuse that file.
 func (l *loader) accounts(c *Config, raw any) {
 	all := l.mappings("accounts", raw)
 	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
-		l.Report("accounts", "is required: want at least one account; `graph2mqtt config example` prints one")
+		message := "is required: want at least one account; `graph2mqtt config example` prints one"
+		if c.AccountsDir != "" {
+			message = "is required: want at least one account, here or in a file in " + c.AccountsDir
+		}
+		l.Report("accounts", "%s", message)
 		return
 	}
 	c.Accounts = map[string]*Account{}
 	for id, m := range Sorted(all) {
-		path := schema.Join("accounts", schema.QuoteKey(id))
-		l.Check(path, checkIdent(id))
-		if id == "bridge" {
-			l.Report(path, "want another id: this one is reserved for the bridge")
+		if l.unusable[id] { // only the environment has it
+			continue
 		}
-		a := &Account{ID: id, Name: displayName(id)}
-		a.setDefaults()
-		c.Accounts[id] = a
-		l.Decode(path, m, a)
-		for _, p := range schema.Flatten(path, a.checkFiles()) {
-			p.Line = l.lineOf(p)
-			a.Problems = append(a.Problems, p)
+		problems, warnings := l.Problems, l.warnings
+		l.account(c, id, m)
+		own, ok := l.own[id]
+		if !ok {
+			continue
 		}
-		l.sensors(a, path, m["sensors"])
+		if found := l.Problems[len(problems):]; len(found) > 0 {
+			l.Problems, l.warnings = problems, warnings
+			l.refuse(c, id, slices.Clone(found)...)
+			continue
+		}
+		c.setFile(id, own.name)
 	}
 	l.collisions(c)
+	if len(c.Accounts) == 0 && len(l.Problems) == 0 {
+		l.Report("accounts", "want at least one account whose file can be used")
+	}
 	c.Warnings = append(c.Warnings, l.warnings...)
+}
+
+// account decodes one account and its sensors.
+func (l *loader) account(c *Config, id string, m map[string]any) {
+	path := schema.Join("accounts", schema.QuoteKey(id))
+	l.Check(path, checkIdent(id))
+	if id == "bridge" {
+		l.Report(path, "want another id: this one is reserved for the bridge")
+	}
+	a := &Account{ID: id, Name: displayName(id)}
+	a.setDefaults()
+	c.Accounts[id] = a
+	own, inOwn := l.own[id]
+	if inOwn {
+		l.DecodeWith(path, m, wrapped(id), a)
+	} else {
+		l.Decode(path, m, a)
+	}
+	for _, p := range schema.Flatten(path, a.checkFiles()) {
+		if inOwn {
+			p = l.locate(own, id, p)
+		} else {
+			p.Line = l.lineOf(p)
+		}
+		a.Problems = append(a.Problems, p)
+	}
+	l.sensors(a, path, m["sensors"])
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.
@@ -433,17 +495,29 @@ func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) s
 }
 
 // collisions reports sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
-// underscore.
+// underscore. Of two accounts, the file of the one that has a file of its own is refused.
 func (l *loader) collisions(c *Config) {
 	seen := map[string]string{}
-	for account, a := range Sorted(c.Accounts) {
-		for sensor := range Sorted(a.Sensors) {
-			path := "accounts." + account + ".sensors." + sensor
-			id := account + "_" + sensor
-			if first, ok := seen[id]; ok {
-				l.Report(path, "want another id: its entities would have the same ids as those of %s", first)
+	for _, own := range []bool{false, true} {
+		for account, a := range Sorted(c.Accounts) {
+			if _, ok := l.own[account]; ok != own {
+				continue
 			}
-			seen[id] = path
+			var problems []Problem
+			for sensor := range Sorted(a.Sensors) {
+				if first, ok := seen[account+"_"+sensor]; ok {
+					problems = append(problems, Problem{Path: sensorPath(account, sensor), Message: collision(first)})
+				}
+			}
+			if own && len(problems) > 0 {
+				delete(c.AccountFiles, account)
+				l.refuse(c, account, problems...)
+				continue
+			}
+			l.Problems = append(l.Problems, problems...)
+			for sensor := range Sorted(a.Sensors) {
+				seen[account+"_"+sensor] = sensorPath(account, sensor)
+			}
 		}
 	}
 }

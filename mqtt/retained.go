@@ -33,6 +33,8 @@ type retained struct {
 	rules Rules
 	pause time.Duration // between different payloads of one announcement
 
+	keep func(topic string, payload []byte) bool // nil: see Options
+
 	isReady   bool
 	withheld  bool              // announcements are removed until sendAll
 	entries   map[string]*entry // by topic
@@ -256,7 +258,7 @@ func (r *retained) remove(topics []string, now time.Time) {
 	}
 }
 
-// setReady removes what an earlier run published and this one did not set.
+// setReady removes what an earlier run published and this one did not set, unless it is to be kept.
 func (r *retained) setReady(now time.Time) {
 	r.isReady = true
 	fresh := map[string][]*entry{} // announcements that the broker does not hold yet, by device
@@ -273,7 +275,7 @@ func (r *retained) setReady(now time.Time) {
 		}
 	}
 	for topic := range r.published {
-		if e := r.entries[topic]; e != nil && (len(e.set) > 0 || e.pending) {
+		if e := r.entries[topic]; e != nil && (len(e.set) > 0 || e.pending) || r.keep != nil && r.keep(topic, r.published[topic]) {
 			continue
 		}
 		e := r.entry(topic)

@@ -210,6 +210,13 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
 		log.Warn("configuration questionable", "warning", warning)
 	}
+	for _, f := range c.RefusedFiles {
+		message := "account file invalid, the account does not run"
+		if f.Running {
+			message = "account file invalid, keeping the running account"
+		}
+		log.Error(message, "account", f.Account, "file", f.Name, "error", f.Problems)
+	}
 	for _, ignored := range c.Ignored {
 		log.Debug("environment variable ignored", "variable", ignored)
 	}
@@ -219,6 +226,11 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 func account(c *config.Config, id string) (*config.Account, error) {
 	if a, ok := c.Accounts[id]; ok {
 		return a, nil
+	}
+	for _, f := range c.RefusedFiles {
+		if f.Account == id {
+			return nil, f.Problems
+		}
 	}
 	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }

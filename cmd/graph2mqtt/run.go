@@ -26,8 +26,8 @@ func (p *program) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the bridge in the foreground",
 		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you sign in on the status\n" +
-			"page, or run graph2mqtt login ACCOUNT in another terminal. A change of the configuration file is applied at once; SIGHUP reloads\n" +
-			"it, too.\n\n" +
+			"page, or run graph2mqtt login ACCOUNT in another terminal. A change of the configuration file, or of a file of an account, is\n" +
+			"applied at once; SIGHUP reloads them, too.\n\n" +
 			"With --listen (or http.listen) it serves the status page. Without a configuration that page asks for one and writes the file, and\n" +
 			"run continues with it. Any address but a loopback address needs a password: set GRAPH2MQTT_HTTP__PASSWORD or http.password.",
 		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
@@ -77,6 +77,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				file.Report(err)
 				return
 			}
+			next.KeepAccounts(current.Load())
 			logWarnings(log, next)
 			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)
