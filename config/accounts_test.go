@@ -100,6 +100,23 @@ func TestAccountFiles(t *testing.T) {
 	}
 }
 
+// A user is named as Microsoft knows them; anything else would match nobody.
+func TestUser(t *testing.T) {
+	for _, user := range []string{"adele@contoso.com", "ADELE@Contoso.com", "adele_fabrikam.com#EXT#@contoso.onmicrosoft.com", "87d349ed-44d7-43e1-9a83-5f2406dee5bd"} {
+		p := newPlace(t, "accounts: {work: {client_id: "+client+", user: \""+user+"\"}}\n")
+		if c := p.mustLoad(); c.Accounts["work"].User != user {
+			t.Errorf("got %s", c.Accounts["work"].User)
+		}
+	}
+	for _, user := range []string{"adele", "Adele Vance", "@contoso.com", "adele@", "a@b@c", "adele @contoso.com", "87d349ed-44d7-43e1-9a83"} {
+		p := newPlace(t, "accounts: {work: {client_id: "+client+", user: \""+user+"\"}}\n")
+		want := fmt.Sprintf("accounts.work.user (line 2): want the address that the user signs in with, such as adele@contoso.com, or the object id, not %q", user)
+		if _, err := p.load(); fmt.Sprint(err) != want {
+			t.Errorf("got %v", err)
+		}
+	}
+}
+
 // The directory can be named, also without a configuration file.
 func TestAccountsDir(t *testing.T) {
 	p := newPlace(t, "accounts_dir: DIR\n")

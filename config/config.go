@@ -107,7 +107,7 @@ type Account struct {
 	Name            string             `koanf:"name" doc:"The name of the account's device. Default: derived from the id."`
 	ClientID        string             `koanf:"client_id" required:"true" example:"00000000-0000-0000-0000-000000000000" doc:"The application (client) id of the app registration in Entra ID."`
 	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or the id or domain of a tenant."`
-	User            string             `koanf:"user" doc:"The address or id of the user who must sign in. Default: the user who signs in first."`
+	User            string             `koanf:"user" example:"adele@contoso.com" doc:"The user who must sign in: the user principal name, the mail address if tenant is that of one organization, or the object id. Anybody else is refused. Default: the user who signs in first."`
 	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow a first sign-in over MQTT although user is not set. Anyone who can publish to the account's topics can then sign in with a user of their own."`
 	ClientSecret    Secret             `koanf:"client_secret" doc:"The client secret, only for app registrations with the platform Web."`
 	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"A file with the certificate and its RSA key without a passphrase (PEM), instead of a client secret."`
@@ -267,11 +267,12 @@ func (h *HomeAssistant) Validate() error {
 }
 
 var (
-	guid   = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-	tenant = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
-	icon   = regexp.MustCompile(`^[a-z0-9-]+:[a-z0-9-]+$`)
-	object = regexp.MustCompile(`^[a-z_]+\.[a-z0-9_]+$`)
-	ident  = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+	guid    = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+	address = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+	tenant  = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
+	icon    = regexp.MustCompile(`^[a-z0-9-]+:[a-z0-9-]+$`)
+	object  = regexp.MustCompile(`^[a-z_]+\.[a-z0-9_]+$`)
+	ident   = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 )
 
 // maxIdent is the length of the longest id of an account or a sensor. Home Assistant's entity ids contain both, and the names of a
@@ -306,6 +307,9 @@ func (a *Account) Validate() error {
 	}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
+	}
+	if a.User != "" && !guid.MatchString(a.User) && !address.MatchString(a.User) {
+		errs = append(errs, At("user", fmt.Errorf("want the address that the user signs in with, such as adele@contoso.com, or the object id, not %q", a.User)))
 	}
 	if entra.IsPersonalTenant(a.Tenant) && !entra.AllowsPersonal(a.Tenant, a.Cloud.Login) {
 		errs = append(errs, At("tenant", fmt.Errorf("the cloud %s has no personal accounts: want organizations, or the id or domain of a tenant, not %q", a.Cloud.Name, a.Tenant)))

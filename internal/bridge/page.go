@@ -66,7 +66,7 @@ func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
 		return page.AccountInfo{}, false
 	}
 	info := page.AccountInfo{
-		Tenant: d.Tenant, Name: d.User.Name, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
+		Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
 	}
 	for _, p := range d.Permissions {
 		i := slices.IndexFunc(info.Permissions, func(known page.PermissionInfo) bool { return known.Scope == p.Scope })

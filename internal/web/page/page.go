@@ -66,6 +66,7 @@ type Options struct {
 // AccountInfo describes an account beyond its status in the hub.
 type AccountInfo struct {
 	Tenant      string    // configured
+	Expected    string    // the user who must sign in; "": anyone
 	Name        string    // of the user
 	SignedIn    time.Time // zero: nobody is signed in
 	Expires     time.Time // of the sign-in if it is not used
