@@ -54,7 +54,10 @@ func (p *program) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.login(ctx, a, s, l)
+			if err := p.login(ctx, a, s, l); err != nil {
+				return err
+			}
+			return p.revokeLink(c, a)
 		}),
 	}
 	f := cmd.Flags()

@@ -63,7 +63,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
+	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.linkCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(),
 		p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it

@@ -16,10 +16,11 @@ export function withoutCommand(message) {
 }
 
 export function attention(app) {
-  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => card(app, a));
+  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => signInCard(app, a));
 }
 
-function card(app, a) {
+// signInCard shows how to sign in to an account.
+export function signInCard(app, a) {
   const id = `sign-in-${a.id}`;
   return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },
     h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
