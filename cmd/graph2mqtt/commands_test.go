@@ -338,7 +338,7 @@ func TestConfigPrints(t *testing.T) {
 	h := newHarness(t)
 	_, example, _ := h.call(t, "config", "example")
 	h.write(t, "example.yaml", example)
-	incomplete := "accounts.work.client_id (line 114): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
+	incomplete := "accounts.work.client_id (line 118): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
 	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 1 || stdout != incomplete || stderr != "" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
@@ -475,7 +475,7 @@ func TestCalendars(t *testing.T) {
 		t.Error("the new password is the old one")
 	}
 	code, stdout, _ := h.call(t, "calendars", "work")
-	known := regexp.MustCompile(`^URL: .*\nUser name: work\nPassword: made on \d{4}-\d\d-\d\d, and cannot be shown again\. To make another one: graph2mqtt calendars work --new-password\n$`)
+	known := regexp.MustCompile(`^URL: .*\nUser name: work\nPassword: created on \d{4}-\d\d-\d\d; it cannot be shown again\. To replace it: graph2mqtt calendars work --new-password\n$`)
 	if code != 0 || !known.MatchString(stdout) {
 		t.Errorf("%d, %q", code, stdout)
 	}
