@@ -214,15 +214,15 @@ func (a *Account) collidesWith(b *Account) (of, with string, ok bool) {
 	for sensor := range Sorted(a.Sensors) {
 		for other := range b.Sensors {
 			if a.ID+"_"+sensor == b.ID+"_"+other {
-				return sensorPath(a.ID, sensor), sensorPath(b.ID, other), true
+				return sensorPath(a, sensor), sensorPath(b, other), true
 			}
 		}
 	}
 	return "", "", false
 }
 
-func sensorPath(account, sensor string) string {
-	return "accounts." + account + ".sensors." + sensor
+func sensorPath(a *Account, sensor string) string {
+	return a.Path() + ".sensors." + sensor
 }
 
 func collision(with string) string {

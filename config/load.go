@@ -48,7 +48,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
-		l.accounts(c, raw["accounts"])
+		l.accounts(c, raw["accounts"], raw["organizations"])
 		l.stateDir(c)
 		l.machine(c)
 	}
@@ -154,7 +154,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 		l.Report("", "%v", err)
 		return nil
 	}
-	if c.File == "" && c.AccountsDir == "" && raw["accounts"] == nil {
+	if c.File == "" && c.AccountsDir == "" && raw["accounts"] == nil && raw["organizations"] == nil {
 		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
@@ -246,7 +246,7 @@ func (s Sources) Missing() bool {
 	}
 	values, _, _ := l.env.values()
 	for path := range values {
-		if strings.HasPrefix(path, "accounts.") {
+		if strings.HasPrefix(path, "accounts.") || strings.HasPrefix(path, "organizations.") {
 			return false
 		}
 	}
@@ -321,11 +321,12 @@ func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
 	return found, tried
 }
 
-// accounts decodes the accounts and their sensors, whose keys depend on the kinds. The problems of an account that has a file of its own
-// refuse that file.
-func (l *loader) accounts(c *Config, raw any) {
+// accounts decodes the accounts, the organizations and their sensors, whose keys depend on the kinds. The problems of an account that has a
+// file of its own refuse that file.
+func (l *loader) accounts(c *Config, raw, organizations any) {
 	all := l.mappings("accounts", raw)
-	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
+	isEmpty := func(v any) bool { m, ok := v.(map[string]any); return v == nil || ok && len(m) == 0 }
+	if isEmpty(raw) && isEmpty(organizations) {
 		message := "is required: want at least one account; `graph2mqtt config example` prints one"
 		if c.AccountsDir != "" {
 			message = "is required: want at least one account, here or in a file in " + c.AccountsDir
@@ -334,13 +335,21 @@ func (l *loader) accounts(c *Config, raw any) {
 		return
 	}
 	c.Accounts = map[string]*Account{}
+	var organizationIDs []string
+	if m, ok := organizations.(map[string]any); ok {
+		organizationIDs = slices.Collect(maps.Keys(m))
+	}
 	for id, m := range Sorted(all) {
 		if l.unusable[id] { // only the environment has it
 			continue
 		}
 		problems, warnings := l.Problems, l.warnings
-		l.account(c, id, m)
 		own, ok := l.own[id]
+		if ok && slices.Contains(organizationIDs, id) {
+			l.refuse(c, id, Problem{Path: schema.Join("accounts", schema.QuoteKey(id)), Message: "want another id: there is an organization with this one"})
+			continue
+		}
+		l.account(c, id, m)
 		if !ok {
 			continue
 		}
@@ -351,6 +360,7 @@ func (l *loader) accounts(c *Config, raw any) {
 		}
 		c.setFile(id, own.name)
 	}
+	l.organizations(c, organizations)
 	l.collisions(c)
 	if len(c.Accounts) == 0 && len(l.Problems) == 0 {
 		l.Report("accounts", "want at least one account whose file can be used")
@@ -361,10 +371,7 @@ func (l *loader) accounts(c *Config, raw any) {
 // account decodes one account and its sensors.
 func (l *loader) account(c *Config, id string, m map[string]any) {
 	path := schema.Join("accounts", schema.QuoteKey(id))
-	l.Check(path, checkIdent(id))
-	if id == "bridge" {
-		l.Report(path, "want another id: this one is reserved for the bridge")
-	}
+	l.checkAccountID(path, id)
 	a := &Account{ID: id, Name: displayName(id)}
 	a.setDefaults()
 	c.Accounts[id] = a
@@ -383,6 +390,14 @@ func (l *loader) account(c *Config, id string, m map[string]any) {
 		a.Problems = append(a.Problems, p)
 	}
 	l.sensors(a, path, m["sensors"])
+}
+
+// checkAccountID validates the id of an account or an organization.
+func (l *loader) checkAccountID(path, id string) {
+	l.Check(path, checkIdent(id))
+	if id == "bridge" {
+		l.Report(path, "want another id: this one is reserved for the bridge")
+	}
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.
@@ -429,12 +444,15 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Application: a.Application, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
 	if kind.WorkOnly && s.Personal {
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
+	}
+	if a.Application && !kind.Application {
+		l.Report(schema.Join(path, "type"), "%s is for accounts, to which a user signs in; organizations have %s", kind.Name, l.applicationKinds())
 	}
 	_, s.OwnUpdate = raw["enable_update"]
 	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, decodeTarget(s.Options))
@@ -446,6 +464,18 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 		l.Check(path, kind.Check(s))
 	}
 	return s
+}
+
+// applicationKinds names the kinds that organizations can have.
+func (l *loader) applicationKinds() string {
+	var names []string
+	for _, k := range l.kinds {
+		if k.Application {
+			names = append(names, k.Name)
+		}
+	}
+	slices.Sort(names)
+	return schema.JoinWords(names, "and")
 }
 
 // kind returns the kind of a sensor.
@@ -509,7 +539,7 @@ func (l *loader) collisions(c *Config) {
 			var problems []Problem
 			for sensor := range Sorted(a.Sensors) {
 				if first, ok := seen[account+"_"+sensor]; ok {
-					problems = append(problems, Problem{Path: sensorPath(account, sensor), Message: collision(first)})
+					problems = append(problems, Problem{Path: sensorPath(a, sensor), Message: collision(first)})
 				}
 			}
 			if own && len(problems) > 0 {
@@ -519,7 +549,7 @@ func (l *loader) collisions(c *Config) {
 			}
 			l.Problems = append(l.Problems, problems...)
 			for sensor := range Sorted(a.Sensors) {
-				seen[account+"_"+sensor] = sensorPath(account, sensor)
+				seen[account+"_"+sensor] = sensorPath(a, sensor)
 			}
 		}
 	}

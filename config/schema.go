@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
@@ -33,6 +34,7 @@ func Fields(v any) []Field { return schema.Configuration.Fields(v) }
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file.
 func Schema(kinds []Kind) []byte {
 	top := schema.MappingSchema(topFields())
+	top.Properties()["organizations"] = schema.ByID(organizationSchema(kinds), ident.String(), "Organizations, by id.")
 	top.Properties()["accounts"] = schema.ByID(accountSchema(kinds), ident.String(), "The Microsoft 365 accounts, by id.")
 	return titled(top, "graph2mqtt")
 }
@@ -46,6 +48,21 @@ func accountSchema(kinds []Kind) schema.JSONSchema {
 	account := schema.MappingSchema(accountFields())
 	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds), ident.String(), "The sensors, by id.")
 	return account
+}
+
+func organizationSchema(kinds []Kind) schema.JSONSchema {
+	organization := schema.MappingSchema(organizationFields())
+	ofApplications := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.Application })
+	if len(ofApplications) > 0 {
+		organization.Properties()["sensors"] = schema.ByID(sensorSchema(ofApplications), ident.String(), "The sensors, by id.")
+	}
+	if i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == "room" }); i >= 0 {
+		common, own := sensorFields(kinds[i])
+		rooms := schema.MappingSchema(slices.DeleteFunc(append(common, own...), func(f Field) bool { return f.Key == "type" || f.Key == "room" }))
+		rooms["description"] = "The rooms: the keys of a sensor of type room."
+		organization.Properties()["rooms"] = rooms
+	}
+	return organization
 }
 
 func titled(s schema.JSONSchema, title string) []byte {
@@ -63,6 +80,12 @@ func accountFields() []Field {
 	a := &Account{}
 	a.setDefaults()
 	return Fields(a)
+}
+
+func organizationFields() []Field {
+	o := &Organization{}
+	o.setDefaults()
+	return Fields(o)
 }
 
 // sensorFields returns the keys of every sensor and those of its kind.
@@ -112,6 +135,7 @@ accounts:
 `)
 	b.WriteString("\n## General\n\n" + schema.Table(topFields()))
 	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))
+	b.WriteString("\n## organizations.<id>\n\nSee [organizations.md](organizations.md).\n\n" + schema.Table(organizationFields()))
 	b.WriteString("\n## accounts.<id>.sensors.<id>\n\nThe keys of every sensor:\n\n" + schema.Table(Fields(&Sensor{Read: true})))
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\n%s", k.Name, k.Doc, KindReference(k))
