@@ -460,7 +460,16 @@ func (i *initializer) check(content []byte) (*config.Config, error) {
 	if i.flags.stateDir != "" {
 		flags["state_dir"] = i.flags.stateDir
 	}
-	return runtime.Load(config.Sources{File: i.file, Content: content, Environ: environ, Flags: flags}, runtime.Kinds())
+	c, err := runtime.Load(config.Sources{File: i.file, Content: content, Environ: environ, Flags: flags}, runtime.Kinds())
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range c.RefusedFiles {
+		if f.Account == i.account { // the new file would be used instead, or together with it
+			return nil, config.Problems{{Path: schema.Join("accounts", schema.QuoteKey(i.account)), Message: "want another id: " + f.Name + " has this account"}}
+		}
+	}
+	return c, nil
 }
 
 // yamlText returns a text as YAML writes it.

@@ -153,7 +153,7 @@ func plainText(note string) string { return strings.ReplaceAll(note, "`", "") }
 func successors(text string) (migrate.Successor, error) {
 	// A client_id that has to be entered yet does not change the ids.
 	known := strings.ReplaceAll(text, migrate.Placeholder, "00000000-0000-0000-0000-000000000001")
-	sources := config.Sources{File: "graph2mqtt.yaml", Content: []byte(known), Flags: map[string]any{"state_dir": "."}} // its default needs an environment
+	sources := config.Sources{File: "graph2mqtt.yaml", Content: []byte(known), OnlyFile: true, Flags: map[string]any{"state_dir": "."}} // its default needs an environment
 	c, err := runtime.Load(sources, runtime.Kinds())
 	if err != nil {
 		return nil, err

@@ -64,7 +64,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
+	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.linkCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(),
 		p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it
@@ -219,6 +219,13 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
 		log.Warn("configuration warning", "warning", warning)
 	}
+	for _, f := range c.RefusedFiles {
+		message := "account file invalid, the account does not run"
+		if f.Running {
+			message = "account file invalid, keeping the running account"
+		}
+		log.Error(message, "account", f.Account, "file", f.Name, "error", f.Problems)
+	}
 	for _, ignored := range c.Ignored {
 		log.Debug("environment variable ignored", "variable", ignored)
 	}
@@ -228,6 +235,11 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 func account(c *config.Config, id string) (*config.Account, error) {
 	if a, ok := c.Accounts[id]; ok {
 		return a, nil
+	}
+	for _, f := range c.RefusedFiles {
+		if f.Account == id {
+			return nil, f.Problems
+		}
 	}
 	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }

@@ -45,7 +45,7 @@ func TestPage(t *testing.T) {
 		"sign in by link": testPageLink, "sign in by a pasted address": testPagePaste, "sign in by code": testPageCode, "sign out": testPageSignOut,
 		"read now": testPageRead, "password": testPagePassword, "ingress": testPageIngress, "add a sensor": testPageForm,
 		"first configuration": testPageSetUp, "by hand": testPageByHand, "themes": testPageThemes, "connection lost": testPageReconnects,
-		"calendars": testPageCalendars,
+		"calendars": testPageCalendars, "sign-in link": testPageSignInLink,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}

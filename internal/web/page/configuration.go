@@ -23,6 +23,7 @@ type Configuration interface {
 // ConfigDescription describes the configuration file.
 type ConfigDescription struct {
 	File     string          `json:"file"`     // its path; "": none is read
+	Accounts string          `json:"accounts"` // the directory of files of accounts; "": there is none
 	Running  string          `json:"running"`  // the configuration in use, without secrets, as YAML
 	Loaded   *time.Time      `json:"loaded"`   // when the configuration in use was read
 	Problems []ConfigProblem `json:"problems"` // of the file, why it is not in use, and of accounts
@@ -34,6 +35,7 @@ type ConfigDescription struct {
 // A ConfigProblem is a mistake in the configuration or in a form.
 type ConfigProblem struct {
 	Path    string `json:"path"`
+	File    string `json:"file,omitempty"` // of an account, if it has one of its own
 	Line    int    `json:"line,omitempty"`
 	Message string `json:"message"`
 }

@@ -15,7 +15,7 @@ export function configuration(app) {
       c.restart.length ? note("warn", `Changed, but in use only after a restart: ${c.restart.join(", ")}.`) : null,
       c.warnings.map((w) => note("warn", capital(w))),
       app.state.setup ? accountForm(app, true) : [
-        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : "There is no file: the configuration comes from environment variables."),
+        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.accounts ? [" and the files in ", h("code", {}, c.accounts)] : null, c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : c.accounts ? ["From environment variables and the files in ", h("code", {}, c.accounts), "."] : "There is no file: the configuration comes from environment variables."),
         h("details", { key: "running" }, h("summary", {}, "Show the configuration in use, without secrets"),
           h("pre", { tabindex: "0", role: "region", "aria-label": "Configuration in use" }, c.running)),
         h("details", { key: "account" }, h("summary", {}, "Add an account"), accountForm(app, false)),
@@ -24,7 +24,7 @@ export function configuration(app) {
 }
 
 function problems(all) {
-  return h("ul", {}, all.map((p) => h("li", { key: `${p.path} ${p.message}` }, p.path ? [h("code", {}, p.path), p.line ? ` (line ${p.line})` : null, p.message.startsWith("is ") ? " " : ": "] : p.line ? `Line ${p.line}: ` : null, p.message)));
+  return h("ul", {}, all.map((p) => h("li", { key: `${p.path} ${p.message}` }, p.path ? [h("code", {}, p.path), p.file ? ` (${p.file}${p.line ? `, line ${p.line}` : ""})` : p.line ? ` (line ${p.line})` : null, p.message.startsWith("is ") ? " " : ": "] : p.line ? `Line ${p.line}: ` : null, p.message)));
 }
 
 // loadKinds loads the types of sensors once.
