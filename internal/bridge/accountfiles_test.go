@@ -72,6 +72,7 @@ func TestAccountFilesComeAndGo(t *testing.T) {
 	h.writeAccount("ann.yaml", annFile)
 	running := h.reload(h.load())
 	h.Shows("graph2mqtt/ann/calendar/availability", "online")
+	h.Shows("graph2mqtt/ann/state", "online")
 	h.Holds("homeassistant/device/graph2mqtt-ann-calendar/config", func(p string) bool { return p != "" })
 
 	h.writeFile("accounts.d/ann.yaml", "client_id: [")
