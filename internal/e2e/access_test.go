@@ -35,7 +35,7 @@ func TestAccessList(t *testing.T) {
 		display := as("display").Subscribe(t, "#")
 		ha.AddBroker(t, as("homeassistant"))
 		env.startCalendars(t, "calendar: {type: calendar}", "out_of_office: {type: auto_reply}") // their passwords are a file, too
-		if code, _, stderr := env.Program.Run(t, "link", "work"); code != 0 { // links are another file
+		if code, _, stderr := env.Program.Run(t, "link", "work"); code != 0 {                    // links are another file
 			t.Fatalf("link ended with %d:\n%s", code, stderr)
 		}
 
