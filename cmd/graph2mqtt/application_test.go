@@ -136,4 +136,9 @@ func TestCheckOrganization(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &accounts); err != nil || accounts["contoso"].State != "application" {
 		t.Errorf("accounts: %v, %s", err, stdout)
 	}
+	for _, args := range [][]string{{"link", "contoso"}, {"link", "contoso", "--revoke"}} {
+		if code, _, stderr := h.call(t, args...); code != exitUsage || stderr != "graph2mqtt: contoso is an organization: it signs in by itself and needs no link\n" {
+			t.Errorf("%s: %d, %s", args, code, stderr)
+		}
+	}
 }

@@ -77,6 +77,9 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 	if err != nil {
 		return err
 	}
+	if a.Application {
+		return &usageError{a.ID + " is an organization: it signs in by itself and needs no link"}
+	}
 	dir, log, err := p.openState(c)
 	if err != nil {
 		return err

@@ -90,7 +90,7 @@ func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
 		return page.AccountInfo{}, false
 	}
 	info := page.AccountInfo{
-		Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, Address: d.User.Address, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
+		Application: d.Application, Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, Address: d.User.Address, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
 	}
 	for _, p := range d.Permissions {
 		i := slices.IndexFunc(info.Permissions, func(known page.PermissionInfo) bool { return known.Scope == p.Scope })

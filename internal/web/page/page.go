@@ -68,6 +68,7 @@ type Options struct {
 
 // AccountInfo describes an account beyond its status in the hub.
 type AccountInfo struct {
+	Application bool      // an organization, to which no user signs in
 	Tenant      string    // configured
 	Expected    string    // the user who must sign in; "": anyone
 	Name        string    // of the user

@@ -150,11 +150,14 @@ func (h *StatusPage) makeLink(r *http.Request, body []byte) (any, error) {
 	if err := decode(body, &request); err != nil {
 		return nil, err
 	}
-	switch {
-	case h.options.Links == nil:
+	if h.options.Links == nil {
 		return nil, failure{Code: string(services.Conflict), Message: "there is no configuration yet"}
-	case !h.hasAccount(request.Account):
+	}
+	switch info, ok := h.options.Account(request.Account); {
+	case !ok:
 		return nil, failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(request.Account)}
+	case info.Application:
+		return nil, failure{Code: string(services.Conflict), Message: request.Account + " is an organization: it signs in by itself and needs no link"}
 	}
 	secret, expires, err := h.options.Links.Make(request.Account, LinkLifetime)
 	if err != nil {

@@ -20,7 +20,7 @@ export function accounts(app) {
 function card(app, a) {
   const id = `account-${a.id}`;
   const [kind, state] = states[a.state] ?? ["warn", capital(words(a.state))];
-  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || "nobody yet";
+  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : "nobody yet");
   const missing = a.state === "signed_in" ? a.permissions.filter((p) => !p.granted && !p.unavailable) : [];
   const names = new Map(a.sensors.map((s) => [s.id, s.name]));
   return h("article", { class: "card", key: a.id, "aria-labelledby": id },
@@ -34,12 +34,12 @@ function card(app, a) {
     a.problems.map((p) => note("bad", `${p.sensor ? `${p.sensor}: ` : ""}${withoutCommand(p.message)}`)),
     a.permissions.length ? permissions(a, names) : null,
     missing.length && a.consent_link ? copyField(`${id}-consent`, "Link with which an administrator grants all permissions", a.consent_link, { announce: app.announce }) : null,
-    h("div", { class: "actions" },
+    a.application ? null : h("div", { class: "actions" },
       a.state === "signed_in" ? [
         button(app, `sign-in/${a.id}`, missing.length ? "Sign in again to grant them" : "Sign in again", { name: `${missing.length ? "Sign in again to grant them" : "Sign in again"}: ${a.name}`, action: () => app.act("sign_in", a.id, { way: "browser" }).then(() => undefined) }),
         signOut(app, a),
       ] : h("a", { class: "button primary", href: `#sign-in-${a.id}` }, "Sign in")),
-    personalLink(app, a),
+    a.application ? null : personalLink(app, a),
     outcome(app.results.get(`sign-out/${a.id}`)),
     a.sign_in ? null : outcome(app.results.get(`sign-in/${a.id}`)));
 }

@@ -16,7 +16,15 @@ export function withoutCommand(message) {
 }
 
 export function attention(app) {
-  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => signInCard(app, a));
+  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => a.application ? refusedCard(a) : signInCard(app, a));
+}
+
+// refusedCard shows why an organization, which signs in by itself, is refused.
+function refusedCard(a) {
+  const id = `sign-in-${a.id}`;
+  return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },
+    h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
+      h("div", {}, h("h2", { id: `${id}-title` }, `Microsoft refuses ${a.name}`), h("p", { class: "muted" }, capital(a.message)))));
 }
 
 // signInCard shows how to sign in to an account.
