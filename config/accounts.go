@@ -112,11 +112,9 @@ func (l *loader) readAccounts(s Sources, c *Config, file map[string]any, named s
 			if _, ok := l.own[id]; ok {
 				l.refuse(c, id, Problem{Path: at, Message: alsoIn(name).Error()})
 			}
-		case id == "bridge":
-			err = errors.New("want another name of the file, which is the id of the account: this one is reserved for the bridge")
 		default:
-			if err = checkIdent(id); err != nil {
-				err = fmt.Errorf("%w, which is the name of the file", err)
+			if err = CheckAccountID(id); err != nil {
+				err = fmt.Errorf("the name of the file is the id of the account: %w", err)
 				break
 			}
 			m, lines, err = parseFile(name, s.AccountContent[name])

@@ -180,9 +180,9 @@ func TestBadAccountFiles(t *testing.T) {
 			"accounts.bad.client_id (accounts.d/bad.yaml) is required, such as 00000000-0000-0000-0000-000000000000"},
 		{"bad.yaml", "- 1", "accounts.bad (accounts.d/bad.yaml): want a mapping of keys at the top"},
 		{"bad.yaml", "a\x00b", "accounts.bad (accounts.d/bad.yaml): want UTF-8 text, not UTF-16 or binary data"},
-		{"Bad.yaml", good, "accounts.Bad (accounts.d/Bad.yaml): want an id of the letters a to z, digits and underscores, which is the name of the file"},
-		{"ann.old.yaml", good, "accounts.\"ann.old\" (accounts.d/ann.old.yaml): want an id of the letters a to z, digits and underscores, which is the name of the file"},
-		{"bridge.yaml", good, "accounts.bridge (accounts.d/bridge.yaml): want another name of the file, which is the id of the account: this one is reserved for the bridge"},
+		{"Bad.yaml", good, "accounts.Bad (accounts.d/Bad.yaml): the name of the file is the id of the account: want an id of the letters a to z, digits and underscores"},
+		{"ann.old.yaml", good, "accounts.\"ann.old\" (accounts.d/ann.old.yaml): the name of the file is the id of the account: want an id of the letters a to z, digits and underscores"},
+		{"bridge.yaml", good, "accounts.bridge (accounts.d/bridge.yaml): the name of the file is the id of the account: want another id: this one is reserved for the bridge"},
 		{"bad.yaml/x", good, "accounts.bad (accounts.d/bad.yaml) is a directory"},
 		{"work.yaml", good, "accounts.work (accounts.d/work.yaml): the account is also in graph2mqtt.yaml (line 2), whose keys are used; remove it in one of them"},
 		{"good.toml", "client_id = '" + client + "'\n", "accounts.good (accounts.d/good.toml): the account is also in accounts.d/good.yaml; remove one of these files\n" +

@@ -87,7 +87,7 @@ func (a *Account) Path() string {
 func (l *loader) organizations(c *Config, raw any) {
 	for id, m := range Sorted(l.mappings("organizations", raw)) {
 		path := schema.Join("organizations", schema.QuoteKey(id))
-		l.checkAccountID(path, id)
+		l.Check(path, CheckAccountID(id))
 		if c.Accounts[id] != nil {
 			l.Report(path, "want another id: there is an account with this one")
 			continue

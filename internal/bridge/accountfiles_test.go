@@ -201,7 +201,7 @@ func TestFormWritesAccountFiles(t *testing.T) {
 
 	for account, want := range map[string]string{
 		"ann": "accounts.ann: is configured already; choose another id", "bad": "accounts.bad: the file " + filepath.Join(dir, "accounts.d", "bad.yaml") + " exists; correct or remove it, or choose another id",
-		"../x": "account: want an id of the letters a to z, digits and underscores", "bridge": "accounts.bridge: want another name of the file, which is the id of the account: this one is reserved for the bridge",
+		"../x": "account: want an id of the letters a to z, digits and underscores", "bridge": "accounts.bridge: the name of the file is the id of the account: want another id: this one is reserved for the bridge",
 	} {
 		form.Account = account
 		if _, err := f.Preview(form); problems(err) != want {
