@@ -214,7 +214,7 @@ func TestFormWritesAccountFiles(t *testing.T) {
 		t.Errorf("got %s", problems(err))
 	}
 	form.NewAccount.ClientID = simulator.ContosoClient
-	write("accounts.d/ben.toml", "client_id = '"+simulator.ContosoClient+"'\n") // somebody else writes it
+	write("accounts.d/ben.toml", "client_id = '"+simulator.ContosoClient+"'\n") // another program writes it
 	if _, err := f.Preview(form); !strings.Contains(problems(err), "accounts.ben: the account is also in") {
 		t.Errorf("got %s", problems(err))
 	}

@@ -284,7 +284,7 @@ func formError(err error) error {
 	if errors.As(err, &problems) {
 		all := problemsOf(problems)
 		for i := range all {
-			all[i].File, all[i].Line = "", 0 // of the file with the lines, which nobody sees
+			all[i].File, all[i].Line = "", 0 // of the generated file, which the user does not see
 		}
 		return &page.FormError{Problems: all}
 	}
