@@ -223,13 +223,10 @@ func (c *Config) KeepAccounts(running *Config) {
 	kept := map[string]*Account{}
 	for i, f := range c.RefusedFiles {
 		a := running.Accounts[f.Account]
-		if a == nil || c.Accounts[f.Account] != nil || kept[f.Account] != nil {
-			c.RefusedFiles[i].Running = a != nil && kept[f.Account] != nil
-			continue
+		if a != nil && c.Accounts[f.Account] == nil && kept[f.Account] == nil && c.makeRoom(a, running) {
+			kept[f.Account] = a
 		}
-		if c.makeRoom(a, running) {
-			kept[f.Account], c.RefusedFiles[i].Running = a, true
-		}
+		c.RefusedFiles[i].Running = kept[f.Account] != nil
 	}
 	for id, a := range kept {
 		c.Accounts[id] = a
