@@ -326,6 +326,8 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		report(at, "is configured already; choose another id")
 	case form.NewAccount == nil && !configured:
 		report("account", "there is no account %q", form.Account)
+	case form.NewAccount == nil && running.Accounts[form.Account].Application:
+		report("account", "%s is an organization; add its sensors in the configuration file", form.Account)
 	case form.NewAccount == nil && len(form.Sensors) == 0:
 		report("sensors", "want at least one sensor")
 	}
