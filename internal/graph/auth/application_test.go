@@ -154,6 +154,31 @@ func TestApplicationCertificateIsReplaced(t *testing.T) {
 	})
 }
 
+// A refusal is retried although the token that Graph rejected has not expired.
+func TestApplicationRetriesAfterRejection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newEnvironment(t)
+		unknown, _ := newCredential(t)
+		registered, withKey := newCredential(t)
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: registered})
+		a := w.application(func() ([]byte, error) { return withKey, nil })
+		go func() { _ = a.Run(t.Context()) }()
+		first := must(a.Token(t.Context()))
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: unknown})
+		if _, err := a.Renew(t.Context(), first, ""); !graph.Is(err, graph.SignInRequired) {
+			t.Errorf("got %v", err)
+		}
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: registered})
+		time.Sleep(2 * time.Minute)
+		if s := a.Status(); s.State != auth.SignedIn {
+			t.Errorf("status: %+v", s)
+		}
+		if second := must(a.Token(t.Context())); second == first {
+			t.Error("a rejected token is used again")
+		}
+	})
+}
+
 func (w *environment) applicationToken(a *auth.Application) {
 	w.t.Helper()
 	if _, err := a.Token(w.t.Context()); err != nil {
