@@ -101,17 +101,10 @@ func (o *Options) Validate() error {
 // checkAddress validates the address or the id of a mailbox.
 func checkAddress(s string) error {
 	name, domain, ok := strings.Cut(s, "@")
-	if isID(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@") {
+	if graph.IsObjectID(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@") {
 		return nil
 	}
 	return fmt.Errorf("want the address of a room, such as berlin@contoso.com, not %q", s)
-}
-
-// isID reports whether a text is the id of a user.
-func isID(s string) bool {
-	return len(s) == 36 && strings.Count(s, "-") == 4 && !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
-	})
 }
 
 // A Snapshot holds the bookings of a room between two instants.
