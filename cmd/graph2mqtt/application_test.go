@@ -79,6 +79,12 @@ func TestDiscoverRooms(t *testing.T) {
 	if code != 0 || stdout != want {
 		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}
+	h.configureOrganization(t, "rooms: {except: [Paris]}")
+	h.simulator.GrantRoles(organizationClient, "Place.Read.All")
+	const excluded = "      # Berlin is configured already: rooms\n      paris: {type: room, room: paris@contoso.example}\n"
+	if code, stdout, stderr := h.call(t, "discover", "contoso"); code != 0 || !strings.Contains(stdout, excluded) {
+		t.Errorf("an excluded room: %d\n%s%s", code, stdout, stderr)
+	}
 	h.configureOrganization(t, "rooms: {}")
 	for file, args := range map[string][]string{
 		"permissions-rooms.manifest": {"--format", "manifest"},

@@ -43,7 +43,7 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	for _, r := range rooms {
 		found = append(found, sensors.Candidate{Name: cmp.Or(r.Name, r.Address), Options: map[string]string{"room": r.Address}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
 			return strings.EqualFold(o.Room, r.Address) || slices.ContainsFunc(o.Addresses, func(a string) bool { return strings.EqualFold(a, r.Address) }) ||
-				o.Room == all && len(o.Addresses) == 0 && o.List == "" && o.Group == ""
+				o.Room == all && len(o.Addresses) == 0 && o.List == "" && o.Group == "" && !o.excludes(r.Address, cmp.Or(r.Name, nameOf(r.Address)))
 		})})
 	}
 	return found, nil
@@ -165,11 +165,16 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	for _, r := range rooms {
 		// By the address, so that a room keeps its id if it is named in another way.
 		m := sensors.Member{ID: strings.ToLower(r.Address), Name: cmp.Or(r.Name, nameOf(r.Address))}
-		if !slices.ContainsFunc(o.Except, func(e string) bool { return strings.EqualFold(e, m.ID) || strings.EqualFold(e, m.Name) }) {
+		if !o.excludes(m.ID, m.Name) {
 			members = append(members, m)
 		}
 	}
 	return members, nil
+}
+
+// excludes reports whether Except has the address or the name of a room.
+func (o *Options) excludes(address, name string) bool {
+	return slices.ContainsFunc(o.Except, func(e string) bool { return strings.EqualFold(e, address) || strings.EqualFold(e, name) })
 }
 
 // ListInterval returns the time between two listings of the rooms.
