@@ -131,7 +131,7 @@ func TestCheckOrganization(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"login contoso --device-code": "--device-code, --port and --for are for accounts, to which a user signs in",
-		"logout contoso":              "contoso is an organization: nobody is signed in; to stop it, remove it from the configuration",
+		"logout contoso":              "contoso is an organization and has no sign-in to delete; to stop it, remove it from the configuration",
 	} {
 		if code, _, stderr := h.call(t, strings.Fields(args)...); code != 1 || stderr != "graph2mqtt: "+want+"\n" {
 			t.Errorf("%s: %d, %s", args, code, stderr)

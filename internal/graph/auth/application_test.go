@@ -124,7 +124,7 @@ func TestApplicationCertificateIsReplaced(t *testing.T) {
 		go func() { defer close(ended); _ = a.Run(t.Context()) }()
 		time.Sleep(2 * time.Hour)
 		_, err := a.Token(t.Context())
-		const want = "the organizations.contoso.certificate_file is not one of the app registration, or has expired; upload the certificate in Entra ID under Certificates & secrets (AADSTS700027)"
+		const want = "the certificate in organizations.contoso.certificate_file does not belong to the app registration, or has expired; upload it in Entra ID under Certificates & secrets (AADSTS700027)"
 		if !graph.Is(err, graph.SignInRequired) || a.Status().State != auth.SignInRequired || a.Status().Message != want {
 			t.Errorf("got %v, status %+v", err, a.Status())
 		}
