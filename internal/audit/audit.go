@@ -59,7 +59,10 @@ type File struct {
 	options Options
 	file    *lumberjack.Logger
 	wake    chan struct{}
-	torn    bool // the last line may be incomplete; used by the writer alone
+
+	// Used by the writer alone.
+	torn    bool        // the last line may be incomplete
+	written os.FileInfo // of the file at Path before the last record; nil: there was none
 
 	mu      sync.Mutex // guards what follows
 	waiting []Line
@@ -181,7 +184,7 @@ func (f *File) Write(r Line) error {
 	if err != nil {
 		return fmt.Errorf("audit record: %w", err)
 	}
-	if err := f.restrict(); err != nil {
+	if err := f.prepare(); err != nil {
 		return err
 	}
 	line = append(line, '\n')
@@ -195,9 +198,14 @@ func (f *File) Write(r Line) error {
 	return err
 }
 
-// restrict makes an existing file readable by its owner only. New ones are created so.
-func (f *File) restrict() error {
+// prepare makes an existing file readable by its owner only; new ones are created so. It closes a file that was renamed, replaced or
+// removed since the last record, so that the next one is written to Path.
+func (f *File) prepare() error {
 	info, err := os.Stat(f.options.Path)
+	if !os.SameFile(info, f.written) {
+		_ = f.file.Close() // every record was written
+	}
+	f.written = info
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil
