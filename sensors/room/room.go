@@ -24,8 +24,8 @@ import (
 func Kind() sensors.Kind {
 	return sensors.Kind{
 		Name: "room", Aliases: []string{"rooms", "meeting_room", "room_panel"}, Title: "Room", WorkOnly: true, Application: true, MemberField: "room",
-		Doc: "A meeting room: whether it is busy, for whom, until when, and when the next meeting begins. By default no subject is read, and of private " +
-			"meetings nothing is shown but their times. In an organization it needs no user; in an account, the room must share its calendar with you.",
+		Doc: "A meeting room: whether it is busy and until when, who organizes the current meeting, and when the next one begins. By default, subjects are not read. " +
+			"Of private meetings, only the times are shown. In an organization, no user signs in; in an account, the room must share its calendar with you.",
 		Interval:   time.Minute,
 		New:        func() sensors.Sensor { return sensors.Of(&Options{BookMinutes: 30, Refresh: 6 * time.Hour}) },
 		Attributes: attributeFields(),
@@ -59,9 +59,9 @@ type Options struct {
 	List        string        `koanf:"list" doc:"With room: all, the address of a room list: only its rooms."`
 	Group       string        `koanf:"group" doc:"With room: all, the id or the address of a group: only the rooms that are its members."`
 	Except      []string      `koanf:"except" doc:"With room: all, the addresses or names of rooms to leave out."`
-	Refresh     time.Duration `koanf:"refresh" min:"10m" max:"168h" doc:"With room: all, the time between two looks for new and removed rooms. The request rescan looks at once."`
-	ShowSubject bool          `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room by the name of the organizer."`
-	BookMinutes int           `koanf:"book_minutes" min:"5" max:"1440" doc:"How many minutes a booking at the room takes unless the request says otherwise. It ends before the next meeting."`
+	Refresh     time.Duration `koanf:"refresh" min:"10m" max:"168h" doc:"With room: all, the interval at which the rooms are listed again, to find new and removed ones. The request rescan lists them at once."`
+	ShowSubject bool          `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room with the name of the organizer."`
+	BookMinutes int           `koanf:"book_minutes" min:"5" max:"1440" doc:"Length in minutes of a booking at the room, unless the request gives another one. The booking is shortened if the next meeting begins earlier."`
 }
 
 // Validate returns an error for options that cannot work together.
