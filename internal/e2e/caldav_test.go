@@ -12,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -364,10 +363,7 @@ func TestCalDAVLibrary(t *testing.T) {
 			return code == http.StatusOK
 		}
 		await(t, "the sensors are read", func() bool { return ready("work/calendar/") && ready("work/tasks/") })
-		cmd := exec.Command(filepath.Join(dir, "venv", "bin", "python"), "-", access.URL, access.User, access.Password)
-		if root := filepath.Join(dir, "root"); isDir(root) {
-			cmd = exec.Command("chroot", root, "env", "HOME=/root", "LANG=C.UTF-8", "/opt/hass/bin/python", "-", access.URL, access.User, access.Password)
-		}
+		cmd := pythonOf(dir, "-", access.URL, access.User, access.Password)
 		cmd.Stdin = bytes.NewReader(script)
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
@@ -426,11 +422,6 @@ func TestCalendarMemory(t *testing.T) {
 			env.Stop(t)
 		})
 	}
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // occurrences returns the ids of the occurrences of a series by their dates, as the bridge lists them.

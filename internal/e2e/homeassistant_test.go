@@ -72,6 +72,11 @@ func eachInstallation(t *testing.T, test func(t *testing.T, dir string)) {
 	}
 }
 
+// pythonOf returns the command that runs the Python of an installed Home Assistant, with its libraries.
+func pythonOf(install string, args ...string) *exec.Cmd {
+	return exec.Command("chroot", append([]string{filepath.Join(install, "root"), "env", "HOME=/root", "LANG=C.UTF-8", "/opt/hass/bin/python"}, args...)...)
+}
+
 // StartHomeAssistant starts the Home Assistant installed in a directory with a new configuration, creates its owner and signs in.
 func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 	t.Helper()

@@ -10,7 +10,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
@@ -26,11 +25,7 @@ func startIngress(t *testing.T, install, supervisor string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(install, "venv", "bin", "python"), "-c", string(script), supervisor)
-	if root := filepath.Join(install, "root"); exists(root) {
-		cmd = exec.Command("chroot", root, "env", "HOME=/root", "LANG=C.UTF-8", "/opt/hass/bin/python", "-c", string(script), supervisor)
-	}
-	p := startProcess(t, "ingress", cmd, nil)
+	p := startProcess(t, "ingress", pythonOf(install, "-c", string(script), supervisor), nil)
 	return "http://127.0.0.1:" + strings.TrimPrefix(p.AwaitLine(t, "port "), "port ")
 }
 
