@@ -54,7 +54,7 @@ const all = "all"
 
 // Options are the options of a room. They are the sensors.Source of its bookings.
 type Options struct {
-	Room        string        `koanf:"room" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
+	Room        string        `koanf:"room" form:"true" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
 	Addresses   []string      `koanf:"addresses" doc:"With room: all, the addresses of the rooms."`
 	List        string        `koanf:"list" doc:"With room: all, the address of a room list: only its rooms."`
 	Group       string        `koanf:"group" doc:"With room: all, the id or the address of a group: only the rooms that are its members."`

@@ -49,7 +49,7 @@ const (
 
 // Options are the options of a status. They are the sensors.Source of a user's presence.
 type Options struct {
-	User string `koanf:"user" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
+	User string `koanf:"user" form:"true" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
 
 	keeper *status.Keeper
 }

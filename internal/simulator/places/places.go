@@ -104,8 +104,8 @@ func (s *Service) postRoom(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-		return nil, control.Invalid("address: want one such as berlin@contoso.example, not %q", in.Address)
+	if err := control.CheckAddress(in.Address, "berlin@contoso.example"); err != nil {
+		return nil, err
 	}
 	return s.AddRoom(in), nil
 }
