@@ -123,7 +123,7 @@ func (l *loader) rooms(a *Account, path string, organization map[string]any) {
 		return
 	}
 	if a.Sensors[roomsSensor] != nil {
-		l.Report(at, "given together with a sensor of the id %s, for which it stands", roomsSensor)
+		l.Report(at, "want either rooms or a sensor with the id %s: rooms is short for it", roomsSensor)
 		return
 	}
 	raw := map[string]any{"type": "room", "room": "all"}
