@@ -20,7 +20,7 @@ export function accounts(app) {
 function card(app, a) {
   const id = `account-${a.id}`;
   const [kind, state] = states[a.state] ?? ["warn", capital(words(a.state))];
-  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : "nobody yet");
+  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : "Not signed in");
   const missing = a.state === "signed_in" ? a.permissions.filter((p) => !p.granted && !p.unavailable) : [];
   const names = new Map(a.sensors.map((s) => [s.id, s.name]));
   return h("article", { class: "card", key: a.id, "aria-labelledby": id },
