@@ -311,7 +311,8 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 		}
 	}
 	d.step("started")
-	return d.try(ctx, target.Graph(), j.operation, j.request, a)
+	result, err = d.try(ctx, target.Graph(), j.operation, j.request, a)
+	return result, explain(target, j.operation, err)
 }
 
 // attempt returns the first attempt of a request.
