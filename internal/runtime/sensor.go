@@ -477,6 +477,9 @@ func (s *sensor) Resolve(_ context.Context, fields map[string]json.RawMessage) (
 // Graph implements services.Target.
 func (s *sensor) Graph() *graph.Client { return s.account.graph }
 
+// User implements services.Target.
+func (s *sensor) User() string { return s.account.userID() }
+
 // Location implements services.Target.
 func (s *sensor) Location() *time.Location { return s.account.location() }
 
