@@ -30,6 +30,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
@@ -42,19 +43,22 @@ type Options struct {
 	Audience  string           // what long scope names begin with; "": https://graph.microsoft.com
 	LoginHost string           // host name in memory; "": login.simulator.test
 	GraphHost string           // host name in memory; "": graph.simulator.test
+	// Notify sends the change notifications; nil: over the network.
+	Notify http.RoundTripper
 }
 
 // The parts that a Simulator gets its methods from.
 type (
-	entraService    = entra.Service
-	mailService     = mail.Service
-	meetingsService = meetings.Service
-	outlookService  = outlook.Service
-	peopleService   = people.Service
-	plannerService  = planner.Service
-	presenceService = presence.Service
-	todoService     = todo.Service
-	teamsService    = teams.Service
+	entraService        = entra.Service
+	mailService         = mail.Service
+	meetingsService     = meetings.Service
+	outlookService      = outlook.Service
+	peopleService       = people.Service
+	plannerService      = planner.Service
+	presenceService     = presence.Service
+	todoService         = todo.Service
+	teamsService        = teams.Service
+	subscriptionService = subscriptions.Service
 )
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -68,6 +72,7 @@ type Simulator struct {
 	*presenceService
 	*todoService
 	*teamsService
+	*subscriptionService
 
 	options   Options
 	directory *directory.Directory
@@ -111,13 +116,14 @@ func New(o Options) *Simulator {
 	d := directory.New(o.Now)
 	s := &Simulator{
 		options: o, directory: d,
-		entraService:    entra.New(d, o.Audience),
-		meetingsService: meetings.New(d),
-		outlookService:  outlook.New(d),
-		peopleService:   people.New(d),
-		plannerService:  planner.New(d),
-		presenceService: presence.New(d),
-		teamsService:    teams.New(d),
+		entraService:        entra.New(d, o.Audience),
+		meetingsService:     meetings.New(d),
+		outlookService:      outlook.New(d),
+		peopleService:       people.New(d),
+		plannerService:      planner.New(d),
+		presenceService:     presence.New(d),
+		teamsService:        teams.New(d),
+		subscriptionService: subscriptions.New(d, o.Notify),
 	}
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.todoService = todo.New(d, outlook.Licensed(s.outlookService), outlook.NextDate)
@@ -133,6 +139,7 @@ func New(o Options) *Simulator {
 		s.teamsService.Resource(),
 		s.peopleService.Resource(),
 		s.meetingsService.Resource(),
+		s.subscriptionService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {
@@ -196,8 +203,9 @@ func (s *Simulator) enterServer() bool {
 	return !s.closing
 }
 
-// Close stops the server, aborts its requests and waits for them.
+// Close stops the server, aborts its requests and those that it sends, and waits for them.
 func (s *Simulator) Close() error {
+	defer s.StopNotifications()
 	s.mu.Lock()
 	server, proxy := s.server, s.proxy
 	s.closing = true

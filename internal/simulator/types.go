@@ -9,6 +9,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 )
@@ -33,6 +34,9 @@ type (
 	List             = outlook.List
 	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
+	Subscription     = subscriptions.Subscription
+	Delivery         = subscriptions.Delivery
+	Notification     = subscriptions.Notification
 	Session          = presence.Session
 
 	PlannerPlan          = planner.PlannerPlan
