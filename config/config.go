@@ -44,7 +44,7 @@ type Config struct {
 	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
 	Warnings []string // what is allowed but probably not intended
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
-	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
+	// Digests has hashes of the files that are read only once, by "mqtt", "http", "notifications" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 
 	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
@@ -55,6 +55,7 @@ type Config struct {
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
+	Notifications Notifications       `koanf:"notifications" doc:"Notifications of Microsoft about changes, which are shown within seconds and save polls."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
@@ -149,6 +150,7 @@ func (c *Config) setDefaults() {
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", Discovery: "device"}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
+	c.Notifications.Safety = defaultSafety
 }
 
 func (a *Account) setDefaults() {

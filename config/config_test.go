@@ -110,6 +110,7 @@ func TestDefaults(t *testing.T) {
 		StateDir:      "/home/ann/.local/state/graph2mqtt",
 		Log:           config.Log{Level: "info", Format: "text"},
 		Commands:      config.Commands{MaxAge: 15 * time.Minute, Queue: 100},
+		Notifications: config.Notifications{Safety: 15 * time.Minute},
 		Accounts: map[string]*config.Account{"work": {
 			ID: "work", Name: "Work", ClientID: "01234567-89ab-cdef-0123-456789abcdef", Tenant: "common", RedirectURI: "http://localhost",
 			Cloud:    config.Cloud{Name: "global", Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", Audience: "https://graph.microsoft.com"},
@@ -770,7 +771,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 98): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 117): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

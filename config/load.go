@@ -41,8 +41,10 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		l.Decode("", raw, c)
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
+		l.Check("notifications.webhook", c.Notifications.Webhook.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"])
+		l.checkNotifications(c)
 		l.stateDir(c)
 		l.machine(c)
 	}

@@ -207,6 +207,7 @@ func (c *Config) digests() {
 	}
 	add("mqtt", c.MQTT.CAFile)
 	add("http", c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile)
+	add("notifications", c.Notifications.Webhook.TLSCertFile, c.Notifications.Webhook.TLSKeyFile)
 	for id, a := range c.Accounts {
 		add("accounts."+id, a.CertificateFile, a.Cloud.CAFile)
 	}

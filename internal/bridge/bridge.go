@@ -70,6 +70,7 @@ type Bridge struct {
 	started    time.Time
 	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
+	receiver   *listener                 // of notifications; nil: none
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
 	metrics    atomic.Pointer[metrics.Handler]
@@ -111,7 +112,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}, c.Accounts)
+	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Notifications: notificationOptions(c.Notifications)}, c.Accounts)
 	if err != nil {
 		return err
 	}
@@ -127,7 +128,7 @@ func (b *Bridge) wire() (err error) {
 
 	discovery := homeassistant.Discovery{
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), Base: b.topics, Version: b.options.Version,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), Base: b.topics, Version: b.options.Version, Notifications: c.Notifications.Enabled(),
 	}
 	o, err := Broker(c.MQTT)
 	if err != nil {
@@ -152,8 +153,13 @@ func (b *Bridge) wire() (err error) {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	b.listener, err = b.listen(c.HTTP)
-	return err
+	if b.receiver, err = b.receive(c.Notifications); err != nil {
+		return err
+	}
+	if b.listener, err = b.listen(c.HTTP); err != nil {
+		return errors.Join(err, b.receiver.abandon())
+	}
+	return nil
 }
 
 // Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
@@ -177,6 +183,7 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
+	b.receiver.start(workContext, work)
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })

@@ -40,6 +40,8 @@ type account struct {
 	zone   atomic.Pointer[time.Location]
 	signIn signIns
 
+	subscriber *subscriber // nil: Graph announces nothing
+
 	applies chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
 	dirty   chan struct{}                                    // the status may have changed
 	zoneDue chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
@@ -93,6 +95,7 @@ func (a *account) restore() {
 			a.sensors[s.config.ID] = s
 		}
 	}
+	a.subscriber = a.newSubscriber()
 }
 
 // storeSyncs stores when the sensors were last read, with the next commit and at most once in syncsInterval: snapshots are not
@@ -140,6 +143,9 @@ func (a *account) Run(ctx context.Context) error {
 	}
 	background.start(ctx, "session", a.session.Run)
 	background.start(ctx, "upkeep", a.runUpkeep)
+	if a.subscriber != nil {
+		background.start(ctx, "subscriptions", a.subscriber.Run)
+	}
 	for {
 		timer := time.NewTimer(a.updateStatus())
 		a.storeSyncs()
@@ -156,6 +162,7 @@ func (a *account) Run(ctx context.Context) error {
 			background.start(ctx, "sign-in", func(ctx context.Context) error { return flow.run(ctx, a) })
 		case <-a.session.Changed():
 			if a.signedIn() {
+				a.subscriber.resume()
 				a.refresh()
 				a.rescan()
 				signal(a.zoneDue)
@@ -258,6 +265,7 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 		for _, s := range before {
 			s.remove()
 		}
+		a.subscriber.changed()
 		signal(a.dirty)
 	}
 	select {
@@ -297,7 +305,18 @@ func (a *account) remove() {
 	a.runtime.options.Store.Commit(func(tx services.Tx) {
 		tx.Delete(zonesBucket, a.config.ID)
 		tx.Delete(syncsBucket, a.config.ID)
+		if a.subscriber != nil {
+			tx.Delete(subscriptionsBucket, a.config.ID)
+		}
 	}, a.logStoreError)
+}
+
+// unsubscribe deletes the subscriptions of an account that was removed.
+func (a *account) unsubscribe(ctx context.Context) error {
+	for _, sub := range a.subscriber.subscriptions() {
+		a.subscriber.deleteAt(ctx, sub.ID)
+	}
+	return nil
 }
 
 // removeAllBut deletes the sensors that the account's successor does not have; nil has none.

@@ -33,6 +33,8 @@ type Discovery struct {
 	Mode        Mode   // empty: DeviceMode
 	Base        mqtt.Topics
 	Version     string // of this program
+	// Notifications announces how accounts get Graph's notifications.
+	Notifications bool
 }
 
 // A device is a device of Home Assistant: a sensor, an account or the bridge.
