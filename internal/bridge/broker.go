@@ -11,7 +11,7 @@ import (
 // Broker returns the options that reach the configured broker.
 func Broker(c config.MQTT) (mqtt.Options, error) {
 	t, err := brokerTLS(c)
-	return mqtt.Options{URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), TLS: t}, err
+	return mqtt.Options{URLs: c.Brokers(), Username: c.Username, Password: c.Password.Reveal(), TLS: t}, err
 }
 
 func brokerTLS(c config.MQTT) (*tls.Config, error) {
