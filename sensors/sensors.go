@@ -135,6 +135,9 @@ type FeedProvider[S any] interface {
 // A ChangeFeed describes the notifications that announce the changes of a sensor.
 type ChangeFeed struct {
 	Resources  []string         // "/me/events"; all of them are needed. None: there are none, or none yet
+	Item       string           // what %s in Resources stands for: one subscription is for the items of all sensors of the account; "": it is not in there
+	Changes    string           // the types of changes that Graph announces: "updated"; "": all
+	Partial    bool             // other changes are not announced, so polls stay as frequent as they are
 	Reason     string           // why there are none; "": they are not known before the first answer
 	Permission graph.Permission // beside those of the sensor, which is not requested: without it there are none. Zero: none
 	WorkOnly   bool             // personal accounts have none

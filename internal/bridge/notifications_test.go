@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -299,6 +300,102 @@ func TestWithoutNotifications(t *testing.T) {
 			if sensor.State != "off" || sensor.Message == nil || !strings.HasPrefix(*sensor.Message, "Microsoft sends no") {
 				t.Errorf("%+v", sensor)
 			}
+		}
+	})
+}
+
+// The messages of chats are announced, but not what was read: such sensors poll as often as before.
+func TestNotificationsOfChats(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var chat string
+		f := startPush(t, "      team: {type: chat, chats: [Launch]}\n      all: {type: chat}\n", func(s *simulator.Simulator) {
+			s.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen"})
+			chat = s.AddChat(simulator.Chat{Topic: "Launch", Type: "group", Members: []string{simulator.Adele, simulator.Megan}}).ID
+		})
+		time.Sleep(5 * time.Minute)
+		if all := f.Microsoft.Subscriptions(); len(all) != 1 || all[0].Resource != "/chats/"+chat+"/messages" {
+			t.Fatalf("%+v", all)
+		}
+		s := f.status()
+		if s.State != "ok" || s.Sensors[0].State != "off" || s.Sensors[0].Message == nil || s.Sensors[1].State != "ok" {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.ForgetRequests()
+		f.Microsoft.PostChatMessage(chat, simulator.ChatMessage{From: simulator.Megan, Body: "Hello"})
+		time.Sleep(6 * time.Second)
+		if n := f.polls("/chats"); n == 0 {
+			t.Error("a message was announced, and nothing read")
+		}
+		f.Microsoft.ForgetRequests()
+		time.Sleep(30 * time.Minute)
+		if n := f.polls("/chats"); n < 30 {
+			t.Errorf("%d requests within 30 minutes: want the normal interval", n)
+		}
+		f.Microsoft.SetDelivery(simulator.Delivery{Silent: true})
+		f.Microsoft.PostChatMessage(chat, simulator.ChatMessage{From: simulator.Megan, Body: "Hello"})
+		time.Sleep(30 * time.Minute)
+		if s := f.status(); s.State != "ok" || s.Unannounced != 0 {
+			t.Errorf("%+v: an ordinary poll found it", s)
+		}
+	})
+}
+
+// There is one subscription to the presences of all who are watched. It is renewed within the hour, and replaced when one is added.
+func TestNotificationsOfPresences(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := map[string]string{}
+		f := startPush(t, "      own: {type: status}\n      megan: {type: status, user: "+simulator.Megan+"}\n      alex: {type: status, user: "+simulator.Alex+"}\n", func(s *simulator.Simulator) {
+			ids[simulator.Megan] = s.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen"}).ID
+			ids[simulator.Alex] = s.AddUser(simulator.User{Address: simulator.Alex, Name: "Alex Wilber"}).ID
+		})
+		time.Sleep(5 * time.Minute)
+		first := f.Microsoft.Subscriptions()
+		if len(first) != 1 || !strings.Contains(first[0].Resource, ids[simulator.Megan]) || !strings.Contains(first[0].Resource, ids[simulator.Alex]) {
+			t.Fatalf("%+v", first)
+		}
+		f.Microsoft.ForgetRequests()
+		time.Sleep(3 * time.Hour)
+		if again := f.Microsoft.Subscriptions(); len(again) != 1 || again[0].ID != first[0].ID || f.Microsoft.Count(http.MethodPatch, "/v1.0/subscriptions/") < 3 {
+			t.Errorf("%+v, want the same subscription, renewed", again)
+		}
+		if s := f.status(); s.State != "ok" {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.SetPresence(simulator.Megan, simulator.Presence{Availability: "DoNotDisturb"})
+		time.Sleep(6 * time.Second)
+		if state := f.Published.Held("graph2mqtt/a000/megan/state"); !bytes.Contains(state, []byte("DoNotDisturb")) {
+			t.Errorf("%s", state)
+		}
+		without := *f.Config.Accounts["a000"]
+		without.Sensors = maps.Clone(without.Sensors)
+		delete(without.Sensors, "alex")
+		if err := f.Runtime.Apply(t.Context(), map[string]*config.Account{"a000": &without}, config.Changes{Sensors: config.Delta{Removed: []string{"a000/alex"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		if left := f.Microsoft.Subscriptions(); len(left) != 1 || strings.Contains(left[0].Resource, ids[simulator.Alex]) || !strings.Contains(left[0].Resource, ids[simulator.Megan]) {
+			t.Errorf("%+v", left)
+		}
+	})
+}
+
+// A subscription that cannot be renewed is created again as soon as it has ended.
+func TestFailedRenewals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors)
+		time.Sleep(time.Minute)
+		first := f.Microsoft.Subscriptions()
+		f.Microsoft.Fail(simulator.Fault{Method: "PATCH", Path: "/v1.0/subscriptions", Status: 500, Times: -1})
+		time.Sleep(time.Until(first[0].Expires) - time.Minute)
+		if s := f.status(); s.State != "ok" {
+			t.Errorf("%+v before the end", s)
+		}
+		time.Sleep(2 * time.Minute)
+		if again := f.Microsoft.Subscriptions(); len(again) != 2 || again[0].ID == first[0].ID || again[1].ID == first[1].ID {
+			t.Errorf("%+v, want two new ones", again)
+		}
+		if s := f.status(); s.State != "ok" {
+			t.Errorf("%+v", s)
 		}
 	})
 }

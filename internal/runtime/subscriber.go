@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	mathrand "math/rand/v2"
 	"slices"
 	"strings"
@@ -193,18 +194,46 @@ func (s *subscriber) wanted() (want map[string]sensors.ChangeFeed, complete bool
 	if s.notifier == nil {
 		return want, complete
 	}
+	shared := map[string]bool{}
 	for _, of := range s.account.all() {
 		w, reason := of.changeFeed()
 		complete = complete && (len(w.Resources) > 0 || reason != "")
 		for _, resource := range w.Resources {
-			want[resource] = w
+			want[resource], shared[resource] = w, w.Item != ""
 		}
+	}
+	if !complete { // there can be one for all items, and not all are known
+		maps.DeleteFunc(want, func(resource string, _ sensors.ChangeFeed) bool { return shared[resource] })
 	}
 	return want, complete
 }
 
+// combined returns the resource that a pattern stands for with the items of all sensors of the account.
+func (a *account) combined(pattern string) string {
+	var items []string
+	for _, of := range a.all() {
+		if w, _ := of.ownFeed(); w.Item != "" && slices.Contains(w.Resources, pattern) {
+			items = append(items, "'"+w.Item+"'")
+		}
+	}
+	slices.Sort(items)
+	return strings.ReplaceAll(pattern, "%s", strings.Join(slices.Compact(items), ","))
+}
+
 // changeFeed returns what announces the sensor's changes, or why nothing does. Without both it is not known yet.
 func (s *sensor) changeFeed() (sensors.ChangeFeed, string) {
+	w, reason := s.ownFeed()
+	if w.Item != "" {
+		w.Resources = slices.Clone(w.Resources)
+		for i, pattern := range w.Resources {
+			w.Resources[i] = s.account.combined(pattern)
+		}
+	}
+	return w, reason
+}
+
+// ownFeed is changeFeed with the pattern of a resource that is for several sensors.
+func (s *sensor) ownFeed() (sensors.ChangeFeed, string) {
 	if s.poller == nil {
 		return sensors.ChangeFeed{}, "it is not polled"
 	}
@@ -362,7 +391,7 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 	var created subscriptions.Subscription
 	err := s.send(ctx, func(ctx context.Context) (err error) {
 		created, err = subscriptions.Create(ctx, s.account.graph, subscriptions.Subscription{
-			Resource: made.Resource, URL: made.URL, ClientState: s.notifier.clientState(s.account.config.ID, made.Resource, made.Nonce),
+			Resource: made.Resource, Changes: w.Changes, URL: made.URL, ClientState: s.notifier.clientState(s.account.config.ID, made.Resource, made.Nonce),
 			Expires: time.Now().Add(w.Lifetime - clockMargin),
 		})
 		return err
@@ -413,6 +442,11 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 		s.create(ctx, sub, w)
 	case err != nil:
 		s.failed(ctx, sub, err, now)
+		s.mu.Lock()
+		if now.Before(sub.Expires) { // then it can be created again
+			sub.retryAt = earlier(sub.retryAt, sub.Expires)
+		}
+		s.mu.Unlock()
 	default:
 		s.update(func() {
 			sub.Expires, sub.RenewAt, sub.err, sub.failures, sub.retryAt = expires, renewalOf(now, expires), nil, 0, time.Time{}
@@ -633,7 +667,7 @@ func (s *subscriber) polled(of *sensor, p sensors.Poll) {
 	before := push.polledAt
 	push.polledAt = at
 	announced := push.heardAt.After(before.Add(-w.Latency))
-	if p.Changed && !announced && !since.IsZero() && before.After(since) && push.suspectAt.IsZero() {
+	if p.Changed && !w.Partial && !announced && !since.IsZero() && before.After(since) && push.suspectAt.IsZero() {
 		push.suspectAt = at
 	}
 	read := push.recorded && !push.heardAt.After(at)
@@ -674,7 +708,7 @@ func (s *subscriber) judge(now time.Time) []time.Time {
 			next = append(next, push.suspectAt.Add(late))
 		}
 		switch {
-		case !active:
+		case !active, w.Partial:
 		case now.Before(push.fallback):
 			next = append(next, push.fallback)
 		default:

@@ -95,7 +95,13 @@ func TestSubscriptions(t *testing.T) {
 		"/communications/presences?$filter=id in ('" + megan + "')": func() { v.s.SetPresence(simulator.Megan, simulator.Presence{Availability: "Away"}) },
 	}
 	for resource, change := range changes {
-		made := v.want(201, "POST", "/subscriptions", subscriptionBody(h, resource))
+		body := subscriptionBody(h, resource)
+		if strings.Contains(resource, "presences") {
+			v.want(400, "POST", "/subscriptions", body)
+			body = strings.Replace(body, "created,updated,deleted", "updated", 1)
+		}
+		made := v.want(201, "POST", "/subscriptions", body)
+		v.want(200, "PATCH", "/subscriptions/"+made["id"].(string), fmt.Sprintf(`{"expirationDateTime": %q}`, time.Now().Add(55*time.Minute).UTC().Format(time.RFC3339)))
 		change()
 		n := h.next(t)
 		if n["subscriptionId"] != made["id"] || n["clientState"] != "s" || n["changeType"] == nil {

@@ -19,13 +19,14 @@ import (
 // MinLifetime is the shortest lifetime: Graph makes shorter ones as long.
 const MinLifetime = 45 * time.Minute
 
-// Changes are the types of changes that a subscription is about.
+// Changes are the types of changes that a subscription is about unless it has its own.
 const Changes = "created,updated,deleted"
 
 // A Subscription asks Graph to announce changes of a resource at an address.
 type Subscription struct {
 	ID          string
 	Resource    string // "/me/events"
+	Changes     string // the types of changes, such as "updated"; "": Changes. Not of List
 	URL         string // of notifications, also of those about the subscription itself
 	ClientState string // secret that comes with every notification; Graph shows it only when the subscription is created
 	Expires     time.Time
@@ -52,7 +53,7 @@ func Create(ctx context.Context, g *graph.Client, s Subscription) (Subscription,
 	const op = "subscribe to notifications"
 	var created subscriptionDTO
 	err := send(ctx, g, op, abstractions.POST, "", subscriptionDTO{
-		ChangeType: Changes, Resource: s.Resource, URL: s.URL, LifecycleURL: s.URL, ClientState: s.ClientState, Expires: s.Expires.UTC(),
+		ChangeType: cmp.Or(s.Changes, Changes), Resource: s.Resource, URL: s.URL, LifecycleURL: s.URL, ClientState: s.ClientState, Expires: s.Expires.UTC(),
 	}, &created)
 	switch {
 	case err != nil:

@@ -131,6 +131,8 @@ func (s *Service) resource(c *odata.Call, sub *Subscription) (resourceKind, *oda
 			continue
 		}
 		switch {
+		case k.withItems && strings.TrimSpace(sub.ChangeType) != "updated":
+			return k, odata.BadRequest("The property 'changeType' of a subscription to presences must be updated, not '%s'.", sub.ChangeType)
 		case k.withItems && sub.items == nil:
 			if sub.items = filterIDs(query); sub.items == nil {
 				return k, odata.BadRequest("A subscription to presences needs a $filter with the ids of users.")
@@ -283,6 +285,7 @@ func (s *Service) renew(c *odata.Call) (odata.Response, error) {
 		}
 	}
 	changed := *sub
+	changed.items = nil
 	kind, refused := s.resource(c, &changed)
 	if refused != nil {
 		return odata.Response{}, refused
