@@ -70,7 +70,7 @@ type Bridge struct {
 	lines      chan line     // of the log, to be published
 	connected  chan struct{} // the connection to the broker was made
 	started    time.Time
-	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
+	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
 	receiver   *listener                 // of notifications; nil: none
 	requests   *page.Requests
@@ -225,7 +225,7 @@ func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 	defer ticker.Stop()
 	for {
 		now := time.Now()
-		b.turned.Store(&now)
+		b.lastUpkeep.Store(&now)
 		select {
 		case <-ctx.Done():
 			return nil
