@@ -164,6 +164,8 @@ type GroupSource[S any] interface {
 type Member struct {
 	ID   string // Graph's
 	Name string // as its owner sees it; it may change
+
+	Address string `json:",omitempty"` // by which it can be named as well; empty: none
 }
 
 // A Group stands for several sensors of its kind.

@@ -139,7 +139,7 @@ func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 }
 
 // needingAdministrator returns a sentence for each permission to which only an administrator can consent, unless it is granted or a
-// requested scope to which users can consent includes it.
+// requested scope to which users can consent includes it. Where one requested scope includes others, it alone is named.
 func needingAdministrator(wanted []runtime.RequiredPermission, requested, granted []string) []string {
 	enough := slices.Clone(granted)
 	for _, scope := range requested {
@@ -147,11 +147,24 @@ func needingAdministrator(wanted []runtime.RequiredPermission, requested, grante
 			enough = append(enough, scope)
 		}
 	}
+	type need struct{ sensor, scope string }
+	named := map[need]string{} // the scope of the permission that it was named for
 	var texts []string
 	for _, n := range wanted {
-		if info, ok := graph.LookupScope(n.Scope); ok && info.Admin && !n.Satisfied(enough) {
-			texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, n.Scope, n.Impact))
+		info, ok := graph.LookupScope(n.Scope)
+		if !ok || !info.Admin || n.Satisfied(enough) {
+			continue
 		}
+		scope := n.Scope
+		if i := slices.IndexFunc(requested, func(s string) bool { return n.Satisfied([]string{s}) }); i >= 0 && !slices.Contains(requested, scope) {
+			scope = requested[i]
+		}
+		k := need{n.Sensor, scope}
+		if before, ok := named[k]; ok && before != n.Scope {
+			continue // reading comes first: without it, the rest is unavailable as well
+		}
+		named[k] = n.Scope
+		texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, scope, n.Impact))
 	}
 	return dedupe(texts)
 }

@@ -88,8 +88,12 @@ func (a *account) restore() {
 	if value, err := a.runtime.options.Store.Get(syncsBucket, a.config.ID); err == nil && value != nil {
 		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
 	}
+	another := a.followUser()
 	for _, configured := range config.Sorted(a.config.Sensors) {
 		for _, s := range a.newSensors(configured) {
+			if s.isNew = another; another {
+				a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Delete(sensors.Bucket, s.key()) }, a.logStoreError)
+			}
 			s.open()
 			s.lastSync = syncs[s.config.ID]
 			a.sensors[s.config.ID] = s
@@ -161,6 +165,9 @@ func (a *account) Run(ctx context.Context) error {
 			background.stop("sign-in") // one of another way
 			background.start(ctx, "sign-in", func(ctx context.Context) error { return flow.run(ctx, a) })
 		case <-a.session.Changed():
+			if a.followUser() {
+				a.startAgain(ctx, &running)
+			}
 			if a.signedIn() {
 				a.subscriber.resume()
 				a.refresh()
@@ -248,25 +255,8 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 		if ctx.Err() != nil {
 			return // the group that asked for it was removed meanwhile
 		}
-		before := a.detach(running, removed)
-		for _, s := range added {
-			maps.Copy(before, a.detach(running, []string{s.config.ID}))
-			s.open()
-			a.mu.Lock()
-			a.sensors[s.config.ID] = s
-			a.mu.Unlock()
-			if replaced, ok := before[s.config.ID]; ok {
-				replaced.supersede(s)
-				delete(before, s.config.ID)
-			}
-			s.declare()
-			running.start(lifetime, s.config.ID, s.Run)
-		}
-		for _, s := range before {
-			s.remove()
-		}
+		a.replace(lifetime, running, removed, added)
 		a.subscriber.changed()
-		signal(a.dirty)
 	}
 	select {
 	case a.applies <- apply:
@@ -276,6 +266,67 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 		}
 	case <-ctx.Done():
 	}
+}
+
+// replace does what reconcile does, on the goroutine of Run.
+func (a *account) replace(ctx context.Context, running *taskSet, removed []string, added []*sensor) {
+	before := a.detach(running, removed)
+	for _, s := range added {
+		maps.Copy(before, a.detach(running, []string{s.config.ID}))
+		s.open()
+		a.mu.Lock()
+		a.sensors[s.config.ID] = s
+		a.mu.Unlock()
+		if replaced, ok := before[s.config.ID]; ok {
+			replaced.supersede(s)
+			delete(before, s.config.ID)
+		}
+		s.declare()
+		running.start(ctx, s.config.ID, s.Run)
+	}
+	for _, s := range before {
+		s.remove()
+	}
+	signal(a.dirty)
+}
+
+// followUser notes who is signed in, and reports whether that is another user than before. What was stored is not theirs then.
+func (a *account) followUser() (changed bool) {
+	user := a.session.Status().User.ID
+	if user == "" {
+		return false
+	}
+	before, err := a.runtime.options.Store.Get(usersBucket, a.config.ID)
+	if err != nil {
+		a.log.Warn("the user before is not known", "error", err)
+	}
+	if string(before) == user {
+		return false
+	}
+	a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }, a.logStoreError)
+	return before != nil
+}
+
+// startAgain replaces every sensor by one that knows nothing of the user before.
+func (a *account) startAgain(ctx context.Context, running *taskSet) {
+	a.log.Info("another user is signed in; starting again without what was stored")
+	a.graph.Forget()
+	var ids []string
+	var added []*sensor
+	for id, configured := range config.Sorted(a.current.Load().Sensors) {
+		ids = append(ids, id)
+		s := a.newSensor(configured)
+		s.isNew = true
+		added = append(added, s)
+	}
+	for _, s := range a.detach(running, ids) {
+		if s.parent != nil {
+			s.remove()
+		} else {
+			s.forget()
+		}
+	}
+	a.replace(ctx, running, nil, added)
 }
 
 // detach stops sensors, with the members of groups, and takes them out of the account.
@@ -305,6 +356,7 @@ func (a *account) remove() {
 	a.runtime.options.Store.Commit(func(tx services.Tx) {
 		tx.Delete(zonesBucket, a.config.ID)
 		tx.Delete(syncsBucket, a.config.ID)
+		tx.Delete(usersBucket, a.config.ID)
 		if a.subscriber != nil {
 			tx.Delete(subscriptionsBucket, a.config.ID)
 		}

@@ -25,6 +25,7 @@ import (
 const (
 	membersBucket = "members" // by sensor group
 	zonesBucket   = "zones"   // by account: the mailbox's time zone
+	usersBucket   = "users"   // by account: id of the user that everything else is of
 	syncsBucket   = "syncs"   // by account: when each sensor was last read
 )
 

@@ -247,13 +247,17 @@ func tryLoad(t *testing.T, account string, sensors ...string) (*config.Config, e
 // Options that rule each other out are refused with a sentence.
 func TestRefusedOptions(t *testing.T) {
 	for sensor, want := range map[string]string{
-		"{type: email, basic: true, on_demand: true, allow: [attachment]}":      "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: query, basic: true, on_demand: true, allow: [default, search]}": "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: email, basic: true, allow: [attachments]}":                      "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: email, allow: [attach]}":                                        `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, contacts_search, delete, flag, forward, get, list, mark_read, move, people_search, person, person_full, reply, reply_all, search, send, send_large`,
-		"{type: email, read: false}":                                            "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
-		"{type: email, read: false, enable_update: true, on_demand: true}":      "on_demand (line 7): want false with read: false: no permission to read is requested then",
-		"{type: email, read: false, enable_update: true, allow: [get]}":         "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",
+		"{type: email, basic: true, on_demand: true, allow: [attachment]}":                                          "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: query, basic: true, on_demand: true, allow: [default, search]}":                                     "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: email, basic: true, allow: [attachments]}":                                                          "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: calendar, shared_mailbox: room@contoso.com, enable_update: true, allow: [default, create_meeting]}": "allow[1] (line 7): create_meeting is not offered with shared_mailbox, because the meeting is your own; ask a calendar without it",
+		"{type: calendar, shared_mailbox: room@contoso.com, on_demand: true, allow: [default, find_times]}":         "allow[1] (line 7): find_times is not offered with shared_mailbox, because it finds times for yourself; ask a calendar without it",
+		"{type: calendar, shared_mailbox: room@contoso.com, on_demand: true, allow: [free_busy]}":                   "allow[0] (line 7): free_busy is not offered with shared_mailbox, for Microsoft has no such permission; ask a calendar without it",
+		"{type: status, user: ann@contoso.com, allow: [people_search, set_status_message]}":                         "allow[1] (line 7): set_status_message is not offered with user, because you can set only your own status",
+		"{type: email, allow: [attach]}":                                                                            `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, contacts_search, delete, flag, forward, get, list, mark_read, move, people_search, person, person_full, reply, reply_all, search, send, send_large`,
+		"{type: email, read: false}":                                                                                "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
+		"{type: email, read: false, enable_update: true, on_demand: true}":                                          "on_demand (line 7): want false with read: false: no permission to read is requested then",
+		"{type: email, read: false, enable_update: true, allow: [get]}":                                             "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",
 	} {
 		_, err := tryLoad(t, "", sensor)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -31,6 +31,7 @@ type sensor struct {
 	group      *group               // nil: it is one sensor
 	parent     *sensor              // of a member, its group
 	slug       string               // prefix of its entity ids
+	isNew      bool                 // what was stored is another user's
 	log        *slog.Logger
 
 	mu             sync.Mutex
@@ -97,6 +98,9 @@ func (s *sensor) id() hub.ID { return hub.ID{Account: s.account.config.ID, Senso
 func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
 
 func (s *sensor) stored() []byte {
+	if s.isNew {
+		return nil
+	}
 	record, err := s.account.runtime.options.Store.Get(sensors.Bucket, s.key())
 	if err != nil {
 		s.log.Warn("stored snapshot unreadable", "error", err)
@@ -450,6 +454,11 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 
 // configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
 func (s *sensor) configured(name string) (services.Operation, error) {
+	if o, ok := s.source.Options().(operationChecker); ok {
+		if err := o.CheckOperation(name); err != nil {
+			return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: err.Error()}
+		}
+	}
 	op, err := FindOperation("a sensor of type "+s.kind.Name, allOperations(s.source), name)
 	if err != nil {
 		return op, err
