@@ -209,6 +209,10 @@ func (c *Config) digests() {
 	add("http", c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile)
 	add("notifications", c.Notifications.Webhook.TLSCertFile, c.Notifications.Webhook.TLSKeyFile)
 	for id, a := range c.Accounts {
+		if a.Application { // which reads its certificate for each token
+			add("accounts."+id, a.Cloud.CAFile)
+			continue
+		}
 		add("accounts."+id, a.CertificateFile, a.Cloud.CAFile)
 	}
 }

@@ -33,7 +33,8 @@ func (p *program) loginCommand() *cobra.Command {
 			"The app registration needs the redirect URI http://localhost, even if it has a secret (platform Web): Microsoft's page\n" +
 			"nativeclient hides the address that you would have to paste.\n\n" +
 			"login requests the permissions that the configuration needs. With --for it also requests the reading permissions of other types of\n" +
-			"sensors, so that graph2mqtt discover can list everything.",
+			"sensors, so that graph2mqtt discover can list everything.\n\n" +
+			"An organization signs in by itself: for it, login checks the certificate, the permissions in Entra ID, and each mailbox.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
 			"  graph2mqtt login work --port 8400\n" +
@@ -50,6 +51,12 @@ func (p *program) loginCommand() *cobra.Command {
 			c, a, err := p.loadAccount(args)
 			if err != nil {
 				return err
+			}
+			if a.Application {
+				if l.device || l.port != 0 || len(l.kinds) > 0 {
+					return &usageError{"--device-code, --port and --for are for accounts, to which a user signs in"}
+				}
+				return p.checkApplication(ctx, c, a)
 			}
 			s, err := p.session(c, a)
 			if err != nil {

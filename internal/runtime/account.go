@@ -27,6 +27,18 @@ const extendInterval = time.Hour
 // syncsInterval is the least time between two writes of when the sensors were last read.
 const syncsInterval = time.Minute
 
+// A session hands out the tokens of an account: of the user who signed in, or of the application.
+type session interface {
+	graph.Tokens
+	Status() auth.Status
+	// Changed returns a channel that receives after the status changed.
+	Changed() <-chan struct{}
+	Reload()
+	// Run does what is due until ctx is done.
+	Run(ctx context.Context) error
+	RetryRefused(ctx context.Context) error
+}
+
 // An account is one configured account. It runs in the goroutine of Run, which alone changes its set of sensors.
 type account struct {
 	runtime *Runtime
@@ -34,7 +46,8 @@ type account struct {
 	current atomic.Pointer[config.Account] // with the sensors as they are now
 	log     *slog.Logger
 
-	session *auth.Session
+	session session
+	user    *auth.Session // session, if a user signs in; nil: an organization
 	graph   *graph.Client
 
 	zone   atomic.Pointer[time.Location]
@@ -68,12 +81,21 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	}
 	a.current.Store(c)
 	var err error
-	if a.session, err = openSession(c, &r.transports, r.options.Dir, r.options.Log); err != nil {
+	if c.Application {
+		a.session, err = openApplication(c, &r.transports, r.options.Log)
+	} else {
+		a.user, err = openSession(c, &r.transports, r.options.Dir, r.options.Log)
+		a.session = a.user
+	}
+	if err != nil {
 		return nil, err
 	}
 	o := graph.Options{Tokens: a.session, Log: a.log}
 	if count := r.options.OnExchange; count != nil {
 		o.OnExchange = func(method string, status int, took time.Duration) { count(c.ID, method, status, took) }
+	}
+	if c.Application {
+		o.Limiter = r.limiters.of(c, r.options.Log)
 	}
 	if a.graph, err = openGraph(c, &r.transports, o); err != nil {
 		return nil, err
@@ -241,7 +263,11 @@ func warnOfMissing(changed []*sensor) {
 			continue
 		}
 		for _, m := range s.missingScopes() {
-			s.log.Warn("the configuration needs a permission that is not granted", "permission", m.Scope, "error", m.Message+"; run: graph2mqtt login "+s.account.config.ID)
+			remedy := "; run: graph2mqtt login "
+			if s.account.config.Application {
+				remedy = "; run: graph2mqtt permissions "
+			}
+			s.log.Warn("the configuration needs a permission that is not granted", "permission", m.Scope, "error", m.Message+remedy+s.account.config.ID)
 		}
 	}
 }
@@ -451,12 +477,24 @@ func (a *account) checkGranted(permissions []graph.Permission) error {
 
 // missing returns a *graph.Error that names the permissions that are not granted and what to do, or nil.
 func (a *account) missing(permissions []graph.Permission) error {
-	err := graph.MissingError(a.session.Granted(), permissions)
+	err := a.missingError(permissions)
 	var e *graph.Error
-	if errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
+	case a.config.Application:
+		e.Message += "; an administrator grants them, see: graph2mqtt permissions " + a.config.ID
+	default:
 		e.Message += "; run: graph2mqtt login " + a.config.ID
 	}
 	return err
+}
+
+// missingError is graph.MissingError for permissions of a sensor.
+func (a *account) missingError(permissions []graph.Permission) error {
+	if a.config.Application {
+		permissions = graph.ApplicationPermissions(permissions)
+	}
+	return graph.MissingError(a.session.Granted(), permissions)
 }
 
 // refresh polls every sensor as soon as allowed.

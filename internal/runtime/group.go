@@ -98,6 +98,9 @@ func (g *group) idInUse(m sensors.Member) bool {
 func (g *group) Run(ctx context.Context) error {
 	for {
 		wait := cmp.Or(g.sensor.kind.ListInterval, listInterval)
+		if o, ok := g.sensor.source.Options().(interface{ ListInterval() time.Duration }); ok {
+			wait = o.ListInterval()
+		}
 		if err := g.reload(ctx); err != nil {
 			wait = listRetry
 		}

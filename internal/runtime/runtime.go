@@ -66,6 +66,7 @@ type Runtime struct {
 
 	transports transports
 	notifier   *notifier // nil: Graph announces nothing
+	limiters   limiters
 
 	mu       sync.Mutex
 	accounts map[string]*account

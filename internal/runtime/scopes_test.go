@@ -36,6 +36,12 @@ func TestScopes(t *testing.T) {
 		{update, []string{"{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.ReadWrite.Shared User.Read"},
 		{"", []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
 		{update, []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com, enable_update: false}"}, "Calendars.Read.Shared Calendars.ReadWrite User.Read"},
+		{"", []string{"{type: room, room: berlin@contoso.com}"}, "Calendars.Read.Shared User.Read"},
+		{"", []string{"{type: room, room: all, addresses: [berlin@contoso.com], show_subject: true}"}, "Calendars.Read.Shared User.Read"},
+		{"", []string{"{type: room, room: all}"}, "Calendars.Read.Shared Place.Read.All User.Read"},
+		{"", []string{"{type: room, room: all, group: rooms@contoso.com}"}, "Calendars.Read.Shared GroupMember.Read.All User.Read"},
+		{update, []string{"{type: room, room: berlin@contoso.com}"}, "Calendars.ReadWrite.Shared User.Read"},
+		{update, []string{"{type: room, room: berlin@contoso.com, allow: [book], read: false}"}, "Calendars.ReadWrite.Shared User.Read"},
 		{"", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
 		{"timezone: mailbox", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
 		{update, []string{"{type: auto_reply}"}, "MailboxSettings.ReadWrite User.Read"},
@@ -141,6 +147,63 @@ func TestScopes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// An organization needs exactly the application permissions for its sensors, and none of a user.
+func TestOrganizationPermissions(t *testing.T) {
+	for _, test := range []struct{ keys, want string }{
+		{"rooms: {addresses: [berlin@contoso.com]}", "Calendars.Read"},
+		{"rooms: {addresses: [berlin@contoso.com], show_subject: true}", "Calendars.Read"},
+		{"rooms: {addresses: [berlin@contoso.com], enable_update: true}", "Calendars.ReadWrite"},
+		{"rooms: {addresses: [berlin@contoso.com], enable_update: true, allow: [book]}", "Calendars.ReadWrite"},
+		{"enable_update: true\nrooms: {addresses: [berlin@contoso.com]}", "Calendars.ReadWrite"},
+		{"enable_update: true\nrooms: {addresses: [berlin@contoso.com], enable_update: false}", "Calendars.Read"},
+		{"sensors: {berlin: {type: room, room: berlin@contoso.com}}", "Calendars.Read"},
+		{"rooms: {}", "Calendars.Read Place.Read.All"},
+		{"rooms: {list: building7@contoso.com, refresh: 6h, except: [Storage]}", "Calendars.Read Place.Read.All"},
+		{"rooms: {group: rooms@contoso.com, enable_update: true}", "Calendars.ReadWrite GroupMember.Read.All"},
+	} {
+		c, err := loadOrganization(t, test.keys)
+		if err != nil {
+			t.Errorf("%s: %v", test.keys, err)
+			continue
+		}
+		if got := strings.Join(runtime.SignInScopes(c.Accounts["contoso"])[0], " "); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.keys, got, test.want)
+		}
+	}
+	for keys, want := range map[string]string{
+		"sensors: {chat: {type: chat}}":                                 "organizations.contoso.sensors.chat.type (line 7): chat is for accounts, to which a user signs in; organizations have room",
+		"sensors: {r: {type: room}}":                                    "organizations.contoso.sensors.r.room (line 7) is required, such as berlin@contoso.com",
+		"sensors: {r: {type: room, room: berlin}}":                      `organizations.contoso.sensors.r.room (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
+		"rooms: {list: a@b.c, group: a@b.c}":                            "organizations.contoso.rooms.list (line 7): not with group: want one of addresses, list and group",
+		"rooms: {list: building7}":                                      `organizations.contoso.rooms.list (line 7): want the address of a room, such as berlin@contoso.com, not "building7"`,
+		"rooms: {refresh: 1m}":                                          "organizations.contoso.rooms.refresh (line 7): want at least 10m, not 1m",
+		"sensors: {r: {type: room, room: a@b.c, except: [x]}}":          "organizations.contoso.sensors.r.except (line 7): only with room: all",
+		"rooms: {addresses: [a@b.c, berlin, A@b.c]}":                    `organizations.contoso.rooms.addresses[1] (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
+		"rooms: {addresses: [a@b.c, A@b.c]}":                            "organizations.contoso.rooms.addresses[1] (line 7): the same as addresses[0]",
+		"rooms: {addresses: [a@b.c], on_demand: true, allow: [person]}": "organizations.contoso.rooms.allow[0] (line 7): person is for accounts, to which a user signs in; applications do not have its permission",
+		"sensors: {r: {type: room, room: a@b.c, addresses: [a@b.c]}}":   "organizations.contoso.sensors.r.addresses (line 7): only with room: all",
+	} {
+		if _, err := loadOrganization(t, keys); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v\nwant %s", keys, err, want)
+		}
+	}
+}
+
+// loadOrganization loads a configuration with one organization, "contoso", and these keys.
+func loadOrganization(t *testing.T, keys string) (*config.Config, error) {
+	t.Helper()
+	text := "mqtt: {url: \"mqtt://127.0.0.1\"}\nstate_dir: " + t.TempDir() + "\norganizations:\n  contoso:\n    {client_id: 2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21, tenant: contoso.com, certificate_file: none.pem,\n"
+	text += "    # the keys\n"
+	for line := range strings.Lines(keys) {
+		text += "    " + strings.TrimSuffix(line, "\n") + ",\n"
+	}
+	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+	if err := os.WriteFile(file, []byte(text+"    }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return runtime.Load(config.Sources{File: file}, runtime.Kinds())
 }
 
 // What is refused is asked for again without the writes, and then without what users cannot grant themselves.

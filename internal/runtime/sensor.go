@@ -329,12 +329,14 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 	if s.group != nil || !s.config.Read {
 		return true, time.Time{}
 	}
-	granted := graph.MissingError(s.account.session.Granted(), s.source.Permissions()) == nil
+	granted := s.account.missingError(s.source.Permissions()) == nil
 	staleAfter := s.staleAfter()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	until = s.lastSync.Add(staleAfter)
-	return granted && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
+	// Which mailboxes an application may read is not known before.
+	denied := s.account.config.Application && graph.Is(s.err, graph.PermissionMissing)
+	return granted && !denied && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
 }
 
 // problem returns the sensor's problem for the user, nil if there is none. A required sign-in is a problem of the account instead.
@@ -468,7 +470,7 @@ func (s *sensor) configured(name string) (services.Operation, error) {
 		if op.Reads {
 			code = services.NotOnDemand
 		}
-		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
+		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (%s.sensors.%s)", why, s.account.config.Path(), s.config.ID)}
 	}
 	return op, nil
 }

@@ -98,6 +98,9 @@ type subscriber struct {
 
 // newSubscriber returns the subscriber of an account with the subscriptions of earlier runs; nil if there is nothing to do.
 func (a *account) newSubscriber() *subscriber {
+	if a.config.Application { // it has no /me
+		return nil
+	}
 	s := &subscriber{
 		account: a, notifier: a.runtime.notifier, due: make(chan struct{}, 1), releases: make(chan chan struct{}), ended: make(chan struct{}),
 		held: map[string]*subscription{},

@@ -28,6 +28,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/subscriptions"
@@ -59,6 +60,7 @@ type (
 	todoService         = todo.Service
 	teamsService        = teams.Service
 	subscriptionService = subscriptions.Service
+	placesService       = places.Service
 )
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -68,6 +70,7 @@ type Simulator struct {
 	*meetingsService
 	*outlookService
 	*peopleService
+	*placesService
 	*plannerService
 	*presenceService
 	*todoService
@@ -125,6 +128,7 @@ func New(o Options) *Simulator {
 		teamsService:        teams.New(d),
 		subscriptionService: subscriptions.New(d, o.Notify),
 	}
+	s.placesService = places.New(d, s.outlookService.Share)
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.todoService = todo.New(d, outlook.Licensed(s.outlookService), outlook.NextDate)
 	s.graph = odata.New(d, s.AccessToken)
@@ -140,6 +144,7 @@ func New(o Options) *Simulator {
 		s.peopleService.Resource(),
 		s.meetingsService.Resource(),
 		s.subscriptionService.Resource(),
+		s.placesService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {
