@@ -34,6 +34,46 @@ func startIngress(t *testing.T, install, supervisor string) string {
 	return "http://127.0.0.1:" + strings.TrimPrefix(p.AwaitLine(t, "port "), "port ")
 }
 
+// supervisorIngress does what the Supervisor does with the requests of Home Assistant's ingress for the app with the token k3Y.
+func supervisorIngress(app *url.URL, transport http.RoundTripper, password string) http.Handler {
+	return &httputil.ReverseProxy{Transport: transport, Rewrite: func(r *httputil.ProxyRequest) {
+		r.SetURL(app)
+		r.Out.Host = r.In.Host
+		r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, "/ingress/k3Y")
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto"} {
+			r.Out.Header[name] = r.In.Header[name]
+		}
+		if password != "" {
+			r.Out.SetBasicAuth("", password)
+		}
+	}}
+}
+
+// requestPage sends a request as the status page does in a browser that opened Home Assistant by the address of a home network: without
+// Sec-Fetch-Site. It returns the answer and its body, and may be called from any goroutine.
+func requestPage(t testing.TB, method, address, body string) (*http.Response, string) {
+	r, err := http.NewRequestWithContext(t.Context(), method, address, strings.NewReader(body))
+	if err != nil {
+		t.Error(err)
+		return &http.Response{}, ""
+	}
+	if body != "" {
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Origin", "http://"+r.URL.Host)
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Error(err)
+		return &http.Response{}, ""
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Error(err)
+	}
+	return answer, string(text)
+}
+
 func exists(name string) bool {
 	_, err := os.Stat(name)
 	return err == nil
@@ -62,36 +102,11 @@ func TestPageBehindIngress(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			supervisor := httptest.NewServer(&httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) {
-				r.SetURL(app)
-				r.Out.Host = r.In.Host
-				r.Out.URL.Path = strings.TrimPrefix(r.In.URL.Path, "/ingress/k3Y")
-				r.Out.SetBasicAuth("", password)
-			}})
+			supervisor := httptest.NewServer(supervisorIngress(app, nil, password))
 			t.Cleanup(supervisor.Close)
 			page := startIngress(t, install, strings.TrimPrefix(supervisor.URL, "http://")) + "/api/hassio_ingress/k3Y/"
-			// do may be called from any goroutine.
 			do := func(method, path, body string) (*http.Response, string) {
-				r, err := http.NewRequestWithContext(t.Context(), method, page+path, strings.NewReader(body))
-				if err != nil {
-					t.Error(err)
-					return &http.Response{}, ""
-				}
-				if body != "" { // as a browser that opened Home Assistant by the address of a home network: without Sec-Fetch-Site
-					r.Header.Set("Content-Type", "application/json")
-					r.Header.Set("Origin", "http://"+r.URL.Host)
-				}
-				answer, err := http.DefaultClient.Do(r)
-				if err != nil {
-					t.Error(err)
-					return &http.Response{}, ""
-				}
-				defer answer.Body.Close()
-				text, err := io.ReadAll(answer.Body)
-				if err != nil {
-					t.Error(err)
-				}
-				return answer, string(text)
+				return requestPage(t, method, page+path, body)
 			}
 			await(t, "the page", func() bool { answer, _ := do(http.MethodGet, "", ""); return answer.StatusCode == http.StatusOK })
 			_, index := do(http.MethodGet, "", "")

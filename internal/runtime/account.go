@@ -329,8 +329,13 @@ func (a *account) followUser() (changed bool) {
 	if string(before) == user {
 		return false
 	}
-	a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }, a.logStoreError)
-	return before != nil
+	write := func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }
+	if before == nil {
+		a.runtime.options.Store.CommitLazily(write) // with the first snapshots: without them, nothing is stored that could be another user's
+		return false
+	}
+	a.runtime.options.Store.Commit(write, a.logStoreError)
+	return true
 }
 
 // startAgain replaces every sensor by one that knows nothing of the user before.

@@ -1,6 +1,7 @@
 package runtime
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -81,6 +83,14 @@ func signInOptions(c *config.Account, t *transports) auth.Options {
 		Account:  c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
 		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport,
 	}
+	o.Mail = func(ctx context.Context, token string) (string, error) {
+		g, err := openGraph(c, t, graph.Options{Tokens: newToken(token)})
+		if err != nil {
+			return "", err
+		}
+		u, err := directory.SignedIn(ctx, g)
+		return u.Address, err
+	}
 	if c.CertificateFile != "" {
 		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
 		o.Certificate, err = config.ReadPEM(c.CertificateFile)
@@ -90,6 +100,23 @@ func signInOptions(c *config.Account, t *transports) auth.Options {
 	}
 	return o
 }
+
+// A newToken is the token of a sign-in that is not kept yet. It implements graph.Tokens.
+type newToken string
+
+// Token implements graph.Tokens.
+func (t newToken) Token(context.Context) (string, error) { return string(t), nil }
+
+// Renew implements graph.Tokens.
+func (newToken) Renew(context.Context, string, string) (string, error) {
+	return "", &graph.Error{Reason: graph.SignInRequired, Message: "Graph rejected the new token"}
+}
+
+// Personal implements graph.Tokens.
+func (newToken) Personal() bool { return false }
+
+// Granted implements graph.Tokens.
+func (newToken) Granted() []string { return nil }
 
 // transports holds one transport for all accounts whose servers are verified by the same certificates.
 type transports struct {

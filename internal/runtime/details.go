@@ -15,6 +15,7 @@ import (
 // AccountDetails describes an account beyond its status in the hub.
 type AccountDetails struct {
 	Tenant      string // configured
+	Expected    string // the user who must sign in, as configured; "": anyone
 	User        auth.User
 	SignedIn    time.Time // zero: nobody is signed in
 	Expires     time.Time // of the sign-in if it is not used
@@ -37,7 +38,7 @@ func (r *Runtime) Details(id string) (AccountDetails, bool) {
 		return AccountDetails{}, false
 	}
 	c, s := a.current.Load(), a.session.Status()
-	d := AccountDetails{Tenant: c.Tenant, User: s.User, SignedIn: s.SignedIn, Expires: s.Expires}
+	d := AccountDetails{Tenant: c.Tenant, Expected: c.User, User: s.User, SignedIn: s.SignedIn, Expires: s.Expires}
 	d.ConsentLink, _ = ConsentLink(c)
 	personal := s.User.Personal || entra.IsPersonalTenant(c.Tenant)
 	if personal {

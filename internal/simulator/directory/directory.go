@@ -21,7 +21,8 @@ const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
 // A User can sign in and has a mailbox with a default calendar.
 type User struct {
 	ID       string `json:"id"`       // "": derived from the address
-	Address  string `json:"address"`  // user principal name and mail address
+	Address  string `json:"address"`  // user principal name, and mail address unless Mail is set
+	Mail     string `json:"mail"`     // "": the address
 	Name     string `json:"name"`     // display name
 	Tenant   string `json:"tenant"`   // a GUID; "": the tenant of the users with the same domain
 	Personal bool   `json:"personal"` // a personal Microsoft account; Tenant is PersonalTenant

@@ -39,8 +39,25 @@ function card(app, a) {
         button(app, `sign-in/${a.id}`, missing.length ? "Sign in again to grant them" : "Sign in again", { name: `${missing.length ? "Sign in again to grant them" : "Sign in again"}: ${a.name}`, action: () => app.act("sign_in", a.id, { way: "browser" }).then(() => undefined) }),
         signOut(app, a),
       ] : h("a", { class: "button primary", href: `#sign-in-${a.id}` }, "Sign in")),
+    personalLink(app, a),
     outcome(app.results.get(`sign-out/${a.id}`)),
     a.sign_in ? null : outcome(app.results.get(`sign-in/${a.id}`)));
+}
+
+// personalLink makes a link with which somebody else signs in to this account, and sees nothing else.
+function personalLink(app, a) {
+  const key = `link/${a.id}`;
+  const made = app.ui.get(key);
+  const make = async () => {
+    app.set(key, await app.post("api/links", { account: a.id }));
+    return `${a.name}: the link is shown only now. An earlier one does not work any more.`;
+  };
+  return h("details", { key: "link" }, h("summary", {}, "Let somebody else sign in"),
+    h("p", { class: "muted" }, "A link with which a person signs in to this account alone, once, within a week. ",
+      a.expected ? ["Only ", h("strong", {}, a.expected), " is accepted."] : "Set user in the configuration, or whoever opens it first may sign in as anybody."),
+    made ? [copyField(`${key}-url`, `Sign-in link of ${a.name}`, made.url, { secret: true, announce: app.announce }), h("p", { class: "muted" }, "It works until ", time(made.expires), ".")] : null,
+    h("div", { class: "actions" }, button(app, key, made ? "Make another link" : "Make a link", { name: `${made ? "Make another link" : "Make a link"}: ${a.name}`, action: make })),
+    outcome(app.results.get(key)));
 }
 
 function fact(name, ...content) {

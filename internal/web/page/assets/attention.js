@@ -16,16 +16,18 @@ export function withoutCommand(message) {
 }
 
 export function attention(app) {
-  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => card(app, a));
+  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => signInCard(app, a));
 }
 
-function card(app, a) {
+// signInCard shows how to sign in to an account.
+export function signInCard(app, a) {
   const id = `sign-in-${a.id}`;
   return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },
     h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
       h("div", {}, h("h2", { id: `${id}-title` }, `Sign in to ${a.name}`),
-        h("p", { class: "muted" }, a.message ? withoutCommand(a.message) : messages[a.state] ?? "This grants the permissions that the configuration asks for."))),
-    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without it:`) : null,
+        h("p", { class: "muted" }, a.message ? withoutCommand(a.message) : messages[a.state] ?? "This grants the permissions that the configuration asks for."),
+        a.expected ? h("p", { class: "muted", key: "expected" }, "Sign in as ", h("strong", {}, a.expected), ". Anybody else is refused.") : null)),
+    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without ${a.sign_in.refused.length > 1 ? "them" : "it"}:`) : null,
     !a.sign_in ? ways(app, a) : a.sign_in.browser ? byLink(app, a, id) : byCode(app, a, id),
     outcome(app.results.get(`sign-in/${a.id}`)));
 }
