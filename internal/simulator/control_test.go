@@ -280,7 +280,7 @@ func TestControlRefuses(t *testing.T) {
 		{400, "POST", "/groups", `{"list": true}`, `unknown field "list"; known fields: address, id, members, name, security`},
 		{400, "PATCH", "/clock", `{"offste":"1h"}`, `unknown field "offste"; known fields: advance, frozen, now, offset`},
 		{400, "PATCH", "/clock", `{"Offset":"1h"}`, `unknown field "Offset"; known fields: advance, frozen, now, offset`},
-		{400, "POST", "/users", `{"address":"lee@contoso.example","admin":true}`, `unknown field "admin"; known fields: address, department, id, jobTitle, manager, name, personal, photo, tenant, timeZone`},
+		{400, "POST", "/users", `{"address":"lee@contoso.example","admin":true}`, `unknown field "admin"; known fields: address, department, id, jobTitle, mail, manager, name, personal, photo, tenant, timeZone`},
 		{400, "PATCH", "/users/adele@contoso.example/mailboxSettings", `{"colour":"red"}`,
 			`unknown property "colour" of mailboxSettings; known properties: archiveFolder, automaticRepliesSetting, dateFormat, delegateMeetingMessageDeliveryOptions, language, timeFormat, timeZone, userPurpose, workingHours`},
 		{400, "POST", "/faults", `{"claims":"nbf"}`, `claims: want JSON, not "nbf"`},
