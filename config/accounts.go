@@ -16,7 +16,7 @@ import (
 // accountsDirName is the directory beside the configuration file whose files are read as accounts.
 const accountsDirName = "accounts.d"
 
-// A RefusedFile is a file of one account that cannot be used. It keeps no other account from working.
+// A RefusedFile is a file of one account that cannot be used. It does not affect other accounts.
 type RefusedFile struct {
 	Account  string // the name of the file without its extension
 	Name     string
@@ -24,8 +24,8 @@ type RefusedFile struct {
 	Running  bool // the account runs as it was configured before; see KeepAccounts
 }
 
-// isAccountFile reports whether a file in the directory of accounts is one. Files that begin with a dot are those that editors and
-// Kubernetes hide; backups and temporary files have other extensions.
+// isAccountFile reports whether a name in the directory of accounts is that of an account. Editors and Kubernetes create files that begin
+// with a dot; backups and temporary files have other extensions.
 func isAccountFile(name string) bool {
 	return !strings.HasPrefix(name, ".") && slices.Contains(extensions, strings.ToLower(filepath.Ext(name)))
 }
@@ -106,17 +106,15 @@ func (l *loader) readAccounts(s Sources, c *Config, file map[string]any, named s
 		var err error
 		switch {
 		case inMain:
-			err = fmt.Errorf("the account is also in %s, whose keys are used; remove it in one of them", Problem{Path: c.File, Line: l.lines.Line(at)}.Place())
+			err = fmt.Errorf("the account is also in %s, which takes precedence; remove it from one of them", Problem{Path: c.File, Line: l.lines.Line(at)}.Place())
 		case other != "":
 			err = alsoIn(other)
 			if _, ok := l.own[id]; ok {
 				l.refuse(c, id, Problem{Path: at, Message: alsoIn(name).Error()})
 			}
-		case id == "bridge":
-			err = errors.New("want another name of the file, which is the id of the account: this one is reserved for the bridge")
 		default:
-			if err = checkIdent(id); err != nil {
-				err = fmt.Errorf("%w, which is the name of the file", err)
+			if err = CheckAccountID(id); err != nil {
+				err = fmt.Errorf("the name of the file is the id of the account: %w", err)
 				break
 			}
 			m, lines, err = parseFile(name, s.AccountContent[name])
@@ -189,13 +187,13 @@ func (l *loader) locate(own accountFile, id string, p Problem) Problem {
 	return p
 }
 
-// wrapped returns the message about a key at the top of an account's file that repeats where the account stands, or "".
+// wrapped returns the message about a key at the top of an account's file that repeats the level accounts or the id, or "".
 func wrapped(id string) func(key string, known []string) string {
 	return func(key string, _ []string) string {
 		if key != "accounts" && key != id {
 			return ""
 		}
-		return fmt.Sprintf("unknown key: the file holds what stands below accounts.%s; write the keys of the account without this level", id)
+		return fmt.Sprintf("unknown key: write the keys of the account without the levels accounts and %s", id)
 	}
 }
 
@@ -219,19 +217,16 @@ func collision(with string) string {
 	return "want another id: its entities would have the same ids as those of " + with
 }
 
-// KeepAccounts keeps the accounts of the running configuration whose files are refused now: a mistake in a file, or one that is being
-// written, does not remove an account. Where a new account would have the same entities, the running one goes on.
+// KeepAccounts keeps the accounts of the running configuration whose files are refused now: a mistake in a file, or a file that is being
+// written, does not remove an account. If a new account would have the same entities, the running account is kept.
 func (c *Config) KeepAccounts(running *Config) {
 	kept := map[string]*Account{}
 	for i, f := range c.RefusedFiles {
 		a := running.Accounts[f.Account]
-		if a == nil || c.Accounts[f.Account] != nil || kept[f.Account] != nil {
-			c.RefusedFiles[i].Running = a != nil && kept[f.Account] != nil
-			continue
+		if a != nil && c.Accounts[f.Account] == nil && kept[f.Account] == nil && c.makeRoom(a, running) {
+			kept[f.Account] = a
 		}
-		if c.makeRoom(a, running) {
-			kept[f.Account], c.RefusedFiles[i].Running = a, true
-		}
+		c.RefusedFiles[i].Running = kept[f.Account] != nil
 	}
 	for id, a := range kept {
 		c.Accounts[id] = a

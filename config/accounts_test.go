@@ -100,7 +100,7 @@ func TestAccountFiles(t *testing.T) {
 	}
 }
 
-// A user is named as Microsoft knows them; anything else would match nobody.
+// A user is named as Microsoft knows them; anything else would match no user.
 func TestUser(t *testing.T) {
 	for _, user := range []string{"adele@contoso.com", "ADELE@Contoso.com", "adele_fabrikam.com#EXT#@contoso.onmicrosoft.com", "87d349ed-44d7-43e1-9a83-5f2406dee5bd"} {
 		p := newPlace(t, "accounts: {work: {client_id: "+client+", user: \""+user+"\"}}\n")
@@ -176,15 +176,15 @@ func TestBadAccountFiles(t *testing.T) {
 		{"bad.toml", "a = [", "accounts.bad (accounts.d/bad.toml, line 1): array is incomplete"},
 		{"bad.yaml", "tenant: common\n", "accounts.bad.client_id (accounts.d/bad.yaml) is required, such as 00000000-0000-0000-0000-000000000000"},
 		{"bad.yaml", good + "sensors:\n  x: {type: calendr}\n", "accounts.bad.sensors.x.type (accounts.d/bad.yaml, line 3): want one of calendar, email, status, not \"calendr\"; did you mean calendar?"},
-		{"bad.yaml", "bad:\n  " + good, "accounts.bad.bad (accounts.d/bad.yaml, line 1): unknown key: the file holds what stands below accounts.bad; write the keys of the account without this level\n" +
+		{"bad.yaml", "bad:\n  " + good, "accounts.bad.bad (accounts.d/bad.yaml, line 1): unknown key: write the keys of the account without the levels accounts and bad\n" +
 			"accounts.bad.client_id (accounts.d/bad.yaml) is required, such as 00000000-0000-0000-0000-000000000000"},
 		{"bad.yaml", "- 1", "accounts.bad (accounts.d/bad.yaml): want a mapping of keys at the top"},
 		{"bad.yaml", "a\x00b", "accounts.bad (accounts.d/bad.yaml): want UTF-8 text, not UTF-16 or binary data"},
-		{"Bad.yaml", good, "accounts.Bad (accounts.d/Bad.yaml): want an id of the letters a to z, digits and underscores, which is the name of the file"},
-		{"ann.old.yaml", good, "accounts.\"ann.old\" (accounts.d/ann.old.yaml): want an id of the letters a to z, digits and underscores, which is the name of the file"},
-		{"bridge.yaml", good, "accounts.bridge (accounts.d/bridge.yaml): want another name of the file, which is the id of the account: this one is reserved for the bridge"},
+		{"Bad.yaml", good, "accounts.Bad (accounts.d/Bad.yaml): the name of the file is the id of the account: want an id of the letters a to z, digits and underscores"},
+		{"ann.old.yaml", good, "accounts.\"ann.old\" (accounts.d/ann.old.yaml): the name of the file is the id of the account: want an id of the letters a to z, digits and underscores"},
+		{"bridge.yaml", good, "accounts.bridge (accounts.d/bridge.yaml): the name of the file is the id of the account: want another id: this one is reserved for the bridge"},
 		{"bad.yaml/x", good, "accounts.bad (accounts.d/bad.yaml) is a directory"},
-		{"work.yaml", good, "accounts.work (accounts.d/work.yaml): the account is also in graph2mqtt.yaml (line 2), whose keys are used; remove it in one of them"},
+		{"work.yaml", good, "accounts.work (accounts.d/work.yaml): the account is also in graph2mqtt.yaml (line 2), which takes precedence; remove it from one of them"},
 		{"good.toml", "client_id = '" + client + "'\n", "accounts.good (accounts.d/good.toml): the account is also in accounts.d/good.yaml; remove one of these files\n" +
 			"accounts.good (accounts.d/good.yaml): the account is also in accounts.d/good.toml; remove one of these files"},
 		{"work_a.yaml", good + "sensors:\n  b: {type: calendar}\n", "accounts.work_a.sensors.b (accounts.d/work_a.yaml, line 3): want another id: its entities would have the same ids as those of accounts.work.sensors.a_b"},
@@ -221,7 +221,7 @@ func TestBadAccountFiles(t *testing.T) {
 	}
 }
 
-// An account whose file cannot be used any more goes on as it was. A new one does not push it aside.
+// An account whose file becomes invalid keeps running unchanged. A new account does not replace it.
 func TestKeepAccounts(t *testing.T) {
 	p := newPlace(t, "accounts: {work: {client_id: "+client+"}}\n")
 	p.write("accounts.d/ann_b.yaml", "client_id: "+client+"\nsensors: {c: {type: calendar}}\n")

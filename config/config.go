@@ -121,7 +121,7 @@ type Account struct {
 	Name            string             `koanf:"name" doc:"The name of the account's device. Default: derived from the id."`
 	ClientID        string             `koanf:"client_id" required:"true" example:"00000000-0000-0000-0000-000000000000" doc:"The application (client) id of the app registration in Entra ID."`
 	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or the id or domain of a tenant."`
-	User            string             `koanf:"user" example:"adele@contoso.com" doc:"The user who must sign in: the user principal name, the mail address if tenant is that of one organization, or the object id. Anybody else is refused. Default: the user who signs in first."`
+	User            string             `koanf:"user" example:"adele@contoso.com" doc:"The user who must sign in: the user principal name, the mail address if tenant is that of one organization, or the object id. Other users are refused. Default: the user who signs in first."`
 	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow the first sign-in over MQTT even if user is not set. Anyone who can publish to the account's topics can then sign in as any user."`
 	ClientSecret    Secret             `koanf:"client_secret" doc:"The client secret, only for app registrations with the platform Web."`
 	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"A file with the certificate and its RSA key without a passphrase (PEM), instead of a client secret."`

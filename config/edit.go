@@ -356,3 +356,11 @@ func (c *Config) RedactedYAML() (string, error) {
 
 // CheckID validates the id of an account or a sensor.
 func CheckID(id string) error { return checkIdent(id) }
+
+// CheckAccountID validates the id of an account or an organization.
+func CheckAccountID(id string) error {
+	if id == "bridge" {
+		return errors.New("want another id: this one is reserved for the bridge")
+	}
+	return checkIdent(id)
+}

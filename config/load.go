@@ -384,7 +384,7 @@ func (l *loader) accounts(c *Config, raw, organizations any) {
 // account decodes one account and its sensors.
 func (l *loader) account(c *Config, id string, m map[string]any) {
 	path := schema.Join("accounts", schema.QuoteKey(id))
-	l.checkAccountID(path, id)
+	l.Check(path, CheckAccountID(id))
 	a := &Account{ID: id, Name: displayName(id)}
 	a.setDefaults()
 	c.Accounts[id] = a
@@ -403,14 +403,6 @@ func (l *loader) account(c *Config, id string, m map[string]any) {
 		a.Problems = append(a.Problems, p)
 	}
 	l.sensors(a, path, m["sensors"])
-}
-
-// checkAccountID validates the id of an account or an organization.
-func (l *loader) checkAccountID(path, id string) {
-	l.Check(path, checkIdent(id))
-	if id == "bridge" {
-		l.Report(path, "want another id: this one is reserved for the bridge")
-	}
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.

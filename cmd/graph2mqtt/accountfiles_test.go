@@ -61,7 +61,7 @@ func TestInitWithAccountFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.writeAccount(t, "ann.yaml", "sensors: {calendar: {type: calendar}}\n")
-	h.writeAccount(t, "bad.yaml", "x: y\n") // keeps nobody else from working
+	h.writeAccount(t, "bad.yaml", "x: y\n") // does not affect other accounts
 	m, _ := mosquitto(t, "ann", "secret")
 	args := []string{"--mqtt", m.URL, "--username", "ann", "--client-id", client, "--sensors", "calendar", "--account"}
 	h.write(t, "password", "secret")

@@ -24,12 +24,12 @@ func (p *program) linkCommand() *cobra.Command {
 	expires, revoke, asJSON := "7d", false, false
 	cmd := &cobra.Command{
 		Use:   "link ACCOUNT",
-		Short: "Make a link with which a person signs in to their account",
-		Long: "link prints a secret link to a page of the running bridge. Whoever has it signs in to this one account, and sees nothing of the\n" +
-			"others. It works until somebody has signed in, until it expires, or until another link is made for the account. It is shown once:\n" +
-			"only a hash is stored. A running bridge accepts it within two seconds.\n\n" +
-			"Set user in the configuration of the account, so that nobody else is accepted. The link begins with http.external_url if that is set.\n\n" +
-			"With --revoke the link of the account does not work any more.",
+		Short: "Create a link for signing in to one account",
+		Long: "link prints a secret link to a page of the running bridge. On that page a person can sign in to this account, but cannot see other\n" +
+			"accounts. The link is valid until a user has signed in to the account, until it expires, or until you create another link for the\n" +
+			"account. It is shown once, because only its hash is stored. A running bridge accepts it within two seconds.\n\n" +
+			"Set user in the configuration of the account: other users are refused then. The link begins with http.external_url if that is set.\n\n" +
+			"With --revoke, link invalidates the link of the account and creates no new one.",
 		Example: "  graph2mqtt link adele\n" +
 			"  graph2mqtt link adele --expires 12h\n" +
 			"  graph2mqtt link adele --revoke",
@@ -44,8 +44,8 @@ func (p *program) linkCommand() *cobra.Command {
 		}),
 	}
 	f := cmd.Flags()
-	f.StringVar(&expires, "expires", expires, "how long the link works, such as 30m, 12h or 7d")
-	f.BoolVar(&revoke, "revoke", false, "make the present link useless, and no new one")
+	f.StringVar(&expires, "expires", expires, "how long the link is valid, such as 30m, 12h or 7d")
+	f.BoolVar(&revoke, "revoke", false, "invalidate the link of the account, and create no new one")
 	f.BoolVar(&asJSON, "json", false, "print JSON")
 	return cmd
 }
@@ -77,6 +77,9 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 	if err != nil {
 		return err
 	}
+	if a.Application {
+		return &usageError{a.ID + " is an organization: it signs in by itself and needs no link"}
+	}
 	dir, log, err := p.openState(c)
 	if err != nil {
 		return err
@@ -86,7 +89,7 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 		return links.Revoke(a.ID)
 	}
 	if c.HTTP.Listen == "" {
-		return &usageError{"the page of the link is not offered: set http.listen"}
+		return &usageError{"the link needs the HTTP listener: set http.listen"}
 	}
 	secret, expires, err := links.Make(a.ID, lifetime)
 	if err != nil {
@@ -97,14 +100,14 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 		return p.json(l)
 	}
 	fmt.Fprintln(p.stdout, l.URL)
-	fmt.Fprintf(p.stderr, "It works until %s, for one sign-in. It is not shown again.\n", expires.Local().Format("2006-01-02 15:04"))
+	fmt.Fprintf(p.stderr, "The link is valid until %s, for one sign-in. It is not shown again.\n", expires.Local().Format("2006-01-02 15:04"))
 	if a.User == "" {
-		fmt.Fprintln(p.stderr, p.paint(color.FgYellow).Sprintf("Anyone who opens it may sign in as anybody: set accounts.%s.user", a.ID))
+		fmt.Fprintln(p.stderr, p.paint(color.FgYellow).Sprintf("Anyone who has the link can sign in, as any user. To accept only one user, set accounts.%s.user", a.ID))
 	}
 	return nil
 }
 
-// revokeLink makes the link of an account useless, because it was signed in to.
+// revokeLink revokes the link of an account after a sign-in.
 func (p *program) revokeLink(c *config.Config, a *config.Account) error {
 	dir, log, err := p.openState(c)
 	if err != nil {

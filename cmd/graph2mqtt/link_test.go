@@ -10,13 +10,13 @@ import (
 
 func TestLink(t *testing.T) {
 	h := newHarness(t)
-	if code, _, stderr := h.call(t, "link", "work"); code != exitUsage || stderr != "graph2mqtt: the page of the link is not offered: set http.listen\n" {
+	if code, _, stderr := h.call(t, "link", "work"); code != exitUsage || stderr != "graph2mqtt: the link needs the HTTP listener: set http.listen\n" {
 		t.Errorf("%d, %s", code, stderr)
 	}
 	h.variables = []string{"GRAPH2MQTT_HTTP__LISTEN=127.0.0.1:8099"}
 	code, first, stderr := h.call(t, "link", "work")
 	if code != exitOK || !regexp.MustCompile(`^http://127\.0\.0\.1:8099/sign-in/#[a-z2-7]{26}\n$`).MatchString(first) ||
-		!regexp.MustCompile(`^It works until \d{4}-\d\d-\d\d \d\d:\d\d, for one sign-in\. It is not shown again\.\nAnyone who opens it may sign in as anybody: set accounts\.work\.user\n$`).MatchString(stderr) {
+		!regexp.MustCompile(`^The link is valid until \d{4}-\d\d-\d\d \d\d:\d\d, for one sign-in\. It is not shown again\.\nAnyone who has the link can sign in, as any user\. To accept only one user, set accounts\.work\.user\n$`).MatchString(stderr) {
 		t.Errorf("%d, %q, %q", code, first, stderr)
 	}
 	h.variables = append(h.variables, "GRAPH2MQTT_HTTP__EXTERNAL_URL=https://graph.example/bridge", "GRAPH2MQTT_HTTP__PASSWORD=long enough", "GRAPH2MQTT_ACCOUNTS__WORK__USER=adele@contoso.example")

@@ -118,7 +118,7 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 		fmt.Fprintf(p.stdout, "For a link to send them, run: graph2mqtt permissions %s --format link. If they have consented already, just sign in.\n", a.ID)
 	}
 	if a.User != "" {
-		fmt.Fprintf(p.stdout, "Sign in as %s; anybody else is refused.\n", a.User)
+		fmt.Fprintf(p.stdout, "Sign in as %s. Other users are refused.\n", a.User)
 	}
 	r := auth.Request{Scopes: scopes, OnPrompt: p.prompt}
 	if l.device {

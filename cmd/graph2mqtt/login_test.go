@@ -410,7 +410,7 @@ func TestLoginNamesAdministrator(t *testing.T) {
 	}
 }
 
-// With user, nobody else is kept, whichever way they sign in. The user may be named by principal name, mail address or object id.
+// With user, other users are refused, in every way of signing in. The user can be given as principal name, mail address or object id.
 func TestLoginOfExpectedUser(t *testing.T) {
 	const ben, benMail = "ben@contoso.example", "Ben.Novak@Contoso.example"
 	for name, test := range map[string]struct {
@@ -418,11 +418,11 @@ func TestLoginOfExpectedUser(t *testing.T) {
 		args                  []string
 		want                  string // error; "": it is accepted
 	}{
-		"principal name":       {simulator.ContosoTenant, "BEN@contoso.example", ben, nil, ""},
-		"mail address":         {simulator.ContosoTenant, "ben.novak@contoso.example", ben, nil, ""},
-		"object id":            {simulator.ContosoTenant, "7B7C6C4E-0B5C-4F5E-9E35-1D3A5E0F0001", ben, nil, ""},
-		"somebody else":        {simulator.ContosoTenant, benMail, simulator.Adele, nil, "adele@contoso.example signed in, but the configuration expects " + benMail + "; sign in as " + benMail + ", or change accounts.work.user"},
-		"somebody else's code": {simulator.ContosoTenant, ben, simulator.Adele, []string{"--device-code"}, "adele@contoso.example signed in, but the configuration expects " + ben + "; sign in as " + ben + ", or change accounts.work.user"},
+		"principal name":      {simulator.ContosoTenant, "BEN@contoso.example", ben, nil, ""},
+		"mail address":        {simulator.ContosoTenant, "ben.novak@contoso.example", ben, nil, ""},
+		"object id":           {simulator.ContosoTenant, "7B7C6C4E-0B5C-4F5E-9E35-1D3A5E0F0001", ben, nil, ""},
+		"another user":        {simulator.ContosoTenant, benMail, simulator.Adele, nil, "adele@contoso.example signed in, but the configuration expects " + benMail + "; sign in as " + benMail + ", or change accounts.work.user"},
+		"another user's code": {simulator.ContosoTenant, ben, simulator.Adele, []string{"--device-code"}, "adele@contoso.example signed in, but the configuration expects " + ben + "; sign in as " + ben + ", or change accounts.work.user"},
 		// Any tenant could claim this address for one of its users.
 		"mail address in any tenant": {"common", benMail, ben, nil, "ben@contoso.example signed in, but the configuration expects " + benMail + "; sign in as " + benMail + ", or change accounts.work.user"},
 	} {
@@ -433,7 +433,7 @@ func TestLoginOfExpectedUser(t *testing.T) {
 			h.configureWork(t, "tenant: "+test.tenant+"\n    user: "+test.user, "{calendar: {type: calendar}}")
 			h.simulator.Fail(simulator.Fault{Path: "/" + test.tenant + "/oauth2/v2.0/devicecode", Merge: map[string]any{"interval": 1}}) // instead of 5 s
 			p := h.start(t, append([]string{"login", "work"}, test.args...)...)
-			p.stdout.find(t, regexp.MustCompile(`Sign in as `+regexp.QuoteMeta(test.user)+`; anybody else is refused\.`))
+			p.stdout.find(t, regexp.MustCompile(`Sign in as `+regexp.QuoteMeta(test.user)+`\. Other users are refused\.`))
 			if test.args == nil {
 				h.openURL(t, p.stdout.find(t, linkPattern))
 			} else if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {

@@ -72,6 +72,7 @@ func TestAccountFilesComeAndGo(t *testing.T) {
 	h.writeAccount("ann.yaml", annFile)
 	running := h.reload(h.load())
 	h.Shows("graph2mqtt/ann/calendar/availability", "online")
+	h.Shows("graph2mqtt/ann/state", "online")
 	h.Holds("homeassistant/device/graph2mqtt-ann-calendar/config", func(p string) bool { return p != "" })
 
 	h.writeFile("accounts.d/ann.yaml", "client_id: [")
@@ -200,7 +201,7 @@ func TestFormWritesAccountFiles(t *testing.T) {
 
 	for account, want := range map[string]string{
 		"ann": "accounts.ann: is configured already; choose another id", "bad": "accounts.bad: the file " + filepath.Join(dir, "accounts.d", "bad.yaml") + " exists; correct or remove it, or choose another id",
-		"../x": "account: want an id of the letters a to z, digits and underscores", "bridge": "accounts.bridge: want another name of the file, which is the id of the account: this one is reserved for the bridge",
+		"../x": "account: want an id of the letters a to z, digits and underscores", "bridge": "accounts.bridge: the name of the file is the id of the account: want another id: this one is reserved for the bridge",
 	} {
 		form.Account = account
 		if _, err := f.Preview(form); problems(err) != want {
@@ -213,7 +214,7 @@ func TestFormWritesAccountFiles(t *testing.T) {
 		t.Errorf("got %s", problems(err))
 	}
 	form.NewAccount.ClientID = simulator.ContosoClient
-	write("accounts.d/ben.toml", "client_id = '"+simulator.ContosoClient+"'\n") // somebody else writes it
+	write("accounts.d/ben.toml", "client_id = '"+simulator.ContosoClient+"'\n") // another program writes it
 	if _, err := f.Preview(form); !strings.Contains(problems(err), "accounts.ben: the account is also in") {
 		t.Errorf("got %s", problems(err))
 	}

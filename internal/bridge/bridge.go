@@ -75,7 +75,7 @@ type Bridge struct {
 	receiver   *listener                 // of notifications; nil: none
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
-	links      *page.Links         // with which people sign in; as passwords
+	links      *page.Links         // for signing in; as passwords
 	metrics    atomic.Pointer[metrics.Handler]
 	held       atomic.Pointer[[]string] // accounts whose topics of an earlier run stay
 

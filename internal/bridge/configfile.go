@@ -24,13 +24,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// formOptions are the options of sensors that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
-// cloud.
-var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list", "plan", "team", "channel", "folder", "from", "subject_contains", "room"}
-
-// formOptionsOmitted are those of single kinds that are useless in a form: they select among the rooms of an organization.
-var formOptionsOmitted = map[string][]string{"room": {"list", "group"}}
-
 // A ConfigFile is the configuration file as the status page shows and extends it. It implements page.Configuration and is safe for
 // concurrent use.
 type ConfigFile struct {
@@ -130,16 +123,20 @@ func (f *ConfigFile) Kinds() []page.FormKind {
 		if config.Reserved(kind.ID) {
 			kind.ID = "my_" + kind.ID
 		}
-		for _, field := range config.Fields(s.Options()) {
-			if field.Type == "text" && slices.Contains(formOptions, field.Key) && !slices.Contains(formOptionsOmitted[k.Name], field.Key) {
-				kind.Candidates = k.Candidates != nil
-				kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
-			}
+		for _, field := range formFields(s) {
+			kind.Candidates = k.Candidates != nil
+			kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
 		}
 		all = append(all, kind)
 	}
 	slices.SortFunc(all, func(a, b page.FormKind) int { return strings.Compare(a.Title, b.Title) })
 	return all
+}
+
+// formFields returns the options of a sensor that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
+// server.
+func formFields(s sensors.Sensor) []config.Field {
+	return slices.DeleteFunc(config.Fields(s.Options()), func(field config.Field) bool { return !field.Form })
 }
 
 // canUpdate reports whether an operation needs enable_update.
@@ -284,7 +281,7 @@ func formError(err error) error {
 	if errors.As(err, &problems) {
 		all := problemsOf(problems)
 		for i := range all {
-			all[i].File, all[i].Line = "", 0 // of the file with the lines, which nobody sees
+			all[i].File, all[i].Line = "", 0 // of the generated file, which the user does not see
 		}
 		return &page.FormError{Problems: all}
 	}
@@ -326,6 +323,8 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		report(at, "is configured already; choose another id")
 	case form.NewAccount == nil && !configured:
 		report("account", "there is no account %q", form.Account)
+	case form.NewAccount == nil && running.Accounts[form.Account].Application:
+		report("account", "%s is an organization; add its sensors in the configuration file", form.Account)
 	case form.NewAccount == nil && len(form.Sensors) == 0:
 		report("sensors", "want at least one sensor")
 	}
@@ -340,14 +339,14 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		sensor := config.Mapping{{Key: "type", Value: s.Type}}
 		k := slices.IndexFunc(f.kinds, func(k sensors.Kind) bool { return k.Name == s.Type })
 		if k >= 0 { // otherwise loading reports it
-			fields := config.Fields(f.kinds[k].New().Options())
+			fields := formFields(f.kinds[k].New())
 			for _, field := range fields {
-				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) {
+				if value := s.Options[field.Key]; value != "" {
 					sensor = append(sensor, config.Pair{Key: field.Key, Value: value})
 				}
 			}
 			for key := range config.Sorted(s.Options) {
-				if !slices.Contains(formOptions, key) || !slices.ContainsFunc(fields, func(field config.Field) bool { return field.Key == key && field.Type == "text" }) {
+				if !slices.ContainsFunc(fields, func(field config.Field) bool { return field.Key == key }) {
 					report(at+".sensors."+s.ID+"."+key, "cannot be set in this form")
 				}
 			}

@@ -45,13 +45,13 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	return nil
 }
 
-// SignInPath is the path of the page on which a person signs in with a link.
+// SignInPath is the path of the page of sign-in links.
 const SignInPath = page.SignInPath
 
-// OpenSignInLinks returns the links with which people sign in, which a running bridge shares.
+// OpenSignInLinks returns the sign-in links of a state directory. A running bridge reads the changes.
 func OpenSignInLinks(dir *state.Dir, log *slog.Logger) *page.Links { return page.OpenLinks(dir, log) }
 
-// signedInAt returns when somebody signed in to an account last, the zero time if nobody is signed in.
+// signedInAt returns the time of the last sign-in to an account, the zero time if no user is signed in.
 func (b *Bridge) signedInAt(account string) time.Time {
 	d, _ := b.runtime.Details(account)
 	return d.SignedIn
@@ -67,7 +67,7 @@ type calendars struct {
 // reached by the name of its container.
 func (c calendars) URL(base string) string { return rootURL(base, c.external, c.listen) + CalendarPath }
 
-// rootURL returns the address of the listener without a path, for somebody who does not use Home Assistant's ingress.
+// rootURL returns the address of the listener without a path, for clients that do not use Home Assistant's ingress.
 func rootURL(base, external, listen string) string {
 	switch {
 	case external != "":
@@ -90,7 +90,7 @@ func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
 		return page.AccountInfo{}, false
 	}
 	info := page.AccountInfo{
-		Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, Address: d.User.Address, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
+		Application: d.Application, Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, Address: d.User.Address, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
 	}
 	for _, p := range d.Permissions {
 		i := slices.IndexFunc(info.Permissions, func(known page.PermissionInfo) bool { return known.Scope == p.Scope })

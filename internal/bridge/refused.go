@@ -13,7 +13,7 @@ import (
 func refusedAccounts(c *config.Config) []string {
 	var ids []string
 	for _, f := range c.RefusedFiles {
-		if c.Accounts[f.Account] == nil && config.CheckID(f.Account) == nil && f.Account != "bridge" {
+		if c.Accounts[f.Account] == nil && config.CheckAccountID(f.Account) == nil {
 			ids = append(ids, f.Account)
 		}
 	}

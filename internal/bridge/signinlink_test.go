@@ -83,12 +83,12 @@ func (h *harness) linkState(address, secret string) (s linkState) {
 	return s
 }
 
-// Whoever has the link signs in to its account, once, and neither sees nor changes anything else.
+// With the link a user signs in to its account, once. It shows and changes nothing else.
 func TestSignInLink(t *testing.T) {
 	h, address := linkedHarness(t, "{listen: '127.0.0.1:0', password: "+webPassword+"}")
 	secret := h.makeLink("work", time.Hour)
 
-	// The page is for everybody, and says nothing about anybody.
+	// The page needs no authentication, and contains nothing about accounts.
 	for _, file := range []string{"", "sign-in.js", "attention.js", "style.css"} {
 		code, body, header := h.linkRequest(http.MethodGet, address+"/sign-in/"+file, "", "")
 		if code != http.StatusOK || header.Get("Referrer-Policy") != "no-referrer" || strings.Contains(body, "Adele") || strings.Contains(strings.ToLower(body), "secretly") {
@@ -210,7 +210,7 @@ func TestSignInLinkOfStrangers(t *testing.T) {
 		}
 	}
 	if refused == 0 {
-		t.Error("nobody has to wait")
+		t.Error("wrong links are not delayed")
 	}
 	if code, _, _ := h.linkRequest(http.MethodGet, address+"/sign-in/api/state", secret, ""); code != http.StatusTooManyRequests {
 		t.Errorf("meanwhile the right one is answered %d", code)
@@ -224,9 +224,9 @@ func testPageSignInLink(t *testing.T, browser context.Context) {
 	address := h.web(1)
 	p := newTab(t, browser, 1280)
 	p.open("http://" + address)
-	p.sees("Anybody else is refused")
-	p.click("Let somebody else sign in")
-	p.click("Make a link")
+	p.sees("Other users are refused")
+	p.click("Create a sign-in link")
+	p.click("Create a link")
 	p.sees("the link is shown only now")
 	link := p.value(`document.getElementById("link/work-url").value`)
 	if !strings.HasPrefix(link, "http://"+address+"/sign-in/#") {

@@ -75,20 +75,12 @@ func appImage(t *testing.T) string {
 // The app's image runs as Home Assistant would run it: it waits for a configuration, gets the form of the status page, finds the broker at
 // the Supervisor, and is signed in through ingress. Then Home Assistant has its entities.
 func TestApp(t *testing.T) {
-	t.Parallel()
 	appImage(t)
-	for _, install := range installations(t) {
-		version, err := os.ReadFile(filepath.Join(install, "version"))
-		if err != nil {
-			t.Fatal(err)
+	eachInstallation(t, func(t *testing.T, install string) {
+		if inOwnNetwork(t, install) {
+			testApp(t, install)
 		}
-		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) {
-			t.Parallel()
-			if inOwnNetwork(t, install) {
-				testApp(t, install)
-			}
-		})
-	}
+	})
 }
 
 func testApp(t *testing.T, install string) {

@@ -111,11 +111,19 @@ func (a *account) restore() {
 		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
 	}
 	another := a.followUser()
+	if another {
+		clear(syncs)
+	}
 	for _, configured := range config.Sorted(a.config.Sensors) {
-		for _, s := range a.newSensors(configured) {
-			if s.isNew = another; another {
-				a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Delete(sensors.Bucket, s.key()) }, a.logStoreError)
+		added := a.newSensors(configured)
+		if another { // also the members of groups are those of the user before
+			for _, s := range added {
+				s.forget()
 			}
+			added = []*sensor{a.newSensor(configured)}
+			added[0].isNew = true
+		}
+		for _, s := range added {
 			s.open()
 			s.lastSync = syncs[s.config.ID]
 			a.sensors[s.config.ID] = s

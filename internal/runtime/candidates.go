@@ -32,7 +32,7 @@ type candidatesResult struct {
 	Missing    string            `json:"missing"` // permissions that are not granted; "": none
 }
 
-// Execute implements services.Request. That a permission is not granted is no failure: nobody has configured such a sensor yet.
+// Execute implements services.Request. A permission that is not granted is no failure: no such sensor is configured yet.
 func (r *candidatesRequest) Execute(ctx context.Context, g *graph.Client, _ services.Attempt) (any, error) {
 	var types []string
 	for _, k := range r.account.runtime.options.Kinds {

@@ -306,6 +306,7 @@ func TestControlRefuses(t *testing.T) {
 		{400, "PUT", "/registrations/a", `{"clientId":"b"}`, `clientId: want "a", as in the path, not "b"`},
 		{400, "POST", "/users", `{"address":"lee"}`, `address: want one such as megan@contoso.example, not "lee"`},
 		{409, "POST", "/users", `{"address":"ADELE@contoso.example"}`, `address: want an unused address, not "ADELE@contoso.example"`},
+		{409, "POST", "/rooms", `{"address":"ADELE@contoso.example"}`, `address: want an unused address, not "ADELE@contoso.example"`},
 		{409, "POST", "/users", `{"address":"lee@contoso.example","id":"87d349ed-44d7-43e1-9a83-5f2406dee5bd"}`, `id: want an unused id, not "87d349ed-44d7-43e1-9a83-5f2406dee5bd"`},
 		{404, "POST", "/users/nobody@contoso.example/revoke", "", `no user "nobody@contoso.example"`},
 		{400, "PUT", "/users/adele@contoso.example/refreshError", `{"error":7}`, "error: the simulator has no error AADSTS7"},

@@ -246,8 +246,8 @@ func (d *Directory) Controls() []control.Operation {
 			if err != nil {
 				return nil, err
 			}
-			if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-				return nil, control.Invalid("address: want one such as megan@contoso.example, not %q", in.Address)
+			if err := control.CheckAddress(in.Address, "megan@contoso.example"); err != nil {
+				return nil, err
 			}
 			return locked(func() any { return d.Add(in) }), nil
 		}},

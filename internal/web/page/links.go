@@ -2,18 +2,15 @@ package page
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"maps"
-	"strings"
 	"sync"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/web"
 )
 
 const (
@@ -21,28 +18,16 @@ const (
 	linksFile = "sign-in-links"
 	// LinkLifetime is the lifetime of a link that is made on the page.
 	LinkLifetime = 7 * 24 * time.Hour
-	// linkLockTimeout bounds waiting for another process that makes a link.
-	linkLockTimeout = 10 * time.Second
 )
-
-// Files are the encrypted files of the state directory.
-type Files interface {
-	Read(name string) ([]byte, error)
-	Write(name string, plain []byte) error
-	WithLock(ctx context.Context, name string, f func() error) error
-	Watch(ctx context.Context, changed func()) error
-}
 
 // Links holds the links with which people sign in to an account without seeing anything else: at most one for each account, as a hash. It
 // is safe for concurrent use by several goroutines and processes.
 type Links struct {
-	files Files
-	log   *slog.Logger
+	records *web.Records[link]
+	log     *slog.Logger
 
-	mu     sync.Mutex // guards what follows
-	links  map[string]link
-	used   map[string]usedLink // by hash: those with which somebody signed in a moment ago
-	failed bool                // the file could not be read, and that was logged
+	mu   sync.Mutex          // guards what follows
+	used map[string]usedLink // by hash: those with which somebody signed in a moment ago
 }
 
 // doneFor is the time in which a used link still tells that the sign-in succeeded.
@@ -62,21 +47,17 @@ type link struct {
 }
 
 // OpenLinks returns the links in files.
-func OpenLinks(files Files, log *slog.Logger) *Links {
-	l := &Links{files: files, log: log, used: map[string]usedLink{}}
-	l.reload()
-	return l
+func OpenLinks(files web.Files, log *slog.Logger) *Links {
+	return &Links{log: log, used: map[string]usedLink{}, records: web.OpenRecords[link](files, linksFile, func(err error) {
+		log.Error("sign-in links unreadable", "error", err)
+	})}
 }
 
 // Run takes up links that another process made, and revokes those whose account was signed in to, until ctx is done. signedIn returns when
 // that was last.
 func (l *Links) Run(ctx context.Context, signedIn func(account string) time.Time) error {
-	return l.files.Watch(ctx, func() {
-		l.reload()
-		l.mu.Lock()
-		links := maps.Clone(l.links)
-		l.mu.Unlock()
-		for account, k := range links {
+	return l.records.Watch(ctx, func() {
+		for account, k := range l.readable() {
 			if signedIn(account).After(k.Created) {
 				l.use(account, k)
 			}
@@ -109,67 +90,33 @@ func (l *Links) usedBy(secret string) (account string, ok bool) {
 	return u.account, ok
 }
 
-// reload reads the file. While it cannot be read, no link works.
-func (l *Links) reload() {
-	links, err := l.read()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.links = links; err != nil {
-		l.links = nil
+// readable returns the links. While the file cannot be read, there are none.
+func (l *Links) readable() map[string]link {
+	links, ok := l.records.Values()
+	if !ok {
+		return nil
 	}
-	if err != nil && !l.failed {
-		l.log.Error("sign-in links unreadable", "error", err)
-	}
-	l.failed = err != nil
-}
-
-func (l *Links) read() (map[string]link, error) {
-	links := map[string]link{}
-	b, err := l.files.Read(linksFile)
-	if errors.Is(err, fs.ErrNotExist) {
-		return links, nil
-	}
-	if err == nil {
-		err = json.Unmarshal(b, &links)
-	}
-	return links, err
+	return links
 }
 
 // change changes the stored links. Those that have expired are removed.
-func (l *Links) change(f func(links map[string]link)) error {
-	ctx, cancel := context.WithTimeout(context.Background(), linkLockTimeout)
-	defer cancel()
-	return l.files.WithLock(ctx, linksFile, func() error {
-		links, err := l.read()
-		if err != nil {
-			return err
-		}
-		before := maps.Clone(links)
+func (l *Links) change(f func(links map[string]link) (changed bool)) error {
+	return l.records.Change(func(links map[string]link) bool {
+		before := len(links)
 		maps.DeleteFunc(links, func(_ string, k link) bool { return !time.Now().Before(k.Expires) })
-		f(links)
-		if !maps.EqualFunc(before, links, func(a, b link) bool { return string(a.Hash) == string(b.Hash) }) {
-			b, err := json.Marshal(links)
-			if err != nil {
-				return err
-			}
-			if err := l.files.Write(linksFile, b); err != nil {
-				return err
-			}
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.links = links
-		return nil
+		expired := len(links) < before
+		return f(links) || expired
 	})
 }
 
 // Make returns the secret part of a new link of an account. The earlier link does not work any more; the new one cannot be shown again.
 func (l *Links) Make(account string, lifetime time.Duration) (secret string, expires time.Time, err error) {
-	secret = strings.ToLower(rand.Text()) // 130 bits
+	secret = web.NewSecret()
 	now := time.Now().UTC()
 	expires = now.Add(lifetime).Truncate(time.Second)
-	err = l.change(func(links map[string]link) {
+	err = l.change(func(links map[string]link) bool {
 		links[account] = link{Hash: hashOf(secret), Created: now, Expires: expires}
+		return true
 	})
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("make a sign-in link of %s: %w", account, err)
@@ -179,7 +126,11 @@ func (l *Links) Make(account string, lifetime time.Duration) (secret string, exp
 
 // Revoke makes the link of an account useless, if there is one.
 func (l *Links) Revoke(account string) error {
-	if err := l.change(func(links map[string]link) { delete(links, account) }); err != nil {
+	if err := l.change(func(links map[string]link) bool {
+		_, ok := links[account]
+		delete(links, account)
+		return ok
+	}); err != nil {
 		return fmt.Errorf("revoke the sign-in link of %s: %w", account, err)
 	}
 	return nil
@@ -188,7 +139,7 @@ func (l *Links) Revoke(account string) error {
 // find returns the account of a link that has not expired. Its hash is compared with that of every link, in constant time.
 func (l *Links) find(secret string) (account string, found link, ok bool) {
 	if account, found, ok = l.lookUp(secret); !ok {
-		l.reload() // another process may have made it just now
+		l.records.Reload() // another process may have made it just now
 		account, found, ok = l.lookUp(secret)
 	}
 	return account, found, ok
@@ -196,9 +147,7 @@ func (l *Links) find(secret string) (account string, found link, ok bool) {
 
 func (l *Links) lookUp(secret string) (account string, found link, ok bool) {
 	hash := hashOf(secret)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for id, k := range l.links {
+	for id, k := range l.readable() {
 		if subtle.ConstantTimeCompare(k.Hash, hash) == 1 {
 			account, found, ok = id, k, time.Now().Before(k.Expires)
 		}

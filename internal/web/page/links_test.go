@@ -6,12 +6,15 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 )
 
@@ -144,4 +147,27 @@ func TestLinks(t *testing.T) {
 		cancel()
 		running.Wait()
 	})
+}
+
+// An organization has no user who could sign in.
+func TestNoLinkOfAnOrganization(t *testing.T) {
+	h, err := page.New(page.Options{
+		Log: slog.New(slog.DiscardHandler), Hub: hub.New(), Links: page.OpenLinks(&files{content: map[string][]byte{}}, slog.New(slog.DiscardHandler)),
+		Account: func(id string) (page.AccountInfo, bool) { return page.AccountInfo{Application: true}, id == "contoso" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for account, want := range map[string]string{
+		"contoso": "contoso is an organization: it signs in by itself and needs no link",
+		"work":    `there is no account \"work\"`,
+	} {
+		r := httptest.NewRequest(http.MethodPost, "/api/links", strings.NewReader(`{"account": "`+account+`"}`))
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		if w.Code < 400 || !strings.Contains(w.Body.String(), want) {
+			t.Errorf("%s: %d, %s", account, w.Code, w.Body)
+		}
+	}
 }

@@ -68,6 +68,7 @@ type Options struct {
 
 // AccountInfo describes an account beyond its status in the hub.
 type AccountInfo struct {
+	Application bool      // an organization, to which no user signs in
 	Tenant      string    // configured
 	Expected    string    // the user who must sign in; "": anyone
 	Name        string    // of the user
@@ -427,7 +428,7 @@ func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 	return h.execute(r, a)
 }
 
-// execute has the dispatcher execute an operation, for whoever administers the program.
+// execute has the dispatcher execute an operation with the rights of the owner.
 func (h *StatusPage) execute(r *http.Request, a action) (any, error) {
 	fields := map[string]string{}
 	for key, value := range map[string]string{"sensor": a.Sensor, "way": a.Way, "address": a.Address, "type": a.Type} {

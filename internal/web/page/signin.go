@@ -17,10 +17,10 @@ const SignInPath = "/sign-in/"
 // SignInAPIPath is the path of the requests of that page. They carry the secret in the header Authorization.
 const SignInAPIPath = SignInPath + "api/"
 
-// signInAssets are the files of that page. None says anything about the accounts.
+// signInAssets are the files of that page. They contain nothing about the accounts.
 var signInAssets = []string{"sign-in.html", "sign-in.js", "api.js", "attention.js", "dom.js", "format.js", "parts.js", "style.css", "icon.svg"}
 
-// SignInFiles returns the handler of the files of the page at SignInPath, which everybody may read.
+// SignInFiles returns the handler of the files of the page at SignInPath. They need no authentication.
 func (h *StatusPage) SignInFiles() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Referrer-Policy", "no-referrer")
@@ -40,7 +40,7 @@ func (h *StatusPage) SignInFiles() http.Handler {
 	})
 }
 
-// SignInAPI returns the handler of the requests of the page at SignInPath: what the holder of a link sees and may do of one account.
+// SignInAPI returns the handler of the requests of the page at SignInPath, which read and sign in to the account of a link.
 func (h *StatusPage) SignInAPI() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+SignInAPIPath+"state", func(w http.ResponseWriter, r *http.Request) {
@@ -67,8 +67,8 @@ func (h *StatusPage) SignInAPI() http.Handler {
 	return mux
 }
 
-// linked returns the account of the link of a request, and whether it has been signed in to since the link was made: then the link is good
-// for nothing but telling so. If there is no such account, it answers.
+// linked returns the account of the link of a request. done reports that a user has signed in to the account since the link was made: then
+// the link only shows that. If the link is not valid, linked answers the request and returns false.
 func (h *StatusPage) linked(w http.ResponseWriter, r *http.Request) (account string, expires time.Time, done, ok bool) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("Cache-Control", "no-store")
@@ -96,7 +96,7 @@ func writeInvalidLink(w http.ResponseWriter) {
 	writeError(w, http.StatusUnauthorized, failure{Code: "link_invalid", Message: "this link is not valid any more; ask for a new one"})
 }
 
-// A signInState is all that the holder of a link sees.
+// A signInState describes a sign-in for the page of a link.
 type signInState struct {
 	Time     time.Time `json:"time"`
 	Name     string    `json:"name"`     // of the account
@@ -150,11 +150,14 @@ func (h *StatusPage) makeLink(r *http.Request, body []byte) (any, error) {
 	if err := decode(body, &request); err != nil {
 		return nil, err
 	}
-	switch {
-	case h.options.Links == nil:
+	if h.options.Links == nil {
 		return nil, failure{Code: string(services.Conflict), Message: "there is no configuration yet"}
-	case !h.hasAccount(request.Account):
+	}
+	switch info, ok := h.options.Account(request.Account); {
+	case !ok:
 		return nil, failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(request.Account)}
+	case info.Application:
+		return nil, failure{Code: string(services.Conflict), Message: request.Account + " is an organization: it signs in by itself and needs no link"}
 	}
 	secret, expires, err := h.options.Links.Make(request.Account, LinkLifetime)
 	if err != nil {

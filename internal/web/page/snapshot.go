@@ -49,7 +49,8 @@ type account struct {
 	Online      bool             `json:"online"` // some values are current
 	User        string           `json:"user"`
 	UserName    string           `json:"user_name"`
-	Expected    string           `json:"expected"` // the user who must sign in; "": anyone
+	Application bool             `json:"application"` // an organization, to which no user signs in
+	Expected    string           `json:"expected"`    // the user who must sign in; "": anyone
 	Tenant      string           `json:"tenant"`
 	SignedIn    *time.Time       `json:"signed_in"`
 	Expires     *time.Time       `json:"expires"`
@@ -177,7 +178,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 func (h *StatusPage) account(d hub.Snapshot) account {
 	a := account{ID: d.Device.ID.Account, Name: d.Device.Name, Permissions: []PermissionInfo{}, Problems: []problem{}, Sensors: []sensor{}}
 	if info, ok := h.options.Account(a.ID); ok {
-		a.Tenant, a.Expected, a.UserName, a.ConsentLink = info.Tenant, info.Expected, info.Name, info.ConsentLink
+		a.Application, a.Tenant, a.Expected, a.UserName, a.ConsentLink = info.Application, info.Tenant, info.Expected, info.Name, info.ConsentLink
 		a.SignedIn, a.Expires = utcSecond(info.SignedIn), utcSecond(info.Expires)
 		a.Permissions = append(a.Permissions, info.Permissions...)
 	}

@@ -80,8 +80,10 @@ function accountForm(app, first) {
 function sensorForm(app) {
   const kinds = app.kinds ?? [];
   const chosen = kinds.find((k) => k.name === app.ui.get("sensor-type")) ?? kinds[0];
-  const account = app.state.accounts.find((a) => a.id === app.ui.get("sensor-account")) ?? app.state.accounts[0];
-  if (!chosen || !account) return h("p", { class: "muted" }, "Loading …");
+  const all = app.state.accounts.filter((a) => !a.application); // the form adds below accounts only
+  const account = all.find((a) => a.id === app.ui.get("sensor-account")) ?? all[0];
+  if (!account) return h("p", { class: "muted" }, "Add sensors of an organization in the configuration file.");
+  if (!chosen) return h("p", { class: "muted" }, "Loading …");
   const read = (data) => ({
     account: text(data, "account"),
     sensors: [{
@@ -91,7 +93,7 @@ function sensorForm(app) {
   });
   return form(app, "sensor", read, [
     h("div", { class: "fields", key: "fields" },
-      select("sensor-account", "account", "Account", app.state.accounts.map((a) => [a.id, a.name]), (e) => app.set("sensor-account", e.target.value)),
+      select("sensor-account", "account", "Account", all.map((a) => [a.id, a.name]), (e) => app.set("sensor-account", e.target.value)),
       select("sensor-kind", "type", "Type", kinds.map((k) => [k.name, k.title]), (e) => app.set("sensor-type", e.target.value)),
       field("sensor-id", "id", "Id", "Letters a to z, digits and _. It is part of every topic.", { required: true, pattern: "[a-z0-9_]{1,64}" }),
       choice(app, account, chosen),

@@ -1,4 +1,4 @@
-// The page of a sign-in link: one account, and nothing but its sign-in.
+// The page of a sign-in link. It shows only the sign-in of one account.
 
 import { answer, get, post } from "./api.js";
 import { signInCard } from "./attention.js";
@@ -47,7 +47,7 @@ const app = {
 
 let ended = false;
 
-// end shows that the link is good for nothing, or good for nothing more.
+// end shows that the link is invalid or no longer valid.
 function end(error) {
   ended = true;
   app.state = null;
@@ -68,7 +68,7 @@ function content() {
       h("div", {}, h("h2", {}, "Signed in"), h("p", { class: "muted" }, s.user ? `${s.name} is signed in as ${s.user}. You can close this page.` : "You can close this page."))));
   }
   const a = { id: "link", name: s.name, expected: s.expected, message: s.message, state: s.state, sign_in: s.sign_in };
-  return [signInCard(app, a), h("p", { class: "muted", key: "expires" }, "This link works until ", time(s.expires), ", and for one sign-in."),
+  return [signInCard(app, a), h("p", { class: "muted", key: "expires" }, "This link is valid until ", time(s.expires), ", for one sign-in."),
     app.problem ? note("bad", `${app.problem}.`) : null];
 }
 
@@ -80,7 +80,7 @@ async function load() {
   setClock(state.time);
   if (state.done) {
     ended = true;
-    history.replaceState(null, "", location.pathname); // the secret is of no use any more
+    history.replaceState(null, "", location.pathname); // the link is no longer valid
     if (!before?.done) app.announce("Signed in");
   }
   update();
