@@ -8,6 +8,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
@@ -30,10 +31,13 @@ type Options struct {
 }
 
 // A Receiver is the handler of the address of notifications.
-type Receiver struct{ options Options }
+type Receiver struct {
+	options Options
+	failing atomic.Bool // the last notifications were not recorded
+}
 
 // New returns a receiver.
-func New(o Options) *Receiver { return &Receiver{o} }
+func New(o Options) *Receiver { return &Receiver{options: o} }
 
 // ServeHTTP implements http.Handler.
 func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -60,9 +64,14 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
 	defer cancel()
 	if err := h.options.Notify(ctx, all); err != nil {
-		h.options.Log.Warn("notifications not recorded", "error", err)
+		if !h.failing.Swap(true) { // many may come
+			h.options.Log.Warn("notifications not recorded", "error", err)
+		}
 		answer(w, http.StatusServiceUnavailable, "try again")
 		return
+	}
+	if h.failing.Load() && h.failing.Swap(false) {
+		h.options.Log.Info("notifications recorded again")
 	}
 	w.WriteHeader(http.StatusAccepted)
 }
