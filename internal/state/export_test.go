@@ -9,7 +9,7 @@ func VerifyFile(file io.ReaderAt, size int64) (keys int, err error) {
 }
 
 // SetTestHook sets a function that is called in each transaction before it is committed; an error of it fails the transaction.
-func (db *Database) SetTestHook(f func() error) { db.testHook = f }
+func (db *Database) SetTestHook(f func() error) { db.engine.(*boltFile).testHook = f }
 
 // The bounds of one transaction.
 const (
