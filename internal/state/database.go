@@ -25,6 +25,7 @@ const (
 type engine interface {
 	get(k keyName) (sealed []byte, err error) // nil if it does not exist
 	list(bucket string) ([]change, error)     // every key of a bucket, sorted
+	all() ([]change, error)                   // every key of every bucket
 	write(changes []*change) error            // in one transaction, of each key at most one; one that changes nothing is not written
 	check(k keyName, size int) error          // whether a key with a sealed value of this size can be stored
 	close() error
@@ -36,7 +37,8 @@ type Database struct {
 	dir    *Dir
 	path   string
 	engine engine
-	lock   *flock.Flock
+	packed bool         // values are compressed before they are encrypted
+	lock   *flock.Flock // nil in a cluster
 	loss   error
 
 	wake       chan struct{}
@@ -57,8 +59,45 @@ type Database struct {
 }
 
 // OpenDatabase opens the database of the directory, or fails if another process has it open. A process opens it once and passes
-// it on. A corrupt database is moved aside and replaced by an empty one, see [Database.DataLoss].
+// it on. A corrupt database is moved aside and replaced by an empty one, see [Database.DataLoss]. In a cluster the caller has acquired
+// the lease.
 func (d *Dir) OpenDatabase() (*Database, error) {
+	db := &Database{
+		dir: d, path: d.file(databaseFile),
+		wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
+		lazy: map[keyName]*change{}, pending: map[keyName]*change{},
+	}
+	if err := db.open(); err != nil {
+		return nil, err
+	}
+	go db.runWriter()
+	return db, nil
+}
+
+func (db *Database) open() (err error) {
+	if s := db.dir.shared; s != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.lease == nil {
+			return fmt.Errorf("open the database %s: %w", s.bucket.label(), ErrLeaseLost)
+		}
+		db.path, db.packed, db.engine = s.bucket.label(), true, &clusterEngine{s.bucket, s.lease, db.count}
+		return nil
+	}
+	if db.lock, err = db.dir.lockBridge(); err != nil {
+		return err
+	}
+	b := &boltFile{dir: db.dir, path: db.path, count: db.count}
+	if err := b.open(); err != nil {
+		db.lock.Close()
+		return err
+	}
+	db.engine, db.loss = b, b.loss
+	return nil
+}
+
+// lockBridge takes the lock of the process that works with the state in this directory.
+func (d *Dir) lockBridge() (*flock.Flock, error) {
 	lock := flock.New(d.file(bridgeLock), flock.SetPermissions(fileMode))
 	ctx, cancel := context.WithTimeout(context.Background(), openTimeout)
 	defer cancel()
@@ -68,29 +107,17 @@ func (d *Dir) OpenDatabase() (*Database, error) {
 		}
 		return nil, fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
-	db := &Database{
-		dir: d, path: d.file(databaseFile), lock: lock,
-		wake: make(chan struct{}, 1), writerDone: make(chan struct{}),
-		lazy: map[keyName]*change{}, pending: map[keyName]*change{},
-	}
-	if err := db.open(); err != nil {
+	if err := writeFile(d.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
 		lock.Close()
 		return nil, err
 	}
-	go db.runWriter()
-	return db, nil
+	return lock, nil
 }
 
-func (db *Database) open() error {
-	if err := writeFile(db.dir.file(bridgePID), fmt.Appendln(nil, os.Getpid())); err != nil {
-		return err
-	}
-	b := &boltFile{dir: db.dir, path: db.path, count: db.count}
-	if err := b.open(); err != nil {
-		return err
-	}
-	db.engine, db.loss = b, b.loss
-	return nil
+// unlockBridge releases the lock.
+func (d *Dir) unlockBridge(lock *flock.Flock) error {
+	os.Remove(d.file(bridgePID))
+	return lock.Close()
 }
 
 // lockHolder describes the process that has the database open, for an error message.
@@ -118,9 +145,11 @@ func (db *Database) Close() error {
 	db.mu.Unlock()
 	<-db.writerDone
 	err := db.engine.close()
-	os.Remove(db.dir.file(bridgePID))
+	if db.lock != nil {
+		err = errors.Join(err, db.dir.unlockBridge(db.lock))
+	}
 	db.rejected.Wait()
-	return errors.Join(db.lazyErr, err, db.lock.Close())
+	return errors.Join(db.lazyErr, err)
 }
 
 // Bucket returns the named bucket, which is created by the first write.

@@ -76,7 +76,7 @@ func (tx Tx) Put(bucket, key string, value []byte) {
 		tx.fail(k, bolterrors.ErrKeyRequired)
 	default:
 		// Sealing happens on the goroutine of the caller, so that many callers seal in parallel and no lock is held.
-		sealed := tx.db.dir.seal(value, k.sealName())
+		sealed := tx.db.seal(value, k)
 		if err := tx.db.engine.check(k, len(sealed)); err != nil {
 			tx.fail(keyName{truncate(bucket), truncate(key)}, err)
 			return
@@ -379,12 +379,24 @@ func (db *Database) count(changes, bytes uint64) {
 	db.stats.Bytes += bytes
 }
 
+// seal encrypts a value.
+func (db *Database) seal(plain []byte, k keyName) []byte {
+	if db.packed {
+		return db.dir.sealPacked(plain, k.sealName())
+	}
+	return db.dir.seal(plain, k.sealName())
+}
+
 // openValue decrypts a value; nil stays nil.
 func (db *Database) openValue(k keyName, sealed []byte) ([]byte, error) {
 	if sealed == nil {
 		return nil, nil
 	}
-	plain, err := db.dir.unseal(sealed, k.sealName())
+	open := db.dir.unseal
+	if db.packed {
+		open = db.dir.unsealPacked
+	}
+	plain, err := open(sealed, k.sealName())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s/%s %w", db.path, k.bucket, k.key, err)
 	}

@@ -28,7 +28,7 @@ type Files interface {
 	Read(name string) ([]byte, error)
 	Write(name string, plain []byte) error
 	WithLock(ctx context.Context, name string, f func() error) error
-	Watch(ctx context.Context, changed func()) error
+	Watch(ctx context.Context, changed func(name string)) error
 }
 
 // Credentials holds a generated password for each account, as a hash. Another process may renew one: see [Credentials.Run].
@@ -57,7 +57,13 @@ func OpenCredentials(files Files, log *slog.Logger) *Credentials {
 }
 
 // Run takes up passwords that another process renewed, until ctx is done.
-func (c *Credentials) Run(ctx context.Context) error { return c.files.Watch(ctx, c.reload) }
+func (c *Credentials) Run(ctx context.Context) error {
+	return c.files.Watch(ctx, func(name string) {
+		if name == "" || name == credentialsFile {
+			c.reload()
+		}
+	})
+}
 
 // reload reads the file. One that cannot be read changes nothing.
 func (c *Credentials) reload() {

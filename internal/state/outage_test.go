@@ -1,0 +1,243 @@
+package state_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// restart starts a server again, on the same port and with what it had stored.
+func restart(t *testing.T, s *server.Server, o *server.Options) *server.Server {
+	t.Helper()
+	s.Shutdown()
+	s.WaitForShutdown()
+	return startNATS(t, func(n *server.Options) { *n = *o })
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// A write waits for servers that are away for less than the lease.
+func TestClusterShortOutage(t *testing.T) {
+	var o *server.Options
+	s := startNATS(t, func(n *server.Options) { n.Port = freePort(t); o = n.Clone() })
+	d, log := machine(t, []string{s.ClientURL()}, func(c *state.Cluster) { c.Lease = time.Minute })
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	done := make(chan error, 1)
+	db.Commit(func(tx state.Tx) { tx.Put("journal", "b", []byte("2")) }, func(err error) { done <- err })
+	if _, err := db.Bucket("journal").Get("a"); !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "no connection to nats://") {
+		t.Errorf("a read while the servers are away: %v", err)
+	}
+	select {
+	case err := <-done:
+		t.Fatalf("the write ended while the servers were away: %v", err)
+	default:
+	}
+	restart(t, s, o)
+	if err := <-done; err != nil {
+		t.Fatalf("the write after the outage: %v\n%s", err, log)
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("the lease: %v", err)
+	}
+	if diff := cmp.Diff(map[string]string{"a": "1", "b": "2"}, readAll(t, db.Bucket("journal"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// When the servers are away for longer, writes fail and the lease ends. The same process takes the state again when they are back.
+func TestClusterLongOutage(t *testing.T) {
+	var o *server.Options
+	s := startNATS(t, func(n *server.Options) { n.Port = freePort(t); o = n.Clone() })
+	d, log := machine(t, []string{s.ClientURL()}, nil)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	err := db.Bucket("journal").Put("a", []byte("2"))
+	if !errors.Is(err, state.ErrLeaseLost) || !errors.Is(err, state.ErrUnavailable) {
+		t.Errorf("a write while the servers are away: %v", err)
+	}
+	<-l.Context().Done()
+	if err := db.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	l.Release()
+	restart(t, s, o)
+	again := acquire(t, d)
+	if again.Epoch() != l.Epoch()+1 {
+		t.Errorf("epoch %d after %d", again.Epoch(), l.Epoch())
+	}
+	b := openDatabase(t, d).Bucket("journal")
+	if diff := cmp.Diff(map[string]string{"a": "1"}, readAll(t, b)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if err := b.Put("a", []byte("3")); err != nil {
+		t.Errorf("a write after the outage: %v", err)
+	}
+	if !strings.Contains(log.String(), "connection to NATS lost") {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// startCluster starts servers that share their streams.
+func startCluster(t *testing.T, n int) (all []*server.Server, urls []string) {
+	t.Helper()
+	var options []*server.Options
+	var routes []string
+	for i := range n {
+		o := &server.Options{
+			ServerName: fmt.Sprint("n", i+1), Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t)},
+		}
+		options = append(options, o)
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", o.Cluster.Port))
+	}
+	for _, o := range options {
+		o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
+		s, err := server.NewServer(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Start()
+		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+		all, urls = append(all, s), append(urls, fmt.Sprintf("nats://127.0.0.1:%d", o.Port))
+	}
+	for _, s := range all {
+		for deadline := time.Now().Add(time.Minute); !s.JetStreamIsCurrent() && !s.JetStreamIsLeader(); time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("the servers form no cluster")
+			}
+		}
+	}
+	return all, urls
+}
+
+// The state survives the loss of any one of three servers, and so does the lease.
+func TestClusterOfThreeServers(t *testing.T) {
+	servers, urls := startCluster(t, 3)
+	d, log := machine(t, urls, func(c *state.Cluster) { c.Lease = 30 * time.Second })
+	l := acquire(t, d)
+	b := openDatabase(t, d).Bucket("journal")
+	want := map[string]string{}
+	put := func(k string) {
+		t.Helper()
+		if err := b.Put(k, []byte(k)); err != nil {
+			t.Fatalf("%v\n%s", err, log)
+		}
+		want[k] = k
+	}
+	for i := range 20 {
+		put(fmt.Sprint("before", i))
+	}
+	// The leader of the stream is the worst to lose.
+	for _, s := range servers {
+		if s.JetStreamIsStreamLeader("$G", "KV_test") {
+			s.Shutdown()
+			s.WaitForShutdown()
+			break
+		}
+	}
+	for i := range 20 {
+		put(fmt.Sprint("after", i))
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("the lease: %v", err)
+	}
+	if diff := cmp.Diff(want, readAll(t, b)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+	if strings.Contains(log.String(), "the state is on one NATS server only") {
+		t.Error("the bucket has one replica")
+	}
+}
+
+// Everything can be copied to NATS and back.
+func TestCopy(t *testing.T) {
+	s := startNATS(t, nil)
+	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
+	path := t.TempDir()
+	local, _ := open(t, path, "")
+	if err := local.Write("tokens-work", []byte("a token")); err != nil {
+		t.Fatal(err)
+	}
+	if err := local.Write("tokens-work", []byte("a newer token")); err != nil {
+		t.Fatal(err)
+	}
+	db := openDatabase(t, local)
+	if err := db.Bucket("journal").Put("a/b", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Bucket("snapshots").Put("work", []byte(strings.Repeat("x", 5000))); err != nil {
+		t.Fatal(err)
+	}
+	shared, _ := machineIn(t, path, []string{s.ClientURL()}, nil)
+	if _, err := state.Copy(t.Context(), local, shared, false); err == nil || !strings.Contains(err.Error(), "another graph2mqtt") {
+		t.Errorf("copied while a bridge has the directory: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := state.Copy(t.Context(), local, shared, false); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	if _, err := state.Copy(t.Context(), local, shared, false); !errors.Is(err, state.ErrNotEmpty) {
+		t.Errorf("copied over a copy: %v", err)
+	}
+	if shared.ID() != local.ID() {
+		t.Errorf("ids %s and %s", shared.ID(), local.ID())
+	}
+	// A change there, and back to another directory.
+	l := acquire(t, shared)
+	if err := openDatabase(t, shared).Bucket("journal").Put("a/b", []byte("2")); err != nil {
+		t.Fatal(err)
+	}
+	other, _ := open(t, t.TempDir(), "")
+	if err := other.Write("tokens-old", []byte("old")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.Copy(t.Context(), shared, other, true); err == nil || !strings.Contains(err.Error(), "a bridge is running on it") {
+		t.Errorf("copied while a bridge has the cluster: %v", err)
+	}
+	l.Release()
+	if n, err := state.Copy(t.Context(), shared, other, true); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
+		t.Fatalf("%+v, %v", n, err)
+	}
+	if _, err := other.Read("tokens-old"); err == nil {
+		t.Error("the target has what the source has not")
+	}
+	if got, err := other.Read("tokens-work"); err != nil || string(got) != "a newer token" {
+		t.Errorf("the token is %q, %v", got, err)
+	}
+	back := openDatabase(t, other)
+	if got := readAll(t, back.Bucket("journal")); !cmp.Equal(got, map[string]string{"a/b": "2"}) {
+		t.Errorf("the journal has %v", got)
+	}
+	if got := readAll(t, back.Bucket("snapshots")); len(got["work"]) != 5000 {
+		t.Errorf("the snapshots have %v", got)
+	}
+}
