@@ -41,6 +41,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		l.Decode("", raw, c)
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
+		l.Check("cluster", c.Cluster.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"])
 		l.stateDir(c)
