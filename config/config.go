@@ -56,12 +56,14 @@ type Config struct {
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
+	Audit         Audit               `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
 type MQTT struct {
-	URL       string        `koanf:"url" required:"true" restart:"true" example:"mqtt://192.168.1.10:1883" doc:"The address of the broker: mqtt://, mqtts://, ws:// or wss://, then its host name or IP address, and the port unless it is the default."`
+	URL       string        `koanf:"url" required:"true" unless:"urls" restart:"true" example:"mqtt://192.168.1.10:1883" doc:"The address of the broker: mqtt://, mqtts://, ws:// or wss://, then its host name or IP address, and the port unless it is the default."`
+	URLs      []string      `koanf:"urls" restart:"true" example:"mqtts://broker1.example, mqtts://broker2.example" doc:"The addresses of several brokers that share their messages, such as the nodes of a cluster, instead of url. If the connection is lost, the next one is tried. User name, password and certificates apply to all."`
 	Username  string        `koanf:"username" doc:"The user name at the broker."`
 	Password  Secret        `koanf:"password" doc:"The password at the broker."`
 	ClientID  string        `koanf:"client_id" restart:"true" doc:"The MQTT client id. Default: graph2mqtt- and the id of the state directory, so that it never changes."`
@@ -77,6 +79,7 @@ type HomeAssistant struct {
 	Enabled        bool   `koanf:"enabled" doc:"Publish discovery messages."`
 	DiscoveryTopic string `koanf:"discovery_topic" doc:"Home Assistant's discovery prefix."`
 	StatusTopic    string `koanf:"status_topic" doc:"Home Assistant's birth message topic."`
+	QoS            int    `koanf:"qos" min:"0" max:"1" doc:"The quality of service with which Home Assistant subscribes to states and publishes commands, as announced to it. 0: for brokers that limit the number of subscriptions with quality of service 1, such as NATS. graph2mqtt itself always uses 1."`
 	Discovery      string `koanf:"discovery" enum:"device,component" doc:"Publish one discovery message per device, or one per entity (component), which openHAB and Domoticz need."`
 }
 
@@ -95,6 +98,13 @@ type Commands struct {
 // Attachments are the files that may be sent.
 type Attachments struct {
 	Directories []string `koanf:"directories" restart:"true" doc:"The only directories that files are sent from, as absolute paths."`
+}
+
+// Audit is the file that records changes.
+type Audit struct {
+	File     string `koanf:"file" doc:"The file that records changes, one line of JSON for each request. Default: none."`
+	MaxSize  int    `koanf:"max_size" min:"1" max:"10000" doc:"The size in MiB at which the file is renamed and a new one begun."`
+	MaxFiles int    `koanf:"max_files" min:"1" max:"10000" doc:"The number of renamed files that are kept."`
 }
 
 // Account is one Microsoft 365 account.
@@ -147,10 +157,11 @@ type EntityOverride struct {
 
 func (c *Config) setDefaults() {
 	c.MQTT = MQTT{BaseTopic: "graph2mqtt", Keepalive: time.Minute}
-	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", Discovery: "device"}
+	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
 	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
+	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
 }
 
 func (a *Account) setDefaults() {
@@ -182,9 +193,7 @@ func (c *Config) Validate() error {
 
 // Validate implements schema.Validator.
 func (m *MQTT) Validate() error {
-	var errs []error
-	secure, err := checkBroker(m.URL)
-	errs = append(errs, At("url", err), At("base_topic", checkTopic(m.BaseTopic)))
+	errs := append(m.checkBrokers(), At("base_topic", checkTopic(m.BaseTopic)))
 	if m.Password != "" && m.Username == "" {
 		errs = append(errs, At("password", errors.New("want username as well: MQTT accepts a password only together with a user name")))
 	}
@@ -194,10 +203,46 @@ func (m *MQTT) Validate() error {
 	if (m.CertFile == "") != (m.KeyFile == "") {
 		errs = append(errs, At("cert_file", errors.New("want both cert_file and key_file")))
 	}
-	if err == nil && !secure && cmp.Or(m.CAFile, m.CertFile) != "" {
-		errs = append(errs, At("url", errors.New("want mqtts:// or wss://: certificates are given, but this connection is not encrypted")))
-	}
 	return errors.Join(errs...)
+}
+
+// Brokers returns the addresses of the brokers in the order in which they are tried.
+func (m *MQTT) Brokers() []string {
+	if len(m.URLs) > 0 {
+		return m.URLs
+	}
+	return []string{m.URL}
+}
+
+// checkBrokers validates the addresses of the brokers.
+func (m *MQTT) checkBrokers() []error {
+	switch {
+	case m.URL != "":
+		return []error{At("url", m.checkBroker(m.URL))}
+	case m.URLs == nil: // that one is required is reported already
+		return nil
+	case len(m.URLs) == 0:
+		return []error{At("urls", errors.New("want at least one address, such as mqtt://192.168.1.10:1883"))}
+	}
+	var errs []error
+	for i, address := range m.URLs {
+		at := fmt.Sprintf("urls[%d]", i)
+		if first := slices.Index(m.URLs, address); first < i {
+			errs = append(errs, At(at, fmt.Errorf("want each broker once: urls[%d] is the same", first)))
+			continue
+		}
+		errs = append(errs, At(at, m.checkBroker(address)))
+	}
+	return errs
+}
+
+// checkBroker validates the address of one broker.
+func (m *MQTT) checkBroker(address string) error {
+	secure, err := checkBroker(address)
+	if err == nil && !secure && cmp.Or(m.CAFile, m.CertFile) != "" {
+		return errors.New("want mqtts:// or wss://: certificates are given, but this connection is not encrypted")
+	}
+	return err
 }
 
 // checkBroker validates the address of the broker. It never repeats an address that may have a password in it.
@@ -250,8 +295,8 @@ func checkTopic(topic string) error {
 		return fmt.Errorf("want a topic that does not begin with $, which is reserved for the broker, not %q", topic)
 	case strings.HasPrefix(topic, "/"), strings.HasSuffix(topic, "/"), strings.Contains(topic, "//"):
 		return fmt.Errorf("want a topic without empty levels, not %q", topic)
-	case strings.ContainsFunc(topic, unicode.IsControl):
-		return fmt.Errorf("want a topic without control characters, not %q", topic)
+	case strings.ContainsFunc(topic, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }):
+		return fmt.Errorf("want a topic without spaces and control characters, which some brokers refuse, not %q", topic)
 	case len(topic) > 256:
 		return fmt.Errorf("want at most 256 bytes, not %d", len(topic))
 	}

@@ -106,10 +106,12 @@ func TestDefaults(t *testing.T) {
 	want := &config.Config{
 		File: file, Files: []string{file},
 		MQTT:          config.MQTT{URL: "mqtt://localhost", BaseTopic: "graph2mqtt", Keepalive: time.Minute},
-		HomeAssistant: config.HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", Discovery: "device"},
+		HomeAssistant: config.HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"},
 		StateDir:      "/home/ann/.local/state/graph2mqtt",
 		Log:           config.Log{Level: "info", Format: "text"},
+		Cluster:       config.Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second},
 		Commands:      config.Commands{MaxAge: 15 * time.Minute, Queue: 100},
+		Audit:         config.Audit{MaxSize: 10, MaxFiles: 10},
 		Accounts: map[string]*config.Account{"work": {
 			ID: "work", Name: "Work", ClientID: "01234567-89ab-cdef-0123-456789abcdef", Tenant: "common", RedirectURI: "http://localhost",
 			Cloud:    config.Cloud{Name: "global", Login: "https://login.microsoftonline.com", Graph: "https://graph.microsoft.com", Audience: "https://graph.microsoft.com"},
@@ -213,7 +215,26 @@ func TestRules(t *testing.T) {
 		{"mqtt: {url: mqtt://h, base_topic: x/}" + account, `mqtt.base_topic (line 1): want a topic without empty levels, not "x/"`},
 		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 257) + "}" + account, "mqtt.base_topic (line 1): want at most 256 bytes, not 257"},
 		{"mqtt: {url: mqtt://h, base_topic: " + strings.Repeat("x", 256) + "}" + account, ""},
-		{`mqtt: {url: mqtt://h, base_topic: "a\u0007"}` + account, `mqtt.base_topic (line 1): want a topic without control characters, not "a\a"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a\u0007"}` + account, `mqtt.base_topic (line 1): want a topic without spaces and control characters, which some brokers refuse, not "a\a"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a b"}` + account, `mqtt.base_topic (line 1): want a topic without spaces and control characters, which some brokers refuse, not "a b"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a\u007f"}` + account, `mqtt.base_topic (line 1): want a topic without spaces and control characters, which some brokers refuse, not "a\x7f"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a\tb"}` + account, `mqtt.base_topic (line 1): want a topic without spaces and control characters, which some brokers refuse, not "a\tb"`},
+		{`mqtt: {url: mqtt://h, base_topic: "a/+"}` + account, `mqtt.base_topic (line 1): want a topic without the wildcards + and #, not "a/+"`},
+		{`mqtt: {url: mqtt://h, base_topic: "$a"}` + account, `mqtt.base_topic (line 1): want a topic that does not begin with $, which is reserved for the broker, not "$a"`},
+		{"mqtt: {url: mqtt://h}, homeassistant: {discovery_topic: 'a b'}" + account, `homeassistant.discovery_topic (line 1): want a topic without spaces and control characters, which some brokers refuse, not "a b"`},
+		{"mqtt: {url: mqtt://h}, homeassistant: {qos: 2}" + account, "homeassistant.qos (line 1): want at most 1, not 2"},
+		{"mqtt: {url: mqtt://h}, accounts: {'my work': {client_id: 01234567-89ab-cdef-0123-456789abcdef}}", `accounts."my work" (line 1): want an id of the letters a to z, digits and underscores`},
+		{"mqtt: {url: mqtt://h}, accounts: {a: {client_id: 01234567-89ab-cdef-0123-456789abcdef, sensors: {'#': {type: calendar}}}}", `accounts.a.sensors.# (line 1): want an id of the letters a to z, digits and underscores`},
+		{"mqtt: {urls: [mqtt://a, 'wss://b/mqtt']}" + account, ""},
+		{"mqtt: {urls: mqtt://a}" + account, `mqtt.urls (line 1): want a list of text, not "mqtt://a"`},
+		{"mqtt: {urls: []}" + account, "mqtt.urls (line 1): want at least one address, such as mqtt://192.168.1.10:1883"},
+		{"mqtt: {}" + account, "mqtt.url (line 1) is required, such as mqtt://192.168.1.10:1883"},
+		{"mqtt: {url: mqtt://a, urls: [mqtt://b]}" + account, "mqtt.url (line 1): given together with urls: only one of them can be right"},
+		{"mqtt: {urls: [mqtt://a, mqtt://b, mqtt://a]}" + account, "mqtt.urls[2] (line 1): want each broker once: urls[0] is the same"},
+		{"mqtt: {urls: [mqtt://a, b]}" + account, `mqtt.urls[1] (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "b"`},
+		{"mqtt: {urls: [mqtt://a, 'mqtt://u:p@b']}" + account, "mqtt.urls[1] (line 1): want an address without user and password; use mqtt.username and mqtt.password"},
+		{"mqtt: {urls: [mqtts://a, mqtt://b], ca_file: testdata/ca.pem}" + account, "mqtt.urls[1] (line 1): want mqtts:// or wss://: certificates are given, but this connection is not encrypted"},
+		{"mqtt: {brokers: [mqtt://a]}" + account, "mqtt.brokers (line 1): unknown key; use urls\nmqtt.url (line 1) is required, such as mqtt://192.168.1.10:1883"},
 		{`mqtt: {url: mqtt://h, client_id: "a\0"}` + account, "mqtt.client_id (line 1): want text without control characters"},
 		{"mqtt: {url: 'ws://h/mqtt?x=1'}" + account, `mqtt.url (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "ws://h/mqtt?x=1"`},
 		{"mqtt: {url: 'mqtt://:1883'}" + account, `mqtt.url (line 1): want mqtt://HOST:PORT (or mqtts, ws, wss), not "mqtt://:1883"`},
@@ -399,7 +420,7 @@ func TestEnvironmentMistakes(t *testing.T) {
 		{"GRAPH2MQTT_MQTT=x", "GRAPH2MQTT_MQTT: given together with variables for keys below it"},
 		{"GRAPH2MQTT_LOG=x", "log: want a mapping of keys, not text"},
 		{"GRAPH2MQTT_ACCOUNTS=x", "accounts: want a mapping of keys, not text"},
-		{"GRAPH2MQTT_MQTT__KEEPALIV=x", "mqtt.keepaliv: unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, username"},
+		{"GRAPH2MQTT_MQTT__KEEPALIV=x", "mqtt.keepaliv: unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, urls, username"},
 		{"GRAPH2MQTT_MQTT__KEEPALIVE=30", `mqtt.keepalive: want a duration with a unit, such as 30s, 15m or 24h, not "30"`},
 		{"GRAPH2MQTT_COMMANDS__QUEUE=many", `commands.queue: want a whole number, not "many"`},
 		{"GRAPH2MQTT_COMMANDS__QUEUE=1.0", `commands.queue: want a whole number, not "1.0"`},
@@ -427,6 +448,24 @@ func TestWithoutFile(t *testing.T) {
 	}
 	if c.File != "" || len(c.Files) != 0 || c.Accounts["work"].Name != "Work" {
 		t.Errorf("got %+v", c)
+	}
+}
+
+// The environment can list several brokers, too, but not beside the one of the file.
+func TestBrokersInTheEnvironment(t *testing.T) {
+	const account = "accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}"
+	load := func(content string) (*config.Config, error) {
+		return config.Load(config.Sources{File: write(t, "c.yaml", content), Environ: environ("GRAPH2MQTT_MQTT__URLS=mqtt://a,mqtt://b")}, kinds())
+	}
+	c, err := load(account)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := c.MQTT.Brokers(); !slices.Equal(got, []string{"mqtt://a", "mqtt://b"}) {
+		t.Errorf("brokers %v", got)
+	}
+	if _, err := load("mqtt: {url: mqtt://c}\n" + account); err == nil || err.Error() != "mqtt.url (line 1): given together with urls: only one of them can be right" {
+		t.Errorf("got %v", err)
 	}
 }
 
@@ -573,14 +612,16 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 		{file: "mqtt: {username: ann, password: pw}", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "ann", Password: "pw"}},
 		{file: "mqtt: {username: ann}", want: config.MQTT{URL: "mqtt://core-mosquitto:1883", Username: "ann"}},
 		{env: []string{"GRAPH2MQTT_MQTT__URL=mqtt://other"}, want: config.MQTT{URL: "mqtt://other"}},
+		{file: "mqtt: {urls: [mqtt://b1, mqtt://b2]}", want: config.MQTT{URLs: []string{"mqtt://b1", "mqtt://b2"}}},
+		{env: []string{"GRAPH2MQTT_MQTT__URLS=mqtt://b1, mqtt://b2"}, want: config.MQTT{URLs: []string{"mqtt://b1", "mqtt://b2"}}},
 	} {
 		c, err := config.Load(config.Sources{File: write(t, "c.yaml", accounts+test.file), Environ: environ(test.env...), Defaults: defaults}, kinds())
 		if err != nil {
 			t.Errorf("%s: %v", test.file, err)
 			continue
 		}
-		if got := c.MQTT; got.URL != test.want.URL || got.Username != test.want.Username || got.Password != test.want.Password {
-			t.Errorf("%s %v: got %s, user %s, password %s", test.file, test.env, got.URL, got.Username, got.Password.Reveal())
+		if got := c.MQTT; got.URL != test.want.URL || !slices.Equal(got.URLs, test.want.URLs) || got.Username != test.want.Username || got.Password != test.want.Password {
+			t.Errorf("%s %v: got %s %v, user %s, password %s", test.file, test.env, got.URL, got.URLs, got.Username, got.Password.Reveal())
 		}
 		if c.Log.Level != "debug" {
 			t.Errorf("%s: log level %s", test.file, c.Log.Level)
@@ -589,6 +630,25 @@ func TestDefaultsOfTheBroker(t *testing.T) {
 	c, err := config.Load(config.Sources{File: write(t, "c.yaml", accounts+"log: {level: warn}"), Environ: environ(), Defaults: defaults}, kinds())
 	if err != nil || c.Log.Level != "warn" {
 		t.Errorf("the file does not override the default: %v", err)
+	}
+}
+
+func TestBrokerWithoutAFile(t *testing.T) {
+	defaults := map[string]any{"mqtt.url": "mqtt://default"}
+	for _, test := range []struct {
+		env  []string
+		want string
+	}{
+		{want: "mqtt://default"},
+		{env: []string{"GRAPH2MQTT_MQTT__URL=mqtt://a"}, want: "mqtt://a"},
+		{env: []string{"GRAPH2MQTT_MQTT__URLS=mqtt://a, mqtt://b"}, want: "mqtt://a, mqtt://b"},
+	} {
+		if got := (config.Sources{Environ: environ(test.env...), Defaults: defaults}).Broker(); got != test.want {
+			t.Errorf("%v: got %q, want %q", test.env, got, test.want)
+		}
+	}
+	if got := (config.Sources{Environ: environ()}).Broker(); got != "" {
+		t.Errorf("without any: got %q", got)
 	}
 }
 
@@ -770,7 +830,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 126): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 142): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

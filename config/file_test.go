@@ -100,7 +100,7 @@ sensors."a.b" = {type = "emal"}
 accounts.a.sensors."a.b".type (line 12): want one of calendar, email, status, not "emal"; did you mean email?
 accounts.a.sensors.c.exclude[1] (line 8): want text, not 5; put it in quotes
 commands.queue (line 3): want at least 1, not 0
-mqtt.keepaliv (line 2): unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, username`
+mqtt.keepaliv (line 2): unknown key; did you mean keepalive? known keys: base_topic, ca_file, cert_file, client_id, keepalive, key_file, password, password_file, url, urls, username`
 	if diff := cmp.Diff(want, problem(t, file)); diff != "" {
 		t.Error(diff)
 	}

@@ -47,6 +47,7 @@ func (c *Config) Hint(key string, mapping map[string]any) string {
 func (m *MQTT) Hint(key string, mapping map[string]any) string {
 	right := hint(key, map[string]string{
 		"url":        "broker host server address hostname uri ip port",
+		"urls":       "brokers hosts servers addresses uris",
 		"username":   "user login",
 		"password":   "pass passwd pw",
 		"base_topic": "topic prefix topic_prefix",

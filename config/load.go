@@ -152,10 +152,11 @@ func merge(layers ...koanf.Provider) (map[string]any, error) {
 func withoutBroker(defaults, given map[string]any) map[string]any {
 	defaults = maps.Clone(defaults)
 	broker, _ := given["mqtt"].(map[string]any)
-	if broker["url"] != nil {
+	address := cmp.Or(broker["url"], broker["urls"])
+	if address != nil {
 		delete(defaults, "mqtt.url")
 	}
-	if cmp.Or(broker["url"], broker["username"], broker["password"], broker["password_file"]) != nil {
+	if cmp.Or(address, broker["username"], broker["password"], broker["password_file"]) != nil {
 		delete(defaults, "mqtt.username")
 		delete(defaults, "mqtt.password")
 	}
@@ -228,12 +229,14 @@ func (s Sources) Missing() bool {
 	return true
 }
 
-// Broker returns the address of the broker that the configuration has without a file, or "".
+// Broker returns the address of the broker that the configuration has without a file, several as they were given, or "".
 func (s Sources) Broker() string {
 	values, _, _ := environment(s.Environ).values()
 	for _, source := range []map[string]any{s.Flags, values, s.Defaults} {
-		if broker, ok := schema.AsString(source["mqtt.url"]); ok && broker != "" {
-			return broker
+		for _, key := range []string{"mqtt.url", "mqtt.urls"} {
+			if broker, ok := schema.AsString(source[key]); ok && broker != "" {
+				return broker
+			}
 		}
 	}
 	return ""

@@ -12,6 +12,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -29,6 +30,8 @@ func TestMessagesInDocs(t *testing.T) {
 		var v any = new(services.Response)
 		if bytes.Contains(block[1], []byte(`"sign_in"`)) {
 			v = new(hub.AccountStatus)
+		} else if bytes.Contains(block[1], []byte(`"graph_request_ids"`)) {
+			v = new(audit.Record)
 		}
 		d := json.NewDecoder(bytes.NewReader(block[1]))
 		d.DisallowUnknownFields()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/brokertest"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
 	"github.com/graph2mqtt/graph2mqtt/mqtt/homeassistant"
@@ -154,9 +155,10 @@ type testClient struct {
 	in          observable
 	messages    []mqtt.Message
 	connections []bool // was the session there?
+	sessions    []mqtt.BrokerSession
 }
 
-var discovery = homeassistant.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: homeassistant.DeviceMode, Base: "g", Version: "1.2.3"}
+var discovery = homeassistant.Discovery{Enabled: true, Topic: "ha", StatusTopic: "ha/status", Mode: homeassistant.DeviceMode, QoS: 1, Base: "g", Version: "1.2.3"}
 
 // declare announces a device.
 func (b *testClient) declare(d hub.Device) {
@@ -168,7 +170,7 @@ func (b *testClient) declare(d hub.Device) {
 func options(url string) mqtt.Options {
 	store := &memoryStore{}
 	return mqtt.Options{
-		URL: url, ClientID: "graph2mqtt-test", Base: "g", Store: store, Load: store.Each, Rules: discovery.Rules(),
+		URLs: []string{url}, ClientID: "graph2mqtt-test", Base: "g", Store: store, Load: store.Each, Rules: discovery.Rules(),
 		Timing: mqtt.Timing{
 			BirthMin: time.Millisecond, BirthMax: 2 * time.Millisecond, Pause: 30 * time.Millisecond, Barrier: 50 * time.Millisecond,
 			RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond, Ack: 10 * time.Second,
@@ -189,7 +191,9 @@ func run(t testing.TB, o mqtt.Options, handle func(mqtt.Message)) *testClient {
 			handle(m)
 		}
 	}
-	o.OnSession = func(present bool, _ uint64) { b.in.change(func() { b.connections = append(b.connections, present) }) }
+	o.OnSession = func(s mqtt.BrokerSession) {
+		b.in.change(func() { b.connections, b.sessions = append(b.connections, s.Present), append(b.sessions, s) })
+	}
 	client, err := mqtt.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -353,15 +357,39 @@ func (s *spy) sync(b *testClient) {
 // wildcards against it.
 func retained(t *testing.T, url string) map[string]string {
 	t.Helper()
-	o := paho.NewClientOptions().AddBroker(url).SetOrderMatters(true)
+	c := newPaho(t, url)
+	defer c.Disconnect(0)
+	marker := "marker/" + rand.Text()
+	c.Publish(marker, 1, true, "stored").Wait()
+	defer func() { c.Publish(marker, 1, true, "").Wait() }()
+	// NATS stores retained messages after it has acknowledged them, one after the other.
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); {
+		if got := readRetained(t, url); got[marker] != "" {
+			return got
+		}
+	}
+	t.Fatal("the broker does not store a retained message")
+	return nil
+}
+
+// newPaho returns a connected client.
+func newPaho(t *testing.T, url string) paho.Client {
+	t.Helper()
+	c := paho.NewClient(paho.NewClientOptions().AddBroker(url).SetOrderMatters(true))
+	if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
+		t.Fatal(token.Error())
+	}
+	return c
+}
+
+// readRetained returns what the broker sends to a new subscription.
+func readRetained(t *testing.T, url string) map[string]string {
+	t.Helper()
 	got := map[string]string{}
 	reader := "reader/" + rand.Text() // another reader sends its own
 	done := make(chan struct{})
 	finish := sync.OnceFunc(func() { close(done) }) // QoS 1 may deliver a message twice
-	c := paho.NewClient(o)
-	if token := c.Connect(); !token.WaitTimeout(waitTimeout) || token.Error() != nil {
-		t.Fatal(token.Error())
-	}
+	c := newPaho(t, url)
 	defer c.Disconnect(0)
 	c.Subscribe("#", 1, func(_ paho.Client, m paho.Message) {
 		switch {
@@ -380,7 +408,7 @@ func retained(t *testing.T, url string) map[string]string {
 	return got
 }
 
-// eachBroker runs a test with the embedded broker and with Mosquitto.
+// eachBroker runs a test with the embedded broker, Mosquitto and NATS.
 func eachBroker(t *testing.T, f func(t *testing.T, url string)) {
 	t.Run("mochi", func(t *testing.T) {
 		b, err := broker.Embedded("127.0.0.1:0")
@@ -395,6 +423,7 @@ func eachBroker(t *testing.T, f func(t *testing.T, url string)) {
 		f(t, b.URL())
 	})
 	t.Run("mosquitto", func(t *testing.T) { f(t, brokertest.New(t, "").URL) })
+	t.Run("nats", func(t *testing.T) { f(t, natstest.New(t).URL) })
 }
 
 // A proxy forwards connections to the broker and can break them.

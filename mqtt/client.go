@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"net"
 	"net/url"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/cenkalti/backoff/v5"
 )
@@ -41,11 +43,12 @@ const (
 const (
 	bucket = "mqtt"
 
-	publishedKey    = "published/"    // and the topic: what the broker may hold of ours
+	publishedKey    = "published/"    // and the topic: what the brokers may hold of ours
 	removedKey      = "removed/"      // and the topic: the announcement whose removal is to be repeated
 	subscriptionKey = "subscription/" // and the filter: it lives in the broker's session
 	connectionKey   = "connection"    // the number of the last connection
-	seenKey         = "seen"          // when the broker was last heard
+	seenKey         = "seen"          // when session 0 was last heard; of others with a slash and the number
+	brokerKey       = "broker/"       // and the address: the number of its session
 )
 
 // ErrStopped is returned by Send after Run has ended.
@@ -77,7 +80,7 @@ type Store interface {
 
 // Options configure a Client.
 type Options struct {
-	URL                string // mqtt://, mqtts://, ws:// or wss://
+	URLs               []string // mqtt://, mqtts://, ws:// or wss://; after a lost connection the next one is tried
 	Username, Password string
 	ClientID           string // identifies the broker's session, so it must not change
 	KeepAlive          time.Duration
@@ -94,13 +97,20 @@ type Options struct {
 	// Handle is called with each message, one after the other. It must not wait for a publication. The broker keeps a message
 	// until its Ack.
 	Handle func(Message)
-	// OnSession, if set, is called before the first message of a connection. Present says that the broker has kept the session
-	// and with it the packet ids.
-	OnSession func(present bool, connection uint64)
+	// OnSession, if set, is called before the first message of a connection.
+	OnSession func(BrokerSession)
 	// OnConnectFailed, if set, is called after each attempt to connect that failed. The next one waits until it returns.
 	OnConnectFailed func()
 
 	Timing Timing
+}
+
+// A BrokerSession identifies the session of a new connection: the subscriptions, waiting messages and packet ids that a broker keeps
+// while the client is away.
+type BrokerSession struct {
+	Number     int    // the brokers of a cluster share one session, others have their own
+	Present    bool   // the broker has kept it
+	Connection uint64 // the number of the new connection
 }
 
 // Timing holds the client's durations; a zero field has the default given beside it.
@@ -149,7 +159,7 @@ type Stats struct {
 // A Client keeps the connection. Run is called once; the other methods are safe for concurrent use.
 type Client struct {
 	options Options
-	url     *url.URL
+	urls    []*url.URL
 	topics  Topics
 	log     *slog.Logger
 	wake    chan struct{} // the writer has something to do
@@ -164,7 +174,11 @@ type Client struct {
 	subscriptions map[string]bool
 	conn          *connection
 	stats         Stats
-	lastHeard     time.Time // by the wall clock, of earlier connections
+	broker        int               // the index of the URL that is connected to, or tried next
+	connectedTo   int               // the index of the last one that was connected to; -1: none
+	session       int               // the number of the last session
+	sessions      map[string]int    // the number of the session by the address of a broker
+	heard         map[int]time.Time // when a session was last heard on earlier connections, by the wall clock
 	stopped       bool
 	refused       map[string]int // smallest payload that the broker did not take, by topic
 	overwritten   map[string]bool
@@ -191,19 +205,19 @@ func (m *message) isEvent() bool { return m.done == nil && !m.transient }
 
 // New returns a client that continues with what an earlier run stored. It does not connect.
 func New(o Options) (*Client, error) {
-	u, err := parseURL(o.URL)
+	urls, err := o.parseURLs()
 	if err != nil {
 		return nil, err
 	}
-	if o.Base == "" || strings.ContainsAny(o.Base, "+#\x00") {
-		return nil, fmt.Errorf("base topic: want a topic without + and #, not %q", o.Base)
+	if o.Base == "" || strings.ContainsAny(o.Base, "+#") || strings.HasPrefix(o.Base, "$") || strings.ContainsFunc(o.Base, isRisky) {
+		return nil, fmt.Errorf("base topic: want a topic without +, #, spaces, control characters and a leading $, not %q", o.Base)
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	o.Timing = o.Timing.withDefaults()
 	c := &Client{
-		options: o, url: u, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
+		options: o, urls: urls, connectedTo: -1, sessions: map[string]int{}, heard: map[int]time.Time{}, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
 		retained: newRetained(o.Rules, o.Timing.Pause), subscriptions: map[string]bool{}, refused: map[string]int{}, overwritten: map[string]bool{},
 		loggedFailures: map[string]bool{}, rejectedFilters: map[string]bool{},
 	}
@@ -212,8 +226,16 @@ func New(o Options) (*Client, error) {
 			c.log.Error("records of published topics could not be read; some may stay at the broker", "error", err)
 		}
 	}
+	for number, at := range c.heard {
+		if at.After(c.heard[c.session]) {
+			c.session = number
+		}
+	}
 	return c, nil
 }
+
+// isRisky reports whether a topic must not contain a character because some brokers close the connection then.
+func isRisky(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
 func (c *Client) load(key string, value []byte) error {
 	if topic, ok := strings.CutPrefix(key, publishedKey); ok {
@@ -225,9 +247,32 @@ func (c *Client) load(key string, value []byte) error {
 	} else if key == connectionKey {
 		c.stats.Connection, _ = strconv.ParseUint(string(value), 10, 64) // corrupt, it starts anew
 	} else if key == seenKey {
-		c.lastHeard, _ = time.Parse(time.RFC3339Nano, string(value)) // corrupt, it is unknown
+		c.heard[0], _ = time.Parse(time.RFC3339Nano, string(value)) // corrupt, it is unknown
+	} else if text, ok := strings.CutPrefix(key, seenKey+"/"); ok {
+		if number, err := strconv.Atoi(text); err == nil {
+			c.heard[number], _ = time.Parse(time.RFC3339Nano, string(value))
+		}
+	} else if address, ok := strings.CutPrefix(key, brokerKey); ok {
+		if number, err := strconv.Atoi(string(value)); err == nil {
+			c.sessions[address] = number
+		}
 	}
 	return nil
+}
+
+// parseURLs checks the addresses of the brokers.
+func (o Options) parseURLs() (urls []*url.URL, err error) {
+	for _, text := range o.URLs {
+		u, err := parseURL(text)
+		if err != nil {
+			return nil, err
+		}
+		urls = append(urls, u)
+	}
+	if len(urls) == 0 {
+		return nil, errors.New("mqtt url: want at least one")
+	}
+	return urls, nil
 }
 
 // parseURL checks a broker's address and adds the default port of its scheme.
@@ -388,12 +433,22 @@ func (c *Client) Confirm(f func()) {
 	})
 }
 
+// Broker returns the address of the broker that is connected to, or tried next.
+func (c *Client) Broker() string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.url().Redacted()
+}
+
+// url returns the address of the broker that is connected to, or tried next. It is called with mu held.
+func (c *Client) url() *url.URL { return c.urls[c.broker] }
+
 // Stats returns the counters.
 func (c *Client) Stats() Stats {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	s := c.stats
-	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && !c.conn.barrierPassed
+	s.Connected, s.Backlog = c.conn != nil, c.conn != nil && c.conn.hasBacklog()
 	s.Queued = c.retained.waiting() + len(c.queue)
 	return s
 }
@@ -433,17 +488,22 @@ func (c *Client) Run(ctx context.Context) error {
 	defer c.stop()
 	retry := backoff.NewExponentialBackOff()
 	retry.InitialInterval, retry.MaxInterval = c.options.Timing.RetryMin, c.options.Timing.RetryMax
-	for ctx.Err() == nil {
+	for failed := 0; ctx.Err() == nil; {
 		steady, refused, err := c.connectAndServe(ctx)
 		if ctx.Err() != nil {
 			break
 		}
 		if steady || refused {
 			retry.Reset()
+			failed = 0
 		}
 		c.logFailure(err, steady, refused)
 		if f := (*failure)(nil); c.options.OnConnectFailed != nil && errors.As(err, &f) && f.kind != lost {
 			c.options.OnConnectFailed()
+		}
+		c.tryNext()
+		if failed++; failed%len(c.urls) != 0 {
+			continue // the pause comes after the last broker
 		}
 		timer := time.NewTimer(retry.NextBackOff())
 		select {
@@ -453,6 +513,13 @@ func (c *Client) Run(ctx context.Context) error {
 		timer.Stop()
 	}
 	return nil
+}
+
+// tryNext selects the next broker.
+func (c *Client) tryNext() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.broker = (c.broker + 1) % len(c.urls)
 }
 
 // connectAndServe makes one connection and serves it to its end. It was steady if it lasted; refused says that it was lost because of a message
@@ -496,36 +563,92 @@ func (c *Client) onConnected(conn *connection, present bool) {
 	c.stats.Connection++
 	c.stats.Connections++
 	conn.number = c.stats.Connection
-	switch {
-	case c.lastHeard.IsZero() && !present: // nothing can have waited
-	case c.lastHeard.IsZero(), now.Before(c.lastHeard): // unknown: the clock was wrong then, or is now
+	conn.begun = now
+	c.enterSession(present)
+	switch heard := c.heard[c.session]; {
+	case heard.IsZero() && !present: // nothing can have waited
+	case heard.IsZero(), now.Before(heard): // unknown: the clock was wrong then, or is now
 		conn.away = math.MaxInt64
 	default:
-		conn.away = now.Sub(c.lastHeard)
+		conn.away = now.Sub(heard)
 	}
-	if !present {
+	conn.awayBefore = conn.away
+	if present {
+		conn.expectBarriers(slices.Collect(maps.Keys(c.subscriptions)))
+	} else {
 		c.forgetSession()
 	}
+	if c.connectedTo >= 0 && c.connectedTo != c.broker {
+		c.retryRefused() // another broker may have other limits
+	}
+	c.connectedTo = c.broker
 	c.conn = conn
 	c.markAllPending(true)
 	c.retained.write(connectionKey, strconv.AppendUint(nil, conn.number, 10))
-	c.recordHeard(conn)
-	logged := c.shortLivedLogged
+	if !present {
+		c.setHeard(now) // of the new session
+	}
+	logged, url, session := c.shortLivedLogged, c.url().Redacted(), c.session
 	clear(c.loggedFailures)
 	c.mu.Unlock()
 	c.flush()
 
 	if !logged {
-		c.log.Info("connected to the broker", "url", c.url.Redacted(), "session_present", present)
+		c.log.Info("connected to the broker", "url", url, "session_present", present)
 	}
 	if c.options.OnSession != nil {
-		c.options.OnSession(present, conn.number)
+		c.options.OnSession(BrokerSession{Number: session, Present: present, Connection: conn.number})
 	}
 	close(conn.ready)
 }
 
-// forgetSession drops the subscriptions that were part of the broker's session.
+// enterSession sets the number of the session at the broker that is connected to. A broker that has a session of ours although it
+// was never connected to shares the last one: it belongs to the same cluster.
+func (c *Client) enterSession(present bool) {
+	address := addressOf(c.url())
+	number, known := c.sessions[address]
+	switch {
+	case known:
+	case present:
+		number = c.session
+	default:
+		number = c.newSession()
+	}
+	if !known {
+		c.sessions[address] = number
+		c.retained.write(brokerKey+address, strconv.AppendInt(nil, int64(number), 10))
+	}
+	c.session = number
+	var numbers []int
+	for _, u := range c.urls {
+		if number, known := c.sessions[addressOf(u)]; known {
+			numbers = append(numbers, number)
+		}
+	}
+	c.retained.enter(number, numbers)
+}
+
+// addressOf returns the part of a URL that identifies a broker.
+func addressOf(u *url.URL) string { return u.Scheme + "://" + u.Host + u.Path }
+
+// newSession returns a number that no session has.
+func (c *Client) newSession() (number int) {
+	for _, used := range c.sessions {
+		number = max(number, used+1)
+	}
+	for used := range c.heard {
+		number = max(number, used+1)
+	}
+	return number
+}
+
+// forgetSession drops the subscriptions that were part of the broker's session, unless another broker may have them.
 func (c *Client) forgetSession() {
+	for _, number := range c.sessions {
+		if number != c.session {
+			return
+		}
+	}
 	for filter := range c.subscriptions {
 		delete(c.subscriptions, filter)
 		c.retained.write(subscriptionKey+filter, nil)
@@ -615,12 +738,22 @@ func (c *Client) refuse(m *message) {
 	m.done <- err
 }
 
-// recordHeard stores when the broker was last heard.
+// recordHeard stores when the broker was last heard. While messages may still arrive that waited in it, these are as old on the next
+// connection as on this one.
 func (c *Client) recordHeard(conn *connection) {
-	if heard := conn.heard.Load(); heard != 0 {
-		c.lastHeard = time.Unix(0, heard)
-		c.retained.write(seenKey, []byte(c.lastHeard.UTC().Format(time.RFC3339Nano)))
+	if heard := conn.heard.Load(); heard != 0 && !conn.hasBacklog() {
+		c.setHeard(time.Unix(0, heard))
 	}
+}
+
+// setHeard stores when the session was last heard.
+func (c *Client) setHeard(at time.Time) {
+	c.heard[c.session] = at
+	key := seenKey
+	if c.session > 0 {
+		key += "/" + strconv.Itoa(c.session)
+	}
+	c.retained.write(key, []byte(at.UTC().Format(time.RFC3339Nano)))
 }
 
 // flush commits what has changed.

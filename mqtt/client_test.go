@@ -61,8 +61,15 @@ func TestNewRefuses(t *testing.T) {
 		}
 	}
 	o := options("mqtt://host")
-	o.Base = "a/+"
-	if _, err := mqtt.New(o); err == nil || err.Error() != `base topic: want a topic without + and #, not "a/+"` {
+	for _, base := range []string{"a/+", "#", "$SYS", "a b", "a\tb", "a\u007fb", "a\u00a0b", "a\x00", ""} {
+		o.Base = base
+		want := fmt.Sprintf("base topic: want a topic without +, #, spaces, control characters and a leading $, not %q", base)
+		if _, err := mqtt.New(o); err == nil || err.Error() != want {
+			t.Errorf("got %v, want %s", err, want)
+		}
+	}
+	o.URLs = nil
+	if _, err := mqtt.New(o); err == nil || err.Error() != "mqtt url: want at least one" {
 		t.Errorf("got %v", err)
 	}
 }
@@ -1065,6 +1072,7 @@ func TestRetainedCommandIsMarkedAndEmptied(t *testing.T) {
 	eachBroker(t, func(t *testing.T, url string) {
 		s := newSpy(t, url)
 		s.publish("g/a/request/x", "kept", true)
+		retained(t, url) // waits until it is stored
 		b := run(t, options(url), nil)
 		b.Subscribe("g/a/request/#")
 		b.Ready()

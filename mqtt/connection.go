@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -27,13 +29,16 @@ type connection struct {
 	heardFields
 
 	// Guarded by Client.mu.
-	away               time.Duration // how long messages before the barrier may have waited
-	round              int           // of the barrier
-	online             bool          // was published
-	barrierPassed      bool          // the barrier was received
-	barrierDue         bool          // a new round is to be sent at once
-	asserted           bool          // everything was sent again after the first barrier
-	stopping           bool          // only what is pending is sent
+	begun              time.Time
+	away               time.Duration     // how long messages before the barrier may have waited
+	awayBefore         time.Duration     // away at begun
+	round              int               // of the barrier
+	online             bool              // was published
+	barrierPassed      bool              // the barrier was received
+	barriers           map[string]string // those of filters that were not received yet: the filter by the topic
+	barrierDue         bool              // a new round is to be sent at once
+	asserted           bool              // everything was sent again after the first barrier
+	stopping           bool              // only what is pending is sent
 	checkSubscriptions bool
 	birth              time.Time // when to answer Home Assistant's birth; zero: not
 	acksRequested      uint64
@@ -49,7 +54,8 @@ type connection struct {
 	refusals        map[string]*filterRefusal
 	nextSubscribe   time.Time
 	nextBarrier     time.Time
-	barriers        int
+	barrierTopics   []string // those of this attempt that are still to be sent
+	barrierAttempts int
 	nextStamp       time.Time
 	nextHeartbeat   time.Time
 	steady          time.Time
@@ -80,7 +86,7 @@ type filterRefusal struct {
 func newConnection(c *Client) *connection {
 	return &connection{
 		client: c, ready: make(chan struct{}), ended: make(chan struct{}), lost: make(chan error, 1), checkSubscriptions: true,
-		subscribed: map[string]bool{}, leaving: map[string]bool{}, refusals: map[string]*filterRefusal{},
+		barriers: map[string]string{}, subscribed: map[string]bool{}, leaving: map[string]bool{}, refusals: map[string]*filterRefusal{},
 	}
 }
 
@@ -91,6 +97,76 @@ func (conn *connection) barrier() string {
 		number += "." + strconv.Itoa(conn.round)
 	}
 	return number
+}
+
+// hasBacklog reports whether messages may still arrive that waited in the broker.
+func (conn *connection) hasBacklog() bool { return !conn.barrierPassed || len(conn.barriers) > 0 }
+
+// expectBarriers adds a barrier for each filter of requests. Brokers that keep the order within a filter only, such as NATS, may
+// deliver messages of a filter that waited after the barrier of another one.
+func (conn *connection) expectBarriers(filters []string) {
+	own := conn.client.ownFilters()
+	for _, filter := range filters {
+		if _, ok := own[filter]; ok {
+			continue
+		}
+		if topic, ok := filterBarrier(filter); ok {
+			conn.barriers[topic] = filter
+		}
+	}
+}
+
+// filterBarrier returns the topic of a filter's barrier: one that matches the filter and that nothing else has. It reports false for a filter
+// that does not end in #.
+func filterBarrier(filter string) (topic string, ok bool) {
+	above, ok := strings.CutSuffix(filter, "#")
+	return strings.ReplaceAll(above, "+", "-") + "barrier", ok
+}
+
+// isFilterBarrier reports whether a topic is that of a wanted filter's barrier.
+func (c *Client) isFilterBarrier(topic string) bool {
+	return strings.HasSuffix(topic, "/barrier") && slices.ContainsFunc(c.filters, func(filter string) bool {
+		barrier, ok := filterBarrier(filter)
+		return ok && barrier == topic
+	})
+}
+
+// age returns how long a message can have been under way.
+func (conn *connection) age(topic string, duplicate bool, now time.Time) time.Duration {
+	switch {
+	case duplicate && conn.awayBefore < math.MaxInt64-now.Sub(conn.begun):
+		// It was sent before. Some brokers send it again at any time, and not in order.
+		return conn.awayBefore + now.Sub(conn.begun)
+	case duplicate:
+		return math.MaxInt64
+	case !conn.barrierPassed:
+		return conn.away
+	}
+	for _, filter := range conn.barriers {
+		if matches(filter, topic) {
+			return conn.away
+		}
+	}
+	return 0
+}
+
+// matches reports whether a topic matches a filter.
+func matches(filter, topic string) bool {
+	for {
+		f, moreFilter, deeperFilter := strings.Cut(filter, "/")
+		t, moreTopic, deeperTopic := strings.Cut(topic, "/")
+		switch {
+		case f == "#":
+			return true
+		case f != "+" && f != t:
+			return false
+		case !deeperTopic:
+			return !deeperFilter || moreFilter == "#"
+		case !deeperFilter:
+			return false
+		}
+		filter, topic = moreFilter, moreTopic
+	}
 }
 
 // serve writes until the connection is lost, or ctx is done and everything was sent.
@@ -400,43 +476,71 @@ func (conn *connection) startAsync(now time.Time, begin func() paho.Token, f *in
 	}
 }
 
-// sendBarrier sends the barrier until it is received: a broker drops it while its queue for this client is full.
+// maxBarrierAttempts is the number of attempts after which the barriers of filters are given up: this client may not be allowed to
+// publish to their topics.
+const maxBarrierAttempts = 16
+
+// sendBarrier sends the barriers until they are received: a broker drops them while its queue for this client is full.
 func (conn *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
 	c := conn.client
-	topic := c.topics.Bridge("barrier")
+	general := c.topics.Bridge("barrier")
 	c.mu.Lock()
-	passed, payload := conn.barrierPassed, []byte(conn.barrier())
+	payload := []byte(conn.barrier())
 	if conn.barrierDue {
-		conn.barrierDue, conn.nextBarrier = false, time.Time{}
+		conn.barrierDue, conn.nextBarrier, conn.barrierTopics, conn.barrierAttempts = false, time.Time{}, nil, 0
+	}
+	if len(conn.barrierTopics) == 0 {
+		var topics []string
+		if !conn.barrierPassed && conn.subscribed[general] {
+			topics = append(topics, general)
+		}
+		for topic, filter := range conn.barriers {
+			if conn.subscribed[filter] {
+				topics = append(topics, topic)
+			}
+		}
+		slices.Sort(topics)
+		if len(topics) == 0 || now.Before(conn.nextBarrier) {
+			c.mu.Unlock()
+			if len(topics) == 0 {
+				return false, time.Time{}
+			}
+			return false, conn.nextBarrier
+		}
+		conn.nextBarrier, conn.barrierTopics = now.Add(c.options.Timing.Barrier), topics
+		if conn.barrierAttempts++; conn.barrierAttempts == maxBarrierAttempts {
+			c.deferLog(func() {
+				c.log.Warn("the broker does not deliver our own messages: is this client allowed to publish and to read them?", "topic", topics[0])
+			})
+			clear(conn.barriers)
+		}
 	}
 	c.mu.Unlock()
-	if passed || !conn.subscribed[topic] {
-		return false, time.Time{}
-	}
-	if now.Before(conn.nextBarrier) {
-		return false, conn.nextBarrier
-	}
-	conn.nextBarrier = now.Add(c.options.Timing.Barrier)
-	if conn.barriers++; conn.barriers == 16 {
-		c.log.Warn("the broker does not deliver our own messages: is this client allowed to publish and to read them?", "topic", topic)
-	}
+	topic := conn.barrierTopics[0]
+	conn.barrierTopics = conn.barrierTopics[1:]
 	conn.publish(now, publication{topic: topic, payload: payload}, nil, func() {})
 	return true, due
 }
 
 // wanted returns the QoS of every wanted filter.
 func (c *Client) wanted() map[string]byte {
-	wanted := map[string]byte{c.topics.Bridge("barrier"): qos, c.topics.Bridge("state"): qos}
-	if c.options.Rules.StatusTopic != "" {
-		wanted[c.options.Rules.StatusTopic] = qos
-	}
-	for _, filter := range c.options.Rules.Watch {
-		wanted[filter] = 0 // announcements of other clients must not fill the broker's queue for this one
-	}
+	wanted := c.ownFilters()
 	for _, filter := range c.filters {
 		wanted[filter] = qos
 	}
 	return wanted
+}
+
+// ownFilters returns the QoS of every filter that is not one of requests.
+func (c *Client) ownFilters() map[string]byte {
+	own := map[string]byte{c.topics.Bridge("barrier"): qos, c.topics.Bridge("state"): qos}
+	if c.options.Rules.StatusTopic != "" {
+		own[c.options.Rules.StatusTopic] = qos
+	}
+	for _, filter := range c.options.Rules.Watch {
+		own[filter] = 0 // announcements of other clients must not fill the broker's queue for this one
+	}
+	return own
 }
 
 // subscribe subscribes to what is wanted and unsubscribes from what is not.
@@ -500,6 +604,9 @@ func (conn *connection) subscribe(now time.Time) (sent bool, due time.Time) {
 
 func (conn *connection) unsubscribe(now time.Time, filters []string) {
 	c := conn.client
+	c.mu.Lock()
+	maps.DeleteFunc(conn.barriers, func(_, filter string) bool { return slices.Contains(filters, filter) })
+	c.mu.Unlock()
 	for _, filter := range filters {
 		delete(conn.subscribed, filter)
 		delete(conn.refusals, filter)

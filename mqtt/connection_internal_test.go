@@ -1,6 +1,8 @@
 package mqtt
 
 import (
+	"maps"
+	"math"
 	"testing"
 	"time"
 )
@@ -29,7 +31,7 @@ func TestAcknowledgementsMayComeLateWhileTheBrokerIsHeard(t *testing.T) {
 
 // A larger message that is refused without an attempt does not raise the known limit.
 func TestTheSmallestRefusedPayloadIsRemembered(t *testing.T) {
-	c, err := New(Options{URL: "mqtt://host", Base: "g"})
+	c, err := New(Options{URLs: []string{"mqtt://host"}, Base: "g"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,5 +43,66 @@ func TestTheSmallestRefusedPayloadIsRemembered(t *testing.T) {
 	}
 	if !c.isRefused(topic, make([]byte, 3000)) || c.isRefused(topic, make([]byte, 1999)) {
 		t.Errorf("at least %d bytes are refused, want 2000", c.refused[topic])
+	}
+}
+
+func TestMatches(t *testing.T) {
+	for _, test := range []struct {
+		filter, topic string
+		want          bool
+	}{
+		{"g/a/request/#", "g/a/request/x", true},
+		{"g/a/request/#", "g/a/request/x/y", true},
+		{"g/a/request/#", "g/a/request", true},
+		{"g/a/request/#", "g/a/requests/x", false},
+		{"g/a/+/set/#", "g/a/s/set/x", true},
+		{"g/a/+/set/#", "g/a//set", true},
+		{"g/a/+/set/#", "g/a/s/request/x", false},
+		{"g/a/+/set/#", "g/a", false},
+		{"g/a/+", "g/a/s", true},
+		{"g/a/+", "g/a", false},
+		{"g/a/+", "g/a/s/t", false},
+		{"g/a", "g/a", true},
+		{"#", "g", true},
+	} {
+		if got := matches(test.filter, test.topic); got != test.want {
+			t.Errorf("%s matches %s: %t", test.filter, test.topic, got)
+		}
+	}
+}
+
+// A message may have waited until the barrier of its own filter was received, and a duplicate at any time.
+func TestAgeByFilter(t *testing.T) {
+	c, err := New(Options{URLs: []string{"mqtt://host"}, Base: "g"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Subscribe("g/a/request/#", "g/a/+/set/#")
+	now := time.Now()
+	conn := newConnection(c)
+	conn.begun, conn.away, conn.awayBefore, conn.barrierPassed = now.Add(-time.Minute), time.Hour, time.Hour, true
+	conn.expectBarriers([]string{"g/a/request/#", "g/a/+/set/#", "g/bridge/barrier", "g/a/request/x"})
+	if want := map[string]string{"g/a/request/barrier": "g/a/request/#", "g/a/-/set/barrier": "g/a/+/set/#"}; !maps.Equal(conn.barriers, want) {
+		t.Errorf("barriers %v, want %v", conn.barriers, want)
+	}
+	check := func(topic string, duplicate bool, want time.Duration) {
+		t.Helper()
+		if got := conn.age(topic, duplicate, now); got != want {
+			t.Errorf("%s, duplicate %t: %v, want %v", topic, duplicate, got, want)
+		}
+	}
+	check("g/a/request/x", false, time.Hour)
+	delete(conn.barriers, "g/a/request/barrier")
+	check("g/a/request/x", false, 0)
+	check("g/a/s/set/x", false, time.Hour)
+	delete(conn.barriers, "g/a/-/set/barrier")
+	check("g/a/s/set/x", false, 0)
+	check("g/a/s/set/x", true, time.Hour+time.Minute)
+	conn.awayBefore = math.MaxInt64
+	check("g/a/s/set/x", true, math.MaxInt64)
+	for topic, want := range map[string]bool{"g/a/request/barrier": true, "g/a/-/set/barrier": true, "g/b/request/barrier": false, "g/a/s/set/barrier": false} {
+		if c.isFilterBarrier(topic) != want {
+			t.Errorf("%s is a barrier: %t", topic, !want)
+		}
 	}
 }

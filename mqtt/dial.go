@@ -56,7 +56,10 @@ func (o Options) pahoOptions(u *url.URL) *paho.ClientOptions {
 // stored, however old.
 func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	conn := newConnection(c)
-	o := c.options.pahoOptions(c.url)
+	c.mu.Lock()
+	u := c.url()
+	c.mu.Unlock()
+	o := c.options.pahoOptions(u)
 	o.SetClientID(c.options.ClientID).SetCleanSession(false)
 	o.SetKeepAlive(cmp.Or(c.options.KeepAlive, time.Minute)).SetPingTimeout(10 * time.Second)
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
@@ -156,9 +159,10 @@ func (conn *connection) checkFrozen(now time.Time) {
 	c := conn.client
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if conn.barrierPassed {
+	if !conn.hasBacklog() {
 		conn.barrierPassed, conn.away = false, gap
 		conn.round++
+		conn.expectBarriers(c.filters)
 	} else {
 		conn.away = max(conn.away, gap)
 	}

@@ -105,12 +105,12 @@ func (c *Client) logFailure(err error, steady, refused bool) {
 	if !errors.As(err, &f) {
 		f = &failure{kind: network, err: err}
 	}
-	url := c.url.Redacted()
+	url := c.url().Redacted()
 	if f.kind != lost {
 		c.shortLived = 0
 		c.retryRefused() // the broker may return with other limits
-		if !c.loggedFailures[f.kind] {
-			c.loggedFailures[f.kind] = true
+		if key := url + " " + f.kind; !c.loggedFailures[key] {
+			c.loggedFailures[key] = true
 			c.deferLog(func() { c.log.Error("cannot connect to the broker", "url", url, "reason", f.kind, "error", f.err) })
 		}
 		return
@@ -144,7 +144,8 @@ func (c *Client) onStable() {
 	c.shortLived = 0
 	if c.shortLivedLogged {
 		c.shortLivedLogged = false
-		c.deferLog(func() { c.log.Info("the connection to the broker is stable again", "url", c.url.Redacted()) })
+		url := c.url().Redacted()
+		c.deferLog(func() { c.log.Info("the connection to the broker is stable again", "url", url) })
 	}
 }
 

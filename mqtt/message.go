@@ -60,9 +60,7 @@ func (c *Client) onMessage(conn *connection, m paho.Message) {
 		Topic: m.Topic(), Payload: m.Payload(), Retained: m.Retained(), Duplicate: m.Duplicate(), PacketID: m.MessageID(),
 		Connection: conn.number, Received: now, ack: ack,
 	}
-	if !conn.barrierPassed {
-		message.Age = conn.away
-	}
+	message.Age = conn.age(message.Topic, message.Duplicate, now)
 	c.mu.Unlock()
 	if internal || c.options.Handle == nil {
 		ack()
@@ -98,6 +96,13 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 		if string(m.Payload()) == online && !m.Retained() && conn.birth.IsZero() {
 			t := c.options.Timing
 			conn.birth = now.Add(t.BirthMin + rand.N(max(t.BirthMax-t.BirthMin, 1)))
+			c.wakeWriter()
+		}
+		return true
+	}
+	if c.isFilterBarrier(topic) {
+		if string(m.Payload()) == conn.barrier() {
+			delete(conn.barriers, topic)
 			c.wakeWriter()
 		}
 		return true

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
@@ -12,17 +13,31 @@ import (
 // An Observer is a second client of the broker that reads topics and may publish. It has no session and does not reconnect.
 type Observer struct {
 	paho paho.Client
+	url  *url.URL
 	lost chan error
 }
 
-// Observe connects to the broker and calls handle with each message that matches a filter, one after the other, the retained ones first. Of
-// the options it uses only URL, Username, Password and TLS.
+// Observe connects to the first broker that can be reached and calls handle with each message that matches a filter, one after the
+// other, the retained ones first. Of the options it uses only URLs, Username, Password and TLS.
 func Observe(o Options, handle func(Message), filters ...string) (*Observer, error) {
-	u, err := parseURL(o.URL)
+	urls, err := o.parseURLs()
 	if err != nil {
 		return nil, err
 	}
-	observer := &Observer{lost: make(chan error, 1)}
+	var errs []error
+	for _, u := range urls {
+		observer, err := o.observe(u, handle, filters)
+		if err == nil {
+			return observer, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// observe connects to one broker.
+func (o Options) observe(u *url.URL, handle func(Message), filters []string) (*Observer, error) {
+	observer := &Observer{url: u, lost: make(chan error, 1)}
 	c := o.pahoOptions(u)
 	c.SetClientID("graph2mqtt-observer-" + uuid.NewString()[:8]).SetCleanSession(true)
 	c.SetConnectionLostHandler(func(_ paho.Client, err error) { observer.lost <- err })
@@ -51,7 +66,7 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 		return observer, nil
 	}
 	subscription := observer.paho.SubscribeMultiple(wanted, nil).(*paho.SubscribeToken)
-	err = observer.wait(subscription, "subscribe")
+	err := observer.wait(subscription, "subscribe")
 	for filter, code := range subscription.Result() {
 		if code >= 0x80 { // MQTT 3.1.1, section 3.9.3
 			err = fmt.Errorf("subscribe: the broker does not let this user read %s", filter)
@@ -63,6 +78,9 @@ func Observe(o Options, handle func(Message), filters ...string) (*Observer, err
 	}
 	return observer, nil
 }
+
+// Broker returns the address of the broker.
+func (o *Observer) Broker() string { return o.url.Redacted() }
 
 // Lost receives an error once the connection is lost.
 func (o *Observer) Lost() <-chan error { return o.lost }

@@ -17,7 +17,7 @@ func TestObserver(t *testing.T) {
 		t.Fatal(err)
 	}
 	handedOut := make(chan struct{}, 10)
-	publisher, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
+	publisher, err := mqtt.Observe(mqtt.Options{URLs: []string{b.URL()}}, func(mqtt.Message) { handedOut <- struct{}{} }, "home/+")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +36,7 @@ func TestObserver(t *testing.T) {
 		Retained       bool
 	}
 	messages := make(chan heard, 10)
-	l, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
+	l, err := mqtt.Observe(mqtt.Options{URLs: []string{b.URL()}}, func(m mqtt.Message) { messages <- heard{m.Topic, string(m.Payload), m.Retained} }, "home/+", "other/#")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +76,7 @@ func TestObserverFails(t *testing.T) {
 		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: ",
 		"http://127.0.0.1":   `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://127.0.0.1"`,
 	} {
-		if _, err := mqtt.Observe(mqtt.Options{URL: url}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
+		if _, err := mqtt.Observe(mqtt.Options{URLs: []string{url}}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {
 			t.Errorf("%s: %v", url, err)
 		}
 	}

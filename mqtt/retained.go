@@ -39,6 +39,10 @@ type retained struct {
 	published map[string][]byte // what the broker may hold of ours: the payload of announcements, of others only that it does
 	removed   map[string][]byte // announcements whose removal is repeated at the next birth
 
+	session  int                     // of the broker that is connected to
+	sessions []int                   // of all brokers that may hold something of ours
+	emptied  map[string]map[int]bool // the sessions at which a published topic was emptied, while others may hold it
+
 	ready    schedule // pending entries that may be sent, suspects first, then by order
 	timed    schedule // pending entries that must wait, by time
 	awaiting []*entry // pending entries that wait for a commit of writes, by order
@@ -131,7 +135,7 @@ func newRetained(rules Rules, pause time.Duration) *retained {
 	}
 	r := &retained{
 		rules: rules, pause: pause,
-		entries: map[string]*entry{}, published: map[string][]byte{}, removed: map[string][]byte{},
+		entries: map[string]*entry{}, published: map[string][]byte{}, removed: map[string][]byte{}, emptied: map[string]map[int]bool{},
 	}
 	r.ready.before = func(a, b *entry) bool {
 		// Suspects come first: behind a topic that changes all the time one might never be sent.
@@ -154,6 +158,36 @@ func (r *retained) entry(topic string) *entry {
 		r.entries[topic] = e
 	}
 	return e
+}
+
+// enter begins a connection to the broker of a session. What was emptied at other brokers only is emptied here.
+func (r *retained) enter(session int, sessions []int) {
+	r.session, r.sessions = session, sessions
+	if !r.isReady {
+		return
+	}
+	for topic := range r.published {
+		if e := r.entry(topic); len(e.want) == 0 && !r.emptied[topic][session] {
+			r.apply(e, nil)
+		}
+	}
+}
+
+// isEmptied records that a topic was emptied at the connected broker and reports whether no other one holds it.
+func (r *retained) isEmptied(topic string) bool {
+	done := r.emptied[topic]
+	if done == nil {
+		done = map[int]bool{}
+		r.emptied[topic] = done
+	}
+	done[r.session] = true
+	for _, session := range r.sessions {
+		if !done[session] {
+			return false
+		}
+	}
+	delete(r.emptied, topic)
+	return true
 }
 
 // retain sets what topic should hold. It reports whether there is anything to do.
@@ -183,6 +217,9 @@ func (r *retained) retain(topic string, payload []byte) bool {
 func (r *retained) apply(e *entry, payload []byte) {
 	if removal := len(payload) == 0; removal != (len(e.want) == 0) || e.want == nil {
 		e.order = r.rules.Order(e.topic, removal)
+	}
+	if len(payload) > 0 {
+		delete(r.emptied, e.topic)
 	}
 	e.want, e.pending, e.preludes = payload, true, nil
 	e.acknowledged, e.repeat, e.losses = false, false, 0
@@ -553,7 +590,7 @@ func (r *retained) onAcked(p publication) {
 	if len(p.payload) > 0 {
 		return
 	}
-	if _, known := r.published[p.topic]; known {
+	if _, known := r.published[p.topic]; known && r.isEmptied(p.topic) {
 		delete(r.published, p.topic)
 		r.write(publishedKey+p.topic, nil)
 	}

@@ -38,6 +38,9 @@ type DispatcherOptions struct {
 	// OnResponse, which may be nil, is called with every response, also to requests that were rejected or only read. The operation is
 	// empty if the target has none of the requested name.
 	OnResponse func(target Ref, operation string, r Response)
+	// OnWrite, which may be nil, is called with each request that was executed and may have changed something, before its
+	// response is written to the journal. It must not block.
+	OnWrite func(Write)
 	// Sealer seals the cursors of pages, so that they stay valid. nil: none is valid in another process.
 	Sealer Sealer
 	Log    *slog.Logger
@@ -52,6 +55,7 @@ type Dispatcher struct {
 	resolver    Resolver
 	onCompleted func(Ref, Response)
 	onResponse  func(target Ref, operation string, r Response)
+	onWrite     func(Write)
 	log         *slog.Logger
 	sealer      Sealer
 	onStep      func(step string)
@@ -107,7 +111,7 @@ func (j *job) ref() Ref { return Ref{j.Account, j.Sensor} }
 // NewDispatcher returns a Dispatcher that continues with what an earlier one left in the journal. Run executes it.
 func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	d := &Dispatcher{
-		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, onResponse: o.OnResponse, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
+		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, onResponse: o.OnResponse, onWrite: o.OnWrite, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
 		wake: make(chan struct{}, 1), repliers: map[string]Replier{}, lanes: map[string]*lane{}, jobs: map[*entry]*job{},
 		rejections: &replyQueue{limit: 16}, background: &replyQueue{limit: 4},
 	}
@@ -598,11 +602,18 @@ func (d *Dispatcher) Execute(ctx context.Context, r Inbound) Response {
 	if err := d.resolve(ctx, r, j, fields, problem, old); err != nil {
 		return j.response().Fail(err)
 	}
+	ctx, report := d.traceWrite(ctx)
 	result, err := d.try(ctx, j.target.Graph(), j.operation, j.request, j.attempt(j.target))
+	response := j.response()
 	if err != nil {
-		return j.response().Fail(err)
+		response = response.Fail(err)
+	} else {
+		response = d.succeed(j, result)
 	}
-	return d.succeed(j, result)
+	if !j.operation.Reads && !j.operation.Immediate {
+		report(j.entry, response)
+	}
+	return response
 }
 
 // expired returns an error if a request is too old to be executed.

@@ -216,7 +216,8 @@ func (d *Dispatcher) runImmediate(ctx context.Context, l *lane, j *job) {
 
 // execute executes a request of the journal, records its response there and sends it.
 func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
-	result, err := d.perform(ctx, j)
+	traced, report := d.traceWrite(ctx)
+	result, err := d.perform(traced, j)
 	if isInterrupted(err) {
 		return
 	}
@@ -232,6 +233,7 @@ func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
 			d.onRejected(j.target)
 		}
 	}
+	report(j.entry, r)
 	d.step("shown")
 	// The next request of the account may begin only when this is on disk: after a crash only the oldest is taken for begun.
 	written := make(chan struct{})

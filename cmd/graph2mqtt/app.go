@@ -183,7 +183,7 @@ func (a *app) brokerSource(c *config.Config) string {
 	switch {
 	case a.broker != nil && c.MQTT.URL == a.broker.URL:
 		return "Home Assistant (" + a.broker.App + ")"
-	case c.MQTT.URL == o.URL:
+	case o.URL != "" && c.MQTT.URL == o.URL:
 		return "the options of the app"
 	}
 	return "the configuration"
@@ -196,7 +196,7 @@ func (p *program) firstConfig(ctx context.Context, file *bridge.ConfigFile) (*co
 		w, c, err := config.NewWatcher(p.load)
 		switch {
 		case err == nil && p.app != nil:
-			slog.New(slog.NewTextHandler(p.stderr, nil)).Info("running as an app of Home Assistant", "broker", c.MQTT.URL, "broker_from", p.app.brokerSource(c))
+			slog.New(slog.NewTextHandler(p.stderr, nil)).Info("running as an app of Home Assistant", "broker", strings.Join(c.MQTT.Brokers(), ", "), "broker_from", p.app.brokerSource(c))
 			return w, c, nil
 		case err == nil || p.app == nil && !p.sources().Missing():
 			return w, c, err

@@ -102,6 +102,7 @@ func TestAppAsksForABrokerOnlyIfNoneIsNamed(t *testing.T) {
 	broker := "mqtt://127.0.0.1:" + strconv.Itoa(port)
 	for _, test := range []struct{ name, config, options, from string }{
 		{"configuration", "mqtt: {url: " + broker + ", username: ann, password: secret}\n", `{"mqtt_url": "mqtt://127.0.0.1:1", "mqtt_username": "bob", "mqtt_password": "other"}`, "the configuration"},
+		{"several", "mqtt: {urls: [" + broker + ", \"mqtt://127.0.0.1:1\"], username: ann, password: secret}\n", `{}`, "the configuration"},
 		{"options", "", `{"mqtt_url": "` + broker + `", "mqtt_username": "ann", "mqtt_password": "secret"}`, "the options of the app"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -77,7 +78,15 @@ func (p *program) call(ctx context.Context, args []string, asJSON bool) error {
 	if err != nil {
 		return err
 	}
-	r, err := runtime.Call(ctx, runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Log: log}, a, services.Ref{Account: id, Sensor: sensor}, operation, payload)
+	o := runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Log: log}
+	if file := bridge.Audit(c.Audit, log, nil); file != nil {
+		o.OnWrite = func(w services.Write, user string) {
+			if err := file.Write(bridge.AuditLine(w, user)); err != nil {
+				log.Error("audit file cannot be written", "file", c.Audit.File, "error", err)
+			}
+		}
+	}
+	r, err := runtime.Call(ctx, o, a, services.Ref{Account: id, Sensor: sensor}, operation, payload)
 	if err != nil {
 		return err
 	}

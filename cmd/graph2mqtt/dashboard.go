@@ -154,7 +154,7 @@ func announced(ctx context.Context, c *config.Config) (map[string][]byte, error)
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		case err := <-observer.Lost():
-			return nil, fmt.Errorf("the connection to %s is lost: %w", broker.URL, err)
+			return nil, fmt.Errorf("the connection to %s is lost: %w", observer.Broker(), err)
 		case m := <-messages:
 			if m.Retained {
 				found[strings.TrimPrefix(m.Topic, topic+"/")] = m.Payload

@@ -118,7 +118,7 @@ func TestDashboardOfGroup(t *testing.T) {
 	for mode, topic := range map[string]string{"device": "homeassistant/device/graph2mqtt-work-todo_", "component": "homeassistant/sensor/graph2mqtt-work-todo_"} {
 		configure("homeassistant: {discovery: " + mode + "}\n")
 		announced := make(chan struct{}, 1)
-		observer, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, func(m mqtt.Message) {
+		observer, err := mqtt.Observe(mqtt.Options{URLs: []string{b.URL()}}, func(m mqtt.Message) {
 			if strings.HasPrefix(m.Topic, topic) && strings.Contains(string(m.Payload), "sensor.work_todo_tasks_open") {
 				select {
 				case announced <- struct{}{}:

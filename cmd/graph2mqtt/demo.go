@@ -148,7 +148,7 @@ func (d *demo) run(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		d.broker.URL = b.URL()
+		d.broker.URLs = []string{b.URL()}
 		defer func() { err = errors.Join(err, b.Close()) }()
 	}
 	return d.start(ctx)
@@ -213,11 +213,17 @@ func (d *demo) start(ctx context.Context) (err error) {
 
 	printer := newEventPrinter(d.program, d.base, c)
 	read := make(chan struct{}) // closed once the mailbox was read: what arrives afterwards is new
-	once := sync.OnceFunc(func() { close(read) })
+	mailRead := sync.OnceFunc(func() { close(read) })
+	offline := make(chan struct{}) // closed once the end of the bridge was printed
+	bridgeOffline := sync.OnceFunc(func() { close(offline) })
+	topics := mqtt.Topics(d.base)
 	if d.observer, err = mqtt.Observe(d.broker, func(m mqtt.Message) {
 		printer.handle(m)
-		if m.Topic == mqtt.Topics(d.base).Sensor(demoAccount, demoMail, "availability") && string(m.Payload) == "online" {
-			once()
+		switch payload := string(m.Payload); {
+		case m.Topic == topics.Sensor(demoAccount, demoMail, "availability") && payload == "online":
+			mailRead()
+		case m.Topic == topics.Bridge("state") && payload == "offline":
+			bridgeOffline()
 		}
 	}, d.base+"/#"); err != nil {
 		return err
@@ -240,6 +246,11 @@ func (d *demo) start(ctx context.Context) (err error) {
 	})
 	err = g.Wait()
 	if err == nil {
+		select { // the broker delivers the last message after it acknowledged it
+		case <-offline:
+		case <-d.observer.Lost():
+		case <-time.After(5 * time.Second):
+		}
 		fmt.Fprintln(d.stdout)
 		fmt.Fprintln(d.stdout, "The demo has ended and removed everything.")
 	}
@@ -281,7 +292,7 @@ accounts:
       %s: {type: planner, interval: 5s}
       %s: {type: todo, list: %s, interval: 5s}
       %s: {type: chat, interval: 5s}
-`, d.broker.URL, credentials, d.base, d.page, filepath.Join(d.dir, demoState),
+`, d.broker.URLs[0], credentials, d.base, d.page, filepath.Join(d.dir, demoState),
 		demoAccount, simulator.ContosoClient, d.simulator.LoginURL(), d.simulator.GraphURL(), ca, demoCalendar, demoReplies, demoPresence,
 		demoMail, demoImportant, demoPlanner, demoTasks, demoList, demoChats)
 	file := filepath.Join(d.dir, "graph2mqtt.yaml")
@@ -348,7 +359,7 @@ func visit(ctx context.Context, web *http.Client, address string) error {
 // printIntro prints what runs and how to use it.
 func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	bold, dim := d.paint(color.Bold), d.paint(color.Faint)
-	u, _ := url.Parse(d.broker.URL) // it has been connected to
+	u, _ := url.Parse(d.broker.URLs[0]) // it has been connected to
 	host, port := u.Hostname(), u.Port()
 	if port == "" {
 		port = "1883"
@@ -357,7 +368,7 @@ func (d *demo) printIntro(user auth.User, c *config.Config, now time.Time) {
 	say("%s", bold.Sprint("graph2mqtt demo: a simulated Microsoft 365, the bridge, and MQTT"))
 	say("")
 	say("  account          %s, signed in to %s", user.Address, d.simulator.LoginURL())
-	say("  broker           %s", d.broker.URL)
+	say("  broker           %s", d.broker.URLs[0])
 	say("  configuration    %s", c.File)
 	say("  status page      http://%s", d.page)
 	say("")

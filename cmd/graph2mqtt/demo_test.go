@@ -30,7 +30,7 @@ func retainedPayloads(t *testing.T, broker string) map[string][]byte {
 	var mu sync.Mutex
 	payloads := map[string][]byte{}
 	end := make(chan struct{})
-	l, err := mqtt.Observe(mqtt.Options{URL: broker}, func(m mqtt.Message) {
+	l, err := mqtt.Observe(mqtt.Options{URLs: []string{broker}}, func(m mqtt.Message) {
 		if m.Topic == "test/end" {
 			close(end)
 			return
@@ -88,7 +88,7 @@ func TestDemo(t *testing.T) {
 	if err != nil || page.StatusCode != http.StatusOK || !strings.Contains(string(state), `"user":"adele@contoso.example"`) {
 		t.Errorf("the status page: %d %v %s", page.StatusCode, err, state)
 	}
-	l, err := mqtt.Observe(mqtt.Options{URL: url}, nil)
+	l, err := mqtt.Observe(mqtt.Options{URLs: []string{url}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ func TestDemoWithExistingBroker(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			broker := url(t)
-			l, err := mqtt.Observe(mqtt.Options{URL: broker}, nil)
+			l, err := mqtt.Observe(mqtt.Options{URLs: []string{broker}}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -255,7 +255,7 @@ func TestDemoClean(t *testing.T) {
 		t.Fatalf("exit code %d: %s", code, p.stderr)
 	}
 
-	l, err := mqtt.Observe(mqtt.Options{URL: broker}, nil)
+	l, err := mqtt.Observe(mqtt.Options{URLs: []string{broker}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -90,7 +90,7 @@ func parseBroker(text string) (mqtt.Options, error) {
 		o.Password, _ = u.User.Password()
 		u.User = nil
 	}
-	o.URL = u.String()
+	o.URLs = []string{u.String()}
 	return o, nil
 }
 
@@ -141,7 +141,7 @@ func (w *watch) run(ctx context.Context, filters []string, asJSON bool) error {
 		case <-ctx.Done():
 			return nil
 		case err := <-observer.Lost():
-			return fmt.Errorf("the connection to %s is lost: %w", w.broker.URL, err)
+			return fmt.Errorf("the connection to %s is lost: %w", observer.Broker(), err)
 		case m := <-messages:
 			for topic := range unmatched {
 				if matches(topic, m.Topic) {

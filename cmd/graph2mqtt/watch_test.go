@@ -34,7 +34,7 @@ func TestWatch(t *testing.T) {
 	}
 	narrow := h.start(t, "watch", "work/out_of_office", "--mqtt", b.URL(), "--json")
 	narrow.stdout.find(t, regexp.MustCompile(`"topic":"graph2mqtt/work/out_of_office/state","retained":true,"payload":\{"active":`))
-	guest, err := mqtt.Observe(mqtt.Options{URL: b.URL()}, nil)
+	guest, err := mqtt.Observe(mqtt.Options{URLs: []string{b.URL()}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestWatchWithoutMatch(t *testing.T) {
 	url := startBroker(t).URL()
 	h.configure(t, url)
 	p := h.start(t, "watch", "work/calender", "bridge")
-	l, err := mqtt.Observe(mqtt.Options{URL: url}, nil)
+	l, err := mqtt.Observe(mqtt.Options{URLs: []string{url}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
@@ -63,6 +64,7 @@ type Bridge struct {
 	runtime    *runtime.Runtime
 	dispatcher *services.Dispatcher
 	inbox      *inbox.Inbox
+	audit      *audit.File // nil: none
 	mqtt       *mqtt.Client
 	publisher  *homeassistant.Publisher
 	log        *slog.Logger
@@ -112,8 +114,13 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	b.runtime, err = runtime.New(runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard()}, c.Accounts)
-	if err != nil {
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard()}
+	var onWrite func(services.Write)
+	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
+		o.Problem = b.auditProblem
+		onWrite = func(w services.Write) { b.audit.Add(AuditLine(w, b.runtime.User(w.Account))) }
+	}
+	if b.runtime, err = runtime.New(o, c.Accounts); err != nil {
 		return err
 	}
 	journal, err := services.OpenJournal(store, b.database.Bucket(services.JournalBucket).Each, b.log)
@@ -122,14 +129,20 @@ func (b *Bridge) wire() (err error) {
 	}
 	b.requests = page.NewRequests(journal.Newest)
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, OnWrite: onWrite, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
 	discovery := homeassistant.Discovery{
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), Base: b.topics, Version: b.options.Version,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version,
 	}
+	return b.wireMQTT(discovery)
+}
+
+// wireMQTT makes the connection to the broker and what depends on it.
+func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
+	c := b.config
 	o, err := Broker(c.MQTT)
 	if err != nil {
 		return err
@@ -140,8 +153,9 @@ func (b *Bridge) wire() (err error) {
 	}
 	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
 	o.Handle, o.OnConnectFailed = b.inbox.Handle, b.options.OnConnectFailed
-	o.OnSession = func(present bool, connection uint64) {
-		b.inbox.OnSession(present, connection)
+	o.OnSession = func(s mqtt.BrokerSession) {
+		b.inbox.OnSession(s)
+		b.publishInfo()
 		select {
 		case b.connected <- struct{}{}:
 		default:
@@ -177,6 +191,9 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer stopPublishing()
 	var connection, publishers errgroup.Group
 	connection.Go(func() error { return b.mqtt.Run(connected) })
+	if b.audit != nil {
+		connection.Go(func() error { return b.audit.Run(connected) })
+	}
 	publishers.Go(func() error { return b.publisher.Run(publishing) })
 	publishers.Go(func() error { return b.inbox.Run(publishing) })
 	publishers.Go(func() error { return b.publishLog(publishing) })
@@ -268,6 +285,7 @@ type info struct {
 	Version   string    `json:"version"`
 	StartedAt time.Time `json:"started_at"`
 	LogLevel  string    `json:"log_level"`
+	Broker    string    `json:"broker"`
 	Accounts  []string  `json:"accounts"`
 	Config    any       `json:"config"`
 }
@@ -276,7 +294,7 @@ func (b *Bridge) publishInfo() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.retain("info", info{
-		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()),
+		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()), Broker: b.mqtt.Broker(),
 		Accounts: slices.Sorted(maps.Keys(b.config.Accounts)), Config: b.config.Redacted(),
 	})
 }

@@ -12,7 +12,7 @@ import (
 // Broker returns the options that reach the configured broker.
 func Broker(c config.MQTT) (mqtt.Options, error) {
 	t, err := clientTLS("mqtt", c.CAFile, c.CertFile, c.KeyFile)
-	return mqtt.Options{URL: c.URL, Username: c.Username, Password: c.Password.Reveal(), TLS: t}, err
+	return mqtt.Options{URLs: c.Brokers(), Username: c.Username, Password: c.Password.Reveal(), TLS: t}, err
 }
 
 // Cluster returns the NATS servers that hold the configured state.

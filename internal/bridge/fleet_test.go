@@ -188,7 +188,7 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	f.dispatcher = services.NewDispatcher(services.DispatcherOptions{
 		Journal: journal, Resolver: f.Runtime, MaxAge: time.Hour, Queue: 1000, OnCompleted: f.Runtime.Completed, Log: log,
 	})
-	publisher := homeassistant.NewPublisher(h, f.Published, homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: "device", Base: "graph2mqtt"}, log)
+	publisher := homeassistant.NewPublisher(h, f.Published, homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: "device", QoS: 1, Base: "graph2mqtt"}, log)
 	ctx, cancel := context.WithCancel(context.Background())
 	var tasks sync.WaitGroup
 	for _, run := range []func(context.Context) error{publisher.Run, f.Runtime.Run, f.dispatcher.Run} {
@@ -466,7 +466,7 @@ func (f *fleetBridge) watch(filters ...string) watch {
 	f.t.Helper()
 	w := watch{messages: make(chan mqtt.Message, 10000)}
 	var err error
-	w.Observer, err = mqtt.Observe(mqtt.Options{URL: f.Broker.URL, Base: "graph2mqtt"}, func(m mqtt.Message) { w.messages <- m }, filters...)
+	w.Observer, err = mqtt.Observe(mqtt.Options{URLs: []string{f.Broker.URL}, Base: "graph2mqtt"}, func(m mqtt.Message) { w.messages <- m }, filters...)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -476,7 +476,7 @@ func (f *fleetBridge) watch(filters ...string) watch {
 // publisher starts another client, which publishes with the function it returns.
 func (f *fleetBridge) publisher() (publish func(topic, payload string)) {
 	f.t.Helper()
-	c, err := mqtt.New(mqtt.Options{URL: f.Broker.URL, ClientID: "publisher", Base: "publisher", KeepAlive: time.Minute, Store: noRecords{}})
+	c, err := mqtt.New(mqtt.Options{URLs: []string{f.Broker.URL}, ClientID: "publisher", Base: "publisher", KeepAlive: time.Minute, Store: noRecords{}})
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -87,7 +87,7 @@ func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
 func (b *Bridge) programInfo() page.ProgramInfo {
 	connection, requests := b.mqtt.Stats(), b.runtime.Stats()
 	return page.ProgramInfo{
-		Broker: b.currentConfig().MQTT.URL, Connected: connection.Connected, Connections: connection.Connections,
+		Broker: b.mqtt.Broker(), Connected: connection.Connected, Connections: connection.Connections,
 		GraphRequests: requests.Requests, GraphErrors: requests.Errors, GraphWaits: requests.Throttled,
 	}
 }

@@ -313,6 +313,9 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 	if err != nil {
 		return a, err
 	}
+	if !a.reads {
+		traceWrite(ctx, response)
+	}
 	return a, read(a, response, c.bounds)
 }
 

@@ -50,5 +50,6 @@ func (c *Client) put(ctx context.Context, u *url.URL, part []byte, span string) 
 	if err != nil {
 		return a, err
 	}
+	traceWrite(ctx, response)
 	return a, a.read(response, c.bounds)
 }

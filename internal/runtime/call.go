@@ -30,7 +30,11 @@ func Call(ctx context.Context, o Options, a *config.Account, ref services.Ref, o
 			}
 		}
 	}
-	d := services.NewDispatcher(services.DispatcherOptions{Resolver: r, Sealer: o.Dir, Log: o.Log})
+	var onWrite func(services.Write)
+	if o.OnWrite != nil {
+		onWrite = func(w services.Write) { o.OnWrite(w, r.User(a.ID)) }
+	}
+	d := services.NewDispatcher(services.DispatcherOptions{Resolver: r, Sealer: o.Dir, Log: o.Log, OnWrite: onWrite})
 	return d.Execute(ctx, request), nil
 }
 

@@ -62,7 +62,7 @@ var (
 // Home Assistant accepts entity ids of up to 255 characters. The longest consist of the longest ids and the longest slug of a member.
 func TestLongestEntityIDs(t *testing.T) {
 	ident := strings.Repeat("a", 64)
-	discovery := homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: homeassistant.ComponentMode, Base: "a"}
+	discovery := homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: homeassistant.ComponentMode, QoS: 1, Base: "a"}
 	devices := []hub.Device{{ID: hub.ID{Account: ident}, Name: "Account", Slug: ident}, {Name: "Bridge", Slug: entity.ShortSlug(strings.Repeat("a/", 128))}}
 	for _, k := range runtime.Kinds() {
 		devices = append(devices, hub.Device{
@@ -143,7 +143,7 @@ func broken(k sensors.Kind) []string {
 		case (settable || e.Platform == "notify" || e.Platform == "button") && !e.IsCommand():
 			bad("asks for nothing")
 		}
-		discovery := homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: homeassistant.ComponentMode, Base: "a"}
+		discovery := homeassistant.Discovery{Enabled: true, Topic: "homeassistant", Mode: homeassistant.ComponentMode, QoS: 1, Base: "a"}
 		payloads := discovery.Payloads(hub.Device{ID: hub.ID{Account: "b", Sensor: "c"}, Name: "Work thing", Slug: "b_c", Entities: []entity.Entity{e}})
 		for _, err := range mqtttest.CheckAll(payloads, "2026.11") {
 			if key.MatchString(e.Key) && slices.Contains(platforms, e.Platform) && !(e.Platform == "event" && len(e.Options) == 0) {

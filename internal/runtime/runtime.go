@@ -42,6 +42,11 @@ type Options struct {
 	Store Store
 	Hub   *hub.Hub
 	Log   *slog.Logger
+	// Problem, which may be nil, returns a problem of the whole bridge; nil if there is none. Every account shows it. UpdateStatus is
+	// to be called when it changes.
+	Problem func() *hub.Problem
+	// OnWrite, which may be nil, is called with what Call has written, and the user who is signed in.
+	OnWrite func(w services.Write, user string)
 	// Transport reaches Entra ID and Graph in tests. Nil: one for all clouds that are verified by the same certificates.
 	Transport http.RoundTripper
 	// OnExchange is called after each request of an account to Graph; see graph.Options. Nil: nothing is.
@@ -270,6 +275,13 @@ func (r *Runtime) AccountStats() []AccountStats {
 		all = append(all, AccountStats{a.config.ID, a.session.Status().Expires, a.graph.Stats()})
 	}
 	return all
+}
+
+// UpdateStatus has the status of every account evaluated again.
+func (r *Runtime) UpdateStatus() {
+	for _, a := range r.all() {
+		signal(a.dirty)
+	}
 }
 
 // Stats sums up the requests to Graph of all accounts.

@@ -84,6 +84,11 @@ func (a *account) updateStatus() time.Duration {
 		status.ThrottledUntil = moment(until)
 		at(until)
 	}
+	if f := a.runtime.options.Problem; f != nil {
+		if p := f(); p != nil {
+			status.Problems = append(status.Problems, hub.SensorProblem{Code: p.Code, Message: p.Message})
+		}
+	}
 	online := in && (len(readings) == 0 || fresh > 0)
 
 	status.LastSync = moment(lastSync)

@@ -76,8 +76,13 @@ func (d *Decoder) object(path string, raw map[string]any, unknown func(key strin
 	fields := d.Dialect.structFields(structs...)
 	for _, f := range fields {
 		at, given := Join(path, f.key), raw[f.key]
+		other := f.tag.Get("unless")
+		instead := other != "" && raw[other] != nil
 		switch {
 		case f.deferred:
+		case instead && given != nil:
+			d.Report(at, "given together with %s: only one of them can be right", other)
+		case instead:
 		case f.secret():
 			d.secret(at, f.value, given, raw[f.key+"_file"])
 		case given != nil:

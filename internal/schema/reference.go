@@ -51,6 +51,8 @@ func cell(s string) string { return strings.NewReplacer("|", `\|`, "\n", " ").Re
 // defaultCell returns the table cell with the default.
 func (f Field) defaultCell() string {
 	switch {
+	case f.Required && f.Unless != "":
+		return "*required*, or `" + f.Unless + "`"
 	case f.Required:
 		return "*required*"
 	case f.Default == nil || strings.HasSuffix(f.Type, " by id") || f.Type == "anything":

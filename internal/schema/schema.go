@@ -11,6 +11,7 @@
 //	min, max           the limits of a number or duration
 //	example            a value for the documentation and for error messages
 //	required:"true"    the key must be given
+//	unless:"KEY"       it need not and must not be given beside this key of the same mapping
 //	file:"true"        the value names a file, which Decoder.Files then lists
 //	restart:"true"     a change takes effect after a restart
 //
@@ -150,6 +151,7 @@ type Field struct {
 	Default  any // nil: none
 	Secret   bool
 	Required bool
+	Unless   string  // the key that may be given in place of a required one
 	Restart  bool    // a change needs a restart
 	Fields   []Field // of a mapping, and of the items of a list
 }
@@ -163,7 +165,7 @@ func (d Dialect) fieldsOf(v reflect.Value) []Field {
 		described := Field{
 			Key: f.key, Type: d.typeName(f.value.Type()), Doc: f.tag.Get("doc"), Enum: enum(f.tag),
 			Min: f.tag.Get("min"), Max: f.tag.Get("max"), Example: f.tag.Get("example"),
-			Secret: f.secret(), Required: f.required(), Restart: f.tag.Get("restart") == "true",
+			Secret: f.secret(), Required: f.required(), Unless: f.tag.Get("unless"), Restart: f.tag.Get("restart") == "true",
 		}
 		if below, ok := d.structBelow(f.value); ok {
 			described.Fields = d.fieldsOf(below)

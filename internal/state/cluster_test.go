@@ -19,27 +19,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
-
-// startNATS starts a server with JetStream.
-func startNATS(t testing.TB, change func(*server.Options)) *server.Server {
-	t.Helper()
-	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir()}
-	if change != nil {
-		change(o)
-	}
-	s, err := server.NewServer(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	if !s.ReadyForConnections(time.Minute) {
-		t.Fatal("NATS does not start")
-	}
-	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-	return s
-}
 
 // machine opens the state of a cluster as a machine with a directory of its own.
 func machine(t testing.TB, urls []string, change func(*state.Cluster)) (*state.Dir, *syncBuffer) {
@@ -92,8 +74,8 @@ func acquire(t testing.TB, d *state.Dir) *state.Lease {
 }
 
 func TestClusterDatabase(t *testing.T) {
-	s := startNATS(t, nil)
-	d, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
 	l := acquire(t, d)
 	db := openDatabase(t, d)
 	b := db.Bucket("journal")
@@ -140,7 +122,7 @@ func TestClusterDatabase(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.Release()
-	other, _ := machine(t, []string{s.ClientURL()}, nil)
+	other, _ := machine(t, []string{s.ClientURL}, nil)
 	if other.ID() != d.ID() {
 		t.Errorf("ids %s and %s", d.ID(), other.ID())
 	}
@@ -165,8 +147,8 @@ func TestClusterDatabase(t *testing.T) {
 
 // A transaction takes place completely or not at all, also if it is larger than JetStream accepts at once.
 func TestClusterManyChanges(t *testing.T) {
-	s := startNATS(t, nil)
-	d, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
 	acquire(t, d)
 	db := openDatabase(t, d)
 	want := map[string]string{}
@@ -186,8 +168,8 @@ func TestClusterManyChanges(t *testing.T) {
 }
 
 func TestClusterValueTooLarge(t *testing.T) {
-	s := startNATS(t, func(o *server.Options) { o.MaxPayload = 100_000 })
-	d, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t, func(o *server.Options) { o.MaxPayload = 100_000 })
+	d, _ := machine(t, []string{s.ClientURL}, nil)
 	acquire(t, d)
 	db := openDatabase(t, d)
 	noise := make([]byte, 120_000)
@@ -209,9 +191,9 @@ func TestClusterValueTooLarge(t *testing.T) {
 }
 
 func TestClusterNeedsTheSameKey(t *testing.T) {
-	s := startNATS(t, nil)
-	machine(t, []string{s.ClientURL()}, nil)
-	c := state.Cluster{Servers: []string{s.ClientURL()}, Bucket: "test", Lease: time.Second}
+	s := natstest.New(t)
+	machine(t, []string{s.ClientURL}, nil)
+	c := state.Cluster{Servers: []string{s.ClientURL}, Bucket: "test", Lease: time.Second}
 	t.Setenv("GRAPH2MQTT_KEY", keyOf(2))
 	_, err := state.OpenCluster(t.Context(), t.TempDir(), "", c, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, state.ErrOtherKey) || !strings.Contains(err.Error(), "every machine of a cluster needs the same key") {
@@ -239,16 +221,16 @@ func TestClusterServerErrors(t *testing.T) {
 		}
 		return err
 	}
-	plain := startNATS(t, func(o *server.Options) { o.JetStream = false })
-	protected := startNATS(t, func(o *server.Options) { o.Username, o.Password = "graph2mqtt", "secret" })
+	plain := natstest.New(t, func(o *server.Options) { o.JetStream, o.MQTT = false, server.MQTTOpts{} })
+	protected := natstest.New(t, func(o *server.Options) { o.Username, o.Password = "graph2mqtt", "secret" })
 	for name, test := range map[string]struct {
 		cluster state.Cluster
 		want    []string
 	}{
 		"nobody listens": {state.Cluster{Servers: []string{"nats://127.0.0.1:1"}, Bucket: "b"}, []string{"connect to nats://127.0.0.1:1", "NATS does not answer"}},
-		"no JetStream":   {state.Cluster{Servers: []string{plain.ClientURL()}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL(), "NATS does not answer", "JetStream is not enabled on the servers"}},
-		"wrong password": {state.Cluster{Servers: []string{protected.ClientURL()}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
-		"too few servers": {state.Cluster{Servers: []string{protected.ClientURL()}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
+		"no JetStream":   {state.Cluster{Servers: []string{plain.ClientURL}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL, "NATS does not answer", "JetStream is not enabled on the servers"}},
+		"wrong password": {state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
+		"too few servers": {state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
 			[]string{"create it with 3 replicas", "set cluster.replicas"}},
 	} {
 		err := open(test.cluster)
@@ -261,15 +243,15 @@ func TestClusterServerErrors(t *testing.T) {
 			t.Errorf("%s: the password is in %v", name, err)
 		}
 	}
-	if err := open(state.Cluster{Servers: []string{protected.ClientURL()}, Bucket: "b", Username: "graph2mqtt", Password: "secret"}); err != nil {
+	if err := open(state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret"}); err != nil {
 		t.Errorf("right password: %v", err)
 	}
 }
 
 func TestClusterFiles(t *testing.T) {
-	s := startNATS(t, nil)
-	a, _ := machine(t, []string{s.ClientURL()}, nil)
-	b, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	a, _ := machine(t, []string{s.ClientURL}, nil)
+	b, _ := machine(t, []string{s.ClientURL}, nil)
 	if _, err := a.Read("tokens-work"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("Read of nothing: %v", err)
 	}
@@ -312,9 +294,9 @@ func TestClusterFiles(t *testing.T) {
 
 // A change by another machine is reported with the name of the file.
 func TestClusterWatch(t *testing.T) {
-	s := startNATS(t, nil)
-	a, _ := machine(t, []string{s.ClientURL()}, nil)
-	b, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	a, _ := machine(t, []string{s.ClientURL}, nil)
+	b, _ := machine(t, []string{s.ClientURL}, nil)
 	if err := a.Write("tokens-other", []byte("unchanged")); err != nil {
 		t.Fatal(err)
 	}
@@ -351,12 +333,12 @@ func TestClusterWatch(t *testing.T) {
 
 // Only one process of all machines is inside the lock.
 func TestClusterLock(t *testing.T) {
-	s := startNATS(t, nil)
+	s := natstest.New(t)
 	var inside, most, total int
 	var mu sync.Mutex
 	var all sync.WaitGroup
 	for range 3 {
-		d, _ := machine(t, []string{s.ClientURL()}, nil)
+		d, _ := machine(t, []string{s.ClientURL}, nil)
 		for range 3 {
 			all.Go(func() {
 				err := d.WithLock(t.Context(), "tokens-work", func() error {
@@ -385,8 +367,8 @@ func TestClusterLock(t *testing.T) {
 
 // What a process writes is refused from the moment when another one has taken the state, and nothing of it is stored.
 func TestClusterFencing(t *testing.T) {
-	s := startNATS(t, nil)
-	d, _ := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
 	l := acquire(t, d)
 	db := openDatabase(t, d)
 	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {

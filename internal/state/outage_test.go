@@ -3,47 +3,26 @@ package state_test
 import (
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// restart starts a server again, on the same port and with what it had stored.
-func restart(t *testing.T, s *server.Server, o *server.Options) *server.Server {
-	t.Helper()
-	s.Shutdown()
-	s.WaitForShutdown()
-	return startNATS(t, func(n *server.Options) { *n = *o })
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
-}
-
 // A write waits for servers that are away for less than the lease.
 func TestClusterShortOutage(t *testing.T) {
-	var o *server.Options
-	s := startNATS(t, func(n *server.Options) { n.Port = freePort(t); o = n.Clone() })
-	d, log := machine(t, []string{s.ClientURL()}, func(c *state.Cluster) { c.Lease = time.Minute })
+	s := natstest.New(t)
+	d, log := machine(t, []string{s.ClientURL}, func(c *state.Cluster) { c.Lease = time.Minute })
 	l := acquire(t, d)
 	db := openDatabase(t, d)
 	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
-	s.Shutdown()
-	s.WaitForShutdown()
+	s.Kill()
 	done := make(chan error, 1)
 	db.Commit(func(tx state.Tx) { tx.Put("journal", "b", []byte("2")) }, func(err error) { done <- err })
 	if _, err := db.Bucket("journal").Get("a"); !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "no connection to nats://") {
@@ -54,7 +33,7 @@ func TestClusterShortOutage(t *testing.T) {
 		t.Fatalf("the write ended while the servers were away: %v", err)
 	default:
 	}
-	restart(t, s, o)
+	s.Start()
 	if err := <-done; err != nil {
 		t.Fatalf("the write after the outage: %v\n%s", err, log)
 	}
@@ -68,16 +47,14 @@ func TestClusterShortOutage(t *testing.T) {
 
 // When the servers are away for longer, writes fail and the lease ends. The same process takes the state again when they are back.
 func TestClusterLongOutage(t *testing.T) {
-	var o *server.Options
-	s := startNATS(t, func(n *server.Options) { n.Port = freePort(t); o = n.Clone() })
-	d, log := machine(t, []string{s.ClientURL()}, nil)
+	s := natstest.New(t)
+	d, log := machine(t, []string{s.ClientURL}, nil)
 	l := acquire(t, d)
 	db := openDatabase(t, d)
 	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
 		t.Fatal(err)
 	}
-	s.Shutdown()
-	s.WaitForShutdown()
+	s.Kill()
 	err := db.Bucket("journal").Put("a", []byte("2"))
 	if !errors.Is(err, state.ErrLeaseLost) || !errors.Is(err, state.ErrUnavailable) {
 		t.Errorf("a write while the servers are away: %v", err)
@@ -87,7 +64,7 @@ func TestClusterLongOutage(t *testing.T) {
 		t.Errorf("close: %v", err)
 	}
 	l.Release()
-	restart(t, s, o)
+	s.Start()
 	again := acquire(t, d)
 	if again.Epoch() != l.Epoch()+1 {
 		t.Errorf("epoch %d after %d", again.Epoch(), l.Epoch())
@@ -104,42 +81,13 @@ func TestClusterLongOutage(t *testing.T) {
 	}
 }
 
-// startCluster starts servers that share their streams.
-func startCluster(t *testing.T, n int) (all []*server.Server, urls []string) {
-	t.Helper()
-	var options []*server.Options
-	var routes []string
-	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprint("n", i+1), Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t)},
-		}
-		options = append(options, o)
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", o.Cluster.Port))
-	}
-	for _, o := range options {
-		o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
-		s, err := server.NewServer(o)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.Start()
-		t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
-		all, urls = append(all, s), append(urls, fmt.Sprintf("nats://127.0.0.1:%d", o.Port))
-	}
-	for _, s := range all {
-		for deadline := time.Now().Add(time.Minute); !s.JetStreamIsCurrent() && !s.JetStreamIsLeader(); time.Sleep(20 * time.Millisecond) {
-			if time.Now().After(deadline) {
-				t.Fatal("the servers form no cluster")
-			}
-		}
-	}
-	return all, urls
-}
-
 // The state survives the loss of any one of three servers, and so does the lease.
 func TestClusterOfThreeServers(t *testing.T) {
-	servers, urls := startCluster(t, 3)
+	servers := natstest.NewCluster(t, 3)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.ClientURL)
+	}
 	d, log := machine(t, urls, func(c *state.Cluster) { c.Lease = 30 * time.Second })
 	l := acquire(t, d)
 	b := openDatabase(t, d).Bucket("journal")
@@ -156,9 +104,8 @@ func TestClusterOfThreeServers(t *testing.T) {
 	}
 	// The leader of the stream is the worst to lose.
 	for _, s := range servers {
-		if s.JetStreamIsStreamLeader("$G", "KV_test") {
-			s.Shutdown()
-			s.WaitForShutdown()
+		if s.IsLeader("KV_test") {
+			s.Kill()
 			break
 		}
 	}
@@ -178,7 +125,7 @@ func TestClusterOfThreeServers(t *testing.T) {
 
 // Everything can be copied to NATS and back.
 func TestCopy(t *testing.T) {
-	s := startNATS(t, nil)
+	s := natstest.New(t)
 	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
 	path := t.TempDir()
 	local, _ := open(t, path, "")
@@ -195,7 +142,7 @@ func TestCopy(t *testing.T) {
 	if err := db.Bucket("snapshots").Put("work", []byte(strings.Repeat("x", 5000))); err != nil {
 		t.Fatal(err)
 	}
-	shared, _ := machineIn(t, path, []string{s.ClientURL()}, nil)
+	shared, _ := machineIn(t, path, []string{s.ClientURL}, nil)
 	if _, err := state.Copy(t.Context(), local, shared, false); err == nil || !strings.Contains(err.Error(), "another graph2mqtt") {
 		t.Errorf("copied while a bridge has the directory: %v", err)
 	}

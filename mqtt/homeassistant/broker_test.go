@@ -49,7 +49,7 @@ func TestPublisherAtABroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := discovery(mode)
-		client, err := mqtt.New(mqtt.Options{URL: b.URL(), ClientID: "graph2mqtt-test", Base: string(base), Rules: d.Rules(), Store: discardStore{}})
+		client, err := mqtt.New(mqtt.Options{URLs: []string{b.URL()}, ClientID: "graph2mqtt-test", Base: string(base), Rules: d.Rules(), Store: discardStore{}})
 		if err != nil {
 			t.Fatal(err)
 		}

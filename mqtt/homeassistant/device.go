@@ -34,7 +34,7 @@ func (o Discovery) device(d hub.Device) device {
 		}
 		built.components = []component{o.problemComponent(d.ID)}
 	}
-	built.name, built.model, built.slug = d.Name, d.Model, d.Slug
+	built.name, built.model, built.slug, built.qos = d.Name, d.Model, d.Slug, o.QoS
 	fixed := map[string]bool{}
 	for _, c := range built.components {
 		fixed[c.Key] = true

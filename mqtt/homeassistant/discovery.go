@@ -31,6 +31,7 @@ type Discovery struct {
 	Topic       string // "homeassistant"
 	StatusTopic string // "homeassistant/status"
 	Mode        Mode   // empty: DeviceMode
+	QoS         int    // with which Home Assistant subscribes and publishes
 	Base        mqtt.Topics
 	Version     string // of this program
 }
@@ -45,6 +46,7 @@ type device struct {
 	via          string // id of the device that it belongs to
 	topic        string // prefix of its topics
 	slug         string // prefix of its entity ids
+	qos          int    // of subscriptions and commands
 
 	availability []string // topics that must all say "online"
 	commands     string   // the topic that must also say "online" for command entities; may be empty
@@ -88,7 +90,7 @@ func (o Discovery) Payloads(d hub.Device) map[string][]byte {
 		components[cmp.Or(c.key, c.Key)] = config
 	}
 	if len(components) > 0 {
-		config := map[string]any{"availability": topics(device.availability), "qos": 1, "components": components}
+		config := map[string]any{"availability": topics(device.availability), "qos": o.QoS, "components": components}
 		o.common(config, device)
 		payloads[o.Topic+"/device/"+device.id+"/config"] = encode(config)
 	}
@@ -123,7 +125,7 @@ func (d device) config(c component) map[string]any {
 	config := map[string]any{
 		"unique_id": d.id + "-" + c.Key,
 		"object_id": id, "default_entity_id": c.Platform + "." + id, // Home Assistant before 2025.10 knows the former only
-		"qos": 1, // Home Assistant 2025.4 does not take it from the root, and would send commands at QoS 0
+		"qos": d.qos, // Home Assistant 2025.4 does not take it from the root, and would send commands at QoS 0
 	}
 	// A name that begins with the device's changes the entity's id; one that is the device's is written as null.
 	if name := withoutPrefix(c.Name, d.name); name != "" {

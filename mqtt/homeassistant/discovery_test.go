@@ -29,7 +29,7 @@ const base = mqtt.Topics("graph2mqtt")
 
 func discovery(mode homeassistant.Mode) homeassistant.Discovery {
 	return homeassistant.Discovery{
-		Enabled: true, Topic: "homeassistant", StatusTopic: "homeassistant/status", Mode: mode, Base: base, Version: "1.2.3",
+		Enabled: true, Topic: "homeassistant", StatusTopic: "homeassistant/status", Mode: mode, QoS: 1, Base: base, Version: "1.2.3",
 	}
 }
 
@@ -242,5 +242,37 @@ func TestNotifyTemplateIsInert(t *testing.T) {
 	}
 	if diff := cmp.Diff(map[string]any{"transaction": "1.5-7", "message": "hi", "to": request["to"]}, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// The quality of service stands in each component: Home Assistant 2025.4 does not take it from the root.
+func TestQoS(t *testing.T) {
+	for _, qos := range []int{0, 1} {
+		for _, mode := range []homeassistant.Mode{homeassistant.DeviceMode, homeassistant.ComponentMode} {
+			o := discovery(mode)
+			o.QoS = qos
+			n := 0
+			for topic, payload := range o.Payloads(calendarDevice) {
+				var root struct {
+					QoS        *int
+					Components map[string]struct{ QoS *int }
+				}
+				if err := json.Unmarshal(payload, &root); err != nil {
+					t.Fatal(err)
+				}
+				all := []*int{root.QoS}
+				for _, c := range root.Components {
+					all = append(all, c.QoS)
+				}
+				for _, got := range all {
+					if n++; got == nil || *got != qos {
+						t.Errorf("%s: want qos %d in %s", topic, qos, payload)
+					}
+				}
+			}
+			if n < len(calendarDevice.Entities) {
+				t.Errorf("%s: only %d found", mode, n)
+			}
+		}
 	}
 }

@@ -19,7 +19,7 @@ import (
 )
 
 // waitTimeout bounds how long a test waits for an event.
-const waitTimeout = 20 * time.Second
+const waitTimeout = 60 * time.Second
 
 const barrier = "g2m/bridge/barrier"
 
@@ -74,7 +74,7 @@ func connect(t *testing.T, url string, number uint64, b *inbox.Inbox) *connectio
 	}
 	t.Cleanup(c.close)
 	b.Attach(c)
-	b.OnSession(token.SessionPresent(), number)
+	b.OnSession(mqtt.BrokerSession{Present: token.SessionPresent(), Connection: number})
 	close(c.ready)
 	filters := map[string]byte{barrier: 1, "g2m/work/+/request/#": 1, "g2m/work/+/set/#": 1}
 	if token := c.paho.SubscribeMultiple(filters, nil); !token.WaitTimeout(waitTimeout) || token.Error() != nil {

@@ -33,6 +33,8 @@ const (
 	emptyBatch = 100
 	// echoGrace is the least time for which the echo of an empty message is expected: a reconnecting client may send the message again.
 	echoGrace = 10 * time.Second
+	// redeliveryPeriod is the longest time after which a broker delivers again what was unacknowledged when a connection was made.
+	redeliveryPeriod = 10 * time.Minute
 )
 
 // A Client sends messages. [*mqtt.Client] is one.
@@ -78,15 +80,17 @@ type Inbox struct {
 
 	mu         sync.Mutex // guards what follows
 	client     Client
-	connection uint64
-	origins    map[uint16]origin // by packet id: messages that may be delivered again
-	messages   uint64            // received
-	acks       []ack             // to be sent
-	unaccepted map[uint64]func() // acknowledgements of this connection's messages that are not accepted yet, by number
-	numbered   uint64            // the last number
-	sent       []ack             // whose arrival is to be confirmed
-	toEmpty    []string          // topics of retained requests
-	echoes     map[string]*echo  // by topic: empty messages of our own that we receive
+	session    mqtt.BrokerSession
+	begun      time.Time            // when the session was entered
+	origins    map[string][]*origin // by digest: messages that may be delivered again
+	packets    map[uint16]*origin   // by packet id: those of this connection
+	messages   uint64               // received
+	acks       []ack                // to be sent
+	unaccepted map[uint64]func()    // acknowledgements of this connection's messages that are not accepted yet, by number
+	numbered   uint64               // the last number
+	sent       []ack                // whose arrival is to be confirmed
+	toEmpty    []string             // topics of retained requests
+	echoes     map[string]*echo     // by topic: empty messages of our own that we receive
 	confirming bool
 	stats      Stats
 	loggedAt   time.Time // the last message about invalid names
@@ -111,14 +115,14 @@ type echo struct {
 func New(o Options) *Inbox {
 	b := &Inbox{
 		topics: o.Topics, dispatcher: o.Dispatcher, journal: o.Journal, log: o.Log, wake: make(chan struct{}, 1),
-		origins: map[uint16]origin{}, echoes: map[string]*echo{}, unaccepted: map[uint64]func(){},
+		origins: map[string][]*origin{}, packets: map[uint16]*origin{}, echoes: map[string]*echo{}, unaccepted: map[uint64]func(){},
 	}
 	if b.log == nil {
 		b.log = slog.New(slog.DiscardHandler)
 	}
 	for _, text := range o.Journal.Origins() {
-		if o, ok := parseOrigin(text); ok && o.connection >= b.origins[o.packet].connection {
-			b.origins[o.packet] = o
+		if o, ok := parseOrigin(text); ok {
+			b.origins[o.digest] = append(b.origins[o.digest], o)
 		}
 	}
 	return b
@@ -172,7 +176,7 @@ func (b *Inbox) process() {
 	b.mu.Lock()
 	for _, a := range acks {
 		// An acknowledgement after the connection was lost never arrives: the message is delivered again.
-		if a.connection == b.connection && a.origin != "" {
+		if a.connection == b.session.Connection && a.origin != "" {
 			b.sent = append(b.sent, a)
 		}
 	}
@@ -185,7 +189,7 @@ func (b *Inbox) process() {
 	n := min(len(b.toEmpty), emptyBatch)
 	topics := b.toEmpty[:n:n]
 	b.sent, b.toEmpty = nil, b.toEmpty[n:]
-	connection, client := b.connection, b.client
+	connection, client := b.session.Connection, b.client
 	now := time.Now()
 	for topic, e := range b.echoes {
 		if e.confirmed && now.After(e.until) {
@@ -210,7 +214,7 @@ func (b *Inbox) process() {
 // onConfirmed forgets what the broker will not send again.
 func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 	b.mu.Lock()
-	if connection != b.connection {
+	if connection != b.session.Connection {
 		b.mu.Unlock()
 		return
 	}
@@ -218,8 +222,8 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 	var released []string
 	for _, a := range sent {
 		released = append(released, a.origin)
-		if o, ok := parseOrigin(a.origin); ok && b.origins[o.packet] == o {
-			delete(b.origins, o.packet)
+		if o, ok := parseOrigin(a.origin); ok {
+			b.forget(o.digest, func(open *origin) bool { return open.String() == a.origin })
 		}
 	}
 	for _, topic := range topics {
@@ -234,11 +238,35 @@ func (b *Inbox) onConfirmed(connection uint64, sent []ack, topics []string) {
 	b.notify()
 }
 
-// OnSession begins a connection. If the broker has no session of ours, packet ids start anew.
-func (b *Inbox) OnSession(present bool, connection uint64) {
+// forget removes the origins with a digest that f returns true for, and returns their texts.
+func (b *Inbox) forget(digest string, f func(*origin) bool) (forgotten []string) {
+	b.origins[digest] = slices.DeleteFunc(b.origins[digest], func(o *origin) bool {
+		if !f(o) {
+			return false
+		}
+		forgotten = append(forgotten, o.String())
+		return true
+	})
+	if len(b.origins[digest]) == 0 {
+		delete(b.origins, digest)
+	}
+	return forgotten
+}
+
+// forgetAll is forget for all digests.
+func (b *Inbox) forgetAll(f func(*origin) bool) (forgotten []string) {
+	for digest := range b.origins {
+		forgotten = append(forgotten, b.forget(digest, f)...)
+	}
+	return forgotten
+}
+
+// OnSession begins a connection. If the broker has no session of ours, nothing is delivered again.
+func (b *Inbox) OnSession(s mqtt.BrokerSession) {
 	b.mu.Lock()
-	b.connection, b.confirming, b.sent = connection, false, nil
+	b.session, b.begun, b.confirming, b.sent = s, time.Now(), false, nil
 	clear(b.unaccepted)
+	clear(b.packets)
 	// Unconfirmed messages may have been lost with the connection.
 	b.toEmpty = nil
 	for topic, e := range b.echoes {
@@ -249,11 +277,8 @@ func (b *Inbox) OnSession(present bool, connection uint64) {
 	}
 	slices.Sort(b.toEmpty)
 	var forgotten []string
-	if !present {
-		for _, o := range b.origins {
-			forgotten = append(forgotten, o.String())
-		}
-		clear(b.origins)
+	if !s.Present {
+		forgotten = b.forgetAll(func(o *origin) bool { return o.session == s.Number })
 	}
 	b.mu.Unlock()
 	if len(forgotten) > 0 {
@@ -388,16 +413,30 @@ type origin struct {
 	packet     uint16
 	number     uint64 // of the message: packet id and content may be those of another one of the same connection
 	digest     string // of topic and payload
+	session    int
+
+	delivered uint64 // the last connection that it was delivered over; not part of the text
 }
 
-func (o origin) String() string {
-	return fmt.Sprintf("%d/%d/%d/%s", o.connection, o.packet, o.number, o.digest)
+// String returns the text of an origin. Session 0 is not written.
+func (o *origin) String() string {
+	text := fmt.Sprintf("%d/%d/%d/%s", o.connection, o.packet, o.number, o.digest)
+	if o.session != 0 {
+		text += "/" + strconv.Itoa(o.session)
+	}
+	return text
 }
 
-func parseOrigin(text string) (o origin, ok bool) {
+func parseOrigin(text string) (o *origin, ok bool) {
 	parts := strings.Split(text, "/")
-	if len(parts) != 4 {
-		return o, false
+	session := 0
+	if len(parts) == 5 {
+		var err error
+		if session, err = strconv.Atoi(parts[4]); err != nil {
+			return nil, false
+		}
+	} else if len(parts) != 4 {
+		return nil, false
 	}
 	connection, err := strconv.ParseUint(parts[0], 10, 64)
 	if err != nil {
@@ -411,11 +450,12 @@ func parseOrigin(text string) (o origin, ok bool) {
 	if err != nil {
 		return o, false
 	}
-	return origin{connection, uint16(packet), number, parts[3]}, true
+	return &origin{connection: connection, packet: uint16(packet), number: number, digest: parts[3], session: session, delivered: connection}, true
 }
 
 // originOf returns the origin of a message. It is that of an earlier message if this is the same one, delivered again: DUP is set, and
-// packet id, topic and payload are those of a message received over an earlier connection of the same session.
+// topic and payload are those of a message of the same session whose acknowledgement may not have arrived. The packet id does not tell:
+// it should be the same, but some brokers, such as NATS, deliver a message again with another one, also over the same connection.
 func (b *Inbox) originOf(m mqtt.Message) string {
 	if m.PacketID == 0 { // QoS 0 is never delivered again
 		return ""
@@ -423,23 +463,55 @@ func (b *Inbox) originOf(m mqtt.Message) string {
 	h := sha256.New()
 	fmt.Fprintf(h, "%s\x00", m.Topic)
 	h.Write(m.Payload)
-	o := origin{connection: m.Connection, packet: m.PacketID, digest: hex.EncodeToString(h.Sum(nil)[:16])}
+	digest := hex.EncodeToString(h.Sum(nil)[:16])
 	b.mu.Lock()
-	before, ok := b.origins[m.PacketID]
-	if ok && m.Duplicate && before.digest == o.digest && before.connection < m.Connection {
+	released := b.forgetUndelivered()
+	o := b.redelivered(m, digest)
+	if o != nil {
 		b.stats.Redelivered++
-		b.mu.Unlock()
-		return before.String()
+	} else {
+		b.messages++
+		o = &origin{connection: m.Connection, packet: m.PacketID, number: b.messages, digest: digest, session: b.session.Number}
+		b.origins[digest] = append(b.origins[digest], o)
 	}
-	b.messages++
-	o.number = b.messages
-	b.origins[m.PacketID] = o
+	o.delivered = m.Connection
+	// On one connection the broker uses a packet id again only after the acknowledgement of the message before arrived.
+	if before := b.packets[m.PacketID]; before != nil && before != o {
+		released = append(released, b.forget(before.digest, func(open *origin) bool { return open == before })...)
+	}
+	b.packets[m.PacketID] = o
+	text := o.String()
 	b.mu.Unlock()
-	if ok {
-		// The broker uses a packet id again only after the acknowledgement of the message before arrived.
-		b.journal.Release(before.String())
+	if len(released) > 0 {
+		b.journal.Release(released...)
 	}
-	return o.String()
+	return text
+}
+
+// redelivered returns the origin of the message that m is a redelivery of; nil if there is none.
+func (b *Inbox) redelivered(m mqtt.Message, digest string) (found *origin) {
+	if !m.Duplicate {
+		return nil
+	}
+	for _, o := range b.origins[digest] {
+		switch {
+		case o.session != b.session.Number:
+		case o.packet == m.PacketID:
+			return o
+		case found == nil || o.delivered < found.delivered: // of several that are alike, each in turn
+			found = o
+		}
+	}
+	return found
+}
+
+// forgetUndelivered forgets messages of earlier connections that the broker would have delivered again by now.
+func (b *Inbox) forgetUndelivered() []string {
+	if time.Since(b.begun) < redeliveryPeriod {
+		return nil
+	}
+	b.begun = time.Now()
+	return b.forgetAll(func(o *origin) bool { return o.session == b.session.Number && o.delivered < b.session.Connection })
 }
 
 // Reply sends a response. One that the broker does not accept is replaced by a short one.

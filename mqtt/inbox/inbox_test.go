@@ -131,7 +131,7 @@ func start(t *testing.T) *harness {
 	h.Inbox = inbox.New(inbox.Options{Topics: "g2m", Dispatcher: h.requests, Journal: nothing{}, Log: slog.New(slog.NewTextHandler(h.log, nil))})
 	h.Attach(h.client)
 	run(t, h.Run)
-	h.OnSession(true, 1)
+	h.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
 	return h
 }
 
@@ -281,7 +281,7 @@ func TestTheEchoOfARemoval(t *testing.T) {
 		}
 		// Until the removal is confirmed it may be sent again.
 		h.client.lose()
-		h.OnSession(true, 2)
+		h.OnSession(mqtt.BrokerSession{Present: true, Connection: 2})
 		time.Sleep(time.Hour)
 		h.receive(message(text, ""))
 		h.client.confirm()
@@ -396,6 +396,7 @@ func (s *store) each(f func(string, []byte) error) error {
 type lamp struct {
 	mu    sync.Mutex
 	calls int
+	modes []string // of the calls
 	graph *graph.Client
 }
 
@@ -408,6 +409,7 @@ func (s *set) Execute(context.Context, *graph.Client, services.Attempt) (any, er
 	s.lamp.mu.Lock()
 	defer s.lamp.mu.Unlock()
 	s.lamp.calls++
+	s.lamp.modes = append(s.lamp.modes, s.Mode)
 	return map[string]any{"mode": s.Mode}, nil
 }
 
@@ -493,10 +495,11 @@ func TestRedeliveries(t *testing.T) {
 	}{
 		{"delivered again", func(*mqtt.Message) {}, false, false, 1},
 		{"pressed again", func(m *mqtt.Message) { m.Duplicate, m.PacketID = false, 2 }, false, false, 2},
-		{"pressed again, and delivered again before we ever saw it", func(m *mqtt.Message) { m.PacketID = 2 }, false, false, 2},
+		{"delivered again with another packet id", func(m *mqtt.Message) { m.PacketID = 2 }, false, false, 1},
 		{"another value on the packet id", func(m *mqtt.Message) { m.Payload = []byte("off") }, false, false, 2},
 		{"another topic on the packet id", func(m *mqtt.Message) { m.Topic = "g2m/work/lamp/set/other" }, false, false, 2},
-		{"the same connection", func(m *mqtt.Message) { m.Connection = 1 }, false, false, 2},
+		{"delivered again over the same connection", func(m *mqtt.Message) { m.Connection = 1 }, false, false, 1},
+		{"delivered again over the same connection with another packet id", func(m *mqtt.Message) { m.Connection, m.PacketID = 1, 2 }, false, false, 1},
 		{"a broker that lost its session", func(*mqtt.Message) {}, true, false, 2},
 		{"the packet id was used again", func(*mqtt.Message) {}, false, true, 2},
 	} {
@@ -505,7 +508,7 @@ func TestRedeliveries(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					p := &program{}
 					p.start(t)
-					p.OnSession(true, 1)
+					p.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
 					m := message("g2m/work/lamp/set/mode", "on")
 					p.receive(m)
 					synctest.Wait()
@@ -526,7 +529,7 @@ func TestRedeliveries(t *testing.T) {
 						p.stop()
 						p.start(t)
 					}
-					p.OnSession(!test.absent, 2)
+					p.OnSession(mqtt.BrokerSession{Present: !test.absent, Connection: 2})
 					m.Duplicate, m.Connection = true, 2
 					test.change(&m)
 					p.receive(m)
@@ -546,7 +549,7 @@ func TestAPacketIDThatIsUsedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		p.start(t)
-		p.OnSession(true, 1)
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
 		m := message("g2m/work/lamp/set/mode", "on")
 		p.receive(m)
 		synctest.Wait()
@@ -554,7 +557,7 @@ func TestAPacketIDThatIsUsedAgain(t *testing.T) {
 		p.receive(other)
 		synctest.Wait()
 		p.client.lose()
-		p.OnSession(true, 2)
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 2})
 		m.Duplicate, m.Connection = true, 2
 		p.receive(m)
 		synctest.Wait()
@@ -564,18 +567,85 @@ func TestAPacketIDThatIsUsedAgain(t *testing.T) {
 	})
 }
 
+// A message of one broker is not a redelivery of that of another broker, unless both belong to one cluster.
+func TestRedeliveriesBySession(t *testing.T) {
+	for _, restart := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &program{}
+			p.start(t)
+			p.OnSession(mqtt.BrokerSession{Number: 3, Present: true, Connection: 1})
+			m := message("g2m/work/lamp/set/mode", "on")
+			p.receive(m)
+			for connection, test := range []struct {
+				session mqtt.BrokerSession
+				calls   int
+			}{
+				{mqtt.BrokerSession{Number: 4, Present: true}, 2},
+				{mqtt.BrokerSession{Number: 0}, 3},
+				{mqtt.BrokerSession{Number: 3, Present: true}, 3},
+				{mqtt.BrokerSession{Number: 4}, 4},
+				{mqtt.BrokerSession{Number: 3}, 5},
+			} {
+				synctest.Wait()
+				p.client.lose()
+				if restart {
+					p.stop()
+					p.start(t)
+				}
+				test.session.Connection = uint64(connection + 2)
+				p.OnSession(test.session)
+				m.Duplicate, m.Connection = true, test.session.Connection
+				p.receive(m)
+				synctest.Wait()
+				if p.lamp.calls != test.calls {
+					t.Errorf("restart %t, session %+v: %d calls, want %d", restart, test.session, p.lamp.calls, test.calls)
+				}
+			}
+		})
+	}
+}
+
+// A message that is not delivered again soon after a reconnect was acknowledged: one that is like it later is a new one.
+func TestRedeliveryPeriod(t *testing.T) {
+	for _, test := range []struct {
+		after time.Duration
+		calls int
+	}{{9 * time.Minute, 2}, {11 * time.Minute, 3}} {
+		synctest.Test(t, func(t *testing.T) {
+			p := &program{}
+			p.start(t)
+			p.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
+			m := message("g2m/work/lamp/set/mode", "on")
+			p.receive(m)
+			synctest.Wait()
+			p.client.lose()
+			p.OnSession(mqtt.BrokerSession{Present: true, Connection: 2})
+			time.Sleep(test.after)
+			other := message("g2m/work/lamp/set/other", "on")
+			other.Connection, other.PacketID = 2, 7
+			p.receive(other)
+			m.Duplicate, m.Connection, m.PacketID = true, 2, 8
+			p.receive(m)
+			synctest.Wait()
+			if p.lamp.calls != test.calls {
+				t.Errorf("after %v: %d calls, want %d", test.after, p.lamp.calls, test.calls)
+			}
+		})
+	}
+}
+
 // An acknowledgement that was sent over a connection that is lost proves nothing.
 func TestAnAcknowledgementAfterTheConnectionWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		p.start(t)
-		p.OnSession(true, 1)
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
 		m := message("g2m/work/lamp/set/mode", "on")
 		p.receive(m)
-		p.OnSession(true, 2) // before it is accepted
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 2}) // before it is accepted
 		p.client.confirm()
 		p.client.lose()
-		p.OnSession(true, 3)
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 3})
 		m.Duplicate, m.Connection = true, 3
 		p.receive(m)
 		synctest.Wait()
@@ -590,7 +660,7 @@ func TestRetainedCopiesDoNotDelayARequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := &program{}
 		p.start(t)
-		p.OnSession(true, 1)
+		p.OnSession(mqtt.BrokerSession{Present: true, Connection: 1})
 		for i := range 5000 {
 			m := message(fmt.Sprintf("g2m/work/lamp/set/e%d", i), "on")
 			m.Retained = true
@@ -679,7 +749,7 @@ func TestMessagesOfLostConnectionsAreDropped(t *testing.T) {
 		h := start(t)
 		h.receive(message("g2m/work/calendar/request/create", `{}`))
 		synctest.Wait()
-		h.OnSession(true, 2)
+		h.OnSession(mqtt.BrokerSession{Present: true, Connection: 2})
 		h.requests.all[0].Accepted(nil)
 		synctest.Wait()
 		if h.acked != 0 {

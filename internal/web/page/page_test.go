@@ -184,6 +184,12 @@ func TestState(t *testing.T) {
 	}, Available: true, LastSync: at})
 	s.hub.Record(calendar, hub.Poll{At: at, Duration: 1500 * time.Millisecond, Next: at.Add(time.Minute), Items: 1, ItemsKey: "events"})
 	s.hub.Record(calendar, hub.Poll{At: at.Add(time.Minute), Next: at.Add(2 * time.Minute), Failure: &hub.Problem{Code: "throttled", Message: "Microsoft asked to wait"}})
+	user := "adele@contoso.example"
+	s.hub.Put(hub.ID{Account: "work"}, hub.State{Available: true, Account: &hub.AccountStatus{
+		SignIn: hub.SignIn{State: "signed_in"}, User: &user, Problems: []hub.SensorProblem{
+			{Sensor: "calendar", Code: "throttled", Message: "shown at the sensor"}, {Sensor: "lists", Code: "timeout", Message: "no answer"}, {Code: "audit_failed", Message: "disk full"},
+		},
+	}})
 	code, body := s.send(t, http.MethodGet, "http://127.0.0.1:8099/api/state", "")
 	if code != http.StatusOK {
 		t.Fatal(code)
@@ -207,6 +213,10 @@ func TestState(t *testing.T) {
 	}
 	if account["user_name"] != "Adele Vance" || account["user"] != "adele@contoso.example" || account["state"] != "signed_in" {
 		t.Errorf("got %v", account)
+	}
+	problems := []any{map[string]any{"sensor": "lists", "code": "timeout", "message": "no answer"}, map[string]any{"code": "audit_failed", "message": "disk full"}}
+	if d := cmp.Diff(problems, account["problems"]); d != "" {
+		t.Error(d)
 	}
 	if got := state["calendars"].(map[string]any)["url"]; got != "http://127.0.0.1:8099/dav/" {
 		t.Errorf("the address of calendars is %v", got)

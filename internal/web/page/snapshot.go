@@ -57,7 +57,7 @@ type account struct {
 	Error       string           `json:"error"`
 	Permissions []PermissionInfo `json:"permissions"`
 	ConsentLink string           `json:"consent_link"`
-	Problems    []problem        `json:"problems"` // of sensors that stand for several
+	Problems    []problem        `json:"problems"` // of sensors that stand for several, and without a sensor of the bridge
 	Sensors     []sensor         `json:"sensors"`
 }
 
@@ -159,7 +159,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 		s.Accounts[i].Sensors = append(s.Accounts[i].Sensors, described)
 	}
 	for i, a := range s.Accounts {
-		s.Accounts[i].Problems = slices.DeleteFunc(a.Problems, func(p problem) bool { return names[hub.ID{Account: a.ID, Sensor: p.Sensor}] != "" })
+		s.Accounts[i].Problems = slices.DeleteFunc(a.Problems, func(p problem) bool { return p.Sensor != "" && names[hub.ID{Account: a.ID, Sensor: p.Sensor}] != "" })
 		slices.SortStableFunc(a.Sensors, func(a, b sensor) int { return strings.Compare(a.ID, b.ID) })
 	}
 	slices.SortStableFunc(s.Accounts, func(a, b account) int { return strings.Compare(a.ID, b.ID) })

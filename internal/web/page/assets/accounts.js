@@ -31,7 +31,7 @@ function card(app, a) {
       fact("Last read", a.last_read ? time(a.last_read, "ago") : "never")),
     a.error ? note("bad", withoutCommand(a.error)) : null,
     a.waits_until ? note("warn", "Microsoft asked to wait until ", time(a.waits_until), ".") : null,
-    a.problems.map((p) => note("bad", `${p.sensor}: ${withoutCommand(p.message)}`)),
+    a.problems.map((p) => note("bad", `${p.sensor ? `${p.sensor}: ` : ""}${withoutCommand(p.message)}`)),
     a.permissions.length ? permissions(a, names) : null,
     missing.length && a.consent_link ? copyField(`${id}-consent`, "Link for your administrator, who can grant everything", a.consent_link, { announce: app.announce }) : null,
     h("div", { class: "actions" },

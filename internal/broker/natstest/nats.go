@@ -1,0 +1,131 @@
+// Package natstest runs NATS servers with their MQTT listener for tests.
+package natstest
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// AckWait is the time after which a server delivers an unacknowledged message again. It is much longer by default.
+const AckWait = time.Second
+
+// startTimeout bounds how long servers may take to start.
+const startTimeout = 60 * time.Second
+
+// A NATS is a NATS server within the process. Its storage outlives Kill.
+type NATS struct {
+	URL       string // of its MQTT listener: mqtt://127.0.0.1:…
+	ClientURL string // of its own protocol: nats://127.0.0.1:…
+
+	t       testing.TB
+	options *server.Options
+	server  *server.Server
+}
+
+// New starts a server with changed options and stops it when the test ends.
+func New(t testing.TB, changes ...func(*server.Options)) *NATS {
+	t.Helper()
+	s := newServer(t, "single")
+	for _, change := range changes {
+		change(s.options)
+	}
+	s.Start()
+	return s
+}
+
+// NewCluster starts n servers that share sessions, retained messages and everything else.
+func NewCluster(t testing.TB, n int) []*NATS {
+	t.Helper()
+	var all []*NATS
+	var routes []string
+	for i := range n {
+		s := newServer(t, fmt.Sprintf("node%d", i+1))
+		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t)}
+		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.options.Cluster.Port))
+		all = append(all, s)
+	}
+	for _, s := range all {
+		s.options.Routes = server.RoutesFromStr(join(routes))
+		s.start()
+	}
+	for _, s := range all {
+		s.await("a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
+	}
+	return all
+}
+
+func join(routes []string) (all string) {
+	for i, r := range routes {
+		if i > 0 {
+			all += ","
+		}
+		all += r
+	}
+	return all
+}
+
+func newServer(t testing.TB, name string) *NATS {
+	t.Helper()
+	s := &NATS{t: t, options: &server.Options{
+		ServerName: name, Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 256 << 20,
+		MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: freePort(t), AckWait: AckWait},
+	}}
+	s.URL = fmt.Sprintf("mqtt://127.0.0.1:%d", s.options.MQTT.Port)
+	s.ClientURL = fmt.Sprintf("nats://127.0.0.1:%d", s.options.Port)
+	t.Cleanup(s.Kill)
+	return s
+}
+
+// Start starts the server, again after Kill, on the same port and with what it had stored.
+func (s *NATS) Start() {
+	s.t.Helper()
+	s.start()
+	s.await("the server", func() bool { return s.server.ReadyForConnections(time.Second) })
+}
+
+func (s *NATS) start() {
+	s.t.Helper()
+	var err error
+	if s.server, err = server.NewServer(s.options.Clone()); err != nil {
+		s.t.Fatalf("start NATS: %v", err)
+	}
+	s.server.Start()
+}
+
+func (s *NATS) await(what string, f func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(startTimeout); !f(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("NATS: timed out waiting for %s", what)
+		}
+	}
+}
+
+// IsLeader reports whether the server leads a stream.
+func (s *NATS) IsLeader(stream string) bool {
+	return s.server != nil && s.server.JetStreamIsStreamLeader("$G", stream)
+}
+
+// Kill ends the server.
+func (s *NATS) Kill() {
+	if s.server != nil {
+		s.server.Shutdown()
+		s.server.WaitForShutdown()
+		s.server = nil
+	}
+}
+
+func freePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	return l.Addr().(*net.TCPAddr).Port
+}
