@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Cluster is where the state is that several machines share.
+// Cluster names the NATS servers with the state that several machines share.
 type Cluster struct {
 	NATS            []string      `koanf:"nats" restart:"true" example:"tls://n1.example:4222, tls://n2.example:4222, tls://n3.example:4222" doc:"The addresses of the NATS servers: nats:// or tls://, then the host name or IP address, and the port unless it is 4222. Default: the state is in the state directory."`
 	CredentialsFile string        `koanf:"credentials_file" file:"true" restart:"true" doc:"A file with the JWT and the nkey of the user at NATS, as nsc writes it. It is read again for each connection."`

@@ -100,7 +100,7 @@ var libraryImporters = map[string][]string{
 	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt"},
 	"github.com/mochi-mqtt/server":                               {"internal/broker/..."},
 	"github.com/nats-io/nats-server":                             {"internal/broker/natstest"},
-	"github.com/nats-io/nats.go":                                 {"internal/state"},
+	"github.com/nats-io/nats.go":                                 {"internal/state", "internal/broker/natstest"},
 	"github.com/nats-io/nuid":                                    {"internal/state"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/graph/..."},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/graph/auth"},

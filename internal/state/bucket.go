@@ -27,8 +27,8 @@ var ErrUnavailable = errors.New("NATS does not answer")
 // errConflict is returned when a value was changed since it was read.
 var errConflict = errors.New("it was changed by another process")
 
-// A Cluster is the NATS servers that hold the state which several machines share.
-type Cluster struct {
+// ClusterOptions name the NATS servers that hold the state which several machines share.
+type ClusterOptions struct {
 	Servers     []string // nats://HOST:PORT or tls://HOST:PORT
 	Credentials string   // a file with a user's JWT and nkey; ""
 	Username    string
@@ -72,7 +72,7 @@ const (
 
 // A bucket is a key-value bucket of JetStream. Reads ask the leader of its stream, so that they see every earlier write.
 type bucket struct {
-	cluster Cluster
+	cluster ClusterOptions
 	prefix  string // of the subjects
 	conn    *nats.Conn
 	js      jetstream.JetStream
@@ -95,7 +95,7 @@ type message struct {
 }
 
 // openBucket connects to the servers, and creates the bucket if it does not exist.
-func openBucket(ctx context.Context, c Cluster, log *slog.Logger) (_ *bucket, err error) {
+func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *bucket, err error) {
 	b := &bucket{cluster: c, prefix: "$KV." + c.Bucket + ".", log: log}
 	options := []nats.Option{
 		nats.Name("graph2mqtt"), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),

@@ -46,7 +46,7 @@ func parseDataKey(key string) (k keyName, err error) {
 	return k, err
 }
 
-// shared is what the machines of a cluster share: the files and the database.
+// shared holds what the machines of a cluster share: the files and the database.
 type shared struct {
 	bucket *bucket
 
@@ -57,7 +57,7 @@ type shared struct {
 
 // OpenCluster opens the state that several machines share. Sign-ins and the database are in a bucket of the cluster; the directory, as
 // in [Open], holds only what belongs to this machine. The key must exist, because it is the same on all machines.
-func OpenCluster(ctx context.Context, dir, keyFile string, c Cluster, log *slog.Logger) (*Dir, error) {
+func OpenCluster(ctx context.Context, dir, keyFile string, c ClusterOptions, log *slog.Logger) (*Dir, error) {
 	d, err := openDir(dir, keyFile, true, log)
 	if err != nil {
 		return nil, err

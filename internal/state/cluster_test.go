@@ -24,15 +24,15 @@ import (
 )
 
 // machine opens the state of a cluster as a machine with a directory of its own.
-func machine(t testing.TB, urls []string, change func(*state.Cluster)) (*state.Dir, *syncBuffer) {
+func machine(t testing.TB, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
 	t.Helper()
 	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
 	return machineIn(t, t.TempDir(), urls, change)
 }
 
-func machineIn(t testing.TB, dir string, urls []string, change func(*state.Cluster)) (*state.Dir, *syncBuffer) {
+func machineIn(t testing.TB, dir string, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
 	t.Helper()
-	c := state.Cluster{Servers: urls, Bucket: "test", Lease: 2 * time.Second}
+	c := state.ClusterOptions{Servers: urls, Bucket: "test", Lease: 2 * time.Second}
 	if change != nil {
 		change(&c)
 	}
@@ -193,7 +193,7 @@ func TestClusterValueTooLarge(t *testing.T) {
 func TestClusterNeedsTheSameKey(t *testing.T) {
 	s := natstest.New(t)
 	machine(t, []string{s.ClientURL}, nil)
-	c := state.Cluster{Servers: []string{s.ClientURL}, Bucket: "test", Lease: time.Second}
+	c := state.ClusterOptions{Servers: []string{s.ClientURL}, Bucket: "test", Lease: time.Second}
 	t.Setenv("GRAPH2MQTT_KEY", keyOf(2))
 	_, err := state.OpenCluster(t.Context(), t.TempDir(), "", c, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, state.ErrOtherKey) || !strings.Contains(err.Error(), "every machine of a cluster needs the same key") {
@@ -212,7 +212,7 @@ func TestClusterNeedsTheSameKey(t *testing.T) {
 }
 
 func TestClusterServerErrors(t *testing.T) {
-	open := func(c state.Cluster) error {
+	open := func(c state.ClusterOptions) error {
 		t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
 		c.Lease = time.Second
 		d, err := state.OpenCluster(t.Context(), t.TempDir(), "", c, slog.New(slog.DiscardHandler))
@@ -224,13 +224,13 @@ func TestClusterServerErrors(t *testing.T) {
 	plain := natstest.New(t, func(o *server.Options) { o.JetStream, o.MQTT = false, server.MQTTOpts{} })
 	protected := natstest.New(t, func(o *server.Options) { o.Username, o.Password = "graph2mqtt", "secret" })
 	for name, test := range map[string]struct {
-		cluster state.Cluster
+		cluster state.ClusterOptions
 		want    []string
 	}{
-		"nobody listens": {state.Cluster{Servers: []string{"nats://127.0.0.1:1"}, Bucket: "b"}, []string{"connect to nats://127.0.0.1:1", "NATS does not answer"}},
-		"no JetStream":   {state.Cluster{Servers: []string{plain.ClientURL}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL, "NATS does not answer", "JetStream is not enabled on the servers"}},
-		"wrong password": {state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
-		"too few servers": {state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
+		"nobody listens": {state.ClusterOptions{Servers: []string{"nats://127.0.0.1:1"}, Bucket: "b"}, []string{"connect to nats://127.0.0.1:1", "NATS does not answer"}},
+		"no JetStream":   {state.ClusterOptions{Servers: []string{plain.ClientURL}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL, "NATS does not answer", "JetStream is not enabled on the servers"}},
+		"wrong password": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
+		"too few servers": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
 			[]string{"create it with 3 replicas", "set cluster.replicas"}},
 	} {
 		err := open(test.cluster)
@@ -243,7 +243,7 @@ func TestClusterServerErrors(t *testing.T) {
 			t.Errorf("%s: the password is in %v", name, err)
 		}
 	}
-	if err := open(state.Cluster{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret"}); err != nil {
+	if err := open(state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret"}); err != nil {
 		t.Errorf("right password: %v", err)
 	}
 }
@@ -398,5 +398,39 @@ func TestClusterFencing(t *testing.T) {
 	state.SetLease(d, thief)
 	if got := readAll(t, openDatabase(t, d).Bucket("journal")); !cmp.Equal(got, map[string]string{"a": "1"}) {
 		t.Errorf("the bucket has %v", got)
+	}
+}
+
+// The permissions that the documentation names are enough.
+func TestClusterPermissions(t *testing.T) {
+	s := natstest.New(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"$KV.test.>", "$JS.API.STREAM.INFO.KV_test", "$JS.API.STREAM.CREATE.KV_test", "$JS.API.STREAM.UPDATE.KV_test", "$JS.API.STREAM.MSG.GET.KV_test",
+				"$JS.API.CONSUMER.CREATE.KV_test.>", "$JS.API.CONSUMER.DELETE.KV_test.>", "$JS.API.CONSUMER.MSG.NEXT.KV_test.>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	})
+	user := func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" }
+	d, log := machine(t, []string{s.ClientURL}, user)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	err := db.CommitSync(func(tx state.Tx) { tx.Put("journal", "a", []byte("1")); tx.Put("journal", "b", []byte("2")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, db.Bucket("journal")); len(got) != 2 {
+		t.Errorf("the bucket has %v", got)
+	}
+	if err := d.WithLock(t.Context(), "tokens-work", func() error { return d.Write("tokens-work", []byte("x")) }); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	l.Release()
+	if text := log.String(); strings.Contains(text, "NATS reported an error") || strings.Contains(text, "released") {
+		t.Errorf("log: %s", text)
 	}
 }

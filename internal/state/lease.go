@@ -24,7 +24,7 @@ const (
 	standbyInterval = 500 * time.Millisecond
 )
 
-// A leaseRecord says who works with the shared state. It is replaced in every transaction, so that none of an earlier holder succeeds.
+// A leaseRecord names the process that works with the shared state. It is replaced in every transaction, so that none of an earlier holder succeeds.
 type leaseRecord struct {
 	Holder string        `json:"holder"`         // of this lease; "": released
 	Worker string        `json:"worker"`         // the state directory, which one process uses at a time
@@ -47,7 +47,7 @@ type Lease struct {
 	register register
 	record   leaseRecord
 	log      *slog.Logger
-	ctx      context.Context
+	lifetime func() context.Context
 	cancel   context.CancelCauseFunc
 	expiry   *time.Timer
 	renewing sync.WaitGroup
@@ -104,7 +104,8 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, log 
 
 func startLease(register register, record leaseRecord, revision uint64, begun time.Time, log *slog.Logger) *Lease {
 	l := &Lease{register: register, record: record, log: log, revision: revision, release: func() {}, turn: make(chan struct{}, 1)}
-	l.ctx, l.cancel = context.WithCancelCause(context.Background())
+	ctx, cancel := context.WithCancelCause(context.Background())
+	l.lifetime, l.cancel = func() context.Context { return ctx }, cancel
 	end := begun.Add(l.usable())
 	l.end.Store(&end)
 	l.renewed.Store(&begun)
@@ -116,20 +117,20 @@ func startLease(register register, record leaseRecord, revision uint64, begun ti
 func (l *Lease) usable() time.Duration { return time.Duration(float64(l.record.Lease) * usablePart) }
 
 // Context returns a context that is done when the lease has ended. Its cause wraps ErrLeaseLost.
-func (l *Lease) Context() context.Context { return l.ctx }
+func (l *Lease) Context() context.Context { return l.lifetime() }
 
 // Epoch returns the number of the lease. A later lease has a higher one.
 func (l *Lease) Epoch() uint64 { return l.record.Epoch }
 
 // Err returns nil while the holder may work. It is exact also if the process was paused, when the context is not done yet.
 func (l *Lease) Err() error {
-	if l.ctx.Err() != nil {
-		return context.Cause(l.ctx)
+	if l.lifetime().Err() != nil {
+		return context.Cause(l.lifetime())
 	}
 	// The monotonic clock may stand still while the machine sleeps.
 	if now, end := time.Now(), *l.end.Load(); !now.Before(end) || !now.Round(0).Before(end.Round(0)) {
 		l.expireNow()
-		return context.Cause(l.ctx)
+		return context.Cause(l.lifetime())
 	}
 	return nil
 }
@@ -154,7 +155,7 @@ func (l *Lease) renew() {
 	defer timer.Stop()
 	for {
 		select {
-		case <-l.ctx.Done():
+		case <-l.lifetime().Done():
 			return
 		case <-timer.C:
 		}
@@ -163,7 +164,7 @@ func (l *Lease) renew() {
 			timer.Reset(wait)
 			continue
 		}
-		if err := l.write(nil); err != nil && l.ctx.Err() == nil {
+		if err := l.write(nil); err != nil && l.lifetime().Err() == nil {
 			l.log.Warn("the lease of the state was not renewed", "error", err, "retry_in", retryInterval)
 			timer.Reset(retryInterval)
 			continue
@@ -186,7 +187,7 @@ func (l *Lease) write(changes []*change) error {
 			return err
 		}
 		begun := time.Now()
-		ctx, cancel := context.WithDeadline(l.ctx, *l.end.Load())
+		ctx, cancel := context.WithDeadline(l.lifetime(), *l.end.Load())
 		revision, err := l.register.replace(ctx, l.revision, l.record, changes)
 		if errors.Is(err, errConflict) {
 			// An earlier attempt without an answer may have been stored.
@@ -217,7 +218,7 @@ func (l *Lease) write(changes []*change) error {
 		last = err
 		timer := time.NewTimer(retryInterval)
 		select {
-		case <-l.ctx.Done():
+		case <-l.lifetime().Done():
 		case <-timer.C:
 		}
 		timer.Stop()
@@ -231,7 +232,7 @@ func (l *Lease) Release() {
 			free := l.record
 			free.Holder = ""
 			l.turn <- struct{}{}
-			ctx, cancel := context.WithDeadline(l.ctx, *l.end.Load())
+			ctx, cancel := context.WithDeadline(l.lifetime(), *l.end.Load())
 			_, err := l.register.replace(ctx, l.revision, free, nil)
 			cancel()
 			<-l.turn

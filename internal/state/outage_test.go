@@ -16,7 +16,7 @@ import (
 // A write waits for servers that are away for less than the lease.
 func TestClusterShortOutage(t *testing.T) {
 	s := natstest.New(t)
-	d, log := machine(t, []string{s.ClientURL}, func(c *state.Cluster) { c.Lease = time.Minute })
+	d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Lease = time.Minute })
 	l := acquire(t, d)
 	db := openDatabase(t, d)
 	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
@@ -88,7 +88,7 @@ func TestClusterOfThreeServers(t *testing.T) {
 	for _, s := range servers {
 		urls = append(urls, s.ClientURL)
 	}
-	d, log := machine(t, urls, func(c *state.Cluster) { c.Lease = 30 * time.Second })
+	d, log := machine(t, urls, func(c *state.ClusterOptions) { c.Lease = 30 * time.Second })
 	l := acquire(t, d)
 	b := openDatabase(t, d).Bucket("journal")
 	want := map[string]string{}

@@ -4,10 +4,12 @@ package natstest
 import (
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // AckWait is the time after which a server delivers an unacknowledged message again. It is much longer by default.
@@ -104,6 +106,24 @@ func (s *NATS) await(what string, f func() bool) {
 			s.t.Fatalf("NATS: timed out waiting for %s", what)
 		}
 	}
+}
+
+// Count counts the messages that clients publish to the subjects of a filter from now on.
+func (s *NATS) Count(filter string) *atomic.Int64 {
+	s.t.Helper()
+	conn, err := nats.Connect(s.ClientURL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	n := new(atomic.Int64)
+	if _, err := conn.Subscribe(filter, func(*nats.Msg) { n.Add(1) }); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
 }
 
 // IsLeader reports whether the server leads a stream.
