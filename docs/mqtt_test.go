@@ -31,7 +31,7 @@ func TestMessagesInDocs(t *testing.T) {
 		if bytes.Contains(block[1], []byte(`"sign_in"`)) {
 			v = new(hub.AccountStatus)
 		} else if bytes.Contains(block[1], []byte(`"graph_request_ids"`)) {
-			v = new(audit.Record)
+			v = new(audit.Line)
 		}
 		d := json.NewDecoder(bytes.NewReader(block[1]))
 		d.DisallowUnknownFields()

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"strings"
 	"sync"
 
 	mochi "github.com/mochi-mqtt/server/v2"
@@ -58,6 +59,9 @@ func (b *Broker) URL() string { return "mqtt://" + b.addr }
 // broker retains it. Each call needs its own id.
 func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
 	return b.server.Subscribe(filter, id, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
+		if strings.HasPrefix(p.TopicName, mochi.SysPrefix) && !strings.HasPrefix(filter, mochi.SysPrefix) {
+			return // the broker's figures; for clients of the network the library obeys this rule of MQTT by itself
+		}
 		f(p.TopicName, p.Payload, p.FixedHeader.Retain)
 	})
 }

@@ -69,6 +69,7 @@ func testCalendar(t *testing.T, sensor, mailbox string) {
 
 // TestEventStartsOnTime checks that the sensor turns on at the second an event starts, even while Graph is slow to answer.
 func TestEventStartsOnTime(t *testing.T) {
+	t.Parallel()
 	env := NewEnvironment(t, MosquittoOptions{})
 	env.Configure(t, nil, "calendar: {type: calendar, interval: 5s}")
 	env.SignIn(t)
@@ -89,7 +90,7 @@ func TestEventStartsOnTime(t *testing.T) {
 		late := time.Since(at)
 		t.Logf("busy is %v %v after the second", busy, late.Round(100*time.Microsecond))
 		// The bound allows for a loaded machine; a bridge that waited for Graph would be ten seconds late.
-		if late < 0 || late > time.Second {
+		if late < 0 || late > 5*time.Second {
 			t.Errorf("busy became %v %v after it should", busy, late)
 		}
 	}

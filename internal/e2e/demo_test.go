@@ -14,6 +14,7 @@ import (
 
 // TestDemo follows the README in a fresh clone of the repository.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	readme, err := os.ReadFile("../../README.md")
 	if err != nil {
 		t.Fatal(err)

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// waitTimeout bounds every wait of a test.
-const waitTimeout = time.Minute
+// waitTimeout bounds every wait of a test. A loaded machine may need most of it; a test that passes never waits for it to end.
+const waitTimeout = 3 * time.Minute
 
 // A Recorder collects items while a test runs. Tests wait for items.
 type Recorder[T any] struct {
