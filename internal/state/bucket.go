@@ -43,6 +43,7 @@ const (
 	connectTimeout = 5 * time.Second
 	requestTimeout = 2 * time.Second
 	scanTimeout    = time.Minute
+	fileTimeout    = 6 * time.Second // for the servers to elect a leader
 	retryInterval  = 100 * time.Millisecond
 
 	// markerTTL is the time for which a deleted key is marked as deleted.
@@ -222,6 +223,23 @@ func (b *bucket) get(ctx context.Context, key string) (entry, error) {
 	defer cancel()
 	m, err := b.stream.GetLastMsgForSubject(ctx, b.prefix+key)
 	return b.entryOf(key, m, err)
+}
+
+// patiently calls f until it succeeds or fails for another reason than that the servers do not answer, at most until ctx is done.
+func patiently(ctx context.Context, f func() error) error {
+	for {
+		err := f()
+		if !errors.Is(err, ErrUnavailable) {
+			return err
+		}
+		timer := time.NewTimer(retryInterval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		case <-timer.C:
+		}
+	}
 }
 
 // next returns the first entry after a sequence whose key matches filter.

@@ -158,7 +158,12 @@ type clusterEngine struct {
 }
 
 func (e *clusterEngine) get(k keyName) ([]byte, error) {
-	found, err := e.bucket.get(e.lease.Context(), dataKey(k))
+	var found entry
+	ctx := e.lease.Context()
+	err := patiently(ctx, func() (err error) {
+		found, err = e.bucket.get(ctx, dataKey(k))
+		return err
+	})
 	return found.value, err
 }
 
@@ -170,12 +175,15 @@ func (e *clusterEngine) list(bucket string) ([]change, error) {
 func (e *clusterEngine) changes(filter string) (all []change, err error) {
 	var invalid error
 	newest := map[keyName][]byte{} // a key that changes meanwhile comes again
-	err = e.bucket.scan(e.lease.Context(), filter, leaseKey, e.revision(), func(found entry) {
-		k, err := parseDataKey(found.key)
-		if err != nil {
-			invalid = err
-		}
-		newest[k] = found.value
+	ctx := e.lease.Context()
+	err = patiently(ctx, func() error {
+		return e.bucket.scan(ctx, filter, leaseKey, e.revision(), func(found entry) {
+			k, err := parseDataKey(found.key)
+			if err != nil {
+				invalid = err
+			}
+			newest[k] = found.value
+		})
 	})
 	if err = errors.Join(err, invalid); err != nil {
 		return nil, err
@@ -221,10 +229,21 @@ func (e *clusterEngine) close() error { return nil }
 // label names the database in messages.
 func (b *bucket) label() string { return b.cluster.Bucket + " of NATS" }
 
+// getFile returns the entry of a file. It waits for the servers for a short time.
+func (b *bucket) getFile(name string) (e entry, err error) {
+	ctx, cancel := context.WithTimeout(context.Background(), fileTimeout)
+	defer cancel()
+	err = patiently(ctx, func() (err error) {
+		e, err = b.get(ctx, filePrefix+escape(name))
+		return err
+	})
+	return e, err
+}
+
 // readShared returns a file of the cluster.
 func (d *Dir) readShared(name string) ([]byte, error) {
 	s := d.shared
-	e, err := s.bucket.get(context.Background(), filePrefix+escape(name))
+	e, err := s.bucket.getFile(name)
 	if err != nil {
 		return nil, d.sharedError("read", name, err)
 	}
@@ -254,7 +273,7 @@ func (d *Dir) writeShared(name string, sealed []byte) error {
 	s.mu.Unlock()
 	ctx := context.Background()
 	if !ok {
-		e, err := s.bucket.get(ctx, key)
+		e, err := s.bucket.getFile(name)
 		if err != nil {
 			return d.sharedError("write", name, err)
 		}
@@ -282,7 +301,7 @@ func (d *Dir) unsealPacked(sealed []byte, name string) ([]byte, error) {
 
 // sharedVersion returns the version of a file of the cluster.
 func (d *Dir) sharedVersion(name string) (Version, error) {
-	e, err := d.shared.bucket.get(context.Background(), filePrefix+escape(name))
+	e, err := d.shared.bucket.getFile(name)
 	switch {
 	case err != nil:
 		return Version{}, d.sharedError("read", name, err)

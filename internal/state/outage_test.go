@@ -25,17 +25,31 @@ func TestClusterShortOutage(t *testing.T) {
 	s.Kill()
 	done := make(chan error, 1)
 	db.Commit(func(tx state.Tx) { tx.Put("journal", "b", []byte("2")) }, func(err error) { done <- err })
-	if _, err := db.Bucket("journal").Get("a"); !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "no connection to nats://") {
-		t.Errorf("a read while the servers are away: %v", err)
+	read := make(chan error, 1)
+	go func() {
+		v, err := db.Bucket("journal").Get("a")
+		if err == nil && string(v) != "1" {
+			err = fmt.Errorf("the value is %q", v)
+		}
+		read <- err
+	}()
+	// A file is not waited for as long: nobody has a lease of it.
+	if _, err := d.Read("tokens-work"); !errors.Is(err, state.ErrUnavailable) || !strings.Contains(err.Error(), "no connection to nats://") {
+		t.Errorf("a file while the servers are away: %v", err)
 	}
 	select {
 	case err := <-done:
 		t.Fatalf("the write ended while the servers were away: %v", err)
+	case err := <-read:
+		t.Fatalf("the read ended while the servers were away: %v", err)
 	default:
 	}
 	s.Start()
 	if err := <-done; err != nil {
 		t.Fatalf("the write after the outage: %v\n%s", err, log)
+	}
+	if err := <-read; err != nil {
+		t.Errorf("the read after the outage: %v", err)
 	}
 	if err := l.Err(); err != nil {
 		t.Errorf("the lease: %v", err)
