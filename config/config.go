@@ -55,7 +55,7 @@ type Config struct {
 	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
-	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: the page, calendars and metrics."`
+	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
 	Audit         Audit               `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
@@ -68,8 +68,8 @@ type MQTT struct {
 	Password  Secret        `koanf:"password" doc:"The password at the broker."`
 	ClientID  string        `koanf:"client_id" restart:"true" doc:"The MQTT client id. Default: graph2mqtt- and the id of the state directory, so that it never changes."`
 	BaseTopic string        `koanf:"base_topic" restart:"true" doc:"The first level or levels of every topic, and the start of every unique id."`
-	Keepalive time.Duration `koanf:"keepalive" min:"5s" max:"18h" doc:"The longest time without a packet on the connection."`
-	CAFile    string        `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) that the broker's certificate is verified with. Default: those of the system."`
+	Keepalive time.Duration `koanf:"keepalive" min:"5s" max:"18h" doc:"The longest time without a packet on the MQTT connection."`
+	CAFile    string        `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) to verify the broker's certificate. Default: those of the system."`
 	CertFile  string        `koanf:"cert_file" file:"true" doc:"The client certificate (PEM)."`
 	KeyFile   string        `koanf:"key_file" file:"true" doc:"The key (PEM) of the client certificate."`
 }
@@ -97,7 +97,7 @@ type Commands struct {
 
 // Attachments are the files that may be sent.
 type Attachments struct {
-	Directories []string `koanf:"directories" restart:"true" doc:"The only directories that files are sent from, as absolute paths."`
+	Directories []string `koanf:"directories" restart:"true" doc:"The directories from which files may be sent, as absolute paths. Default: none."`
 }
 
 // Audit is the file that records changes.
@@ -114,14 +114,14 @@ type Account struct {
 	ClientID        string             `koanf:"client_id" required:"true" example:"00000000-0000-0000-0000-000000000000" doc:"The application (client) id of the app registration in Entra ID."`
 	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or the id or domain of a tenant."`
 	User            string             `koanf:"user" doc:"The address or id of the user who must sign in. Default: the user who signs in first."`
-	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow a first sign-in over MQTT although user is not set. Anyone who can publish to the account's topics can then sign in with a user of their own."`
+	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow the first sign-in over MQTT even if user is not set. Anyone who can publish to the account's topics can then sign in as any user."`
 	ClientSecret    Secret             `koanf:"client_secret" doc:"The client secret, only for app registrations with the platform Web."`
 	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"A file with the certificate and its RSA key without a passphrase (PEM), instead of a client secret."`
 	RedirectURI     string             `koanf:"redirect_uri" doc:"The redirect URI of the app registration."`
 	Cloud           Cloud              `koanf:"cloud" enum:"global,us_gov,us_gov_dod,china" doc:"The Microsoft cloud, by name or by its addresses."`
-	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day. mailbox: the mailbox's setting; requires the permission MailboxSettings.Read. local: the machine's. A name, such as Europe/Berlin: this one. auto: mailbox if that permission is requested anyway, else local."`
-	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes: everything that the sensors' types offer, except what must be named in allow. The permissions for them are requested only then. It does not apply to the presence: set enable_update of its sensor."`
-	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
+	Timezone        string             `koanf:"timezone" doc:"The time zone of times without one, and of the current day: a name such as Europe/Berlin; mailbox, for the mailbox's setting, which requires the permission MailboxSettings.Read; local, for the machine's; or auto, for mailbox if that permission is requested anyway, else local."`
+	EnableUpdate    bool               `koanf:"enable_update" doc:"Allow changes: all operations of the sensors, except the optional ones. Write permissions are requested only then. Does not apply to sensors of type status: set enable_update of the sensor."`
+	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read, before they become unavailable. At least three intervals of the sensor."`
 	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 
 	// Problems lists the files that keep only this account from working: an unusable certificate, key or CA file. The rest of
@@ -136,8 +136,8 @@ type Sensor struct {
 	Name         string                    `koanf:"name" doc:"The name of the sensor's device, after that of the account. Default: derived from the id."`
 	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"The time between two polls of Graph. Default: that of the type."`
 	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default: the account's enable_update, if it applies to the type."`
-	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except the optional ones. The word default stands for them."`
-	Read         bool                      `koanf:"read" doc:"Poll Graph. false: only offer operations; no permission to read is requested."`
+	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except the optional ones. The word default in the list stands for these."`
+	Read         bool                      `koanf:"read" doc:"Poll Graph. With false, the sensor only offers operations, and no permission to read is requested."`
 	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
@@ -421,10 +421,10 @@ func (e *EntityOverride) Validate() error {
 // Cloud holds the addresses where an account signs in and is read: the roots, without tenant, version and trailing slash.
 type Cloud struct {
 	Name     string // global, us_gov, us_gov_dod, china; or custom
-	Login    string `koanf:"login" example:"https://login.microsoftonline.com" doc:"The root of the sign-in address, without a tenant."`
-	Graph    string `koanf:"graph" example:"https://graph.microsoft.com" doc:"The root of Graph's address, without a version."`
-	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"The resource that scopes belong to. Default: the value of graph."`
-	CAFile   string `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) that the certificates of both are verified with. Default: those of the system."`
+	Login    string `koanf:"login" example:"https://login.microsoftonline.com" doc:"The root of the sign-in URL, without a tenant."`
+	Graph    string `koanf:"graph" example:"https://graph.microsoft.com" doc:"The root of Graph's URL, without a version."`
+	Audience string `koanf:"audience" example:"https://graph.microsoft.com" doc:"The resource to which scopes belong. Default: the value of graph."`
+	CAFile   string `koanf:"ca_file" file:"true" doc:"The CA certificates (PEM) to verify the certificates of both servers. Default: those of the system."`
 }
 
 // SetKeyword sets the roots from https://learn.microsoft.com/graph/deployments.

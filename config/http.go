@@ -19,10 +19,10 @@ type HTTP struct {
 	Listen      string   `koanf:"listen" example:"127.0.0.1:8099" doc:"The address and port to listen on, such as 127.0.0.1:8099, or :8099 for all addresses of the machine. Default: no HTTP listener. Any address but a loopback address needs a password."`
 	TLSCertFile string   `koanf:"tls_cert_file" file:"true" doc:"The certificate (PEM), with its intermediate certificates. With it the listener speaks HTTPS only."`
 	TLSKeyFile  string   `koanf:"tls_key_file" file:"true" doc:"The key (PEM) of the certificate, without a passphrase."`
-	Password    Secret   `koanf:"password" doc:"The password of the page, the metrics and the profiles, for HTTP Basic authentication with any user name: at least 8 characters."`
-	ExternalURL string   `koanf:"external_url" example:"https://graph2mqtt.example.com" doc:"The address at which a reverse proxy offers the listener. The links that are shown begin with it, and its host is accepted as in hosts."`
-	Hosts       []string `koanf:"hosts" example:"graph2mqtt.example.com" doc:"Further host names at which the listener is reached. IP addresses, localhost, names without a dot and names that end in .local are accepted without; requests for other names are answered 421."`
-	Calendars   bool     `koanf:"calendars" doc:"Offer the calendars and task lists over CalDAV, for Home Assistant and others. Each account has a password of its own."`
+	Password    Secret   `koanf:"password" doc:"The password of the status page, the metrics and the profiles, for HTTP Basic authentication with any user name: at least 8 characters."`
+	ExternalURL string   `koanf:"external_url" example:"https://graph2mqtt.example.com" doc:"The URL under which a reverse proxy makes the listener available. Displayed links begin with it, and its host is accepted like those in hosts."`
+	Hosts       []string `koanf:"hosts" example:"graph2mqtt.example.com" doc:"Additional host names under which the listener is reached. IP addresses, localhost, names without a dot and names that end in .local are always accepted. Requests for other names are answered with 421."`
+	Calendars   bool     `koanf:"calendars" doc:"Offer the calendars and task lists over CalDAV, for Home Assistant and other programs. Each account has its own password for this."`
 	Metrics     bool     `koanf:"metrics" doc:"Offer metrics for Prometheus at /metrics."`
 	Pprof       bool     `koanf:"pprof" doc:"Offer profiles of the program at /debug/pprof/. Needs a password."`
 
@@ -75,9 +75,9 @@ func (h *HTTP) checkPassword(exposed bool) error {
 	case password != "":
 		return nil
 	case h.Pprof:
-		return errors.New("is required with http.pprof: the profiles show what the memory holds")
+		return errors.New("is required with http.pprof: profiles show details of the running program")
 	case h.Ingress && h.Metrics:
-		return errors.New("is required with http.metrics: Home Assistant's ingress does not sign Prometheus in")
+		return errors.New("is required with http.metrics: Prometheus cannot sign in with Home Assistant's ingress")
 	case h.Ingress:
 		return nil
 	case exposed:

@@ -87,14 +87,14 @@ accounts:
 ` + "```" + `
 
 - The format of a file follows from its extension: ` + "`.yaml`, `.yml`, `.toml` or `.json`" + `. A file has at most 1 MiB.
-- Each key is also an environment variable: ` + "`GRAPH2MQTT_`" + ` and the path in capitals, with ` + "`__`" + ` between the levels and commas in lists
+- Each key is also an environment variable: ` + "`GRAPH2MQTT_`" + ` and the path in capital letters, with ` + "`__`" + ` between the levels and commas in lists
   (` + "`GRAPH2MQTT_MQTT__URL`" + `). Command line flags override the environment, and the environment overrides the file.
-- Durations need a unit: ` + "`30s`, `15m`, `24h`" + `. Words such as ` + "`info`" + ` may be written in any case. Relative paths start at the working directory.
+- Durations need a unit: ` + "`30s`, `15m`, `24h`" + `. Words such as ` + "`info`" + ` may be written in any case. Relative paths are relative to the working directory.
 - Every secret can also be read from a file: append ` + "`_file`" + ` to the key. The file holds one line of UTF-8 text.
-- Changes of the file take effect a few seconds after it was saved, except for the keys that require a restart.
+- Changes to the file take effect a few seconds after you save it, except for keys that require a restart.
 - ` + "`graph2mqtt check`" + ` lists every problem; no output means the configuration is valid. For editors there is a
-  [JSON Schema](schema.json), and every key stands in the [example](graph2mqtt.example.yaml).
-- What each sensor shows and which requests it accepts is in [sensors.md](sensors.md).
+  [JSON Schema](schema.json), and an [example](graph2mqtt.example.yaml) with every key.
+- [sensors.md](sensors.md) describes what each sensor shows and which requests it accepts.
 `)
 	b.WriteString("\n## General\n\n" + schema.Table(topFields()))
 	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))

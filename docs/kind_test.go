@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/todo"
+	"github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/tasklist"
 	"github.com/graph2mqtt/graph2mqtt/sensors/sensorstest"
 )
 
-// TestExampleKind runs the kind of sensor that development.md shows.
-func TestExampleKind(t *testing.T) { sensorstest.Run(t, todo.Kind(), "testdata/kind/cases") }
+// TestExampleKind tests the kind of sensor that development.md shows.
+func TestExampleKind(t *testing.T) { sensorstest.Run(t, tasklist.Kind(), "testdata/kind/cases") }
 
-// Every declaration in development.md is one of the kind that TestExampleKind runs.
+// Every declaration in development.md is part of the kind that TestExampleKind tests.
 func TestGoInDocs(t *testing.T) {
 	var source strings.Builder
 	files, err := filepath.Glob("testdata/kind/*/*.go")
@@ -52,7 +52,7 @@ var (
 	fenced  = regexp.MustCompile("(?ms)^ *```.*?^ *```")
 )
 
-// Every link to a heading leads to one.
+// Every link to a heading has a target.
 func TestAnchorsInDocs(t *testing.T) {
 	pages := map[string]string{}
 	files := []string{"../README.md"}

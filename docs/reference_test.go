@@ -311,7 +311,7 @@ func operation(b *strings.Builder, docs, topic string, op services.Operation, me
 		all = append(all, schema.Field{Key: member, Type: "text", Doc: fmt.Sprintf("**Required with `%[1]s: all`.** The name or id of the %[1]s. Otherwise not allowed.", member)})
 	}
 	if op.Paged {
-		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "`cursor` of the response before, for the [next page](" + docs + "mqtt.md#pages)."})
+		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "The `cursor` of the previous response, for the [next page](" + docs + "mqtt.md#pages)."})
 	}
 	if len(all) > 0 {
 		b.WriteString("\n")
@@ -323,7 +323,7 @@ func operation(b *strings.Builder, docs, topic string, op services.Operation, me
 	case i >= 0:
 		fmt.Fprintf(b, "\nThe response is that of [`%s`](#operation-%[1]s).\n", before[i].Name)
 	default:
-		b.WriteString("\nThe response has in `data`:\n\n")
+		b.WriteString("\nFields of `data` in the response:\n\n")
 		fields(b, "field", op.Returns)
 	}
 }

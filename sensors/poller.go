@@ -434,7 +434,7 @@ func (r *run[S]) apply(result any) (persist func(Tx)) {
 		unchanged = r.snapshot == before || r.same(before, r.snapshot)
 	})
 	if err != nil {
-		r.o.Log.Error("result of an operation not shown", "error", err, stack(err))
+		r.o.Log.Error("result of an operation not applied", "error", err, stack(err))
 	}
 	now := time.Now()
 	if reader, ok := r.source.(ConsistentReader); ok && reader.ReadsOwnWrites() && unchanged {

@@ -274,7 +274,7 @@ func TestAPanicOfAnEffectIsLogged(t *testing.T) {
 		if persist := h.Apply(t.Context(), errors.New("a result")); persist != nil {
 			t.Error("something is to be written")
 		}
-		if !strings.Contains(h.log.String(), "result of an operation not shown") {
+		if !strings.Contains(h.log.String(), "result of an operation not applied") {
 			t.Errorf("log:\n%s", h.log)
 		}
 		time.Sleep(6 * time.Second)

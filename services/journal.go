@@ -464,7 +464,7 @@ func (j *Journal) report(err error) {
 	case err != nil:
 		j.log.Error("the journal could not be written", "error", err)
 	default:
-		j.log.Info("the journal is written again")
+		j.log.Info("the journal can be written again")
 	}
 }
 

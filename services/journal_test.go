@@ -238,7 +238,7 @@ func TestAFullDiskIsLoggedOnce(t *testing.T) {
 		h.disk.fill(false)
 		sleep(2 * time.Second)
 		log := h.logged()
-		if strings.Count(log, "the journal could not be written") != 1 || strings.Count(log, "the journal is written again") != 1 {
+		if strings.Count(log, "the journal could not be written") != 1 || strings.Count(log, "the journal can be written again") != 1 {
 			t.Errorf("logged:\n%s", log)
 		}
 		if n := h.disk.commits; n > 15 {

@@ -12,14 +12,14 @@ import (
 // https://learn.microsoft.com/graph/api/resources/patternedrecurrence
 type Recurrence struct {
 	Type           string   `json:"type" required:"true" doc:"Pattern by which it repeats." enum:"daily,weekly,absoluteMonthly,relativeMonthly,absoluteYearly,relativeYearly"`
-	Interval       *int     `json:"interval" doc:"Every how many days, weeks, months or years. Default: 1."`
+	Interval       *int     `json:"interval" doc:"Number of days, weeks, months or years between two occurrences. Default: 1."`
 	DaysOfWeek     []string `json:"days_of_week" doc:"With weekly and the relative types: sunday to saturday. Default: the weekday of the start."`
 	FirstDayOfWeek *string  `json:"first_day_of_week" doc:"With weekly and an interval above 1: the first day of a week. Default: sunday." enum:"sunday,monday,tuesday,wednesday,thursday,friday,saturday"`
-	Index          *string  `json:"index" doc:"With relativeMonthly and relativeYearly: which of these weekdays. Default: that of the start." enum:"first,second,third,fourth,last"`
+	Index          *string  `json:"index" doc:"With relativeMonthly and relativeYearly: which of these weekdays in the month. Default: that of the start." enum:"first,second,third,fourth,last"`
 	DayOfMonth     *int     `json:"day_of_month" doc:"With absoluteMonthly and absoluteYearly. Default: the day of the start."`
 	Month          *int     `json:"month" doc:"With absoluteYearly and relativeYearly: 1 to 12. Default: the month of the start."`
-	Until          *string  `json:"until" doc:"Last day on which it may take place."`
-	Count          *int     `json:"count" doc:"How often it takes place. Default: without an end."`
+	Until          *string  `json:"until" doc:"Last day on which an occurrence may take place."`
+	Count          *int     `json:"count" doc:"Number of occurrences. Default: no end."`
 }
 
 // Validate returns an error for impossible values; the errors name the field below path.

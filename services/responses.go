@@ -253,7 +253,7 @@ func (d *Dispatcher) send(ctx context.Context, r reply) bool {
 	d.mu.Unlock()
 	if replier == nil {
 		if r.to != "" {
-			d.log.Error("response not sent: nothing sends by its scheme", "operation", r.response.Op, "scheme", Truncate(scheme, maxName))
+			d.log.Error("response not sent: unknown scheme", "operation", r.response.Op, "scheme", Truncate(scheme, maxName))
 		}
 		return true
 	}

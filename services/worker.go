@@ -18,7 +18,7 @@ const (
 	// callTimeout bounds a single attempt; requestTimeout bounds all attempts of one request.
 	callTimeout    = 30 * time.Second
 	requestTimeout = time.Minute
-	// journalRetryInterval is the pause before what could not be written to the journal is written again.
+	// journalRetryInterval is the pause before what could not be written to the journal can be written again.
 	journalRetryInterval = time.Second
 	// maintenanceInterval is the pause between two looks at the journal.
 	maintenanceInterval = time.Hour

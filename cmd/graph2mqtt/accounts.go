@@ -22,9 +22,9 @@ func (p *program) accountsCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "accounts",
 		Short: "Show who is signed in, and with which permissions",
-		Long: "accounts shows for each account who is signed in, the state of the sign-in, which permissions are granted and missing, and when\n" +
-			"the sign-in expires if it is not used. It works offline.\n\n" +
-			"In a pipe it prints a line for each account, with tabs between account, user, state, granted, missing and expiry.",
+		Long: "accounts shows for each account who is signed in, the state of the sign-in, which permissions are granted and missing, and when an\n" +
+			"unused sign-in expires. It works offline.\n\n" +
+			"In a pipe it prints one line for each account: account, user, state, granted, missing and expiry, separated by tabs.",
 		Example: "  graph2mqtt accounts\n" +
 			"  graph2mqtt accounts | cut -f1,3\n" +
 			"  graph2mqtt accounts --json",

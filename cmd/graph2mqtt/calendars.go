@@ -20,11 +20,11 @@ func (p *program) calendarsCommand() *cobra.Command {
 	renew, asJSON := false, false
 	cmd := &cobra.Command{
 		Use:   "calendars ACCOUNT",
-		Short: "Show how calendar programs reach an account, and make their password",
-		Long: "calendars prints the address and the user name with which Home Assistant and other calendar programs reach the calendars and task\n" +
-			"lists of an account over CalDAV. At first it makes the password, too, and shows it once: only a hash is stored. A running bridge\n" +
-			"accepts it within two seconds.\n\n" +
-			"With --new-password it makes another one. The old one is not valid any more.",
+		Short: "Show how calendar programs access an account, and create their password",
+		Long: "calendars prints the URL and the user name with which Home Assistant and other calendar programs access the calendars and task\n" +
+			"lists of an account over CalDAV. The first call also creates the password and shows it once: only a hash is stored. A running\n" +
+			"bridge accepts it within two seconds.\n\n" +
+			"With --new-password it replaces the password. The old one is no longer accepted.",
 		Example: "  graph2mqtt calendars work\n" +
 			"  graph2mqtt calendars work --new-password",
 		Args:              optionalArgs(1),
@@ -74,7 +74,7 @@ func (p *program) calendars(args []string, renew, asJSON bool) error {
 	}
 	fmt.Fprintf(p.stdout, "URL: %s\nUser name: %s\n", access.URL, access.User)
 	if access.Password == nil {
-		fmt.Fprintf(p.stdout, "Password: made on %s, and cannot be shown again. To make another one: graph2mqtt calendars %s --new-password\n", access.Created.Local().Format(time.DateOnly), a.ID)
+		fmt.Fprintf(p.stdout, "Password: created on %s; it cannot be shown again. To replace it: graph2mqtt calendars %s --new-password\n", access.Created.Local().Format(time.DateOnly), a.ID)
 		return nil
 	}
 	fmt.Fprintf(p.stdout, "Password: %s\n", *access.Password)

@@ -23,8 +23,8 @@ func (p *program) callCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "call ACCOUNT/SENSOR OPERATION [FIELD=VALUE…]",
 		Short: "Run one operation without a broker, and print the response",
-		Long: "call runs an operation exactly as an MQTT request would, including the same checks, and prints the response. A running bridge shows\n" +
-			"the change at its next poll. Write lists with commas or as JSON, and objects as JSON.\n\n" +
+		Long: "call runs an operation exactly as an MQTT request would, including the same checks, and prints the response. A running bridge\n" +
+			"shows the change at its next poll. Separate the items of a list with commas or write it as JSON; write objects as JSON.\n\n" +
 			"Without an operation it lists those that the configuration offers.",
 		Example: "  graph2mqtt call work/out_of_office enable\n" +
 			"  graph2mqtt call work/calendar create subject=Dentist start=2026-12-01T10:00 end=2026-12-01T11:00 categories=Private,Health\n" +

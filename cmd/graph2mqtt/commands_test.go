@@ -475,7 +475,7 @@ func TestCalendars(t *testing.T) {
 		t.Error("the new password is the old one")
 	}
 	code, stdout, _ := h.call(t, "calendars", "work")
-	known := regexp.MustCompile(`^URL: .*\nUser name: work\nPassword: made on \d{4}-\d\d-\d\d, and cannot be shown again\. To make another one: graph2mqtt calendars work --new-password\n$`)
+	known := regexp.MustCompile(`^URL: .*\nUser name: work\nPassword: created on \d{4}-\d\d-\d\d; it cannot be shown again\. To replace it: graph2mqtt calendars work --new-password\n$`)
 	if code != 0 || !known.MatchString(stdout) {
 		t.Errorf("%d, %q", code, stdout)
 	}

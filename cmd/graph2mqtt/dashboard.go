@@ -28,11 +28,11 @@ func (p *program) dashboardCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dashboard ACCOUNT",
 		Short: "Print a view for a Home Assistant dashboard",
-		Long: "dashboard prints a view of built-in cards for what is configured of an account: the work day, presence, automatic replies, mail,\n" +
-			"tasks, chats, and whether the account works. Paste it in Home Assistant: edit a dashboard, add a view, and choose\n" +
-			"Edit in YAML in its menu.\n\n" +
-			"The entity ids are those that Home Assistant gives to new entities. A sensor for all calendars, groups or lists has several devices.\n" +
-			"The command reads them from the broker, where the bridge has announced them.",
+		Long: "dashboard prints a view of built-in cards for the configured sensors of an account: work day, presence, automatic replies, mail,\n" +
+			"tasks, chats, and the state of the account. To use it in Home Assistant, edit a dashboard, add a view, choose Edit in YAML in its\n" +
+			"menu, and paste the output.\n\n" +
+			"The view uses the entity ids that Home Assistant assigns to new entities. Sensors for several calendars, groups or lists have\n" +
+			"several devices; the command reads them from the discovery messages of the bridge at the broker.",
 		Example:           "  graph2mqtt dashboard work\n  graph2mqtt dashboard work --json",
 		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,

@@ -79,10 +79,11 @@ func (p *program) demoCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "Try graph2mqtt without an account",
-		Long: "demo runs the bridge against a Microsoft 365 that is simulated in the same process, with an MQTT broker of its own, and prints what\n" +
-			"happens. It also serves the status page on this machine, and prints its address. It needs no account, no broker and no network, and removes everything when it exits.\n\n" +
+		Long: "demo runs the bridge with a simulated Microsoft 365 and an MQTT broker in the same process, and prints what happens. It also\n" +
+			"serves the status page on this machine and prints its address. It needs no account, no broker and no network, and removes\n" +
+			"everything when it exits.\n\n" +
 			"With --mqtt it adds the demo's devices to your own Home Assistant, and removes them when it exits. If it was killed, run it with\n" +
-			"--clean and the same --mqtt and --base-topic to remove what it left.",
+			"--clean and the same --mqtt and --base-topic to remove what is left.",
 		Example: "  graph2mqtt demo\n" +
 			"  graph2mqtt demo --port 11883\n" +
 			"  graph2mqtt demo --mqtt mqtt://192.168.1.10:1883\n" +
@@ -94,7 +95,7 @@ func (p *program) demoCommand() *cobra.Command {
 	f.IntVar(&d.pagePort, "page-port", 8099, "`port` of the status page on 127.0.0.1; 0: any free port; default: 8099, or any free port if it is in use")
 	f.StringVar(&d.existing, "mqtt", "", "`URL` of an existing broker to use, such as mqtt://user:password@192.168.1.10:1883")
 	f.StringVar(&d.base, "base-topic", "graph2mqtt", "base `topic`")
-	f.BoolVar(&clean, "clean", false, "remove what an earlier demo left because it was killed, and exit")
+	f.BoolVar(&clean, "clean", false, "remove what a killed demo left, and exit")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet, d.pageSet = f.Changed("port"), f.Changed("page-port")
 		switch {

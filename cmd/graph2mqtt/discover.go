@@ -25,10 +25,10 @@ import (
 func (p *program) discoverCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "discover ACCOUNT",
-		Short: "List what sensors can be configured for, as lines to paste",
-		Long: "discover lists what sensors of an account can be configured for, such as calendars, mail folders, plans and colleagues, and\n" +
-			"prints a line of configuration for each. What is configured already is a comment. For a sensor that stands for several,\n" +
-			"such as all calendars, it also prints the id and the name of each member.\n\n" +
+		Short: "List what sensors can be configured for, as lines of configuration",
+		Long: "discover lists the calendars, mail folders, plans, colleagues and so on for which sensors of an account can be configured, as\n" +
+			"lines of configuration. Lines for what is already configured are comments. For a sensor for several, such as all calendars, it\n" +
+			"also prints the id and the name of each of them.\n\n" +
 			"Missing permissions? Sign in with graph2mqtt login ACCOUNT --for TYPE first.",
 		Example:           "  graph2mqtt discover work",
 		Args:              optionalArgs(1),

@@ -38,10 +38,10 @@ func (p *program) healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Check that the bridge is running and connected to its broker",
-		Long: "health asks the bridge that uses the same state directory. If it runs and is connected to the broker, or stands by because another\n" +
-			"machine has the shared state, health prints nothing and exits with 0. Otherwise it prints why not, and exits with 2. It is meant for\n" +
-			"health checks of containers and for monitoring.\n\n" +
-			"Microsoft's side does not count: a restart cannot help if an account is not signed in or Graph is unreachable.\n" +
+		Long: "health checks the bridge that uses the same state directory. If it is running and connected to the broker, or stands by because\n" +
+			"another machine has the shared state, health prints nothing and exits with 0. Otherwise it prints the reason and exits with 2. It is\n" +
+			"meant for health checks of containers and for monitoring.\n\n" +
+			"The connection to Microsoft is not checked, because a restart cannot help if an account is not signed in or Graph is unreachable.\n" +
 			"Use graph2mqtt accounts or the MQTT topics for that.",
 		Example: "  graph2mqtt health\n" +
 			"  graph2mqtt health --without-broker\n" +

@@ -40,11 +40,12 @@ func (p *program) initCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "init",
 		Short: "Ask a few questions and write a first configuration",
-		Long: "init asks for the broker, the app registration and the sensors, tries the connection to the broker, writes the configuration, and offers to\n" +
-			"sign in. It never changes a file that exists.\n\n" +
-			"Each flag answers a question. If the standard input has ended, the other questions are answered with their defaults, so\n" +
-			"that init can run in a script. A password given with --password-file stays in that file; without it, init asks for the password.\n\n" +
-			"The file is written to --config, else to /etc/graph2mqtt/graph2mqtt.yaml by root and to ~/.config/graph2mqtt/graph2mqtt.yaml by others.",
+		Long: "init asks for the broker, the app registration and the sensors, tests the connection to the broker, writes the configuration, and\n" +
+			"offers to sign in. It never changes an existing file.\n\n" +
+			"Each flag answers a question. When standard input ends, the remaining questions are answered with their defaults, so that scripts\n" +
+			"can run init. A password given with --password-file stays in that file; without it, init asks for the password.\n\n" +
+			"The file is written to --config; by default to /etc/graph2mqtt/graph2mqtt.yaml for root, and to\n" +
+			"~/.config/graph2mqtt/graph2mqtt.yaml for other users.",
 		Example: "  graph2mqtt init\n" +
 			"  graph2mqtt init --config graph2mqtt.yaml --mqtt mqtt://192.168.1.10:1883 --client-id 01234567-89ab-cdef-0123-456789abcdef --sensors calendar,auto_reply",
 		Args: cobra.NoArgs,
@@ -58,7 +59,7 @@ func (p *program) initCommand() *cobra.Command {
 	f.StringVar(&s.tenant, "tenant", s.tenant, "who may sign in: common, organizations, consumers, or the id or domain of a `tenant`")
 	f.StringSliceVar(&s.sensors, "sensors", nil, "`types` of the sensors")
 	f.BoolVar(&s.update, "enable-update", false, "allow changes")
-	f.BoolVar(&s.signIn, "sign-in", false, "sign in when the configuration is written")
+	f.BoolVar(&s.signIn, "sign-in", false, "sign in after the configuration was written")
 	must(cmd.RegisterFlagCompletionFunc("sensors", completeKinds))
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		return (&initializer{program: p, setup: s, given: f.Changed}).run(ctx)
@@ -97,7 +98,7 @@ func (i *initializer) run(ctx context.Context) error {
 	if err := writeNewFile(i.file, content); err != nil {
 		return err
 	}
-	fmt.Fprintf(i.stdout, "\n%s %s was written. It lists few of the keys; graph2mqtt config example prints all.\n", i.paint().Sprint("✓"), i.file)
+	fmt.Fprintf(i.stdout, "\n%s %s was written. It contains only some of the keys; graph2mqtt config example prints all.\n", i.paint().Sprint("✓"), i.file)
 	return i.finish(ctx, c)
 }
 
@@ -198,7 +199,7 @@ func (i *initializer) tryBroker() error {
 // askRegistration asks for the account and its app registration.
 func (i *initializer) askRegistration(ctx context.Context) error {
 	if !i.given("client-id") {
-		fmt.Fprint(i.stdout, "\nMicrosoft requires an app registration. Make one at https://entra.microsoft.com, App registrations, New registration:\n"+
+		fmt.Fprint(i.stdout, "\nMicrosoft requires an app registration. Create one at https://entra.microsoft.com, App registrations, New registration:\n"+
 			"  - Supported account types: your organization only, or any organization and personal accounts\n"+
 			"  - Redirect URI: platform \"Mobile and desktop applications\" (public client), http://localhost\n"+
 			"Its overview shows the application (client) id.\n")

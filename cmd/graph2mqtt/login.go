@@ -26,13 +26,14 @@ func (p *program) loginCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "login ACCOUNT",
 		Short: "Sign in to an account",
-		Long: "login prints a link to open in your browser. If the browser runs on another machine, it ends on a page at http://localhost that fails\n" +
-			"to load: copy that address from the address bar and paste it into the terminal. A running bridge uses the sign-in within two seconds.\n\n" +
+		Long: "login prints a link to open in your browser. If the browser runs on another machine, it ends on a page at http://localhost that\n" +
+			"fails to load: copy that address from the address bar and paste it into the terminal. A running bridge uses the sign-in within two\n" +
+			"seconds.\n\n" +
 			"With --device-code it prints a code to enter in any browser. Some organizations block this.\n\n" +
-			"The app registration needs the redirect URI http://localhost, also if it has a secret (platform Web): Microsoft's page nativeclient\n" +
-			"hides the address that you would have to paste.\n\n" +
-			"login requests the permissions that the configuration needs. With --for it also requests what sensors of other types need for reading,\n" +
-			"so that graph2mqtt discover can list everything.",
+			"The app registration needs the redirect URI http://localhost, even if it has a secret (platform Web): Microsoft's page\n" +
+			"nativeclient hides the address that you would have to paste.\n\n" +
+			"login requests the permissions that the configuration needs. With --for it also requests the reading permissions of other types of\n" +
+			"sensors, so that graph2mqtt discover can list everything.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
 			"  graph2mqtt login work --port 8400\n" +
@@ -60,7 +61,7 @@ func (p *program) loginCommand() *cobra.Command {
 	f := cmd.Flags()
 	f.BoolVar(&l.device, "device-code", false, "sign in with a code that you enter in any browser")
 	f.IntVar(&l.port, "port", 0, "`port` of http://localhost to which the browser returns; default: any free port")
-	f.StringSliceVar(&l.kinds, "for", nil, "sensor `types` to request reading permissions for, beside the configured ones")
+	f.StringSliceVar(&l.kinds, "for", nil, "additional sensor `types` to request reading permissions for")
 	must(cmd.RegisterFlagCompletionFunc("for", completeKinds))
 	return cmd
 }

@@ -23,13 +23,13 @@ func (p *program) migrateCommand() *cobra.Command {
 	write := ""
 	cmd := &cobra.Command{
 		Use:   "migrate DIRECTORY",
-		Short: "Turn the configuration of O365 or MS365 into that of graph2mqtt",
-		Long: "migrate reads the configuration directory of a Home Assistant with O365 or the MS365 integrations, and prints three things: the\n" +
-			"configuration of graph2mqtt, what each old entity, attribute, action and event has become, and the lines of automations, scripts,\n" +
-			"templates, scenes, helpers and dashboards that name an old one. It changes nothing there, and prints no secret: comments tell\n" +
-			"where to put the client secret.\n\n" +
-			"The output is a configuration file: the second and third part are comments. With --write only the first is written to a file, and\n" +
-			"the others are printed.",
+		Short: "Convert the configuration of O365 or MS365",
+		Long: "migrate reads the configuration directory of a Home Assistant with O365 or the MS365 integrations. It prints the configuration of\n" +
+			"graph2mqtt, the replacement of each old entity, attribute, action and event, and the lines of automations, scripts, templates,\n" +
+			"scenes, helpers and dashboards that use an old name. It does not change the directory and prints no secrets: comments say where to\n" +
+			"put the client secret.\n\n" +
+			"The output is a configuration file: the second and third part are comments. With --write only the configuration is written to a\n" +
+			"file, and the other parts are printed.",
 		Example: "  graph2mqtt migrate /config > graph2mqtt.yaml\n" +
 			"  graph2mqtt migrate /config --write graph2mqtt.yaml",
 		Args: optionalArgs(1),

@@ -23,12 +23,12 @@ func (p *program) permissionsCommand() *cobra.Command {
 		Use:   "permissions [ACCOUNT]",
 		Short: "Show which permissions are requested, and why",
 		Long: "permissions shows what a sign-in with this configuration requests: each permission, what it is for, who must consent to it, which\n" +
-			"accounts have it, and what does not work without it. Formats:\n\n" +
-			"  table     for reading; in a pipe, columns with tabs between them\n" +
-			"  markdown  a page\n" +
-			"  json      for a program\n" +
+			"kinds of accounts have it, and what does not work without it. Formats:\n\n" +
+			"  table     for reading; in a pipe, columns separated by tabs\n" +
+			"  markdown  for a document\n" +
+			"  json      for programs\n" +
 			"  manifest  the permissions as an app registration lists them (requiredResourceAccess)\n" +
-			"  link      the address at which an administrator consents for everybody in the organization\n" +
+			"  link      the link with which an administrator consents for the whole organization\n" +
 			"  az        the commands of the Azure CLI that create the app registration",
 		Example: "  graph2mqtt permissions\n" +
 			"  graph2mqtt permissions work --format json\n" +

@@ -209,7 +209,7 @@ func (p *program) quietLogger(c *config.Config) (*slog.Logger, *slog.LevelVar) {
 // logWarnings logs the warnings about a loaded configuration.
 func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
-		log.Warn("configuration questionable", "warning", warning)
+		log.Warn("configuration warning", "warning", warning)
 	}
 	for _, ignored := range c.Ignored {
 		log.Debug("environment variable ignored", "variable", ignored)

@@ -27,10 +27,10 @@ func (p *program) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the bridge in the foreground",
 		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you sign in on the status\n" +
-			"page, or run graph2mqtt login ACCOUNT in another terminal. A change of the configuration file is applied at once; SIGHUP reloads\n" +
-			"it, too.\n\n" +
-			"With --listen (or http.listen) it serves the status page. Without a configuration that page asks for one and writes the file, and\n" +
-			"run continues with it. Any address but a loopback address needs a password: set GRAPH2MQTT_HTTP__PASSWORD or http.password.",
+			"page, or run graph2mqtt login ACCOUNT in another terminal. Changes to the configuration file are applied automatically; SIGHUP\n" +
+			"also reloads it.\n\n" +
+			"With --listen (or http.listen) it serves the status page. If there is no configuration, the page asks for one and writes the file,\n" +
+			"and run continues with it. Any address but a loopback address needs a password: set GRAPH2MQTT_HTTP__PASSWORD or http.password.",
 		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
 			"  graph2mqtt run --listen 127.0.0.1:8099\n" +
 			"  graph2mqtt run --log-level debug",
@@ -197,7 +197,7 @@ func (p *program) serve(ctx context.Context, o bridge.Options) (err error) {
 	}
 	released := time.AfterFunc(startDuration, func() {
 		if err := releaseStartPages(); err != nil {
-			o.Log.Debug("memory of the start not released", "error", err)
+			o.Log.Debug("unused memory not released", "error", err)
 		}
 	})
 	defer released.Stop()

@@ -22,10 +22,10 @@ func (p *program) simulateCommand() *cobra.Command {
 	var asJSON bool
 	cmd := &cobra.Command{
 		Use:   "simulate",
-		Short: "Run a simulated Microsoft Entra ID and Microsoft Graph to test clients against",
-		Long: "simulate serves a Microsoft Entra ID and a Microsoft Graph with the users of a sample company over HTTPS until Ctrl-C. It prints\n" +
-			"the settings that a client needs. The API below /control changes its clock, its users and their data, and injects faults; it is\n" +
-			"available from this machine only. With --proxy, clients that use Microsoft's addresses run unchanged.",
+		Short: "Run a simulated Microsoft Entra ID and Microsoft Graph for testing clients",
+		Long: "simulate runs a simulated Microsoft Entra ID and Microsoft Graph with the users of a sample company over HTTPS until Ctrl-C. It\n" +
+			"prints the settings that a client needs. The API below /control changes its clock, its users and their data, and injects faults;\n" +
+			"it is available from this machine only. With --proxy, clients that use Microsoft's addresses run unchanged.",
 		Example: "  graph2mqtt simulate\n" +
 			"  graph2mqtt simulate --addr 127.0.0.1:0 --ca-file ca.pem --json\n" +
 			"  graph2mqtt simulate --proxy 127.0.0.1:8444 --ca-file ca.pem",

@@ -25,10 +25,10 @@ func (p *program) watchCommand() *cobra.Command {
 		Use:   "watch [FILTER…]",
 		Short: "Show what the bridge publishes, in readable form",
 		Long: "watch prints what the bridge publishes and every request that it receives, starting with the retained messages, until Ctrl-C. Of a\n" +
-			"state it prints the values that changed. All times are in this machine's time zone.\n\n" +
-			"A FILTER is an account, a sensor or any MQTT filter, below the base topic. A sensor that stands for several,\n" +
-			"such as all calendars, is not one of them: watch its account, or the ids that graph2mqtt discover prints. Without --mqtt it uses\n" +
-			"the broker of the configuration.",
+			"state it prints only the values that changed. All times are in this machine's time zone.\n\n" +
+			"A FILTER is an account, a sensor or any MQTT topic filter, below the base topic. A sensor for several, such as all calendars, has\n" +
+			"no topics of its own: watch its account, or the ids that graph2mqtt discover prints. Without --mqtt it uses the broker of the\n" +
+			"configuration.",
 		Example: "  graph2mqtt watch\n" +
 			"  graph2mqtt watch work/calendar\n" +
 			"  graph2mqtt watch '+/+/response/#' --json\n" +

@@ -71,7 +71,7 @@ type Bridge struct {
 	lines      chan line     // of the log, to be published
 	connected  chan struct{} // the connection to the broker was made
 	started    time.Time
-	turned     atomic.Pointer[time.Time] // the last turn of the loop of runUpkeep
+	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
@@ -231,7 +231,7 @@ func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 	defer ticker.Stop()
 	for {
 		now := time.Now()
-		b.turned.Store(&now)
+		b.lastUpkeep.Store(&now)
 		select {
 		case <-ctx.Done():
 			return nil

@@ -29,7 +29,7 @@ type target struct{ bridge *Bridge }
 func (t target) operations() []services.Operation {
 	return []services.Operation{
 		{
-			Name: "ping", Doc: "Answers, to check whether the bridge is running.", Immediate: true, Example: `{}`, New: func() services.Request { return &ping{t.bridge} },
+			Name: "ping", Doc: "Checks whether the bridge is running.", Immediate: true, Example: `{}`, New: func() services.Request { return &ping{t.bridge} },
 			Returns: []schema.Field{{Key: "version", Type: "text", Doc: "Version of graph2mqtt."}, {Key: "time", Type: "time", Doc: "Time on its machine."}},
 		},
 		{
@@ -37,7 +37,7 @@ func (t target) operations() []services.Operation {
 			New: func() services.Request { return &refresh{t.bridge} },
 		},
 		{
-			Name: "log_level", Doc: "Sets the level of the log until the next start.", Immediate: true, Example: `{"level": "debug"}`,
+			Name: "log_level", Doc: "Sets the log level until the next start.", Immediate: true, Example: `{"level": "debug"}`,
 			New:     func() services.Request { return &logLevel{bridge: t.bridge} },
 			Returns: []schema.Field{{Key: "level", Type: "text", Doc: "The level."}},
 		},

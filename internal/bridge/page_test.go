@@ -57,7 +57,7 @@ func testPageLink(t *testing.T, browser context.Context) {
 	p := newTab(t, browser, 1280)
 	p.open("http://" + h.web(1))
 	p.sees("Sign in to Work")
-	if title := p.value("document.title"); title != "1 account needs you · graph2mqtt" {
+	if title := p.value("document.title"); title != "1 account needs attention · graph2mqtt" {
 		t.Errorf("the title is %q", title)
 	}
 	p.click("Sign in with a link")
@@ -349,7 +349,7 @@ func testPageCalendars(t *testing.T, browser context.Context) {
 		return answer.StatusCode
 	}
 	p.sees("There is no password yet.")
-	p.click("Make a password: Work")
+	p.click("Create a password: Work")
 	p.sees("Work: there is a new password. It is shown only now.")
 	first := p.value(`document.getElementById("calendars-password-work").value`)
 	if code := read(first); code != http.StatusMultiStatus {
@@ -358,7 +358,7 @@ func testPageCalendars(t *testing.T, browser context.Context) {
 	p.axe()
 	p.open(address) // the password is not shown again
 	p.click("New password: Work")
-	p.sees("The password in use is not accepted any more.")
+	p.sees("The current password will no longer be accepted.")
 	if again := p.value(`String(document.getElementById("calendars-password-work"))`); again != "null" {
 		t.Error("the password is shown again")
 	}

@@ -20,12 +20,12 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	if len(restart) > 0 {
 		b.log.Warn("configuration changed in keys that need a restart", "keys", strings.Join(restart, " "))
 	}
-	relisten := false
+	listenerChanged := false
 	for _, key := range changes.Keys {
 		switch {
 		case key == "log.level", key == "commands.max_age", key == "commands.queue":
 		case strings.HasPrefix(key, "http."):
-			relisten = true
+			listenerChanged = true
 		default:
 			return ErrRestart
 		}
@@ -41,8 +41,8 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		return nil
 	}
 	applied := after
-	if relisten {
-		if applied, err = b.relisten(ctx, work, after); err != nil {
+	if listenerChanged {
+		if applied, err = b.replaceListener(ctx, work, after); err != nil {
 			return err
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// maxTurn is the longest time between two turns of the main loop, which turns at least once in healthInterval.
-const maxTurn = 3 * healthInterval
+// maxUpkeepAge is the longest time between two iterations of the main loop, which runs at least once in healthInterval.
+const maxUpkeepAge = 3 * healthInterval
 
 // A listener is the HTTP listener with its parts.
 type listener struct {
@@ -163,9 +163,9 @@ func (l *listener) close() {
 	}
 }
 
-// relisten replaces the listener by that of another configuration, which it returns. If that one cannot listen, it returns the
+// replaceListener replaces the listener with that of another configuration, which it returns. If that one cannot listen, it returns the
 // configuration with the listener as it was.
-func (b *Bridge) relisten(ctx context.Context, work *errgroup.Group, after *config.Config) (*config.Config, error) {
+func (b *Bridge) replaceListener(ctx context.Context, work *errgroup.Group, after *config.Config) (*config.Config, error) {
 	b.listener.close()
 	next, err := b.listen(after.HTTP)
 	if err != nil {
@@ -177,9 +177,9 @@ func (b *Bridge) relisten(ctx context.Context, work *errgroup.Group, after *conf
 			changed.Digests["http"] = digest
 		}
 		after = &changed
-		var again error
-		if next, again = b.listen(after.HTTP); again != nil {
-			return nil, errors.Join(err, again)
+		var listenErr error
+		if next, listenErr = b.listen(after.HTTP); listenErr != nil {
+			return nil, errors.Join(err, listenErr)
 		}
 	}
 	b.listener = next
@@ -187,10 +187,10 @@ func (b *Bridge) relisten(ctx context.Context, work *errgroup.Group, after *conf
 	return after, nil
 }
 
-// isHealthy reports whether the main loop turns.
+// isHealthy reports whether the main loop runs.
 func (b *Bridge) isHealthy() bool {
-	turned := b.turned.Load()
-	return turned != nil && time.Since(*turned) < maxTurn
+	last := b.lastUpkeep.Load()
+	return last != nil && time.Since(*last) < maxUpkeepAge
 }
 
 // isReady reports whether the broker is connected and every account has tried to read.

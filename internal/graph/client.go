@@ -423,7 +423,7 @@ func sanitizeJSONError(err error) error {
 		value, _, _ := strings.Cut(kind.Value, " ")
 		return fmt.Errorf("%q is of type %s", kind.Field, value)
 	}
-	return errors.New("it holds a value of another form")
+	return errors.New("it has a value of the wrong type")
 }
 
 // isRead reports whether a request changes nothing. Some reads are a POST because their parameters are too long for a GET.

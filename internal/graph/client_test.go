@@ -264,7 +264,7 @@ func TestUnreadableAnswers(t *testing.T) {
 		{`Secret`, "the answer cannot be read: invalid character 'S' looking for beginning of value"},
 		{`{"id": "1`, "the answer cannot be read: unexpected end of JSON input"},
 		{`{"start": {"dateTime": 5}}`, `the answer cannot be read: "Start.dateTime" is of type number`},
-		{`{"when": "secret"}`, "the answer cannot be read: it holds a value of another form"},
+		{`{"when": "secret"}`, "the answer cannot be read: it has a value of the wrong type"},
 		{strings.Repeat(" ", 1<<20) + "1", "the answer is larger than 1 MiB"},
 	} {
 		c, _ := serve(t, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, test.body) })

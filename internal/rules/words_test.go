@@ -196,10 +196,10 @@ var sharedTypes = map[string][]string{
 	"Field":      {"internal/schema", "services"},
 	"Recurrence": {"internal/graph", "services"},
 	"Poll":       {"internal/hub", "sensors"},
-	"Problem":    {"internal/hub", "internal/schema"},            // that the user can put right, in a sentence
-	"Prompt":     {"internal/graph/auth", "internal/hub"},        // what a person must know to sign in
-	"Snapshot":   {"docs/testdata/kind/todo", "internal/hub"},    // a moment
-	"State":      {"internal/entity", "internal/hub", "sensors"}, // each contains the one before
+	"Problem":    {"internal/hub", "internal/schema"},             // that the user can put right, in a sentence
+	"Prompt":     {"internal/graph/auth", "internal/hub"},         // what a person must know to sign in
+	"Snapshot":   {"docs/testdata/kind/tasklist", "internal/hub"}, // a moment
+	"State":      {"internal/entity", "internal/hub", "sensors"},  // each contains the one before
 }
 
 // exportedTypes returns the exported types that a file declares. An interface may have the name of what implements it elsewhere.

@@ -34,7 +34,7 @@ func (t accountTarget) operations() []services.Operation {
 			Immediate: true, Example: `{}`, New: func() services.Request { return &rescanRequest{t.account} },
 		},
 		{
-			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, the first sign-in must be done with `graph2mqtt login ACCOUNT`, unless `sign_in_over_mqtt: true` is set.",
+			Name: "sign_in", Doc: "Starts a sign-in, or completes one with the address on which the browser ended. Without `user` in the configuration, do the first sign-in on the status page or with `graph2mqtt login ACCOUNT`, or set `sign_in_over_mqtt: true`.",
 			Immediate: true, Example: `{"way": "device_code"}`, New: func() services.Request { return &signInRequest{account: t.account} },
 			Returns: []schema.Field{
 				{Key: "url", Type: "text", Doc: "Link to open in a browser."},
@@ -96,7 +96,7 @@ func (t accountTarget) OnRejected() {}
 type refreshRequest struct {
 	account *account
 
-	Sensor string `json:"sensor" doc:"The id of the only sensor to read, or of a group. Default: all."`
+	Sensor string `json:"sensor" doc:"The id of a sensor or of a sensor for several. Default: all sensors."`
 }
 
 // Execute implements services.Request.

@@ -229,7 +229,7 @@ func (d *Decoder) value(path string, dst reflect.Value, raw any, tag reflect.Str
 			panic(fmt.Sprintf("%s: a %s cannot be decoded", path, dst.Type()))
 		}
 		if raw != nil {
-			dst.Set(reflect.ValueOf(plain(raw)))
+			dst.Set(reflect.ValueOf(plainValues(raw)))
 		}
 	}
 }

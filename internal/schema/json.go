@@ -183,8 +183,8 @@ func (p *jsonParser) record(path string) int {
 	return p.line
 }
 
-// plain returns raw with values of the environment as plain strings and numbers of JSON as float64.
-func plain(raw any) any {
+// plainValues returns raw with values of the environment as plain strings and numbers of JSON as float64.
+func plainValues(raw any) any {
 	switch v := raw.(type) {
 	case Text:
 		return string(v)
@@ -196,13 +196,13 @@ func plain(raw any) any {
 	case map[string]any:
 		out := make(map[string]any, len(v))
 		for key, value := range v {
-			out[key] = plain(value)
+			out[key] = plainValues(value)
 		}
 		return out
 	case []any:
 		out := make([]any, len(v))
 		for i, value := range v {
-			out[i] = plain(value)
+			out[i] = plainValues(value)
 		}
 		return out
 	}

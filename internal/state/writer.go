@@ -130,7 +130,7 @@ func truncate(s string) string {
 // It does not wait for the disk. The changes of one call are written completely or not at all, and calls in their order.
 //
 // done, which may be nil, is called in the order of the calls, without a lock held, after the changes are on disk or have failed. It
-// must not block and must not call CommitSync. A failed transaction fails all calls in it; later calls are tried anew. An invalid
+// must not block and must not call CommitSync. A failed transaction fails all calls in it; later calls are not affected. An invalid
 // change fails its own call only. A panic of write is passed on to the caller of Commit.
 func (db *Database) Commit(write func(Tx), done func(error)) { db.CommitWithin(0, write, done) }
 
@@ -186,7 +186,7 @@ func (db *Database) CommitLazily(write func(Tx)) {
 	call := new(commitCall)
 	write(Tx{db, call})
 	if call.err != nil {
-		db.dir.log.Error("a change of the database was dropped", "error", call.err)
+		db.dir.log.Error("change of the database dropped", "error", call.err)
 		return
 	}
 	db.mu.Lock()

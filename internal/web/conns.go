@@ -9,15 +9,15 @@ import (
 	"time"
 )
 
-// conns bounds the connections. A new one replaces one on which no request is served, so that connections that nobody was let in on, or
-// that wait for a slow client, keep nobody out.
+// conns limits the number of connections. At the limit, a new connection replaces one on which no request is served, so that idle and
+// unauthenticated connections cannot lock out clients.
 type conns struct {
 	mu   sync.Mutex
 	max  int
 	open *list.List // of *conn, oldest first
 }
 
-// A conn is a connection that knows how many of its requests are served.
+// A conn is a connection that counts its running requests.
 type conn struct {
 	net.Conn
 	of      *conns

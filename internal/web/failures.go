@@ -17,8 +17,8 @@ const (
 	maxPeers     = 1024
 )
 
-// Failures counts wrong passwords by peer. While a peer has too many, no password of its own is compared, right or wrong: whoever
-// guesses must not learn the answer by its time.
+// Failures counts wrong passwords by peer. While a peer has too many, its passwords are not compared at all, so that the
+// response time reveals nothing.
 type Failures struct {
 	mu    sync.Mutex
 	until map[netip.Prefix]time.Time // the failures count until then

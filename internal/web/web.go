@@ -166,7 +166,7 @@ func (s *Server) Run(ctx context.Context) error {
 		MaxHeaderBytes: maxHeader, ConnContext: s.conns.context, BaseContext: func(net.Listener) context.Context {
 			return context.WithValue(context.WithoutCancel(ctx), runKey{}, ctx)
 		}, HTTP2: &http.HTTP2Config{MaxConcurrentStreams: maxStreams},
-		ErrorLog: slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug), // whoever connects can cause these lines
+		ErrorLog: slog.NewLogLogger(s.options.Log.Handler(), slog.LevelDebug), // anyone who connects can cause these lines
 	}
 	s.options.Log.Info("listening", "address", s.Addr(), "tls", s.options.Certificate != nil)
 	served := make(chan error, 1)

@@ -133,7 +133,7 @@ func (o Discovery) problemComponent(id hub.ID) component {
 
 // logLevels is the select that sets the log level.
 var logLevels = entity.Entity{
-	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long", Doc: "Sets the level of the log until the next start.",
+	Key: "log_level", Platform: "select", Name: "Log level", Category: "config", Icon: "mdi:text-long", Doc: "Sets the log level until the next start.",
 	Options: []string{"debug", "info", "warn", "error"}, Operations: []string{"log_level"},
 	Labels: map[string]string{"debug": "Debug", "info": "Info", "warn": "Warning", "error": "Error"},
 }
@@ -168,14 +168,14 @@ func (o Discovery) accountComponents(account string) []component {
 			stateTopic: status, template: template,
 		}
 	}
-	code := sensor("sign_in_code", "Sign-in code", "{{ value_json['sign_in']['code'] }}", "Code to enter at the sign-in link while a sign-in waits for you.")
+	code := sensor("sign_in_code", "Sign-in code", "{{ value_json['sign_in']['code'] }}", "Code to enter at the sign-in link while a sign-in is pending.")
 	code.Icon = "mdi:form-textbox-password"
 	link := sensor("sign_in_link", "Sign-in link",
 		"{% set url = value_json['sign_in']['url'] %}{{ url if url is not none and url | length <= 255 else none }}",
-		"Link to open while a sign-in waits for you. If it has more than 255 characters, it is only in the attribute `url`.")
+		"Link to open while a sign-in is pending. If it is longer than 255 characters, it is only in the attribute `url`.")
 	link.Icon = "mdi:link"
 	link.attributesTopic, link.attributesTemplate = status, "{{ {'url': value_json['sign_in']['url']} | to_json }}"
-	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}", "When a sensor of the account was last read. It changes at most every 5 minutes by itself.")
+	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}", "When a sensor of the account was last read. It is updated at most every 5 minutes.")
 	sync.DeviceClass = "timestamp"
 	return []component{
 		{
@@ -198,7 +198,7 @@ func (o Discovery) accountComponents(account string) []component {
 		{Entity: button("rescan", "Rescan", "mdi:magnify", "Looks for new calendars and newly granted permissions.")},
 		{Entity: button("sign_in", "Sign in", "mdi:login", "Starts a sign-in with a device code.")},
 		{Entity: entity.Entity{
-			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic", Doc: "Fires when a request was completed or failed, and when a sign-in is required or was done.",
+			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic", Doc: "Fires when a request was completed or failed, when a sign-in is required, and when a user signed in.",
 			Options: []string{"command_ok", "command_failed", "sign_in_required", "signed_in"},
 		}},
 	}

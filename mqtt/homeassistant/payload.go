@@ -65,7 +65,7 @@ func StatePayload(entities []entity.Entity, s entity.State) []byte {
 		values[key] = nil // also where s lacks it
 	}
 	for key, v := range s.Values {
-		values[key] = plain(v)
+		values[key] = formatTimes(v)
 	}
 	for key, v := range values {
 		u := uses[key]
@@ -96,7 +96,7 @@ func StatePayload(entities []entity.Entity, s entity.State) []byte {
 func ItemsPayload(s entity.State) []byte {
 	items := make([]any, 0, len(s.Items))
 	for _, item := range s.Items {
-		items = append(items, plain(item))
+		items = append(items, formatTimes(item))
 	}
 	return encode(items)
 }
@@ -266,12 +266,12 @@ func (f *fitter) fill(l level, n int) ([]byte, bool) {
 	if f.take(l, n) < n {
 		return nil, false
 	}
-	b := f.encode(l, f.list, f.first != nil || l != levels[0] || n < len(f.items) || f.cut(n))
+	b := f.encode(l, f.list, f.first != nil || l != levels[0] || n < len(f.items) || f.mustShorten(n))
 	return b, len(b) <= MaxAttributes
 }
 
-// cut reports whether even the first level shortens something: a text as long as all attributes may be.
-func (f *fitter) cut(n int) bool {
+// mustShorten reports whether one of the first n items or another attribute has a text that does not fit by itself.
+func (f *fitter) mustShorten(n int) bool {
 	for i := range n {
 		if hasLongText(f.item(i)) {
 			return true
@@ -492,8 +492,8 @@ func object(m map[string]any) map[string]any {
 	return o
 }
 
-// plain replaces times by their text: RFC 3339, to the second.
-func plain(v any) any {
+// formatTimes replaces times with their text: RFC 3339, to the second.
+func formatTimes(v any) any {
 	switch v := v.(type) {
 	case time.Time:
 		if v.IsZero() {
@@ -504,19 +504,19 @@ func plain(v any) any {
 		if v == nil {
 			return nil
 		}
-		return plain(*v)
+		return formatTimes(*v)
 	case entity.Date:
 		return string(v)
 	case []any:
 		list := make([]any, len(v))
 		for i := range v {
-			list[i] = plain(v[i])
+			list[i] = formatTimes(v[i])
 		}
 		return list
 	case map[string]any:
 		m := make(map[string]any, len(v))
 		for key := range v {
-			m[key] = plain(v[key])
+			m[key] = formatTimes(v[key])
 		}
 		return m
 	}
@@ -529,7 +529,7 @@ func normal(v any) any {
 	case nil, bool, string, int, int64, float64, json.Number:
 		return v
 	case time.Time, *time.Time, entity.Date:
-		return plain(v)
+		return formatTimes(v)
 	case *string:
 		if v == nil {
 			return nil

@@ -20,8 +20,8 @@ func Kind() sensors.Kind {
 		Name:    "auto_reply",
 		Aliases: []string{"oof", "out_of_office", "automatic_replies", "auto_replies", "vacation", "away_message"},
 		Title:   "Automatic replies",
-		Doc: "The automatic replies (out of office) of your own mailbox: mode, audience, schedule and texts. With updates you can " +
-			"switch, schedule and rewrite them.",
+		Doc: "The automatic replies (out of office) of your own mailbox: mode, audience, schedule and texts. With `enable_update` you can " +
+			"switch, schedule and change them.",
 		Interval:   120 * time.Second,
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
 		Attributes: attributeFields(),

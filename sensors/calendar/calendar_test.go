@@ -413,7 +413,7 @@ func TestValidate(t *testing.T) {
 		{nil, ""},
 		{func(o *calendar.Options) { o.Exclude = []string{"ok", "("} }, "exclude[1]: want a regular expression, not \"(\": error parsing regexp: missing closing ): `(?i)(`"},
 		{func(o *calendar.Options) { o.StartOffset = 24 * time.Hour }, "end_offset: want more than start_offset, 24h0m0s, not 24h0m0s"},
-		{func(o *calendar.Options) { o.BasicCalendar, o.SharedMailbox = true, "a@b" }, "basic_calendar: not with shared_mailbox, for Microsoft has no such permission"},
+		{func(o *calendar.Options) { o.BasicCalendar, o.SharedMailbox = true, "a@b" }, "basic_calendar: not with shared_mailbox, because Microsoft has no such permission"},
 	} {
 		got := ""
 		if err := options(tt.change).Validate(); err != nil {

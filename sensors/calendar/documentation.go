@@ -22,7 +22,7 @@ func groupMeetingField() schema.Field {
 func attributeFields(meeting schema.Field) []schema.Field {
 	return []schema.Field{
 		{Key: "message", Type: "text", Doc: "Subject of the current event, or else of the next one. The attributes up to `offset_reached` are about the same event."},
-		{Key: "all_day", Type: "true or false", Doc: "Whether it takes whole days."},
+		{Key: "all_day", Type: "true or false", Doc: "Whether it is an all-day event."},
 		{Key: "start_time", Type: "time or date", Doc: "Start."},
 		{Key: "end_time", Type: "time or date", Doc: "End. Of an all-day event, the first day after it."},
 		{Key: "location", Type: "text", Doc: "Location, as it is displayed."},
@@ -31,7 +31,7 @@ func attributeFields(meeting schema.Field) []schema.Field {
 		{Key: "color", Type: "text", Doc: "Color of the calendar in Outlook."},
 		{Key: "hex_color", Type: "text", Doc: "The same, such as `#a6d1f5`."},
 		{Key: "can_edit", Type: "true or false", Doc: "Whether you may change events of the calendar."},
-		{Key: "data", Type: "list of objects", Doc: "Events between `start_offset` and `end_offset`: the current and coming ones, the nearest first, then the past ones.", Fields: itemFields(meeting)},
+		{Key: "data", Type: "list of objects", Doc: "Events between `start_offset` and `end_offset`: current and future ones in order of their start, then past ones.", Fields: itemFields(meeting)},
 	}
 }
 
@@ -41,7 +41,7 @@ func itemFields(meeting schema.Field) []schema.Field {
 		{Key: "summary", Type: "text", Doc: "Subject."},
 		{Key: "start", Type: "time or date", Doc: "Start. Of an all-day event, a date."},
 		{Key: "end", Type: "time or date", Doc: "End. Of an all-day event, the first day after it."},
-		{Key: "all_day", Type: "true or false", Doc: "Whether it takes whole days."},
+		{Key: "all_day", Type: "true or false", Doc: "Whether it is an all-day event."},
 		{Key: "description", Type: "text", Doc: "Beginning of the description, as text."},
 		{Key: "location", Type: "text", Doc: "Location, as it is displayed."},
 		{Key: "categories", Type: "list of text", Doc: "Names of Outlook categories."},
@@ -83,10 +83,10 @@ func events(meeting schema.Field) []sensors.EventType {
 	return []sensors.EventType{
 		{Name: started, Doc: "An event starts, at its time.", Fields: fields},
 		{Name: ended, Doc: "An event ends, at its time.", Fields: fields},
-		{Name: created, Doc: "An event is new in the calendar.", Fields: fields},
+		{Name: created, Doc: "An event was added to the calendar.", Fields: fields},
 		{Name: changed, Doc: "An event was changed.", Fields: fields},
 		{Name: cancelled, Doc: "The organizer canceled a meeting.", Fields: fields},
 		{Name: removed, Doc: "An event was removed from the calendar.", Fields: fields},
-		{Name: reminder, Doc: "The time of an event's reminder has come.", Fields: fields},
+		{Name: reminder, Doc: "An event's reminder is due.", Fields: fields},
 	}
 }

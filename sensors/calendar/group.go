@@ -18,7 +18,7 @@ func GroupKind() sensors.Kind {
 	kind := Kind()
 	kind.Name, kind.Title, kind.MemberField, kind.WorkOnly = "group_calendar", "Group calendar", "group", true
 	kind.Aliases = []string{"group", "groups", "group_calendars", "team_calendar"}
-	kind.Doc = "The events of the calendar of a Microsoft 365 group that you are a member of. Everything is as with calendar, except that " +
+	kind.Doc = "The events of the calendar of a Microsoft 365 group that you are a member of. Works like calendar, except that " +
 		"a group does not respond to invitations. Its permissions need the consent of an administrator: `graph2mqtt permissions` prints a link to send them."
 	kind.New = func() sensors.Sensor { return sensors.Of(&GroupOptions{View: defaultView()}) }
 	kind.Candidates = groupCandidates

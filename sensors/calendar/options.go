@@ -20,7 +20,7 @@ type Options struct {
 	Calendar      string   `koanf:"calendar" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
 	Except        []string `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
 	SharedMailbox string   `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to. For the calendar of a group, use type: group_calendar."`
-	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no descriptions."`
+	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no access to descriptions."`
 	Meetings      bool     `koanf:"meetings" doc:"Show meeting id, passcode, lobby, presenters and recording of online meetings. Requests OnlineMeetings.Read. Work accounts only."`
 	View
 
@@ -36,10 +36,10 @@ type GroupOptions struct {
 
 // A View holds the options that select and show events, and the functions over their snapshot.
 type View struct {
-	Search             string        `koanf:"search" doc:"Show only events whose subject contains this text, in any case."`
-	Exclude            []string      `koanf:"exclude" doc:"Leave out events whose subject matches one of these regular expressions, in any case."`
+	Search             string        `koanf:"search" doc:"Show only events whose subject contains this text, ignoring case."`
+	Exclude            []string      `koanf:"exclude" doc:"Leave out events whose subject matches one of these regular expressions, ignoring case."`
 	SensitivityExclude []string      `koanf:"sensitivity_exclude" doc:"Leave out events of these sensitivities." enum:"normal,personal,private,confidential"`
-	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Leave out events that are shown as one of these." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	ShowAsExclude      []string      `koanf:"show_as_exclude" doc:"Leave out events that are shown with one of these availabilities." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
 	SensitivityMask    bool          `koanf:"sensitivity_mask" doc:"Show only the times of private events, with the subject Private."`
 	IncludeCancelled   bool          `koanf:"include_cancelled" doc:"Show canceled events."`
 	IncludeDeclined    bool          `koanf:"include_declined" doc:"Show events that you declined."`
@@ -54,7 +54,7 @@ func defaultView() View { return View{IncludeDeclined: true, EndOffset: 24 * tim
 func (o *Options) Validate() error {
 	var errs []error
 	if o.BasicCalendar && o.SharedMailbox != "" {
-		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, for Microsoft has no such permission")))
+		errs = append(errs, schema.At("basic_calendar", errors.New("not with shared_mailbox, because Microsoft has no such permission")))
 	}
 	if o.Meetings && o.SharedMailbox != "" {
 		errs = append(errs, schema.At("meetings", errors.New("not with shared_mailbox, because Teams tells only you about your meetings")))

@@ -28,7 +28,7 @@ const (
 // https://learn.microsoft.com/graph/api/resources/teams-api-overview#polling-requirements
 const terms = "Microsoft's terms do not allow this kind of reading: \"If your app polls to see whether a resource has changed, you can only do that once per day.\" " +
 	"Apps that do not follow this are \"in violation of the Microsoft APIs Terms of Use. This may result in additional throttling or the suspension or termination of your use of the Microsoft APIs.\" " +
-	"No useful `interval` keeps to that, so choose a long one; below 60 s, `graph2mqtt check` warns."
+	"No useful `interval` complies with this. Choose a long one; `graph2mqtt check` warns about intervals below 60 s."
 
 // ChatKind returns the kind chat.
 func ChatKind() sensors.Kind {
@@ -37,7 +37,7 @@ func ChatKind() sensors.Kind {
 		Aliases: []string{"chats", "teams_chat", "chat_sensor"},
 		Title:   "Chat",
 		Doc: "Your chats in Teams: the newest message in all of them, how many chats are unread, and the list of chats. A poll reads one page, the 50 chats with the newest messages. " +
-			"Messages of Teams itself, such as that somebody joined, do not count. " + terms,
+			"System messages of Teams, such as that somebody joined, do not count. " + terms,
 		Interval:        chatInterval,
 		AdvisedInterval: advisedInterval,
 		WorkOnly:        true,
@@ -55,8 +55,8 @@ func ChannelKind() sensors.Kind {
 		Name:    "channel",
 		Aliases: []string{"channels", "teams_channel"},
 		Title:   "Channel",
-		Doc: "Channels of a team in Teams. You can send messages there; with `read: true`, which needs a permission of an administrator, it also shows their newest messages and replies. " +
-			"Names of teams and channels are looked up at the start and by `rescan`. " + terms,
+		Doc: "Channels of a team in Teams. You can send messages there; with `read: true`, for which an administrator must consent, the sensor also shows their newest messages and replies. " +
+			"Names of teams and channels are resolved at the start and by `rescan`. " + terms,
 		Interval:        channelInterval,
 		AdvisedInterval: advisedInterval,
 		WorkOnly:        true,

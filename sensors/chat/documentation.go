@@ -25,7 +25,7 @@ func chatFields() []schema.Field {
 		{Key: "chat_type", Type: "text", Doc: "Type: `oneOnOne`, `group` or `meeting`."},
 		{Key: "topic", Type: "text", Doc: "Topic, which most chats lack."},
 		{Key: "members", Type: "list of text", Doc: "Names of the members, you among them. Empty if they cannot be read, as in some chats of other organizations."},
-		{Key: "unread", Type: "true or false", Doc: "The newest message is from another person and you have not read it."},
+		{Key: "unread", Type: "true or false", Doc: "Whether the newest message is from another person and you have not read it."},
 		{Key: "web_link", Type: "text", Doc: "Address of the chat in Teams."},
 	}
 }
@@ -34,9 +34,9 @@ func chatFields() []schema.Field {
 func attributeFields() []schema.Field {
 	return append(latestFields(),
 		schema.Field{Key: "chat_id", Type: "text", Doc: "Id of the chat that it is in."},
-		schema.Field{Key: "unread_complete", Type: "true or false", Doc: "The number of unread chats counts all chats; false if there are more than were read."},
+		schema.Field{Key: "unread_complete", Type: "true or false", Doc: "Whether the number of unread chats covers all chats; false if only the newest chats were read."},
 		schema.Field{Key: "data", Type: "list of objects", Doc: "The chats, the one with the newest message first.", Fields: append(chatFields(),
-			schema.Field{Key: "last_message", Type: "object", Doc: "Newest message that somebody wrote.", Fields: chatops.MessageFields()})},
+			schema.Field{Key: "last_message", Type: "object", Doc: "Newest message of the chat, except system messages.", Fields: chatops.MessageFields()})},
 	)
 }
 
@@ -44,8 +44,8 @@ func attributeFields() []schema.Field {
 func placeFields() []schema.Field {
 	return []schema.Field{
 		{Key: "channel_id", Type: "text", Doc: "Id of the channel."},
-		{Key: "channel", Type: "text", Doc: "Name of the channel, or its id if it is configured by that."},
-		{Key: "reply_to", Type: "text", Doc: "Id of the message that it answers."},
+		{Key: "channel", Type: "text", Doc: "Name of the channel, or its id if the channel is configured by id."},
+		{Key: "reply_to", Type: "text", Doc: "Id of the message to which it is a reply."},
 		{Key: "web_link", Type: "text", Doc: "Address of the message in Teams."},
 	}
 }
@@ -61,12 +61,12 @@ func channelAttributeFields() []schema.Field {
 // eventTypes documents the events of messages.
 func eventTypes(fields []schema.Field) []sensors.EventType {
 	fields = append(append(fields, chatops.MessageFields()...),
-		schema.Field{Key: "mentions_me", Type: "true or false", Doc: "The message mentions you."},
-		schema.Field{Key: "mentions_everyone", Type: "true or false", Doc: "The message mentions everybody in the chat, the channel or the team."},
-		schema.Field{Key: "own", Type: "true or false", Doc: "This program caused it. It is always false: your own messages fire no event."},
+		schema.Field{Key: "mentions_me", Type: "true or false", Doc: "Whether the message mentions you."},
+		schema.Field{Key: "mentions_everyone", Type: "true or false", Doc: "Whether the message mentions everybody in the chat, the channel or the team."},
+		schema.Field{Key: "own", Type: "true or false", Doc: "Always false: your own messages fire no event."},
 	)
 	return []sensors.EventType{
-		{Name: received, Doc: "A message from another person arrived. Edited or deleted messages, and messages that Teams itself writes, fire no event.", Fields: fields},
+		{Name: received, Doc: "A message from another person arrived. Edited and deleted messages and system messages of Teams fire no event.", Fields: fields},
 		{Name: mentioned, Doc: "A message from another person mentions you or everybody.", Fields: fields},
 	}
 }

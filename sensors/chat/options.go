@@ -17,11 +17,11 @@ import (
 // Options are the options of a chat. They are the sensors.Source of the chats.
 type Options struct {
 	MaxChats      int      `koanf:"max_chats" min:"1" max:"50" doc:"Maximum number of chats in the list, those with the newest messages."`
-	Chats         []string `koanf:"chats" doc:"Only these chats: their ids or their names. A chat without a topic is called by the names of the others, as in Teams; one with one person also by their address. Default: all."`
+	Chats         []string `koanf:"chats" doc:"Only these chats: their ids or their names. A chat without a topic is named after its other members, as in Teams; a chat with one person can also be given by the address of that person. Default: all."`
 	IncludeHidden bool     `koanf:"include_hidden" doc:"Also count and show chats that you have hidden in Teams."`
-	ShowContent   bool     `koanf:"show_content" doc:"Show what is written. false: publish only who wrote, when, and what is unread."`
-	Basic         bool     `koanf:"basic" doc:"Request only Chat.ReadBasic, which tells which chats there are, with their type, topic and members, but no message: there are no events, and the newest message and the number of unread chats are unknown."`
-	Notify        *Notify  `koanf:"notify" doc:"Announce a notify entity that sends its messages to a chat or to people."`
+	ShowContent   bool     `koanf:"show_content" doc:"Show the text of messages. With false, publish only who wrote, when, and what is unread."`
+	Basic         bool     `koanf:"basic" doc:"Request only Chat.ReadBasic, which gives access to type, topic and members of the chats, but not to messages: there are no events, and the newest message and the number of unread chats are unknown."`
+	Notify        *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages to a chat or to people; requires enable_update."`
 }
 
 // Notify is the receiver of the messages of the notify entity.
@@ -101,7 +101,7 @@ type ChannelOptions struct {
 	Channel     string   `koanf:"channel" example:"19:561fbdbbfca848a484f0a6f00ce9dbbd@thread.tacv2" doc:"The channel: its id or its name. A name needs the permission Channel.ReadBasic.All. Default: General, unless channels is given."`
 	Channels    []string `koanf:"channels" doc:"Several channels of the team, instead of channel."`
 	MaxMessages int      `koanf:"max_messages" min:"1" max:"50" doc:"Maximum number of messages in the list, the newest ones. Default: 20."`
-	ShowContent *bool    `koanf:"show_content" doc:"Show what is written. false: publish only who wrote, and when. Default: true."`
+	ShowContent *bool    `koanf:"show_content" doc:"Show the text of messages. With false, publish only who wrote, and when. Default: true."`
 
 	byAddress bool
 }

@@ -8,10 +8,10 @@ import (
 
 // attributeFields documents the attributes.
 func attributeFields() []schema.Field {
-	item := append(itemFields(), schema.Field{Key: "body", Type: "text", Doc: "Text, with `show_body`, or HTML, with `html_body`; otherwise null."})
+	item := append(itemFields(), schema.Field{Key: "body", Type: "text", Doc: "The text with `show_body`, the HTML with `html_body`; otherwise null."})
 	return []schema.Field{
-		{Key: "matching_complete", Type: "true or false", Doc: "The number of mails counts all of them; with `body_contains`, false if more than `max_scan` mails would have to be read."},
-		{Key: "data", Type: "list of objects", Doc: "The newest mails, at most `max_items`, the newest first. `total` is their number; the exact number of all is the state.", Fields: item},
+		{Key: "matching_complete", Type: "true or false", Doc: "Whether the number of mails is complete. With `body_contains`, false if more than `max_scan` mails would have to be read."},
+		{Key: "data", Type: "list of objects", Doc: "The newest mails, at most `max_items`, the newest first. `total` is the number of mails in the list; the state is the number of all matching mails.", Fields: item},
 	}
 }
 
@@ -26,13 +26,13 @@ func itemFields() []schema.Field {
 			{Key: "kind", Type: "text", Doc: "Kind: `file`, `item` (a mail, an event or a contact) or `reference` (a link)."},
 			{Key: "attachment_id", Type: "text", Doc: "Id."},
 		}},
-		schema.Field{Key: "unreadable", Type: "true or false", Doc: "Microsoft refused to return the text or the attachments of this mail."},
+		schema.Field{Key: "unreadable", Type: "true or false", Doc: "Whether Microsoft refused to return the text or the attachments of this mail."},
 	)
 }
 
 // events documents the events.
 func events() []sensors.EventType {
-	fields := append(itemFields(), schema.Field{Key: "own", Type: "true or false", Doc: "This program caused it."})
+	fields := append(itemFields(), schema.Field{Key: "own", Type: "true or false", Doc: "Whether a request to graph2mqtt caused the event."})
 	return []sensors.EventType{
 		{Name: received, Doc: "A mail arrived or was moved into the folder. It is fired once for each mail, even if the mail leaves the folder and comes back.", Fields: fields},
 		{Name: read, Doc: "A mail in the list was marked as read.", Fields: fields},

@@ -25,10 +25,10 @@ func Email() sensors.Kind {
 		Aliases: []string{"mail", "email_sensor", "email_sensors"},
 		Title:   "Mail",
 		Doc: "The mails of a folder, your own or that of a shared mailbox: how many there are, how many are unread, and the newest ones. " +
-			"Most polls only ask whether anything changed; counts and list are read when something did, and at every tenth poll. " +
-			"So a change that Microsoft does not report, such as reading or deleting a mail that is older than 30 days, appears after at most ten " +
-			"intervals (5 minutes by default). The events `mail_read` and `mail_removed` are about the mails in the list. " +
-			"With updates you can send, reply and forward; marking, flagging, categorizing, moving and deleting must be named in `allow`.",
+			"Most polls only ask whether anything changed; counts and list are read if something has changed, and at every tenth poll. " +
+			"A change that Microsoft does not report, such as reading or deleting a mail that is older than 30 days, therefore appears after at most ten " +
+			"intervals (5 minutes by default). The events `mail_read` and `mail_removed` are fired only for mails in the list. " +
+			"With `enable_update` you can send, reply and forward. To mark, flag, categorize, move or delete mails, name these operations in `allow`.",
 		Interval: interval,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{Folder: inbox, MaxItems: maxItems})
@@ -47,8 +47,8 @@ func Filter() sensors.Kind {
 		Aliases: []string{"query_sensor", "query_sensors"},
 		Title:   "Mail filter",
 		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
-			"Everything else is as with `email`: `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
-			"changes, but only reading it fires an event.",
+			"Everything else works as with `email`; `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
+			"changes, but an event is fired only if it was read.",
 		Interval:  interval,
 		PollsWith: "email",
 		New: func() sensors.Sensor {

@@ -18,10 +18,10 @@ type Options struct {
 	ShowBody            bool   `koanf:"show_body" doc:"Show the text of each mail in the list."`
 	HTMLBody            bool   `koanf:"html_body" doc:"Show the text of each mail in the list as HTML, without scripts and styles."`
 	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
-	Basic               bool   `koanf:"basic" doc:"Request only the permission Mail.ReadBasic instead of Mail.Read. There are no texts, previews and attachments then."`
+	Basic               bool   `koanf:"basic" doc:"Request only the permission Mail.ReadBasic instead of Mail.Read. There are then no texts, previews and attachments."`
 	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
 
-	SendAs []string `koanf:"send_as" doc:"The only addresses beside your own in whose name mails may be sent. Exchange must let you send as them or on their behalf."`
+	SendAs []string `koanf:"send_as" doc:"Additional addresses that mails may be sent from. Exchange must allow you to send as them or on their behalf."`
 	Notify *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages as mails; requires enable_update. An empty mapping, notify: {}, uses the defaults."`
 
 	directories []string
@@ -31,7 +31,7 @@ type Options struct {
 // Notify is the fixed part of the mails of the notify entity.
 type Notify struct {
 	To      []string `koanf:"to" doc:"The recipients of the mails that the notify entity sends. Default: yourself."`
-	Cc      []string `koanf:"cc" doc:"The addresses of those who get a copy of them."`
+	Cc      []string `koanf:"cc" doc:"The addresses that get a copy of these mails."`
 	Subject string   `koanf:"subject" doc:"The subject of these mails, which is always the same. Default: Message from Home Assistant."`
 }
 
@@ -81,10 +81,10 @@ type Query struct {
 	From            string `koanf:"from" example:"ann@contoso.com" doc:"Show only mails from this address."`
 	HasAttachment   *bool  `koanf:"has_attachment" doc:"Show only mails with attachments, or with false only those without. Default: both."`
 	Importance      string `koanf:"importance" enum:"low,normal,high" doc:"Show only mails of this importance."`
-	SubjectContains string `koanf:"subject_contains" doc:"Show only mails whose subject contains this text, in any case."`
-	SubjectIs       string `koanf:"subject_is" doc:"Show only mails with this subject, in any case."`
-	BodyContains    string `koanf:"body_contains" doc:"Show only mails whose text contains this, in any case. Graph cannot search for it reliably, so the texts of the newest mails that match the other options are read and compared."`
-	MaxScan         int    `koanf:"max_scan" min:"1" max:"5000" doc:"With body_contains, the maximum number of mails whose texts are compared. The attribute matching_complete says whether these were all."`
+	SubjectContains string `koanf:"subject_contains" doc:"Show only mails whose subject contains this text, ignoring case."`
+	SubjectIs       string `koanf:"subject_is" doc:"Show only mails with this subject, ignoring case."`
+	BodyContains    string `koanf:"body_contains" doc:"Show only mails whose text contains this, ignoring case. Graph cannot search texts reliably, so graph2mqtt reads the texts of the newest mails that match the other options."`
+	MaxScan         int    `koanf:"max_scan" min:"1" max:"5000" doc:"With body_contains, the maximum number of mails whose texts are read. The attribute matching_complete is false if there are more."`
 }
 
 // Validate returns an error for options that cannot work together.

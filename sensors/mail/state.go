@@ -21,8 +21,8 @@ const (
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:email"
 	entities := []entity.Entity{
-		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary().WithDoc("How many mails match: all mails of the folder, or those that `is_unread` and the filters select. It is exact, however long the list is."),
-		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread").WithDoc("How many mails of the folder are unread, whatever the filters select."),
+		entity.Count("matching", "Mails").WithIcon(icon).AsPrimary().WithDoc("How many mails match: all mails of the folder, or those that match `is_unread` and the filters. All matching mails are counted, not only those in the list."),
+		entity.Count("unread", "Unread mails").WithIcon("mdi:email-mark-as-unread").WithDoc("How many mails of the folder are unread, regardless of the filters."),
 		entity.Sensor("latest_subject", "Latest subject").WithIcon(icon).WithDoc("Subject of the newest matching mail, `(no subject)` without one."),
 		entity.Sensor("latest_from", "Latest sender").WithIcon("mdi:account").WithDoc("Sender of the newest matching mail: the name, or the address without one."),
 		entity.Timestamp("latest_received", "Latest received").WithDoc("When the newest matching mail was received."),

@@ -22,8 +22,8 @@ func Kind() sensors.Kind {
 		Name:  "planner",
 		Title: "Planner",
 		Doc: "The tasks that are assigned to you in Microsoft Planner: how many are open, how many are overdue, and when the next one is due. " +
-			"Graph shows the tasks of basic plans only; those of premium plans (Planner Plan 1, Project) are missing. " +
-			"A text in a checklist that was changed is seen within an hour, the new name of a plan or a bucket within a day; everything else is seen at the next poll.",
+			"Graph returns only tasks of basic plans, not those of premium plans (Planner Plan 1, Project). " +
+			"Changed texts of checklist items appear within an hour, new names of plans and buckets within a day, all other changes at the next poll.",
 		Interval:   120 * time.Second,
 		WorkOnly:   true,
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
@@ -37,7 +37,7 @@ func Kind() sensors.Kind {
 // Options are the options of a planner. They are the sensors.Source of the tasks.
 type Options struct {
 	Plan          string `koanf:"plan" doc:"The name or the id of a plan, to show only its tasks. Default: the tasks of all plans."`
-	ShowCompleted bool   `koanf:"show_completed" doc:"List completed tasks, too, after the open ones."`
+	ShowCompleted bool   `koanf:"show_completed" doc:"Also list completed tasks, after the open ones."`
 }
 
 // Permissions implements sensors.Source.

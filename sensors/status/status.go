@@ -28,9 +28,9 @@ func Kind() sensors.Kind {
 		Name:    "status",
 		Aliases: []string{"presence", "availability", "teams", "teams_status", "user_status"},
 		Title:   "Status",
-		Doc: "The presence in Teams, your own or that of another user in your organization. With updates you can set your own. You are " +
-			"in a call while you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
-			"preferred status: the sensor shows the one last set here until it expires, and does not notice changes made in Teams " +
+		Doc: "The presence in Teams, your own or that of another user in your organization. With `enable_update` you can set your own. You are " +
+			"in a call if you call or present; a meeting that is only in the calendar does not count. Graph does not return the " +
+			"preferred status: the sensor shows the one last set with graph2mqtt until it expires, and does not notice changes made in Teams " +
 			"itself. All watched people of an account are read in a single request; each address is looked up once.",
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
@@ -106,9 +106,9 @@ func (o *Options) Permissions() []graph.Permission {
 func (o *Options) Entities() []entity.Entity {
 	const icon, config = "mdi:microsoft-teams", "config"
 	shown := []entity.Entity{
-		entity.Sensor("activity", "Activity").WithDoc("What the person does, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary().AsIdentifiers(),
+		entity.Sensor("activity", "Activity").WithDoc("What the person is doing, such as `InAMeeting`. More precise than the availability.").WithIcon(icon).AsPrimary().AsIdentifiers(),
 		entity.Enum("availability", "Availability", presence.Availabilities()...).WithDoc("How available the person is.").WithIcon(icon),
-		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person calls or presents.").WithIcon("mdi:phone-in-talk"),
+		entity.BinarySensor("in_call", "In a call").WithDoc("Whether the person is in a call or presents.").WithIcon("mdi:phone-in-talk"),
 		entity.Sensor("status_message", "Status message").WithDoc("The status message, as text.").WithIcon("mdi:message-text").AsPrivate(),
 		entity.Enum("work_location", "Work location", presence.WorkLocations()...).WithDoc("Where the person works today.").WithIcon("mdi:office-building-marker"),
 		entity.BinarySensor("out_of_office", "Out of office").WithDoc("Whether Teams shows the person as out of office.").WithIcon("mdi:briefcase-off"),
@@ -118,7 +118,7 @@ func (o *Options) Entities() []entity.Entity {
 		return shown
 	}
 	return append(shown,
-		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability that Teams shows regardless of what you do. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
+		entity.Select("preferred", "Preferred status", preferable()...).WithDoc("Sets the availability that Teams shows regardless of what you are doing. Automatic: Teams decides.").WithLabels(preferredLabels()).WithIcon("mdi:account-edit").
 			Sets(prefer, status.UpdatePreferred, status.ClearPreferred),
 		entity.Text("status_message", "Status message").WithDoc("Sets the status message.").WithIcon("mdi:message-text").InCategory(config).SetsField(status.SetMessage, "message"),
 		entity.Button("clear_status_message", "Clear status message", status.SetMessage, map[string]any{"message": ""}).WithDoc("Clears the status message.").WithIcon("mdi:message-off").InCategory(config),
@@ -301,9 +301,9 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 	old, p := &before.Presence, &after.Presence
 	if differs(old, p) {
 		events = append(events, entity.Event{Type: changed, Data: map[string]any{
-			"availability": text(p.Availability), "activity": text(p.Activity),
-			"previous_availability": text(old.Availability), "previous_activity": text(old.Activity),
-			"status_message": p.Message.At(now).Text, "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
+			"availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity),
+			"previous_availability": textOrNull(old.Availability), "previous_activity": textOrNull(old.Activity),
+			"status_message": p.Message.At(now).Text, "work_location": textOrNull(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
 		}})
 	}
 	if before.Calling != after.Calling {
@@ -311,7 +311,7 @@ func (o *Options) Events(before, after *Snapshot, now time.Time) []entity.Event 
 		if after.Calling {
 			what = callStarted
 		}
-		events = append(events, entity.Event{Type: what, Data: map[string]any{"availability": text(p.Availability), "activity": text(p.Activity)}})
+		events = append(events, entity.Event{Type: what, Data: map[string]any{"availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity)}})
 	}
 	return events
 }
@@ -326,14 +326,14 @@ func (o *Options) State(s *Snapshot, _, now time.Time) entity.State {
 	p := &s.Presence
 	message := p.Message.At(now)
 	values := map[string]any{
-		"activity": text(p.Activity), "availability": text(p.Availability), "in_call": known(p.InCall()),
-		"status_message": text(message.Text), "work_location": text(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
+		"activity": textOrNull(p.Activity), "availability": textOrNull(p.Availability), "in_call": known(p.InCall()),
+		"status_message": textOrNull(message.Text), "work_location": textOrNull(p.WorkLocation), "out_of_office": known(p.OutOfOffice),
 	}
 	st := entity.State{Values: values, Next: message.Expiry, Attributes: map[string]any{
-		"user_id": text(p.ID), "availability": text(p.Availability), "activity": text(p.Activity), "status_message": message.Text,
+		"user_id": textOrNull(p.ID), "availability": textOrNull(p.Availability), "activity": textOrNull(p.Activity), "status_message": message.Text,
 		"status_message_published": moment(message.Published, now), "status_message_expires": moment(message.Expiry, now),
 		"out_of_office": known(p.OutOfOffice), "out_of_office_message": p.OutOfOfficeMessage,
-		"work_location": text(p.WorkLocation), "work_location_source": text(p.WorkLocationSource), "work_location_place": text(p.Place),
+		"work_location": textOrNull(p.WorkLocation), "work_location_source": textOrNull(p.WorkLocationSource), "work_location_place": textOrNull(p.Place),
 	}}
 	if o.User != "" {
 		return st
@@ -361,7 +361,7 @@ func known[T any](v *T) any {
 	return *v
 }
 
-func text(s string) any {
+func textOrNull(s string) any {
 	if s == "" {
 		return nil
 	}

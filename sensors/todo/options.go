@@ -15,12 +15,12 @@ const all = "all"
 
 // Options are the options of a task list. They are the sensors.Source of its tasks.
 type Options struct {
-	List           string         `koanf:"list" doc:"The name or id of the list; defaultList or flaggedEmails, which To Do makes itself, in any language; or all for every list: new ones are added and deleted ones removed automatically."`
+	List           string         `koanf:"list" doc:"The name or id of the list; defaultList or flaggedEmails, the built-in lists in any language; or all for every list. With all, new lists are added and deleted ones removed automatically."`
 	Except         []string       `koanf:"except" doc:"With list: all, the names or ids of lists to leave out."`
-	ShowCompleted  bool           `koanf:"show_completed" doc:"Show completed tasks too, the latest ones."`
-	DueStartOffset *time.Duration `koanf:"due_start_offset" doc:"Show only tasks that are due then or later, counted from the midnight with which today begins, such as -24h for yesterday. Tasks without a due date are not shown." min:"-87840h" max:"87840h"`
-	DueEndOffset   *time.Duration `koanf:"due_end_offset" doc:"Show only tasks that are due then or earlier, like due_start_offset: 0h is today, 24h tomorrow." min:"-87840h" max:"87840h"`
-	MaxTodos       int            `koanf:"max_todos" doc:"Maximum number of tasks in the list; with show_completed, also of completed ones that are read. The counts are of all tasks." min:"1" max:"1000"`
+	ShowCompleted  bool           `koanf:"show_completed" doc:"Also show the most recently completed tasks."`
+	DueStartOffset *time.Duration `koanf:"due_start_offset" doc:"Show only tasks that are due at this time or later, relative to the start of today, such as -24h for yesterday. Tasks without a due date are not shown." min:"-87840h" max:"87840h"`
+	DueEndOffset   *time.Duration `koanf:"due_end_offset" doc:"Show only tasks that are due at this time or earlier, like due_start_offset: 0h is today, 24h tomorrow." min:"-87840h" max:"87840h"`
+	MaxTodos       int            `koanf:"max_todos" doc:"Maximum number of tasks in the list. With show_completed, it also limits the completed tasks that are read. The counts include all tasks." min:"1" max:"1000"`
 }
 
 // Validate returns an error for options that cannot work together.

@@ -26,7 +26,7 @@ func (o *Options) Entities() []entity.Entity {
 	return []entity.Entity{
 		entity.Count("open", "Open tasks").WithIcon("mdi:checkbox-marked-circle-outline").AsPrimary().WithDoc("How many tasks are open."),
 		entity.Count("overdue", "Overdue tasks").WithIcon("mdi:alert-circle-outline").WithDoc("How many of them were due before today."),
-		entity.Sensor("next_due", "Next due").WithDeviceClass("date").WithIcon("mdi:calendar-clock").WithDoc("The first day, from today on, on which one of them is due."),
+		entity.Sensor("next_due", "Next due").WithDeviceClass("date").WithIcon("mdi:calendar-clock").WithDoc("The first day, starting today, on which one of them is due."),
 		entity.EventEntity(created, changedType, removed, completed).WithIcon("mdi:checkbox-marked-circle-outline").WithDoc("Fires when a task of the list is created, completed, changed or deleted."),
 		entity.Notify("add", "Add task", todo.New, "subject").WithIcon("mdi:plus").WithDoc("Creates a task with the message as its title."),
 	}

@@ -21,10 +21,10 @@ func Kind() sensors.Kind {
 		Aliases:     []string{"tasks", "task_list", "to_do"},
 		Title:       "To Do",
 		MemberField: "list",
-		Doc: "The tasks of a list in Microsoft To Do, or with `list: all`, which is the default, of every list: one device for each. " +
-			"Graph keeps the day on which a task is due as a midnight without its time zone: it is shown as the day whose midnight in the account's time zone is nearest, " +
-			"so a task of somebody whose clock is 12 hours or more away from yours may show the day before or after; time zones 24 hours apart, such as those of Honolulu and Kiritimati, cannot be told apart. " +
-			"A change shows with the next poll, a new list after at most five minutes; a change of a step alone, which Graph does not report, after at most five minutes.",
+		Doc: "The tasks of a list in Microsoft To Do, or with `list: all`, which is the default, of every list, with one device for each. " +
+			"Graph returns a due date as midnight, without the time zone in which it was set. graph2mqtt shows the day whose midnight in the account's time zone is nearest. " +
+			"If the task was created in a time zone that differs by 12 hours or more, this may be the day before or after. " +
+			"A change appears at the next poll. New lists, and changes of only a step, which Graph does not report, appear after at most five minutes.",
 		Interval:     time.Minute,
 		ListInterval: 5 * time.Minute,
 		New: func() sensors.Sensor {

@@ -65,7 +65,7 @@ type Fields struct {
 	Internal *string `json:"internal_reply" doc:"Reply to people in your organization, as text or HTML. Default: the stored one."`
 	External *string `json:"external_reply" doc:"Reply to everybody else, as text or HTML. Default: the stored one."`
 	Audience *string `json:"external_audience" doc:"Who outside of your organization gets a reply. Default: as stored." enum:"none,contactsOnly,all"`
-	Start    *string `json:"start" doc:"Start of the schedule: a time, in the account's time zone unless an offset is given, or a date, which means its midnight."`
+	Start    *string `json:"start" doc:"Start of the schedule: a time, in the account's time zone unless an offset is given, or a date, which means midnight."`
 	End      *string `json:"end" doc:"End of the schedule, like start. A date is not included."`
 }
 
@@ -137,7 +137,7 @@ func (e *Enable) Execute(ctx context.Context, g *graph.Client, c services.Attemp
 			return err
 		}
 		if e.End != nil && !s.End.After(c.Now) {
-			return graph.Invalid("end: want a time to come, not %s", s.End.Format(time.RFC3339))
+			return graph.Invalid("end: want a time in the future, not %s", s.End.Format(time.RFC3339))
 		}
 		return nil
 	})

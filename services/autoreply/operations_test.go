@@ -213,7 +213,7 @@ func TestRefused(t *testing.T) {
 		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T00:00:00+01:00`},
 		{"enable", `{"start": "2026-03-01T09:00:00", "end": "2026-03-01T09:00:00"}`, `end: want a time after the start, 2026-03-01T09:00:00+01:00, not 2026-03-01T09:00:00+01:00`},
 		{"enable", `{"start": "2026-03-02T09:00:00", "end": "2026-03-01T09:00:00Z"}`, `end: want a time after the start, 2026-03-02T09:00:00+01:00, not 2026-03-01T09:00:00Z`},
-		{"enable", `{"start": "2025-03-02T09:00:00", "end": "2026-01-15T11:59:59"}`, `end: want a time to come, not 2026-01-15T11:59:59+01:00`},
+		{"enable", `{"start": "2025-03-02T09:00:00", "end": "2026-01-15T11:59:59"}`, `end: want a time in the future, not 2026-01-15T11:59:59+01:00`},
 		{"enable", `{"external_audience": "everybody"}`, `external_audience: want one of none, contactsOnly, all, not "everybody"`},
 		{"update", `{}`, `want at least one of mode, internal_reply, external_reply, external_audience, start, end`},
 		{"update", `{"mode": null}`, `want at least one of mode, internal_reply, external_reply, external_audience, start, end`},

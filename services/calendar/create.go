@@ -33,13 +33,13 @@ func Operations(c calendars.Calendar, offered ...string) []services.Operation {
 			Permissions: permissions, Retry: services.IdempotencyKey, New: func() services.Request { return &Create{calendar: c, expands: expands} },
 		},
 		{
-			Name: "modify", Doc: "Changes only the given fields of an event. A new body of an online meeting keeps the part that says how to join it.",
+			Name: "modify", Doc: "Changes only the given fields of an event. If you change the body of an online meeting, the instructions for joining it are kept.",
 			Example:     `{"event_id": "AAMk…", "start": "2026-12-01T11:00:00", "end": "2026-12-01T12:00:00"}`,
 			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Modify{calendar: c} },
 		},
 		{
-			Name: "remove", Doc: "Removes an event without telling anybody. Use cancel for a meeting to which you invited others.",
+			Name: "remove", Doc: "Removes an event without notifying anybody. For a meeting to which you invited others, use cancel.",
 			Example:     `{"event_id": "AAMk…"}`,
 			Returns:     removedResult(),
 			Permissions: permissions, Retry: services.Idempotent, New: func() services.Request { return &Remove{calendar: c} },
@@ -87,7 +87,7 @@ type Create struct {
 	Start   string `json:"start" required:"true" doc:"Start. Uses timezone unless an offset is given. For all-day events, a date."`
 	End     string `json:"end" required:"true" doc:"End, like start. For all-day events, the first day after it."`
 	EventFields
-	ExpandGroups bool `json:"expand_groups" doc:"Invite the members of distribution lists instead of the lists. Needs expand_groups in allow. Default: false, except of the operation expand_groups."`
+	ExpandGroups bool `json:"expand_groups" doc:"Invite the members of distribution lists instead of the lists. Needs expand_groups in allow. Default: false; true in the operation expand_groups."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -99,7 +99,7 @@ func (r *Create) Validate() error {
 		return graph.Invalid("expand_groups: want false, because the calendar of a group cannot invite the members of distribution lists")
 	}
 	if r.ExpandGroups && !r.expands {
-		return graph.Invalid("expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is")
+		return graph.Invalid("expand_groups: want false, which invites a distribution list as it is, or name expand_groups in allow")
 	}
 	// Which of them comes first is known in the account's zone only.
 	if _, err := parse("start", r.Start, r.wholeDays(), time.UTC); err != nil {

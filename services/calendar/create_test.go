@@ -181,7 +181,7 @@ func TestCreateRefused(t *testing.T) {
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T09:59:59Z"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T10:59:59+01:00`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-02", "is_all_day": true}`, `start: want a date, such as 2026-01-01, not "2026-03-01T11:00:00"`},
 		{`{"subject": "x", "start": "2026-03-01", "end": "tomorrow", "is_all_day": true}`, `end: want a date, such as 2026-01-01, not "tomorrow"`},
-		{`{"subject": "x", "start": "2026-03-01", "end": "2026-03-01", "is_all_day": true}`, `end: want a date after the start, 2026-03-01, for it is the first day after the event, not 2026-03-01`},
+		{`{"subject": "x", "start": "2026-03-01", "end": "2026-03-01", "is_all_day": true}`, `end: want a date after the start, 2026-03-01, because it is the first day after the event, not 2026-03-01`},
 		{`{` + times + `, "timezone": "Mars"}`, `timezone: want a name of IANA or Windows, such as Europe/Berlin, not "Mars"`},
 		{`{` + times + `, "timezone": "Local"}`, `timezone: want a name of IANA or Windows, such as Europe/Berlin, not "Local"`},
 		{`{` + times + `, "sensitivity": "secret"}`, `sensitivity: want one of normal, personal, private, confidential, not "secret"`},

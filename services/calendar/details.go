@@ -16,14 +16,14 @@ type EventFields struct {
 	Body                *string              `json:"body" doc:"Description, as text or HTML."`
 	Location            *string              `json:"location" doc:"Location, as it is displayed."`
 	Categories          []string             `json:"categories" doc:"Names of Outlook categories."`
-	Sensitivity         *string              `json:"sensitivity" doc:"Default: normal." enum:"normal,personal,private,confidential"`
-	ShowAs              *string              `json:"show_as" doc:"Default: busy, for all-day events free." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
-	IsAllDay            *bool                `json:"is_all_day" doc:"Whether the event takes whole days. Start and end are then dates; the end is the first day after the event."`
+	Sensitivity         *string              `json:"sensitivity" doc:"How private the event is. Default of a new event: normal." enum:"normal,personal,private,confidential"`
+	ShowAs              *string              `json:"show_as" doc:"Availability during the event. Default of a new event: busy, or free for an all-day event." enum:"free,tentative,busy,oof,workingElsewhere,unknown"`
+	IsAllDay            *bool                `json:"is_all_day" doc:"Whether it is an all-day event. Start and end are then dates; the end is the first day after the event."`
 	Attendees           []AttendeeInput      `json:"attendees" doc:"Who is invited. Outlook sends them a message."`
-	IsReminderOn        *bool                `json:"is_reminder_on" doc:"Whether there is a reminder. Default: as set in Outlook."`
+	IsReminderOn        *bool                `json:"is_reminder_on" doc:"Whether there is a reminder. Default of a new event: as set in Outlook."`
 	RemindBeforeMinutes *int                 `json:"remind_before_minutes" doc:"Minutes from the reminder to the start. Switches the reminder on unless is_reminder_on is false."`
 	OnlineMeeting       *bool                `json:"online_meeting" doc:"Whether to add an online meeting of the calendar's provider, such as Teams."`
-	Recurrence          *services.Recurrence `json:"recurrence" doc:"Makes it a series."`
+	Recurrence          *services.Recurrence `json:"recurrence" doc:"Creates a series with this recurrence."`
 	Timezone            *string              `json:"timezone" doc:"Time zone of times without an offset: an IANA or Windows name. Default: the account's."`
 }
 
@@ -115,7 +115,7 @@ func parsePeriod(prefix string, parse func(field, s string, loc *time.Location) 
 func checkOrder(start, end time.Time, days bool) error {
 	switch {
 	case days && !end.After(start):
-		return graph.Invalid("end: want a date after the start, %s, for it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
+		return graph.Invalid("end: want a date after the start, %s, because it is the first day after the event, not %s", start.Format(time.DateOnly), end.Format(time.DateOnly))
 	case !days && end.Before(start):
 		return graph.Invalid("end: want a time not before the start, %s, not %s", start.Format(time.RFC3339), end.Format(time.RFC3339))
 	}

@@ -40,7 +40,7 @@ func expandOperation(c calendars.Calendar) services.Operation {
 func expandedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "expanded", Type: "list of text", Doc: "Addresses of the lists whose members were invited; missing if expand_groups is not set."},
-		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited as they are because Microsoft Graph knows neither a person nor a list with them: " +
+		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited unchanged because Microsoft Graph finds neither a person nor a list for them: " +
 			"people outside, contact groups and dynamic distribution lists; missing if expand_groups is not set."},
 	}
 }

@@ -197,7 +197,7 @@ func TestGroupsOfferLess(t *testing.T) {
 
 func TestExpandGroupsRefused(t *testing.T) {
 	_, err := call(t, organization(t), calendars.Calendar{}, "create", review(`, "expand_groups": true`, "staff@contoso.example"), false, expandScopes()...)
-	if want := "expand_groups: want false, or expand_groups in allow; a distribution list is then invited as it is"; err == nil || err.Error() != want {
+	if want := "expand_groups: want false, which invites a distribution list as it is, or name expand_groups in allow"; err == nil || err.Error() != want {
 		t.Errorf("got %v\nwant %s", err, want)
 	}
 	s := organization(t)

@@ -44,7 +44,7 @@ type FindTimes struct {
 	Attendees []string `json:"attendees" required:"true" doc:"Addresses of people or rooms, at most 20."`
 	Duration  string   `json:"duration" required:"true" doc:"Length of the meeting, such as PT1H or 1h, from a minute to a day."`
 	TimeRange
-	WorkingHours bool `json:"working_hours" doc:"Only suggest working hours. Default: false."`
+	WorkingHours bool `json:"working_hours" doc:"Only suggest times within working hours. Default: false."`
 }
 
 // Validate returns an error for values that Graph would refuse.

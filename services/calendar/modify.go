@@ -25,7 +25,7 @@ type Modify struct {
 // known only when the event was read.
 func (r *Modify) Validate() error {
 	if r.Subject == nil && r.Start == nil && r.End == nil && reflect.DeepEqual(r.EventFields, EventFields{Timezone: r.Timezone}) {
-		return graph.Invalid("want something to change beside event_id")
+		return graph.Invalid("want at least one field to change besides event_id")
 	}
 	return r.EventFields.Validate()
 }
@@ -66,7 +66,7 @@ func (r *Modify) applyTimes(f *calendars.Fields, old calendars.Event, account *t
 			end = graph.StartOfDay(last.Year(), last.Month(), last.Day()+1, loc)
 		}
 	case !days && old.AllDay && (r.Start == nil || r.End == nil):
-		return graph.Invalid("start: want start and end together with is_all_day, for whole days have no times")
+		return graph.Invalid("start: want start and end together with is_all_day, because all-day events have dates instead of times")
 	}
 	if r.Start != nil {
 		if start, err = parse("start", *r.Start, days, loc); err != nil {

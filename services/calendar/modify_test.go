@@ -103,12 +103,12 @@ func TestToWholeDays(t *testing.T) {
 
 func TestChangesRefused(t *testing.T) {
 	for _, tt := range []struct{ op, event, request, want string }{
-		{"modify", "meeting", ``, `want something to change beside event_id`},
-		{"modify", "meeting", `, "timezone": "UTC"`, `want something to change beside event_id`},
+		{"modify", "meeting", ``, `want at least one field to change besides event_id`},
+		{"modify", "meeting", `, "timezone": "UTC"`, `want at least one field to change besides event_id`},
 		{"modify", "meeting", `, "start": "2026-03-01"`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
 		{"modify", "meeting", `, "start": "2026-03-01T12:00:00"`, `end: want a time not before the start, 2026-03-01T12:00:00+01:00, not 2026-03-01T11:00:00+01:00`},
 		{"modify", "holiday", `, "end": "2026-03-02T10:00:00"`, `end: want a date, such as 2026-01-01, not "2026-03-02T10:00:00"`},
-		{"modify", "holiday", `, "is_all_day": false, "start": "2026-03-02T10:00:00"`, `start: want start and end together with is_all_day, for whole days have no times`},
+		{"modify", "holiday", `, "is_all_day": false, "start": "2026-03-02T10:00:00"`, `start: want start and end together with is_all_day, because all-day events have dates instead of times`},
 		{"modify", "nothing", `, "start": "2026-03-02T10:00:00"`, `read the event: Graph answered 400 ErrorInvalidIdMalformed: Id is malformed.`},
 		{"respond", "invitation", `, "response": "maybe"`, `response: want one of accept, tentative, decline, not "maybe"`},
 		{"respond", "invitation", `, "response": "decline", "propose_start": "2026-03-01T12:00:00"`, `propose_end: want both propose_start and propose_end, or neither of them`},

@@ -30,7 +30,7 @@ func readOperations(c calendars.Calendar) []services.Operation {
 	}
 	operations := []services.Operation{
 		{
-			Name: "list", Doc: "Lists the events of any span of up to 20 years, ordered by start. The sensor's filters do not apply.", Paged: true,
+			Name: "list", Doc: "Lists the events of a period of up to 20 years, ordered by start. The sensor's filters do not apply.", Paged: true,
 			Example:     `{"start": "2026-12-01", "end": "2027-01-01", "search": "dentist"}`,
 			Returns:     []schema.Field{{Key: "events", Type: "list of objects", Doc: "The events, each as in the attribute `data`."}},
 			Permissions: permissions, Reads: true, New: func() services.Request { return &List{calendar: c} },
@@ -46,13 +46,13 @@ func readOperations(c calendars.Calendar) []services.Operation {
 			Name: "free_busy", Doc: "Returns when other people are free. Work accounts only, and not with `shared_mailbox`.",
 			Example: `{"attendees": ["megan@contoso.example"], "start": "2026-12-01T08:00:00", "end": "2026-12-01T18:00:00"}`,
 			Returns: []schema.Field{
-				{Key: "start", Type: "time", Doc: "Start of the span."},
-				{Key: "end", Type: "time", Doc: "End of the span."},
+				{Key: "start", Type: "time", Doc: "Start of the period."},
+				{Key: "end", Type: "time", Doc: "End of the period."},
 				{Key: "interval", Type: "whole number", Doc: "Minutes per digit."},
 				{Key: "attendees", Type: "list of objects", Doc: "One for each address.", Fields: []schema.Field{
 					{Key: "email", Type: "text", Doc: "Address."},
 					{Key: "availability", Type: "text", Doc: "A digit for each interval: 0 free, 1 tentative, 2 busy, 3 out of office, 4 working elsewhere."},
-					{Key: "events", Type: "list of objects", Doc: "What they do, as far as you may see it: `start`, `end`, `show_as`, `summary`, `location`."},
+					{Key: "events", Type: "list of objects", Doc: "Their events, as far as you may see them: `start`, `end`, `show_as`, `summary`, `location`."},
 					{Key: "error", Type: "text", Doc: "Why their calendar cannot be read."},
 				}},
 			},
@@ -64,8 +64,8 @@ func readOperations(c calendars.Calendar) []services.Operation {
 
 // A TimeRange is the span of a request.
 type TimeRange struct {
-	Start string `json:"start" required:"true" doc:"Start of the span: a time, in the account's time zone unless an offset is given, or a date, which means its midnight."`
-	End   string `json:"end" required:"true" doc:"End of the span, like start. A date is not included."`
+	Start string `json:"start" required:"true" doc:"Start of the period: a time, in the account's time zone unless an offset is given, or a date, which means midnight."`
+	End   string `json:"end" required:"true" doc:"End of the period, like start. A date is not included."`
 }
 
 // Validate returns an error for values that are wrong in every time zone.
@@ -86,7 +86,7 @@ type List struct {
 	calendar calendars.Calendar
 
 	TimeRange
-	Search string `json:"search" doc:"Only events whose subject contains this text, in any case."`
+	Search string `json:"search" doc:"Only events whose subject contains this text, ignoring case."`
 }
 
 const (
@@ -214,7 +214,7 @@ type FreeBusy struct {
 // Validate returns an error for values that Graph would refuse.
 func (r *FreeBusy) Validate() error {
 	if r.calendar.Mailbox != "" {
-		return graph.Invalid("free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it")
+		return graph.Invalid("free_busy: not with shared_mailbox, because Microsoft has no such permission; ask a calendar without it")
 	}
 	if err := checkAttendees(r.Attendees); err != nil {
 		return err

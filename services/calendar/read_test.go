@@ -333,7 +333,7 @@ func TestReadingRefused(t *testing.T) {
 		{calendars.Calendar{}, "free_busy", ann + backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
 		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:29:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:29:00+01:00`},
 		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-05-02T13:01:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-05-02T13:01:00+02:00`},
-		{calendars.Calendar{Mailbox: "room@contoso.example"}, "free_busy", ann + march, `free_busy: not with shared_mailbox, for Microsoft has no such permission; ask a calendar without it`},
+		{calendars.Calendar{Mailbox: "room@contoso.example"}, "free_busy", ann + march, `free_busy: not with shared_mailbox, because Microsoft has no such permission; ask a calendar without it`},
 	} {
 		s := contoso(t)
 		_, err := call(t, s, tt.c, tt.op, "{"+tt.request+"}", false, "Calendars.Read")

@@ -40,11 +40,11 @@ func ChannelOperations(t Target) []services.Operation {
 	find := graph.Permission{Scope: "User.ReadBasic.All", Purpose: "finds people who are mentioned by their address", Impact: "people can be mentioned by their id only"}
 	return []services.Operation{
 		{
-			Name: SendOperation, Doc: "Sends a message to a channel. Text is sent as it is; links stay in it, and nothing is uploaded. A message may have 28 KB.",
+			Name: SendOperation, Doc: "Sends a message to a channel. The text is sent unchanged, including links; files are not uploaded. A message may have 28 KB.",
 			Permissions: send, Retry: services.AtMostOnce, Example: `{"subject": "Alarm", "message": "The garage door is open.", "importance": "high"}`, Returns: postedFields(), New: func() services.Request { return &SendToChannel{target: t} },
 		},
 		{
-			Name: "reply", Doc: "Answers a message in a channel.",
+			Name: "reply", Doc: "Replies to a message in a channel.",
 			Permissions: send, Retry: services.AtMostOnce, Example: `{"message_id": "1617…", "message": "It is closed."}`, Returns: postedFields(), New: func() services.Request { return &ReplyInChannel{target: t} },
 		},
 		{
@@ -61,7 +61,7 @@ func ChannelOperations(t Target) []services.Operation {
 
 // inChannel names the channel of a request.
 type inChannel struct {
-	Channel string `json:"channel" doc:"The channel, as the sensor's option names it. Required where the sensor has several."`
+	Channel string `json:"channel" doc:"The channel, as the sensor's option names it. Required if the sensor has several channels."`
 }
 
 // name returns the channel of a request.
@@ -202,7 +202,7 @@ type ReactInChannel struct {
 
 	inChannel
 	MessageID string `json:"message_id" required:"true" doc:"Id of the message."`
-	ReplyTo   string `json:"reply_to" doc:"If the message is an answer: the id of the first message of the thread."`
+	ReplyTo   string `json:"reply_to" doc:"If the message is a reply: the id of the first message of the thread."`
 	reaction
 }
 

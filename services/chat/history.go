@@ -20,8 +20,8 @@ const (
 // History lists the messages of a chat.
 type History struct {
 	ChatID string `json:"chat_id" required:"true" doc:"Id of the chat, as in the list."`
-	Start  string `json:"start" doc:"Only messages sent then or later: a time, in the account's time zone unless an offset is given, or a date."`
-	End    string `json:"end" doc:"Only messages sent before, like start."`
+	Start  string `json:"start" doc:"Only messages sent at this time or later: a time, in the account's time zone unless an offset is given, or a date."`
+	End    string `json:"end" doc:"Only messages sent before this time, like start."`
 	Limit  int    `json:"limit" doc:"Maximum number of messages on a page, 1 to 200. Default: 25."`
 }
 
@@ -139,7 +139,7 @@ func (p historyPosition) after(m chatMessage) historyPosition {
 
 func historyFields() []schema.Field {
 	return []schema.Field{
-		{Key: "messages", Type: "list of objects", Doc: "Messages, each as last_message in the attribute data, with its whole text as content instead of preview."},
-		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
+		{Key: "messages", Type: "list of objects", Doc: "Messages, each as last_message in the attribute data, with the complete text as content instead of preview."},
+		{Key: "complete", Type: "true or false", Doc: "Whether this is the last page."},
 	}
 }

@@ -111,7 +111,7 @@ func (m ChannelMention) check(i int, byAddress bool) error {
 		}
 	}
 	if m.Address != "" && !byAddress {
-		return graph.Invalid("%s: only where allow names %s; give id and name instead", mentionField(i, "address"), MentionByAddress)
+		return graph.Invalid("%s: only if allow names %s; give id and name instead", mentionField(i, "address"), MentionByAddress)
 	}
 	return m.person.check(i, others, "id (with name), address, channel and team")
 }

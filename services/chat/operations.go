@@ -33,11 +33,11 @@ func Operations(basic bool) []services.Operation {
 	mark := []graph.Permission{chats.MarkPermission()}
 	all := []services.Operation{
 		{
-			Name: SendOperation, Doc: "Sends a message to a chat, or to people: to one person in the existing chat with them, to several in the group that graph2mqtt made for exactly these people, or else in a new one. Text is sent as it is; links stay in it, and nothing is uploaded. A message may have 28 KB.",
+			Name: SendOperation, Doc: "Sends a message to a chat, or to people: to one person in the existing chat with them, to several in the group chat that graph2mqtt created for exactly these people, or else in a new one. The text is sent unchanged, including links; files are not uploaded. A message may have 28 KB.",
 			Permissions: open, Retry: services.AtMostOnce, Example: `{"chat_id": "19:5a1f…@thread.v2", "message": "The garage door is open."}`, Returns: sentFields(), New: func() services.Request { return new(Send) },
 		},
 		{
-			Name: "reply", Doc: "Answers a message in a chat, with a quote of it.",
+			Name: "reply", Doc: "Replies to a message in a chat, with a quote of it.",
 			Permissions: send, Retry: services.AtMostOnce, Example: `{"chat_id": "19:5a1f…@thread.v2", "message_id": "1616…", "message": "On my way."}`, Returns: sentFields(), New: func() services.Request { return new(Reply) },
 		},
 		{
@@ -45,7 +45,7 @@ func Operations(basic bool) []services.Operation {
 			Permissions: send, Example: `{"chat_id": "19:5a1f…@thread.v2", "message_id": "1616…", "reaction": "like"}`, Returns: reactedFields(), New: func() services.Request { return new(React) },
 		},
 		{
-			Name: "create", Doc: "Opens a chat with people: the existing one with one person, a new group with several or with a topic.",
+			Name: "create", Doc: "Creates a chat. With one person and no topic, it returns the existing chat if there is one; with several people or with a topic, it creates a group chat.",
 			Permissions: []graph.Permission{chats.CreatePermission()}, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example", "alex@contoso.example"], "topic": "Lunch"}`, Returns: createdFields(), New: func() services.Request { return new(Create) },
 		},
 		{
@@ -133,8 +133,8 @@ func distinct(ctx context.Context, g *graph.Client, to []string) ([]string, erro
 
 // A text is the message of a request.
 type text struct {
-	Message     string `json:"message" required:"true" doc:"The text. With mentions, each @ that is followed by the name or the address of a mention becomes that mention."`
-	ContentType string `json:"content_type" enum:"text,html" doc:"What the text is. Default: text, which is shown as it is."`
+	Message     string `json:"message" required:"true" doc:"The text. An @ followed by the name or the address of one of the mentions becomes that mention."`
+	ContentType string `json:"content_type" enum:"text,html" doc:"Format of the text. Default: text."`
 }
 
 func (t text) outgoing() chatmessage.Outgoing {
@@ -253,7 +253,7 @@ type Reply struct {
 	sending
 
 	ChatID    string `json:"chat_id" required:"true" doc:"Id of the chat, as in the list."`
-	MessageID string `json:"message_id" required:"true" doc:"Id of the message that is answered."`
+	MessageID string `json:"message_id" required:"true" doc:"Id of the message to reply to."`
 	text
 	Mentions []ChatMention `json:"mentions" doc:"People that the message mentions, or everyone in the chat."`
 }
@@ -448,7 +448,7 @@ func reactedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "message_id", Type: "text", Doc: "Id of the message."},
 		{Key: "reaction", Type: "text", Doc: "The emoji."},
-		{Key: "removed", Type: "true or false", Doc: "It was removed."},
+		{Key: "removed", Type: "true or false", Doc: "Whether the reaction was removed."},
 	}
 }
 
@@ -464,7 +464,7 @@ func createdFields() []schema.Field {
 func markedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "chat_id", Type: "text", Doc: "Id of the chat."},
-		{Key: "read_until", Type: "time", Doc: "Until when it is read; null: not at all."},
+		{Key: "read_until", Type: "time", Doc: "Time up to which the chat is read; null: nothing is read."},
 	}
 }
 

@@ -23,7 +23,7 @@ type Reply struct {
 
 	MessageID     string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
 	Message       string `json:"message" required:"true" doc:"The text."`
-	MessageIsHTML bool   `json:"message_is_html" doc:"The text is HTML."`
+	MessageIsHTML bool   `json:"message_is_html" doc:"Whether the text is HTML."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -44,10 +44,10 @@ type Forward struct {
 
 	MessageID     string   `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
 	To            []string `json:"to" required:"true" doc:"Addresses of the recipients."`
-	Cc            []string `json:"cc" doc:"Addresses of those who get a copy."`
-	Bcc           []string `json:"bcc" doc:"Addresses of those who get a copy that the others do not see."`
+	Cc            []string `json:"cc" doc:"Addresses that get a copy."`
+	Bcc           []string `json:"bcc" doc:"Addresses that get a blind copy."`
 	Message       string   `json:"message" doc:"The text before the mail."`
-	MessageIsHTML bool     `json:"message_is_html" doc:"The text is HTML."`
+	MessageIsHTML bool     `json:"message_is_html" doc:"Whether the text is HTML."`
 }
 
 // Validate returns an error for values that Graph would refuse.

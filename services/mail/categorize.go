@@ -15,7 +15,7 @@ type Categorize struct {
 	target Target
 
 	MessageID  string    `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
-	Categories *[]string `json:"categories" doc:"All categories that the mail has from now on."`
+	Categories *[]string `json:"categories" doc:"The new categories of the mail. They replace all others."`
 	Add        []string  `json:"add" doc:"Categories to add, instead of categories."`
 	Remove     []string  `json:"remove" doc:"Categories to remove, instead of categories."`
 }

@@ -88,10 +88,10 @@ func itemType(content []byte) string {
 func contentFields() []schema.Field {
 	return []schema.Field{
 		{Key: "name", Type: "text", Doc: "Name."},
-		{Key: "size", Type: "whole number", Doc: "Size in bytes, as Exchange stores it, which may differ from that of the content."},
+		{Key: "size", Type: "whole number", Doc: "Size in bytes as stored by Exchange. It may differ from the size of the content."},
 		{Key: "type", Type: "text", Doc: "Media type, such as `application/pdf`."},
 		{Key: "kind", Type: "text", Doc: "Kind: `file` or `item`."},
-		{Key: "offset", Type: "whole number", Doc: "Number of bytes on the pages before."},
-		{Key: "content", Type: "text", Doc: "Content of the page in base64. The texts of all pages can be joined before they are decoded."},
+		{Key: "offset", Type: "whole number", Doc: "Number of bytes on the previous pages."},
+		{Key: "content", Type: "text", Doc: "Content of the page in base64. You can concatenate the base64 texts of all pages before decoding."},
 	}
 }

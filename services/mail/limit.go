@@ -37,7 +37,7 @@ func limit(ctx context.Context, g *graph.Client) error {
 	if len(l.sent) >= maxSends {
 		wait := time.Minute - now.Sub(l.sent[0])
 		return &services.WaitError{
-			Err:        &services.Error{Code: services.Code(graph.Throttled), Message: fmt.Sprintf("at most %d mails a minute are sent; try again in %s", maxSends, wait.Round(time.Second))},
+			Err:        &services.Error{Code: services.Code(graph.Throttled), Message: fmt.Sprintf("at most %d mails per minute are sent; try again in %s", maxSends, wait.Round(time.Second))},
 			RetryAfter: wait,
 		}
 	}

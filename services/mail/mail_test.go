@@ -478,7 +478,7 @@ func TestSendsAreLimited(t *testing.T) {
 		}
 		var refused *services.Error
 		err := send()
-		if !errors.As(err, &refused) || refused.Code != "throttled" || refused.Message != "at most 30 mails a minute are sent; try again in 30s" {
+		if !errors.As(err, &refused) || refused.Code != "throttled" || refused.Message != "at most 30 mails per minute are sent; try again in 30s" {
 			t.Errorf("got %v", err)
 		}
 		if f := (services.Response{}).Fail(err).Error; f.Code != "throttled" || !f.Retryable || f.RetryAfter != 30 {

@@ -35,23 +35,23 @@ func Operations(t Target) []services.Operation {
 	draft.Purpose, draft.Impact = "makes drafts of large mails", "no large mails can be sent"
 	return append([]services.Operation{
 		{
-			Name: Send, Doc: "Sends a mail, to yourself if no recipient is given. Its files may have about 2.9 MB in total. At most 30 mails a minute are sent.",
+			Name: Send, Doc: "Sends a mail, to yourself if no recipient is given. The files of a mail may have about 2.9 MB in total. At most 30 mails per minute are sent.",
 			Permissions: send, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Alarm", "message": "The garage door is open."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t} },
 		},
 		{
-			Name: SendLarge, Doc: "Sends a mail of any size that Exchange accepts, by means of a draft. If this operation is allowed, send also uses a draft for a mail that is too large for one request.",
+			Name: SendLarge, Doc: "Sends a mail of any size that Exchange accepts: creates a draft, uploads the files, and sends it. If this operation is allowed, send does the same for mails that are too large for one request.",
 			Permissions: append([]graph.Permission{draft}, send...), Optional: true, Retry: services.AtMostOnce, Example: `{"to": ["megan@contoso.example"], "subject": "Recording", "message": "See the video."}`, Returns: sentFields(), New: func() services.Request { return &SendRequest{target: t, large: true} },
 		},
 		{
-			Name: "reply", Doc: "Answers the sender of a mail. The mail follows the message.",
+			Name: "reply", Doc: "Replies to the sender of a mail. The original mail follows the message.",
 			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "message": "Yes."}`, Returns: sentFields(), New: func() services.Request { return &Reply{answering: answering{target: t}} },
 		},
 		{
-			Name: "reply_all", Doc: "Answers the sender and all recipients of a mail. The mail follows the message.",
+			Name: "reply_all", Doc: "Replies to the sender and all recipients of a mail. The original mail follows the message.",
 			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "message": "Yes."}`, Returns: sentFields(), New: func() services.Request { return &Reply{answering: answering{target: t}, all: true} },
 		},
 		{
-			Name: "forward", Doc: "Sends a mail on, with its attachments. The mail follows the message.",
+			Name: "forward", Doc: "Forwards a mail with its attachments. The original mail follows the message.",
 			Permissions: answer, Retry: services.AtMostOnce, Example: `{"message_id": "AAkA…", "to": ["megan@contoso.example"], "message": "Please see below."}`, Returns: sentFields(), New: func() services.Request { return &Forward{answering: answering{target: t}} },
 		},
 		{
@@ -67,7 +67,7 @@ func Operations(t Target) []services.Operation {
 			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…", "add": ["Home"]}`, Returns: changedFields(), New: func() services.Request { return &Categorize{target: t} },
 		},
 		{
-			Name: "move", Doc: "Moves a mail into another folder. It keeps its message_id.",
+			Name: "move", Doc: "Moves a mail into another folder. Its message_id does not change.",
 			Permissions: write, Optional: true, Retry: services.Idempotent, Example: `{"message_id": "AAkA…", "folder": "Archive"}`, Returns: movedFields(), New: func() services.Request { return &Move{target: t} },
 		},
 		{
@@ -90,7 +90,7 @@ type MarkRead struct {
 	target Target
 
 	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
-	IsRead    *bool  `json:"is_read" doc:"Whether the mail is read from now on. Default: true."`
+	IsRead    *bool  `json:"is_read" doc:"Whether to mark the mail as read or as unread. Default: true."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -216,7 +216,7 @@ func sentFields() []schema.Field {
 func changedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "message_id", Type: "text", Doc: "Id of the mail."},
-		{Key: "is_read", Type: "true or false", Doc: "The mail is read."},
+		{Key: "is_read", Type: "true or false", Doc: "Whether the mail is read."},
 		{Key: "categories", Type: "list of text", Doc: "Its categories."},
 		{Key: "flag", Type: "object", Doc: "Its follow-up flag."},
 	}

@@ -34,11 +34,11 @@ func readOperations(t Target) []services.Operation {
 	permissions := []graph.Permission{t.Mailbox.ReadPermission()}
 	all := []services.Operation{
 		{
-			Name: "list", Doc: "Lists the mails of a span as `mails`, each as in the attribute `data`, the newest first. The sensor's filters do not apply.",
+			Name: "list", Doc: "Lists the mails of a period as `mails`, each as in the attribute `data`, the newest first. The sensor's filters do not apply.",
 			Permissions: permissions, Reads: true, Paged: true, Example: `{"start": "2026-11-01", "limit": 10}`, Returns: mailsFields(), New: func() services.Request { return &List{target: t, Limit: defaultLimit} },
 		},
 		{
-			Name: "get", Doc: "Returns one mail as `list` does, with its whole text.",
+			Name: "get", Doc: "Returns one mail with its complete text.",
 			Permissions: permissions, Reads: true, Example: `{"message_id": "AAkA…"}`, Returns: detailFields(), New: func() services.Request { return &Get{target: t} },
 		},
 	}
@@ -47,7 +47,7 @@ func readOperations(t Target) []services.Operation {
 	}
 	return append(all,
 		services.Operation{
-			Name: SearchMails, Doc: "Searches subject, text, attachments and people as Outlook does, and answers like `list`. Exchange finds at most the 1,000 newest mails.",
+			Name: SearchMails, Doc: "Searches subject, text, attachments and people like the search in Outlook. Exchange finds at most the 1,000 newest mails.",
 			Permissions: permissions, Reads: true, Paged: true, Example: `{"query": "lunch"}`, Returns: mailsFields(), New: func() services.Request { return &Search{target: t, Limit: defaultLimit} },
 		},
 		services.Operation{
@@ -55,7 +55,7 @@ func readOperations(t Target) []services.Operation {
 			Permissions: permissions, Reads: true, Paged: true, Example: `{"message_id": "AAkA…"}`, Returns: []schema.Field{{Key: "attachments", Type: "list of objects", Doc: "Attachments, each as in the attribute attachment_info."}}, New: func() services.Request { return &Attachments{target: t} },
 		},
 		services.Operation{
-			Name: AttachmentContent, Doc: "Returns the content of an attachment, in pages of 192 KiB, each of which is 256 KiB of base64. An attached mail has the content of an .eml file. A link has no content.",
+			Name: AttachmentContent, Doc: "Returns the content of an attachment in base64, in pages of 192 KiB. An attached mail is returned as an .eml file. Attachments that are links have no content.",
 			Permissions: permissions, Reads: true, Paged: true, Optional: true, Example: `{"message_id": "AAkA…", "attachment_id": "AAtt…"}`, Returns: contentFields(), New: func() services.Request { return &Content{target: t} },
 		},
 	)
@@ -98,8 +98,8 @@ func checkList(folder string, limit int) error {
 type List struct {
 	target Target
 
-	Start    string `json:"start" doc:"Only mails received then or later: a time, in the account's time zone unless an offset is given, or a date."`
-	End      string `json:"end" doc:"Only mails received before, like start."`
+	Start    string `json:"start" doc:"Only mails received at this time or later: a time, in the account's time zone unless an offset is given, or a date."`
+	End      string `json:"end" doc:"Only mails received before this time, like start."`
 	Folder   string `json:"folder" doc:"The folder, as in the sensor's option; all: the whole mailbox. Default: the sensor's."`
 	From     string `json:"from" doc:"Only mails from this address."`
 	IsUnread *bool  `json:"is_unread" doc:"Only unread mails, or with false only read ones."`
@@ -289,7 +289,7 @@ type Get struct {
 	target Target
 
 	MessageID string `json:"message_id" required:"true" doc:"Id of the mail, as in the list."`
-	Headers   bool   `json:"headers" doc:"Return the headers of the Internet too."`
+	Headers   bool   `json:"headers" doc:"Also return the Internet message headers."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -371,26 +371,26 @@ func (r *Attachments) Execute(ctx context.Context, g *graph.Client, a services.A
 func mailsFields() []schema.Field {
 	return []schema.Field{
 		{Key: "mails", Type: "list of objects", Doc: "Mails, each as in the attribute data, without its text."},
-		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
+		{Key: "complete", Type: "true or false", Doc: "Whether this is the last page."},
 	}
 }
 
 // ItemFields documents a mail as [mail.Message.Item] returns it.
 func ItemFields() []schema.Field {
 	return []schema.Field{
-		{Key: "message_id", Type: "text", Doc: "Id. It stays when the mail is moved."},
+		{Key: "message_id", Type: "text", Doc: "Id. It does not change when the mail is moved."},
 		{Key: "subject", Type: "text", Doc: "Subject."},
 		{Key: "received", Type: "time", Doc: "When it was received."},
 		{Key: "to", Type: "list of text", Doc: "Addresses of the recipients."},
-		{Key: "cc", Type: "list of text", Doc: "Addresses of those who got a copy."},
+		{Key: "cc", Type: "list of text", Doc: "Addresses that got a copy."},
 		{Key: "sender", Type: "text", Doc: "Address of the sender."},
 		{Key: "sender_name", Type: "text", Doc: "Name of the sender."},
-		{Key: "has_attachments", Type: "true or false", Doc: "The mail has attachments."},
+		{Key: "has_attachments", Type: "true or false", Doc: "Whether the mail has attachments."},
 		{Key: "importance", Type: "text", Doc: "Importance: `low`, `normal` or `high`."},
-		{Key: "is_read", Type: "true or false", Doc: "The mail was read."},
+		{Key: "is_read", Type: "true or false", Doc: "Whether the mail was read."},
 		{Key: "flag", Type: "object", Doc: "Follow-up flag.", Fields: []schema.Field{
-			{Key: "is_flagged", Type: "true or false", Doc: "The flag is set."},
-			{Key: "is_completed", Type: "true or false", Doc: "The flag is marked as complete."},
+			{Key: "is_flagged", Type: "true or false", Doc: "Whether the flag is set."},
+			{Key: "is_completed", Type: "true or false", Doc: "Whether the flag is marked as complete."},
 			{Key: "due_date", Type: "date", Doc: "Date on which it is due."},
 			{Key: "completion_date", Type: "date", Doc: "Date on which it was completed."},
 		}},
@@ -408,7 +408,7 @@ func detailFields() []schema.Field {
 		fields = append(fields, schema.Field{Key: f.Key, Type: f.Type, Doc: "As in the attribute data."})
 	}
 	return append(fields,
-		schema.Field{Key: "body", Type: "text", Doc: "The whole text."},
-		schema.Field{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not asked for."},
+		schema.Field{Key: "body", Type: "text", Doc: "The complete text."},
+		schema.Field{Key: "headers", Type: "list of objects", Doc: "Name and value of each header; missing if not requested."},
 	)
 }

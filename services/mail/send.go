@@ -18,17 +18,17 @@ type SendRequest struct {
 	target Target
 	large  bool // it may have any size
 
-	To             []string `json:"to" doc:"Addresses of the recipients. Without any in to, cc and bcc the mail goes to yourself."`
-	Cc             []string `json:"cc" doc:"Addresses of those who get a copy."`
-	Bcc            []string `json:"bcc" doc:"Addresses of those who get a copy that the others do not see."`
-	ReplyTo        []string `json:"reply_to" doc:"Addresses that answers go to, if not to the sender."`
-	From           string   `json:"from" doc:"Address in whose name the mail is sent: your own or one of send_as. Default: the owner of the mailbox."`
+	To             []string `json:"to" doc:"Addresses of the recipients. If to, cc and bcc are empty, the mail is sent to yourself."`
+	Cc             []string `json:"cc" doc:"Addresses that get a copy."`
+	Bcc            []string `json:"bcc" doc:"Addresses that get a blind copy."`
+	ReplyTo        []string `json:"reply_to" doc:"Addresses that replies are sent to. Default: the sender."`
+	From           string   `json:"from" doc:"Address that the mail is sent from: your own or one of send_as. Default: the owner of the mailbox."`
 	Subject        string   `json:"subject" required:"true" doc:"Subject."`
 	Message        string   `json:"message" required:"true" doc:"The text."`
-	MessageIsHTML  bool     `json:"message_is_html" doc:"The text is HTML."`
+	MessageIsHTML  bool     `json:"message_is_html" doc:"Whether the text is HTML."`
 	Importance     string   `json:"importance" enum:"low,normal,high" doc:"Importance. Default: normal."`
 	Attachments    []string `json:"attachments" doc:"Files to attach: their paths in attachments.directories, or data:TYPE;name=NAME;base64,CONTENT."`
-	Photos         []string `json:"photos" doc:"Pictures that are shown in the text, which becomes HTML: files as in attachments, or http(s) addresses, which the recipients load. They follow the text unless it shows them as cid:NAME."`
+	Photos         []string `json:"photos" doc:"Pictures to show in the text, which becomes HTML: files as in attachments, or http(s) URLs, which the recipients' programs load. They are added after the text, unless it refers to them as cid:NAME."`
 	ZipAttachments bool     `json:"zip_attachments" doc:"Attach one archive with the files of attachments."`
 	ZipName        string   `json:"zip_name" doc:"Name of the archive. Default: archive.zip."`
 	SaveToSent     *bool    `json:"save_to_sent" doc:"Keep a copy in Sent Items. Default: true."`

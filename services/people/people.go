@@ -19,7 +19,7 @@ func Operations() []services.Operation {
 	permission := func(scope, alternative, purpose, impact string) []graph.Permission {
 		return []graph.Permission{{Scope: scope, Alternatives: []string{alternative}, Purpose: purpose, Impact: impact}}
 	}
-	found := []schema.Field{{Key: "people", Type: "list of objects", Doc: "Those found, at most 100.", Fields: itemFields()}}
+	found := []schema.Field{{Key: "people", Type: "list of objects", Doc: "The people found, at most 100.", Fields: itemFields()}}
 	return []services.Operation{
 		{
 			Name:        "people_search",
@@ -50,7 +50,7 @@ func Operations() []services.Operation {
 		},
 		{
 			Name:    "person_full",
-			Doc:     "Returns what the organization knows about somebody in it: also job, department, phone numbers and manager. An administrator must allow it.",
+			Doc:     "Returns the details of somebody in your organization, including job, department, phone numbers and manager. An administrator must consent.",
 			Example: `{"address": "megan@contoso.example"}`,
 			Returns: append(append(basicFields(), detailFields()...), schema.Field{Key: "manager", Type: "object", Doc: "The manager; null: there is none.", Fields: basicFields()}),
 			Permissions: []graph.Permission{{
@@ -160,9 +160,9 @@ func (r *Search) Execute(ctx context.Context, g *graph.Client, _ services.Attemp
 
 // Contacts finds contacts.
 type Contacts struct {
-	GivenName string `json:"given_name" doc:"How the given name begins, in any case."`
-	Surname   string `json:"surname" doc:"How the surname begins, in any case."`
-	Email     string `json:"email" doc:"An address, complete and in any case."`
+	GivenName string `json:"given_name" doc:"Beginning of the given name, ignoring case."`
+	Surname   string `json:"surname" doc:"Beginning of the surname, ignoring case."`
+	Email     string `json:"email" doc:"Complete mail address, ignoring case."`
 }
 
 // Validate returns an error for a request that selects nothing.

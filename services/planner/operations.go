@@ -29,7 +29,7 @@ func Operations() []services.Operation {
 func changedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "task_id", Type: "text", Doc: "Id of the task."},
-		{Key: "percent", Type: "whole number", Doc: "Its progress now, 0 to 100."},
+		{Key: "percent", Type: "whole number", Doc: "New progress, 0 to 100."},
 	}
 }
 
@@ -57,7 +57,7 @@ func (r *Complete) Execute(ctx context.Context, g *graph.Client, a services.Atte
 // Progress sets the progress of a task.
 type Progress struct {
 	TaskID  string `json:"task_id" required:"true" doc:"Id of the task, as in the list."`
-	Percent int    `json:"percent" required:"true" min:"0" max:"100" doc:"The progress in percent, 0 to 100."`
+	Percent int    `json:"percent" required:"true" min:"0" max:"100" doc:"The progress in percent."`
 }
 
 // Validate returns an error for values that Graph would refuse.

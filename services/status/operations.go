@@ -38,11 +38,11 @@ func Operations(keeper *Keeper) []services.Operation {
 		{
 			Name: Update,
 			Doc: "Sets your presence as if reported by a device. Teams shows the highest-ranking of all reports, in the order " +
-				"DoNotDisturb, Busy, Available, Away, and only a few minutes later. Available fades to Away within ten minutes. Five " +
-				"combinations are possible: Available and Available, Busy and InACall, Busy and InAConferenceCall, Away and Away, " +
-				"DoNotDisturb and Presenting. With keep the report is repeated every four minutes, also after a restart, until it expires, " +
-				"clear_status withdraws it, or another update_user_status replaces it. For that the bridge must run and read your presence; " +
-				"graph2mqtt call cannot do it.",
+				"DoNotDisturb, Busy, Available, Away; a change can take a few minutes to appear. Available changes to Away within ten minutes. " +
+				"Only these combinations of availability and activity are possible: Available and Available, Busy and InACall, Busy and " +
+				"InAConferenceCall, Away and Away, DoNotDisturb and Presenting. With keep, the bridge repeats the report every four minutes, " +
+				"also after a restart, until it expires, clear_status withdraws it, or another update_user_status replaces it. For this " +
+				"the sensor must read your presence. graph2mqtt call does not support keep.",
 			Permissions: permissions,
 			Example:     `{"availability": "Busy", "activity": "InACall", "expiration_duration": "1h"}`,
 			Returns:     presenceResult(),
@@ -50,8 +50,8 @@ func Operations(keeper *Keeper) []services.Operation {
 		},
 		{
 			Name: UpdatePreferred,
-			Doc: "Shows an availability regardless of what you do, as if you had chosen it in Teams. It takes effect only while you are signed in " +
-				"to Teams somewhere, or update_user_status holds; otherwise you are Offline.",
+			Doc: "Shows an availability regardless of what you are doing, as if you had chosen it in Teams. It takes effect only while you are signed in " +
+				"to Teams on some device, or a presence set with update_user_status applies; otherwise you are Offline.",
 			Permissions: permissions,
 			Example:     `{"availability": "DoNotDisturb", "expiration_duration": "90m"}`,
 			Returns:     presenceResult(),
@@ -108,7 +108,7 @@ type UpdateUserStatus struct {
 	Availability string  `json:"availability" required:"true" doc:"How available you are." enum:"Available,Busy,Away,DoNotDisturb"`
 	Activity     string  `json:"activity" required:"true" doc:"Your activity. Not every activity is possible with every availability." enum:"Available,InACall,InAConferenceCall,Away,Presenting"`
 	Expiration   *string `json:"expiration_duration" doc:"For how long, such as PT1H or 1h, from 5 minutes to 4 hours, with keep to 12 hours. Default: PT5M."`
-	Keep         bool    `json:"keep" doc:"Repeat the report until it expires, so that Available does not fade. Needs an expiration_duration. Default: false."`
+	Keep         bool    `json:"keep" doc:"Repeat the report until it expires, so that Available does not change to Away. Needs an expiration_duration. Default: false."`
 }
 
 // Validate returns an error for combinations and durations that Graph would refuse.
@@ -240,7 +240,7 @@ func (s *SetStatusMessage) Execute(ctx context.Context, g *graph.Client, a servi
 			return nil, err
 		}
 		if !expiry.After(a.Now) {
-			return nil, graph.Invalid("expiry: want a time to come, not %s", expiry.Format(time.RFC3339))
+			return nil, graph.Invalid("expiry: want a time in the future, not %s", expiry.Format(time.RFC3339))
 		}
 		set.Expiry = expiry.In(a.Now.Location())
 	}

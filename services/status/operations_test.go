@@ -185,7 +185,7 @@ func TestRefused(t *testing.T) {
 		{"set_status_message", `{"message": "` + strings.Repeat("ä", 281) + `"}`, `message: want at most 280 characters, not 281`},
 		{"set_status_message", `{"message": " ", "expiry": "2026-07-15T13:00"}`, `expiry: there is no message that could expire`},
 		{"set_status_message", `{"message": "x", "expiry": "noon"}`, `expiry: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
-		{"set_status_message", `{"message": "x", "expiry": "2026-01-15T12:00:00"}`, `expiry: want a time to come, not 2026-01-15T12:00:00+01:00`},
+		{"set_status_message", `{"message": "x", "expiry": "2026-01-15T12:00:00"}`, `expiry: want a time in the future, not 2026-01-15T12:00:00+01:00`},
 		{"clear_status", `{"availability": "Busy"}`, `availability: unknown field; there are no fields`},
 	} {
 		s := contoso(t)

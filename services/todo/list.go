@@ -50,7 +50,7 @@ func (r *RenameList) Execute(ctx context.Context, g *graph.Client, a services.At
 func own(ctx context.Context, g *graph.Client, list, participle string) (tasks.Info, error) {
 	i, err := tasks.Lookup(ctx, g, list)
 	if err == nil && i.BuiltIn() {
-		err = graph.Invalid("list: want a list that you made: %s is one of To Do's own and cannot be %s", services.QuoteForError(i.Name), participle)
+		err = graph.Invalid("list: want a list that you created: %s is built in and cannot be %s", services.QuoteForError(i.Name), participle)
 	}
 	return i, err
 }
@@ -151,7 +151,7 @@ func (r *List) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 func todosFields() []schema.Field {
 	return []schema.Field{
 		{Key: "todos", Type: "list of objects", Doc: "Tasks, each as in the attribute all_todos: open ones first, by due date."},
-		{Key: "complete", Type: "true or false", Doc: "This is the last page."},
+		{Key: "complete", Type: "true or false", Doc: "Whether this is the last page."},
 	}
 }
 
@@ -163,14 +163,14 @@ func ItemFields() []schema.Field {
 		{Key: "status", Type: "text", Doc: "Status: notStarted, inProgress, completed, waitingOnOthers or deferred."},
 		{Key: "completed", Type: "date", Doc: "Day on which it was completed, in UTC: Graph keeps no time. null: it is open."},
 		{Key: "due", Type: "date", Doc: "Day on which it is due."},
-		{Key: "reminder", Type: "time", Doc: "When To Do reminds of it."},
+		{Key: "reminder", Type: "time", Doc: "Time of the reminder."},
 		{Key: "checklist_items", Type: "list of objects", Doc: "Its steps.", Fields: []schema.Field{
 			{Key: "id", Type: "text", Doc: "Id of the step, the `checklist_item_id` of operations."},
-			{Key: "name", Type: "text", Doc: "What is to be done."},
-			{Key: "is_checked", Type: "true or false", Doc: "It is done."},
+			{Key: "name", Type: "text", Doc: "Text of the step."},
+			{Key: "is_checked", Type: "true or false", Doc: "Whether it is done."},
 		}},
 		{Key: "importance", Type: "text", Doc: "Importance: low, normal or high."},
 		{Key: "categories", Type: "list of text", Doc: "Categories."},
-		{Key: "recurring", Type: "true or false", Doc: "It repeats."},
+		{Key: "recurring", Type: "true or false", Doc: "Whether it repeats."},
 	}
 }

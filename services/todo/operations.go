@@ -36,19 +36,19 @@ func Operations(t Target) []services.Operation {
 			Permissions: write, Retry: services.AtMostOnce, Example: `{"subject": "Water the plants", "due": "2026-12-01", "reminder": "2026-12-01T08:00:00"}`, Returns: changedFields(), New: func() services.Request { return &Create{target: t} },
 		},
 		{
-			Name: "update", Doc: "Changes only the given fields of a task. A recurring task stays one.",
+			Name: "update", Doc: "Changes only the given fields of a task. A recurring task stays recurring.",
 			Permissions: write, Retry: services.Idempotent, Example: `{"todo_id": "AAMkTask…", "due": "2026-12-02", "remove_reminder": true}`, Returns: changedFields(), New: func() services.Request { return &Update{target: t} },
 		},
 		{
-			Name: "delete", Doc: "Deletes a task, a recurring one with all that would follow.",
+			Name: "delete", Doc: "Deletes a task. A recurring task is deleted with all future occurrences.",
 			Permissions: write, Retry: services.Idempotent, Example: `{"todo_id": "AAMkTask…"}`, Returns: deletedFields(), New: func() services.Request { return &Delete{target: t} },
 		},
 		{
-			Name: "complete", Doc: "Completes a task; of a recurring one, the current occurrence.",
+			Name: "complete", Doc: "Completes a task, or the current occurrence of a recurring task.",
 			Permissions: write, Retry: services.Idempotent, Example: `{"todo_id": "AAMkTask…"}`, Returns: changedFields(), New: func() services.Request { return &Complete{target: t} },
 		},
 		{
-			Name: "reopen", Doc: "Makes a completed task an open one again.",
+			Name: "reopen", Doc: "Reopens a completed task.",
 			Permissions: write, Retry: services.Idempotent, Example: `{"todo_id": "AAMkTask…"}`, Returns: changedFields(), New: func() services.Request { return &Reopen{target: t} },
 		},
 		{
@@ -72,11 +72,11 @@ func Operations(t Target) []services.Operation {
 			Permissions: []graph.Permission{lists}, Optional: true, OfGroup: true, Retry: services.AtMostOnce, Example: `{"name": "Garden"}`, Returns: listFields(), New: func() services.Request { return &CreateList{} },
 		},
 		{
-			Name: "list_rename", Doc: "Renames a task list. Its entities keep their ids. The lists that To Do makes itself cannot be renamed.",
+			Name: "list_rename", Doc: "Renames a task list. Its entities keep their ids. Built-in lists cannot be renamed.",
 			Permissions: []graph.Permission{lists}, Optional: true, OfGroup: true, Retry: services.Idempotent, Example: `{"list": "Shopping", "name": "Groceries"}`, Returns: listFields(), New: func() services.Request { return &RenameList{} },
 		},
 		{
-			Name: "list_delete", Doc: "Deletes a task list and all its tasks. The lists that To Do makes itself cannot be deleted.",
+			Name: "list_delete", Doc: "Deletes a task list and all its tasks. Built-in lists cannot be deleted.",
 			Permissions: []graph.Permission{lists}, Optional: true, OfGroup: true, Retry: services.Idempotent, Example: `{"list": "Shopping"}`, Returns: listFields()[:1], New: func() services.Request { return &DeleteList{} },
 		},
 		{

@@ -14,7 +14,7 @@ type CreateStep struct {
 	target Target
 
 	TodoID string `json:"todo_id" required:"true" doc:"Id of the task, as in the list."`
-	Name   string `json:"name" required:"true" doc:"What is to be done."`
+	Name   string `json:"name" required:"true" doc:"Text of the step."`
 }
 
 // Validate returns an error for values that Graph would refuse.
@@ -81,7 +81,7 @@ type UpdateStep struct {
 
 	TodoID          string  `json:"todo_id" required:"true" doc:"Id of the task, as in the list."`
 	ChecklistItemID string  `json:"checklist_item_id" required:"true" doc:"Id of the step, as in the list."`
-	Name            *string `json:"name" doc:"What is to be done."`
+	Name            *string `json:"name" doc:"Text of the step."`
 	Completed       *bool   `json:"completed" doc:"Whether the step is checked."`
 }
 

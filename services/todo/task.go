@@ -19,8 +19,8 @@ type TaskFields struct {
 	Due         *string              `json:"due" doc:"Day on which it is due. To Do keeps no time."`
 	Reminder    *string              `json:"reminder" doc:"Time of the reminder, in the account's time zone unless an offset is given."`
 	Importance  *string              `json:"importance" enum:"low,normal,high" doc:"Importance."`
-	Categories  *[]string            `json:"categories" doc:"Names of all its categories."`
-	Recurrence  *services.Recurrence `json:"recurrence" doc:"Repeat the task by this pattern, from due on."`
+	Categories  *[]string            `json:"categories" doc:"Names of all categories of the task."`
+	Recurrence  *services.Recurrence `json:"recurrence" doc:"Repeat the task by this pattern, starting on the due date."`
 }
 
 // validate returns an error for values that are wrong in every time zone.

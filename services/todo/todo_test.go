@@ -322,8 +322,8 @@ func TestRefusals(t *testing.T) {
 		`checklist_delete {"todo_id": "x"}`:                                                "checklist_item_id is required",
 		`list {"limit": 0}`:                                                                "limit: want 1 to 500, not 0",
 		`list_new {"name": ""}`:                                                            "name: want a text that is not empty",
-		`list_rename {"list": "Tasks", "name": "x"}`:                                       `list: want a list that you made: "Tasks" is one of To Do's own and cannot be renamed`,
-		`list_delete {"list": "flaggedEmails"}`:                                            `list: want a list that you made: "Flagged Emails" is one of To Do's own and cannot be deleted`,
+		`list_rename {"list": "Tasks", "name": "x"}`:                                       `list: want a list that you created: "Tasks" is built in and cannot be renamed`,
+		`list_delete {"list": "flaggedEmails"}`:                                            `list: want a list that you created: "Flagged Emails" is built in and cannot be deleted`,
 		`list_delete {"list": "Nothing"}`:                                                  "find the task list: there is no task list Nothing; there are: Flagged Emails, Shopping, Tasks",
 	} {
 		synctest.Test(t, func(t *testing.T) {

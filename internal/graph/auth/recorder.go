@@ -112,7 +112,7 @@ type oauthError struct {
 }
 
 func (e *oauthError) Error() string {
-	switch text := e.text(); {
+	switch text := e.description(); {
 	case text != "":
 		return "Microsoft answered " + text
 	case e.Name != "":
@@ -121,8 +121,8 @@ func (e *oauthError) Error() string {
 	return fmt.Sprintf("Microsoft answered %d %s", e.Status, http.StatusText(e.Status))
 }
 
-// text returns the description without the trailing request ids.
-func (e *oauthError) text() string {
+// description returns the description without the trailing request ids.
+func (e *oauthError) description() string {
 	text, _, _ := strings.Cut(e.Description, "Trace ID:")
 	text, _, _ = strings.Cut(text, "\r\n")
 	text = strings.Join(strings.Fields(text), " ")

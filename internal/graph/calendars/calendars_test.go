@@ -299,7 +299,7 @@ const (
 
 // A new body of an online meeting keeps its join block.
 func TestMeetingIsKept(t *testing.T) {
-	const refused = "body: the event is an online meeting, and how to join it is part of its body, from where it cannot be kept; want no body, or change it in Outlook"
+	const refused = "body: want no body: the instructions for joining this online meeting are in its body and cannot be kept; change the body in Outlook"
 	page := func(s string) string { return "<html><head></head><body>" + s + "</body></html>" }
 	for _, tt := range []struct {
 		name, old, content string

@@ -62,7 +62,7 @@ func keepMeeting(old eventDTO, body Body) (*Body, error) {
 	return &Body{b.String(), true}, nil
 }
 
-var errMeetingLost = graph.Invalid("body: the event is an online meeting, and how to join it is part of its body, from where it cannot be kept; want no body, or change it in Outlook")
+var errMeetingLost = graph.Invalid("body: want no body: the instructions for joining this online meeting are in its body and cannot be kept; change the body in Outlook")
 
 // meetingBlock returns the siblings that hold the text for joining the meeting: from the divider before the link to the one after it,
 // or, without dividers, the outermost element with the class of Teams. It returns nil if it finds neither.

@@ -86,7 +86,7 @@ func TestSame(t *testing.T) {
 func TestCheck(t *testing.T) {
 	for content, want := range map[string]string{
 		strings.Repeat("x", chatmessage.MaxSize):     "",
-		strings.Repeat("é", chatmessage.MaxSize/2+1): "message: want at most 28 KB, which is what Teams takes, not 28.0 KB",
+		strings.Repeat("é", chatmessage.MaxSize/2+1): "message: want at most 28 KB, the limit of Teams, not 28.0 KB",
 		"\n": "message: want a text, not an empty one",
 	} {
 		if err := (chatmessage.Outgoing{Content: content}).Check(); want == "" && err != nil || want != "" && (err == nil || err.Error() != want) {

@@ -73,7 +73,7 @@ func (o Outgoing) Check() error {
 		return graph.Invalid("message: want a text, not an empty one")
 	}
 	if n := len(o.Content); n > MaxSize {
-		return graph.Invalid("message: want at most 28 KB, which is what Teams takes, not %.1f KB", float64(n)/1024)
+		return graph.Invalid("message: want at most 28 KB, the limit of Teams, not %.1f KB", float64(n)/1024)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func SendPermission() graph.Permission {
 func CreatePermission() graph.Permission {
 	return graph.Permission{
 		Scope: "Chat.Create", Alternatives: []string{"Chat.ReadWrite"},
-		Purpose: "opens chats with people", Impact: "messages can be sent in existing chats only",
+		Purpose: "opens chats with people", Impact: "messages can only be sent in existing chats",
 	}
 }
 

@@ -42,16 +42,16 @@ func (b Body) Markup(most int) string {
 	return htmltext.Clean(b.Content, most)
 }
 
-// Contains reports whether the body as text has s in it, in any case and with any white space where s has some.
+// Contains reports whether the text of the body contains s, ignoring case and differences in white space.
 func (b Body) Contains(s string) bool {
 	text := b.Content
 	if b.HTML {
 		text = htmltext.Text(b.Content)
 	}
-	return strings.Contains(plain(text), plain(s))
+	return strings.Contains(normalize(text), normalize(s))
 }
 
-func plain(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
+func normalize(s string) string { return strings.ToLower(strings.Join(strings.Fields(s), " ")) }
 
 func (d *bodyDTO) body() Body {
 	if d == nil {

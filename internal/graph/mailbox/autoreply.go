@@ -72,7 +72,7 @@ func (s AutomaticReplies) HasUpcomingSchedule(now time.Time) bool {
 }
 
 // IsPlaceholderSchedule reports whether no user made the schedule. For a mailbox without one Exchange returns the 24 hours from the
-// next full hour, computed anew each time: activating them would leave the replies off when a user switches them on.
+// next full hour, computed each time: activating them would leave the replies off when a user switches them on.
 func (s AutomaticReplies) IsPlaceholderSchedule(now time.Time) bool {
 	next := now.UTC().Truncate(time.Hour).Add(time.Hour)
 	return s.Mode != Scheduled && s.End.Sub(s.Start) == 24*time.Hour && !s.Start.After(next) && s.Start.Equal(s.Start.Truncate(time.Hour))
@@ -87,7 +87,7 @@ func ReadAutomaticReplies(ctx context.Context, g *graph.Client, loc *time.Locati
 	switch {
 	case err != nil:
 		return AutomaticReplies{}, err
-	case text(d.Setting.Status) == "":
+	case valueOrEmpty(d.Setting.Status) == "":
 		return AutomaticReplies{}, graph.Incomplete(op, "status")
 	}
 	return d.setting(loc), nil
@@ -157,16 +157,16 @@ func (d settingsDTO) complete() bool {
 func (d settingsDTO) setting(loc *time.Location) AutomaticReplies {
 	s := d.Setting
 	return AutomaticReplies{
-		Mode:     graph.Spell(text(s.Status), Modes()),
-		Audience: graph.Spell(text(s.Audience), Audiences()),
-		Internal: text(s.Internal),
-		External: text(s.External),
+		Mode:     graph.Spell(valueOrEmpty(s.Status), Modes()),
+		Audience: graph.Spell(valueOrEmpty(s.Audience), Audiences()),
+		Internal: valueOrEmpty(s.Internal),
+		External: valueOrEmpty(s.External),
 		Start:    instant(s.Start, loc),
 		End:      instant(s.End, loc),
 	}
 }
 
-func text(s *string) string {
+func valueOrEmpty(s *string) string {
 	if s == nil {
 		return ""
 	}

@@ -434,8 +434,8 @@ func (v view) bodyOf(stored any) any {
 	return body
 }
 
-// plain returns a body as text.
-func plain(stored any) string {
+// plainText returns a body as text.
+func plainText(stored any) string {
 	body, _ := view{body: "text"}.bodyOf(stored).(map[string]any)
 	content, _ := body["content"].(string)
 	return strings.TrimSpace(content)
@@ -446,7 +446,7 @@ func preview(stored any) any {
 	if stored == nil {
 		return ""
 	}
-	return odata.Preview(plain(stored))
+	return odata.Preview(plainText(stored))
 }
 
 // DeliverMail puts a mail into the Inbox, as if it had just arrived, and returns it with its ids.

@@ -147,7 +147,7 @@ func (t searchTerm) matches(v view, m *message) bool {
 	}
 	text := func(name string) bool {
 		if name == "body" {
-			return hasWords(plain(v.entity(m, []string{"body"})["body"]), t.value)
+			return hasWords(plainText(v.entity(m, []string{"body"})["body"]), t.value)
 		}
 		s, _ := v.entity(m, []string{name})[name].(string)
 		return hasWords(s, t.value)

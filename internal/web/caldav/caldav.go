@@ -163,19 +163,19 @@ type exchange struct {
 	account string
 }
 
-// A level is a depth of the tree of paths.
-type level int
+// A resourceType is the type of the resource that a path names.
+type resourceType int
 
 const (
-	rootLevel       level = iota
-	homeLevel             // the account: its principal and its collections
-	collectionLevel       // a calendar or a task list
-	objectLevel
+	rootResource       resourceType = iota
+	homeResource                    // the account: its principal and its collections
+	collectionResource              // a calendar or a task list
+	objectResource
 )
 
 // A resourcePath is the parsed path of a request.
 type resourcePath struct {
-	level   level
+	kind    resourceType
 	account string
 	id      string // of the collection
 	name    string // of the object
@@ -192,12 +192,12 @@ func parsePath(path string) (resourcePath, bool) {
 		return resourcePath{}, true
 	}
 	parts := strings.Split(rest, "/")
-	p := resourcePath{level: homeLevel, account: parts[0]}
+	p := resourcePath{kind: homeResource, account: parts[0]}
 	if len(parts) > 1 {
-		p.level, p.id = collectionLevel, parts[1]
+		p.kind, p.id = collectionResource, parts[1]
 	}
 	if len(parts) > 2 {
-		p.level, p.name = objectLevel, parts[2]
+		p.kind, p.name = objectResource, parts[2]
 	}
 	return p, len(parts) <= 3 && !slices.Contains(parts, "")
 }
@@ -239,7 +239,7 @@ func (h *DAVServer) serve(x *exchange) {
 	switch {
 	case !ok:
 		err = statusError(http.StatusNotFound, "there is nothing at this address")
-	case p.level != rootLevel && p.account != x.account:
+	case p.kind != rootResource && p.account != x.account:
 		err = statusError(http.StatusForbidden, "this password is for the account %s alone", x.account)
 	case x.r.Header.Get("Content-Encoding") != "":
 		err = statusError(http.StatusUnsupportedMediaType, "want a request that is not compressed")
@@ -272,7 +272,7 @@ func (x *exchange) dispatch(p resourcePath) error {
 		return x.remove(p)
 	}
 	x.w.Header().Set("Allow", methods)
-	return statusError(http.StatusMethodNotAllowed, "%s is not supported; lists and calendars are made in Outlook and To Do", cut(x.r.Method))
+	return statusError(http.StatusMethodNotAllowed, "%s is not supported; lists and calendars are made in Outlook and To Do", truncate(x.r.Method))
 }
 
 // writeError answers with an error.
@@ -313,7 +313,7 @@ func (x *exchange) collection(id string) (Collection, *collectionState, error) {
 	}
 	i := slices.IndexFunc(all, func(c Collection) bool { return c.ID() == id })
 	if i < 0 {
-		return nil, nil, statusError(http.StatusNotFound, "account %s has no calendar or task list %s", x.account, cut(id))
+		return nil, nil, statusError(http.StatusNotFound, "account %s has no calendar or task list %s", x.account, truncate(id))
 	}
 	s, err := x.state(x.account, id)
 	return all[i], s, err

@@ -350,11 +350,11 @@ func TestText(t *testing.T) {
 		"\xff":               "\uFFFD",
 		"  \n\nGrüße 🎉\n\n ": "Grüße 🎉",
 	} {
-		if got := text(in); got != want {
+		if got := sanitizeText(in); got != want {
 			t.Errorf("%q: %q, want %q", in, got, want)
 		}
 	}
-	if got := line(" a\r\n  b\tc "); got != "a b c" {
+	if got := singleLine(" a\r\n  b\tc "); got != "a b c" {
 		t.Errorf("line: %q", got)
 	}
 }

@@ -101,7 +101,7 @@ func (x *exchange) put(p resourcePath) error {
 
 // object returns the collection of the object that a path names.
 func (x *exchange) object(p resourcePath) (Collection, *collectionState, error) {
-	if p.level != objectLevel {
+	if p.kind != objectResource {
 		return nil, nil, statusError(http.StatusMethodNotAllowed, "calendars and task lists are made and removed in Outlook and To Do")
 	}
 	if len(p.name) > maxUID+len(extension) {

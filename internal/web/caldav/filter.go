@@ -181,7 +181,7 @@ func (f *filter) matches(o *object, loc *time.Location) bool {
 				c = o.component()
 			}
 			for _, v := range c.Props[p.name] {
-				values = append(values, plain(&v))
+				values = append(values, textValue(&v))
 			}
 		}
 		if !p.matches(values, c, loc) {

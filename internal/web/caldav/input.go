@@ -87,8 +87,8 @@ func checkLines(data []byte) error {
 	return nil
 }
 
-// plain returns the value of a property as text. Commas that should be escaped are part of it.
-func plain(p *ical.Prop) string {
+// textValue returns the value of a text property. It accepts commas that are not escaped.
+func textValue(p *ical.Prop) string {
 	if p == nil {
 		return ""
 	}
@@ -126,7 +126,7 @@ func newInput(data []byte, kind string, loc *time.Location) (*input, error) {
 		switch {
 		case child.Name == ical.CompTimezone:
 		case child.Name != kind:
-			return nil, invalid("want a %s, not a %s", kind, cut(child.Name))
+			return nil, invalid("want a %s, not a %s", kind, truncate(child.Name))
 		case c != nil:
 			return nil, invalid("want one %s: exceptions of a series cannot be written; change its events one by one", kind)
 		default:
@@ -141,12 +141,12 @@ func newInput(data []byte, kind string, loc *time.Location) (*input, error) {
 	case len(c.Props[ical.PropAttendee]) > 0:
 		return nil, invalid("ATTENDEE: nobody can be invited from here; invite people in Outlook")
 	}
-	in := &input{uid: plain(c.Props.Get(ical.PropUID)), kind: kind}
+	in := &input{uid: textValue(c.Props.Get(ical.PropUID)), kind: kind}
 	if in.uid == "" || len(in.uid) > maxUID || !utf8.ValidString(in.uid) || strings.ContainsFunc(in.uid, unicode.IsControl) {
 		return nil, invalid("UID: want 1 to %d bytes of text", maxUID)
 	}
 	f := &in.fields
-	f.summary, f.description = line(plain(c.Props.Get(ical.PropSummary))), text(plain(c.Props.Get(ical.PropDescription)))
+	f.summary, f.description = singleLine(textValue(c.Props.Get(ical.PropSummary))), sanitizeText(textValue(c.Props.Get(ical.PropDescription)))
 	for _, p := range c.Props[ical.PropCategories] {
 		if all, err := p.TextList(); err == nil {
 			f.categories = append(f.categories, all...)
@@ -167,20 +167,20 @@ func newInput(data []byte, kind string, loc *time.Location) (*input, error) {
 // maxUID bounds the length of a UID, which becomes part of a transaction.
 const maxUID = 255
 
-// cut returns the beginning of a text for an error.
-func cut(s string) string {
+// truncate returns the beginning of a text for an error message.
+func truncate(s string) string {
 	const most = 40
 	if len(s) > most {
 		s = s[:most] + "…"
 	}
-	return line(s)
+	return singleLine(s)
 }
 
 func (in *input) readTask(c *ical.Component, loc *time.Location) error {
 	f := &in.fields
-	f.done = strings.EqualFold(plain(c.Props.Get(ical.PropStatus)), "COMPLETED")
+	f.done = strings.EqualFold(textValue(c.Props.Get(ical.PropStatus)), "COMPLETED")
 	f.importance = "normal"
-	switch p := strings.TrimSpace(plain(c.Props.Get(ical.PropPriority))); p {
+	switch p := strings.TrimSpace(textValue(c.Props.Get(ical.PropPriority))); p {
 	case "1", "2", "3", "4":
 		f.importance = "high"
 	case "6", "7", "8", "9":
@@ -203,19 +203,19 @@ func (in *input) readTask(c *ical.Component, loc *time.Location) error {
 
 func (in *input) readEvent(c *ical.Component, loc *time.Location) error {
 	f := &in.fields
-	f.location = line(plain(c.Props.Get(ical.PropLocation)))
+	f.location = singleLine(textValue(c.Props.Get(ical.PropLocation)))
 	f.class = "PUBLIC"
-	switch class := strings.ToUpper(plain(c.Props.Get(ical.PropClass))); class {
+	switch class := strings.ToUpper(textValue(c.Props.Get(ical.PropClass))); class {
 	case "PRIVATE", "CONFIDENTIAL":
 		f.class = class
 	}
 	f.status = "CONFIRMED"
-	switch status := strings.ToUpper(plain(c.Props.Get(ical.PropStatus))); status {
+	switch status := strings.ToUpper(textValue(c.Props.Get(ical.PropStatus))); status {
 	case "TENTATIVE", "CANCELLED":
 		f.status = status
 	}
 	in.shown = c.Props.Get(ical.PropTransparency) != nil || f.status == "TENTATIVE"
-	f.free = strings.EqualFold(plain(c.Props.Get(ical.PropTransparency)), "TRANSPARENT")
+	f.free = strings.EqualFold(textValue(c.Props.Get(ical.PropTransparency)), "TRANSPARENT")
 	begin := c.Props.Get(ical.PropDateTimeStart)
 	if begin == nil {
 		return invalid("DTSTART is required")
@@ -238,7 +238,7 @@ func (in *input) readEvent(c *ical.Component, loc *time.Location) error {
 	case length != nil:
 		d, err := length.Duration()
 		if err != nil || d < 0 || d > maxDuration {
-			return invalid("DURATION: want a duration such as PT1H, of at most a year, not %q", cut(length.Value))
+			return invalid("DURATION: want a duration such as PT1H, of at most a year, not %q", truncate(length.Value))
 		}
 		end = start.Add(d)
 	case days:
@@ -302,11 +302,11 @@ func readAnyTime(p *ical.Prop, loc *time.Location) (at time.Time, isDate bool, e
 	}
 	if id := p.Params.Get(ical.PropTimezoneID); id != "" {
 		if loc = findZone(id); loc == nil {
-			return at, false, invalid("%s: unknown time zone %q", p.Name, cut(id))
+			return at, false, invalid("%s: unknown time zone %q", p.Name, truncate(id))
 		}
 	}
 	if at, err = time.ParseInLocation("20060102T150405", value, loc); err != nil {
-		return at, false, invalid("%s: want a date or a time, not %q", p.Name, cut(value))
+		return at, false, invalid("%s: want a date or a time, not %q", p.Name, truncate(value))
 	}
 	return at, false, nil
 }

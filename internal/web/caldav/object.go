@@ -120,7 +120,7 @@ func setCategories(c *ical.Component, categories []string) {
 // eventObject returns the object of an event.
 func eventObject(e *calendars.Event, alias *alias) (*object, error) {
 	f := &fields{
-		summary: cmp.Or(line(e.Subject), "(no subject)"), description: text(e.Description), truncated: isTruncated(e.Description), location: line(e.Location), categories: lines(e.Categories),
+		summary: cmp.Or(singleLine(e.Subject), "(no subject)"), description: sanitizeText(e.Description), truncated: isTruncated(e.Description), location: singleLine(e.Location), categories: lines(e.Categories),
 		start: e.Start.UTC(), end: e.End.UTC(), allDay: e.AllDay, class: classOf(e.Sensitivity), status: statusOf(e), free: strings.EqualFold(e.ShowAs, "free"),
 	}
 	o := &object{id: e.ID, series: e.SeriesID, fields: f, event: e}
@@ -152,7 +152,7 @@ func eventObject(e *calendars.Event, alias *alias) (*object, error) {
 	}
 	if e.SeriesID != "" {
 		p := ical.NewProp(seriesProperty)
-		p.SetText(line(e.SeriesID))
+		p.SetText(singleLine(e.SeriesID))
 		p.Params.Del(ical.ParamValue) // it is text anyway
 		c.Props.Set(p)
 	}
@@ -162,7 +162,7 @@ func eventObject(e *calendars.Event, alias *alias) (*object, error) {
 // taskObject returns the object of a task, whose day of completion and due date are days of loc.
 func taskObject(t *tasks.Task, alias *alias, loc *time.Location) (*object, error) {
 	f := &fields{
-		summary: cmp.Or(line(t.Subject), "(no title)"), description: text(t.Description), truncated: isTruncated(t.Description), categories: lines(t.Categories),
+		summary: cmp.Or(singleLine(t.Subject), "(no title)"), description: sanitizeText(t.Description), truncated: isTruncated(t.Description), categories: lines(t.Categories),
 		due: t.DueDate(loc), done: t.Done(), importance: importanceOf(t.Importance),
 	}
 	o := &object{id: t.ID, fields: f, task: t, loc: loc, created: t.Created}
@@ -292,8 +292,8 @@ func isTruncated(s string) bool {
 	return strings.HasSuffix(s, "…") && utf8.RuneCountInString(s) >= maxDescription
 }
 
-// text returns a text as clients read it: one carriage return would make a whole list unreadable to Home Assistant.
-func text(s string) string {
+// sanitizeText removes control characters and normalizes line breaks: Home Assistant cannot read a list with a carriage return.
+func sanitizeText(s string) string {
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.ToValidUTF8(s, "\uFFFD"))
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -313,14 +313,14 @@ func text(s string) string {
 	return strings.TrimSpace(strings.Join(all, "\n"))
 }
 
-// line is text in one line.
-func line(s string) string { return strings.Join(strings.Fields(text(s)), " ") }
+// singleLine returns a sanitized text in one line.
+func singleLine(s string) string { return strings.Join(strings.Fields(sanitizeText(s)), " ") }
 
-// lines are texts in one line each, without empty ones.
+// lines returns each text in one line, without empty ones.
 func lines(all []string) []string {
 	var some []string
 	for _, s := range all {
-		if s = line(s); s != "" && !slices.Contains(some, s) {
+		if s = singleLine(s); s != "" && !slices.Contains(some, s) {
 			some = append(some, s)
 		}
 	}

@@ -102,16 +102,16 @@ func acceptsGzip(r *http.Request) bool {
 type resource struct {
 	resourcePath
 	address    string
-	collection Collection // from collectionLevel on
+	collection Collection // from collectionResource on
 	state      *collectionState
-	object     *object                  // at objectLevel
-	full       func() (*listing, error) // at collectionLevel: its objects, which are read once
+	object     *object                  // at objectResource
+	full       func() (*listing, error) // at collectionResource: its objects, which are read once
 }
 
 // collectionResource returns the resource of a collection.
 func (x *exchange) collectionResource(c Collection, s *collectionState, address string) resource {
 	return resource{
-		resourcePath: resourcePath{level: collectionLevel, account: x.account, id: c.ID()}, address: address, collection: c, state: s,
+		resourcePath: resourcePath{kind: collectionResource, account: x.account, id: c.ID()}, address: address, collection: c, state: s,
 		full: sync.OnceValues(func() (*listing, error) { return s.full(x.r.Context(), c) }),
 	}
 }
@@ -153,8 +153,8 @@ func (x *exchange) propfind(p resourcePath) error {
 	// Clients find what they asked by the address that they asked.
 	self := resource{resourcePath: p, address: x.prefix() + x.r.URL.EscapedPath()}
 	all := []resource{self}
-	switch p.level {
-	case homeLevel:
+	switch p.kind {
+	case homeResource:
 		if depth == "1" {
 			collections, _, err := x.o.Collections(x.account)
 			if err != nil {
@@ -168,16 +168,16 @@ func (x *exchange) propfind(p resourcePath) error {
 				all = append(all, x.collectionResource(c, s, x.address(x.account, c.ID())))
 			}
 		}
-	case collectionLevel, objectLevel:
+	case collectionResource, objectResource:
 		c, s, err := x.collection(p.id)
 		if err != nil {
 			return err
 		}
-		if p.level == collectionLevel {
+		if p.kind == collectionResource {
 			all[0] = x.collectionResource(c, s, self.address)
 		}
 		all[0].collection, all[0].state = c, s
-		if p.level == objectLevel {
+		if p.kind == objectResource {
 			if all[0].object, err = s.find(x.r.Context(), c, p.name); err != nil {
 				return err
 			}
@@ -193,9 +193,9 @@ func (x *exchange) propfind(p resourcePath) error {
 				all = append(all, x.resourceOf(c, s, o))
 			}
 		}
-	case rootLevel:
+	case rootResource:
 		if depth == "1" && p == (resourcePath{}) {
-			all = append(all, resource{resourcePath: resourcePath{homeLevel, x.account, "", ""}, address: x.address(x.account)})
+			all = append(all, resource{resourcePath: resourcePath{homeResource, x.account, "", ""}, address: x.address(x.account)})
 		}
 	}
 	readAll(all, names)
@@ -213,7 +213,7 @@ func noObjectError() error { return statusError(http.StatusNotFound, "there is n
 
 func (x *exchange) resourceOf(c Collection, s *collectionState, o *object) resource {
 	return resource{
-		resourcePath: resourcePath{objectLevel, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, state: s, object: o,
+		resourcePath: resourcePath{objectResource, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, state: s, object: o,
 	}
 }
 
@@ -300,12 +300,12 @@ func writeStatus(d *document, address, status string) {
 // knownProperties are those that allprop returns: none that takes a read.
 func (r resource) knownProperties() []xml.Name {
 	names := []xml.Name{dav("resourcetype"), dav("displayname"), dav("current-user-principal"), dav("owner"), dav("current-user-privilege-set")}
-	switch r.level {
-	case homeLevel:
+	switch r.kind {
+	case homeResource:
 		names = append(names, dav("principal-URL"), cal("calendar-home-set"))
-	case collectionLevel:
+	case collectionResource:
 		names = append(names, dav("supported-report-set"), cal("supported-calendar-component-set"))
-	case objectLevel:
+	case objectResource:
 		names = []xml.Name{dav("resourcetype"), dav("getetag"), dav("getcontenttype"), dav("getcontentlength")}
 	}
 	return names
@@ -320,14 +320,14 @@ func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, e
 	case dav("principal-collection-set"):
 		return href(x.address()), true, nil
 	case dav("owner"):
-		return home, r.level != rootLevel, nil
+		return home, r.kind != rootResource, nil
 	case dav("resourcetype"):
 		return r.resourceType(), true, nil
 	case dav("current-user-privilege-set"):
 		return r.privileges(), true, nil
 	}
-	switch r.level {
-	case homeLevel:
+	switch r.kind {
+	case homeResource:
 		switch name {
 		case dav("displayname"):
 			return escape(x.account), true, nil
@@ -338,9 +338,9 @@ func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, e
 		case dav("supported-report-set"):
 			return "", true, nil
 		}
-	case collectionLevel:
+	case collectionResource:
 		return x.collectionProperty(r, name)
-	case objectLevel:
+	case objectResource:
 		switch name {
 		case dav("getetag"):
 			return escape(r.object.etag), true, nil
@@ -349,7 +349,7 @@ func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, e
 		case dav("getcontentlength"):
 			return strconv.Itoa(len(r.object.data)), true, nil
 		}
-	case rootLevel:
+	case rootResource:
 		if name == dav("displayname") {
 			return "graph2mqtt", true, nil
 		}
@@ -369,12 +369,12 @@ func (x *exchange) userAddress() string {
 }
 
 func (r resource) resourceType() string {
-	switch r.level {
-	case homeLevel:
+	switch r.kind {
+	case homeResource:
 		return "<D:collection/><D:principal/>"
-	case collectionLevel:
+	case collectionResource:
 		return "<D:collection/><C:calendar/>"
-	case objectLevel:
+	case objectResource:
 		return ""
 	}
 	return "<D:collection/>"
@@ -408,7 +408,7 @@ func (x *exchange) collectionProperty(r resource, name xml.Name) (value string, 
 	c := r.collection
 	switch name {
 	case dav("displayname"):
-		return escape(line(c.Name())), true, nil
+		return escape(singleLine(c.Name())), true, nil
 	case cal("supported-calendar-component-set"):
 		return `<C:comp name="` + kindOf(c) + `"/>`, true, nil
 	case cal("supported-calendar-data"):
@@ -458,7 +458,7 @@ func (x *exchange) proppatch(p resourcePath) error {
 	if asked == nil || asked.name != dav("propertyupdate") {
 		return statusError(http.StatusBadRequest, "want a propertyupdate")
 	}
-	if p.level >= collectionLevel {
+	if p.kind >= collectionResource {
 		if _, _, err := x.collection(p.id); err != nil {
 			return err
 		}
@@ -481,14 +481,14 @@ func (x *exchange) proppatch(p resourcePath) error {
 
 // get answers with an object, or with all of a collection.
 func (x *exchange) get(p resourcePath) error {
-	if p.level < collectionLevel {
+	if p.kind < collectionResource {
 		return statusError(http.StatusMethodNotAllowed, "this is the address for calendar programs, which CalDAV needs; there is nothing to see")
 	}
 	c, s, err := x.collection(p.id)
 	if err != nil {
 		return err
 	}
-	if p.level == collectionLevel {
+	if p.kind == collectionResource {
 		return x.writeFeed(c, s)
 	}
 	o, err := s.find(x.r.Context(), c, p.name)

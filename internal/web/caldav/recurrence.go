@@ -94,9 +94,9 @@ func newRule(text string, loc *time.Location) (*rule, error) {
 			continue
 		}
 		name, value, ok := strings.Cut(part, "=")
-		wrong := invalid("RRULE: %s=%s is not supported", cut(name), cut(value))
+		wrong := invalid("RRULE: %s=%s is not supported", truncate(name), truncate(value))
 		if !ok {
-			return nil, invalid("RRULE: want parts such as FREQ=WEEKLY, not %q", cut(part))
+			return nil, invalid("RRULE: want parts such as FREQ=WEEKLY, not %q", truncate(part))
 		}
 		number := func(to *int, least, most int) bool {
 			n, err := strconv.Atoi(value)

@@ -23,7 +23,7 @@ func (x *exchange) report(p resourcePath) error {
 	if asked == nil {
 		return statusError(http.StatusBadRequest, "want a report")
 	}
-	if p.level != collectionLevel {
+	if p.kind != collectionResource {
 		return conditionError(http.StatusForbidden, "supported-report", "want the address of a calendar or a task list")
 	}
 	c, s, err := x.collection(p.id)
@@ -40,7 +40,7 @@ func (x *exchange) report(p resourcePath) error {
 	case dav("sync-collection"):
 		rows, after, err = x.sync(c, s, asked)
 	default:
-		return conditionError(http.StatusForbidden, "supported-report", "the report %s is not supported", cut(asked.name.Local))
+		return conditionError(http.StatusForbidden, "supported-report", "the report %s is not supported", truncate(asked.name.Local))
 	}
 	if err != nil {
 		return err
@@ -166,13 +166,13 @@ func (x *exchange) nameIn(c Collection, address string) (name string, ok bool) {
 		return "", false
 	}
 	p, ok := parsePath(path)
-	return p.name, ok && p.level == objectLevel && p.account == x.account && p.id == c.ID()
+	return p.name, ok && p.kind == objectResource && p.account == x.account && p.id == c.ID()
 }
 
 // sync answers a sync-collection. after is the new token.
 func (x *exchange) sync(c Collection, s *collectionState, asked *node) (rows []row, after string, err error) {
 	if level := asked.child(dav("sync-level")).content(); level != "1" && level != "infinite" && x.r.Header.Get("Depth") != "1" {
-		return nil, "", statusError(http.StatusBadRequest, "sync-level: want 1")
+		return nil, "", statusError(http.StatusBadRequest, "sync-kind: want 1")
 	}
 	token := asked.child(dav("sync-token")).content()
 	answer, err := s.sync(x.r.Context(), c, token)
@@ -260,7 +260,7 @@ func (x *exchange) writeFeed(c Collection, s *collectionState) error {
 	var b strings.Builder
 	b.WriteString("BEGIN:VCALENDAR\r\nPRODID:" + productID + "\r\nVERSION:2.0\r\n")
 	name := ical.NewProp("X-WR-CALNAME")
-	name.SetText(line(c.Name()))
+	name.SetText(singleLine(c.Name()))
 	b.WriteString(name.Name + ":" + name.Value + "\r\n")
 	for _, o := range l.objects {
 		b.WriteString(o.body())

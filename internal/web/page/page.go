@@ -214,7 +214,7 @@ func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 	}
 	switch {
 	case err != nil:
-		h.options.Log.Error("status page not described", "error", err)
+		h.options.Log.Error("status page not encoded", "error", err)
 		writeError(w, http.StatusInternalServerError, failure{Code: "internal", Message: "the status could not be described; see the log"})
 	case current.version == after:
 		w.WriteHeader(http.StatusNotModified)
@@ -263,14 +263,14 @@ type renderedState struct {
 	changes []<-chan struct{} // closed when it is outdated
 }
 
-// current returns the newest snapshot and two channels of which one is closed when there may be a newer one. again makes it anew
-// although no change was reported, for what changes without a report.
-func (h *StatusPage) current(r *http.Request, again bool) (*renderedState, []<-chan struct{}, error) {
+// current returns the newest snapshot and two channels of which one is closed when there may be a newer one. With refresh it makes a new
+// snapshot even if no change was reported, because some values change without a report.
+func (h *StatusPage) current(r *http.Request, refresh bool) (*renderedState, []<-chan struct{}, error) {
 	base := baseOf(r)
 	h.mu.Lock()
 	changed, b := h.changed, h.rendered
 	h.mu.Unlock()
-	if b != nil && !again && b.base == base && !isClosed(b.changes[0]) && !isClosed(b.changes[1]) {
+	if b != nil && !refresh && b.base == base && !isClosed(b.changes[0]) && !isClosed(b.changes[1]) {
 		return b, b.changes, nil
 	}
 	changes := []<-chan struct{}{changed, nil}

@@ -184,12 +184,12 @@ func (h *StatusPage) account(d hub.Snapshot) account {
 		return a
 	}
 	status := d.State.Account
-	a.State, a.Message = status.SignIn.State, text(status.SignIn.Message)
-	a.Connected, a.Online, a.User, a.Error = status.Connected, d.State.Available, text(status.User), text(status.Error)
+	a.State, a.Message = status.SignIn.State, valueOrEmpty(status.SignIn.Message)
+	a.Connected, a.Online, a.User, a.Error = status.Connected, d.State.Available, valueOrEmpty(status.User), valueOrEmpty(status.Error)
 	a.LastRead, a.WaitsUntil = status.LastSync, status.ThrottledUntil
 	if p := status.SignIn.Prompt; p != nil {
 		a.SignIn = &signIn{
-			Browser: p.Browser, URL: text(status.SignIn.URL), Code: text(status.SignIn.Code), Expires: status.SignIn.ExpiresAt,
+			Browser: p.Browser, URL: valueOrEmpty(status.SignIn.URL), Code: valueOrEmpty(status.SignIn.Code), Expires: status.SignIn.ExpiresAt,
 			Redirect: p.Redirect, Listening: p.Listening, Note: p.Note, Refused: append([]string{}, p.Refused...), Why: p.Why,
 		}
 	}
@@ -238,7 +238,7 @@ func shortName(name, account string) string {
 	return string(unicode.ToUpper(first)) + short[size:]
 }
 
-func text(s *string) string {
+func valueOrEmpty(s *string) string {
 	if s == nil {
 		return ""
 	}

@@ -1,5 +1,5 @@
-// Package todo has the operations of a list.
-package todo
+// Package operations defines the operations of a task list.
+package operations
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 // Operations returns the operations of a list.
 func Operations(list string) []services.Operation {
 	return []services.Operation{{
-		Name: "complete", Doc: "Completes a task.", Example: `{"todo_id": "AAMk…"}`, Retry: services.Idempotent,
+		Name: "complete", Doc: "Completes a task.", Example: `{"task_id": "AAMk…"}`, Retry: services.Idempotent,
 		Permissions: []graph.Permission{{Scope: "Tasks.ReadWrite", Purpose: "completes tasks", Impact: "tasks are shown but cannot be changed"}},
 		New:         func() services.Request { return &Complete{list: list} },
 	}}
@@ -22,10 +22,10 @@ func Operations(list string) []services.Operation {
 type Complete struct {
 	list string
 
-	TodoID string `json:"todo_id" required:"true" doc:"Id of the task."`
+	TaskID string `json:"task_id" required:"true" doc:"Id of the task."`
 }
 
 // Execute implements services.Request.
 func (r *Complete) Execute(ctx context.Context, g *graph.Client, a services.Attempt) (any, error) {
-	return nil, tasks.Complete(ctx, g, r.list, r.TodoID)
+	return nil, tasks.Complete(ctx, g, r.list, r.TaskID)
 }

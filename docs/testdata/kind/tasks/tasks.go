@@ -1,4 +1,4 @@
-// Package tasks reads and changes the lists of Microsoft To Do.
+// Package tasks reads and changes the tasks of Microsoft To Do.
 package tasks
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 )
 
-// A Task is a task of a list.
+// A Task is a task in a list.
 type Task struct{ ID, Title, Status string }
 
 // Read returns the tasks of a list.
@@ -21,7 +21,7 @@ func Read(ctx context.Context, g *graph.Client, list string) ([]Task, error) {
 		})
 }
 
-// Complete completes a task of a list.
+// Complete completes a task.
 func Complete(ctx context.Context, g *graph.Client, list, id string) error {
 	completed := models.COMPLETED_TASKSTATUS
 	task := models.NewTodoTask()

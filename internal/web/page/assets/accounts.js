@@ -30,10 +30,10 @@ function card(app, a) {
       a.signed_in ? fact("Signed in", time(a.signed_in, "day"), a.expires ? [", lasts until ", time(a.expires, "day"), " if unused"] : null) : null,
       fact("Last read", a.last_read ? time(a.last_read, "ago") : "never")),
     a.error ? note("bad", withoutCommand(a.error)) : null,
-    a.waits_until ? note("warn", "Microsoft asked to wait until ", time(a.waits_until), ".") : null,
+    a.waits_until ? note("warn", "Throttled by Microsoft until ", time(a.waits_until), ".") : null,
     a.problems.map((p) => note("bad", `${p.sensor ? `${p.sensor}: ` : ""}${withoutCommand(p.message)}`)),
     a.permissions.length ? permissions(a, names) : null,
-    missing.length && a.consent_link ? copyField(`${id}-consent`, "Link for your administrator, who can grant everything", a.consent_link, { announce: app.announce }) : null,
+    missing.length && a.consent_link ? copyField(`${id}-consent`, "Link with which an administrator grants all permissions", a.consent_link, { announce: app.announce }) : null,
     h("div", { class: "actions" },
       a.state === "signed_in" ? [
         button(app, `sign-in/${a.id}`, missing.length ? "Sign in again to grant them" : "Sign in again", { name: `${missing.length ? "Sign in again to grant them" : "Sign in again"}: ${a.name}`, action: () => app.act("sign_in", a.id, { way: "browser" }).then(() => undefined) }),

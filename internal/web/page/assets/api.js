@@ -48,9 +48,9 @@ function refusal(response) {
       return "The password was changed. Load this page again.";
     case 403:
     case 421:
-      return "This page may not be used at this address. Open it at another one.";
+      return "graph2mqtt does not accept this address. Open the page at another one.";
     case 413:
-      return "That is too much text.";
+      return "The text is too long.";
     case 429:
       return "Too many wrong passwords. Try again in a minute.";
   }

@@ -66,7 +66,7 @@ function update() {
     configuration(app));
   render(document.getElementById("footer"), footer(state));
   const waiting = state.accounts.filter((a) => a.state !== "signed_in").length;
-  document.title = waiting ? `${count(waiting, "account needs", "accounts need")} you · graph2mqtt` : "graph2mqtt";
+  document.title = waiting ? `${count(waiting, "account needs", "accounts need")} attention · graph2mqtt` : "graph2mqtt";
   tick(document);
 }
 
@@ -84,7 +84,7 @@ function glance(state) {
   return h("ul", { class: "tiles", key: "glance", "aria-label": "At a glance" },
     tile("Sensors", current === all.length ? "" : "warn", String(current), `of ${all.length} are current`),
     tile("Broker", broker.connected ? "ok" : "bad", broker.connected ? "Connected" : "Not connected", broker.address),
-    tile("Microsoft Graph", "", count(graph.requests, "request"), `${graph.errors} failed, ${graph.waits} told to wait`),
+    tile("Microsoft Graph", "", count(graph.requests, "request"), `${graph.errors} failed, ${graph.waits} throttled`),
     tile("Accounts", "", String(state.accounts.filter((a) => a.state === "signed_in").length), `of ${state.accounts.length} signed in`));
 }
 

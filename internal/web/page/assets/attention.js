@@ -36,7 +36,7 @@ function ways(app, a) {
     h("div", { class: "actions" },
       button(app, `sign-in/${a.id}`, "Sign in with a link", { kind: "primary", name: `Sign in with a link: ${a.name}`, action: start("browser") }),
       button(app, `sign-in/${a.id}`, "Sign in with a code", { name: `Sign in with a code: ${a.name}`, action: start("device_code") })),
-    h("p", { class: "muted" }, "A code is entered in any browser; some organizations block that. A link works everywhere; afterwards you may have to paste an address here."));
+    h("p", { class: "muted" }, "You can enter a code in any browser, but some organizations block codes. A link always works, but you may have to paste an address here afterwards."));
 }
 
 function byCode(app, a, id) {
@@ -46,7 +46,7 @@ function byCode(app, a, id) {
       h("li", {}, h("p", {}, "Open Microsoft’s page"), h("p", {}, link(s.url, s.url.replace(/^https?:\/\//, "")))),
       h("li", {}, h("div", { class: "code" }, copyField(`${id}-code`, "Enter this code there", s.code, { announce: app.announce }),
         s.expires ? h("p", { class: "muted" }, "before ", time(s.expires, "short"), ", ", time(s.expires, "left")) : null)),
-      h("li", {}, h("p", {}, "This page continues by itself"), h("p", { class: "muted wait" }, h("span", { class: "spinner", "aria-hidden": "true" }), "Waiting for you"))),
+      h("li", {}, h("p", {}, "This page continues by itself"), h("p", { class: "muted wait" }, h("span", { class: "spinner", "aria-hidden": "true" }), "Waiting for your sign-in"))),
     h("div", { class: "actions" }, other(app, a, "browser", "Use a link instead")));
 }
 

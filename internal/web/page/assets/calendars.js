@@ -27,11 +27,11 @@ function credentials(app, a) {
   return h("div", { class: "credentials", key: a.account }, h("h3", {}, a.name),
     copyField(`calendars-user-${a.account}`, `User name of ${a.name}`, a.account, { announce: app.announce }),
     made ? copyField(`calendars-password-${a.account}`, `Password of ${a.name}`, made, { announce: app.announce }) : null,
-    a.last_used ? note("ok", "Last read ", time(a.last_used, "ago"), ".") : h("p", { class: "muted" }, a.created ? ["Not read since the start. The password was made ", time(a.created), "."] : "There is no password yet."),
+    a.last_used ? note("ok", "Last read ", time(a.last_used, "ago"), ".") : h("p", { class: "muted" }, a.created ? ["Not read since the start. The password was created ", time(a.created), "."] : "There is no password yet."),
     h("div", { class: "actions" },
-      app.ui.get(`${key}/ask`) ? h("span", { class: "confirm", key: "confirm" }, "The password in use is not accepted any more.",
+      app.ui.get(`${key}/ask`) ? h("span", { class: "confirm", key: "confirm" }, "The current password will no longer be accepted.",
         button(app, key, "Replace it", { kind: "danger", name: `Replace it: password of ${a.name}`, action: async () => renew() }),
         h("button", { type: "button", class: "quiet", onclick: () => app.set(`${key}/ask`) }, "Keep it"))
-        : h("button", { type: "button", key: "make", "aria-label": `${a.created ? "New password" : "Make a password"}: ${a.name}`, onclick: () => (a.created ? app.set(`${key}/ask`, true) : renew()) }, a.created ? "New password" : "Make a password")),
+        : h("button", { type: "button", key: "make", "aria-label": `${a.created ? "New password" : "Create a password"}: ${a.name}`, onclick: () => (a.created ? app.set(`${key}/ask`, true) : renew()) }, a.created ? "New password" : "Create a password")),
     outcome(app.results.get(key)));
 }

@@ -14,7 +14,7 @@ export function configuration(app) {
       c.restart.length ? note("warn", `Changed, but in use only after a restart: ${c.restart.join(", ")}.`) : null,
       c.warnings.map((w) => note("warn", capital(w))),
       app.state.setup ? accountForm(app, true) : [
-        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : "Without a file: from environment variables alone."),
+        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : "There is no file: the configuration comes from environment variables."),
         h("details", { key: "running" }, h("summary", {}, "Show the configuration in use, without secrets"),
           h("pre", { tabindex: "0", role: "region", "aria-label": "Configuration in use" }, c.running)),
         h("details", { key: "account" }, h("summary", {}, "Add an account"), accountForm(app, false)),
@@ -91,7 +91,7 @@ function sensorForm(app) {
     h("div", { class: "fields", key: "fields" },
       select("sensor-account", "account", "Account", app.state.accounts.map((a) => [a.id, a.name])),
       select("sensor-kind", "type", "Type", kinds.map((k) => [k.name, k.title]), (e) => app.set("sensor-type", e.target.value)),
-      field("sensor-id", "id", "Id", "Letters a to z, digits and _. It is part of the topics.", { required: true, pattern: "[a-z0-9_]{1,64}" }),
+      field("sensor-id", "id", "Id", "Letters a to z, digits and _. It is part of every topic.", { required: true, pattern: "[a-z0-9_]{1,64}" }),
       chosen.fields.map((f) => field(`sensor-option-${chosen.name}-${f.key}`, `option-${f.key}`, capital(f.key.replaceAll("_", " ")), f.doc, { required: f.required, placeholder: f.example || undefined }))),
     chosen.can_update ? checkbox(`sensor-update-${chosen.name}`, "enable_update", "Allow changes", false) : null,
     h("p", { class: "muted", key: "doc" }, chosen.doc),

@@ -8,7 +8,7 @@ export function requests(app) {
   const all = app.state.requests;
   return h("section", { id: "requests", key: "requests", "aria-labelledby": "requests-title" },
     h("h2", { id: "requests-title" }, "Requests"),
-    all.length ? h("ul", { class: "card flush requests" }, all.map(request)) : h("p", { class: "card muted" }, "Nothing was requested yet."));
+    all.length ? h("ul", { class: "card flush requests" }, all.map(request)) : h("p", { class: "card muted" }, "No requests yet."));
 }
 
 function request(r) {

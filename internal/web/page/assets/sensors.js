@@ -113,7 +113,7 @@ function polls(app, a, s) {
   const key = `polls/${a.id}/${s.id}`;
   const all = app.ui.get(key) ?? false;
   const newest = s.polls.toReversed();
-  if (!newest.length) return h("p", { class: "muted" }, "It was not polled yet.");
+  if (!newest.length) return h("p", { class: "muted" }, "Not polled yet.");
   return h("div", {},
     h("table", { role: "table" }, h("caption", {}, `The last polls of ${s.name}, the newest first`),
       h("thead", { role: "rowgroup" }, h("tr", { role: "row" }, ["Time", "Outcome", "Took", "Answer"].map((name) => h("th", { scope: "col", role: "columnheader", key: name }, name)))),

@@ -1,11 +1,11 @@
-// Package todo shows the tasks of a list.
-package todo
+// Package tasklist shows the tasks of a list in Microsoft To Do.
+package tasklist
 
 import (
 	"context"
 	"time"
 
-	todo "github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/operations"
+	"github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/operations"
 	"github.com/graph2mqtt/graph2mqtt/docs/testdata/kind/tasks"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -14,21 +14,21 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// Kind returns the kind todo.
+// Kind returns the kind tasklist.
 func Kind() sensors.Kind {
 	return sensors.Kind{
-		Name: "todo", Title: "To Do", Doc: "The tasks of a list in Microsoft To Do.", Interval: time.Minute,
+		Name: "tasklist", Title: "Task list", Doc: "The tasks of a list in Microsoft To Do.", Interval: time.Minute,
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
 		Attributes: []schema.Field{{Key: "tasks", Type: "list of text", Doc: "Titles of the open tasks."}},
 	}
 }
 
-// Options are the options of a todo. They are the sensors.Source of its tasks.
+// Options are the options of a sensor of this kind. They implement sensors.Source.
 type Options struct {
 	List string `koanf:"list" required:"true" example:"AQMk…" doc:"The id of the list."`
 }
 
-// A Snapshot holds Graph's answer.
+// A Snapshot holds the tasks that a poll has read.
 type Snapshot struct{ Tasks []tasks.Task }
 
 // Permissions implements sensors.Source.
@@ -42,7 +42,7 @@ func (o *Options) Entities() []entity.Entity {
 }
 
 // Operations implements sensors.OperationProvider.
-func (o *Options) Operations() []services.Operation { return todo.Operations(o.List) }
+func (o *Options) Operations() []services.Operation { return operations.Operations(o.List) }
 
 // Poll implements sensors.Source.
 func (o *Options) Poll(ctx context.Context, g *graph.Client, _ *Snapshot, _ time.Time) (*Snapshot, error) {
