@@ -19,13 +19,27 @@ func (c *Config) toMap(reveal bool) map[string]any {
 	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {
+		if a.Application && !reveal {
+			continue
+		}
 		account := a.toMap(reveal)
 		if reveal {
 			account["content of files"] = c.Digests["accounts."+id]
+			account["organization"] = a.FederatedTokenFile
+			if a.Application {
+				account["organization"] = "application " + a.FederatedTokenFile
+			}
 		}
 		accounts[id] = account
 	}
 	out["accounts"] = accounts
+	if len(c.Organizations) > 0 && !reveal {
+		organizations := map[string]any{}
+		for id, o := range c.Organizations {
+			organizations[id] = o.toMap(reveal)
+		}
+		out["organizations"] = organizations
+	}
 	return out
 }
 
@@ -65,7 +79,7 @@ func Diff(before, after *Config) Changes {
 	var c Changes
 	a, b := before.toMap(true), after.toMap(true)
 	for _, f := range Fields(&Config{}) {
-		if f.Key != "accounts" {
+		if f.Key != "accounts" && f.Key != "organizations" { // these are among the accounts
 			c.keys(f.Key, f, a[f.Key], b[f.Key])
 		}
 	}

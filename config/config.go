@@ -30,6 +30,8 @@ type Kind struct {
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
+	// Application reports that organizations can have it.
+	Application bool
 	// AdvisedInterval is the interval below which there is a warning; 0: none.
 	AdvisedInterval time.Duration
 	New             func() any // returns a pointer to the struct of its options, with its defaults set
@@ -47,17 +49,18 @@ type Config struct {
 	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 
-	MQTT          MQTT                `koanf:"mqtt" doc:"The connection to the broker."`
-	HomeAssistant HomeAssistant       `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
-	StateDir      string              `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else /var/lib/graph2mqtt if it exists and the configuration is in /etc/graph2mqtt, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
-	KeyFile       string              `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
-	Cluster       Cluster             `koanf:"cluster" doc:"Sharing the state between several machines, in NATS JetStream."`
-	Log           Log                 `koanf:"log" doc:"The log, on standard error."`
-	Commands      Commands            `koanf:"commands" doc:"Requests over MQTT."`
-	Attachments   Attachments         `koanf:"attachments" doc:"Files that are sent with mail."`
-	HTTP          HTTP                `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
-	Audit         Audit               `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
-	Accounts      map[string]*Account `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
+	MQTT          MQTT                     `koanf:"mqtt" doc:"The connection to the broker."`
+	HomeAssistant HomeAssistant            `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
+	StateDir      string                   `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else /var/lib/graph2mqtt if it exists and the configuration is in /etc/graph2mqtt, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
+	KeyFile       string                   `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
+	Cluster       Cluster                  `koanf:"cluster" doc:"Sharing the state between several machines, in NATS JetStream."`
+	Log           Log                      `koanf:"log" doc:"The log, on standard error."`
+	Commands      Commands                 `koanf:"commands" doc:"Requests over MQTT."`
+	Attachments   Attachments              `koanf:"attachments" doc:"Files that are sent with mail."`
+	HTTP          HTTP                     `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
+	Audit         Audit                    `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
+	Organizations map[string]*Organization `koanf:"organizations,deferred" doc:"Organizations by id, whose rooms and mailboxes an application reads instead of a user. The ids are as those of accounts, and unique among both."`
+	Accounts      map[string]*Account      `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. Not required with organizations. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
@@ -124,6 +127,10 @@ type Account struct {
 	StaleAfter      time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read, before they become unavailable. At least three intervals of the sensor."`
 	Sensors         map[string]*Sensor `koanf:"sensors,deferred" doc:"The sensors by id. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 
+	// Application reports that it is an organization, which Config.Organizations has, too: there is no user.
+	Application        bool
+	FederatedTokenFile string // of an organization
+
 	// Problems lists the files that keep only this account from working: an unusable certificate, key or CA file. The rest of
 	// the configuration is valid, so Load does not fail because of them.
 	Problems Problems
@@ -141,6 +148,8 @@ type Sensor struct {
 	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
+
+	Application bool // it belongs to an organization
 
 	OwnUpdate bool // enable_update is set for the sensor itself
 	Personal  bool // the account is a personal one, according to its tenant
@@ -339,13 +348,7 @@ const placeholder = "00000000-0000-0000-0000-000000000000"
 
 // Validate implements schema.Validator.
 func (a *Account) Validate() error {
-	var errs []error
-	switch {
-	case !guid.MatchString(a.ClientID):
-		errs = append(errs, At("client_id", fmt.Errorf("want the application (client) id of the app registration, such as %s, not %q", placeholder, a.ClientID)))
-	case a.ClientID == placeholder:
-		errs = append(errs, At("client_id", errors.New("want the application (client) id of your app registration in Entra ID, not the placeholder of the examples")))
-	}
+	errs := []error{At("client_id", checkClientID(a.ClientID))}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
 	}

@@ -43,7 +43,7 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		l.Check("http", c.HTTP.checkFiles())
 		l.Check("cluster", c.Cluster.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
-		l.accounts(c, raw["accounts"])
+		l.accounts(c, raw["accounts"], raw["organizations"])
 		l.stateDir(c)
 		l.machine(c)
 	}
@@ -129,7 +129,7 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 		l.Report("", "%v", err)
 		return nil
 	}
-	if c.File == "" && raw["accounts"] == nil {
+	if c.File == "" && raw["accounts"] == nil && raw["organizations"] == nil {
 		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
@@ -222,7 +222,7 @@ func (s Sources) Missing() bool {
 	}
 	values, _, _ := l.env.values()
 	for path := range values {
-		if strings.HasPrefix(path, "accounts.") {
+		if strings.HasPrefix(path, "accounts.") || strings.HasPrefix(path, "organizations.") {
 			return false
 		}
 	}
@@ -296,20 +296,18 @@ func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
 	return found, tried
 }
 
-// accounts decodes the accounts and their sensors, whose keys depend on the kinds.
-func (l *loader) accounts(c *Config, raw any) {
+// accounts decodes the accounts, the organizations and their sensors, whose keys depend on the kinds.
+func (l *loader) accounts(c *Config, raw, organizations any) {
 	all := l.mappings("accounts", raw)
-	if m, ok := raw.(map[string]any); raw == nil || ok && len(m) == 0 {
+	isEmpty := func(v any) bool { m, ok := v.(map[string]any); return v == nil || ok && len(m) == 0 }
+	if isEmpty(raw) && isEmpty(organizations) {
 		l.Report("accounts", "is required: want at least one account; `graph2mqtt config example` prints one")
 		return
 	}
 	c.Accounts = map[string]*Account{}
 	for id, m := range Sorted(all) {
 		path := schema.Join("accounts", schema.QuoteKey(id))
-		l.Check(path, checkIdent(id))
-		if id == "bridge" {
-			l.Report(path, "want another id: this one is reserved for the bridge")
-		}
+		l.checkAccountID(path, id)
 		a := &Account{ID: id, Name: displayName(id)}
 		a.setDefaults()
 		c.Accounts[id] = a
@@ -320,8 +318,17 @@ func (l *loader) accounts(c *Config, raw any) {
 		}
 		l.sensors(a, path, m["sensors"])
 	}
+	l.organizations(c, organizations)
 	l.collisions(c)
 	c.Warnings = append(c.Warnings, l.warnings...)
+}
+
+// checkAccountID validates the id of an account or an organization.
+func (l *loader) checkAccountID(path, id string) {
+	l.Check(path, checkIdent(id))
+	if id == "bridge" {
+		l.Report(path, "want another id: this one is reserved for the bridge")
+	}
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.
@@ -368,12 +375,15 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if kind == nil {
 		return nil
 	}
-	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Options: kind.New()}
+	s := &Sensor{ID: id, Name: strings.ToLower(displayName(id)), Interval: kind.Interval, Read: !kind.WriteOnly, Personal: entra.IsPersonalTenant(a.Tenant), Application: a.Application, Options: kind.New()}
 	if !kind.OwnUpdates {
 		s.EnableUpdate = a.EnableUpdate
 	}
 	if kind.WorkOnly && s.Personal {
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
+	}
+	if a.Application && !kind.Application {
+		l.Report(schema.Join(path, "type"), "%s is for accounts, to which a user signs in; organizations have %s", kind.Name, l.applicationKinds())
 	}
 	_, s.OwnUpdate = raw["enable_update"]
 	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, decodeTarget(s.Options))
@@ -385,6 +395,18 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 		l.Check(path, kind.Check(s))
 	}
 	return s
+}
+
+// applicationKinds names the kinds that organizations can have.
+func (l *loader) applicationKinds() string {
+	var names []string
+	for _, k := range l.kinds {
+		if k.Application {
+			names = append(names, k.Name)
+		}
+	}
+	slices.Sort(names)
+	return schema.JoinWords(names, "and")
 }
 
 // kind returns the kind of a sensor.
@@ -442,7 +464,7 @@ func (l *loader) collisions(c *Config) {
 	seen := map[string]string{}
 	for account, a := range Sorted(c.Accounts) {
 		for sensor := range Sorted(a.Sensors) {
-			path := "accounts." + account + ".sensors." + sensor
+			path := a.Path() + ".sensors." + sensor
 			id := account + "_" + sensor
 			if first, ok := seen[id]; ok {
 				l.Report(path, "want another id: its entities would have the same ids as those of %s", first)

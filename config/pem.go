@@ -208,6 +208,10 @@ func (c *Config) digests() {
 	add("mqtt", c.MQTT.CAFile)
 	add("http", c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile)
 	for id, a := range c.Accounts {
+		if a.Application { // which reads its certificate for each token
+			add("accounts."+id, a.Cloud.CAFile)
+			continue
+		}
 		add("accounts."+id, a.CertificateFile, a.Cloud.CAFile)
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
@@ -35,6 +36,18 @@ func Schema(kinds []Kind) []byte {
 	account := schema.MappingSchema(accountFields())
 	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds), ident.String(), "The sensors, by id.")
 	top := schema.MappingSchema(topFields())
+	organization := schema.MappingSchema(organizationFields())
+	ofApplications := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.Application })
+	if len(ofApplications) > 0 {
+		organization.Properties()["sensors"] = schema.ByID(sensorSchema(ofApplications), ident.String(), "The sensors, by id.")
+	}
+	if i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == "room" }); i >= 0 {
+		common, own := sensorFields(kinds[i])
+		rooms := schema.MappingSchema(slices.DeleteFunc(append(common, own...), func(f Field) bool { return f.Key == "type" || f.Key == "room" }))
+		rooms["description"] = "The rooms: the keys of a sensor of type room."
+		organization.Properties()["rooms"] = rooms
+	}
+	top.Properties()["organizations"] = schema.ByID(organization, ident.String(), "Organizations, by id.")
 	top.Properties()["accounts"] = schema.ByID(account, ident.String(), "The Microsoft 365 accounts, by id.")
 	top["$schema"], top["title"] = "https://json-schema.org/draft/2020-12/schema", "graph2mqtt"
 	return top.Indent()
@@ -50,6 +63,12 @@ func accountFields() []Field {
 	a := &Account{}
 	a.setDefaults()
 	return Fields(a)
+}
+
+func organizationFields() []Field {
+	o := &Organization{}
+	o.setDefaults()
+	return Fields(o)
 }
 
 // sensorFields returns the keys of every sensor and those of its kind.
@@ -98,6 +117,7 @@ accounts:
 `)
 	b.WriteString("\n## General\n\n" + schema.Table(topFields()))
 	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))
+	b.WriteString("\n## organizations.<id>\n\nSee [organizations.md](organizations.md).\n\n" + schema.Table(organizationFields()))
 	b.WriteString("\n## accounts.<id>.sensors.<id>\n\nThe keys of every sensor:\n\n" + schema.Table(Fields(&Sensor{Read: true})))
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\n%s", k.Name, k.Doc, KindReference(k))

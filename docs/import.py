@@ -48,6 +48,8 @@ def page(sensor, operation, fields, options):
         if response["status"] == "ok":
             return response
         error = response["error"]["message"]
+        if error.startswith("cursor: unknown field"):
+            sys.exit(f"{sensor} {operation}: this operation has no pages to import; ask for it once with mosquitto_rr")
         if response["error"]["code"] == "expired" and fields.get("cursor"):
             return None
         if not response["error"]["retryable"]:

@@ -42,7 +42,13 @@ func permissionUses(k sensors.Kind) []permissionUse {
 			}
 		}
 		maps.Copy(raw, options)
-		if err := config.Decode(s.Options(), raw); err != nil {
+		err := config.Decode(s.Options(), raw)
+		if err != nil && with != "" && k.MemberField != "" { // it may be an option of several
+			s = k.New()
+			raw[k.MemberField] = "all"
+			err = config.Decode(s.Options(), raw)
+		}
+		if err != nil {
 			if with != "" {
 				return // it requires another option, or another value
 			}

@@ -308,7 +308,11 @@ func operation(b *strings.Builder, docs, topic string, op services.Operation, me
 	fmt.Fprintf(b, "\n### Operation %s\n\n%s%s\n\n```sh\nmosquitto_pub -t %s/request/%s -m '%s'\n```\n", op.Name, op.Doc, remarks(op), topic, op.Name, op.Example)
 	all := schema.Object.Fields(op.New())
 	if member != "" {
-		all = append(all, schema.Field{Key: member, Type: "text", Doc: fmt.Sprintf("**Required with `%[1]s: all`.** The name or id of the %[1]s. Otherwise not allowed.", member)})
+		name := "name or id"
+		if member == "group" {
+			name = "name, address or id"
+		}
+		all = append(all, schema.Field{Key: member, Type: "text", Doc: fmt.Sprintf("**Required with `%[1]s: all`.** The %[2]s of the %[1]s. Otherwise not allowed.", member, name)})
 	}
 	if op.Paged {
 		all = append(all, schema.Field{Key: "cursor", Type: "text", Doc: "The `cursor` of the previous response, for the [next page](" + docs + "mqtt.md#pages)."})

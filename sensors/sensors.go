@@ -24,6 +24,9 @@ type Kind struct {
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
 
+	// Application reports that Microsoft has application permissions for it, so that organizations can have it.
+	Application bool
+
 	// PollsWith names a kind that reads the same thing: sensors of both poll together, so that they share requests; "": none.
 	PollsWith string
 	// AdvisedInterval is the interval below which a configuration is warned about; 0: none.
@@ -44,6 +47,8 @@ type Kind struct {
 	// permissions of New's sensor.
 	Candidates           func(ctx context.Context, g *graph.Client) ([]Candidate, error)
 	CandidatePermissions []graph.Permission
+	// OfOrganization reports that Candidates are those of an organization, not of the user of an account.
+	OfOrganization bool
 }
 
 // ListPermissions returns the permissions that Candidates needs.
@@ -137,6 +142,8 @@ type GroupSource[S any] interface {
 type Member struct {
 	ID   string // Graph's
 	Name string // as its owner sees it; it may change
+
+	Address string `json:",omitempty"` // by which it can be named as well; empty: none
 }
 
 // A Group stands for several sensors of its kind.

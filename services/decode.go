@@ -28,10 +28,11 @@ func Fields(r Request) []Field {
 }
 
 // Decode decodes the request of an operation from a JSON object. Its error names every unknown, missing and repeated field and
-// every value of the wrong type or outside of an enumeration, with what is accepted.
-func Decode(op Operation, object []byte) (Request, error) {
+// every value of the wrong type or outside of an enumeration, with what is accepted. also are fields that the request may have beside
+// those of the operation, and that are not in object any more.
+func Decode(op Operation, object []byte, also ...string) (Request, error) {
 	r := op.New()
-	err := schema.DecodeObject(object, r)
+	err := schema.DecodeObject(object, r, also...)
 	if v, ok := r.(interface{ Validate() error }); ok && err == nil {
 		err = v.Validate()
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -316,6 +317,12 @@ func (j *job) parse(r Inbound) (fields map[string]json.RawMessage, err error) {
 	return parseEnvelope(r.Payload, &j.Transaction, &j.Expires)
 }
 
+// The fields that every request may have.
+const (
+	transactionField = "transaction"
+	expiresField     = "expires"
+)
+
 // parseEnvelope separates the fields that every request may have from those of its operation.
 func parseEnvelope(payload []byte, transaction *string, expires *time.Time) (fields map[string]json.RawMessage, problem error) {
 	if err := json.Unmarshal(payload, &fields); err != nil || fields == nil {
@@ -325,7 +332,7 @@ func parseEnvelope(payload []byte, transaction *string, expires *time.Time) (fie
 	if err := schema.CheckObject(payload); err != nil {
 		return nil, &Error{InvalidJSON, err.Error()}
 	}
-	if raw, ok := fields["transaction"]; ok {
+	if raw, ok := fields[transactionField]; ok {
 		var text string
 		switch {
 		case json.Unmarshal(raw, &text) != nil:
@@ -336,11 +343,11 @@ func parseEnvelope(payload []byte, transaction *string, expires *time.Time) (fie
 			*transaction = text
 		}
 	}
-	if raw, ok := fields["expires"]; ok && json.Unmarshal(raw, expires) != nil {
+	if raw, ok := fields[expiresField]; ok && json.Unmarshal(raw, expires) != nil {
 		problem = graph.Invalid("expires: want a time with zone, such as 2026-01-01T12:00:00Z, not %s", short(raw))
 	}
-	delete(fields, "transaction")
-	delete(fields, "expires")
+	delete(fields, transactionField)
+	delete(fields, expiresField)
 	return fields, problem
 }
 
@@ -375,9 +382,16 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 		return problem
 	}
 	ref, target := r.Target, j.target
+	also := []string{transactionField, expiresField}
 	if !j.operation.OfGroup {
+		given := maps.Clone(fields)
 		if ref, target, err = j.target.Resolve(ctx, fields); err != nil {
 			return err
+		}
+		for field := range given { // the one that names a member
+			if _, ok := fields[field]; !ok {
+				also = append(also, field)
+			}
 		}
 	}
 	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
@@ -394,11 +408,12 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 		if cursor, err = takeCursor(fields); err != nil {
 			return err
 		}
+		also = append(also, cursorField)
 	}
 	if j.Request, err = json.Marshal(fields); err != nil {
 		return err
 	}
-	if j.request, err = Decode(j.operation, j.Request); err != nil {
+	if j.request, err = Decode(j.operation, j.Request, also...); err != nil {
 		return err
 	}
 	j.position, err = d.openCursor(j, cursor)

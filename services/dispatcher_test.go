@@ -525,7 +525,8 @@ func TestRefusals(t *testing.T) {
 			d.Payload = []byte(`{"mode": "` + strings.Repeat("secret ", 9) + `"}`)
 		}, code: "invalid_argument", message: `mode: want one of on, off, not text of 63 characters`},
 		{name: "unknown value", change: func(d *services.Inbound) { d.Payload = []byte(`{"mode": "dim"}`) }, code: "invalid_argument", message: `mode: want one of on, off, not "dim"`},
-		{name: "unknown field", change: func(d *services.Inbound) { d.Payload = []byte(`{"mode": "on", "nams": []}`) }, code: "invalid_argument", message: `nams: unknown field; did you mean names? known fields: mode, names`},
+		{name: "unknown field", change: func(d *services.Inbound) { d.Payload = []byte(`{"mode": "on", "nams": []}`) }, code: "invalid_argument", message: `nams: unknown field; did you mean names? known fields: expires, mode, names, transaction`},
+		{name: "unknown transaction", change: func(d *services.Inbound) { d.Payload = []byte(`{"mode": "on", "transacton": "1"}`) }, code: "invalid_argument", message: `transacton: unknown field; did you mean transaction? known fields: expires, mode, names, transaction`},
 		{name: "missing field", change: func(d *services.Inbound) { d.Payload = []byte(`{}`) }, code: "invalid_argument", message: `mode is required`},
 		{name: "several", change: func(d *services.Inbound) { d.Payload = []byte(`{"names": "x", "mode": 1}`) }, code: "invalid_argument", message: `mode: want one of on, off, not 1; names: want a list of text, not "x"`},
 		{name: "transaction", change: func(d *services.Inbound) { d.Payload = []byte(`{"transaction": 1, "mode": "on"}`) }, code: "invalid_argument", message: `transaction: want text, not 1`},

@@ -140,7 +140,9 @@ func TestPages(t *testing.T) {
 			{"other sensor", "list", `"mode": "up", "member": "desk"`, first, "cursor: it belongs to the operation list of home/lamp"},
 			{"other fields", "list", `"mode": "down"`, first, "cursor: want the same fields as in the request before"},
 			{"fewer fields", "list", ``, first, "cursor: want the same fields as in the request before"},
-			{"no pages", "get", `"mode": "up"`, first, "cursor: unknown field; known fields: limit, mode, word"},
+			{"no pages", "get", `"mode": "up"`, first, "cursor: unknown field; known fields: expires, limit, mode, transaction, word"},
+			{"unknown field", "list", `"mod": "up"`, "", "mod: unknown field; did you mean mode? known fields: cursor, expires, limit, mode, transaction, word"},
+			{"unknown field of a member", "list", `"member": "desk", "cursr": "x"`, "", "cursr: unknown field; did you mean cursor? known fields: cursor, expires, limit, member, mode, transaction, word"},
 			{"no text", "list", `"cursor": 5`, "", "cursor: want text, not 5"},
 		} {
 			if r := ask(t, d, tt.operation, tt.fields, tt.cursor); r.Error == nil || r.Error.Message != tt.want || r.Error.Code != services.InvalidArgument {

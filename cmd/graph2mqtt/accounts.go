@@ -23,7 +23,7 @@ func (p *program) accountsCommand() *cobra.Command {
 		Use:   "accounts",
 		Short: "Show who is signed in, and with which permissions",
 		Long: "accounts shows for each account who is signed in, the state of the sign-in, which permissions are granted and missing, and when an\n" +
-			"unused sign-in expires. It works offline.\n\n" +
+			"unused sign-in expires. It works offline. An organization signs in by itself: its state is application.\n\n" +
 			"In a pipe it prints one line for each account: account, user, state, granted, missing and expiry, separated by tabs.",
 		Example: "  graph2mqtt accounts\n" +
 			"  graph2mqtt accounts | cut -f1,3\n" +
@@ -80,6 +80,18 @@ func accountStatusOf(a *config.Account, s auth.Status) accountStatus {
 	return x
 }
 
+// applicationState is the state of an organization, which signs in by itself.
+const applicationState auth.SignInState = "application"
+
+// applicationStatusOf returns the status of an organization, as far as it is known offline.
+func applicationStatusOf(s auth.Status) accountStatus {
+	x := accountStatus{State: applicationState, Message: s.Message, Granted: []string{}, Missing: []missingPermission{}}
+	if s.State != auth.SignedIn {
+		x.State = s.State
+	}
+	return x
+}
+
 func (p *program) accounts(asJSON bool) error {
 	c, err := p.load()
 	if err != nil {
@@ -91,6 +103,14 @@ func (p *program) accounts(asJSON bool) error {
 	}
 	statuses := map[string]accountStatus{}
 	for id, a := range c.Accounts {
+		if a.Application {
+			s, err := runtime.OpenApplication(a, log)
+			if err != nil {
+				return err
+			}
+			statuses[id] = applicationStatusOf(s.Status())
+			continue
+		}
 		s, err := runtime.OpenSession(a, dir, log)
 		if err != nil {
 			return err
@@ -136,6 +156,8 @@ func (p *program) printAccount(a *config.Account, x accountStatus) {
 	}
 	state := strings.ReplaceAll(string(x.State), "_", " ")
 	switch {
+	case x.State == applicationState:
+		fmt.Fprintf(p.stdout, "  signs in by itself, as an application; to check that, run: graph2mqtt login %s\n", a.ID)
 	case x.Message != "":
 		fmt.Fprintf(p.stdout, "  %s\n", warn.Sprintf("%s: %s", state, x.Message))
 	case x.Expires != nil:
@@ -218,6 +240,9 @@ func (p *program) logout(ctx context.Context, args []string) error {
 	c, a, err := p.loadAccount(args)
 	if err != nil {
 		return err
+	}
+	if a.Application {
+		return &usageError{fmt.Sprintf("%s is an organization: nobody is signed in; to stop it, remove it from the configuration", a.ID)}
 	}
 	s, err := p.session(c, a)
 	if err != nil || s.Status().State == auth.SignedOut {

@@ -148,7 +148,7 @@ func TestCallRefused(t *testing.T) {
 	h.login(t)
 	// The mailbox's zone is read before the request is decoded.
 	for args, want := range map[string]string{
-		"internal_repy=x":  "internal_repy: unknown field; did you mean internal_reply? known fields: end, external_audience, external_reply, internal_reply, start",
+		"internal_repy=x":  "internal_repy: unknown field; did you mean internal_reply? known fields: end, expires, external_audience, external_reply, internal_reply, start, transaction",
 		"--json":           "want a JSON object, such as {}, not [1]",
 		"external_reply=1": "",
 	} {

@@ -46,15 +46,28 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	session, err := runtime.OpenSession(a, dir, log)
-	if err != nil {
-		return err
+	var tokens graph.Tokens
+	var status auth.Status
+	if a.Application {
+		session, err := runtime.OpenApplication(a, log)
+		if err != nil {
+			return err
+		}
+		if _, err := session.Token(ctx); err != nil {
+			return err
+		}
+		tokens, status = session, session.Status()
+	} else {
+		session, err := runtime.OpenSession(a, dir, log)
+		if err != nil {
+			return err
+		}
+		tokens, status = session, session.Status()
 	}
-	status := session.Status()
 	if status.State != auth.SignedIn {
 		return errors.New(status.Message)
 	}
-	g, err := runtime.OpenGraph(a, session, log)
+	g, err := runtime.OpenGraph(a, tokens, log)
 	if err != nil {
 		return err
 	}
@@ -63,10 +76,13 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	var failed, notGranted []error
 	listed := false
 	for _, k := range runtime.Kinds() {
-		if k.Candidates == nil || k.WorkOnly && status.User.Personal {
+		if k.Candidates == nil || k.WorkOnly && status.User.Personal || a.Application != k.OfOrganization {
 			continue
 		}
-		if err := graph.MissingError(status.Granted, k.ListPermissions()); err != nil {
+		if err := g.CheckGranted(k.ListPermissions()); err != nil && a.Application {
+			notGranted = append(notGranted, fmt.Errorf("%s: %w; see: graph2mqtt permissions %s", k.Name, err, a.ID))
+			continue
+		} else if err != nil {
 			notGranted = append(notGranted, fmt.Errorf("%s: %w; run: graph2mqtt login %s --for %s", k.Name, err, a.ID, k.Name))
 			continue
 		}
@@ -76,7 +92,7 @@ func (p *program) discover(ctx context.Context, args []string) error {
 			continue
 		}
 		listed = true
-		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below accounts.%s.sensors\n", k.Name, len(candidates), a.ID)
+		fmt.Fprintf(p.stdout, "      # %s: %d found, to be pasted below %s.sensors\n", k.Name, len(candidates), a.Path())
 		for _, candidate := range candidates {
 			if id := configuredAs(a, k, candidate); id != "" {
 				fmt.Fprintf(p.stdout, "      # %s is configured already: %s\n", scalar(candidate.Name), id)

@@ -33,7 +33,8 @@ func (p *program) loginCommand() *cobra.Command {
 			"The app registration needs the redirect URI http://localhost, even if it has a secret (platform Web): Microsoft's page\n" +
 			"nativeclient hides the address that you would have to paste.\n\n" +
 			"login requests the permissions that the configuration needs. With --for it also requests the reading permissions of other types of\n" +
-			"sensors, so that graph2mqtt discover can list everything.",
+			"sensors, so that graph2mqtt discover can list everything.\n\n" +
+			"An organization signs in by itself: for it, login checks the certificate, the permissions in Entra ID, and each mailbox.",
 		Example: "  graph2mqtt login work\n" +
 			"  graph2mqtt login work --device-code\n" +
 			"  graph2mqtt login work --port 8400\n" +
@@ -50,6 +51,12 @@ func (p *program) loginCommand() *cobra.Command {
 			c, a, err := p.loadAccount(args)
 			if err != nil {
 				return err
+			}
+			if a.Application {
+				if l.device || l.port != 0 || len(l.kinds) > 0 {
+					return &usageError{"--device-code, --port and --for are for accounts, to which a user signs in"}
+				}
+				return p.checkApplication(ctx, c, a)
 			}
 			s, err := p.session(c, a)
 			if err != nil {
@@ -139,7 +146,7 @@ func unavailableToPersonal(wanted []runtime.RequiredPermission) []string {
 }
 
 // needingAdministrator returns a sentence for each permission to which only an administrator can consent, unless it is granted or a
-// requested scope to which users can consent includes it.
+// requested scope to which users can consent includes it. Where one requested scope includes others, it alone is named.
 func needingAdministrator(wanted []runtime.RequiredPermission, requested, granted []string) []string {
 	enough := slices.Clone(granted)
 	for _, scope := range requested {
@@ -147,11 +154,24 @@ func needingAdministrator(wanted []runtime.RequiredPermission, requested, grante
 			enough = append(enough, scope)
 		}
 	}
+	type need struct{ sensor, scope string }
+	named := map[need]string{} // the scope of the permission that it was named for
 	var texts []string
 	for _, n := range wanted {
-		if info, ok := graph.LookupScope(n.Scope); ok && info.Admin && !n.Satisfied(enough) {
-			texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, n.Scope, n.Impact))
+		info, ok := graph.LookupScope(n.Scope)
+		if !ok || !info.Admin || n.Satisfied(enough) {
+			continue
 		}
+		scope := n.Scope
+		if i := slices.IndexFunc(requested, func(s string) bool { return n.Satisfied([]string{s}) }); i >= 0 && !slices.Contains(requested, scope) {
+			scope = requested[i]
+		}
+		k := need{n.Sensor, scope}
+		if before, ok := named[k]; ok && before != n.Scope {
+			continue // reading comes first: without it, the rest is unavailable as well
+		}
+		named[k] = n.Scope
+		texts = append(texts, fmt.Sprintf("%s: an administrator of the organization must consent to %s; without it, %s", n.Sensor, scope, n.Impact))
 	}
 	return dedupe(texts)
 }

@@ -339,6 +339,24 @@ func TestLoginNamesNoAdministrator(t *testing.T) {
 	}
 }
 
+// TestLoginNamesEachScopeOnce pins that only the scope that is requested is named, not those that it includes, and once for each sensor.
+func TestLoginNamesEachScopeOnce(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "timezone: local\n    enable_update: true", "{calendar: {type: calendar, allow: [default, expand_groups]}, project: {type: group_calendar, group: Project}}")
+	p := h.start(t, "login", "work")
+	link := p.stdout.find(t, linkPattern)
+	before, _, _ := strings.Cut(p.stdout.String(), link)
+	want := "calendar: an administrator of the organization must consent to Group.ReadWrite.All; without it, distribution lists are invited as they are\n" +
+		"project: an administrator of the organization must consent to Group.ReadWrite.All; without it, the calendar is unavailable\n"
+	if !strings.Contains(before, want) || strings.Count(before, "must consent to") != 2 {
+		t.Error(before)
+	}
+	h.openURL(t, link)
+	if code := p.wait(t); code != 0 {
+		t.Fatal(p.stderr)
+	}
+}
+
 // TestLoginNamesAdministrator pins that permissions to which only an administrator can consent are named before the sign-in, and not
 // once they are granted; and that discover then lists the groups.
 func TestLoginNamesAdministrator(t *testing.T) {

@@ -29,7 +29,9 @@ func (p *program) permissionsCommand() *cobra.Command {
 			"  json      for programs\n" +
 			"  manifest  the permissions as an app registration lists them (requiredResourceAccess)\n" +
 			"  link      the link with which an administrator consents for the whole organization\n" +
-			"  az        the commands of the Azure CLI that create the app registration",
+			"  az        the commands of the Azure CLI that create the app registration\n\n" +
+			"The permissions of an organization are application permissions. Those for mailboxes are assigned in Exchange, for the mailboxes alone,\n" +
+			"so manifest and link leave them out; az prints the commands for Exchange as well.",
 		Example: "  graph2mqtt permissions\n" +
 			"  graph2mqtt permissions work --format json\n" +
 			"  graph2mqtt permissions work --format link\n" +
@@ -64,6 +66,7 @@ type permission struct {
 	UserByDefault bool     `json:"user_consent_by_default"`
 	Accounts      []string `json:"accounts"`
 	WithoutIt     string   `json:"without_it"`
+	AssignedIn    string   `json:"assigned_in,omitempty"` // of application permissions: exchange, for some mailboxes, or entra
 }
 
 func requestOf(a *config.Account) request {
@@ -74,6 +77,13 @@ func requestOf(a *config.Account) request {
 		x := permission{
 			Scope: scope, Kind: "delegated", For: []string{},
 			AdminConsent: info.Admin, UserByDefault: info.UserConsentable(), Accounts: info.Accounts(),
+		}
+		if a.Application {
+			role, _ := graph.LookupRole(scope)
+			x.Kind, x.AdminConsent, x.UserByDefault, x.Accounts, x.AssignedIn = "application", true, false, []string{"work"}, "entra"
+			if role.Exchange {
+				x.AssignedIn = "exchange"
+			}
 		}
 		if !entra.AllowsPersonal("common", a.Cloud.Login) {
 			x.Accounts = slices.DeleteFunc(x.Accounts, func(kind string) bool { return kind == "personal" })
@@ -198,6 +208,9 @@ func consent(a *config.Account, x permission) string {
 
 // whoConsents returns who must consent to a permission, as a sentence.
 func whoConsents(a *config.Account, x permission) string {
+	if x.AssignedIn == "exchange" {
+		return "an administrator assigns it in Exchange, for these mailboxes alone"
+	}
 	switch consent(a, x) {
 	case "user":
 		return "you, when you sign in"
@@ -220,6 +233,12 @@ func whoHas(a *config.Account, x permission) string {
 
 // advice returns what to do before the sign-in, or an empty string.
 func advice(a *config.Account, r request) string {
+	if a.Application {
+		if !slices.ContainsFunc(r.Permissions, func(x permission) bool { return x.AssignedIn == "exchange" }) {
+			return ""
+		}
+		return "Do not grant the permissions of Exchange in Entra ID: the application could use them in every mailbox. The commands that assign them are printed by graph2mqtt permissions " + a.ID + " --format az."
+	}
 	if !slices.ContainsFunc(r.Permissions, func(x permission) bool { return consent(a, x) != "user" }) {
 		return ""
 	}
@@ -236,6 +255,9 @@ func (p *program) link(accounts map[string]*config.Account) error {
 	for id, a := range config.Sorted(accounts) {
 		link, ok := runtime.ConsentLink(a)
 		if !ok {
+			if len(accounts) == 1 && a.Application {
+				return &usageError{fmt.Sprintf("organization %[1]s: there is nothing to consent to in Entra ID; for the commands of Exchange, run: graph2mqtt permissions %[1]s --format az", id)}
+			}
 			if len(accounts) == 1 {
 				return &usageError{fmt.Sprintf("account %s: personal accounts have no administrator", id)}
 			}

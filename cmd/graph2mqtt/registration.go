@@ -18,6 +18,8 @@ import (
 type registration struct {
 	accounts []*config.Account
 	scopes   []string
+	roles    []string // application permissions that are granted in Entra ID
+	exchange []string // those that are assigned in Exchange
 }
 
 // registrationOf returns the one registration of some accounts, with the permissions that other accounts of the configuration need from it.
@@ -33,12 +35,32 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 	for _, a := range config.Sorted(c.Accounts) {
 		if strings.EqualFold(id, a.ClientID) {
 			r.accounts = append(r.accounts, a)
+			if a.Application {
+				for _, role := range runtime.SignInScopes(a)[0] {
+					if info, _ := graph.LookupRole(role); info.Exchange {
+						r.exchange = append(r.exchange, role)
+					} else {
+						r.roles = append(r.roles, role)
+					}
+				}
+				continue
+			}
 			r.scopes = append(r.scopes, runtime.SignInScopes(a)[0]...)
 		}
 	}
-	slices.Sort(r.scopes)
-	r.scopes = append(slices.Compact(r.scopes), runtime.IdentityScopes()...)
+	for _, names := range []*[]string{&r.scopes, &r.roles, &r.exchange} {
+		slices.Sort(*names)
+		*names = slices.Compact(*names)
+	}
+	if r.signsIn() {
+		r.scopes = append(r.scopes, runtime.IdentityScopes()...)
+	}
 	return r, nil
+}
+
+// signsIn reports whether users sign in to the registration.
+func (r registration) signsIn() bool {
+	return slices.ContainsFunc(r.accounts, func(a *config.Account) bool { return !a.Application })
 }
 
 // graphApplication is Microsoft Graph among the applications of Entra ID, the same in every cloud.
@@ -62,6 +84,13 @@ func (r registration) access() []resourceAccess {
 	for _, scope := range r.scopes {
 		facts, _ := graph.LookupScope(scope)
 		of.Access = append(of.Access, access{facts.ID, "Scope"})
+	}
+	for _, role := range r.roles {
+		facts, _ := graph.LookupRole(role)
+		of.Access = append(of.Access, access{facts.ID, "Role"})
+	}
+	if len(of.Access) == 0 {
+		return []resourceAccess{}
 	}
 	return []resourceAccess{of}
 }
@@ -92,6 +121,12 @@ func (r registration) commands() string {
 	var secret, certificate string
 	for _, a := range r.accounts {
 		names = append(names, a.ID)
+		if a.Application {
+			if a.CertificateFile != "" {
+				certificate = a.CertificateFile
+			}
+			continue
+		}
 		if a.ClientSecret != "" || a.CertificateFile != "" {
 			web = append(web, a.RedirectURI)
 			if a.CertificateFile != "" {
@@ -120,8 +155,11 @@ func (r registration) commands() string {
 	if len(web) > 0 {
 		create = append(append(create, "--web-redirect-uris"), dedupe(web)...)
 	}
-	create = append(create, "--is-fallback-public-client", fmt.Sprint(len(public) > 0),
-		"--required-resource-accesses", string(list), "--query", "appId", "--output", "tsv")
+	create = append(create, "--is-fallback-public-client", fmt.Sprint(len(public) > 0))
+	if len(r.access()) > 0 {
+		create = append(create, "--required-resource-accesses", string(list))
+	}
+	create = append(create, "--query", "appId", "--output", "tsv")
 
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Create the app registration of %s with the Azure CLI.\n", strings.Join(names, ", "))
@@ -146,9 +184,36 @@ func (r registration) commands() string {
 	if certificate != "" {
 		b.WriteString(`az ad app credential reset --id "$client_id" --append --cert "$(openssl x509 -in ` + quote(certificate) + `)"` + "\n")
 	}
+	b.WriteString(r.assignments())
 	if secret != "" {
 		b.WriteString(`echo "client_secret: $(az ad app credential reset --id "$client_id" --append --years 2 --query password --output tsv)"` + "\n")
 	}
+	return b.String()
+}
+
+// assignments returns the commands that give an application its permissions. Those of Exchange are for PowerShell.
+func (r registration) assignments() string {
+	if !slices.ContainsFunc(r.accounts, func(a *config.Account) bool { return a.Application }) {
+		return ""
+	}
+	var b strings.Builder
+	b.WriteString(`object_id=$(az ad sp create --id "$client_id" --query id --output tsv)` + "\n")
+	for _, role := range r.roles {
+		info, _ := graph.LookupRole(role)
+		fmt.Fprintf(&b, "# %s\n", role)
+		b.WriteString(`az rest --method POST --url "` + r.accounts[0].Cloud.Audience + `/v1.0/servicePrincipals/$object_id/appRoleAssignments" \` + "\n" +
+			`  --body "{\"principalId\": \"$object_id\", \"resourceId\": \"$(az ad sp show --id ` + graphApplication + ` --query id --output tsv)\", \"appRoleId\": \"` + info.ID + `\"}"` + "\n")
+	}
+	if len(r.exchange) == 0 {
+		return b.String()
+	}
+	b.WriteString("cat <<END\n\nRun in the PowerShell of Exchange Online. The scope is an example: all rooms.\n\nConnect-ExchangeOnline\n" +
+		"New-ServicePrincipal -AppId $client_id -ObjectId $object_id -DisplayName graph2mqtt\n" +
+		"New-ManagementScope -Name graph2mqtt -RecipientRestrictionFilter \"RecipientTypeDetails -eq 'RoomMailbox'\"\n")
+	for _, role := range r.exchange {
+		fmt.Fprintf(&b, "New-ManagementRoleAssignment -App $client_id -Role \"Application %s\" -CustomResourceScope graph2mqtt\n", strings.TrimSuffix(role, ".All"))
+	}
+	b.WriteString("Test-ServicePrincipalAuthorization -Identity $client_id -Resource ROOM\nEND\n")
 	return b.String()
 }
 

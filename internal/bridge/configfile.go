@@ -26,7 +26,10 @@ import (
 
 // formOptions are the options of sensors that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
 // cloud.
-var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list", "plan", "team", "channel", "folder", "from", "subject_contains"}
+var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list", "plan", "team", "channel", "folder", "from", "subject_contains", "room"}
+
+// formOptionsOmitted are those of single kinds that are useless in a form: they select among the rooms of an organization.
+var formOptionsOmitted = map[string][]string{"room": {"list", "group"}}
 
 // A ConfigFile is the configuration file as the status page shows and extends it. It implements page.Configuration and is safe for
 // concurrent use.
@@ -128,7 +131,7 @@ func (f *ConfigFile) Kinds() []page.FormKind {
 			kind.ID = "my_" + kind.ID
 		}
 		for _, field := range config.Fields(s.Options()) {
-			if field.Type == "text" && slices.Contains(formOptions, field.Key) {
+			if field.Type == "text" && slices.Contains(formOptions, field.Key) && !slices.Contains(formOptionsOmitted[k.Name], field.Key) {
 				kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
 			}
 		}
@@ -297,7 +300,7 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		if k >= 0 { // otherwise loading reports it
 			fields := config.Fields(f.kinds[k].New().Options())
 			for _, field := range fields {
-				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) {
+				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) && !slices.Contains(formOptionsOmitted[k.Name], field.Key) {
 					sensor = append(sensor, config.Pair{Key: field.Key, Value: value})
 				}
 			}

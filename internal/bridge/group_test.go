@@ -21,12 +21,14 @@ func TestAllGroups(t *testing.T) {
 	h.Shows(topic+"/availability", "online")
 
 	mark := h.mark()
-	h.Publish("graph2mqtt/work/calendars/request/create", `{"transaction": "1", "group": "project", "subject": "Retro", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`)
-	if r := h.Next(mark, "graph2mqtt/work/calendars/response/create", func(string) bool { return true }); !strings.Contains(r, `"status":"ok"`) {
-		t.Errorf("created: %s", r)
+	for _, group := range []string{"project", "Project@contoso.example"} { // its address is what discover prints
+		h.Publish("graph2mqtt/work/calendars/request/create", `{"transaction": "`+group+`", "group": "`+group+`", "subject": "Retro", "start": "2030-01-01T20:00:00Z", "end": "2030-01-01T23:00:00Z"}`)
+		if r := h.Next(mark, "graph2mqtt/work/calendars/response/create", func(p string) bool { return strings.Contains(p, group) }); !strings.Contains(r, `"status":"ok"`) {
+			t.Errorf("created by %s: %s", group, r)
+		}
 	}
 	h.Next(mark, topic+"/event", func(p string) bool { return strings.Contains(p, "event_created") && strings.Contains(p, `"own":true`) })
-	if n := len(h.Microsoft.Events("project@contoso.example", "")); n != 1 {
+	if n := len(h.Microsoft.Events("project@contoso.example", "")); n != 2 {
 		t.Errorf("%d events in the calendar of the group", n)
 	}
 	mark = h.mark()

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"os"
@@ -27,7 +28,7 @@ print(open("/proc/self/status").read() if sys.platform == "linux" else "VmHWM: 0
 `
 
 // runImport runs docs/import.py, and kills it when the channel is closed.
-func (h *harness) runImport(t *testing.T, sensor, request, file string, kill <-chan struct{}) (memory int, err error) {
+func (h *harness) runImport(t *testing.T, sensor, operation, request, file string, kill <-chan struct{}) (memory int, err error) {
 	t.Helper()
 	address, err := url.Parse(h.Broker.URL())
 	if err != nil {
@@ -35,7 +36,7 @@ func (h *harness) runImport(t *testing.T, sensor, request, file string, kill <-c
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	script := exec.CommandContext(ctx, "python3", "-c", memoryOf, "../../docs/import.py", "work/"+sensor, "list", request, h.path(file), "-h", address.Hostname(), "-p", address.Port())
+	script := exec.CommandContext(ctx, "python3", "-c", memoryOf, "../../docs/import.py", "work/"+sensor, operation, request, h.path(file), "-h", address.Hostname(), "-p", address.Port())
 	script.WaitDelay = waitTimeout // for the program that it runs
 	ended := make(chan struct{})
 	var killer sync.WaitGroup
@@ -104,17 +105,22 @@ func TestImportingYears(t *testing.T) {
 	h.Start()
 
 	const month = `{"start": "2016-01-01", "end": "2016-02-01"}`
-	if _, err := h.runImport(t, "calendar", `{"start": "2016-01-01", "end": "2015-01-01"}`, "month.jsonl", nil); err == nil {
+	if _, err := h.runImport(t, "calendar", "list", `{"start": "2016-01-01", "end": "2015-01-01"}`, "month.jsonl", nil); err == nil {
 		t.Error("a wrong request is accepted")
 	}
-	small, err := h.runImport(t, "calendar", month, "month.jsonl", nil) // the file of the wrong request does not matter
+	var exit *exec.ExitError
+	_, err := h.runImport(t, "calendar", "get", `{"event_id": "x"}`, "one.jsonl", nil)
+	if want := "work/calendar get: this operation has no pages to import"; !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), want) {
+		t.Errorf("without pages: got %v, want %s", err, want)
+	}
+	small, err := h.runImport(t, "calendar", "list", month, "month.jsonl", nil) // the file of the wrong request does not matter
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := len(lines(t, h.path("month.jsonl"), "event_id")); n < 14 || n > 19 {
 		t.Errorf("%d events of a month", n)
 	}
-	if _, err := h.runImport(t, "calendar", month, "month.jsonl", nil); err == nil {
+	if _, err := h.runImport(t, "calendar", "list", month, "month.jsonl", nil); err == nil {
 		t.Error("the file of an earlier import is overwritten")
 	}
 
@@ -126,7 +132,7 @@ func TestImportingYears(t *testing.T) {
 			killOnce() // while it waits for another page
 		}
 	})
-	if _, err := h.runImport(t, "calendar", decade, "decade.jsonl", kill); err == nil {
+	if _, err := h.runImport(t, "calendar", "list", decade, "decade.jsonl", kill); err == nil {
 		t.Fatal("the script was not killed")
 	}
 	h.Microsoft.OnRequest(nil)
@@ -136,7 +142,7 @@ func TestImportingYears(t *testing.T) {
 	}
 	h.Stop()
 	h.Start()
-	large, err := h.runImport(t, "calendar", decade, "decade.jsonl", nil)
+	large, err := h.runImport(t, "calendar", "list", decade, "decade.jsonl", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +163,7 @@ func TestImportingYears(t *testing.T) {
 		t.Error("the state of a complete import was not removed")
 	}
 
-	if _, err := h.runImport(t, "mail", `{"folder": "all", "limit": 200}`, "mails.jsonl", nil); err != nil {
+	if _, err := h.runImport(t, "mail", "list", `{"folder": "all", "limit": 200}`, "mails.jsonl", nil); err != nil {
 		t.Fatal(err)
 	}
 	found := lines(t, h.path("mails.jsonl"), "message_id")

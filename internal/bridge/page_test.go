@@ -648,7 +648,7 @@ func TestConfigFile(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"calendar":["calendar","shared_mailbox"],"channel":["team","channel"],"email":["folder","shared_mailbox"],"group_calendar":["group"],"planner":["plan"],"query":["folder","shared_mailbox","from","subject_contains"],"status":["user"],"todo":["list"]}`
+	const want = `{"calendar":["calendar","shared_mailbox"],"channel":["team","channel"],"email":["folder","shared_mailbox"],"group_calendar":["group"],"planner":["plan"],"query":["folder","shared_mailbox","from","subject_contains"],"room":["room"],"status":["user"],"todo":["list"]}`
 	if string(text) != want {
 		t.Errorf("fields of forms: %s", text)
 	}

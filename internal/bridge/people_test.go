@@ -1,6 +1,7 @@
 package bridge_test
 
 import (
+	"log/slog"
 	"slices"
 	"strings"
 	"testing"
@@ -55,6 +56,84 @@ func TestListsAreExpandedOverMQTT(t *testing.T) {
 	}
 	if a := h.ask("plain", "create", request); a.Error.Code != "invalid_argument" || !strings.HasPrefix(a.Error.Message, "expand_groups: ") {
 		t.Errorf("answered %+v", a)
+	}
+}
+
+// TestAnotherUser: what was kept or shown for one user is not continued for the next who signs in, whether the bridge runs meanwhile or
+// not.
+func TestAnotherUser(t *testing.T) {
+	for _, running := range []bool{true, false} {
+		h := newHarness(t)
+		h.Microsoft.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})
+		h.Microsoft.AddCalendar(simulator.Megan, "Hers")
+		h.one("", "presence: {type: status, enable_update: true}", "calendars: {type: calendar, calendar: all}")
+		h.SignIn("work")
+		h.Start()
+		h.Shows("graph2mqtt/work/presence/availability", "online")
+		if a := h.ask("presence", "update_user_status", `{"availability": "Busy", "activity": "InACall", "expiration_duration": "12h", "keep": true}`); a.Status != "ok" {
+			t.Fatalf("answered %+v", a)
+		}
+		attributes := "graph2mqtt/work/presence/attributes"
+		h.Holds(attributes, func(payload string) bool { return strings.Contains(payload, `"kept_until":"`) })
+		h.Next(0, "graph2mqtt/work/presence/event", func(payload string) bool { return strings.Contains(payload, "call_started") })
+		if !running {
+			h.Stop()
+		}
+		mark := h.mark()
+		c := h.load()
+		session, err := runtime.OpenSession(c.Accounts["work"], h.open(c), slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := session.SignOut(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		h.Microsoft.SetSignIn(simulator.SignIn{User: simulator.Megan})
+		h.SignIn("work")
+		if !running {
+			h.Start()
+		}
+		i := slices.IndexFunc(h.Microsoft.Users(), func(u simulator.User) bool { return u.Address == simulator.Megan })
+		id := h.Microsoft.Users()[i].ID
+		h.Holds(attributes, func(payload string) bool {
+			return strings.Contains(payload, `"user_id":"`+id+`"`) && strings.Contains(payload, `"kept_until":null`)
+		})
+		h.Members("Work Calendar", "Work Hers")
+		h.Shows("graph2mqtt/work/presence/availability", "online")
+		for _, m := range h.since(mark) {
+			if strings.HasSuffix(m.Topic, "/presence/event") {
+				t.Errorf("running %v: an event although nothing changed: %s", running, m.Payload)
+			}
+		}
+		if a := h.ask("presence", "set_status_message", `{"message": "hers"}`); a.Status != "ok" || h.Microsoft.Presence(simulator.Megan).Message != "hers" {
+			t.Errorf("running %v: answered %+v", running, a)
+		}
+	}
+}
+
+// TestOperationsRuledOut: a request for an operation that the options rule out is answered with the reason, and offering everything
+// else needs no permission for it.
+func TestOperationsRuledOut(t *testing.T) {
+	h := newHarness(t)
+	h.one("enable_update: true",
+		"room: {type: calendar, shared_mailbox: room@contoso.example, on_demand: true}",
+		"mail: {type: email, basic: true, on_demand: true, enable_update: false}",
+		"boss: {type: status, user: 87d349ed-44d7-43e1-9a83-5f2406dee5bd}")
+	if d := cmp.Diff([]string{"Calendars.ReadWrite.Shared", "Mail.ReadBasic", "Presence.Read.All", "User.Read"}, runtime.SignInScopes(h.load().Accounts["work"])[0]); d != "" {
+		t.Errorf("scopes (-want +got):\n%s", d)
+	}
+	h.SignIn("work")
+	h.Start()
+	h.Shows("graph2mqtt/work/mail/availability", "online")
+	for _, tt := range []struct{ sensor, operation, want string }{
+		{"room", "free_busy", "free_busy is not offered with shared_mailbox, for Microsoft has no such permission; ask a calendar without it"},
+		{"room", "create_meeting", "create_meeting is not offered with shared_mailbox, because the meeting is your own; ask a calendar without it"},
+		{"boss", "clear_status", "clear_status is not offered with user, because you can set only your own status"},
+		{"mail", "search", "search is not offered with basic: Mail.ReadBasic does not give that"},
+	} {
+		if a := h.ask(tt.sensor, tt.operation, `{}`); a.Error.Code != "unknown_op" || a.Error.Message != tt.want {
+			t.Errorf("%s %s: answered %+v, want %s", tt.sensor, tt.operation, a, tt.want)
+		}
 	}
 }
 

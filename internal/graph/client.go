@@ -57,7 +57,11 @@ type Options struct {
 	Transport http.RoundTripper // nil: NewTransport
 	Tokens    Tokens
 	ClientID  string // of the app registration
-	Log       *slog.Logger
+	// Application reports that Tokens are those of an application, without a user.
+	Application bool
+	// Limiter bounds the requests to Exchange of all clients that have it. Nil: only those in one mailbox are bounded.
+	Limiter *Limiter
+	Log     *slog.Logger
 	// OnExchange is called after each request that reached the network, with the status of the answer, 0 without one, and the time
 	// until its header. Nil: nothing is.
 	OnExchange func(method string, status int, took time.Duration)
@@ -65,17 +69,19 @@ type Options struct {
 
 // A Client sends the requests of one account. It is safe for concurrent use.
 type Client struct {
-	root      *url.URL
-	base      string // root and version
-	clientID  string
-	tokens    Tokens
-	log       *slog.Logger
-	adapter   *khttp.NetHttpRequestAdapter
-	http      *http.Client
-	transport http.RoundTripper
-	throttle  *throttle
-	exchanged func(method string, status int, took time.Duration) // nil: nobody counts
-	bounds    bounds
+	root        *url.URL
+	base        string // root and version
+	clientID    string
+	application bool     // there is no user
+	limiter     *Limiter // nil: none
+	tokens      Tokens
+	log         *slog.Logger
+	adapter     *khttp.NetHttpRequestAdapter
+	http        *http.Client
+	transport   http.RoundTripper
+	throttle    *throttle
+	exchanged   func(method string, status int, took time.Duration) // nil: nobody counts
+	bounds      bounds
 
 	rejections rejections
 
@@ -98,7 +104,7 @@ func New(o Options) (*Client, error) {
 	}
 	c := &Client{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
-		clientID: o.ClientID, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
+		clientID: o.ClientID, application: o.Application, limiter: o.Limiter, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
 		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
 	}
 	if c.transport == nil {
@@ -178,7 +184,12 @@ func (c *Client) Adapter() abstractions.RequestAdapter { return c.adapter }
 func (c *Client) ClientID() string { return c.clientID }
 
 // Granted reports whether a permission is granted.
-func (c *Client) Granted(n Permission) bool { return n.Satisfied(c.tokens.Granted()) }
+func (c *Client) Granted(n Permission) bool {
+	if c.application {
+		n, _ = n.Application()
+	}
+	return n.Satisfied(c.tokens.Granted())
+}
 
 // Personal reports whether a personal Microsoft account is signed in.
 func (c *Client) Personal() bool { return c.tokens.Personal() }
@@ -261,9 +272,18 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 		return new(answer), err
 	}
 	defer b.release()
+	limiter := c.limiter
+	if !b.outlook {
+		limiter = nil
+	}
+	if err := limiter.acquire(ctx); err != nil {
+		return new(answer), err
+	}
+	began := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	a, err := c.sendAuthorized(ctx, r, uri, (*answer).read)
+	limiter.release(began, a.status != 0 && a.status < 500, a.throttled())
 	return a, c.settle(b, a, err)
 }
 

@@ -2,6 +2,7 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
@@ -50,6 +51,11 @@ func Each[T any](ctx context.Context, c *Client, op string, r *abstractions.Requ
 	})
 }
 
+// NotAList returns the error of an answer that should be a list. It does not show that there is nothing.
+func NotAList(op string) error {
+	return &Error{Reason: Refused, Op: op, Err: errors.New("the answer is not a list")}
+}
+
 // eachPage calls visit with the items of each page and the page's size in bytes, until visit returns false or an error.
 func eachPage[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, visit func(items []T, size int) (more bool, err error)) error {
 	refused := func(format string, args ...any) error {
@@ -67,7 +73,7 @@ func eachPage[T any](ctx context.Context, c *Client, op string, r *abstractions.
 			return err
 		}
 		if page.Value == nil {
-			return refused("the answer is not a list")
+			return NotAList(op)
 		}
 		more, err := visit(page.Value, n)
 		switch {

@@ -36,6 +36,13 @@ func (c *Client) Relist() {
 	maps.DeleteFunc(c.onces, func(key, _ any) bool { return key.(interface{ isList() bool }).isList() })
 }
 
+// Forget forgets the values of Once and OnceListed: another user is signed in.
+func (c *Client) Forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	clear(c.onces)
+}
+
 func once[T any](ctx context.Context, c *Client, id onceKey[T], ask func() (T, error)) (T, error) {
 	c.mu.Lock()
 	o, ok := c.onces[id].(*onceSuccess[T])

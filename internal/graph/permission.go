@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// A Permission is a delegated permission and its reason.
+// A Permission is a delegated permission and its reason. See Permission.Application.
 type Permission struct {
 	Scope        string   // the least one: "Calendars.Read"
 	Alternatives []string // higher ones that also satisfy it
@@ -61,6 +61,9 @@ func (c *Client) CheckGranted(permissions []Permission) error {
 	granted := c.tokens.Granted()
 	if len(granted) == 0 {
 		return &Error{Reason: SignInRequired, Message: "not signed in"}
+	}
+	if c.application {
+		permissions = ApplicationPermissions(permissions)
 	}
 	return MissingError(granted, permissions)
 }

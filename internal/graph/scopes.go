@@ -92,6 +92,7 @@ var scopeInfos = [...]namedScope{
 	{"OnlineMeetings.Read", ScopeInfo{ID: "9be106e1-f4e3-4df5-bdff-e4bc531cbe43", RestrictedByDefaultPolicy: true}},
 	{"OnlineMeetings.ReadWrite", ScopeInfo{ID: "a65f2972-a4f8-4f5e-afd7-69ccb046d5dc", RestrictedByDefaultPolicy: true}},
 
+	{"Place.Read.All", ScopeInfo{ID: "cb8f45a0-5c2e-4ea1-b803-84b870a7d7ec", Admin: true}},
 	{"GroupMember.Read.All", ScopeInfo{ID: "bc024368-1153-4739-b217-4326f2e966d0", Admin: true}},
 	{"Group.Read.All", ScopeInfo{ID: "5f8c59db-677d-491f-a6b8-5f174b11ec1d", Admin: true}},
 	{"Group.ReadWrite.All", ScopeInfo{ID: "4e46008b-f24c-477d-8fff-7bb4ec7aafe0", Admin: true}},

@@ -38,8 +38,9 @@ func (t *throttle) bucket(limit string) *bucket {
 	b := t.buckets[limit]
 	if b == nil {
 		b = &bucket{
-			log:   t.log.With("limit", limit),
-			slots: semaphore.NewWeighted(maxInFlight),
+			log:     t.log.With("limit", limit),
+			outlook: strings.HasPrefix(limit, "outlook of "),
+			slots:   semaphore.NewWeighted(maxInFlight),
 			// 2 s … 5 min
 			backoff: backoff.ExponentialBackOff{InitialInterval: 3 * time.Second, RandomizationFactor: 1. / 3, Multiplier: 2, MaxInterval: 225 * time.Second},
 		}
@@ -103,8 +104,9 @@ func limitOf(path string) string {
 
 // A bucket lets a few requests through at a time, and none while it is blocked.
 type bucket struct {
-	log   *slog.Logger
-	slots *semaphore.Weighted
+	log     *slog.Logger
+	outlook bool // it is a mailbox's
+	slots   *semaphore.Weighted
 
 	mu        sync.Mutex    // guards the following
 	blocked   time.Time     // until

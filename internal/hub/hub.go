@@ -35,6 +35,8 @@ type Device struct {
 	Items     bool                // the complete list is published too
 	Commands  bool                // it offers operations, so State.Commands is meaningful
 	Interval  time.Duration       // between two polls; 0: it does not poll
+	// Application reports that it is the device of an organization, to which no user signs in.
+	Application bool
 }
 
 // An Override holds the changes that the configuration makes to one entity.

@@ -27,6 +27,18 @@ const extendInterval = time.Hour
 // syncsInterval is the least time between two writes of when the sensors were last read.
 const syncsInterval = time.Minute
 
+// A session hands out the tokens of an account: of the user who signed in, or of the application.
+type session interface {
+	graph.Tokens
+	Status() auth.Status
+	// Changed returns a channel that receives after the status changed.
+	Changed() <-chan struct{}
+	Reload()
+	// Run does what is due until ctx is done.
+	Run(ctx context.Context) error
+	RetryRefused(ctx context.Context) error
+}
+
 // An account is one configured account. It runs in the goroutine of Run, which alone changes its set of sensors.
 type account struct {
 	runtime *Runtime
@@ -34,7 +46,8 @@ type account struct {
 	current atomic.Pointer[config.Account] // with the sensors as they are now
 	log     *slog.Logger
 
-	session *auth.Session
+	session session
+	user    *auth.Session // session, if a user signs in; nil: an organization
 	graph   *graph.Client
 
 	zone   atomic.Pointer[time.Location]
@@ -66,12 +79,21 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	}
 	a.current.Store(c)
 	var err error
-	if a.session, err = openSession(c, &r.transports, r.options.Dir, r.options.Log); err != nil {
+	if c.Application {
+		a.session, err = openApplication(c, &r.transports, r.options.Log)
+	} else {
+		a.user, err = openSession(c, &r.transports, r.options.Dir, r.options.Log)
+		a.session = a.user
+	}
+	if err != nil {
 		return nil, err
 	}
 	o := graph.Options{Tokens: a.session, Log: a.log}
 	if count := r.options.OnExchange; count != nil {
 		o.OnExchange = func(method string, status int, took time.Duration) { count(c.ID, method, status, took) }
+	}
+	if c.Application {
+		o.Limiter = r.limiters.of(c, r.options.Log)
 	}
 	if a.graph, err = openGraph(c, &r.transports, o); err != nil {
 		return nil, err
@@ -86,8 +108,12 @@ func (a *account) restore() {
 	if value, err := a.runtime.options.Store.Get(syncsBucket, a.config.ID); err == nil && value != nil {
 		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
 	}
+	another := a.followUser()
 	for _, configured := range config.Sorted(a.config.Sensors) {
 		for _, s := range a.newSensors(configured) {
+			if s.isNew = another; another {
+				a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Delete(sensors.Bucket, s.key()) }, a.logStoreError)
+			}
 			s.open()
 			s.lastSync = syncs[s.config.ID]
 			a.sensors[s.config.ID] = s
@@ -155,6 +181,9 @@ func (a *account) Run(ctx context.Context) error {
 			background.stop("sign-in") // one of another way
 			background.start(ctx, "sign-in", func(ctx context.Context) error { return flow.run(ctx, a) })
 		case <-a.session.Changed():
+			if a.followUser() {
+				a.startAgain(ctx, &running)
+			}
 			if a.signedIn() {
 				a.refresh()
 				a.rescan()
@@ -227,7 +256,11 @@ func warnOfMissing(changed []*sensor) {
 			continue
 		}
 		for _, m := range s.missingScopes() {
-			s.log.Warn("the configuration needs a permission that is not granted", "permission", m.Scope, "error", m.Message+"; run: graph2mqtt login "+s.account.config.ID)
+			remedy := "; run: graph2mqtt login "
+			if s.account.config.Application {
+				remedy = "; run: graph2mqtt permissions "
+			}
+			s.log.Warn("the configuration needs a permission that is not granted", "permission", m.Scope, "error", m.Message+remedy+s.account.config.ID)
 		}
 	}
 }
@@ -241,24 +274,7 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 		if ctx.Err() != nil {
 			return // the group that asked for it was removed meanwhile
 		}
-		before := a.detach(running, removed)
-		for _, s := range added {
-			maps.Copy(before, a.detach(running, []string{s.config.ID}))
-			s.open()
-			a.mu.Lock()
-			a.sensors[s.config.ID] = s
-			a.mu.Unlock()
-			if replaced, ok := before[s.config.ID]; ok {
-				replaced.supersede(s)
-				delete(before, s.config.ID)
-			}
-			s.declare()
-			running.start(lifetime, s.config.ID, s.Run)
-		}
-		for _, s := range before {
-			s.remove()
-		}
-		signal(a.dirty)
+		a.replace(lifetime, running, removed, added)
 	}
 	select {
 	case a.applies <- apply:
@@ -268,6 +284,67 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 		}
 	case <-ctx.Done():
 	}
+}
+
+// replace does what reconcile does, on the goroutine of Run.
+func (a *account) replace(ctx context.Context, running *taskSet, removed []string, added []*sensor) {
+	before := a.detach(running, removed)
+	for _, s := range added {
+		maps.Copy(before, a.detach(running, []string{s.config.ID}))
+		s.open()
+		a.mu.Lock()
+		a.sensors[s.config.ID] = s
+		a.mu.Unlock()
+		if replaced, ok := before[s.config.ID]; ok {
+			replaced.supersede(s)
+			delete(before, s.config.ID)
+		}
+		s.declare()
+		running.start(ctx, s.config.ID, s.Run)
+	}
+	for _, s := range before {
+		s.remove()
+	}
+	signal(a.dirty)
+}
+
+// followUser notes who is signed in, and reports whether that is another user than before. What was stored is not theirs then.
+func (a *account) followUser() (changed bool) {
+	user := a.session.Status().User.ID
+	if user == "" {
+		return false
+	}
+	before, err := a.runtime.options.Store.Get(usersBucket, a.config.ID)
+	if err != nil {
+		a.log.Warn("the user before is not known", "error", err)
+	}
+	if string(before) == user {
+		return false
+	}
+	a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }, a.logStoreError)
+	return before != nil
+}
+
+// startAgain replaces every sensor by one that knows nothing of the user before.
+func (a *account) startAgain(ctx context.Context, running *taskSet) {
+	a.log.Info("another user is signed in; starting again without what was stored")
+	a.graph.Forget()
+	var ids []string
+	var added []*sensor
+	for id, configured := range config.Sorted(a.current.Load().Sensors) {
+		ids = append(ids, id)
+		s := a.newSensor(configured)
+		s.isNew = true
+		added = append(added, s)
+	}
+	for _, s := range a.detach(running, ids) {
+		if s.parent != nil {
+			s.remove()
+		} else {
+			s.forget()
+		}
+	}
+	a.replace(ctx, running, nil, added)
 }
 
 // detach stops sensors, with the members of groups, and takes them out of the account.
@@ -297,6 +374,7 @@ func (a *account) remove() {
 	a.runtime.options.Store.Commit(func(tx services.Tx) {
 		tx.Delete(zonesBucket, a.config.ID)
 		tx.Delete(syncsBucket, a.config.ID)
+		tx.Delete(usersBucket, a.config.ID)
 	}, a.logStoreError)
 }
 
@@ -380,12 +458,24 @@ func (a *account) checkGranted(permissions []graph.Permission) error {
 
 // missing returns a *graph.Error that names the permissions that are not granted and what to do, or nil.
 func (a *account) missing(permissions []graph.Permission) error {
-	err := graph.MissingError(a.session.Granted(), permissions)
+	err := a.missingError(permissions)
 	var e *graph.Error
-	if errors.As(err, &e) {
+	switch {
+	case !errors.As(err, &e):
+	case a.config.Application:
+		e.Message += "; an administrator grants them, see: graph2mqtt permissions " + a.config.ID
+	default:
 		e.Message += "; run: graph2mqtt login " + a.config.ID
 	}
 	return err
+}
+
+// missingError is graph.MissingError for permissions of a sensor.
+func (a *account) missingError(permissions []graph.Permission) error {
+	if a.config.Application {
+		permissions = graph.ApplicationPermissions(permissions)
+	}
+	return graph.MissingError(a.session.Granted(), permissions)
 }
 
 // refresh polls every sensor as soon as allowed.

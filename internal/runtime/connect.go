@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"strings"
 	"sync"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -28,15 +29,45 @@ func openSession(c *config.Account, t *transports, dir *state.Dir, log *slog.Log
 	return auth.Open(o)
 }
 
-// OpenGraph returns the Graph client of an account that is signed in by the session, without network requests.
-func OpenGraph(c *config.Account, session *auth.Session, log *slog.Logger) (*graph.Client, error) {
+// OpenApplication opens the session of an organization, without network requests.
+func OpenApplication(c *config.Account, log *slog.Logger) (*auth.Application, error) {
+	return openApplication(c, new(transports), log)
+}
+
+func openApplication(c *config.Account, t *transports, log *slog.Logger) (*auth.Application, error) {
+	transport, err := t.of(c)
+	o := auth.ApplicationOptions{
+		Account: c.ID, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience, Unusable: err, Transport: transport, Log: log,
+	}
+	read := func(file string) ([]byte, error) {
+		b, err := config.ReadPEM(file)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.CredentialKey, err)
+		}
+		return b, nil
+	}
+	if c.FederatedTokenFile != "" {
+		o.CredentialKey = c.Path() + ".federated_token_file"
+		o.Assertion = func() (string, error) {
+			b, err := read(c.FederatedTokenFile)
+			return strings.TrimSpace(string(b)), err
+		}
+	} else {
+		o.CredentialKey = c.Path() + ".certificate_file"
+		o.Certificate = func() ([]byte, error) { return read(c.CertificateFile) }
+	}
+	return auth.OpenApplication(o)
+}
+
+// OpenGraph returns the Graph client of an account, without network requests.
+func OpenGraph(c *config.Account, session graph.Tokens, log *slog.Logger) (*graph.Client, error) {
 	return openGraph(c, new(transports), graph.Options{Tokens: session, Log: log})
 }
 
 // openGraph completes the options of a client by the configuration of its account.
 func openGraph(c *config.Account, t *transports, o graph.Options) (*graph.Client, error) {
 	o.Transport, _ = t.of(c) // the session reports the error
-	o.Root, o.ClientID = c.Cloud.Graph, c.ClientID
+	o.Root, o.ClientID, o.Application = c.Cloud.Graph, c.ClientID, c.Application
 	g, err := graph.New(o)
 	if err != nil {
 		return nil, fmt.Errorf("account %s: %w", c.ID, err)
@@ -88,7 +119,7 @@ func (t *transports) unguarded(c *config.Account) (http.RoundTripper, error) {
 	if c.Cloud.CAFile != "" {
 		var err error
 		if pem, err = config.ReadPEM(c.Cloud.CAFile); err != nil {
-			err = fmt.Errorf("accounts.%s.cloud.ca_file: %w", c.ID, err)
+			err = fmt.Errorf("%s.cloud.ca_file: %w", c.Path(), err)
 			return refusingTransport{err}, err
 		}
 	}
@@ -102,7 +133,7 @@ func (t *transports) unguarded(c *config.Account) (http.RoundTripper, error) {
 	if c.Cloud.CAFile != "" {
 		pool, err := config.ParseCertPool(pem)
 		if err != nil {
-			err = fmt.Errorf("accounts.%s.cloud.ca_file: read %s: %w", c.ID, c.Cloud.CAFile, err)
+			err = fmt.Errorf("%s.cloud.ca_file: read %s: %w", c.Path(), c.Cloud.CAFile, err)
 			return refusingTransport{err}, err
 		}
 		transport.TLSClientConfig = &tls.Config{RootCAs: pool}
@@ -112,6 +143,26 @@ func (t *transports) unguarded(c *config.Account) (http.RoundTripper, error) {
 	}
 	t.byPEM[key] = transport
 	return transport, nil
+}
+
+// limiters holds one limiter for all organizations with the same application in the same tenant.
+type limiters struct {
+	mu       sync.Mutex
+	limiters map[string]*graph.Limiter
+}
+
+// of returns the limiter of an organization.
+func (l *limiters) of(c *config.Account, log *slog.Logger) *graph.Limiter {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	key := strings.ToLower(c.Cloud.Login + " " + c.Tenant + " " + c.ClientID)
+	if l.limiters == nil {
+		l.limiters = map[string]*graph.Limiter{}
+	}
+	if l.limiters[key] == nil {
+		l.limiters[key] = graph.NewLimiter(log)
+	}
+	return l.limiters[key]
 }
 
 // close closes the idle connections.

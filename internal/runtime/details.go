@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,12 @@ func (r *Runtime) Details(id string) (AccountDetails, bool) {
 	if personal {
 		d.ConsentLink = ""
 	}
+	if c.Application {
+		for _, p := range RequiredPermissions(c) {
+			d.Permissions = append(d.Permissions, DetailedPermission{RequiredPermission: p, Granted: p.Satisfied(a.session.Granted()), Restricted: true})
+		}
+		return d, true
+	}
 	for _, p := range RequiredPermissions(c) {
 		info, known := graph.LookupScope(p.Scope)
 		d.Permissions = append(d.Permissions, DetailedPermission{
@@ -61,6 +68,13 @@ func IdentityScopes() []string { return []string{"openid", "profile", "offline_a
 func ConsentLink(a *config.Account) (link string, ok bool) {
 	if entra.IsPersonalTenant(a.Tenant) {
 		return "", false
+	}
+	if a.Application { // to what the app registration lists
+		if !slices.ContainsFunc(SignInScopes(a)[0], func(s string) bool { info, ok := graph.LookupRole(s); return ok && !info.Exchange }) {
+			return "", false
+		}
+		q := url.Values{"client_id": {a.ClientID}, "scope": {a.Cloud.Audience + "/.default"}, "redirect_uri": {a.RedirectURI}}
+		return a.Cloud.Login + "/" + a.Tenant + "/v2.0/adminconsent?" + q.Encode(), true
 	}
 	tenant := a.Tenant
 	if strings.EqualFold(tenant, "common") {

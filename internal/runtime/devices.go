@@ -33,7 +33,11 @@ func (a *account) device() hub.Device { return accountDevice(a.config) }
 
 // accountDevice describes an account. Its entities show the account's status.
 func accountDevice(a *config.Account) hub.Device {
-	return hub.Device{ID: hub.ID{Account: a.ID}, Name: a.Name, Model: "Microsoft 365 account", Slug: a.ID, Commands: true}
+	model := "Microsoft 365 account"
+	if a.Application {
+		model = "Microsoft 365 organization"
+	}
+	return hub.Device{ID: hub.ID{Account: a.ID}, Name: a.Name, Model: model, Slug: a.ID, Commands: true, Application: a.Application}
 }
 
 // EventTypes documents the events of an account.

@@ -98,6 +98,9 @@ func (g *group) idInUse(m sensors.Member) bool {
 func (g *group) Run(ctx context.Context) error {
 	for {
 		wait := cmp.Or(g.sensor.kind.ListInterval, listInterval)
+		if o, ok := g.sensor.source.Options().(interface{ ListInterval() time.Duration }); ok {
+			wait = o.ListInterval()
+		}
 		if err := g.reload(ctx); err != nil {
 			wait = listRetry
 		}
@@ -303,29 +306,20 @@ func (g *group) resolve(fields map[string]json.RawMessage) (*sensor, error) {
 	return s, nil
 }
 
-// matchMembers returns the members whose id equals name, else those whose name does, else those whose name does in another case;
-// and the names of all.
+// matchMembers returns the members whose id equals name, else those whose name does, else those whose name does in another case, else
+// those with that address; and the names of all.
 func (g *group) matchMembers(name string) (found []member, names []string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, m := range g.members {
 		names = append(names, m.Name)
 	}
-	for _, matches := range []func(member) bool{
+	return graph.Matching(g.members,
 		func(m member) bool { return m.ID == name },
 		func(m member) bool { return m.Name == name },
 		func(m member) bool { return strings.EqualFold(m.Name, name) },
-	} {
-		for _, m := range g.members {
-			if matches(m) {
-				found = append(found, m)
-			}
-		}
-		if len(found) > 0 {
-			break
-		}
-	}
-	return found, names
+		func(m member) bool { return m.Address != "" && strings.EqualFold(m.Address, name) },
+	), names
 }
 
 // listingError returns the error of the last listing.

@@ -37,10 +37,11 @@ func TestLongNamesOfMembers(t *testing.T) {
 func TestMatchMembers(t *testing.T) {
 	g := &group{members: []member{
 		{Member: sensors.Member{ID: "1", Name: "Home"}}, {Member: sensors.Member{ID: "2", Name: "home"}},
-		{Member: sensors.Member{ID: "3", Name: "Team"}}, {Member: sensors.Member{ID: "4", Name: "Team"}},
+		{Member: sensors.Member{ID: "3", Name: "Team", Address: "team@contoso.example"}}, {Member: sensors.Member{ID: "4", Name: "Team"}},
 	}}
 	for name, want := range map[string][]string{
-		"1": {"1"}, "Home": {"1"}, "home": {"2"}, "HOME": {"1", "2"}, "Team": {"3", "4"}, "team": {"3", "4"}, "4": {"4"}, "Work": nil,
+		"1": {"1"}, "Home": {"1"}, "home": {"2"}, "HOME": {"1", "2"}, "Team": {"3", "4"}, "team": {"3", "4"}, "4": {"4"}, "Work": nil, "": nil,
+		"Team@contoso.example": {"3"},
 	} {
 		found, names := g.matchMembers(name)
 		var ids []string

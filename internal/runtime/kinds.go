@@ -6,12 +6,14 @@ import (
 	"slices"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 	"github.com/graph2mqtt/graph2mqtt/sensors/autoreply"
 	"github.com/graph2mqtt/graph2mqtt/sensors/calendar"
 	"github.com/graph2mqtt/graph2mqtt/sensors/chat"
 	"github.com/graph2mqtt/graph2mqtt/sensors/mail"
 	"github.com/graph2mqtt/graph2mqtt/sensors/planner"
+	"github.com/graph2mqtt/graph2mqtt/sensors/room"
 	"github.com/graph2mqtt/graph2mqtt/sensors/status"
 	"github.com/graph2mqtt/graph2mqtt/sensors/todo"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -29,6 +31,7 @@ func Kinds() []sensors.Kind {
 		mail.Email(),
 		mail.Filter(),
 		planner.Kind(),
+		room.Kind(),
 		status.Kind(),
 		todo.Kind(),
 	}
@@ -102,12 +105,20 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	var ks []config.Kind
 	for _, k := range kinds {
 		ks = append(ks, config.Kind{
-			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, AdvisedInterval: k.AdvisedInterval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly, WriteOnly: k.WriteOnly,
+			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, AdvisedInterval: k.AdvisedInterval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly, WriteOnly: k.WriteOnly, Application: k.Application,
 			New:   func() any { return k.New() },
 			Check: check,
 		})
 	}
 	return ks
+}
+
+// forApplications reports whether applications have the permissions of an operation, other than those that concern the user who signs in.
+func forApplications(op services.Operation) bool {
+	if slices.ContainsFunc(people.Operations(), func(o services.Operation) bool { return o.Name == op.Name }) {
+		return false
+	}
+	return !slices.ContainsFunc(op.Permissions, func(p graph.Permission) bool { _, ok := p.Application(); return !ok })
 }
 
 // An operationChecker explains why its kind does not offer an operation with these options although it has it.
@@ -137,6 +148,8 @@ func check(c *config.Sensor) error {
 		case name == allowDefault:
 		case j < 0:
 			errs = append(errs, config.At(at, fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
+		case c.Application && !forApplications(all[j]):
+			errs = append(errs, config.At(at, fmt.Errorf("%s is for accounts, to which a user signs in; applications do not have its permission", name)))
 		case all[j].WorkOnly && c.Personal:
 			errs = append(errs, config.At(at, fmt.Errorf("%s is for work and school accounts: the tenant consumers has personal ones only", name)))
 		}

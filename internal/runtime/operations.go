@@ -24,7 +24,7 @@ func offeredToAll(operations []services.Operation) []services.Operation {
 type accountTarget struct{ account *account }
 
 func (t accountTarget) operations() []services.Operation {
-	return []services.Operation{
+	all := []services.Operation{
 		{
 			Name: "refresh", Doc: "Reads the sensors of the account now, each at most every 5 seconds.",
 			Immediate: true, Example: `{}`, New: func() services.Request { return &refreshRequest{account: t.account} },
@@ -47,6 +47,10 @@ func (t accountTarget) operations() []services.Operation {
 			Returns: []schema.Field{{Key: "message", Type: "text", Doc: "What Microsoft still stores."}},
 		},
 	}
+	if t.account != nil && t.account.user == nil { // an application signs in by itself
+		all = slices.DeleteFunc(all, func(op services.Operation) bool { return op.Name == "sign_in" || op.Name == "sign_out" })
+	}
+	return all
 }
 
 // Operation implements services.Target.
@@ -122,7 +126,7 @@ type signOutRequest struct{ account *account }
 
 // Execute implements services.Request.
 func (r *signOutRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
-	remains, err := r.account.session.SignOut(ctx)
+	remains, err := r.account.user.SignOut(ctx)
 	if err != nil {
 		return nil, err
 	}

@@ -28,9 +28,13 @@ type RequiredPermission struct {
 	Operation string // empty: reading
 }
 
-// RequiredPermissions returns the permissions that a configured account requests, in the order of its sensors.
+// RequiredPermissions returns the permissions that a configured account requests, in the order of its sensors. Those of an
+// organization are application permissions.
 func RequiredPermissions(c *config.Account) []RequiredPermission {
-	ps := []RequiredPermission{{Permission: userPermission}}
+	var ps []RequiredPermission
+	if !c.Application {
+		ps = append(ps, RequiredPermission{Permission: userPermission})
+	}
 	if c.Timezone == "mailbox" {
 		ps = append(ps, RequiredPermission{Permission: zonePermission})
 	}
@@ -44,6 +48,11 @@ func RequiredPermissions(c *config.Account) []RequiredPermission {
 			for _, p := range op.Permissions {
 				ps = append(ps, RequiredPermission{Permission: p, Sensor: id, Operation: op.Name})
 			}
+		}
+	}
+	if c.Application {
+		for i, p := range ps {
+			ps[i].Permission, _ = p.Application()
 		}
 	}
 	return ps

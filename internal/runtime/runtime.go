@@ -25,6 +25,7 @@ import (
 const (
 	membersBucket = "members" // by sensor group
 	zonesBucket   = "zones"   // by account: the mailbox's time zone
+	usersBucket   = "users"   // by account: id of the user that everything else is of
 	syncsBucket   = "syncs"   // by account: when each sensor was last read
 )
 
@@ -64,6 +65,7 @@ type Runtime struct {
 	ended   chan struct{} // closed when Run has returned
 
 	transports transports
+	limiters   limiters
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -116,7 +118,7 @@ func (r *Runtime) Run(ctx context.Context) error {
 func (r *Runtime) followSignIns(ctx context.Context) error {
 	return r.options.Dir.Watch(ctx, func(name string) {
 		for _, a := range r.all() {
-			if name == "" || a.session.IsStoredAs(name) {
+			if name == "" || a.user != nil && a.user.IsStoredAs(name) {
 				a.session.Reload()
 			}
 		}

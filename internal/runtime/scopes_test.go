@@ -36,6 +36,12 @@ func TestScopes(t *testing.T) {
 		{update, []string{"{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.ReadWrite.Shared User.Read"},
 		{"", []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com}"}, "Calendars.Read Calendars.Read.Shared User.Read"},
 		{update, []string{"{type: calendar}", "{type: calendar, shared_mailbox: room@contoso.com, enable_update: false}"}, "Calendars.Read.Shared Calendars.ReadWrite User.Read"},
+		{"", []string{"{type: room, room: berlin@contoso.com}"}, "Calendars.Read.Shared User.Read"},
+		{"", []string{"{type: room, room: all, addresses: [berlin@contoso.com], show_subject: true}"}, "Calendars.Read.Shared User.Read"},
+		{"", []string{"{type: room, room: all}"}, "Calendars.Read.Shared Place.Read.All User.Read"},
+		{"", []string{"{type: room, room: all, group: rooms@contoso.com}"}, "Calendars.Read.Shared GroupMember.Read.All User.Read"},
+		{update, []string{"{type: room, room: berlin@contoso.com}"}, "Calendars.ReadWrite.Shared User.Read"},
+		{update, []string{"{type: room, room: berlin@contoso.com, allow: [book], read: false}"}, "Calendars.ReadWrite.Shared User.Read"},
 		{"", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
 		{"timezone: mailbox", []string{"{type: auto_reply}"}, "MailboxSettings.Read User.Read"},
 		{update, []string{"{type: auto_reply}"}, "MailboxSettings.ReadWrite User.Read"},
@@ -143,6 +149,63 @@ func TestScopes(t *testing.T) {
 	}
 }
 
+// An organization needs exactly the application permissions for its sensors, and none of a user.
+func TestOrganizationPermissions(t *testing.T) {
+	for _, test := range []struct{ keys, want string }{
+		{"rooms: {addresses: [berlin@contoso.com]}", "Calendars.Read"},
+		{"rooms: {addresses: [berlin@contoso.com], show_subject: true}", "Calendars.Read"},
+		{"rooms: {addresses: [berlin@contoso.com], enable_update: true}", "Calendars.ReadWrite"},
+		{"rooms: {addresses: [berlin@contoso.com], enable_update: true, allow: [book]}", "Calendars.ReadWrite"},
+		{"enable_update: true\nrooms: {addresses: [berlin@contoso.com]}", "Calendars.ReadWrite"},
+		{"enable_update: true\nrooms: {addresses: [berlin@contoso.com], enable_update: false}", "Calendars.Read"},
+		{"sensors: {berlin: {type: room, room: berlin@contoso.com}}", "Calendars.Read"},
+		{"rooms: {}", "Calendars.Read Place.Read.All"},
+		{"rooms: {list: building7@contoso.com, refresh: 6h, except: [Storage]}", "Calendars.Read Place.Read.All"},
+		{"rooms: {group: rooms@contoso.com, enable_update: true}", "Calendars.ReadWrite GroupMember.Read.All"},
+	} {
+		c, err := loadOrganization(t, test.keys)
+		if err != nil {
+			t.Errorf("%s: %v", test.keys, err)
+			continue
+		}
+		if got := strings.Join(runtime.SignInScopes(c.Accounts["contoso"])[0], " "); got != test.want {
+			t.Errorf("%s: got %s, want %s", test.keys, got, test.want)
+		}
+	}
+	for keys, want := range map[string]string{
+		"sensors: {chat: {type: chat}}":                                 "organizations.contoso.sensors.chat.type (line 7): chat is for accounts, to which a user signs in; organizations have room",
+		"sensors: {r: {type: room}}":                                    "organizations.contoso.sensors.r.room (line 7) is required, such as berlin@contoso.com",
+		"sensors: {r: {type: room, room: berlin}}":                      `organizations.contoso.sensors.r.room (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
+		"rooms: {list: a@b.c, group: a@b.c}":                            "organizations.contoso.rooms.list (line 7): not with group: want one of addresses, list and group",
+		"rooms: {list: building7}":                                      `organizations.contoso.rooms.list (line 7): want the address of a room, such as berlin@contoso.com, not "building7"`,
+		"rooms: {refresh: 1m}":                                          "organizations.contoso.rooms.refresh (line 7): want at least 10m, not 1m",
+		"sensors: {r: {type: room, room: a@b.c, except: [x]}}":          "organizations.contoso.sensors.r.except (line 7): only with room: all",
+		"rooms: {addresses: [a@b.c, berlin, A@b.c]}":                    `organizations.contoso.rooms.addresses[1] (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
+		"rooms: {addresses: [a@b.c, A@b.c]}":                            "organizations.contoso.rooms.addresses[1] (line 7): the same as addresses[0]",
+		"rooms: {addresses: [a@b.c], on_demand: true, allow: [person]}": "organizations.contoso.rooms.allow[0] (line 7): person is for accounts, to which a user signs in; applications do not have its permission",
+		"sensors: {r: {type: room, room: a@b.c, addresses: [a@b.c]}}":   "organizations.contoso.sensors.r.addresses (line 7): only with room: all",
+	} {
+		if _, err := loadOrganization(t, keys); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v\nwant %s", keys, err, want)
+		}
+	}
+}
+
+// loadOrganization loads a configuration with one organization, "contoso", and these keys.
+func loadOrganization(t *testing.T, keys string) (*config.Config, error) {
+	t.Helper()
+	text := "mqtt: {url: \"mqtt://127.0.0.1\"}\nstate_dir: " + t.TempDir() + "\norganizations:\n  contoso:\n    {client_id: 2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21, tenant: contoso.com, certificate_file: none.pem,\n"
+	text += "    # the keys\n"
+	for line := range strings.Lines(keys) {
+		text += "    " + strings.TrimSuffix(line, "\n") + ",\n"
+	}
+	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+	if err := os.WriteFile(file, []byte(text+"    }\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return runtime.Load(config.Sources{File: file}, runtime.Kinds())
+}
+
 // What is refused is asked for again without the writes, and then without what users cannot grant themselves.
 func TestScopesStepDown(t *testing.T) {
 	for _, test := range []struct {
@@ -247,13 +310,17 @@ func tryLoad(t *testing.T, account string, sensors ...string) (*config.Config, e
 // Options that rule each other out are refused with a sentence.
 func TestRefusedOptions(t *testing.T) {
 	for sensor, want := range map[string]string{
-		"{type: email, basic: true, on_demand: true, allow: [attachment]}":      "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: query, basic: true, on_demand: true, allow: [default, search]}": "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: email, basic: true, allow: [attachments]}":                      "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
-		"{type: email, allow: [attach]}":                                        `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, contacts_search, delete, flag, forward, get, list, mark_read, move, people_search, person, person_full, reply, reply_all, search, send, send_large`,
-		"{type: email, read: false}":                                            "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
-		"{type: email, read: false, enable_update: true, on_demand: true}":      "on_demand (line 7): want false with read: false: no permission to read is requested then",
-		"{type: email, read: false, enable_update: true, allow: [get]}":         "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",
+		"{type: email, basic: true, on_demand: true, allow: [attachment]}":                                          "allow[0] (line 7): attachment is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: query, basic: true, on_demand: true, allow: [default, search]}":                                     "allow[1] (line 7): search is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: email, basic: true, allow: [attachments]}":                                                          "allow[0] (line 7): attachments is not offered with basic: Mail.ReadBasic does not give that",
+		"{type: calendar, shared_mailbox: room@contoso.com, enable_update: true, allow: [default, create_meeting]}": "allow[1] (line 7): create_meeting is not offered with shared_mailbox, because the meeting is your own; ask a calendar without it",
+		"{type: calendar, shared_mailbox: room@contoso.com, on_demand: true, allow: [default, find_times]}":         "allow[1] (line 7): find_times is not offered with shared_mailbox, because it finds times for yourself; ask a calendar without it",
+		"{type: calendar, shared_mailbox: room@contoso.com, on_demand: true, allow: [free_busy]}":                   "allow[0] (line 7): free_busy is not offered with shared_mailbox, for Microsoft has no such permission; ask a calendar without it",
+		"{type: status, user: ann@contoso.com, allow: [people_search, set_status_message]}":                         "allow[1] (line 7): set_status_message is not offered with user, because you can set only your own status",
+		"{type: email, allow: [attach]}":                                                                            `allow[0] (line 7): unknown operation "attach"; type email has: attachment, attachments, categorize, contacts_search, delete, flag, forward, get, list, mark_read, move, people_search, person, person_full, reply, reply_all, search, send, send_large`,
+		"{type: email, read: false}":                                                                                "read (line 7): want true, or enable_update: true: the sensor would neither read nor change anything",
+		"{type: email, read: false, enable_update: true, on_demand: true}":                                          "on_demand (line 7): want false with read: false: no permission to read is requested then",
+		"{type: email, read: false, enable_update: true, allow: [get]}":                                             "read (line 7): false leaves nothing to do: the sensor offers no operation without enable_update",
 	} {
 		_, err := tryLoad(t, "", sensor)
 		if err == nil || !strings.Contains(err.Error(), want) {

@@ -31,6 +31,7 @@ type sensor struct {
 	group      *group               // nil: it is one sensor
 	parent     *sensor              // of a member, its group
 	slug       string               // prefix of its entity ids
+	isNew      bool                 // what was stored is another user's
 	log        *slog.Logger
 
 	mu             sync.Mutex
@@ -90,6 +91,9 @@ func (s *sensor) id() hub.ID { return hub.ID{Account: s.account.config.ID, Senso
 func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
 
 func (s *sensor) stored() []byte {
+	if s.isNew {
+		return nil
+	}
 	record, err := s.account.runtime.options.Store.Get(sensors.Bucket, s.key())
 	if err != nil {
 		s.log.Warn("stored snapshot unreadable", "error", err)
@@ -311,11 +315,13 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 	if s.group != nil || !s.config.Read {
 		return true, time.Time{}
 	}
-	granted := graph.MissingError(s.account.session.Granted(), s.source.Permissions()) == nil
+	granted := s.account.missingError(s.source.Permissions()) == nil
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	until = s.lastSync.Add(s.staleAfter())
-	return granted && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
+	// Which mailboxes an application may read is not known before.
+	denied := s.account.config.Application && graph.Is(s.err, graph.PermissionMissing)
+	return granted && !denied && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
 }
 
 // problem returns the sensor's problem for the user, nil if there is none. A required sign-in is a problem of the account instead.
@@ -435,6 +441,11 @@ func (s *sensor) Operation(name string) (services.Operation, error) {
 
 // configured returns an operation of the sensor's type, with an error where the configuration does not offer it.
 func (s *sensor) configured(name string) (services.Operation, error) {
+	if o, ok := s.source.Options().(operationChecker); ok {
+		if err := o.CheckOperation(name); err != nil {
+			return services.Operation{}, &services.Error{Code: services.UnknownOp, Message: err.Error()}
+		}
+	}
 	op, err := FindOperation("a sensor of type "+s.kind.Name, allOperations(s.source), name)
 	if err != nil {
 		return op, err
@@ -444,7 +455,7 @@ func (s *sensor) configured(name string) (services.Operation, error) {
 		if op.Reads {
 			code = services.NotOnDemand
 		}
-		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (accounts.%s.sensors.%s)", why, s.account.config.ID, s.config.ID)}
+		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (%s.sensors.%s)", why, s.account.config.Path(), s.config.ID)}
 	}
 	return op, nil
 }

@@ -110,7 +110,7 @@ func (s *signIns) paste(ctx context.Context, address string) error {
 
 // run signs in until the user has done so, the code has expired or ctx is done.
 func (f *signInFlow) run(ctx context.Context, a *account) error {
-	request := auth.Request{Scopes: SignInScopes(a.current.Load()), User: a.session.ExpectedUser(), OnPrompt: func(p auth.Prompt) {
+	request := auth.Request{Scopes: SignInScopes(a.current.Load()), User: a.user.ExpectedUser(), OnPrompt: func(p auth.Prompt) {
 		f.mu.Lock()
 		first := f.prompt == nil
 		f.prompt = &p
@@ -121,14 +121,14 @@ func (f *signInFlow) run(ctx context.Context, a *account) error {
 		signal(a.dirty)
 	}}
 	if f.way == browserWay {
-		_, f.result = a.session.SignInByBrowser(ctx, request, auth.Browser{PastedRedirects: f.redirects, OnInvalidRedirect: func(err error) {
+		_, f.result = a.user.SignInByBrowser(ctx, request, auth.Browser{PastedRedirects: f.redirects, OnInvalidRedirect: func(err error) {
 			select {
 			case f.invalid <- err:
 			default:
 			}
 		}})
 	} else {
-		_, f.result = a.session.SignInByDevice(ctx, request)
+		_, f.result = a.user.SignInByDevice(ctx, request)
 	}
 	failure := f.result
 	if errors.Is(failure, context.Canceled) {
@@ -205,7 +205,7 @@ func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, attempt se
 // checkSignInAllowed refuses a first sign-in over MQTT, where every client of the broker could sign in as anybody, unless the
 // configuration names the user or allows it.
 func (a *account) checkSignInAllowed() error {
-	if a.config.SignInOverMQTT || a.session.ExpectedUser() != "" {
+	if a.config.SignInOverMQTT || a.user.ExpectedUser() != "" {
 		return nil
 	}
 	return &services.Error{Code: services.Conflict, Message: fmt.Sprintf(
@@ -214,10 +214,10 @@ func (a *account) checkSignInAllowed() error {
 
 // extend requests the missing permissions without the user.
 func (a *account) extend(ctx context.Context) {
-	if !a.signedIn() || a.checkGranted(AccountPermissions(a.current.Load())) == nil {
+	if a.user == nil || !a.signedIn() || a.checkGranted(AccountPermissions(a.current.Load())) == nil {
 		return
 	}
-	if _, err := a.session.Extend(ctx, SignInScopes(a.current.Load())[0]); err != nil {
+	if _, err := a.user.Extend(ctx, SignInScopes(a.current.Load())[0]); err != nil {
 		a.log.Debug("no further permission granted", "error", err)
 	}
 }

@@ -36,7 +36,7 @@ func (a *account) updateStatus() time.Duration {
 	signIn := a.signInStatus()
 	in := a.signedIn()
 	status := &hub.AccountStatus{
-		SignIn: signIn, Connected: in, Granted: sorted(a.session.Granted()), Missing: []hub.MissingScope{}, Problems: []hub.SensorProblem{},
+		SignIn: signIn, Connected: in, Granted: sorted(a.session.Status().Granted), Missing: []hub.MissingScope{}, Problems: []hub.SensorProblem{},
 	}
 	status.User = optionalText(a.session.Status().User.Address)
 	var lastSync time.Time
@@ -139,19 +139,22 @@ func (a *account) reportSignIn() {
 
 // missingScopes returns the permissions that the sensor would use and was not granted.
 func (s *sensor) missingScopes() []hub.MissingScope {
-	granted := s.account.session.Granted()
+	a := s.account
+	granted := a.session.Granted()
 	var missing []hub.MissingScope
 	readable := true
 	if s.config.Read {
 		for _, p := range s.source.Permissions() {
-			if err := graph.MissingError(granted, []graph.Permission{p}); err != nil {
+			if err := a.missingError([]graph.Permission{p}); err != nil {
 				readable = false
+				p = a.permission(p)
 				missing = append(missing, hub.MissingScope{Sensor: s.config.ID, Scope: p.Scope, Message: err.Error()})
 			}
 		}
 	}
 	for _, op := range s.operations {
 		for _, p := range op.Permissions {
+			p = a.permission(p)
 			if p.Satisfied(granted) || slices.ContainsFunc(missing, func(m hub.MissingScope) bool { return m.Scope == p.Scope }) {
 				continue
 			}
@@ -163,6 +166,14 @@ func (s *sensor) missingScopes() []hub.MissingScope {
 		}
 	}
 	return missing
+}
+
+// permission returns a sensor's permission as the account has it.
+func (a *account) permission(p graph.Permission) graph.Permission {
+	if a.config.Application {
+		p, _ = p.Application()
+	}
+	return p
 }
 
 // optionalText returns nil for "".

@@ -24,6 +24,8 @@ type Decoder struct {
 	Dialect  Dialect
 	Problems Problems
 	Files    []string // that were read or are named by a key
+
+	also []string // keys beside those of dst, which messages name as known
 }
 
 // Decode decodes raw into dst, a pointer to a struct that holds its defaults, in the dialect Configuration. Its error is
@@ -96,6 +98,9 @@ func (d *Decoder) object(path string, raw map[string]any, unknown func(key strin
 		}
 	}
 	known := keysOf(fields)
+	if path == "" && len(d.also) > 0 {
+		known = slices.Sorted(slices.Values(append(known, d.also...)))
+	}
 	for _, key := range slices.Sorted(maps.Keys(raw)) {
 		if !slices.Contains(known, key) {
 			d.Problems = append(d.Problems, Problem{Path: Join(path, QuoteKey(key)), Message: d.unknownMessage(key, known, raw, unknown, structs)})

@@ -42,14 +42,14 @@ func parent(path string) string {
 	return ""
 }
 
-// DecodeObject decodes a JSON object into dst, a pointer to a struct that holds its defaults or to a map. Its error is Problems.
-// Validators are not called.
-func DecodeObject(b []byte, dst any) error {
+// DecodeObject decodes a JSON object into dst, a pointer to a struct that holds its defaults or to a map. Keys in also are ignored, and
+// named as known in the message about another one. Its error is Problems. Validators are not called.
+func DecodeObject(b []byte, dst any, also ...string) error {
 	object, err := parseObject(b)
 	if err != nil {
 		return err
 	}
-	d := Decoder{Dialect: Object}
+	d := Decoder{Dialect: Object, also: also}
 	v := reflect.ValueOf(dst).Elem()
 	if v.Kind() == reflect.Map {
 		d.value("", v, object, "")

@@ -276,6 +276,8 @@ func TestControlRefuses(t *testing.T) {
 		{400, "PATCH", "/clock", "{", `the body is not JSON: unexpected EOF`},
 		{400, "PATCH", "/clock", "[]", "the body: want an object, not a JSON array"},
 		{400, "PATCH", "/clock", "{} {}", `the body continues after the JSON object`},
+		{400, "POST", "/meetings", `{"link": "x"}`, `unknown field "link"; known fields: invited, joinUrl, lobby, meetingId, organizer, passcode, presenters, recorded, subject`},
+		{400, "POST", "/groups", `{"list": true}`, `unknown field "list"; known fields: address, id, members, name, security`},
 		{400, "PATCH", "/clock", `{"offste":"1h"}`, `unknown field "offste"; known fields: advance, frozen, now, offset`},
 		{400, "PATCH", "/clock", `{"Offset":"1h"}`, `unknown field "Offset"; known fields: advance, frozen, now, offset`},
 		{400, "POST", "/users", `{"address":"lee@contoso.example","admin":true}`, `unknown field "admin"; known fields: address, department, id, jobTitle, manager, name, personal, photo, tenant, timeZone`},

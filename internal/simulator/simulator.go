@@ -28,6 +28,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -51,6 +52,7 @@ type (
 	meetingsService = meetings.Service
 	outlookService  = outlook.Service
 	peopleService   = people.Service
+	placesService   = places.Service
 	plannerService  = planner.Service
 	presenceService = presence.Service
 	todoService     = todo.Service
@@ -64,6 +66,7 @@ type Simulator struct {
 	*meetingsService
 	*outlookService
 	*peopleService
+	*placesService
 	*plannerService
 	*presenceService
 	*todoService
@@ -119,6 +122,7 @@ func New(o Options) *Simulator {
 		presenceService: presence.New(d),
 		teamsService:    teams.New(d),
 	}
+	s.placesService = places.New(d, s.outlookService.Share)
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
 	s.todoService = todo.New(d, outlook.Licensed(s.outlookService), outlook.NextDate)
 	s.graph = odata.New(d, s.AccessToken)
@@ -133,6 +137,7 @@ func New(o Options) *Simulator {
 		s.teamsService.Resource(),
 		s.peopleService.Resource(),
 		s.meetingsService.Resource(),
+		s.placesService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
 	for _, r := range s.resources {

@@ -7,6 +7,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/meetings"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/outlook"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/people"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
@@ -34,6 +35,8 @@ type (
 	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
 	Session          = presence.Session
+
+	Room = places.Room
 
 	PlannerPlan          = planner.PlannerPlan
 	PlannerTask          = planner.PlannerTask
@@ -98,6 +101,11 @@ const (
 	NotAssigned            = entra.NotAssigned   // the application requires an assignment that the user does not have
 	PolicyBlocked          = entra.PolicyBlocked // an access policy does not allow a token
 	NoTenant               = entra.NoTenant      // the request names no tenant
+	WrongAssertion         = entra.WrongAssertion
+	ExpiredAssertion       = entra.ExpiredAssertion
+	MissingAssertion       = entra.MissingAssertion
+	UntrustedToken         = entra.UntrustedToken
+	NoDefaultScope         = entra.NoDefaultScope
 )
 
 // AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy. Use them as SignIn.AdminOnly.

@@ -23,6 +23,11 @@ func (o Discovery) device(d hub.Device) device {
 			id: t.ID(d.ID.Account), manufacturer: "Microsoft", via: t.ID("bridge"), topic: t.Account(d.ID.Account, ""), availability: bridge,
 		}
 		built.components = o.accountComponents(d.ID.Account)
+		if d.Application { // nobody signs in
+			built.components = slices.DeleteFunc(built.components, func(c component) bool {
+				return c.Key == "sign_in_code" || c.Key == "sign_in_link" || c.Key == "sign_in"
+			})
+		}
 	default:
 		built = device{
 			id: t.ID(d.ID.Account, d.ID.Sensor), manufacturer: "Microsoft", via: t.ID(d.ID.Account),

@@ -85,6 +85,11 @@ func (o *Options) Operations() []services.Operation {
 	return calendar.Operations(o.target(), o.offered...)
 }
 
+// CheckOperation returns an error for an operation that the options rule out.
+func (o *Options) CheckOperation(name string) error {
+	return calendar.CheckShared(o.SharedMailbox, name)
+}
+
 // Offer sets which operations the configuration offers.
 func (o *Options) Offer(operations []string) { o.offered = operations }
 

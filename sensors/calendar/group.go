@@ -56,7 +56,7 @@ func (o *GroupOptions) Members(ctx context.Context, g *graph.Client) ([]sensors.
 	var members []sensors.Member
 	for _, group := range groups {
 		if !named(o.Except, group.ID, group.Name, group.Address) {
-			members = append(members, sensors.Member{ID: group.ID, Name: group.Name})
+			members = append(members, sensors.Member{ID: group.ID, Name: group.Name, Address: group.Address})
 		}
 	}
 	return members, nil

@@ -18,7 +18,8 @@ type MeetingRead struct {
 }
 
 // withMeetings adds the details of online meetings to the snapshot s that follows last. They are read once for each version of an
-// event, and once for all occurrences of a series. A failure leaves what is known; the next poll tries again.
+// event, and once for all occurrences of a series. A failure leaves what is known; the next poll tries again. One that concerns only
+// its own meeting does not keep others from being read.
 func (o *Options) withMeetings(ctx context.Context, g *graph.Client, last, s *Snapshot) *Snapshot {
 	if !o.Meetings || g.Personal() {
 		return s
@@ -31,7 +32,8 @@ func (o *Options) withMeetings(ctx context.Context, g *graph.Client, last, s *Sn
 	after.Meetings = map[string]MeetingRead{}
 	after.Entries = slices.Clone(s.Entries)
 	byLink := map[string]*calendars.Meeting{}
-	requests, failed := 0, false
+	requests, stopped := 0, false
+	failed := map[string]bool{}
 	for i := range after.Entries {
 		e := &after.Entries[i]
 		if e.JoinURL == "" || !e.Shown {
@@ -40,12 +42,17 @@ func (o *Options) withMeetings(ctx context.Context, g *graph.Client, last, s *Sn
 		r, ok := known[e.ID]
 		if current := ok && r.ChangeKey == e.ChangeKey; !current {
 			m, read := byLink[e.JoinURL]
-			if !read && requests < maxMeetings && !failed {
+			if !read && requests < maxMeetings && !stopped && !failed[e.JoinURL] {
 				requests++
 				var err error
 				m, err = calendars.ReadMeeting(ctx, g, e.JoinURL)
-				if failed = err != nil; !failed {
+				switch {
+				case err == nil:
 					byLink[e.JoinURL], read = m, true
+				case graph.Is(err, graph.Refused): // perhaps this meeting alone
+					failed[e.JoinURL] = true
+				default:
+					stopped = true
 				}
 			}
 			if read {

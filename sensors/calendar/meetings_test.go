@@ -93,7 +93,7 @@ func TestMeetings(t *testing.T) {
 // TestMeetingsFail: the calendar is shown although Teams fails, and the next poll tries again.
 func TestMeetingsFail(t *testing.T) {
 	now := noon(t)
-	for _, status := range []int{http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
+	for _, status := range []int{http.StatusBadRequest, http.StatusForbidden, http.StatusNotFound, http.StatusInternalServerError} {
 		m := newMeetings(t, now)
 		m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "mine", Start: now, End: now.Add(time.Hour), JoinURL: "https://teams.example/mine"})
 		m.s.AddOnlineMeeting(simulator.OnlineMeeting{Organizer: simulator.Adele, JoinURL: "https://teams.example/mine", Passcode: "1"})
@@ -111,6 +111,53 @@ func TestMeetingsFail(t *testing.T) {
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("%d (-want +got):\n%s", status, d)
+		}
+	}
+}
+
+// TestMeetingsUnreadable: an answer without a list does not say that Teams does not know the meeting.
+func TestMeetingsUnreadable(t *testing.T) {
+	now := noon(t)
+	m := newMeetings(t, now)
+	m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "mine", Start: now, End: now.Add(time.Hour), JoinURL: "https://teams.example/mine"})
+	m.s.AddOnlineMeeting(simulator.OnlineMeeting{Organizer: simulator.Adele, JoinURL: "https://teams.example/mine", Passcode: "1"})
+	m.s.Fail(simulator.Fault{Path: meetingsPath, Change: func(body map[string]any) { delete(body, "value") }})
+	for _, want := range []any{nil, "1"} {
+		if err := m.poll(t, now); err != nil {
+			t.Fatal(err)
+		}
+		if got := m.passcodes(t, now)["mine"]; got != want {
+			t.Errorf("got %v, want %v", got, want)
+		}
+	}
+}
+
+// TestMeetingsFailAlone: a meeting that Teams always fails to read does not keep later ones from being read. While Microsoft refuses
+// every request, none is sent.
+func TestMeetingsFailAlone(t *testing.T) {
+	now := noon(t)
+	for status, want := range map[int]struct {
+		last     any
+		requests int
+	}{http.StatusInternalServerError: {"3", 3}, http.StatusTooManyRequests: {nil, 1}} {
+		m := newMeetings(t, now)
+		for i, name := range []string{"1", "2", "3"} {
+			link := "https://teams.example/" + name
+			m.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: name, Start: now.Add(time.Duration(i) * time.Minute), End: now.Add(time.Hour), JoinURL: link})
+			m.s.AddOnlineMeeting(simulator.OnlineMeeting{Organizer: simulator.Adele, JoinURL: link, Passcode: name})
+		}
+		m.s.Fail(simulator.Fault{Path: meetingsPath, Status: status})
+		if err := m.poll(t, now); err != nil {
+			t.Fatal(err)
+		}
+		if n := m.s.Count(http.MethodGet, meetingsPath); n != want.requests || m.passcodes(t, now)["3"] != want.last {
+			t.Errorf("%d: %d requests, %v", status, n, m.passcodes(t, now))
+		}
+		if err := m.poll(t, now); err != nil {
+			t.Fatal(err)
+		}
+		if d := cmp.Diff(map[string]any{"1": "1", "2": "2", "3": "3"}, m.passcodes(t, now)); d != "" && status == http.StatusInternalServerError {
+			t.Errorf("the next poll (-want +got):\n%s", d)
 		}
 	}
 }

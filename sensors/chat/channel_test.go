@@ -132,12 +132,13 @@ func TestChannelMessagesOutOfOrder(t *testing.T) {
 
 func TestChannelNames(t *testing.T) {
 	s, team := withTeam(t)
-	s.AddChannel(team.ID, simulator.Channel{Name: "news"})
+	lower := s.AddChannel(team.ID, simulator.Channel{Name: "news"})
+	news := team.Channels[1]
 	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "ChannelMessage.Read.All", "Team.ReadBasic.All", "Channel.ReadBasic.All")
 	for _, tt := range []struct{ team, channel, want string }{
-		{"Fabrikam", "General", `team: there is no team "Fabrikam"; there are: Contoso`},
-		{"Contoso", "Sports", `channel: there is no channel "Sports"; there are: General, News, news`},
-		{"Contoso", "News", `channel: 2 channels are called "News"; want the id, which graph2mqtt discover prints`},
+		{"Fabrikam", "General", `find the team: there is no team Fabrikam; there are: Contoso`},
+		{"Contoso", "Sports", `find the channel: there is no channel Sports; there are: General, News, news`},
+		{"Contoso", "NEWS", "find the channel: 2 channels are named NEWS; want the id of one of them: " + news.ID + ", " + lower.ID},
 		{team.ID, "19:x@thread.tacv2", "read the messages of the channel: there is no such team, channel or message (Graph answered 404 NotFound)"},
 		{"893075dd-2487-4122-925f-022c42e20265", "19:x@thread.tacv2", "read the messages of the channel: there is no such team, channel or message (Graph answered 404 NotFound)"},
 	} {

@@ -135,15 +135,13 @@ func (o *Options) resolve(ctx context.Context, g *graph.Client, s *Snapshot) err
 				return err
 			}
 		}
-		var ids []string
-		for _, c := range all {
-			if isNamed(c, s.Me, name) {
-				ids = append(ids, c.ID)
-			}
-		}
-		switch len(ids) {
+		found := graph.Matching(all,
+			func(c chats.Chat) bool { return c.Name(s.Me) == name },
+			func(c chats.Chat) bool { return isNamed(c, s.Me, name) },
+		)
+		switch len(found) {
 		case 1:
-			names := map[string]string{name: ids[0]}
+			names := map[string]string{name: found[0].ID}
 			for k, v := range s.Names {
 				names[k] = v
 			}
@@ -151,7 +149,7 @@ func (o *Options) resolve(ctx context.Context, g *graph.Client, s *Snapshot) err
 		case 0:
 			return &graph.Error{Reason: graph.NotFound, Message: fmt.Sprintf("chats[%d]: there is no chat %q; graph2mqtt discover lists all", i, name)}
 		default:
-			return graph.Invalid("chats[%d]: %d chats are called %q; want the id, which graph2mqtt discover prints", i, len(ids), name)
+			return graph.Invalid("chats[%d]: %d chats are called %q; want the id, which graph2mqtt discover prints", i, len(found), name)
 		}
 	}
 	return nil

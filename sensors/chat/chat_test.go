@@ -390,22 +390,66 @@ func TestManyChats(t *testing.T) {
 	})
 }
 
+// TestConfiguredChatsBeyondThePage: of configured chats that are not on the page, one is read in a poll, and each every five minutes, so
+// that it is seen that the user has read them. One that became unreadable stays as it was.
+func TestConfiguredChatsBeyondThePage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := contoso(t)
+		var ids []string
+		for i := range 53 {
+			id := s.AddChat(simulator.Chat{Topic: fmt.Sprint("Chat ", i), Members: []string{simulator.Adele, simulator.Megan, simulator.Alex}}).ID
+			s.PostChatMessage(id, simulator.ChatMessage{From: simulator.Megan, Body: "x", Created: time.Now().Add(-time.Duration(i+1) * time.Hour)})
+			ids = append(ids, id)
+		}
+		g := reader(t, s)
+		d := source(t, map[string]any{"chats": []any{ids[50], ids[51], ids[52]}})
+		d.Poll(t, g, time.Now())
+		values(t, d, map[string]any{"unread": 3})
+		for _, id := range ids[50:] {
+			s.SetViewpoint(simulator.Adele, id, simulator.Viewpoint{Read: time.Now()})
+		}
+		s.ChangeChat(ids[52], func(c *simulator.Chat) { c.Foreign = true })
+		for _, want := range []int{3, 3, 3, 3, 2, 1, 1, 1} {
+			time.Sleep(time.Minute)
+			s.ForgetRequests()
+			before := *d.Snapshot
+			expect(t, "read", d.Poll(t, g, time.Now()))
+			values(t, d, map[string]any{"unread": want})
+			if n := len(s.Requests()); n > 2 {
+				t.Errorf("%d requests", n)
+			}
+			if before.Chats[0].Read.Equal(d.Snapshot.Chats[0].Read) && before.Chats[1].Read.Equal(d.Snapshot.Chats[1].Read) && !d.Source.(*chat.Options).Same(&before, d.Snapshot) {
+				t.Error("a poll that found nothing changes the snapshot")
+			}
+		}
+		s.SetViewpoint(simulator.Adele, ids[51], simulator.Viewpoint{}) // marked as unread
+		time.Sleep(5 * time.Minute)
+		for range 3 {
+			d.Poll(t, g, time.Now())
+		}
+		values(t, d, map[string]any{"unread": 2})
+	})
+}
+
 func TestConfiguredChats(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := contoso(t)
 		group(s, "Lunch")
+		group(s, "LUNCH break")
+		group(s, "Lunch break")
 		one := s.AddChat(simulator.Chat{Members: []string{simulator.Adele, simulator.Megan}}).ID
 		post(s, one, simulator.Megan, "private")
 		for range 2 {
 			group(s, "Twice")
 		}
 		g := reader(t, s)
-		for name, want := range map[string]string{"Megan Bowen": "private", simulator.Megan: "private", "LUNCH": "first in Lunch", one: "private"} {
+		for name, want := range map[string]string{"Megan Bowen": "private", simulator.Megan: "private", "LUNCH": "first in Lunch", "LUNCH break": "first in LUNCH break", one: "private"} {
 			d := source(t, map[string]any{"chats": []any{name}})
 			d.Poll(t, g, time.Now())
 			values(t, d, map[string]any{"latest": want, "unread": 1})
 		}
 		for name, want := range map[string]string{
+			"lunch break":          `chats[0]: 2 chats are called "lunch break"; want the id, which graph2mqtt discover prints`,
 			"Dinner":               `chats[0]: there is no chat "Dinner"; graph2mqtt discover lists all`,
 			"Twice":                `chats[0]: 2 chats are called "Twice"; want the id, which graph2mqtt discover prints`,
 			"19:nowhere@thread.v2": "read the chat: there is no such chat or message, or you are not in the chat (Graph answered 404 NotFound)",

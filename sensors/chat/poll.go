@@ -23,6 +23,8 @@ const (
 	// maxAhead bounds by how much the time of a message may be ahead of this machine's clock. One that is further ahead is of the future: it does
 	// not say which messages are new.
 	maxAhead = 24 * time.Hour
+	// othersInterval is the time between two readings of a configured chat that is not on the page.
+	othersInterval = 5 * time.Minute
 	// maxPages bounds the pages of chats that one poll reads.
 	maxPages = 10
 )
@@ -74,7 +76,7 @@ func (o *Options) Poll(ctx context.Context, g *graph.Client, last *Snapshot, now
 		}
 		s.Chats = append(s.Chats, e)
 	}
-	if err := o.others(ctx, g, s, old); err != nil {
+	if err := o.others(ctx, g, s, last, old); err != nil {
 		return nil, err
 	}
 	slices.SortStableFunc(s.Chats, func(a, b Entry) int {
@@ -222,8 +224,10 @@ func (o *Options) follow(ctx context.Context, g *graph.Client, e, before *Entry,
 	return nil
 }
 
-// others adds the configured chats that are not on the page: they have not changed.
-func (o *Options) others(ctx context.Context, g *graph.Client, s *Snapshot, old map[string]*Entry) error {
+// others adds the configured chats that are not on the page. They have no new message, but may have been read or renamed: each poll reads
+// the one that was not read for the longest time again.
+func (o *Options) others(ctx context.Context, g *graph.Client, s, last *Snapshot, old map[string]*Entry) error {
+	listed := len(s.Chats)
 	for _, id := range o.ids(s) {
 		if slices.ContainsFunc(s.Chats, func(e Entry) bool { return e.ID == id }) {
 			continue
@@ -240,7 +244,7 @@ func (o *Options) others(ctx context.Context, g *graph.Client, s *Snapshot, old 
 			return err
 		}
 		c.ID = id
-		e := Entry{Chat: c}
+		e := Entry{Chat: c, ReadAt: s.Polled}
 		if !o.Basic {
 			if err := o.follow(ctx, g, &e, nil, s, nil); err != nil {
 				return err
@@ -248,7 +252,35 @@ func (o *Options) others(ctx context.Context, g *graph.Client, s *Snapshot, old 
 		}
 		s.Chats = append(s.Chats, e)
 	}
-	return nil
+	if listed == len(s.Chats) {
+		return nil
+	}
+	others := s.Chats[listed:]
+	oldest := 0
+	for i := range others {
+		if others[i].ReadAt.Before(others[oldest].ReadAt) {
+			oldest = i
+		}
+	}
+	e := &others[oldest]
+	if age := s.Polled.Sub(e.ReadAt); age >= 0 && age < othersInterval {
+		return nil
+	}
+	c, err := chats.Read(ctx, g, e.ID, o.Basic, false)
+	if err != nil && !unreadable(err) {
+		return err
+	}
+	e.ReadAt = s.Polled
+	if err != nil { // it stays as it was
+		return nil
+	}
+	before := *e
+	c.ID, c.Members = e.ID, e.Members
+	e.Chat = c
+	if o.Basic {
+		return nil
+	}
+	return o.follow(ctx, g, e, &before, s, last)
 }
 
 // complete reads the members of the chats that are shown, once and when they have changed, and the details of the newest message.

@@ -2,6 +2,7 @@ package chat
 
 import (
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/chatmessage"
@@ -26,6 +27,7 @@ type Entry struct {
 	Message    *chatmessage.Message // newest message that somebody wrote; nil: none, or not known
 	MembersAt  time.Time            // Updated of the chat when its members were read
 	HasMembers bool                 // the members were read, or cannot be
+	ReadAt     time.Time            // when the chat was read by itself, because it is not on the page; zero: never
 }
 
 // A Fresh is a message that is new.
@@ -55,5 +57,9 @@ func (o *Options) Same(a, b *Snapshot) bool {
 	x, y := *a, *b
 	x.Fresh, y.Fresh = nil, nil
 	x.Polled, y.Polled = time.Time{}, time.Time{}
-	return reflect.DeepEqual(x, y)
+	x.Chats, y.Chats = nil, nil
+	return reflect.DeepEqual(x, y) && slices.EqualFunc(a.Chats, b.Chats, func(a, b Entry) bool {
+		a.ReadAt = b.ReadAt
+		return reflect.DeepEqual(a, b)
+	})
 }

@@ -4,7 +4,6 @@ package planner
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -94,47 +93,18 @@ func findPlan(ctx context.Context, g *graph.Client, name string, tasks []planner
 	if err != nil {
 		return "", err
 	}
-	for _, same := range []func(planner.Plan) bool{
+	found, err := graph.FindByName("plan", name, plans, func(p planner.Plan) string { return p.ID }, func(p planner.Plan) string { return cmp.Or(p.Title, p.ID) },
 		func(p planner.Plan) bool { return p.ID == name },
 		func(p planner.Plan) bool { return p.Title == name },
 		func(p planner.Plan) bool { return p.Title != "" && strings.EqualFold(p.Title, name) },
-	} {
-		var ids []string
-		for _, p := range plans {
-			if same(p) {
-				ids = append(ids, p.ID)
-			}
-		}
-		switch {
-		case len(ids) == 1:
-			return ids[0], nil
-		case len(ids) > 1:
-			return "", &graph.Error{Reason: graph.NotFound, Op: op, Explanation: fmt.Sprintf("%d plans are named %s; want the id of one of them: %s", len(ids), services.QuoteForError(name), strings.Join(ids, ", "))}
+	)
+	if err != nil && isID(name) { // Planner does not list every plan
+		if p, unread := planner.ReadPlan(ctx, g, name); unread == nil || !unreadable(unread) {
+			return p.ID, unread
 		}
 	}
-	if isID(name) { // Planner does not list every plan
-		if p, err := planner.ReadPlan(ctx, g, name); err == nil || !unreadable(err) {
-			return p.ID, err
-		}
-	}
-	titles := []string{}
-	for _, p := range plans {
-		titles = append(titles, cmp.Or(p.Title, p.ID))
-	}
-	if len(titles) > maxListed {
-		titles = append(titles[:maxListed], "…")
-	}
-	there := "there are: " + strings.Join(titles, ", ")
-	if len(titles) == 0 {
-		there = "there are none"
-	}
-	return "", &graph.Error{Reason: graph.NotFound, Op: op, Explanation: fmt.Sprintf("there is no plan %s; %s", services.QuoteForError(name), there)}
+	return found.ID, err
 }
-
-const (
-	op        = "find the plan"
-	maxListed = 50 // plans in an error
-)
 
 // isID reports whether a text looks like an id of Planner.
 //

@@ -549,13 +549,15 @@ func TestPlan(t *testing.T) {
 		ids := []string{twins[0].ID, twins[1].ID}
 		slices.Sort(ids)
 		both := []string{upper.ID, garden.ID} // by their titles
-		there := "GARDEN, Garden, Move, Twins, Twins"
+		titles := []string{secret.ID, "GARDEN", "Garden", "Move", "Twins", "Twins"}
+		slices.Sort(titles)
+		there := strings.Join(titles, ", ")
 		unknown := strings.Repeat("x", 28)
 		for name, want := range map[string]string{
-			"Twins":   `find the plan: 2 plans are named "Twins"; want the id of one of them: ` + strings.Join(ids, ", "),
-			"gardeN":  `find the plan: 2 plans are named "gardeN"; want the id of one of them: ` + strings.Join(both, ", "),
-			"Nowhere": `find the plan: there is no plan "Nowhere"; there are: ` + secret.ID + ", " + there,
-			unknown:   `find the plan: there is no plan "` + unknown + `"; there are: ` + secret.ID + ", " + there,
+			"Twins":   `find the plan: 2 plans are named Twins; want the id of one of them: ` + strings.Join(ids, ", "),
+			"gardeN":  `find the plan: 2 plans are named gardeN; want the id of one of them: ` + strings.Join(both, ", "),
+			"Nowhere": `find the plan: there is no plan Nowhere; there are: ` + there,
+			unknown:   `find the plan: there is no plan ` + unknown + `; there are: ` + there,
 		} {
 			_, err := newDriver(t, map[string]any{"plan": name}).TryPoll(t, g, time.Now())
 			if !graph.Is(err, graph.NotFound) || err.Error() != want {
@@ -582,7 +584,7 @@ func TestPlanIsReplaced(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		expect(t, "gone", d.Poll(t, g, time.Now()), "task_removed a")
 		time.Sleep(25 * time.Hour)
-		if _, err := d.TryPoll(t, g, time.Now()); err == nil || err.Error() != `find the plan: there is no plan "Move"; there are none` {
+		if _, err := d.TryPoll(t, g, time.Now()); err == nil || err.Error() != `find the plan: there is no plan Move; there are none` {
 			t.Errorf("got %v", err)
 		}
 		o.plan = o.AddPlan(simulator.PlannerPlan{Title: "Move", Buckets: []string{"To do"}, Members: []string{simulator.Adele}})

@@ -259,7 +259,7 @@ func TestKeepNeedsABridge(t *testing.T) {
 		defer func() { b.stop() }()
 		b.options = options(t, nil)
 		err := b.do("update_user_status", `{"availability": "Available", "activity": "Available", "expiration_duration": "PT4H", "keep": true}`)
-		if want := "keep: want false, because only a running bridge that reads your presence can repeat it"; err == nil || err.Error() != want {
+		if want := "keep: want false, because only a running bridge that reads your presence can repeat it: send the request to it over MQTT"; err == nil || err.Error() != want {
 			t.Errorf("got %v, want %s", err, want)
 		}
 		if b.session() != "" {

@@ -10,8 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/google/uuid"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
@@ -74,7 +72,7 @@ func (o *Options) Validate() error {
 }
 
 // byID reports whether the user is named by an id.
-func (o *Options) byID() bool { return len(o.User) == 36 && uuid.Validate(o.User) == nil }
+func (o *Options) byID() bool { return graph.IsObjectID(o.User) }
 
 // Permissions implements sensors.Source.
 func (o *Options) Permissions() []graph.Permission {
@@ -170,6 +168,14 @@ func (o *Options) Operations() []services.Operation {
 		return nil
 	}
 	return status.Operations(o.keeper)
+}
+
+// CheckOperation returns an error for an operation that the options rule out.
+func (o *Options) CheckOperation(name string) error {
+	if o.User == "" || !slices.ContainsFunc(status.Operations(o.keeper), func(op services.Operation) bool { return op.Name == name }) {
+		return nil
+	}
+	return fmt.Errorf("%s is not offered with user, because you can set only your own status", name)
 }
 
 // Offer sets which operations the configuration offers.

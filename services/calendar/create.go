@@ -3,6 +3,7 @@ package calendar
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -57,9 +58,32 @@ func Operations(c calendars.Calendar, offered ...string) []services.Operation {
 			Example:     `{"event_id": "AAMk…", "response": "accept"}`,
 			Returns:     eventResult(),
 			Permissions: permissions, Retry: services.AtMostOnce, New: func() services.Request { return &Respond{calendar: c} },
-		}, expandOperation(c), createMeetingOperation(c))
+		}, expandOperation(c))
+		if CheckShared(c.Mailbox, createMeeting) == nil {
+			operations = append(operations, createMeetingOperation())
+		}
 	}
 	return append(operations, readOperations(c)...)
+}
+
+// The names of the operations that are one's own, whatever the mailbox.
+const (
+	createMeeting = "create_meeting"
+	findTimes     = "find_times"
+	freeBusy      = "free_busy"
+)
+
+// CheckShared returns an error for an operation that does not go with the mailbox of somebody else.
+func CheckShared(mailbox, operation string) error {
+	why := map[string]string{
+		createMeeting: "because the meeting is your own",
+		findTimes:     "because it finds times for yourself",
+		freeBusy:      "for Microsoft has no such permission",
+	}[operation]
+	if mailbox == "" || why == "" {
+		return nil
+	}
+	return fmt.Errorf("%s is not offered with shared_mailbox, %s; ask a calendar without it", operation, why)
 }
 
 // eventResult documents the response of operations that change an event.
@@ -156,5 +180,8 @@ func (r *Create) fields(account *time.Location) (f calendars.Fields, err error) 
 		}
 	}
 	r.applyTo(&f)
+	if f.ShowAs == nil && r.wholeDays() {
+		f.ShowAs = new("free") // as in Outlook; Graph would show it as busy
+	}
 	return f, nil
 }

@@ -108,7 +108,7 @@ func TestCreateSent(t *testing.T) {
 		series      = `"pattern":{"type":"weekly","interval":1,"daysOfWeek":["sunday"]}`
 	)
 	days := func(from, to, zone string) string {
-		return `"isAllDay":true,"start":{"dateTime":"` + from + `T00:00:00.0000000","timeZone":"` + zone + `"},"end":{"dateTime":"` + to + `T00:00:00.0000000","timeZone":"` + zone + `"}`
+		return `"isAllDay":true,"showAs":"free","start":{"dateTime":"` + from + `T00:00:00.0000000","timeZone":"` + zone + `"},"end":{"dateTime":"` + to + `T00:00:00.0000000","timeZone":"` + zone + `"}`
 	}
 	for _, tt := range []struct{ name, request, want string }{
 		{"times alone", times, berlinTimes},
@@ -131,6 +131,8 @@ func TestCreateSent(t *testing.T) {
 		{"the day that has 23 hours", `"subject": "x", "start": "2026-03-29", "end": "2026-03-30", "is_all_day": true`, days("2026-03-29", "2026-03-30", "W. Europe Standard Time")},
 		{"a day without midnight", `"subject": "x", "start": "2026-04-24", "end": "2026-04-25", "is_all_day": true, "timezone": "Africa/Cairo"`, days("2026-04-24", "2026-04-25", "Egypt Standard Time")},
 		{"until a day without midnight", `"subject": "x", "start": "2026-09-05", "end": "2026-09-06", "is_all_day": true, "timezone": "America/Santiago"`, days("2026-09-05", "2026-09-06", "Pacific SA Standard Time")},
+		{"whole days as they are said to be shown", `"subject": "x", "start": "2026-03-01", "end": "2026-03-03", "is_all_day": true, "show_as": "oof"`,
+			strings.Replace(days("2026-03-01", "2026-03-03", "W. Europe Standard Time"), "free", "oof", 1)},
 		{"not whole days", times + `, "is_all_day": false`, berlinTimes + `,"isAllDay":false`},
 		{"text", times + `, "body": "a < b"`, berlinTimes + `,"body":{"contentType":"text","content":"a < b"}`},
 		{"HTML", times + `, "body": "<p>a</p>"`, berlinTimes + `,"body":{"contentType":"html","content":"<p>a</p>"}`},

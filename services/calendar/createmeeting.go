@@ -12,9 +12,9 @@ import (
 )
 
 // createMeetingOperation returns the operation that creates an online meeting without an event.
-func createMeetingOperation(c calendars.Calendar) services.Operation {
+func createMeetingOperation() services.Operation {
 	return services.Operation{
-		Name: "create_meeting",
+		Name: createMeeting,
 		Doc: "Creates an online meeting of Teams and returns its link, without an event in a calendar. Use create with `online_meeting: true` " +
 			"for an event with a link. Work accounts only, and not with `shared_mailbox`.",
 		Example: `{"subject": "Call with Ann", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`,
@@ -26,7 +26,7 @@ func createMeetingOperation(c calendars.Calendar) services.Operation {
 			{Key: "conference_id", Type: "text", Doc: "Conference id to enter on the phone."},
 		}, MeetingFields()...),
 		Permissions: []graph.Permission{{Scope: "OnlineMeetings.ReadWrite", Purpose: "creates online meetings", Impact: "create_meeting is unavailable"}},
-		Optional:    true, WorkOnly: true, Retry: services.IdempotencyKey, New: func() services.Request { return &CreateMeeting{calendar: c} },
+		Optional:    true, WorkOnly: true, Retry: services.IdempotencyKey, New: func() services.Request { return new(CreateMeeting) },
 	}
 }
 
@@ -43,8 +43,6 @@ func MeetingFields() []schema.Field {
 
 // CreateMeeting creates an online meeting.
 type CreateMeeting struct {
-	calendar calendars.Calendar
-
 	Subject string `json:"subject" required:"true" doc:"Title."`
 	Start   string `json:"start" required:"true" doc:"Start, in the account's time zone unless an offset is given."`
 	End     string `json:"end" required:"true" doc:"End, like start."`
@@ -52,9 +50,6 @@ type CreateMeeting struct {
 
 // Validate returns an error for values that are wrong in every time zone.
 func (r *CreateMeeting) Validate() error {
-	if r.calendar.Mailbox != "" {
-		return graph.Invalid("create_meeting: not with shared_mailbox, because the meeting is your own; ask a calendar without it")
-	}
 	if _, err := services.ParseTime("start", r.Start, time.UTC); err != nil {
 		return err
 	}

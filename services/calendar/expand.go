@@ -40,8 +40,8 @@ func expandOperation(c calendars.Calendar) services.Operation {
 func expandedFields() []schema.Field {
 	return []schema.Field{
 		{Key: "expanded", Type: "list of text", Doc: "Addresses of the lists whose members were invited; missing if expand_groups is not set."},
-		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited unchanged because Microsoft Graph finds neither a person nor a list for them: " +
-			"people outside, contact groups and dynamic distribution lists; missing if expand_groups is not set."},
+		{Key: "not_expanded", Type: "list of text", Doc: "Addresses that were invited unchanged because Microsoft Graph finds neither a person who signs in with them nor a list with members: " +
+			"people outside, contact groups, dynamic and empty distribution lists; missing if expand_groups is not set."},
 	}
 }
 

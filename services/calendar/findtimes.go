@@ -12,9 +12,9 @@ import (
 )
 
 // findTimesOperation returns the operation that finds a time for a meeting.
-func findTimesOperation(c calendars.Calendar) services.Operation {
+func findTimesOperation() services.Operation {
 	return services.Operation{
-		Name:    "find_times",
+		Name:    findTimes,
 		Doc:     "Finds times at which you and other people could meet, the best first. Work accounts only, and not with `shared_mailbox`.",
 		Example: `{"attendees": ["megan@contoso.example"], "duration": "1h", "start": "2026-12-01T08:00:00", "end": "2026-12-01T18:00:00"}`,
 		Returns: []schema.Field{
@@ -33,14 +33,12 @@ func findTimesOperation(c calendars.Calendar) services.Operation {
 			Scope: "Calendars.Read.Shared", Alternatives: []string{"Calendars.ReadWrite.Shared"},
 			Purpose: "finds times when others could meet", Impact: "find_times is unavailable",
 		}},
-		Optional: true, Reads: true, WorkOnly: true, New: func() services.Request { return &FindTimes{calendar: c} },
+		Optional: true, Reads: true, WorkOnly: true, New: func() services.Request { return new(FindTimes) },
 	}
 }
 
 // FindTimes finds times for a meeting.
 type FindTimes struct {
-	calendar calendars.Calendar
-
 	Attendees []string `json:"attendees" required:"true" doc:"Addresses of people or rooms, at most 20."`
 	Duration  string   `json:"duration" required:"true" doc:"Length of the meeting, such as PT1H or 1h, from a minute to a day."`
 	TimeRange
@@ -49,9 +47,6 @@ type FindTimes struct {
 
 // Validate returns an error for values that Graph would refuse.
 func (r *FindTimes) Validate() error {
-	if r.calendar.Mailbox != "" {
-		return graph.Invalid("find_times: not with shared_mailbox, because it finds times for yourself; ask a calendar without it")
-	}
 	if err := checkAttendees(r.Attendees); err != nil {
 		return err
 	}
@@ -81,7 +76,7 @@ func (r *FindTimes) Execute(ctx context.Context, g *graph.Client, a services.Att
 		return nil, err
 	}
 	if span := to.Sub(from); span < length || span > calendars.MaxScheduleLength {
-		return nil, graph.Invalid("end: want a time %s, which is the duration, to 62 days after start, %s, not %s", length, from.Format(time.RFC3339), to.Format(time.RFC3339))
+		return nil, graph.Invalid("end: want a time from %s, the duration, to 62 days after start, %s, not %s", r.Duration, from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
 	if err := directory.RequireWork(ctx, g, "no colleagues whose calendars it could ask"); err != nil {
 		return nil, err

@@ -19,15 +19,6 @@ import (
 // calendar.
 func readOperations(c calendars.Calendar) []services.Operation {
 	permissions := []graph.Permission{c.ReadPermission()}
-	others := permissions
-	if c.Mailbox == "" {
-		others = []graph.Permission{{
-			Scope:        "Calendars.ReadBasic",
-			Alternatives: []string{"Calendars.Read", "Calendars.ReadWrite"},
-			Purpose:      "reads when others are free",
-			Impact:       "free_busy is unavailable",
-		}}
-	}
 	operations := []services.Operation{
 		{
 			Name: "list", Doc: "Lists the events of a period of up to 20 years, ordered by start. The sensor's filters do not apply.", Paged: true,
@@ -41,9 +32,9 @@ func readOperations(c calendars.Calendar) []services.Operation {
 			Permissions: permissions, Reads: true, New: func() services.Request { return &Get{calendar: c} },
 		},
 	}
-	if c.Group == "" { // it would need a permission that the sensor does not have
+	if c.Group == "" && c.Mailbox == "" { // it would need a permission that the sensor does not have
 		operations = append(operations, services.Operation{
-			Name: "free_busy", Doc: "Returns when other people are free. Work accounts only, and not with `shared_mailbox`.",
+			Name: freeBusy, Doc: "Returns when other people are free. Work accounts only, and not with `shared_mailbox`.",
 			Example: `{"attendees": ["megan@contoso.example"], "start": "2026-12-01T08:00:00", "end": "2026-12-01T18:00:00"}`,
 			Returns: []schema.Field{
 				{Key: "start", Type: "time", Doc: "Start of the period."},
@@ -56,8 +47,14 @@ func readOperations(c calendars.Calendar) []services.Operation {
 					{Key: "error", Type: "text", Doc: "Why their calendar cannot be read."},
 				}},
 			},
-			Permissions: others, Reads: true, New: func() services.Request { return &FreeBusy{calendar: c, Interval: 30} },
-		}, findTimesOperation(c))
+			Permissions: []graph.Permission{{
+				Scope:        "Calendars.ReadBasic",
+				Alternatives: []string{"Calendars.Read", "Calendars.ReadWrite"},
+				Purpose:      "reads when others are free",
+				Impact:       "free_busy is unavailable",
+			}},
+			Reads: true, New: func() services.Request { return &FreeBusy{Interval: 30} },
+		}, findTimesOperation())
 	}
 	return operations
 }
@@ -204,8 +201,6 @@ func (r *Get) Execute(ctx context.Context, g *graph.Client, c services.Attempt) 
 
 // FreeBusy returns when others are free.
 type FreeBusy struct {
-	calendar calendars.Calendar
-
 	Attendees []string `json:"attendees" required:"true" doc:"Addresses of people, rooms or lists, at most 20."`
 	TimeRange
 	Interval int `json:"interval" doc:"Minutes per digit, 5 to 1440. Default: 30."`
@@ -213,9 +208,6 @@ type FreeBusy struct {
 
 // Validate returns an error for values that Graph would refuse.
 func (r *FreeBusy) Validate() error {
-	if r.calendar.Mailbox != "" {
-		return graph.Invalid("free_busy: not with shared_mailbox, because Microsoft has no such permission; ask a calendar without it")
-	}
 	if err := checkAttendees(r.Attendees); err != nil {
 		return err
 	}
@@ -246,7 +238,7 @@ func (r *FreeBusy) Execute(ctx context.Context, g *graph.Client, c services.Atte
 		return nil, err
 	}
 	if length := to.Sub(from); length > calendars.MaxScheduleLength || length < time.Duration(r.Interval)*time.Minute {
-		return nil, graph.Invalid("end: want a time %d minutes, which is one interval, to 62 days after start, %s, not %s", r.Interval, from.Format(time.RFC3339), to.Format(time.RFC3339))
+		return nil, graph.Invalid("end: want a time from %d minutes, one interval, to 62 days after start, %s, not %s", r.Interval, from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
 	if err := directory.RequireWork(ctx, g, "no colleagues whose calendars it could ask"); err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
@@ -126,12 +127,12 @@ func requireWork(ctx context.Context, g *graph.Client) error {
 	return directory.RequireWork(ctx, g, "no organization whose people could be looked up")
 }
 
-// maxText is the maximum length of a text to search for.
+// maxText is the maximum length of a text to search for, in characters.
 const maxText = 200
 
 func checkText(field, s string) error {
-	if len(s) > maxText {
-		return graph.Invalid("%s: want at most %d characters, not %d", field, maxText, len(s))
+	if n := utf8.RuneCountInString(s); n > maxText {
+		return graph.Invalid("%s: want at most %d characters, not %d", field, maxText, n)
 	}
 	return nil
 }
@@ -146,7 +147,7 @@ func (r *Search) Validate() error {
 	if strings.TrimSpace(r.Query) == "" {
 		return graph.Invalid("query: want a name or an address, not an empty text")
 	}
-	return checkText("query", r.Query)
+	return checkText("query", strings.TrimSpace(r.Query))
 }
 
 // Execute implements services.Request.
@@ -167,13 +168,18 @@ type Contacts struct {
 
 // Validate returns an error for a request that selects nothing.
 func (r *Contacts) Validate() error {
-	if r.GivenName == "" && r.Surname == "" && r.Email == "" {
+	f := r.filter()
+	if f == (people.ContactFilter{}) {
 		return graph.Invalid("want given_name, surname or email")
 	}
-	if r.Email != "" && !strings.Contains(r.Email, "@") {
+	if f.Address != "" && !strings.Contains(f.Address, "@") {
 		return graph.Invalid("email: want an address, such as ann@contoso.com, not %s", services.QuoteForError(r.Email))
 	}
-	return errors.Join(checkText("given_name", r.GivenName), checkText("surname", r.Surname), checkText("email", r.Email))
+	return errors.Join(checkText("given_name", f.Given), checkText("surname", f.Surname), checkText("email", f.Address))
+}
+
+func (r *Contacts) filter() people.ContactFilter {
+	return people.ContactFilter{Given: strings.TrimSpace(r.GivenName), Surname: strings.TrimSpace(r.Surname), Address: strings.TrimSpace(r.Email)}
 }
 
 // Execute implements services.Request.
@@ -181,14 +187,14 @@ func (r *Contacts) Execute(ctx context.Context, g *graph.Client, _ services.Atte
 	if err := requireWork(ctx, g); err != nil {
 		return nil, err
 	}
-	all, err := people.Contacts(ctx, g, people.ContactFilter{Given: r.GivenName, Surname: r.Surname, Address: r.Email})
+	all, err := people.Contacts(ctx, g, r.filter())
 	return found(all), err
 }
 
 // selector names somebody in the organization.
 type selector struct {
 	Address string `json:"address" doc:"The address that the person signs in with. Either this or id is required."`
-	ID      string `json:"id" doc:"The object id of the person."`
+	ID      string `json:"id" doc:"The object id of the person, as people_search returns it for colleagues."`
 }
 
 // Validate returns an error unless exactly one person is named.
@@ -198,8 +204,10 @@ func (s *selector) Validate() error {
 		return graph.Invalid("want either address or id")
 	case s.Address != "" && !strings.Contains(s.Address, "@"):
 		return graph.Invalid("address: want one such as ann@contoso.com, not %s", services.QuoteForError(s.Address))
+	case s.ID != "" && !graph.IsObjectID(s.ID):
+		return graph.Invalid("id: want an object id, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd, not %s", services.QuoteForError(s.ID))
 	}
-	return errors.Join(checkText("address", s.Address), checkText("id", s.ID))
+	return checkText("address", s.Address)
 }
 
 func (s *selector) user() string { return s.Address + s.ID }

@@ -63,6 +63,8 @@ func TestSearches(t *testing.T) {
 		{"people_search", `{"query": " fabrikam.example "}`, "People.Read", []string{"Peter Miller", "Petra Millers"}},
 		{"people_search", `{"query": "\"megan\\"}`, "People.Read", []string{}},
 		{"people_search", `{"query": "nobody"}`, "People.Read", []string{}},
+		{"people_search", `{"query": "megan` + strings.Repeat(" ", 300) + `"}`, "People.Read", []string{"Megan Bowen"}},
+		{"contacts_search", `{"surname": " mill ", "email": " "}`, "Contacts.Read", []string{"Peter Miller", "Petra Millers"}},
 		{"contacts_search", `{"surname": "mill"}`, "Contacts.Read", []string{"Peter Miller", "Petra Millers"}},
 		{"contacts_search", `{"surname": "mill", "given_name": "petr"}`, "Contacts.Read", []string{"Petra Millers"}},
 		{"contacts_search", `{"given_name": "Pet"}`, "Contacts.ReadWrite", []string{"Peter Miller", "Petra Millers"}},
@@ -193,6 +195,10 @@ func TestRefused(t *testing.T) {
 		{"contacts_search", `{"surname": "` + long + `"}`, `surname: want at most 200 characters, not 201`},
 		{"person", `{}`, `want either address or id`},
 		{"person", `{"address": "a@b", "id": "1"}`, `want either address or id`},
+		{"person", `{"id": "me-token-to-replace"}`, `id: want an object id, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd, not "me-token-to-replace"`},
+		{"person_full", `{"id": "megan@contoso.example"}`, `id: want an object id, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd, not "megan@contoso.example"`},
+		{"contacts_search", `{"surname": " ", "given_name": "\t"}`, `want given_name, surname or email`},
+		{"people_search", `{"query": "` + strings.Repeat("ä", 201) + `"}`, `query: want at most 200 characters, not 201`},
 		{"person", `{"address": "megan"}`, `address: want one such as ann@contoso.com, not "megan"`},
 		{"person_full", `{}`, `want either address or id`},
 	} {
@@ -232,6 +238,19 @@ func TestDamagedAnswers(t *testing.T) {
 			}})
 			if _, err := call(t, s, simulator.Adele, op, request, "User.Read", "People.Read", "Contacts.Read", "User.Read.All"); err != nil {
 				t.Errorf("%s, %s: %v", op, path, err)
+			}
+		}
+	}
+	for op, want := range map[string]string{"people_search": "search for people: the answer is not a list", "contacts_search": "search for contacts: the answer is not a list"} {
+		for _, value := range []any{nil, "gone"} {
+			s := contoso()
+			s.Fail(simulator.Fault{Path: "/v1.0/me/", Change: func(body map[string]any) {
+				if delete(body, "value"); value == nil {
+					body["value"] = nil
+				}
+			}})
+			if data, err := call(t, s, simulator.Adele, op, requests[op], "User.Read", "People.Read", "Contacts.Read"); err == nil || err.Error() != want {
+				t.Errorf("%s: got %v, %v, want %s", op, data, err, want)
 			}
 		}
 	}

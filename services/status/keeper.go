@@ -72,7 +72,7 @@ func (k *Keeper) Follow() { k.followed.Store(true) }
 // decide sets or clears a session by calling send.
 func (k *Keeper) decide(ctx context.Context, s presence.Session, send func() error) error {
 	if s.Kept && !k.followed.Load() {
-		return graph.Invalid("keep: want false, because only a running bridge that reads your presence can repeat it")
+		return graph.Invalid("keep: want false, because only a running bridge that reads your presence can repeat it: send the request to it over MQTT")
 	}
 	if err := k.acquire(ctx); err != nil {
 		return err

@@ -277,6 +277,9 @@ func TestFaults(t *testing.T) {
 		if clears := strings.HasPrefix(op, "clear_"); clears != (err == nil) {
 			t.Errorf("%s: where nothing was found: %v", op, err)
 		}
+		if err != nil && !strings.Contains(err.Error(), "Microsoft Teams does not know you; does your account have a Teams license?") {
+			t.Errorf("%s: where nothing was found: %v", op, err)
+		}
 	}
 }
 

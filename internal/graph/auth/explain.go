@@ -82,6 +82,8 @@ func (e *oauthError) explanation(o Options, device bool) string {
 		return fmt.Sprintf("the %s is not one of the app registration, or has expired; upload the certificate in Entra ID under Certificates & secrets", o.credentialKey())
 	case 700024:
 		return fmt.Sprintf("the assertion signed with the %s is not valid now; set this machine's clock", o.credentialKey())
+	case 70021, 700211, 700212, 700213:
+		return fmt.Sprintf("the app registration does not trust the token of %s; compare issuer, subject and audience in Entra ID under Certificates & secrets, Federated credentials", o.credentialKey())
 	case 50011, 500113:
 		return fmt.Sprintf("the redirect address %s is not registered; add it in Entra ID under Authentication, %s", o.RedirectURI, o.platform())
 	}

@@ -3,7 +3,6 @@ package calendars
 import (
 	"cmp"
 	"context"
-	"errors"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
@@ -49,7 +48,7 @@ func GetSchedule(ctx context.Context, g *graph.Client, addresses []string, from,
 		return nil, err
 	}
 	if answer.Value == nil {
-		return nil, &graph.Error{Reason: graph.Refused, Op: op, Err: errors.New("the answer is not a list")}
+		return nil, graph.NotAList(op)
 	}
 	schedules := []Schedule{}
 	for _, d := range answer.Value {

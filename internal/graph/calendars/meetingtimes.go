@@ -2,7 +2,6 @@ package calendars
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
@@ -74,7 +73,7 @@ func FindTimes(ctx context.Context, g *graph.Client, q TimeQuery) (all []Suggest
 		return nil, "", err
 	}
 	if answer.Suggestions == nil {
-		return nil, "", &graph.Error{Reason: graph.Refused, Op: op, Err: errors.New("the answer is not a list")}
+		return nil, "", graph.NotAList(op)
 	}
 	for _, d := range answer.Suggestions {
 		if s := d.suggestion(); !s.Start.IsZero() && !s.End.IsZero() {

@@ -56,15 +56,19 @@ func MeetingPermission() graph.Permission {
 //
 // https://learn.microsoft.com/graph/api/onlinemeeting-get
 func ReadMeeting(ctx context.Context, g *graph.Client, joinURL string) (*Meeting, error) {
-	page, err := graph.Get[struct{ Value []meetingDTO }](ctx, g, "read the online meeting", g.Me().OnlineMeetings().ToGetRequestInformation,
+	const op = "read the online meeting"
+	page, err := graph.Get[struct{ Value []meetingDTO }](ctx, g, op, g.Me().OnlineMeetings().ToGetRequestInformation,
 		&users.ItemOnlineMeetingsRequestBuilderGetRequestConfiguration{QueryParameters: &users.ItemOnlineMeetingsRequestBuilderGetQueryParameters{
 			Filter: new("JoinWebUrl eq '" + strings.ReplaceAll(joinURL, "'", "''") + "'"),
 		}})
 	switch {
-	case graph.Is(err, graph.NotFound), graph.Is(err, graph.PermissionMissing) && g.Granted(MeetingPermission()):
+	case graph.Is(err, graph.NotFound), graph.Is(err, graph.InvalidArgument), // such as the link of another provider
+		graph.Is(err, graph.PermissionMissing) && g.Granted(MeetingPermission()):
 		return nil, nil
 	case err != nil:
 		return nil, err
+	case page.Value == nil:
+		return nil, graph.NotAList(op)
 	case len(page.Value) == 0:
 		return nil, nil
 	}

@@ -6,7 +6,6 @@ import (
 	"context"
 	"strings"
 
-	"github.com/google/uuid"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -59,7 +58,7 @@ func FindID(ctx context.Context, g *graph.Client, address string) (string, error
 		return "", graph.Explain(err, "there is no user %s in your organization", address)
 	case err != nil:
 		return "", err
-	case uuid.Validate(u.ID) != nil:
+	case !graph.IsObjectID(u.ID):
 		return "", graph.Incomplete(op, "id")
 	}
 	return strings.ToLower(u.ID), nil

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/google/uuid"
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 	"github.com/microsoftgraph/msgraph-sdk-go/users"
 
@@ -43,7 +42,7 @@ func Groups(ctx context.Context, g *graph.Client) ([]Group, error) {
 	groups := []Group{}
 	for _, d := range all {
 		switch {
-		case uuid.Validate(d.ID) != nil:
+		case !graph.IsObjectID(d.ID):
 			return nil, graph.Incomplete(op, "id of a group")
 		case d.isUnified():
 			groups = append(groups, d.group())
@@ -57,14 +56,14 @@ const findGroup = "find the group"
 
 // FindGroup returns the Microsoft 365 group with this id, address or name, whether or not the signed-in user is a member.
 func FindGroup(ctx context.Context, g *graph.Client, group string) (Group, error) {
-	if group = strings.TrimSpace(group); uuid.Validate(group) == nil {
+	if group = strings.TrimSpace(group); graph.IsObjectID(group) {
 		d, err := graph.Get[groupDTO](ctx, g, findGroup, groupRequest(group), &groupQuery{})
 		switch {
 		case graph.Is(err, graph.NotFound):
 			return Group{}, graph.Explain(err, "there is no group with the id %s in your organization", group)
 		case err != nil:
 			return Group{}, err
-		case uuid.Validate(d.ID) != nil:
+		case !graph.IsObjectID(d.ID):
 			return Group{}, graph.Incomplete(findGroup, "id")
 		case !d.isUnified():
 			return Group{}, notUnified(group)
@@ -81,7 +80,7 @@ func FindGroup(ctx context.Context, g *graph.Client, group string) (Group, error
 	}
 	var found []groupDTO
 	for _, d := range all {
-		if uuid.Validate(d.ID) != nil {
+		if !graph.IsObjectID(d.ID) {
 			return Group{}, graph.Incomplete(findGroup, "id of a group")
 		}
 		if d.isUnified() {

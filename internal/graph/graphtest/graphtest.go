@@ -39,6 +39,33 @@ func ClientVia(t testing.TB, s *simulator.Simulator, transport http.RoundTripper
 	return c
 }
 
+// Application returns a client of an application of the simulator's tenant with these roles of the whole organization.
+func Application(t testing.TB, s *simulator.Simulator, clientID string, roles ...string) *graph.Client {
+	t.Helper()
+	s.Register(simulator.Registration{ClientID: clientID, Roles: roles})
+	c, err := graph.New(graph.Options{Root: s.GraphURL(), Transport: s.Transport(), ClientID: clientID, Application: true, Tokens: applicationTokens{s, clientID}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+type applicationTokens struct {
+	s        *simulator.Simulator
+	clientID string
+}
+
+func (t applicationTokens) Token(context.Context) (string, error) {
+	return t.s.ApplicationToken(t.clientID, simulator.ContosoTenant), nil
+}
+func (t applicationTokens) Renew(ctx context.Context, _, _ string) (string, error) {
+	return t.Token(ctx)
+}
+func (t applicationTokens) Personal() bool { return false }
+func (t applicationTokens) Granted() []string {
+	return append(graph.ExchangeRoles(), graph.DirectoryRoles()...)
+}
+
 type tokens struct {
 	s       *simulator.Simulator
 	address string

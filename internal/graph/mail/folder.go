@@ -99,36 +99,27 @@ func (m Mailbox) FindFolder(ctx context.Context, g *graph.Client, path string) (
 		if err != nil {
 			return Folder{}, err
 		}
-		at := slices.IndexFunc(children, func(f Folder) bool { return f.Name == name })
-		if at < 0 {
-			at = slices.IndexFunc(children, func(f Folder) bool { return strings.EqualFold(f.Name, name) })
-		}
-		if at < 0 {
+		same := graph.Matching(children,
+			func(f Folder) bool { return f.Name == name },
+			func(f Folder) bool { return strings.EqualFold(f.Name, name) },
+		)
+		if len(same) == 0 {
 			return Folder{}, noFolder(name, found.Name, children)
 		}
-		found = children[at]
+		found = same[0]
 	}
 	return found, nil
 }
 
 func noFolder(name, parent string, there []Folder) error {
-	var names []string
-	for _, f := range there {
-		names = append(names, f.Name)
-	}
-	slices.Sort(names)
-	if len(names) > 50 {
-		names = append(names[:50], "…")
-	}
-	in := "there is no folder " + name
 	if parent != "" {
-		in += " in " + parent
+		name += " in " + parent
 	}
-	listed := "there are: " + strings.Join(names, ", ")
-	if len(names) == 0 {
-		listed = "there are none"
+	explanation := fmt.Sprintf("there is no folder %s; there are none", name)
+	if len(there) > 0 {
+		explanation = fmt.Sprintf("there is no folder %s; there are: %s", name, graph.Names(there, func(f Folder) string { return f.Name }))
 	}
-	return &graph.Error{Reason: graph.NotFound, Op: "find the folder", Explanation: in + "; " + listed}
+	return &graph.Error{Reason: graph.NotFound, Op: "find the folder", Explanation: explanation}
 }
 
 func isID(path string) bool { return len(path) > 60 && !strings.ContainsAny(path, " /") }

@@ -86,6 +86,7 @@ const MaxFound = 100
 //
 // https://learn.microsoft.com/graph/people-example
 func Search(ctx context.Context, g *graph.Client, text string) ([]Person, error) {
+	const op = "search for people"
 	query := users.ItemPeopleRequestBuilderGetQueryParameters{
 		Top: new(int32(MaxFound)),
 		Select: []string{
@@ -96,8 +97,11 @@ func Search(ctx context.Context, g *graph.Client, text string) ([]Person, error)
 	if text != "" {
 		query.Search = new(`"` + strings.NewReplacer(`"`, " ", `\`, " ").Replace(text) + `"`)
 	}
-	page, err := graph.Get[struct{ Value []personDTO }](ctx, g, "search for people", g.Me().People().ToGetRequestInformation,
+	page, err := graph.Get[struct{ Value []personDTO }](ctx, g, op, g.Me().People().ToGetRequestInformation,
 		&users.ItemPeopleRequestBuilderGetRequestConfiguration{QueryParameters: &query})
+	if err == nil && page.Value == nil {
+		err = graph.NotAList(op)
+	}
 	return persons(page.Value), err
 }
 

@@ -66,7 +66,7 @@ func SetLocation(ctx context.Context, g *graph.Client, l Location) error {
 		body.SetPlaceId(place)
 		_, err = graph.Send[graph.None](ctx, g, op, g.User(id).Presence().SetManualLocation().ToPostRequestInformation, body, nil)
 	}
-	return explain(g, err, "Presence.ReadWrite")
+	return explainOwn(g, err, "Presence.ReadWrite")
 }
 
 // ClearLocation removes the location that SetLocation set, so that the calendar's work location applies again.
@@ -79,7 +79,7 @@ func ClearLocation(ctx context.Context, g *graph.Client) error {
 		return err
 	}
 	err = graph.Call(ctx, g, "clear the work location", g.User(id).Presence().ClearLocation().ToPostRequestInformation, nil)
-	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
+	return ignoreNotFound(explainOwn(g, err, "Presence.ReadWrite"))
 }
 
 // requireGlobal returns an error in Microsoft's national clouds, which cannot set a work location.

@@ -96,12 +96,17 @@ func ReadOwn(ctx context.Context, g *graph.Client) (*Presence, error) {
 	const op = "read the status"
 	d, err := graph.Get[presenceDTO](ctx, g, op, g.Me().Presence().ToGetRequestInformation, nil)
 	if err != nil {
-		if graph.Is(err, graph.NotFound) {
-			return nil, graph.Explain(err, "Microsoft Teams does not know you; does your account have a Teams license?")
-		}
-		return nil, explain(g, err, "Presence.Read", "Presence.Read.All")
+		return nil, explainOwn(g, err, "Presence.Read", "Presence.Read.All")
 	}
 	return d.presence(op)
+}
+
+// explainOwn is explain for the signed-in user's own presence.
+func explainOwn(g *graph.Client, err error, scope string, higher ...string) error {
+	if graph.Is(err, graph.NotFound) {
+		return graph.Explain(err, "Microsoft Teams does not know you; does your account have a Teams license?")
+	}
+	return explain(g, err, scope, higher...)
 }
 
 // explain returns an error that explains in the user's words why Teams refuses although a sufficient scope is granted.

@@ -52,7 +52,7 @@ func SetSession(ctx context.Context, g *graph.Client, availability, activity str
 	body.SetActivity(&activity)
 	body.SetAdditionalData(withExpiration(lasts))
 	_, err = graph.Send[graph.None](ctx, g, "set the status", g.User(id).Presence().SetPresence().ToPostRequestInformation, body, nil)
-	return explain(g, err, "Presence.ReadWrite")
+	return explainOwn(g, err, "Presence.ReadWrite")
 }
 
 // ClearSession removes the presence that SetSession reported. It is no error if there is none.
@@ -64,7 +64,7 @@ func ClearSession(ctx context.Context, g *graph.Client) error {
 	var body users.ItemPresenceClearPresencePostRequestBodyable = users.NewItemPresenceClearPresencePostRequestBody()
 	body.SetSessionId(new(g.ClientID()))
 	_, err = graph.Send[graph.None](ctx, g, "clear the status", g.User(id).Presence().ClearPresence().ToPostRequestInformation, body, nil)
-	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
+	return ignoreNotFound(explainOwn(g, err, "Presence.ReadWrite"))
 }
 
 // Preferred is the presence that Teams shows regardless of the user's activity; the zero one is none.
@@ -102,7 +102,7 @@ func SetPreferred(ctx context.Context, g *graph.Client, availability string, las
 	body.SetActivity(&activity)
 	body.SetAdditionalData(withExpiration(lasts))
 	_, err = graph.Send[graph.None](ctx, g, "set the preferred status", g.User(id).Presence().SetUserPreferredPresence().ToPostRequestInformation, body, nil)
-	return explain(g, err, "Presence.ReadWrite")
+	return explainOwn(g, err, "Presence.ReadWrite")
 }
 
 // ClearPreferred removes the preferred presence, so that Teams decides again. It is no error if there is none.
@@ -112,7 +112,7 @@ func ClearPreferred(ctx context.Context, g *graph.Client) error {
 		return err
 	}
 	err = graph.Call(ctx, g, "clear the preferred status", g.User(id).Presence().ClearUserPreferredPresence().ToPostRequestInformation, nil)
-	return ignoreNotFound(explain(g, err, "Presence.ReadWrite"))
+	return ignoreNotFound(explainOwn(g, err, "Presence.ReadWrite"))
 }
 
 func ignoreNotFound(err error) error {
@@ -136,7 +136,7 @@ func SetMessage(ctx context.Context, g *graph.Client, m Message) error {
 	var body users.ItemPresenceSetStatusMessagePostRequestBodyable = users.NewItemPresenceSetStatusMessagePostRequestBody()
 	body.SetStatusMessage(message)
 	_, err = graph.Send[graph.None](ctx, g, "set the status message", g.User(id).Presence().SetStatusMessage().ToPostRequestInformation, body, nil)
-	return explain(g, err, "Presence.ReadWrite")
+	return explainOwn(g, err, "Presence.ReadWrite")
 }
 
 // withExpiration returns the expirationDuration of a body.

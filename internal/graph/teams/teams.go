@@ -3,12 +3,8 @@ package teams
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"strings"
 	"time"
-
-	"github.com/google/uuid"
 
 	"github.com/microsoftgraph/msgraph-sdk-go/models"
 	sdk "github.com/microsoftgraph/msgraph-sdk-go/teams"
@@ -186,7 +182,7 @@ func explain(g *graph.Client, err error, p graph.Permission) error {
 }
 
 // IsTeamID reports whether a team is given by its id.
-func IsTeamID(s string) bool { return len(s) == 36 && uuid.Validate(s) == nil }
+func IsTeamID(s string) bool { return graph.IsObjectID(s) }
 
 // IsChannelID reports whether a channel is given by its id.
 func IsChannelID(s string) bool { return strings.HasPrefix(s, "19:") && strings.Contains(s, "@") }
@@ -201,7 +197,10 @@ func FindTeam(ctx context.Context, g *graph.Client, team string) (Team, error) {
 		if err != nil {
 			return Team{}, err
 		}
-		return pick(all, func(t Team) string { return t.Name }, team, "team: there is no team %q; there are: %s", "team: %d teams are called %q; want the id, which graph2mqtt discover prints")
+		return graph.FindByName("team", team, all, func(t Team) string { return t.ID }, func(t Team) string { return t.Name },
+			func(t Team) bool { return t.Name == team },
+			func(t Team) bool { return strings.EqualFold(t.Name, team) },
+		)
 	})
 }
 
@@ -215,27 +214,9 @@ func FindChannel(ctx context.Context, g *graph.Client, team Team, channel string
 		if err != nil {
 			return Channel{}, err
 		}
-		return pick(all, func(c Channel) string { return c.Name }, channel, "channel: there is no channel %q; there are: %s", "channel: %d channels are called %q; want the id, which graph2mqtt discover prints")
+		return graph.FindByName("channel", channel, all, func(c Channel) string { return c.ID }, func(c Channel) string { return c.Name },
+			func(c Channel) bool { return c.Name == channel },
+			func(c Channel) bool { return strings.EqualFold(c.Name, channel) },
+		)
 	})
-}
-
-// pick returns the only item with a name, in any case.
-func pick[T any](all []T, name func(T) string, wanted, none, several string) (found T, err error) {
-	n := 0
-	var names []string
-	for _, v := range all {
-		names = append(names, name(v))
-		if strings.EqualFold(name(v), wanted) {
-			found = v
-			n++
-		}
-	}
-	switch n {
-	case 1:
-		return found, nil
-	case 0:
-		slices.Sort(names)
-		return found, &graph.Error{Reason: graph.NotFound, Message: fmt.Sprintf(none, wanted, strings.Join(names, ", "))}
-	}
-	return found, graph.Invalid(several, n, wanted)
 }

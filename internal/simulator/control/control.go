@@ -207,8 +207,9 @@ func checkFields(object []byte, t reflect.Type) error {
 	}
 	var known []string
 	for f := range t.Fields() {
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		known = append(known, name)
+		if name, _, _ := strings.Cut(f.Tag.Get("json"), ","); f.IsExported() && name != "-" {
+			known = append(known, name)
+		}
 	}
 	slices.Sort(known)
 	var unknown []string

@@ -33,11 +33,13 @@ type User struct {
 	Photo      []byte `json:"photo"`   // nil: none
 }
 
-// An AccessToken is the right to call Graph as a user.
+// An AccessToken is the right to call Graph as a user or as an application.
 type AccessToken struct {
-	User    *User
-	Scopes  []string // short names
+	User    *User    // of an application its service principal, which is not in the directory
+	Scopes  []string // short names; of an application the roles that were granted in Entra ID
 	Expires time.Time
+
+	Application string // client id; "": a user's
 }
 
 // A Directory holds the users. Its lock guards the state of all parts of the simulator, and must be held when calling its methods other than Now.
@@ -46,6 +48,7 @@ type Directory struct {
 	Clock *Clock
 
 	users     []*User // in the order in which they were added
+	roles     map[mailboxRole][]string
 	addresses []string
 	added     []func(*User)
 }
@@ -81,7 +84,7 @@ func (d *Directory) Add(u User) User {
 	if u.Personal {
 		u.Tenant = PersonalTenant
 	} else if u.Tenant == "" {
-		u.Tenant = d.tenantOf(u.Address)
+		u.Tenant = d.TenantOf(u.Address)
 	}
 	if u.ID == "" {
 		u.ID = NewGUID(u.Address)
@@ -99,8 +102,25 @@ func (d *Directory) Add(u User) User {
 	return u
 }
 
-// tenantOf returns the tenant of the other users with this domain.
-func (d *Directory) tenantOf(address string) string {
+// A mailboxRole names an application and the mailbox of a user, by id.
+type mailboxRole struct{ client, user string }
+
+// SetMailboxRoles sets the roles that an application has for one mailbox, as Exchange's role-based access control for applications
+// assigns them. They are in no token.
+//
+// https://learn.microsoft.com/exchange/permissions-exo/application-rbac
+func (d *Directory) SetMailboxRoles(client, address string, roles []string) {
+	if d.roles == nil {
+		d.roles = map[mailboxRole][]string{}
+	}
+	d.roles[mailboxRole{client, d.MustUser(address).ID}] = slices.Clone(roles)
+}
+
+// MailboxRoles returns the roles that an application has for the mailbox of the user with an id.
+func (d *Directory) MailboxRoles(client, id string) []string { return d.roles[mailboxRole{client, id}] }
+
+// TenantOf returns the tenant of the users with the domain of an address.
+func (d *Directory) TenantOf(address string) string {
 	_, domain, _ := strings.Cut(strings.ToLower(address), "@")
 	for _, u := range d.users {
 		if !u.Personal && strings.HasSuffix(strings.ToLower(u.Address), "@"+domain) {

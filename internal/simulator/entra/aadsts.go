@@ -50,6 +50,11 @@ const (
 	NotAssigned            AADSTS = 50105  // the application requires an assignment that the user does not have
 	PolicyBlocked          AADSTS = 530031 // an access policy does not allow a token
 	NoTenant               AADSTS = 50059  // the request names no tenant
+	WrongAssertion         AADSTS = 700027 // not signed by a certificate of the registration
+	ExpiredAssertion       AADSTS = 700024 // not valid at this time
+	MissingAssertion       AADSTS = 7000216
+	UntrustedToken         AADSTS = 700213  // no federated identity of the registration has this token
+	NoDefaultScope         AADSTS = 1002012 // client credentials are granted with .default only
 )
 
 // oauth returns the OAuth error code, the description and Microsoft's suberror.
@@ -119,6 +124,16 @@ func (e AADSTS) oauth() (code, text, sub string) {
 		return "invalid_grant", "Access policy does not allow token issuance.", "message_only"
 	case NoTenant:
 		return "invalid_request", "No tenant-identifying information found in either the request or implied by any provided credentials.", ""
+	case WrongAssertion:
+		return "invalid_client", "The certificate with identifier used to sign the client assertion is not registered on application. [Reason - The key was not found., Please visit the Azure Portal, Graph Explorer or directly use MS Graph to see configured keys for app Id '%s'].", ""
+	case ExpiredAssertion:
+		return "invalid_client", "Client assertion is not within its valid time range.", ""
+	case MissingAssertion:
+		return "invalid_client", "'client_assertion', 'client_secret' or 'request' is required for the 'client_credentials' grant type.", ""
+	case UntrustedToken:
+		return "invalid_client", "No matching federated identity record found for presented assertion of application '%s'.", ""
+	case NoDefaultScope:
+		return "invalid_scope", "The provided value for scope '%s' is not valid. Client credential flows must have a scope value with /.default suffixed to the resource identifier (application ID URI).", ""
 	case TemporarilyUnavailable:
 		return "temporarily_unavailable", "A transient error has occurred. Please try again.", ""
 	default:

@@ -18,6 +18,8 @@ func (s *Service) Controls() []control.Operation {
 		{Method: "POST", Path: "/control/devices/{code}/decline", Description: "enter a device code and cancel", Do: s.declineDevice},
 		{Method: "PUT", Path: "/control/registrations/{client}", Description: "add or replace an app registration", Do: s.putRegistration},
 
+		{Method: "PUT", Path: "/control/users/{user}/applications/{client}", Description: "set the Exchange roles that an application has for the user's mailbox", Do: s.putMailboxRoles},
+
 		{Method: "POST", Path: "/control/tokens", Description: "issue an access token with exactly these scopes, without a sign-in", Do: s.addToken},
 		{Method: "PATCH", Path: "/control/tokens", Description: "set the lifetime of access tokens issued from now on", Do: s.patchTokens},
 		{Method: "POST", Path: "/control/tokens/expire", Description: "expire all issued access tokens", Do: s.expireTokens},
@@ -99,7 +101,27 @@ func (s *Service) putRegistration(r *http.Request) (any, error) {
 		return nil, control.Invalid("clientId: want %q, as in the path, not %q", r.PathValue("client"), in.ClientID)
 	}
 	in.ClientID = r.PathValue("client")
+	if _, err := parseCertificates(in.Certificates); err != nil {
+		return nil, control.Invalid("certificates: %v", err)
+	}
+	if err := knownRoles("roles", in.Roles); err != nil {
+		return nil, err
+	}
 	s.Register(in)
+	return nil, nil
+}
+
+func (s *Service) putMailboxRoles(r *http.Request) (any, error) {
+	in, err := control.Decode[struct {
+		Roles []string `json:"roles"`
+	}](r)
+	if err != nil {
+		return nil, err
+	}
+	if err := knownRoles("roles", in.Roles); err != nil {
+		return nil, err
+	}
+	s.SetMailboxRoles(r.PathValue("client"), r.PathValue("user"), in.Roles...)
 	return nil, nil
 }
 

@@ -401,6 +401,9 @@ func (s *Service) token(r *http.Request, tenant string, form url.Values) (web.Re
 	if err != nil {
 		return web.Response{}, err
 	}
+	if form.Get("grant_type") == "client_credentials" {
+		return s.clientCredentials(r, registration, tenant, form)
+	}
 	if secret := form.Get("client_secret"); form.Has("client_secret") && (registration.Secret == "" || secret != registration.Secret) {
 		return web.Response{}, &loginError{code: WrongSecret, about: registration.ClientID}
 	}

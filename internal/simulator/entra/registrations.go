@@ -18,6 +18,10 @@ type Registration struct {
 	Web          []string `json:"web"`          // redirect URIs of the platform Web: their sessions require the secret
 	Secret       string   `json:"secret"`       // "": public client
 	PublicClient bool     `json:"publicClient"` // allows public client flows, that is, device codes
+
+	Certificates   string   `json:"certificates"`   // that it signs in with, in PEM; several are valid at once
+	FederatedToken string   `json:"federatedToken"` // the token of a workload that it trusts; "": none
+	Roles          []string `json:"roles"`          // application permissions that an administrator granted
 }
 
 // Register adds or replaces a registration.

@@ -46,7 +46,10 @@ type Resource struct {
 	Permissions []byte
 	// Exceptions returns the scopes of an operation for which the table is silent or wrong; nil if the table applies.
 	Exceptions func(method, path string, personal bool) []string
-	Controls   []control.Operation
+	// Application returns the application permissions that allow an operation; none: it is not available to applications. Paths are those
+	// of Permissions. nil: no operation is.
+	Application func(method, path string) []string
+	Controls    []control.Operation
 	// Seed adds sample data: for the user Adele, and with colleagues for all users of the sample tenant.
 	Seed func(colleagues bool)
 }
@@ -69,6 +72,8 @@ type route struct {
 	pattern    []string
 	table      map[string]map[string][]string
 	exceptions func(method, path string, personal bool) []string
+
+	application func(method, path string) []string
 }
 
 // New returns a Graph without resources. accessToken returns the valid or expired token with this value, or nil.
@@ -87,8 +92,11 @@ func (s *Service) Register(r Resource) {
 	if r.Exceptions == nil {
 		r.Exceptions = func(string, string, bool) []string { return nil }
 	}
+	if r.Application == nil {
+		r.Application = func(string, string) []string { return nil }
+	}
 	for _, x := range r.Routes {
-		s.routes = append(s.routes, route{x, strings.Split(strings.TrimPrefix(x.Path, "/"), "/"), table, r.Exceptions})
+		s.routes = append(s.routes, route{x, strings.Split(strings.TrimPrefix(x.Path, "/"), "/"), table, r.Exceptions, r.Application})
 	}
 }
 
@@ -110,6 +118,9 @@ type Call struct {
 	Prefer  map[string]string
 	Body    []byte
 	Header  http.Header // of the response
+
+	// Application is the client id of the application that calls without a user; "": User calls.
+	Application string
 
 	service *Service
 	route   route
@@ -133,7 +144,7 @@ func (s *Service) Serve(r *http.Request, body []byte, compressed bool) (resp Res
 		return refused.Response(now), "", release
 	}
 	c := &Call{
-		service: s, Request: r, Now: now, User: token.User, scopes: token.Scopes, Body: body,
+		service: s, Request: r, Now: now, User: token.User, Application: token.Application, scopes: token.Scopes, Body: body,
 		Prefer: preferences(r.Header.Values("Prefer")), Header: http.Header{},
 	}
 	address = token.User.Address
@@ -161,6 +172,9 @@ func (c *Call) serve(compressed bool, release *func()) (Response, error) {
 	}
 	if err := c.find(); err != nil {
 		return Response{}, err
+	}
+	if c.Application != "" && strings.HasPrefix(c.Route.Path, "/me") {
+		return Response{}, BadRequest("/me request is only valid with delegated authentication flow.")
 	}
 	if mailbox := c.Owner(); c.Route.Type.Mailbox {
 		if s.inflight[mailbox] >= mailboxConcurrency {
@@ -297,6 +311,13 @@ func (c *Call) permitted() bool {
 	path := generalize(c.Route.Path)
 	for _, suffix := range []string{"/$count", "/delta"} {
 		path = strings.TrimSuffix(path, suffix) // same permissions as the collection
+	}
+	if c.Application != "" {
+		if u := c.service.Directory.ByID(c.Params["user"]); u != nil && u.Tenant != c.User.Tenant {
+			return false
+		}
+		c.scopes = slices.Concat(c.scopes, c.service.Directory.MailboxRoles(c.Application, c.Owner()))
+		return c.Granted(c.route.application(c.Route.Method, path)...)
 	}
 	if c.Owner() == c.User.ID && strings.HasPrefix(path, "/users/{id}/") {
 		path = "/me/" + strings.TrimPrefix(path, "/users/{id}/")

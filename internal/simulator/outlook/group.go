@@ -152,11 +152,10 @@ func groupScopes(path string, personal bool) []string {
 	return scopes
 }
 
-// visible returns the groups of the user's tenant: those with addresses of the same domain. Graph does not have dynamic lists.
+// visible returns the groups of the user's tenant: those whose addresses have one of its domains. Graph does not have dynamic lists.
 func (c *call) visible() []*Group {
-	_, domain, _ := strings.Cut(c.User.Address, "@")
 	return slices.DeleteFunc(slices.Clone(c.s.groups), func(g *Group) bool {
-		return g.dynamic || !strings.HasSuffix(strings.ToLower(g.Address), "@"+strings.ToLower(domain))
+		return g.dynamic || c.s.directory.TenantOf(g.Address) != c.User.Tenant
 	})
 }
 

@@ -60,9 +60,9 @@ func listMembers(c *call) (odata.Response, error) {
 				continue
 			}
 			u := c.s.directory.MustUser(address)
-			m := map[string]any{"@odata.type": "#microsoft.graph.user", "id": u.ID, "mail": nil, "userPrincipalName": nil}
+			m := map[string]any{"@odata.type": "#microsoft.graph.user", "id": u.ID, "mail": nil, "userPrincipalName": nil, "displayName": nil}
 			if detailed {
-				m["mail"], m["userPrincipalName"] = u.Address, u.Address
+				m["mail"], m["userPrincipalName"], m["displayName"] = u.Address, u.Address, u.Name
 			}
 			value = append(value, m)
 		}

@@ -98,18 +98,35 @@ func (s *Service) mailboxSettingsRoutes() []odata.Route {
 		add := func(method, path string, do func(*call) (odata.Response, error), options ...string) {
 			routes = append(routes, odata.Route{Method: method, Path: root + path, Type: s.types.mailboxSettings, Options: options, Do: s.handle(do)})
 		}
-		add("GET", "/mailboxSettings", getMailboxSettings, "$select")
-		add("PATCH", "/mailboxSettings", patchMailboxSettings)
-		add("GET", "/mailboxSettings/automaticRepliesSetting", getAutomaticReplies)
+		add("GET", "/mailboxSettings", withMailbox(getMailboxSettings), "$select")
+		add("PATCH", "/mailboxSettings", withMailbox(patchMailboxSettings))
+		add("GET", "/mailboxSettings/automaticRepliesSetting", withMailbox(getAutomaticReplies))
 	}
 	return routes
 }
 
-// settings returns the settings of the user's own mailbox: no permission opens those of others.
-func (c *call) settings() mailboxSettings { return c.s.mailboxes[c.User.ID].settings }
+// withMailbox returns do for mailboxes that exist.
+func withMailbox(do func(*call) (odata.Response, error)) func(*call) (odata.Response, error) {
+	return func(c *call) (odata.Response, error) {
+		if c.settingsMailbox() == nil {
+			return odata.Response{}, odata.InvalidUser(c.Owner())
+		}
+		return do(c)
+	}
+}
+
+// settingsMailbox returns the mailbox whose settings are read or changed: no delegated permission opens those of others.
+func (c *call) settingsMailbox() *mailbox {
+	if b := c.s.mailboxes[c.Owner()]; b != nil && c.Application != "" {
+		return b
+	}
+	return c.s.mailboxes[c.User.ID]
+}
+
+func (c *call) settings() mailboxSettings { return c.settingsMailbox().settings }
 
 // settingsPath returns the path of the settings for @odata.context.
-func (c *call) settingsPath() string { return "users('" + c.User.ID + "')/mailboxSettings" }
+func (c *call) settingsPath() string { return "users('" + c.Owner() + "')/mailboxSettings" }
 
 func getMailboxSettings(c *call) (odata.Response, error) {
 	m := c.settings()
@@ -157,7 +174,7 @@ func patchMailboxSettings(c *call) (odata.Response, error) {
 			body[k] = v
 		}
 	}
-	c.s.mailboxes[c.User.ID].settings = next
+	c.settingsMailbox().settings = next
 	return odata.Response{Status: http.StatusOK, Body: body}, nil
 }
 

@@ -47,6 +47,7 @@ func (s *Service) Resource() odata.Resource {
 		Routes:      slices.Concat(s.mailboxSettingsRoutes(), s.calendarRoutes(), s.groupRoutes()),
 		Permissions: permissions,
 		Exceptions:  exceptions,
+		Application: application,
 		Controls:    s.controls(),
 		Seed:        s.seed,
 	}
@@ -154,7 +155,7 @@ func (c *call) acceptedCalendarInPath() *acceptedCalendar {
 func (c *call) targetMailbox() (*mailbox, error) {
 	id := c.Owner()
 	b := c.s.mailboxes[id]
-	if id == c.User.ID {
+	if id == c.User.ID || c.Application != "" && b != nil {
 		return b, nil
 	}
 	write, shared := c.s.shares[share{id, c.User.ID}]
@@ -251,6 +252,23 @@ func exceptions(method, path string, personal bool) []string {
 		return []string{"Calendars.ReadWrite"}
 	}
 	return nil
+}
+
+// application returns the application permissions for an operation.
+func application(method, path string) []string {
+	switch {
+	case strings.HasSuffix(path, "/mailboxsettings") && method == http.MethodPatch:
+		return []string{"MailboxSettings.ReadWrite"}
+	case strings.Contains(path, "/mailboxsettings"):
+		return []string{"MailboxSettings.Read", "MailboxSettings.ReadWrite"}
+	case path == "/groups" || path == "/groups/{id}" || path == "/groups/{id}/transitivemembers":
+		return groupScopes(path, false)
+	case strings.HasPrefix(path, "/groups/"), strings.HasSuffix(path, "/findmeetingtimes"):
+		return nil // not supported
+	case method == http.MethodGet, strings.HasSuffix(path, "/getschedule"):
+		return []string{"Calendars.ReadBasic.All", "Calendars.Read", "Calendars.ReadWrite"}
+	}
+	return []string{"Calendars.ReadWrite"}
 }
 
 func (s *Service) seed(colleagues bool) {
