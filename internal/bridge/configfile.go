@@ -300,7 +300,7 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		if k >= 0 { // otherwise loading reports it
 			fields := config.Fields(f.kinds[k].New().Options())
 			for _, field := range fields {
-				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) && !slices.Contains(formOptionsOmitted[k.Name], field.Key) {
+				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) {
 					sensor = append(sensor, config.Pair{Key: field.Key, Value: value})
 				}
 			}
