@@ -48,6 +48,10 @@ type Config struct {
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
 	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
+	// AccountFiles has the files in AccountsDir whose accounts are in use, by account, and RefusedFiles those that cannot be used.
+	AccountFiles map[string]string
+	RefusedFiles []RefusedFile
+	WatchedDir   string // where files of accounts are looked for: AccountsDir, or the default, which need not exist; "": nowhere
 
 	MQTT          MQTT                     `koanf:"mqtt" doc:"The connection to the broker."`
 	HomeAssistant HomeAssistant            `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
@@ -60,7 +64,8 @@ type Config struct {
 	HTTP          HTTP                     `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
 	Audit         Audit                    `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Organizations map[string]*Organization `koanf:"organizations,deferred" doc:"Organizations by id, whose rooms and mailboxes an application reads instead of a user. The ids are as those of accounts, and unique among both."`
-	Accounts      map[string]*Account      `koanf:"accounts,deferred" required:"true" doc:"The Microsoft 365 accounts by id. Not required with organizations. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
+	AccountsDir   string                   `koanf:"accounts_dir" doc:"A directory with further accounts: one file for each, named after the account's id, with the keys of the account. Default: accounts.d beside the configuration file, if it exists."`
+	Accounts      map[string]*Account      `koanf:"accounts,deferred" doc:"The Microsoft 365 accounts by id. At least one is required, here or in accounts_dir, unless there are organizations. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
 }
 
 // MQTT is the connection to the broker.
@@ -116,7 +121,7 @@ type Account struct {
 	Name            string             `koanf:"name" doc:"The name of the account's device. Default: derived from the id."`
 	ClientID        string             `koanf:"client_id" required:"true" example:"00000000-0000-0000-0000-000000000000" doc:"The application (client) id of the app registration in Entra ID."`
 	Tenant          string             `koanf:"tenant" doc:"Who may sign in: common, organizations, consumers, or the id or domain of a tenant."`
-	User            string             `koanf:"user" doc:"The address or id of the user who must sign in. Default: the user who signs in first."`
+	User            string             `koanf:"user" example:"adele@contoso.com" doc:"The user who must sign in: the user principal name, the mail address if tenant is that of one organization, or the object id. Other users are refused. Default: the user who signs in first."`
 	SignInOverMQTT  bool               `koanf:"sign_in_over_mqtt" doc:"Allow the first sign-in over MQTT even if user is not set. Anyone who can publish to the account's topics can then sign in as any user."`
 	ClientSecret    Secret             `koanf:"client_secret" doc:"The client secret, only for app registrations with the platform Web."`
 	CertificateFile string             `koanf:"certificate_file" file:"true" doc:"A file with the certificate and its RSA key without a passphrase (PEM), instead of a client secret."`
@@ -318,11 +323,12 @@ func (h *HomeAssistant) Validate() error {
 }
 
 var (
-	guid   = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
-	tenant = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
-	icon   = regexp.MustCompile(`^[a-z0-9-]+:[a-z0-9-]+$`)
-	object = regexp.MustCompile(`^[a-z_]+\.[a-z0-9_]+$`)
-	ident  = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
+	guid    = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}$`)
+	address = regexp.MustCompile(`^[^@\s]+@[^@\s]+$`)
+	tenant  = regexp.MustCompile(`^[0-9A-Za-z]([0-9A-Za-z.-]*[0-9A-Za-z])?$`)
+	icon    = regexp.MustCompile(`^[a-z0-9-]+:[a-z0-9-]+$`)
+	object  = regexp.MustCompile(`^[a-z_]+\.[a-z0-9_]+$`)
+	ident   = regexp.MustCompile(`^[a-z0-9_]{1,64}$`)
 )
 
 // maxIdent is the length of the longest id of an account or a sensor. Home Assistant's entity ids contain both, and the names of a
@@ -351,6 +357,9 @@ func (a *Account) Validate() error {
 	errs := []error{At("client_id", checkClientID(a.ClientID))}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
+	}
+	if a.User != "" && !guid.MatchString(a.User) && !address.MatchString(a.User) {
+		errs = append(errs, At("user", fmt.Errorf("want the address that the user signs in with, such as adele@contoso.com, or the object id, not %q", a.User)))
 	}
 	if entra.IsPersonalTenant(a.Tenant) && !entra.AllowsPersonal(a.Tenant, a.Cloud.Login) {
 		errs = append(errs, At("tenant", fmt.Errorf("the cloud %s has no personal accounts: want organizations, or the id or domain of a tenant, not %q", a.Cloud.Name, a.Tenant)))

@@ -104,7 +104,7 @@ func TestDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &config.Config{
-		File: file, Files: []string{file},
+		File: file, Files: []string{file}, WatchedDir: filepath.Join(filepath.Dir(file), "accounts.d"),
 		MQTT:          config.MQTT{URL: "mqtt://localhost", BaseTopic: "graph2mqtt", Keepalive: time.Minute},
 		HomeAssistant: config.HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"},
 		StateDir:      "/home/ann/.local/state/graph2mqtt",
@@ -823,6 +823,24 @@ func TestGenerated(t *testing.T) {
 	golden(t, "example.yaml", config.Example(kinds()))
 }
 
+// What is printed for the file of an account is the part below the account's id.
+func TestGeneratedForAccountFiles(t *testing.T) {
+	p := newPlace(t, "")
+	p.write("accounts.d/work.yaml", strings.Replace(config.AccountExample(kinds()), "00000000-0000-0000-0000-000000000000", client, 1))
+	c := p.mustLoad()
+	if diff := cmp.Diff([]string{"calendar", "email", "my_status"}, slices.Sorted(maps.Keys(c.Accounts["work"].Sensors))); diff != "" {
+		t.Error(diff)
+	}
+	var whole, account map[string]any
+	if err := errors.Join(json.Unmarshal(config.Schema(kinds()), &whole), json.Unmarshal(config.AccountSchema(kinds()), &account)); err != nil {
+		t.Fatal(err)
+	}
+	accounts := whole["properties"].(map[string]any)["accounts"].(map[string]any)
+	if diff := cmp.Diff(accounts["additionalProperties"].(map[string]any)["properties"], account["properties"]); diff != "" {
+		t.Error(diff)
+	}
+}
+
 // TestExample loads the example as printed, and with every commented key set.
 func TestExample(t *testing.T) {
 	example := config.Example(kinds())
@@ -830,7 +848,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 145): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 149): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}
@@ -838,7 +856,7 @@ func TestExample(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v in\n%s", err, content)
 		}
-		c.File, c.Files = "", nil
+		c.File, c.Files, c.WatchedDir = "", nil, ""
 		return c
 	}
 	plain := load(example)

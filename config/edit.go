@@ -16,7 +16,7 @@ import (
 
 // An Entry is a mapping to be added to a configuration file.
 type Entry struct {
-	Path  []string // of the mapping: "accounts", "work"
+	Path  []string // of the mapping: "accounts", "work"; none: it is a file of its own
 	Value Mapping
 }
 
@@ -330,7 +330,10 @@ func toValues(m Mapping) map[string]any {
 
 // setPath sets the value at a path, where nothing or null is.
 func setPath(m map[string]any, path []string, value any) map[string]any {
-	if len(path) == 1 {
+	switch len(path) {
+	case 0: // of a file that was empty
+		return value.(map[string]any)
+	case 1:
 		m[path[0]] = value
 		return m
 	}
@@ -353,3 +356,11 @@ func (c *Config) RedactedYAML() (string, error) {
 
 // CheckID validates the id of an account or a sensor.
 func CheckID(id string) error { return checkIdent(id) }
+
+// CheckAccountID validates the id of an account or an organization.
+func CheckAccountID(id string) error {
+	if id == "bridge" {
+		return errors.New("want another id: this one is reserved for the bridge")
+	}
+	return checkIdent(id)
+}

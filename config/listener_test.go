@@ -18,6 +18,7 @@ func TestMissing(t *testing.T) {
 		newFile string
 	}{
 		{"nothing", config.Sources{Environ: []string{home}}, true, filepath.Join(home[5:], ".config", "graph2mqtt", "graph2mqtt.yaml")},
+		{"nothing, as root", config.Sources{Environ: []string{home}, Root: true}, true, "/etc/graph2mqtt/graph2mqtt.yaml"},
 		{"without a home", config.Sources{}, true, "graph2mqtt.yaml"},
 		{"a named file", config.Sources{File: file}, false, file},
 		{"a named file that is not there", config.Sources{File: "x.yaml", Environ: []string{home}}, true, "x.yaml"},

@@ -21,24 +21,31 @@ import (
 
 // Sources name the places that the configuration is loaded from. Each overrides those before it.
 type Sources struct {
-	File    string         // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
-	Content []byte         // if not nil, loaded instead of the content of File, which need not exist
-	Environ []string       // as os.Environ returns it
-	Flags   map[string]any // by path ("log.level"): those that were set on the command line
+	File    string // "": GRAPH2MQTT_CONFIG, else the first file found in the usual directories
+	Content []byte // if not nil, loaded instead of the content of File, which need not exist
+	// AccountContent is loaded instead of the content of these files in the directory of accounts, which need not exist.
+	AccountContent map[string][]byte
+	OnlyFile       bool           // no directory of accounts is read
+	Environ        []string       // as os.Environ returns it
+	Flags          map[string]any // by path ("log.level"): those that were set on the command line
+	Root           bool           // the program runs as root, whose new file is that of the system
 	// Defaults are overridden by all others. Of the broker they apply as a whole: its address only if no other source names one, and the
 	// user name and the password only if no other source names one of the three.
 	Defaults map[string]any
 }
 
 // Load reads the file, the environment and the flags, and validates everything. Its error is Problems, all of them at once. A
-// problem that affects only one account is not an error; it is listed in the account's Problems.
+// problem that affects only one account is not an error; it is listed in the account's Problems or in RefusedFiles.
 func Load(s Sources, kinds []Kind) (*Config, error) {
-	l := &loader{kinds: kinds, env: environment(s.Environ)}
+	l := newLoader(s)
+	l.kinds = kinds
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
 	if raw := l.sources(s, c); raw != nil {
+		dir := c.AccountsDir // also the default one
 		l.Decode("", raw, c)
+		c.AccountsDir = dir
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
 		l.Check("cluster", c.Cluster.checkFiles())
@@ -63,13 +70,17 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 	return c, nil
 }
 
-// AccountProblems returns the problems of all accounts, sorted by path. `graph2mqtt check` reports them although the bridge can
-// run without those accounts.
+// AccountProblems returns the problems of all accounts and of refused files, sorted by path. `graph2mqtt check` reports them although
+// the bridge can run without those accounts.
 func (c *Config) AccountProblems() Problems {
 	var all Problems
 	for _, a := range Sorted(c.Accounts) {
 		all = append(all, a.Problems...)
 	}
+	for _, f := range c.RefusedFiles {
+		all = append(all, f.Problems...)
+	}
+	all.Sort()
 	return all
 }
 
@@ -84,26 +95,39 @@ type loader struct {
 	warnings []string
 	// overridden lists the paths set by the environment or by flags. Their problems have no line, because the file has another value.
 	overridden []string
+	own        map[string]accountFile // by account: those that have files of their own
+	unusable   map[string]bool        // accounts whose file is refused
+}
+
+func newLoader(s Sources) *loader {
+	return &loader{env: environment(s.Environ), own: map[string]accountFile{}, unusable: map[string]bool{}}
 }
 
 // lineOf returns the line that a problem is about, if it is in the file.
 func (l *loader) lineOf(p Problem) int {
-	for _, path := range l.overridden {
-		if p.Path == path || strings.HasPrefix(p.Path, path+".") || strings.HasPrefix(p.Path, path+"[") {
-			return 0
-		}
-	}
-	if p.Line != 0 {
+	switch {
+	case p.File != "":
+		return p.Line
+	case l.isOverridden(p.Path):
+		return 0
+	case p.Line != 0:
 		return p.Line
 	}
 	return l.lines.Line(p.Path)
 }
 
+// isOverridden reports whether the environment or a flag sets what is at a path.
+func (l *loader) isOverridden(at string) bool {
+	return slices.ContainsFunc(l.overridden, func(path string) bool {
+		return at == path || strings.HasPrefix(at, path+".") || strings.HasPrefix(at, path+"[")
+	})
+}
+
 // sources merges all sources. It returns nil if decoding the rest would only report follow-up problems.
 func (l *loader) sources(s Sources, c *Config) map[string]any {
+	at := s.locate(l.root)
+	c.File, c.Warnings = at.file, append(c.Warnings, at.warnings...)
 	var file map[string]any
-	var tried []string
-	c.File, tried = l.find(s, c)
 	if c.File != "" {
 		l.Files = append(l.Files, c.File)
 		var err error
@@ -112,10 +136,23 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 			return nil
 		}
 	}
+	raw := l.override(s, c, file)
+	if c.File == "" && c.AccountsDir == "" && raw != nil && raw["accounts"] == nil && raw["organizations"] == nil {
+		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(at.tried, ", "))
+		return nil
+	}
+	return raw
+}
+
+// override returns the content of the file, nil without one, with what the other sources override. It returns nil if that fails.
+func (l *loader) override(s Sources, c *Config, file map[string]any) map[string]any {
 	values, ignored, problems := l.env.values()
 	c.Ignored = ignored
 	l.Problems = append(l.Problems, problems...)
 	l.overridden = slices.AppendSeq(slices.Collect(maps.Keys(values)), maps.Keys(s.Flags))
+	if !s.OnlyFile {
+		file = l.readAccounts(s, c, file, s.first(file, "accounts_dir"))
+	}
 	layers := []koanf.Provider{
 		confmap.Provider(file, ""), // its keys may have a dot in them
 		confmap.Provider(values, "."),
@@ -127,10 +164,6 @@ func (l *loader) sources(s Sources, c *Config) map[string]any {
 	}
 	if err != nil {
 		l.Report("", "%v", err)
-		return nil
-	}
-	if c.File == "" && raw["accounts"] == nil && raw["organizations"] == nil {
-		l.Report("", "no configuration: none of %s exists; name one with --config, or write one with `graph2mqtt init`", strings.Join(tried, ", "))
 		return nil
 	}
 	return raw
@@ -163,30 +196,66 @@ func withoutBroker(defaults, given map[string]any) map[string]any {
 	return defaults
 }
 
+// A location holds the path of a configuration file, or the paths at which there is none.
+type location struct {
+	file     string   // the one to read; "": there is none
+	tried    []string // those that are looked for, if none is named
+	warnings []string
+}
+
+// locate looks for the configuration file. root is the root of the file system, "" except in tests.
+func (s Sources) locate(root string) (at location) {
+	if at.file = s.named(); at.file != "" {
+		return at
+	}
+	for _, dir := range s.dirs() {
+		if dir == systemConfigDir {
+			dir = root + dir
+		}
+		for _, ext := range extensions {
+			name := filepath.Join(dir, "graph2mqtt"+ext)
+			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+			if at.file == "" {
+				at.file = name
+			} else {
+				at.warnings = append(at.warnings, fmt.Sprintf("%s is not read: %s comes first", name, at.file))
+			}
+		}
+		at.tried = append(at.tried, filepath.Join(dir, "graph2mqtt.yaml"))
+	}
+	return at
+}
+
+// first returns the first text that a source has at one of the paths, or "". file is the content of the configuration file, nil without.
+func (s Sources) first(file map[string]any, paths ...string) string {
+	values, _, _ := environment(s.Environ).values()
+	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
+		for _, path := range paths {
+			if text, ok := schema.AsString(source[path]); ok && text != "" {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
 // StateDir returns the state directory, also that of a configuration that is invalid otherwise. Its error is Problems.
 func StateDir(s Sources) (string, error) {
-	l := &loader{env: environment(s.Environ)}
-	c := &Config{}
-	c.File, _ = l.find(s, c)
+	l := newLoader(s)
+	c := &Config{File: s.Find()}
 	var file map[string]any
 	if c.File != "" {
 		file, _, _ = parseFile(c.File, s.Content) // `check` reports why it cannot be read
 	}
-	values, _, _ := l.env.values()
-	for _, source := range []map[string]any{s.Flags, values, file, s.Defaults} {
-		if dir, ok := schema.AsString(source["state_dir"]); ok && c.StateDir == "" {
-			c.StateDir = dir
-		}
-	}
+	c.StateDir = s.first(file, "state_dir")
 	l.stateDir(c)
 	return c.StateDir, l.Err()
 }
 
-// Find returns the configuration file that Load reads, or "" and the files that it looks for.
-func Find(s Sources) (found string, tried []string) {
-	l := &loader{env: environment(s.Environ)}
-	return l.find(s, &Config{})
-}
+// Find returns the configuration file that Load reads, which may be missing if it is named; "" if there is none.
+func (s Sources) Find() string { return s.locate("").file }
 
 // named returns the file that a flag or the environment names, or "".
 func (s Sources) named() string {
@@ -202,55 +271,48 @@ func (s Sources) dirs() []string {
 	return append(dirs, systemConfigDir)
 }
 
-// NewFile returns the file to write where there is none: that which a flag or the environment names, else one in the user's directory.
+// NewFile returns the file to write where there is none: that which a flag or the environment names, else that of the system for root, one
+// in the directory of another user, or one in the working directory if that is not known.
 func (s Sources) NewFile() string {
 	if file := s.named(); file != "" {
 		return file
 	}
 	dirs := s.dirs()
-	return filepath.Join(dirs[len(dirs)-2], "graph2mqtt.yaml")
+	if !s.Root {
+		dirs = dirs[:len(dirs)-1]
+	}
+	return filepath.Join(dirs[len(dirs)-1], "graph2mqtt.yaml")
 }
 
-// Missing reports whether there is no configuration at all: no file, and no account in the environment.
+// Missing reports whether there is no configuration at all: no file, and no account in the environment or in the directory that it names.
 func (s Sources) Missing() bool {
-	l := &loader{env: environment(s.Environ)}
-	file, _ := l.find(s, &Config{})
-	if file != "" {
+	if file := s.Find(); file != "" {
 		if _, err := os.Stat(file); !errors.Is(err, os.ErrNotExist) {
 			return false
 		}
 	}
-	values, _, _ := l.env.values()
+	values, _, _ := environment(s.Environ).values()
 	for path := range values {
 		if strings.HasPrefix(path, "accounts.") || strings.HasPrefix(path, "organizations.") {
 			return false
 		}
 	}
-	return true
+	files, _ := accountFiles(s.first(nil, "accounts_dir")) // loading reports why it cannot be read
+	return len(files) == 0
 }
 
-// Broker returns the address of the broker that the configuration has without a file, several as they were given, or "".
-func (s Sources) Broker() string {
-	values, _, _ := environment(s.Environ).values()
-	for _, source := range []map[string]any{s.Flags, values, s.Defaults} {
-		for _, key := range []string{"mqtt.url", "mqtt.urls"} {
-			if broker, ok := schema.AsString(source[key]); ok && broker != "" {
-				return broker
-			}
-		}
-	}
-	return ""
-}
+// Broker returns the address of the broker that the configuration has without a file, or "".
+func (s Sources) Broker() string { return s.first(nil, "mqtt.url", "mqtt.urls") }
 
 // LoadListener reads what the listener and the log need from the environment and the flags, where the rest of the configuration is
 // missing. Its error is Problems.
 func LoadListener(s Sources) (*Config, error) {
-	l := &loader{env: environment(s.Environ)}
+	l := newLoader(s)
 	c := &Config{}
 	c.setDefaults()
 	c.setIngress(l.env)
-	raw := l.sources(Sources{File: "none.yaml", Content: []byte("{}"), Environ: s.Environ, Flags: s.Flags, Defaults: s.Defaults}, c)
-	c.File, c.Files = "", nil
+	s.OnlyFile = true
+	raw := l.override(s, c, nil)
 	for key, part := range map[string]any{"http": &c.HTTP, "log": &c.Log} {
 		if below, ok := raw[key].(map[string]any); ok {
 			l.Decode(key, below, part)
@@ -271,64 +333,75 @@ func (c *Config) setIngress(env environment) {
 	}
 }
 
-// find returns the file to read, or "" and the files that were tried.
-func (l *loader) find(s Sources, c *Config) (found string, tried []string) {
-	if file := s.named(); file != "" {
-		return file, nil
-	}
-	for _, dir := range s.dirs() {
-		if dir == systemConfigDir {
-			dir = l.root + dir
-		}
-		for _, ext := range extensions {
-			name := filepath.Join(dir, "graph2mqtt"+ext)
-			if _, err := os.Stat(name); errors.Is(err, os.ErrNotExist) {
-				continue
-			}
-			if found == "" {
-				found = name
-			} else {
-				c.Warnings = append(c.Warnings, fmt.Sprintf("%s is not read: %s comes first", name, found))
-			}
-		}
-		tried = append(tried, filepath.Join(dir, "graph2mqtt.yaml"))
-	}
-	return found, tried
-}
-
-// accounts decodes the accounts, the organizations and their sensors, whose keys depend on the kinds.
+// accounts decodes the accounts, the organizations and their sensors, whose keys depend on the kinds. The problems of an account that has a
+// file of its own refuse that file.
 func (l *loader) accounts(c *Config, raw, organizations any) {
 	all := l.mappings("accounts", raw)
 	isEmpty := func(v any) bool { m, ok := v.(map[string]any); return v == nil || ok && len(m) == 0 }
 	if isEmpty(raw) && isEmpty(organizations) {
-		l.Report("accounts", "is required: want at least one account; `graph2mqtt config example` prints one")
+		message := "is required: want at least one account; `graph2mqtt config example` prints one"
+		if c.AccountsDir != "" {
+			message = "is required: want at least one account, here or in a file in " + c.AccountsDir
+		}
+		l.Report("accounts", "%s", message)
 		return
 	}
 	c.Accounts = map[string]*Account{}
+	var organizationIDs []string
+	if m, ok := organizations.(map[string]any); ok {
+		organizationIDs = slices.Collect(maps.Keys(m))
+	}
 	for id, m := range Sorted(all) {
-		path := schema.Join("accounts", schema.QuoteKey(id))
-		l.checkAccountID(path, id)
-		a := &Account{ID: id, Name: displayName(id)}
-		a.setDefaults()
-		c.Accounts[id] = a
-		l.Decode(path, m, a)
-		for _, p := range schema.Flatten(path, a.checkFiles()) {
-			p.Line = l.lineOf(p)
-			a.Problems = append(a.Problems, p)
+		if l.unusable[id] { // only the environment has it
+			continue
 		}
-		l.sensors(a, path, m["sensors"])
+		problems, warnings := l.Problems, l.warnings
+		own, ok := l.own[id]
+		if ok && slices.Contains(organizationIDs, id) {
+			l.refuse(c, id, Problem{Path: schema.Join("accounts", schema.QuoteKey(id)), Message: "want another id: there is an organization with this one"})
+			continue
+		}
+		l.account(c, id, m)
+		if !ok {
+			continue
+		}
+		if found := l.Problems[len(problems):]; len(found) > 0 {
+			l.Problems, l.warnings = problems, warnings
+			l.refuse(c, id, slices.Clone(found)...)
+			continue
+		}
+		c.setFile(id, own.name)
 	}
 	l.organizations(c, organizations)
 	l.collisions(c)
+	if len(c.Accounts) == 0 && len(l.Problems) == 0 {
+		l.Report("accounts", "want at least one account whose file can be used")
+	}
 	c.Warnings = append(c.Warnings, l.warnings...)
 }
 
-// checkAccountID validates the id of an account or an organization.
-func (l *loader) checkAccountID(path, id string) {
-	l.Check(path, checkIdent(id))
-	if id == "bridge" {
-		l.Report(path, "want another id: this one is reserved for the bridge")
+// account decodes one account and its sensors.
+func (l *loader) account(c *Config, id string, m map[string]any) {
+	path := schema.Join("accounts", schema.QuoteKey(id))
+	l.Check(path, CheckAccountID(id))
+	a := &Account{ID: id, Name: displayName(id)}
+	a.setDefaults()
+	c.Accounts[id] = a
+	own, inOwn := l.own[id]
+	if inOwn {
+		l.DecodeWith(path, m, wrapped(id), a)
+	} else {
+		l.Decode(path, m, a)
 	}
+	for _, p := range schema.Flatten(path, a.checkFiles()) {
+		if inOwn {
+			p = l.locate(own, id, p)
+		} else {
+			p.Line = l.lineOf(p)
+		}
+		a.Problems = append(a.Problems, p)
+	}
+	l.sensors(a, path, m["sensors"])
 }
 
 // mappings returns the mappings below a key by id; null is an empty one.
@@ -459,17 +532,29 @@ func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) s
 }
 
 // collisions reports sensors whose entities would have the same ids in Home Assistant, where account and sensor are joined by an
-// underscore.
+// underscore. Of two accounts, the file of the one that has a file of its own is refused.
 func (l *loader) collisions(c *Config) {
 	seen := map[string]string{}
-	for account, a := range Sorted(c.Accounts) {
-		for sensor := range Sorted(a.Sensors) {
-			path := a.Path() + ".sensors." + sensor
-			id := account + "_" + sensor
-			if first, ok := seen[id]; ok {
-				l.Report(path, "want another id: its entities would have the same ids as those of %s", first)
+	for _, own := range []bool{false, true} {
+		for account, a := range Sorted(c.Accounts) {
+			if _, ok := l.own[account]; ok != own {
+				continue
 			}
-			seen[id] = path
+			var problems []Problem
+			for sensor := range Sorted(a.Sensors) {
+				if first, ok := seen[account+"_"+sensor]; ok {
+					problems = append(problems, Problem{Path: sensorPath(a, sensor), Message: collision(first)})
+				}
+			}
+			if own && len(problems) > 0 {
+				delete(c.AccountFiles, account)
+				l.refuse(c, account, problems...)
+				continue
+			}
+			l.Problems = append(l.Problems, problems...)
+			for sensor := range Sorted(a.Sensors) {
+				seen[account+"_"+sensor] = sensorPath(a, sensor)
+			}
 		}
 	}
 }

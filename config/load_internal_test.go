@@ -12,8 +12,7 @@ func TestStateDirOfTheService(t *testing.T) {
 	stateDir := func(file string) string {
 		t.Helper()
 		l := &loader{root: root, env: environment{"HOME=/home/ann"}}
-		c := &Config{}
-		c.File, _ = l.find(Sources{File: file}, c)
+		c := &Config{File: Sources{File: file}.locate(root).file}
 		l.stateDir(c)
 		return c.StateDir
 	}

@@ -87,7 +87,7 @@ func (a *Account) Path() string {
 func (l *loader) organizations(c *Config, raw any) {
 	for id, m := range Sorted(l.mappings("organizations", raw)) {
 		path := schema.Join("organizations", schema.QuoteKey(id))
-		l.checkAccountID(path, id)
+		l.Check(path, CheckAccountID(id))
 		if c.Accounts[id] != nil {
 			l.Report(path, "want another id: there is an account with this one")
 			continue
@@ -123,7 +123,7 @@ func (l *loader) rooms(a *Account, path string, organization map[string]any) {
 		return
 	}
 	if a.Sensors[roomsSensor] != nil {
-		l.Report(at, "given together with a sensor of the id %s, for which it stands", roomsSensor)
+		l.Report(at, "want either rooms or a sensor with the id %s: rooms is short for it", roomsSensor)
 		return
 	}
 	raw := map[string]any{"type": "room", "room": "all"}

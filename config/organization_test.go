@@ -81,7 +81,7 @@ func TestInvalidOrganizations(t *testing.T) {
 		"    rooms: 7\n": "organizations.contoso.rooms (line 8): want a mapping of keys, not 7",
 		"    rooms: {room: berlin@contoso.com}\n":                                            "organizations.contoso.rooms.room (line 8): not here; for a single room, add a sensor of type room below sensors",
 		"    rooms: {adresses: [a@b.c]}\n":                                                   "organizations.contoso.rooms.adresses (line 8): unknown key; did you mean addresses?",
-		"    rooms: {addresses: [a@b.c]}\n    sensors: {rooms: {type: room, room: a@b.c}}\n": "organizations.contoso.rooms (line 8): given together with a sensor of the id rooms, for which it stands",
+		"    rooms: {addresses: [a@b.c]}\n    sensors: {rooms: {type: room, room: a@b.c}}\n": "organizations.contoso.rooms (line 8): want either rooms or a sensor with the id rooms: rooms is short for it",
 		"    sensors: {inbox: {type: email}}\n":                                              "organizations.contoso.sensors.inbox.type (line 8): email is for accounts, to which a user signs in; organizations have room",
 		"    timezone: mailbox\n":                                                            `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "mailbox": an application has no mailbox`,
 		"    timezone: Berlin\n":                                                             `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "Berlin"`,

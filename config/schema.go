@@ -33,9 +33,24 @@ func Fields(v any) []Field { return schema.Configuration.Fields(v) }
 
 // Schema returns the JSON Schema (draft 2020-12) of a configuration file.
 func Schema(kinds []Kind) []byte {
+	top := schema.MappingSchema(topFields())
+	top.Properties()["organizations"] = schema.ByID(organizationSchema(kinds), ident.String(), "Organizations, by id.")
+	top.Properties()["accounts"] = schema.ByID(accountSchema(kinds), ident.String(), "The Microsoft 365 accounts, by id.")
+	return titled(top, "graph2mqtt")
+}
+
+// AccountSchema returns the JSON Schema of a file with one account.
+func AccountSchema(kinds []Kind) []byte {
+	return titled(accountSchema(kinds), "graph2mqtt account")
+}
+
+func accountSchema(kinds []Kind) schema.JSONSchema {
 	account := schema.MappingSchema(accountFields())
 	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds), ident.String(), "The sensors, by id.")
-	top := schema.MappingSchema(topFields())
+	return account
+}
+
+func organizationSchema(kinds []Kind) schema.JSONSchema {
 	organization := schema.MappingSchema(organizationFields())
 	ofApplications := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.Application })
 	if len(ofApplications) > 0 {
@@ -47,10 +62,12 @@ func Schema(kinds []Kind) []byte {
 		rooms["description"] = "The rooms: the keys of a sensor of type room."
 		organization.Properties()["rooms"] = rooms
 	}
-	top.Properties()["organizations"] = schema.ByID(organization, ident.String(), "Organizations, by id.")
-	top.Properties()["accounts"] = schema.ByID(account, ident.String(), "The Microsoft 365 accounts, by id.")
-	top["$schema"], top["title"] = "https://json-schema.org/draft/2020-12/schema", "graph2mqtt"
-	return top.Indent()
+	return organization
+}
+
+func titled(s schema.JSONSchema, title string) []byte {
+	s["$schema"], s["title"] = "https://json-schema.org/draft/2020-12/schema", title
+	return s.Indent()
 }
 
 func topFields() []Field {
@@ -110,7 +127,8 @@ accounts:
   (` + "`GRAPH2MQTT_MQTT__URL`" + `). Command line flags override the environment, and the environment overrides the file.
 - Durations need a unit: ` + "`30s`, `15m`, `24h`" + `. Words such as ` + "`info`" + ` may be written in any case. Relative paths are relative to the working directory.
 - Every secret can also be read from a file: append ` + "`_file`" + ` to the key. The file holds one line of UTF-8 text.
-- Changes to the file take effect a few seconds after you save it, except for keys that require a restart.
+- An account can have a file of its own, and be added and removed with it: see [accounts.md](accounts.md).
+- Changes to the files take effect a few seconds after you save them, except for keys that require a restart.
 - ` + "`graph2mqtt check`" + ` lists every problem; no output means the configuration is valid. For editors there is a
   [JSON Schema](schema.json), and an [example](graph2mqtt.example.yaml) with every key.
 - [sensors.md](sensors.md) describes what each sensor shows and which requests it accepts.
@@ -148,30 +166,45 @@ func KindReference(k Kind) string {
 // with their defaults.
 func Example(kinds []Kind) string {
 	e := &schema.Example{}
-	e.Line(0, "# Configuration of graph2mqtt. Lines with a # before the key show the default. To change it, remove the #.")
+	e.Line(0, "# Configuration of graph2mqtt. "+exampleNote)
 	e.Fields(0, topFields(), "accounts")
 	e.Line(1, "work:")
-	e.Fields(2, accountFields(), "sensors")
+	accountExample(e, 2, kinds)
+	return e.String()
+}
+
+// AccountExample returns a file with one account, like Example.
+func AccountExample(kinds []Kind) string {
+	e := &schema.Example{}
+	e.Line(0, "# An account of graph2mqtt: accounts.d/work.yaml for the account work. "+exampleNote)
+	accountExample(e, 0, kinds)
+	return e.String()
+}
+
+const exampleNote = "Lines with a # before the key show the default. To change it, remove the #."
+
+// accountExample prints the keys of an account.
+func accountExample(e *schema.Example, depth int, kinds []Kind) {
+	e.Fields(depth, accountFields(), "sensors")
 	for _, k := range kinds {
 		common, own := sensorFields(k)
 		id := k.Name
 		if Reserved(id) {
 			id = "my_" + id
 		}
-		e.Line(3, id+":")
-		e.Comment(4, k.Doc)
-		e.Line(4, "type: "+k.Name)
+		e.Line(depth+1, id+":")
+		e.Comment(depth+2, k.Doc)
+		e.Line(depth+2, "type: "+k.Name)
 		if k.WriteOnly {
-			e.Comment(4, "Without reading, the sensor only offers operations.")
-			e.Line(4, "enable_update: true")
-			e.Line(4, "#read: false")
+			e.Comment(depth+2, "Without reading, the sensor only offers operations.")
+			e.Line(depth+2, "enable_update: true")
+			e.Line(depth+2, "#read: false")
 		}
 		for _, f := range common {
 			if f.Key == "interval" {
-				e.Fields(4, []Field{f})
+				e.Fields(depth+2, []Field{f})
 			}
 		}
-		e.Fields(4, own)
+		e.Fields(depth+2, own)
 	}
-	return e.String()
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"slices"
@@ -27,6 +28,7 @@ const (
 type Watcher struct {
 	load  func() (*Config, error)
 	files []string
+	dir   string // of files of accounts, which need not exist; "": none
 	known string // the digest of what was loaded
 }
 
@@ -36,7 +38,21 @@ func NewWatcher(load func() (*Config, error)) (*Watcher, *Config, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	return &Watcher{load: load, files: c.Files, known: digest(c.Files)}, c, nil
+	w := &Watcher{load: load, files: c.Files, dir: c.WatchedDir}
+	w.known = digest(w.paths())
+	return w, c, nil
+}
+
+// paths returns the files to look at, which include those in the directory of accounts.
+func (w *Watcher) paths() []string {
+	if w.dir == "" {
+		return w.files
+	}
+	names, err := accountFiles(w.dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		names = []string{w.dir} // its digest is that of an error
+	}
+	return slices.Concat(w.files, names)
 }
 
 // Run loads the configuration again when one of the files has changed and is no longer being written, and when reload is
@@ -57,8 +73,8 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 			same++
 		}
 		seen := last
-		if now := lookAt(w.files); wanted || same < settledAfter || !now.certainlyLike(looked) {
-			looked, seen = now, digest(w.files)
+		if now := lookAt(w.paths()); wanted || same < settledAfter || !now.certainlyLike(looked) {
+			looked, seen = now, digest(now.names)
 		}
 		if seen != last {
 			last, same = seen, 0
@@ -72,15 +88,15 @@ func (w *Watcher) Run(ctx context.Context, reload <-chan os.Signal, changed func
 			continue
 		}
 		c, err := w.load()
-		if digest(w.files) != seen {
+		if digest(w.paths()) != seen {
 			same, wanted = 0, true
 			timer.Reset(untilLook(settleInterval))
 			continue
 		}
 		w.known, wanted = seen, false
-		if err == nil && !slices.Equal(c.Files, w.files) {
-			w.files = c.Files
-			w.known = digest(c.Files)
+		if err == nil && (!slices.Equal(c.Files, w.files) || c.WatchedDir != w.dir) {
+			w.files, w.dir = c.Files, c.WatchedDir
+			w.known = digest(w.paths())
 			last = w.known
 		}
 		changed(c, err)
@@ -96,11 +112,12 @@ func untilLook(interval time.Duration) time.Duration {
 // A look is the metadata of files at a moment.
 type look struct {
 	at    time.Time
+	names []string
 	files []fs.FileInfo // nil for a file that cannot be looked at
 }
 
 func lookAt(files []string) look {
-	l := look{at: time.Now()}
+	l := look{at: time.Now(), names: files}
 	for _, name := range files {
 		info, err := os.Stat(name)
 		if err != nil {
@@ -113,7 +130,7 @@ func lookAt(files []string) look {
 
 // certainlyLike reports whether no file has changed since an earlier look after which the files were read.
 func (l look) certainlyLike(before look) bool {
-	if l.at.Sub(before.at) >= readInterval {
+	if l.at.Sub(before.at) >= readInterval || !slices.Equal(l.names, before.names) {
 		return false
 	}
 	return slices.EqualFunc(l.files, before.files, func(now, then fs.FileInfo) bool {

@@ -88,6 +88,9 @@ type Options struct {
 
 	Base  string // the base topic, "graph2mqtt"
 	Rules Rules
+	// Keep reports whether what an earlier run published on a topic stays although this one does not set it. The payload is that of an
+	// announcement, unknown of others. Nil: nothing stays.
+	Keep func(topic string, payload []byte) bool
 
 	Store Store
 	// Load calls f with every stored record of the bucket "mqtt". Nil: there are none.
@@ -221,6 +224,7 @@ func New(o Options) (*Client, error) {
 		retained: newRetained(o.Rules, o.Timing.Pause), subscriptions: map[string]bool{}, refused: map[string]int{}, overwritten: map[string]bool{},
 		loggedFailures: map[string]bool{}, rejectedFilters: map[string]bool{},
 	}
+	c.retained.keep = o.Keep
 	if o.Load != nil {
 		if err := o.Load(c.load); err != nil {
 			c.log.Error("records of published topics could not be read; some may stay at the broker", "error", err)

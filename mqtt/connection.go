@@ -143,30 +143,25 @@ func (conn *connection) age(topic string, duplicate bool, now time.Time) time.Du
 		return conn.away
 	}
 	for _, filter := range conn.barriers {
-		if matches(filter, topic) {
+		if Matches(filter, topic) {
 			return conn.away
 		}
 	}
 	return 0
 }
 
-// matches reports whether a topic matches a filter.
-func matches(filter, topic string) bool {
-	for {
-		f, moreFilter, deeperFilter := strings.Cut(filter, "/")
-		t, moreTopic, deeperTopic := strings.Cut(topic, "/")
+// Matches reports whether a topic matches a filter. See section 4.7 of MQTT 3.1.1.
+func Matches(filter, topic string) bool {
+	levels, wanted := strings.Split(topic, "/"), strings.Split(filter, "/")
+	for i, w := range wanted {
 		switch {
-		case f == "#":
+		case w == "#": // also matches the level above it
 			return true
-		case f != "+" && f != t:
-			return false
-		case !deeperTopic:
-			return !deeperFilter || moreFilter == "#"
-		case !deeperFilter:
+		case i >= len(levels), w != "+" && w != levels[i]:
 			return false
 		}
-		filter, topic = moreFilter, moreTopic
 	}
+	return len(levels) == len(wanted)
 }
 
 // serve writes until the connection is lost, or ctx is done and everything was sent.

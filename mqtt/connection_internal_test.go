@@ -65,7 +65,7 @@ func TestMatches(t *testing.T) {
 		{"g/a", "g/a", true},
 		{"#", "g", true},
 	} {
-		if got := matches(test.filter, test.topic); got != test.want {
+		if got := Matches(test.filter, test.topic); got != test.want {
 			t.Errorf("%s matches %s: %t", test.filter, test.topic, got)
 		}
 	}

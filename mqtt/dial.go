@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/url"
@@ -88,7 +89,8 @@ func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	if err := token.Error(); err != nil {
 		kind := refusedBy(token.ReturnCode())
 		if kind == network {
-			if cause := conn.readError.Load(); cause != nil { // paho's own lacks it
+			err = withoutPahoPrefix(err)
+			if cause := conn.readError.Load(); cause != nil && !errors.Is(err, *cause) { // paho's own lacks it
 				err = fmt.Errorf("%w: %w", err, *cause)
 			}
 			kind = kindOf(err)

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"unicode/utf8"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
 )
 
 const (
@@ -168,6 +170,17 @@ func refusedBy(code byte) string {
 		return "the broker does not authorize this client: are the user name and the password right?"
 	}
 	return network
+}
+
+// withoutPahoPrefix returns the cause of a failed connection attempt, before which paho puts "network Error : ".
+func withoutPahoPrefix(err error) error {
+	var joined interface{ Unwrap() []error }
+	if errors.As(err, &joined) {
+		if causes := joined.Unwrap(); len(causes) == 2 && causes[0] == packets.ErrorNetworkError {
+			return causes[1]
+		}
+	}
+	return err
 }
 
 // kindOf names what is wrong with a connection that could not be made.

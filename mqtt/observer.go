@@ -51,6 +51,7 @@ func (o Options) observe(u *url.URL, handle func(Message), filters []string) (*O
 		return nil, fmt.Errorf("connect to %s: no answer", u.Redacted())
 	}
 	if err := token.Error(); err != nil {
+		err = withoutPahoPrefix(err)
 		if reason := refusedBy(token.ReturnCode()); reason != network {
 			err = errors.New(reason)
 		} else if reason = kindOf(err); reason != network {

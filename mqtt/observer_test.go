@@ -73,7 +73,7 @@ func TestObserver(t *testing.T) {
 
 func TestObserverFails(t *testing.T) {
 	for url, want := range map[string]string{
-		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: ",
+		"mqtt://127.0.0.1:1": "connect to mqtt://127.0.0.1:1: dial tcp 127.0.0.1:1: ",
 		"http://127.0.0.1":   `mqtt url: want mqtt://, mqtts://, ws:// or wss:// and a host, not "http://127.0.0.1"`,
 	} {
 		if _, err := mqtt.Observe(mqtt.Options{URLs: []string{url}}, nil); err == nil || !strings.HasPrefix(err.Error(), want) {

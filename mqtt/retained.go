@@ -33,6 +33,8 @@ type retained struct {
 	rules Rules
 	pause time.Duration // between different payloads of one announcement
 
+	keep func(topic string, payload []byte) bool // nil: see Options
+
 	isReady   bool
 	withheld  bool              // announcements are removed until sendAll
 	entries   map[string]*entry // by topic
@@ -167,6 +169,9 @@ func (r *retained) enter(session int, sessions []int) {
 		return
 	}
 	for topic := range r.published {
+		if r.entries[topic] == nil && r.keeps(topic) {
+			continue
+		}
 		if e := r.entry(topic); len(e.want) == 0 && !r.emptied[topic][session] {
 			r.apply(e, nil)
 		}
@@ -293,7 +298,12 @@ func (r *retained) remove(topics []string, now time.Time) {
 	}
 }
 
-// setReady removes what an earlier run published and this one did not set.
+// keeps reports whether what an earlier run published on a topic stays although this one did not set it.
+func (r *retained) keeps(topic string) bool {
+	return r.keep != nil && r.keep(topic, r.published[topic])
+}
+
+// setReady removes what an earlier run published and this one did not set, unless it is to be kept.
 func (r *retained) setReady(now time.Time) {
 	r.isReady = true
 	fresh := map[string][]*entry{} // announcements that the broker does not hold yet, by device
@@ -310,7 +320,7 @@ func (r *retained) setReady(now time.Time) {
 		}
 	}
 	for topic := range r.published {
-		if e := r.entries[topic]; e != nil && (len(e.set) > 0 || e.pending) {
+		if e := r.entries[topic]; e != nil && (len(e.set) > 0 || e.pending) || r.keeps(topic) {
 			continue
 		}
 		e := r.entry(topic)

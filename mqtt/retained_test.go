@@ -688,3 +688,33 @@ func TestRefusedPublicationEmptiesItsTopic(t *testing.T) {
 	r.retain(items, larger)
 	check(t, "known to be too large", send(), describe(publication{topic: items, retained: true}))
 }
+
+// What an earlier run published stays where it is to be kept, at every broker, until it is not.
+func TestKeptTopics(t *testing.T) {
+	const mine, others, state = "ha/device/mine/config", "ha/device/others/config", "base/mine/state"
+	s := newSet(t, write{publishedKey + mine, []byte("mine")}, write{publishedKey + others, []byte("others")}, write{publishedKey + state, []byte("1")})
+	kept := true
+	s.keep = func(topic string, payload []byte) bool { return kept && (topic == state || string(payload) == "mine") }
+	removed := func() []string {
+		var topics []string
+		for topic, e := range s.entries {
+			if e.pending && len(e.want) == 0 {
+				topics = append(topics, topic)
+			}
+		}
+		slices.Sort(topics)
+		return topics
+	}
+	now := time.Now()
+	s.enter(1, []int{1})
+	s.setReady(now)
+	s.enter(2, []int{1, 2})
+	if diff := cmp.Diff([]string{others}, removed()); diff != "" {
+		t.Errorf("while it is kept: %s", diff)
+	}
+	kept = false
+	s.setReady(now)
+	if diff := cmp.Diff([]string{state, mine, others}, removed()); diff != "" {
+		t.Errorf("afterwards: %s", diff)
+	}
+}

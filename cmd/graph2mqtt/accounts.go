@@ -242,7 +242,7 @@ func (p *program) logout(ctx context.Context, args []string) error {
 		return err
 	}
 	if a.Application {
-		return &usageError{fmt.Sprintf("%s is an organization: nobody is signed in; to stop it, remove it from the configuration", a.ID)}
+		return &usageError{fmt.Sprintf("%s is an organization and has no sign-in to delete; to stop it, remove it from the configuration", a.ID)}
 	}
 	s, err := p.session(c, a)
 	if err != nil || s.Status().State == auth.SignedOut {

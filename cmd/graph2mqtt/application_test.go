@@ -79,6 +79,12 @@ func TestDiscoverRooms(t *testing.T) {
 	if code != 0 || stdout != want {
 		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}
+	h.configureOrganization(t, "rooms: {except: [Paris]}")
+	h.simulator.GrantRoles(organizationClient, "Place.Read.All")
+	const excluded = "      # Berlin is configured already: rooms\n      paris: {type: room, room: paris@contoso.example}\n"
+	if code, stdout, stderr := h.call(t, "discover", "contoso"); code != 0 || !strings.Contains(stdout, excluded) {
+		t.Errorf("an excluded room: %d\n%s%s", code, stdout, stderr)
+	}
 	h.configureOrganization(t, "rooms: {}")
 	for file, args := range map[string][]string{
 		"permissions-rooms.manifest": {"--format", "manifest"},
@@ -125,7 +131,7 @@ func TestCheckOrganization(t *testing.T) {
 	}
 	for args, want := range map[string]string{
 		"login contoso --device-code": "--device-code, --port and --for are for accounts, to which a user signs in",
-		"logout contoso":              "contoso is an organization: nobody is signed in; to stop it, remove it from the configuration",
+		"logout contoso":              "contoso is an organization and has no sign-in to delete; to stop it, remove it from the configuration",
 	} {
 		if code, _, stderr := h.call(t, strings.Fields(args)...); code != 1 || stderr != "graph2mqtt: "+want+"\n" {
 			t.Errorf("%s: %d, %s", args, code, stderr)
@@ -135,5 +141,10 @@ func TestCheckOrganization(t *testing.T) {
 	var accounts map[string]accountStatus
 	if err := json.Unmarshal([]byte(stdout), &accounts); err != nil || accounts["contoso"].State != "application" {
 		t.Errorf("accounts: %v, %s", err, stdout)
+	}
+	for _, args := range [][]string{{"link", "contoso"}, {"link", "contoso", "--revoke"}} {
+		if code, _, stderr := h.call(t, args...); code != exitUsage || stderr != "graph2mqtt: contoso is an organization: it signs in by itself and needs no link\n" {
+			t.Errorf("%s: %d, %s", args, code, stderr)
+		}
 	}
 }

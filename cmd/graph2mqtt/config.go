@@ -22,18 +22,30 @@ func (p *program) configCommand() *cobra.Command {
 	for _, c := range []struct {
 		use, short, example string
 		text                func() string
+		ofAccount           func() string // nil: there is none
 	}{
-		{"example", "Print an example file with every key", "  graph2mqtt config example > graph2mqtt.yaml", func() string { return config.Example(kinds) }},
-		{"schema", "Print a JSON Schema, for editors", "  graph2mqtt config schema > graph2mqtt.schema.json", func() string { return string(config.Schema(kinds)) }},
-		{"reference", "Print every key with its default, in Markdown", "  graph2mqtt config reference | less", func() string { return config.Reference(kinds) }},
+		{"example", "Print an example file with every key", "  graph2mqtt config example > graph2mqtt.yaml\n  graph2mqtt config example --account > accounts.d/work.yaml",
+			func() string { return config.Example(kinds) }, func() string { return config.AccountExample(kinds) }},
+		{"schema", "Print a JSON Schema, for editors", "  graph2mqtt config schema > graph2mqtt.schema.json\n  graph2mqtt config schema --account > account.schema.json",
+			func() string { return string(config.Schema(kinds)) }, func() string { return string(config.AccountSchema(kinds)) }},
+		{"reference", "Print every key with its default, in Markdown", "  graph2mqtt config reference | less", func() string { return config.Reference(kinds) }, nil},
 	} {
-		cmd.AddCommand(&cobra.Command{
+		account := false
+		sub := &cobra.Command{
 			Use: c.use, Short: c.short, Example: c.example, Args: cobra.NoArgs,
 			RunE: p.do(func(context.Context, []string) error {
-				_, err := fmt.Fprint(p.stdout, c.text())
+				text := c.text
+				if account {
+					text = c.ofAccount
+				}
+				_, err := fmt.Fprint(p.stdout, text())
 				return err
 			}),
-		})
+		}
+		if c.ofAccount != nil {
+			sub.Flags().BoolVar(&account, "account", false, "of a file with one account, in accounts.d")
+		}
+		cmd.AddCommand(sub)
 	}
 	return cmd
 }

@@ -14,9 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
-	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
-	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // top is the root of the repository.
@@ -200,50 +198,5 @@ func TestKindsInReadme(t *testing.T) {
 	slices.Sort(kinds)
 	if !slices.Equal(shown, kinds) {
 		t.Errorf("README shows %v, want %v", shown, kinds)
-	}
-}
-
-// Every error message in the troubleshooting page exists in the code.
-func TestErrorMessagesInDocs(t *testing.T) {
-	var source strings.Builder
-	for _, dir := range []string{"cmd", "internal", "mqtt", "sensors", "services"} {
-		err := filepath.WalkDir(filepath.Join(top, dir), func(path string, e fs.DirEntry, err error) error {
-			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
-				return err
-			}
-			b, err := os.ReadFile(path)
-			source.Write(b)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	text := documents(t)[filepath.Join(top, "docs", "troubleshooting.md")]
-	sentences := regexp.MustCompile(`(?m)^\| ([a-z][^|]{20,}) \|`).FindAllStringSubmatch(text, -1)
-	if len(sentences) < 20 {
-		t.Errorf("only %d sentences were found", len(sentences))
-	}
-	for _, m := range sentences {
-		for part := range strings.SplitSeq(m[1], "…") {
-			if !strings.Contains(source.String(), strings.Trim(part, " ()")) {
-				t.Errorf("nothing says %q of %q", part, m[1])
-			}
-		}
-	}
-}
-
-// Every code of a response is explained.
-func TestCodesInDocs(t *testing.T) {
-	text := documents(t)[filepath.Join(top, "docs", "mqtt.md")]
-	for _, code := range []services.Code{
-		services.InvalidJSON, services.InvalidArgument, services.UnknownOp, services.UnknownSensor, services.UpdatesDisabled, services.TooLarge,
-		services.NotOnDemand, services.RetainedRefused, services.Expired, services.InDoubt, services.Conflict, services.Overloaded,
-		services.ShuttingDown, services.Internal, services.Code(graph.SignInRequired), services.Code(graph.PermissionMissing),
-		services.Code(graph.NotFound), services.Code(graph.Throttled), services.Code(graph.Network), services.Code(graph.Timeout), services.Code(graph.Refused),
-	} {
-		if !strings.Contains(text, "| `"+string(code)+"` |") {
-			t.Errorf("docs/mqtt.md does not explain %s", code)
-		}
 	}
 }

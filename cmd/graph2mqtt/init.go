@@ -104,41 +104,17 @@ func (i *initializer) run(ctx context.Context) error {
 
 // chooseFile sets the file to write.
 func (i *initializer) chooseFile() error {
-	file := i.configFile()
-	found := file
-	if file == "" {
-		found, _ = config.Find(config.Sources{Environ: i.environ})
-	}
-	if found != "" {
+	s := i.sources()
+	if found := s.Find(); found != "" {
 		if _, err := os.Lstat(found); !errors.Is(err, fs.ErrNotExist) {
 			return &usageError{found + " exists and is not changed; edit it, or name another file with --config"}
 		}
 	}
-	if file == "" {
-		file = i.defaultFile()
+	i.file = s.NewFile()
+	if ext := strings.ToLower(filepath.Ext(i.file)); ext != ".yaml" && ext != ".yml" {
+		return &usageError{fmt.Sprintf("--config: want a file that ends in .yaml or .yml, not %s", i.file)}
 	}
-	switch ext := strings.ToLower(filepath.Ext(file)); {
-	case file == "":
-		return &usageError{"--config is required: neither XDG_CONFIG_HOME nor HOME is set"}
-	case ext != ".yaml" && ext != ".yml":
-		return &usageError{fmt.Sprintf("--config: want a file that ends in .yaml or .yml, not %s", file)}
-	}
-	i.file = file
 	return nil
-}
-
-// defaultFile returns the file that is written without --config.
-func (i *initializer) defaultFile() string {
-	if os.Geteuid() == 0 {
-		return "/etc/graph2mqtt/graph2mqtt.yaml"
-	}
-	if dir := i.environment("XDG_CONFIG_HOME"); filepath.IsAbs(dir) {
-		return filepath.Join(dir, "graph2mqtt", "graph2mqtt.yaml")
-	}
-	if home := i.environment("HOME"); home != "" {
-		return filepath.Join(home, ".config", "graph2mqtt", "graph2mqtt.yaml")
-	}
-	return ""
 }
 
 // askBroker asks for the broker until it can be reached, or the user keeps it although it cannot.
@@ -303,7 +279,7 @@ func (i *initializer) finish(ctx context.Context, c *config.Config) error {
 // nextFlags returns the flags without which the next commands would use other files. Another user has another environment.
 func (i *initializer) nextFlags(otherUser bool) []string {
 	var flags []string
-	found, _ := config.Find(config.Sources{Environ: i.environ})
+	found := config.Sources{Environ: i.environ}.Find()
 	if i.flags.config != "" && (otherUser || filepath.Clean(found) != filepath.Clean(i.flags.config)) {
 		flags = append(flags, "--config", i.flags.config)
 	}
@@ -484,7 +460,16 @@ func (i *initializer) check(content []byte) (*config.Config, error) {
 	if i.flags.stateDir != "" {
 		flags["state_dir"] = i.flags.stateDir
 	}
-	return runtime.Load(config.Sources{File: i.file, Content: content, Environ: environ, Flags: flags}, runtime.Kinds())
+	c, err := runtime.Load(config.Sources{File: i.file, Content: content, Environ: environ, Flags: flags}, runtime.Kinds())
+	if err != nil {
+		return nil, err
+	}
+	for _, f := range c.RefusedFiles {
+		if f.Account == i.account { // the new file would be used instead, or together with it
+			return nil, config.Problems{{Path: schema.Join("accounts", schema.QuoteKey(i.account)), Message: "want another id: " + f.Name + " has this account"}}
+		}
+	}
+	return c, nil
 }
 
 // yamlText returns a text as YAML writes it.

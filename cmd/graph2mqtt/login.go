@@ -62,7 +62,10 @@ func (p *program) loginCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return p.login(ctx, a, s, l)
+			if err := p.login(ctx, a, s, l); err != nil {
+				return err
+			}
+			return p.revokeLink(c, a)
 		}),
 	}
 	f := cmd.Flags()
@@ -113,6 +116,9 @@ func (p *program) login(ctx context.Context, a *config.Account, s *auth.Session,
 			fmt.Fprintln(p.stdout, p.paint(color.FgYellow).Sprint(text))
 		}
 		fmt.Fprintf(p.stdout, "For a link to send them, run: graph2mqtt permissions %s --format link. If they have consented already, just sign in.\n", a.ID)
+	}
+	if a.User != "" {
+		fmt.Fprintf(p.stdout, "Sign in as %s. Other users are refused.\n", a.User)
 	}
 	r := auth.Request{Scopes: scopes, OnPrompt: p.prompt}
 	if l.device {
@@ -195,7 +201,11 @@ func lines(from io.Reader, to chan<- string, ended <-chan struct{}) {
 // prompt tells the user how to sign in.
 func (p *program) prompt(t auth.Prompt) {
 	if t.Why != "" {
-		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nContinue without it:\n", strings.Join(t.Refused, ", "), t.Why)
+		without := "it"
+		if len(t.Refused) > 1 {
+			without = "them"
+		}
+		fmt.Fprintf(p.stdout, "\nMicrosoft refused %s: %s.\nContinue without %s:\n", strings.Join(t.Refused, ", "), t.Why, without)
 	}
 	bold := p.paint(color.Bold)
 	if t.Code != "" {

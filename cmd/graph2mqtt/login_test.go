@@ -1,8 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
+	"os"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -10,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -98,6 +102,23 @@ func TestLoginByDeviceCode(t *testing.T) {
 	}
 	if diff := cmp.Diff(allGranted, after(t, p.stdout.String(), "✓")); diff != "" {
 		t.Error(diff)
+	}
+}
+
+func TestPromptAfterRefusals(t *testing.T) {
+	for _, test := range []struct {
+		refused []string
+		want    string
+	}{
+		{[]string{"Calendars.Read"}, "\nMicrosoft refused Calendars.Read: no.\nContinue without it:\n"},
+		{[]string{"Calendars.Read", "Mail.Read"}, "\nMicrosoft refused Calendars.Read, Mail.Read: no.\nContinue without them:\n"},
+	} {
+		var out bytes.Buffer
+		p := &program{stdout: &out}
+		p.prompt(auth.Prompt{URL: "https://login.example/", Refused: test.refused, Why: "no"})
+		if !strings.HasPrefix(out.String(), test.want) {
+			t.Errorf("got %q, want %q", out.String(), test.want)
+		}
 	}
 }
 
@@ -386,5 +407,70 @@ func TestLoginNamesAdministrator(t *testing.T) {
 	code, stdout, _ = h.call(t, "discover", "work")
 	if !strings.Contains(stdout, "      # members of groups:\n") || !strings.Contains(stdout, ": Project\n") || code != 0 {
 		t.Errorf("%d, %s", code, stdout)
+	}
+}
+
+// With user, other users are refused, in every way of signing in. The user can be given as principal name, mail address or object id.
+func TestLoginOfExpectedUser(t *testing.T) {
+	const ben, benMail = "ben@contoso.example", "Ben.Novak@Contoso.example"
+	for name, test := range map[string]struct {
+		tenant, user, signsIn string
+		args                  []string
+		want                  string // error; "": it is accepted
+	}{
+		"principal name":      {simulator.ContosoTenant, "BEN@contoso.example", ben, nil, ""},
+		"mail address":        {simulator.ContosoTenant, "ben.novak@contoso.example", ben, nil, ""},
+		"object id":           {simulator.ContosoTenant, "7B7C6C4E-0B5C-4F5E-9E35-1D3A5E0F0001", ben, nil, ""},
+		"another user":        {simulator.ContosoTenant, benMail, simulator.Adele, nil, "adele@contoso.example signed in, but the configuration expects " + benMail + "; sign in as " + benMail + ", or change accounts.work.user"},
+		"another user's code": {simulator.ContosoTenant, ben, simulator.Adele, []string{"--device-code"}, "adele@contoso.example signed in, but the configuration expects " + ben + "; sign in as " + ben + ", or change accounts.work.user"},
+		// Any tenant could claim this address for one of its users.
+		"mail address in any tenant": {"common", benMail, ben, nil, "ben@contoso.example signed in, but the configuration expects " + benMail + "; sign in as " + benMail + ", or change accounts.work.user"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHarness(t)
+			h.simulator.AddUser(simulator.User{ID: "7b7c6c4e-0b5c-4f5e-9e35-1d3a5e0f0001", Address: ben, Mail: benMail, Name: "Ben Novak", Tenant: simulator.ContosoTenant})
+			h.simulator.SetSignIn(simulator.SignIn{User: test.signsIn})
+			h.configureWork(t, "tenant: "+test.tenant+"\n    user: "+test.user, "{calendar: {type: calendar}}")
+			h.simulator.Fail(simulator.Fault{Path: "/" + test.tenant + "/oauth2/v2.0/devicecode", Merge: map[string]any{"interval": 1}}) // instead of 5 s
+			p := h.start(t, append([]string{"login", "work"}, test.args...)...)
+			p.stdout.find(t, regexp.MustCompile(`Sign in as `+regexp.QuoteMeta(test.user)+`\. Other users are refused\.`))
+			if test.args == nil {
+				h.openURL(t, p.stdout.find(t, linkPattern))
+			} else if err := h.simulator.ApproveDevice(p.stdout.find(t, regexp.MustCompile(`enter the code (\w+) before \d\d:\d\d\.`))); err != nil {
+				t.Fatal(err)
+			}
+			code := p.wait(t)
+			if _, err := os.Stat(filepath.Join(h.dir, "state", "tokens-work")); err == nil != (test.want == "") {
+				t.Errorf("stored sign-in: %v", err)
+			}
+			if test.want != "" {
+				if want := "graph2mqtt: sign in to work: " + test.want + "\n"; code != exitFailed || p.stderr.String() != want {
+					t.Errorf("%d, %s", code, p.stderr)
+				}
+				return
+			}
+			if code != exitOK {
+				t.Fatalf("%d, %s", code, p.stderr)
+			}
+			// It is still the expected one when the token is used, and for another process.
+			if code, stdout, _ := h.call(t, "accounts"); code != exitOK || !strings.HasPrefix(stdout, "work\t"+ben+"\tsigned_in\t") {
+				t.Errorf("%d, %s", code, stdout)
+			}
+		})
+	}
+}
+
+// If Graph cannot tell the mail address, nothing is kept.
+func TestLoginWithoutTheMailAddress(t *testing.T) {
+	h := newHarness(t)
+	h.configureWork(t, "tenant: "+simulator.ContosoTenant+"\n    user: somebody@contoso.example", "{calendar: {type: calendar}}")
+	h.simulator.Fail(simulator.Fault{Path: "/v1.0/me", Status: http.StatusForbidden, Times: -1})
+	p := h.start(t, "login", "work")
+	h.openURL(t, p.stdout.find(t, linkPattern))
+	if code := p.wait(t); code != exitFailed || !strings.HasPrefix(p.stderr.String(), "graph2mqtt: sign in to work: check that adele@contoso.example is the expected user: ") {
+		t.Errorf("%d, %s", code, p.stderr)
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "state", "tokens-work")); err == nil {
+		t.Error("a sign-in is stored")
 	}
 }

@@ -75,8 +75,8 @@ func (p *program) migrate(dir, write string) error {
 	}
 	prefix := "# "
 	if write != "" {
-		if err := writeNew(write, text); err != nil {
-			return err
+		if err := writeNewFile(write, []byte(text)); err != nil {
+			return fmt.Errorf("--write: %w", err)
 		}
 		fmt.Fprintf(p.stdout, "%s is written. Check it with: graph2mqtt check --config %s\n\n", write, quote(write))
 		prefix = ""
@@ -106,19 +106,6 @@ func configuration(plan *migrate.Plan) (string, migrate.Successor, error) {
 			return "", nil, fmt.Errorf("the new configuration is not valid; please report this: %w", err)
 		}
 	}
-}
-
-// writeNew writes a file that does not exist.
-func writeNew(name, text string) error {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
-		return &usageError{fmt.Sprintf("--write: %s exists and is not overwritten: want the name of a new file", name)}
-	}
-	if err != nil {
-		return fmt.Errorf("--write: %w", err)
-	}
-	_, err = f.WriteString(text)
-	return errors.Join(err, f.Close())
 }
 
 // printChanges prints what has become of the old names, and where they are used.
@@ -166,7 +153,7 @@ func plainText(note string) string { return strings.ReplaceAll(note, "`", "") }
 func successors(text string) (migrate.Successor, error) {
 	// A client_id that has to be entered yet does not change the ids.
 	known := strings.ReplaceAll(text, migrate.Placeholder, "00000000-0000-0000-0000-000000000001")
-	sources := config.Sources{File: "graph2mqtt.yaml", Content: []byte(known), Flags: map[string]any{"state_dir": "."}} // its default needs an environment
+	sources := config.Sources{File: "graph2mqtt.yaml", Content: []byte(known), OnlyFile: true, Flags: map[string]any{"state_dir": "."}} // its default needs an environment
 	c, err := runtime.Load(sources, runtime.Kinds())
 	if err != nil {
 		return nil, err

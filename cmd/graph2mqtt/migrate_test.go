@@ -57,7 +57,7 @@ func TestMigrate(t *testing.T) {
 			t.Errorf("%s: check of the file: %d, %s%s", name.Name(), code, problems, stderr)
 		}
 		code, printed, stderr = h.call(t, "migrate", dir, "--write", written)
-		if want := "graph2mqtt: --write: " + written + " exists and is not overwritten: want the name of a new file\n"; code != 1 || printed != "" || stderr != want {
+		if want := "graph2mqtt: --write: " + written + " exists and is not changed\n"; code != 1 || printed != "" || stderr != want {
 			t.Errorf("%s: a second time: %d, %q, %q", name.Name(), code, printed, stderr)
 		}
 		if again, err := os.ReadFile(written); err != nil || string(again) != string(text) {
@@ -82,7 +82,7 @@ func TestMigrateRefuses(t *testing.T) {
 		{[]string{at("missing")}, 1, at("missing") + " does not exist: want the configuration directory of Home Assistant"},
 		{[]string{at("file")}, 1, at("file") + " is a file: want the configuration directory of Home Assistant"},
 		{[]string{at("empty")}, 1, at("empty") + " has no configuration.yaml: want the configuration directory of Home Assistant"},
-		{[]string{filepath.Join(homes, "o365"), "--write", at("missing/x.yaml")}, 2, "--write: open " + at("missing/x.yaml") + ": no such file or directory"},
+		{[]string{filepath.Join(homes, "o365"), "--write", at("file/x.yaml")}, 2, "--write: write the configuration: mkdir " + at("file") + ": not a directory"},
 	} {
 		code, stdout, stderr := h.call(t, append([]string{"migrate"}, c.args...)...)
 		if code != c.code || stdout != "" || stderr != "graph2mqtt: "+c.want+"\n" {

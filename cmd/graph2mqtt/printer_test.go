@@ -116,7 +116,7 @@ func TestMatches(t *testing.T) {
 	} {
 		for i, want := range []bool{true, false} {
 			for _, topic := range topics[i] {
-				if matches(filter, topic) != want {
+				if mqtt.Matches(filter, topic) != want {
 					t.Errorf("%s and %s: %v", filter, topic, !want)
 				}
 			}

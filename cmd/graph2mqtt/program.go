@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 
@@ -64,7 +65,7 @@ func (p *program) root() *cobra.Command {
 	must(root.MarkPersistentFlagFilename("config", "yaml", "yml", "toml", "json"))
 	must(root.MarkPersistentFlagDirname("state-dir"))
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.logoutCommand(), p.accountsCommand(),
+	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.linkCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(),
 		p.configCommand(), p.stateCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it
@@ -139,7 +140,7 @@ func optionalArgs(n int) cobra.PositionalArgs {
 
 // sources returns the sources of the configuration.
 func (p *program) sources() config.Sources {
-	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}}
+	s := config.Sources{File: p.configFile(), Environ: p.environ, Flags: map[string]any{}, Root: os.Geteuid() == 0}
 	for path, value := range map[string]string{"state_dir": p.flags.stateDir, "log.level": p.flags.logLevel, "log.format": p.flags.logFormat, "http.listen": p.flags.listen} {
 		if value != "" {
 			s.Flags[path] = value
@@ -160,17 +161,25 @@ func (p *program) configFile() string {
 	return file
 }
 
-// load loads the configuration. If it lacks a broker, an app of Home Assistant asks for the one that Home Assistant uses.
+// load loads the configuration. If it lacks a broker, or there is none yet, an app of Home Assistant asks for the broker that Home Assistant
+// uses.
 func (p *program) load() (*config.Config, error) {
 	c, err := p.loadOnce()
-	missing := missingBroker(err)
-	switch {
-	case p.app == nil || missing == nil:
+	if err == nil || p.app == nil {
 		return c, err
-	case p.app.findBroker(context.Background()):
+	}
+	missing := missingBroker(err)
+	if missing == nil { // the form for the first configuration asks for a broker unless there is one
+		if s := p.sources(); !s.Missing() || s.Broker() != "" {
+			return nil, err
+		}
+	}
+	if p.app.findBroker(context.Background()) {
 		return p.loadOnce()
 	}
-	p.app.explainMissingBroker(missing)
+	if missing != nil {
+		p.app.explainMissingBroker(missing)
+	}
 	return nil, err
 }
 
@@ -211,6 +220,13 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 	for _, warning := range c.Warnings {
 		log.Warn("configuration warning", "warning", warning)
 	}
+	for _, f := range c.RefusedFiles {
+		message := "account file invalid, the account does not run"
+		if f.Running {
+			message = "account file invalid, keeping the running account"
+		}
+		log.Error(message, "account", f.Account, "file", f.Name, "error", f.Problems)
+	}
 	for _, ignored := range c.Ignored {
 		log.Debug("environment variable ignored", "variable", ignored)
 	}
@@ -220,6 +236,11 @@ func logWarnings(log *slog.Logger, c *config.Config) {
 func account(c *config.Config, id string) (*config.Account, error) {
 	if a, ok := c.Accounts[id]; ok {
 		return a, nil
+	}
+	for _, f := range c.RefusedFiles {
+		if f.Account == id {
+			return nil, f.Problems
+		}
 	}
 	return nil, &usageError{fmt.Sprintf("there is no account %q; the configuration has: %s", id, strings.Join(slices.Sorted(maps.Keys(c.Accounts)), ", "))}
 }

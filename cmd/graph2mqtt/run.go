@@ -27,8 +27,8 @@ func (p *program) runCommand() *cobra.Command {
 		Use:   "run",
 		Short: "Run the bridge in the foreground",
 		Long: "run publishes the accounts until SIGINT or SIGTERM. Accounts that are not signed in are offline until you sign in on the status\n" +
-			"page, or run graph2mqtt login ACCOUNT in another terminal. Changes to the configuration file are applied automatically; SIGHUP\n" +
-			"also reloads it.\n\n" +
+			"page, or run graph2mqtt login ACCOUNT in another terminal. Changes to the configuration file and to the files of accounts are\n" +
+			"applied automatically; SIGHUP also reloads them.\n\n" +
 			"With --listen (or http.listen) it serves the status page. If there is no configuration, the page asks for one and writes the file,\n" +
 			"and run continues with it. Any address but a loopback address needs a password: set GRAPH2MQTT_HTTP__PASSWORD or http.password.",
 		Example: "  graph2mqtt run --config graph2mqtt.yaml\n" +
@@ -79,6 +79,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				file.Report(err)
 				return
 			}
+			next.KeepAccounts(current.Load())
 			logWarnings(log, next)
 			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)

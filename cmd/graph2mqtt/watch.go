@@ -144,7 +144,7 @@ func (w *watch) run(ctx context.Context, filters []string, asJSON bool) error {
 			return fmt.Errorf("the connection to %s is lost: %w", observer.Broker(), err)
 		case m := <-messages:
 			for topic := range unmatched {
-				if matches(topic, m.Topic) {
+				if mqtt.Matches(topic, m.Topic) {
 					delete(unmatched, topic)
 				}
 			}
@@ -202,20 +202,6 @@ func (w *watch) reportUnmatched(filter string) {
 		known = "; the configuration has: " + strings.Join(paths(w.config), ", ")
 	}
 	fmt.Fprintf(w.stderr, "graph2mqtt: nothing retained matches %s, waiting%s\n", filter, known)
-}
-
-// matches reports whether a topic matches a filter. See section 4.7 of MQTT 3.1.1.
-func matches(filter, topic string) bool {
-	levels, wanted := strings.Split(topic, "/"), strings.Split(filter, "/")
-	for i, w := range wanted {
-		switch {
-		case w == "#": // also matches the level above it
-			return true
-		case i >= len(levels), w != "+" && w != levels[i]:
-			return false
-		}
-	}
-	return len(levels) == len(wanted)
 }
 
 // A message is printed as JSON by watch.

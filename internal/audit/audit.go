@@ -1,4 +1,4 @@
-// Package audit records in a file which changes were made in Microsoft 365. A record has nothing of their content.
+// Package audit records in a file which changes were made in Microsoft 365. A record does not contain the content of a change.
 package audit
 
 import (
@@ -54,12 +54,15 @@ type Options struct {
 	Retry     time.Duration // between attempts to write; 0: retryInterval
 }
 
-// A File is a file with one record per line in JSON, of which older parts are kept under other names.
+// A File is a file with one JSON record per line. Older parts are kept under other names.
 type File struct {
 	options Options
 	file    *lumberjack.Logger
 	wake    chan struct{}
-	torn    bool // the last line may be incomplete; used by the writer alone
+
+	// Used by the writer alone.
+	torn    bool        // the last line may be incomplete
+	written os.FileInfo // of the file at Path before the last record; nil: there was none
 
 	mu      sync.Mutex // guards what follows
 	waiting []Line
@@ -75,7 +78,7 @@ func New(o Options) *File {
 	return &File{options: o, wake: make(chan struct{}, 1), file: &lumberjack.Logger{Filename: o.Path, MaxSize: o.MaxSize, MaxBackups: o.MaxFiles}}
 }
 
-// Add has a record written by Run. It never waits: of too many that cannot be written the further ones are lost, which is recorded.
+// Add queues a record for Run. It never waits: if maxWaiting records wait already, the record is lost, and the loss is recorded.
 func (f *File) Add(r Line) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -168,7 +171,7 @@ func (f *File) report(err error) {
 	case err == nil:
 		f.options.Log.Info("audit file is written again", "file", f.options.Path, "lost", lost)
 	case before == "":
-		f.options.Log.Error("audit file cannot be written; requests are executed all the same", "file", f.options.Path, "error", err, "retry_in", f.options.Retry)
+		f.options.Log.Error("audit file cannot be written; requests are still executed", "file", f.options.Path, "error", err, "retry_in", f.options.Retry)
 	}
 	if f.options.OnProblem != nil {
 		f.options.OnProblem()
@@ -181,7 +184,7 @@ func (f *File) Write(r Line) error {
 	if err != nil {
 		return fmt.Errorf("audit record: %w", err)
 	}
-	if err := f.restrict(); err != nil {
+	if err := f.prepare(); err != nil {
 		return err
 	}
 	line = append(line, '\n')
@@ -195,9 +198,14 @@ func (f *File) Write(r Line) error {
 	return err
 }
 
-// restrict makes an existing file readable by its owner only. New ones are created so.
-func (f *File) restrict() error {
+// prepare makes an existing file readable by its owner only; new ones are created so. It closes a file that was renamed, replaced or
+// removed since the last record, so that the next one is written to Path.
+func (f *File) prepare() error {
 	info, err := os.Stat(f.options.Path)
+	if !os.SameFile(info, f.written) {
+		_ = f.file.Close() // every record was written
+	}
+	f.written = info
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil

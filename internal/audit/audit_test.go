@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 )
@@ -124,6 +127,37 @@ func TestRotation(t *testing.T) {
 		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 || info.Size() > 1<<20 {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
+	}
+}
+
+// A file that another program renames or removes, as logrotate does, is followed by a new one.
+func TestFileIsReplaced(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "audit.jsonl")
+	f := audit.New(audit.Options{Path: path, MaxSize: 1, MaxFiles: 2, Log: slog.New(slog.DiscardHandler)})
+	write := func(id string) {
+		if err := f.Write(audit.Line{ID: id}); err != nil {
+			t.Error(err)
+		}
+	}
+	ids := func(path string) (ids []string) {
+		for _, l := range read(t, path) {
+			ids = append(ids, l.ID)
+		}
+		return ids
+	}
+	write("1")
+	if err := os.Rename(path, path+".1"); err != nil {
+		t.Fatal(err)
+	}
+	write("2")
+	if err := errors.Join(os.Rename(path, path+".2"), os.WriteFile(path, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	write("3")
+	write("4")
+	got := [][]string{ids(path + ".1"), ids(path + ".2"), ids(path)}
+	if d := cmp.Diff([][]string{{"1"}, {"2"}, {"3", "4"}}, got); d != "" {
+		t.Errorf("-want +got:\n%s", d)
 	}
 }
 

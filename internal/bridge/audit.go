@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"log/slog"
-	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/audit"
@@ -39,5 +38,5 @@ func (b *Bridge) auditProblem() *hub.Problem {
 	if message == "" {
 		return nil
 	}
-	return &hub.Problem{Code: auditFailed, Message: "audit file cannot be written: " + message, Since: time.Now()}
+	return &hub.Problem{Code: auditFailed, Message: "audit file cannot be written: " + message}
 }

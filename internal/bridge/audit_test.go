@@ -93,7 +93,7 @@ func TestAuditFileCannotBeWritten(t *testing.T) {
 	h.Holds("graph2mqtt/work/status", func(p string) bool {
 		return strings.Contains(p, `"code":"audit_failed","message":"audit file cannot be written: `) && includes(p, map[string]any{"connected": true, "error": nil})
 	})
-	if !strings.Contains(h.Log.String(), "audit file cannot be written; requests are executed all the same") {
+	if !strings.Contains(h.Log.String(), "audit file cannot be written; requests are still executed") {
 		t.Error("not logged")
 	}
 }

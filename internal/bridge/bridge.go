@@ -75,7 +75,9 @@ type Bridge struct {
 	listener   *listener                 // nil: none; after New only for runUpkeep
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
+	links      *page.Links         // for signing in; as passwords
 	metrics    atomic.Pointer[metrics.Handler]
+	held       atomic.Pointer[[]string] // accounts whose topics of an earlier run stay
 
 	mu         sync.Mutex // guards what follows and the order of publications of config
 	config     *config.Config
@@ -152,7 +154,7 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
 	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
-	o.Handle, o.OnConnectFailed = b.inbox.Handle, b.options.OnConnectFailed
+	o.Handle, o.OnConnectFailed, o.Keep = b.inbox.Handle, b.options.OnConnectFailed, b.keepsTopic
 	o.OnSession = func(s mqtt.BrokerSession) {
 		b.inbox.OnSession(s)
 		b.publishInfo()
@@ -164,6 +166,7 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	if b.mqtt, err = mqtt.New(o); err != nil {
 		return err
 	}
+	b.holdRefused()
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)

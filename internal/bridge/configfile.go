@@ -24,13 +24,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// formOptions are the options of sensors that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
-// cloud.
-var formOptions = []string{"calendar", "shared_mailbox", "group", "user", "list", "plan", "team", "channel", "folder", "from", "subject_contains", "room"}
-
-// formOptionsOmitted are those of single kinds that are useless in a form: they select among the rooms of an organization.
-var formOptionsOmitted = map[string][]string{"room": {"list", "group"}}
-
 // A ConfigFile is the configuration file as the status page shows and extends it. It implements page.Configuration and is safe for
 // concurrent use.
 type ConfigFile struct {
@@ -97,7 +90,7 @@ func (f *ConfigFile) Describe() page.ConfigDescription {
 	defer f.mu.Unlock()
 	d := page.ConfigDescription{Problems: problemsOf(f.problems), Warnings: []string{}, Restart: append([]string{}, f.restart...), Broker: f.sources().Broker()}
 	if c := f.running; c != nil {
-		d.File, d.Warnings = c.File, append(d.Warnings, c.Warnings...)
+		d.File, d.Accounts, d.Warnings = c.File, c.AccountsDir, append(d.Warnings, c.Warnings...)
 		d.Problems = append(d.Problems, problemsOf(c.AccountProblems())...)
 		loaded := f.loaded
 		d.Loaded = &loaded
@@ -113,7 +106,7 @@ func (f *ConfigFile) Describe() page.ConfigDescription {
 func problemsOf(problems config.Problems) []page.ConfigProblem {
 	all := []page.ConfigProblem{}
 	for _, p := range problems {
-		all = append(all, page.ConfigProblem{Path: p.Path, Line: p.Line, Message: p.Message})
+		all = append(all, page.ConfigProblem{Path: p.Path, File: p.File, Line: p.Line, Message: p.Message})
 	}
 	return all
 }
@@ -130,10 +123,9 @@ func (f *ConfigFile) Kinds() []page.FormKind {
 		if config.Reserved(kind.ID) {
 			kind.ID = "my_" + kind.ID
 		}
-		for _, field := range config.Fields(s.Options()) {
-			if field.Type == "text" && slices.Contains(formOptions, field.Key) && !slices.Contains(formOptionsOmitted[k.Name], field.Key) {
-				kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
-			}
+		for _, field := range formFields(s) {
+			kind.Candidates = k.Candidates != nil
+			kind.Fields = append(kind.Fields, page.FormField{Key: field.Key, Doc: field.Doc, Example: field.Example, Required: field.Required})
 		}
 		all = append(all, kind)
 	}
@@ -141,17 +133,41 @@ func (f *ConfigFile) Kinds() []page.FormKind {
 	return all
 }
 
+// formFields returns the options of a sensor that a form may set: names and ids of things in Microsoft 365, never a path or an address of a
+// server.
+func formFields(s sensors.Sensor) []config.Field {
+	return slices.DeleteFunc(config.Fields(s.Options()), func(field config.Field) bool { return !field.Form })
+}
+
 // canUpdate reports whether an operation needs enable_update.
 func canUpdate(op services.Operation) bool { return !op.Reads }
 
-// path returns the file that a form changes.
-func (f *ConfigFile) path() string {
+// path returns the file that a form changes, and whether it is that of the account alone: the one that it has, or a new one where the
+// directory of accounts exists.
+func (f *ConfigFile) path(form page.Form) (name string, own bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.running != nil && f.running.File != "" {
-		return f.running.File
+	if f.running != nil {
+		if name, ok := f.running.AccountFiles[form.Account]; ok {
+			return name, true
+		}
+		if form.NewAccount != nil && f.running.AccountsDir != "" {
+			return filepath.Join(f.running.AccountsDir, form.Account+".yaml"), true
+		}
+		if f.running.File != "" {
+			return f.running.File, false
+		}
 	}
-	return f.sources().NewFile()
+	return f.sources().NewFile(), false
+}
+
+// withoutAccount returns entries as they stand in the file of their account alone.
+func withoutAccount(entries []config.Entry) []config.Entry {
+	own := slices.Clone(entries)
+	for i, e := range own {
+		own[i].Path = e.Path[2:]
+	}
+	return own
 }
 
 // Preview implements page.Configuration.
@@ -166,7 +182,8 @@ func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err erro
 	if len(problems) > 0 {
 		return d, nil, &page.FormError{Problems: problems}
 	}
-	d.File = f.path()
+	name, own := f.path(form)
+	d.File = name
 	before, err := os.ReadFile(d.File)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return d, nil, formError(err)
@@ -175,6 +192,9 @@ func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err erro
 		before = []byte{}
 	}
 	d.Digest = digestOf(before)
+	if own && form.NewAccount != nil && len(before) > 0 {
+		return d, nil, formError(config.Problems{{Path: "accounts." + form.Account, Message: fmt.Sprintf("the file %s exists; correct or remove it, or choose another id", d.File)}})
+	}
 	shown := entries
 	if form.Broker != nil && form.Broker.Password != "" {
 		d.Password = true
@@ -184,10 +204,14 @@ func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err erro
 		masked.Broker = &hidden
 		shown, _ = f.entries(masked)
 	}
+	added := entries
+	if own {
+		shown, added = withoutAccount(shown), withoutAccount(entries)
+	}
 	if d.Lines, err = config.Lines(shown...); err != nil {
 		return d, nil, formError(err)
 	}
-	after, err = config.Insert(d.File, before, entries...)
+	after, err = config.Insert(d.File, before, added...)
 	if inserted := (*config.InsertError)(nil); errors.As(err, &inserted) {
 		d.ByHand = inserted.Reason
 		return d, nil, f.checkAlone(entries)
@@ -195,18 +219,31 @@ func (f *ConfigFile) draft(form page.Form) (d page.Draft, after []byte, err erro
 	if err != nil {
 		return d, nil, formError(err)
 	}
-	if _, err := f.load(d.File, after); err != nil {
+	if err := f.check(form.Account, d.File, after, own); err != nil {
 		return d, nil, formError(err)
 	}
 	d.ByHand = f.unwritable(d.File)
 	return d, after, nil
 }
 
-// load loads a configuration from the content of its file.
-func (f *ConfigFile) load(file string, content []byte) (*config.Config, error) {
+// check checks the configuration with another content of one of its files. own says that it is the file of the account alone.
+func (f *ConfigFile) check(account, file string, content []byte, own bool) error {
 	s := f.sources()
-	s.File, s.Content = file, content
-	return runtime.Load(s, f.kinds)
+	if own {
+		s.AccountContent = map[string][]byte{file: content}
+	} else {
+		s.File, s.Content = file, content
+	}
+	c, err := runtime.Load(s, f.kinds)
+	if err != nil {
+		return err
+	}
+	for _, refused := range c.RefusedFiles {
+		if refused.Account == account {
+			return refused.Problems
+		}
+	}
+	return nil
 }
 
 // checkAlone checks lines that cannot be checked as a part of the file: as a file of their own, with what else it needs.
@@ -229,7 +266,9 @@ func (f *ConfigFile) checkAlone(entries []config.Entry) error {
 	if err != nil {
 		return formError(err)
 	}
-	_, err = f.load("lines.yaml", []byte(text))
+	s := f.sources()
+	s.File, s.Content, s.OnlyFile = "lines.yaml", []byte(text), true
+	_, err = runtime.Load(s, f.kinds)
 	return formError(err)
 }
 
@@ -242,7 +281,7 @@ func formError(err error) error {
 	if errors.As(err, &problems) {
 		all := problemsOf(problems)
 		for i := range all {
-			all[i].Line = 0 // of the file with the lines, which nobody sees
+			all[i].File, all[i].Line = "", 0 // of the generated file, which the user does not see
 		}
 		return &page.FormError{Problems: all}
 	}
@@ -284,6 +323,8 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		report(at, "is configured already; choose another id")
 	case form.NewAccount == nil && !configured:
 		report("account", "there is no account %q", form.Account)
+	case form.NewAccount == nil && running.Accounts[form.Account].Application:
+		report("account", "%s is an organization; add its sensors in the configuration file", form.Account)
 	case form.NewAccount == nil && len(form.Sensors) == 0:
 		report("sensors", "want at least one sensor")
 	}
@@ -298,14 +339,14 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		sensor := config.Mapping{{Key: "type", Value: s.Type}}
 		k := slices.IndexFunc(f.kinds, func(k sensors.Kind) bool { return k.Name == s.Type })
 		if k >= 0 { // otherwise loading reports it
-			fields := config.Fields(f.kinds[k].New().Options())
+			fields := formFields(f.kinds[k].New())
 			for _, field := range fields {
-				if value := s.Options[field.Key]; value != "" && slices.Contains(formOptions, field.Key) {
+				if value := s.Options[field.Key]; value != "" {
 					sensor = append(sensor, config.Pair{Key: field.Key, Value: value})
 				}
 			}
 			for key := range config.Sorted(s.Options) {
-				if !slices.Contains(formOptions, key) || !slices.ContainsFunc(fields, func(field config.Field) bool { return field.Key == key && field.Type == "text" }) {
+				if !slices.ContainsFunc(fields, func(field config.Field) bool { return field.Key == key }) {
 					report(at+".sensors."+s.ID+"."+key, "cannot be set in this form")
 				}
 			}

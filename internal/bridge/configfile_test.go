@@ -177,6 +177,17 @@ func TestFormRefuses(t *testing.T) {
 	}
 }
 
+// The form adds sensors below accounts, not below organizations.
+func TestFormRefusesAnOrganization(t *testing.T) {
+	_, f := newFile(t, "graph2mqtt.yaml")
+	f.SetRunning(&config.Config{Accounts: map[string]*config.Account{"contoso": {ID: "contoso", Application: true}}})
+	form := page.Form{Account: "contoso", Sensors: []page.FormSensor{{ID: "lobby", Type: "room"}}}
+	const want = "account: contoso is an organization; add its sensors in the configuration file"
+	if _, err := f.Preview(form); problems(err) != want {
+		t.Errorf("got %s", problems(err))
+	}
+}
+
 // A broker that is known without the file need not be in the form.
 func TestFormWithoutBroker(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")

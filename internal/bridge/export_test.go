@@ -3,6 +3,7 @@ package bridge
 import (
 	"net/http"
 
+	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -22,3 +23,13 @@ type Store = store
 
 // WebHandler returns the handler of the HTTP listener.
 func (b *Bridge) WebHandler() http.Handler { return b.listener.server.Handler() }
+
+// SetRunning sets the configuration in use, as a bridge does.
+func (f *ConfigFile) SetRunning(c *config.Config) { f.setRunning(c, nil) }
+
+// Running returns the configuration in use.
+func (f *ConfigFile) Running() *config.Config {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.running
+}

@@ -44,6 +44,8 @@ func neighbors(s *simulator.Simulator) []neighbor {
 	projects, sports := group("project@contoso.example"), group("sports@contoso.example")
 	contoso, garden := team("Contoso"), team("Garden")
 	tasks := s.TodoLists(simulator.Adele)[0].ID
+	const berlin = "berlin@contoso.example"
+	s.AddRoom(simulator.Room{Address: berlin, Name: "Berlin", Managers: []string{simulator.Adele}})
 	return []neighbor{
 		{"auto_reply", "out_of_office", "", "/mailboxSettings"},
 		{"calendar", "calendar", "", "/me/calendar/"},
@@ -56,6 +58,7 @@ func neighbors(s *simulator.Simulator) []neighbor {
 		{"group_calendar", "sports", "group: " + sports.ID, sports.ID},
 		{"planner", "planner", "", "/planner/"},
 		{"query", "travel", "folder: Travel, is_unread: true", travel},
+		{"room", "berlin", "room: " + berlin, berlin},
 		{"status", "presence", "", "/me/presence"},
 		{"status", "megan", "user: " + simulator.Megan, "/communications/"},
 		{"todo", "tasks", "list: " + tasks, tasks},

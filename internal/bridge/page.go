@@ -11,6 +11,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/caldav"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
@@ -27,13 +28,33 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	if c.Calendars {
 		o.Calendars = calendars{b.passwords, c.ExternalURL, l.server.Addr()}
 	}
+	o.Root = func(base string) string { return rootURL(base, c.ExternalURL, l.server.Addr()) }
+	if b.links == nil {
+		b.links = OpenSignInLinks(b.options.Dir, b.log)
+	}
+	o.Links = b.links
 	handler, err := page.New(o)
 	if err != nil {
 		return err
 	}
 	b.options.File.setOnChange(handler.Notify)
 	l.server.Mount("/", web.Page, handler)
+	l.server.Mount(SignInPath, web.Open, handler.SignInFiles())
+	l.server.Mount(page.SignInAPIPath, web.Delegated, handler.SignInAPI())
+	l.tasks = append(l.tasks, func(ctx context.Context) error { return b.links.Run(ctx, b.signedInAt) })
 	return nil
+}
+
+// SignInPath is the path of the page of sign-in links.
+const SignInPath = page.SignInPath
+
+// OpenSignInLinks returns the sign-in links of a state directory. A running bridge reads the changes.
+func OpenSignInLinks(dir *state.Dir, log *slog.Logger) *page.Links { return page.OpenLinks(dir, log) }
+
+// signedInAt returns the time of the last sign-in to an account, the zero time if no user is signed in.
+func (b *Bridge) signedInAt(account string) time.Time {
+	d, _ := b.runtime.Details(account)
+	return d.SignedIn
 }
 
 // calendars are the credentials of calendar clients, with the addresses that these can use.
@@ -44,19 +65,22 @@ type calendars struct {
 
 // URL implements page.Calendars. Inside the network of Home Assistant's apps, where CalDAV clients do not use ingress, the program is
 // reached by the name of its container.
-func (c calendars) URL(base string) string {
+func (c calendars) URL(base string) string { return rootURL(base, c.external, c.listen) + CalendarPath }
+
+// rootURL returns the address of the listener without a path, for clients that do not use Home Assistant's ingress.
+func rootURL(base, external, listen string) string {
 	switch {
-	case c.external != "":
-		return c.external + CalendarPath
+	case external != "":
+		return external
 	case base != "":
-		return base + CalendarPath
+		return base
 	}
 	name, err := os.Hostname()
 	if err != nil {
 		name = "localhost"
 	}
-	_, port, _ := net.SplitHostPort(c.listen) // of a listener
-	return "http://" + net.JoinHostPort(strings.ToLower(name), port) + CalendarPath
+	_, port, _ := net.SplitHostPort(listen) // of a listener
+	return "http://" + net.JoinHostPort(strings.ToLower(name), port)
 }
 
 // accountInfo describes an account for the status page.
@@ -66,7 +90,7 @@ func (b *Bridge) accountInfo(id string) (page.AccountInfo, bool) {
 		return page.AccountInfo{}, false
 	}
 	info := page.AccountInfo{
-		Tenant: d.Tenant, Name: d.User.Name, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
+		Application: d.Application, Tenant: d.Tenant, Expected: d.Expected, Name: d.User.Name, Address: d.User.Address, SignedIn: d.SignedIn, Expires: d.Expires, ConsentLink: d.ConsentLink, Permissions: []page.PermissionInfo{},
 	}
 	for _, p := range d.Permissions {
 		i := slices.IndexFunc(info.Permissions, func(known page.PermissionInfo) bool { return known.Scope == p.Scope })

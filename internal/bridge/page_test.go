@@ -45,7 +45,7 @@ func TestPage(t *testing.T) {
 		"sign in by link": testPageLink, "sign in by a pasted address": testPagePaste, "sign in by code": testPageCode, "sign out": testPageSignOut,
 		"read now": testPageRead, "password": testPagePassword, "ingress": testPageIngress, "add a sensor": testPageForm,
 		"first configuration": testPageSetUp, "by hand": testPageByHand, "themes": testPageThemes, "connection lost": testPageReconnects,
-		"calendars": testPageCalendars,
+		"calendars": testPageCalendars, "sign-in link": testPageSignInLink,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -264,6 +264,13 @@ func testPageForm(t *testing.T, browser context.Context) {
 	p.click("Add a sensor")
 	p.do(chromedp.WaitVisible(chromedp.ID("sensor-kind")), chromedp.SetValue(chromedp.ID("sensor-kind"), "calendar"))
 	p.value(`document.getElementById("sensor-kind").onchange({target: document.getElementById("sensor-kind")}), ""`)
+	const choose = `(i => { const choice = document.getElementById("sensor-choice"); choice.selectedIndex = i; choice.onchange({target: choice}); return [...document.querySelectorAll("#sensor-id, #sensor-option-calendar-calendar")].map(e => e.value).join() })`
+	p.do(chromedp.WaitReady(chromedp.Search(`//select[@id="sensor-choice"]/option[.="Birthdays"]`)))
+	for choice, want := range []string{",", "calendar,Calendar", "birthdays,Birthdays", "birthdays,"} {
+		if got := p.value(fmt.Sprintf("%s(%d)", choose, choice%3)); got != want {
+			t.Errorf("choice %d fills in %q, want %q", choice%3, got, want)
+		}
+	}
 	p.fill("sensor-id", "calendar")
 	p.sees("Shared mailbox")
 	p.value(`document.getElementById("sensor-id").form.requestSubmit(), ""`)
@@ -288,6 +295,8 @@ func testPageForm(t *testing.T, browser context.Context) {
 	}
 	h.Reload() // as the watcher of the file does
 	p.do(chromedp.WaitVisible(chromedp.Search(`//strong[.="Room"]`)))
+	p.value(`document.getElementById("sensor-kind").value = "email", document.getElementById("sensor-kind").onchange({target: document.getElementById("sensor-kind")}), ""`)
+	p.sees("The choices cannot be listed. Minimum required permissions not granted: Mail.Read (or Mail.ReadWrite).")
 }
 
 func testPageByHand(t *testing.T, browser context.Context) {
@@ -571,11 +580,12 @@ func TestPageWithoutABrowser(t *testing.T) {
 			t.Errorf("the snapshot lacks %s: %s", shown, state)
 		}
 	}
-	// sign_out is not for the broker's clients.
-	mark = h.mark()
-	h.Publish("graph2mqtt/work/request/sign_out", "{}")
-	if got := h.Next(mark, "graph2mqtt/work/response/sign_out", func(string) bool { return true }); !strings.Contains(got, `"unknown_op"`) {
-		t.Errorf("sign_out over MQTT: %s", got)
+	for operation, payload := range map[string]string{"sign_out": "{}", "candidates": `{"type": "email"}`} { // not for the broker's clients
+		mark = h.mark()
+		h.Publish("graph2mqtt/work/request/"+operation, payload)
+		if got := h.Next(mark, "graph2mqtt/work/response/"+operation, func(string) bool { return true }); !strings.Contains(got, `"unknown_op"`) {
+			t.Errorf("%s over MQTT: %s", operation, got)
+		}
 	}
 	post := func(body string, headers ...string) (int, string) {
 		t.Helper()
@@ -608,6 +618,7 @@ func TestPageWithoutABrowser(t *testing.T) {
 		{`{"account": "work", "operation": "refresh", "sensor": "out_of_office"}`, nil, 200, `{"data":null}`},
 		{`{"account": "work", "operation": "refresh", "sensor": "inbox"}`, nil, 404, `account work has no sensor \"inbox\"; known: out_of_office`},
 		{`{"account": "home", "operation": "refresh"}`, nil, 404, "there is no account home any more"},
+		{`{"account": "work", "operation": "candidates", "type": "auto_reply"}`, nil, 400, "type: want one of calendar, channel, chat, email, "},
 		{`{"account": "work", "operation": "sign_in", "way": "pigeon"}`, nil, 400, `way: want one of device_code, browser, not \"pigeon\"`},
 		{`{"account": "work", "operation": "sign_in", "address": "x"}`, nil, 409, "no sign-in waits for an address"},
 		{`{"account": "work", "operation": "sign_out"}`, []string{"Origin", "http://evil.example", "Sec-Fetch-Site", "cross-site"}, 403, "another site sent this request"},

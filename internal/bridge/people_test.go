@@ -76,6 +76,17 @@ func TestAnotherUser(t *testing.T) {
 		attributes := "graph2mqtt/work/presence/attributes"
 		h.Holds(attributes, func(payload string) bool { return strings.Contains(payload, `"kept_until":"`) })
 		h.Next(0, "graph2mqtt/work/presence/event", func(payload string) bool { return strings.Contains(payload, "call_started") })
+		var members []string // topics
+		h.mu.Lock()
+		for topic := range h.retained {
+			if strings.HasPrefix(topic, "graph2mqtt/work/calendars_") {
+				members = append(members, topic)
+			}
+		}
+		h.mu.Unlock()
+		if len(members) == 0 {
+			t.Fatal("no topics of calendars")
+		}
 		if !running {
 			h.Stop()
 		}
@@ -103,6 +114,9 @@ func TestAnotherUser(t *testing.T) {
 		for _, m := range h.since(mark) {
 			if strings.HasSuffix(m.Topic, "/presence/event") {
 				t.Errorf("running %v: an event although nothing changed: %s", running, m.Payload)
+			}
+			if !running && len(m.Payload) > 0 && slices.Contains(members, m.Topic) {
+				t.Errorf("a calendar of the user before is published: %s %s", m.Topic, m.Payload)
 			}
 		}
 		if a := h.ask("presence", "set_status_message", `{"message": "hers"}`); a.Status != "ok" || h.Microsoft.Presence(simulator.Megan).Message != "hers" {

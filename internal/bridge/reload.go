@@ -23,7 +23,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	listenerChanged := false
 	for _, key := range changes.Keys {
 		switch {
-		case key == "log.level", key == "commands.max_age", key == "commands.queue":
+		case key == "log.level", key == "commands.max_age", key == "commands.queue", key == "accounts_dir":
 		case strings.HasPrefix(key, "http."):
 			listenerChanged = true
 		default:
@@ -46,6 +46,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 			return err
 		}
 	}
+	b.releaseRefused(applied)
 	b.setConfig(applied)
 	b.options.File.setRunning(applied, restart)
 	if applied != after {

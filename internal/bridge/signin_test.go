@@ -2,6 +2,8 @@ package bridge_test
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -234,5 +236,38 @@ func TestSignInsJoin(t *testing.T) {
 	h.Publish("graph2mqtt/work/request/sign_in", `{"way": "browser"}`)
 	if got := h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true }); !strings.Contains(got, `"throttled"`) {
 		t.Errorf("another way right after: %s", got)
+	}
+}
+
+// With user, a sign-in of somebody else over MQTT or on the page keeps nothing and publishes nothing but who was expected.
+func TestSignInOfSomebodyElse(t *testing.T) {
+	const ben = "ben@contoso.example"
+	h := newHarness(t)
+	h.Microsoft.AddUser(simulator.User{Address: ben, Name: "Ben", Tenant: simulator.ContosoTenant})
+	h.Microsoft.SetSignIn(simulator.SignIn{User: ben})
+	h.one("user: "+simulator.Adele, outOfOffice)
+	h.Start()
+	h.Shows("graph2mqtt/work/state", "offline")
+	mark := h.mark()
+	h.Publish("graph2mqtt/work/request/sign_in", `{"way": "browser"}`)
+	var r struct{ Data struct{ URL string } }
+	if err := json.Unmarshal([]byte(h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })), &r); err != nil {
+		t.Fatal(err)
+	}
+	redirect := h.redirect(r.Data.URL)
+	mark = h.mark()
+	h.Publish("graph2mqtt/work/request/sign_in", `{"address": "`+redirect+`"}`)
+	got := h.Next(mark, "graph2mqtt/work/response/sign_in", func(string) bool { return true })
+	if want := ben + " signed in, but the configuration expects " + simulator.Adele; !strings.Contains(got, `"error"`) || !strings.Contains(got, want) {
+		t.Errorf("got %s, want %s", got, want)
+	}
+	h.settledMark()
+	if _, err := os.Stat(filepath.Join(h.path("state"), "tokens-work")); err == nil {
+		t.Error("a sign-in is stored")
+	}
+	for _, m := range h.since(mark) {
+		if m.Payload == "online" && strings.HasPrefix(m.Topic, "graph2mqtt/work/") || strings.HasSuffix(m.Topic, "out_of_office/state") && m.Payload != "" && !strings.Contains(m.Payload, "null") {
+			t.Errorf("published %s = %s", m.Topic, m.Payload)
+		}
 	}
 }

@@ -59,7 +59,7 @@ func TestAllTaskLists(t *testing.T) {
 	h.Holds("homeassistant/device/graph2mqtt-work-"+strings.TrimPrefix(garden, "graph2mqtt/work/")+"/config", func(p string) bool {
 		return strings.Contains(p, `"name":"Work Yard"`) && strings.Contains(p, `"default_entity_id":"sensor.work_todo_garden_open"`)
 	})
-	if r := request("list_rename", `{"list": "Tasks", "name": "x"}`, "error"); !strings.Contains(r, "one of To Do's own and cannot be renamed") {
+	if r := request("list_rename", `{"list": "Tasks", "name": "x"}`, "error"); !strings.Contains(r, "is built in and cannot be renamed") {
 		t.Errorf("answer %s", r)
 	}
 	if r := request("new", `{"subject": "x"}`, "error"); !strings.Contains(r, "list is required, as a text, because todo stands for several") {

@@ -129,11 +129,11 @@ func (b *Bridge) brokerMetrics() metrics.BrokerConnection {
 	return metrics.BrokerConnection{Connected: s.Connected, Connects: s.Connections, Published: s.Published}
 }
 
-// lastReload returns when the running configuration was set, and whether it is the newest.
+// lastReload returns when the running configuration was set, and whether it is the newest, with every file of an account.
 func (b *Bridge) lastReload() (loaded time.Time, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.configured, !b.unapplied && (b.options.Outdated == nil || !b.options.Outdated())
+	return b.configured, !b.unapplied && len(b.config.RefusedFiles) == 0 && (b.options.Outdated == nil || !b.options.Outdated())
 }
 
 // start runs the listener in work until ctx is done or close is called.

@@ -243,7 +243,7 @@ func TestRoutesOfTheListener(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(map[string]bool{"/healthz": true, "/readyz": true}, open); diff != "" {
+	if diff := cmp.Diff(map[string]bool{"/healthz": true, "/readyz": true, "/sign-in/": true}, open); diff != "" {
 		t.Error(diff)
 	}
 }

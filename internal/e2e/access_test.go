@@ -35,6 +35,9 @@ func TestAccessList(t *testing.T) {
 		display := as("display").Subscribe(t, "#")
 		ha.AddBroker(t, as("homeassistant"))
 		env.startCalendars(t, "calendar: {type: calendar}", "out_of_office: {type: auto_reply}") // their passwords are a file, too
+		if code, _, stderr := env.Program.Run(t, "link", "work"); code != 0 {                    // links are another file
+			t.Fatalf("link ended with %d:\n%s", code, stderr)
+		}
 
 		const overwritten = `{"busy": "by Home Assistant"}`
 		const enabled, level = "switch.work_out_of_office_enabled", "select.graph2mqtt_log_level"

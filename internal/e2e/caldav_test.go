@@ -12,7 +12,6 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -352,49 +351,38 @@ func TestNativeCalendars(t *testing.T) {
 
 // TestCalDAVLibrary uses calendars and task lists with python-caldav, which is a client of its own.
 func TestCalDAVLibrary(t *testing.T) {
-	t.Parallel()
 	script, err := os.ReadFile(filepath.Join("clients", "caldav_client.py"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, dir := range installations(t) {
-		version, err := os.ReadFile(filepath.Join(dir, "version"))
+	eachInstallation(t, func(t *testing.T, dir string) { // the library is a part of Home Assistant
+		env := NewEnvironment(t, MosquittoOptions{})
+		access := env.startCalendars(t, "calendar: {type: calendar, on_demand: true, interval: 5s}", "tasks: {type: todo, list: defaultList, enable_update: true, on_demand: true, interval: 5s}")
+		ready := func(path string) bool {
+			code, _ := access.get(t, path)
+			return code == http.StatusOK
+		}
+		await(t, "the sensors are read", func() bool { return ready("work/calendar/") && ready("work/tasks/") })
+		cmd := pythonOf(dir, "-", access.URL, access.User, access.Password)
+		cmd.Stdin = bytes.NewReader(script)
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		stdout, err := cmd.Output()
+		if err != nil {
+			t.Fatalf("%v\n%s\n%s", err, stdout, &stderr)
+		}
+		want, err := os.ReadFile(filepath.Join("testdata", "caldav_client.txt"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Run("of Home Assistant "+strings.TrimSpace(string(version)), func(t *testing.T) {
-			t.Parallel()
-			env := NewEnvironment(t, MosquittoOptions{})
-			access := env.startCalendars(t, "calendar: {type: calendar, on_demand: true, interval: 5s}", "tasks: {type: todo, list: defaultList, enable_update: true, on_demand: true, interval: 5s}")
-			ready := func(path string) bool {
-				code, _ := access.get(t, path)
-				return code == http.StatusOK
-			}
-			await(t, "the sensors are read", func() bool { return ready("work/calendar/") && ready("work/tasks/") })
-			cmd := exec.Command(filepath.Join(dir, "venv", "bin", "python"), "-", access.URL, access.User, access.Password)
-			if root := filepath.Join(dir, "root"); isDir(root) {
-				cmd = exec.Command("chroot", root, "env", "HOME=/root", "LANG=C.UTF-8", "/opt/hass/bin/python", "-", access.URL, access.User, access.Password)
-			}
-			cmd.Stdin = bytes.NewReader(script)
-			var stderr bytes.Buffer
-			cmd.Stderr = &stderr
-			stdout, err := cmd.Output()
-			if err != nil {
-				t.Fatalf("%v\n%s\n%s", err, stdout, &stderr)
-			}
-			want, err := os.ReadFile(filepath.Join("testdata", "caldav_client.txt"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if diff := cmp.Diff(string(want), string(stdout)); diff != "" {
-				t.Errorf("the client's output (-want +got):\n%s\n%s", diff, &stderr)
-			}
-			if events, tasks := env.Microsoft.Events(simulator.Adele, ""), env.Microsoft.Tasks(simulator.Adele, ""); len(events) != 1 || events[0]["subject"] != "Kept" || len(tasks) != 1 || tasks[0].Title != "Kept" || tasks[0].Status != "completed" {
-				t.Errorf("at Microsoft: %v, %v", events, tasks)
-			}
-			env.Stop(t)
-		})
-	}
+		if diff := cmp.Diff(string(want), string(stdout)); diff != "" {
+			t.Errorf("the client's output (-want +got):\n%s\n%s", diff, &stderr)
+		}
+		if events, tasks := env.Microsoft.Events(simulator.Adele, ""), env.Microsoft.Tasks(simulator.Adele, ""); len(events) != 1 || events[0]["subject"] != "Kept" || len(tasks) != 1 || tasks[0].Title != "Kept" || tasks[0].Status != "completed" {
+			t.Errorf("at Microsoft: %v, %v", events, tasks)
+		}
+		env.Stop(t)
+	})
 }
 
 // TestCalendarMemory bounds the memory of the program with a client that reads everything, and what that adds where there is very much.
@@ -434,11 +422,6 @@ func TestCalendarMemory(t *testing.T) {
 			env.Stop(t)
 		})
 	}
-}
-
-func isDir(path string) bool {
-	info, err := os.Stat(path)
-	return err == nil && info.IsDir()
 }
 
 // occurrences returns the ids of the occurrences of a series by their dates, as the bridge lists them.

@@ -54,7 +54,6 @@ func (env *Environment) ping(t testing.TB, seen *Subscription) {
 }
 
 func TestBridgeKilled(t *testing.T) {
-	t.Parallel()
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Bridge.Kill(t)
 	seen.AwaitPayload(t, "graph2mqtt/bridge/state", "offline")
@@ -68,7 +67,6 @@ func TestBridgeKilled(t *testing.T) {
 
 // TestSecondBridge checks that a second bridge refuses to use the same state directory.
 func TestSecondBridge(t *testing.T) {
-	t.Parallel()
 	env, _ := startBridge(t, MosquittoOptions{})
 	code, stdout, stderr := env.Program.Run(t, "run")
 	if code != 2 || stdout != "" || !strings.Contains(stderr, fmt.Sprintf("another graph2mqtt (process %d) is using", env.Bridge.pid)) {
@@ -77,7 +75,6 @@ func TestSecondBridge(t *testing.T) {
 }
 
 func TestBrokerKilled(t *testing.T) {
-	t.Parallel()
 	for _, persistent := range []bool{true, false} {
 		t.Run(fmt.Sprintf("persistent %v", persistent), func(t *testing.T) {
 			env, seen := startBridge(t, MosquittoOptions{Persistent: persistent})
@@ -124,7 +121,6 @@ func TestBrokerKilled(t *testing.T) {
 // TestGraphUnavailable makes Graph fail in several ways: the failure is reported, values stay until they are stale, and the bridge
 // recovers by itself.
 func TestGraphUnavailable(t *testing.T) {
-	t.Parallel()
 	for name, fault := range map[string]simulator.Fault{
 		"unavailable": {Status: 503},
 		"reset":       {Reset: true},
@@ -171,7 +167,6 @@ func TestGraphUnavailable(t *testing.T) {
 
 // TestSignInRevoked revokes the sign-in of a running bridge and signs in again.
 func TestSignInRevoked(t *testing.T) {
-	t.Parallel()
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Microsoft.RevokeSessions(simulator.Adele)
 	env.Microsoft.ExpireAccessTokens()
@@ -253,7 +248,6 @@ func TestValueRacesReconnect(t *testing.T) {
 
 // TestFullQueue starts the bridge while more commands are waiting than the broker keeps and the bridge queues.
 func TestFullQueue(t *testing.T) {
-	t.Parallel()
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Stop(t)
 	runCommand(t, strings.Repeat("ON\n", 1100), "mosquitto_pub", env.Broker.client("-q", "1", "-t", switchTopic, "-l")...)
@@ -288,7 +282,6 @@ func TestFullQueue(t *testing.T) {
 
 // TestBacklog publishes a command while the bridge is stopped: it is executed unless the bridge was stopped for longer than max_age.
 func TestBacklog(t *testing.T) {
-	t.Parallel()
 	for name, maxAge := range map[string]time.Duration{"young": time.Hour, "old": time.Second} {
 		t.Run(name, func(t *testing.T) {
 			env, seen := startBridge(t, MosquittoOptions{Persistent: true})

@@ -53,6 +53,12 @@ func installations(t testing.TB) []string {
 // EachHomeAssistant runs a test with a fresh instance of every installed Home Assistant, in parallel with other tests: they mostly wait.
 func EachHomeAssistant(t *testing.T, test func(t *testing.T, ha *HomeAssistant)) {
 	t.Helper()
+	eachInstallation(t, func(t *testing.T, dir string) { test(t, StartHomeAssistant(t, dir)) })
+}
+
+// eachInstallation runs a test with the directory of every installed Home Assistant, in parallel with other tests.
+func eachInstallation(t *testing.T, test func(t *testing.T, dir string)) {
+	t.Helper()
 	t.Parallel()
 	for _, dir := range installations(t) {
 		version, err := os.ReadFile(filepath.Join(dir, "version"))
@@ -61,9 +67,14 @@ func EachHomeAssistant(t *testing.T, test func(t *testing.T, ha *HomeAssistant))
 		}
 		t.Run(strings.TrimSpace(string(version)), func(t *testing.T) {
 			t.Parallel()
-			test(t, StartHomeAssistant(t, dir))
+			test(t, dir)
 		})
 	}
+}
+
+// pythonOf returns the command that runs the Python of an installed Home Assistant, with its libraries.
+func pythonOf(install string, args ...string) *exec.Cmd {
+	return exec.Command("chroot", append([]string{filepath.Join(install, "root"), "env", "HOME=/root", "LANG=C.UTF-8", "/opt/hass/bin/python"}, args...)...)
 }
 
 // StartHomeAssistant starts the Home Assistant installed in a directory with a new configuration, creates its owner and signs in.

@@ -129,6 +129,7 @@ func TestMail(t *testing.T) {
 		seen.AwaitPayload(t, mailTopic+"availability", "online")
 		env.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Last"})
 		ha.awaitMailEvent(t, event, "mail_received", "Last")
+		seen.AwaitItem(t, "the event", 0, func(m Message) bool { return m.Topic == mailTopic+"event" })
 		if got := seen.Payloads(mailTopic + "event"); len(got) != 1 {
 			t.Errorf("events after the restart: %v", got)
 		}

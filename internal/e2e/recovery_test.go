@@ -17,7 +17,6 @@ import (
 // TestLastingUnauthorized makes Graph reject every token: the failure is reported once in the log and in the account's status, the
 // bridge does not ask for a new token at every poll, and it recovers by itself.
 func TestLastingUnauthorized(t *testing.T) {
-	t.Parallel()
 	env, seen := startBridge(t, MosquittoOptions{})
 	seen.AwaitValues(t, "graph2mqtt/work/status", map[string]any{"connected": true})
 	tokens := func() []time.Time {

@@ -80,7 +80,7 @@ type Client struct {
 	http        *http.Client
 	transport   http.RoundTripper
 	throttle    *throttle
-	exchanged   func(method string, status int, took time.Duration) // nil: nobody counts
+	exchanged   func(method string, status int, took time.Duration) // nil: nothing is counted
 	bounds      bounds
 
 	rejections rejections

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 )
@@ -28,7 +29,7 @@ type Limiter struct {
 	succeeded int             // answers since the limit changed
 	ceiling   int             // the highest limit that was not throttled; 0: not known
 	throttled time.Time       // when the limit was halved last
-	waiting   []chan struct{} // the oldest first; closed by whoever hands over a slot
+	waiting   []chan struct{} // the oldest first; closed when a slot is handed over
 }
 
 // NewLimiter returns a limiter that lets four requests through at a time.
@@ -67,11 +68,9 @@ func (l *Limiter) acquire(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for i, w := range l.waiting {
-		if w == turn {
-			l.waiting = append(l.waiting[:i], l.waiting[i+1:]...)
-			return ctx.Err()
-		}
+	if i := slices.Index(l.waiting, turn); i >= 0 {
+		l.waiting = slices.Delete(l.waiting, i, i+1)
+		return ctx.Err()
 	}
 	l.inFlight-- // it was handed over meanwhile
 	l.handOver()
@@ -107,7 +106,7 @@ func (l *Limiter) release(began time.Time, answered, throttled bool) {
 	l.handOver()
 }
 
-// handOver gives free slots to those who wait. The caller holds mu.
+// handOver gives free slots to the waiting requests, the oldest first. The caller holds mu.
 func (l *Limiter) handOver() {
 	for len(l.waiting) > 0 && l.inFlight < l.limit {
 		l.inFlight++

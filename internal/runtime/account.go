@@ -109,11 +109,19 @@ func (a *account) restore() {
 		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
 	}
 	another := a.followUser()
+	if another {
+		clear(syncs)
+	}
 	for _, configured := range config.Sorted(a.config.Sensors) {
-		for _, s := range a.newSensors(configured) {
-			if s.isNew = another; another {
-				a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Delete(sensors.Bucket, s.key()) }, a.logStoreError)
+		added := a.newSensors(configured)
+		if another { // also the members of groups are those of the user before
+			for _, s := range added {
+				s.forget()
 			}
+			added = []*sensor{a.newSensor(configured)}
+			added[0].isNew = true
+		}
+		for _, s := range added {
 			s.open()
 			s.lastSync = syncs[s.config.ID]
 			a.sensors[s.config.ID] = s
@@ -321,8 +329,13 @@ func (a *account) followUser() (changed bool) {
 	if string(before) == user {
 		return false
 	}
-	a.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }, a.logStoreError)
-	return before != nil
+	write := func(tx services.Tx) { tx.Put(usersBucket, a.config.ID, []byte(user)) }
+	if before == nil {
+		a.runtime.options.Store.CommitLazily(write) // with the first snapshots: without them, nothing is stored that could be another user's
+		return false
+	}
+	a.runtime.options.Store.Commit(write, a.logStoreError)
+	return true
 }
 
 // startAgain replaces every sensor by one that knows nothing of the user before.

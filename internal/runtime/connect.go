@@ -14,6 +14,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -39,24 +40,26 @@ func openApplication(c *config.Account, t *transports, log *slog.Logger) (*auth.
 	o := auth.ApplicationOptions{
 		Account: c.ID, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience, Unusable: err, Transport: transport, Log: log,
 	}
-	read := func(file string) ([]byte, error) {
-		b, err := config.ReadPEM(file)
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", o.CredentialKey, err)
-		}
-		return b, nil
-	}
 	if c.FederatedTokenFile != "" {
 		o.CredentialKey = c.Path() + ".federated_token_file"
 		o.Assertion = func() (string, error) {
-			b, err := read(c.FederatedTokenFile)
+			b, err := readCredential(o.CredentialKey, c.FederatedTokenFile)
 			return strings.TrimSpace(string(b)), err
 		}
 	} else {
 		o.CredentialKey = c.Path() + ".certificate_file"
-		o.Certificate = func() ([]byte, error) { return read(c.CertificateFile) }
+		o.Certificate = func() ([]byte, error) { return readCredential(o.CredentialKey, c.CertificateFile) }
 	}
 	return auth.OpenApplication(o)
+}
+
+// readCredential reads the file that a key of the configuration names.
+func readCredential(key, file string) ([]byte, error) {
+	b, err := config.ReadPEM(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", key, err)
+	}
+	return b, nil
 }
 
 // OpenGraph returns the Graph client of an account, without network requests.
@@ -83,15 +86,40 @@ func signInOptions(c *config.Account, t *transports) auth.Options {
 		Account:  c.ID, User: c.User, ClientID: c.ClientID, Tenant: c.Tenant, Login: c.Cloud.Login, Audience: c.Cloud.Audience,
 		RedirectURI: c.RedirectURI, ClientSecret: c.ClientSecret.Reveal(), Transport: transport,
 	}
+	o.Mail = func(ctx context.Context, token string) (string, error) {
+		g, err := openGraph(c, t, graph.Options{Tokens: newToken(token)})
+		if err != nil {
+			return "", err
+		}
+		u, err := directory.SignedIn(ctx, g)
+		return u.Address, err
+	}
 	if c.CertificateFile != "" {
-		o.CredentialKey = "accounts." + c.ID + ".certificate_file"
-		o.Certificate, err = config.ReadPEM(c.CertificateFile)
-		if err != nil && o.Unusable == nil {
-			o.Unusable = fmt.Errorf("%s: %w", o.CredentialKey, err)
+		o.CredentialKey = c.Path() + ".certificate_file"
+		o.Certificate, err = readCredential(o.CredentialKey, c.CertificateFile)
+		if o.Unusable == nil {
+			o.Unusable = err
 		}
 	}
 	return o
 }
+
+// A newToken is the token of a sign-in that is not stored yet. It implements graph.Tokens.
+type newToken string
+
+// Token implements graph.Tokens.
+func (t newToken) Token(context.Context) (string, error) { return string(t), nil }
+
+// Renew implements graph.Tokens.
+func (newToken) Renew(context.Context, string, string) (string, error) {
+	return "", &graph.Error{Reason: graph.SignInRequired, Message: "Graph rejected the new token"}
+}
+
+// Personal implements graph.Tokens.
+func (newToken) Personal() bool { return false }
+
+// Granted implements graph.Tokens.
+func (newToken) Granted() []string { return nil }
 
 // transports holds one transport for all accounts whose servers are verified by the same certificates.
 type transports struct {

@@ -14,7 +14,9 @@ import (
 
 // AccountDetails describes an account beyond its status in the hub.
 type AccountDetails struct {
+	Application bool   // an organization, to which no user signs in
 	Tenant      string // configured
+	Expected    string // the user who must sign in, as configured; "": anyone
 	User        auth.User
 	SignedIn    time.Time // zero: nobody is signed in
 	Expires     time.Time // of the sign-in if it is not used
@@ -37,7 +39,7 @@ func (r *Runtime) Details(id string) (AccountDetails, bool) {
 		return AccountDetails{}, false
 	}
 	c, s := a.current.Load(), a.session.Status()
-	d := AccountDetails{Tenant: c.Tenant, User: s.User, SignedIn: s.SignedIn, Expires: s.Expires}
+	d := AccountDetails{Application: c.Application, Tenant: c.Tenant, Expected: c.User, User: s.User, SignedIn: s.SignedIn, Expires: s.Expires}
 	d.ConsentLink, _ = ConsentLink(c)
 	personal := s.User.Personal || entra.IsPersonalTenant(c.Tenant)
 	if personal {

@@ -43,6 +43,10 @@ func (t accountTarget) operations() []services.Operation {
 			},
 		},
 		{
+			Name: "candidates", Doc: "Lists what a new sensor of a type can be configured for.", Immediate: true, OwnerOnly: true,
+			New: func() services.Request { return &candidatesRequest{account: t.account} },
+		},
+		{
 			Name: "sign_out", Doc: "Forgets the sign-in.", Immediate: true, OwnerOnly: true, New: func() services.Request { return &signOutRequest{t.account} },
 			Returns: []schema.Field{{Key: "message", Type: "text", Doc: "What Microsoft still stores."}},
 		},

@@ -15,6 +15,7 @@ type Problem struct {
 	Path    string // of the key, such as "accounts.work.tenant"; or the name of a file; "" if it is about no single place
 	Message string // what is wrong and what is accepted
 	Line    int    // in the file that is decoded; 0 if unknown
+	File    string // that Line is in, if several are decoded
 }
 
 // Error returns the path, the line and the message on one line.
@@ -33,6 +34,10 @@ func (p Problem) Error() string {
 // Place returns the path with its line, as far as they are known.
 func (p Problem) Place() string {
 	switch {
+	case p.File != "" && p.Line != 0:
+		return fmt.Sprintf("%s (%s, line %d)", p.Path, p.File, p.Line)
+	case p.File != "":
+		return fmt.Sprintf("%s (%s)", p.Path, p.File)
 	case p.Line == 0:
 		return p.Path
 	case p.Path == "":

@@ -153,6 +153,7 @@ type Field struct {
 	Required bool
 	Unless   string  // the key that may be given in place of a required one
 	Restart  bool    // a change needs a restart
+	Form     bool    // the status page offers it in the form for a sensor
 	Fields   []Field // of a mapping, and of the items of a list
 }
 
@@ -165,7 +166,7 @@ func (d Dialect) fieldsOf(v reflect.Value) []Field {
 		described := Field{
 			Key: f.key, Type: d.typeName(f.value.Type()), Doc: f.tag.Get("doc"), Enum: enum(f.tag),
 			Min: f.tag.Get("min"), Max: f.tag.Get("max"), Example: f.tag.Get("example"),
-			Secret: f.secret(), Required: f.required(), Unless: f.tag.Get("unless"), Restart: f.tag.Get("restart") == "true",
+			Secret: f.secret(), Required: f.required(), Unless: f.tag.Get("unless"), Restart: f.tag.Get("restart") == "true", Form: f.tag.Get("form") == "true",
 		}
 		if below, ok := d.structBelow(f.value); ok {
 			described.Fields = d.fieldsOf(below)

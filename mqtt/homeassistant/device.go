@@ -23,7 +23,7 @@ func (o Discovery) device(d hub.Device) device {
 			id: t.ID(d.ID.Account), manufacturer: "Microsoft", via: t.ID("bridge"), topic: t.Account(d.ID.Account, ""), availability: bridge,
 		}
 		built.components = o.accountComponents(d.ID.Account)
-		if d.Application { // nobody signs in
+		if d.Application { // it signs in by itself
 			built.components = slices.DeleteFunc(built.components, func(c component) bool {
 				return c.Key == "sign_in_code" || c.Key == "sign_in_link" || c.Key == "sign_in"
 			})

@@ -17,9 +17,9 @@ const all = "all"
 
 // Options are the options of a calendar. They are the sensors.Source of its events.
 type Options struct {
-	Calendar      string   `koanf:"calendar" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
+	Calendar      string   `koanf:"calendar" form:"true" doc:"The name or id of the calendar, or all for every calendar; new ones are added automatically. Default: the default calendar."`
 	Except        []string `koanf:"except" doc:"With calendar: all, the names or ids of calendars to leave out."`
-	SharedMailbox string   `koanf:"shared_mailbox" doc:"The address or id of another user's or a room's mailbox that you have access to. For the calendar of a group, use type: group_calendar."`
+	SharedMailbox string   `koanf:"shared_mailbox" form:"true" doc:"The address or id of another user's or a room's mailbox that you have access to. For the calendar of a group, use type: group_calendar."`
 	BasicCalendar bool     `koanf:"basic_calendar" doc:"Request only Calendars.ReadBasic, which gives no access to descriptions."`
 	Meetings      bool     `koanf:"meetings" doc:"Show meeting id, passcode, lobby, presenters and recording of online meetings. Requests OnlineMeetings.Read. Work accounts only."`
 	View
@@ -29,7 +29,7 @@ type Options struct {
 
 // GroupOptions are the options of the calendar of a group. They are the sensors.Source of its events.
 type GroupOptions struct {
-	Group  string   `koanf:"group" required:"true" example:"marketing@contoso.example" doc:"The id, address or name of a Microsoft 365 group that you are a member of, or all for every one; new ones are added automatically."`
+	Group  string   `koanf:"group" form:"true" required:"true" example:"marketing@contoso.example" doc:"The id, address or name of a Microsoft 365 group that you are a member of, or all for every one; new ones are added automatically."`
 	Except []string `koanf:"except" doc:"With group: all, the names, addresses or ids of groups to leave out."`
 	View
 }

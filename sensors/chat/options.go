@@ -97,8 +97,8 @@ func (o *Options) Operations() []services.Operation { return chatops.Operations(
 
 // ChannelOptions are the options of a channel. They are the sensors.Source of its messages.
 type ChannelOptions struct {
-	Team        string   `koanf:"team" required:"true" example:"893075dd-2487-4122-925f-022c42e20265" doc:"The team: its id or its name. A name needs the permission Team.ReadBasic.All."`
-	Channel     string   `koanf:"channel" example:"19:561fbdbbfca848a484f0a6f00ce9dbbd@thread.tacv2" doc:"The channel: its id or its name. A name needs the permission Channel.ReadBasic.All. Default: General, unless channels is given."`
+	Team        string   `koanf:"team" form:"true" required:"true" example:"893075dd-2487-4122-925f-022c42e20265" doc:"The team: its id or its name. A name needs the permission Team.ReadBasic.All."`
+	Channel     string   `koanf:"channel" form:"true" example:"19:561fbdbbfca848a484f0a6f00ce9dbbd@thread.tacv2" doc:"The channel: its id or its name. A name needs the permission Channel.ReadBasic.All. Default: General, unless channels is given."`
 	Channels    []string `koanf:"channels" doc:"Several channels of the team, instead of channel."`
 	MaxMessages int      `koanf:"max_messages" min:"1" max:"50" doc:"Maximum number of messages in the list, the newest ones. Default: 20."`
 	ShowContent *bool    `koanf:"show_content" doc:"Show the text of messages. With false, publish only who wrote, and when. Default: true."`

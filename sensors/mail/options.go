@@ -12,14 +12,14 @@ import (
 
 // Options are the options of a folder. They are the sensors.Source of its mails.
 type Options struct {
-	Folder              string `koanf:"folder" doc:"The folder: its path, such as Inbox/Bills, with \\/ for a slash in a name. The first name may be a well-known one, such as Inbox, Sent Items or Archive, in a mailbox of any language."`
+	Folder              string `koanf:"folder" form:"true" doc:"The folder: its path, such as Inbox/Bills, with \\/ for a slash in a name. The first name may be a well-known one, such as Inbox, Sent Items or Archive, in a mailbox of any language."`
 	MaxItems            int    `koanf:"max_items" min:"1" max:"100" doc:"Maximum number of mails in the list, the newest ones."`
 	IsUnread            *bool  `koanf:"is_unread" doc:"Show only unread mails, or with false only read ones. Default: both."`
 	ShowBody            bool   `koanf:"show_body" doc:"Show the text of each mail in the list."`
 	HTMLBody            bool   `koanf:"html_body" doc:"Show the text of each mail in the list as HTML, without scripts and styles."`
 	DownloadAttachments bool   `koanf:"download_attachments" doc:"Show names, sizes and types of the attachments. Their content is not downloaded."`
 	Basic               bool   `koanf:"basic" doc:"Request only the permission Mail.ReadBasic instead of Mail.Read. There are then no texts, previews and attachments."`
-	SharedMailbox       string `koanf:"shared_mailbox" doc:"The address or id of another user's or a shared mailbox that you have access to."`
+	SharedMailbox       string `koanf:"shared_mailbox" form:"true" doc:"The address or id of another user's or a shared mailbox that you have access to."`
 
 	SendAs []string `koanf:"send_as" doc:"Additional addresses that mails may be sent from. Exchange must allow you to send as them or on their behalf."`
 	Notify *Notify  `koanf:"notify" doc:"Add a notify entity that sends its messages as mails; requires enable_update. An empty mapping, notify: {}, uses the defaults."`
@@ -78,10 +78,10 @@ func (o *Options) CheckOperation(name string) error {
 // Query are the options of a filter. They are the sensors.Source of the mails that it selects.
 type Query struct {
 	Options
-	From            string `koanf:"from" example:"ann@contoso.com" doc:"Show only mails from this address."`
+	From            string `koanf:"from" form:"true" example:"ann@contoso.com" doc:"Show only mails from this address."`
 	HasAttachment   *bool  `koanf:"has_attachment" doc:"Show only mails with attachments, or with false only those without. Default: both."`
 	Importance      string `koanf:"importance" enum:"low,normal,high" doc:"Show only mails of this importance."`
-	SubjectContains string `koanf:"subject_contains" doc:"Show only mails whose subject contains this text, ignoring case."`
+	SubjectContains string `koanf:"subject_contains" form:"true" doc:"Show only mails whose subject contains this text, ignoring case."`
 	SubjectIs       string `koanf:"subject_is" doc:"Show only mails with this subject, ignoring case."`
 	BodyContains    string `koanf:"body_contains" doc:"Show only mails whose text contains this, ignoring case. Graph cannot search texts reliably, so graph2mqtt reads the texts of the newest mails that match the other options."`
 	MaxScan         int    `koanf:"max_scan" min:"1" max:"5000" doc:"With body_contains, the maximum number of mails whose texts are read. The attribute matching_complete is false if there are more."`

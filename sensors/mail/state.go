@@ -42,6 +42,13 @@ func (o *Options) Entities() []entity.Entity {
 	return append(entities, send)
 }
 
+// Entities implements sensors.Source. The names tell the mails that the filters select from those of the whole folder.
+func (q *Query) Entities() []entity.Entity {
+	entities := q.Options.Entities()
+	entities[0].Name, entities[1].Name = "Matching mails", "Unread in the folder"
+	return entities
+}
+
 // noSubject stands for a missing subject, as in Outlook.
 const noSubject = "(no subject)"
 

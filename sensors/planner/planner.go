@@ -35,7 +35,7 @@ func Kind() sensors.Kind {
 
 // Options are the options of a planner. They are the sensors.Source of the tasks.
 type Options struct {
-	Plan          string `koanf:"plan" doc:"The name or the id of a plan, to show only its tasks. Default: the tasks of all plans."`
+	Plan          string `koanf:"plan" form:"true" doc:"The name or the id of a plan, to show only its tasks. Default: the tasks of all plans."`
 	ShowCompleted bool   `koanf:"show_completed" doc:"Also list completed tasks, after the open ones."`
 }
 

@@ -24,8 +24,8 @@ import (
 func Kind() sensors.Kind {
 	return sensors.Kind{
 		Name: "room", Aliases: []string{"rooms", "meeting_room", "room_panel"}, Title: "Room", WorkOnly: true, Application: true, MemberField: "room",
-		Doc: "A meeting room: whether it is busy, for whom, until when, and when the next meeting begins. By default no subject is read, and of private " +
-			"meetings nothing is shown but their times. In an organization it needs no user; in an account, the room must share its calendar with you.",
+		Doc: "A meeting room: whether it is busy and until when, who organizes the current meeting, and when the next one begins. By default, subjects are not read. " +
+			"Of private meetings, only the times are shown. In an organization, no user signs in; in an account, the room must share its calendar with you.",
 		Interval:   time.Minute,
 		New:        func() sensors.Sensor { return sensors.Of(&Options{BookMinutes: 30, Refresh: 6 * time.Hour}) },
 		Attributes: attributeFields(),
@@ -43,7 +43,7 @@ func candidates(ctx context.Context, g *graph.Client) ([]sensors.Candidate, erro
 	for _, r := range rooms {
 		found = append(found, sensors.Candidate{Name: cmp.Or(r.Name, r.Address), Options: map[string]string{"room": r.Address}, SelectedBy: sensors.SelectedBy(func(o *Options) bool {
 			return strings.EqualFold(o.Room, r.Address) || slices.ContainsFunc(o.Addresses, func(a string) bool { return strings.EqualFold(a, r.Address) }) ||
-				o.Room == all && len(o.Addresses) == 0 && o.List == "" && o.Group == ""
+				o.Room == all && len(o.Addresses) == 0 && o.List == "" && o.Group == "" && !o.excludes(r.Address, cmp.Or(r.Name, nameOf(r.Address)))
 		})})
 	}
 	return found, nil
@@ -54,14 +54,14 @@ const all = "all"
 
 // Options are the options of a room. They are the sensors.Source of its bookings.
 type Options struct {
-	Room        string        `koanf:"room" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
+	Room        string        `koanf:"room" form:"true" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
 	Addresses   []string      `koanf:"addresses" doc:"With room: all, the addresses of the rooms."`
 	List        string        `koanf:"list" doc:"With room: all, the address of a room list: only its rooms."`
 	Group       string        `koanf:"group" doc:"With room: all, the id or the address of a group: only the rooms that are its members."`
 	Except      []string      `koanf:"except" doc:"With room: all, the addresses or names of rooms to leave out."`
-	Refresh     time.Duration `koanf:"refresh" min:"10m" max:"168h" doc:"With room: all, the time between two looks for new and removed rooms. The request rescan looks at once."`
-	ShowSubject bool          `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room by the name of the organizer."`
-	BookMinutes int           `koanf:"book_minutes" min:"5" max:"1440" doc:"How many minutes a booking at the room takes unless the request says otherwise. It ends before the next meeting."`
+	Refresh     time.Duration `koanf:"refresh" min:"10m" max:"168h" doc:"With room: all, the interval at which the rooms are listed again, to find new and removed ones. The request rescan lists them at once."`
+	ShowSubject bool          `koanf:"show_subject" doc:"Read and show the subjects of meetings, except for private ones. By default, Exchange replaces the subject in the calendar of a room with the name of the organizer."`
+	BookMinutes int           `koanf:"book_minutes" min:"5" max:"1440" doc:"Length in minutes of a booking at the room, unless the request gives another one. The booking is shortened if the next meeting begins earlier."`
 }
 
 // Validate returns an error for options that cannot work together.
@@ -101,17 +101,10 @@ func (o *Options) Validate() error {
 // checkAddress validates the address or the id of a mailbox.
 func checkAddress(s string) error {
 	name, domain, ok := strings.Cut(s, "@")
-	if isID(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@") {
+	if graph.IsObjectID(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@") {
 		return nil
 	}
 	return fmt.Errorf("want the address of a room, such as berlin@contoso.com, not %q", s)
-}
-
-// isID reports whether a text is the id of a user.
-func isID(s string) bool {
-	return len(s) == 36 && strings.Count(s, "-") == 4 && !strings.ContainsFunc(s, func(r rune) bool {
-		return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
-	})
 }
 
 // A Snapshot holds the bookings of a room between two instants.
@@ -172,11 +165,16 @@ func (o *Options) Members(ctx context.Context, g *graph.Client) ([]sensors.Membe
 	for _, r := range rooms {
 		// By the address, so that a room keeps its id if it is named in another way.
 		m := sensors.Member{ID: strings.ToLower(r.Address), Name: cmp.Or(r.Name, nameOf(r.Address))}
-		if !slices.ContainsFunc(o.Except, func(e string) bool { return strings.EqualFold(e, m.ID) || strings.EqualFold(e, m.Name) }) {
+		if !o.excludes(m.ID, m.Name) {
 			members = append(members, m)
 		}
 	}
 	return members, nil
+}
+
+// excludes reports whether Except has the address or the name of a room.
+func (o *Options) excludes(address, name string) bool {
+	return slices.ContainsFunc(o.Except, func(e string) bool { return strings.EqualFold(e, address) || strings.EqualFold(e, name) })
 }
 
 // ListInterval returns the time between two listings of the rooms.

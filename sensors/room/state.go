@@ -16,29 +16,29 @@ const busyText = "Busy"
 func (o *Options) Entities() []entity.Entity {
 	const icon = "mdi:door"
 	return []entity.Entity{
-		entity.BinarySensor("busy", "Busy").WithDoc("Whether somebody has the room now.").WithIcon(icon).AsPrimary(),
-		entity.Sensor("current", "Current meeting").WithDoc("`Busy`, or with `show_subject` the subject of the meeting that takes place now. Always `Busy` for a private one.").WithIcon(icon),
-		entity.Sensor("organizer", "Organizer").WithDoc("Name of the organizer of the current meeting; unknown for a private one, and for one that was made at the room.").WithIcon("mdi:account"),
+		entity.BinarySensor("busy", "Busy").WithDoc("Whether the room is busy now.").WithIcon(icon).AsPrimary(),
+		entity.Sensor("current", "Current meeting").WithDoc("`Busy`, or with `show_subject` the subject of the current meeting. Always `Busy` for a private meeting.").WithIcon(icon),
+		entity.Sensor("organizer", "Organizer").WithDoc("Name of the organizer of the current meeting; unknown for a private meeting and for a booking made at the room.").WithIcon("mdi:account"),
 		entity.Timestamp("busy_until", "Busy until").WithDoc("When the room is free again. Meetings without a pause between them count as one."),
 		entity.Timestamp("free_until", "Free until").WithDoc("When the next meeting begins, if the room is free now. Unknown if there is none until the end of the next day."),
-		entity.Sensor("next", "Next meeting").WithDoc("As `current`, for the meeting that begins next.").WithIcon(icon),
-		entity.Timestamp("next_start", "Next meeting starts").WithDoc("When that meeting begins, up to the end of the next day."),
-		entity.Button("book", "Book now", "book", nil).WithDoc("Books the room from now on for `book_minutes`.").WithIcon("mdi:calendar-plus"),
-		entity.Button("end", "End booking", "end", nil).WithDoc("Ends the current booking, if it was made at the room.").WithIcon("mdi:calendar-remove"),
+		entity.Sensor("next", "Next meeting").WithDoc("Like `current`, for the next meeting.").WithIcon(icon),
+		entity.Timestamp("next_start", "Next meeting starts").WithDoc("When the next meeting begins, up to the end of the next day."),
+		entity.Button("book", "Book now", "book", nil).WithDoc("Books the room for `book_minutes`, starting now.").WithIcon("mdi:calendar-plus"),
+		entity.Button("end", "End booking", "end", nil).WithDoc("Ends the current booking if it was made at the room.").WithIcon("mdi:calendar-remove"),
 	}
 }
 
 // attributeFields documents the attributes.
 func attributeFields() []schema.Field {
-	return []schema.Field{{Key: "data", Type: "list of objects", Doc: "The bookings from today on until the end of the next day, by their start.", Fields: []schema.Field{
+	return []schema.Field{{Key: "data", Type: "list of objects", Doc: "The bookings from today until the end of the next day, ordered by start.", Fields: []schema.Field{
 		{Key: "start", Type: "time", Doc: "Start; of an all-day booking, its first day."},
 		{Key: "end", Type: "time", Doc: "End; of an all-day booking, the day after it."},
-		{Key: "all_day", Type: "true or false", Doc: "Whether it takes whole days."},
+		{Key: "all_day", Type: "true or false", Doc: "Whether it is an all-day booking."},
 		{Key: "subject", Type: "text", Doc: "Subject with `show_subject`; otherwise, and for a private meeting, null."},
-		{Key: "organizer", Type: "text", Doc: "Name of the organizer; null for a private meeting, and for one that was made at the room."},
+		{Key: "organizer", Type: "text", Doc: "Name of the organizer; null for a private meeting and for a booking made at the room."},
 		{Key: "private", Type: "true or false", Doc: "Whether only the times are shown, because the meeting is private or confidential."},
 		{Key: "tentative", Type: "true or false", Doc: "Whether the room has not accepted it yet."},
-		{Key: "own", Type: "true or false", Doc: "Whether it was made at the room, which is its organizer: only such a booking can be ended there."},
+		{Key: "own", Type: "true or false", Doc: "Whether it was made at the room, which is then its organizer. Only such a booking can be ended there."},
 		{Key: "event_id", Type: "text", Doc: "Id of the event in the calendar of the room."},
 	}}}
 }

@@ -49,7 +49,7 @@ const (
 
 // Options are the options of a status. They are the sensors.Source of a user's presence.
 type Options struct {
-	User string `koanf:"user" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
+	User string `koanf:"user" form:"true" example:"ann@contoso.com" doc:"The person whose status is shown, if not you: the address that they sign in with, or their object id. Their status cannot be set."`
 
 	keeper *status.Keeper
 }
@@ -86,15 +86,15 @@ func (o *Options) Permissions() []graph.Permission {
 	}
 	permissions := []graph.Permission{{
 		Scope:   "Presence.Read.All",
-		Purpose: "reads the presence of somebody else",
+		Purpose: "reads the presence of another user",
 		Impact:  "the presence of others is unavailable",
 	}}
 	if !o.byID() {
 		permissions = append(permissions, graph.Permission{
 			Scope:        "User.ReadBasic.All",
 			Alternatives: []string{"User.Read.All"},
-			Purpose:      "finds somebody else by their address",
-			Impact:       "somebody else can be named by their id only",
+			Purpose:      "finds another user by their address",
+			Impact:       "other users can be named by their id only",
 		})
 	}
 	return permissions

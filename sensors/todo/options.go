@@ -15,7 +15,7 @@ const all = "all"
 
 // Options are the options of a task list. They are the sensors.Source of its tasks.
 type Options struct {
-	List           string         `koanf:"list" doc:"The name or id of the list; defaultList or flaggedEmails, the built-in lists in any language; or all for every list. With all, new lists are added and deleted ones removed automatically."`
+	List           string         `koanf:"list" form:"true" doc:"The name or id of the list; defaultList or flaggedEmails, the built-in lists in any language; or all for every list. With all, new lists are added and deleted ones removed automatically."`
 	Except         []string       `koanf:"except" doc:"With list: all, the names or ids of lists to leave out."`
 	ShowCompleted  bool           `koanf:"show_completed" doc:"Also show the most recently completed tasks."`
 	DueStartOffset *time.Duration `koanf:"due_start_offset" doc:"Show only tasks that are due at this time or later, relative to the start of today, such as -24h for yesterday. Tasks without a due date are not shown." min:"-87840h" max:"87840h"`

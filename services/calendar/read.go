@@ -238,7 +238,7 @@ func (r *FreeBusy) Execute(ctx context.Context, g *graph.Client, c services.Atte
 		return nil, err
 	}
 	if length := to.Sub(from); length > calendars.MaxScheduleLength || length < time.Duration(r.Interval)*time.Minute {
-		return nil, graph.Invalid("end: want a time from %d minutes, one interval, to 62 days after start, %s, not %s", r.Interval, from.Format(time.RFC3339), to.Format(time.RFC3339))
+		return nil, graph.Invalid("end: want a time from %d minutes (one interval) to 62 days after start, %s, not %s", r.Interval, from.Format(time.RFC3339), to.Format(time.RFC3339))
 	}
 	if err := directory.RequireWork(ctx, g, "no colleagues whose calendars it could ask"); err != nil {
 		return nil, err

@@ -331,8 +331,8 @@ func TestReadingRefused(t *testing.T) {
 		{calendars.Calendar{}, "free_busy", `"attendees": "ann@contoso.example", ` + march, `attendees: want a list of text, not "ann@contoso.example"`},
 		{calendars.Calendar{}, "free_busy", ann + march + `, "interval": 4`, `interval: want 5 to 1440 minutes, not 4`},
 		{calendars.Calendar{}, "free_busy", ann + backwards, `end: want a time after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:00:00+01:00`},
-		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:29:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:29:00+01:00`},
-		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-05-02T13:01:00"`, `end: want a time 30 minutes, which is one interval, to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-05-02T13:01:00+02:00`},
+		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-03-01T12:29:00"`, `end: want a time from 30 minutes (one interval) to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-03-01T12:29:00+01:00`},
+		{calendars.Calendar{}, "free_busy", ann + `"start": "2026-03-01T12:00:00", "end": "2026-05-02T13:01:00"`, `end: want a time from 30 minutes (one interval) to 62 days after start, 2026-03-01T12:00:00+01:00, not 2026-05-02T13:01:00+02:00`},
 	} {
 		s := contoso(t)
 		_, err := call(t, s, tt.c, tt.op, "{"+tt.request+"}", false, "Calendars.Read")

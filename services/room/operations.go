@@ -34,7 +34,7 @@ func Operations(c calendars.Calendar, minutes int) []services.Operation {
 	}
 	return []services.Operation{
 		{
-			Name: "book", Doc: "Books the room in its own calendar, if it is free. Without `minutes`, the booking ends before the next meeting at the latest; with it, a meeting in this time is a `conflict`.",
+			Name: "book", Doc: "Books the room in its own calendar, if it is free. Without `minutes`, the booking is shortened to end before the next meeting; with `minutes`, a meeting during that time is a `conflict`.",
 			Example: `{"minutes": 15, "subject": "Standup"}`, Permissions: permissions, Retry: services.IdempotencyKey,
 			New: func() services.Request {
 				return &Book{calendar: c, length: time.Duration(cmp.Or(minutes, defaultMinutes)) * time.Minute}
@@ -46,12 +46,12 @@ func Operations(c calendars.Calendar, minutes int) []services.Operation {
 			},
 		},
 		{
-			Name: "end", Doc: "Ends a booking now. It must have been made at the room: the meetings of others end where they were made.",
+			Name: "end", Doc: "Ends a booking now. Only a booking that was made at the room can be ended; every other meeting is ended by its organizer.",
 			Example: `{"event_id": "AAMkRoom…"}`, Permissions: permissions, Retry: services.Idempotent,
 			New: func() services.Request { return &End{calendar: c} },
 			Returns: []schema.Field{
 				{Key: "event_id", Type: "text", Doc: "Id of the event in the calendar of the room."},
-				{Key: "end", Type: "time", Doc: "End of the booking now."},
+				{Key: "end", Type: "time", Doc: "New end of the booking."},
 			},
 		},
 	}
@@ -67,7 +67,7 @@ type Book struct {
 	Subject string `json:"subject" doc:"Subject. Default: Booked at the room."`
 }
 
-// Validate returns an error for values that cannot be meant.
+// Validate returns an error for an invalid start.
 func (r *Book) Validate() error {
 	if r.Start == "" {
 		return nil
@@ -130,7 +130,7 @@ func (b Booked) Data() any {
 type End struct {
 	calendar calendars.Calendar
 
-	EventID string `json:"event_id" doc:"Id of the event in the calendar of the room. Default: the booking of now."`
+	EventID string `json:"event_id" doc:"Id of the event in the calendar of the room. Default: the current booking."`
 }
 
 // Execute implements services.Request.
@@ -158,7 +158,7 @@ func (r *End) Execute(ctx context.Context, g *graph.Client, a services.Attempt) 
 	return nil, &graph.Error{Reason: graph.NotFound, Message: "event_id: the room has no such booking today"}
 }
 
-// endCurrent ends the booking of now.
+// endCurrent ends the current booking.
 func (r *End) endCurrent(ctx context.Context, g *graph.Client, a services.Attempt, bookings []calendars.Booking, now time.Time) (any, error) {
 	others := false
 	for _, b := range bookings {

@@ -130,9 +130,13 @@ func (a *Application) get(ctx context.Context, rejected, claims string) (string,
 	a.mu.Unlock()
 	if err == nil {
 		token, err = a.request(ctx, claims)
-		if err == nil && rejected != "" {
+		if rejected != "" {
 			a.mu.Lock()
-			a.rejection.renewed(token, claims)
+			if err == nil {
+				a.rejection.renewed(token, claims)
+			} else if graph.Is(err, graph.SignInRequired) && a.token != nil && a.token.Access == rejected {
+				a.token.Expires = time.Time{} // otherwise the retry would find a valid token and request none
+			}
 			a.mu.Unlock()
 		}
 	}

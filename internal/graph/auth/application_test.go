@@ -124,7 +124,7 @@ func TestApplicationCertificateIsReplaced(t *testing.T) {
 		go func() { defer close(ended); _ = a.Run(t.Context()) }()
 		time.Sleep(2 * time.Hour)
 		_, err := a.Token(t.Context())
-		const want = "the organizations.contoso.certificate_file is not one of the app registration, or has expired; upload the certificate in Entra ID under Certificates & secrets (AADSTS700027)"
+		const want = "the certificate in organizations.contoso.certificate_file does not belong to the app registration, or has expired; upload it in Entra ID under Certificates & secrets (AADSTS700027)"
 		if !graph.Is(err, graph.SignInRequired) || a.Status().State != auth.SignInRequired || a.Status().Message != want {
 			t.Errorf("got %v, status %+v", err, a.Status())
 		}
@@ -151,6 +151,31 @@ func TestApplicationCertificateIsReplaced(t *testing.T) {
 			t.Error(err)
 		}
 		w.applicationToken(a)
+	})
+}
+
+// A refusal is retried although the token that Graph rejected has not expired.
+func TestApplicationRetriesAfterRejection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newEnvironment(t)
+		unknown, _ := newCredential(t)
+		registered, withKey := newCredential(t)
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: registered})
+		a := w.application(func() ([]byte, error) { return withKey, nil })
+		go func() { _ = a.Run(t.Context()) }()
+		first := must(a.Token(t.Context()))
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: unknown})
+		if _, err := a.Renew(t.Context(), first, ""); !graph.Is(err, graph.SignInRequired) {
+			t.Errorf("got %v", err)
+		}
+		w.sim.Register(simulator.Registration{ClientID: organization, Certificates: registered})
+		time.Sleep(2 * time.Minute)
+		if s := a.Status(); s.State != auth.SignedIn {
+			t.Errorf("status: %+v", s)
+		}
+		if second := must(a.Token(t.Context())); second == first {
+			t.Error("a rejected token is used again")
+		}
 	})
 }
 

@@ -79,7 +79,7 @@ func (e *oauthError) explanation(o Options, device bool) string {
 	case 7000222:
 		return fmt.Sprintf("the %s has expired; create a new one in Entra ID under Certificates & secrets, and configure its value", o.credentialKey())
 	case 700027:
-		return fmt.Sprintf("the %s is not one of the app registration, or has expired; upload the certificate in Entra ID under Certificates & secrets", o.credentialKey())
+		return fmt.Sprintf("the certificate in %s does not belong to the app registration, or has expired; upload it in Entra ID under Certificates & secrets", o.credentialKey())
 	case 700024:
 		return fmt.Sprintf("the assertion signed with the %s is not valid now; set this machine's clock", o.credentialKey())
 	case 70021, 700211, 700212, 700213:

@@ -73,6 +73,10 @@ type Options struct {
 	// Unusable is the reason why the configuration cannot be used, such as an unreadable file. The session reports it as its state.
 	Unusable error
 
+	// Mail returns the mail address of the user of an access token. It is asked if an address in User is not the one that the user signs
+	// in with. Nil: only that one is known.
+	Mail func(ctx context.Context, token string) (string, error)
+
 	Transport http.RoundTripper // nil selects http.DefaultTransport
 	Dir       *state.Dir
 	Log       *slog.Logger
@@ -121,16 +125,17 @@ const (
 
 // User is a signed-in user.
 type User struct {
-	ID       string `json:"id"`      // object id in the tenant
-	Address  string `json:"address"` // user principal name or email address
+	ID       string `json:"id"`             // object id in the tenant
+	Address  string `json:"address"`        // user principal name or email address, with which the user signs in
+	Mail     string `json:"mail,omitempty"` // the mail address, if it was needed to recognize the user
 	Name     string `json:"name"`
 	Tenant   string `json:"tenant"` // tenant id
 	Personal bool   `json:"personal"`
 }
 
-// matches reports whether name is the address or the id of the user.
+// matches reports whether name is an address or the id of the user.
 func (u User) matches(name string) bool {
-	return strings.EqualFold(u.Address, name) || strings.EqualFold(u.ID, name)
+	return slices.ContainsFunc([]string{u.Address, u.ID, u.Mail}, func(known string) bool { return known != "" && strings.EqualFold(known, name) })
 }
 
 // Status describes a sign-in as far as known locally.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
 // Request describes a sign-in.
@@ -97,6 +98,9 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, r Request, as
 	if len(k.Granted) == 0 {
 		return Result{}, &graph.Error{Reason: graph.SignInRequired, Op: s.signInOp(), Message: "Microsoft granted none of the permissions"}
 	}
+	if err := s.findMail(ctx, k, r); err != nil {
+		return Result{}, err
+	}
 	err := s.o.Dir.WithLock(ctx, s.file(), func() error {
 		s.reload()
 		s.mu.Lock()
@@ -120,6 +124,21 @@ func (s *Session) saveSignIn(ctx context.Context, a tokenResponse, r Request, as
 		return Result{}, fmt.Errorf("%s: %w", s.signInOp(), err)
 	}
 	return Result{User: k.User, Granted: k.Granted, Missing: missing(wanted, k.Granted)}, nil
+}
+
+// findMail looks up the mail address of a user who is expected by another address than the one to sign in with. Only an organization's own
+// administrators set that of its users: of a tenant that anyone may come from, it proves nothing.
+func (s *Session) findMail(ctx context.Context, k *storedSession, r Request) error {
+	unknown := slices.ContainsFunc([]string{s.o.User, r.User}, func(name string) bool { return strings.Contains(name, "@") && !k.User.matches(name) })
+	if !unknown || s.o.Mail == nil || !entra.IsOrganization(s.o.Tenant) {
+		return nil
+	}
+	mail, err := s.o.Mail(ctx, k.Access)
+	if err != nil {
+		return fmt.Errorf("%s: check that %s is the expected user: %w", s.signInOp(), k.User.Address, err)
+	}
+	k.User.Mail = mail
+	return nil
 }
 
 // ExpectedUser returns the address of the only user whose sign-in is accepted: that of Options.User or of the stored sign-in. It is "" if

@@ -48,7 +48,12 @@ func (k *storedSession) isFresh(now time.Time) bool {
 func (k *storedSession) apply(a tokenResponse, granted []string) {
 	k.Access, k.Expires, k.Renewed, k.Granted, k.Cache, k.Refused = a.token, a.expires, time.Now(), granted, a.cache, nil
 	if a.user.ID != "" {
+		mail := ""
+		if a.user.ID == k.User.ID {
+			mail = k.User.Mail
+		}
 		k.User, k.Home = a.user, a.home
+		k.User.Mail = mail
 	}
 }
 

@@ -16,6 +16,15 @@ func IsPersonalTenant(tenant string) bool {
 	return strings.EqualFold(tenant, "consumers") || strings.EqualFold(tenant, personalID)
 }
 
+// IsOrganization reports whether a tenant, by name or id, is that of one organization, whose administrators alone name its users.
+func IsOrganization(tenant string) bool {
+	switch strings.ToLower(tenant) {
+	case "", "common", "organizations":
+		return false
+	}
+	return !IsPersonalTenant(tenant)
+}
+
 // AllowsPersonal reports whether personal accounts can sign in to a tenant at a sign-in address. National clouds have none.
 func AllowsPersonal(tenant, login string) bool {
 	return (strings.EqualFold(tenant, "common") || IsPersonalTenant(tenant)) && CloudOf(login) != USGovernment && CloudOf(login) != China

@@ -6,6 +6,17 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 )
 
+func TestIsOrganization(t *testing.T) {
+	for tenant, want := range map[string]bool{
+		"": false, "common": false, "Organizations": false, "consumers": false, "9188040d-6c67-4c5b-b112-36a304b66dad": false,
+		"contoso.com": true, "00000000-0000-0000-0000-000000000001": true,
+	} {
+		if got := entra.IsOrganization(tenant); got != want {
+			t.Errorf("%q: %v", tenant, got)
+		}
+	}
+}
+
 func TestPersonal(t *testing.T) {
 	const (
 		global = "https://login.microsoftonline.com"

@@ -63,7 +63,7 @@ func Rooms(ctx context.Context, g *graph.Client, list string) ([]Room, error) {
 		case err != nil:
 			return nil, err
 		case answer.Value == nil:
-			return nil, graph.Incomplete(op, "list of rooms")
+			return nil, graph.NotAList(op)
 		case len(answer.Value) == 0 && len(rooms) == 0:
 			return nil, &graph.Error{Reason: graph.NotFound, Op: op, Explanation: "Microsoft lists no room; rooms that are hidden from address lists are not listed"}
 		case len(answer.Value) == 0:

@@ -48,6 +48,14 @@ func Invalid(format string, args ...any) error {
 	return &UsageError{http.StatusBadRequest, fmt.Sprintf(format, args...)}
 }
 
+// CheckAddress returns an error for what is no mail address. example is one.
+func CheckAddress(address, example string) error {
+	if name, domain, _ := strings.Cut(address, "@"); name == "" || domain == "" {
+		return Invalid("address: want one such as %s, not %q", example, address)
+	}
+	return nil
+}
+
 // NotFound returns the error of a request for something that does not exist.
 func NotFound(format string, args ...any) *UsageError {
 	return &UsageError{http.StatusNotFound, fmt.Sprintf(format, args...)}

@@ -21,7 +21,8 @@ const PersonalTenant = "9188040d-6c67-4c5b-b112-36a304b66dad"
 // A User can sign in and has a mailbox with a default calendar.
 type User struct {
 	ID       string `json:"id"`       // "": derived from the address
-	Address  string `json:"address"`  // user principal name and mail address
+	Address  string `json:"address"`  // user principal name, and mail address unless Mail is set
+	Mail     string `json:"mail"`     // "": the address
 	Name     string `json:"name"`     // display name
 	Tenant   string `json:"tenant"`   // a GUID; "": the tenant of the users with the same domain
 	Personal bool   `json:"personal"` // a personal Microsoft account; Tenant is PersonalTenant
@@ -227,8 +228,8 @@ func (d *Directory) Controls() []control.Operation {
 			if err != nil {
 				return nil, err
 			}
-			if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-				return nil, control.Invalid("address: want one such as megan@contoso.example, not %q", in.Address)
+			if err := control.CheckAddress(in.Address, "megan@contoso.example"); err != nil {
+				return nil, err
 			}
 			return locked(func() any { return d.Add(in) }), nil
 		}},

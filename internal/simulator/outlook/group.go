@@ -221,8 +221,8 @@ func (s *Service) groupControls() []control.Operation {
 			if err != nil {
 				return nil, err
 			}
-			if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-				return nil, control.Invalid("address: want one such as project@contoso.example, not %q", in.Address)
+			if err := control.CheckAddress(in.Address, "project@contoso.example"); err != nil {
+				return nil, err
 			}
 			return s.AddGroup(in), nil
 		}},

@@ -36,15 +36,18 @@ type Room struct {
 
 // AddRoom adds a room with a mailbox.
 func (s *Service) AddRoom(r Room) Room {
-	s.directory.Lock()
-	s.directory.Add(directory.User{Address: r.Address, Name: r.Name})
-	stored := r
-	s.rooms = append(s.rooms, &stored)
-	s.directory.Unlock()
+	s.add(r)
 	for _, m := range r.Managers {
 		s.share(r.Address, m, true)
 	}
 	return r
+}
+
+func (s *Service) add(r Room) {
+	s.directory.Lock()
+	defer s.directory.Unlock() // Add panics if the address is in use
+	s.directory.Add(directory.User{Address: r.Address, Name: r.Name})
+	s.rooms = append(s.rooms, &r)
 }
 
 // RemoveRoom takes the room with this address off all lists. Its mailbox stays.
@@ -101,8 +104,8 @@ func (s *Service) postRoom(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if name, domain, _ := strings.Cut(in.Address, "@"); name == "" || domain == "" {
-		return nil, control.Invalid("address: want one such as berlin@contoso.example, not %q", in.Address)
+	if err := control.CheckAddress(in.Address, "berlin@contoso.example"); err != nil {
+		return nil, err
 	}
 	return s.AddRoom(in), nil
 }

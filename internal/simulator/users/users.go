@@ -2,6 +2,7 @@
 package users
 
 import (
+	"cmp"
 	_ "embed"
 	"net/http"
 	"slices"
@@ -84,7 +85,7 @@ func getUser(d *directory.Directory, c *odata.Call) (odata.Response, error) {
 	}
 	given, sur, _ := strings.Cut(u.Name, " ")
 	body, err := c.Project(map[string]any{
-		"businessPhones": []string{}, "displayName": u.Name, "givenName": given, "jobTitle": orNil(u.JobTitle), "department": orNil(u.Department), "manager": manager, "mail": u.Address,
+		"businessPhones": []string{}, "displayName": u.Name, "givenName": given, "jobTitle": orNil(u.JobTitle), "department": orNil(u.Department), "manager": manager, "mail": cmp.Or(u.Mail, u.Address),
 		"mobilePhone": nil, "officeLocation": nil, "preferredLanguage": "en-US", "surname": sur, "userPrincipalName": u.Address, "id": u.ID,
 		"directReports": []any{}, "memberOf": []any{},
 	})

@@ -233,7 +233,7 @@ func TestPasswords(t *testing.T) {
 			t.Errorf("%q: %d, want %d", tt.user, w.Code, tt.code)
 		}
 	}
-	c := h.o.Credentials
+	c, store := h.o.Credentials, h.o.Store.(*memory)
 	if _, ok := c.Created("home"); ok || c.LastUsed("home") != (time.Time{}) {
 		t.Error("an account without a password has one")
 	}
@@ -247,17 +247,17 @@ func TestPasswords(t *testing.T) {
 	if c.check("work", password) || !c.check("work", renewed) {
 		t.Error("the old password is valid, or the new one is not")
 	}
-	for _, v := range c.files.(*memory).values {
+	for _, v := range store.values {
 		if strings.Contains(string(v), renewed) {
 			t.Error("the password is stored as it is")
 		}
 	}
 	// Another process renews it.
-	other, err := OpenCredentials(c.files, slog.New(slog.DiscardHandler)).Renew("work")
+	other, err := OpenCredentials(store, slog.New(slog.DiscardHandler)).Renew("work")
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.reload()
+	c.records.Reload()
 	if c.check("work", renewed) || !c.check("work", other) {
 		t.Error("the password of another process is not taken up")
 	}

@@ -64,7 +64,7 @@ func All() []Metric {
 		{mqttPublished, "counter", "Messages that the broker has acknowledged.", nil},
 		{requestsTotal, "counter", "Answered requests, over MQTT and HTTP. The code is ok, or that of the error. Requests to the bridge have an empty account; the op is empty if there is none of that name.", []string{"account", "op", "code"}},
 		{requestsWaiting, "gauge", "Requests that have not been answered yet.", account},
-		{reloadSuccessful, "gauge", "Whether the newest configuration is in use: 1; 0: it is invalid or could not be applied, and the one before it still runs.", nil},
+		{reloadSuccessful, "gauge", "Whether the newest configuration is in use: 1; 0: it, or the file of an account, is invalid or could not be applied, and the one before it still runs.", nil},
 		{reloadSuccessTime, "gauge", "When the running configuration was loaded.", nil},
 		{httpRequests, "counter", "Requests to the HTTP listener. The handler is the pattern of the route; empty: the request was refused before, or there is no route.", []string{"handler", "method", "code"}},
 	}

@@ -23,6 +23,7 @@ type Configuration interface {
 // ConfigDescription describes the configuration file.
 type ConfigDescription struct {
 	File     string          `json:"file"`     // its path; "": none is read
+	Accounts string          `json:"accounts"` // the directory of files of accounts; "": there is none
 	Running  string          `json:"running"`  // the configuration in use, without secrets, as YAML
 	Loaded   *time.Time      `json:"loaded"`   // when the configuration in use was read
 	Problems []ConfigProblem `json:"problems"` // of the file, why it is not in use, and of accounts
@@ -34,6 +35,7 @@ type ConfigDescription struct {
 // A ConfigProblem is a mistake in the configuration or in a form.
 type ConfigProblem struct {
 	Path    string `json:"path"`
+	File    string `json:"file,omitempty"` // of an account, if it has one of its own
 	Line    int    `json:"line,omitempty"`
 	Message string `json:"message"`
 }
@@ -78,6 +80,7 @@ type FormKind struct {
 	ID         string      `json:"id"` // suggested for a sensor
 	CanUpdate  bool        `json:"can_update"`
 	OwnUpdates bool        `json:"own_updates"` // enable_update of its own, not the account's
+	Candidates bool        `json:"candidates"`  // the operation candidates lists what it can be configured for
 	Fields     []FormField `json:"fields"`
 }
 

@@ -61,12 +61,18 @@ type Options struct {
 	Topic      func(hub.ID) string // the first levels of a device's topics
 	Requests   *Requests
 	Calendars  Calendars // nil: off
+	Links      *Links
+	// Root returns the address of the listener for others; base is as in [Calendars.URL].
+	Root func(base string) string
 }
 
 // AccountInfo describes an account beyond its status in the hub.
 type AccountInfo struct {
+	Application bool      // an organization, to which no user signs in
 	Tenant      string    // configured
+	Expected    string    // the user who must sign in; "": anyone
 	Name        string    // of the user
+	Address     string    // of the user
 	SignedIn    time.Time // zero: nobody is signed in
 	Expires     time.Time // of the sign-in if it is not used
 	Permissions []PermissionInfo
@@ -152,6 +158,7 @@ func New(o Options) (*StatusPage, error) {
 	h.mux.HandleFunc("GET /api/state", h.serveState)
 	h.mux.HandleFunc("GET /api/form", h.serveForm)
 	h.mux.HandleFunc("POST /api/actions", h.post(h.act))
+	h.mux.HandleFunc("POST /api/links", h.post(h.makeLink))
 	h.mux.HandleFunc("POST /api/calendars/password", h.post(h.renewPassword))
 	h.mux.HandleFunc("POST /api/configuration/preview", h.post(h.previewForm))
 	h.mux.HandleFunc("POST /api/configuration/write", h.post(h.writeForm))
@@ -393,11 +400,12 @@ type action struct {
 	Sensor    string `json:"sensor"`
 	Way       string `json:"way"`
 	Address   string `json:"address"`
+	Type      string `json:"type"`
 }
 
 // Operations that the page requests.
 var (
-	accountOperations = []string{"refresh", "rescan", "sign_in", "sign_out"}
+	accountOperations = []string{"candidates", "refresh", "rescan", "sign_in", "sign_out"}
 	bridgeOperations  = []string{"refresh", "discovery"}
 )
 
@@ -417,8 +425,13 @@ func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 	if !slices.Contains(offered, a.Operation) {
 		return nil, failure{Code: string(services.UnknownOp), Message: "operation: want one of " + strings.Join(offered, ", ") + ", not " + services.QuoteForError(a.Operation)}
 	}
+	return h.execute(r, a)
+}
+
+// execute has the dispatcher execute an operation with the rights of the owner.
+func (h *StatusPage) execute(r *http.Request, a action) (any, error) {
 	fields := map[string]string{}
-	for key, value := range map[string]string{"sensor": a.Sensor, "way": a.Way, "address": a.Address} {
+	for key, value := range map[string]string{"sensor": a.Sensor, "way": a.Way, "address": a.Address, "type": a.Type} {
 		if value != "" {
 			fields[key] = value
 		}

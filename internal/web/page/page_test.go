@@ -182,6 +182,7 @@ func TestState(t *testing.T) {
 	s.hub.Put(calendar, hub.State{State: entity.State{
 		Values: map[string]any{"busy": true}, Attributes: map[string]any{"body": "a private text"}, Items: []any{"a private text"}, Texts: map[string]string{"busy": "a private text"},
 	}, Available: true, LastSync: at})
+	s.hub.Record(calendar, hub.Poll{At: at.Add(-time.Minute), Failure: &hub.Problem{Code: "sign_in_required", Message: "not signed in"}})
 	s.hub.Record(calendar, hub.Poll{At: at, Duration: 1500 * time.Millisecond, Next: at.Add(time.Minute), Items: 1, ItemsKey: "events"})
 	s.hub.Record(calendar, hub.Poll{At: at.Add(time.Minute), Next: at.Add(2 * time.Minute), Failure: &hub.Problem{Code: "throttled", Message: "Microsoft asked to wait"}})
 	user := "adele@contoso.example"
@@ -304,6 +305,7 @@ func TestActions(t *testing.T) {
 		{`{"account": "work", "operation": "sign_in", "way": "browser"}`, services.Ref{Account: "work"}, `sign_in {"way":"browser"}`},
 		{`{"account": "work", "operation": "sign_in", "address": "http://localhost/?code=1"}`, services.Ref{Account: "work"}, `sign_in {"address":"http://localhost/?code=1"}`},
 		{`{"account": "work", "operation": "sign_out"}`, services.Ref{Account: "work"}, "sign_out {}"},
+		{`{"account": "work", "operation": "candidates", "type": "calendar"}`, services.Ref{Account: "work"}, `candidates {"type":"calendar"}`},
 		{`{"account": "work", "operation": "rescan"}`, services.Ref{Account: "work"}, "rescan {}"},
 	} {
 		s.submitted = nil
@@ -326,7 +328,7 @@ func TestRefusedActions(t *testing.T) {
 		want       string
 	}{
 		{"/api/actions", `[]`, 400, "want a JSON object"},
-		{"/api/actions", `{"operation": "create", "account": "work"}`, 404, "operation: want one of refresh, rescan, sign_in, sign_out, not \"create\""},
+		{"/api/actions", `{"operation": "create", "account": "work"}`, 404, "operation: want one of candidates, refresh, rescan, sign_in, sign_out, not \"create\""},
 		{"/api/actions", `{"operation": "sign_out"}`, 404, "operation: want one of refresh, discovery, not \"sign_out\""},
 		{"/api/actions", `{"account": "work"}`, 400, "operation is required"},
 		{"/api/actions", `{"operation": "refresh", "transaction": "1"}`, 400, `transaction: unknown field`},

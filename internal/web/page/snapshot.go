@@ -49,6 +49,8 @@ type account struct {
 	Online      bool             `json:"online"` // some values are current
 	User        string           `json:"user"`
 	UserName    string           `json:"user_name"`
+	Application bool             `json:"application"` // an organization, to which no user signs in
+	Expected    string           `json:"expected"`    // the user who must sign in; "": anyone
 	Tenant      string           `json:"tenant"`
 	SignedIn    *time.Time       `json:"signed_in"`
 	Expires     *time.Time       `json:"expires"`
@@ -176,7 +178,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 func (h *StatusPage) account(d hub.Snapshot) account {
 	a := account{ID: d.Device.ID.Account, Name: d.Device.Name, Permissions: []PermissionInfo{}, Problems: []problem{}, Sensors: []sensor{}}
 	if info, ok := h.options.Account(a.ID); ok {
-		a.Tenant, a.UserName, a.ConsentLink = info.Tenant, info.Name, info.ConsentLink
+		a.Application, a.Tenant, a.Expected, a.UserName, a.ConsentLink = info.Application, info.Tenant, info.Expected, info.Name, info.ConsentLink
 		a.SignedIn, a.Expires = utcSecond(info.SignedIn), utcSecond(info.Expires)
 		a.Permissions = append(a.Permissions, info.Permissions...)
 	}
@@ -212,6 +214,9 @@ func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 		s.Values = values(d.Device.Entities, d.State.State)
 	}
 	for _, p := range d.Polls {
+		if p.Failure != nil && p.Failure.Code == "sign_in_required" { // nothing was asked
+			continue
+		}
 		described := poll{At: p.At.UTC(), Took: p.Duration.Milliseconds(), Outcome: "ok", Text: "read"}
 		switch {
 		case p.Failure != nil:

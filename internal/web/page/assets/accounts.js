@@ -20,7 +20,7 @@ export function accounts(app) {
 function card(app, a) {
   const id = `account-${a.id}`;
   const [kind, state] = states[a.state] ?? ["warn", capital(words(a.state))];
-  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || "nobody yet";
+  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : "Not signed in");
   const missing = a.state === "signed_in" ? a.permissions.filter((p) => !p.granted && !p.unavailable) : [];
   const names = new Map(a.sensors.map((s) => [s.id, s.name]));
   return h("article", { class: "card", key: a.id, "aria-labelledby": id },
@@ -34,13 +34,30 @@ function card(app, a) {
     a.problems.map((p) => note("bad", `${p.sensor ? `${p.sensor}: ` : ""}${withoutCommand(p.message)}`)),
     a.permissions.length ? permissions(a, names) : null,
     missing.length && a.consent_link ? copyField(`${id}-consent`, "Link with which an administrator grants all permissions", a.consent_link, { announce: app.announce }) : null,
-    h("div", { class: "actions" },
+    a.application ? null : h("div", { class: "actions" },
       a.state === "signed_in" ? [
         button(app, `sign-in/${a.id}`, missing.length ? "Sign in again to grant them" : "Sign in again", { name: `${missing.length ? "Sign in again to grant them" : "Sign in again"}: ${a.name}`, action: () => app.act("sign_in", a.id, { way: "browser" }).then(() => undefined) }),
         signOut(app, a),
       ] : h("a", { class: "button primary", href: `#sign-in-${a.id}` }, "Sign in")),
+    a.application ? null : signInLink(app, a),
     outcome(app.results.get(`sign-out/${a.id}`)),
     a.sign_in ? null : outcome(app.results.get(`sign-in/${a.id}`)));
+}
+
+// signInLink creates a link to a page that shows nothing but the sign-in of this account.
+function signInLink(app, a) {
+  const key = `link/${a.id}`;
+  const made = app.ui.get(key);
+  const make = async () => {
+    app.set(key, await app.post("api/links", { account: a.id }));
+    return `${a.name}: the link is shown only now. Earlier links are no longer valid.`;
+  };
+  return h("details", { key: "link" }, h("summary", {}, "Create a sign-in link"),
+    h("p", { class: "muted" }, "Another person can sign in to this account with the link, once, within a week. They see no other account. ",
+      a.expected ? ["Only ", h("strong", {}, a.expected), " is accepted."] : "Anyone who has the link can sign in, as any user. To accept only one user, set user in the configuration."),
+    made ? [copyField(`${key}-url`, `Sign-in link of ${a.name}`, made.url, { secret: true, announce: app.announce }), h("p", { class: "muted" }, "The link is valid until ", time(made.expires), ".")] : null,
+    h("div", { class: "actions" }, button(app, key, made ? "Create another link" : "Create a link", { name: `${made ? "Create another link" : "Create a link"}: ${a.name}`, action: make })),
+    outcome(app.results.get(key)));
 }
 
 function fact(name, ...content) {

@@ -11,14 +11,14 @@ export class Failure extends Error {
   }
 }
 
-export async function post(path, body) {
+export async function post(path, body, headers = {}) {
   return answer(await send(path, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), cache: "no-store", credentials: "same-origin",
+    method: "POST", headers: { "Content-Type": "application/json", ...headers }, body: JSON.stringify(body), cache: "no-store", credentials: "same-origin",
   }));
 }
 
-export async function get(path, signal) {
-  return send(path, { cache: "no-store", credentials: "same-origin", signal });
+export async function get(path, signal, headers = {}) {
+  return send(path, { headers, cache: "no-store", credentials: "same-origin", signal });
 }
 
 async function send(path, options) {

@@ -1,11 +1,11 @@
-// What needs a person: sign-ins.
+// Accounts that need a sign-in.
 
 import { h } from "./dom.js";
 import { capital, time } from "./format.js";
 import { button, copyField, icon, note, outcome } from "./parts.js";
 
 const messages = {
-  signed_out: "Nobody is signed in.",
+  signed_out: "No user is signed in.",
   sign_in_required: "Microsoft requires you to sign in again.",
   unreadable: "The stored sign-in cannot be read.",
 };
@@ -16,16 +16,26 @@ export function withoutCommand(message) {
 }
 
 export function attention(app) {
-  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => card(app, a));
+  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => a.application ? refusedCard(a) : signInCard(app, a));
 }
 
-function card(app, a) {
+// refusedCard shows why an organization, which signs in by itself, is refused.
+function refusedCard(a) {
+  const id = `sign-in-${a.id}`;
+  return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },
+    h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
+      h("div", {}, h("h2", { id: `${id}-title` }, `Microsoft refuses ${a.name}`), h("p", { class: "muted" }, capital(a.message)))));
+}
+
+// signInCard shows how to sign in to an account.
+export function signInCard(app, a) {
   const id = `sign-in-${a.id}`;
   return h("section", { class: "card call", key: id, id, "aria-labelledby": `${id}-title` },
     h("div", { class: "head" }, h("span", { class: "badge" }, icon("key")),
       h("div", {}, h("h2", { id: `${id}-title` }, `Sign in to ${a.name}`),
-        h("p", { class: "muted" }, a.message ? withoutCommand(a.message) : messages[a.state] ?? "This grants the permissions that the configuration asks for."))),
-    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without it:`) : null,
+        h("p", { class: "muted" }, a.message ? withoutCommand(a.message) : messages[a.state] ?? "This grants the permissions that the configuration asks for."),
+        a.expected ? h("p", { class: "muted", key: "expected" }, "Sign in as ", h("strong", {}, a.expected), ". Other users are refused.") : null)),
+    a.sign_in?.why ? note("warn", `Microsoft refused ${a.sign_in.refused.join(", ")}: ${a.sign_in.why}. Continue without ${a.sign_in.refused.length > 1 ? "them" : "it"}:`) : null,
     !a.sign_in ? ways(app, a) : a.sign_in.browser ? byLink(app, a, id) : byCode(app, a, id),
     outcome(app.results.get(`sign-in/${a.id}`)));
 }

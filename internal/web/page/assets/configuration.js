@@ -1,5 +1,6 @@
 // The configuration in use, its problems, and forms that add to the file.
 
+import { withoutCommand } from "./attention.js";
 import { h } from "./dom.js";
 import { capital, time } from "./format.js";
 import { icon, note } from "./parts.js";
@@ -14,16 +15,16 @@ export function configuration(app) {
       c.restart.length ? note("warn", `Changed, but in use only after a restart: ${c.restart.join(", ")}.`) : null,
       c.warnings.map((w) => note("warn", capital(w))),
       app.state.setup ? accountForm(app, true) : [
-        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : "There is no file: the configuration comes from environment variables."),
+        h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.accounts ? [" and the files in ", h("code", {}, c.accounts)] : null, c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : c.accounts ? ["From environment variables and the files in ", h("code", {}, c.accounts), "."] : "There is no file: the configuration comes from environment variables."),
         h("details", { key: "running" }, h("summary", {}, "Show the configuration in use, without secrets"),
           h("pre", { tabindex: "0", role: "region", "aria-label": "Configuration in use" }, c.running)),
         h("details", { key: "account" }, h("summary", {}, "Add an account"), accountForm(app, false)),
-        h("details", { key: "sensor" }, h("summary", {}, "Add a sensor"), sensorForm(app)),
+        h("details", { key: "sensor", ontoggle: (e) => app.set("sensor-form", e.target.open) }, h("summary", {}, "Add a sensor"), sensorForm(app)),
       ]));
 }
 
 function problems(all) {
-  return h("ul", {}, all.map((p) => h("li", { key: `${p.path} ${p.message}` }, p.path ? [h("code", {}, p.path), p.line ? ` (line ${p.line})` : null, p.message.startsWith("is ") ? " " : ": "] : p.line ? `Line ${p.line}: ` : null, p.message)));
+  return h("ul", {}, all.map((p) => h("li", { key: `${p.path} ${p.message}` }, p.path ? [h("code", {}, p.path), p.file ? ` (${p.file}${p.line ? `, line ${p.line}` : ""})` : p.line ? ` (line ${p.line})` : null, p.message.startsWith("is ") ? " " : ": "] : p.line ? `Line ${p.line}: ` : null, p.message)));
 }
 
 // loadKinds loads the types of sensors once.
@@ -79,6 +80,9 @@ function accountForm(app, first) {
 function sensorForm(app) {
   const kinds = app.kinds ?? [];
   const chosen = kinds.find((k) => k.name === app.ui.get("sensor-type")) ?? kinds[0];
+  const all = app.state.accounts.filter((a) => !a.application); // the form adds below accounts only
+  const account = all.find((a) => a.id === app.ui.get("sensor-account")) ?? all[0];
+  if (!account) return h("p", { class: "muted" }, "Add sensors of an organization in the configuration file.");
   if (!chosen) return h("p", { class: "muted" }, "Loading …");
   const read = (data) => ({
     account: text(data, "account"),
@@ -89,13 +93,46 @@ function sensorForm(app) {
   });
   return form(app, "sensor", read, [
     h("div", { class: "fields", key: "fields" },
-      select("sensor-account", "account", "Account", app.state.accounts.map((a) => [a.id, a.name])),
+      select("sensor-account", "account", "Account", all.map((a) => [a.id, a.name]), (e) => app.set("sensor-account", e.target.value)),
       select("sensor-kind", "type", "Type", kinds.map((k) => [k.name, k.title]), (e) => app.set("sensor-type", e.target.value)),
       field("sensor-id", "id", "Id", "Letters a to z, digits and _. It is part of every topic.", { required: true, pattern: "[a-z0-9_]{1,64}" }),
+      choice(app, account, chosen),
       chosen.fields.map((f) => field(`sensor-option-${chosen.name}-${f.key}`, `option-${f.key}`, capital(f.key.replaceAll("_", " ")), f.doc, { required: f.required, placeholder: f.example || undefined }))),
     chosen.can_update ? checkbox(`sensor-update-${chosen.name}`, "enable_update", "Allow changes", false) : null,
     h("p", { class: "muted", key: "doc" }, chosen.doc),
   ]);
+}
+
+// choice offers what Microsoft has for a sensor of the type, and fills in the fields below it. Without an answer they are filled in by hand.
+function choice(app, account, kind) {
+  if (!kind.candidates || !app.ui.get("sensor-form") || account.state !== "signed_in") return null;
+  const key = `${account.id}/${kind.name}`;
+  const found = candidates(app, account, kind, key);
+  if (found.error) return h("p", { class: "muted", key: "choice-error" }, `The choices cannot be listed. ${withoutCommand(found.error)}.`);
+  const fill = (e) => {
+    const chosen = found.all[e.target.selectedIndex - 1];
+    for (const f of kind.fields) document.getElementById(`sensor-option-${kind.name}-${f.key}`).value = chosen?.options[f.key] ?? "";
+    const id = document.getElementById("sensor-id");
+    if (chosen && (!id.value || found.all.some((c) => c.id === id.value))) id.value = chosen.id;
+  };
+  return h("div", { class: "field", key: `choice-${key}` }, h("label", { for: "sensor-choice" }, "Choice"),
+    h("select", { id: "sensor-choice", onchange: fill },
+      h("option", { value: "", key: "none" }, found.all ? "Fill in the fields by hand" : "Loading …"),
+      (found.all ?? []).map((c, i) => h("option", { value: String(i), key: String(i) }, c.note ? `${c.name} (${c.note})` : c.name))));
+}
+
+// candidates asks once for what a sensor of the type can be configured for.
+function candidates(app, account, kind, key) {
+  app.candidates ??= new Map();
+  if (!app.candidates.has(key)) {
+    app.candidates.set(key, {});
+    const answered = (found) => {
+      app.candidates.set(key, found);
+      app.set("candidates", key);
+    };
+    app.act("candidates", account.id, { type: kind.name }).then(({ data }) => answered(data.missing ? { error: data.missing } : { all: data.candidates }), (error) => answered({ error: error.message }));
+  }
+  return app.candidates.get(key);
 }
 
 function select(id, name, label, options, onchange) {

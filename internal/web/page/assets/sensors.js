@@ -102,7 +102,7 @@ function strip(s, failed) {
 
 function kind(outcome) {
   if (outcome === "ok") return "ok";
-  return outcome === "throttled" || outcome === "sign_in_required" ? "warn" : "bad";
+  return outcome === "throttled" ? "warn" : "bad";
 }
 
 function values(s) {

@@ -1,0 +1,13 @@
+package page
+
+// Find returns the account of a link that works.
+func (l *Links) Find(secret string) (account string, ok bool) {
+	account, _, ok = l.find(secret)
+	if !ok {
+		return "", false
+	}
+	return account, true
+}
+
+// UsedBy returns the account of a link that was used a moment ago.
+func (l *Links) UsedBy(secret string) (account string, ok bool) { return l.usedBy(secret) }
