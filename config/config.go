@@ -57,6 +57,7 @@ type Config struct {
 	HomeAssistant HomeAssistant            `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
 	StateDir      string                   `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else /var/lib/graph2mqtt if it exists and the configuration is in /etc/graph2mqtt, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
 	KeyFile       string                   `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
+	Cluster       Cluster                  `koanf:"cluster" doc:"Sharing the state between several machines, in NATS JetStream."`
 	Log           Log                      `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands                 `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments              `koanf:"attachments" doc:"Files that are sent with mail."`
@@ -172,6 +173,7 @@ type EntityOverride struct {
 func (c *Config) setDefaults() {
 	c.MQTT = MQTT{BaseTopic: "graph2mqtt", Keepalive: time.Minute}
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
+	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
 	c.Notifications.Safety = defaultSafety

@@ -40,6 +40,7 @@ type Options struct {
 	Config  *config.Config
 	Kinds   []sensors.Kind
 	Dir     *state.Dir
+	Lease   *state.Lease // of a Dir in a cluster; otherwise nil
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar        // of Log
@@ -116,7 +117,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Notifications: notificationOptions(c.Notifications)}
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
 	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
@@ -191,6 +192,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	// The publishers outlive the accounts and the connection outlives the publishers, so that the last results are published.
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
+	if b.options.Lease != nil {
+		ended := context.AfterFunc(b.options.Lease.Context(), disconnect)
+		defer ended()
+	}
 	publishing, stopPublishing := context.WithCancel(connected)
 	defer stopPublishing()
 	var connection, publishers errgroup.Group
@@ -213,6 +218,14 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	err = errors.Join(err, publishers.Wait())
 	disconnect()
 	return errors.Join(err, connection.Wait())
+}
+
+// guard returns what permits requests to Microsoft.
+func (b *Bridge) guard() runtime.Guard {
+	if b.options.Lease == nil {
+		return nil
+	}
+	return b.options.Lease
 }
 
 // Connected reports whether the broker is connected. It takes the locks of the bridge, so it does not return if the bridge hangs.

@@ -56,6 +56,8 @@ type Options struct {
 	Notifications *NotificationOptions
 	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
 	Pause time.Duration
+	// Guard permits requests to Microsoft; nil: always.
+	Guard Guard
 }
 
 // A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.
@@ -76,7 +78,7 @@ type Runtime struct {
 func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	r := &Runtime{
 		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
-		accounts: map[string]*account{}, transports: transports{fixed: o.Transport},
+		accounts: map[string]*account{}, transports: transports{fixed: o.Transport, guard: o.Guard},
 	}
 	var err error
 	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
@@ -121,9 +123,11 @@ func (r *Runtime) Run(ctx context.Context) error {
 
 // followSignIns reloads the accounts' sign-ins when another process has changed one, until ctx is done.
 func (r *Runtime) followSignIns(ctx context.Context) error {
-	return r.options.Dir.Watch(ctx, func() {
+	return r.options.Dir.Watch(ctx, func(name string) {
 		for _, a := range r.all() {
-			a.session.Reload()
+			if name == "" || a.user != nil && a.user.IsStoredAs(name) {
+				a.session.Reload()
+			}
 		}
 	})
 }
