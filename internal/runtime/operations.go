@@ -133,8 +133,10 @@ type signOutRequest struct{ account *account }
 
 // Execute implements services.Request.
 func (r *signOutRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	r.account.subscriber.release(ctx)
 	remains, err := r.account.user.SignOut(ctx)
 	if err != nil {
+		r.account.subscriber.resume()
 		return nil, err
 	}
 	signal(r.account.dirty)

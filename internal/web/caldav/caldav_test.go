@@ -48,7 +48,7 @@ func (m *memory) Write(name string, plain []byte) error {
 
 func (m *memory) WithLock(_ context.Context, _ string, f func() error) error { return f() }
 
-func (m *memory) Watch(ctx context.Context, _ func()) error {
+func (m *memory) Watch(ctx context.Context, _ func(string)) error {
 	<-ctx.Done()
 	return nil
 }
