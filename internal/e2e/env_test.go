@@ -29,6 +29,13 @@ type Environment struct {
 func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 	t.Helper()
 	env := &Environment{Microsoft: simulator.Contoso(simulator.Options{}), Broker: StartMosquitto(t, o), Program: NewProgram(t, "")}
+	env.serve(t)
+	return env
+}
+
+// serve starts the simulator.
+func (env *Environment) serve(t testing.TB) {
+	t.Helper()
 	if err := env.Microsoft.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +46,6 @@ func NewEnvironment(t testing.TB, o MosquittoOptions) *Environment {
 	})
 	env.caFile = filepath.Join(env.Program.Dir, "microsoft.pem")
 	writeFile(t, env.caFile, string(env.Microsoft.CA()))
-	return env
 }
 
 // Configure writes a configuration with the account "work". Each setting and each sensor is a line of YAML.
