@@ -162,6 +162,12 @@ func TestDiscoverRooms(t *testing.T) {
 	if code != 0 || stdout != want {
 		t.Errorf("%d\n%s%s\nwant\n%s", code, stdout, stderr, want)
 	}
+	h.configureOrganization(t, "sensors: {berlin: {type: room, room: berlin@contoso.example}, adele: {type: calendar, user: adele@contoso.example, calendar: all}}")
+	h.simulator.GrantRoles(organizationClient, "Place.Read.All", "Calendars.Read")
+	const members = "      # members of adele:\n"
+	if code, stdout, stderr := h.call(t, "discover", "contoso"); code != 0 || !strings.Contains(stdout, members) || !strings.Contains(stdout, ": Birthdays\n") {
+		t.Errorf("the calendars of a mailbox: %d\n%s%s", code, stdout, stderr)
+	}
 	h.configureOrganization(t, "rooms: {except: [Paris]}")
 	h.simulator.GrantRoles(organizationClient, "Place.Read.All")
 	const excluded = "      # Berlin is configured already: rooms\n      paris: {type: room, room: paris@contoso.example}\n"

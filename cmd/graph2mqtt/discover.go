@@ -76,6 +76,12 @@ func (p *program) discover(ctx context.Context, args []string) error {
 	var failed, notGranted []error
 	listed := false
 	for _, k := range runtime.Kinds() {
+		if a.Application && !k.OfOrganization { // its candidates are those of a user, but its sensors for several have members
+			if err := p.printMembers(ctx, a, k, g); err != nil {
+				failed = append(failed, err)
+			}
+			continue
+		}
 		if k.Candidates == nil || k.WorkOnly && status.User.Personal || a.Application != k.OfOrganization {
 			continue
 		}
@@ -127,9 +133,13 @@ func (p *program) printMembers(ctx context.Context, a *config.Account, k sensors
 		if s.Type != k.Name || group == nil {
 			continue
 		}
-		members, err := group.Members(ctx, g)
+		of := g
+		if s.User != "" {
+			of = g.ForMailbox(s.User)
+		}
+		members, err := group.Members(ctx, of)
 		if err != nil {
-			return fmt.Errorf("%s: %w", id, err)
+			return fmt.Errorf("%s: %w", id, runtime.ExplainMailbox(s, s.Options.(sensors.Sensor).Permissions(), err))
 		}
 		fmt.Fprintf(p.stdout, "      # members of %s:\n", id)
 		for _, m := range members {
