@@ -92,7 +92,12 @@ func limitOf(path string) string {
 		return "directory"
 	}
 	switch rest[0] {
-	case "todo", "planner", "presence":
+	case "todo":
+		if owner != "me" { // of a mailbox of an organization, whose throttling must not hold others up
+			return "todo of " + owner
+		}
+		return "todo"
+	case "planner", "presence":
 		return rest[0]
 	case "chats", "joinedTeams", "teamwork", "onlineMeetings":
 		return "teams"
