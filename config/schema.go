@@ -168,6 +168,12 @@ func KindReference(k Kind) string {
 	if k.WorkOnly {
 		s += " Work and school accounts only."
 	}
+	switch {
+	case k.OfMailbox:
+		s += " In an organization, `user` names the mailbox."
+	case k.Application:
+		s += " Organizations can have it, too."
+	}
 	s += "\n"
 	if _, own := sensorFields(k); len(own) > 0 {
 		s += "\n" + schema.Table(own)
