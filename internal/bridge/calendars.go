@@ -40,11 +40,16 @@ func (b *Bridge) mountCalendars(l *listener, c config.HTTP) {
 	l.tasks = append(l.tasks, b.passwords.Run)
 	for _, a := range config.Sorted(b.config.Accounts) {
 		for _, s := range config.Sorted(a.Sensors) {
-			if isCalendar := s.Type == "calendar" || s.Type == "group_calendar" || s.Type == "todo"; isCalendar && s.Read && !s.OnDemand {
+			if isCalendar(s.Type) && s.Read && !s.OnDemand {
 				b.log.Warn("calendar clients see only what the sensor reads; set on_demand: true for other times and completed tasks", "account", a.ID, "sensor", s.ID)
 			}
 		}
 	}
+}
+
+// isCalendar reports whether sensors of a type are calendars or task lists that clients see completely with on_demand alone.
+func isCalendar(kind string) bool {
+	return kind == "calendar" || kind == "group_calendar" || kind == "todo"
 }
 
 // collections returns the calendars and task lists of an account.

@@ -403,6 +403,7 @@ func testPageSetUp(t *testing.T, browser context.Context) {
 	p.fill("broker-username", "me")
 	p.fill("broker-password", "secret-of-the-broker")
 	p.fill("account-client", simulator.ContosoClient)
+	p.do(chromedp.Click(chromedp.ID("account-calendars")))
 	p.value(`document.getElementById("account-id").form.requestSubmit(), ""`)
 	p.sees("password: ••••••")
 	p.click("Write to the file")
@@ -419,7 +420,7 @@ func testPageSetUp(t *testing.T, browser context.Context) {
 		t.Fatal(err)
 	}
 	a := c.Accounts["work"]
-	if c.MQTT.URL != "mqtt://127.0.0.1:1883" || c.MQTT.Password.Reveal() != "secret-of-the-broker" || a == nil || a.ClientID != simulator.ContosoClient || len(a.Sensors) != 2 {
+	if c.MQTT.URL != "mqtt://127.0.0.1:1883" || c.MQTT.Password.Reveal() != "secret-of-the-broker" || a == nil || a.ClientID != simulator.ContosoClient || len(a.Sensors) != 2 || !a.Sensors["calendar"].OnDemand || !c.HTTP.Calendars {
 		t.Errorf("the configuration is %+v, %+v", c.MQTT, a)
 	}
 	info, err := os.Stat(sources.File)

@@ -2,17 +2,26 @@
 
 import { h } from "./dom.js";
 import { time } from "./format.js";
-import { button, copyField, note, outcome } from "./parts.js";
+import { button, copyField, docs, note, outcome } from "./parts.js";
 
 export function calendars(app) {
   const c = app.state.calendars;
-  if (!c) return null;
+  if (!c) return off();
   return h("section", { id: "calendars", key: "calendars", "aria-labelledby": "calendars-title" },
     h("h2", { id: "calendars-title" }, "Calendars in Home Assistant"),
     h("div", { class: "card" },
       h("p", {}, "Open ", h("strong", {}, "Settings"), ", ", h("strong", {}, "Devices & services"), ", ", h("strong", {}, "Add integration"), ", ", h("strong", {}, "CalDAV"), ", and paste:"),
       copyField("calendars-url", "URL", c.url, { announce: app.announce }),
       c.accounts.map((a) => credentials(app, a))));
+}
+
+// off tells how to get them.
+function off() {
+  return h("section", { id: "calendars", key: "calendars", "aria-labelledby": "calendars-title" },
+    h("h2", { id: "calendars-title" }, "Calendars in Home Assistant"),
+    h("div", { class: "card" },
+      h("p", { class: "muted" }, "Off. To show calendars and task lists as calendars and to-do lists of Home Assistant, set ", h("code", {}, "calendars: true"), " below ", h("code", {}, "http"),
+        " in the configuration file, and ", h("code", {}, "on_demand: true"), " for the sensors: ", docs("calendars.md", "native calendars"), ".")));
 }
 
 function credentials(app, a) {

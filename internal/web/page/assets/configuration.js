@@ -56,6 +56,7 @@ function accountForm(app, first) {
   const known = app.state.configuration.broker;
   const kinds = (app.kinds ?? []).filter((k) => !k.fields.some((f) => f.required));
   const read = (data) => ({
+    ...(first && data.has("calendars") ? { calendars: true } : {}),
     ...(first && text(data, "url") ? { broker: trimmed(data, ["url", "username", "password"]) } : {}),
     account: text(data, "account"),
     new_account: { ...trimmed(data, ["client_id", "tenant"]), enable_update: data.has("enable_update") },
@@ -70,10 +71,12 @@ function accountForm(app, first) {
     h("fieldset", { key: "account" }, h("legend", {}, "Microsoft 365 account"),
       h("div", { class: "fields" },
         field("account-id", "account", "Id", "Letters a to z, digits and _. It is part of every topic.", { required: true, pattern: "[a-z0-9_]{1,64}", initial: first ? "work" : undefined }),
-        field("account-client", "client_id", "Application (client) id", "From the app registration in Entra ID.", { required: true, placeholder: "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" }),
+        field("account-client", "client_id", "Application (client) id", "From the app registration in Entra ID.", { required: true, class: "id", placeholder: "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" }),
         field("account-tenant", "tenant", "Tenant", "common, organizations, consumers, or the id or domain of a tenant.", { initial: "common" })),
       checkbox("account-update", "enable_update", "Allow changes, such as creating events", false)),
     h("fieldset", { key: "sensors" }, h("legend", {}, "Sensors"), h("div", { class: "checks" }, kinds.map((k) => checkbox(`sensor-${k.name}`, `sensor-${k.name}`, k.title + (k.work_only ? " (work only)" : ""), byDefault.includes(k.name))))),
+    first ? h("fieldset", { key: "calendars" }, h("legend", {}, "Home Assistant"),
+      checkbox("account-calendars", "calendars", "Also show calendars and task lists as calendars and to-do lists of Home Assistant (CalDAV)", false)) : null,
   ]);
 }
 
