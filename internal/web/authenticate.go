@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net/http"
 	"net/netip"
 )
@@ -59,8 +60,13 @@ type delegatedWriter struct {
 // WriteHeader implements http.ResponseWriter.
 func (a *delegatedWriter) WriteHeader(code int) {
 	if a.unauthorized = code == http.StatusUnauthorized; a.unauthorized {
-		a.Header().Del("Content-Length") // of the answer that is replaced
-		a.refused = a.refuse()
+		head := a.Header().Clone()
+		for _, name := range []string{"Content-Length", "WWW-Authenticate"} { // of the answer that may be replaced
+			a.Header().Del(name)
+		}
+		if a.refused = a.refuse(); !a.refused {
+			maps.Copy(a.Header(), head)
+		}
 	}
 	if !a.refused {
 		a.ResponseWriter.WriteHeader(code)

@@ -3,7 +3,7 @@
 import { withoutCommand } from "./attention.js";
 import { h } from "./dom.js";
 import { capital, time } from "./format.js";
-import { icon, note } from "./parts.js";
+import { described, icon, note } from "./parts.js";
 
 export function configuration(app) {
   const c = app.state.configuration;
@@ -43,7 +43,7 @@ function field(id, name, label, help, props = {}) {
   const { initial, ...attributes } = props;
   return h("div", { class: "field", key: id }, h("label", { for: id }, label),
     h("input", { id, name, autocomplete: "off", spellcheck: "false", "aria-describedby": help ? `${id}-help` : undefined, initial: initial ? { value: initial } : undefined, ...attributes }),
-    help ? h("p", { class: "muted", id: `${id}-help` }, help) : null);
+    help ? h("p", { class: "muted", id: `${id}-help` }, described(help)) : null);
 }
 
 function checkbox(id, name, label, checked) {
@@ -102,7 +102,7 @@ function sensorForm(app) {
       choice(app, account, chosen),
       chosen.fields.map((f) => field(`sensor-option-${chosen.name}-${f.key}`, `option-${f.key}`, capital(f.key.replaceAll("_", " ")), f.doc, { required: f.required, placeholder: f.example || undefined }))),
     chosen.can_update ? checkbox(`sensor-update-${chosen.name}`, "enable_update", "Allow changes", false) : null,
-    h("p", { class: "muted", key: "doc" }, chosen.doc),
+    h("p", { class: "muted", key: "doc" }, described(chosen.doc)),
   ]);
 }
 

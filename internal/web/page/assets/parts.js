@@ -48,6 +48,11 @@ async function copy(id, label, announce) {
   }
 }
 
+// described is a text with code between backticks.
+export function described(text) {
+  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+}
+
 // docs links to a page of the documentation.
 export function docs(page, text) {
   return h("a", { href: `https://github.com/graph2mqtt/graph2mqtt/blob/main/docs/${page}`, rel: "noreferrer", target: "_blank" }, text);
