@@ -181,7 +181,7 @@ func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, er
 		return nil, err
 	}
 	if c.OnDemand() != nil {
-		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all) })
+		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all, nil) })
 	}
 	found, err := s.window(ctx, func(other *window) bool { return other.version == version }, "tasks", func(ctx context.Context) (*window, error) {
 		completed, err := c.ReadCompleted(ctx)
@@ -197,13 +197,8 @@ func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, er
 		for _, t := range all {
 			known[t.ID] = true
 		}
-		all = slices.Clone(all)
-		for _, t := range completed {
-			if !known[t.ID] {
-				all = append(all, t)
-			}
-		}
-		l, err := s.taskListing(c, all)
+		completed = slices.DeleteFunc(completed, func(t tasks.Task) bool { return known[t.ID] })
+		l, err := s.taskListing(c, all, completed)
 		return &window{listing: l, version: version}, err
 	})
 	if err != nil {
@@ -298,11 +293,16 @@ func (s *collectionState) eventListing(all []calendars.Event) (*listing, error) 
 	})
 }
 
-// taskListing is eventListing for tasks.
-func (s *collectionState) taskListing(c Collection, all []tasks.Task) (*listing, error) {
+// taskListing is eventListing for tasks: those that the sensor holds, which are not copied, and more.
+func (s *collectionState) taskListing(c Collection, held, more []tasks.Task) (*listing, error) {
 	loc := c.Location()
-	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
-		t := &all[i]
+	return s.build(len(held)+len(more), func(i int, before map[string]*object) (*object, error) {
+		var t *tasks.Task
+		if i < len(held) {
+			t = &held[i]
+		} else {
+			t = &more[i-len(held)]
+		}
 		a := s.aliases.withID(t.ID)
 		if o := before[nameOf(t.ID, a)]; o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
 			return o, nil
