@@ -6,7 +6,7 @@ import { button, copyField, docs, note, outcome } from "./parts.js";
 
 export function calendars(app) {
   const c = app.state.calendars;
-  if (!c) return off();
+  if (!c) return null;
   return h("section", { id: "calendars", key: "calendars", "aria-labelledby": "calendars-title" },
     h("h2", { id: "calendars-title" }, "Calendars in Home Assistant"),
     h("div", { class: "card" },
@@ -15,13 +15,11 @@ export function calendars(app) {
       c.accounts.map((a) => credentials(app, a))));
 }
 
-// off tells how to get them.
-function off() {
-  return h("section", { id: "calendars", key: "calendars", "aria-labelledby": "calendars-title" },
-    h("h2", { id: "calendars-title" }, "Calendars in Home Assistant"),
-    h("div", { class: "card" },
-      h("p", { class: "muted" }, "Off. To show calendars and task lists as calendars and to-do lists of Home Assistant, set ", h("code", {}, "calendars: true"), " below ", h("code", {}, "http"),
-        " in the configuration file, and ", h("code", {}, "on_demand: true"), " for the sensors: ", docs("calendars.md", "native calendars"), ".")));
+// calendarsOff tells how to get them.
+export function calendarsOff(app) {
+  if (app.state.calendars) return null;
+  return h("p", { class: "muted", key: "calendars-off" }, "To show calendars and task lists as calendars and to-do lists of Home Assistant, set ", h("code", {}, "http.calendars: true"), " in the file, and ",
+    h("code", {}, "on_demand: true"), " for the sensors: ", docs("calendars.md", "native calendars"), ".");
 }
 
 function credentials(app, a) {

@@ -1,6 +1,7 @@
 // The configuration in use, its problems, and forms that add to the file.
 
 import { withoutCommand } from "./attention.js";
+import { calendarsOff } from "./calendars.js";
 import { h } from "./dom.js";
 import { capital, time } from "./format.js";
 import { described, icon, note } from "./parts.js";
@@ -16,6 +17,7 @@ export function configuration(app) {
       c.warnings.map((w) => note("warn", capital(w))),
       app.state.setup ? accountForm(app, true) : [
         h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.accounts ? [" and the files in ", h("code", {}, c.accounts)] : null, c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : c.accounts ? ["From environment variables and the files in ", h("code", {}, c.accounts), "."] : "There is no file: the configuration comes from environment variables."),
+        calendarsOff(app),
         h("details", { key: "running" }, h("summary", {}, "Show the configuration in use, without secrets"),
           h("pre", { tabindex: "0", role: "region", "aria-label": "Configuration in use" }, c.running)),
         h("details", { key: "account" }, h("summary", {}, "Add an account"), accountForm(app, false)),
