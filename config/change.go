@@ -16,6 +16,7 @@ func (c *Config) toMap(reveal bool) map[string]any {
 	if reveal {
 		out["mqtt"].(map[string]any)["ca_file"] = c.MQTT.CAFile + " " + c.Digests["mqtt"]
 		out["http"].(map[string]any)["tls_cert_file"] = c.HTTP.TLSCertFile + " " + c.Digests["http"]
+		out["notifications"].(map[string]any)["webhook"].(map[string]any)["tls_cert_file"] = c.Notifications.Webhook.TLSCertFile + " " + c.Digests["notifications"]
 	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {

@@ -46,7 +46,7 @@ type Config struct {
 	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
 	Warnings []string // what is allowed but probably not intended
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
-	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
+	// Digests has hashes of the files that are read only once, by "mqtt", "http", "notifications" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 	// AccountFiles has the files in AccountsDir whose accounts are in use, by account, and RefusedFiles those that cannot be used.
 	AccountFiles map[string]string
@@ -57,10 +57,12 @@ type Config struct {
 	HomeAssistant HomeAssistant            `koanf:"homeassistant" doc:"Discovery for Home Assistant."`
 	StateDir      string                   `koanf:"state_dir" restart:"true" doc:"The directory for encrypted tokens, requests and the latest responses of Graph. Default: $STATE_DIRECTORY, else /var/lib/graph2mqtt if it exists and the configuration is in /etc/graph2mqtt, else graph2mqtt in $XDG_STATE_HOME (~/.local/state)."`
 	KeyFile       string                   `koanf:"key_file" restart:"true" doc:"A file with the encryption key of the state directory: 32 bytes in base64. Default: $GRAPH2MQTT_KEY, else the systemd credential graph2mqtt-key, else the file key in the state directory, which is created on the first start."`
+	Cluster       Cluster                  `koanf:"cluster" doc:"Sharing the state between several machines, in NATS JetStream."`
 	Log           Log                      `koanf:"log" doc:"The log, on standard error."`
 	Commands      Commands                 `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments              `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                     `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
+	Notifications Notifications            `koanf:"notifications" doc:"Notifications of Microsoft about changes, which are shown within seconds and save polls."`
 	Audit         Audit                    `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Organizations map[string]*Organization `koanf:"organizations,deferred" doc:"Organizations by id, whose rooms and mailboxes an application reads instead of a user. The ids are as those of accounts, and unique among both."`
 	AccountsDir   string                   `koanf:"accounts_dir" doc:"A directory with further accounts: one file for each, named after the account's id, with the keys of the account. Default: accounts.d beside the configuration file, if it exists."`
@@ -171,8 +173,10 @@ type EntityOverride struct {
 func (c *Config) setDefaults() {
 	c.MQTT = MQTT{BaseTopic: "graph2mqtt", Keepalive: time.Minute}
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
+	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
+	c.Notifications.Safety = defaultSafety
 	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
 }
 

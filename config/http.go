@@ -43,13 +43,7 @@ var dnsName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_](
 func (h *HTTP) Validate() error {
 	var errs []error
 	loopback, err := checkListen(h.Listen)
-	errs = append(errs, At("listen", err))
-	switch {
-	case h.TLSCertFile != "" && h.TLSKeyFile == "":
-		errs = append(errs, At("tls_key_file", errors.New("is required with tls_cert_file")))
-	case h.TLSCertFile == "" && h.TLSKeyFile != "":
-		errs = append(errs, At("tls_cert_file", errors.New("is required with tls_key_file")))
-	}
+	errs = append(errs, At("listen", err), checkPair(h.TLSCertFile, h.TLSKeyFile))
 	for i, host := range h.Hosts {
 		var err error
 		h.Hosts[i], err = checkHost(host)

@@ -48,8 +48,11 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		c.AccountsDir = dir
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
+		l.Check("notifications.webhook", c.Notifications.Webhook.checkFiles())
+		l.Check("cluster", c.Cluster.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"], raw["organizations"])
+		l.checkNotifications(c)
 		l.stateDir(c)
 		l.machine(c)
 	}

@@ -394,7 +394,7 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 			}
 		}
 	}
-	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
+	j.Account, j.Sensor, j.target, j.User = ref.Account, ref.Sensor, target, target.User()
 	if ref != r.Target { // a member's request is bound to the member
 		if j.operation, err = target.Operation(j.Operation); err != nil {
 			return err

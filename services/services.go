@@ -98,6 +98,8 @@ type Target interface {
 	Resolve(ctx context.Context, fields map[string]json.RawMessage) (Ref, Target, error)
 	// Graph returns the account's Graph client.
 	Graph() *graph.Client
+	// User returns the id of the user who is signed in to the account; "": not known.
+	User() string
 	// Location returns the account's time zone.
 	Location() *time.Location
 	// OnSuccess shows the effect of an operation. The returned function, if not nil, writes in the same transaction as the response.

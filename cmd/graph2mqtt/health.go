@@ -30,6 +30,7 @@ const (
 type liveness struct {
 	Broker  bool `json:"broker"`  // it is connected
 	Waiting bool `json:"waiting"` // for a configuration
+	Standby bool `json:"standby"` // another machine has the shared state, or its servers do not answer
 }
 
 func (p *program) healthCommand() *cobra.Command {
@@ -37,8 +38,9 @@ func (p *program) healthCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "health",
 		Short: "Check that the bridge is running and connected to its broker",
-		Long: "health checks the bridge that uses the same state directory. If it is running and connected to the broker, health prints nothing\n" +
-			"and exits with 0. Otherwise it prints the reason and exits with 2. It is meant for health checks of containers and for monitoring.\n\n" +
+		Long: "health checks the bridge that uses the same state directory. If it is running and connected to the broker, or stands by because\n" +
+			"another machine has the shared state, health prints nothing and exits with 0. Otherwise it prints the reason and exits with 2. It is\n" +
+			"meant for health checks of containers and for monitoring.\n\n" +
 			"The connection to Microsoft is not checked, because a restart cannot help if an account is not signed in or Graph is unreachable.\n" +
 			"Use graph2mqtt accounts or the MQTT topics for that.",
 		Example: "  graph2mqtt health\n" +
@@ -81,7 +83,7 @@ func checkHealth(ctx context.Context, dir string, withoutBroker bool) error {
 		return fmt.Errorf("the bridge does not answer within %s", healthTimeout)
 	case err != nil:
 		return fmt.Errorf("the bridge ended while it was asked: %w", err)
-	case withoutBroker:
+	case withoutBroker, l.Standby:
 		return nil
 	case l.Waiting:
 		return errors.New("the bridge waits for a valid configuration; its log lists the problems")

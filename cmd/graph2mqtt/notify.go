@@ -43,15 +43,9 @@ func (n notifier) notify(assignments ...string) {
 	_, _ = conn.Write([]byte(strings.Join(assignments, "\n")))
 }
 
-// run reports that the program is ready, then that it is alive as long as connected returns, until ctx is done.
-func (n notifier) run(ctx context.Context, connected func() bool) {
-	status := func() string {
-		if connected() {
-			return "STATUS=Connected to the broker"
-		}
-		return "STATUS=Not connected to the broker"
-	}
-	n.notify("READY=1", status())
+// run reports that the program is ready, then that it is alive as long as status returns, until ctx is done.
+func (n notifier) run(ctx context.Context, status func() string) {
+	n.notify("READY=1", "STATUS="+status())
 	if n.socket == "" || n.watchdog == 0 {
 		return
 	}
@@ -62,7 +56,7 @@ func (n notifier) run(ctx context.Context, connected func() bool) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			n.notify("WATCHDOG=1", status())
+			n.notify("WATCHDOG=1", "STATUS="+status())
 		}
 	}
 }

@@ -82,12 +82,12 @@ func TestNoReportOfABridgeThatHangs(t *testing.T) {
 	var calls atomic.Int32
 	var running sync.WaitGroup
 	running.Go(func() {
-		n.run(ctx, func() bool {
+		n.run(ctx, func() string {
 			if calls.Add(1) == 2 { // the first one is for READY=1
 				close(hangs)
 				<-released
 			}
-			return true
+			return "Connected to the broker"
 		})
 	})
 	defer running.Wait()

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -66,7 +67,7 @@ func (p *program) root() *cobra.Command {
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(p.runCommand(), p.checkCommand(), p.healthCommand(), p.initCommand(), p.loginCommand(), p.linkCommand(), p.logoutCommand(), p.accountsCommand(),
 		p.permissionsCommand(), p.discoverCommand(), p.dashboardCommand(), p.migrateCommand(), p.callCommand(), p.calendarsCommand(), p.watchCommand(),
-		p.configCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
+		p.configCommand(), p.stateCommand(), p.demoCommand(), p.simulateCommand(), p.versionCommand())
 	root.SetOut(p.stdout) // the completion command keeps it
 	root.InitDefaultCompletionCmd()
 	for _, c := range root.Commands() {
@@ -261,8 +262,20 @@ func (p *program) loadAccount(args []string) (*config.Config, *config.Account, e
 // openState opens the state directory with the quiet logger.
 func (p *program) openState(c *config.Config) (*state.Dir, *slog.Logger, error) {
 	log, _ := p.quietLogger(c)
-	dir, err := state.Open(c.StateDir, c.KeyFile, log)
+	dir, err := openState(context.Background(), c, log)
 	return dir, log, err
+}
+
+// openState opens the state directory, or the state that several machines share. It waits for neither.
+func openState(ctx context.Context, c *config.Config, log *slog.Logger) (*state.Dir, error) {
+	if !c.Cluster.IsConfigured() {
+		return state.Open(c.StateDir, c.KeyFile, log)
+	}
+	cluster, err := bridge.Cluster(c.Cluster)
+	if err != nil {
+		return nil, err
+	}
+	return state.OpenCluster(ctx, c.StateDir, c.KeyFile, cluster, log)
 }
 
 // session opens the sign-in of an account.

@@ -58,10 +58,11 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	defer stdruntime.GOMAXPROCS(processors)
 	p.limitProcessors(processors, len(c.Accounts))
 	log, level := p.logger(c)
-	dir, err := state.Open(c.StateDir, c.KeyFile, log)
-	if err != nil {
+	dir, err := p.waitForState(ctx, c, log)
+	if err != nil || dir == nil {
 		return err
 	}
+	defer dir.Close()
 	reloads := make(chan *config.Config)
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
@@ -89,9 +90,19 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		})
 	})
 	for {
-		err := p.serve(ctx, bridge.Options{Config: current.Load(), Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load, File: file})
+		o := bridge.Options{Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load, File: file}
+		if o.Lease, err = p.standBy(ctx, dir, log); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		o.Config = current.Load()
+		err := p.serve(ctx, o)
 		changed := (*brokerChangedError)(nil)
 		switch {
+		case errors.Is(err, state.ErrLeaseLost):
+			log.Error("stopped: another machine may have the state now; standing by", "error", err)
 		case errors.As(err, &changed):
 			current.Store(changed.config)
 		case !errors.Is(err, bridge.ErrRestart):
@@ -105,11 +116,69 @@ type brokerChangedError struct{ config *config.Config }
 
 func (e *brokerChangedError) Error() string { return "Home Assistant has another broker" }
 
-// serve runs a bridge with all kinds of sensors until ctx is done.
-func (p *program) serve(ctx context.Context, o bridge.Options) error {
+// stateRetryInterval separates attempts to reach the shared state at the start.
+const stateRetryInterval = 5 * time.Second
+
+// waitForState opens the state. While the servers of a cluster do not answer it waits for them; it returns nil if ctx is done first.
+func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.Logger) (*state.Dir, error) {
+	dir, err := openState(ctx, c, log)
+	if !errors.Is(err, state.ErrUnavailable) {
+		return dir, err
+	}
+	defer p.reportStandby(ctx, c.StateDir, log)()
+	for {
+		log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
+		timer := time.NewTimer(stateRetryInterval)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil, nil
+		case <-timer.C:
+		}
+		if dir, err = openState(ctx, c, log); !errors.Is(err, state.ErrUnavailable) {
+			return dir, err
+		}
+	}
+}
+
+// standBy waits until no other machine works with the shared state. It returns nil at once if the state is this machine's alone.
+func (p *program) standBy(ctx context.Context, dir *state.Dir, log *slog.Logger) (*state.Lease, error) {
+	if !dir.IsShared() {
+		return nil, nil
+	}
+	defer p.reportStandby(ctx, dir.Path(), log)()
+	return dir.Acquire(ctx)
+}
+
+// reportStandby reports to systemd and to `graph2mqtt health` that the program waits, until the returned function is called.
+func (p *program) reportStandby(ctx context.Context, dir string, log *slog.Logger) (stop func()) {
+	health := startHealth(dir, log, func() liveness { return liveness{Standby: true} })
+	systemd := p.newNotifier()
+	running, cancel := context.WithCancel(ctx)
+	var reports sync.WaitGroup
+	reports.Go(func() { systemd.run(running, func() string { return "Standing by" }) })
+	return func() {
+		cancel()
+		reports.Wait()
+		health.close()
+	}
+}
+
+// serve runs a bridge with all kinds of sensors until ctx is done, or the lease of a shared state has ended.
+func (p *program) serve(ctx context.Context, o bridge.Options) (err error) {
 	o.Kinds, o.Version = runtime.Kinds(), readBuild().version
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	if o.Lease != nil {
+		defer o.Lease.Release()
+		stop := context.AfterFunc(o.Lease.Context(), func() { cancel(context.Cause(o.Lease.Context())) })
+		defer func() {
+			stop()
+			if lost := o.Lease.Err(); lost != nil { // what could not be written any more is a consequence
+				err = lost
+			}
+		}()
+	}
 	if p.app != nil {
 		o.OnConnectFailed = func() {
 			if changed := p.app.changedBroker(ctx, o.Config); changed != nil {
@@ -151,14 +220,21 @@ func (p *program) supervise(ctx context.Context, b *bridge.Bridge, dir *state.Di
 	health := startHealth(dir.Path(), log, func() liveness { return liveness{Broker: b.Connected()} })
 	systemd := p.newNotifier()
 	stopping := context.AfterFunc(ctx, func() {
-		if !isBrokerChanged(ctx) {
+		if !isBrokerChanged(ctx) && !errors.Is(context.Cause(ctx), state.ErrLeaseLost) {
 			systemd.notify("STOPPING=1")
 		}
 	})
 	// The watchdog is satisfied until the bridge has stopped.
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var reports sync.WaitGroup
-	reports.Go(func() { systemd.run(running, b.Connected) })
+	reports.Go(func() {
+		systemd.run(running, func() string {
+			if b.Connected() {
+				return "Connected to the broker"
+			}
+			return "Not connected to the broker"
+		})
+	})
 	return func() {
 		stopping()
 		cancel()

@@ -40,6 +40,7 @@ type Options struct {
 	Config  *config.Config
 	Kinds   []sensors.Kind
 	Dir     *state.Dir
+	Lease   *state.Lease // of a Dir in a cluster; otherwise nil
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar        // of Log
@@ -72,6 +73,7 @@ type Bridge struct {
 	started    time.Time
 	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
+	receiver   *listener                 // of notifications; nil: none
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
 	links      *page.Links         // for signing in; as passwords
@@ -115,7 +117,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange}
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
 	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
@@ -136,7 +138,7 @@ func (b *Bridge) wire() (err error) {
 
 	discovery := homeassistant.Discovery{
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version, Notifications: c.Notifications.Enabled(),
 	}
 	return b.wireMQTT(discovery)
 }
@@ -169,8 +171,13 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	b.listener, err = b.listen(c.HTTP)
-	return err
+	if b.receiver, err = b.receive(c.Notifications); err != nil {
+		return err
+	}
+	if b.listener, err = b.listen(c.HTTP); err != nil {
+		return errors.Join(err, b.receiver.abandon())
+	}
+	return nil
 }
 
 // Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
@@ -185,6 +192,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	// The publishers outlive the accounts and the connection outlives the publishers, so that the last results are published.
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
+	if b.options.Lease != nil {
+		ended := context.AfterFunc(b.options.Lease.Context(), disconnect)
+		defer ended()
+	}
 	publishing, stopPublishing := context.WithCancel(connected)
 	defer stopPublishing()
 	var connection, publishers errgroup.Group
@@ -197,6 +208,7 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
+	b.receiver.start(workContext, work)
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })
@@ -206,6 +218,14 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	err = errors.Join(err, publishers.Wait())
 	disconnect()
 	return errors.Join(err, connection.Wait())
+}
+
+// guard returns what permits requests to Microsoft.
+func (b *Bridge) guard() runtime.Guard {
+	if b.options.Lease == nil {
+		return nil
+	}
+	return b.options.Lease
 }
 
 // Connected reports whether the broker is connected. It takes the locks of the bridge, so it does not return if the bridge hangs.

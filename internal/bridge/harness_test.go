@@ -36,6 +36,7 @@ const waitTimeout = 30 * time.Second
 type harness struct {
 	pause     time.Duration // see bridge.Options
 	http      string        // the key http of the configuration; "": none
+	push      string        // the key notifications of the configuration; "": none
 	environ   []string      // of the configuration
 	file      *bridge.ConfigFile
 	t         *testing.T
@@ -142,6 +143,9 @@ func (h *harness) Configure(accounts string) {
 	text := fmt.Sprintf("mqtt: {url: %q}\nstate_dir: %q\naccounts:\n%s", h.Broker.URL(), h.path("state"), accounts)
 	if h.http != "" {
 		text += "http: " + h.http + "\n"
+	}
+	if h.push != "" {
+		text += "notifications: " + h.push + "\n"
 	}
 	if err := os.WriteFile(h.path("graph2mqtt.yaml"), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)

@@ -152,6 +152,7 @@ func TestOrganizationCertificate(t *testing.T) {
 
 // The rooms of a list are found, also those that come later, and go when they are taken off the list.
 func TestOrganizationRoomList(t *testing.T) {
+	t.Parallel()
 	h := organize(t, "rooms: {list: building7@contoso.example, except: [Storage]}")
 	h.Microsoft.GrantRoles(application, "Place.Read.All", "Calendars.Read")
 	for _, name := range []string{"Rome", "Oslo", "Storage"} {

@@ -62,17 +62,32 @@ type Problem struct {
 	Since   time.Time
 }
 
-// An AccountStatus is the document of an account's status topic. Every key is always present.
+// An AccountStatus is the document of an account's status topic. Every key is always present, except notifications.
 type AccountStatus struct {
-	SignIn         SignIn          `json:"sign_in"`
-	Connected      bool            `json:"connected"` // something of the account can be read
-	User           *string         `json:"user"`
-	Granted        []string        `json:"granted"` // scopes
-	Missing        []MissingScope  `json:"missing"`
-	Problems       []SensorProblem `json:"problems"`
-	LastSync       *time.Time      `json:"last_sync"`
-	ThrottledUntil *time.Time      `json:"throttled_until"`
-	Error          *string         `json:"error"`
+	SignIn         SignIn              `json:"sign_in"`
+	Connected      bool                `json:"connected"` // something of the account can be read
+	User           *string             `json:"user"`
+	Granted        []string            `json:"granted"` // scopes
+	Missing        []MissingScope      `json:"missing"`
+	Problems       []SensorProblem     `json:"problems"`
+	LastSync       *time.Time          `json:"last_sync"`
+	ThrottledUntil *time.Time          `json:"throttled_until"`
+	Error          *string             `json:"error"`
+	Notifications  *NotificationStatus `json:"notifications,omitempty"` // left out if they are not configured
+}
+
+// NotificationStatus describes how Graph announces changes to an account.
+type NotificationStatus struct {
+	State       string                `json:"state"`       // ok, degraded or off
+	Unannounced int                   `json:"unannounced"` // changes since the start that polls found and nothing announced
+	Sensors     []SensorNotifications `json:"sensors"`
+}
+
+// SensorNotifications describes how Graph announces the changes of a sensor.
+type SensorNotifications struct {
+	Sensor  string  `json:"sensor"`
+	State   string  `json:"state"`   // ok, degraded or off
+	Message *string `json:"message"` // why it is not ok
 }
 
 // SignIn is the state of an account's sign-in; URL, Code and ExpiresAt are set while one waits for the user.

@@ -80,6 +80,7 @@ var allowedInTests = map[string][]string{
 	"sensors":             {"internal/graph/...", "internal/simulator/...", "sensors/sensorstest"},
 	"mqtt":                {"internal/broker/...", "internal/cputest", "internal/entity", "internal/graph/...", "internal/hub", "mqtt/..."},
 	"internal/runtime":    {"internal/simulator/...", "mqtt/..."},
+	"internal/state":      {"internal/broker/..."},
 	"internal/web":        {"internal/graph/...", "internal/simulator/...", "internal/state", "services/...", "sensors/..."},
 	"internal/dashboard":  {"internal/entity"},
 	"internal/broker":     {"internal/broker/..."},
@@ -98,7 +99,9 @@ var libraryImporters = map[string][]string{
 	"github.com/agnivade/levenshtein":                            {"config", "internal/schema"},
 	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt"},
 	"github.com/mochi-mqtt/server":                               {"internal/broker/..."},
-	"github.com/nats-io":                                         {"internal/broker/natstest"},
+	"github.com/nats-io/nats-server":                             {"internal/broker/natstest"},
+	"github.com/nats-io/nats.go":                                 {"internal/state", "internal/broker/natstest"},
+	"github.com/nats-io/nuid":                                    {"internal/state"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/graph/..."},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/graph/auth"},
 	"github.com/microsoft/kiota-http-go":                         {"internal/graph/..."},
@@ -123,6 +126,7 @@ var libraryImporters = map[string][]string{
 
 // libraryTestImporters lists the directories whose tests may import a library, too: they check the peer with its real client.
 var libraryTestImporters = map[string][]string{
+	"github.com/nats-io/nats-server":                             {"internal/state"},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator/..."},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator/..."},
@@ -276,7 +280,7 @@ func importCases() []violationCase {
 		{"imports", "mqtt/x.go", file(m + "internal/broker/brokertest"), must("mqtt", "internal/broker/brokertest")},
 		{"imports", "mqtt/x_test.go", file(m + "internal/broker/brokertest"), nil},
 		{"imports", "cmd/graph2mqtt/x.go", file(m + "internal/broker/natstest"), must("cmd/graph2mqtt", "internal/broker/natstest")},
-		{"imports", "internal/broker/x.go", file("github.com/nats-io/nats-server/v2/server"), must("internal/broker", "github.com/nats-io")},
+		{"imports", "internal/broker/x.go", file("github.com/nats-io/nats-server/v2/server"), must("internal/broker", "github.com/nats-io/nats-server")},
 		{"imports", "services/x.go", file(m + "sensors"), must("services", "sensors")},
 		{"imports", "services/x.go", file(m + "services/calendar"), must("services", "services/calendar")},
 		{"imports", "services/mail/x.go", file(m+"sensors/mail", m+"services", m+"internal/graph", sdkRoot+"/models"), must("services/mail", "sensors/mail")},

@@ -9,7 +9,7 @@ import (
 
 // The NATS server is for tests only: nothing of it may be compiled into the program.
 func TestProgramHasNoNATSServer(t *testing.T) {
-	dependsOnNATS := func(pkg string) bool {
+	dependsOnServer := func(pkg string) bool {
 		t.Helper()
 		command := exec.Command("go", "list", "-deps", pkg)
 		command.Dir = "../.."
@@ -17,12 +17,12 @@ func TestProgramHasNoNATSServer(t *testing.T) {
 		if err != nil {
 			t.Fatalf("list the dependencies of %s: %v", pkg, err)
 		}
-		return slices.ContainsFunc(strings.Fields(string(out)), func(dependency string) bool { return isWithin(dependency, "github.com/nats-io") })
+		return slices.ContainsFunc(strings.Fields(string(out)), func(dependency string) bool { return isWithin(dependency, "github.com/nats-io/nats-server") })
 	}
-	if dependsOnNATS("./cmd/graph2mqtt") {
-		t.Error("the program contains packages of github.com/nats-io")
+	if dependsOnServer("./cmd/graph2mqtt") {
+		t.Error("the program contains packages of github.com/nats-io/nats-server")
 	}
-	if !dependsOnNATS("./internal/broker/natstest") {
+	if !dependsOnServer("./internal/broker/natstest") {
 		t.Error("the NATS server of the tests has another path: this test finds nothing")
 	}
 }

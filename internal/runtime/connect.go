@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"strings"
@@ -123,6 +124,7 @@ func (newToken) Granted() []string { return nil }
 // transports holds one transport for all accounts whose servers are verified by the same certificates.
 type transports struct {
 	fixed http.RoundTripper // nil: none; for tests
+	guard Guard             // nil: none
 
 	mu    sync.Mutex
 	byPEM map[[sha256.Size]byte]http.RoundTripper
@@ -130,6 +132,14 @@ type transports struct {
 
 // of returns the transport of an account for Entra ID and Graph. With an error it refuses every request.
 func (t *transports) of(c *config.Account) (http.RoundTripper, error) {
+	transport, err := t.unguarded(c)
+	if t.guard != nil {
+		transport = guardedTransport{transport, t.guard}
+	}
+	return transport, err
+}
+
+func (t *transports) unguarded(c *config.Account) (http.RoundTripper, error) {
 	if t.fixed != nil {
 		return t.fixed, nil
 	}
@@ -190,6 +200,56 @@ func (t *transports) close() {
 	for _, transport := range t.byPEM {
 		(&http.Client{Transport: transport}).CloseIdleConnections()
 	}
+}
+
+// A Guard permits requests to Microsoft for a limited time, which may be extended.
+type Guard interface {
+	Err() error               // nil: permitted
+	Context() context.Context // done when the permission has ended
+}
+
+// A guardedTransport sends requests while they are permitted, and cancels those that are under way when the permission ends.
+type guardedTransport struct {
+	next  http.RoundTripper
+	guard Guard
+}
+
+// RoundTrip implements http.RoundTripper.
+func (t guardedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	permitted := t.guard.Context()
+	ctx, cancel := context.WithCancelCause(r.Context())
+	stop := context.AfterFunc(permitted, func() { cancel(context.Cause(permitted)) })
+	end := func() { stop(); cancel(nil) }
+	// The context of a process that was paused may not be done yet.
+	if err := t.guard.Err(); err != nil {
+		end()
+		if r.Body != nil {
+			_ = r.Body.Close()
+		}
+		return nil, err
+	}
+	response, err := t.next.RoundTrip(r.WithContext(ctx))
+	if err != nil {
+		end()
+		return nil, err
+	}
+	response.Body = guardedBody{response.Body, end}
+	return response, nil
+}
+
+// CloseIdleConnections closes those of the transport below.
+func (t guardedTransport) CloseIdleConnections() {
+	(&http.Client{Transport: t.next}).CloseIdleConnections()
+}
+
+type guardedBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b guardedBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
 }
 
 // A refusingTransport fails every request.

@@ -52,8 +52,12 @@ type Options struct {
 	Transport http.RoundTripper
 	// OnExchange is called after each request of an account to Graph; see graph.Options. Nil: nothing is.
 	OnExchange func(account, method string, status int, took time.Duration)
+	// Notifications has Graph announce changes. Nil: nothing is announced, and subscriptions of earlier runs are deleted.
+	Notifications *NotificationOptions
 	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
 	Pause time.Duration
+	// Guard permits requests to Microsoft; nil: always.
+	Guard Guard
 }
 
 // A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.
@@ -63,6 +67,7 @@ type Runtime struct {
 	ended   chan struct{} // closed when Run has returned
 
 	transports transports
+	notifier   *notifier // nil: Graph announces nothing
 	limiters   limiters
 
 	mu       sync.Mutex
@@ -73,7 +78,11 @@ type Runtime struct {
 func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	r := &Runtime{
 		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
-		accounts: map[string]*account{}, transports: transports{fixed: o.Transport},
+		accounts: map[string]*account{}, transports: transports{fixed: o.Transport, guard: o.Guard},
+	}
+	var err error
+	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
+		return nil, err
 	}
 	for id, c := range config.Sorted(accounts) {
 		a, err := r.newAccount(c)
@@ -114,9 +123,11 @@ func (r *Runtime) Run(ctx context.Context) error {
 
 // followSignIns reloads the accounts' sign-ins when another process has changed one, until ctx is done.
 func (r *Runtime) followSignIns(ctx context.Context) error {
-	return r.options.Dir.Watch(ctx, func() {
+	return r.options.Dir.Watch(ctx, func(name string) {
 		for _, a := range r.all() {
-			a.session.Reload()
+			if name == "" || a.user != nil && a.user.IsStoredAs(name) {
+				a.session.Reload()
+			}
 		}
 	})
 }
@@ -154,8 +165,12 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 	}
 	for _, id := range changes.Accounts.Removed {
 		running.stop(id)
-		r.account(id).remove()
+		removed := r.account(id)
+		removed.remove()
 		r.set(id, nil)
+		if removed.subscriber != nil {
+			running.start(ctx, "subscriptions of "+id, removed.unsubscribe)
+		}
 	}
 	for id, a := range config.Sorted(replacements) {
 		before := r.account(id)

@@ -44,6 +44,7 @@ type sensor struct {
 	requested      bool           // a read was requested
 	refreshed      bool           // a requested read has ended
 	put            *hub.State     // as given to the hub last
+	push           sensorPush
 }
 
 func (a *account) newSensor(c *config.Sensor) *sensor {
@@ -73,6 +74,12 @@ func (s *sensor) open() {
 	})
 	if s.poller.HasAnswer() {
 		s.state = &sensors.State{State: s.poller.Initial()}
+	}
+	if a.runtime.notifier != nil {
+		if value, err := a.runtime.options.Store.Get(wakeupsBucket, s.key()); err == nil && value != nil {
+			s.push.recorded = true
+			s.poller.Wake()
+		}
 	}
 }
 
@@ -148,6 +155,9 @@ func (s *sensor) forget() {
 	s.account.runtime.options.Store.Commit(func(tx services.Tx) {
 		tx.Delete(sensors.Bucket, s.key())
 		tx.Delete(membersBucket, s.key())
+		if s.account.runtime.notifier != nil {
+			tx.Delete(wakeupsBucket, s.key())
+		}
 	}, s.account.logStoreError)
 }
 
@@ -209,6 +219,7 @@ func (s *sensor) onState(state sensors.State) {
 	s.publish(true)
 	if first {
 		signal(s.account.dirty)
+		s.account.subscriber.changed()
 	}
 }
 
@@ -218,6 +229,7 @@ func (s *sensor) onEvents(events []entity.Event) {
 
 func (s *sensor) onPoll(p sensors.Poll) {
 	s.record(p)
+	s.account.subscriber.polled(s, p)
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
@@ -307,7 +319,9 @@ func equalProblem(a, b *hub.Problem) bool {
 
 // staleAfter returns how long the last answer is shown while Graph gives no other.
 func (s *sensor) staleAfter() time.Duration {
-	return max(s.account.config.StaleAfter, 3*s.config.Interval)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.account.config.StaleAfter, 3*s.config.Interval, 3*s.push.interval)
 }
 
 // available reports whether the sensor's values are current, and until when they are if nothing is read.
@@ -316,9 +330,10 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 		return true, time.Time{}
 	}
 	granted := s.account.missingError(s.source.Permissions()) == nil
+	staleAfter := s.staleAfter()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until = s.lastSync.Add(s.staleAfter())
+	until = s.lastSync.Add(staleAfter)
 	// Which mailboxes an application may read is not known before.
 	denied := s.account.config.Application && graph.Is(s.err, graph.PermissionMissing)
 	return granted && !denied && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
@@ -476,6 +491,9 @@ func (s *sensor) Resolve(_ context.Context, fields map[string]json.RawMessage) (
 
 // Graph implements services.Target.
 func (s *sensor) Graph() *graph.Client { return s.account.graph }
+
+// User implements services.Target.
+func (s *sensor) User() string { return s.account.userID() }
 
 // Location implements services.Target.
 func (s *sensor) Location() *time.Location { return s.account.location() }

@@ -92,6 +92,7 @@ func (a *account) updateStatus() time.Duration {
 	online := in && (len(readings) == 0 || fresh > 0)
 
 	status.LastSync = moment(lastSync)
+	status.Notifications = a.subscriber.status()
 
 	changed := a.status == nil || a.online != online || !reflect.DeepEqual(a.status, status)
 	a.status, a.online = status, online

@@ -2,9 +2,12 @@ package state_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"strconv"
 	"testing"
+	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -44,4 +47,48 @@ func BenchmarkCommit(b *testing.B) {
 			b.ReportMetric(float64(stats.Commits-before.Commits)/float64(b.N), "commits/op")
 		})
 	}
+}
+
+// BenchmarkCluster measures durable changes in a cluster of three servers with 10,000 entries, and reading them all and each.
+func BenchmarkCluster(b *testing.B) {
+	value := make([]byte, 4096)
+	for i := range value {
+		value[i] = byte(rand.IntN(256))
+	}
+	var urls []string
+	for _, s := range natstest.NewCluster(b, 3) {
+		urls = append(urls, s.ClientURL)
+	}
+	d, _ := machine(b, urls, func(c *state.ClusterOptions) { c.Lease = time.Minute })
+	acquire(b, d)
+	db := openDatabase(b, d)
+	const entries = 10_000
+	for i := range entries {
+		db.Commit(func(tx state.Tx) { tx.Put("snapshots", strconv.Itoa(i), value) }, nil)
+	}
+	if err := db.CommitSync(func(tx state.Tx) { tx.Put("snapshots", "last", value) }); err != nil {
+		b.Fatal(err)
+	}
+	b.Run("commit", func(b *testing.B) {
+		for i := range b.N {
+			if err := db.Bucket("snapshots").Put(strconv.Itoa(i%entries), value); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("get", func(b *testing.B) {
+		for i := range b.N {
+			if _, err := db.Bucket("snapshots").Get(strconv.Itoa(i % entries)); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("list", func(b *testing.B) {
+		for range b.N {
+			n := 0
+			if err := db.Bucket("snapshots").Each(func(string, []byte) error { n++; return nil }); err != nil || n != entries+1 {
+				b.Fatal(n, err)
+			}
+		}
+	})
 }

@@ -1,6 +1,12 @@
 package state
 
-import "io"
+import (
+	"context"
+	"io"
+	"os"
+
+	"github.com/google/uuid"
+)
 
 // VerifyFile verifies the file of a database and counts its keys.
 func VerifyFile(file io.ReaderAt, size int64) (keys int, err error) {
@@ -9,10 +15,20 @@ func VerifyFile(file io.ReaderAt, size int64) (keys int, err error) {
 }
 
 // SetTestHook sets a function that is called in each transaction before it is committed; an error of it fails the transaction.
-func (db *Database) SetTestHook(f func() error) { db.testHook = f }
+func (db *Database) SetTestHook(f func() error) { db.engine.(*boltFile).testHook = f }
 
 // The bounds of one transaction.
 const (
 	MaxBatchCalls = maxBatchCalls
 	MaxBatchBytes = maxBatchBytes
 )
+
+// AcquireAgain takes the state like a process that has started on the same directory again.
+func AcquireAgain(ctx context.Context, d *Dir) (*Lease, error) {
+	host, _ := os.Hostname()
+	self := leaseRecord{Holder: uuid.NewString(), Worker: host + "/" + d.id, Host: host, Lease: d.shared.bucket.cluster.Lease}
+	return acquireLease(ctx, bucketRegister{d.shared.bucket}, self, d.log)
+}
+
+// SetLease has the database opened with a lease.
+func SetLease(d *Dir, l *Lease) { d.shared.lease = l }

@@ -31,7 +31,8 @@ const (
 	otherKeyAdvice = "give graph2mqtt that key again (" + keyVariable + ", the credential " + keyCredential + " or key_file)"
 )
 
-func (d *Dir) loadKey(keyFile string) error {
+// loadKey loads the key. In a cluster it creates none.
+func (d *Dir) loadKey(keyFile string, cluster bool) error {
 	if text := os.Getenv(keyVariable); text != "" {
 		return d.setKey("the environment variable "+keyVariable, text)
 	}
@@ -51,6 +52,8 @@ func (d *Dir) loadKey(keyFile string) error {
 	}
 	text, err := os.ReadFile(file)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && keyFile == "" && cluster:
+		return d.keyAdvice()
 	case errors.Is(err, fs.ErrNotExist) && keyFile == "":
 		key := make([]byte, keySize)
 		rand.Read(key)

@@ -56,6 +56,9 @@ type Dir struct {
 	aead  cipher.AEAD
 	keyID [keyIDSize]byte
 	log   *slog.Logger
+
+	shared   *shared // nil: everything is in the directory
+	sharedID string
 }
 
 // An OwnerError is returned for a state directory that belongs to another user, as whom the program should run.
@@ -83,6 +86,11 @@ func CheckOwner(dir string) error {
 // these that is set: the environment variable GRAPH2MQTT_KEY, the systemd credential graph2mqtt-key, keyFile, and the file
 // "key" in the directory, which it creates. Problems that do not prevent operation are logged to log.
 func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
+	return openDir(dir, keyFile, false, log)
+}
+
+// openDir opens the directory. In a cluster it creates no key.
+func openDir(dir, keyFile string, cluster bool, log *slog.Logger) (*Dir, error) {
 	path, err := filepath.Abs(dir)
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", dir, err)
@@ -96,7 +104,7 @@ func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
 		if err := d.loadID(); err != nil {
 			return err
 		}
-		return d.loadKey(keyFile)
+		return d.loadKey(keyFile, cluster)
 	})
 	if err != nil {
 		return nil, err
@@ -107,8 +115,13 @@ func Open(dir, keyFile string, log *slog.Logger) (*Dir, error) {
 // Path returns the absolute path of the directory.
 func (d *Dir) Path() string { return d.path }
 
-// ID returns the 8 hex digits that identify this directory permanently.
-func (d *Dir) ID() string { return d.id }
+// ID returns the 8 hex digits that identify this state permanently: the directory, or the cluster.
+func (d *Dir) ID() string {
+	if d.shared != nil {
+		return d.sharedID
+	}
+	return d.id
+}
 
 // prepare creates the directory if needed and verifies that it is private and writable.
 func (d *Dir) prepare() error {
@@ -175,6 +188,9 @@ func (d *Dir) loadID() error {
 // Read returns the content last written under name. If that is corrupt and the previous version is intact, Read logs a warning
 // and returns the previous version. The error wraps fs.ErrNotExist, ErrCorrupt, ErrOtherKey or an error of the disk.
 func (d *Dir) Read(name string) ([]byte, error) {
+	if d.shared != nil {
+		return d.readShared(name)
+	}
 	plain, err := d.read(name, name)
 	if !errors.Is(err, ErrCorrupt) {
 		return plain, err
@@ -202,6 +218,9 @@ func (d *Dir) read(file, name string) ([]byte, error) {
 // Write atomically replaces the content stored under name with plain and keeps the previous version as a backup. The new
 // content is on disk when Write returns. Callers that read, change and write must hold the lock, see [Dir.WithLock].
 func (d *Dir) Write(name string, plain []byte) error {
+	if d.shared != nil {
+		return d.writeShared(name, d.sealPacked(plain, name))
+	}
 	current, err := os.ReadFile(d.file(name))
 	switch {
 	case err == nil:
@@ -219,6 +238,9 @@ func (d *Dir) Write(name string, plain []byte) error {
 
 // Remove deletes the file stored under name and its backup.
 func (d *Dir) Remove(name string) error {
+	if d.shared != nil {
+		return d.writeShared(name, nil)
+	}
 	// The backup goes first: after a crash in between, it must not be restored.
 	for _, file := range []string{d.file(name + backupSuffix), d.file(name)} {
 		if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -228,12 +250,22 @@ func (d *Dir) Remove(name string) error {
 	return nil
 }
 
-// Stat returns the file's info, which identifies its version: each Write creates another file (see [os.SameFile]).
-func (d *Dir) Stat(name string) (fs.FileInfo, error) { return os.Stat(d.file(name)) }
+// Version returns the version of the content stored under name.
+func (d *Dir) Version(name string) (Version, error) {
+	if d.shared != nil {
+		return d.sharedVersion(name)
+	}
+	info, err := os.Stat(d.file(name))
+	return Version{info: info}, err
+}
 
-// Watch calls changed when files may have been written or removed, within two seconds, until ctx is done. It returns nil. Changes of the
-// database are not reported.
-func (d *Dir) Watch(ctx context.Context, changed func()) error {
+// Watch calls changed with the name of a file that may have been written or removed, or with "" if that may be any, within two seconds,
+// until ctx is done. It returns nil. Changes of the database are not reported.
+func (d *Dir) Watch(ctx context.Context, changed func(name string)) error {
+	if d.shared != nil {
+		d.watchShared(ctx, changed)
+		return nil
+	}
 	// All watchers look at the same moments, because waking up costs more than looking.
 	untilLook := func() time.Duration { return time.Until(time.Now().Truncate(watchInterval).Add(watchInterval)) }
 	timer := time.NewTimer(untilLook())
@@ -255,7 +287,7 @@ func (d *Dir) Watch(ctx context.Context, changed func()) error {
 			last = info.ModTime()
 		}
 		reported = time.Now()
-		changed()
+		changed("")
 	}
 }
 
@@ -270,6 +302,10 @@ func (d *Dir) WithLock(ctx context.Context, name string, f func() error) error {
 		return fmt.Errorf("lock %s: %w", lock.Path(), withoutPath(err))
 	}
 	defer lock.Close()
+	// The directory itself is prepared before the cluster is known.
+	if d.shared != nil {
+		return d.withSharedLock(ctx, name, f)
+	}
 	return f()
 }
 

@@ -1,15 +1,10 @@
 package state
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"runtime/debug"
-	"strings"
-	"syscall"
 	"time"
 
-	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 )
 
@@ -79,11 +74,14 @@ func (tx Tx) Put(bucket, key string, value []byte) {
 		tx.fail(k, errReserved)
 	case key == "":
 		tx.fail(k, bolterrors.ErrKeyRequired)
-	case len(key) > bbolt.MaxKeySize || len(bucket) > bbolt.MaxKeySize:
-		tx.fail(keyName{truncate(bucket), truncate(key)}, bolterrors.ErrKeyTooLarge)
 	default:
 		// Sealing happens on the goroutine of the caller, so that many callers seal in parallel and no lock is held.
-		tx.call.changes = append(tx.call.changes, &change{k, tx.db.dir.seal(value, k.sealName())})
+		sealed := tx.db.seal(value, k)
+		if err := tx.db.engine.check(k, len(sealed)); err != nil {
+			tx.fail(keyName{truncate(bucket), truncate(key)}, err)
+			return
+		}
+		tx.call.changes = append(tx.call.changes, &change{k, sealed})
 	}
 }
 
@@ -326,7 +324,7 @@ func (db *Database) writeBatch(b *batch) {
 	}
 	var err error
 	if len(changes) > 0 {
-		err = db.transact(changes, nil)
+		err = db.engine.write(changes)
 	}
 
 	db.mu.Lock()
@@ -363,130 +361,30 @@ func (db *Database) writeBatch(b *batch) {
 	}
 }
 
-// errUnchanged rolls a transaction back that would change nothing.
-var errUnchanged = errors.New("unchanged")
-
-// transact applies changes in one transaction and updates the digest of the content. If control is not nil, it is called instead
-// with the control bucket. A transaction that changes nothing is not written.
-func (db *Database) transact(changes []*change, control func(*bbolt.Bucket) error) (err error) {
-	// A damaged or truncated file makes bbolt panic or raises a memory fault.
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("write the database %s: it %w: %v", db.path, ErrCorrupt, p)
-		}
-	}()
-	var t *bbolt.Tx
-	changed := uint64(0)
-	err = db.bolt.Update(func(tx *bbolt.Tx) error {
-		t = tx
-		bucket, err := tx.CreateBucketIfNotExists([]byte(controlBucket))
-		switch {
-		case err != nil:
-			return err
-		case control != nil:
-			err = control(bucket)
-		default:
-			changed, err = db.apply(tx, bucket, changes)
-		}
-		if err == nil && db.testHook != nil {
-			err = db.testHook()
-		}
-		return err
-	})
-	if errors.Is(err, errUnchanged) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("write the database %s: %w", db.path, withErrno(err))
-	}
-	stats := t.Stats()
-	db.mu.Lock()
-	db.stats.Commits++
-	db.stats.Changes += changed
-	db.stats.Bytes += uint64(stats.GetPageAlloc()) + uint64(db.bolt.Info().PageSize)
-	db.mu.Unlock()
-	return nil
-}
-
-// apply applies changes and returns how many there were, or errUnchanged.
-func (db *Database) apply(tx *bbolt.Tx, control *bbolt.Bucket, changes []*change) (changed uint64, err error) {
-	// The digest is read from the transaction, not kept in memory: a commit that reported an error may be on disk nevertheless.
-	sum, err := db.readDigest(control)
-	if err != nil {
-		return 0, err
-	}
-	for _, c := range changes {
-		bucket := tx.Bucket([]byte(c.bucket))
-		if bucket == nil {
-			if c.sealed == nil {
-				continue
-			}
-			if bucket, err = tx.CreateBucket([]byte(c.bucket)); err != nil {
-				return 0, err
-			}
-		}
-		old := bucket.Get([]byte(c.key))
-		if old != nil {
-			sum.toggle(c.keyName, old)
-		}
-		switch {
-		case c.sealed != nil:
-			sum.toggle(c.keyName, c.sealed)
-			err = bucket.Put([]byte(c.key), c.sealed)
-		case old != nil:
-			err = bucket.Delete([]byte(c.key))
-		default:
-			continue
-		}
-		if err != nil {
-			return 0, err
-		}
-		changed++
-	}
-	if changed == 0 {
-		return 0, errUnchanged
-	}
-	return changed, control.Put([]byte(digestKey.key), db.dir.seal(sum.bytes(), digestKey.sealName()))
-}
-
-// withErrno returns err so that errors.Is finds the system's error in it: bbolt formats some of them as text.
-func withErrno(err error) error {
-	if errors.As(err, new(syscall.Errno)) {
-		return withoutPath(err)
-	}
-	for _, errno := range []syscall.Errno{syscall.ENOSPC, syscall.EDQUOT, syscall.EIO, syscall.EROFS, syscall.EFBIG, syscall.ENOMEM} {
-		if text, ok := strings.CutSuffix(err.Error(), errno.Error()); ok {
-			return fmt.Errorf("%s%w", text, errno)
-		}
-	}
-	return err
-}
-
-// get returns the value of a key on disk, or nil if it does not exist.
+// get returns the stored value of a key, or nil if it does not exist.
 func (db *Database) get(k keyName) ([]byte, error) {
-	var sealed []byte
-	err := db.view(func(tx *bbolt.Tx) error {
-		if in := tx.Bucket([]byte(k.bucket)); in != nil {
-			sealed = bytes.Clone(in.Get([]byte(k.key)))
-		}
-		return nil
-	})
+	sealed, err := db.engine.get(k)
 	if err != nil {
 		return nil, db.wrapError("read", k, err)
 	}
 	return db.openValue(k, sealed)
 }
 
-// view calls f with a snapshot of the database. f should only copy: a long snapshot delays the writer when the file grows.
-func (db *Database) view(f func(*bbolt.Tx) error) (err error) {
-	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("the file %w: %v", ErrCorrupt, p)
-		}
-	}()
-	return db.bolt.View(f)
+// count adds a transaction to the counters.
+func (db *Database) count(changes, bytes uint64) {
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	db.stats.Commits++
+	db.stats.Changes += changes
+	db.stats.Bytes += bytes
+}
+
+// seal encrypts a value.
+func (db *Database) seal(plain []byte, k keyName) []byte {
+	if db.packed {
+		return db.dir.sealPacked(plain, k.sealName())
+	}
+	return db.dir.seal(plain, k.sealName())
 }
 
 // openValue decrypts a value; nil stays nil.
@@ -494,7 +392,11 @@ func (db *Database) openValue(k keyName, sealed []byte) ([]byte, error) {
 	if sealed == nil {
 		return nil, nil
 	}
-	plain, err := db.dir.unseal(sealed, k.sealName())
+	open := db.dir.unseal
+	if db.packed {
+		open = db.dir.unsealPacked
+	}
+	plain, err := open(sealed, k.sealName())
 	if err != nil {
 		return nil, fmt.Errorf("%s: %s/%s %w", db.path, k.bucket, k.key, err)
 	}

@@ -16,7 +16,7 @@ type Files interface {
 	Read(name string) ([]byte, error)
 	Write(name string, plain []byte) error
 	WithLock(ctx context.Context, name string, f func() error) error
-	Watch(ctx context.Context, changed func()) error
+	Watch(ctx context.Context, changed func(name string)) error
 }
 
 // recordsLockTimeout bounds waiting for another process that changes the same file.
@@ -42,7 +42,10 @@ func OpenRecords[T any](files Files, name string, unreadable func(error)) *Recor
 
 // Watch calls reloaded each time after the file was changed and read again, until ctx is done. reloaded may be nil.
 func (r *Records[T]) Watch(ctx context.Context, reloaded func()) error {
-	return r.files.Watch(ctx, func() {
+	return r.files.Watch(ctx, func(name string) {
+		if name != "" && name != r.name {
+			return
+		}
 		r.Reload()
 		if reloaded != nil {
 			reloaded()

@@ -34,6 +34,8 @@ type Discovery struct {
 	QoS         int    // with which Home Assistant subscribes and publishes
 	Base        mqtt.Topics
 	Version     string // of this program
+	// Notifications announces how accounts get Graph's notifications.
+	Notifications bool
 }
 
 // A device is a device of Home Assistant: a sensor, an account or the bridge.

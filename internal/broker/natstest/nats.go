@@ -4,10 +4,12 @@ package natstest
 import (
 	"fmt"
 	"net"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 )
 
 // AckWait is the time after which a server delivers an unacknowledged message again. It is much longer by default.
@@ -18,17 +20,21 @@ const startTimeout = 60 * time.Second
 
 // A NATS is a NATS server within the process. Its storage outlives Kill.
 type NATS struct {
-	URL string // of its MQTT listener: mqtt://127.0.0.1:…
+	URL       string // of its MQTT listener: mqtt://127.0.0.1:…
+	ClientURL string // of its own protocol: nats://127.0.0.1:…
 
 	t       testing.TB
 	options *server.Options
 	server  *server.Server
 }
 
-// New starts a server and stops it when the test ends.
-func New(t testing.TB) *NATS {
+// New starts a server with changed options and stops it when the test ends.
+func New(t testing.TB, changes ...func(*server.Options)) *NATS {
 	t.Helper()
 	s := newServer(t, "single")
+	for _, change := range changes {
+		change(s.options)
+	}
 	s.Start()
 	return s
 }
@@ -67,11 +73,12 @@ func join(routes []string) (all string) {
 func newServer(t testing.TB, name string) *NATS {
 	t.Helper()
 	s := &NATS{t: t, options: &server.Options{
-		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		ServerName: name, Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 256 << 20,
 		MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: freePort(t), AckWait: AckWait},
 	}}
 	s.URL = fmt.Sprintf("mqtt://127.0.0.1:%d", s.options.MQTT.Port)
+	s.ClientURL = fmt.Sprintf("nats://127.0.0.1:%d", s.options.Port)
 	t.Cleanup(s.Kill)
 	return s
 }
@@ -99,6 +106,29 @@ func (s *NATS) await(what string, f func() bool) {
 			s.t.Fatalf("NATS: timed out waiting for %s", what)
 		}
 	}
+}
+
+// Count counts the messages that clients publish to the subjects of a filter from now on.
+func (s *NATS) Count(filter string) *atomic.Int64 {
+	s.t.Helper()
+	conn, err := nats.Connect(s.ClientURL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	n := new(atomic.Int64)
+	if _, err := conn.Subscribe(filter, func(*nats.Msg) { n.Add(1) }); err != nil {
+		s.t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	return n
+}
+
+// IsLeader reports whether the server leads a stream.
+func (s *NATS) IsLeader(stream string) bool {
+	return s.server != nil && s.server.JetStreamIsStreamLeader("$G", stream)
 }
 
 // Kill ends the server.

@@ -12,7 +12,6 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -160,7 +159,7 @@ type Session struct {
 	mu          sync.Mutex
 	stored      *storedSession // nil if signed out or unreadable
 	loadErr     error          // why the stored sign-in is unreadable
-	fileInfo    fs.FileInfo
+	fileVersion state.Version
 	version     uint64    // grows with each replacement of stored
 	lastFailure error     // transient error of the last renewal
 	retryAt     time.Time // earliest next renewal after lastFailure
@@ -533,6 +532,9 @@ func (s *Session) Changed() <-chan struct{} { return s.changed }
 // changed, see [state.Dir.Watch].
 func (s *Session) Reload() { s.reload() }
 
+// IsStoredAs reports whether name is that of the file of the sign-in.
+func (s *Session) IsStoredAs(name string) bool { return name == s.file() }
+
 // Run retries old refusals until ctx is done. It returns nil.
 func (s *Session) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
@@ -618,14 +620,18 @@ func (s *Session) reload() {
 // tryReload is reload, but reports false and changes nothing if the sign-in was replaced meanwhile.
 func (s *Session) tryReload() bool {
 	s.mu.Lock()
-	known, version := s.fileInfo, s.version
+	known, version := s.fileVersion, s.version
+	loaded := version > 0 && s.loadErr == nil
 	s.mu.Unlock()
-	info, err := s.o.Dir.Stat(s.file())
-	if err == nil && known != nil && os.SameFile(known, info) && known.ModTime().Equal(info.ModTime()) {
+	stored, err := s.o.Dir.Version(s.file())
+	if err == nil && known.Equal(stored) {
 		return true
 	}
+	if errors.Is(err, state.ErrUnavailable) && loaded {
+		return true // the sign-in as it was read stays in use
+	}
 	if err != nil {
-		info = nil
+		stored = state.Version{}
 	}
 	k, err := read(s.o.Dir, s.file())
 	if errors.Is(err, fs.ErrNotExist) {
@@ -636,7 +642,7 @@ func (s *Session) tryReload() bool {
 	if s.version != version {
 		return false
 	}
-	s.replace(k, err, info)
+	s.replace(k, err, stored)
 	return true
 }
 
@@ -645,13 +651,13 @@ func (s *Session) save(k *storedSession) error {
 	if err := k.write(s.o.Dir, s.file()); err != nil {
 		return err
 	}
-	info, err := s.o.Dir.Stat(s.file())
+	stored, err := s.o.Dir.Version(s.file())
 	if err != nil {
 		return err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replace(k, nil, info)
+	s.replace(k, nil, stored)
 	return nil
 }
 
@@ -664,13 +670,13 @@ func (s *Session) saveRenewed(k *storedSession) {
 	s.o.Log.Error("sign-in could not be stored; it will be lost when the program exits", "account", s.o.Account, "error", err)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.replace(k, nil, s.fileInfo)
+	s.replace(k, nil, s.fileVersion)
 }
 
 // replace sets the current sign-in and signals Changed if the status differs. The caller holds mu.
-func (s *Session) replace(k *storedSession, loadErr error, info fs.FileInfo) {
+func (s *Session) replace(k *storedSession, loadErr error, stored state.Version) {
 	before := s.status()
-	s.stored, s.loadErr, s.fileInfo = k, loadErr, info
+	s.stored, s.loadErr, s.fileVersion = k, loadErr, stored
 	s.version++
 	if k != nil && k.Refused != nil {
 		select {

@@ -366,7 +366,7 @@ func TestSignInByAnotherProcess(t *testing.T) {
 		bridge := w.open()
 		ctx, stop := context.WithCancel(t.Context())
 		var wg sync.WaitGroup
-		wg.Go(func() { _ = w.stateDir().Watch(ctx, bridge.Reload) })
+		wg.Go(func() { _ = w.stateDir().Watch(ctx, func(string) { bridge.Reload() }) })
 		defer wg.Wait()
 		defer stop()
 

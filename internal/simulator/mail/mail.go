@@ -27,7 +27,7 @@ type Service struct {
 // New returns the mail of the directory's users. licensed reports whether a user still has a mailbox.
 func New(d *directory.Directory, licensed func(userID string) bool) *Service {
 	s := &Service{directory: d, types: newTypes(), licensed: licensed, mailboxes: map[string]*mailbox{}, rights: map[share]MailboxRights{}, uploads: map[string]*upload{}}
-	d.OnAdd(func(u *directory.User) { s.mailboxes[u.ID] = newMailbox(u, d.NameOf) })
+	d.OnAdd(func(u *directory.User) { s.mailboxes[u.ID] = newMailbox(u, d) })
 	return s
 }
 
@@ -179,6 +179,7 @@ func (s *Service) mustMailbox(address string) *mailbox {
 type mailbox struct {
 	user     *directory.User
 	nameOf   func(address string) string // of a user, or the address
+	changed  func(change func() directory.Change)
 	key      mailboxKey
 	options  MailboxOptions
 	folders  []*folder // the root first
@@ -188,8 +189,8 @@ type mailbox struct {
 	sequence uint64 // of the last change
 }
 
-func newMailbox(u *directory.User, nameOf func(string) string) *mailbox {
-	b := &mailbox{user: u, nameOf: nameOf, key: newMailboxKey(u.ID), byNumber: map[uint64]*message{}}
+func newMailbox(u *directory.User, d *directory.Directory) *mailbox {
+	b := &mailbox{user: u, nameOf: d.NameOf, changed: d.Changed, key: newMailboxKey(u.ID), byNumber: map[uint64]*message{}}
 	b.addDefaultFolders()
 	return b
 }

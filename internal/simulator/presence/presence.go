@@ -110,6 +110,14 @@ func (s *Service) SetPresence(address string, p Presence) {
 	stored := s.mustPresence(address)
 	stored.teams = p
 	stored.version++
+	s.announce(s.directory.MustUser(address))
+}
+
+// announce reports a change of a user's presence.
+func (s *Service) announce(u *directory.User) {
+	s.directory.Changed(func() directory.Change {
+		return directory.Change{Collections: []string{"communications/presences"}, ID: u.ID, Type: "updated"}
+	})
 }
 
 // Presence returns the presence that Graph shows.
@@ -342,6 +350,7 @@ func (c *call) ownPresence() (*presence, error) {
 	}
 	p := c.s.presences[a]
 	p.version++
+	c.s.announce(a)
 	return p, nil
 }
 

@@ -24,7 +24,7 @@ type files struct {
 	mu      sync.Mutex
 	lock    sync.Mutex
 	content map[string][]byte
-	changed []func()
+	changed []func(string)
 }
 
 func (f *files) Read(name string) ([]byte, error) {
@@ -52,7 +52,7 @@ func (f *files) WithLock(_ context.Context, _ string, do func() error) error {
 	return do()
 }
 
-func (f *files) Watch(ctx context.Context, changed func()) error {
+func (f *files) Watch(ctx context.Context, changed func(string)) error {
 	f.mu.Lock()
 	f.changed = append(f.changed, changed)
 	f.mu.Unlock()
@@ -63,7 +63,7 @@ func (f *files) Watch(ctx context.Context, changed func()) error {
 // notify reports a change of the files.
 func (f *files) notify() {
 	for _, changed := range f.changed {
-		changed()
+		changed("")
 	}
 }
 

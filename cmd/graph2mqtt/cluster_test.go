@@ -1,0 +1,204 @@
+package main
+
+import (
+	"encoding/base64"
+	"fmt"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+)
+
+// A clusterHarness has one configuration for several machines, which differ in their state directories.
+type clusterHarness struct {
+	*harness
+	nats   *natstest.NATS
+	broker *broker.Broker
+
+	mu      sync.Mutex
+	states  map[string]string // by topic, as published last
+	changed chan struct{}
+}
+
+func newClusterHarness(t *testing.T) *clusterHarness {
+	t.Helper()
+	h := &clusterHarness{harness: newHarness(t), nats: natstest.New(t), broker: startBroker(t), states: map[string]string{}, changed: make(chan struct{})}
+	h.write(t, "shared.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	h.configureCluster(t, fmt.Sprintf("cluster: {nats: [%q], lease: 2s}", h.nats.ClientURL))
+	if err := h.broker.Watch(1, "graph2mqtt/#", func(topic string, payload []byte, _ bool) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.states[topic] = string(payload)
+		close(h.changed)
+		h.changed = make(chan struct{})
+	}); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func (h *clusterHarness) configureCluster(t *testing.T, cluster string) {
+	t.Helper()
+	h.write(t, "graph2mqtt.yaml", fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\n%s\naccounts:\n  work:\n    timezone: local\n    %s\n    sensors:\n      out_of_office: {type: auto_reply, interval: 5s}\n",
+		h.broker.URL(), filepath.Join(h.dir, "shared.key"), cluster, h.cloud()))
+}
+
+// await waits until the last payload of a topic is the wanted one.
+func (h *clusterHarness) await(t *testing.T, topic, want string) {
+	t.Helper()
+	timeout := time.After(waitTimeout)
+	for {
+		h.mu.Lock()
+		got, changed := h.states[topic], h.changed
+		h.mu.Unlock()
+		if got == want {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("%s is %q; want %q", topic, got, want)
+		}
+	}
+}
+
+// run starts the bridge on a machine.
+func (h *clusterHarness) run(t *testing.T, machine string) *process {
+	t.Helper()
+	return h.start(t, "run", "--state-dir", filepath.Join(h.dir, machine))
+}
+
+func (h *clusterHarness) polls() int { return h.simulator.Count("GET", "/v1.0/me/mailboxSettings") }
+
+var (
+	startingPattern = regexp.MustCompile(`msg=starting`)
+	standbyPattern  = regexp.MustCompile(`msg="standing by: another machine holds the state" host=\S+`)
+)
+
+const clusterState = "graph2mqtt/bridge/state"
+
+// A machine that stands by takes over with the sign-in and the data of the one that has ended.
+func TestClusterTakeover(t *testing.T) {
+	h := newClusterHarness(t)
+	h.login(t) // on any machine
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	a.stderr.find(t, startingPattern)
+
+	b := h.run(t, "b")
+	b.stderr.find(t, standbyPattern)
+	if code, stdout, stderr := h.call(t, "health", "--state-dir", filepath.Join(h.dir, "b")); code != 0 {
+		t.Errorf("health of the machine that stands by: %d %s%s", code, stdout, stderr)
+	}
+	if strings.Contains(b.stderr.String(), "msg=starting") {
+		t.Errorf("both machines work:\n%s", b.stderr)
+	}
+	if code, _, stderr := h.call(t, "state", "copy", "directory", "--state-dir", filepath.Join(h.dir, "c")); code != 2 || !strings.Contains(stderr, "a bridge is running on it; stop it on all machines first") {
+		t.Errorf("a copy while the bridge runs: %d %s", code, stderr)
+	}
+
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, a.stderr)
+	}
+	b.stderr.find(t, startingPattern)
+	h.await(t, clusterState, "online")
+	if code, stdout, _ := h.call(t, "accounts", "--state-dir", filepath.Join(h.dir, "b")); code != 0 || !strings.Contains(stdout, "signed_in") {
+		t.Errorf("accounts: %d\n%s", code, stdout)
+	}
+	b.interrupt()
+	if code := b.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, b.stderr)
+	}
+
+	// And back to a machine of its own.
+	alone := filepath.Join(h.dir, "c")
+	if code, stdout, stderr := h.call(t, "state", "copy", "directory", "--state-dir", alone); code != 0 || !strings.HasPrefix(stdout, "copied 1 files and ") {
+		t.Fatalf("copy: %d %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := h.call(t, "state", "copy", "nats", "--state-dir", alone); code != 2 || !strings.Contains(stderr, "the bucket graph2mqtt of NATS: the target is not empty") {
+		t.Errorf("copy over a copy: %d %s", code, stderr)
+	}
+	h.configureCluster(t, "")
+	if code, stdout, _ := h.call(t, "accounts", "--state-dir", alone); code != 0 || !strings.Contains(stdout, "signed_in") {
+		t.Errorf("accounts without the cluster: %d\n%s", code, stdout)
+	}
+	if code, _, stderr := h.call(t, "state", "copy", "nats", "--state-dir", alone); code != 1 || !strings.Contains(stderr, "cluster.nats is required") {
+		t.Errorf("copy without a cluster: %d %s", code, stderr)
+	}
+}
+
+// When NATS is away, the bridge stops at the end of its lease, keeps the retained values, and goes on when NATS is back.
+func TestClusterOutage(t *testing.T) {
+	h := newClusterHarness(t)
+	h.login(t)
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	const topic = "graph2mqtt/work/out_of_office/state"
+	before := h.broker.Retained(topic)
+	h.nats.Kill()
+	h.await(t, clusterState, "offline")
+	a.stderr.find(t, regexp.MustCompile(`msg="stopped: [^"]+" error="this machine does not hold the state any more: the lease of 2s was not renewed in time"`))
+	stopped := h.polls()
+	if got := h.broker.Retained(topic); string(got) != string(before) || len(got) == 0 {
+		t.Errorf("%s was %s and is %s", topic, before, got)
+	}
+	h.nats.Start()
+	h.await(t, clusterState, "online")
+	h.awaitPolls(t, stopped+1)
+	if a.stderr.String() == "" || len(a.code) > 0 {
+		t.Errorf("the program has ended: %s", a.stderr)
+	}
+}
+
+// awaitPolls waits until the sensor has been polled so often.
+func (h *clusterHarness) awaitPolls(t *testing.T, n int) {
+	t.Helper()
+	polled := make(chan struct{}, 1)
+	h.simulator.OnRequest(func(simulator.Request) {
+		select {
+		case polled <- struct{}{}:
+		default:
+		}
+	})
+	timeout := time.After(waitTimeout)
+	for h.polls() < n {
+		select {
+		case <-polled:
+		case <-timeout:
+			t.Fatalf("%d polls; want %d", h.polls(), n)
+		}
+	}
+}
+
+// Polls that change nothing write nothing but the lease.
+func TestClusterUnchangedPolls(t *testing.T) {
+	h := newClusterHarness(t)
+	h.login(t)
+	leases, snapshots := h.nats.Count("$KV.graph2mqtt.lease"), h.nats.Count("$KV.graph2mqtt.data.snapshots.>")
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	for snapshots.Load() == 0 { // what the first poll has read is stored some seconds later
+		h.awaitPolls(t, h.polls()+1)
+	}
+	writes := h.nats.Count("$KV.graph2mqtt.*.>")
+	first := leases.Load()
+	h.awaitPolls(t, h.polls()+2)
+	if n := writes.Load(); n != 0 {
+		t.Errorf("%d writes although nothing changed", n)
+	}
+	if leases.Load() == first {
+		t.Error("the lease was not renewed: nothing was counted")
+	}
+	a.interrupt()
+	a.wait(t)
+	if writes.Load() == 0 {
+		t.Error("the end of the bridge was not written: nothing was counted")
+	}
+}

@@ -1,0 +1,436 @@
+package state_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+)
+
+// machine opens the state of a cluster as a machine with a directory of its own.
+func machine(t testing.TB, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
+	t.Helper()
+	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
+	return machineIn(t, t.TempDir(), urls, change)
+}
+
+func machineIn(t testing.TB, dir string, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
+	t.Helper()
+	c := state.ClusterOptions{Servers: urls, Bucket: "test", Lease: 2 * time.Second}
+	if change != nil {
+		change(&c)
+	}
+	log := new(syncBuffer)
+	d, err := state.OpenCluster(t.Context(), dir, "", c, slog.New(slog.NewTextHandler(log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(d.Close)
+	return d, log
+}
+
+// A syncBuffer is a log that several goroutines write.
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func acquire(t testing.TB, d *state.Dir) *state.Lease {
+	t.Helper()
+	l, err := d.Acquire(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(l.Release)
+	return l
+}
+
+func TestClusterDatabase(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	b := db.Bucket("journal")
+
+	if v, err := b.Get("a"); v != nil || err != nil {
+		t.Errorf("Get of nothing: %q, %v; want nil, nil", v, err)
+	}
+	if err := b.Delete("a"); err != nil {
+		t.Errorf("Delete of nothing: %v", err)
+	}
+	if got := readAll(t, b); len(got) > 0 {
+		t.Errorf("Each of nothing: %v", got)
+	}
+	want := map[string]string{"b": "a very secret text", "c": "", "d": strings.Repeat("large ", 10_000), "Küche/1 #+.=*>": "odd"}
+	err := db.CommitSync(func(tx state.Tx) {
+		for k, v := range want {
+			tx.Put("journal", k, []byte(v))
+		}
+		tx.Put("journal", "gone", []byte("1"))
+		tx.Put("journal.other", "b", []byte("another bucket"))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.Delete("gone"); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, readAll(t, b)); diff != "" {
+		t.Errorf("Each (-want +got):\n%s", diff)
+	}
+	for k, v := range want {
+		if got, err := b.Get(k); err != nil || string(got) != v || got == nil {
+			t.Errorf("Get of %q: %d bytes, %v", k, len(got), err)
+		}
+	}
+	stats := db.Stats()
+	if stats.Bytes > 2000 {
+		t.Errorf("%d bytes were written for a text of 60 kB that repeats itself", stats.Bytes)
+	}
+	wantError(t, b.Put("", nil), "write journal/ in the database test of NATS: key required")
+
+	// Another machine sees the same once the first has stopped.
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	other, _ := machine(t, []string{s.ClientURL}, nil)
+	if other.ID() != d.ID() {
+		t.Errorf("ids %s and %s", d.ID(), other.ID())
+	}
+	begun := time.Now()
+	acquire(t, other)
+	if waited := time.Since(begun); waited > time.Second {
+		t.Errorf("waited %s although the lease was released", waited)
+	}
+	if diff := cmp.Diff(want, readAll(t, openDatabase(t, other).Bucket("journal"))); diff != "" {
+		t.Errorf("on another machine (-want +got):\n%s", diff)
+	}
+	files, err := filepath.Glob(filepath.Join(d.Path(), "*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		if name := filepath.Base(f); name != "id" && filepath.Ext(name) != ".lock" {
+			t.Errorf("the directory has the file %s", name)
+		}
+	}
+}
+
+// A transaction takes place completely or not at all, also if it is larger than JetStream accepts at once.
+func TestClusterManyChanges(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	acquire(t, d)
+	db := openDatabase(t, d)
+	want := map[string]string{}
+	err := db.CommitSync(func(tx state.Tx) {
+		for i := range 3000 {
+			k := fmt.Sprint("k", i)
+			want[k] = fmt.Sprint(i)
+			tx.Put("mqtt", k, []byte(want[k]))
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, readAll(t, db.Bucket("mqtt"))); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+func TestClusterValueTooLarge(t *testing.T) {
+	s := natstest.New(t, func(o *server.Options) { o.MaxPayload = 100_000 })
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	acquire(t, d)
+	db := openDatabase(t, d)
+	noise := make([]byte, 120_000)
+	for i := range noise {
+		noise[i] = byte(rand.IntN(256))
+	}
+	done := make(chan error, 2)
+	db.Commit(func(tx state.Tx) { tx.Put("snapshots", "work/mail", noise) }, func(err error) { done <- err })
+	db.Commit(func(tx state.Tx) { tx.Put("snapshots", "work/chat", []byte("small")) }, func(err error) { done <- err })
+	want := "write snapshots/work/mail in the database test of NATS: the value has 120041 bytes after compression, but the NATS servers accept at most 95904; " +
+		"raise max_payload of the servers, or have fewer items read"
+	wantError(t, <-done, want)
+	if err := <-done; err != nil {
+		t.Errorf("another change: %v", err)
+	}
+	if err := d.Write("tokens", noise); err == nil || !strings.Contains(err.Error(), "raise max_payload") {
+		t.Errorf("a file: %v", err)
+	}
+}
+
+func TestClusterNeedsTheSameKey(t *testing.T) {
+	s := natstest.New(t)
+	machine(t, []string{s.ClientURL}, nil)
+	c := state.ClusterOptions{Servers: []string{s.ClientURL}, Bucket: "test", Lease: time.Second}
+	t.Setenv("GRAPH2MQTT_KEY", keyOf(2))
+	_, err := state.OpenCluster(t.Context(), t.TempDir(), "", c, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, state.ErrOtherKey) || !strings.Contains(err.Error(), "every machine of a cluster needs the same key") {
+		t.Errorf("another key: %v", err)
+	}
+	t.Setenv("GRAPH2MQTT_KEY", "")
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	dir := t.TempDir()
+	_, err = state.OpenCluster(t.Context(), dir, "", c, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.HasPrefix(err.Error(), "cluster: every machine needs the same key, and this one has none") {
+		t.Errorf("no key: %v", err)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "key")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("a key was made: %v", err)
+	}
+}
+
+func TestClusterServerErrors(t *testing.T) {
+	open := func(c state.ClusterOptions) error {
+		t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
+		c.Lease = time.Second
+		d, err := state.OpenCluster(t.Context(), t.TempDir(), "", c, slog.New(slog.DiscardHandler))
+		if err == nil {
+			d.Close()
+		}
+		return err
+	}
+	plain := natstest.New(t, func(o *server.Options) { o.JetStream, o.MQTT = false, server.MQTTOpts{} })
+	protected := natstest.New(t, func(o *server.Options) { o.Username, o.Password = "graph2mqtt", "secret" })
+	for name, test := range map[string]struct {
+		cluster state.ClusterOptions
+		want    []string
+	}{
+		"nobody listens": {state.ClusterOptions{Servers: []string{"nats://127.0.0.1:1"}, Bucket: "b"}, []string{"connect to nats://127.0.0.1:1", "NATS does not answer"}},
+		"no JetStream":   {state.ClusterOptions{Servers: []string{plain.ClientURL}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL, "NATS does not answer", "JetStream is not enabled on the servers"}},
+		"wrong password": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
+		"too few servers": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
+			[]string{"create it with 3 replicas", "set cluster.replicas"}},
+	} {
+		err := open(test.cluster)
+		for _, want := range test.want {
+			if err == nil || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error:\n  %v\nlacks %s", name, err, want)
+			}
+		}
+		if err != nil && strings.Contains(err.Error(), "wrong\"") {
+			t.Errorf("%s: the password is in %v", name, err)
+		}
+	}
+	if err := open(state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret"}); err != nil {
+		t.Errorf("right password: %v", err)
+	}
+}
+
+func TestClusterFiles(t *testing.T) {
+	s := natstest.New(t)
+	a, _ := machine(t, []string{s.ClientURL}, nil)
+	b, _ := machine(t, []string{s.ClientURL}, nil)
+	if _, err := a.Read("tokens-work"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Read of nothing: %v", err)
+	}
+	if _, err := a.Version("tokens-work"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Version of nothing: %v", err)
+	}
+	if err := a.Write("tokens-work", []byte("one")); err != nil {
+		t.Fatal(err)
+	}
+	first, err := a.Version("tokens-work")
+	if err != nil || !first.Equal(first) {
+		t.Errorf("Version: %v, %v", first, err)
+	}
+	if got, err := b.Read("tokens-work"); err != nil || string(got) != "one" {
+		t.Errorf("Read: %q, %v", got, err)
+	}
+	if err := b.Write("tokens-work", []byte("two")); err != nil {
+		t.Fatal(err)
+	}
+	if second, err := a.Version("tokens-work"); err != nil || second.Equal(first) {
+		t.Errorf("the version did not change: %v", err)
+	}
+	// The first has not seen the change of the second.
+	if err := a.Write("tokens-work", []byte("three")); err == nil || !strings.Contains(err.Error(), "it was changed by another process") {
+		t.Errorf("Write over an unread change: %v", err)
+	}
+	if got, err := a.Read("tokens-work"); err != nil || string(got) != "two" {
+		t.Errorf("Read: %q, %v", got, err)
+	}
+	if err := a.Remove("tokens-work"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.Read("tokens-work"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Read after Remove: %v", err)
+	}
+	if err := b.Write("tokens-work", []byte("four")); err != nil {
+		t.Errorf("Write after Remove: %v", err)
+	}
+}
+
+// A change by another machine is reported with the name of the file.
+func TestClusterWatch(t *testing.T) {
+	s := natstest.New(t)
+	a, _ := machine(t, []string{s.ClientURL}, nil)
+	b, _ := machine(t, []string{s.ClientURL}, nil)
+	if err := a.Write("tokens-other", []byte("unchanged")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	notified := make(chan string)
+	var watch sync.WaitGroup
+	defer watch.Wait()
+	defer stop()
+	watch.Go(func() {
+		_ = b.Watch(ctx, func(name string) {
+			select {
+			case notified <- name:
+			case <-ctx.Done():
+			}
+		})
+	})
+	// It reports what changes after it has begun, which nobody else knows.
+	again := time.NewTicker(300 * time.Millisecond)
+	defer again.Stop()
+	for i := 0; ; i++ {
+		select {
+		case name := <-notified:
+			if name != "tokens-work" {
+				t.Errorf("%q has changed", name)
+			}
+			return
+		case <-again.C:
+			if err := a.Write("tokens-work", fmt.Append(nil, i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// Only one process of all machines is inside the lock.
+func TestClusterLock(t *testing.T) {
+	s := natstest.New(t)
+	var inside, most, total int
+	var mu sync.Mutex
+	var all sync.WaitGroup
+	for range 3 {
+		d, _ := machine(t, []string{s.ClientURL}, nil)
+		for range 3 {
+			all.Go(func() {
+				err := d.WithLock(t.Context(), "tokens-work", func() error {
+					mu.Lock()
+					inside++
+					total++
+					most = max(most, inside)
+					mu.Unlock()
+					runtime.Gosched()
+					mu.Lock()
+					inside--
+					mu.Unlock()
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	all.Wait()
+	if most != 1 || total != 9 {
+		t.Errorf("%d at once, %d in all; want 1, 9", most, total)
+	}
+}
+
+// What a process writes is refused from the moment when another one has taken the state, and nothing of it is stored.
+func TestClusterFencing(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	// A process on the same directory may take over at once: the first can only be dead.
+	thief, err := state.AcquireAgain(t.Context(), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer thief.Release()
+	if thief.Epoch() <= l.Epoch() {
+		t.Errorf("epochs %d and %d", l.Epoch(), thief.Epoch())
+	}
+	err = db.CommitSync(func(tx state.Tx) {
+		tx.Put("journal", "a", []byte("2"))
+		tx.Put("journal", "b", []byte("2"))
+	})
+	if !errors.Is(err, state.ErrLeaseLost) {
+		t.Errorf("late write: %v", err)
+	}
+	<-l.Context().Done()
+	if err := l.Err(); !errors.Is(err, state.ErrLeaseLost) || !strings.Contains(err.Error(), "has taken it") {
+		t.Errorf("the cause is %v", err)
+	}
+	l.Release()
+	state.SetLease(d, thief)
+	if got := readAll(t, openDatabase(t, d).Bucket("journal")); !cmp.Equal(got, map[string]string{"a": "1"}) {
+		t.Errorf("the bucket has %v", got)
+	}
+}
+
+// The permissions that the documentation names are enough.
+func TestClusterPermissions(t *testing.T) {
+	s := natstest.New(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{
+				"$KV.test.>", "$JS.API.STREAM.INFO.KV_test", "$JS.API.STREAM.CREATE.KV_test", "$JS.API.STREAM.UPDATE.KV_test", "$JS.API.STREAM.MSG.GET.KV_test",
+				"$JS.API.CONSUMER.CREATE.KV_test.>", "$JS.API.CONSUMER.DELETE.KV_test.>", "$JS.API.CONSUMER.MSG.NEXT.KV_test.>",
+			}},
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	})
+	user := func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" }
+	d, log := machine(t, []string{s.ClientURL}, user)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	err := db.CommitSync(func(tx state.Tx) { tx.Put("journal", "a", []byte("1")); tx.Put("journal", "b", []byte("2")) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := readAll(t, db.Bucket("journal")); len(got) != 2 {
+		t.Errorf("the bucket has %v", got)
+	}
+	if err := d.WithLock(t.Context(), "tokens-work", func() error { return d.Write("tokens-work", []byte("x")) }); err != nil {
+		t.Error(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+	l.Release()
+	if text := log.String(); strings.Contains(text, "NATS reported an error") || strings.Contains(text, "released") {
+		t.Errorf("log: %s", text)
+	}
+}
