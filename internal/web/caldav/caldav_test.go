@@ -3,6 +3,7 @@ package caldav
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -683,7 +684,7 @@ func TestFeedBesideWrongAddresses(t *testing.T) {
 	h, password := newHandler(t, &held{id: "calendar"})
 	get := func(password string) int {
 		w := httptest.NewRecorder()
-		h.ServeHTTP(w, httptest.NewRequest("GET", "/ics/"+password+"/work/calendar.ics", nil)) // always from the same address
+		h.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/ics/%s/work/calendar.ics", password), nil)) // always from the same address
 		return w.Code
 	}
 	codes := map[int]int{}
