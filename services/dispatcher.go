@@ -621,7 +621,7 @@ func (d *Dispatcher) Execute(ctx context.Context, r Inbound) Response {
 	result, err := d.try(ctx, j.target.Graph(), j.operation, j.request, j.attempt(j.target))
 	response := j.response()
 	if err != nil {
-		response = response.Fail(err)
+		response = response.Fail(explain(j.target, j.operation, err))
 	} else {
 		response = d.succeed(j, result)
 	}

@@ -317,7 +317,8 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 		}
 	}
 	d.step("started")
-	return d.try(ctx, target.Graph(), j.operation, j.request, a)
+	result, err = d.try(ctx, target.Graph(), j.operation, j.request, a)
+	return result, explain(target, j.operation, err)
 }
 
 // checkUser returns an error if the request was received for another user than the one who is signed in now.
