@@ -131,6 +131,7 @@ var libraryTestImporters = map[string][]string{
 	"github.com/nats-io/nats-server":                             {"internal/state"},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator/..."},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
+	"github.com/twmb/franz-go":                                   {"internal/bridge"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator/..."},
 	"github.com/microsoft/kiota-http-go":                         {"internal/simulator/..."},
 	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt/...", "internal/broker/...", "internal/bridge", "internal/e2e", "cmd/..."},
