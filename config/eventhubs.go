@@ -25,7 +25,7 @@ const (
 	emulatorPort         = "9092"
 )
 
-// An EventHub is where and how an event hub is read.
+// An EventHub addresses an event hub.
 type EventHub struct {
 	Address  string // of the Kafka endpoint
 	Host     string
@@ -65,7 +65,7 @@ func (e *EventHubs) Validate() error {
 
 // Endpoint returns what the connection string and the topic say. An error never repeats the connection string.
 func (e *EventHubs) Endpoint() (EventHub, error) {
-	const want = "want a connection string such as Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=…;EntityPath=graph"
+	const example = "Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=…;EntityPath=graph"
 	fail := func(format string, args ...any) (EventHub, error) {
 		return EventHub{}, At("connection_string", fmt.Errorf(format, args...))
 	}
@@ -80,15 +80,15 @@ func (e *EventHubs) Endpoint() (EventHub, error) {
 	endpoint, err := url.Parse(parts["endpoint"])
 	switch {
 	case parts["endpoint"] == "":
-		return fail(want + "; it has no Endpoint")
+		return fail("want a connection string with Endpoint, such as %s", example)
 	case err != nil, endpoint.Scheme != "sb", endpoint.Hostname() == "", endpoint.User != nil:
-		return fail(want + "; its Endpoint is no address such as sb://contoso.servicebus.windows.net/")
+		return fail("want a connection string whose Endpoint is an address with sb://, such as %s", example)
 	case parts["sharedaccesssignature"] != "":
-		return fail(want + "; a SharedAccessSignature cannot be used at the Kafka endpoint")
+		return fail("want a connection string with SharedAccessKey instead of SharedAccessSignature, which the Kafka endpoint does not accept, such as %s", example)
 	}
 	for _, key := range []string{"SharedAccessKeyName", "SharedAccessKey"} {
 		if parts[strings.ToLower(key)] == "" {
-			return fail(want+"; it has no %s", key)
+			return fail("want a connection string with %s, such as %s", key, example)
 		}
 	}
 	hub := EventHub{Host: strings.ToLower(endpoint.Hostname()), Name: cmp.Or(e.Topic, parts["entitypath"]), Emulator: strings.EqualFold(parts["usedevelopmentemulator"], "true")}

@@ -68,7 +68,8 @@ func TestEventHubs(t *testing.T) {
 		simulated = account + ", cloud: {login: https://127.0.0.1:1, graph: https://127.0.0.1:1}}}"
 		microsoft = account + "}}"
 		prefix    = "notifications.eventhubs"
-		form      = prefix + ".connection_string (line 1): want a connection string such as Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=…;EntityPath=graph"
+		form      = prefix + ".connection_string (line 1): want a connection string "
+		example   = ", such as Endpoint=sb://contoso.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=…;EntityPath=graph"
 		urlForm   = prefix + ".url (line 1): want EventHub:https://NAMESPACE.servicebus.windows.net/eventhubname/NAME?tenantId=DOMAIN, or EventHub:https://VAULT.vault.azure.net/secrets/SECRET?tenantId=DOMAIN"
 		of        = "connection_string: 'Endpoint=sb://Contoso.servicebus.windows.net/;SharedAccessKeyName=listen;SharedAccessKey=abc+hidden/=="
 		hub       = of + ";EntityPath=graph', "
@@ -95,11 +96,11 @@ func TestEventHubs(t *testing.T) {
 		{hub + "topic: other, " + to, microsoft, prefix + `.topic (line 1): want "graph", the EntityPath of the connection string, or none; not "other"`, config.EventHub{}},
 		{of + "', topic: 'a b', " + to, microsoft, prefix + `.topic (line 1): want the name of an event hub: letters, digits, ., - and _, not "a b"` + "\n" + prefix + `.url (line 1): want the event hub that is read, a b, not "graph"`, config.EventHub{}},
 		{hub + "consumer_group: $Default, " + to, microsoft, prefix + `.consumer_group (line 1): want a name of letters, digits, ., - and _, not "$Default"`, config.EventHub{}},
-		{"connection_string: hidden, " + to, microsoft, form + "; it has no Endpoint", config.EventHub{}},
-		{"connection_string: 'Endpoint=https://contoso/;SharedAccessKeyName=a;SharedAccessKey=hidden', " + to, microsoft, form + "; its Endpoint is no address such as sb://contoso.servicebus.windows.net/", config.EventHub{}},
-		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessKeyName=a', " + to, microsoft, form + "; it has no SharedAccessKey", config.EventHub{}},
-		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessKey=hidden', " + to, microsoft, form + "; it has no SharedAccessKeyName", config.EventHub{}},
-		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessSignature=hidden', " + to, microsoft, form + "; a SharedAccessSignature cannot be used at the Kafka endpoint", config.EventHub{}},
+		{"connection_string: hidden, " + to, microsoft, form + "with Endpoint" + example, config.EventHub{}},
+		{"connection_string: 'Endpoint=https://contoso/;SharedAccessKeyName=a;SharedAccessKey=hidden', " + to, microsoft, form + "whose Endpoint is an address with sb://" + example, config.EventHub{}},
+		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessKeyName=a', " + to, microsoft, form + "with SharedAccessKey" + example, config.EventHub{}},
+		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessKey=hidden', " + to, microsoft, form + "with SharedAccessKeyName" + example, config.EventHub{}},
+		{"connection_string: 'Endpoint=sb://contoso/;SharedAccessSignature=hidden', " + to, microsoft, form + "with SharedAccessKey instead of SharedAccessSignature, which the Kafka endpoint does not accept" + example, config.EventHub{}},
 		{hub + "url: 'https://hooks.example.com/graph'", microsoft, urlForm + `, not "https://hooks.example.com/graph"`, config.EventHub{}},
 		{hub + "url: 'EventHub:https://contoso.servicebus.windows.net/graph?tenantId=x'", microsoft, urlForm + `, not text of 64 characters`, config.EventHub{}},
 		{hub + "url: 'EventHub:https://contoso.servicebus.windows.net/eventhubname/graph'", microsoft, urlForm + ": tenantId is missing, the domain of the tenant of the Azure subscription", config.EventHub{}},

@@ -26,7 +26,7 @@ var errClosed = errors.New("it closes the connection while signing in: the conne
 
 var errSilent = errors.New("it does not answer, or another program with the same consumer group reads it")
 
-// health is what is known of the connection to the hub.
+// health records whether the hub answers.
 type health struct {
 	mu       sync.Mutex
 	answered time.Time // when the hub answered a request for messages last; zero: never
@@ -91,7 +91,7 @@ func (r *Reader) watch(ctx context.Context) error {
 	}
 }
 
-// hooks tell the reader what happens on its connections.
+// hooks record the outcome of connections and requests.
 type hooks struct{ reader *Reader }
 
 // OnBrokerConnect implements kgo.HookBrokerConnect.

@@ -19,7 +19,7 @@ import (
 // MinLifetime is the shortest lifetime: Graph makes shorter ones as long.
 const MinLifetime = 45 * time.Minute
 
-// EventHub is what an address starts with that names an event hub of Azure.
+// EventHub starts the address of an event hub of Azure.
 const EventHub = "EventHub:"
 
 // Changes are the types of changes that a subscription is about unless it has its own.
