@@ -58,6 +58,9 @@ func (s *Sensor) toMap(reveal bool) map[string]any {
 	out := schema.Configuration.Encode(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
 	options, _ := schema.Configuration.Encode(reflect.ValueOf(decodeTarget(s.Options)), reveal).(map[string]any)
 	maps.Copy(out, options)
+	if s.User != "" {
+		out["user"] = s.User
+	}
 	return out
 }
 

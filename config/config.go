@@ -30,8 +30,10 @@ type Kind struct {
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
-	// Application reports that organizations can have it.
-	Application bool
+	// Application reports that organizations can have it. OfMailbox reports that they name a mailbox for it, with the key user.
+	Application, OfMailbox bool
+	// UserOnly is the reason why organizations cannot have it.
+	UserOnly string
 	// AdvisedInterval is the interval below which there is a warning; 0: none.
 	AdvisedInterval time.Duration
 	New             func() any // returns a pointer to the struct of its options, with its defaults set
@@ -155,7 +157,8 @@ type Sensor struct {
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
 
-	Application bool // it belongs to an organization
+	Application bool   // it belongs to an organization
+	User        string // of an organization: the address or the id of the mailbox; "": none
 
 	OwnUpdate bool // enable_update is set for the sensor itself
 	Personal  bool // the account is a personal one, according to its tenant

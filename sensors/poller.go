@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ type PollerOptions struct {
 	OnState  func(State)          // is called on Run's goroutine, never before the first answer
 	OnEvents func([]entity.Event) // is called in order, after the snapshot that the events follow from is on disk
 	OnPoll   func(Poll)           // is called on Run's goroutine after each poll
+	// Explain returns the error of a poll with what the user can do about it; nil: as it is.
+	Explain func(error) error
 }
 
 // Bucket is the bucket that snapshots are stored in.
@@ -127,6 +130,9 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	p.deadline = func(*S) time.Time { return time.Time{} }
 	if deadliner, ok := source.(Deadliner[S]); ok {
 		p.deadline = deadliner.PollAt
+	}
+	if o.Graph != nil && o.Graph.Mailbox() != "" {
+		p.hash += " " + strings.ToLower(o.Graph.Mailbox())
 	}
 	restored, err := decodeRecord[S](o.Stored, p.hash)
 	if err != nil {
@@ -340,6 +346,9 @@ func (r *run[S]) ask(ctx context.Context, last *S) (*S, error) {
 		return nil, err
 	}
 	snapshot, err := r.source.Poll(ctx, r.o.Graph, last, r.now())
+	if err != nil && r.o.Explain != nil {
+		err = r.o.Explain(err)
+	}
 	if err == nil && snapshot == nil {
 		err = errors.New("the sensor has no answer")
 	}

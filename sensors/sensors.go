@@ -26,6 +26,11 @@ type Kind struct {
 
 	// Application reports that Microsoft has application permissions for it, so that organizations can have it.
 	Application bool
+	// OfMailbox reports that an organization names a mailbox for it, with the key user: the user whose mailbox that is takes the place of
+	// the one who signs in to an account.
+	OfMailbox bool
+	// UserOnly is the reason why organizations cannot have it: "applications cannot send messages".
+	UserOnly string
 
 	// PollsWith names a kind that reads the same thing: sensors of both poll together, so that they share requests; "": none.
 	PollsWith string
@@ -212,6 +217,13 @@ type Sensor interface {
 	// ChangeFeed returns what announces the changes of a snapshot of the sensor; nil: before the first answer.
 	ChangeFeed(snapshot any) ChangeFeed
 	NewPoller(PollerOptions) Poller
+	// Probe finds out whether reading works: it reads once, and the source's own Probe reads less.
+	Probe(ctx context.Context, g *graph.Client, now time.Time) error
+}
+
+// A Prober is a Source that knows the least request that shows whether it can be read.
+type Prober interface {
+	Probe(ctx context.Context, g *graph.Client) error
 }
 
 // Of returns the sensor of a source.
@@ -256,6 +268,15 @@ func (s sensor[S]) ChangeFeed(snapshot any) ChangeFeed {
 
 // NewPoller implements Sensor.
 func (s sensor[S]) NewPoller(o PollerOptions) Poller { return newPoller(s.source, o) }
+
+// Probe implements Sensor.
+func (s sensor[S]) Probe(ctx context.Context, g *graph.Client, now time.Time) error {
+	if source, ok := s.source.(Prober); ok {
+		return source.Probe(ctx, g)
+	}
+	_, err := s.source.Poll(ctx, g, nil, now)
+	return err
+}
 
 type group[S any] struct{ source GroupSource[S] }
 

@@ -603,6 +603,7 @@ func TestCalendarSyncTokens(t *testing.T) {
 
 // An empty list would delete everything at the client: what is not known is an error.
 func TestCalendarsThatAreNotKnown(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.http = "{listen: '127.0.0.1:0', calendars: true}"
 	h.one("", "calendar: {type: calendar}", "tasks: {type: todo, list: defaultList}", "lists: {type: todo}")

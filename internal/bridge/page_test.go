@@ -40,6 +40,7 @@ func pageHarness(t *testing.T, more string, sensors ...string) *harness {
 
 // TestPage shows the status page in a browser, which all its tests share.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	browser := openBrowser(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"sign in by link": testPageLink, "sign in by a pasted address": testPagePaste, "sign in by code": testPageCode, "sign out": testPageSignOut,

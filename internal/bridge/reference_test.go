@@ -223,6 +223,7 @@ func referenceTable(costs map[string]cost, updates bool) string {
 
 // The idle reference account costs less than half of what the integrations cost, publishes nothing and writes nothing.
 func TestReferenceAccount(t *testing.T) {
+	t.Parallel()
 	for _, peerIntervals := range []bool{true, false} {
 		for _, updates := range []bool{false, true} {
 			t.Run(fmt.Sprintf("peer intervals %t, updates %t", peerIntervals, updates), func(t *testing.T) {

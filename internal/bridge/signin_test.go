@@ -80,6 +80,7 @@ func TestSignInOverMQTTByAPastedAddress(t *testing.T) {
 }
 
 func TestARevokedSignInAndANewOne(t *testing.T) {
+	t.Parallel()
 	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	mark := h.mark()
@@ -132,6 +133,7 @@ func TestAnAdministratorsConsentIsNoticed(t *testing.T) {
 }
 
 func TestGraphAwayForAWhile(t *testing.T) {
+	t.Parallel()
 	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})
 	mark := h.mark()
@@ -154,6 +156,7 @@ func TestGraphAwayForAWhile(t *testing.T) {
 }
 
 func TestTheBrokerRestartsEmpty(t *testing.T) {
+	t.Parallel()
 	h := startOne(t, "sign_in_over_mqtt: true", outOfOffice)
 	h.Shows("graph2mqtt/bridge/state", "online")
 	h.Values("graph2mqtt/work/out_of_office/state", map[string]any{"mode": "disabled"})

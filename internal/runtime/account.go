@@ -324,9 +324,12 @@ func (a *account) replace(ctx context.Context, running *taskSet, removed []strin
 	signal(a.dirty)
 }
 
+// userID returns the id of the user who is signed in; "": not known.
+func (a *account) userID() string { return a.session.Status().User.ID }
+
 // followUser notes who is signed in, and reports whether that is another user than before. What was stored is not theirs then.
 func (a *account) followUser() (changed bool) {
-	user := a.session.Status().User.ID
+	user := a.userID()
 	if user == "" {
 		return false
 	}

@@ -92,6 +92,9 @@ func (t accountTarget) Resolve(context.Context, map[string]json.RawMessage) (ser
 // Graph implements services.Target.
 func (t accountTarget) Graph() *graph.Client { return t.account.graph }
 
+// User implements services.Target.
+func (t accountTarget) User() string { return t.account.userID() }
+
 // Location implements services.Target.
 func (t accountTarget) Location() *time.Location { return t.account.location() }
 

@@ -40,6 +40,7 @@ func (s *Service) Resource() odata.Resource {
 		Routes:      slices.Concat(s.folderRoutes(), s.messageRoutes()),
 		Permissions: permissionTable(),
 		Exceptions:  exceptions,
+		Application: application,
 		Controls:    s.controls(),
 		Seed:        s.seed,
 	}
@@ -101,6 +102,20 @@ func exceptions(method, path string, _ bool) []string {
 	return nil
 }
 
+// application returns the application permissions for an operation.
+func application(method, path string) []string {
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	switch {
+	case slices.Contains([]string{"sendmail", "send", "reply", "replyall", "forward"}, last):
+		return []string{"Mail.Send"}
+	case method == http.MethodGet && strings.Contains(path, "/attachments"):
+		return []string{"Mail.Read", "Mail.ReadWrite"}
+	case method == http.MethodGet:
+		return []string{"Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"}
+	}
+	return []string{"Mail.ReadWrite"}
+}
+
 // A call is a request to Graph.
 type call struct {
 	*odata.Call
@@ -118,7 +133,7 @@ func (s *Service) handle(do func(*call) (odata.Response, error)) func(*odata.Cal
 			return odata.Response{}, odata.InvalidUser(id)
 		case !s.licensed(id):
 			return odata.Response{}, odata.NoMailbox()
-		case id != c.User.ID && !s.rights[share{id, c.User.ID}].FullAccess:
+		case id != c.User.ID && c.Application == "" && !s.rights[share{id, c.User.ID}].FullAccess:
 			return odata.Response{}, odata.AccessDenied()
 		}
 		return do(&call{c, s, b})

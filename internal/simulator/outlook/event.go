@@ -549,7 +549,7 @@ func deltaEvents(c *call) (odata.Response, error) {
 		return odata.Response{}, err
 	}
 	// Of a calendar of somebody else only the first page can be read, see https://github.com/microsoftgraph/microsoft-graph-docs/issues/3997.
-	if p.mailbox != c.s.mailboxes[c.User.ID] && (c.Query.Has("$skiptoken") || c.Query.Has("$deltatoken")) {
+	if c.Application == "" && p.mailbox != c.s.mailboxes[c.User.ID] && (c.Query.Has("$skiptoken") || c.Query.Has("$deltatoken")) {
 		return odata.Response{}, odata.AccessDenied()
 	}
 	v, err := c.view()

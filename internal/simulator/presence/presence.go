@@ -41,7 +41,7 @@ var permissions []byte
 
 // Resource returns the presence of Graph.
 func (s *Service) Resource() odata.Resource {
-	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Controls: s.controls(), Seed: s.seed}
+	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Application: application, Controls: s.controls(), Seed: s.seed}
 }
 
 func (s *Service) seed(colleagues bool) {
@@ -261,6 +261,14 @@ func (s *Service) routes() []odata.Route {
 		)
 	}
 	return routes
+}
+
+// application returns the application permissions for an operation.
+func application(method, path string) []string {
+	if path == "/communications/getpresencesbyuserid" || method == http.MethodGet {
+		return []string{"Presence.Read.All", "Presence.ReadWrite.All"}
+	}
+	return nil // not simulated
 }
 
 // exceptions returns the rows in which the permission table is wrong.

@@ -77,6 +77,7 @@ func (h *held) ID() string               { return h.id }
 func (h *held) Name() string             { return "Work " + h.id }
 func (h *held) Kind() string             { return "todo" }
 func (h *held) HoldsTasks() bool         { return h.isList }
+func (h *held) User() string             { return "" }
 func (h *held) Location() *time.Location { return time.UTC }
 func (h *held) Color() string            { return "#0078d4" }
 func (h *held) Check(string) error       { return nil }
