@@ -179,7 +179,7 @@ func (c *Config) setDefaults() {
 	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
-	c.Notifications.Safety = defaultSafety
+	c.Notifications = Notifications{EventHubs: EventHubs{ConsumerGroup: defaultConsumerGroup}, Safety: defaultSafety}
 	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
 }
 

@@ -114,6 +114,12 @@ func checkListen(address string) (loopback bool, err error) {
 	return host == "localhost", nil
 }
 
+// IsLoopback reports whether only this machine can reach the address of a listener.
+func IsLoopback(listen string) bool {
+	loopback, err := checkListen(listen)
+	return err == nil && loopback && listen != ""
+}
+
 // checkHost validates a host name and returns it as it is compared.
 func checkHost(host string) (string, error) {
 	name := strings.ToLower(strings.TrimSuffix(host, "."))

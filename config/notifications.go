@@ -11,10 +11,11 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// Notifications has Microsoft announce changes.
+// Notifications has Microsoft announce changes: at one address.
 type Notifications struct {
-	Webhook Webhook       `koanf:"webhook" doc:"A listener of its own, which Microsoft reaches through a reverse proxy or a tunnel. Default: no notifications."`
-	Safety  time.Duration `koanf:"safety" min:"1m" max:"24h" doc:"The time between two polls of a sensor whose changes are announced, as long as the notifications prove reliable."`
+	Webhook   Webhook       `koanf:"webhook" doc:"A listener of its own, which Microsoft reaches through a reverse proxy or a tunnel. Default: no notifications."`
+	EventHubs EventHubs     `koanf:"eventhubs" doc:"An event hub of Azure that Microsoft sends the notifications to, instead of a listener. Default: none."`
+	Safety    time.Duration `koanf:"safety" min:"1m" max:"24h" doc:"The time between two polls of a sensor whose changes are announced, as long as the notifications prove reliable."`
 }
 
 // Webhook is the listener of notifications.
@@ -29,7 +30,23 @@ type Webhook struct {
 const defaultSafety = 15 * time.Minute
 
 // Enabled reports whether notifications are configured.
-func (n *Notifications) Enabled() bool { return n.Webhook.Listen != "" && n.Webhook.URL != "" }
+func (n *Notifications) Enabled() bool { return n.URL() != "" }
+
+// URL returns the address that Microsoft sends notifications to; "": they are not configured.
+func (n *Notifications) URL() string {
+	if n.Webhook.Listen != "" && n.Webhook.URL != "" {
+		return n.Webhook.URL
+	}
+	return n.EventHubs.URL
+}
+
+// Validate implements schema.Validator.
+func (n *Notifications) Validate() error {
+	if n.EventHubs.IsConfigured() && (n.Webhook.Listen != "" || n.Webhook.URL != "") {
+		return At("eventhubs", errors.New("given together with webhook: Microsoft sends a notification to one address, so only one of them can be right"))
+	}
+	return nil
+}
 
 // Validate implements schema.Validator.
 func (w *Webhook) Validate() error {
@@ -110,20 +127,24 @@ func (l *loader) checkNotifications(c *Config) {
 	if n.Webhook.Listen != "" && n.Webhook.Listen == c.HTTP.Listen {
 		l.Report("notifications.webhook.listen", "want another address than http.listen, %s: strangers reach this one", n.Webhook.Listen)
 	}
-	if !n.Enabled() {
-		if n.Safety != defaultSafety && n.Webhook.Listen == "" {
-			c.Warnings = append(c.Warnings, "notifications.safety has no effect without notifications.webhook")
-		}
-		return
+	if !n.Enabled() && n.Safety != defaultSafety && n.Webhook.Listen == "" && !n.EventHubs.IsConfigured() {
+		c.Warnings = append(c.Warnings, "notifications.safety has no effect without notifications.webhook or notifications.eventhubs")
 	}
-	if !strings.HasPrefix(n.Webhook.URL, "http:") {
+	hub, err := n.EventHubs.Endpoint()
+	local := err == nil && hub.Emulator
+	if !local && !strings.HasPrefix(n.Webhook.URL, "http:") {
 		return
 	}
 	for _, a := range Sorted(c.Accounts) {
-		if u, err := url.Parse(a.Cloud.Graph); err != nil || !isLoopback(u.Hostname()) {
-			l.Report("notifications.webhook.url", "want https: http is for a simulator on this machine, which account %s does not use", a.ID)
-			return
+		if u, err := url.Parse(a.Cloud.Graph); err == nil && isLoopback(u.Hostname()) {
+			continue
 		}
+		if local {
+			l.Report("notifications.eventhubs.connection_string", "want an event hub of Azure: the emulator is for a simulator on this machine, which account %s does not use", a.ID)
+		} else {
+			l.Report("notifications.webhook.url", "want https: http is for a simulator on this machine, which account %s does not use", a.ID)
+		}
+		return
 	}
 }
 

@@ -209,8 +209,11 @@ func (d *Dispatcher) runImmediate(ctx context.Context, l *lane, j *job) {
 	case ctx.Err() != nil:
 		d.respond(j, j.response().Fail(shuttingDown()))
 	default:
-		d.log.Warn("request failed", "account", j.Account, "operation", j.Operation, "error", err)
-		d.respond(j, j.response().Fail(err))
+		r := j.response().Fail(err)
+		if !errors.As(err, new(*LoggedError)) {
+			d.log.Warn("request failed", "account", j.Account, "operation", j.Operation, "code", r.Error.Code, "error", err)
+		}
+		d.respond(j, r)
 	}
 }
 

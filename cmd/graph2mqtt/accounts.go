@@ -244,7 +244,7 @@ const unsubscribeTimeout = 15 * time.Second
 func (p *program) unsubscribe(ctx context.Context, c *config.Config, a *config.Account, s *auth.Session) error {
 	ctx, cancel := context.WithTimeout(ctx, unsubscribeTimeout)
 	defer cancel()
-	return runtime.Unsubscribe(ctx, a, s, c.Notifications.Webhook.URL, slog.New(slog.DiscardHandler))
+	return runtime.Unsubscribe(ctx, a, s, c.Notifications.URL(), slog.New(slog.DiscardHandler))
 }
 
 func (p *program) logout(ctx context.Context, args []string) error {

@@ -19,6 +19,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/eventhub"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -74,6 +75,7 @@ type Bridge struct {
 	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
 	receiver   *listener                 // of notifications; nil: none
+	eventHub   *eventhub.Reader          // of notifications; nil: none
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
 	links      *page.Links         // for signing in; as passwords
@@ -171,6 +173,9 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
+	if b.eventHub, err = b.readHub(c.Notifications); err != nil {
+		return err
+	}
 	if b.receiver, err = b.receive(c.Notifications); err != nil {
 		return err
 	}
@@ -209,6 +214,9 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 
 	work, workContext := errgroup.WithContext(ctx)
 	b.receiver.start(workContext, work)
+	if b.eventHub != nil {
+		work.Go(func() error { return b.eventHub.Run(workContext) })
+	}
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })

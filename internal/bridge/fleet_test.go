@@ -148,6 +148,7 @@ type fleetSetup struct {
 	notifications *runtime.NotificationOptions              // nil: none
 	onRuntime     func(*runtime.Runtime)                    // is called before it runs; nil: nothing is
 	wrap          func(runtime.Store) runtime.Store         // wraps the store of the runtime; nil: nothing does
+	ownMailboxes  bool                                      // each account has its own mailbox, also with the database
 }
 
 // startFleet starts a fleet in the bubble of a test and stops it when the test ends.
@@ -167,7 +168,7 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if store != nil { // Microsoft serves few requests at a time of one mailbox
+	if store != nil || setup.ownMailboxes { // Microsoft serves few requests at a time of one mailbox
 		for id := range f.Config.Accounts {
 			f.Microsoft.AddUser(simulator.User{Address: address(id), Name: id})
 		}

@@ -65,7 +65,13 @@ type message struct {
 // newHarness starts the simulated Microsoft 365 and a broker.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}, pause: 100 * time.Millisecond}
+	return newHarnessWith(t, simulator.Options{})
+}
+
+// newHarnessWith is newHarness with options of the simulated Microsoft 365.
+func newHarnessWith(t *testing.T, o simulator.Options) *harness {
+	t.Helper()
+	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(o), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}, pause: 100 * time.Millisecond}
 	if err := h.Microsoft.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -10,13 +11,19 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
@@ -118,6 +125,9 @@ func TestNotificationsAnnounceChanges(t *testing.T) {
 			if s.URL != webhook || s.LifecycleURL != webhook || len(s.ClientState) != 43 {
 				t.Errorf("%+v", s)
 			}
+		}
+		if n := f.received.Load(); n != 2*2 {
+			t.Errorf("%d requests at the receiver, want one for each of the two addresses of a subscription", n)
 		}
 		if len(resources) != 2 || resources[0] != "/me/events" || !strings.HasPrefix(resources[1], "/me/mailFolders('") {
 			t.Fatalf("subscriptions to %q", resources)
@@ -222,6 +232,14 @@ func TestLifecycleNotifications(t *testing.T) {
 		if n := f.Microsoft.Count(http.MethodPatch, "/v1.0/subscriptions/"+id); n != 1 {
 			t.Errorf("%d renewals, want 1", n)
 		}
+		f.Microsoft.ForgetRequests()
+		f.Microsoft.SetDelivery(simulator.Delivery{Copies: 100})
+		f.Microsoft.SendLifecycle(id, "reauthorizationRequired")
+		time.Sleep(time.Minute)
+		if n := f.Microsoft.Count(http.MethodPatch, "/v1.0/subscriptions/"+id); n < 1 || n > 2 {
+			t.Errorf("%d renewals for 100 copies, want at most one more", n)
+		}
+		f.Microsoft.SetDelivery(simulator.Delivery{})
 		f.Microsoft.ForgetRequests()
 		f.Microsoft.SendLifecycle(id, "missed")
 		time.Sleep(time.Minute)
@@ -427,6 +445,65 @@ func TestUnreachableReceiver(t *testing.T) {
 	})
 }
 
+// Subscriptions that end while Microsoft is away are created again, and what changed meanwhile is read.
+func TestExpiryDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors)
+		time.Sleep(5 * time.Minute)
+		first := f.Microsoft.Subscriptions()
+		before := f.unread()
+		f.Microsoft.Fail(simulator.Fault{Status: http.StatusServiceUnavailable, Times: -1})
+		f.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+		time.Sleep(4 * 24 * time.Hour)
+		if all := f.Microsoft.Subscriptions(); len(all) != 0 {
+			t.Fatalf("%+v have not ended", all)
+		}
+		if s := f.status(); s.State != "degraded" {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.ClearFaults()
+		time.Sleep(2 * time.Hour)
+		all := f.Microsoft.Subscriptions()
+		if len(all) != 2 || all[0].ID == first[0].ID || all[1].ID == first[1].ID {
+			t.Errorf("%+v, want two new ones", all)
+		}
+		if s := f.status(); s.State != "ok" || s.Unannounced != 0 || f.unread() == before {
+			t.Errorf("%+v, %s unread mails before and %s after", s, before, f.unread())
+		}
+	})
+}
+
+// While the event hub cannot be read, everything is polled as without notifications.
+func TestUnreadableEventHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors)
+		time.Sleep(5 * time.Minute)
+		f.Runtime.ReportReceiver(errors.New("no such host"))
+		f.Microsoft.SetDelivery(simulator.Delivery{Delay: 80 * time.Minute}) // as if they waited in the hub
+		time.Sleep(time.Minute)
+		if s := f.status(); s.State != "degraded" || s.Sensors[1].State != "degraded" || s.Sensors[1].Message == nil || *s.Sensors[1].Message != "the event hub cannot be read: no such host" {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.ForgetRequests()
+		f.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+		time.Sleep(30 * time.Minute)
+		if n := f.polls("/mailFolders/"); n < 60 {
+			t.Errorf("%d requests for mails within 30 minutes: want the normal interval", n)
+		}
+		time.Sleep(48 * time.Minute)
+		f.Runtime.ReportReceiver(nil)
+		time.Sleep(10 * time.Minute)
+		if s := f.status(); s.State != "ok" || s.Unannounced != 0 {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.ForgetRequests()
+		time.Sleep(30 * time.Minute)
+		if n := f.polls("/mailFolders/"); n > 12 {
+			t.Errorf("%d requests for mails within 30 minutes: want the safety polls", n)
+		}
+	})
+}
+
 // A failingStore fails the commits that fail accepts.
 type failingStore struct {
 	runtime.Store
@@ -475,6 +552,14 @@ func TestNotificationIsRecordedBeforeItIsAccepted(t *testing.T) {
 		full.Store(true)
 		if code := notify(inbox.ClientState); code != http.StatusServiceUnavailable || recorded() {
 			t.Errorf("%d although the disk is full", code)
+		}
+		for range 1000 {
+			if code := notify(inbox.ClientState); code != http.StatusServiceUnavailable {
+				t.Fatalf("%d although the disk is full", code)
+			}
+		}
+		if recorded() {
+			t.Error("a wake-up is recorded although the disk is full")
 		}
 		full.Store(false)
 		time.Sleep(time.Minute)
@@ -586,7 +671,7 @@ func TestNothingWithoutNotifications(t *testing.T) {
 		if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
 			t.Fatal(err)
 		}
-		for _, part := range []string{"subscriber", "receiver", "notifier"} {
+		for _, part := range []string{"subscriber", "receiver", "notifier", "eventhub", "franz-go"} {
 			if strings.Contains(stacks.String(), part) {
 				t.Errorf("a goroutine of %s runs", part)
 			}
@@ -697,4 +782,212 @@ func TestNotificationsOfTheBridge(t *testing.T) {
 	if left := h.Microsoft.Subscriptions(); len(left) != 0 {
 		t.Errorf("%+v", left)
 	}
+}
+
+// The bridge reads notifications from an event hub, and the rest is as with its own listener. Without the keys nothing of it runs.
+func TestEventHubOfTheBridge(t *testing.T) {
+	const hubName, group = "graph", "graph2mqtt"
+	parts := "SharedAccessKeyName=listen;SharedAccessKey=very+secret;UseDevelopmentEmulator=true;EntityPath=" + hubName
+	address := freeAddress(t)
+	connectionString := "Endpoint=sb://" + address + ";" + parts
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	number, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(number), kfake.SeedTopics(2, hubName), kfake.EnableSASL(), kfake.Superuser("PLAIN", "$ConnectionString", connectionString))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(cluster.Close)
+	producer, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.SASL(plain.Auth{User: "$ConnectionString", Pass: connectionString}.AsMechanism()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const url = "EventHub:https://127.0.0.1/eventhubname/" + hubName + "?tenantId=contoso.example"
+	h := newHarnessWith(t, simulator.Options{EventHub: func(ctx context.Context, to string, message []byte) error {
+		if to != url {
+			return fmt.Errorf("no event hub %q", to)
+		}
+		return producer.ProduceSync(ctx, &kgo.Record{Topic: hubName, Value: message}).FirstErr()
+	}})
+	t.Cleanup(h.Microsoft.StopNotifications)
+	h.push = fmt.Sprintf("{eventhubs: {connection_string_file: %q, url: %q}}", h.path("eventhub"), url)
+	if err := os.WriteFile(h.path("eventhub"), []byte(connectionString+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	h.one("", "inbox: {type: email}")
+	h.SignIn("work")
+	h.Start()
+	h.Holds("graph2mqtt/work/status", func(payload string) bool {
+		var s hub.AccountStatus
+		return json.Unmarshal([]byte(payload), &s) == nil && s.Notifications != nil && s.Notifications.State == "ok"
+	})
+	unread := 0
+	for _, m := range h.Microsoft.Mails(simulator.Adele, "") {
+		if !m.Read {
+			unread++
+		}
+	}
+	h.Holds("graph2mqtt/work/inbox/state", func(p string) bool { return includes(p, map[string]any{"unread": unread}) })
+	h.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+	h.Holds("graph2mqtt/work/inbox/state", func(p string) bool { return includes(p, map[string]any{"unread": unread + 1}) })
+	h.Stop()
+	sent, read := int64(0), int64(0)
+	for _, p := range cluster.PartitionInfos(hubName) {
+		sent += p.HighWatermark
+	}
+	for _, c := range cluster.GroupInfo(group).Commits[hubName] {
+		read += c.Offset
+	}
+	if sent < 3 || read != sent { // two addresses of a subscription are tried, and a mail came
+		t.Errorf("%d of %d messages count as read", read, sent)
+	}
+	if log := h.Log.String(); strings.Contains(log, "secret") || strings.Contains(log, "level=WARN") {
+		t.Errorf("%s", log)
+	}
+
+	h.push = ""
+	h.one("", "inbox: {type: email}")
+	mark := h.mark()
+	h.Start()
+	h.Next(mark, "graph2mqtt/work/inbox/availability", func(p string) bool { return p == "online" })
+	producer.Close()
+	var stacks bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"internal/eventhub", "pkg/kgo", "web/receiver"} {
+		if strings.Contains(stacks.String(), part) {
+			t.Errorf("a goroutine of %s runs", part)
+		}
+	}
+	if info := cluster.GroupInfo(group); len(info.Members) != 0 {
+		t.Errorf("%+v", info.Members)
+	}
+}
+
+// announcedPart reports whether the requests of a path are saved by notifications of pushSensors.
+func announcedPart(path string) bool {
+	return partOf(path) == mailPart || partOf(path) == calendarPart
+}
+
+// measureAccounts returns how many requests a minute accounts send that have a change each hour: all, those of sensors that are
+// announced, and those about subscriptions.
+func measureAccounts(t *testing.T, accounts int, notifications bool) (all, announced, subscriptions float64) {
+	t.Helper()
+	var notify atomic.Pointer[runtime.Runtime]
+	s := simulator.Contoso(simulator.Options{Notify: roundTripper(func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		receiver.New(receiver.Options{Notify: notify.Load().Notify, Log: testLogger(t)}).ServeHTTP(w, r)
+		return w.Result(), nil
+	})})
+	t.Cleanup(s.StopNotifications)
+	s.SetTokenLifetime(10_000*time.Hour, 0)
+	var counts [3]atomic.Int64
+	setup := fleetSetup{
+		accounts: accounts, sensors: pushSensors + "      out_of_office: {type: auto_reply}\n      presence: {type: status}\n", simulator: s, onRuntime: notify.Store, ownMailboxes: true,
+		transport: func(next http.RoundTripper) http.RoundTripper {
+			return roundTripper(func(r *http.Request) (*http.Response, error) {
+				counts[0].Add(1)
+				switch {
+				case strings.Contains(r.URL.Path, "/subscriptions"):
+					counts[2].Add(1)
+				case announcedPart(r.URL.Path):
+					counts[1].Add(1)
+				}
+				return next.RoundTrip(r)
+			})
+		},
+	}
+	if notifications {
+		setup.notifications = &runtime.NotificationOptions{URL: webhook, Safety: safety}
+	}
+	f := startFleet(t, setup)
+	s.FreezeClock(false)
+	time.Sleep(time.Hour) // there are two requests about subscriptions a second
+	if want := 2 * accounts; notifications && len(s.Subscriptions()) != want {
+		t.Fatalf("%d subscriptions, want %d", len(s.Subscriptions()), want)
+	}
+	var before [3]int64
+	for i := range counts {
+		before[i] = counts[i].Load()
+	}
+	const minutes = 60
+	for i := range minutes {
+		for a := range accounts {
+			if a%60 == i%60 {
+				s.DeliverMail(address(fmt.Sprintf("a%03d", a)), simulator.Mail{Subject: "News"})
+			}
+		}
+		time.Sleep(time.Minute)
+	}
+	if n := f.Published.holding("availability", "online"); n != 4*accounts {
+		t.Errorf("%d sensors are online, want %d", n, 4*accounts)
+	}
+	rate := func(i int) float64 { return float64(counts[i].Load()-before[i]) / minutes }
+	return rate(0), rate(1), rate(2)
+}
+
+// accountsTable prints what n accounts cost, and what 10,000 would.
+func accountsTable(n int, without, with [3]float64) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%-34s %12s %12s %8s\n", fmt.Sprintf("requests a minute of %d accounts", n), "without", "with", "saved")
+	for i, name := range []string{"all", "mail and calendar", "subscriptions"} {
+		saved := ""
+		if without[i] > 0 {
+			saved = fmt.Sprintf("%.0f %%", 100*(1-with[i]/without[i]))
+		}
+		fmt.Fprintf(&b, "%-34s %12.1f %12.1f %8s\n", name, without[i], with[i], saved)
+	}
+	scale := 10_000 / float64(n)
+	fmt.Fprintf(&b, "%-34s %12.0f %12.0f\n", "all, of 10,000 accounts", without[0]*scale, with[0]*scale)
+	return b.String()
+}
+
+// Notifications save most requests of the sensors that are announced, and cost next to nothing themselves.
+func TestRequestsOfManyAccounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const accounts = 5
+		var without, with [3]float64
+		without[0], without[1], without[2] = measureAccounts(t, accounts, false)
+		with[0], with[1], with[2] = measureAccounts(t, accounts, true)
+		t.Logf("\n%s", accountsTable(accounts, without, with))
+		if with[1] > without[1]/5 {
+			t.Errorf("%.1f requests a minute of mail and calendar, without notifications %.1f: want at most a fifth", with[1], without[1])
+		}
+		if without[2] != 0 || with[2] > accounts/100. {
+			t.Errorf("%.2f requests a minute about subscriptions, without notifications %.2f", with[2], without[2])
+		}
+		if other, before := with[0]-with[1]-with[2], without[0]-without[1]; other > before*1.01 {
+			t.Errorf("%.1f other requests a minute, before %.1f", other, before)
+		}
+	})
+}
+
+// BenchmarkRequestsOfManyAccounts measures the requests a minute of accounts with and without notifications, and prints them with -v.
+func BenchmarkRequestsOfManyAccounts(b *testing.B) {
+	accounts := 200
+	if testing.Short() {
+		accounts = 5
+	}
+	var without, with [3]float64
+	for b.Loop() {
+		// Only a test has a clock of its own.
+		ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				without[0], without[1], without[2] = measureAccounts(t, accounts, false)
+				with[0], with[1], with[2] = measureAccounts(t, accounts, true)
+			})
+		}}})
+		if !ok {
+			b.Fatal("the accounts could not be measured")
+		}
+	}
+	b.Logf("\n%s", accountsTable(accounts, without, with))
+	b.ReportMetric(without[0]/float64(accounts), "requests/min/account")
+	b.ReportMetric(with[0]/float64(accounts), "requests/min/account-notified")
 }

@@ -1,10 +1,12 @@
 package bridge
 
 import (
+	"crypto/tls"
 	"net/url"
 	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/eventhub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
@@ -15,12 +17,31 @@ func notificationOptions(n config.Notifications) *runtime.NotificationOptions {
 	if !n.Enabled() {
 		return nil
 	}
-	return &runtime.NotificationOptions{URL: n.Webhook.URL, Safety: n.Safety}
+	return &runtime.NotificationOptions{URL: n.URL(), Safety: n.Safety}
+}
+
+// readHub returns the reader of notifications in an event hub; nil if none is configured.
+func (b *Bridge) readHub(n config.Notifications) (*eventhub.Reader, error) {
+	if !n.EventHubs.IsConfigured() {
+		return nil, nil
+	}
+	hub, err := n.EventHubs.Endpoint()
+	if err != nil {
+		return nil, config.At("notifications.eventhubs", err)
+	}
+	o := eventhub.Options{
+		Address: hub.Address, ConnectionString: n.EventHubs.ConnectionString.Reveal(), Hub: hub.Name, Group: n.EventHubs.ConsumerGroup,
+		Notify: b.runtime.Notify, OnState: b.runtime.ReportReceiver, Log: b.log.With("component", "notifications"),
+	}
+	if !hub.Emulator {
+		o.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return eventhub.New(o), nil
 }
 
 // receive returns the listener of notifications, which holds its address; nil if none is configured.
 func (b *Bridge) receive(n config.Notifications) (*listener, error) {
-	if !n.Enabled() {
+	if n.Webhook.URL == "" {
 		return nil, nil
 	}
 	o := web.Options{Key: "notifications.webhook", Public: true, Listen: n.Webhook.Listen, ExternalURL: n.Webhook.URL, Log: b.log.With("component", "notifications")}

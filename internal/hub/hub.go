@@ -16,7 +16,7 @@ import (
 const (
 	// maxEvents bounds the events that wait for one subscription; the oldest are dropped first.
 	maxEvents = 1000
-	// maxPolls is the number of polls that Polls remembers of each device.
+	// maxPolls is the number of polls that are remembered of each device.
 	maxPolls = 30
 )
 
@@ -237,7 +237,7 @@ func (h *Hub) OnPoll(f func(ID, Poll)) {
 	h.onPoll = f
 }
 
-// Record remembers a finished poll; see [Hub.Polls].
+// Record remembers a finished poll; see [Snapshot].
 func (h *Hub) Record(id ID, p Poll) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -286,14 +286,15 @@ func (h *Hub) wakeWatchers() {
 	}
 }
 
-// Polls returns the last 30 polls of a device, oldest first.
-func (h *Hub) Polls(id ID) []Poll {
+// Get returns one device as it is now.
+func (h *Hub) Get(id ID) (s Snapshot, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d := h.devices[id]; d != nil {
-		return slices.Clone(d.polls)
+	d := h.devices[id]
+	if d == nil {
+		return s, false
 	}
-	return nil
+	return Snapshot{d.declared, d.state, slices.Clone(d.polls)}, true
 }
 
 // Ready marks everything configured as declared, so that outputs may remove what an earlier run left.

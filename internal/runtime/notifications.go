@@ -28,7 +28,7 @@ const requestPause = 500 * time.Millisecond
 
 // NotificationOptions configure subscriptions to Graph's change notifications.
 type NotificationOptions struct {
-	URL    string        // at which Microsoft reaches the receiver
+	URL    string        // to which Microsoft sends notifications
 	Safety time.Duration // between two polls of a sensor whose changes are announced
 }
 
@@ -39,8 +39,33 @@ type notifier struct {
 	received atomic.Uint64 // notifications
 	rejected atomic.Uint64 // those of them that belong to no subscription
 
-	mu   sync.Mutex
-	next time.Time // when the next request about subscriptions may be sent
+	mu      sync.Mutex
+	next    time.Time // when the next request about subscriptions may be sent
+	failure string    // why nothing that Graph sends is received; "": it is, as far as is known
+}
+
+// receiverFailure returns why no notifications are received; "": they are, as far as is known.
+func (n *notifier) receiverFailure() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failure
+}
+
+// ReportReceiver reports that nothing that Graph sends is received, or with nil that it is received again. Meanwhile the sensors are
+// polled as without notifications.
+func (r *Runtime) ReportReceiver(err error) {
+	if r.notifier == nil {
+		return
+	}
+	r.notifier.mu.Lock()
+	r.notifier.failure = ""
+	if err != nil {
+		r.notifier.failure = services.Truncate("the event hub cannot be read: "+err.Error(), maxFailure)
+	}
+	r.notifier.mu.Unlock()
+	for _, a := range r.all() {
+		a.subscriber.changed()
+	}
 }
 
 // openNotifier returns the notifier, with a new key if there is none.

@@ -642,6 +642,9 @@ type sensorPush struct {
 
 // activeSince returns since when notifications about all resources are sent, as far as is known; zero: they are not.
 func (s *subscriber) activeSince(resources []string, now time.Time) time.Time {
+	if s.notifier.receiverFailure() != "" {
+		return time.Time{}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var since time.Time
@@ -768,6 +771,9 @@ func (s *subscriber) status() *hub.NotificationStatus {
 
 // failure returns why notifications about one of the resources are not sent.
 func (s *subscriber) failure(resources []string) string {
+	if failure := s.notifier.receiverFailure(); failure != "" {
+		return failure
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, resource := range resources {

@@ -46,6 +46,8 @@ type Options struct {
 	GraphHost string           // host name in memory; "": graph.simulator.test
 	// Notify sends the change notifications; nil: over the network.
 	Notify http.RoundTripper
+	// EventHub puts a message into the event hub of an address that starts with "EventHub:"; nil: there is none.
+	EventHub func(ctx context.Context, address string, message []byte) error
 }
 
 // The parts that a Simulator gets its methods from.
@@ -126,7 +128,7 @@ func New(o Options) *Simulator {
 		plannerService:      planner.New(d),
 		presenceService:     presence.New(d),
 		teamsService:        teams.New(d),
-		subscriptionService: subscriptions.New(d, o.Notify),
+		subscriptionService: subscriptions.New(d, o.Notify, o.EventHub),
 	}
 	s.placesService = places.New(d, s.outlookService.Share)
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))

@@ -19,6 +19,9 @@ import (
 // MinLifetime is the shortest lifetime: Graph makes shorter ones as long.
 const MinLifetime = 45 * time.Minute
 
+// EventHub starts the address of an event hub of Azure.
+const EventHub = "EventHub:"
+
 // Changes are the types of changes that a subscription is about unless it has its own.
 const Changes = "created,updated,deleted"
 
@@ -132,6 +135,8 @@ func explain(err error, url string) error {
 	switch {
 	case !ok:
 		return err
+	case e.Status == http.StatusBadRequest && strings.HasPrefix(url, EventHub):
+		return graph.Explain(err, "Microsoft cannot send to the event hub: %s", strings.TrimSpace(cmp.Or(e.Message, e.Code)))
 	case e.Status == http.StatusBadRequest && (strings.EqualFold(e.Code, "ValidationError") || strings.Contains(e.Message, "validation request failed")):
 		return graph.Explain(err, "Microsoft cannot reach %s, or it is not answered by graph2mqtt: %s", url, strings.TrimSpace(cmp.Or(e.Message, e.Code)))
 	case e.Status == http.StatusForbidden:

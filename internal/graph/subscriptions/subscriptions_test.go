@@ -1,6 +1,8 @@
 package subscriptions_test
 
 import (
+	"context"
+	"errors"
 	"io"
 	"net/http"
 	"strings"
@@ -65,6 +67,19 @@ func TestRefusedSubscription(t *testing.T) {
 		if err == nil || err.Error() != want {
 			t.Errorf("%s: %v, want %s", resource, err, want)
 		}
+	}
+}
+
+// Graph refuses an event hub that it cannot send to.
+func TestRefusedEventHub(t *testing.T) {
+	const hub = "EventHub:https://contoso.servicebus.windows.net/eventhubname/graph?tenantId=contoso.com"
+	s := simulator.Contoso(simulator.Options{EventHub: func(context.Context, string, []byte) error { return errors.New("no such host") }})
+	t.Cleanup(s.StopNotifications)
+	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "Calendars.Read")
+	_, err := subscriptions.Create(t.Context(), g, subscriptions.Subscription{Resource: "/me/events", URL: hub, Expires: time.Now().Add(time.Hour)})
+	const want = "subscribe to notifications: Microsoft cannot send to the event hub: Subscription validation request failed. The event hub cannot be reached. (Graph answered 400 ValidationError)"
+	if err == nil || err.Error() != want {
+		t.Errorf("%v, want %s", err, want)
 	}
 }
 

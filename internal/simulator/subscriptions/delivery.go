@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
@@ -84,6 +85,9 @@ func (s *Service) validate(ctx context.Context, sub *Subscription) *odata.Error 
 func (s *Service) handshake(ctx context.Context, address string) string {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
+	if strings.HasPrefix(address, eventHubPrefix) {
+		return s.tryEventHub(ctx, address)
+	}
 	token := "Validation: Testing client application reachability for subscription Request-Id: " + directory.Random(36)
 	u, err := url.Parse(address)
 	if err != nil {
@@ -112,6 +116,28 @@ func (s *Service) handshake(ctx context.Context, address string) string {
 		return "Notification endpoint must respond with 200 OK to validation request."
 	case err != nil, kind != "text/plain", string(body) != token:
 		return "Response must exactly match validationToken query parameter."
+	}
+	return ""
+}
+
+// tryEventHub puts a message of no subscription into an event hub, and returns what is wrong, or "".
+//
+// https://learn.microsoft.com/graph/change-notifications-delivery-event-hubs
+func (s *Service) tryEventHub(ctx context.Context, address string) string {
+	if s.eventHub == nil {
+		return "This simulator has no event hub."
+	}
+	const none = "NA"
+	message, err := json.Marshal(map[string]any{"value": []any{map[string]any{
+		"subscriptionId": none, "subscriptionExpirationDateTime": none, "clientState": none, "resource": none,
+		"changeType":   "Validation: Testing client application reachability for subscription Request-Id: " + directory.Random(36),
+		"resourceData": map[string]any{"@odata.type": none, "@odata.id": none, "id": none},
+	}}})
+	if err != nil {
+		panic(err) // texts only
+	}
+	if err := s.eventHub(ctx, address, message); err != nil {
+		return "The event hub cannot be reached."
 	}
 	return ""
 }
@@ -181,6 +207,12 @@ func (s *Service) postOnce(address string, body []byte) int {
 		case <-ctx.Done():
 		}
 	})
+	if strings.HasPrefix(address, eventHubPrefix) {
+		if s.eventHub(ctx, address, body) != nil {
+			return 0
+		}
+		return http.StatusAccepted
+	}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
 		return 0

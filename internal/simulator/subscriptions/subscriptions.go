@@ -3,6 +3,7 @@
 package subscriptions
 
 import (
+	"context"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -33,6 +34,7 @@ const (
 type Service struct {
 	directory     *directory.Directory
 	client        *http.Client
+	eventHub      func(ctx context.Context, address string, message []byte) error
 	subscriptions []*Subscription
 	delivery      Delivery
 	sent          []Notification
@@ -42,12 +44,13 @@ type Service struct {
 	sending sync.WaitGroup
 }
 
-// New returns a service without subscriptions. transport sends the notifications; nil: over the network.
-func New(d *directory.Directory, transport http.RoundTripper) *Service {
+// New returns a service without subscriptions. transport sends the notifications; nil: over the network. eventHub puts those to an address
+// of an event hub into it; nil: there is none.
+func New(d *directory.Directory, transport http.RoundTripper, eventHub func(ctx context.Context, address string, message []byte) error) *Service {
 	if transport == nil {
 		transport = &http.Transport{DisableKeepAlives: true}
 	}
-	s := &Service{directory: d, client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
+	s := &Service{directory: d, eventHub: eventHub, client: &http.Client{Transport: transport, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 	s.stopped = make(chan struct{})
 	s.stop = sync.OnceFunc(func() { close(s.stopped) })
 	d.OnChange(s.changed)
@@ -377,7 +380,7 @@ func (sub *Subscription) check() *odata.Error {
 			continue
 		}
 		if !reachable(address) {
-			return odata.BadRequest("The property '%s' must be an https address.", name)
+			return odata.BadRequest("The property '%s' must be an https address, or one of an event hub.", name)
 		}
 	}
 	switch {
@@ -389,9 +392,17 @@ func (sub *Subscription) check() *odata.Error {
 	return nil
 }
 
-// reachable reports whether the simulator sends notifications to an address: to https as Graph does, and to http on this machine.
+// eventHubPrefix starts the address of an event hub, or of a secret in a key vault with its connection string.
+const eventHubPrefix = "EventHub:"
+
+// reachable reports whether the simulator sends notifications to an address: to event hubs and https as Graph does, and to http on this
+// machine.
 func reachable(address string) bool {
-	u, err := url.Parse(address)
+	hub, isHub := strings.CutPrefix(address, eventHubPrefix)
+	u, err := url.Parse(hub)
+	if isHub {
+		return err == nil && u.Scheme == "https" && u.Host != "" && u.Query().Get("tenantId") != ""
+	}
 	if err != nil || u.Host == "" {
 		return false
 	}

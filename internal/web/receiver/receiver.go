@@ -34,6 +34,7 @@ type Options struct {
 type Receiver struct {
 	options Options
 	failing atomic.Bool // the last notifications were not recorded
+	trying  atomic.Bool // one request tries whether they can be recorded again
 }
 
 // New returns a receiver.
@@ -61,19 +62,32 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, http.StatusBadRequest, "want notifications of Microsoft Graph as JSON")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), recordTimeout)
-	defer cancel()
-	if err := h.options.Notify(ctx, all); err != nil {
-		if !h.failing.Swap(true) { // many may come
-			h.options.Log.Warn("notifications not recorded", "error", err)
-		}
+	if !h.record(r.Context(), all) {
 		answer(w, http.StatusServiceUnavailable, "try again")
 		return
 	}
-	if h.failing.Load() && h.failing.Swap(false) {
+	w.WriteHeader(http.StatusAccepted)
+}
+
+// record passes notifications on and reports whether they are recorded. While they cannot be, one request at a time tries it, so that
+// all others are answered at once, however many come.
+func (h *Receiver) record(ctx context.Context, all []subscriptions.Notification) bool {
+	if h.failing.Load() {
+		if !h.trying.CompareAndSwap(false, true) {
+			return false
+		}
+		defer h.trying.Store(false)
+	}
+	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
+	defer cancel()
+	err := h.options.Notify(ctx, all)
+	switch {
+	case err != nil && !h.failing.Swap(true):
+		h.options.Log.Warn("notifications not recorded", "error", err)
+	case err == nil && h.failing.Swap(false):
 		h.options.Log.Info("notifications recorded again")
 	}
-	w.WriteHeader(http.StatusAccepted)
+	return err == nil
 }
 
 // validate answers the request with which Graph makes sure that the address wants notifications.

@@ -2,6 +2,7 @@ package receiver_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -102,8 +104,93 @@ func TestSlowRecording(t *testing.T) {
 	})
 }
 
+// While nothing can be recorded, a flood of notifications is answered at once, and none of them as accepted.
+func TestFloodWhileNothingIsRecorded(t *testing.T) {
+	for name, refuse := range map[string]func(context.Context) error{
+		"refusing": func(context.Context) error { return errors.New("the disk is full") },
+		"hanging":  func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var works atomic.Bool
+				var log bytes.Buffer
+				h := receiver.New(receiver.Options{Log: slog.New(slog.NewTextHandler(&log, nil)), Notify: func(ctx context.Context, _ []subscriptions.Notification) error {
+					if works.Load() {
+						return nil
+					}
+					return refuse(ctx)
+				}})
+				const perSecond, seconds = 1000, 10
+				var codes [600]atomic.Int64
+				var slow, slowest atomic.Int64
+				for i := range perSecond * seconds {
+					time.Sleep(time.Second / perSecond)
+					go func() {
+						began := time.Now()
+						codes[serve(h, http.MethodPost, "/graph", `{"value": [{"subscriptionId": "1"}]}`).Code].Add(1)
+						took := time.Since(began)
+						slowest.Store(max(slowest.Load(), int64(took)))
+						if i > 3*perSecond && took > 0 {
+							slow.Add(1)
+						}
+					}()
+				}
+				time.Sleep(5 * time.Second)
+				synctest.Wait()
+				if n := codes[http.StatusServiceUnavailable].Load(); n != perSecond*seconds {
+					t.Errorf("%d of %d were answered with 503, %d with 202", n, perSecond*seconds, codes[http.StatusAccepted].Load())
+				}
+				if d := time.Duration(slowest.Load()); d > 3*time.Second || slow.Load() > seconds {
+					t.Errorf("the slowest answer took %s, and %d were not immediate", d, slow.Load())
+				}
+				works.Store(true)
+				for range perSecond {
+					if code := serve(h, http.MethodPost, "/graph", `{"value": []}`).Code; code != http.StatusAccepted {
+						t.Errorf("%d when it works again", code)
+					}
+				}
+				if a, b := strings.Count(log.String(), "notifications not recorded"), strings.Count(log.String(), "notifications recorded again"); a != 1 || b != 1 {
+					t.Errorf("logged %d and %d times\n%s", a, b, &log)
+				}
+			})
+		})
+	}
+}
+
+// BenchmarkFlood measures the answers to a flood over the network, while notifications are recorded and while they cannot be.
+func BenchmarkFlood(b *testing.B) {
+	for _, want := range []int{http.StatusAccepted, http.StatusServiceUnavailable} {
+		b.Run(http.StatusText(want), func(b *testing.B) {
+			addr := server(b, handler(func(context.Context, []subscriptions.Notification) error {
+				if want != http.StatusAccepted {
+					return errors.New("the disk is full")
+				}
+				return nil
+			}))
+			client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 32}}
+			defer client.CloseIdleConnections()
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					res, err := client.Post("http://"+addr+"/graph", "application/json", strings.NewReader(`{"value": [{"subscriptionId": "1", "clientState": "s", "changeType": "updated"}]}`))
+					if err != nil {
+						b.Error(err)
+						return
+					}
+					_, _ = io.Copy(io.Discard, res.Body)
+					_ = res.Body.Close()
+					if res.StatusCode != want {
+						b.Errorf("%d, want %d", res.StatusCode, want)
+					}
+				}
+			})
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "answers/s")
+		})
+	}
+}
+
 // server runs the receiver on a listener of its own.
-func server(t *testing.T, h http.Handler) string {
+func server(t testing.TB, h http.Handler) string {
 	t.Helper()
 	s, err := web.New(web.Options{Key: "notifications.webhook", Public: true, Listen: "127.0.0.1:0", ExternalURL: "https://hooks.example.com/graph", Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
