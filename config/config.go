@@ -172,7 +172,7 @@ type EntityOverride struct {
 func (c *Config) setDefaults() {
 	c.MQTT = MQTT{BaseTopic: "graph2mqtt", Keepalive: time.Minute}
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
-	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
+	c.Cluster = Cluster{Bucket: "graph2mqtt", Shards: 1, Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
 	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
@@ -201,6 +201,9 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 func (c *Config) Validate() error {
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
 		return At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
+	}
+	if c.Cluster.Shards > 1 && c.HTTP.Listen != "" {
+		return At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts"))
 	}
 	return nil
 }

@@ -202,3 +202,71 @@ func TestClusterUnchangedPolls(t *testing.T) {
 		t.Error("the end of the bridge was not written: nothing was counted")
 	}
 }
+
+// With shards, several machines work at the same time, each with a part of the accounts. A machine that ends or joins gives its part to the
+// others, and gets one back.
+func TestClusterShards(t *testing.T) {
+	const accounts = 8
+	h := newClusterHarness(t)
+	h.configureShards(t, accounts)
+	for i := range accounts {
+		h.login(t, fmt.Sprintf("a%d", i))
+	}
+	a := h.run(t, "a")
+	h.awaitShards(t, "online")
+	b := h.run(t, "b")
+	b.stderr.find(t, startingPattern)
+	b.stderr.find(t, startingPattern)
+	h.awaitShards(t, "online")
+	for i := range accounts {
+		h.await(t, fmt.Sprintf("graph2mqtt/a%d/state", i), "online")
+	}
+	for name, p := range map[string]*process{"a": a, "b": b} {
+		if code, stdout, stderr := h.call(t, "health", "--state-dir", filepath.Join(h.dir, name)); code != 0 {
+			t.Errorf("health of %s: %d %s%s", name, code, stdout, stderr)
+		}
+		if len(p.code) > 0 {
+			t.Fatalf("%s has ended: %s", name, p.stderr)
+		}
+	}
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, a.stderr)
+	}
+	h.awaitShards(t, "online")
+	b.interrupt()
+	if code := b.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, b.stderr)
+	}
+	h.awaitShards(t, "offline")
+}
+
+// testShards is the number of shards in tests.
+const testShards = 4
+
+// configureShards configures accounts a0, a1 … in shards.
+func (h *clusterHarness) configureShards(t *testing.T, accounts int) {
+	t.Helper()
+	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\ncluster: {nats: [%q], lease: 2s, shards: %d}\naccounts:\n",
+		h.broker.URL(), filepath.Join(h.dir, "shared.key"), h.nats.ClientURL, testShards)
+	for i := range accounts {
+		text += fmt.Sprintf("  a%d:\n    timezone: local\n    enable_update: true\n    %s\n    sensors:\n      out_of_office: {type: auto_reply, interval: 5s}\n", i, h.cloud())
+	}
+	h.write(t, "graph2mqtt.yaml", text)
+}
+
+// shardTopic returns the topic of the availability of a shard.
+func shardTopic(shard int) string {
+	if shard == 0 {
+		return clusterState
+	}
+	return fmt.Sprintf("graph2mqtt/bridge/shards/%d/state", shard)
+}
+
+// awaitShards waits until every shard has a state.
+func (h *clusterHarness) awaitShards(t *testing.T, want string) {
+	t.Helper()
+	for shard := range testShards {
+		h.await(t, shardTopic(shard), want)
+	}
+}

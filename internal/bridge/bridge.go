@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	stdruntime "runtime"
@@ -41,6 +42,7 @@ type Options struct {
 	Kinds   []sensors.Kind
 	Dir     *state.Dir
 	Lease   *state.Lease // of a Dir in a cluster; otherwise nil
+	Shard   int          // of a cluster with several; Config has only its accounts
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar        // of Log
@@ -135,11 +137,17 @@ func (b *Bridge) wire() (err error) {
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
-	discovery := homeassistant.Discovery{
-		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version,
-	}
+	discovery := discoveryOf(c)
+	discovery.Shard, discovery.Version = b.options.Shard, b.options.Version
 	return b.wireMQTT(discovery)
+}
+
+// discoveryOf returns the configured discovery, without the version.
+func discoveryOf(c *config.Config) homeassistant.Discovery {
+	return homeassistant.Discovery{
+		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: mqtt.Topics(c.MQTT.BaseTopic),
+	}
 }
 
 // wireMQTT makes the connection to the broker and what depends on it.
@@ -153,7 +161,11 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	if o.ClientID == "" {
 		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
-	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
+	if c.Cluster.Shards > 1 { // the session moves with the shard
+		o.ClientID = fmt.Sprintf("%s-%d", o.ClientID, b.options.Shard)
+	}
+	o.Shard = b.options.Shard
+	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket(mqtt.Bucket).Each, b.log.With("component", "mqtt"), b.options.Timing
 	o.Handle, o.OnConnectFailed, o.Keep = b.inbox.Handle, b.options.OnConnectFailed, b.keepsTopic
 	o.OnSession = func(s mqtt.BrokerSession) {
 		b.inbox.OnSession(s)
@@ -178,7 +190,9 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 // returns ErrRestart for a configuration that needs a new bridge.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
-	b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.ShortSlug(string(b.topics)), Commands: true})
+	if b.options.Shard == 0 {
+		b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.ShortSlug(string(b.topics)), Commands: true})
+	}
 	b.publishInfo()
 	b.publishHealth()
 	b.subscribe()
@@ -221,6 +235,9 @@ func (b *Bridge) guard() runtime.Guard {
 	return b.options.Lease
 }
 
+// bridgeTopic returns a topic of the bridge, or of its shard.
+func (b *Bridge) bridgeTopic(name string) string { return b.topics.Shard(b.options.Shard, name) }
+
 // Connected reports whether the broker is connected. It takes the locks of the bridge, so it does not return if the bridge hangs.
 func (b *Bridge) Connected() bool {
 	_ = b.currentConfig()
@@ -252,7 +269,7 @@ func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 
 // subscribe subscribes to the topics of requests; to those of sensors only where one of an account's sensors offers an operation.
 func (b *Bridge) subscribe() {
-	filters := []string{b.topics.Bridge("request/#")}
+	filters := []string{b.bridgeTopic("request/#")}
 	for id, a := range config.Sorted(b.currentConfig().Accounts) {
 		filters = append(filters, b.topics.Account(id, "request/#"))
 		for _, s := range a.Sensors {
@@ -330,10 +347,10 @@ func (b *Bridge) publishHealth() {
 func (b *Bridge) retain(name string, v any) {
 	payload, err := json.Marshal(v)
 	if err != nil {
-		b.log.Error("payload not published", "topic", b.topics.Bridge(name), "error", err)
+		b.log.Error("payload not published", "topic", b.bridgeTopic(name), "error", err)
 		return
 	}
-	b.mqtt.Retain(b.topics.Bridge(name), payload)
+	b.mqtt.Retain(b.bridgeTopic(name), payload)
 }
 
 // levelName returns the configuration's name of a log level.

@@ -37,6 +37,7 @@ type ClusterOptions struct {
 	Bucket      string        // of JetStream
 	Replicas    int           // of the bucket when it is created; 0: three in a cluster of servers, otherwise one
 	Lease       time.Duration // how long a process that has stopped holds the state
+	Shards      int           // the number of parts that the database has, each with a lease of its own; 0: 1
 }
 
 const (
@@ -91,8 +92,9 @@ type entry struct {
 // A message sets or deletes a key of a bucket.
 type message struct {
 	key    string
-	value  []byte  // nil deletes the key
-	expect *uint64 // the sequence that the key must have
+	value  []byte        // nil deletes the key
+	expect *uint64       // the sequence that the key must have
+	ttl    time.Duration // after which the server removes the key; 0: never
 }
 
 // openBucket connects to the servers, and creates the bucket if it does not exist.
@@ -318,6 +320,9 @@ func (b *bucket) publish(ctx context.Context, messages ...message) (sequence uin
 		if m.value == nil {
 			out.Header.Set(headerOperation, operationDelete)
 			out.Header.Set(headerTTL, markerTTL)
+		}
+		if m.ttl > 0 {
+			out.Header.Set(headerTTL, m.ttl.String())
 		}
 		if m.expect != nil {
 			out.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*m.expect, 10))
