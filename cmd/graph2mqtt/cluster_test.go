@@ -210,13 +210,12 @@ func TestClusterShards(t *testing.T) {
 	h := newClusterHarness(t)
 	h.configureShards(t, accounts)
 	for i := range accounts {
-		h.login(t, fmt.Sprintf("a%d", i))
+		h.loginTo(t, fmt.Sprintf("a%d", i))
 	}
 	a := h.run(t, "a")
 	h.awaitShards(t, "online")
 	b := h.run(t, "b")
-	b.stderr.find(t, startingPattern)
-	b.stderr.find(t, startingPattern)
+	b.stderr.find(t, startingTimes(testShards/2))
 	h.awaitShards(t, "online")
 	for i := range accounts {
 		h.await(t, fmt.Sprintf("graph2mqtt/a%d/state", i), "online")
@@ -233,12 +232,18 @@ func TestClusterShards(t *testing.T) {
 	if code := a.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, a.stderr)
 	}
+	b.stderr.find(t, startingTimes(testShards))
 	h.awaitShards(t, "online")
 	b.interrupt()
 	if code := b.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, b.stderr)
 	}
 	h.awaitShards(t, "offline")
+}
+
+// startingTimes matches the log of a machine that has started n bridges.
+func startingTimes(n int) *regexp.Regexp {
+	return regexp.MustCompile(`(?s)(msg=starting.*){` + fmt.Sprint(n) + `}`)
 }
 
 // testShards is the number of shards in tests.
