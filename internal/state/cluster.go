@@ -108,8 +108,8 @@ func (d *Dir) openShared(ctx context.Context) error {
 		return d.sharedError("read", shardsKey, err)
 	}
 	if string(shards) != wanted {
-		return fmt.Errorf("the bucket %s of NATS was made with cluster.shards: %s, which cannot be changed to %s; see docs/cluster.md for how to move to another bucket",
-			b.cluster.Bucket, shards, wanted)
+		return fmt.Errorf("the bucket %s of NATS was made with cluster.shards: %s, not %s; set cluster.shards to %s, or copy the state to another bucket",
+			b.cluster.Bucket, shards, wanted, shards)
 	}
 	id, err := b.getOrCreate(ctx, idKey, []byte(d.id))
 	if err != nil {

@@ -113,7 +113,7 @@ func (r *seenRecord) see(e entry, now time.Time) {
 	r.exists = e.value != nil
 }
 
-// A shardState is what a worker knows and does about a shard.
+// A shardState describes a shard as a worker sees it, and what the worker does with it.
 type shardState struct {
 	seenRecord
 	lease    leaseRecord

@@ -46,7 +46,7 @@ func NewCluster(t testing.TB, n int) []*NATS {
 	var routes []string
 	for i := range n {
 		s := newServer(t, fmt.Sprintf("node%d", i+1))
-		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t)}
+		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t), NoAdvertise: true} // clients know only the given addresses
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.options.Cluster.Port))
 		all = append(all, s)
 	}
