@@ -2,7 +2,10 @@ package main
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -13,6 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // A clusterHarness has one configuration for several machines, which differ in their state directories.
@@ -21,9 +25,11 @@ type clusterHarness struct {
 	nats   *natstest.NATS
 	broker *broker.Broker
 
-	mu      sync.Mutex
-	states  map[string]string // by topic, as published last
-	changed chan struct{}
+	mu        sync.Mutex
+	states    map[string]string // by topic, as published last
+	responses []services.Response
+	removed   []string // topics
+	changed   chan struct{}
 }
 
 func newClusterHarness(t *testing.T) *clusterHarness {
@@ -31,10 +37,17 @@ func newClusterHarness(t *testing.T) *clusterHarness {
 	h := &clusterHarness{harness: newHarness(t), nats: natstest.New(t), broker: startBroker(t), states: map[string]string{}, changed: make(chan struct{})}
 	h.write(t, "shared.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	h.configureCluster(t, fmt.Sprintf("cluster: {nats: [%q], lease: 2s}", h.nats.ClientURL))
-	if err := h.broker.Watch(1, "graph2mqtt/#", func(topic string, payload []byte, _ bool) {
+	if err := h.broker.Watch(1, "#", func(topic string, payload []byte, _ bool) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
+		if len(payload) == 0 {
+			h.removed = append(h.removed, topic)
+		}
 		h.states[topic] = string(payload)
+		var r services.Response
+		if strings.HasSuffix(topic, "/response/send") && json.Unmarshal(payload, &r) == nil {
+			h.responses = append(h.responses, r)
+		}
 		close(h.changed)
 		h.changed = make(chan struct{})
 	}); err != nil {
@@ -252,10 +265,14 @@ const testShards = 4
 // configureShards configures accounts a0, a1 … in shards.
 func (h *clusterHarness) configureShards(t *testing.T, accounts int) {
 	t.Helper()
-	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\ncluster: {nats: [%q], lease: 2s, shards: %d}\naccounts:\n",
-		h.broker.URL(), filepath.Join(h.dir, "shared.key"), h.nats.ClientURL, testShards)
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 2s, shards: %d}", h.nats.ClientURL, testShards))
+}
+
+func (h *clusterHarness) configureAccounts(t *testing.T, accounts int, cluster string) {
+	t.Helper()
+	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\n%s\naccounts:\n", h.broker.URL(), filepath.Join(h.dir, "shared.key"), cluster)
 	for i := range accounts {
-		text += fmt.Sprintf("  a%d:\n    timezone: local\n    enable_update: true\n    %s\n    sensors:\n      out_of_office: {type: auto_reply, interval: 5s}\n", i, h.cloud())
+		text += fmt.Sprintf("  a%d:\n    timezone: local\n    enable_update: true\n    %s\n    sensors:\n      out_of_office: {type: auto_reply, interval: 5s}\n      mail: {type: email, interval: 1h, allow: [send]}\n", i, h.cloud())
 	}
 	h.write(t, "graph2mqtt.yaml", text)
 }
@@ -273,5 +290,197 @@ func (h *clusterHarness) awaitShards(t *testing.T, want string) {
 	t.Helper()
 	for shard := range testShards {
 		h.await(t, shardTopic(shard), want)
+	}
+}
+
+// A machine is killed while it and another one execute requests of all accounts. Each request is executed once and answered, or answered as in
+// doubt and executed at most once.
+func TestClusterShardRequests(t *testing.T) {
+	const accounts, rounds = 8, 12
+	h := newClusterHarness(t)
+	h.configureShards(t, accounts)
+	for i := range accounts {
+		h.loginTo(t, fmt.Sprintf("a%d", i))
+	}
+	killed := h.runProcess(t, "a")
+	h.awaitShards(t, "online")
+	b := h.run(t, "b")
+	b.stderr.find(t, startingTimes(testShards/2))
+	h.awaitShards(t, "online")
+	var marks []string
+	for round := range rounds {
+		if round == rounds/2 {
+			killed()
+		}
+		for i := range accounts {
+			mark := fmt.Sprintf("mark-%d-%d", i, round)
+			marks = append(marks, mark)
+			payload := fmt.Sprintf(`{"to": ["megan@contoso.com"], "subject": %q, "message": %q, "transaction": %q}`, mark, mark, mark)
+			if err := h.broker.Publish(fmt.Sprintf("graph2mqtt/a%d/mail/request/send", i), []byte(payload), false); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	responses := map[string]services.Response{}
+	for _, mark := range marks {
+		responses[mark] = h.awaitResponse(t, mark)
+	}
+	b.stderr.find(t, startingTimes(testShards))
+	h.awaitShards(t, "online")
+	sent := map[string]int{}
+	for _, m := range h.simulator.SentMails(simulator.Adele) {
+		sent[strings.TrimSpace(m.Subject)]++
+	}
+	counts := map[string]int{}
+	for mark, r := range responses {
+		outcome := "ok"
+		if r.Error != nil {
+			outcome = string(r.Error.Code)
+		}
+		counts[outcome]++
+		if n := sent[mark]; n > 1 || outcome == "ok" && n != 1 || outcome != "ok" && outcome != string(services.InDoubt) {
+			t.Errorf("%s: %s, sent %d times", mark, outcome, n)
+		}
+	}
+	t.Logf("%d requests while one of two machines was killed: %v", len(marks), counts)
+	if counts["ok"] < len(marks)-testShards {
+		t.Errorf("%v: want at most one in doubt for each shard", counts)
+	}
+}
+
+// runProcess starts the bridge on a machine as a process, and returns how to kill it.
+func (h *clusterHarness) runProcess(t *testing.T, machine string) (kill func()) {
+	t.Helper()
+	binary, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(binary, "run", "--state-dir", filepath.Join(h.dir, machine))
+	cmd.Env = append(h.environ(), programVariable+"=1")
+	output := newOutput()
+	cmd.Stdout, cmd.Stderr = output, output
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill = sync.OnceFunc(func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+		_ = stdin.Close()
+	})
+	t.Cleanup(func() {
+		kill()
+		if t.Failed() {
+			t.Logf("the process %s:\n%s", machine, output)
+		}
+	})
+	return kill
+}
+
+// awaitResponse waits for the response to the request with a transaction.
+func (h *clusterHarness) awaitResponse(t *testing.T, transaction string) services.Response {
+	t.Helper()
+	timeout := time.After(waitTimeout)
+	for {
+		h.mu.Lock()
+		changed := h.changed
+		for _, r := range h.responses {
+			if r.Transaction == transaction {
+				h.mu.Unlock()
+				return r
+			}
+		}
+		h.mu.Unlock()
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("no response to %s", transaction)
+		}
+	}
+}
+
+// An installation can be moved to shards and back. No topic is removed, requests are remembered, and the number of shards of a bucket stays.
+func TestClusterShardsCopy(t *testing.T) {
+	const accounts = 6
+	h := newClusterHarness(t)
+	h.configureAccounts(t, accounts, "")
+	for i := range accounts {
+		p := h.start(t, "login", fmt.Sprintf("a%d", i), "--state-dir", filepath.Join(h.dir, "a"))
+		h.openURL(t, p.stdout.find(t, linkPattern))
+		if code := p.wait(t); code != 0 {
+			t.Fatalf("login: exit code %d: %s", code, p.stderr)
+		}
+	}
+	send := func(account int) services.Response {
+		t.Helper()
+		topic, mark := fmt.Sprintf("graph2mqtt/a%d/mail/request/send", account), fmt.Sprintf("copy-%d", account)
+		h.mu.Lock()
+		h.responses = nil
+		h.mu.Unlock()
+		if err := h.broker.Publish(topic, fmt.Appendf(nil, `{"to": ["megan@contoso.com"], "subject": "copy", "message": "copy", "transaction": %q}`, mark), false); err != nil {
+			t.Fatal(err)
+		}
+		return h.awaitResponse(t, mark)
+	}
+	stop := func(p *process) {
+		t.Helper()
+		p.interrupt()
+		if code := p.wait(t); code != 0 {
+			t.Fatalf("exit code %d: %s", code, p.stderr)
+		}
+	}
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	for i := range accounts {
+		h.await(t, fmt.Sprintf("graph2mqtt/a%d/state", i), "online")
+		if r := send(i); r.Error != nil {
+			t.Errorf("the first request: %v", r.Error)
+		}
+	}
+	stop(a)
+
+	h.configureShards(t, accounts)
+	if code, stdout, stderr := h.call(t, "state", "copy", "nats", "--state-dir", filepath.Join(h.dir, "a")); code != 0 || !strings.HasPrefix(stdout, "copied 6 files and ") {
+		t.Fatalf("copy: %d %s%s", code, stdout, stderr)
+	}
+	b := h.run(t, "b")
+	h.awaitShards(t, "online")
+	for i := range accounts {
+		h.await(t, fmt.Sprintf("graph2mqtt/a%d/state", i), "online")
+		if r := send(i); r.Error != nil || !r.Duplicate {
+			t.Errorf("the request after the copy: %+v; want a duplicate", r)
+		}
+	}
+	stop(b)
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 2s, shards: 5}", h.nats.ClientURL))
+	if code, _, stderr := h.call(t, "run", "--state-dir", filepath.Join(h.dir, "b")); code != 2 || !strings.Contains(stderr, "the bucket graph2mqtt of NATS was made with cluster.shards: 4, not 5") {
+		t.Errorf("with another number of shards: %d %s", code, stderr)
+	}
+
+	h.configureShards(t, accounts)
+	if code, stdout, stderr := h.call(t, "state", "copy", "directory", "--state-dir", filepath.Join(h.dir, "c")); code != 0 || !strings.HasPrefix(stdout, "copied 6 files and ") {
+		t.Fatalf("copy: %d %s%s", code, stdout, stderr)
+	}
+	h.configureAccounts(t, accounts, "")
+	c := h.run(t, "c")
+	for i := range accounts {
+		h.await(t, fmt.Sprintf("graph2mqtt/a%d/state", i), "online")
+		if r := send(i); r.Error != nil || !r.Duplicate {
+			t.Errorf("the request after the copy back: %+v; want a duplicate", r)
+		}
+	}
+	stop(c)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, topic := range h.removed {
+		if !strings.HasPrefix(topic, "graph2mqtt/bridge/shards/") {
+			t.Errorf("%s was removed", topic)
+		}
+	}
+	if n := len(h.simulator.SentMails(simulator.Adele)); n != accounts {
+		t.Errorf("%d mails were sent; want %d", n, accounts)
 	}
 }
