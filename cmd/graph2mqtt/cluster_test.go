@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"runtime/pprof"
 	"strings"
 	"sync"
 	"testing"
@@ -170,6 +172,98 @@ func TestClusterOutage(t *testing.T) {
 	}
 }
 
+// With shards it is the same for each of them.
+func TestClusterShardsOutage(t *testing.T) {
+	const accounts = 6
+	h := newClusterHarness(t)
+	h.configureShards(t, accounts)
+	for i := range accounts {
+		h.loginTo(t, fmt.Sprintf("a%d", i))
+	}
+	a := h.run(t, "a")
+	h.awaitShards(t, "online")
+	values := map[string]string{}
+	for i := range accounts {
+		topic := fmt.Sprintf("graph2mqtt/a%d/out_of_office/state", i)
+		h.awaitAny(t, topic)
+		values[topic] = string(h.broker.Retained(topic))
+	}
+	h.nats.Kill()
+	h.awaitShards(t, "offline")
+	a.stderr.find(t, regexp.MustCompile(`msg="stopped a shard: another machine may have it now" shard=\d error="this machine does not hold the state any more: the lease of 2s was not renewed in time"`))
+	stopped := h.polls()
+	for topic, want := range values {
+		if got := string(h.broker.Retained(topic)); got != want || want == "" {
+			t.Errorf("%s was %s and is %s", topic, want, got)
+		}
+	}
+	h.nats.Start()
+	h.awaitShards(t, "online")
+	h.awaitPolls(t, stopped+accounts)
+	if len(a.code) > 0 {
+		t.Errorf("the program has ended: %s", a.stderr)
+	}
+}
+
+// awaitAny waits until a topic has a payload.
+func (h *clusterHarness) awaitAny(t *testing.T, topic string) {
+	t.Helper()
+	timeout := time.After(waitTimeout)
+	for {
+		h.mu.Lock()
+		got, changed := h.states[topic], h.changed
+		h.mu.Unlock()
+		if got != "" {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			t.Fatalf("%s has no payload", topic)
+		}
+	}
+}
+
+// Without the key cluster nothing of it runs: no goroutine, and so no connection and no write.
+func TestWithoutCluster(t *testing.T) {
+	h := newHarness(t)
+	b := startBroker(t)
+	h.write(t, "graph2mqtt.yaml", fmt.Sprintf("mqtt: {url: %q}\naccounts:\n  work:\n    timezone: local\n    %s\n    sensors:\n      out_of_office: {type: auto_reply, interval: 5s}\n", b.URL(), h.cloud()))
+	h.login(t)
+	p := h.start(t, "run")
+	p.stderr.find(t, startingPattern)
+	p.stderr.find(t, regexp.MustCompile(`msg="connected to the broker"`))
+	if found := clusterGoroutines(t); len(found) > 0 {
+		t.Errorf("without cluster these run: %v", found)
+	}
+	p.interrupt()
+	p.wait(t)
+	c := newClusterHarness(t)
+	c.configureShards(t, 1)
+	shared := c.run(t, "a")
+	c.awaitShards(t, "online")
+	if found := clusterGoroutines(t); len(found) < 3 {
+		t.Errorf("with cluster only these run: %v: the check finds nothing", found)
+	}
+	shared.interrupt()
+	shared.wait(t)
+}
+
+// clusterGoroutines returns functions of the cluster in the stacks of goroutines.
+func clusterGoroutines(t *testing.T) (found []string) {
+	t.Helper()
+	var stacks bytes.Buffer
+	if err := pprof.Lookup("goroutine").WriteTo(&stacks, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"github.com/nats-io/nats.go.", "internal/state.(*Lease).", "internal/state.(*worker).", "internal/state.(*bucket)."} {
+		if strings.Contains(stacks.String(), name) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
 // awaitPolls waits until the sensor has been polled so often.
 func (h *clusterHarness) awaitPolls(t *testing.T, n int) {
 	t.Helper()
@@ -202,10 +296,12 @@ func TestClusterUnchangedPolls(t *testing.T) {
 	}
 	writes := h.nats.Count("$KV.graph2mqtt.*.>")
 	first := leases.Load()
-	h.awaitPolls(t, h.polls()+2)
+	before := h.polls()
+	h.awaitPolls(t, before+2)
 	if n := writes.Load(); n != 0 {
 		t.Errorf("%d writes although nothing changed", n)
 	}
+	t.Logf("%d polls that changed nothing: %d writes, %d renewals of the lease", h.polls()-before, writes.Load(), leases.Load()-first)
 	if leases.Load() == first {
 		t.Error("the lease was not renewed: nothing was counted")
 	}
