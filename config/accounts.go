@@ -24,6 +24,11 @@ type RefusedFile struct {
 	Running  bool // the account runs as it was configured before; see KeepAccounts
 }
 
+// Equal reports whether other is the same file with the same problems.
+func (f RefusedFile) Equal(other RefusedFile) bool {
+	return f.Account == other.Account && f.Name == other.Name && f.Running == other.Running && slices.Equal(f.Problems, other.Problems)
+}
+
 // isAccountFile reports whether a name in the directory of accounts is that of an account. Editors and Kubernetes create files that begin
 // with a dot; backups and temporary files have other extensions.
 func isAccountFile(name string) bool {

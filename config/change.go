@@ -16,6 +16,7 @@ func (c *Config) toMap(reveal bool) map[string]any {
 	if reveal {
 		out["mqtt"].(map[string]any)["ca_file"] = c.MQTT.CAFile + " " + c.Digests["mqtt"]
 		out["http"].(map[string]any)["tls_cert_file"] = c.HTTP.TLSCertFile + " " + c.Digests["http"]
+		out["notifications"].(map[string]any)["webhook"].(map[string]any)["tls_cert_file"] = c.Notifications.Webhook.TLSCertFile + " " + c.Digests["notifications"]
 	}
 	accounts := map[string]any{}
 	for id, a := range c.Accounts {
@@ -57,6 +58,9 @@ func (s *Sensor) toMap(reveal bool) map[string]any {
 	out := schema.Configuration.Encode(reflect.ValueOf(s).Elem(), reveal).(map[string]any)
 	options, _ := schema.Configuration.Encode(reflect.ValueOf(decodeTarget(s.Options)), reveal).(map[string]any)
 	maps.Copy(out, options)
+	if s.User != "" {
+		out["user"] = s.User
+	}
 	return out
 }
 

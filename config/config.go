@@ -30,8 +30,10 @@ type Kind struct {
 	OwnUpdates bool          // its enable_update is its own, not the account's
 	WorkOnly   bool          // not for personal accounts
 	WriteOnly  bool          // it reads only if `read: true` is set
-	// Application reports that organizations can have it.
-	Application bool
+	// Application reports that organizations can have it. OfMailbox reports that they name a mailbox for it, with the key user.
+	Application, OfMailbox bool
+	// UserOnly is the reason why organizations cannot have it.
+	UserOnly string
 	// AdvisedInterval is the interval below which there is a warning; 0: none.
 	AdvisedInterval time.Duration
 	New             func() any // returns a pointer to the struct of its options, with its defaults set
@@ -46,7 +48,7 @@ type Config struct {
 	Files    []string // every file that was read or is named as a certificate or key; a change of one changes the configuration
 	Warnings []string // what is allowed but probably not intended
 	Ignored  []string // environment variables with the prefix GRAPH2MQTT_ that name no key
-	// Digests has hashes of the files that are read only once, by "mqtt", "http" and "accounts." with an id. Diff compares them.
+	// Digests has hashes of the files that are read only once, by "mqtt", "http", "notifications" and "accounts." with an id. Diff compares them.
 	Digests map[string]string
 	// AccountFiles has the files in AccountsDir whose accounts are in use, by account, and RefusedFiles those that cannot be used.
 	AccountFiles map[string]string
@@ -62,6 +64,7 @@ type Config struct {
 	Commands      Commands                 `koanf:"commands" doc:"Requests over MQTT."`
 	Attachments   Attachments              `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                     `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
+	Notifications Notifications            `koanf:"notifications" doc:"Notifications of Microsoft about changes, which are shown within seconds and save polls."`
 	Audit         Audit                    `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
 	Organizations map[string]*Organization `koanf:"organizations,deferred" doc:"Organizations by id, whose rooms and mailboxes an application reads instead of a user. The ids are as those of accounts, and unique among both."`
 	AccountsDir   string                   `koanf:"accounts_dir" doc:"A directory with further accounts: one file for each, named after the account's id, with the keys of the account. Default: accounts.d beside the configuration file, if it exists."`
@@ -154,7 +157,8 @@ type Sensor struct {
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`
 	Entities     map[string]EntityOverride `koanf:"entities" doc:"Overrides for individual entities, by the key of the entity."`
 
-	Application bool // it belongs to an organization
+	Application bool   // it belongs to an organization
+	User        string // of an organization: the address or the id of the mailbox; "": none
 
 	OwnUpdate bool // enable_update is set for the sensor itself
 	Personal  bool // the account is a personal one, according to its tenant
@@ -175,6 +179,7 @@ func (c *Config) setDefaults() {
 	c.Cluster = Cluster{Bucket: "graph2mqtt", Shards: 1, Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
+	c.Notifications = Notifications{EventHubs: EventHubs{ConsumerGroup: defaultConsumerGroup}, Safety: defaultSafety}
 	c.Audit = Audit{MaxSize: 10, MaxFiles: 10}
 }
 
@@ -199,13 +204,11 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 
 // Validate implements schema.Validator.
 func (c *Config) Validate() error {
+	errs := c.checkShards()
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
-		return At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
+		errs = append(errs, At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic)))
 	}
-	if c.Cluster.Shards > 1 && c.HTTP.Listen != "" {
-		return At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts"))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Validate implements schema.Validator.

@@ -43,13 +43,7 @@ var dnsName = regexp.MustCompile(`^[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?(\.[a-z0-9_](
 func (h *HTTP) Validate() error {
 	var errs []error
 	loopback, err := checkListen(h.Listen)
-	errs = append(errs, At("listen", err))
-	switch {
-	case h.TLSCertFile != "" && h.TLSKeyFile == "":
-		errs = append(errs, At("tls_key_file", errors.New("is required with tls_cert_file")))
-	case h.TLSCertFile == "" && h.TLSKeyFile != "":
-		errs = append(errs, At("tls_cert_file", errors.New("is required with tls_key_file")))
-	}
+	errs = append(errs, At("listen", err), checkPair(h.TLSCertFile, h.TLSKeyFile))
 	for i, host := range h.Hosts {
 		var err error
 		h.Hosts[i], err = checkHost(host)
@@ -118,6 +112,12 @@ func checkListen(address string) (loopback bool, err error) {
 		return false, fmt.Errorf("%s, not %q", want, address)
 	}
 	return host == "localhost", nil
+}
+
+// IsLoopback reports whether only this machine can reach the address of a listener.
+func IsLoopback(listen string) bool {
+	loopback, err := checkListen(listen)
+	return err == nil && loopback && listen != ""
 }
 
 // checkHost validates a host name and returns it as it is compared.

@@ -48,9 +48,11 @@ func Load(s Sources, kinds []Kind) (*Config, error) {
 		c.AccountsDir = dir
 		l.Check("mqtt", c.MQTT.checkFiles())
 		l.Check("http", c.HTTP.checkFiles())
+		l.Check("notifications.webhook", c.Notifications.Webhook.checkFiles())
 		l.Check("cluster", c.Cluster.checkFiles())
 		c.Warnings = append(c.Warnings, c.HTTP.warnings()...)
 		l.accounts(c, raw["accounts"], raw["organizations"])
+		l.checkNotifications(c)
 		l.stateDir(c)
 		l.machine(c)
 	}
@@ -456,11 +458,20 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 		l.Report(schema.Join(path, "type"), "%s is for work and school accounts: the tenant consumers has personal ones only", kind.Name)
 	}
 	if a.Application && !kind.Application {
-		l.Report(schema.Join(path, "type"), "%s is for accounts, to which a user signs in; organizations have %s", kind.Name, l.applicationKinds())
+		why := ""
+		if kind.UserOnly != "" {
+			why = ": " + kind.UserOnly
+		}
+		l.Report(schema.Join(path, "type"), "%s is for accounts, to which a user signs in%s; organizations have %s", kind.Name, why, l.applicationKinds())
+		return nil
 	}
 	_, s.OwnUpdate = raw["enable_update"]
-	l.DecodeWith(path, raw, l.otherKindMessage(kind), s, decodeTarget(s.Options))
-	s.Type = kind.Name
+	targets, mailbox := []any{s, decodeTarget(s.Options)}, &Mailbox{}
+	if a.Application && kind.OfMailbox {
+		targets = append(targets, mailbox)
+	}
+	l.DecodeWith(path, raw, l.otherKindMessage(kind), targets...)
+	s.Type, s.User = kind.Name, mailbox.User
 	if s.Interval < kind.AdvisedInterval && s.Read {
 		l.warnings = append(l.warnings, fmt.Sprintf("%s.interval: %s is less than %s; Microsoft allows asking Teams for changes once a day, and may throttle or suspend who asks often", path, s.Interval, kind.AdvisedInterval))
 	}
@@ -517,6 +528,9 @@ func (l *loader) kind(path string, raw any) *Kind {
 // otherKindMessage returns the message about a key that the kind does not have but others may.
 func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) string {
 	return func(key string, known []string) string {
+		if key == "user" && kind.OfMailbox {
+			return "only in an organization; in an account, the mailbox is that of the user who signs in"
+		}
 		var have []string
 		for _, k := range l.kinds {
 			if slices.Contains(schema.Configuration.Keys(decodeTarget(k.New())), key) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
@@ -23,7 +24,20 @@ type Organization struct {
 	EnableUpdate       bool               `koanf:"enable_update" doc:"Allow changes: everything that the sensors' types offer, except what must be named in allow. The permissions for them are needed only then."`
 	StaleAfter         time.Duration      `koanf:"stale_after" min:"1s" max:"720h" doc:"How long entities keep their last values while Graph cannot be read; at least three intervals of the sensor."`
 	Rooms              struct{}           `koanf:"rooms,deferred" doc:"The rooms, each with a device of its own: the keys of a sensor of type room, such as addresses, list or group. It stands for a sensor with the id rooms."`
-	Sensors            map[string]*Sensor `koanf:"sensors,deferred" doc:"Further sensors by id, as in an account: those of type room, and those that applications have permissions for."`
+	Sensors            map[string]*Sensor `koanf:"sensors,deferred" doc:"Further sensors by id, as in an account, of the types room, calendar, email, query, auto_reply, todo and status. Each but those of type room names its mailbox or person with user."`
+}
+
+// Mailbox has the key that names the mailbox of an organization's sensor.
+type Mailbox struct {
+	User string `koanf:"user" required:"true" example:"ann@contoso.com" doc:"The mailbox: its address, or the object id of its user."`
+}
+
+// Validate implements schema.Validator.
+func (m *Mailbox) Validate() error {
+	if m.User == "" || entra.IsMailbox(m.User) { // what is missing is reported anyway
+		return nil
+	}
+	return At("user", fmt.Errorf("want the address of a mailbox, such as ann@contoso.com, or the object id of its user, not %q", m.User))
 }
 
 func (o *Organization) setDefaults() {

@@ -16,9 +16,17 @@ type meetingRoom struct {
 	Addresses []string `koanf:"addresses" doc:"The rooms."`
 }
 
+type away struct {
+	Text string `koanf:"text" doc:"The text."`
+}
+
 // kindsWithRooms are kinds of which organizations can have one.
 func kindsWithRooms() []config.Kind {
-	return append(kinds(), config.Kind{Name: "room", Doc: "A room.", Interval: time.Minute, Application: true, WorkOnly: true, New: func() any { return &meetingRoom{} }})
+	return append(kinds(),
+		config.Kind{Name: "room", Doc: "A room.", Interval: time.Minute, Application: true, WorkOnly: true, New: func() any { return &meetingRoom{} }},
+		config.Kind{Name: "away", Doc: "Automatic replies.", Interval: time.Minute, Application: true, OfMailbox: true, New: func() any { return &away{} }},
+		config.Kind{Name: "talk", Doc: "Chats.", Interval: time.Minute, UserOnly: "an application cannot talk", New: func() any { return &away{} }},
+	)
 }
 
 const contoso = `
@@ -43,7 +51,7 @@ func organization(t *testing.T, text string) (*config.Config, error) {
 
 // An organization is an account without a user, and needs none beside it. rooms is the short form of a sensor.
 func TestOrganization(t *testing.T) {
-	c, err := organization(t, contoso+"    rooms: {addresses: [berlin@contoso.com], interval: 2m}\n    sensors: {paris: {type: room, room: paris@contoso.com}}\n")
+	c, err := organization(t, contoso+"    rooms: {addresses: [berlin@contoso.com], interval: 2m}\n    sensors: {paris: {type: room, room: paris@contoso.com}, ann: {type: away, user: ann@contoso.com}}\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,21 +61,24 @@ func TestOrganization(t *testing.T) {
 	}
 	got := map[string]any{}
 	for id, s := range a.Sensors {
-		if !s.Application || s.Type != "room" {
+		if !s.Application {
 			t.Errorf("%s: %+v", id, s)
 		}
 		got[id] = s.Options
 	}
-	want := map[string]any{"rooms": &meetingRoom{Room: "all", Addresses: []string{"berlin@contoso.com"}}, "paris": &meetingRoom{Room: "paris@contoso.com"}}
+	want := map[string]any{"rooms": &meetingRoom{Room: "all", Addresses: []string{"berlin@contoso.com"}}, "paris": &meetingRoom{Room: "paris@contoso.com"}, "ann": &away{}}
 	if diff := cmp.Diff(want, got); diff != "" || a.Sensors["rooms"].Interval != 2*time.Minute {
 		t.Error(diff)
+	}
+	if a.Sensors["ann"].User != "ann@contoso.com" || a.Sensors["rooms"].User != "" {
+		t.Errorf("the mailboxes are %q and %q", a.Sensors["ann"].User, a.Sensors["rooms"].User)
 	}
 	shown := c.Redacted().(map[string]any)
 	if len(shown["accounts"].(map[string]any)) != 0 {
 		t.Errorf("it is shown among the accounts: %v", shown["accounts"])
 	}
 	organizations := shown["organizations"].(map[string]any)["contoso"].(map[string]any)
-	if organizations["tenant"] != "contoso.com" || organizations["redirect_uri"] != nil || organizations["sensors"].(map[string]any)["rooms"] == nil {
+	if organizations["tenant"] != "contoso.com" || organizations["redirect_uri"] != nil || organizations["sensors"].(map[string]any)["ann"].(map[string]any)["user"] != "ann@contoso.com" {
 		t.Errorf("it is shown as %v", organizations)
 	}
 	if _, shown := (&config.Config{}).Redacted().(map[string]any)["organizations"]; shown {
@@ -79,15 +90,20 @@ func TestOrganization(t *testing.T) {
 func TestInvalidOrganizations(t *testing.T) {
 	for keys, want := range map[string]string{
 		"    rooms: 7\n": "organizations.contoso.rooms (line 8): want a mapping of keys, not 7",
-		"    rooms: {room: berlin@contoso.com}\n":                                            "organizations.contoso.rooms.room (line 8): not here; for a single room, add a sensor of type room below sensors",
-		"    rooms: {adresses: [a@b.c]}\n":                                                   "organizations.contoso.rooms.adresses (line 8): unknown key; did you mean addresses?",
-		"    rooms: {addresses: [a@b.c]}\n    sensors: {rooms: {type: room, room: a@b.c}}\n": "organizations.contoso.rooms (line 8): want either rooms or a sensor with the id rooms: rooms is short for it",
-		"    sensors: {inbox: {type: email}}\n":                                              "organizations.contoso.sensors.inbox.type (line 8): email is for accounts, to which a user signs in; organizations have room",
-		"    timezone: mailbox\n":                                                            `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "mailbox": an application has no mailbox`,
-		"    timezone: Berlin\n":                                                             `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "Berlin"`,
-		"    federated_token_file: token\n":                                                  "organizations.contoso.certificate_file (line 7): want either certificate_file or federated_token_file",
-		"    user: ann@contoso.com\n":                                                        "organizations.contoso.user (line 8): unknown key",
-		"accounts: {contoso: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n":           "organizations.contoso (line 4): want another id: there is an account with this one",
+		"    rooms: {room: berlin@contoso.com}\n":                                                                        "organizations.contoso.rooms.room (line 8): not here; for a single room, add a sensor of type room below sensors",
+		"    rooms: {adresses: [a@b.c]}\n":                                                                               "organizations.contoso.rooms.adresses (line 8): unknown key; did you mean addresses?",
+		"    rooms: {addresses: [a@b.c]}\n    sensors: {rooms: {type: room, room: a@b.c}}\n":                             "organizations.contoso.rooms (line 8): want either rooms or a sensor with the id rooms: rooms is short for it",
+		"    sensors: {inbox: {type: email}}\n":                                                                          "organizations.contoso.sensors.inbox.type (line 8): email is for accounts, to which a user signs in; organizations have away and room",
+		"    sensors: {lunch: {type: talk}}\n":                                                                           "organizations.contoso.sensors.lunch.type (line 8): talk is for accounts, to which a user signs in: an application cannot talk; organizations have away and room",
+		"    sensors: {ann: {type: away}}\n":                                                                             "organizations.contoso.sensors.ann.user (line 8) is required, such as ann@contoso.com",
+		"    sensors: {ann: {type: away, user: ann}}\n":                                                                  `organizations.contoso.sensors.ann.user (line 8): want the address of a mailbox, such as ann@contoso.com, or the object id of its user, not "ann"`,
+		"    sensors: {berlin: {type: room, room: a@b.c, user: a@b.c}}\n":                                                "organizations.contoso.sensors.berlin.user (line 8): room has no such key, only status; known keys: ",
+		"accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef, sensors: {a: {type: away, user: a@b.c}}}}\n": "accounts.work.sensors.a.user (line 8): only in an organization; in an account, the mailbox is that of the user who signs in",
+		"    timezone: mailbox\n":                                                                                        `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "mailbox": an application has no mailbox`,
+		"    timezone: Berlin\n":                                                                                         `organizations.contoso.timezone (line 8): want local or a name such as Europe/Berlin, not "Berlin"`,
+		"    federated_token_file: token\n":                                                                              "organizations.contoso.certificate_file (line 7): want either certificate_file or federated_token_file",
+		"    user: ann@contoso.com\n":                                                                                    "organizations.contoso.user (line 8): unknown key",
+		"accounts: {contoso: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n":                                       "organizations.contoso (line 4): want another id: there is an account with this one",
 	} {
 		_, err := organization(t, contoso+keys)
 		if err == nil || !strings.Contains(err.Error(), want) {

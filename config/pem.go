@@ -207,6 +207,7 @@ func (c *Config) digests() {
 	}
 	add("mqtt", c.MQTT.CAFile)
 	add("http", c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile)
+	add("notifications", c.Notifications.Webhook.TLSCertFile, c.Notifications.Webhook.TLSKeyFile)
 	for id, a := range c.Accounts {
 		if a.Application { // which reads its certificate for each token
 			add("accounts."+id, a.Cloud.CAFile)

@@ -46,7 +46,7 @@ func AccountSchema(kinds []Kind) []byte {
 
 func accountSchema(kinds []Kind) schema.JSONSchema {
 	account := schema.MappingSchema(accountFields())
-	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds), ident.String(), "The sensors, by id.")
+	account.Properties()["sensors"] = schema.ByID(sensorSchema(kinds, nil), ident.String(), "The sensors, by id.")
 	return account
 }
 
@@ -54,7 +54,7 @@ func organizationSchema(kinds []Kind) schema.JSONSchema {
 	organization := schema.MappingSchema(organizationFields())
 	ofApplications := slices.DeleteFunc(slices.Clone(kinds), func(k Kind) bool { return !k.Application })
 	if len(ofApplications) > 0 {
-		organization.Properties()["sensors"] = schema.ByID(sensorSchema(ofApplications), ident.String(), "The sensors, by id.")
+		organization.Properties()["sensors"] = schema.ByID(sensorSchema(ofApplications, mailboxFields), ident.String(), "The sensors, by id.")
 	}
 	if i := slices.IndexFunc(kinds, func(k Kind) bool { return k.Name == "room" }); i >= 0 {
 		common, own := sensorFields(kinds[i])
@@ -93,10 +93,22 @@ func sensorFields(k Kind) (common, own []Field) {
 	return Fields(&Sensor{Read: true, Interval: k.Interval}), Fields(decodeTarget(k.New()))
 }
 
-func sensorSchema(kinds []Kind) schema.JSONSchema {
+// mailboxFields returns the keys that the sensors of a kind have in an organization alone.
+func mailboxFields(k Kind) []Field {
+	if !k.OfMailbox {
+		return nil
+	}
+	return Fields(&Mailbox{})
+}
+
+// sensorSchema returns the schema of the sensors of some kinds. more, which may be nil, returns further keys of a kind.
+func sensorSchema(kinds []Kind, more func(Kind) []Field) schema.JSONSchema {
 	var each []schema.JSONSchema
 	for _, k := range kinds {
 		common, own := sensorFields(k)
+		if more != nil {
+			own = append(own, more(k)...)
+		}
 		s := schema.MappingSchema(append(common, own...))
 		s["title"], s["description"] = k.Name, k.Doc
 		s.Properties()["type"] = schema.OneWord(k.Name, "The kind of sensor.")
@@ -136,6 +148,7 @@ accounts:
 	b.WriteString("\n## General\n\n" + schema.Table(topFields()))
 	b.WriteString("\n## accounts.<id>\n\n" + schema.Table(accountFields()))
 	b.WriteString("\n## organizations.<id>\n\nSee [organizations.md](organizations.md).\n\n" + schema.Table(organizationFields()))
+	b.WriteString("\n## organizations.<id>.sensors.<id>\n\nThe keys of every sensor, as below, those of its type, and:\n\n" + schema.Table(Fields(&Mailbox{})))
 	b.WriteString("\n## accounts.<id>.sensors.<id>\n\nThe keys of every sensor:\n\n" + schema.Table(Fields(&Sensor{Read: true})))
 	for _, k := range kinds {
 		fmt.Fprintf(&b, "\n### type: %s\n\n%s\n\n%s", k.Name, k.Doc, KindReference(k))

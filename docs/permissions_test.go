@@ -190,3 +190,21 @@ func TestPermissionsAreComplete(t *testing.T) {
 		}
 	}
 }
+
+// Each application permission is in the table of the page about organizations, with the role or the place where it is assigned.
+func TestApplicationPermissionsInDocs(t *testing.T) {
+	text, err := os.ReadFile("organizations.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, role := range graph.DirectoryRoles() {
+		if !regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(role) + "` .*\\| Entra ID \\|$").Match(text) {
+			t.Errorf("%s is not in the table", role)
+		}
+	}
+	for _, role := range graph.ExchangeRoles() {
+		if !regexp.MustCompile("(?m)^\\| `" + regexp.QuoteMeta(role) + "` .*\\| Exchange, as the role \\*" + graph.ExchangeRole(role) + "\\* \\|$").Match(text) {
+			t.Errorf("%s is not in the table", role)
+		}
+	}
+}

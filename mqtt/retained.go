@@ -51,6 +51,7 @@ type retained struct {
 	writes   []write  // to be committed
 	urgent   bool     // an entry waits for the writes
 	issued   uint64   // commits
+	sent     uint64   // publications
 }
 
 // A write is a change of the Store; a nil value deletes.
@@ -76,6 +77,7 @@ type entry struct {
 	notBefore    time.Time
 	last         []byte    // sent last
 	sentAt       time.Time // zero: nothing was sent
+	number       uint64    // of the publication that was sent last
 	previous     []byte    // sent before last
 	sentBefore   bool      // there was a previous one
 	order        string
@@ -122,7 +124,8 @@ type publication struct {
 	topic    string
 	payload  []byte
 	retained bool
-	suspect  bool // connections were lost while it was in flight: it is sent alone
+	suspect  bool   // connections were lost while it was in flight: it is sent alone
+	number   uint64 // of those of all entries
 }
 
 func newRetained(rules Rules, pause time.Duration) *retained {
@@ -462,7 +465,7 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 				continue
 			}
 			e.emptied, e.sentAt = true, now
-			return publication{topic: e.topic, retained: true}, time.Time{}, false, true
+			return r.numbered(e, publication{topic: e.topic, retained: true}), time.Time{}, false, true
 		}
 		if e.isSuspect() && !alone {
 			return p, due, true, false
@@ -492,9 +495,16 @@ func (r *retained) next(now time.Time, alone bool) (p publication, due time.Time
 			e.preludes = e.preludes[1:]
 			r.schedule(e)
 		}
-		return p, time.Time{}, false, true
+		return r.numbered(e, p), time.Time{}, false, true
 	}
 	return p, due, len(r.awaiting) > 0, false
+}
+
+// numbered returns a publication of an entry with the next number.
+func (r *retained) numbered(e *entry, p publication) publication {
+	r.sent++
+	e.number, p.number = r.sent, r.sent
+	return p
 }
 
 // release moves the entries whose time has come.
@@ -588,7 +598,7 @@ func (r *retained) onAcked(p publication) {
 		return
 	}
 	r.setLosses(e, 0)
-	if !p.retained || e.pending || !bytes.Equal(e.want, p.payload) {
+	if !p.retained || e.pending || p.number != e.number || !bytes.Equal(e.want, p.payload) {
 		return
 	}
 	e.acknowledged = true

@@ -619,6 +619,35 @@ func TestRefusedPublication(t *testing.T) {
 	}
 }
 
+// A topic is forgotten when the broker has taken its removal, not an earlier removal of it.
+func TestRemovalIsNotTakenForAnEarlierOne(t *testing.T) {
+	const topic = "g/a/s/state"
+	r := newSet(t)
+	r.setReady(start)
+	r.retain(topic, []byte("1"))
+	drain(r, start)
+	var sent []publication
+	for _, payload := range []string{"", "2", ""} {
+		r.retain(topic, []byte(payload))
+		for p, _, _, ok := r.next(start, false); ok; p, _, _, ok = r.next(start, false) {
+			sent = append(sent, p)
+		}
+		r.commit()
+		for p, _, _, ok := r.next(start, false); ok; p, _, _, ok = r.next(start, false) {
+			sent = append(sent, p)
+		}
+	}
+	if len(sent) != 3 {
+		t.Fatalf("%d publications", len(sent))
+	}
+	for i, p := range sent {
+		r.onAcked(p)
+		if _, known := r.published[topic]; known != (i < 2) {
+			t.Errorf("after the acknowledgement of publication %d the topic is known: %t", i+1, known)
+		}
+	}
+}
+
 // A topic that precedes a suspect and changes all the time does not keep it from being sent alone.
 func TestSuspectIsFirst(t *testing.T) {
 	r := newSet(t)

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"runtime/debug"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -41,6 +42,8 @@ type PollerOptions struct {
 	OnState  func(State)          // is called on Run's goroutine, never before the first answer
 	OnEvents func([]entity.Event) // is called in order, after the snapshot that the events follow from is on disk
 	OnPoll   func(Poll)           // is called on Run's goroutine after each poll
+	// Explain returns the error of a poll with what the user can do about it; nil: as it is.
+	Explain func(error) error
 }
 
 // Bucket is the bucket that snapshots are stored in.
@@ -60,6 +63,8 @@ type Poll struct {
 	Took time.Duration
 	Err  error     // nil: it succeeded
 	Next time.Time // when the next one begins if none is requested
+	// Changed reports that the answer differs from the one before in more than the time at which it was given.
+	Changed bool
 }
 
 // A Poller keeps one sensor up to date: it polls Graph at the sensor's interval, and passes the sensor's state on whenever that
@@ -69,6 +74,10 @@ type Poller interface {
 	Run(ctx context.Context) error
 	// Refresh polls as soon as possible. There are at least 5 s between such polls; further calls join the next one.
 	Refresh()
+	// Wake polls some seconds later, because something may have changed. Further calls join the same poll.
+	Wake()
+	// SetInterval changes the time between two polls; while it is longer than that of the options, every poll reads everything.
+	SetInterval(time.Duration)
 	// Apply shows the result of an operation at once and polls soon after. It returns when that was passed to OnState, or never will
 	// be. persist writes the changed snapshot with the caller's own changes; nil: there is nothing to write. Events of the
 	// change follow when it is on disk.
@@ -92,6 +101,9 @@ type poller[S any] struct {
 	hasAnswer atomic.Bool
 	saver     *saver
 	refresh   chan struct{}
+	wake      chan struct{}
+	interval  atomic.Int64 // as set by SetInterval
+	retuned   chan struct{}
 	applies   chan application
 	ended     chan struct{} // closed when Run has returned
 }
@@ -107,7 +119,7 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	p := &poller[S]{
 		source: source, same: same[S], entities: source.Entities(), o: o, hash: snapshotHash[S](source),
 		saver:   newSaver(o),
-		refresh: make(chan struct{}, 1), applies: make(chan application), ended: make(chan struct{}),
+		refresh: make(chan struct{}, 1), wake: make(chan struct{}, 1), retuned: make(chan struct{}, 1), applies: make(chan application), ended: make(chan struct{}),
 	}
 	if comparer, ok := source.(Comparer[S]); ok {
 		p.same = comparer.Same
@@ -118,6 +130,9 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	p.deadline = func(*S) time.Time { return time.Time{} }
 	if deadliner, ok := source.(Deadliner[S]); ok {
 		p.deadline = deadliner.PollAt
+	}
+	if o.Graph != nil && o.Graph.Mailbox() != "" {
+		p.hash += " " + strings.ToLower(o.Graph.Mailbox())
 	}
 	restored, err := decodeRecord[S](o.Stored, p.hash)
 	if err != nil {
@@ -151,6 +166,23 @@ func (p *poller[S]) Initial() entity.State {
 func (p *poller[S]) Refresh() {
 	select {
 	case p.refresh <- struct{}{}:
+	default:
+	}
+}
+
+// Wake implements Poller.
+func (p *poller[S]) Wake() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// SetInterval implements Poller.
+func (p *poller[S]) SetInterval(d time.Duration) {
+	p.interval.Store(int64(d))
+	select {
+	case p.retuned <- struct{}{}:
 	default:
 	}
 }
@@ -233,8 +265,11 @@ func (r *run[S]) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		if now := time.Now(); r.inflight.answer == nil && !now.Before(r.schedule.due()) {
-			r.schedule.start(now)
-			r.startPoll(ctx)
+			if r.schedule.start(now) || r.schedule.interval > r.o.Interval {
+				r.startPoll(context.WithValue(ctx, isReadAll{}, true))
+			} else {
+				r.startPoll(ctx)
+			}
 		}
 		timer.Stop() // since Go 1.23 nothing stays in its channel
 		if wait, ok := r.wait(); ok {
@@ -245,6 +280,10 @@ func (r *run[S]) loop(ctx context.Context) {
 			return
 		case <-r.refresh:
 			r.schedule.force(time.Now())
+		case <-r.wake:
+			r.schedule.wake(time.Now())
+		case <-r.retuned:
+			r.schedule.setInterval(time.Duration(r.interval.Load()), time.Now())
 		case a := <-r.applies:
 			a.persist <- r.apply(a.result)
 		case a := <-r.inflight.answer:
@@ -307,6 +346,9 @@ func (r *run[S]) ask(ctx context.Context, last *S) (*S, error) {
 		return nil, err
 	}
 	snapshot, err := r.source.Poll(ctx, r.o.Graph, last, r.now())
+	if err != nil && r.o.Explain != nil {
+		err = r.o.Explain(err)
+	}
 	if err == nil && snapshot == nil {
 		err = errors.New("the sensor has no answer")
 	}
@@ -317,7 +359,7 @@ func (r *run[S]) ask(ctx context.Context, last *S) (*S, error) {
 func (r *run[S]) finishPoll(a answer[S]) {
 	err := a.poll.Err
 	if err == nil {
-		err = safely(func() { r.replace(a.snapshot) })
+		err = safely(func() { a.poll.Changed = r.replace(a.snapshot) })
 	}
 	if err != nil {
 		r.schedule.failed(err)
@@ -331,8 +373,9 @@ func (r *run[S]) finishPoll(a answer[S]) {
 	}
 }
 
-// replace puts the answer of a poll in place. Everything is computed before anything changes, so that a panic changes nothing.
-func (r *run[S]) replace(after *S) {
+// replace puts the answer of a poll in place, and reports whether it shows a change. Everything is computed before anything changes, so
+// that a panic changes nothing.
+func (r *run[S]) replace(after *S) (changed bool) {
 	now := r.now()
 	before := r.snapshot
 	if before == nil { // before the first answer nothing happened
@@ -342,7 +385,7 @@ func (r *run[S]) replace(after *S) {
 		r.show(state, now)
 		r.unsaved = true
 		r.save(saveDelay)
-		return
+		return false
 	}
 	same := r.same(before, after)
 	if same && r.current(now) {
@@ -353,10 +396,11 @@ func (r *run[S]) replace(after *S) {
 		r.shown = &shown
 		r.o.OnState(shown)
 		r.saveMinor()
-		return
+		return false
 	}
 	events := r.source.State(before, r.sinceUntil(now), now).Events
-	events = append(slices.Clip(events), r.source.Events(before, after, now)...)
+	caused := r.source.Events(before, after, now)
+	events = append(slices.Clip(events), caused...)
 	state := r.source.State(after, now, now)
 	r.snapshot, r.answeredAt, r.since, r.minor = after, now, r.sinceAfter(now), true
 	r.show(state, now)
@@ -367,6 +411,7 @@ func (r *run[S]) replace(after *S) {
 	} else {
 		r.saveMinor()
 	}
+	return len(caused) > 0
 }
 
 // current reports whether the snapshot still has the state that was shown last.

@@ -127,6 +127,8 @@ type harness struct {
 	events func() []string
 	log    *lockedBuffer
 	store  *store
+	// changed is called with Poll.Changed of each poll; nil: nothing is.
+	changed func(bool)
 }
 
 type lockedBuffer struct {
@@ -173,7 +175,12 @@ func newHarness[S any](t *testing.T, source sensors.Source[S], o sensors.PollerO
 	}
 	o.Log = slog.New(slog.NewTextHandler(h.log, nil))
 	o.OnState = func(s sensors.State) { shows.add(s) }
-	o.OnPoll = func(p sensors.Poll) { polls.add(p.Err) }
+	o.OnPoll = func(p sensors.Poll) {
+		polls.add(p.Err)
+		if h.changed != nil {
+			h.changed(p.Changed)
+		}
+	}
 	o.OnEvents = func(es []entity.Event) {
 		for _, e := range es {
 			if e.Data["own"] == true {

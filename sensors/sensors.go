@@ -26,6 +26,11 @@ type Kind struct {
 
 	// Application reports that Microsoft has application permissions for it, so that organizations can have it.
 	Application bool
+	// OfMailbox reports that an organization names a mailbox for it, with the key user: the user whose mailbox that is takes the place of
+	// the one who signs in to an account.
+	OfMailbox bool
+	// UserOnly is the reason why organizations cannot have it: "applications cannot send messages".
+	UserOnly string
 
 	// PollsWith names a kind that reads the same thing: sensors of both poll together, so that they share requests; "": none.
 	PollsWith string
@@ -131,6 +136,33 @@ type Deadliner[S any] interface {
 	PollAt(s *S) time.Time
 }
 
+// A FeedProvider is a Source whose changes Graph can announce.
+type FeedProvider[S any] interface {
+	// ChangeFeed returns what announces the changes of s, which is nil before the first answer.
+	ChangeFeed(s *S) ChangeFeed
+}
+
+// A ChangeFeed describes the notifications that announce the changes of a sensor.
+type ChangeFeed struct {
+	Resources  []string         // "/me/events"; all of them are needed. None: there are none, or none yet
+	Item       string           // what %s in Resources stands for: one subscription is for the items of all sensors of the account; "": it is not in there
+	Changes    string           // the types of changes that Graph announces: "updated"; "": all
+	Partial    bool             // other changes are not announced, so polls stay as frequent as they are
+	Reason     string           // why there are none; "": they are not known before the first answer
+	Permission graph.Permission // beside those of the sensor, which is not requested: without it there are none. Zero: none
+	WorkOnly   bool             // personal accounts have none
+	GlobalOnly bool             // national clouds have none
+	Lifetime   time.Duration    // the longest of a subscription
+	Latency    time.Duration    // within which notifications come
+}
+
+// isReadAll is the key of the context of a poll that reads everything.
+type isReadAll struct{}
+
+// ReadAll reports whether the poll with this context should read everything, also where nothing seems to have changed: Graph announced
+// a change, or polls are rare because it announces them.
+func ReadAll(ctx context.Context) bool { return ctx.Value(isReadAll{}) != nil }
+
 // A GroupSource is a Source that may stand for several sensors of its kind: all calendars, all lists.
 type GroupSource[S any] interface {
 	IsGroup() bool
@@ -182,7 +214,16 @@ type Sensor interface {
 	Entities() []entity.Entity
 	Operations() []services.Operation
 	Group() Group // nil: not a group
+	// ChangeFeed returns what announces the changes of a snapshot of the sensor; nil: before the first answer.
+	ChangeFeed(snapshot any) ChangeFeed
 	NewPoller(PollerOptions) Poller
+	// Probe finds out whether reading works: it reads once, and the source's own Probe reads less.
+	Probe(ctx context.Context, g *graph.Client, now time.Time) error
+}
+
+// A Prober is a Source that knows the least request that shows whether it can be read.
+type Prober interface {
+	Probe(ctx context.Context, g *graph.Client) error
 }
 
 // Of returns the sensor of a source.
@@ -215,8 +256,27 @@ func (s sensor[S]) Group() Group {
 	return nil
 }
 
+// ChangeFeed implements Sensor.
+func (s sensor[S]) ChangeFeed(snapshot any) ChangeFeed {
+	source, ok := s.source.(FeedProvider[S])
+	if !ok {
+		return ChangeFeed{Reason: "Microsoft sends no notifications about this"}
+	}
+	last, _ := snapshot.(*S)
+	return source.ChangeFeed(last)
+}
+
 // NewPoller implements Sensor.
 func (s sensor[S]) NewPoller(o PollerOptions) Poller { return newPoller(s.source, o) }
+
+// Probe implements Sensor.
+func (s sensor[S]) Probe(ctx context.Context, g *graph.Client, now time.Time) error {
+	if source, ok := s.source.(Prober); ok {
+		return source.Probe(ctx, g)
+	}
+	_, err := s.source.Poll(ctx, g, nil, now)
+	return err
+}
 
 type group[S any] struct{ source GroupSource[S] }
 

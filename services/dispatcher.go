@@ -394,7 +394,7 @@ func (d *Dispatcher) resolve(ctx context.Context, r Inbound, j *job, fields map[
 			}
 		}
 	}
-	j.Account, j.Sensor, j.target = ref.Account, ref.Sensor, target
+	j.Account, j.Sensor, j.target, j.User = ref.Account, ref.Sensor, target, target.User()
 	if ref != r.Target { // a member's request is bound to the member
 		if j.operation, err = target.Operation(j.Operation); err != nil {
 			return err
@@ -621,7 +621,7 @@ func (d *Dispatcher) Execute(ctx context.Context, r Inbound) Response {
 	result, err := d.try(ctx, j.target.Graph(), j.operation, j.request, j.attempt(j.target))
 	response := j.response()
 	if err != nil {
-		response = response.Fail(err)
+		response = response.Fail(explain(j.target, j.operation, err))
 	} else {
 		response = d.succeed(j, result)
 	}

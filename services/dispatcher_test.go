@@ -198,6 +198,7 @@ type dispatcherHarness struct {
 	hold     chan struct{} // no response is taken before it is closed
 	maxQueue int
 	sensors  []string // "lamp"
+	user     string   // id of who is signed in
 	log      strings.Builder
 
 	mu         sync.Mutex
@@ -265,7 +266,13 @@ func (h *dispatcherHarness) Resolve(_ context.Context, fields map[string]json.Ra
 	return services.Ref{Account: "home", Sensor: sensor}, h, nil
 }
 
-func (h *dispatcherHarness) Graph() *graph.Client     { return h.graph }
+func (h *dispatcherHarness) Graph() *graph.Client { return h.graph }
+func (h *dispatcherHarness) User() string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.user
+}
+
 func (h *dispatcherHarness) Location() *time.Location { return time.UTC }
 func (h *dispatcherHarness) OnSuccess(context.Context, string, any) func(services.Tx) {
 	h.mu.Lock()
@@ -1110,6 +1117,59 @@ func TestAnAttemptedRequestThatExpiresIsInDoubt(t *testing.T) {
 			synctest.Wait()
 			if h.code(0) != code || len(h.answers) != 1 || len(h.calls) != 1 {
 				t.Errorf("retry policy %v: %d calls, answers %+v, want %s", retry, len(h.calls), h.answers, code)
+			}
+		})
+	}
+}
+
+func (h *dispatcherHarness) signIn(user string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.user = user
+}
+
+func TestAWaitingRequestIsNotExecutedForAnotherUser(t *testing.T) {
+	for now, want := range map[string]services.Code{"adele": "ok", "": "ok", "megan": services.Conflict} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &dispatcherHarness{maxQueue: 2, user: "adele"}
+			h.call = func(set, services.Attempt) (any, error) { time.Sleep(time.Second); return nil, nil }
+			h.open(t)
+			h.submit(`{"mode": "on"}`)
+			h.submit(`{"mode": "off"}`)
+			synctest.Wait()
+			h.signIn(now)
+			sleep(time.Minute)
+			calls := map[services.Code]int{"ok": 2, services.Conflict: 1}[want]
+			if h.code(0) != "ok" || h.code(1) != want || len(h.calls) != calls {
+				t.Errorf("signed in as %q: %d calls, answers %+v", now, len(h.calls), h.answers)
+			}
+		})
+	}
+}
+
+func TestABegunRequestIsNotRepeatedForAnotherUser(t *testing.T) {
+	for _, retry := range []services.RetryPolicy{services.Idempotent, services.IdempotencyKey, services.AtMostOnce} {
+		synctest.Test(t, func(t *testing.T) {
+			h := &dispatcherHarness{retry: retry, user: "adele"}
+			var crashed *disk
+			h.step = func(s string) {
+				if s == "called" && crashed == nil {
+					crashed = h.disk.copy()
+				}
+			}
+			h.open(t)
+			h.submit(`{"mode": "on"}`)
+			synctest.Wait()
+			h.stop()
+			h.mu.Lock()
+			h.answers = nil
+			h.mu.Unlock()
+			h.step, h.disk = nil, crashed
+			h.signIn("megan")
+			h.open(t)
+			synctest.Wait()
+			if h.code(0) != services.InDoubt || len(h.answers) != 1 || len(h.calls) != 1 {
+				t.Errorf("retry policy %v: %d calls, answers %+v", retry, len(h.calls), h.answers)
 			}
 		})
 	}

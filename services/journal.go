@@ -48,6 +48,7 @@ type entry struct {
 	Transaction string        `json:"transaction,omitempty"`
 	Account     string        `json:"account"`
 	Sensor      string        `json:"sensor"`
+	User        string        `json:"user,omitempty"` // id of the user who was signed in at arrival
 	Operation   string        `json:"operation"`
 	Received    time.Time     `json:"received"`
 	Age         time.Duration `json:"age,omitempty"`

@@ -46,6 +46,7 @@ func (r row) Resolve(_ context.Context, fields map[string]json.RawMessage) (serv
 	return r.ref, r, nil
 }
 func (r row) Graph() *graph.Client                                     { return r.graph }
+func (r row) User() string                                             { return "" }
 func (r row) Location() *time.Location                                 { return time.UTC }
 func (r row) OnSuccess(context.Context, string, any) func(services.Tx) { return nil }
 func (r row) OnRejected()                                              {}

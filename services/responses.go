@@ -51,6 +51,12 @@ type WaitError struct {
 func (e *WaitError) Error() string { return e.Err.Message }
 func (e *WaitError) Unwrap() error { return e.Err }
 
+// A LoggedError is an error that was logged where it happened. The failure of its request is not logged again.
+type LoggedError struct{ Err error }
+
+func (e *LoggedError) Error() string { return e.Err.Error() }
+func (e *LoggedError) Unwrap() error { return e.Err }
+
 // A Response is the response to one request.
 type Response struct {
 	Transaction string    `json:"transaction,omitempty"`

@@ -34,6 +34,7 @@ type Operation struct {
 	Immediate   bool           // of the bridge or an account: runs beside the workers, tried once, not journalled
 	OwnerOnly   bool           // Immediate, and accepted only where Inbound.Owner is set
 	WorkOnly    bool           // not for personal accounts
+	UserOnly    string         // why applications, which act without a user, do not have it: "it finds times for yourself"; "": if there is a permission
 	Retry       RetryPolicy    // of requests whose outcome is unknown
 	New         func() Request // with its defaults set, ready to decode into
 
@@ -98,12 +99,27 @@ type Target interface {
 	Resolve(ctx context.Context, fields map[string]json.RawMessage) (Ref, Target, error)
 	// Graph returns the account's Graph client.
 	Graph() *graph.Client
+	// User returns the id of the user who is signed in to the account; "": not known.
+	User() string
 	// Location returns the account's time zone.
 	Location() *time.Location
 	// OnSuccess shows the effect of an operation. The returned function, if not nil, writes in the same transaction as the response.
 	OnSuccess(ctx context.Context, operation string, result any) (persist func(Tx))
 	// OnRejected shows the true state after a request failed.
 	OnRejected()
+}
+
+// An Explainer is a Target that knows what the user can do about the error of an operation.
+type Explainer interface {
+	Explain(operation Operation, err error) error
+}
+
+// explain returns the error of an operation with what the user can do about it, if the target knows that.
+func explain(t Target, operation Operation, err error) error {
+	if e, ok := t.(Explainer); ok && err != nil {
+		return e.Explain(operation, err)
+	}
+	return err
 }
 
 // A Resolver returns the target of a request, or an *Error.

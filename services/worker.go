@@ -209,8 +209,11 @@ func (d *Dispatcher) runImmediate(ctx context.Context, l *lane, j *job) {
 	case ctx.Err() != nil:
 		d.respond(j, j.response().Fail(shuttingDown()))
 	default:
-		d.log.Warn("request failed", "account", j.Account, "operation", j.Operation, "error", err)
-		d.respond(j, j.response().Fail(err))
+		r := j.response().Fail(err)
+		if !errors.As(err, new(*LoggedError)) {
+			d.log.Warn("request failed", "account", j.Account, "operation", j.Operation, "code", r.Error.Code, "error", err)
+		}
+		d.respond(j, r)
 	}
 }
 
@@ -284,6 +287,9 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 		return nil, old
 	}
 	if err == nil {
+		err = j.checkUser(target)
+	}
+	if err == nil {
 		j.operation, err = target.Operation(j.Operation)
 	}
 	if old != nil && !sent {
@@ -311,7 +317,21 @@ func (d *Dispatcher) perform(ctx context.Context, j *job) (result any, err error
 		}
 	}
 	d.step("started")
-	return d.try(ctx, target.Graph(), j.operation, j.request, a)
+	result, err = d.try(ctx, target.Graph(), j.operation, j.request, a)
+	return result, explain(target, j.operation, err)
+}
+
+// checkUser returns an error if the request was received for another user than the one who is signed in now.
+func (j *job) checkUser(t Target) error {
+	user := t.User()
+	if j.User == "" || user == "" || j.User == user {
+		return nil
+	}
+	err := &Error{Conflict, "another user has signed in since the request was received; it is not executed for them"}
+	if j.attempted {
+		return errInDoubt(err)
+	}
+	return err
 }
 
 // attempt returns the first attempt of a request.

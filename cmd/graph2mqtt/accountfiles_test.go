@@ -86,6 +86,11 @@ func TestRunWithAccountFiles(t *testing.T) {
 	p.stderr.find(t, regexp.MustCompile(`msg="configuration reloaded"`))
 	h.writeAccount(t, "ann.yaml", "sensors: [\n")
 	p.stderr.find(t, regexp.MustCompile(`msg="account file invalid, keeping the running account" account=ann file=\S+ error="accounts.ann \(\S+ line 3\): `))
+	h.writeAccount(t, "bob.yaml", "sensors: {calendar: {type: calendar}}\n")
+	log := p.stderr.find(t, regexp.MustCompile(`(?s)(msg="account file invalid.* account=bob .*)`))
+	if n := strings.Count(log, "account file invalid"); n != 1 {
+		t.Errorf("the mistake is logged %d times:\n%s", n, log)
+	}
 	p.interrupt()
 	if code := p.wait(t); code != exitOK {
 		t.Errorf("exit code %d", code)

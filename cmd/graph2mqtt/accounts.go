@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -227,13 +228,23 @@ func (p *program) logoutCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout ACCOUNT",
 		Short: "Sign an account out",
-		Long: "logout deletes the stored tokens of an account. A running bridge notices within two seconds. Microsoft still remembers which\n" +
-			"permissions were granted; logout prints where to revoke them.",
+		Long: "logout deletes the stored tokens of an account, and its subscriptions to notifications. A running bridge notices within two\n" +
+			"seconds. Microsoft still remembers which permissions were granted; logout prints where to revoke them.",
 		Example:           "  graph2mqtt logout work",
 		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE:              p.do(p.logout),
 	}
+}
+
+// unsubscribeTimeout bounds what precedes a sign-out.
+const unsubscribeTimeout = 15 * time.Second
+
+// unsubscribe deletes the subscriptions of an account.
+func (p *program) unsubscribe(ctx context.Context, c *config.Config, a *config.Account, s *auth.Session) error {
+	ctx, cancel := context.WithTimeout(ctx, unsubscribeTimeout)
+	defer cancel()
+	return runtime.Unsubscribe(ctx, a, s, c.Notifications.URL(), slog.New(slog.DiscardHandler))
 }
 
 func (p *program) logout(ctx context.Context, args []string) error {
@@ -247,6 +258,11 @@ func (p *program) logout(ctx context.Context, args []string) error {
 	s, err := p.session(c, a)
 	if err != nil || s.Status().State == auth.SignedOut {
 		return err
+	}
+	if c.Notifications.Enabled() {
+		if err := p.unsubscribe(ctx, c, a, s); err != nil {
+			fmt.Fprintf(p.stderr, "Microsoft sends notifications for up to three days more: %v\n", err)
+		}
 	}
 	remains, err := s.SignOut(ctx)
 	if err != nil {

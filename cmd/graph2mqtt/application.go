@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/fatih/color"
 
@@ -12,12 +14,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
-
-// A prober is implemented by options of a mailbox that an application may not read: that is in no token.
-type prober interface {
-	// Probe reads as little as possible, with the permission that the sensor needs.
-	Probe(ctx context.Context, g *graph.Client) error
-}
 
 // checkApplication signs in as the application of an organization, and prints what it may do.
 func (p *program) checkApplication(ctx context.Context, c *config.Config, a *config.Account) error {
@@ -53,38 +49,51 @@ func (p *program) checkApplication(ctx context.Context, c *config.Config, a *con
 	if len(granted) > 0 {
 		fmt.Fprintf(p.stdout, "  granted in Entra ID: %s\n", strings.Join(granted, ", "))
 	}
-	probe := func(id, name string, s sensors.Sensor) {
-		o, ok := s.Options().(prober)
-		if !ok {
-			return
-		}
-		if err := o.Probe(ctx, g); err != nil {
-			fail(id, name, err)
-			return
-		}
-		fmt.Fprintf(p.stdout, "  %s%s: %s\n", id, name, good.Sprint("ok"))
-	}
 	for id, s := range config.Sorted(a.Sensors) {
-		source := s.Options.(sensors.Sensor)
+		source, of := s.Options.(sensors.Sensor), g
+		if s.User != "" {
+			of = g.ForMailbox(s.User)
+		}
+		var missing []string
+		for _, op := range runtime.Operations(s) {
+			err := g.CheckGranted(op.Permissions)
+			if err == nil || slices.Contains(missing, err.Error()) {
+				continue
+			}
+			missing = append(missing, err.Error())
+			fail(id, "", fmt.Errorf("%s: %w", op.Name, err))
+		}
+		if !s.Read {
+			continue
+		}
 		if err := g.CheckGranted(source.Permissions()); err != nil {
 			fail(id, "", err)
 			continue
+		}
+		probe := func(id, name string, source sensors.Sensor) {
+			c := *s
+			c.Options = source
+			if err := source.Probe(ctx, of, time.Now()); err != nil {
+				fail(id, name, runtime.ExplainMailbox(&c, source.Permissions(), err))
+				return
+			}
+			fmt.Fprintf(p.stdout, "  %s%s: %s\n", id, name, good.Sprint("ok"))
 		}
 		group := source.Group()
 		if group == nil {
 			probe(id, "", source)
 			continue
 		}
-		members, err := group.Members(ctx, g)
+		members, err := group.Members(ctx, of)
 		if err != nil {
-			fail(id, "", err)
+			fail(id, "", runtime.ExplainMailbox(s, source.Permissions(), err))
 		}
 		for _, m := range members {
 			probe(runtime.MemberID(id, m), " ("+m.Name+")", group.Member(m))
 		}
 	}
 	if failed > 0 {
-		return fmt.Errorf("%d of the sensors cannot be read", failed)
+		return fmt.Errorf("%d of the sensors cannot be read or changed", failed)
 	}
 	return nil
 }

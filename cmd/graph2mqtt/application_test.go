@@ -64,6 +64,89 @@ func TestOrganizationPermissions(t *testing.T) {
 	}
 }
 
+// The sensors of mailboxes need permissions for these alone, and for writing only where they write.
+func TestMailboxPermissions(t *testing.T) {
+	h := newHarness(t)
+	h.configureOrganization(t, `rooms: {addresses: [berlin@contoso.example]}
+    sensors:
+      ann: {type: calendar, user: ann@contoso.example, on_demand: true, allow: [default, expand_groups, contacts_search, person_full], enable_update: true}
+      bob: {type: calendar, user: Bob@contoso.example}
+      info: {type: email, user: info@contoso.example, enable_update: true}
+      bills: {type: query, user: bob@contoso.example, basic: true}
+      away: {type: auto_reply, user: 0f2b7a43-94b6-4a53-8f6c-0d1d0b7c5a11}
+      tasks: {type: todo, user: ann@contoso.example}
+      presence: {type: status, user: ann@contoso.example}`)
+	for file, args := range map[string][]string{
+		"permissions-mailboxes.txt":      nil,
+		"permissions-mailboxes.md":       {"--format", "markdown"},
+		"permissions-mailboxes.json":     {"--format", "json"},
+		"permissions-mailboxes.manifest": {"--format", "manifest"},
+		"permissions-mailboxes.az":       {"--format", "az"},
+		"permissions-mailboxes.link":     {"--format", "link"},
+	} {
+		code, stdout, stderr := h.call(t, append([]string{"permissions", "contoso"}, args...)...)
+		if code != 0 {
+			t.Errorf("%s: exit code %d: %s", file, code, stderr)
+		}
+		golden(t, filepath.Join("testdata", file), strings.NewReplacer(h.dir, "/etc/graph2mqtt", h.simulator.LoginURL(), "https://login.microsoftonline.com", h.simulator.GraphURL(), "https://graph.microsoft.com").Replace(stdout))
+	}
+}
+
+// login reads from each mailbox, and says what an administrator does about those that it may not read.
+func TestCheckMailboxes(t *testing.T) {
+	h := newHarness(t)
+	h.configureOrganization(t, `sensors:
+      away: {type: auto_reply, user: adele@contoso.example}
+      calendar: {type: calendar, user: adele@contoso.example}
+      calendars: {type: calendar, calendar: all, user: adele@contoso.example}
+      inbox: {type: email, user: adele@contoso.example, enable_update: true}
+      tasks: {type: todo, user: adele@contoso.example, enable_update: true}
+      presence: {type: status, user: adele@contoso.example}`)
+	h.simulator.SetMailboxRoles(organizationClient, "adele@contoso.example", "Calendars.Read", "MailboxSettings.Read")
+	h.simulator.GrantRoles(organizationClient, "Presence.Read.All", "User.ReadBasic.All", "Tasks.Read.All")
+	code, stdout, stderr := h.call(t, "login", "contoso")
+	for _, want := range []string{
+		"  away: ok\n", "  calendar: ok\n", " (Birthdays): ok\n", "  presence: ok\n", " (Tasks): ok\n",
+		"  tasks: new: minimum required permissions not granted: Tasks.ReadWrite.All\n",
+		"  inbox: read the folder: the application has no access to the mailbox adele@contoso.example; an administrator assigns it the Exchange role Application Mail.Read for this mailbox, which takes up to two hours to have an effect (Graph answered 403 ErrorAccessDenied)\n",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("no line %s", want)
+		}
+	}
+	if code != 2 || !strings.HasSuffix(stderr, "of the sensors cannot be read or changed\n") {
+		t.Errorf("%d\n%s%s", code, stdout, stderr)
+	}
+}
+
+// What an organization cannot have is refused with the reason.
+func TestOrganizationRefusals(t *testing.T) {
+	for sensor, want := range map[string]string{
+		"chats: {type: chat}":                                          "type (line 9): chat is for accounts, to which a user signs in: Microsoft does not let applications send messages; organizations have auto_reply, calendar, email, query, room, status and todo",
+		"channel: {type: channel}":                                     "type (line 9): channel is for accounts, to which a user signs in: Microsoft does not let applications send messages",
+		"plan: {type: planner}":                                        "type (line 9): planner is for accounts, to which a user signs in: Planner lists the tasks that are assigned to the user who signs in",
+		"group: {type: group_calendar, group: all}":                    "type (line 9): group_calendar is for accounts, to which a user signs in: Microsoft does not let applications use the calendars of groups",
+		"me: {type: status}":                                           "user (line 9) is required in an organization, in which nobody signs in: want the address of a person, such as ann@contoso.com, or an object id",
+		"inbox: {type: email}":                                         "user (line 9) is required, such as ann@contoso.com",
+		"inbox: {type: email, user: a@b.c, shared_mailbox: d@b.c}":     "shared_mailbox (line 9): not in an organization: user names the mailbox",
+		"inbox: {type: email, user: a@b.c, send_as: [d@b.c]}":          "send_as (line 9): not in an organization: an application sends as the owner of the mailbox; add a sensor for each mailbox",
+		"ann: {type: calendar, user: a@b.c, meetings: true}":           "meetings (line 9): not in an organization: Teams tells applications about meetings only if an administrator makes a policy for them",
+		"ann: {type: calendar, user: a@b.c, basic_calendar: true}":     "basic_calendar (line 9): not in an organization: Exchange has no such role for applications",
+		"ann: {type: calendar, user: a@b.c, allow: [find_times]}":      "allow[0] (line 9): find_times is not offered: Microsoft finds times for a user who is signed in only",
+		"ann: {type: calendar, user: a@b.c, allow: [create_meeting]}":  "allow[0] (line 9): create_meeting is not offered: Teams creates meetings for a user who is signed in only, unless an administrator makes a policy for the application",
+		"ann: {type: calendar, user: a@b.c, allow: [people_search]}":   "allow[0] (line 9): people_search is not offered: it searches the people that a user works with; use person or contacts_search",
+		"berlin: {type: room, room: a@b.c, allow: [person]}":           "allow[0] (line 9): person is not offered: in an organization, the sensors of mailboxes have it, which are those with the key user, except status",
+		"ann: {type: status, user: a@b.c, allow: [set_work_location]}": "allow[0] (line 9): set_work_location is not offered with user, because you can set only your own status",
+		"ann: {type: status, user: a@b.c, enable_update: true}":        "enable_update (line 9): this sensor has nothing that could be changed",
+	} {
+		h := newHarness(t)
+		h.configureOrganization(t, "sensors:\n      "+sensor)
+		if code, stdout, stderr := h.call(t, "check"); code != 1 || !strings.Contains(stdout, want) {
+			t.Errorf("%s: %d, %s%s\nwant %s", sensor, code, stdout, stderr, want)
+		}
+	}
+}
+
 // Listing rooms needs a permission of Entra ID, and discover prints them.
 func TestDiscoverRooms(t *testing.T) {
 	h := newHarness(t)
@@ -106,10 +189,10 @@ func TestCheckOrganization(t *testing.T) {
 	h.simulator.SetMailboxRoles(organizationClient, "berlin@contoso.example", "Calendars.Read")
 	id := func(address string) string { return runtime.MemberID("rooms", sensors.Member{ID: address}) }
 	berlin, paris := "  "+id("berlin@contoso.example")+" (Berlin): ", "  "+id("paris@contoso.example")+" (Paris): "
-	const denied = "read the calendar of the room: the application may not read the calendar of paris@contoso.example; an administrator assigns it the Exchange role Application Calendars.Read for this mailbox, which takes up to two hours to have an effect (Graph answered 403 ErrorAccessDenied)\n"
+	const denied = "read the calendar of the room: the application has no access to the mailbox paris@contoso.example; an administrator assigns it the Exchange role Application Calendars.Read for this mailbox, which takes up to two hours to have an effect (Graph answered 403 ErrorAccessDenied)\n"
 	code, stdout, stderr := h.call(t, "login", "contoso")
 	if !strings.HasPrefix(stdout, "✓ contoso signs in as the application "+organizationClient+".\n") || !strings.Contains(stdout, berlin+"ok\n") || !strings.Contains(stdout, paris+denied) ||
-		code != 2 || stderr != "graph2mqtt: 1 of the sensors cannot be read\n" {
+		code != 2 || stderr != "graph2mqtt: 1 of the sensors cannot be read or changed\n" {
 		t.Errorf("%d\n%s%s", code, stdout, stderr)
 	}
 	h.simulator.GrantRoles(organizationClient, "Calendars.Read")

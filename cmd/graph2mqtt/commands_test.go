@@ -338,7 +338,7 @@ func TestConfigPrints(t *testing.T) {
 	h := newHarness(t)
 	_, example, _ := h.call(t, "config", "example")
 	h.write(t, "example.yaml", example)
-	incomplete := "accounts.work.client_id (line 153): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
+	incomplete := "accounts.work.client_id (line 186): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
 	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 1 || stdout != incomplete || stderr != "" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}
@@ -434,7 +434,7 @@ func TestFirstConfiguration(t *testing.T) {
 	if err := json.Unmarshal([]byte(post("/api/configuration/preview", form)), &draft); err != nil {
 		t.Fatal(err)
 	}
-	lines := "mqtt:\n  url: mqtt://127.0.0.1:1\naccounts:\n  work:\n    client_id: " + simulator.ContosoClient + "\n    tenant: organizations\n    sensors:\n      calendar: {type: calendar}\n"
+	lines := "mqtt:\n  url: mqtt://127.0.0.1:1\naccounts:\n  work:\n    client_id: " + simulator.ContosoClient + "\n    tenant: organizations\n    sensors:\n      calendar: {type: calendar}\nhttp:\n  listen: 127.0.0.1:0\n"
 	if draft.Lines != lines || draft.File != file {
 		t.Errorf("the draft is %+v", draft)
 	}
@@ -448,6 +448,12 @@ func TestFirstConfiguration(t *testing.T) {
 	if written, err := os.ReadFile(file); err != nil || string(written) != lines {
 		t.Errorf("the file is %s, %v", written, err)
 	}
+	p.interrupt()
+	if code := p.wait(t); code != 0 {
+		t.Errorf("it ended with %d", code)
+	}
+	p = h.start(t, "run") // the page is there again
+	p.stderr.find(t, regexp.MustCompile(`msg=listening component=http address=(127\.0\.0\.1:\d+)`))
 	p.interrupt()
 	if code := p.wait(t); code != 0 {
 		t.Errorf("it ended with %d", code)

@@ -22,7 +22,8 @@ const (
 
 func (p *program) linkCommand() *cobra.Command {
 	expires, revoke, asJSON := "7d", false, false
-	cmd := &cobra.Command{
+	var cmd *cobra.Command
+	cmd = &cobra.Command{
 		Use:   "link ACCOUNT",
 		Short: "Create a link for signing in to one account",
 		Long: "link prints a secret link to a page of the running bridge. On that page a person can sign in to this account, but cannot see other\n" +
@@ -36,6 +37,9 @@ func (p *program) linkCommand() *cobra.Command {
 		Args:              optionalArgs(1),
 		ValidArgsFunction: p.completeAccount,
 		RunE: p.do(func(_ context.Context, args []string) error {
+			if f := cmd.Flags(); revoke && (f.Changed("expires") || asJSON) {
+				return &usageError{"want --revoke alone: it creates no link"}
+			}
 			lifetime, err := parseLifetime(expires)
 			if err != nil {
 				return err
@@ -86,7 +90,11 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 	}
 	links := bridge.OpenSignInLinks(dir, log)
 	if revoke {
-		return links.Revoke(a.ID)
+		if err := links.Revoke(a.ID); err != nil {
+			return err
+		}
+		fmt.Fprintf(p.stderr, "No link of the account %s is valid any more.\n", a.ID)
+		return nil
 	}
 	if c.HTTP.Listen == "" {
 		return &usageError{"the link needs the HTTP listener: set http.listen"}

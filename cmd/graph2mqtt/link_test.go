@@ -28,8 +28,13 @@ func TestLink(t *testing.T) {
 	if left := time.Until(l.Expires); left > 12*time.Hour || left < 11*time.Hour {
 		t.Errorf("it expires at %s", l.Expires)
 	}
-	if code, stdout, stderr := h.call(t, "link", "work", "--revoke"); code != exitOK || stdout+stderr != "" {
+	if code, stdout, stderr := h.call(t, "link", "work", "--revoke"); code != exitOK || stdout != "" || stderr != "No link of the account work is valid any more.\n" {
 		t.Errorf("%d, %s%s", code, stdout, stderr)
+	}
+	for _, flags := range [][]string{{"--json"}, {"--expires", "1h"}} {
+		if code, stdout, stderr := h.call(t, append([]string{"link", "work", "--revoke"}, flags...)...); code != exitUsage || stdout != "" || stderr != "graph2mqtt: want --revoke alone: it creates no link\n" {
+			t.Errorf("%v: %d, %s%s", flags, code, stdout, stderr)
+		}
 	}
 	for _, wrong := range []string{"", "7", "0d", "30s", "91d", "-1h", "1w", "99999999d"} {
 		if code, _, stderr := h.call(t, "link", "work", "--expires", wrong); code != exitUsage || stderr != "graph2mqtt: --expires: want a time from 1m to 90d, such as 12h or 7d, not \""+wrong+"\"\n" {

@@ -67,11 +67,31 @@ type permission struct {
 	Accounts      []string `json:"accounts"`
 	WithoutIt     string   `json:"without_it"`
 	AssignedIn    string   `json:"assigned_in,omitempty"` // of application permissions: exchange, for some mailboxes, or entra
+	Mailboxes     []string `json:"mailboxes,omitempty"`   // of those of Exchange, which sensors name, beside rooms
 }
 
 func requestOf(a *config.Account) request {
 	r := request{Requested: runtime.SignInScopes(a)[0]}
 	all := runtime.RequiredPermissions(a)
+	var exchange []exchangeScope
+	if a.Application { // what Exchange assigns differs between mailboxes
+		exchange = exchangeScopes([]*config.Account{a})
+		r.Requested = slices.DeleteFunc(r.Requested, func(scope string) bool { role, _ := graph.LookupRole(scope); return role.Exchange })
+		for _, s := range exchange {
+			r.Requested = append(r.Requested, s.roles...)
+		}
+		slices.Sort(r.Requested)
+		r.Requested = slices.Compact(r.Requested)
+	}
+	// uses reports whether what needs n uses one of the requested permissions.
+	uses := func(n runtime.RequiredPermission, scope string) bool {
+		role, _ := graph.LookupRole(scope)
+		if !a.Application || !role.Exchange {
+			return n.Satisfied([]string{scope})
+		}
+		mailbox, ok := mailboxOf(a, n.Sensor)
+		return ok && n.Satisfied([]string{scope}) && slices.ContainsFunc(exchange, func(s exchangeScope) bool { return s.isFor(mailbox) && slices.Contains(s.roles, scope) })
+	}
 	for _, scope := range r.Requested {
 		info, _ := graph.LookupScope(scope)
 		x := permission{
@@ -90,8 +110,13 @@ func requestOf(a *config.Account) request {
 		}
 		var why, own, without []string
 		for _, n := range all {
-			if !n.Satisfied([]string{scope}) {
+			if !uses(n, scope) {
 				continue
+			}
+			if x.AssignedIn == "exchange" {
+				if mailbox, _ := mailboxOf(a, n.Sensor); mailbox != "" && !slices.Contains(x.Mailboxes, mailbox) {
+					x.Mailboxes = append(x.Mailboxes, mailbox)
+				}
 			}
 			if n.Sensor != "" && !slices.Contains(x.For, n.Sensor) {
 				x.For = append(x.For, n.Sensor)

@@ -201,7 +201,7 @@ func (p *program) logger(c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	if c.Log.Format == "json" {
 		log = slog.New(slog.NewJSONHandler(p.stderr, o))
 	}
-	logWarnings(log, c)
+	logWarnings(log, &config.Config{}, c)
 	return log, level
 }
 
@@ -215,12 +215,17 @@ func (p *program) quietLogger(c *config.Config) (*slog.Logger, *slog.LevelVar) {
 	return log, level
 }
 
-// logWarnings logs the warnings about a loaded configuration.
-func logWarnings(log *slog.Logger, c *config.Config) {
+// logWarnings logs the warnings about a loaded configuration that the one before did not cause.
+func logWarnings(log *slog.Logger, before, c *config.Config) {
 	for _, warning := range c.Warnings {
-		log.Warn("configuration warning", "warning", warning)
+		if !slices.Contains(before.Warnings, warning) {
+			log.Warn("configuration warning", "warning", warning)
+		}
 	}
 	for _, f := range c.RefusedFiles {
+		if slices.ContainsFunc(before.RefusedFiles, f.Equal) {
+			continue
+		}
 		message := "account file invalid, the account does not run"
 		if f.Running {
 			message = "account file invalid, keeping the running account"

@@ -18,13 +18,20 @@ import (
 type registration struct {
 	accounts []*config.Account
 	scopes   []string
-	roles    []string // application permissions that are granted in Entra ID
-	exchange []string // those that are assigned in Exchange
+	roles    []string        // application permissions that are granted in Entra ID
+	exchange []exchangeScope // those that are assigned in Exchange
+}
+
+// An exchangeScope is a set of mailboxes for which Exchange assigns the same permissions.
+type exchangeScope struct {
+	roles     []string
+	mailboxes []string // addresses or ids; nil: all rooms
 }
 
 // registrationOf returns the one registration of some accounts, with the permissions that other accounts of the configuration need from it.
 func registrationOf(c *config.Config, some map[string]*config.Account) (registration, error) {
 	var r registration
+	var organizations []*config.Account
 	id := ""
 	for _, a := range some {
 		if id != "" && !strings.EqualFold(id, a.ClientID) {
@@ -37,18 +44,18 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 			r.accounts = append(r.accounts, a)
 			if a.Application {
 				for _, role := range runtime.SignInScopes(a)[0] {
-					if info, _ := graph.LookupRole(role); info.Exchange {
-						r.exchange = append(r.exchange, role)
-					} else {
+					if info, _ := graph.LookupRole(role); !info.Exchange {
 						r.roles = append(r.roles, role)
 					}
 				}
+				organizations = append(organizations, a)
 				continue
 			}
 			r.scopes = append(r.scopes, runtime.SignInScopes(a)[0]...)
 		}
 	}
-	for _, names := range []*[]string{&r.scopes, &r.roles, &r.exchange} {
+	r.exchange = exchangeScopes(organizations)
+	for _, names := range []*[]string{&r.scopes, &r.roles} {
 		slices.Sort(*names)
 		*names = slices.Compact(*names)
 	}
@@ -56,6 +63,64 @@ func registrationOf(c *config.Config, some map[string]*config.Account) (registra
 		r.scopes = append(r.scopes, runtime.IdentityScopes()...)
 	}
 	return r, nil
+}
+
+// mailboxOf returns the mailbox that a sensor of an organization names, in lower case; "" stands for its rooms. It reports false for sensors
+// that read no mailbox.
+func mailboxOf(a *config.Account, sensor string) (string, bool) {
+	s := a.Sensors[sensor]
+	return strings.ToLower(s.User), s.User != "" || s.Type == "room"
+}
+
+// exchangeScopes returns which permissions organizations need in Exchange: for their rooms, and for each mailbox that sensors name, those of
+// its own sensors alone.
+func exchangeScopes(organizations []*config.Account) []exchangeScope {
+	needs := map[string][]graph.Permission{} // by mailbox; "": the rooms
+	for _, a := range organizations {
+		for _, p := range runtime.RequiredPermissions(a) {
+			if mailbox, ok := mailboxOf(a, p.Sensor); ok {
+				needs[mailbox] = append(needs[mailbox], p.Permission)
+			}
+		}
+	}
+	var scopes []exchangeScope
+	for mailbox, permissions := range config.Sorted(needs) {
+		roles := slices.DeleteFunc(graph.Scopes(permissions), func(role string) bool { info, _ := graph.LookupRole(role); return !info.Exchange })
+		i := slices.IndexFunc(scopes, func(s exchangeScope) bool { return s.mailboxes != nil && slices.Equal(s.roles, roles) })
+		switch {
+		case len(roles) == 0:
+		case mailbox == "":
+			scopes = append(scopes, exchangeScope{roles: roles})
+		case i < 0:
+			scopes = append(scopes, exchangeScope{roles, []string{mailbox}})
+		default:
+			scopes[i].mailboxes = append(scopes[i].mailboxes, mailbox)
+		}
+	}
+	return scopes
+}
+
+// isFor reports whether the scope has a mailbox, as mailboxOf returns it.
+func (s exchangeScope) isFor(mailbox string) bool {
+	return mailbox == "" && s.mailboxes == nil || slices.Contains(s.mailboxes, mailbox)
+}
+
+// filter returns the recipients in the scope, as Exchange filters them.
+//
+// https://learn.microsoft.com/powershell/exchange/recipientfilter-properties
+func (s exchangeScope) filter() string {
+	if s.mailboxes == nil {
+		return "RecipientTypeDetails -eq 'RoomMailbox'"
+	}
+	var conditions []string
+	for _, m := range s.mailboxes {
+		property := "ExternalDirectoryObjectId"
+		if strings.Contains(m, "@") {
+			property = "PrimarySmtpAddress"
+		}
+		conditions = append(conditions, property+" -eq '"+strings.ReplaceAll(m, "'", "''")+"'")
+	}
+	return strings.Join(conditions, " -or ")
 }
 
 // signsIn reports whether users sign in to the registration.
@@ -207,13 +272,26 @@ func (r registration) assignments() string {
 	if len(r.exchange) == 0 {
 		return b.String()
 	}
-	b.WriteString("cat <<END\n\nRun in the PowerShell of Exchange Online. The scope is an example: all rooms.\n\nConnect-ExchangeOnline\n" +
-		"New-ServicePrincipal -AppId $client_id -ObjectId $object_id -DisplayName graph2mqtt\n" +
-		"New-ManagementScope -Name graph2mqtt -RecipientRestrictionFilter \"RecipientTypeDetails -eq 'RoomMailbox'\"\n")
-	for _, role := range r.exchange {
-		fmt.Fprintf(&b, "New-ManagementRoleAssignment -App $client_id -Role \"Application %s\" -CustomResourceScope graph2mqtt\n", strings.TrimSuffix(role, ".All"))
+	b.WriteString("cat <<END\n\nRun in the PowerShell of Exchange Online.")
+	if slices.ContainsFunc(r.exchange, func(s exchangeScope) bool { return s.mailboxes == nil }) {
+		b.WriteString(" The scope of the rooms is an example: all rooms.")
 	}
-	b.WriteString("Test-ServicePrincipalAuthorization -Identity $client_id -Resource ROOM\nEND\n")
+	b.WriteString("\n\nConnect-ExchangeOnline\nNew-ServicePrincipal -AppId $client_id -ObjectId $object_id -DisplayName graph2mqtt\n")
+	for i, s := range r.exchange {
+		name, example := "graph2mqtt", "ROOM"
+		if i > 0 {
+			name = fmt.Sprintf("graph2mqtt-%d", i+1)
+		}
+		if s.mailboxes != nil {
+			example = s.mailboxes[0]
+		}
+		fmt.Fprintf(&b, "New-ManagementScope -Name %s -RecipientRestrictionFilter \"%s\"\n", name, s.filter())
+		for _, role := range s.roles {
+			fmt.Fprintf(&b, "New-ManagementRoleAssignment -App $client_id -Role \"%s\" -CustomResourceScope %s\n", graph.ExchangeRole(role), name)
+		}
+		fmt.Fprintf(&b, "Test-ServicePrincipalAuthorization -Identity $client_id -Resource %s\n", example)
+	}
+	b.WriteString("END\n")
 	return b.String()
 }
 

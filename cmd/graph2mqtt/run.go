@@ -81,7 +81,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				return
 			}
 			next.KeepAccounts(current.Load())
-			logWarnings(log, next)
+			logWarnings(log, current.Load(), next)
 			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)
 			if c.Cluster.Shards > 1 {

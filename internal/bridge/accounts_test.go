@@ -13,6 +13,7 @@ import (
 // Two accounts of different clouds, tenants and registrations live in one bridge, and one that is signed out does not touch
 // the other.
 func TestTwoClouds(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	const tenant, client = "9d2f7c1a-52d3-4a53-8a3e-6a0f0a1b2c3d", "7b1d3c55-6f3e-4a1c-9d57-0c9a3f6f1e22"
 	china := simulator.New(simulator.Options{Audience: "https://microsoftgraph.chinacloudapi.cn"})

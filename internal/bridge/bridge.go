@@ -20,6 +20,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
+	"github.com/graph2mqtt/graph2mqtt/internal/eventhub"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -75,6 +76,8 @@ type Bridge struct {
 	started    time.Time
 	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
+	receiver   *listener                 // of notifications; nil: none
+	eventHub   *eventhub.Reader          // of notifications; nil: none
 	requests   *page.Requests
 	passwords  *caldav.Credentials // of calendar clients; nil before they are offered; as listener
 	links      *page.Links         // for signing in; as passwords
@@ -118,7 +121,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard()}
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
 	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
@@ -146,7 +149,7 @@ func (b *Bridge) wire() (err error) {
 func discoveryOf(c *config.Config) homeassistant.Discovery {
 	return homeassistant.Discovery{
 		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: mqtt.Topics(c.MQTT.BaseTopic),
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: mqtt.Topics(c.MQTT.BaseTopic), Notifications: c.Notifications.Enabled(),
 	}
 }
 
@@ -182,8 +185,16 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	b.listener, err = b.listen(c.HTTP)
-	return err
+	if b.eventHub, err = b.readHub(c.Notifications); err != nil {
+		return err
+	}
+	if b.receiver, err = b.receive(c.Notifications); err != nil {
+		return err
+	}
+	if b.listener, err = b.listen(c.HTTP); err != nil {
+		return errors.Join(err, b.receiver.abandon())
+	}
+	return nil
 }
 
 // Run runs until ctx is done. Then it finishes running requests, publishes everything as offline, and returns nil. It
@@ -216,6 +227,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	publishers.Go(func() error { return b.publishLog(publishing) })
 
 	work, workContext := errgroup.WithContext(ctx)
+	b.receiver.start(workContext, work)
+	if b.eventHub != nil {
+		work.Go(func() error { return b.eventHub.Run(workContext) })
+	}
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
 	work.Go(func() error { return b.dispatcher.Run(workContext) })

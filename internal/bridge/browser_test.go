@@ -144,8 +144,14 @@ func (p *tab) front() {
 // theme selects light or dark.
 func (p *tab) theme(name string) {
 	p.t.Helper()
+	p.prefers("prefers-color-scheme", name)
+}
+
+// prefers sets what the user prefers.
+func (p *tab) prefers(feature, value string) {
+	p.t.Helper()
 	if _, err := chromedp.Run(p.ctx(), func(ctx context.Context, target *chromedp.Target) (chromedp.Void, error) {
-		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: name}}})
+		_, err := chromedp.Call(ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: feature, Value: value}}})
 		return chromedp.Void{}, err
 	}); err != nil {
 		p.t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"net/url"
-	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -40,11 +39,16 @@ func (b *Bridge) mountCalendars(l *listener, c config.HTTP) {
 	l.tasks = append(l.tasks, b.passwords.Run)
 	for _, a := range config.Sorted(b.config.Accounts) {
 		for _, s := range config.Sorted(a.Sensors) {
-			if isCalendar := s.Type == "calendar" || s.Type == "group_calendar" || s.Type == "todo"; isCalendar && s.Read && !s.OnDemand {
+			if isCalendar(s.Type) && s.Read && !s.OnDemand {
 				b.log.Warn("calendar clients see only what the sensor reads; set on_demand: true for other times and completed tasks", "account", a.ID, "sensor", s.ID)
 			}
 		}
 	}
+}
+
+// isCalendar reports whether sensors of a type are calendars or task lists that clients see completely with on_demand alone.
+func isCalendar(kind string) bool {
+	return kind == "calendar" || kind == "group_calendar" || kind == "todo"
 }
 
 // collections returns the calendars and task lists of an account.
@@ -56,7 +60,7 @@ func (b *Bridge) collections(account string) (all []caldav.Collection, ok bool, 
 	return all, ok, err
 }
 
-// do has a request executed and returns its response.
+// do has a request executed and returns its response, at the end of ctx that it is in doubt.
 func (b *Bridge) do(ctx context.Context, r services.Inbound) services.Response {
 	done := make(chan services.Response, 1)
 	r.Done = func(response services.Response) {
@@ -66,20 +70,13 @@ func (b *Bridge) do(ctx context.Context, r services.Inbound) services.Response {
 		}
 	}
 	b.dispatcher.Submit(r)
-	timer := time.NewTimer(requestWait)
-	defer timer.Stop()
 	select {
 	case response := <-done:
 		return response
-	case <-timer.C:
-		return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet whether it was executed: other requests take too long"})
 	case <-ctx.Done():
-		return services.Response{}.Fail(ctx.Err())
+		return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet whether it was executed: other requests take too long"})
 	}
 }
-
-// requestWait bounds waiting for a response: the listener closes the connection of an answer that takes longer.
-const requestWait = 65 * time.Second
 
 // An aliasStore is the database as CalDAV uses it.
 type aliasStore struct{ store }

@@ -312,6 +312,9 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 		}
 		entries = append(entries, config.Entry{Path: []string{"mqtt"}, Value: broker})
 	}
+	if form.Calendars && running != nil {
+		report("http.calendars", "can be set in this form only in the first configuration")
+	}
 	path := []string{"accounts", form.Account}
 	at := strings.Join(path, ".")
 	if err := config.CheckID(form.Account); err != nil {
@@ -351,6 +354,9 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 				}
 			}
 		}
+		if form.Calendars && isCalendar(s.Type) {
+			sensor = append(sensor, config.Pair{Key: "on_demand", Value: true})
+		}
 		if s.EnableUpdate {
 			sensor = append(sensor, config.Pair{Key: "enable_update", Value: true})
 		}
@@ -372,7 +378,24 @@ func (f *ConfigFile) entries(form page.Form) ([]config.Entry, []page.ConfigProbl
 	if len(added) > 0 {
 		account = append(account, config.Pair{Key: "sensors", Value: added})
 	}
-	return append(entries, config.Entry{Path: path, Value: account}), problems
+	entries = append(entries, config.Entry{Path: path, Value: account})
+	if http := f.listener(form); running == nil && len(http) > 0 {
+		entries = append(entries, config.Entry{Path: []string{"http"}, Value: http})
+	}
+	return entries, problems
+}
+
+// listener returns the keys of the listener in the first configuration. An address that was given as a flag is kept for the next start,
+// except one that others can reach: that needs a password, which is not known here.
+func (f *ConfigFile) listener(form page.Form) config.Mapping {
+	var http config.Mapping
+	if address, ok := f.sources().Flags["http.listen"].(string); ok && config.IsLoopback(address) {
+		http = append(http, config.Pair{Key: "listen", Value: address})
+	}
+	if form.Calendars {
+		http = append(http, config.Pair{Key: "calendars", Value: true})
+	}
+	return http
 }
 
 // unwritable returns the reason why the file cannot be written, or "".

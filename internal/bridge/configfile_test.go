@@ -60,6 +60,35 @@ func TestFormWrites(t *testing.T) {
 }
 
 // A link to the file, its mode and what else is in it stay.
+// The first configuration keeps the address of a flag that needs no password, and turns on native calendars with what they need.
+func TestFormWithCalendars(t *testing.T) {
+	form := firstForm()
+	form.Calendars = true
+	for listen, want := range map[string]string{
+		"127.0.0.1:8099": "http:\n  listen: 127.0.0.1:8099\n  calendars: true\n", "": "http:\n  calendars: true\n", "0.0.0.0:8099": "http:\n  calendars: true\n",
+	} {
+		file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
+		flags := map[string]any{}
+		environ := []string{"HOME=/home/ann"}
+		if listen != "" {
+			flags["http.listen"] = listen
+			environ = append(environ, "GRAPH2MQTT_HTTP__PASSWORD=at-least-8-characters")
+		}
+		f := bridge.NewConfigFile(func() config.Sources { return config.Sources{File: file, Environ: environ, Flags: flags} }, runtime.Kinds(), "")
+		d, err := f.Preview(form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := strings.NewReplacer("secret", "••••••", "{type: calendar}", "{type: calendar, on_demand: true}").Replace(firstLines) + want
+		if d.Lines != lines {
+			t.Errorf("%q: %s", listen, d.Lines)
+		}
+		if err := f.Write(form, d.Digest); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestFormKeepsTheFile(t *testing.T) {
 	dir := t.TempDir()
 	file, link := filepath.Join(dir, "real.yaml"), filepath.Join(dir, "graph2mqtt.yaml")

@@ -49,6 +49,7 @@ func (h *harness) Members(names ...string) map[string]string {
 }
 
 func TestAllCalendars(t *testing.T) {
+	t.Parallel()
 	h := startOne(t, "enable_update: true", "calendars: {type: calendar, calendar: all}")
 	members := h.Members("Work Calendar", "Work Birthdays")
 	for _, topic := range members {
@@ -170,6 +171,7 @@ func (h *harness) shows(part string) {
 
 // A sensor that is configured goes before a member that would have its id.
 func TestAConfiguredSensorByTheIDOfAMember(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	const all = "calendars: {type: calendar, calendar: all}"
 	h.one("", all)

@@ -145,6 +145,10 @@ type fleetSetup struct {
 	store         runtime.Store                             // nil: the database
 	simulator     *simulator.Simulator                      // nil: a new one
 	transport     func(http.RoundTripper) http.RoundTripper // wraps the way to Microsoft
+	notifications *runtime.NotificationOptions              // nil: none
+	onRuntime     func(*runtime.Runtime)                    // is called before it runs; nil: nothing is
+	wrap          func(runtime.Store) runtime.Store         // wraps the store of the runtime; nil: nothing does
+	ownMailboxes  bool                                      // each account has its own mailbox, also with the database
 }
 
 // startFleet starts a fleet in the bubble of a test and stops it when the test ends.
@@ -159,12 +163,12 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	if setup.transport != nil {
 		transport = setup.transport(transport)
 	}
-	log := slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
+	log := testLogger(t)
 	dir, err := state.Open(f.Config.StateDir, "", log)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if store != nil { // Microsoft serves few requests at a time of one mailbox
+	if store != nil || setup.ownMailboxes { // Microsoft serves few requests at a time of one mailbox
 		for id := range f.Config.Accounts {
 			f.Microsoft.AddUser(simulator.User{Address: address(id), Name: id})
 		}
@@ -176,10 +180,16 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	if store == nil {
 		store = bridge.Store{Database: f.Database}
 	}
+	if setup.wrap != nil {
+		store = setup.wrap(store)
+	}
 	h := hub.New()
-	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: transport}, f.Config.Accounts)
+	f.Runtime, err = runtime.New(runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Store: store, Hub: h, Log: log, Transport: transport, Notifications: setup.notifications}, f.Config.Accounts)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if setup.onRuntime != nil {
+		setup.onRuntime(f.Runtime)
 	}
 	journal, err := services.OpenJournal(store, f.Database.Bucket(services.JournalBucket).Each, log)
 	if err != nil {
@@ -314,6 +324,13 @@ func (p *publications) TakeChanges() map[string]int {
 	return taken
 }
 
+// Held returns what the broker would retain on a topic.
+func (p *publications) Held(topic string) []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.held[topic]
+}
+
 // Encoded returns how many payloads were encoded.
 func (p *publications) Encoded() int {
 	p.mu.Lock()
@@ -331,6 +348,11 @@ func (p *publications) holding(name, payload string) (n int) {
 		}
 	}
 	return n
+}
+
+// testLogger returns a logger of errors.
+func testLogger(t testing.TB) *slog.Logger {
+	return slog.New(slog.NewTextHandler(testLog{t}, &slog.HandlerOptions{Level: slog.LevelError}))
 }
 
 type testLog struct{ t testing.TB }

@@ -36,6 +36,7 @@ const waitTimeout = 30 * time.Second
 type harness struct {
 	pause     time.Duration // see bridge.Options
 	http      string        // the key http of the configuration; "": none
+	push      string        // the key notifications of the configuration; "": none
 	environ   []string      // of the configuration
 	file      *bridge.ConfigFile
 	t         *testing.T
@@ -64,7 +65,13 @@ type message struct {
 // newHarness starts the simulated Microsoft 365 and a broker.
 func newHarness(t *testing.T) *harness {
 	t.Helper()
-	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(simulator.Options{}), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}, pause: 100 * time.Millisecond}
+	return newHarnessWith(t, simulator.Options{})
+}
+
+// newHarnessWith is newHarness with options of the simulated Microsoft 365.
+func newHarnessWith(t *testing.T, o simulator.Options) *harness {
+	t.Helper()
+	h := &harness{t: t, dir: t.TempDir(), Microsoft: simulator.Contoso(o), Log: new(buffer), arrived: make(chan struct{}), stop: func() {}, pause: 100 * time.Millisecond}
 	if err := h.Microsoft.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +149,9 @@ func (h *harness) Configure(accounts string) {
 	text := fmt.Sprintf("mqtt: {url: %q}\nstate_dir: %q\naccounts:\n%s", h.Broker.URL(), h.path("state"), accounts)
 	if h.http != "" {
 		text += "http: " + h.http + "\n"
+	}
+	if h.push != "" {
+		text += "notifications: " + h.push + "\n"
 	}
 	if err := os.WriteFile(h.path("graph2mqtt.yaml"), []byte(text), 0o600); err != nil {
 		h.t.Fatal(err)

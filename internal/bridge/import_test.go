@@ -82,6 +82,7 @@ func lines(t *testing.T, file, key string) map[string]int {
 
 // docs/import.py imports years in constant memory, and goes on after it was killed and the bridge was started again.
 func TestImportingYears(t *testing.T) {
+	t.Parallel()
 	for _, name := range []string{"python3", "mosquitto_rr"} {
 		if _, err := exec.LookPath(name); err != nil {
 			if os.Getenv("CI") != "" {

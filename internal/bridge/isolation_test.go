@@ -135,6 +135,7 @@ func (s *switchboard) set(victim string, fail func(*http.Request) (*http.Respons
 
 // A sensor that fails leaves every other one untouched: those keep polling, and nothing of them changes.
 func TestOneFailingSensor(t *testing.T) {
+	t.Parallel()
 	for name, fail := range failures() {
 		t.Run(name, func(t *testing.T) { testOneFailingSensor(t, fail) })
 	}

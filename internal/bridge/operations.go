@@ -66,6 +66,9 @@ func (t target) Resolve(context.Context, map[string]json.RawMessage) (services.R
 // Graph implements services.Target: the bridge has none.
 func (target) Graph() *graph.Client { return nil }
 
+// User implements services.Target.
+func (target) User() string { return "" }
+
 // Location implements services.Target.
 func (target) Location() *time.Location { return time.UTC }
 

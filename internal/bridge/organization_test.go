@@ -77,7 +77,7 @@ func TestOrganization(t *testing.T) {
 	h.Values(b+"/state", map[string]any{"busy": true, "current": "Busy", "organizer": "Adele Vance", "free_until": nil})
 	h.Shows(b+"/availability", "online")
 	h.Shows(p+"/availability", "offline")
-	const reason = "the application may not read the calendar of paris@contoso.example; an administrator assigns it the Exchange role Application Calendars.Read for this mailbox, which takes up to two hours to have an effect"
+	const reason = "the application has no access to the mailbox paris@contoso.example; an administrator assigns it the Exchange role Application Calendars.Read for this mailbox, which takes up to two hours to have an effect"
 	h.Holds(p+"/status", func(s string) bool {
 		return includes(s, map[string]any{"problem": true, "code": "permission_missing", "message": reason})
 	})
@@ -145,13 +145,21 @@ func TestOrganizationCertificate(t *testing.T) {
 	if n := h.Microsoft.Count("POST", "/contoso.example/oauth2/v2.0/token"); n != 2 {
 		t.Errorf("%d tokens, want 2", n)
 	}
-	if strings.Contains(h.Log.String(), "refused") {
+	log := h.Log.String()
+	if strings.Contains(log, "refused") {
 		t.Error("the sign-in was refused meanwhile")
+	}
+	if strings.Contains(log, "configuration reloaded") || !strings.Contains(log, "configuration unchanged") {
+		t.Errorf("a new certificate is not a new configuration:\n%s", log)
+	}
+	if n := strings.Count(log, "signed in"); n != 1 || !strings.Contains(log, `msg="signed in as an application" account=contoso granted_in_entra_id=Calendars.Read`) {
+		t.Errorf("the sign-in is logged %d times:\n%s", n, log)
 	}
 }
 
 // The rooms of a list are found, also those that come later, and go when they are taken off the list.
 func TestOrganizationRoomList(t *testing.T) {
+	t.Parallel()
 	h := organize(t, "rooms: {list: building7@contoso.example, except: [Storage]}")
 	h.Microsoft.GrantRoles(application, "Place.Read.All", "Calendars.Read")
 	for _, name := range []string{"Rome", "Oslo", "Storage"} {
@@ -203,4 +211,84 @@ func TestOrganizationBooking(t *testing.T) {
 	h.Next(mark, "graph2mqtt/contoso/"+roomID(paris)+"/response/book", func(p string) bool {
 		return strings.Contains(p, `"code":"permission_missing"`) && strings.Contains(p, "Application Calendars.ReadWrite")
 	})
+}
+
+// The mailboxes of an organization have the kinds of accounts, without a user: each reads its own mailbox, and nothing else. One that Exchange
+// excludes is offline with the reason.
+func TestOrganizationMailboxes(t *testing.T) {
+	keys := "enable_update: true\nsensors:\n"
+	for _, s := range []string{
+		"calendar: {type: calendar, user: " + simulator.Adele + ", on_demand: true, allow: [default, expand_groups, contacts_search, person]}",
+		"calendars: {type: calendar, calendar: all, user: " + simulator.Adele + "}",
+		"inbox: {type: email, user: " + simulator.Adele + ", folder: Inbox}",
+		"urgent: {type: query, user: " + simulator.Adele + ", importance: high}",
+		"away: {type: auto_reply, user: " + simulator.Adele + "}",
+		"tasks: {type: todo, user: " + simulator.Adele + ", list: defaultList}",
+		"presence: {type: status, user: " + simulator.Adele + "}",
+		"excluded: {type: email, user: " + simulator.Megan + "}",
+		"nobody: {type: todo, user: nobody@contoso.example, list: defaultList}",
+	} {
+		keys += "  " + s + "\n"
+	}
+	h := organize(t, keys)
+	h.pause = time.Hour // what is shown is the effect of the request
+	h.Microsoft.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen"})
+	h.Microsoft.GrantRoles(application, "Presence.Read.All", "User.ReadBasic.All", "Tasks.ReadWrite.All", "GroupMember.Read.All")
+	h.Microsoft.SetMailboxRoles(application, simulator.Adele, "Calendars.ReadWrite", "Contacts.Read", "Mail.ReadWrite", "Mail.Send", "MailboxSettings.ReadWrite")
+	now := time.Now()
+	h.Microsoft.AddEvent(simulator.Adele, "", simulator.Event{Subject: "Budget", Start: now.Add(-time.Hour), End: now.Add(time.Hour)})
+	h.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "Report", From: simulator.Megan, Importance: "high", Received: now})
+	h.Microsoft.AddContact(simulator.Adele, simulator.Contact{Given: "Peter", Surname: "Miller", Address: "peter@fabrikam.example"})
+	h.Microsoft.AddGroup(simulator.Group{Name: "Board", Address: "board@contoso.example", Members: []string{simulator.Adele, simulator.Megan}})
+	h.Start()
+	const root = "graph2mqtt/contoso/"
+	for sensor, want := range map[string]map[string]any{
+		"calendar": {"busy": true, "current": "Budget"}, "inbox": {"latest_subject": "Report"}, "urgent": {"matching": 1.0},
+		"away": {"mode": "disabled"}, "tasks": {"overdue": 0.0}, "presence": {"availability": "Available"},
+	} {
+		h.Values(root+sensor+"/state", want)
+		h.Shows(root+sensor+"/availability", "online")
+	}
+	h.Shows(root+runtime.MemberID("calendars", sensors.Member{ID: h.Microsoft.Calendars(simulator.Adele)[0].ID})+"/availability", "online")
+	for sensor, message := range map[string]string{
+		"excluded": "the application has no access to the mailbox " + simulator.Megan + "; an administrator assigns it the Exchange role Application Mail.Read for this mailbox, which takes up to two hours to have an effect",
+		"nobody":   "there is no mailbox nobody@contoso.example",
+	} {
+		h.Shows(root+sensor+"/availability", "offline")
+		h.Holds(root+sensor+"/status", func(s string) bool { return includes(s, map[string]any{"problem": true, "message": message}) })
+	}
+	h.Shows("graph2mqtt/contoso/state", "online")
+
+	request := func(sensor, operation, payload, want string) {
+		t.Helper()
+		mark := h.mark()
+		h.Publish(root+sensor+"/request/"+operation, payload)
+		if answer := h.Next(mark, root+sensor+"/response/"+operation, func(string) bool { return true }); !strings.Contains(answer, want) {
+			t.Errorf("%s of %s: %s\nwant %s", operation, sensor, answer, want)
+		}
+	}
+	const ok = `"status":"ok"`
+	request("away", "enable", `{"internal_reply": "Away"}`, ok)
+	request("tasks", "new", `{"subject": "Water the plants"}`, ok)
+	request("inbox", "send", `{"subject": "To myself", "message": "Hello"}`, ok)
+	request("calendar", "free_busy", `{"attendees": ["`+simulator.Megan+`"], "start": "2026-01-01T10:00:00", "end": "2026-01-01T11:00:00"}`, ok)
+	request("calendar", "contacts_search", `{"surname": "Miller"}`, "peter@fabrikam.example")
+	request("calendar", "person", `{"address": "`+simulator.Megan+`"}`, "Megan")
+	request("calendar", "expand_groups", `{"subject": "Board", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00", "attendees": [{"email": "board@contoso.example"}]}`, `"expanded":["board@contoso.example"]`)
+	request("excluded", "send", `{"to": ["`+simulator.Adele+`"], "subject": "x", "message": "x"}`, "Exchange role Application Mail.Send for this mailbox")
+	request("calendar", "find_times", "{}", "find_times is not offered: Microsoft finds times for a user who is signed in only")
+	if m := h.Microsoft.SentMails(simulator.Adele); len(m) != 1 || m[0].Subject != "To myself" {
+		t.Errorf("sent: %+v", m)
+	}
+	for _, r := range h.Microsoft.Requests() {
+		if strings.HasPrefix(r.Path, "/v1.0/me") || strings.HasPrefix(r.Path, "/v1.0/users/"+simulator.Megan+"/calendar") {
+			t.Errorf("%s %s", r.Method, r.Path)
+		}
+	}
+
+	// The sensor of another mailbox shows nothing of the one before.
+	h.configureOrganization(strings.ReplaceAll(keys, "inbox: {type: email, user: "+simulator.Adele, "inbox: {type: email, user: "+simulator.Megan))
+	h.Reload()
+	h.Shows(root+"inbox/availability", "offline")
+	h.Values(root+"inbox/state", map[string]any{"latest_subject": nil})
 }

@@ -40,12 +40,13 @@ func pageHarness(t *testing.T, more string, sensors ...string) *harness {
 
 // TestPage shows the status page in a browser, which all its tests share.
 func TestPage(t *testing.T) {
+	t.Parallel()
 	browser := openBrowser(t)
 	for name, test := range map[string]func(*testing.T, context.Context){
 		"sign in by link": testPageLink, "sign in by a pasted address": testPagePaste, "sign in by code": testPageCode, "sign out": testPageSignOut,
 		"read now": testPageRead, "password": testPagePassword, "ingress": testPageIngress, "add a sensor": testPageForm,
 		"first configuration": testPageSetUp, "by hand": testPageByHand, "themes": testPageThemes, "connection lost": testPageReconnects,
-		"calendars": testPageCalendars, "sign-in link": testPageSignInLink,
+		"calendars": testPageCalendars, "keyboard": testPageKeyboard, "motion": testPageMotion, "sign-in link": testPageSignInLink,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, browser) })
 	}
@@ -70,6 +71,56 @@ func testPageLink(t *testing.T, browser context.Context) {
 	p.do(chromedp.WaitNotPresent(chromedp.ID("sign-in-work")))
 	if text := p.value(`document.getElementById("announcements").textContent`); text != "Work: signed in as adele@contoso.example" {
 		t.Errorf("announced: %q", text)
+	}
+}
+
+// Everything can be reached and used with the keyboard, and what has the focus shows it.
+func testPageKeyboard(t *testing.T, browser context.Context) {
+	h := pageHarness(t, "")
+	h.Start()
+	p := newTab(t, browser, 1280)
+	p.open("http://" + h.web(1))
+	p.sees("Sign in to Work")
+	p.do(chromedp.KeyEvent("\t"))
+	if got := p.value(`document.activeElement.innerText`); got != "Skip to the content" {
+		t.Errorf("the first stop is %q", got)
+	}
+	p.do(chromedp.KeyEvent("\r"))
+	// reach presses Tab until an element with this text has the focus.
+	reach := func(text string) {
+		t.Helper()
+		for range 40 {
+			p.do(chromedp.KeyEvent("\t"))
+			if p.value(`document.activeElement.innerText ?? ""`) == text {
+				if got := p.value(`getComputedStyle(document.activeElement).outlineStyle`); got != "solid" {
+					t.Errorf("the focus on %q is not visible: %s", text, got)
+				}
+				return
+			}
+		}
+		t.Fatalf("Tab does not lead to %q", text)
+	}
+	reach("Sign in with a link") // the first after the header, which was skipped
+	p.do(chromedp.KeyEvent("\r"))
+	p.sees("Open Microsoft’s page and sign in")
+	reach("Continue")
+	reach("Add an account")
+	p.do(chromedp.KeyEvent(" "))
+	p.do(chromedp.WaitVisible(chromedp.ID("account-id")))
+}
+
+// Who wants less motion gets none.
+func testPageMotion(t *testing.T, browser context.Context) {
+	h := pageHarness(t, "")
+	h.Start()
+	p := newTab(t, browser, 390)
+	p.open("http://" + h.web(1))
+	p.sees("Sign in to Work")
+	for value, want := range map[string]string{"no-preference": "turn smooth", "reduce": "none auto"} {
+		p.prefers("prefers-reduced-motion", value)
+		if got := p.value(`(() => { const s = document.createElement("span"); s.className = "spinner"; document.body.append(s); const text = getComputedStyle(s).animationName + " " + getComputedStyle(document.documentElement).scrollBehavior; s.remove(); return text; })()`); got != want {
+			t.Errorf("with %s it moves: %s", value, got)
+		}
 	}
 }
 
@@ -403,6 +454,7 @@ func testPageSetUp(t *testing.T, browser context.Context) {
 	p.fill("broker-username", "me")
 	p.fill("broker-password", "secret-of-the-broker")
 	p.fill("account-client", simulator.ContosoClient)
+	p.do(chromedp.Click(chromedp.ID("account-calendars")))
 	p.value(`document.getElementById("account-id").form.requestSubmit(), ""`)
 	p.sees("password: ••••••")
 	p.click("Write to the file")
@@ -419,7 +471,7 @@ func testPageSetUp(t *testing.T, browser context.Context) {
 		t.Fatal(err)
 	}
 	a := c.Accounts["work"]
-	if c.MQTT.URL != "mqtt://127.0.0.1:1883" || c.MQTT.Password.Reveal() != "secret-of-the-broker" || a == nil || a.ClientID != simulator.ContosoClient || len(a.Sensors) != 2 {
+	if c.MQTT.URL != "mqtt://127.0.0.1:1883" || c.MQTT.Password.Reveal() != "secret-of-the-broker" || a == nil || a.ClientID != simulator.ContosoClient || len(a.Sensors) != 2 || !a.Sensors["calendar"].OnDemand || !c.HTTP.Calendars {
 		t.Errorf("the configuration is %+v, %+v", c.MQTT, a)
 	}
 	info, err := os.Stat(sources.File)

@@ -62,6 +62,7 @@ func TestListsAreExpandedOverMQTT(t *testing.T) {
 // TestAnotherUser: what was kept or shown for one user is not continued for the next who signs in, whether the bridge runs meanwhile or
 // not.
 func TestAnotherUser(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{true, false} {
 		h := newHarness(t)
 		h.Microsoft.AddUser(simulator.User{Address: simulator.Megan, Name: "Megan Bowen", Tenant: simulator.ContosoTenant})

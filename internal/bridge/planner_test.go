@@ -44,6 +44,7 @@ func (h *harness) requestPlanner(operation, request string) string {
 }
 
 func TestPlannerOverMQTT(t *testing.T) {
+	t.Parallel()
 	h, task := startPlanner(t, sensors.DefaultPause)
 	announced := h.Holds("homeassistant/device/graph2mqtt-work-planner/config", func(p string) bool { return p != "" })
 	for _, err := range mqtttest.Check("homeassistant/device/graph2mqtt-work-planner/config", []byte(announced), "2025.4") {
@@ -95,6 +96,7 @@ func TestPlannerOverMQTT(t *testing.T) {
 
 // Whatever is lost at whatever step, a request takes effect once, and its response says so.
 func TestPlannerIsWrittenOnce(t *testing.T) {
+	t.Parallel()
 	h, task := startPlanner(t, time.Hour) // a request is repeated for an unknown time
 	path := "/v1.0/planner/tasks/" + task.ID
 	for i, fault := range []simulator.Fault{

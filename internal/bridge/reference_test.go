@@ -5,15 +5,19 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
 )
 
 // The reference account: what the users of the O365 and MS365 integrations for Home Assistant have. MS365 was measured with the same
@@ -143,16 +147,26 @@ func peerCosts(updates bool) map[string]cost {
 
 // measureReference returns the costs of the parts of the idle reference account, in the bubble of a test, and what was published and
 // written in that time.
-func measureReference(t *testing.T, peerIntervals, updates bool) (costs map[string]cost, published map[string]int, commits uint64) {
+func measureReference(t *testing.T, peerIntervals, updates, notifications bool) (costs map[string]cost, published map[string]int, commits uint64) {
 	t.Helper()
 	var mu sync.Mutex
 	counting := false
 	costs = map[string]cost{}
-	s := simulator.Contoso(simulator.Options{})
+	var notify atomic.Pointer[runtime.Runtime]
+	s := simulator.Contoso(simulator.Options{Notify: roundTripper(func(r *http.Request) (*http.Response, error) {
+		w := httptest.NewRecorder()
+		receiver.New(receiver.Options{Notify: notify.Load().Notify, Log: testLogger(t)}).ServeHTTP(w, r)
+		return w.Result(), nil
+	})})
+	t.Cleanup(s.StopNotifications)
 	fillReference(s)
+	var o *runtime.NotificationOptions
+	if notifications {
+		o = &runtime.NotificationOptions{URL: webhook, Safety: safety}
+	}
 	f := startFleet(t, fleetSetup{
 		accounts: 1, more: fmt.Sprintf("    enable_update: %t\n", updates), sensors: strings.ReplaceAll(referenceSensors(peerIntervals), "$UPDATES", fmt.Sprint(updates)),
-		simulator: s,
+		simulator: s, notifications: o, onRuntime: notify.Store,
 		transport: func(next http.RoundTripper) http.RoundTripper {
 			c := graphtest.NewCounter(next)
 			c.OnAnswer = func(r *http.Request, bytes int) {
@@ -209,11 +223,12 @@ func referenceTable(costs map[string]cost, updates bool) string {
 
 // The idle reference account costs less than half of what the integrations cost, publishes nothing and writes nothing.
 func TestReferenceAccount(t *testing.T) {
+	t.Parallel()
 	for _, peerIntervals := range []bool{true, false} {
 		for _, updates := range []bool{false, true} {
 			t.Run(fmt.Sprintf("peer intervals %t, updates %t", peerIntervals, updates), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					costs, published, commits := measureReference(t, peerIntervals, updates)
+					costs, published, commits := measureReference(t, peerIntervals, updates, false)
 					t.Logf("\n%s", referenceTable(costs, updates))
 					most := 20.0
 					if peerIntervals {
@@ -247,17 +262,41 @@ func TestReferenceAccount(t *testing.T) {
 	}
 }
 
+// With notifications the calendars, mails and tasks that are announced cost a small part of that, and nothing more is written.
+func TestReferenceAccountWithNotifications(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		without, _, _ := measureReference(t, false, false, false)
+		costs, published, commits := measureReference(t, false, false, true)
+		t.Logf("without notifications\n%s\nwith notifications\n%s", referenceTable(without, false), referenceTable(costs, false))
+		for part, most := range map[string]float64{mailPart: 0.6, todoPart: 0.7, "all": without["all"].requests - 4} {
+			if got := costs[part].requests; got > most {
+				t.Errorf("%.1f requests a minute of %s, want at most %.1f", got, part, most)
+			}
+		}
+		maps.DeleteFunc(published, func(topic string, n int) bool {
+			return topic == "graph2mqtt/a000/status" || topic == "graph2mqtt/a000/state"
+		})
+		if len(published) > 0 {
+			t.Errorf("idle polls published %v", published)
+		}
+		if commits > 0 {
+			t.Errorf("%d commits", commits)
+		}
+	})
+}
+
 // BenchmarkReferenceAccount measures a minute of the idle reference account beside the MS365 integration for Home Assistant, and prints
 // the table of its parts with -v.
 func BenchmarkReferenceAccount(b *testing.B) {
-	for _, peerIntervals := range []bool{true, false} {
-		for _, updates := range []bool{false, true} {
-			b.Run(fmt.Sprintf("peerIntervals=%t,updates=%t", peerIntervals, updates), func(b *testing.B) {
+	for _, notifications := range []bool{false, true} {
+		for i := range 4 {
+			peerIntervals, updates := i < 2, i%2 == 1
+			b.Run(fmt.Sprintf("peerIntervals=%t,updates=%t,notifications=%t", peerIntervals, updates, notifications), func(b *testing.B) {
 				var costs map[string]cost
 				for b.Loop() {
 					// Only a test has a clock of its own.
 					ok := testing.RunTests(func(string, string) (bool, error) { return true, nil }, []testing.InternalTest{{Name: b.Name(), F: func(t *testing.T) {
-						synctest.Test(t, func(t *testing.T) { costs, _, _ = measureReference(t, peerIntervals, updates) })
+						synctest.Test(t, func(t *testing.T) { costs, _, _ = measureReference(t, peerIntervals, updates, notifications) })
 					}}})
 					if !ok {
 						b.Fatal("the account could not be measured")

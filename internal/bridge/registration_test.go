@@ -67,6 +67,7 @@ const rejectedSignIn = "sign-in rejected by Microsoft Graph"
 
 // A 401 of everything is an error of the account: in its log, its status and its event once, and not of each sensor.
 func TestGraphRejectsRenewedTokens(t *testing.T) {
+	t.Parallel()
 	const message = "Microsoft Graph refuses the sign-in (401 InvalidAuthenticationToken) although it was just renewed"
 	h := startOne(t, "", outOfOffice, "calendar: {type: calendar, interval: 1h}", "calendars: {type: calendar, calendar: all, interval: 1h}")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
@@ -106,6 +107,7 @@ func TestGraphRejectsRenewedTokens(t *testing.T) {
 
 // A 401 of one resource is a problem of its sensor alone.
 func TestGraphRejectsTokensForOneResource(t *testing.T) {
+	t.Parallel()
 	h := startOne(t, "", outOfOffice, "calendar: {type: calendar, interval: 1h}")
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	h.Shows("graph2mqtt/work/calendar/availability", "online")

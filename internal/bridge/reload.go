@@ -15,6 +15,7 @@ import (
 // stays as it was.
 func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.Config) error {
 	changes := config.Diff(b.config, after)
+	sameRefused := slices.Equal(refusedAccounts(b.config), refusedAccounts(after))
 	// Keys that need a restart are compared with the running configuration: changing one back is no change.
 	restart := config.Diff(b.options.Config, after).Restart
 	if len(restart) > 0 {
@@ -58,6 +59,10 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	b.dispatcher.SetLimits(after.Commands.MaxAge, after.Commands.Queue)
 	b.subscribe()
 	b.publishInfo()
+	if !changes.Any() && sameRefused { // such as a new certificate of an organization, which is read for each token
+		b.log.Info("configuration unchanged")
+		return nil
+	}
 	b.log.Info("configuration reloaded")
 	return nil
 }

@@ -212,8 +212,8 @@ func TestSignInLinkOfStrangers(t *testing.T) {
 	if refused == 0 {
 		t.Error("wrong links are not delayed")
 	}
-	if code, _, _ := h.linkRequest(http.MethodGet, address+"/sign-in/api/state", secret, ""); code != http.StatusTooManyRequests {
-		t.Errorf("meanwhile the right one is answered %d", code)
+	if code, _, _ := h.linkRequest(http.MethodGet, address+"/sign-in/api/state", secret, ""); code != http.StatusOK {
+		t.Errorf("meanwhile the right one, perhaps of another client behind the same proxy, is answered %d", code)
 	}
 }
 

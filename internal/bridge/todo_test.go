@@ -11,6 +11,7 @@ import (
 
 // Each task list is a device. New ones appear, renamed ones keep their ids, and deleted ones go; one that Graph does not show fails alone.
 func TestAllTaskLists(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	const odd, megan = `Bob's "list" / 2`, "megan@contoso.example"
 	h.Microsoft.AddUser(simulator.User{Address: megan, Name: "Megan"})

@@ -155,6 +155,14 @@ func (l *listener) start(ctx context.Context, work *errgroup.Group) {
 	})
 }
 
+// abandon frees the address of a listener that was not started.
+func (l *listener) abandon() error {
+	if l == nil {
+		return nil
+	}
+	return l.server.Close()
+}
+
 // close stops the listener and waits for it.
 func (l *listener) close() {
 	if l != nil {

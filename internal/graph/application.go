@@ -1,6 +1,9 @@
 package graph
 
-import "slices"
+import (
+	"slices"
+	"strings"
+)
 
 // RoleInfo describes one application permission.
 type RoleInfo struct {
@@ -31,7 +34,6 @@ type namedRole struct {
 // roleInfos holds the application permissions that a sensor or an operation may need.
 var roleInfos = [...]namedRole{
 	{"Calendars.Read", RoleInfo{ID: "798ee544-9d2d-430c-a058-570e29e34338", Exchange: true}},
-	{"Calendars.ReadBasic.All", RoleInfo{ID: "8ba4a692-bc31-4128-9094-475872af8a53", Exchange: true}},
 	{"Calendars.ReadWrite", RoleInfo{ID: "ef54d2bf-783f-4e0f-bca1-3210c0444d99", Exchange: true}},
 	{"Contacts.Read", RoleInfo{ID: "089fe4d0-434a-44c5-8827-41ba8a0b17f5", Exchange: true}},
 	{"Mail.Read", RoleInfo{ID: "810c84a8-4a9e-49e6-bf7d-12d183f40d01", Exchange: true}},
@@ -50,6 +52,9 @@ var roleInfos = [...]namedRole{
 	{"User.ReadBasic.All", RoleInfo{ID: "97235f07-e226-4f63-ace3-39588e11d3a1"}},
 }
 
+// ExchangeRole returns the name of the role with which Exchange assigns an application permission: "Application Calendars.Read".
+func ExchangeRole(role string) string { return "Application " + strings.TrimSuffix(role, ".All") }
+
 // ExchangeRoles returns the application permissions that Exchange can assign for some mailboxes only.
 func ExchangeRoles() []string { return roles(true) }
 
@@ -67,8 +72,9 @@ func roles(exchange bool) []string {
 }
 
 // applicationRoles has the application permissions that do for applications what a delegated permission of another name does for users.
+// Exchange has no role for the basic properties of calendars.
 var applicationRoles = map[string]string{
-	"Calendars.Read.Shared": "Calendars.Read", "Calendars.ReadBasic": "Calendars.ReadBasic.All", "Calendars.ReadWrite.Shared": "Calendars.ReadWrite",
+	"Calendars.Read.Shared": "Calendars.Read", "Calendars.ReadBasic": "Calendars.Read", "Calendars.ReadWrite.Shared": "Calendars.ReadWrite",
 	"Mail.Read.Shared": "Mail.Read", "Mail.ReadBasic": "Mail.ReadBasic.All", "Mail.ReadWrite.Shared": "Mail.ReadWrite", "Mail.Send.Shared": "Mail.Send",
 	"Presence.Read": "Presence.Read.All", "Tasks.Read": "Tasks.Read.All", "Tasks.ReadWrite": "Tasks.ReadWrite.All",
 }
@@ -96,8 +102,15 @@ func (p Permission) Application() (Permission, bool) {
 		alternatives = append(alternatives, "Directory.Read.All")
 	}
 	p.Alternatives = alternatives
+	p.Purpose, p.Impact = ofMailbox.Replace(p.Purpose), ofMailbox.Replace(p.Impact)
 	return p, ok
 }
+
+// ofMailbox replaces what the texts of permissions say about the signed-in user, which an application does not have.
+var ofMailbox = strings.NewReplacer(
+	"sends mails as you and in the name of others", "sends mails as the owner of the mailbox", "sends mails as you", "sends mails as the owner of the mailbox",
+	"a mailbox that others share", "the mailbox", "a calendar that others share", "the calendar", "your contacts", "the contacts of the mailbox", "your tasks", "the tasks",
+)
 
 // ApplicationPermissions returns permissions for an application.
 func ApplicationPermissions(permissions []Permission) []Permission {

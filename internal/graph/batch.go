@@ -4,12 +4,15 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"time"
 )
 
-// batchWindow bounds how long the first caller waits for others to join the batch.
-const batchWindow = 50 * time.Millisecond
+const (
+	// batchWindow bounds the time for which a batch waits for others after a caller has joined.
+	batchWindow = 50 * time.Millisecond
+	// maxBatchWindow bounds how long the first caller waits, while others keep joining: thousands do not do that within one window.
+	maxBatchWindow = time.Second
+)
 
 type batchKey[K comparable, V any] struct {
 	name  string
@@ -18,6 +21,8 @@ type batchKey[K comparable, V any] struct {
 
 type batch[K comparable, V any] struct {
 	keys    []K
+	known   map[K]bool    // keys
+	joined  chan struct{} // receives after a caller has joined
 	callers int
 	cancel  context.CancelFunc
 	done    chan struct{} // closed when answers and err are set
@@ -26,7 +31,7 @@ type batch[K comparable, V any] struct {
 }
 
 // Batch joins what several sensors of an account read at about the same time, such as the presence of 50 users, into one call:
-// the keys of all callers with the same name within 50 ms go to the ask of the first one. It returns an *Error with the reason
+// the keys of all callers with the same name, each within 50 ms after another, go to the ask of the first one. It returns an *Error with the reason
 // NotFound if the answer lacks key.
 //
 // The context of ask ends when all callers have given up, and the last one to give up waits for ask to return.
@@ -44,7 +49,7 @@ func BatchOf[K comparable, V any](ctx context.Context, c *Client, name string, g
 	c.mu.Lock()
 	b, ok := c.batches[id].(*batch[K, V])
 	if !ok {
-		b = &batch[K, V]{done: make(chan struct{})}
+		b = &batch[K, V]{known: map[K]bool{}, joined: make(chan struct{}, 1), done: make(chan struct{})}
 		var shared context.Context
 		shared, b.cancel = context.WithCancel(context.Background())
 		c.batches[id] = b
@@ -54,10 +59,15 @@ func BatchOf[K comparable, V any](ctx context.Context, c *Client, name string, g
 			b.run(shared, c, id, ask)
 		}()
 	}
-	if !slices.Contains(b.keys, key) {
+	if !b.known[key] {
+		b.known[key] = true
 		b.keys = append(b.keys, key)
 	}
 	b.callers++
+	select {
+	case b.joined <- struct{}{}:
+	default:
+	}
 	c.mu.Unlock()
 
 	select {
@@ -89,13 +99,27 @@ func BatchOf[K comparable, V any](ctx context.Context, c *Client, name string, g
 	return v, nil
 }
 
-func (b *batch[K, V]) run(ctx context.Context, c *Client, id batchKey[K, V], ask func(context.Context, []K) (map[K]V, error)) {
-	window := time.NewTimer(batchWindow)
+// wait waits until no more callers join.
+func (b *batch[K, V]) wait(ctx context.Context) error {
+	window, end := time.NewTimer(batchWindow), time.NewTimer(maxBatchWindow)
 	defer window.Stop()
-	select {
-	case <-window.C:
-	case <-ctx.Done():
-		b.err = ctx.Err()
+	defer end.Stop()
+	for {
+		select {
+		case <-b.joined:
+			window.Reset(batchWindow)
+		case <-window.C:
+			return nil
+		case <-end.C:
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (b *batch[K, V]) run(ctx context.Context, c *Client, id batchKey[K, V], ask func(context.Context, []K) (map[K]V, error)) {
+	if b.err = b.wait(ctx); b.err != nil {
 		return
 	}
 	c.mu.Lock()

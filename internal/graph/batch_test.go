@@ -51,7 +51,7 @@ func TestBatch(t *testing.T) {
 		want("a", 0, 1)
 		want("bb", 20*time.Millisecond, 2)
 		want("a", 49*time.Millisecond, 1)
-		want("late", 60*time.Millisecond, 4)
+		want("late", 110*time.Millisecond, 4)
 		wg.Go(func() {
 			_, err := graph.Batch(t.Context(), c, "read the presences", "nobody", ask)
 			wants(t, err, "read the presences: the answer does not have it", graph.Error{Reason: graph.NotFound})
@@ -65,6 +65,38 @@ func TestBatch(t *testing.T) {
 		wg.Wait()
 		if diff := cmp.Diff([][]string{{"a", "bb", "nobody"}, {"late"}}, asked); diff != "" {
 			t.Errorf("asked for (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A batch takes callers as long as they keep coming, but not for ever.
+func TestBatchOfManyCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, graph.Options{})
+		var mu sync.Mutex
+		var asked []int
+		var wg sync.WaitGroup
+		for i := range 30 {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i)*40*time.Millisecond + time.Millisecond)
+				_, err := graph.Batch(t.Context(), c, "read", i, func(_ context.Context, keys []int) (map[int]int, error) {
+					mu.Lock()
+					defer mu.Unlock()
+					asked = append(asked, len(keys))
+					answers := map[int]int{}
+					for _, k := range keys {
+						answers[k] = k
+					}
+					return answers, nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		wg.Wait()
+		if diff := cmp.Diff([]int{25, 5}, asked); diff != "" { // the first second, and the rest
+			t.Errorf("asked for so many at a time (-want +got):\n%s", diff)
 		}
 	})
 }

@@ -6,12 +6,14 @@ package graph
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"mime"
 	"net"
 	"net/http"
@@ -69,6 +71,18 @@ type Options struct {
 
 // A Client sends the requests of one account. It is safe for concurrent use.
 type Client struct {
+	connection
+	owner string // of an application: the mailbox that takes the place of the signed-in user's; "": none
+
+	mu        sync.Mutex         // guards the following
+	batches   map[any]any        // batchKey[K, V] → *batch[K, V]
+	onces     map[any]any        // onceKey[T] → *onceSuccess[T]
+	downloads []*download        // the oldest first
+	mailboxes map[string]*Client // by ForMailbox, by the mailbox in lower case
+}
+
+// A connection holds what the clients of one account share.
+type connection struct {
 	root        *url.URL
 	base        string // root and version
 	clientID    string
@@ -83,15 +97,12 @@ type Client struct {
 	exchanged   func(method string, status int, took time.Duration) // nil: nothing is counted
 	bounds      bounds
 
-	rejections rejections
-
-	mu        sync.Mutex  // guards the following
-	batches   map[any]any // batchKey[K, V] → *batch[K, V]
-	onces     map[any]any // onceKey[T] → *onceSuccess[T]
-	downloads []*download // the oldest first
-
-	requests, throttled, errors atomic.Uint64
+	rejections *rejections
+	counters   *counters
 }
+
+// counters count since the start; see Stats.
+type counters struct{ requests, throttled, errors atomic.Uint64 }
 
 // New returns a client without contacting Graph.
 func New(o Options) (*Client, error) {
@@ -102,11 +113,11 @@ func New(o Options) (*Client, error) {
 	case o.Tokens == nil:
 		return nil, errors.New("a Graph client without tokens")
 	}
-	c := &Client{
+	c := newClient(connection{
 		root: root, base: root.Scheme + "://" + root.Host + "/v1.0",
 		clientID: o.ClientID, application: o.Application, limiter: o.Limiter, tokens: o.Tokens, log: o.Log, transport: o.Transport, exchanged: o.OnExchange,
-		bounds: defaultBounds(), batches: map[any]any{}, onces: map[any]any{},
-	}
+		bounds: defaultBounds(), rejections: &rejections{}, counters: &counters{},
+	}, "")
 	if c.transport == nil {
 		c.transport = NewTransport()
 	}
@@ -129,6 +140,34 @@ func New(o Options) (*Client, error) {
 	c.adapter.SetBaseUrl(c.base)
 	return c, nil
 }
+
+func newClient(shared connection, owner string) *Client {
+	return &Client{connection: shared, owner: owner, batches: map[any]any{}, onces: map[any]any{}, mailboxes: map[string]*Client{}}
+}
+
+// ForMailbox returns the client of an application for one mailbox, which is named by its address or by the id of its user: Me is that
+// user. It shares the limits and the counters of c, which closes it.
+func (c *Client) ForMailbox(mailbox string) *Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	key := strings.ToLower(mailbox)
+	of := c.mailboxes[key]
+	if of == nil {
+		of = newClient(c.connection, mailbox)
+		c.mailboxes[key] = of
+	}
+	return of
+}
+
+// withMailboxes returns c and its clients for mailboxes.
+func (c *Client) withMailboxes() []*Client {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return append(slices.Collect(maps.Values(c.mailboxes)), c)
+}
+
+// Mailbox returns the mailbox of a client of ForMailbox, otherwise "".
+func (c *Client) Mailbox() string { return c.owner }
 
 // NewTransport returns a transport with HTTP/2, a timeout on everything that can hang, and the proxies of the environment.
 func NewTransport() *http.Transport {
@@ -155,12 +194,15 @@ func NewTransport() *http.Transport {
 
 // Close ends the downloads and closes the idle connections.
 func (c *Client) Close() {
-	c.closeDownloads(0)
+	for _, of := range c.withMailboxes() {
+		of.closeDownloads(0)
+	}
 	(&http.Client{Transport: c.transport}).CloseIdleConnections()
 }
 
-// Me returns a fresh request builder of the signed-in user. Builders are not to be shared between goroutines.
-func (c *Client) Me() *users.UserItemRequestBuilder { return c.User(meToken) }
+// Me returns a fresh request builder of the signed-in user, or of the mailbox of ForMailbox. Builders are not to be shared between
+// goroutines.
+func (c *Client) Me() *users.UserItemRequestBuilder { return c.User(cmp.Or(c.owner, meToken)) }
 
 // User returns a fresh request builder of a user, by id or user principal name.
 func (c *Client) User(id string) *users.UserItemRequestBuilder {
@@ -214,7 +256,7 @@ type Stats struct {
 // Stats returns the current counters.
 func (c *Client) Stats() Stats {
 	until, total := c.throttle.state()
-	return Stats{c.requests.Load(), c.throttled.Load(), c.errors.Load(), until, total}
+	return Stats{c.counters.requests.Load(), c.counters.throttled.Load(), c.counters.errors.Load(), until, total}
 }
 
 // PreferImmutableIDs asks Graph for ids that survive a move to another folder.
@@ -263,6 +305,9 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 	if err != nil {
 		return nil, &Error{Reason: InvalidArgument, Message: "the address of the request cannot be made", Err: withoutURL(err)}
 	}
+	if c.application && strings.Contains(uri.Path, meToken) {
+		return nil, &Error{Reason: InvalidArgument, Message: "an application has no signed-in user"}
+	}
 	return uri, c.isGraphHost(uri)
 }
 
@@ -291,7 +336,7 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 func (c *Client) settle(b *bucket, a *answer, err error) error {
 	switch {
 	case a.throttled():
-		c.throttled.Add(1)
+		c.counters.throttled.Add(1)
 		a.wait = b.block(a.wait)
 	case a.status != 0 && a.status < 500:
 		b.reset()
@@ -316,7 +361,7 @@ func (c *Client) exchange(ctx context.Context, r *abstractions.RequestInformatio
 		return a, err
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
-	c.requests.Add(1)
+	c.counters.requests.Add(1)
 	began := time.Now()
 	response, err := c.http.Do(request)
 	if c.exchanged != nil {
@@ -475,7 +520,7 @@ func (c *Client) checkRedirect(r *http.Request, via []*http.Request) error {
 	if via[0].Method != http.MethodGet || len(via) > 3 || c.isGraphHost(r.URL) != nil {
 		return http.ErrUseLastResponse
 	}
-	c.requests.Add(1)
+	c.counters.requests.Add(1)
 	return nil
 }
 

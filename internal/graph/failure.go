@@ -50,7 +50,7 @@ func (c *Client) newError(ctx context.Context, op string, a *answer, err error) 
 			e.Err = errors.New("the answer is not HTTP")
 		}
 	}
-	c.errors.Add(1)
+	c.counters.errors.Add(1)
 	return e
 }
 

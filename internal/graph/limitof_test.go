@@ -24,8 +24,10 @@ func TestLimit(t *testing.T) {
 		"/v1.0/users":                                       "directory",
 		"/v1.0/groups":                                      "directory",
 		"/v1.0/me/transitiveMemberOf/microsoft.graph.group": "directory",
-		"/v1.0/": "directory",
-		"":       "directory",
+		"/v1.0/subscriptions":                               "subscriptions",
+		"/v1.0/subscriptions/1":                             "subscriptions",
+		"/v1.0/":                                            "directory",
+		"":                                                  "directory",
 	} {
 		if got := limitOf(path); got != want {
 			t.Errorf("%s: %s, want %s", path, got, want)

@@ -29,11 +29,13 @@ func OnceListed[T any](ctx context.Context, c *Client, name string, ask func() (
 	return once(ctx, c, onceKey[T]{name, true}, ask)
 }
 
-// Relist forgets the values of OnceListed.
+// Relist forgets the values of OnceListed, also those of the clients of ForMailbox.
 func (c *Client) Relist() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	maps.DeleteFunc(c.onces, func(key, _ any) bool { return key.(interface{ isList() bool }).isList() })
+	for _, of := range c.withMailboxes() {
+		of.mu.Lock()
+		maps.DeleteFunc(of.onces, func(key, _ any) bool { return key.(interface{ isList() bool }).isList() })
+		of.mu.Unlock()
+	}
 }
 
 // Forget forgets the values of Once and OnceListed: another user is signed in.

@@ -85,6 +85,8 @@ func limitOf(path string) string {
 		return "planner"
 	case "chats", "teams", "teamwork":
 		return "teams"
+	case "subscriptions":
+		return "subscriptions"
 	}
 	if len(rest) == 0 {
 		return "directory"

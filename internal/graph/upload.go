@@ -45,7 +45,7 @@ func (c *Client) put(ctx context.Context, u *url.URL, part []byte, span string) 
 	}
 	request.Header.Set("Content-Type", "application/octet-stream")
 	request.Header.Set("Content-Range", span)
-	c.requests.Add(1)
+	c.counters.requests.Add(1)
 	response, err := c.http.Do(request)
 	if err != nil {
 		return a, err

@@ -16,7 +16,7 @@ import (
 const (
 	// maxEvents bounds the events that wait for one subscription; the oldest are dropped first.
 	maxEvents = 1000
-	// maxPolls is the number of polls that Polls remembers of each device.
+	// maxPolls is the number of polls that are remembered of each device.
 	maxPolls = 30
 )
 
@@ -62,17 +62,32 @@ type Problem struct {
 	Since   time.Time
 }
 
-// An AccountStatus is the document of an account's status topic. Every key is always present.
+// An AccountStatus is the document of an account's status topic. Every key is always present, except notifications.
 type AccountStatus struct {
-	SignIn         SignIn          `json:"sign_in"`
-	Connected      bool            `json:"connected"` // something of the account can be read
-	User           *string         `json:"user"`
-	Granted        []string        `json:"granted"` // scopes
-	Missing        []MissingScope  `json:"missing"`
-	Problems       []SensorProblem `json:"problems"`
-	LastSync       *time.Time      `json:"last_sync"`
-	ThrottledUntil *time.Time      `json:"throttled_until"`
-	Error          *string         `json:"error"`
+	SignIn         SignIn              `json:"sign_in"`
+	Connected      bool                `json:"connected"` // something of the account can be read
+	User           *string             `json:"user"`
+	Granted        []string            `json:"granted"` // scopes
+	Missing        []MissingScope      `json:"missing"`
+	Problems       []SensorProblem     `json:"problems"`
+	LastSync       *time.Time          `json:"last_sync"`
+	ThrottledUntil *time.Time          `json:"throttled_until"`
+	Error          *string             `json:"error"`
+	Notifications  *NotificationStatus `json:"notifications,omitempty"` // left out if they are not configured
+}
+
+// NotificationStatus describes how Graph announces changes to an account.
+type NotificationStatus struct {
+	State       string                `json:"state"`       // ok, degraded or off
+	Unannounced int                   `json:"unannounced"` // changes since the start that polls found and nothing announced
+	Sensors     []SensorNotifications `json:"sensors"`
+}
+
+// SensorNotifications describes how Graph announces the changes of a sensor.
+type SensorNotifications struct {
+	Sensor  string  `json:"sensor"`
+	State   string  `json:"state"`   // ok, degraded or off
+	Message *string `json:"message"` // why it is not ok
 }
 
 // SignIn is the state of an account's sign-in; URL, Code and ExpiresAt are set while one waits for the user.
@@ -222,7 +237,7 @@ func (h *Hub) OnPoll(f func(ID, Poll)) {
 	h.onPoll = f
 }
 
-// Record remembers a finished poll; see [Hub.Polls].
+// Record remembers a finished poll; see [Snapshot].
 func (h *Hub) Record(id ID, p Poll) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -271,14 +286,15 @@ func (h *Hub) wakeWatchers() {
 	}
 }
 
-// Polls returns the last 30 polls of a device, oldest first.
-func (h *Hub) Polls(id ID) []Poll {
+// Get returns one device as it is now.
+func (h *Hub) Get(id ID) (s Snapshot, ok bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if d := h.devices[id]; d != nil {
-		return slices.Clone(d.polls)
+	d := h.devices[id]
+	if d == nil {
+		return s, false
 	}
-	return nil
+	return Snapshot{d.declared, d.state, slices.Clone(d.polls)}, true
 }
 
 // Ready marks everything configured as declared, so that outputs may remove what an earlier run left.

@@ -159,14 +159,14 @@ func TestNextWaits(t *testing.T) {
 
 func TestPolls(t *testing.T) {
 	h := hub.New()
-	if h.Polls(calendar) != nil {
-		t.Error("polls of an unknown device")
+	if got, ok := h.Get(calendar); ok {
+		t.Errorf("an unknown device: %+v", got)
 	}
 	h.Declare(hub.Device{ID: calendar})
 	for i := range 35 {
 		h.Record(calendar, hub.Poll{Duration: time.Duration(i)})
 	}
-	if got := h.Polls(calendar); len(got) != 30 || got[0].Duration != 5 || got[29].Duration != 34 {
+	if got, ok := h.Get(calendar); !ok || got.Device.ID != calendar || len(got.Polls) != 30 || got.Polls[0].Duration != 5 || got.Polls[29].Duration != 34 {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -58,6 +58,7 @@ var allowedImports = map[string][]string{
 	"internal/broker/brokertest":         {"internal/broker"},
 	"internal/broker/natstest":           {},
 	"internal/cputest":                   {},
+	"internal/eventhub":                  {"internal/graph/subscriptions"},
 	"internal/supervisor":                {},
 	"internal/supervisor/supervisortest": {},
 
@@ -106,6 +107,7 @@ var libraryImporters = map[string][]string{
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/graph/auth"},
 	"github.com/microsoft/kiota-http-go":                         {"internal/graph/..."},
 	"gopkg.in/natefinch/lumberjack.v2":                           {"internal/audit"},
+	"github.com/twmb/franz-go":                                   {"internal/eventhub"},
 	"go.etcd.io/bbolt":                                           {"internal/state"},
 	"github.com/spf13/cobra":                                     {"cmd/..."},
 	"github.com/k3a/html2text":                                   {"internal/simulator/..."},
@@ -129,6 +131,7 @@ var libraryTestImporters = map[string][]string{
 	"github.com/nats-io/nats-server":                             {"internal/state"},
 	"github.com/AzureAD/microsoft-authentication-library-for-go": {"internal/simulator/..."},
 	"github.com/mochi-mqtt/server":                               {"mqtt"},
+	"github.com/twmb/franz-go":                                   {"internal/bridge"},
 	"github.com/microsoftgraph/msgraph-sdk-go-core":              {"internal/simulator/..."},
 	"github.com/microsoft/kiota-http-go":                         {"internal/simulator/..."},
 	"github.com/eclipse/paho.mqtt.golang":                        {"mqtt/...", "internal/broker/...", "internal/bridge", "internal/e2e", "cmd/..."},

@@ -53,6 +53,8 @@ type account struct {
 	zone   atomic.Pointer[time.Location]
 	signIn signIns
 
+	subscriber *subscriber // nil: Graph announces nothing
+
 	applies chan func(ctx context.Context, running *taskSet) // changes of the set of sensors
 	dirty   chan struct{}                                    // the status may have changed
 	zoneDue chan struct{}                                    // the mailbox's time zone may have changed, or be readable now
@@ -127,6 +129,7 @@ func (a *account) restore() {
 			a.sensors[s.config.ID] = s
 		}
 	}
+	a.subscriber = a.newSubscriber()
 }
 
 // storeSyncs stores when the sensors were last read, with the next commit and at most once in syncsInterval: snapshots are not
@@ -174,6 +177,9 @@ func (a *account) Run(ctx context.Context) error {
 	}
 	background.start(ctx, "session", a.session.Run)
 	background.start(ctx, "upkeep", a.runUpkeep)
+	if a.subscriber != nil {
+		background.start(ctx, "subscriptions", a.subscriber.Run)
+	}
 	for {
 		timer := time.NewTimer(a.updateStatus())
 		a.storeSyncs()
@@ -193,6 +199,7 @@ func (a *account) Run(ctx context.Context) error {
 				a.startAgain(ctx, &running)
 			}
 			if a.signedIn() {
+				a.subscriber.resume()
 				a.refresh()
 				a.rescan()
 				signal(a.zoneDue)
@@ -283,6 +290,7 @@ func (a *account) reconcile(ctx context.Context, removed []string, added []*sens
 			return // the group that asked for it was removed meanwhile
 		}
 		a.replace(lifetime, running, removed, added)
+		a.subscriber.changed()
 	}
 	select {
 	case a.applies <- apply:
@@ -316,9 +324,12 @@ func (a *account) replace(ctx context.Context, running *taskSet, removed []strin
 	signal(a.dirty)
 }
 
+// userID returns the id of the user who is signed in; "": not known.
+func (a *account) userID() string { return a.session.Status().User.ID }
+
 // followUser notes who is signed in, and reports whether that is another user than before. What was stored is not theirs then.
 func (a *account) followUser() (changed bool) {
-	user := a.session.Status().User.ID
+	user := a.userID()
 	if user == "" {
 		return false
 	}
@@ -388,7 +399,18 @@ func (a *account) remove() {
 		tx.Delete(zonesBucket, a.config.ID)
 		tx.Delete(syncsBucket, a.config.ID)
 		tx.Delete(usersBucket, a.config.ID)
+		if a.subscriber != nil {
+			tx.Delete(subscriptionsBucket, a.config.ID)
+		}
 	}, a.logStoreError)
+}
+
+// unsubscribe deletes the subscriptions of an account that was removed.
+func (a *account) unsubscribe(ctx context.Context) error {
+	for _, sub := range a.subscriber.subscriptions() {
+		a.subscriber.deleteAt(ctx, sub.ID)
+	}
+	return nil
 }
 
 // removeAllBut deletes the sensors that the account's successor does not have; nil has none.

@@ -144,7 +144,7 @@ func (c Collection) ReadEvents(ctx context.Context, from, to time.Time) ([]calen
 	if err := c.OnDemand(); err != nil {
 		return nil, err
 	}
-	return c.sensor.source.Options().(eventHolder).ReadEvents(ctx, c.sensor.account.graph, snapshot, from, to)
+	return c.sensor.source.Options().(eventHolder).ReadEvents(ctx, c.sensor.graph, snapshot, from, to)
 }
 
 // Tasks returns the tasks that the sensor holds: the open ones, and completed ones if it shows them. The version changes whenever the
@@ -166,7 +166,7 @@ func (c Collection) ReadCompleted(ctx context.Context) ([]tasks.Task, error) {
 	if err := c.OnDemand(); err != nil {
 		return nil, err
 	}
-	return c.sensor.source.Options().(taskHolder).ReadCompleted(ctx, c.sensor.account.graph, snapshot)
+	return c.sensor.source.Options().(taskHolder).ReadCompleted(ctx, c.sensor.graph, snapshot)
 }
 
 // OnDemand returns an error unless more than the sensor holds may be read.

@@ -68,7 +68,7 @@ func (g *group) newMember(m member) *sensor {
 
 // restored returns the sensors of the members that an earlier run knew.
 func (g *group) restored() []*sensor {
-	value, err := g.sensor.account.runtime.options.Store.Get(membersBucket, g.sensor.key())
+	value, err := g.sensor.account.runtime.options.Store.Get(membersBucket, g.sensor.membersKey())
 	if err != nil {
 		g.sensor.log.Warn("stored members unreadable", "error", err)
 	}
@@ -203,7 +203,8 @@ func (g *group) ask(ctx context.Context) (all []sensors.Member, err error) {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	return g.source.Members(ctx, g.sensor.account.graph)
+	all, err = g.source.Members(ctx, g.sensor.graph)
+	return all, ExplainMailbox(g.sensor.config, g.sensor.source.Permissions(), err)
 }
 
 // follow starts the sensors of new members, replaces those of renamed ones, and removes those of lost ones.
@@ -248,7 +249,7 @@ func (g *group) follow(ctx context.Context, listed []sensors.Member) {
 	if err != nil {
 		g.sensor.log.Error("members not stored", "error", err)
 	} else {
-		g.sensor.account.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(membersBucket, g.sensor.key(), value) }, g.sensor.account.logStoreError)
+		g.sensor.account.runtime.options.Store.Commit(func(tx services.Tx) { tx.Put(membersBucket, g.sensor.membersKey(), value) }, g.sensor.account.logStoreError)
 	}
 	g.mu.Lock()
 	g.members = after

@@ -105,7 +105,8 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	var ks []config.Kind
 	for _, k := range kinds {
 		ks = append(ks, config.Kind{
-			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, AdvisedInterval: k.AdvisedInterval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly, WriteOnly: k.WriteOnly, Application: k.Application,
+			Name: k.Name, Doc: k.Doc, Aliases: k.Aliases, Interval: k.Interval, AdvisedInterval: k.AdvisedInterval, OwnUpdates: k.OwnUpdates, WorkOnly: k.WorkOnly, WriteOnly: k.WriteOnly,
+			Application: k.Application, OfMailbox: k.OfMailbox, UserOnly: k.UserOnly,
 			New:   func() any { return k.New() },
 			Check: check,
 		})
@@ -113,12 +114,25 @@ func ConfigKinds(kinds []sensors.Kind) []config.Kind {
 	return ks
 }
 
-// forApplications reports whether applications have the permissions of an operation, other than those that concern the user who signs in.
-func forApplications(op services.Operation) bool {
-	if slices.ContainsFunc(people.Operations(), func(o services.Operation) bool { return o.Name == op.Name }) {
-		return false
+// An applicationChecker is implemented by options that an organization cannot use completely.
+type applicationChecker interface {
+	// CheckApplication returns an error for options that an organization cannot use.
+	CheckApplication() error
+}
+
+// userOnly returns why a sensor of an organization does not have an operation, or "".
+func userOnly(c *config.Sensor, op services.Operation) string {
+	isPeople := slices.ContainsFunc(people.Operations(), func(o services.Operation) bool { return o.Name == op.Name })
+	switch {
+	case !c.Application:
+	case op.UserOnly != "":
+		return op.UserOnly
+	case slices.ContainsFunc(op.Permissions, func(p graph.Permission) bool { _, ok := p.Application(); return !ok }):
+		return "applications do not have its permission"
+	case isPeople && c.User == "":
+		return "in an organization, the sensors of mailboxes have it, which are those with the key user, except status"
 	}
-	return !slices.ContainsFunc(op.Permissions, func(p graph.Permission) bool { _, ok := p.Application(); return !ok })
+	return ""
 }
 
 // An operationChecker explains why its kind does not offer an operation with these options although it has it.
@@ -148,8 +162,8 @@ func check(c *config.Sensor) error {
 		case name == allowDefault:
 		case j < 0:
 			errs = append(errs, config.At(at, fmt.Errorf("unknown operation %q; type %s has: %s", name, c.Type, list(operations))))
-		case c.Application && !forApplications(all[j]):
-			errs = append(errs, config.At(at, fmt.Errorf("%s is for accounts, to which a user signs in; applications do not have its permission", name)))
+		case userOnly(c, all[j]) != "":
+			errs = append(errs, config.At(at, fmt.Errorf("%s is not offered: %s", name, userOnly(c, all[j]))))
 		case all[j].WorkOnly && c.Personal:
 			errs = append(errs, config.At(at, fmt.Errorf("%s is for work and school accounts: the tenant consumers has personal ones only", name)))
 		}
@@ -169,6 +183,9 @@ func check(c *config.Sensor) error {
 		for _, key := range o.WorkOptions() {
 			errs = append(errs, config.At(key, errors.New("only for work and school accounts: the tenant consumers has personal ones only")))
 		}
+	}
+	if o, ok := s.Options().(applicationChecker); ok && c.Application {
+		errs = append(errs, o.CheckApplication())
 	}
 	if o, ok := s.Options().(sensorChecker); ok {
 		errs = append(errs, o.CheckSensor(c.EnableUpdate, c.Allow))

@@ -92,6 +92,9 @@ func (t accountTarget) Resolve(context.Context, map[string]json.RawMessage) (ser
 // Graph implements services.Target.
 func (t accountTarget) Graph() *graph.Client { return t.account.graph }
 
+// User implements services.Target.
+func (t accountTarget) User() string { return t.account.userID() }
+
 // Location implements services.Target.
 func (t accountTarget) Location() *time.Location { return t.account.location() }
 
@@ -130,8 +133,10 @@ type signOutRequest struct{ account *account }
 
 // Execute implements services.Request.
 func (r *signOutRequest) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	r.account.subscriber.release(ctx)
 	remains, err := r.account.user.SignOut(ctx)
 	if err != nil {
+		r.account.subscriber.resume()
 		return nil, err
 	}
 	signal(r.account.dirty)

@@ -52,6 +52,8 @@ type Options struct {
 	Transport http.RoundTripper
 	// OnExchange is called after each request of an account to Graph; see graph.Options. Nil: nothing is.
 	OnExchange func(account, method string, status int, took time.Duration)
+	// Notifications has Graph announce changes. Nil: nothing is announced, and subscriptions of earlier runs are deleted.
+	Notifications *NotificationOptions
 	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
 	Pause time.Duration
 	// Guard permits requests to Microsoft; nil: always.
@@ -65,6 +67,7 @@ type Runtime struct {
 	ended   chan struct{} // closed when Run has returned
 
 	transports transports
+	notifier   *notifier // nil: Graph announces nothing
 	limiters   limiters
 
 	mu       sync.Mutex
@@ -76,6 +79,10 @@ func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	r := &Runtime{
 		options: o, applies: make(chan func(context.Context, *taskSet)), ended: make(chan struct{}),
 		accounts: map[string]*account{}, transports: transports{fixed: o.Transport, guard: o.Guard},
+	}
+	var err error
+	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
+		return nil, err
 	}
 	for id, c := range config.Sorted(accounts) {
 		a, err := r.newAccount(c)
@@ -158,8 +165,12 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 	}
 	for _, id := range changes.Accounts.Removed {
 		running.stop(id)
-		r.account(id).remove()
+		removed := r.account(id)
+		removed.remove()
 		r.set(id, nil)
+		if removed.subscriber != nil {
+			running.start(ctx, "subscriptions of "+id, removed.unsubscribe)
+		}
 	}
 	for id, a := range config.Sorted(replacements) {
 		before := r.account(id)

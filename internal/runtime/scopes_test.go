@@ -162,6 +162,21 @@ func TestOrganizationPermissions(t *testing.T) {
 		{"rooms: {}", "Calendars.Read Place.Read.All"},
 		{"rooms: {list: building7@contoso.com, refresh: 6h, except: [Storage]}", "Calendars.Read Place.Read.All"},
 		{"rooms: {group: rooms@contoso.com, enable_update: true}", "Calendars.ReadWrite GroupMember.Read.All"},
+		{"sensors: {s: {type: calendar, user: a@b.c, on_demand: true}}", "Calendars.Read"},
+		{"sensors: {s: {type: calendar, user: a@b.c, enable_update: true}}", "Calendars.ReadWrite"},
+		{"sensors: {s: {type: calendar, user: a@b.c, enable_update: true, allow: [default, expand_groups]}}", "Calendars.ReadWrite GroupMember.Read.All User.ReadBasic.All"},
+		{"sensors: {s: {type: calendar, user: a@b.c, on_demand: true, allow: [default, contacts_search, person_full]}}", "Calendars.Read Contacts.Read User.Read.All"},
+		{"sensors: {s: {type: email, user: a@b.c}}", "Mail.Read"},
+		{"sensors: {s: {type: email, user: a@b.c, basic: true}}", "Mail.ReadBasic.All"},
+		{"sensors: {s: {type: email, user: a@b.c, enable_update: true}}", "Mail.Read Mail.Send"},
+		{"sensors: {s: {type: query, user: a@b.c, enable_update: true, allow: [mark_read]}}", "Mail.ReadWrite"},
+		{"sensors: {s: {type: email, user: a@b.c, enable_update: true, read: false}}", "Mail.Send"},
+		{"sensors: {s: {type: auto_reply, user: a@b.c}}", "MailboxSettings.Read"},
+		{"enable_update: true\nsensors: {s: {type: auto_reply, user: a@b.c}}", "MailboxSettings.ReadWrite"},
+		{"sensors: {s: {type: todo, user: a@b.c, list: all}}", "Tasks.Read.All"},
+		{"sensors: {s: {type: todo, user: a@b.c, enable_update: true}}", "Tasks.ReadWrite.All"},
+		{"enable_update: true\nsensors: {s: {type: status, user: a@b.c}}", "Presence.Read.All User.ReadBasic.All"},
+		{"sensors: {s: {type: status, user: 87d349ed-44d7-43e1-9a83-5f2406dee5bd}}", "Presence.Read.All"},
 	} {
 		c, err := loadOrganization(t, test.keys)
 		if err != nil {
@@ -173,7 +188,7 @@ func TestOrganizationPermissions(t *testing.T) {
 		}
 	}
 	for keys, want := range map[string]string{
-		"sensors: {chat: {type: chat}}":                                 "organizations.contoso.sensors.chat.type (line 7): chat is for accounts, to which a user signs in; organizations have room",
+		"sensors: {chat: {type: chat}}":                                 "organizations.contoso.sensors.chat.type (line 7): chat is for accounts, to which a user signs in: Microsoft does not let applications send messages; organizations have auto_reply, calendar, email, query, room, status and todo",
 		"sensors: {r: {type: room}}":                                    "organizations.contoso.sensors.r.room (line 7) is required, such as berlin@contoso.com",
 		"sensors: {r: {type: room, room: berlin}}":                      `organizations.contoso.sensors.r.room (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
 		"rooms: {list: a@b.c, group: a@b.c}":                            "organizations.contoso.rooms.list (line 7): not with group: want one of addresses, list and group",
@@ -182,7 +197,7 @@ func TestOrganizationPermissions(t *testing.T) {
 		"sensors: {r: {type: room, room: a@b.c, except: [x]}}":          "organizations.contoso.sensors.r.except (line 7): only with room: all",
 		"rooms: {addresses: [a@b.c, berlin, A@b.c]}":                    `organizations.contoso.rooms.addresses[1] (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
 		"rooms: {addresses: [a@b.c, A@b.c]}":                            "organizations.contoso.rooms.addresses[1] (line 7): the same as addresses[0]",
-		"rooms: {addresses: [a@b.c], on_demand: true, allow: [person]}": "organizations.contoso.rooms.allow[0] (line 7): person is for accounts, to which a user signs in; applications do not have its permission",
+		"rooms: {addresses: [a@b.c], on_demand: true, allow: [person]}": "organizations.contoso.rooms.allow[0] (line 7): person is not offered: in an organization, the sensors of mailboxes have it, which are those with the key user, except status",
 		"sensors: {r: {type: room, room: a@b.c, addresses: [a@b.c]}}":   "organizations.contoso.sensors.r.addresses (line 7): only with room: all",
 	} {
 		if _, err := loadOrganization(t, keys); err == nil || !strings.Contains(err.Error(), want) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 type sensor struct {
 	account    *account
 	config     *config.Sensor
+	graph      *graph.Client // of the mailbox of an organization's sensor, otherwise the account's
 	kind       sensors.Kind
 	source     sensors.Sensor
 	entities   []entity.Entity      // those that the configuration offers
@@ -44,12 +46,16 @@ type sensor struct {
 	requested      bool           // a read was requested
 	refreshed      bool           // a requested read has ended
 	put            *hub.State     // as given to the hub last
+	push           sensorPush
 }
 
 func (a *account) newSensor(c *config.Sensor) *sensor {
 	kind := a.runtime.kind(c.Type)
 	s := &sensor{
-		account: a, config: c, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
+		account: a, config: c, graph: a.graph, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
+	}
+	if c.User != "" {
+		s.graph = a.graph.ForMailbox(c.User)
 	}
 	s.operations = Operations(c)
 	if g := s.source.Group(); g != nil {
@@ -67,12 +73,19 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: a.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
+		Graph: s.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
+		Explain: func(err error) error { return ExplainMailbox(s.config, s.source.Permissions(), err) },
 	})
 	if s.poller.HasAnswer() {
 		s.state = &sensors.State{State: s.poller.Initial()}
+	}
+	if a.runtime.notifier != nil {
+		if value, err := a.runtime.options.Store.Get(wakeupsBucket, s.key()); err == nil && value != nil {
+			s.push.recorded = true
+			s.poller.Wake()
+		}
 	}
 }
 
@@ -89,6 +102,14 @@ func (s *sensor) id() hub.ID { return hub.ID{Account: s.account.config.ID, Senso
 
 // key is the sensor's key in buckets of the store.
 func (s *sensor) key() string { return s.account.config.ID + "/" + s.config.ID }
+
+// membersKey is the key of a group's members in their bucket: those of another mailbox are others.
+func (s *sensor) membersKey() string {
+	if s.config.User == "" {
+		return s.key()
+	}
+	return s.key() + " " + strings.ToLower(s.config.User)
+}
 
 func (s *sensor) stored() []byte {
 	if s.isNew {
@@ -147,7 +168,10 @@ func (s *sensor) remove() {
 func (s *sensor) forget() {
 	s.account.runtime.options.Store.Commit(func(tx services.Tx) {
 		tx.Delete(sensors.Bucket, s.key())
-		tx.Delete(membersBucket, s.key())
+		tx.Delete(membersBucket, s.membersKey())
+		if s.account.runtime.notifier != nil {
+			tx.Delete(wakeupsBucket, s.key())
+		}
 	}, s.account.logStoreError)
 }
 
@@ -158,7 +182,7 @@ func (s *sensor) supersede(successor *sensor) {
 		successor.lastSync, successor.err, successor.since = s.lastSync, s.err, s.since
 	case s.group == nil && successor.group != nil:
 		s.remove() // a group has no device
-	case s.group != nil && successor.group == nil:
+	case s.group != nil && (successor.group == nil || s.membersKey() != successor.membersKey()):
 		s.forget()
 	}
 }
@@ -171,6 +195,8 @@ func Operations(c *config.Sensor) []services.Operation {
 // refusal returns the reason why the configuration does not offer an operation, or "".
 func refusal(c *config.Sensor, op services.Operation) string {
 	switch {
+	case userOnly(c, op) != "":
+		return op.Name + " is not offered: " + userOnly(c, op)
 	case op.Reads && !c.OnDemand:
 		return op.Name + " is not offered without on_demand: true"
 	case !op.Reads && !c.EnableUpdate:
@@ -209,6 +235,7 @@ func (s *sensor) onState(state sensors.State) {
 	s.publish(true)
 	if first {
 		signal(s.account.dirty)
+		s.account.subscriber.changed()
 	}
 }
 
@@ -218,6 +245,7 @@ func (s *sensor) onEvents(events []entity.Event) {
 
 func (s *sensor) onPoll(p sensors.Poll) {
 	s.record(p)
+	s.account.subscriber.polled(s, p)
 	s.mu.Lock()
 	changed := (p.Err == nil) != (s.err == nil) || p.Err != nil && p.Err.Error() != s.err.Error()
 	if p.Err == nil {
@@ -307,7 +335,9 @@ func equalProblem(a, b *hub.Problem) bool {
 
 // staleAfter returns how long the last answer is shown while Graph gives no other.
 func (s *sensor) staleAfter() time.Duration {
-	return max(s.account.config.StaleAfter, 3*s.config.Interval)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return max(s.account.config.StaleAfter, 3*s.config.Interval, 3*s.push.interval)
 }
 
 // available reports whether the sensor's values are current, and until when they are if nothing is read.
@@ -316,9 +346,10 @@ func (s *sensor) available(now time.Time) (available bool, until time.Time) {
 		return true, time.Time{}
 	}
 	granted := s.account.missingError(s.source.Permissions()) == nil
+	staleAfter := s.staleAfter()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	until = s.lastSync.Add(s.staleAfter())
+	until = s.lastSync.Add(staleAfter)
 	// Which mailboxes an application may read is not known before.
 	denied := s.account.config.Application && graph.Is(s.err, graph.PermissionMissing)
 	return granted && !denied && s.state != nil && now.Before(until) && !graph.Is(s.err, graph.NotFound), until
@@ -452,7 +483,10 @@ func (s *sensor) configured(name string) (services.Operation, error) {
 	}
 	if why := refusal(s.config, op); why != "" {
 		code := services.UpdatesDisabled
-		if op.Reads {
+		switch {
+		case userOnly(s.config, op) != "":
+			code = services.UnknownOp
+		case op.Reads:
 			code = services.NotOnDemand
 		}
 		return op, &services.Error{Code: code, Message: fmt.Sprintf("%s (%s.sensors.%s)", why, s.account.config.Path(), s.config.ID)}
@@ -475,7 +509,15 @@ func (s *sensor) Resolve(_ context.Context, fields map[string]json.RawMessage) (
 }
 
 // Graph implements services.Target.
-func (s *sensor) Graph() *graph.Client { return s.account.graph }
+func (s *sensor) Graph() *graph.Client { return s.graph }
+
+// Explain implements services.Explainer.
+func (s *sensor) Explain(op services.Operation, err error) error {
+	return ExplainMailbox(s.config, op.Permissions, err)
+}
+
+// User implements services.Target.
+func (s *sensor) User() string { return s.account.userID() }
 
 // Location implements services.Target.
 func (s *sensor) Location() *time.Location { return s.account.location() }

@@ -18,15 +18,15 @@ const (
 	browserWay    = "browser"
 )
 
-// minSignInInterval is the least time between the starts of two sign-ins: each takes a device code from Microsoft.
-const minSignInInterval = 10 * time.Second
+// minDeviceCodeInterval is the least time between two device codes that are requested from Microsoft.
+const minDeviceCodeInterval = 10 * time.Second
 
 // signIns holds the sign-in of an account that was requested and has not ended. There is at most one.
 type signIns struct {
-	mu      sync.Mutex
-	current *signInFlow
-	started time.Time // of the newest one
-	failure error     // of the newest one, once it has ended
+	mu       sync.Mutex
+	current  *signInFlow
+	codeFrom time.Time // when the newest device code was requested
+	failure  error     // of the newest one, once it has ended
 }
 
 // A signInFlow is one sign-in from its request to its end.
@@ -66,11 +66,14 @@ func (s *signIns) begin(way string) (flow *signInFlow, isNew bool, err error) {
 	if s.current != nil && s.current.way == way {
 		return s.current, false, nil
 	}
-	if wait := minSignInInterval - time.Since(s.started); wait > 0 {
-		return nil, false, &graph.Error{Reason: graph.Throttled, Message: "a sign-in was started a moment ago", RetryAfter: wait}
+	if way == deviceCodeWay {
+		if wait := minDeviceCodeInterval - time.Since(s.codeFrom); wait > 0 {
+			return nil, false, &graph.Error{Reason: graph.Throttled, Message: "a code was requested a moment ago", RetryAfter: wait}
+		}
+		s.codeFrom = time.Now()
 	}
 	flow = &signInFlow{way: way, redirects: make(chan string), invalid: make(chan error, 1), prompted: make(chan struct{}), ended: make(chan struct{})}
-	s.current, s.started, s.failure = flow, time.Now(), nil
+	s.current, s.failure = flow, nil
 	return flow, true, nil
 }
 
@@ -94,7 +97,7 @@ func (s *signIns) paste(ctx context.Context, address string) error {
 	select {
 	case flow.redirects <- address:
 	case <-flow.ended:
-		return flow.result
+		return flow.response()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -102,7 +105,7 @@ func (s *signIns) paste(ctx context.Context, address string) error {
 	case err := <-flow.invalid:
 		return &services.Error{Code: services.InvalidArgument, Message: "address: " + err.Error()}
 	case <-flow.ended:
-		return flow.result
+		return flow.response()
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -141,6 +144,19 @@ func (f *signInFlow) run(ctx context.Context, a *account) error {
 	close(f.ended)
 	signal(a.dirty)
 	return nil
+}
+
+// response returns the error of a sign-in that has ended as that of a request that waited for it; nil if the user is signed in.
+func (f *signInFlow) response() error {
+	switch {
+	case f.result == nil:
+		return nil
+	case errors.Is(f.result, context.Canceled):
+		return &services.Error{Code: services.Conflict, Message: "this sign-in was canceled, or another one was started in its place"}
+	case errors.As(f.result, new(*graph.Error)):
+		return &services.LoggedError{Err: f.result}
+	}
+	return &services.LoggedError{Err: &services.Error{Code: services.Code(graph.SignInRequired), Message: f.result.Error()}}
 }
 
 func (f *signInFlow) lastPrompt() *auth.Prompt {
@@ -194,7 +210,7 @@ func (r *signInRequest) Execute(ctx context.Context, _ *graph.Client, attempt se
 	select {
 	case <-flow.prompted:
 	case <-flow.ended:
-		return nil, flow.result
+		return nil, flow.response()
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

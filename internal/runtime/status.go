@@ -92,6 +92,7 @@ func (a *account) updateStatus() time.Duration {
 	online := in && (len(readings) == 0 || fresh > 0)
 
 	status.LastSync = moment(lastSync)
+	status.Notifications = a.subscriber.status()
 
 	changed := a.status == nil || a.online != online || !reflect.DeepEqual(a.status, status)
 	a.status, a.online = status, online
@@ -121,13 +122,16 @@ func (a *account) signInStatus() hub.SignIn {
 // reportSignIn logs and emits once that a sign-in is required, and that it was done.
 func (a *account) reportSignIn() {
 	s := a.session.Status()
+	if application, ok := a.session.(*auth.Application); ok && s.State == auth.SignedIn && !application.HasToken() {
+		return // it was not tried yet
+	}
 	before, now := a.reported, string(s.State)+s.Message
 	a.reported = now
 	if before == now {
 		return
 	}
 	if s.State == auth.SignedIn {
-		a.log.Info("signed in", "granted", strings.Join(sorted(s.Granted), " "))
+		a.logSignIn(s)
 		if before != "" {
 			a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signedIn, Data: map[string]any{"user": s.User.Address}})
 		}
@@ -135,6 +139,16 @@ func (a *account) reportSignIn() {
 	}
 	a.log.Warn("sign-in required", "state", string(s.State), "message", s.Message)
 	a.runtime.options.Hub.Emit(a.id(), entity.Event{Type: signInRequired, Data: map[string]any{"message": s.Message}})
+}
+
+// logSignIn logs a sign-in. The permissions that Exchange assigns to an application are not known.
+func (a *account) logSignIn(s auth.Status) {
+	granted := strings.Join(sorted(s.Granted), " ")
+	if a.user == nil {
+		a.log.Info("signed in as an application", "granted_in_entra_id", granted)
+		return
+	}
+	a.log.Info("signed in", "granted", granted)
 }
 
 // missingScopes returns the permissions that the sensor would use and was not granted.

@@ -81,7 +81,11 @@ func (a *account) knownZone() *time.Location {
 // warnOfUTC logs a warning where the machine's time zone counts and is probably not set.
 func (a *account) warnOfUTC() {
 	if slices.Contains([]string{"auto", "local"}, a.config.Timezone) && !a.readsZone() && os.Getenv("TZ") == "" && equalZones(a.location(), time.UTC) {
-		a.log.Warn("the machine's time zone is UTC; if that is wrong, set TZ or the account's timezone")
+		what := "account"
+		if a.config.Application {
+			what = "organization"
+		}
+		a.log.Warn("the machine's time zone is UTC; if that is wrong, set TZ or the timezone of the " + what)
 	}
 }
 

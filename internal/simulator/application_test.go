@@ -189,3 +189,34 @@ func TestMailboxRoles(t *testing.T) {
 	v.control(400, "PUT", "/users/"+room+"/applications/"+application, `{"roles": ["Calendars.Write"]}`)
 	v.control(400, "PUT", "/registrations/"+application, `{"certificates": "none"}`)
 }
+
+// The mailbox of a user is open to an application with the roles of that resource, and nobody's else.
+func TestApplicationResources(t *testing.T) {
+	const adele = "/users/" + simulator.Adele
+	for role, paths := range map[string][]string{
+		"Mail.ReadBasic.All": {adele + "/mailFolders/inbox", adele + "/messages"}, "Mail.Read": {adele + "/messages"}, "Tasks.Read.All": {adele + "/todo/lists"},
+		"Contacts.Read": {adele + "/contacts"}, "User.ReadBasic.All": {adele}, "Directory.Read.All": {adele},
+	} {
+		v := applicationClient(t, role)
+		for _, path := range paths {
+			v.want(200, "GET", path, "")
+		}
+		if role != "User.ReadBasic.All" && role != "Directory.Read.All" {
+			v.refused(403, "Authorization_RequestDenied", "GET", adele, "")
+		}
+		if role != "Tasks.Read.All" {
+			v.refused(403, "ErrorAccessDenied", "GET", adele+"/todo/lists", "")
+		}
+		v.refused(403, "ErrorAccessDenied", "POST", adele+"/todo/lists", `{"displayName": "x"}`)
+		v.refused(403, "ErrorAccessDenied", "POST", adele+"/sendMail", "{}")
+	}
+	v := applicationClient(t, "Presence.Read.All")
+	id := v.s.AddUser(simulator.User{Address: "lee@contoso.example", Name: "Lee"}).ID
+	v.want(200, "POST", "/communications/getPresencesByUserId", `{"ids": ["`+id+`"]}`)
+	v.want(200, "GET", "/users/"+id+"/presence", "")
+	v = applicationClient(t, "Mail.Send")
+	v.want(202, "POST", adele+"/sendMail", `{"message": {"subject": "Hello", "toRecipients": [{"emailAddress": {"address": "`+simulator.Megan+`"}}]}}`)
+	if m := v.s.Mails(simulator.Megan, ""); len(m) == 0 || m[0].From != simulator.Adele {
+		t.Errorf("received: %+v", m)
+	}
+}

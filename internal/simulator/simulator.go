@@ -31,6 +31,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/users"
@@ -43,20 +44,25 @@ type Options struct {
 	Audience  string           // what long scope names begin with; "": https://graph.microsoft.com
 	LoginHost string           // host name in memory; "": login.simulator.test
 	GraphHost string           // host name in memory; "": graph.simulator.test
+	// Notify sends the change notifications; nil: over the network.
+	Notify http.RoundTripper
+	// EventHub puts a message into the event hub of an address that starts with "EventHub:"; nil: there is none.
+	EventHub func(ctx context.Context, address string, message []byte) error
 }
 
 // The parts that a Simulator gets its methods from.
 type (
-	entraService    = entra.Service
-	mailService     = mail.Service
-	meetingsService = meetings.Service
-	outlookService  = outlook.Service
-	peopleService   = people.Service
-	placesService   = places.Service
-	plannerService  = planner.Service
-	presenceService = presence.Service
-	todoService     = todo.Service
-	teamsService    = teams.Service
+	entraService        = entra.Service
+	mailService         = mail.Service
+	meetingsService     = meetings.Service
+	outlookService      = outlook.Service
+	peopleService       = people.Service
+	plannerService      = planner.Service
+	presenceService     = presence.Service
+	todoService         = todo.Service
+	teamsService        = teams.Service
+	subscriptionService = subscriptions.Service
+	placesService       = places.Service
 )
 
 // A Simulator is one Entra ID and one Graph with their tenants.
@@ -71,6 +77,7 @@ type Simulator struct {
 	*presenceService
 	*todoService
 	*teamsService
+	*subscriptionService
 
 	options   Options
 	directory *directory.Directory
@@ -114,13 +121,14 @@ func New(o Options) *Simulator {
 	d := directory.New(o.Now)
 	s := &Simulator{
 		options: o, directory: d,
-		entraService:    entra.New(d, o.Audience),
-		meetingsService: meetings.New(d),
-		outlookService:  outlook.New(d),
-		peopleService:   people.New(d),
-		plannerService:  planner.New(d),
-		presenceService: presence.New(d),
-		teamsService:    teams.New(d),
+		entraService:        entra.New(d, o.Audience),
+		meetingsService:     meetings.New(d),
+		outlookService:      outlook.New(d),
+		peopleService:       people.New(d),
+		plannerService:      planner.New(d),
+		presenceService:     presence.New(d),
+		teamsService:        teams.New(d),
+		subscriptionService: subscriptions.New(d, o.Notify, o.EventHub),
 	}
 	s.placesService = places.New(d, s.outlookService.Share)
 	s.mailService = mail.New(d, outlook.Licensed(s.outlookService))
@@ -137,6 +145,7 @@ func New(o Options) *Simulator {
 		s.teamsService.Resource(),
 		s.peopleService.Resource(),
 		s.meetingsService.Resource(),
+		s.subscriptionService.Resource(),
 		s.placesService.Resource(),
 	}
 	operations := slices.Concat(s.coreControls(), s.entraService.Controls())
@@ -201,8 +210,9 @@ func (s *Simulator) enterServer() bool {
 	return !s.closing
 }
 
-// Close stops the server, aborts its requests and waits for them.
+// Close stops the server, aborts its requests and those that it sends, and waits for them.
 func (s *Simulator) Close() error {
+	defer s.StopNotifications()
 	s.mu.Lock()
 	server, proxy := s.server, s.proxy
 	s.closing = true

@@ -10,6 +10,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/planner"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/presence"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/teams"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/todo"
 )
@@ -34,6 +35,9 @@ type (
 	List             = outlook.List
 	OnlineMeeting    = meetings.OnlineMeeting
 	Presence         = presence.Presence
+	Subscription     = subscriptions.Subscription
+	Delivery         = subscriptions.Delivery
+	Notification     = subscriptions.Notification
 	Session          = presence.Session
 
 	Room = places.Room

@@ -3,6 +3,7 @@ package web
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"maps"
 	"net/http"
 	"net/netip"
 )
@@ -22,19 +23,66 @@ func (s *Server) authenticated(pattern string, policy Policy, h http.Handler) ht
 			return
 		}
 		given := r.Header.Get("Authorization") != ""
-		if given && s.failures.Refuse(w, x.peer) {
+		if policy == Delegated {
+			defer s.conns.serve(r.Context())()
+			s.delegate(w, r, x, h, given)
 			return
 		}
-		if policy != Delegated && !s.permit(w, r, x, policy, given) {
+		if given && s.failures.Refuse(w, x.peer) || !s.permit(w, r, x, policy, given) {
 			return
 		}
 		defer s.conns.serve(r.Context())()
 		h.ServeHTTP(w, r)
-		if a, ok := w.(*statusWriter); ok && policy == Delegated && given && a.code == http.StatusUnauthorized {
-			s.fail(x.peer)
-		}
 	})
 }
+
+// delegate has a handler authenticate a request itself. Its passwords are generated, so that none is found by trying: the right one is
+// accepted whatever others at the same address try, such as those behind the same proxy.
+func (s *Server) delegate(w http.ResponseWriter, r *http.Request, x *requestInfo, h http.Handler, given bool) {
+	if !given {
+		h.ServeHTTP(w, r)
+		return
+	}
+	a := &delegatedWriter{ResponseWriter: w, refuse: func() bool { return s.failures.Refuse(w, x.peer) }}
+	h.ServeHTTP(a, r)
+	if a.unauthorized && !a.refused {
+		s.fail(x.peer)
+	}
+}
+
+// A delegatedWriter replaces the answer to a wrong password while there are too many of them.
+type delegatedWriter struct {
+	http.ResponseWriter
+	refuse                func() bool // answers if there are too many
+	unauthorized, refused bool
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (a *delegatedWriter) WriteHeader(code int) {
+	if a.unauthorized = code == http.StatusUnauthorized; a.unauthorized {
+		head := a.Header().Clone()
+		for _, name := range []string{"Content-Length", "WWW-Authenticate"} { // of the answer that may be replaced
+			a.Header().Del(name)
+		}
+		if a.refused = a.refuse(); !a.refused {
+			maps.Copy(a.Header(), head)
+		}
+	}
+	if !a.refused {
+		a.ResponseWriter.WriteHeader(code)
+	}
+}
+
+// Write implements http.ResponseWriter.
+func (a *delegatedWriter) Write(b []byte) (int, error) {
+	if a.refused {
+		return len(b), nil
+	}
+	return a.ResponseWriter.Write(b)
+}
+
+// Unwrap returns the writer of the server, for http.ResponseController.
+func (a *delegatedWriter) Unwrap() http.ResponseWriter { return a.ResponseWriter }
 
 // permit reports whether a request for a route with the policy Page or Secret is let in, and answers it if not.
 func (s *Server) permit(w http.ResponseWriter, r *http.Request, x *requestInfo, policy Policy, given bool) bool {

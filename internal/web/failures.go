@@ -17,7 +17,7 @@ const (
 	maxPeers     = 1024
 )
 
-// Failures counts wrong passwords by peer. While a peer has too many, its passwords are not compared at all, so that the
+// Failures counts wrong passwords by peer. While a peer has too many, passwords that a person chose are not compared at all, so that the
 // response time reveals nothing.
 type Failures struct {
 	mu    sync.Mutex

@@ -151,7 +151,12 @@ func TestWrongPasswordsAreSlowedDown(t *testing.T) {
 			t.Fatal(err)
 		}
 		s.Mount("/page", Page, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) }))
-		s.Mount("/own", Delegated, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnauthorized) }))
+		s.Mount("/own", Delegated, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, given, _ := r.BasicAuth(); given != "generated" {
+				w.WriteHeader(http.StatusUnauthorized)
+			}
+			_, _ = io.WriteString(w, "answered")
+		}))
 		ask := func(path, peer, password string) string {
 			r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, path, nil)
 			if err != nil {
@@ -179,6 +184,8 @@ func TestWrongPasswordsAreSlowedDown(t *testing.T) {
 		wants("429 2", "/page", attacker, "wrong password")
 		wants("429 2", "/page", attacker, "hunter2hunter2") // or it could be found by the difference
 		wants("429 2", "/own", neighbor, "any")
+		wants("200", "/own", attacker, "generated") // nobody finds it by trying, and others may share the address
+		wants("401", "/own", attacker, "")
 		wants("401", "/page", attacker, "") // a browser that has yet to ask
 		wants("200", "/page", other, "hunter2hunter2")
 		time.Sleep(time.Second)

@@ -62,6 +62,8 @@ type Options struct {
 	ExternalURL string           // of a reverse proxy; "": none
 	Hosts       []string         // host names in lower case
 	Ingress     bool             // the program is an app of Home Assistant
+	Key         string           // of the configuration, for errors; "": http
+	Public      bool             // strangers reach it: it has no password, and nothing but what is mounted
 	Healthy     func() bool      // the main loop turns
 	Ready       func() bool      // everything has been tried once
 	// OnRequest is called after each request with the pattern of its route, "" if it was refused before or there is none. Nil: nothing is.
@@ -96,10 +98,10 @@ func New(o Options) (*Server, error) {
 	}
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("http.listen: %w", err)
+		return nil, fmt.Errorf("%s.listen: %w", cmp.Or(o.Key, "http"), err)
 	}
 	// The configuration refuses this, too, but it does not resolve names.
-	if address := listener.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap(); o.Password == "" && !o.Ingress && !address.IsLoopback() {
+	if address := listener.Addr().(*net.TCPAddr).AddrPort().Addr().Unmap(); o.Password == "" && !o.Ingress && !o.Public && !address.IsLoopback() {
 		return nil, errors.Join(fmt.Errorf("http.password is required: others can reach %s", o.Listen), listener.Close())
 	}
 	s.listener = s.conns.limit(listener)
@@ -122,8 +124,10 @@ func newServer(o Options) (*Server, error) {
 			return nil, fmt.Errorf("http.external_url: %w", err)
 		}
 	}
-	s.Mount("/healthz", Open, check(o.Healthy))
-	s.Mount("/readyz", Open, check(o.Ready))
+	if !o.Public {
+		s.Mount("/healthz", Open, check(o.Healthy))
+		s.Mount("/readyz", Open, check(o.Ready))
+	}
 	return s, nil
 }
 
@@ -209,6 +213,10 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 	x.ingress = s.options.Ingress && x.peer == ingress
 	if s.options.OnRequest != nil {
 		defer func() { s.options.OnRequest(x.route, r.Method, cmp.Or(a.code, http.StatusOK)) }()
+	}
+	if !x.ingress && !s.hosts.allow(r.Host) && s.options.Public {
+		refuse(a, http.StatusMisdirectedRequest, "this is another host")
+		return
 	}
 	if !x.ingress && !s.hosts.allow(r.Host) {
 		refuse(a, http.StatusMisdirectedRequest, fmt.Sprintf("this is not the host %q; to reach it by this name, add the name to http.hosts", truncate(r.Host)))

@@ -182,7 +182,11 @@ func (o Discovery) accountComponents(account string) []component {
 	link.attributesTopic, link.attributesTemplate = status, "{{ {'url': value_json['sign_in']['url']} | to_json }}"
 	sync := sensor("last_sync", "Last sync", "{{ value_json['last_sync'] }}", "When a sensor of the account was last read. It is updated at most every 5 minutes.")
 	sync.DeviceClass = "timestamp"
-	return []component{
+	var more []component
+	if o.Notifications {
+		more = append(more, notificationComponent(status))
+	}
+	return append(more, []component{
 		{
 			Entity: entity.Entity{Key: "connection", Platform: "binary_sensor", Name: "Connection", DeviceClass: "connectivity", Category: "diagnostic",
 				Doc: "Whether anything of the account can be read. Its attribute `problems` lists the sensors that cannot: `sensor`, `code`, `message`."},
@@ -206,6 +210,17 @@ func (o Discovery) accountComponents(account string) []component {
 			Key: "event", Platform: "event", Name: "Event", Category: "diagnostic", Doc: "Fires when a request was completed or failed, when a sign-in is required, and when a user signed in.",
 			Options: []string{"command_ok", "command_failed", "sign_in_required", "signed_in"},
 		}},
+	}...)
+}
+
+// notificationComponent shows how Graph announces changes to an account.
+func notificationComponent(status string) component {
+	const value = "value_json['notifications']"
+	return component{
+		Entity: entity.Entity{Key: "notifications", Platform: "sensor", Name: "Notifications", DeviceClass: "enum", Category: "diagnostic", Icon: "mdi:webhook", Options: []string{"ok", "degraded", "off"},
+			Doc: "Whether Microsoft announces changes. Its attributes are `sensors` (`sensor`, `state`, `message`) and `unannounced`, the number of changes that it did not announce."},
+		stateTopic: status, template: "{{ " + value + "['state'] }}",
+		attributesTopic: status, attributesTemplate: "{{ {'sensors': " + value + "['sensors'], 'unannounced': " + value + "['unannounced']} | to_json }}",
 	}
 }
 

@@ -35,6 +35,8 @@ type Discovery struct {
 	Base        mqtt.Topics
 	Shard       int    // whose state is that of every device; 0: the bridge
 	Version     string // of this program
+	// Notifications announces how accounts get Graph's notifications.
+	Notifications bool
 }
 
 // A device is a device of Home Assistant: a sensor, an account or the bridge.

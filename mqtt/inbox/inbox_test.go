@@ -430,6 +430,7 @@ func (t target) Resolve(context.Context, map[string]json.RawMessage) (services.R
 	return services.Ref{Account: "work", Sensor: "lamp"}, t, nil
 }
 func (t target) Graph() *graph.Client     { return t.graph }
+func (t target) User() string             { return "" }
 func (t target) Location() *time.Location { return time.UTC }
 func (t target) OnRejected()              {}
 func (t target) OnSuccess(context.Context, string, any) func(services.Tx) {

@@ -22,7 +22,8 @@ func Kind() sensors.Kind {
 		Title:   "Automatic replies",
 		Doc: "The automatic replies (out of office) of your own mailbox: mode, audience, schedule and texts. With `enable_update` you can " +
 			"switch, schedule and change them.",
-		Interval:   120 * time.Second,
+		Interval:    120 * time.Second,
+		Application: true, OfMailbox: true,
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
 		Attributes: attributeFields(),
 		Events:     events(),

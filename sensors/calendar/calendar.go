@@ -26,6 +26,7 @@ func Kind() sensors.Kind {
 		Doc: "The events of a calendar, your own or a shared one: the current event, the next one, and the list. An all-day " +
 			"event lasts from midnight to midnight in the account's time zone; a current event with a start time takes precedence over it. " +
 			"A poll only asks whether anything changed; the events are read if something has changed, and every 10 minutes.",
+		Application: true, OfMailbox: true,
 		Interval: 60 * time.Second,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{View: defaultView()})

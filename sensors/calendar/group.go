@@ -22,6 +22,7 @@ func GroupKind() sensors.Kind {
 		"a group does not respond to invitations. Its permissions need the consent of an administrator: `graph2mqtt permissions` prints a link to send them."
 	kind.New = func() sensors.Sensor { return sensors.Of(&GroupOptions{View: defaultView()}) }
 	kind.Candidates = groupCandidates
+	kind.Application, kind.OfMailbox, kind.UserOnly = false, false, "Microsoft does not let applications use the calendars of groups"
 	kind.Attributes, kind.Events = attributeFields(groupMeetingField()), events(groupMeetingField())
 	return kind
 }

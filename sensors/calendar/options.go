@@ -88,6 +88,21 @@ func (o *View) Validate() error {
 	return errors.Join(errs...)
 }
 
+// CheckApplication returns an error for options that an organization cannot use.
+func (o *Options) CheckApplication() error {
+	var errs []error
+	if o.SharedMailbox != "" {
+		errs = append(errs, schema.At("shared_mailbox", errors.New("not in an organization: user names the mailbox")))
+	}
+	if o.BasicCalendar {
+		errs = append(errs, schema.At("basic_calendar", errors.New("not in an organization: Exchange has no such role for applications")))
+	}
+	if o.Meetings {
+		errs = append(errs, schema.At("meetings", errors.New("not in an organization: Teams tells applications about meetings only if an administrator makes a policy for them")))
+	}
+	return errors.Join(errs...)
+}
+
 // WorkOptions returns the options in use that personal accounts do not have.
 func (o *Options) WorkOptions() []string {
 	if o.Meetings {

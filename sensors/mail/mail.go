@@ -29,7 +29,8 @@ func Email() sensors.Kind {
 			"A change that Microsoft does not report, such as reading or deleting a mail that is older than 30 days, therefore appears after at most ten " +
 			"intervals (5 minutes by default). The events `mail_read` and `mail_removed` are fired only for mails in the list. " +
 			"With `enable_update` you can send, reply and forward. To mark, flag, categorize, move or delete mails, name these operations in `allow`.",
-		Interval: interval,
+		Interval:    interval,
+		Application: true, OfMailbox: true,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{Folder: inbox, MaxItems: maxItems})
 		},
@@ -49,8 +50,9 @@ func Filter() sensors.Kind {
 		Doc: "The mails of a folder that match a filter: their sender, subject, importance, attachments or text. All options that are set must match. " +
 			"Everything else works as with `email`; `unread` counts the whole folder. If a mail starts or stops matching because it was changed, the list " +
 			"changes, but an event is fired only if it was read.",
-		Interval:  interval,
-		PollsWith: "email",
+		Interval:    interval,
+		PollsWith:   "email",
+		Application: true, OfMailbox: true,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Query{Options: Options{Folder: inbox, MaxItems: maxItems}, MaxScan: maxScan})
 		},

@@ -67,6 +67,18 @@ func (o *Options) CheckSensor(enableUpdate bool, allow []string) error {
 	return nil
 }
 
+// CheckApplication returns an error for options that an organization cannot use.
+func (o *Options) CheckApplication() error {
+	var errs []error
+	if o.SharedMailbox != "" {
+		errs = append(errs, schema.At("shared_mailbox", errors.New("not in an organization: user names the mailbox")))
+	}
+	if len(o.SendAs) > 0 {
+		errs = append(errs, schema.At("send_as", errors.New("not in an organization: an application sends as the owner of the mailbox; add a sensor for each mailbox")))
+	}
+	return errors.Join(errs...)
+}
+
 // CheckOperation returns an error for an operation that the options rule out.
 func (o *Options) CheckOperation(name string) error {
 	if o.Basic && slices.Contains([]string{mailops.SearchMails, mailops.ListAttachments, mailops.AttachmentContent}, name) {

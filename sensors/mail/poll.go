@@ -9,6 +9,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/mail"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 const (
@@ -53,7 +54,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, sel selection, last
 	if err != nil {
 		return nil, err
 	}
-	if s.Skipped++; last != nil && !changes.any && s.Skipped < readEvery {
+	if s.Skipped++; last != nil && !changes.any && s.Skipped < readEvery && !sensors.ReadAll(ctx) {
 		return s, nil
 	}
 	s.Skipped = 0

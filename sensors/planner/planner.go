@@ -25,6 +25,7 @@ func Kind() sensors.Kind {
 			"Changed texts of checklist items appear within an hour, new names of plans and buckets within a day, all other changes at the next poll.",
 		Interval:   120 * time.Second,
 		WorkOnly:   true,
+		UserOnly:   "Planner lists the tasks that are assigned to the user who signs in",
 		New:        func() sensors.Sensor { return sensors.Of(new(Options)) },
 		Attributes: attributeFields(),
 		Events:     events(),

@@ -13,6 +13,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/entity"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/entra"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/places"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
@@ -100,8 +101,7 @@ func (o *Options) Validate() error {
 
 // checkAddress validates the address or the id of a mailbox.
 func checkAddress(s string) error {
-	name, domain, ok := strings.Cut(s, "@")
-	if graph.IsObjectID(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@") {
+	if entra.IsMailbox(s) {
 		return nil
 	}
 	return fmt.Errorf("want the address of a room, such as berlin@contoso.com, not %q", s)
@@ -256,6 +256,14 @@ func (o *Options) replace(s *Snapshot, id string, by ...calendars.Booking) *Snap
 	}
 	slices.SortFunc(after.Bookings, func(a, b calendars.Booking) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.ID, b.ID)) })
 	return &after
+}
+
+// MailboxAddress returns the address of the room, "" for several.
+func (o *Options) MailboxAddress() string {
+	if o.Room == all {
+		return ""
+	}
+	return o.Room
 }
 
 // Probe reads the least that shows whether the calendar of the room can be read.

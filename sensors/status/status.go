@@ -3,6 +3,7 @@ package status
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/mail"
 	"reflect"
@@ -32,7 +33,7 @@ func Kind() sensors.Kind {
 			"itself. All watched people of an account are read in a single request; each address is looked up once.",
 		Interval:   30 * time.Second,
 		OwnUpdates: true,
-		WorkOnly:   true,
+		WorkOnly:   true, Application: true,
 		New:        func() sensors.Sensor { return sensors.Of(&Options{keeper: status.NewKeeper()}) },
 		Attributes: attributeFields(),
 		Events:     events(),
@@ -69,6 +70,14 @@ func (o *Options) Validate() error {
 		return nil
 	}
 	return schema.At("user", fmt.Errorf("want an address, such as ann@contoso.com, or an object id, not %q", o.User))
+}
+
+// CheckApplication returns an error for options that an organization cannot use.
+func (o *Options) CheckApplication() error {
+	if o.User == "" {
+		return schema.At("user", errors.New("is required in an organization, in which nobody signs in: want the address of a person, such as ann@contoso.com, or an object id"))
+	}
+	return nil
 }
 
 // byID reports whether the user is named by an id.

@@ -494,7 +494,12 @@ func TestDamaged(t *testing.T) {
 // run polls sensors as the program does until the test ends.
 func run(t *testing.T, s *simulator.Simulator, show func(sensors.State), all ...*driver) (apply func(result any)) {
 	t.Helper()
-	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.Read", "Presence.Read.All", "Presence.ReadWrite", "User.ReadBasic.All")
+	return runWith(t, graphtest.Client(t, s, simulator.Adele, "User.Read", "Presence.Read", "Presence.Read.All", "Presence.ReadWrite", "User.ReadBasic.All"), show, all...)
+}
+
+// runWith is run with a client.
+func runWith(t *testing.T, g *graph.Client, show func(sensors.State), all ...*driver) (apply func(result any)) {
+	t.Helper()
 	ctx, stop := context.WithCancel(t.Context())
 	var running sync.WaitGroup
 	t.Cleanup(func() {
@@ -592,6 +597,52 @@ func TestMoreThanOneRequestHolds(t *testing.T) {
 		defer mu.Unlock()
 		if shown != len(all) {
 			t.Errorf("%d of %d users were shown", shown, len(all))
+		}
+	})
+}
+
+// The people of an organization are read by the application, at most 650 with each request.
+func TestOrganization(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const people, intervals = 1500, 3
+		s := simulator.Contoso(simulator.Options{})
+		g := graphtest.Application(t, s, "7d2f7a43-94b6-4a53-8f6c-0d1d0b7c5a11", "Presence.Read.All", "User.ReadBasic.All")
+		var all []*driver
+		for i := range people {
+			u := s.AddUser(simulator.User{Address: fmt.Sprintf("user%d@contoso.example", i), Name: "User"})
+			s.SetPresence(u.Address, simulator.Presence{Availability: "Busy", Activity: "InACall"})
+			if i%3 == 0 {
+				all = append(all, of(t, u.Address))
+			} else {
+				all = append(all, of(t, u.ID))
+			}
+		}
+		var mu sync.Mutex
+		shown := 0
+		runWith(t, g, func(state sensors.State) {
+			mu.Lock()
+			defer mu.Unlock()
+			if state.Values["availability"] == "Busy" {
+				shown++
+			}
+		}, all...)
+		time.Sleep(35 * time.Second) // the first polls, which look the addresses up, are behind
+		s.ForgetRequests()
+		mu.Lock()
+		before := shown
+		mu.Unlock()
+		time.Sleep(intervals * status.Kind().Interval)
+		counts := map[string]int{}
+		for _, line := range asked(s) {
+			counts[line]++
+		}
+		if d := cmp.Diff(map[string]int{"POST " + many: 3 * intervals}, counts); d != "" {
+			t.Errorf("requests of %d people in %d intervals (-want +got):\n%s", people, intervals, d)
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		if got := shown - before; got != people*intervals {
+			t.Errorf("%d states in %d intervals, want %d", got, intervals, people*intervals)
 		}
 	})
 }

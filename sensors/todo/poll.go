@@ -8,6 +8,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
+	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
 const (
@@ -60,7 +61,7 @@ func (o *Options) poll(ctx context.Context, g *graph.Client, s, last *Snapshot, 
 	if len(s.Copies) == 0 {
 		s.Copies = nil
 	}
-	if since := now.Sub(s.ReadAt); last != nil && !n.Any() && since >= 0 && since < readInterval {
+	if since := now.Sub(s.ReadAt); last != nil && !n.Any() && since >= 0 && since < readInterval && !sensors.ReadAll(ctx) {
 		return nil
 	}
 	if s.Open, err = tasks.Open(ctx, g, s.ListID); err != nil {

@@ -27,6 +27,7 @@ func Kind() sensors.Kind {
 			"A change appears at the next poll. New lists, and changes of only a step, which Graph does not report, appear after at most five minutes.",
 		Interval:     time.Minute,
 		ListInterval: 5 * time.Minute,
+		Application:  true, OfMailbox: true,
 		New: func() sensors.Sensor {
 			return sensors.Of(&Options{List: all, MaxTodos: 100})
 		},

@@ -26,7 +26,8 @@ func createMeetingOperation() services.Operation {
 			{Key: "conference_id", Type: "text", Doc: "Conference id to enter on the phone."},
 		}, MeetingFields()...),
 		Permissions: []graph.Permission{{Scope: "OnlineMeetings.ReadWrite", Purpose: "creates online meetings", Impact: "create_meeting is unavailable"}},
-		Optional:    true, WorkOnly: true, Retry: services.IdempotencyKey, New: func() services.Request { return new(CreateMeeting) },
+		Optional:    true, WorkOnly: true, UserOnly: "Teams creates meetings for a user who is signed in only, unless an administrator makes a policy for the application",
+		Retry: services.IdempotencyKey, New: func() services.Request { return new(CreateMeeting) },
 	}
 }
 

@@ -33,7 +33,8 @@ func findTimesOperation() services.Operation {
 			Scope: "Calendars.Read.Shared", Alternatives: []string{"Calendars.ReadWrite.Shared"},
 			Purpose: "finds times when others could meet", Impact: "find_times is unavailable",
 		}},
-		Optional: true, Reads: true, WorkOnly: true, New: func() services.Request { return new(FindTimes) },
+		Optional: true, Reads: true, WorkOnly: true, UserOnly: "Microsoft finds times for a user who is signed in only",
+		New: func() services.Request { return new(FindTimes) },
 	}
 }
 

@@ -42,6 +42,7 @@ func (s sensorTarget) Resolve(context.Context, map[string]json.RawMessage) (serv
 	return services.Ref{Account: "work", Sensor: "mail"}, s, nil
 }
 func (s sensorTarget) Graph() *graph.Client                                     { return s.graph }
+func (s sensorTarget) User() string                                             { return "" }
 func (s sensorTarget) Location() *time.Location                                 { return time.UTC }
 func (s sensorTarget) OnSuccess(context.Context, string, any) func(services.Tx) { return nil }
 func (s sensorTarget) OnRejected()                                              {}

@@ -28,7 +28,8 @@ func Operations() []services.Operation {
 			Example:     `{"query": "megan"}`,
 			Returns:     found,
 			Permissions: []graph.Permission{{Scope: "People.Read", Purpose: "searches the people you work with", Impact: "people_search is unavailable"}},
-			Optional:    true, Reads: true, WorkOnly: true, New: func() services.Request { return new(Search) },
+			Optional:    true, Reads: true, WorkOnly: true, UserOnly: "it searches the people that a user works with; use person or contacts_search",
+			New: func() services.Request { return new(Search) },
 		},
 		{
 			Name:        "contacts_search",

@@ -55,6 +55,7 @@ func (t *target) Resolve(context.Context, map[string]json.RawMessage) (services.
 	return services.Ref{Account: "work", Sensor: "todo"}, t, nil
 }
 func (t *target) Graph() *graph.Client     { return t.graph }
+func (t *target) User() string             { return "" }
 func (t *target) Location() *time.Location { return t.loc }
 func (t *target) OnSuccess(context.Context, string, any) func(services.Tx) {
 	return nil

@@ -254,6 +254,13 @@ func (a *Application) Granted() []string {
 	return slices.Compact(granted)
 }
 
+// HasToken reports whether a token was received since the start.
+func (a *Application) HasToken() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.token != nil
+}
+
 // Status returns the state of the session. Granted are the permissions in the token alone.
 func (a *Application) Status() Status {
 	a.mu.Lock()

@@ -161,11 +161,9 @@ func (c Calendar) explainRead(g *graph.Client, err error) error {
 	switch {
 	case c.Group != "":
 		return c.explainGroup(g, err)
-	case c.Mailbox == "":
+	case c.Mailbox == "", g.Application():
 	case graph.HasCode(err, "ErrorInvalidUser", "Request_ResourceNotFound"):
 		return graph.Explain(err, "there is no mailbox %s; for the calendar of a group use type: group_calendar", c.Mailbox)
-	case graph.Is(err, graph.PermissionMissing) && g.Application():
-		return graph.Explain(err, "the application may not read the calendar of %s; an administrator assigns it the Exchange role Application Calendars.Read for this mailbox, which takes up to two hours to have an effect", c.Mailbox)
 	case graph.Is(err, graph.PermissionMissing) && g.Granted(c.ReadPermission()):
 		return graph.Explain(err, "%s does not share this calendar with you", c.Mailbox)
 	case graph.HasCode(err, "ErrorItemNotFound", "ErrorFolderNotFound"):
@@ -199,7 +197,7 @@ func (c Calendar) explainWrite(ctx context.Context, g *graph.Client, id string, 
 		return c.explainRead(g, err)
 	}
 	if g.Application() {
-		return c.explainChange(g, err)
+		return err
 	}
 	if info, unknown := c.Get(ctx, g, id); unknown == nil && info.ReadOnly() {
 		return readOnly(info, c.Mailbox)

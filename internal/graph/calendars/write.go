@@ -203,10 +203,7 @@ func (c Calendar) Update(ctx context.Context, g *graph.Client, id string, f Fiel
 
 // explainChange returns an error that explains in the user's words why an event in somebody else's mailbox cannot be changed.
 func (c Calendar) explainChange(g *graph.Client, err error) error {
-	if g.Application() && graph.Is(err, graph.PermissionMissing) {
-		return graph.Explain(err, "the application may not change the calendar of %s; an administrator assigns it the Exchange role Application Calendars.ReadWrite for this mailbox, which takes up to two hours to have an effect", c.Mailbox)
-	}
-	if c.Mailbox != "" && graph.Is(err, graph.PermissionMissing) && g.Granted(c.WritePermission()) {
+	if c.Mailbox != "" && !g.Application() && graph.Is(err, graph.PermissionMissing) && g.Granted(c.WritePermission()) {
 		return graph.Explain(err, "%s does not let you change this event", c.Mailbox)
 	}
 	return c.explainEvent(g, err)

@@ -20,17 +20,23 @@ type User struct {
 	Personal bool
 }
 
-// SignedIn returns the signed-in user. It is read once for each client.
+// SignedIn returns the signed-in user, or the one whose mailbox an application uses. It is read once for each client. Of a mailbox that is
+// named by its address, nothing is read, because the application may have no right to read users: only Address is set.
 func SignedIn(ctx context.Context, g *graph.Client) (User, error) {
+	if strings.Contains(g.Mailbox(), "@") {
+		return User{Address: g.Mailbox()}, nil
+	}
 	return graph.Once(ctx, g, "signed-in user", func() (User, error) {
 		const op = "read who is signed in"
 		u, err := graph.Get[userDTO](ctx, g, op, g.Me().ToGetRequestInformation, &users.UserItemRequestBuilderGetRequestConfiguration{
 			QueryParameters: &users.UserItemRequestBuilderGetQueryParameters{Select: []string{"id", "displayName", "mail", "userPrincipalName"}},
 		})
-		if err != nil {
+		switch {
+		case g.Mailbox() != "" && graph.Is(err, graph.PermissionMissing):
+			return User{}, graph.Explain(err, "the address of the mailbox %s is not known: the application may not read users; name the mailbox by its address", g.Mailbox())
+		case err != nil:
 			return User{}, err
-		}
-		if u.ID == "" {
+		case u.ID == "":
 			return User{}, graph.Incomplete(op, "id")
 		}
 		return User{u.ID, cmp.Or(u.Mail, u.UserPrincipalName), u.DisplayName, g.Personal()}, nil
@@ -40,6 +46,9 @@ func SignedIn(ctx context.Context, g *graph.Client) (User, error) {
 // RequireWork returns an error unless the signed-in user belongs to an organization. lacks names what personal accounts do not have:
 // "no presence".
 func RequireWork(ctx context.Context, g *graph.Client, lacks string) error {
+	if g.Application() {
+		return nil
+	}
 	u, err := SignedIn(ctx, g)
 	if err == nil && u.Personal {
 		err = &graph.Error{Reason: graph.Refused, Message: "a personal Microsoft account has " + lacks}

@@ -3,6 +3,7 @@ package entra
 
 import (
 	"net/url"
+	"regexp"
 	"strings"
 )
 
@@ -28,6 +29,14 @@ func IsOrganization(tenant string) bool {
 // AllowsPersonal reports whether personal accounts can sign in to a tenant at a sign-in address. National clouds have none.
 func AllowsPersonal(tenant, login string) bool {
 	return (strings.EqualFold(tenant, "common") || IsPersonalTenant(tenant)) && CloudOf(login) != USGovernment && CloudOf(login) != China
+}
+
+var objectID = regexp.MustCompile(`^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$`)
+
+// IsMailbox reports whether s can name a mailbox: it is an address, or the object id of its user.
+func IsMailbox(s string) bool {
+	name, domain, ok := strings.Cut(s, "@")
+	return objectID.MatchString(s) || ok && name != "" && domain != "" && !strings.ContainsAny(s, " /\\#?%<>\"") && !strings.Contains(domain, "@")
 }
 
 // Cloud is a cloud of Microsoft.

@@ -52,6 +52,7 @@ type Directory struct {
 	roles     map[mailboxRole][]string
 	addresses []string
 	added     []func(*User)
+	changed   []func(func() Change)
 }
 
 // New returns an empty directory.
@@ -62,6 +63,23 @@ func (d *Directory) Now() time.Time { return d.Clock.State().Now }
 
 // OnAdd calls f, with the lock held, for every user that is added.
 func (d *Directory) OnAdd(f func(*User)) { d.added = append(d.added, f) }
+
+// A Change is one change of an item of Graph.
+type Change struct {
+	Collections []string // that the item is in, such as users/ID/events and users/ID/calendars/ID/events
+	ID          string   // of the item
+	Type        string   // created, updated or deleted
+}
+
+// OnChange calls f, with the lock held, for every change of an item. f calls its argument only if it needs the change.
+func (d *Directory) OnChange(f func(change func() Change)) { d.changed = append(d.changed, f) }
+
+// Changed reports a change of an item.
+func (d *Directory) Changed(change func() Change) {
+	for _, f := range d.changed {
+		f(change)
+	}
+}
 
 // Claim reserves the address of a user or group. It panics if the address is empty or taken.
 func (d *Directory) Claim(address string) {

@@ -22,7 +22,7 @@ import (
 // ApplicationRoles returns the application permissions that the simulator knows.
 func ApplicationRoles() []string {
 	return []string{
-		"Calendars.Read", "Calendars.ReadBasic.All", "Calendars.ReadWrite", "Contacts.Read", "Group.Read.All", "GroupMember.Read.All",
+		"Calendars.Read", "Calendars.ReadBasic.All", "Calendars.ReadWrite", "Contacts.Read", "Directory.Read.All", "Group.Read.All", "GroupMember.Read.All",
 		"Mail.Read", "Mail.ReadBasic.All", "Mail.ReadWrite", "Mail.Send", "MailboxSettings.Read", "MailboxSettings.ReadWrite",
 		"Place.Read.All", "Presence.Read.All", "Presence.ReadWrite.All", "Tasks.Read.All", "Tasks.ReadWrite.All", "User.Read.All", "User.ReadBasic.All",
 	}

@@ -104,11 +104,11 @@ func (s *Service) BlockDeviceCode(block bool) {
 	s.blockDevice = block
 }
 
-// Token issues an access token with exactly these scopes (short names) and a lifetime of one hour, without a sign-in.
+// Token issues an access token with exactly these scopes (short names), without a sign-in.
 func (s *Service) Token(address string, scopes ...string) string {
 	s.directory.Lock()
 	defer s.directory.Unlock()
-	return s.newAccess(&directory.AccessToken{User: s.directory.MustUser(address), Scopes: slices.Clone(scopes), Expires: s.directory.Now().Add(time.Hour)}, s.directory.Now())
+	return s.newAccess(&directory.AccessToken{User: s.directory.MustUser(address), Scopes: slices.Clone(scopes), Expires: s.directory.Now().Add(s.lifetime)}, s.directory.Now())
 }
 
 // AdminConsentScopes returns the scopes that users may not consent to under the Microsoft-managed consent policy, the default of new tenants: the scopes that

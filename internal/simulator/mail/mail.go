@@ -27,7 +27,7 @@ type Service struct {
 // New returns the mail of the directory's users. licensed reports whether a user still has a mailbox.
 func New(d *directory.Directory, licensed func(userID string) bool) *Service {
 	s := &Service{directory: d, types: newTypes(), licensed: licensed, mailboxes: map[string]*mailbox{}, rights: map[share]MailboxRights{}, uploads: map[string]*upload{}}
-	d.OnAdd(func(u *directory.User) { s.mailboxes[u.ID] = newMailbox(u, d.NameOf) })
+	d.OnAdd(func(u *directory.User) { s.mailboxes[u.ID] = newMailbox(u, d) })
 	return s
 }
 
@@ -40,6 +40,7 @@ func (s *Service) Resource() odata.Resource {
 		Routes:      slices.Concat(s.folderRoutes(), s.messageRoutes()),
 		Permissions: permissionTable(),
 		Exceptions:  exceptions,
+		Application: application,
 		Controls:    s.controls(),
 		Seed:        s.seed,
 	}
@@ -101,6 +102,20 @@ func exceptions(method, path string, _ bool) []string {
 	return nil
 }
 
+// application returns the application permissions for an operation.
+func application(method, path string) []string {
+	last := path[strings.LastIndexByte(path, '/')+1:]
+	switch {
+	case slices.Contains([]string{"sendmail", "send", "reply", "replyall", "forward"}, last):
+		return []string{"Mail.Send"}
+	case method == http.MethodGet && strings.Contains(path, "/attachments"):
+		return []string{"Mail.Read", "Mail.ReadWrite"}
+	case method == http.MethodGet:
+		return []string{"Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"}
+	}
+	return []string{"Mail.ReadWrite"}
+}
+
 // A call is a request to Graph.
 type call struct {
 	*odata.Call
@@ -118,7 +133,7 @@ func (s *Service) handle(do func(*call) (odata.Response, error)) func(*odata.Cal
 			return odata.Response{}, odata.InvalidUser(id)
 		case !s.licensed(id):
 			return odata.Response{}, odata.NoMailbox()
-		case id != c.User.ID && !s.rights[share{id, c.User.ID}].FullAccess:
+		case id != c.User.ID && c.Application == "" && !s.rights[share{id, c.User.ID}].FullAccess:
 			return odata.Response{}, odata.AccessDenied()
 		}
 		return do(&call{c, s, b})
@@ -179,6 +194,7 @@ func (s *Service) mustMailbox(address string) *mailbox {
 type mailbox struct {
 	user     *directory.User
 	nameOf   func(address string) string // of a user, or the address
+	changed  func(change func() directory.Change)
 	key      mailboxKey
 	options  MailboxOptions
 	folders  []*folder // the root first
@@ -188,8 +204,8 @@ type mailbox struct {
 	sequence uint64 // of the last change
 }
 
-func newMailbox(u *directory.User, nameOf func(string) string) *mailbox {
-	b := &mailbox{user: u, nameOf: nameOf, key: newMailboxKey(u.ID), byNumber: map[uint64]*message{}}
+func newMailbox(u *directory.User, d *directory.Directory) *mailbox {
+	b := &mailbox{user: u, nameOf: d.NameOf, changed: d.Changed, key: newMailboxKey(u.ID), byNumber: map[uint64]*message{}}
 	b.addDefaultFolders()
 	return b
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/k3a/html2text"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
@@ -262,6 +263,7 @@ func (b *mailbox) enter(m *message, f *folder) {
 	if !m.read {
 		f.unread++
 	}
+	b.announce(m, "created")
 }
 
 // compareMessages orders messages from the oldest to the newest.
@@ -279,6 +281,7 @@ func (b *mailbox) leave(m *message) {
 	if !m.read {
 		f.unread--
 	}
+	b.announce(m, "deleted")
 }
 
 // remove deletes a message.
@@ -300,6 +303,19 @@ func (b *mailbox) move(m *message, to *folder, now time.Time) {
 func (b *mailbox) touch(m *message, now time.Time) {
 	b.sequence++
 	m.changed, m.modified, m.folder.changed = b.sequence, now, b.sequence
+	b.announce(m, "updated")
+}
+
+// announce reports a change of a message.
+func (b *mailbox) announce(m *message, kind string) {
+	b.changed(func() directory.Change {
+		owner := "users/" + b.user.ID
+		c := directory.Change{Collections: []string{owner + "/messages", owner + "/mailFolders/" + m.folder.id + "/messages"}, ID: b.messageID(m, false), Type: kind}
+		if m.folder.wellKnown != "" {
+			c.Collections = append(c.Collections, owner+"/mailFolders/"+m.folder.wellKnown+"/messages")
+		}
+		return c
+	})
 }
 
 func (b *mailbox) setRead(m *message, read bool) {

@@ -290,8 +290,12 @@ func (c *call) senderOf(m *message) (from, sender any, err error) {
 	if given := addresses(m.stored, "from"); len(given) > 0 && given[0] != "" {
 		address = given[0]
 	}
-	self := recipient(c.b.nameOf, c.User.Address, "")
-	if strings.EqualFold(address, c.User.Address) {
+	caller := c.User.Address
+	if c.Application != "" { // it sends as the owner of the mailbox
+		caller = c.b.user.Address
+	}
+	self := recipient(c.b.nameOf, caller, "")
+	if strings.EqualFold(address, caller) {
 		return self, self, nil
 	}
 	if !c.Granted("Mail.Send.Shared") {

@@ -13,6 +13,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/k3a/html2text"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
@@ -75,7 +76,7 @@ func (s *Service) AddEvent(address, calendar string, e Event) string {
 	if err != nil {
 		panic(fmt.Sprintf("simulator: AddEvent: %v", err))
 	}
-	b.events = append(b.events, stored)
+	s.insert(b, stored)
 	return stored.id
 }
 
@@ -105,7 +106,7 @@ func (s *Service) AddEventJSON(address, calendar string, properties map[string]a
 	if err := s.setUnchecked(e, properties); err != nil {
 		return "", err
 	}
-	b.events = append(b.events, e)
+	s.insert(b, e)
 	return e.id, nil
 }
 
@@ -345,6 +346,24 @@ func (e *storedEvent) changeKey() string { return changeKey(fmt.Sprint(e.id, e.v
 
 func (e *storedEvent) etag() string { return `W/"` + e.changeKey() + `"` }
 
+// insert adds a new event.
+func (s *Service) insert(b *mailbox, e *storedEvent) {
+	b.events = append(b.events, e)
+	s.announce(b, e, "created")
+}
+
+// announce reports a change of an event.
+func (s *Service) announce(b *mailbox, e *storedEvent, kind string) {
+	s.directory.Changed(func() directory.Change {
+		owner := "users/" + b.id
+		c := directory.Change{Collections: []string{owner + "/calendars/" + e.calendar.ID + "/events"}, ID: e.id, Type: kind}
+		if e.calendar.Default {
+			c.Collections = append(c.Collections, owner+"/events", owner+"/calendar/events")
+		}
+		return c
+	})
+}
+
 // touch records a change; a changed occurrence becomes an exception of its series.
 func (s *Service) touch(b *mailbox, e *storedEvent) {
 	e.version++
@@ -354,10 +373,12 @@ func (s *Service) touch(b *mailbox, e *storedEvent) {
 		e.master.exceptions[e.date] = e
 		e.master.modified = e.modified // exceptions are a part of the series
 	}
+	s.announce(b, e, "updated")
 }
 
 // removeEvent removes an event, a series or an occurrence.
 func (s *Service) removeEvent(b *mailbox, e *storedEvent) {
+	s.announce(b, e, "deleted")
 	if e.master != nil {
 		e.master.exceptions[e.date] = nil
 		e.master.modified = s.directory.Now().UTC()
@@ -528,7 +549,7 @@ func deltaEvents(c *call) (odata.Response, error) {
 		return odata.Response{}, err
 	}
 	// Of a calendar of somebody else only the first page can be read, see https://github.com/microsoftgraph/microsoft-graph-docs/issues/3997.
-	if p.mailbox != c.s.mailboxes[c.User.ID] && (c.Query.Has("$skiptoken") || c.Query.Has("$deltatoken")) {
+	if c.Application == "" && p.mailbox != c.s.mailboxes[c.User.ID] && (c.Query.Has("$skiptoken") || c.Query.Has("$deltatoken")) {
 		return odata.Response{}, odata.AccessDenied()
 	}
 	v, err := c.view()
@@ -603,7 +624,7 @@ func createEvent(c *call) (odata.Response, error) {
 	if err := c.s.apply(e, body); err != nil {
 		return odata.Response{}, err
 	}
-	b.events = append(b.events, e)
+	c.s.insert(b, e)
 	if id != "" {
 		b.transactions[id] = transaction{sum, e}
 	}

@@ -74,6 +74,7 @@ type share struct{ owner, guest string }
 
 // A mailbox holds the calendars of a user or group.
 type mailbox struct {
+	id            string // of the user or group
 	name, address string
 	settings      mailboxSettings // of a user
 	removed       bool
@@ -85,7 +86,7 @@ type mailbox struct {
 
 // addMailbox adds a mailbox with its default calendar.
 func (s *Service) addMailbox(id, name, address string) *mailbox {
-	b := &mailbox{name: name, address: address, transactions: map[string]transaction{}}
+	b := &mailbox{id: id, name: name, address: address, transactions: map[string]transaction{}}
 	b.addCalendar(Calendar{Name: "Calendar", Default: true})
 	s.mailboxes[id] = b
 	return b

@@ -45,12 +45,20 @@ var permissions []byte
 // Resource returns the people and contacts of Graph.
 func (s *Service) Resource() odata.Resource {
 	person, contact := personType(), contactType()
+	contactOptions := []string{"$select", "$filter", "$top", "$skip", "$orderby", "$count"}
 	return odata.Resource{
 		Routes: []odata.Route{
 			{Method: "GET", Path: "/me/people", Type: person, Options: []string{"$select", "$search", "$top", "$filter"}, Do: s.searchPeople},
-			{Method: "GET", Path: "/me/contacts", Type: contact, Options: []string{"$select", "$filter", "$top", "$skip", "$orderby", "$count"}, Do: s.listContacts},
+			{Method: "GET", Path: "/me/contacts", Type: contact, Options: contactOptions, Do: s.listContacts},
+			{Method: "GET", Path: "/users/{user}/contacts", Type: contact, Options: contactOptions, Do: s.listContacts},
 		},
 		Permissions: permissions,
+		Application: func(_, path string) []string {
+			if strings.HasSuffix(path, "/contacts") {
+				return []string{"Contacts.Read"}
+			}
+			return nil
+		},
 		Controls: []control.Operation{
 			{Method: "POST", Path: "/control/users/{user}/contacts", Description: "add a contact to the default folder", Do: s.postContact},
 		},
@@ -147,8 +155,12 @@ func (s *Service) searchPeople(c *odata.Call) (odata.Response, error) {
 }
 
 func (s *Service) listContacts(c *odata.Call) (odata.Response, error) {
+	owner := s.directory.ByID(c.Owner())
+	if owner == nil {
+		return odata.Response{}, odata.InvalidUser(c.Owner())
+	}
 	all := []map[string]any{}
-	for _, k := range s.contacts[c.User] {
+	for _, k := range s.contacts[owner] {
 		e := map[string]any{
 			"id": "AAMk" + directory.NewGUID(k.Address), "displayName": strings.TrimSpace(k.Given + " " + k.Surname), "givenName": k.Given, "surname": k.Surname,
 			"emailAddresses": []any{map[string]any{"name": k.Address, "address": k.Address}}, "businessPhones": []any{}, "homePhones": []any{},
@@ -156,7 +168,7 @@ func (s *Service) listContacts(c *odata.Call) (odata.Response, error) {
 		}
 		all = append(all, e)
 	}
-	return c.Collection("users('"+c.User.ID+"')/contacts", all)
+	return c.Collection("users('"+owner.ID+"')/contacts", all)
 }
 
 func orNil(s string) any {

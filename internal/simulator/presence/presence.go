@@ -41,7 +41,7 @@ var permissions []byte
 
 // Resource returns the presence of Graph.
 func (s *Service) Resource() odata.Resource {
-	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Controls: s.controls(), Seed: s.seed}
+	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Application: application, Controls: s.controls(), Seed: s.seed}
 }
 
 func (s *Service) seed(colleagues bool) {
@@ -110,6 +110,14 @@ func (s *Service) SetPresence(address string, p Presence) {
 	stored := s.mustPresence(address)
 	stored.teams = p
 	stored.version++
+	s.announce(s.directory.MustUser(address))
+}
+
+// announce reports a change of a user's presence.
+func (s *Service) announce(u *directory.User) {
+	s.directory.Changed(func() directory.Change {
+		return directory.Change{Collections: []string{"communications/presences"}, ID: u.ID, Type: "updated"}
+	})
 }
 
 // Presence returns the presence that Graph shows.
@@ -255,6 +263,14 @@ func (s *Service) routes() []odata.Route {
 	return routes
 }
 
+// application returns the application permissions for an operation.
+func application(method, path string) []string {
+	if path == "/communications/getpresencesbyuserid" || method == http.MethodGet {
+		return []string{"Presence.Read.All", "Presence.ReadWrite.All"}
+	}
+	return nil // not simulated
+}
+
 // exceptions returns the rows in which the permission table is wrong.
 func exceptions(_, path string, personal bool) []string {
 	switch {
@@ -342,6 +358,7 @@ func (c *call) ownPresence() (*presence, error) {
 	}
 	p := c.s.presences[a]
 	p.version++
+	c.s.announce(a)
 	return p, nil
 }
 

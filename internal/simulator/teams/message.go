@@ -119,7 +119,15 @@ func (s *Service) addChatMessage(c *chat, m ChatMessage) *ChatMessage {
 		}
 		c.viewpoints[m.author.ID] = v
 	}
+	s.announce(c, &m, "created")
 	return &m
+}
+
+// announce reports a change of a message in a chat.
+func (s *Service) announce(c *chat, m *ChatMessage, kind string) {
+	s.directory.Changed(func() directory.Change {
+		return directory.Change{Collections: []string{"chats/" + c.ID + "/messages"}, ID: m.ID, Type: kind}
+	})
 }
 
 // ChatMessages returns the messages of a chat, the oldest first.
@@ -141,16 +149,20 @@ func values(all []*ChatMessage) []ChatMessage {
 func (s *Service) EditChatMessage(chat, id, body string) {
 	s.directory.Lock()
 	defer s.directory.Unlock()
-	m := mustMessage(s.mustChat(chat).messages, id)
+	c := s.mustChat(chat)
+	m := mustMessage(c.messages, id)
 	m.Body, m.Edited, m.Modified = body, s.directory.Now(), s.directory.Now()
+	s.announce(c, m, "updated")
 }
 
 // DeleteChatMessage deletes a message, as its sender does: it stays without its text.
 func (s *Service) DeleteChatMessage(chat, id string) {
 	s.directory.Lock()
 	defer s.directory.Unlock()
-	m := mustMessage(s.mustChat(chat).messages, id)
+	c := s.mustChat(chat)
+	m := mustMessage(c.messages, id)
 	m.Body, m.Deleted, m.Modified = "", s.directory.Now(), s.directory.Now()
+	s.announce(c, m, "updated")
 }
 
 func messageID(m *ChatMessage) string { return m.ID }

@@ -34,6 +34,7 @@ func (s *Service) check(step, given map[string]any) {
 func (s *Service) stepsChanged(l *list, t *task) {
 	if l.owner.options.StepsChange {
 		t.modified, t.etag = s.directory.Now(), s.etag()
+		s.announce(l, t, "updated")
 	}
 }
 

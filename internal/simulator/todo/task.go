@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/control"
+	"github.com/graph2mqtt/graph2mqtt/internal/simulator/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator/odata"
 )
 
@@ -131,7 +132,7 @@ func createTask(c *call) (odata.Response, error) {
 	if err := c.s.apply(c.l, t, given); err != nil {
 		return odata.Response{}, err
 	}
-	c.l.tasks = append(c.l.tasks, t)
+	c.s.insert(c.l, t)
 	c.t = t
 	return c.task(http.StatusCreated)
 }
@@ -156,12 +157,31 @@ func patchTask(c *call) (odata.Response, error) {
 }
 
 func deleteTask(c *call) (odata.Response, error) {
-	c.l.removeTask(c.t)
+	c.s.remove(c.l, c.t)
 	return odata.Response{Status: http.StatusNoContent}, nil
 }
 
-func (l *list) removeTask(t *task) {
+func (s *Service) insert(l *list, t *task) {
+	l.tasks = append(l.tasks, t)
+	s.announce(l, t, "created")
+}
+
+func (s *Service) remove(l *list, t *task) {
 	l.tasks = slices.DeleteFunc(l.tasks, func(other *task) bool { return other == t })
+	s.announce(l, t, "deleted")
+}
+
+// announce reports a change of a task to its owner and to those who share the list.
+func (s *Service) announce(l *list, t *task, kind string) {
+	s.directory.Changed(func() directory.Change {
+		c := directory.Change{ID: t.id, Type: kind}
+		for user, a := range s.accounts {
+			if a == l.owner || l.guests[a] != nil {
+				c.Collections = append(c.Collections, "users/"+user+"/todo/lists/"+l.idFor(a)+"/tasks")
+			}
+		}
+		return c
+	})
 }
 
 // apply changes properties of a task: all of them, or none with an error.
@@ -191,6 +211,9 @@ func (s *Service) apply(l *list, t *task, given map[string]any) error {
 	now := s.directory.Now()
 	completes := after["status"] == "completed" && t.properties["status"] != "completed"
 	t.properties, t.location, t.modified, t.etag = after, location, now, s.etag()
+	if slices.Contains(l.tasks, t) {
+		s.announce(l, t, "updated")
+	}
 	switch {
 	case completes && after["recurrence"] != nil:
 		return s.completeRecurring(l, t)
@@ -252,7 +275,7 @@ func (s *Service) completeRecurring(l *list, t *task) error {
 	move("reminderDateTime")
 	open.properties["status"] = "notStarted"
 	delete(open.properties, "completedDateTime")
-	l.tasks = append(l.tasks, other)
+	s.insert(l, other)
 	return nil
 }
 
@@ -322,7 +345,7 @@ func (s *Service) AddTask(address, list string, in Task) Task {
 	for _, step := range in.Steps {
 		t.steps = append(t.steps, s.newStep(map[string]any{"displayName": step.Name, "isChecked": step.Checked}))
 	}
-	l.tasks = append(l.tasks, t)
+	s.insert(l, t)
 	return t.public()
 }
 
@@ -415,5 +438,5 @@ func (s *Service) RemoveTask(address, id string) {
 	s.directory.Lock()
 	defer s.directory.Unlock()
 	l, t := s.mustTask(address, id)
-	l.removeTask(t)
+	s.remove(l, t)
 }

@@ -41,7 +41,7 @@ var permissions []byte
 
 // Resource returns the task lists of Graph.
 func (s *Service) Resource() odata.Resource {
-	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Controls: s.controls(), Seed: s.seed}
+	return odata.Resource{Routes: s.routes(), Permissions: permissions, Exceptions: exceptions, Application: application, Controls: s.controls(), Seed: s.seed}
 }
 
 // exceptions returns the scopes for which Microsoft's permission table is wrong.
@@ -50,6 +50,14 @@ func exceptions(method, path string, _ bool) []string {
 		return []string{"Tasks.ReadWrite"} // the table has Tasks.Read too
 	}
 	return nil
+}
+
+// application returns the application permissions for an operation.
+func application(method, _ string) []string {
+	if method == http.MethodGet {
+		return []string{"Tasks.Read.All", "Tasks.ReadWrite.All"}
+	}
+	return []string{"Tasks.ReadWrite.All"}
 }
 
 // TodoOptions are the properties of To Do that Microsoft does not document, and its failures.
@@ -127,7 +135,7 @@ func (s *Service) handle(do func(*call) (odata.Response, error)) func(*odata.Cal
 			return odata.Response{}, odata.InvalidUser(owner)
 		case !s.licensed(owner):
 			return odata.Response{}, odata.NoMailbox()
-		case owner != c.User.ID:
+		case owner != c.User.ID && c.Application == "":
 			return odata.Response{}, odata.AccessDenied() // delegated permissions are for own tasks only
 		}
 		call := &call{Call: c, s: s, a: a}

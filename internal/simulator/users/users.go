@@ -28,6 +28,7 @@ func Resource(d *directory.Directory) odata.Resource {
 		},
 		Permissions: permissions,
 		Exceptions:  exceptions,
+		Application: application,
 		Controls:    d.Controls(),
 	}
 }
@@ -53,6 +54,14 @@ func userType() *odata.Type {
 	return t
 }
 
+// application returns the application permissions for an operation.
+func application(_, path string) []string {
+	if strings.HasSuffix(path, "/photos/{id}/$value") {
+		return []string{"User.ReadBasic.All", "User.Read.All", "ProfilePhoto.Read.All"}
+	}
+	return []string{"User.ReadBasic.All", "User.Read.All", "Directory.Read.All"}
+}
+
 // exceptions returns the rows in which the permission table is wrong.
 func exceptions(_, path string, personal bool) []string {
 	switch {
@@ -72,7 +81,7 @@ func getUser(d *directory.Directory, c *odata.Call) (odata.Response, error) {
 	if err != nil {
 		return odata.Response{}, err
 	}
-	full := c.Granted("User.Read.All", "User.ReadWrite.All")
+	full := c.Granted("User.Read.All", "User.ReadWrite.All", "Directory.Read.All")
 	if hidden := []string{"jobTitle", "department", "companyName", "officeLocation", "mobilePhone", "businessPhones"}; u != c.User && !full &&
 		(c.Query.Has("$expand") || slices.ContainsFunc(hidden, func(name string) bool { return slices.Contains(strings.Split(c.Query.Get("$select"), ","), name) })) {
 		return odata.Response{}, c.Route.Type.Denied
@@ -107,7 +116,7 @@ func target(d *directory.Directory, c *odata.Call) (*directory.User, error) {
 			"Resource '%s' does not exist or one of its queried reference-property objects are not present.", id)
 	}
 	// Without User.ReadBasic.All or more, /users/{id} is an alias of /me.
-	if u != c.User && !c.Granted("User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All") {
+	if u != c.User && !c.Granted("User.ReadBasic.All", "User.Read.All", "User.ReadWrite.All", "Directory.Read.All") {
 		return nil, c.Route.Type.Denied
 	}
 	return u, nil

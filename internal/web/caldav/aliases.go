@@ -43,6 +43,7 @@ type aliases struct {
 	mu      sync.Mutex // guards what follows
 	all     []alias    // the newest last
 	byID    map[string]*alias
+	byName  map[string]*alias
 	changes int
 }
 
@@ -61,9 +62,9 @@ func loadAliases(store Store, key string) (*aliases, error) {
 
 // index is called with mu held, or before there are others.
 func (a *aliases) index() {
-	a.byID = make(map[string]*alias, len(a.all))
+	a.byID, a.byName = make(map[string]*alias, len(a.all)), make(map[string]*alias, len(a.all))
 	for i := range a.all {
-		a.byID[a.all[i].ID] = &a.all[i]
+		a.byID[a.all[i].ID], a.byName[a.all[i].Name] = &a.all[i], &a.all[i]
 	}
 }
 
@@ -77,14 +78,12 @@ func (a *aliases) withID(id string) *alias {
 	return nil
 }
 
-// withName returns the newest alias with this name.
+// withName returns the alias with this name.
 func (a *aliases) withName(name string) (alias, bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for i := len(a.all) - 1; i >= 0; i-- {
-		if a.all[i].Name == name {
-			return a.all[i], true
-		}
+	if found := a.byName[name]; found != nil {
+		return *found, true
 	}
 	return alias{}, false
 }

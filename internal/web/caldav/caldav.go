@@ -99,6 +99,13 @@ func New(o Options) *DAVServer {
 	return h
 }
 
+const (
+	// answerTimeout bounds the time until a request is answered: the listener closes the connection of an answer that takes longer.
+	answerTimeout = 65 * time.Second
+	// changeTime is the least time that must be left of it to begin a change.
+	changeTime = 20 * time.Second
+)
+
 // methods are those that are answered below Path.
 const methods = "OPTIONS, GET, HEAD, PROPFIND, PROPPATCH, REPORT, PUT, DELETE"
 
@@ -113,7 +120,9 @@ func (h *DAVServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		account, ok := h.authenticate(w, r)
 		if ok {
-			h.serve(&exchange{DAVServer: h, w: w, r: r, account: account})
+			ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+			defer cancel()
+			h.serve(&exchange{DAVServer: h, w: w, r: r.WithContext(ctx), account: account})
 		}
 	}
 }
@@ -161,6 +170,7 @@ type exchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
 	account string
+	changed bool // a change was requested
 }
 
 // A resourceType is the type of the resource that a path names.
@@ -283,8 +293,10 @@ func (x *exchange) writeError(err error) {
 	case errors.As(err, &large):
 		h = &httpError{status: http.StatusRequestEntityTooLarge, err: fmt.Errorf("want a request of at most %d bytes", large.Limit)}
 	case errors.As(err, &h):
-	case x.r.Context().Err() != nil:
+	case errors.Is(x.r.Context().Err(), context.Canceled):
 		return // nobody waits for it
+	case x.r.Context().Err() != nil:
+		h = &httpError{status: http.StatusServiceUnavailable, err: errors.New("Microsoft takes too long to answer; try again later")}
 	default: // an empty list would delete everything at the client
 		h = &httpError{status: http.StatusServiceUnavailable, err: err}
 	}

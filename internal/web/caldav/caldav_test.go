@@ -3,6 +3,7 @@ package caldav
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"maps"
@@ -77,6 +78,7 @@ func (h *held) ID() string               { return h.id }
 func (h *held) Name() string             { return "Work " + h.id }
 func (h *held) Kind() string             { return "todo" }
 func (h *held) HoldsTasks() bool         { return h.isList }
+func (h *held) User() string             { return "" }
 func (h *held) Location() *time.Location { return time.UTC }
 func (h *held) Color() string            { return "#0078d4" }
 func (h *held) Check(string) error       { return nil }
@@ -489,12 +491,14 @@ type onDemand struct {
 	held
 	version any
 	reads   int
+	looks   int // at what it holds
 	fails   error
 }
 
 func (d *onDemand) OnDemand() error { return nil }
 
 func (d *onDemand) Events() ([]calendars.Event, time.Time, time.Time, any, error) {
+	d.looks++
 	return nil, time.Now(), time.Now(), d.version, nil
 }
 
@@ -575,6 +579,124 @@ func TestSpans(t *testing.T) {
 			t.Errorf("while it cannot be read: %d", got)
 		}
 	})
+}
+
+// A multiget reads events of nearly the same time together, and asks for nothing once more for each name.
+func TestMultigetOfManyNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &onDemand{held: held{id: "calendar"}, version: 1}
+		now := time.Now().UTC()
+		for i := range 100 { // from 5 to 6 years from now
+			at := now.AddDate(5, 0, 3*i)
+			d.events = append(d.events, calendars.Event{ID: strconv.Itoa(i), Subject: "Meeting", Start: at, End: at.Add(time.Hour)})
+		}
+		h, password := newHandler(t, d)
+		const path, spaces = "/dav/work/calendar/", ` xmlns:C="urn:ietf:params:xml:ns:caldav" xmlns:D="DAV:"`
+		span := `<C:time-range start="` + now.AddDate(4, 0, 0).Format("20060102T150405Z") + `" end="` + now.AddDate(7, 0, 0).Format("20060102T150405Z") + `"/>`
+		w := request(h, password, "REPORT", path, `<C:calendar-query`+spaces+`><D:prop><D:getetag/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VEVENT">`+span+`</C:comp-filter></C:comp-filter></C:filter></C:calendar-query>`)
+		if n := strings.Count(w.Body.String(), "<D:response>"); n != 100 {
+			t.Fatalf("%d events: %d %s", n, w.Code, w.Body)
+		}
+		var names strings.Builder
+		for i := range 100 {
+			name, _ := identity(strconv.Itoa(i))
+			names.WriteString("<D:href>" + path + name + "</D:href>")
+		}
+		for i := range 10_000 {
+			names.WriteString("<D:href>" + path + "unknown" + strconv.Itoa(i) + ".ics</D:href>")
+		}
+		time.Sleep(cacheTime)
+		reads, looks := d.reads, d.looks
+		w = request(h, password, "REPORT", path, `<C:calendar-multiget`+spaces+`><D:prop><C:calendar-data/></D:prop>`+names.String()+`</C:calendar-multiget>`)
+		if found, missing := strings.Count(w.Body.String(), "SUMMARY:Meeting"), strings.Count(w.Body.String(), "404 Not Found"); w.Code != 207 || found != 100 || missing != 10_000 {
+			t.Errorf("%d with %d events, %d missing", w.Code, found, missing)
+		}
+		if d.reads-reads != 2 || d.looks-looks > 5 { // theirs, and the span that is served without a limit
+			t.Errorf("%d reads from Microsoft, %d looks at the sensor", d.reads-reads, d.looks-looks)
+		}
+	})
+}
+
+// A change is answered before the listener closes the connection, however long Microsoft takes, and not begun if that is not certain.
+func TestSlowChanges(t *testing.T) {
+	const body = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VTODO\r\nUID:u\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:Milk\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"
+	for _, tt := range []struct {
+		name      string
+		turn      time.Duration // that another change takes before
+		completed time.Duration // that reading completed tasks takes
+		code      int
+		want      string
+		requests  int
+	}{
+		{"a slow change", 0, 0, 500, "not known yet", 1},
+		{"a slow change after a slow one and a slow read", 20 * time.Second, 20 * time.Second, 500, "not known yet", 1},
+		{"too late to begin", 25 * time.Second, 25 * time.Second, 503, "nothing was changed", 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h, password := newHandler(t, &slowList{held{id: "tasks", isList: true}, tt.completed})
+				requests := 0
+				h.o.Do = func(ctx context.Context, _ services.Inbound) services.Response {
+					requests++
+					<-ctx.Done()
+					return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet"})
+				}
+				s, err := h.state("work", "tasks")
+				if err != nil {
+					t.Fatal(err)
+				}
+				done, err := s.take(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				time.AfterFunc(tt.turn, done)
+				began := time.Now()
+				w := request(h, password, "PUT", "/dav/work/tasks/u.ics", body)
+				if took := time.Since(began); took > 70*time.Second {
+					t.Errorf("answered after %s; the listener closes the connection after 75 s", took)
+				}
+				if w.Code != tt.code || !strings.Contains(w.Body.String(), tt.want) || requests != tt.requests {
+					t.Errorf("%d %s after %d requests", w.Code, w.Body, requests)
+				}
+			})
+		})
+	}
+}
+
+// A slowList takes long to read completed tasks.
+type slowList struct {
+	held
+	takes time.Duration
+}
+
+func (l *slowList) OnDemand() error { return nil }
+func (l *slowList) ReadCompleted(ctx context.Context) ([]tasks.Task, error) {
+	select {
+	case <-time.After(l.takes):
+		return nil, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
+// The right address of an iCalendar is accepted also while others behind the same proxy try wrong ones.
+func TestFeedBesideWrongAddresses(t *testing.T) {
+	h, password := newHandler(t, &held{id: "calendar"})
+	get := func(password string) int {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest("GET", fmt.Sprintf("/ics/%s/work/calendar.ics", password), nil)) // always from the same address
+		return w.Code
+	}
+	codes := map[int]int{}
+	for range 30 {
+		codes[get("wrong")]++
+	}
+	if codes[429] < 10 || codes[401] < 10 || codes[401]+codes[429] != 30 {
+		t.Errorf("wrong addresses are answered %v", codes)
+	}
+	if code := get(password); code != 200 {
+		t.Errorf("the right address is answered %d", code)
+	}
 }
 
 // Behind a proxy that adds a path, all addresses have it.

@@ -182,13 +182,24 @@ func (x *exchange) request(c Collection, s *collectionState, operation string, f
 }
 
 // execute has an operation executed. Who hangs up does not end it: it may happen all the same, and then its name must be stored, and
-// the next change must find it.
+// the next change must find it. What may take too long to be answered is not begun.
 func (x *exchange) execute(c Collection, s *collectionState, operation string, fields map[string]any) (services.Response, error) {
 	payload, err := json.Marshal(fields)
 	if err != nil {
 		return services.Response{}, err
 	}
-	r := x.o.Do(context.WithoutCancel(x.r.Context()), services.Inbound{
+	deadline, _ := x.r.Context().Deadline()
+	if time.Until(deadline) < changeTime {
+		done := "nothing was changed"
+		if x.changed {
+			done = "only a part was changed"
+		}
+		return services.Response{}, statusError(http.StatusServiceUnavailable, "Microsoft takes too long to answer; %s, try again later", done)
+	}
+	x.changed = true
+	ctx, cancel := context.WithDeadline(context.WithoutCancel(x.r.Context()), deadline)
+	defer cancel()
+	r := x.o.Do(ctx, services.Inbound{
 		Target: services.Ref{Account: x.account, Sensor: c.ID()}, Operation: operation, Payload: payload, Received: time.Now(),
 	})
 	s.invalidate()

@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"context"
 	"encoding/xml"
 	"errors"
 	"net/http"
@@ -129,25 +130,22 @@ func (x *exchange) multiget(c Collection, s *collectionState, asked *node) ([]ro
 	if len(hrefs) == 0 {
 		return nil, statusError(http.StatusBadRequest, "want an href")
 	}
-	l, err := s.full(x.r.Context(), c)
+	rows := make([]row, len(hrefs))
+	names := make([]string, len(hrefs)) // "": not of this collection
+	for i, n := range hrefs {
+		rows[i] = row{address: n.content(), status: notFound}
+		names[i], _ = x.nameIn(c, rows[i].address)
+	}
+	all, err := s.findAll(x.r.Context(), c, names)
 	if err != nil {
 		return nil, err
 	}
-	rows := make([]row, 0, len(hrefs))
 	var found []*object
-	for _, n := range hrefs {
-		at := row{address: n.content(), status: notFound}
-		if name, ok := x.nameIn(c, at.address); ok {
-			if at.object = l.byName[name]; at.object == nil {
-				if at.object, err = s.find(x.r.Context(), c, name); err != nil {
-					return nil, err
-				}
-			}
+	for i, name := range names {
+		if o := all[name]; o != nil {
+			rows[i].object = o
+			found = append(found, o)
 		}
-		if at.object != nil {
-			found = append(found, at.object)
-		}
-		rows = append(rows, at)
 	}
 	if _, data := reported(asked); data {
 		x.remember(c.ID(), found, false)
@@ -166,7 +164,10 @@ func (x *exchange) nameIn(c Collection, address string) (name string, ok bool) {
 		return "", false
 	}
 	p, ok := parsePath(path)
-	return p.name, ok && p.kind == objectResource && p.account == x.account && p.id == c.ID()
+	if !ok || p.kind != objectResource || p.account != x.account || p.id != c.ID() {
+		return "", false
+	}
+	return p.name, true
 }
 
 // sync answers a sync-collection. after is the new token.
@@ -222,17 +223,18 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 		unauthorized(w, wrong)
 		return
 	}
-	peer := web.ParsePeer(r.RemoteAddr)
-	if h.failures.Refuse(w, peer) {
-		return
-	}
+	// The right password is accepted whatever others at the same address try: it is generated, so that none is found by trying.
 	if !h.check(parts[1], parts[0]) {
-		h.failures.Add(peer)
-		unauthorized(w, wrong)
+		if peer := web.ParsePeer(r.RemoteAddr); !h.failures.Refuse(w, peer) {
+			h.failures.Add(peer)
+			unauthorized(w, wrong)
+		}
 		return
 	}
 	id, ok := strings.CutSuffix(parts[2], extension)
-	x := &exchange{DAVServer: h, w: w, r: r, account: parts[1]}
+	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+	defer cancel()
+	x := &exchange{DAVServer: h, w: w, r: r.WithContext(ctx), account: parts[1]}
 	c, s, err := x.collection(id)
 	if err == nil && !ok {
 		err = statusError(http.StatusNotFound, wrong)

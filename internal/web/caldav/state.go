@@ -181,7 +181,7 @@ func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, er
 		return nil, err
 	}
 	if c.OnDemand() != nil {
-		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all) })
+		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all, nil) })
 	}
 	found, err := s.window(ctx, func(other *window) bool { return other.version == version }, "tasks", func(ctx context.Context) (*window, error) {
 		completed, err := c.ReadCompleted(ctx)
@@ -197,13 +197,8 @@ func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, er
 		for _, t := range all {
 			known[t.ID] = true
 		}
-		all = slices.Clone(all)
-		for _, t := range completed {
-			if !known[t.ID] {
-				all = append(all, t)
-			}
-		}
-		l, err := s.taskListing(c, all)
+		completed = slices.DeleteFunc(completed, func(t tasks.Task) bool { return known[t.ID] })
+		l, err := s.taskListing(c, all, completed)
 		return &window{listing: l, version: version}, err
 	})
 	if err != nil {
@@ -298,11 +293,16 @@ func (s *collectionState) eventListing(all []calendars.Event) (*listing, error) 
 	})
 }
 
-// taskListing is eventListing for tasks.
-func (s *collectionState) taskListing(c Collection, all []tasks.Task) (*listing, error) {
+// taskListing is eventListing for tasks: those that the sensor holds, which are not copied, and more.
+func (s *collectionState) taskListing(c Collection, held, more []tasks.Task) (*listing, error) {
 	loc := c.Location()
-	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
-		t := &all[i]
+	return s.build(len(held)+len(more), func(i int, before map[string]*object) (*object, error) {
+		var t *tasks.Task
+		if i < len(held) {
+			t = &held[i]
+		} else {
+			t = &more[i-len(held)]
+		}
 		a := s.aliases.withID(t.ID)
 		if o := before[nameOf(t.ID, a)]; o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
 			return o, nil
@@ -341,43 +341,100 @@ func (s *collectionState) build(n int, makeObject func(i int, before map[string]
 
 // find returns the object with this name, nil if there is none.
 func (s *collectionState) find(ctx context.Context, c Collection, name string) (*object, error) {
+	found, err := s.findAll(ctx, c, []string{name})
+	return found[name], err
+}
+
+// findAll returns the objects with these names. It reads as little as possible, and nothing once more for each name.
+func (s *collectionState) findAll(ctx context.Context, c Collection, names []string) (map[string]*object, error) {
+	found := make(map[string]*object, len(names))
+	// take looks the names up, and returns those that are still missing.
+	take := func(l *listing, names []string) (missing []string) {
+		for _, name := range names {
+			if o := l.byName[name]; o != nil {
+				found[name] = o
+			} else if name != "" && found[name] == nil {
+				missing = append(missing, name)
+			}
+		}
+		return missing
+	}
 	if !c.HoldsTasks() {
 		held, err := s.heldEvents(c)
 		if err != nil {
 			return nil, err
 		}
-		if o := held.byName[name]; o != nil {
-			return o, nil
-		}
+		names = take(held.listing, names)
 		s.mu.Lock()
 		windows := slices.Clone(s.windows)
 		s.mu.Unlock()
 		for _, w := range windows {
-			if o := w.byName[name]; o != nil && w.version == held.version && time.Since(w.at) < cacheTime {
-				return o, nil
+			if w.version == held.version && time.Since(w.at) < cacheTime {
+				names = take(w.listing, names)
 			}
 		}
-	}
-	s.mu.Lock()
-	at, known := s.spans[name]
-	s.mu.Unlock()
-	if a, ok := s.aliases.withName(name); ok && !known && !c.HoldsTasks() {
-		at, known = span{a.Start, a.End}, !a.Start.IsZero()
-	}
-	if known && c.OnDemand() == nil {
-		l, err := s.events(ctx, c, at)
-		if err != nil {
-			return nil, err
+		if c.OnDemand() == nil {
+			groups, unknown := s.grouped(names)
+			for _, g := range groups {
+				l, err := s.events(ctx, c, g.span)
+				if err != nil {
+					return nil, err
+				}
+				unknown = append(unknown, take(l, g.names)...)
+			}
+			names = unknown
 		}
-		if o := l.byName[name]; o != nil {
-			return o, nil
-		}
+	}
+	if len(names) == 0 {
+		return found, nil
 	}
 	l, err := s.full(ctx, c)
 	if err != nil {
 		return nil, err
 	}
-	return l.byName[name], nil
+	take(l, names)
+	return found, nil
+}
+
+// maxGroup bounds the span of events that are read together to find some of them.
+const maxGroup = pastDays*oneDay + futureDays*oneDay
+
+// A spanGroup holds names of events that begin within a span.
+type spanGroup struct {
+	span
+	names []string
+}
+
+// grouped returns the names of events whose time is known by spans that have their beginnings, and the other names.
+func (s *collectionState) grouped(names []string) (groups []*spanGroup, unknown []string) {
+	type known struct {
+		name string
+		from time.Time
+	}
+	var all []known
+	for _, name := range names {
+		s.mu.Lock()
+		at, ok := s.spans[name]
+		s.mu.Unlock()
+		if a, created := s.aliases.withName(name); created && !ok {
+			at, ok = span{a.Start, a.End}, !a.Start.IsZero()
+		}
+		if ok {
+			all = append(all, known{name, at.from})
+		} else {
+			unknown = append(unknown, name)
+		}
+	}
+	slices.SortFunc(all, func(a, b known) int { return a.from.Compare(b.from) })
+	for _, k := range all {
+		to := k.from.Add(3 * oneDay) // of a whole day, the beginning in any time zone
+		if last := len(groups) - 1; last >= 0 && to.Sub(groups[last].from) <= maxGroup {
+			groups[last].to, groups[last].names = to, append(groups[last].names, k.name)
+			continue
+		}
+		groups = append(groups, &spanGroup{span{k.from, to}, []string{k.name}})
+	}
+	return groups, unknown
 }
 
 // maxSpans bounds the events whose time is remembered.

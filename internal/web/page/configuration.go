@@ -47,6 +47,8 @@ type Form struct {
 	Account    string       `json:"account" required:"true"` // id
 	NewAccount *FormAccount `json:"new_account"`             // nil: the account is configured
 	Sensors    []FormSensor `json:"sensors"`
+	// Calendars also offers calendars and task lists over CalDAV, in the first configuration.
+	Calendars bool `json:"calendars"`
 }
 
 // A FormBroker is the connection to the broker.

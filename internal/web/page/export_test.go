@@ -1,5 +1,7 @@
 package page
 
+import "time"
+
 // Find returns the account of a link that works.
 func (l *Links) Find(secret string) (account string, ok bool) {
 	account, _, ok = l.find(secret)
@@ -11,3 +13,8 @@ func (l *Links) Find(secret string) (account string, ok bool) {
 
 // UsedBy returns the account of a link that was used a moment ago.
 func (l *Links) UsedBy(secret string) (account string, ok bool) { return l.usedBy(secret) }
+
+// SignInState makes what the page of a link shows, and returns the name of the account.
+func (h *StatusPage) SignInState(account string) string {
+	return h.signInState(account, time.Time{}, false).Name
+}

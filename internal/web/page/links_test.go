@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -147,6 +148,24 @@ func TestLinks(t *testing.T) {
 		cancel()
 		running.Wait()
 	})
+}
+
+// The page of a link asks every 2 s. Its answer takes nothing of the other devices.
+func TestStateOfALinkAmongManyDevices(t *testing.T) {
+	s := newSite(t)
+	cost := func() float64 { return testing.AllocsPerRun(20, func() { s.handler.SignInState("work") }) }
+	if got := s.handler.SignInState("work"); got != "Work" {
+		t.Fatalf("the account is %q", got)
+	}
+	few := cost()
+	for i := range 500 {
+		id := hub.ID{Account: "work", Sensor: "s" + strconv.Itoa(i)}
+		s.hub.Declare(hub.Device{ID: id})
+		s.hub.Record(id, hub.Poll{})
+	}
+	if many := cost(); many > few+10 {
+		t.Errorf("%.0f allocations, %.0f with 500 sensors more", few, many)
+	}
 }
 
 // An organization has no user who could sign in.

@@ -111,19 +111,18 @@ type signInState struct {
 
 func (h *StatusPage) signInState(id string, expires time.Time, done bool) signInState {
 	s := signInState{Time: time.Now().UTC(), Expires: expires, Done: done}
-	for _, d := range h.options.Hub.Snapshot() {
-		if d.Device.ID != (hub.ID{Account: id}) {
-			continue
-		}
-		a := h.account(d)
-		s.Name = a.Name
-		if done {
-			info, _ := h.options.Account(id) // the hub may not know yet
-			s.User = info.Address
-			break
-		}
-		s.Expected, s.State, s.Message, s.SignIn = a.Expected, a.State, a.Message, a.SignIn
+	d, ok := h.options.Hub.Get(hub.ID{Account: id})
+	if !ok {
+		return s
 	}
+	a := h.account(d)
+	s.Name = a.Name
+	if done {
+		info, _ := h.options.Account(id) // the hub may not know yet
+		s.User = info.Address
+		return s
+	}
+	s.Expected, s.State, s.Message, s.SignIn = a.Expected, a.State, a.Message, a.SignIn
 	return s
 }
 

@@ -7,6 +7,7 @@ import { calendars } from "./calendars.js";
 import { configuration } from "./configuration.js";
 import { h, render } from "./dom.js";
 import { capital, count, setClock, tick, time } from "./format.js";
+import { docs, failureText } from "./parts.js";
 import { requests } from "./requests.js";
 import { sensors } from "./sensors.js";
 
@@ -30,7 +31,7 @@ const app = {
       if (text) app.results.set(key, { ok: true, text });
       if (text) app.announce(text);
     } catch (error) {
-      const text = capital(error.message);
+      const text = failureText(error);
       app.results.set(key, { ok: false, text, error });
       app.announce(text);
     }
@@ -73,7 +74,8 @@ function update() {
 function welcome() {
   return h("section", { class: "card call", key: "welcome", "aria-labelledby": "welcome" },
     h("h2", { id: "welcome" }, "Welcome"),
-    h("p", {}, "graph2mqtt has no configuration yet. Fill in the form below. When the file is written, the program continues by itself, and you sign in here."));
+    h("p", {}, "graph2mqtt has no configuration yet. Fill in the form below. When the file is written, the program continues by itself, and you sign in here."),
+    h("p", {}, "You need an MQTT broker and the id of an app registration at Microsoft: ", docs("getting-started.md#1-register-an-application", "how to register an application"), "."));
 }
 
 function glance(state) {
@@ -90,7 +92,7 @@ function glance(state) {
 
 function footer(state) {
   return h("p", {}, h("span", {}, `graph2mqtt ${state.program.version}`), h("span", {}, "started ", time(state.program.started, "ago")),
-    h("a", { href: "https://github.com/graph2mqtt/graph2mqtt/blob/main/docs/page.md", rel: "noreferrer" }, "Documentation"));
+    docs("page.md", "Documentation"));
 }
 
 // announceChanges tells about changes of sign-ins, and not about every poll.

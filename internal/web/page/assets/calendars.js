@@ -2,7 +2,7 @@
 
 import { h } from "./dom.js";
 import { time } from "./format.js";
-import { button, copyField, note, outcome } from "./parts.js";
+import { button, copyField, docs, note, outcome } from "./parts.js";
 
 export function calendars(app) {
   const c = app.state.calendars;
@@ -13,6 +13,13 @@ export function calendars(app) {
       h("p", {}, "Open ", h("strong", {}, "Settings"), ", ", h("strong", {}, "Devices & services"), ", ", h("strong", {}, "Add integration"), ", ", h("strong", {}, "CalDAV"), ", and paste:"),
       copyField("calendars-url", "URL", c.url, { announce: app.announce }),
       c.accounts.map((a) => credentials(app, a))));
+}
+
+// calendarsOff tells how to get them.
+export function calendarsOff(app) {
+  if (app.state.calendars) return null;
+  return h("p", { class: "muted", key: "calendars-off" }, "To show calendars and task lists as calendars and to-do lists of Home Assistant, set ", h("code", {}, "http.calendars: true"), " in the file, and ",
+    h("code", {}, "on_demand: true"), " for the sensors: ", docs("calendars.md", "native calendars"), ".");
 }
 
 function credentials(app, a) {

@@ -1,9 +1,10 @@
 // The configuration in use, its problems, and forms that add to the file.
 
 import { withoutCommand } from "./attention.js";
+import { calendarsOff } from "./calendars.js";
 import { h } from "./dom.js";
 import { capital, time } from "./format.js";
-import { icon, note } from "./parts.js";
+import { described, icon, note } from "./parts.js";
 
 export function configuration(app) {
   const c = app.state.configuration;
@@ -16,6 +17,7 @@ export function configuration(app) {
       c.warnings.map((w) => note("warn", capital(w))),
       app.state.setup ? accountForm(app, true) : [
         h("p", { key: "file" }, c.file ? ["From ", h("code", {}, c.file), c.accounts ? [" and the files in ", h("code", {}, c.accounts)] : null, c.loaded ? [", read ", time(c.loaded, "ago")] : null, "."] : c.accounts ? ["From environment variables and the files in ", h("code", {}, c.accounts), "."] : "There is no file: the configuration comes from environment variables."),
+        calendarsOff(app),
         h("details", { key: "running" }, h("summary", {}, "Show the configuration in use, without secrets"),
           h("pre", { tabindex: "0", role: "region", "aria-label": "Configuration in use" }, c.running)),
         h("details", { key: "account" }, h("summary", {}, "Add an account"), accountForm(app, false)),
@@ -43,7 +45,7 @@ function field(id, name, label, help, props = {}) {
   const { initial, ...attributes } = props;
   return h("div", { class: "field", key: id }, h("label", { for: id }, label),
     h("input", { id, name, autocomplete: "off", spellcheck: "false", "aria-describedby": help ? `${id}-help` : undefined, initial: initial ? { value: initial } : undefined, ...attributes }),
-    help ? h("p", { class: "muted", id: `${id}-help` }, help) : null);
+    help ? h("p", { class: "muted", id: `${id}-help` }, described(help)) : null);
 }
 
 function checkbox(id, name, label, checked) {
@@ -56,6 +58,7 @@ function accountForm(app, first) {
   const known = app.state.configuration.broker;
   const kinds = (app.kinds ?? []).filter((k) => !k.fields.some((f) => f.required));
   const read = (data) => ({
+    ...(first && data.has("calendars") ? { calendars: true } : {}),
     ...(first && text(data, "url") ? { broker: trimmed(data, ["url", "username", "password"]) } : {}),
     account: text(data, "account"),
     new_account: { ...trimmed(data, ["client_id", "tenant"]), enable_update: data.has("enable_update") },
@@ -70,10 +73,12 @@ function accountForm(app, first) {
     h("fieldset", { key: "account" }, h("legend", {}, "Microsoft 365 account"),
       h("div", { class: "fields" },
         field("account-id", "account", "Id", "Letters a to z, digits and _. It is part of every topic.", { required: true, pattern: "[a-z0-9_]{1,64}", initial: first ? "work" : undefined }),
-        field("account-client", "client_id", "Application (client) id", "From the app registration in Entra ID.", { required: true, placeholder: "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" }),
+        field("account-client", "client_id", "Application (client) id", "From the app registration in Entra ID.", { required: true, class: "id", placeholder: "2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21" }),
         field("account-tenant", "tenant", "Tenant", "common, organizations, consumers, or the id or domain of a tenant.", { initial: "common" })),
       checkbox("account-update", "enable_update", "Allow changes, such as creating events", false)),
     h("fieldset", { key: "sensors" }, h("legend", {}, "Sensors"), h("div", { class: "checks" }, kinds.map((k) => checkbox(`sensor-${k.name}`, `sensor-${k.name}`, k.title + (k.work_only ? " (work only)" : ""), byDefault.includes(k.name))))),
+    first ? h("fieldset", { key: "calendars" }, h("legend", {}, "Home Assistant"),
+      checkbox("account-calendars", "calendars", "Also show calendars and task lists as calendars and to-do lists of Home Assistant (CalDAV)", false)) : null,
   ]);
 }
 
@@ -99,7 +104,7 @@ function sensorForm(app) {
       choice(app, account, chosen),
       chosen.fields.map((f) => field(`sensor-option-${chosen.name}-${f.key}`, `option-${f.key}`, capital(f.key.replaceAll("_", " ")), f.doc, { required: f.required, placeholder: f.example || undefined }))),
     chosen.can_update ? checkbox(`sensor-update-${chosen.name}`, "enable_update", "Allow changes", false) : null,
-    h("p", { class: "muted", key: "doc" }, chosen.doc),
+    h("p", { class: "muted", key: "doc" }, described(chosen.doc)),
   ]);
 }
 

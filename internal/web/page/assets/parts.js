@@ -1,6 +1,7 @@
 // Small parts that several sections use.
 
 import { h } from "./dom.js";
+import { capital } from "./format.js";
 
 const paths = {
   calendar: "M4 6h16v14H4zM4 10h16M8 3v4M16 3v4",
@@ -45,6 +46,21 @@ async function copy(id, label, announce) {
   } catch {
     announce(`${label}: selected. Copy it with Ctrl+C, or from the menu of your device.`);
   }
+}
+
+// described is a text with code between backticks.
+export function described(text) {
+  return text.split("`").map((part, i) => (i % 2 ? h("code", {}, part) : part));
+}
+
+// docs links to a page of the documentation.
+export function docs(page, text) {
+  return h("a", { href: `https://github.com/graph2mqtt/graph2mqtt/blob/main/docs/${page}`, rel: "noreferrer", target: "_blank" }, text);
+}
+
+// failureText returns the message of a failed action, and when it can be tried again.
+export function failureText(error) {
+  return capital(error.message) + (error.retryAfter ? `; try again in ${error.retryAfter} s` : "");
 }
 
 // outcome shows how an action ended, beside its button.

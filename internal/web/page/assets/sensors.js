@@ -82,7 +82,7 @@ function shown(v) {
 }
 
 function next(a, s) {
-  if (a.state !== "signed_in") return "after the sign-in";
+  if (a.state !== "signed_in") return "after sign-in";
   return s.next_read ? time(s.next_read, "in") : "soon";
 }
 

@@ -4,7 +4,7 @@ import { answer, get, post } from "./api.js";
 import { signInCard } from "./attention.js";
 import { h, render } from "./dom.js";
 import { capital, setClock, tick, time } from "./format.js";
-import { icon, note } from "./parts.js";
+import { failureText, icon, note } from "./parts.js";
 
 const pollInterval = 2000;
 
@@ -26,7 +26,7 @@ const app = {
       await action();
     } catch (error) {
       if (error.status === 401) end(error);
-      const text = capital(error.message);
+      const text = failureText(error);
       app.results.set(key, { ok: false, text, error });
       app.announce(text);
     }

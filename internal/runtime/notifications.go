@@ -1,0 +1,223 @@
+package runtime
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
+	"github.com/graph2mqtt/graph2mqtt/services"
+)
+
+// Buckets of the store for notifications.
+const (
+	notificationsBucket = "notifications" // the key that the secrets of subscriptions are derived from
+	subscriptionsBucket = "subscriptions" // by account
+	wakeupsBucket       = "wakeups"       // by sensor: when a change was announced that was not read yet
+)
+
+// requestPause is the least time between two requests about subscriptions, of all accounts.
+const requestPause = 500 * time.Millisecond
+
+// NotificationOptions configure subscriptions to Graph's change notifications.
+type NotificationOptions struct {
+	URL    string        // to which Microsoft sends notifications
+	Safety time.Duration // between two polls of a sensor whose changes are announced
+}
+
+// A notifier holds the secrets and limits that the subscriptions of all accounts share.
+type notifier struct {
+	NotificationOptions
+	key      []byte
+	received atomic.Uint64 // notifications
+	rejected atomic.Uint64 // those of them that belong to no subscription
+
+	mu      sync.Mutex
+	next    time.Time // when the next request about subscriptions may be sent
+	failure string    // why nothing that Graph sends is received; "": it is, as far as is known
+}
+
+// receiverFailure returns why no notifications are received; "": they are, as far as is known.
+func (n *notifier) receiverFailure() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.failure
+}
+
+// ReportReceiver reports that nothing that Graph sends is received, or with nil that it is received again. Meanwhile the sensors are
+// polled as without notifications.
+func (r *Runtime) ReportReceiver(err error) {
+	if r.notifier == nil {
+		return
+	}
+	r.notifier.mu.Lock()
+	r.notifier.failure = ""
+	if err != nil {
+		r.notifier.failure = services.Truncate("the event hub cannot be read: "+err.Error(), maxFailure)
+	}
+	r.notifier.mu.Unlock()
+	for _, a := range r.all() {
+		a.subscriber.changed()
+	}
+}
+
+// openNotifier returns the notifier, with a new key if there is none.
+func openNotifier(o *NotificationOptions, store Store) (*notifier, error) {
+	if o == nil {
+		return nil, nil
+	}
+	n := &notifier{NotificationOptions: *o}
+	var err error
+	if n.key, err = store.Get(notificationsBucket, "key"); err != nil {
+		return nil, fmt.Errorf("read the key of notifications: %w", err)
+	}
+	if n.key == nil {
+		n.key = make([]byte, sha256.Size)
+		_, _ = rand.Read(n.key) // never fails
+		store.Commit(func(tx services.Tx) { tx.Put(notificationsBucket, "key", n.key) }, nil)
+	}
+	return n, nil
+}
+
+// clientState returns the secret of a subscription. The nonce differs from one subscription of a resource to the next.
+func (n *notifier) clientState(account, resource, nonce string) string {
+	sum := hmac.New(sha256.New, n.key)
+	for _, part := range []string{account, resource, nonce} {
+		fmt.Fprintf(sum, "%d %s ", len(part), part)
+	}
+	return base64.RawURLEncoding.EncodeToString(sum.Sum(nil))
+}
+
+// matches compares a secret in constant time.
+func (n *notifier) matches(clientState, account, resource, nonce string) bool {
+	return subtle.ConstantTimeCompare([]byte(clientState), []byte(n.clientState(account, resource, nonce))) == 1
+}
+
+// wait waits until a request about subscriptions may be sent.
+func (n *notifier) wait(ctx context.Context) error {
+	if n == nil {
+		return ctx.Err()
+	}
+	n.mu.Lock()
+	at := time.Now()
+	if n.next.After(at) {
+		at = n.next
+	}
+	n.next = at.Add(requestPause)
+	n.mu.Unlock()
+	timer := time.NewTimer(time.Until(at))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Notify wakes the sensors whose changes are announced, and does what Graph asks for a subscription. Notifications that belong to no
+// subscription, or do not have its secret, are counted and ignored. It returns when what was announced survives the end of the process;
+// with an error the notifications must be sent again.
+func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) error {
+	n := r.notifier
+	if n == nil {
+		return nil
+	}
+	now := time.Now().Round(0)
+	woken := map[*sensor]bool{}
+	changed := map[*subscriber]bool{} // their subscriptions must be stored
+	for _, notification := range all {
+		n.received.Add(1)
+		s, resource := r.recipient(notification)
+		if s == nil {
+			n.rejected.Add(1)
+			r.options.Log.Debug("notification of an unknown subscription ignored")
+			continue
+		}
+		wakes, stores := s.receive(resource, notification, now)
+		if stores {
+			changed[s] = true
+		}
+		if !wakes {
+			continue
+		}
+		for _, of := range s.sensorsOf(resource) {
+			woken[of] = true
+		}
+	}
+	return r.recordWakeUps(ctx, woken, changed, now)
+}
+
+// recipient returns the subscriber and the resource of a notification; nil if it is not genuine.
+func (r *Runtime) recipient(n subscriptions.Notification) (*subscriber, string) {
+	for _, a := range r.all() {
+		if a.subscriber == nil {
+			continue
+		}
+		if resource, ok := a.subscriber.find(n); ok {
+			return a.subscriber, resource
+		}
+	}
+	return nil, ""
+}
+
+// recordWakeUps wakes sensors, and returns when that is on disk.
+func (r *Runtime) recordWakeUps(ctx context.Context, woken map[*sensor]bool, changed map[*subscriber]bool, now time.Time) error {
+	var unrecorded []*sensor
+	for s := range woken {
+		if s.announce(now) {
+			unrecorded = append(unrecorded, s)
+		}
+	}
+	if len(unrecorded) == 0 && len(changed) == 0 {
+		return nil
+	}
+	value := []byte(now.UTC().Format(time.RFC3339))
+	result := make(chan error, 1)
+	r.options.Store.Commit(func(tx services.Tx) {
+		for _, s := range unrecorded {
+			tx.Put(wakeupsBucket, s.key(), value)
+		}
+		for s := range changed {
+			s.store(tx)
+		}
+	}, func(err error) {
+		for _, s := range unrecorded {
+			s.recorded(err == nil)
+		}
+		result <- err
+	})
+	for s := range changed {
+		signal(s.due)
+	}
+	select {
+	case err := <-result:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// announce wakes the sensor because of a notification, and reports whether that must be recorded.
+func (s *sensor) announce(now time.Time) (unrecorded bool) {
+	s.mu.Lock()
+	s.push.heardAt, s.push.suspectAt = now, time.Time{}
+	unrecorded = !s.push.recorded
+	s.mu.Unlock()
+	s.poller.Wake()
+	return unrecorded
+}
+
+// recorded takes note of the outcome of recording a wake-up.
+func (s *sensor) recorded(ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.push.recorded = s.push.recorded || ok
+}
