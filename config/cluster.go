@@ -103,6 +103,22 @@ func (c *Cluster) checkFiles() error {
 	return errors.Join(errs...)
 }
 
+// checkShards validates what exists only once for all accounts.
+func (c *Config) checkShards() (errs []error) {
+	if c.Cluster.Shards <= 1 {
+		return nil
+	}
+	if c.HTTP.Listen != "" {
+		errs = append(errs, At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts")))
+	}
+	for key, value := range map[string]string{"webhook.listen": c.Notifications.Webhook.Listen, "eventhubs.connection_string": c.Notifications.EventHubs.ConnectionString.Reveal()} {
+		if value != "" {
+			errs = append(errs, At("notifications."+key, errors.New("want no notifications with cluster.shards above 1: one can arrive at a machine without its account")))
+		}
+	}
+	return errs
+}
+
 // ShardOf returns the shard of an account. It depends on the id only, so it never changes.
 func (c *Cluster) ShardOf(account string) int {
 	sum := sha256.Sum256([]byte(account))

@@ -221,19 +221,14 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 
 // Validate implements schema.Validator.
 func (c *Config) Validate() error {
+	errs := c.checkShards()
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
-		return At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
+		errs = append(errs, At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic)))
 	}
 	if c.Audit.Stream != "" && !c.Cluster.IsConfigured() {
-		return At("audit.stream", errors.New("requires cluster.nats; on one machine use audit.file"))
+		errs = append(errs, At("audit.stream", errors.New("requires cluster.nats; on one machine use audit.file")))
 	}
-	if c.Cluster.Shards > 1 && c.Notifications.Enabled() {
-		return At("notifications", errors.New("want no notifications with cluster.shards above 1: each machine would get those of all accounts"))
-	}
-	if c.Cluster.Shards > 1 && c.HTTP.Listen != "" {
-		return At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts"))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Validate implements schema.Validator.

@@ -41,7 +41,7 @@ func TestPackagedConfigurations(t *testing.T) {
 	}
 }
 
-// A manifest is what the tests read of one.
+// A manifest has the parts of a manifest for Kubernetes that the tests read.
 type manifest struct {
 	APIVersion string `yaml:"apiVersion"`
 	Kind       string

@@ -35,7 +35,7 @@ const (
 	faultWrites                = 3 // of each account
 )
 
-// A call is what a machine does for an account.
+// A call is one poll or write of an account by a machine.
 type call struct {
 	Machine string `json:"machine"`
 	Account int    `json:"account"`
@@ -52,7 +52,7 @@ type belief struct {
 	First, Last int64  // by the clock of the computer
 }
 
-func init() { roles["shards"] = serveShards }
+var _ = addRole("shards", serveShards)
 
 // serveShards is the child that works with shards until it is killed.
 func serveShards(dir string) error {
@@ -167,8 +167,10 @@ func (b *believer) set(shard int, l *state.Lease) {
 
 // run samples all the time and reports from time to time.
 func (b *believer) run(server string) {
+	ticker := time.NewTicker(5 * time.Millisecond)
+	defer ticker.Stop()
 	for n := 0; ; n++ {
-		time.Sleep(5 * time.Millisecond)
+		<-ticker.C
 		b.mu.Lock()
 		for shard, l := range b.held {
 			now := time.Now().UnixNano() // before the lease is looked at: it is valid at both times
