@@ -6,37 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 )
-
-// stored returns the subjects and the messages of a stream.
-func stored(t *testing.T, s *natstest.NATS, name string) (all []string, stream jetstream.Stream) {
-	t.Helper()
-	conn, err := nats.Connect(s.ClientURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
-	if err != nil {
-		t.Fatal(err)
-	}
-	stream, err = js.Stream(t.Context(), name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for n := range stream.CachedInfo().State.LastSeq {
-		m, err := stream.GetMsg(t.Context(), n+1)
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, m.Subject+" "+string(m.Data))
-	}
-	return all, stream
-}
 
 func TestStream(t *testing.T) {
 	s := natstest.New(t)
@@ -49,7 +20,11 @@ func TestStream(t *testing.T) {
 	if err := d.Stream("audit", time.Hour).Append("work", "1", []byte("1")); err != nil { // again
 		t.Fatal(err)
 	}
-	all, stream := stored(t, s, "audit")
+	var all []string
+	for _, m := range s.Stored("audit") {
+		all = append(all, m.Subject+" "+string(m.Data))
+	}
+	stream := s.Stream("audit")
 	if got := strings.Join(all, ", "); got != "audit.work 0, audit.work 1, audit 2, audit.a=2Eb 3" {
 		t.Errorf("stored: %s", got)
 	}
@@ -92,7 +67,7 @@ func TestStreamWithoutServers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if all, _ := stored(t, s, "audit"); len(all) != 1 {
-		t.Errorf("stored: %v", all)
+	if all := s.Stored("audit"); len(all) != 1 {
+		t.Errorf("%d messages are stored", len(all))
 	}
 }
