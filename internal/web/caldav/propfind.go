@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,6 +70,9 @@ const xmlType = "application/xml; charset=utf-8"
 
 // sendMultistatus sends the responses of n resources, and what comes after them. It does not hold the whole answer.
 func (x *exchange) sendMultistatus(n int, response func(d *document, i int), after string) {
+	if n >= manyResources {
+		defer debug.FreeOSMemory() // a client asks for that much rarely, so the program would keep the memory for nothing
+	}
 	x.send(http.StatusMultiStatus, xmlType, func(w io.Writer) {
 		d := &document{}
 		d.begin("multistatus")
@@ -84,6 +88,9 @@ func (x *exchange) sendMultistatus(n int, response func(d *document, i int), aft
 		_, _ = d.WriteTo(w)
 	})
 }
+
+// manyResources is the number of resources from which on an answer takes megabytes of memory.
+const manyResources = 100
 
 // flushSize is the size in bytes from which on a part of an answer is sent.
 const flushSize = 32 << 10
