@@ -30,7 +30,7 @@ type Cluster struct {
 	Lease           time.Duration `koanf:"lease" min:"2s" max:"5m" restart:"true" doc:"How long another machine waits after the last sign of life before it takes over. Without an answer of NATS a machine stops after 80 % of it."`
 }
 
-var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // IsConfigured reports whether the state is in a cluster.
 func (c *Cluster) IsConfigured() bool { return len(c.NATS) > 0 }
@@ -64,7 +64,7 @@ func (c *Cluster) Validate() error {
 	if c.IsConfigured() && !secure && cmp.Or(c.CAFile, c.CertFile) != "" {
 		errs = append(errs, At("nats", errors.New("want tls:// in every address: certificates are given, but a connection is not encrypted")))
 	}
-	if !bucketName.MatchString(c.Bucket) {
+	if !streamName.MatchString(c.Bucket) {
 		errs = append(errs, At("bucket", fmt.Errorf("want a name of up to 64 letters, digits, - and _, not %q", c.Bucket)))
 	}
 	return errors.Join(errs...)

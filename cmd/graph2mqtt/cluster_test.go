@@ -10,11 +10,15 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime/pprof"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/audit"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
@@ -578,5 +582,44 @@ func TestClusterShardsCopy(t *testing.T) {
 	}
 	if n := len(h.simulator.SentMails(simulator.Adele)); n != accounts {
 		t.Errorf("%d mails were sent; want %d", n, accounts)
+	}
+}
+
+// The changes of all machines are in one stream: those that the bridge makes, and those of the command line.
+func TestClusterAudit(t *testing.T) {
+	h := newClusterHarness(t)
+	h.configureAccounts(t, 1, fmt.Sprintf("cluster: {nats: [%q], lease: 2s}\naudit: {stream: changes, max_age: 720h}", h.nats.ClientURL))
+	h.loginTo(t, "a0")
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	if err := h.broker.Publish("graph2mqtt/a0/mail/request/send", []byte(`{"to": ["megan@contoso.com"], "subject": "Secret plan", "message": "x", "transaction": "1"}`), false); err != nil {
+		t.Fatal(err)
+	}
+	h.awaitResponse(t, "1")
+	if code, stdout, stderr := h.call(t, "call", "--state-dir", filepath.Join(h.dir, "b"), "a0/out_of_office", "enable", "internal_reply=Secret plan", "transaction=2"); code != 0 {
+		t.Fatalf("call: %d %s%s", code, stdout, stderr)
+	}
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Fatalf("exit code %d: %s", code, a.stderr)
+	}
+	records := h.nats.Stored("changes")
+	if len(records) != 2 {
+		t.Fatalf("%d records, want 2", len(records))
+	}
+	var transactions []string
+	for _, r := range records {
+		var line audit.Line
+		if err := json.Unmarshal(r.Data, &line); err != nil {
+			t.Fatalf("%v: %s", err, r.Data)
+		}
+		if r.Subject != "changes.a0" || line.Account != "a0" || line.Outcome != "ok" || line.User == "" || len(line.GraphRequestIDs) == 0 || strings.Contains(string(r.Data), "Secret plan") {
+			t.Errorf("record %s %s", r.Subject, r.Data)
+		}
+		transactions = append(transactions, line.Transaction)
+	}
+	slices.Sort(transactions)
+	if diff := cmp.Diff([]string{"1", "2"}, transactions); diff != "" {
+		t.Error(diff)
 	}
 }

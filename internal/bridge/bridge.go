@@ -67,7 +67,7 @@ type Bridge struct {
 	runtime    *runtime.Runtime
 	dispatcher *services.Dispatcher
 	inbox      *inbox.Inbox
-	audit      *audit.File // nil: none
+	audit      *audit.Recorder // nil: none
 	mqtt       *mqtt.Client
 	publisher  *homeassistant.Publisher
 	log        *slog.Logger
@@ -123,7 +123,7 @@ func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
 	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
-	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
+	if b.audit = Audit(c.Audit, b.options.Dir, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
 		onWrite = func(w services.Write) { b.audit.Add(AuditLine(w, b.runtime.User(w.Account))) }
 	}

@@ -150,13 +150,7 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 	name := "KV_" + b.cluster.Bucket
 	b.stream, err = b.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		replicas := b.cluster.Replicas
-		if replicas == 0 {
-			replicas = 1
-			if b.conn.ConnectedClusterName() != "" {
-				replicas = replicasInCluster
-			}
-		}
+		replicas := b.replicas()
 		b.stream, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: name, Description: "state of graph2mqtt", Subjects: []string{b.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: replicas,
 			MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1, Discard: jetstream.DiscardNew,
@@ -190,6 +184,17 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 		b.log.Warn("the state is on one NATS server only and is lost with it", "bucket", b.cluster.Bucket)
 	}
 	return nil
+}
+
+// replicas returns the number of servers that are to hold a new stream.
+func (b *bucket) replicas() int {
+	switch {
+	case b.cluster.Replicas > 0:
+		return b.cluster.Replicas
+	case b.conn.ConnectedClusterName() != "":
+		return replicasInCluster
+	}
+	return 1
 }
 
 // explain makes errors that say why the servers did not answer.
