@@ -42,7 +42,7 @@ func newClusterHarness(t *testing.T) *clusterHarness {
 	t.Helper()
 	h := &clusterHarness{harness: newHarness(t), nats: natstest.New(t), broker: startBroker(t), states: map[string]string{}, changed: make(chan struct{})}
 	h.write(t, "shared.key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
-	h.configureCluster(t, fmt.Sprintf("cluster: {nats: [%q], lease: 2s}", h.nats.ClientURL))
+	h.configureCluster(t, fmt.Sprintf("cluster: {nats: [%q], lease: 5s}", h.nats.ClientURL))
 	if err := h.broker.Watch(1, "#", func(topic string, payload []byte, _ bool) {
 		h.mu.Lock()
 		defer h.mu.Unlock()
@@ -163,7 +163,7 @@ func TestClusterOutage(t *testing.T) {
 	before := h.broker.Retained(topic)
 	h.nats.Kill()
 	h.await(t, clusterState, "offline")
-	a.stderr.find(t, regexp.MustCompile(`msg="stopped: [^"]+" error="this machine does not hold the state any more: the lease of 2s was not renewed in time"`))
+	a.stderr.find(t, regexp.MustCompile(`msg="stopped: [^"]+" error="this machine does not hold the state any more: the lease of 5s was not renewed in time"`))
 	stopped := h.polls()
 	if got := h.broker.Retained(topic); string(got) != string(before) || len(got) == 0 {
 		t.Errorf("%s was %s and is %s", topic, before, got)
@@ -194,7 +194,7 @@ func TestClusterShardsOutage(t *testing.T) {
 	}
 	h.nats.Kill()
 	h.awaitShards(t, "offline")
-	a.stderr.find(t, regexp.MustCompile(`msg="stopped a shard: another machine may have it now" shard=\d error="this machine does not hold the state any more: the lease of 2s was not renewed in time"`))
+	a.stderr.find(t, regexp.MustCompile(`msg="stopped a shard: another machine may have it now" shard=\d error="this machine does not hold the state any more: the lease of 5s was not renewed in time"`))
 	stopped := h.polls()
 	for topic, want := range values {
 		if got := string(h.broker.Retained(topic)); got != want || want == "" {
@@ -365,7 +365,7 @@ const testShards = 4
 // configureShards configures accounts a0, a1 … in shards.
 func (h *clusterHarness) configureShards(t *testing.T, accounts int) {
 	t.Helper()
-	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 2s, shards: %d}", h.nats.ClientURL, testShards))
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, testShards))
 }
 
 func (h *clusterHarness) configureAccounts(t *testing.T, accounts int, cluster string) {
@@ -483,7 +483,7 @@ func (h *clusterHarness) runProcess(t *testing.T, machine string) (kill func()) 
 // awaitResponse waits for the response to the request with a transaction.
 func (h *clusterHarness) awaitResponse(t *testing.T, transaction string) services.Response {
 	t.Helper()
-	timeout := time.After(waitTimeout)
+	timeout := time.After(waitTimeout + 2*time.Minute) // whether a request in doubt was executed is looked for during a minute
 	for {
 		h.mu.Lock()
 		changed := h.changed
@@ -555,7 +555,7 @@ func TestClusterShardsCopy(t *testing.T) {
 		}
 	}
 	stop(b)
-	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 2s, shards: 5}", h.nats.ClientURL))
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 5s, shards: 5}", h.nats.ClientURL))
 	if code, _, stderr := h.call(t, "run", "--state-dir", filepath.Join(h.dir, "b")); code != 2 || !strings.Contains(stderr, "the bucket graph2mqtt of NATS was made with cluster.shards: 4, not 5") {
 		t.Errorf("with another number of shards: %d %s", code, stderr)
 	}

@@ -181,6 +181,11 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	if b.mqtt, err = mqtt.New(o); err != nil {
 		return err
 	}
+	if b.options.Lease != nil { // what could not be read before is a consequence of its end
+		if err := b.options.Lease.Err(); err != nil {
+			return err
+		}
+	}
 	b.holdRefused()
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)

@@ -30,7 +30,7 @@ const (
 	childNATS   = "STATE_TEST_NATS"   // the addresses of the servers
 	childServer = "STATE_TEST_SERVER" // of the test
 
-	faultShards, faultAccounts = 12, 3000
+	faultShards, faultAccounts = 12, 600
 	faultLease                 = 3 * time.Second
 	faultWrites                = 3 // of each account
 )
@@ -343,7 +343,7 @@ func (l *link) setCut(cut bool) {
 	}
 }
 
-// Three processes share 3,000 accounts over three NATS servers. One is killed, paused or cut off: the others poll all of its accounts, no two
+// Three processes share 600 accounts over three NATS servers. One is killed, paused or cut off: the others poll all of its accounts, no two
 // believe at the same time that they have a shard, and no write is executed twice.
 func TestShardFaults(t *testing.T) {
 	if testing.Short() {
