@@ -445,6 +445,34 @@ func TestUnreachableReceiver(t *testing.T) {
 	})
 }
 
+// Two accounts of one user leave each other's subscriptions alone.
+func TestNotificationsOfOneUserTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors, func(s *simulator.Simulator) {})
+		time.Sleep(5 * time.Minute)
+		first := f.Microsoft.Subscriptions()
+		second := *f.Config.Accounts["a000"]
+		second.ID, second.Name = "a001", "Second"
+		signInFleet(t, f.dir, &config.Config{Accounts: map[string]*config.Account{"a001": &second}}, f.Microsoft)
+		f.Microsoft.FreezeClock(false)
+		both := map[string]*config.Account{"a000": f.Config.Accounts["a000"], "a001": &second}
+		if err := f.Runtime.Apply(t.Context(), both, config.Changes{Accounts: config.Delta{Added: []string{"a001"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		all := f.Microsoft.Subscriptions()
+		if len(all) != 4 || all[0].ID != first[0].ID || all[1].ID != first[1].ID {
+			t.Errorf("%+v, want the first two and two more", all)
+		}
+		before := f.unread()
+		f.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+		time.Sleep(6 * time.Second)
+		if f.unread() == before || string(f.Published.Held("graph2mqtt/a000/inbox/state")) != string(f.Published.Held("graph2mqtt/a001/inbox/state")) {
+			t.Errorf("%s and %s", f.Published.Held("graph2mqtt/a000/inbox/state"), f.Published.Held("graph2mqtt/a001/inbox/state"))
+		}
+	})
+}
+
 // Subscriptions that end while Microsoft is away are created again, and what changed meanwhile is read.
 func TestExpiryDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
