@@ -598,6 +598,10 @@ func TestNotificationIsRecordedBeforeItIsAccepted(t *testing.T) {
 		if code := notify(inbox.ClientState); code != http.StatusAccepted || !recorded() || commits() != before+1 {
 			t.Errorf("%d, recorded %t, %d commits", code, recorded(), commits()-before)
 		}
+		accepted, ignored := f.Runtime.Notified()
+		if ignored != 1 || accepted != 1+1000+1 {
+			t.Errorf("%d accepted and %d ignored", accepted, ignored)
+		}
 		for range 100 { // replayed before the poll
 			if code := notify(inbox.ClientState); code != http.StatusAccepted {
 				t.Errorf("%d", code)

@@ -36,8 +36,8 @@ type NotificationOptions struct {
 type notifier struct {
 	NotificationOptions
 	key      []byte
-	received atomic.Uint64 // notifications
-	rejected atomic.Uint64 // those of them that belong to no subscription
+	accepted atomic.Uint64 // notifications, also those that were not recorded and come again
+	ignored  atomic.Uint64 // notifications that belong to no subscription
 
 	mu      sync.Mutex
 	next    time.Time // when the next request about subscriptions may be sent
@@ -134,13 +134,13 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	woken := map[*sensor]bool{}
 	changed := map[*subscriber]bool{} // their subscriptions must be stored
 	for _, notification := range all {
-		n.received.Add(1)
 		s, resource := r.recipient(notification)
 		if s == nil {
-			n.rejected.Add(1)
+			n.ignored.Add(1)
 			r.options.Log.Debug("notification of an unknown subscription ignored")
 			continue
 		}
+		n.accepted.Add(1)
 		wakes, stores := s.receive(resource, notification, now)
 		if stores {
 			changed[s] = true
@@ -153,6 +153,14 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 		}
 	}
 	return r.recordWakeUps(ctx, woken, changed, now)
+}
+
+// Notified returns how many notifications were accepted since the start, and how many ignored.
+func (r *Runtime) Notified() (accepted, ignored uint64) {
+	if r.notifier == nil {
+		return 0, 0
+	}
+	return r.notifier.accepted.Load(), r.notifier.ignored.Load()
 }
 
 // recipient returns the subscriber and the resource of a notification; nil if it is not genuine.
