@@ -133,8 +133,9 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	now := time.Now().Round(0)
 	woken := map[*sensor]bool{}
 	changed := map[*subscriber]bool{} // their subscriptions must be stored
+	to := r.recipients()
 	for _, notification := range all {
-		s, resource := r.recipient(notification)
+		s, resource := to.find(notification)
 		if s == nil {
 			n.ignored.Add(1)
 			r.options.Log.Debug("notification of an unknown subscription ignored")
@@ -163,14 +164,40 @@ func (r *Runtime) Notified() (accepted, ignored uint64) {
 	return r.notifier.accepted.Load(), r.notifier.ignored.Load()
 }
 
-// recipient returns the subscriber and the resource of a notification; nil if it is not genuine.
-func (r *Runtime) recipient(n subscriptions.Notification) (*subscriber, string) {
+// recipients are the subscribers of all accounts. One request may have many notifications, also of strangers.
+type recipients struct {
+	byID     map[string]*subscriber
+	creating []*subscriber // whose newest subscription has no id yet
+}
+
+func (r *Runtime) recipients() recipients {
+	all := recipients{byID: map[string]*subscriber{}}
 	for _, a := range r.all() {
-		if a.subscriber == nil {
-			continue
+		if s := a.subscriber; s != nil {
+			s.mu.Lock()
+			for _, sub := range s.held {
+				if sub.ID != "" {
+					all.byID[sub.ID] = s
+				}
+			}
+			if s.creating != nil {
+				all.creating = append(all.creating, s)
+			}
+			s.mu.Unlock()
 		}
-		if resource, ok := a.subscriber.find(n); ok {
-			return a.subscriber, resource
+	}
+	return all
+}
+
+// find returns the subscriber and the resource of a notification; nil if it is not genuine.
+func (all recipients) find(n subscriptions.Notification) (*subscriber, string) {
+	candidates := all.creating
+	if s := all.byID[n.SubscriptionID]; s != nil {
+		candidates = []*subscriber{s}
+	}
+	for _, s := range candidates {
+		if resource, ok := s.find(n); ok {
+			return s, resource
 		}
 	}
 	return nil, ""
