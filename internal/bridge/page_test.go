@@ -394,6 +394,7 @@ func testPageCalendars(t *testing.T, browser context.Context) {
 	if dav != address+"/dav/" {
 		t.Errorf("the address is %s", dav)
 	}
+	p.sees("This URL works on this machine only.")
 	read := func(password string) int {
 		t.Helper()
 		r, err := http.NewRequestWithContext(t.Context(), "PROPFIND", dav, strings.NewReader(`<propfind xmlns="DAV:"><prop><current-user-principal/></prop></propfind>`))

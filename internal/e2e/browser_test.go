@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -121,16 +120,27 @@ func (b *Browser) Picture(t testing.TB, format page.CaptureScreenshotFormat) []b
 	return picture
 }
 
-// StillPicture returns what the screen shows once nothing moves or changes its color any more.
+// restScript is JavaScript that reports whether nothing moves or changes its color on a page of Home Assistant, in any of its shadow roots.
+const restScript = `(() => {
+	const walk = root => root.getAnimations().every(a => a.playState != 'running') &&
+		[...root.querySelectorAll('*')].every(e => !e.shadowRoot || walk(e.shadowRoot));
+	return walk(document);
+})()`
+
+// StillPicture returns what the screen shows once nothing moves or changes its color any more. Texts such as "5 seconds ago" may still change.
 func (b *Browser) StillPicture(t testing.TB, format page.CaptureScreenshotFormat) []byte {
 	t.Helper()
-	before, equal := b.Picture(t, format), 0
-	for range 100 {
-		picture := b.Picture(t, format)
-		if equal++; !bytes.Equal(picture, before) {
-			equal = 0
+	end := time.Now().Add(waitTimeout)
+	for rests := 0; time.Now().Before(end); {
+		picture := b.Picture(t, format) // has the browser draw, which begins transitions
+		atRest, err := chromedp.Run(b.tab(), chromedp.Evaluate[bool](restScript))
+		if err != nil {
+			t.Fatal(err)
 		}
-		if before = picture; equal == 5 {
+		if rests++; !atRest {
+			rests = 0
+		}
+		if rests == 5 {
 			return picture
 		}
 	}

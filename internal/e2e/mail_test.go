@@ -188,6 +188,7 @@ func TestMailFlood(t *testing.T) {
 		if diff := cmp.Diff(want, ha.mailEvents(event, "mail_received")); diff != "" {
 			t.Errorf("events in Home Assistant (-want +got):\n%s", diff)
 		}
+		seen.AwaitNewest(t, mailTopic+"event", "is about the last mail", func(payload string) bool { return strings.Contains(payload, `"subject":"Last"`) })
 		if got := len(seen.Payloads(mailTopic + "event")); got != mails+1 {
 			t.Errorf("%d events over MQTT", got)
 		}

@@ -4,6 +4,8 @@ import { h } from "./dom.js";
 import { time } from "./format.js";
 import { button, copyField, docs, note, outcome } from "./parts.js";
 
+const loopback = /^https?:\/\/(127\.|localhost\b|\[::1\])/;
+
 export function calendars(app) {
   const c = app.state.calendars;
   if (!c) return null;
@@ -12,6 +14,7 @@ export function calendars(app) {
     h("div", { class: "card" },
       h("p", {}, "Open ", h("strong", {}, "Settings"), ", ", h("strong", {}, "Devices & services"), ", ", h("strong", {}, "Add integration"), ", ", h("strong", {}, "CalDAV"), ", and paste:"),
       copyField("calendars-url", "URL", c.url, { announce: app.announce }),
+      loopback.test(c.url) ? note("warn", "This URL works on this machine only. For Home Assistant on another machine, open this page at an address that Home Assistant can reach: ", docs("http.md", "set http.listen and a password"), ".") : null,
       c.accounts.map((a) => credentials(app, a))));
 }
 
