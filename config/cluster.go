@@ -2,11 +2,16 @@ package config
 
 import (
 	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -21,10 +26,11 @@ type Cluster struct {
 	KeyFile         string        `koanf:"key_file" file:"true" restart:"true" doc:"The key (PEM) of the client certificate."`
 	Bucket          string        `koanf:"bucket" restart:"true" doc:"The name of the JetStream key-value bucket: one for each configuration."`
 	Replicas        int           `koanf:"replicas" min:"0" max:"5" restart:"true" doc:"The number of servers that hold the bucket when it is created. 0: three if the servers form a cluster, otherwise one."`
+	Shards          int           `koanf:"shards" min:"1" max:"64" restart:"true" doc:"The number of parts that the accounts are divided into, so that several machines work at the same time. It is fixed for a bucket. 1: one machine works, the others stand by."`
 	Lease           time.Duration `koanf:"lease" min:"2s" max:"5m" restart:"true" doc:"How long another machine waits after the last sign of life before it takes over. Without an answer of NATS a machine stops after 80 % of it."`
 }
 
-var bucketName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // IsConfigured reports whether the state is in a cluster.
 func (c *Cluster) IsConfigured() bool { return len(c.NATS) > 0 }
@@ -43,7 +49,7 @@ func (c *Cluster) Validate() error {
 		errs = append(errs, At(at, err))
 		secure = secure && (err != nil || encrypted)
 	}
-	if !c.IsConfigured() && (c.NATS != nil || cmp.Or(c.CredentialsFile, c.Username, c.Password.Reveal(), c.CAFile, c.CertFile, c.KeyFile) != "") {
+	if !c.IsConfigured() && (c.NATS != nil || c.Shards > 1 || cmp.Or(c.CredentialsFile, c.Username, c.Password.Reveal(), c.CAFile, c.CertFile, c.KeyFile) != "") {
 		errs = append(errs, At("nats", errors.New("is required with the other keys of cluster, for example [nats://192.168.1.20:4222]")))
 	}
 	switch {
@@ -58,7 +64,7 @@ func (c *Cluster) Validate() error {
 	if c.IsConfigured() && !secure && cmp.Or(c.CAFile, c.CertFile) != "" {
 		errs = append(errs, At("nats", errors.New("want tls:// in every address: certificates are given, but a connection is not encrypted")))
 	}
-	if !bucketName.MatchString(c.Bucket) {
+	if !streamName.MatchString(c.Bucket) {
 		errs = append(errs, At("bucket", fmt.Errorf("want a name of up to 64 letters, digits, - and _, not %q", c.Bucket)))
 	}
 	return errors.Join(errs...)
@@ -95,4 +101,45 @@ func (c *Cluster) checkFiles() error {
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// checkShards validates what exists only once for all accounts.
+func (c *Config) checkShards() (errs []error) {
+	if c.Cluster.Shards <= 1 {
+		return nil
+	}
+	if c.HTTP.Listen != "" {
+		errs = append(errs, At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts")))
+	}
+	for key, value := range map[string]string{"webhook.listen": c.Notifications.Webhook.Listen, "eventhubs.connection_string": c.Notifications.EventHubs.ConnectionString.Reveal()} {
+		if value != "" {
+			errs = append(errs, At("notifications."+key, errors.New("want no notifications with cluster.shards above 1: one can arrive at a machine without its account")))
+		}
+	}
+	return errs
+}
+
+// ShardOf returns the shard of an account. It depends on the id only, so it never changes.
+func (c *Cluster) ShardOf(account string) int {
+	sum := sha256.Sum256([]byte(account))
+	return int(binary.BigEndian.Uint64(sum[:]) % uint64(max(1, c.Shards)))
+}
+
+// Shard returns the configuration of a bridge that has only the accounts of one shard.
+func (c *Config) Shard(shard int) *Config {
+	if c.Cluster.Shards <= 1 {
+		return c
+	}
+	isOther := func(account string) bool { return c.Cluster.ShardOf(account) != shard }
+	part := *c
+	part.Accounts, part.Organizations, part.AccountFiles = maps.Clone(c.Accounts), maps.Clone(c.Organizations), maps.Clone(c.AccountFiles)
+	maps.DeleteFunc(part.Accounts, func(id string, _ *Account) bool { return isOther(id) })
+	maps.DeleteFunc(part.Organizations, func(id string, _ *Organization) bool { return isOther(id) })
+	maps.DeleteFunc(part.AccountFiles, func(id, _ string) bool { return isOther(id) })
+	part.RefusedFiles = slices.DeleteFunc(slices.Clone(c.RefusedFiles), func(f RefusedFile) bool { return isOther(f.Account) })
+	if part.Audit.File != "" { // two bridges must not rename the same file
+		extension := filepath.Ext(part.Audit.File)
+		part.Audit.File = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(part.Audit.File, extension), shard, extension)
+	}
+	return &part
 }

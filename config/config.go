@@ -65,7 +65,7 @@ type Config struct {
 	Attachments   Attachments              `koanf:"attachments" doc:"Files that are sent with mail."`
 	HTTP          HTTP                     `koanf:"http" doc:"The HTTP listener: status page, calendars and metrics."`
 	Notifications Notifications            `koanf:"notifications" doc:"Notifications of Microsoft about changes, which are shown within seconds and save polls."`
-	Audit         Audit                    `koanf:"audit" doc:"A file that records which changes were made in Microsoft 365."`
+	Audit         Audit                    `koanf:"audit" doc:"A file, or a stream, that records which changes were made in Microsoft 365."`
 	Organizations map[string]*Organization `koanf:"organizations,deferred" doc:"Organizations by id, whose rooms and mailboxes an application reads instead of a user. The ids are as those of accounts, and unique among both."`
 	AccountsDir   string                   `koanf:"accounts_dir" doc:"A directory with further accounts: one file for each, named after the account's id, with the keys of the account. Default: accounts.d beside the configuration file, if it exists."`
 	Accounts      map[string]*Account      `koanf:"accounts,deferred" doc:"The Microsoft 365 accounts by id. At least one is required, here or in accounts_dir, unless there are organizations. An id consists of up to 64 letters a to z, digits and underscores, and is part of every topic and unique id."`
@@ -111,11 +111,28 @@ type Attachments struct {
 	Directories []string `koanf:"directories" restart:"true" doc:"The directories from which files may be sent, as absolute paths. Default: none."`
 }
 
-// Audit is the file that records changes.
+// Audit names the file, or the stream of a cluster, that records changes.
 type Audit struct {
-	File     string `koanf:"file" doc:"The file that records changes, one line of JSON for each request. Default: none."`
-	MaxSize  int    `koanf:"max_size" min:"1" max:"10000" doc:"The size in MiB at which the file is renamed and a new one begun."`
-	MaxFiles int    `koanf:"max_files" min:"1" max:"10000" doc:"The number of renamed files that are kept."`
+	File     string        `koanf:"file" doc:"The file that records changes, one line of JSON for each request. Default: none."`
+	MaxSize  int           `koanf:"max_size" min:"1" max:"10000" doc:"The size in MiB at which the file is renamed and a new one begun."`
+	MaxFiles int           `koanf:"max_files" min:"1" max:"10000" doc:"The number of renamed files that are kept."`
+	Stream   string        `koanf:"stream" example:"graph2mqtt-audit" doc:"Instead of a file: the name of a stream of NATS JetStream that records the changes of all machines. Requires cluster.nats."`
+	MaxAge   time.Duration `koanf:"max_age" min:"0s" doc:"How long a record stays in the stream. Default: for ever."`
+}
+
+// Validate implements schema.Validator.
+func (a *Audit) Validate() error {
+	switch {
+	case a.Stream == "" && a.MaxAge != 0:
+		return At("max_age", errors.New("only with stream; max_size and max_files limit a file"))
+	case a.Stream == "":
+		return nil
+	case a.File != "":
+		return At("stream", errors.New("given together with file: only one of them can be right"))
+	case !streamName.MatchString(a.Stream):
+		return At("stream", fmt.Errorf("want a name of up to 64 letters, digits, - and _, not %q", a.Stream))
+	}
+	return nil
 }
 
 // Account is one Microsoft 365 account.
@@ -176,7 +193,7 @@ type EntityOverride struct {
 func (c *Config) setDefaults() {
 	c.MQTT = MQTT{BaseTopic: "graph2mqtt", Keepalive: time.Minute}
 	c.HomeAssistant = HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"}
-	c.Cluster = Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second}
+	c.Cluster = Cluster{Bucket: "graph2mqtt", Shards: 1, Lease: 10 * time.Second}
 	c.Log = Log{Level: "info", Format: "text"}
 	c.Commands = Commands{MaxAge: 15 * time.Minute, Queue: 100}
 	c.Notifications = Notifications{EventHubs: EventHubs{ConsumerGroup: defaultConsumerGroup}, Safety: defaultSafety}
@@ -204,10 +221,14 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 
 // Validate implements schema.Validator.
 func (c *Config) Validate() error {
+	errs := c.checkShards()
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
-		return At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic))
+		errs = append(errs, At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic)))
 	}
-	return nil
+	if c.Audit.Stream != "" && !c.Cluster.IsConfigured() {
+		errs = append(errs, At("audit.stream", errors.New("requires cluster.nats; on one machine use audit.file")))
+	}
+	return errors.Join(errs...)
 }
 
 // Validate implements schema.Validator.

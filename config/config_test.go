@@ -109,7 +109,7 @@ func TestDefaults(t *testing.T) {
 		HomeAssistant: config.HomeAssistant{Enabled: true, DiscoveryTopic: "homeassistant", StatusTopic: "homeassistant/status", QoS: 1, Discovery: "device"},
 		StateDir:      "/home/ann/.local/state/graph2mqtt",
 		Log:           config.Log{Level: "info", Format: "text"},
-		Cluster:       config.Cluster{Bucket: "graph2mqtt", Lease: 10 * time.Second},
+		Cluster:       config.Cluster{Bucket: "graph2mqtt", Shards: 1, Lease: 10 * time.Second},
 		Commands:      config.Commands{MaxAge: 15 * time.Minute, Queue: 100},
 		Notifications: config.Notifications{EventHubs: config.EventHubs{ConsumerGroup: "graph2mqtt"}, Safety: 15 * time.Minute},
 		Audit:         config.Audit{MaxSize: 10, MaxFiles: 10},
@@ -855,7 +855,7 @@ func TestExample(t *testing.T) {
 		t.Helper()
 		// Without an app registration of the user's the example is not complete.
 		file := write(t, "c.yaml", content)
-		const incomplete = "accounts.work.client_id (line 182): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
+		const incomplete = "accounts.work.client_id (line 191): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples"
 		if _, err := config.Load(config.Sources{File: file, Environ: environ()}, kinds()); err == nil || err.Error() != incomplete {
 			t.Errorf("with the placeholder: %v, want %s", err, incomplete)
 		}

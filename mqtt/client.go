@@ -39,10 +39,11 @@ const (
 	refusedAfter = 3
 )
 
+// Bucket is the bucket of the Store that the client keeps its records in.
+const Bucket = "mqtt"
+
 // The client stores its records in bucket, with these keys.
 const (
-	bucket = "mqtt"
-
 	publishedKey    = "published/"    // and the topic: what the brokers may hold of ours
 	removedKey      = "removed/"      // and the topic: the announcement whose removal is to be repeated
 	subscriptionKey = "subscription/" // and the filter: it lives in the broker's session
@@ -50,6 +51,14 @@ const (
 	seenKey         = "seen"          // when session 0 was last heard; of others with a slash and the number
 	brokerKey       = "broker/"       // and the address: the number of its session
 )
+
+// RecordTopic returns the topic that a stored record is about. It is not ok for records about the broker's session.
+func RecordTopic(key string) (topic string, ok bool) {
+	if topic, ok = strings.CutPrefix(key, publishedKey); !ok {
+		topic, ok = strings.CutPrefix(key, removedKey)
+	}
+	return topic, ok
+}
 
 // ErrStopped is returned by Send after Run has ended.
 var ErrStopped = errors.New("mqtt: stopped")
@@ -68,8 +77,8 @@ func (e *RefusedError) Error() string {
 
 // A Tx collects the writes of one transaction.
 type Tx = interface {
-	Put(bucket, key string, value []byte)
-	Delete(bucket, key string)
+	Put(Bucket, key string, value []byte)
+	Delete(Bucket, key string)
 }
 
 // A Store keeps what has to outlive a restart. Commit never waits: it calls done, which may be nil, when the writes are on disk or have
@@ -87,6 +96,7 @@ type Options struct {
 	TLS                *tls.Config
 
 	Base  string // the base topic, "graph2mqtt"
+	Shard int    // whose topics those of the bridge are; 0: its own
 	Rules Rules
 	// Keep reports whether what an earlier run published on a topic stays although this one does not set it. The payload is that of an
 	// announcement, unknown of others. Nil: nothing stays.
@@ -238,6 +248,9 @@ func New(o Options) (*Client, error) {
 	return c, nil
 }
 
+// bridgeTopic returns a topic of the bridge, or of its shard.
+func (c *Client) bridgeTopic(name string) string { return c.topics.Shard(c.options.Shard, name) }
+
 // isRisky reports whether a topic must not contain a character because some brokers close the connection then.
 func isRisky(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }
 
@@ -296,7 +309,7 @@ func parseURL(text string) (*url.URL, error) {
 }
 
 // Retain sets what the broker holds at topic; an empty payload removes it. It is sent when it has changed, when a connection is made and
-// when Home Assistant starts. The payload must not be changed afterwards. <base>/bridge/state is the client's own.
+// when Home Assistant starts. The payload must not be changed afterwards. <base>/bridge/state, or that of the shard, is the client's own.
 func (c *Client) Retain(topic string, payload []byte) {
 	if err := checkTopic(topic, payload); err != nil {
 		c.logRefused(err, "retained")
@@ -771,9 +784,9 @@ func (c *Client) flush() {
 	c.options.Store.Commit(func(tx Tx) {
 		for _, w := range writes {
 			if w.value == nil {
-				tx.Delete(bucket, w.key)
+				tx.Delete(Bucket, w.key)
 			} else {
-				tx.Put(bucket, w.key, w.value)
+				tx.Put(Bucket, w.key, w.value)
 			}
 		}
 	}, func(err error) {

@@ -404,7 +404,7 @@ func (conn *connection) confirm(now time.Time) bool {
 		return false
 	}
 	conn.confirmInFlight = true
-	conn.publish(now, publication{topic: c.topics.Bridge("barrier"), payload: []byte("confirm")}, nil, func() {
+	conn.publish(now, publication{topic: c.bridgeTopic("barrier"), payload: []byte("confirm")}, nil, func() {
 		conn.confirmInFlight = false
 		for _, waiting := range due {
 			waiting.f()
@@ -422,7 +422,7 @@ func (conn *connection) publishOffline() {
 }
 
 func (conn *connection) state(state string) publication {
-	return publication{topic: conn.client.topics.Bridge("state"), payload: []byte(state), retained: true}
+	return publication{topic: conn.client.bridgeTopic("state"), payload: []byte(state), retained: true}
 }
 
 func (conn *connection) publish(now time.Time, p publication, m *message, done func()) {
@@ -478,7 +478,7 @@ const maxBarrierAttempts = 16
 // sendBarrier sends the barriers until they are received: a broker drops them while its queue for this client is full.
 func (conn *connection) sendBarrier(now time.Time) (sent bool, due time.Time) {
 	c := conn.client
-	general := c.topics.Bridge("barrier")
+	general := c.bridgeTopic("barrier")
 	c.mu.Lock()
 	payload := []byte(conn.barrier())
 	if conn.barrierDue {
@@ -528,7 +528,7 @@ func (c *Client) wanted() map[string]byte {
 
 // ownFilters returns the QoS of every filter that is not one of requests.
 func (c *Client) ownFilters() map[string]byte {
-	own := map[string]byte{c.topics.Bridge("barrier"): qos, c.topics.Bridge("state"): qos}
+	own := map[string]byte{c.bridgeTopic("barrier"): qos, c.bridgeTopic("state"): qos}
 	if c.options.Rules.StatusTopic != "" {
 		own[c.options.Rules.StatusTopic] = qos
 	}

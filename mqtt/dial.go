@@ -64,7 +64,7 @@ func (c *Client) connect(ctx context.Context) (*connection, bool, error) {
 	o.SetClientID(c.options.ClientID).SetCleanSession(false)
 	o.SetKeepAlive(cmp.Or(c.options.KeepAlive, time.Minute)).SetPingTimeout(10 * time.Second)
 	o.SetOrderMatters(true).SetAutoAckDisabled(true)
-	o.SetBinaryWill(c.topics.Bridge("state"), []byte(offline), qos, true)
+	o.SetBinaryWill(c.bridgeTopic("state"), []byte(offline), qos, true)
 	o.SetStore(paho.NewMemoryStore())
 	// Set before connecting: what waits in the session arrives at once.
 	o.SetDefaultPublishHandler(func(_ paho.Client, m paho.Message) { c.onMessage(conn, m) })

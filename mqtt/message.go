@@ -73,7 +73,7 @@ func (c *Client) onMessage(conn *connection, m paho.Message) {
 func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time) bool {
 	topic := m.Topic()
 	switch topic {
-	case c.topics.Bridge("barrier"):
+	case c.bridgeTopic("barrier"):
 		if string(m.Payload()) == conn.barrier() && !conn.barrierPassed {
 			conn.barrierPassed = true
 			if !conn.asserted {
@@ -84,7 +84,7 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 			c.wakeWriter()
 		}
 		return true
-	case c.topics.Bridge("state"):
+	case c.bridgeTopic("state"):
 		// The will of a connection that died unnoticed, or another client's message.
 		if string(m.Payload()) == offline && conn.online && !conn.stopping {
 			conn.online = false

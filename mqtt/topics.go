@@ -3,6 +3,7 @@ package mqtt
 import (
 	"crypto/sha256"
 	"encoding/base32"
+	"strconv"
 	"strings"
 )
 
@@ -10,7 +11,10 @@ import (
 // return the prefix of those topics without a slash at its end.
 type Topics string
 
-const bridgeName = "bridge"
+const (
+	bridgeName = "bridge"
+	shardsName = "shards"
+)
 
 // Verbs of a command topic.
 const (
@@ -20,6 +24,24 @@ const (
 
 // Bridge returns a topic of the bridge: <base>/bridge/<name>.
 func (t Topics) Bridge(name string) string { return t.join(bridgeName, name) }
+
+// Shard returns a topic of one shard of the bridge: <base>/bridge/shards/<shard>/<name>. Shard 0 has those of the bridge.
+func (t Topics) Shard(shard int, name string) string {
+	if shard == 0 {
+		return t.Bridge(name)
+	}
+	return t.join(bridgeName, shardsName, strconv.Itoa(shard), name)
+}
+
+// ParseShard returns the shard that a topic of a shard of the bridge belongs to; 0 for any other topic.
+func (t Topics) ParseShard(topic string) int {
+	rest, _ := strings.CutPrefix(topic, t.join(bridgeName, shardsName)+"/")
+	number, _, _ := strings.Cut(rest, "/")
+	if shard, err := strconv.Atoi(number); err == nil && shard > 0 && strings.HasPrefix(topic, t.Shard(shard, "")+"/") {
+		return shard
+	}
+	return 0
+}
 
 // Account returns a topic of an account: <base>/<account>/<name>.
 func (t Topics) Account(account, name string) string { return t.join(account, name) }
@@ -47,6 +69,7 @@ func (t Topics) ID(keys ...string) string {
 // An Address is a parsed command topic.
 type Address struct {
 	Account string // or "bridge"
+	Shard   int    // of the bridge
 	Sensor  string // empty: the account, or the bridge, itself
 	Verb    string // Request or Set
 	Name    string // the operation, or with Set the entity's key; unchecked, it can be anything, even empty
@@ -65,10 +88,14 @@ func (t Topics) Parse(topic string) (Address, bool) {
 	if !ok || account == "" {
 		return Address{}, false
 	}
+	shard := t.ParseShard(topic)
+	if shard > 0 {
+		rest = strings.TrimPrefix(topic, t.Shard(shard, "")+"/")
+	}
 	// request/# also matches "request" itself.
 	first, name, _ := strings.Cut(rest, "/")
 	if first == Request {
-		return Address{Account: account, Verb: Request, Name: name}, true
+		return Address{Account: account, Shard: shard, Verb: Request, Name: name}, true
 	}
 	verb, name, _ := strings.Cut(name, "/")
 	if first == "" || account == bridgeName || verb != Request && verb != Set {
@@ -80,6 +107,9 @@ func (t Topics) Parse(topic string) (Address, bool) {
 // Response returns the topic of the response to a message at a: …/response/<operation>, or …/response/set/<entity>.
 func (t Topics) Response(a Address) string {
 	levels := []string{a.Account}
+	if a.Shard > 0 {
+		levels = append(levels, shardsName, strconv.Itoa(a.Shard))
+	}
 	if a.Sensor != "" {
 		levels = append(levels, a.Sensor)
 	}

@@ -11,6 +11,8 @@ func TestTopics(t *testing.T) {
 	topics := mqtt.Topics("home/graph2mqtt")
 	for got, want := range map[string]string{
 		topics.Bridge("state"):                       "home/graph2mqtt/bridge/state",
+		topics.Shard(0, "info"):                      "home/graph2mqtt/bridge/info",
+		topics.Shard(12, "state"):                    "home/graph2mqtt/bridge/shards/12/state",
 		topics.Account("work", "status"):             "home/graph2mqtt/work/status",
 		topics.Sensor("work", "calendar", "state"):   "home/graph2mqtt/work/calendar/state",
 		topics.Sensor("work", "calendar", ""):        "home/graph2mqtt/work/calendar",
@@ -34,6 +36,8 @@ func TestParse(t *testing.T) {
 		response string
 	}{
 		"a/b/bridge/request/ping":           {mqtt.Address{Account: "bridge", Verb: "request", Name: "ping"}, "a/b/bridge/response/ping"},
+		"a/b/bridge/shards/7/request/ping":  {mqtt.Address{Account: "bridge", Shard: 7, Verb: "request", Name: "ping"}, "a/b/bridge/shards/7/response/ping"},
+		"a/b/work/shards/request/list":      {mqtt.Address{Account: "work", Sensor: "shards", Verb: "request", Name: "list"}, "a/b/work/shards/response/list"},
 		"a/b/work/request/refresh":          {mqtt.Address{Account: "work", Verb: "request", Name: "refresh"}, "a/b/work/response/refresh"},
 		"a/b/work/request":                  {mqtt.Address{Account: "work", Verb: "request"}, "a/b/work/response"},
 		"a/b/work/request/x/y":              {mqtt.Address{Account: "work", Verb: "request", Name: "x/y"}, "a/b/work/response/x/y"},
@@ -54,6 +58,7 @@ func TestParse(t *testing.T) {
 	for _, topic := range []string{
 		"", "a/b", "a/b/", "a/b/work", "a/b/work/state", "a/b/work/calendar/state", "a/b/bridge/state", "a/b/bridge/barrier",
 		"a/bwork/request/x", "x/b/work/request/x", "a/b//request/x", "a/b/work//set/x", "a/b/bridge/x/request/y", "a/b/work/response/x",
+		"a/b/bridge/shards/request/x", "a/b/bridge/shards/0/request/x", "a/b/bridge/shards/07/request/x", "a/b/bridge/shards/7", "a/b/bridge/shards/-1/request/x", "a/b/bridge/shards/7/state",
 	} {
 		if got, ok := topics.Parse(topic); ok {
 			t.Errorf("%s: got %+v, want none", topic, got)

@@ -38,7 +38,7 @@ func TestCallIsAudited(t *testing.T) {
 
 	configure(filepath.Join(path, "below")) // a file is no folder
 	code, r, stderr := h.callJSON(t, "", "work/out_of_office", "disable")
-	if code != 0 || r.Status != "ok" || !strings.Contains(stderr, "audit file cannot be written") {
+	if code != 0 || r.Status != "ok" || !strings.Contains(stderr, "audit records cannot be written") {
 		t.Errorf("%d, %+v, %s", code, r, stderr)
 	}
 }

@@ -79,10 +79,10 @@ func (p *program) call(ctx context.Context, args []string, asJSON bool) error {
 		return err
 	}
 	o := runtime.Options{Kinds: runtime.Kinds(), Dir: dir, Log: log}
-	if file := bridge.Audit(c.Audit, log, nil); file != nil {
+	if recorder := bridge.Audit(c.Audit, dir, log, nil); recorder != nil {
 		o.OnWrite = func(w services.Write, user string) {
-			if err := file.Write(bridge.AuditLine(w, user)); err != nil {
-				log.Error("audit file cannot be written", "file", c.Audit.File, "error", err)
+			if err := recorder.Write(bridge.AuditLine(w, user)); err != nil {
+				log.Error("audit records cannot be written", "error", err)
 			}
 		}
 	}

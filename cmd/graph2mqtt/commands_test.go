@@ -338,7 +338,7 @@ func TestConfigPrints(t *testing.T) {
 	h := newHarness(t)
 	_, example, _ := h.call(t, "config", "example")
 	h.write(t, "example.yaml", example)
-	incomplete := "accounts.work.client_id (line 182): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
+	incomplete := "accounts.work.client_id (line 191): want the application (client) id of your app registration in Entra ID, not the placeholder of the examples\n"
 	if code, stdout, stderr := h.call(t, "check", "--config", filepath.Join(h.dir, "example.yaml")); code != 1 || stdout != incomplete || stderr != "" {
 		t.Errorf("%d, %s, %s", code, stdout, stderr)
 	}

@@ -172,7 +172,12 @@ func (h *harness) call(t *testing.T, args ...string) (code int, stdout, stderr s
 // login signs the account work in.
 func (h *harness) login(t *testing.T) {
 	t.Helper()
-	p := h.start(t, "login", "work")
+	h.loginTo(t, "work")
+}
+
+func (h *harness) loginTo(t *testing.T, account string) {
+	t.Helper()
+	p := h.start(t, "login", account)
 	h.openURL(t, p.stdout.find(t, linkPattern))
 	if code := p.wait(t); code != 0 {
 		t.Fatalf("login: exit code %d: %s", code, p.stderr)

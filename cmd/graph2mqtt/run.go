@@ -64,6 +64,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	}
 	defer dir.Close()
 	reloads := make(chan *config.Config)
+	var changes fanOut
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
 	var outdated atomic.Bool // the newest configuration is invalid
@@ -83,12 +84,20 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 			logWarnings(log, current.Load(), next)
 			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)
+			if c.Cluster.Shards > 1 {
+				changes.send(next)
+				return
+			}
 			select {
 			case reloads <- next:
 			case <-watching.Done():
 			}
 		})
 	})
+	if c.Cluster.Shards > 1 {
+		s := &shardServer{program: p, level: level, log: log, current: &current, changes: &changes, outdated: outdated.Load, connected: map[int]func() bool{}}
+		return s.run(ctx, dir)
+	}
 	for {
 		o := bridge.Options{Dir: dir, Log: log, Level: level, Reloads: reloads, Outdated: outdated.Load, File: file}
 		if o.Lease, err = p.standBy(ctx, dir, log); err != nil {
@@ -166,6 +175,13 @@ func (p *program) reportStandby(ctx context.Context, dir string, log *slog.Logge
 
 // serve runs a bridge with all kinds of sensors until ctx is done, or the lease of a shared state has ended.
 func (p *program) serve(ctx context.Context, o bridge.Options) (err error) {
+	return p.serveSupervised(ctx, o, func(ctx context.Context, b *bridge.Bridge) (stop func()) {
+		return p.supervise(ctx, b, o.Dir, o.Log)
+	})
+}
+
+// serveSupervised is serve with something else that supervises the bridge.
+func (p *program) serveSupervised(ctx context.Context, o bridge.Options, supervise func(context.Context, *bridge.Bridge) (stop func())) (err error) {
 	o.Kinds, o.Version = runtime.Kinds(), readBuild().version
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -192,7 +208,7 @@ func (p *program) serve(ctx context.Context, o bridge.Options) (err error) {
 		return err
 	}
 	o.Log.Info("starting", "version", o.Version, "config", o.Config.File, "state_dir", o.Dir.Path(), "accounts", len(o.Config.Accounts))
-	supervised := p.supervise(ctx, b, o.Dir, o.Log)
+	supervised := supervise(ctx, b)
 	if _, set := os.LookupEnv("GOGC"); !set {
 		debug.SetGCPercent(gcPercent)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -61,7 +62,7 @@ func (p *program) copyState(ctx context.Context, toCluster, replace bool) error 
 	if !toCluster {
 		from, to, source, target = shared, local, cluster, directory
 	}
-	n, err := state.Copy(ctx, from, to, replace)
+	n, err := state.Copy(ctx, from, to, replace, bridge.Placement(c))
 	switch {
 	case errors.Is(err, state.ErrNotEmpty):
 		return fmt.Errorf("%s: %w; use --replace to replace them", target, err)

@@ -25,7 +25,7 @@ const waitTimeout = 10 * time.Second
 
 // A recorder is a file with what was reported of it.
 type recorder struct {
-	*audit.File
+	*audit.Recorder
 	path    string
 	log     bytes.Buffer
 	changes chan string // of the problem
@@ -35,8 +35,8 @@ type recorder struct {
 func start(t *testing.T, path string) *recorder {
 	t.Helper()
 	r := &recorder{path: path, changes: make(chan string, 1000)}
-	r.File = audit.New(audit.Options{
-		Path: path, MaxSize: 1, MaxFiles: 2, Log: slog.New(slog.NewTextHandler(&r.log, nil)), Retry: time.Millisecond,
+	r.Recorder = audit.New(audit.Options{
+		Target: audit.NewFile(path, 1, 2), Log: slog.New(slog.NewTextHandler(&r.log, nil)), Retry: time.Millisecond,
 		OnProblem: func() { r.changes <- r.Problem() },
 	})
 	ctx, cancel := context.WithCancel(t.Context())
@@ -110,7 +110,7 @@ func TestRecords(t *testing.T) {
 // The file is renamed when it is full, and only so many are kept.
 func TestRotation(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	r := audit.New(audit.Options{Path: path, MaxSize: 1, MaxFiles: 2, Log: slog.New(slog.DiscardHandler)})
+	r := audit.New(audit.Options{Target: audit.NewFile(path, 1, 2), Log: slog.New(slog.DiscardHandler)})
 	long := strings.Repeat("x", 300<<10)
 	for range 3 {
 		for range 3 {
@@ -133,7 +133,7 @@ func TestRotation(t *testing.T) {
 // A file that another program renames or removes, as logrotate does, is followed by a new one.
 func TestFileIsReplaced(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "audit.jsonl")
-	f := audit.New(audit.Options{Path: path, MaxSize: 1, MaxFiles: 2, Log: slog.New(slog.DiscardHandler)})
+	f := audit.New(audit.Options{Target: audit.NewFile(path, 1, 2), Log: slog.New(slog.DiscardHandler)})
 	write := func(id string) {
 		if err := f.Write(audit.Line{ID: id}); err != nil {
 			t.Error(err)
@@ -188,7 +188,7 @@ func TestFileCannotBeWritten(t *testing.T) {
 	if len(all) != n+1 || all[n-1].ID != fmt.Sprint(n-1) || all[n].Lost != lost {
 		t.Errorf("%d records, the last %+v", len(all), all[len(all)-1])
 	}
-	if got := strings.Count(r.log.String(), "audit file cannot be written"); got != 1 {
+	if got := strings.Count(r.log.String(), "audit records cannot be written"); got != 1 {
 		t.Errorf("logged %d times:\n%s", got, &r.log)
 	}
 }

@@ -91,9 +91,9 @@ func TestAuditFileCannotBeWritten(t *testing.T) {
 	h.Publish("graph2mqtt/work/calendar/request/create", `{"subject": "A", "start": "2026-12-01T10:00:00", "end": "2026-12-01T11:00:00"}`)
 	h.Next(mark, "graph2mqtt/work/calendar/response/create", func(p string) bool { return includes(p, map[string]any{"status": "ok"}) })
 	h.Holds("graph2mqtt/work/status", func(p string) bool {
-		return strings.Contains(p, `"code":"audit_failed","message":"audit file cannot be written: `) && includes(p, map[string]any{"connected": true, "error": nil})
+		return strings.Contains(p, `"code":"audit_failed","message":"audit records cannot be written: `) && includes(p, map[string]any{"connected": true, "error": nil})
 	})
-	if !strings.Contains(h.Log.String(), "audit file cannot be written; requests are still executed") {
+	if !strings.Contains(h.Log.String(), "audit records cannot be written; requests are still executed") {
 		t.Error("not logged")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	stdruntime "runtime"
@@ -42,6 +43,7 @@ type Options struct {
 	Kinds   []sensors.Kind
 	Dir     *state.Dir
 	Lease   *state.Lease // of a Dir in a cluster; otherwise nil
+	Shard   int          // of a cluster with several; Config has only its accounts
 	Version string
 	Log     *slog.Logger
 	Level   *slog.LevelVar        // of Log
@@ -65,7 +67,7 @@ type Bridge struct {
 	runtime    *runtime.Runtime
 	dispatcher *services.Dispatcher
 	inbox      *inbox.Inbox
-	audit      *audit.File // nil: none
+	audit      *audit.Recorder // nil: none
 	mqtt       *mqtt.Client
 	publisher  *homeassistant.Publisher
 	log        *slog.Logger
@@ -121,7 +123,7 @@ func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
 	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
-	if b.audit = Audit(c.Audit, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
+	if b.audit = Audit(c.Audit, b.options.Dir, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
 		onWrite = func(w services.Write) { b.audit.Add(AuditLine(w, b.runtime.User(w.Account))) }
 	}
@@ -138,11 +140,17 @@ func (b *Bridge) wire() (err error) {
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
-	discovery := homeassistant.Discovery{
-		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
-		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: b.topics, Version: b.options.Version, Notifications: c.Notifications.Enabled(),
-	}
+	discovery := discoveryOf(c)
+	discovery.Shard, discovery.Version = b.options.Shard, b.options.Version
 	return b.wireMQTT(discovery)
+}
+
+// discoveryOf returns the configured discovery, without the version.
+func discoveryOf(c *config.Config) homeassistant.Discovery {
+	return homeassistant.Discovery{
+		Enabled: c.HomeAssistant.Enabled, Topic: c.HomeAssistant.DiscoveryTopic, StatusTopic: c.HomeAssistant.StatusTopic,
+		Mode: homeassistant.Mode(c.HomeAssistant.Discovery), QoS: c.HomeAssistant.QoS, Base: mqtt.Topics(c.MQTT.BaseTopic), Notifications: c.Notifications.Enabled(),
+	}
 }
 
 // wireMQTT makes the connection to the broker and what depends on it.
@@ -156,7 +164,11 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	if o.ClientID == "" {
 		o.ClientID = "graph2mqtt-" + b.options.Dir.ID()
 	}
-	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket("mqtt").Each, b.log.With("component", "mqtt"), b.options.Timing
+	if c.Cluster.Shards > 1 { // the session moves with the shard
+		o.ClientID = fmt.Sprintf("%s-%d", o.ClientID, b.options.Shard)
+	}
+	o.Shard = b.options.Shard
+	o.Store, o.Load, o.Log, o.Timing = mqttStore{b.database}, b.database.Bucket(mqtt.Bucket).Each, b.log.With("component", "mqtt"), b.options.Timing
 	o.Handle, o.OnConnectFailed, o.Keep = b.inbox.Handle, b.options.OnConnectFailed, b.keepsTopic
 	o.OnSession = func(s mqtt.BrokerSession) {
 		b.inbox.OnSession(s)
@@ -189,7 +201,9 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 // returns ErrRestart for a configuration that needs a new bridge.
 func (b *Bridge) Run(ctx context.Context) (err error) {
 	defer func() { err = errors.Join(err, b.database.Close()) }()
-	b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.ShortSlug(string(b.topics)), Commands: true})
+	if b.options.Shard == 0 {
+		b.hub.Declare(hub.Device{Name: "graph2mqtt", Model: "Bridge", Slug: entity.ShortSlug(string(b.topics)), Commands: true})
+	}
 	b.publishInfo()
 	b.publishHealth()
 	b.subscribe()
@@ -236,6 +250,9 @@ func (b *Bridge) guard() runtime.Guard {
 	return b.options.Lease
 }
 
+// bridgeTopic returns a topic of the bridge, or of its shard.
+func (b *Bridge) bridgeTopic(name string) string { return b.topics.Shard(b.options.Shard, name) }
+
 // Connected reports whether the broker is connected. It takes the locks of the bridge, so it does not return if the bridge hangs.
 func (b *Bridge) Connected() bool {
 	_ = b.currentConfig()
@@ -267,7 +284,7 @@ func (b *Bridge) runUpkeep(ctx context.Context, work *errgroup.Group) error {
 
 // subscribe subscribes to the topics of requests; to those of sensors only where one of an account's sensors offers an operation.
 func (b *Bridge) subscribe() {
-	filters := []string{b.topics.Bridge("request/#")}
+	filters := []string{b.bridgeTopic("request/#")}
 	for id, a := range config.Sorted(b.currentConfig().Accounts) {
 		filters = append(filters, b.topics.Account(id, "request/#"))
 		for _, s := range a.Sensors {
@@ -345,10 +362,10 @@ func (b *Bridge) publishHealth() {
 func (b *Bridge) retain(name string, v any) {
 	payload, err := json.Marshal(v)
 	if err != nil {
-		b.log.Error("payload not published", "topic", b.topics.Bridge(name), "error", err)
+		b.log.Error("payload not published", "topic", b.bridgeTopic(name), "error", err)
 		return
 	}
-	b.mqtt.Retain(b.topics.Bridge(name), payload)
+	b.mqtt.Retain(b.bridgeTopic(name), payload)
 }
 
 // levelName returns the configuration's name of a log level.

@@ -18,7 +18,7 @@ func Broker(c config.MQTT) (mqtt.Options, error) {
 // Cluster returns the NATS servers that hold the configured state.
 func Cluster(c config.Cluster) (state.ClusterOptions, error) {
 	out := state.ClusterOptions{
-		Servers: c.NATS, Credentials: c.CredentialsFile, Username: c.Username, Password: c.Password.Reveal(), Bucket: c.Bucket, Replicas: c.Replicas, Lease: c.Lease,
+		Servers: c.NATS, Credentials: c.CredentialsFile, Username: c.Username, Password: c.Password.Reveal(), Bucket: c.Bucket, Replicas: c.Replicas, Lease: c.Lease, Shards: c.Shards,
 	}
 	var err error
 	if c.CAFile != "" || c.CertFile != "" {

@@ -89,7 +89,7 @@ func (b *Bridge) publishLog(ctx context.Context) error {
 			if err != nil {
 				continue // logging it would queue another line
 			}
-			b.mqtt.PublishTransient(b.topics.Bridge("logging"), payload)
+			b.mqtt.PublishTransient(b.bridgeTopic("logging"), payload)
 		}
 	}
 }

@@ -76,7 +76,7 @@ func (target) Location() *time.Location { return time.UTC }
 func (target) OnSuccess(context.Context, string, any) func(services.Tx) { return nil }
 
 // OnRejected implements services.Target: an entity whose value was refused falls back to the actual one.
-func (t target) OnRejected() { t.bridge.mqtt.Republish(t.bridge.topics.Bridge("info")) }
+func (t target) OnRejected() { t.bridge.mqtt.Republish(t.bridge.bridgeTopic("info")) }
 
 type ping struct{ bridge *Bridge }
 

@@ -37,6 +37,7 @@ type ClusterOptions struct {
 	Bucket      string        // of JetStream
 	Replicas    int           // of the bucket when it is created; 0: three in a cluster of servers, otherwise one
 	Lease       time.Duration // how long a process that has stopped holds the state
+	Shards      int           // the number of parts that the database has, each with a lease of its own; 0: 1
 }
 
 const (
@@ -91,8 +92,9 @@ type entry struct {
 // A message sets or deletes a key of a bucket.
 type message struct {
 	key    string
-	value  []byte  // nil deletes the key
-	expect *uint64 // the sequence that the key must have
+	value  []byte        // nil deletes the key
+	expect *uint64       // the sequence that the key must have
+	ttl    time.Duration // after which the server removes the key; 0: never
 }
 
 // openBucket connects to the servers, and creates the bucket if it does not exist.
@@ -148,13 +150,7 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 	name := "KV_" + b.cluster.Bucket
 	b.stream, err = b.js.Stream(ctx, name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
-		replicas := b.cluster.Replicas
-		if replicas == 0 {
-			replicas = 1
-			if b.conn.ConnectedClusterName() != "" {
-				replicas = replicasInCluster
-			}
-		}
+		replicas := b.replicas()
 		b.stream, err = b.js.CreateStream(ctx, jetstream.StreamConfig{
 			Name: name, Description: "state of graph2mqtt", Subjects: []string{b.prefix + ">"}, Storage: jetstream.FileStorage, Replicas: replicas,
 			MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1, Discard: jetstream.DiscardNew,
@@ -188,6 +184,17 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 		b.log.Warn("the state is on one NATS server only and is lost with it", "bucket", b.cluster.Bucket)
 	}
 	return nil
+}
+
+// replicas returns the number of servers that are to hold a new stream.
+func (b *bucket) replicas() int {
+	switch {
+	case b.cluster.Replicas > 0:
+		return b.cluster.Replicas
+	case b.conn.ConnectedClusterName() != "":
+		return replicasInCluster
+	}
+	return 1
 }
 
 // explain makes errors that say why the servers did not answer.
@@ -318,6 +325,9 @@ func (b *bucket) publish(ctx context.Context, messages ...message) (sequence uin
 		if m.value == nil {
 			out.Header.Set(headerOperation, operationDelete)
 			out.Header.Set(headerTTL, markerTTL)
+		}
+		if m.ttl > 0 {
+			out.Header.Set(headerTTL, m.ttl.String())
 		}
 		if m.expect != nil {
 			out.Header.Set(jetstream.ExpectedLastSubjSeqHeader, strconv.FormatUint(*m.expect, 10))

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -29,13 +30,29 @@ const (
 	dataPrefix = "data."
 	idKey      = "id"
 	markKey    = "mark"
+	shardsKey  = "shards"
 )
 
-func dataKey(k keyName) string { return dataPrefix + escape(k.bucket) + "." + escape(k.key) }
+// A shardPrefix precedes the keys of a shard: "" if there is only one.
+type shardPrefix string
+
+// prefixOf returns the prefix of a shard.
+func (c ClusterOptions) prefixOf(shard int) shardPrefix {
+	if c.Shards <= 1 {
+		return ""
+	}
+	return shardPrefix(fmt.Sprintf("shard.%d.", shard))
+}
+
+func (p shardPrefix) leaseKey() string { return string(p) + leaseKey }
+
+func (p shardPrefix) dataKey(k keyName) string {
+	return string(p) + dataPrefix + escape(k.bucket) + "." + escape(k.key)
+}
 
 // parseDataKey reverts dataKey.
-func parseDataKey(key string) (k keyName, err error) {
-	bucket, name, ok := strings.Cut(strings.TrimPrefix(key, dataPrefix), ".")
+func (p shardPrefix) parseDataKey(key string) (k keyName, err error) {
+	bucket, name, ok := strings.Cut(strings.TrimPrefix(key, string(p)+dataPrefix), ".")
 	if !ok {
 		return k, ErrCorrupt
 	}
@@ -49,6 +66,7 @@ func parseDataKey(key string) (k keyName, err error) {
 // shared holds what the machines of a cluster share: the files and the database.
 type shared struct {
 	bucket *bucket
+	shard  shardPrefix // of the database
 
 	mu        sync.Mutex
 	revisions map[string]uint64 // of files as they were last read or written
@@ -66,7 +84,7 @@ func OpenCluster(ctx context.Context, dir, keyFile string, c ClusterOptions, log
 	if err != nil {
 		return nil, err
 	}
-	d.shared = &shared{bucket: b, revisions: map[string]uint64{}}
+	d.shared = &shared{bucket: b, shard: c.prefixOf(0), revisions: map[string]uint64{}}
 	if err := d.openShared(ctx); err != nil {
 		b.close()
 		return nil, err
@@ -83,6 +101,15 @@ func (d *Dir) openShared(ctx context.Context) error {
 	}
 	if _, err := d.unseal(mark, sealedFor+markKey); err != nil {
 		return fmt.Errorf("the bucket %s of NATS %w; every machine of a cluster needs the same key", b.cluster.Bucket, err)
+	}
+	wanted := strconv.Itoa(max(1, b.cluster.Shards))
+	shards, err := b.getOrCreate(ctx, shardsKey, []byte(wanted))
+	if err != nil {
+		return d.sharedError("read", shardsKey, err)
+	}
+	if string(shards) != wanted {
+		return fmt.Errorf("the bucket %s of NATS was made with cluster.shards: %s, not %s; set cluster.shards to %s, or copy the state to another bucket",
+			b.cluster.Bucket, shards, wanted, shards)
 	}
 	id, err := b.getOrCreate(ctx, idKey, []byte(d.id))
 	if err != nil {
@@ -127,10 +154,8 @@ func (d *Dir) Acquire(ctx context.Context) (*Lease, error) {
 	if err != nil {
 		return nil, err
 	}
-	host, _ := os.Hostname() // only for people
 	s := d.shared
-	self := leaseRecord{Holder: uuid.NewString(), Worker: host + "/" + d.id, Host: host, Lease: s.bucket.cluster.Lease}
-	l, err := acquireLease(ctx, bucketRegister{s.bucket}, self, d.log)
+	l, err := acquireLease(ctx, s.register(), d.leaseRecord(), d.log)
 	if err != nil {
 		return nil, errors.Join(err, d.unlockBridge(lock))
 	}
@@ -146,6 +171,14 @@ func (d *Dir) Acquire(ctx context.Context) (*Lease, error) {
 	return l, nil
 }
 
+// leaseRecord returns the record of a new lease of this machine's.
+func (d *Dir) leaseRecord() leaseRecord {
+	host, _ := os.Hostname() // only for people
+	return leaseRecord{Holder: uuid.NewString(), Worker: host + "/" + d.id, Host: host, Lease: d.shared.bucket.cluster.Lease}
+}
+
+func (s *shared) register() bucketRegister { return bucketRegister{s.bucket, s.shard} }
+
 func (d *Dir) sharedError(action, name string, err error) error {
 	return fmt.Errorf("%s %s in the bucket %s of NATS: %w", action, name, d.shared.bucket.cluster.Bucket, err)
 }
@@ -153,6 +186,7 @@ func (d *Dir) sharedError(action, name string, err error) error {
 // A clusterEngine is the engine of a database in a cluster.
 type clusterEngine struct {
 	bucket *bucket
+	shard  shardPrefix
 	lease  *Lease
 	count  func(changes, bytes uint64)
 }
@@ -161,24 +195,24 @@ func (e *clusterEngine) get(k keyName) ([]byte, error) {
 	var found entry
 	ctx := e.lease.Context()
 	err := patiently(ctx, func() (err error) {
-		found, err = e.bucket.get(ctx, dataKey(k))
+		found, err = e.bucket.get(ctx, e.shard.dataKey(k))
 		return err
 	})
 	return found.value, err
 }
 
 func (e *clusterEngine) list(bucket string) ([]change, error) {
-	return e.changes(dataPrefix + escape(bucket) + ".*")
+	return e.changes(escape(bucket) + ".*")
 }
 
-// changes returns every key that matches filter, sorted.
+// changes returns every key whose end matches filter, sorted.
 func (e *clusterEngine) changes(filter string) (all []change, err error) {
 	var invalid error
 	newest := map[keyName][]byte{} // a key that changes meanwhile comes again
 	ctx := e.lease.Context()
 	err = patiently(ctx, func() error {
-		return e.bucket.scan(ctx, filter, leaseKey, e.revision(), func(found entry) {
-			k, err := parseDataKey(found.key)
+		return e.bucket.scan(ctx, string(e.shard)+dataPrefix+filter, e.shard.leaseKey(), e.revision(), func(found entry) {
+			k, err := e.shard.parseDataKey(found.key)
 			if err != nil {
 				invalid = err
 			}
@@ -222,7 +256,9 @@ func (e *clusterEngine) write(changes []*change) error {
 	return nil
 }
 
-func (e *clusterEngine) check(k keyName, size int) error { return e.bucket.check(dataKey(k), size) }
+func (e *clusterEngine) check(k keyName, size int) error {
+	return e.bucket.check(e.shard.dataKey(k), size)
+}
 
 func (e *clusterEngine) close() error { return nil }
 

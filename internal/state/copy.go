@@ -17,35 +17,42 @@ import (
 // Copied counts what [Copy] has copied.
 type Copied struct{ Files, Keys int }
 
+// A Placement returns the shard that a record belongs to. If it is not ok, the record is of no use in another number of shards.
+type Placement func(bucket, key string, value []byte) (shard int, ok bool)
+
 // Copy copies everything from the directory to the cluster, or back: the files, the database and the id. Nothing may work with either
-// meanwhile. A target that has something is refused, or replaced.
-func Copy(ctx context.Context, from, to *Dir, replace bool) (n Copied, err error) {
-	source, closeSource, err := from.openForCopy(ctx)
+// meanwhile. A target that has something is refused, or replaced. place is used if the cluster has several shards.
+func Copy(ctx context.Context, from, to *Dir, replace bool, place Placement) (n Copied, err error) {
+	source, err := from.openForCopy(ctx)
 	if err != nil {
 		return n, err
 	}
-	defer func() { err = errors.Join(err, closeSource()) }()
-	target, closeTarget, err := to.openForCopy(ctx)
+	defer func() { err = errors.Join(err, source.close()) }()
+	target, err := to.openForCopy(ctx)
 	if err != nil {
 		return n, err
 	}
-	defer func() { err = errors.Join(err, closeTarget()) }()
-	if err := target.DataLoss(); err != nil {
+	defer func() { err = errors.Join(err, target.close()) }()
+	if err := target.databases[0].DataLoss(); err != nil {
 		return n, err
 	}
-	oldFiles, err := to.fileNames(ctx, target)
+	oldFiles, err := target.fileNames(ctx)
 	if err != nil {
 		return n, err
 	}
-	oldKeys, err := target.engine.all()
-	if err != nil {
-		return n, fmt.Errorf("read the database %s: %w", target.path, err)
+	oldKeys := make([][]change, len(target.databases))
+	old := 0
+	for i, db := range target.databases {
+		if oldKeys[i], err = db.engine.all(); err != nil {
+			return n, fmt.Errorf("read the database %s: %w", db.path, err)
+		}
+		old += len(oldKeys[i])
 	}
-	if len(oldFiles)+len(oldKeys) > 0 && !replace {
-		return n, fmt.Errorf("%w: it has %d files and %d records", ErrNotEmpty, len(oldFiles), len(oldKeys))
+	if len(oldFiles)+old > 0 && !replace {
+		return n, fmt.Errorf("%w: it has %d files and %d records", ErrNotEmpty, len(oldFiles), old)
 	}
 	// Everything is read before anything is written: an unreadable source changes nothing.
-	files, err := from.fileNames(ctx, source)
+	files, err := source.fileNames(ctx)
 	if err != nil {
 		return n, err
 	}
@@ -55,15 +62,27 @@ func Copy(ctx context.Context, from, to *Dir, replace bool) (n Copied, err error
 			return n, err
 		}
 	}
-	keys, err := source.engine.all()
+	records, err := source.records()
 	if err != nil {
-		return n, fmt.Errorf("read the database %s: %w", source.path, err)
+		return n, err
 	}
-	values := make([][]byte, len(keys))
-	for i, c := range keys {
-		if values[i], err = source.openValue(c.keyName, c.sealed); err != nil {
-			return n, err
+	if len(source.databases) == 1 && len(target.databases) == 1 {
+		place = func(string, string, []byte) (int, bool) { return 0, true }
+	}
+	parts := make([]map[keyName][]byte, len(target.databases))
+	for i := range parts {
+		parts[i] = map[keyName][]byte{}
+	}
+	for k, value := range records {
+		shard, ok := place(k.bucket, k.key, value)
+		if !ok {
+			continue
 		}
+		n.Keys++
+		if len(parts) == 1 {
+			shard = 0
+		}
+		parts[shard][k] = value
 	}
 	for _, name := range oldFiles {
 		if _, ok := contents[name]; !ok {
@@ -83,71 +102,118 @@ func Copy(ctx context.Context, from, to *Dir, replace bool) (n Copied, err error
 			return n, err
 		}
 	}
-	err = target.CommitSync(func(tx Tx) {
-		kept := map[keyName]bool{}
-		for i, c := range keys {
-			kept[c.keyName] = true
-			tx.Put(c.bucket, c.key, values[i])
-		}
-		for _, c := range oldKeys {
-			if !kept[c.keyName] {
-				tx.Delete(c.bucket, c.key)
+	for i, db := range target.databases {
+		err := db.CommitSync(func(tx Tx) {
+			for k, value := range parts[i] {
+				tx.Put(k.bucket, k.key, value)
 			}
+			for _, c := range oldKeys[i] {
+				if _, kept := parts[i][c.keyName]; !kept {
+					tx.Delete(c.bucket, c.key)
+				}
+			}
+		})
+		if err != nil {
+			return n, err
 		}
-	})
-	if err != nil {
-		return n, err
 	}
 	if err := to.setID(ctx, from.ID()); err != nil {
 		return n, err
 	}
-	return Copied{len(files), len(keys)}, nil
+	n.Files = len(files)
+	return n, nil
+}
+
+// A copySide is the source or the target of a copy.
+type copySide struct {
+	dir       *Dir
+	databases []*Database // by shard
+	closers   []func() error
+}
+
+func (s *copySide) close() (err error) {
+	for _, f := range s.closers {
+		err = errors.Join(err, f())
+	}
+	return err
+}
+
+// records returns everything in the databases. What several shards have is of no use in another number of them.
+func (s *copySide) records() (map[keyName][]byte, error) {
+	all := map[keyName][]byte{}
+	for _, db := range s.databases {
+		keys, err := db.engine.all()
+		if err != nil {
+			return nil, fmt.Errorf("read the database %s: %w", db.path, err)
+		}
+		for _, c := range keys {
+			if all[c.keyName], err = db.openValue(c.keyName, c.sealed); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return all, nil
 }
 
 // ErrNotEmpty is wrapped by the error of [Copy] for a target that has something.
 var ErrNotEmpty = errors.New("the target is not empty")
 
-// openForCopy opens the database, of a cluster with a lease of its own. The lock of the directory belongs to the other side.
-func (d *Dir) openForCopy(ctx context.Context) (*Database, func() error, error) {
+// openForCopy opens the database, of a cluster with leases of its own. The lock of the directory belongs to the other side.
+func (d *Dir) openForCopy(ctx context.Context) (_ *copySide, err error) {
+	side := &copySide{dir: d}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, side.close())
+		}
+	}()
 	if d.shared == nil {
 		db, err := d.OpenDatabase()
 		if err != nil {
-			return nil, nil, err
+			return side, err
 		}
-		return db, db.Close, nil
+		side.databases, side.closers = []*Database{db}, []func() error{db.Close}
+		return side, nil
 	}
-	host, _ := os.Hostname()
-	self := leaseRecord{Holder: uuid.NewString(), Worker: "copy/" + uuid.NewString(), Host: host, Lease: d.shared.bucket.cluster.Lease}
+	self := d.leaseRecord()
+	self.Worker = "copy/" + uuid.NewString()
+	c := d.shared.bucket.cluster
 	waiting, cancel := context.WithTimeout(ctx, self.Lease+4*standbyInterval)
 	defer cancel()
-	l, err := acquireLease(waiting, bucketRegister{d.shared.bucket}, self, d.log)
-	if err != nil {
-		if waiting.Err() != nil && ctx.Err() == nil {
-			err = errors.New("a bridge is running on it; stop it on all machines first")
+	for shard := range max(1, c.Shards) {
+		l, err := acquireLease(waiting, bucketRegister{d.shared.bucket, c.prefixOf(shard)}, self, d.log)
+		if err != nil {
+			if waiting.Err() != nil && ctx.Err() == nil {
+				err = errors.New("a bridge is running on it; stop it on all machines first")
+			}
+			return side, fmt.Errorf("open the database %s: %w", d.shared.bucket.label(), err)
 		}
-		return nil, nil, fmt.Errorf("open the database %s: %w", d.shared.bucket.label(), err)
+		side.closers = append(side.closers, func() error { l.Release(); return nil })
+		db, err := d.withLease(shard, l).OpenDatabase()
+		if err != nil {
+			return side, err
+		}
+		side.databases = append(side.databases, db)
+		release := side.closers[len(side.closers)-1]
+		side.closers[len(side.closers)-1] = func() error { return errors.Join(db.Close(), release()) }
 	}
-	d.shared.mu.Lock()
-	d.shared.lease = l
-	d.shared.mu.Unlock()
-	db, err := d.OpenDatabase()
-	if err != nil {
-		l.Release()
-		return nil, nil, err
-	}
-	return db, func() error {
-		defer l.Release()
-		return db.Close()
-	}, nil
+	return side, nil
+}
+
+// withLease returns the directory with the database of one shard.
+func (d *Dir) withLease(shard int, l *Lease) *Dir {
+	part := *d
+	part.shared = &shared{bucket: d.shared.bucket, shard: d.shared.bucket.cluster.prefixOf(shard), revisions: map[string]uint64{}, lease: l}
+	return &part
 }
 
 // fileNames returns the names of the encrypted files.
-func (d *Dir) fileNames(ctx context.Context, db *Database) (names []string, err error) {
+func (s *copySide) fileNames(ctx context.Context) (names []string, err error) {
+	d := s.dir
 	if d.shared != nil {
-		e := db.engine.(*clusterEngine)
+		e := s.databases[0].engine.(*clusterEngine)
 		var invalid error
 		found := map[string]bool{}
-		err := e.bucket.scan(ctx, filePrefix+"*", leaseKey, e.revision(), func(f entry) {
+		err := e.bucket.scan(ctx, filePrefix+"*", e.shard.leaseKey(), e.revision(), func(f entry) {
 			name, err := unescape(strings.TrimPrefix(f.key, filePrefix))
 			if err != nil {
 				invalid = err
@@ -212,4 +278,4 @@ func (b *boltFile) all() (all []change, err error) {
 }
 
 // all implements engine.
-func (e *clusterEngine) all() ([]change, error) { return e.changes(dataPrefix + "*.*") }
+func (e *clusterEngine) all() ([]change, error) { return e.changes("*.*") }

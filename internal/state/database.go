@@ -81,7 +81,7 @@ func (db *Database) open() (err error) {
 		if s.lease == nil {
 			return fmt.Errorf("open the database %s: %w", s.bucket.label(), ErrLeaseLost)
 		}
-		db.path, db.packed, db.engine = s.bucket.label(), true, &clusterEngine{s.bucket, s.lease, db.count}
+		db.path, db.packed, db.engine = s.bucket.label(), true, &clusterEngine{s.bucket, s.shard, s.lease, db.count}
 		return nil
 	}
 	if db.lock, err = db.dir.lockBridge(); err != nil {

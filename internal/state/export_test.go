@@ -3,9 +3,6 @@ package state
 import (
 	"context"
 	"io"
-	"os"
-
-	"github.com/google/uuid"
 )
 
 // VerifyFile verifies the file of a database and counts its keys.
@@ -25,9 +22,7 @@ const (
 
 // AcquireAgain takes the state like a process that has started on the same directory again.
 func AcquireAgain(ctx context.Context, d *Dir) (*Lease, error) {
-	host, _ := os.Hostname()
-	self := leaseRecord{Holder: uuid.NewString(), Worker: host + "/" + d.id, Host: host, Lease: d.shared.bucket.cluster.Lease}
-	return acquireLease(ctx, bucketRegister{d.shared.bucket}, self, d.log)
+	return acquireLease(ctx, d.shared.register(), d.leaseRecord(), d.log)
 }
 
 // SetLease has the database opened with a lease.

@@ -74,15 +74,12 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, log 
 			if revision != seen || since.IsZero() {
 				seen, since = revision, time.Now()
 			}
-			// The time counts from a look at the record after it was written, by the clock of this machine only.
-			if revision == 0 || current.Holder == "" || current.Worker == self.Worker || time.Since(since) >= max(self.Lease, current.Lease) {
+			if time.Since(since) >= self.waitFor(current) {
 				begun = time.Now()
-				self.Epoch = current.Epoch + 1
-				revision, err = register.replace(ctx, revision, self, nil)
-				if err == nil {
-					return startLease(register, self, revision, begun, log), nil
+				var l *Lease
+				if l, err = takeLease(ctx, register, self, current, revision, log); err == nil {
+					return l, nil
 				}
-				// After an error without an answer the record may be this one.
 			} else if !waiting {
 				waiting = true
 				log.Info("standing by: another machine holds the state", "host", cmp.Or(current.Host, current.Worker))
@@ -100,6 +97,26 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, log 
 		case <-timer.C:
 		}
 	}
+}
+
+// waitFor returns how long another process may still use the lease, from when it was seen for the first time: only the clock of this machine
+// counts.
+func (r leaseRecord) waitFor(current leaseRecord) time.Duration {
+	if current.Holder == "" || current.Worker == r.Worker {
+		return 0
+	}
+	return max(r.Lease, current.Lease)
+}
+
+// takeLease replaces the current record, which nobody may use any more. After an error without an answer the record may be the new one.
+func takeLease(ctx context.Context, register register, self, current leaseRecord, revision uint64, log *slog.Logger) (*Lease, error) {
+	begun := time.Now()
+	self.Epoch = current.Epoch + 1
+	revision, err := register.replace(ctx, revision, self, nil)
+	if err != nil {
+		return nil, err
+	}
+	return startLease(register, self, revision, begun, log), nil
 }
 
 func startLease(register register, record leaseRecord, revision uint64, begun time.Time, log *slog.Logger) *Lease {
@@ -250,18 +267,32 @@ func (l *Lease) Release() {
 // leaseKey is the key of the record in a bucket, which is not encrypted.
 const leaseKey = "lease"
 
-// A bucketRegister is the record of a bucket.
-type bucketRegister struct{ bucket *bucket }
+// A bucketRegister is the record of a shard in a bucket.
+type bucketRegister struct {
+	bucket *bucket
+	shard  shardPrefix
+}
 
 func (r bucketRegister) read(ctx context.Context) (record leaseRecord, revision uint64, err error) {
-	e, err := r.bucket.get(ctx, leaseKey)
-	if err != nil || e.value == nil {
-		return record, e.sequence, err
+	e, err := r.bucket.get(ctx, r.shard.leaseKey())
+	if err != nil {
+		return record, 0, err
+	}
+	if record, err = parseLease(e); err != nil {
+		err = fmt.Errorf("the lease in the bucket %s %w", r.bucket.cluster.Bucket, err)
+	}
+	return record, e.sequence, err
+}
+
+// parseLease returns the record in an entry; the zero value if there is none.
+func parseLease(e entry) (record leaseRecord, err error) {
+	if e.value == nil {
+		return record, nil
 	}
 	if err := json.Unmarshal(e.value, &record); err != nil {
-		return record, 0, fmt.Errorf("the lease in the bucket %s %w: %w", r.bucket.cluster.Bucket, ErrCorrupt, err)
+		return record, fmt.Errorf("%w: %w", ErrCorrupt, err)
 	}
-	return record, e.sequence, nil
+	return record, nil
 }
 
 func (r bucketRegister) replace(ctx context.Context, expected uint64, record leaseRecord, changes []*change) (uint64, error) {
@@ -271,7 +302,7 @@ func (r bucketRegister) replace(ctx context.Context, expected uint64, record lea
 	}
 	messages := make([]message, 0, len(changes)+1)
 	for _, c := range changes {
-		messages = append(messages, message{key: dataKey(c.keyName), value: c.sealed})
+		messages = append(messages, message{key: r.shard.dataKey(c.keyName), value: c.sealed})
 	}
-	return r.bucket.publish(ctx, append(messages, message{key: leaseKey, value: value, expect: &expected})...)
+	return r.bucket.publish(ctx, append(messages, message{key: r.shard.leaseKey(), value: value, expect: &expected})...)
 }

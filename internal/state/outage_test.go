@@ -157,16 +157,16 @@ func TestCopy(t *testing.T) {
 		t.Fatal(err)
 	}
 	shared, _ := machineIn(t, path, []string{s.ClientURL}, nil)
-	if _, err := state.Copy(t.Context(), local, shared, false); err == nil || !strings.Contains(err.Error(), "another graph2mqtt") {
+	if _, err := state.Copy(t.Context(), local, shared, false, nil); err == nil || !strings.Contains(err.Error(), "another graph2mqtt") {
 		t.Errorf("copied while a bridge has the directory: %v", err)
 	}
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if n, err := state.Copy(t.Context(), local, shared, false); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
+	if n, err := state.Copy(t.Context(), local, shared, false, nil); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
 		t.Fatalf("%+v, %v", n, err)
 	}
-	if _, err := state.Copy(t.Context(), local, shared, false); !errors.Is(err, state.ErrNotEmpty) {
+	if _, err := state.Copy(t.Context(), local, shared, false, nil); !errors.Is(err, state.ErrNotEmpty) {
 		t.Errorf("copied over a copy: %v", err)
 	}
 	if shared.ID() != local.ID() {
@@ -181,11 +181,11 @@ func TestCopy(t *testing.T) {
 	if err := other.Write("tokens-old", []byte("old")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := state.Copy(t.Context(), shared, other, true); err == nil || !strings.Contains(err.Error(), "a bridge is running on it") {
+	if _, err := state.Copy(t.Context(), shared, other, true, nil); err == nil || !strings.Contains(err.Error(), "a bridge is running on it") {
 		t.Errorf("copied while a bridge has the cluster: %v", err)
 	}
 	l.Release()
-	if n, err := state.Copy(t.Context(), shared, other, true); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
+	if n, err := state.Copy(t.Context(), shared, other, true, nil); err != nil || n != (state.Copied{Files: 1, Keys: 2}) {
 		t.Fatalf("%+v, %v", n, err)
 	}
 	if _, err := other.Read("tokens-old"); err == nil {

@@ -12,7 +12,7 @@ import (
 // device returns Home Assistant's device for a device of the hub.
 func (o Discovery) device(d hub.Device) device {
 	t := o.Base
-	bridge := []string{t.Bridge("state")}
+	bridge := []string{t.Shard(o.Shard, "state")}
 	var built device
 	switch {
 	case d.ID.Account == "":
@@ -132,7 +132,7 @@ func (o Discovery) problemComponent(id hub.ID) component {
 			Doc: "Whether the sensor cannot be read. Its attribute `message` names the reason, `since` the time of the first failure."},
 		stateTopic: status, template: "{{ 'ON' if value_json['problem'] else 'OFF' }}",
 		attributesTopic: status, attributesTemplate: "{{ {'message': value_json['message'], 'since': value_json['since']} | to_json }}",
-		availability: []string{o.Base.Bridge("state")},
+		availability: []string{o.Base.Shard(o.Shard, "state")},
 	}
 }
 

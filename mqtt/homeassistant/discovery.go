@@ -33,6 +33,7 @@ type Discovery struct {
 	Mode        Mode   // empty: DeviceMode
 	QoS         int    // with which Home Assistant subscribes and publishes
 	Base        mqtt.Topics
+	Shard       int    // whose state is that of every device; 0: the bridge
 	Version     string // of this program
 	// Notifications announces how accounts get Graph's notifications.
 	Notifications bool

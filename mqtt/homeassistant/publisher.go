@@ -103,7 +103,7 @@ func (p *Publisher) apply(u hub.Update) {
 func (p *Publisher) topic(id hub.ID, name string) string {
 	switch {
 	case id.Account == "":
-		return p.discovery.Base.Bridge(name)
+		return p.discovery.Base.Shard(p.discovery.Shard, name)
 	case id.Sensor == "":
 		return p.discovery.Base.Account(id.Account, name)
 	}

@@ -113,6 +113,22 @@ func (o Discovery) parseTopic(topic string) (discoveryTopic, bool) {
 	return discoveryTopic{}, false
 }
 
+// Account returns the account that a topic belongs to; "" for those of the bridge and its shards.
+func (o Discovery) Account(topic string) string {
+	account := ""
+	if t, ok := o.parseTopic(topic); ok {
+		keys, _ := strings.CutPrefix(t.device, o.Base.ID()+"-")
+		account, _, _ = strings.Cut(keys, "-")
+	} else {
+		rest, _ := strings.CutPrefix(topic, string(o.Base)+"/")
+		account, _, _ = strings.Cut(rest, "/")
+	}
+	if account == "bridge" {
+		return ""
+	}
+	return account
+}
+
 // order returns the sort key of a topic: removals first; then the bridge, the accounts and the sensors, and of each its discovery, state,
 // attributes, the rest, and availability last: stale retained states must not become available before they are refreshed. Removals begin
 // with entities that have their own topic: after their device Home Assistant would warn of a conflicting message.
@@ -131,6 +147,9 @@ func (o Discovery) order(topic string, removal bool) string {
 		rest, _ := strings.CutPrefix(topic, string(o.Base)+"/")
 		levels := strings.Split(rest, "/")
 		depth := min(len(levels)-1, 2)
+		if levels[0] == "bridge" { // also the topics of its shards
+			depth = 1
+		}
 		group, name = strings.Join(levels[:depth], "/"), strings.Join(levels[depth:], "/")
 		kind = 4
 		if i := slices.Index([]string{"state", "attributes"}, name); i >= 0 {

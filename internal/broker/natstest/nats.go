@@ -10,6 +10,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // AckWait is the time after which a server delivers an unacknowledged message again. It is much longer by default.
@@ -46,7 +47,7 @@ func NewCluster(t testing.TB, n int) []*NATS {
 	var routes []string
 	for i := range n {
 		s := newServer(t, fmt.Sprintf("node%d", i+1))
-		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t)}
+		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t), NoAdvertise: true} // clients know only the given addresses
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.options.Cluster.Port))
 		all = append(all, s)
 	}
@@ -148,4 +149,38 @@ func freePort(t testing.TB) int {
 	}
 	defer func() { _ = l.Close() }()
 	return l.Addr().(*net.TCPAddr).Port
+}
+
+// Stored returns the messages of a stream.
+func (s *NATS) Stored(stream string) []*jetstream.RawStreamMsg {
+	s.t.Helper()
+	found := s.Stream(stream)
+	var all []*jetstream.RawStreamMsg
+	for n := range found.CachedInfo().State.LastSeq {
+		m, err := found.GetMsg(s.t.Context(), n+1)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
+// Stream returns a stream.
+func (s *NATS) Stream(name string) jetstream.Stream {
+	s.t.Helper()
+	conn, err := nats.Connect(s.ClientURL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	stream, err := js.Stream(s.t.Context(), name)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return stream
 }
