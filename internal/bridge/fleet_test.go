@@ -124,6 +124,7 @@ type fleet struct {
 	Config    *config.Config
 
 	dispatcher *services.Dispatcher
+	dir        *state.Dir
 }
 
 // newFleet starts n accounts in the bubble of a test and stops them when it ends.
@@ -173,6 +174,7 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 			f.Microsoft.AddUser(simulator.User{Address: address(id), Name: id})
 		}
 	}
+	f.dir = dir
 	signInFleet(t, dir, f.Config, f.Microsoft)
 	if f.Database, err = dir.OpenDatabase(); err != nil {
 		t.Fatal(err)

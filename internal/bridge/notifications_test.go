@@ -279,7 +279,7 @@ func TestRenewals(t *testing.T) {
 		for range 9 * 24 {
 			time.Sleep(time.Hour)
 			for _, s := range f.Microsoft.Subscriptions() {
-				if left := s.Expires.Sub(time.Now()); left < 20*time.Hour {
+				if left := time.Until(s.Expires); left < 20*time.Hour {
 					t.Fatalf("%s ends in %s", s.Resource, left)
 				}
 			}
@@ -446,6 +446,34 @@ func TestUnreachableReceiver(t *testing.T) {
 	})
 }
 
+// Two accounts of one user leave each other's subscriptions alone.
+func TestNotificationsOfOneUserTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors, func(s *simulator.Simulator) {})
+		time.Sleep(5 * time.Minute)
+		first := f.Microsoft.Subscriptions()
+		second := *f.Config.Accounts["a000"]
+		second.ID, second.Name = "a001", "Second"
+		signInFleet(t, f.dir, &config.Config{Accounts: map[string]*config.Account{"a001": &second}}, f.Microsoft)
+		f.Microsoft.FreezeClock(false)
+		both := map[string]*config.Account{"a000": f.Config.Accounts["a000"], "a001": &second}
+		if err := f.Runtime.Apply(t.Context(), both, config.Changes{Accounts: config.Delta{Added: []string{"a001"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		all := f.Microsoft.Subscriptions()
+		if len(all) != 4 || all[0].ID != first[0].ID || all[1].ID != first[1].ID {
+			t.Errorf("%+v, want the first two and two more", all)
+		}
+		before := f.unread()
+		f.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+		time.Sleep(6 * time.Second)
+		if f.unread() == before || string(f.Published.Held("graph2mqtt/a000/inbox/state")) != string(f.Published.Held("graph2mqtt/a001/inbox/state")) {
+			t.Errorf("%s and %s", f.Published.Held("graph2mqtt/a000/inbox/state"), f.Published.Held("graph2mqtt/a001/inbox/state"))
+		}
+	})
+}
+
 // Subscriptions that end while Microsoft is away are created again, and what changed meanwhile is read.
 func TestExpiryDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -570,6 +598,10 @@ func TestNotificationIsRecordedBeforeItIsAccepted(t *testing.T) {
 		}
 		if code := notify(inbox.ClientState); code != http.StatusAccepted || !recorded() || commits() != before+1 {
 			t.Errorf("%d, recorded %t, %d commits", code, recorded(), commits()-before)
+		}
+		accepted, ignored := f.Runtime.Notified()
+		if ignored != 1 || accepted != 1+1000+1 {
+			t.Errorf("%d accepted and %d ignored", accepted, ignored)
 		}
 		for range 100 { // replayed before the poll
 			if code := notify(inbox.ClientState); code != http.StatusAccepted {

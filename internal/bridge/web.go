@@ -87,8 +87,13 @@ func mountProfiles(s *web.Server) {
 func (b *Bridge) setMetrics(wanted bool) error {
 	switch present := b.metrics.Load(); {
 	case wanted && present == nil:
+		var notifications func() (accepted, ignored uint64)
+		if b.config.Notifications.Enabled() {
+			notifications = b.runtime.Notified
+		}
 		m, err := metrics.New(metrics.Options{
-			Version: b.options.Version, Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload, Log: b.log,
+			Notifications: notifications,
+			Version:       b.options.Version, Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload, Log: b.log,
 		})
 		if err != nil {
 			return fmt.Errorf("make the metrics: %w", err)

@@ -36,8 +36,8 @@ type NotificationOptions struct {
 type notifier struct {
 	NotificationOptions
 	key      []byte
-	received atomic.Uint64 // notifications
-	rejected atomic.Uint64 // those of them that belong to no subscription
+	accepted atomic.Uint64 // notifications, also those that were not recorded and come again
+	ignored  atomic.Uint64 // notifications that belong to no subscription
 
 	mu      sync.Mutex
 	next    time.Time // when the next request about subscriptions may be sent
@@ -133,14 +133,15 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	now := time.Now().Round(0)
 	woken := map[*sensor]bool{}
 	changed := map[*subscriber]bool{} // their subscriptions must be stored
+	to := r.recipients()
 	for _, notification := range all {
-		n.received.Add(1)
-		s, resource := r.recipient(notification)
+		s, resource := to.find(notification)
 		if s == nil {
-			n.rejected.Add(1)
+			n.ignored.Add(1)
 			r.options.Log.Debug("notification of an unknown subscription ignored")
 			continue
 		}
+		n.accepted.Add(1)
 		wakes, stores := s.receive(resource, notification, now)
 		if stores {
 			changed[s] = true
@@ -155,14 +156,48 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	return r.recordWakeUps(ctx, woken, changed, now)
 }
 
-// recipient returns the subscriber and the resource of a notification; nil if it is not genuine.
-func (r *Runtime) recipient(n subscriptions.Notification) (*subscriber, string) {
+// Notified returns how many notifications were accepted since the start, and how many ignored.
+func (r *Runtime) Notified() (accepted, ignored uint64) {
+	if r.notifier == nil {
+		return 0, 0
+	}
+	return r.notifier.accepted.Load(), r.notifier.ignored.Load()
+}
+
+// recipients are the subscribers of all accounts. One request may have many notifications, also of strangers.
+type recipients struct {
+	byID     map[string]*subscriber
+	creating []*subscriber // whose newest subscription has no id yet
+}
+
+func (r *Runtime) recipients() recipients {
+	all := recipients{byID: map[string]*subscriber{}}
 	for _, a := range r.all() {
-		if a.subscriber == nil {
-			continue
+		if s := a.subscriber; s != nil {
+			s.mu.Lock()
+			for _, sub := range s.held {
+				if sub.ID != "" {
+					all.byID[sub.ID] = s
+				}
+			}
+			if s.creating != nil {
+				all.creating = append(all.creating, s)
+			}
+			s.mu.Unlock()
 		}
-		if resource, ok := a.subscriber.find(n); ok {
-			return a.subscriber, resource
+	}
+	return all
+}
+
+// find returns the subscriber and the resource of a notification; nil if it is not genuine.
+func (all recipients) find(n subscriptions.Notification) (*subscriber, string) {
+	candidates := all.creating
+	if s := all.byID[n.SubscriptionID]; s != nil {
+		candidates = []*subscriber{s}
+	}
+	for _, s := range candidates {
+		if resource, ok := s.find(n); ok {
+			return s, resource
 		}
 	}
 	return nil, ""

@@ -343,10 +343,32 @@ func (s *subscriber) compare(ctx context.Context) {
 		s.update(func() {})
 	}
 	for _, l := range listed {
-		if !known[l.ID] && l.URL == s.notifier.URL {
+		if !known[l.ID] && l.URL == s.notifier.URL && !s.account.runtime.isHeldByOthers(l.ID, s) {
 			s.deleteAt(ctx, l.ID)
 		}
 	}
+}
+
+// isHeldByOthers reports whether a subscription is, or may be, one of another account: several accounts can have the same user.
+func (r *Runtime) isHeldByOthers(id string, self *subscriber) bool {
+	for _, a := range r.all() {
+		if a.subscriber != nil && a.subscriber != self && a.subscriber.mayHold(id) {
+			return true
+		}
+	}
+	return false
+}
+
+// mayHold reports whether a subscription is one of the account, or may be the one that is being created.
+func (s *subscriber) mayHold(id string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sub := range s.held {
+		if sub.ID == id {
+			return true
+		}
+	}
+	return s.creating != nil
 }
 
 // keep creates or renews the subscription to a resource where that is due.

@@ -161,8 +161,9 @@ func filterIDs(query string) []string {
 	if err != nil {
 		return nil
 	}
-	list, ok := strings.CutPrefix(strings.TrimSpace(values.Get("$filter")), "id in (")
-	if list, ok = strings.CutSuffix(list, ")"); !ok {
+	list, begins := strings.CutPrefix(strings.TrimSpace(values.Get("$filter")), "id in (")
+	list, ends := strings.CutSuffix(list, ")")
+	if !begins || !ends {
 		return nil
 	}
 	var ids []string

@@ -28,6 +28,9 @@ const (
 	sensorNextPoll       = "sensor_next_poll_timestamp_seconds"
 	sensorAvailable      = "sensor_available"
 	sensorItems          = "sensor_items"
+	sensorAnnounced      = "sensor_announced"
+	accountUnannounced   = "account_unannounced_changes_total"
+	notificationsTotal   = "notifications_total"
 	graphRequests        = "graph_requests_total"
 	graphRequestDuration = "graph_request_duration_seconds"
 	graphThrottled       = "graph_throttled_seconds_total"
@@ -56,6 +59,9 @@ func All() []Metric {
 		{sensorNextPoll, "gauge", "When the sensor is polled next, if nothing requests it earlier.", sensor},
 		{sensorAvailable, "gauge", "Whether the sensor's values are current: 1 or 0.", sensor},
 		{sensorItems, "gauge", "Number of items in the list that the sensor shows, such as events. Sensors without a list are left out.", sensor},
+		{sensorAnnounced, "gauge", "Whether notifications announce the sensor's changes: 1; 0: they should, and do not. Sensors that Microsoft sends none about are left out.", sensor},
+		{accountUnannounced, "counter", "Changes that polls found and no notification announced.", account},
+		{notificationsTotal, "counter", "Received notifications. The outcome is accepted, or ignored: of an unknown subscription, or without its secret.", []string{"outcome"}},
 		{graphRequests, "counter", "Requests to Graph. The code is the HTTP status of the answer; none: there was no answer.", []string{"account", "method", "code"}},
 		{graphRequestDuration, "histogram", "Times until Graph began to answer, for all accounts.", nil},
 		{graphThrottled, "counter", "Time for which Graph asked to wait, including the rest of the present wait. Limits that wait at the same time add up.", account},

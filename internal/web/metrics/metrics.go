@@ -45,7 +45,9 @@ type Options struct {
 	Broker   func() BrokerConnection
 	Waiting  func() map[string]int              // requests by account
 	Reload   func() (loaded time.Time, ok bool) // when the running configuration was loaded, and whether it is the newest
-	Log      *slog.Logger
+	// Notifications returns how many notifications were accepted and ignored. Nil: they are not configured.
+	Notifications func() (accepted, ignored uint64)
+	Log           *slog.Logger
 }
 
 // A Handler serves the metrics and counts what happens. It is safe for concurrent use.
@@ -195,6 +197,12 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 	count(mqttConnects, float64(broker.Connects))
 	count(mqttPublished, float64(broker.Published))
 
+	if h.options.Notifications != nil {
+		accepted, ignored := h.options.Notifications()
+		count(notificationsTotal, float64(accepted), "accepted")
+		count(notificationsTotal, float64(ignored), "ignored")
+	}
+
 	waiting := h.options.Waiting()
 	accounts := map[string]bool{"": true} // of the bridge's own requests
 	for _, a := range h.options.Accounts() {
@@ -205,7 +213,9 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 	}
 	devices := map[hub.ID]bool{}
 	polled := h.polled()
-	for _, d := range h.options.Devices.Snapshot() {
+	snapshot := h.options.Devices.Snapshot()
+	announced := notificationStates(snapshot)
+	for _, d := range snapshot {
 		id, state := d.Device.ID, d.State
 		devices[id] = true
 		switch {
@@ -214,6 +224,9 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 			if status := state.Account; status != nil {
 				gauge(accountSignedIn, number(status.SignIn.State == signedIn), id.Account)
 				gauge(accountMissing, float64(len(status.Missing)), id.Account)
+				if n := status.Notifications; n != nil {
+					count(accountUnannounced, float64(n.Unannounced), id.Account)
+				}
 			}
 		default:
 			s := polled[id]
@@ -223,6 +236,9 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 			moment(sensorLastSuccess, s.lastSuccess, id.Account, id.Sensor)
 			moment(sensorNextPoll, s.next, id.Account, id.Sensor)
 			gauge(sensorAvailable, number(state.Available), id.Account, id.Sensor)
+			if s := announced[id]; s != "" && s != notificationsOff {
+				gauge(sensorAnnounced, number(s == notificationsOK), id.Account, id.Sensor)
+			}
 			if state.ItemsKey != "" {
 				gauge(sensorItems, float64(len(state.Items)), id.Account, id.Sensor)
 			}
@@ -230,6 +246,26 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 	}
 	h.prune(accounts, devices)
 }
+
+// notificationStates returns the states of the notifications about sensors, as their accounts tell them.
+func notificationStates(snapshot []hub.Snapshot) map[hub.ID]string {
+	states := map[hub.ID]string{}
+	for _, d := range snapshot {
+		if d.State == nil || d.State.Account == nil || d.State.Account.Notifications == nil {
+			continue
+		}
+		for _, s := range d.State.Account.Notifications.Sensors {
+			states[hub.ID{Account: d.Device.ID.Account, Sensor: s.Sensor}] = s.State
+		}
+	}
+	return states
+}
+
+// The states of notifications; see hub.SensorNotifications.
+const (
+	notificationsOK  = "ok"
+	notificationsOff = "off"
+)
 
 // signedIn is the state of a sign-in that works; see hub.SignIn.
 const signedIn = "signed_in"

@@ -37,8 +37,9 @@ func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.AccountCon
 		Broker: func() metrics.BrokerConnection {
 			return metrics.BrokerConnection{Connected: true, Connects: 2, Published: 300}
 		},
-		Waiting: func() map[string]int { return map[string]int{"work": 3} },
-		Reload:  func() (time.Time, bool) { return at, false },
+		Waiting:       func() map[string]int { return map[string]int{"work": 3} },
+		Reload:        func() (time.Time, bool) { return at, false },
+		Notifications: func() (uint64, uint64) { return 5, 6 },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +50,8 @@ func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.AccountCon
 	devices.Declare(hub.Device{ID: calendar, Name: "Contoso calendar"})
 	devices.Declare(hub.Device{ID: inbox, Name: "Contoso inbox"})
 	user := "adele@contoso.com"
-	devices.Put(account, hub.State{Account: &hub.AccountStatus{User: &user, SignIn: hub.SignIn{State: "signed_in"}, Missing: []hub.MissingScope{{Sensor: "inbox"}}}})
+	devices.Put(account, hub.State{Account: &hub.AccountStatus{User: &user, SignIn: hub.SignIn{State: "signed_in"}, Missing: []hub.MissingScope{{Sensor: "inbox"}},
+		Notifications: &hub.NotificationStatus{State: "degraded", Unannounced: 7, Sensors: []hub.SensorNotifications{{Sensor: "calendar", State: "ok"}, {Sensor: "inbox", State: "degraded"}, {Sensor: "replies", State: "off"}}}}})
 	devices.Put(calendar, hub.State{Available: true, State: entity.State{Items: []any{"Budget", "Lunch"}, ItemsKey: "events"}})
 	devices.Put(inbox, hub.State{LastSync: at})
 	devices.Record(calendar, hub.Poll{At: at, Duration: 200 * time.Millisecond, Next: at.Add(time.Minute)})
@@ -89,6 +91,7 @@ func TestMetrics(t *testing.T) {
 		`account_permissions_missing{account="work"} 1`,
 		`account_sign_in_expiry_timestamp_seconds{account="work"} 1.8000000005e+09`,
 		`account_signed_in{account="work"} 1`,
+		`account_unannounced_changes_total{account="work"} 7`,
 		`build_info{goversion="GO",version="1.2.3"} 1`,
 		`config_last_reload_success_timestamp_seconds 1.8000000005e+09`,
 		`config_last_reload_successful 0`,
@@ -102,12 +105,16 @@ func TestMetrics(t *testing.T) {
 		`mqtt_connected 1`,
 		`mqtt_connects_total 2`,
 		`mqtt_published_messages_total 300`,
+		`notifications_total{outcome="accepted"} 5`,
+		`notifications_total{outcome="ignored"} 6`,
 		`requests_total{account="",code="ok",op="ping"} 1`,
 		`requests_total{account="",code="unknown_sensor",op=""} 1`,
 		`requests_total{account="work",code="invalid_argument",op="create"} 1`,
 		`requests_total{account="work",code="ok",op="create"} 1`,
 		`requests_total{account="work",code="unknown_op",op=""} 1`,
 		`requests_waiting{account="work"} 3`,
+		`sensor_announced{account="work",sensor="calendar"} 1`,
+		`sensor_announced{account="work",sensor="inbox"} 0`,
 		`sensor_available{account="work",sensor="calendar"} 1`,
 		`sensor_available{account="work",sensor="inbox"} 0`,
 		`sensor_items{account="work",sensor="calendar"} 2`,
