@@ -296,7 +296,7 @@ func (x *exchange) writeError(err error) {
 	case errors.Is(x.r.Context().Err(), context.Canceled):
 		return // nobody waits for it
 	case x.r.Context().Err() != nil:
-		h = &httpError{status: http.StatusServiceUnavailable, err: errors.New("Microsoft takes too long to answer; try again later")}
+		h = &httpError{status: http.StatusServiceUnavailable, err: errors.New("the answer of Microsoft takes too long; try again later")}
 	default: // an empty list would delete everything at the client
 		h = &httpError{status: http.StatusServiceUnavailable, err: err}
 	}
