@@ -70,13 +70,12 @@ func (b *memoryBoard) put(key string, value []byte) uint64 {
 
 // A machine is a worker whose connection to the board, or which itself, can fail.
 type machine struct {
-	board   *memoryBoard
-	name    string
-	cut     atomic.Bool
-	resume  atomic.Pointer[chan struct{}] // the process is paused until it is closed
-	leases  sync.Map                      // by shard
-	worker  *worker
-	stopped chan struct{}
+	board  *memoryBoard
+	name   string
+	cut    atomic.Bool
+	resume atomic.Pointer[chan struct{}] // the process is paused until it is closed
+	leases sync.Map                      // by shard
+	worker *worker
 }
 
 // request performs f as a request to the board, which takes some time and can fail.
