@@ -132,20 +132,26 @@ func checkHost(host string) (string, error) {
 	return name, nil
 }
 
-// checkExternal never repeats an address that may have a password in it.
+// checkExternal validates the address at which a reverse proxy serves the listener.
 func checkExternal(address string) error {
-	const want = "want an address such as https://graph2mqtt.example.com"
+	_, err := parseAddress(address, "want an address such as https://graph2mqtt.example.com")
+	return err
+}
+
+// parseAddress parses an address of HTTP or HTTPS without a query. An error begins with want, and never repeats an address that may have a
+// password in it.
+func parseAddress(address, want string) (*url.URL, error) {
 	u, err := url.Parse(address)
 	switch {
 	case err != nil:
-		return errors.New(want)
+		return nil, errors.New(want)
 	case u.User != nil:
-		return errors.New(want + ", without user and password")
+		return nil, errors.New(want + ", without user and password")
 	case u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%s, not %s", want, schema.Quote(address))
+		return nil, fmt.Errorf("%s, not %s", want, schema.Quote(address))
 	}
 	_, err = checkHost(u.Hostname())
-	return err
+	return u, err
 }
 
 // checkFiles validates the certificate of the listener.

@@ -11,7 +11,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-// Notifications has Microsoft announce changes: at one address.
+// Notifications configures how Microsoft announces changes. Webhook and EventHubs exclude each other, because a subscription has one address.
 type Notifications struct {
 	Webhook   Webhook       `koanf:"webhook" doc:"A listener of its own, which Microsoft reaches through a reverse proxy or a tunnel. Default: no notifications."`
 	EventHubs EventHubs     `koanf:"eventhubs" doc:"An event hub of Azure that Microsoft sends the notifications to, instead of a listener. Default: none."`
@@ -64,17 +64,12 @@ func (w *Webhook) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkWebhook validates the address that Microsoft is given. It never repeats an address that may have a password in it.
+// checkWebhook validates the address that Microsoft sends notifications to.
 func checkWebhook(address string) error {
-	const want = "want an address such as https://hooks.example.com/graph"
-	u, err := url.Parse(address)
+	u, err := parseAddress(address, "want an address such as https://hooks.example.com/graph")
 	switch {
 	case err != nil:
-		return errors.New(want)
-	case u.User != nil:
-		return errors.New(want + ", without user and password")
-	case u.Scheme != "https" && u.Scheme != "http" || u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "":
-		return fmt.Errorf("%s, not %s", want, schema.Quote(address))
+		return err
 	case strings.ContainsAny(u.Path, "{} "):
 		return fmt.Errorf("want a path of letters, digits and slashes, not %s", schema.Quote(u.Path))
 	case u.Scheme == "http" && !isLoopback(u.Hostname()):
@@ -82,8 +77,7 @@ func checkWebhook(address string) error {
 	case u.Scheme == "https" && isPrivate(u.Hostname()):
 		return fmt.Errorf("want an address that Microsoft reaches from the internet, not %s", schema.Quote(address))
 	}
-	_, err = checkHost(u.Hostname())
-	return err
+	return nil
 }
 
 func isLoopback(host string) bool {
@@ -91,7 +85,7 @@ func isLoopback(host string) bool {
 	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
 }
 
-// isPrivate reports whether nobody on the internet can reach a host.
+// isPrivate reports whether a host cannot be reached from the internet.
 func isPrivate(host string) bool {
 	if ip, err := netip.ParseAddr(host); err == nil {
 		ip = ip.Unmap()
