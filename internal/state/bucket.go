@@ -280,9 +280,32 @@ func newEntry(key string, sequence uint64, header nats.Header, data []byte) entr
 func (b *bucket) scan(ctx context.Context, filter, until string, sequence uint64, f func(entry)) error {
 	ctx, cancel := context.WithTimeout(ctx, scanTimeout)
 	defer cancel()
-	consumer, err := b.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{b.prefix + filter, b.prefix + until}, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+	return b.each(ctx, scanTimeout, []string{filter, until}, func(e entry) (more bool) {
+		if e.key != until {
+			f(e)
+			return true
+		}
+		// A consumer runs on any server, which may not have stored the latest messages yet; it sends them in their order.
+		return e.sequence < sequence
 	})
+}
+
+// follow calls f for the newest entry of every key that matches one of the filters, and for each later one, until ctx is done or the
+// servers do not send any more.
+func (b *bucket) follow(ctx context.Context, filters []string, f func(entry)) error {
+	return b.each(ctx, requestTimeout, filters, func(e entry) (more bool) { f(e); return true })
+}
+
+// each calls f for the newest entry of every key that matches one of the filters, in the order of their sequences, and for each later one,
+// until f returns false. It waits for the consumer of the servers for at most createTimeout.
+func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters []string, f func(entry) (more bool)) error {
+	subjects := make([]string, len(filters))
+	for i, filter := range filters {
+		subjects[i] = b.prefix + filter
+	}
+	creating, cancel := context.WithTimeout(ctx, createTimeout)
+	defer cancel()
+	consumer, err := b.stream.OrderedConsumer(creating, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy})
 	if err != nil {
 		return b.explain(err)
 	}
@@ -300,15 +323,9 @@ func (b *bucket) scan(ctx context.Context, filter, until string, sequence uint64
 		if err != nil {
 			return err
 		}
-		key := strings.TrimPrefix(m.Subject(), b.prefix)
-		// A consumer runs on any server, which may not have stored the latest messages yet; it sends them in their order.
-		if key == until {
-			if meta.Sequence.Stream >= sequence {
-				return nil
-			}
-			continue
+		if !f(newEntry(strings.TrimPrefix(m.Subject(), b.prefix), meta.Sequence.Stream, m.Headers(), m.Data())) {
+			return nil
 		}
-		f(newEntry(key, meta.Sequence.Stream, m.Headers(), m.Data()))
 	}
 }
 

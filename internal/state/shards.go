@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 const (
@@ -105,7 +104,7 @@ type seenRecord struct {
 	exists   bool
 }
 
-// see notes an entry.
+// see stores an entry.
 func (r *seenRecord) see(e entry, now time.Time) {
 	if r.sequence != e.sequence || r.since.IsZero() {
 		r.sequence, r.since = e.sequence, now
@@ -202,7 +201,7 @@ func (w *worker) leave(failure error) error {
 	return failure
 }
 
-// see takes note of a record.
+// see stores a record that was received.
 func (w *worker) see(e entry, now time.Time) {
 	if name, ok := strings.CutPrefix(e.key, memberPrefix); ok {
 		name, err := unescape(name)
@@ -305,7 +304,7 @@ func (w *worker) start(ctx context.Context, n int, isPreferred bool, members str
 	}()
 }
 
-// end takes note that a shard is not taken or served any more. It returns an error that ends all.
+// end records that a shard is not taken or served any more. It returns an error that ends all.
 func (w *worker) end(e endedShard) error {
 	s := &w.shards[e.number]
 	s.stop()
@@ -376,37 +375,6 @@ func sleep(ctx context.Context, d time.Duration) {
 	select {
 	case <-ctx.Done():
 	case <-timer.C:
-	}
-}
-
-// follow calls f for the newest entry of every key that matches one of the filters, and for each later one, until ctx is done or the
-// servers do not send any more.
-func (b *bucket) follow(ctx context.Context, filters []string, f func(entry)) error {
-	subjects := make([]string, len(filters))
-	for i, filter := range filters {
-		subjects[i] = b.prefix + filter
-	}
-	creating, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
-	consumer, err := b.stream.OrderedConsumer(creating, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy})
-	if err != nil {
-		return b.explain(err)
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return b.explain(err)
-	}
-	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return b.explain(err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		f(newEntry(strings.TrimPrefix(m.Subject(), b.prefix), meta.Sequence.Stream, m.Headers(), m.Data()))
 	}
 }
 
