@@ -16,7 +16,7 @@ type EventHubs struct {
 	ConnectionString Secret `koanf:"connection_string" doc:"The connection string of a policy of the event hub with the right Listen, as Azure shows it."`
 	Topic            string `koanf:"topic" example:"graph" doc:"The name of the event hub. Default: the EntityPath of the connection string."`
 	ConsumerGroup    string `koanf:"consumer_group" doc:"The name under which Azure remembers what was read. It must be another one for each graph2mqtt that uses the namespace. Azure creates it."`
-	URL              string `koanf:"url" example:"EventHub:https://contoso.servicebus.windows.net/eventhubname/graph?tenantId=contoso.com" doc:"What Microsoft is told to send to: EventHub:, then the address of the event hub, or of a secret in a key vault with a connection string that may send."`
+	URL              string `koanf:"url" example:"EventHub:https://contoso.servicebus.windows.net/eventhubname/graph?tenantId=contoso.com" doc:"The address that Microsoft sends notifications to: EventHub:, then the URL of the event hub, or of a key vault secret with a connection string that has the right Send."`
 }
 
 const (
@@ -116,7 +116,7 @@ func joinPort(host, port string) string {
 	return host + ":" + port
 }
 
-// checkHubURL validates what Microsoft is told to send to.
+// checkHubURL validates the address that Microsoft sends notifications to.
 func checkHubURL(address string, hub EventHub) error {
 	const want = "want EventHub:https://NAMESPACE.servicebus.windows.net/eventhubname/NAME?tenantId=DOMAIN, or EventHub:https://VAULT.vault.azure.net/secrets/SECRET?tenantId=DOMAIN"
 	rest, ok := strings.CutPrefix(address, "EventHub:")

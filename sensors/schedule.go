@@ -95,7 +95,7 @@ func (s *schedule) due() time.Time {
 	return due
 }
 
-// start takes note of a poll that begins, and reports whether something woke it. It fulfills all earlier requests for a poll, except
+// start records a poll that begins, and reports whether something woke it. It fulfills all earlier requests for a poll, except
 // that of a notification that has just come.
 func (s *schedule) start(now time.Time) (woken bool) {
 	isDue := func(t time.Time) bool { return !t.IsZero() && !t.After(now) }

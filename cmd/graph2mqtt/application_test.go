@@ -126,7 +126,7 @@ func TestOrganizationRefusals(t *testing.T) {
 		"channel: {type: channel}":                                     "type (line 9): channel is for accounts, to which a user signs in: Microsoft does not let applications send messages",
 		"plan: {type: planner}":                                        "type (line 9): planner is for accounts, to which a user signs in: Planner lists the tasks that are assigned to the user who signs in",
 		"group: {type: group_calendar, group: all}":                    "type (line 9): group_calendar is for accounts, to which a user signs in: Microsoft does not let applications use the calendars of groups",
-		"me: {type: status}":                                           "user (line 9) is required in an organization, in which nobody signs in: want the address of a person, such as ann@contoso.com, or an object id",
+		"me: {type: status}":                                           "user (line 9) is required in an organization, because no user signs in: want the address of a person, such as ann@contoso.com, or an object id",
 		"inbox: {type: email}":                                         "user (line 9) is required, such as ann@contoso.com",
 		"inbox: {type: email, user: a@b.c, shared_mailbox: d@b.c}":     "shared_mailbox (line 9): not in an organization: user names the mailbox",
 		"inbox: {type: email, user: a@b.c, send_as: [d@b.c]}":          "send_as (line 9): not in an organization: an application sends as the owner of the mailbox; add a sensor for each mailbox",

@@ -34,7 +34,7 @@ type health struct {
 	failure  error
 }
 
-// failed takes note of an error.
+// failed records an error.
 func (r *Reader) failed(err error) {
 	if errors.Is(err, context.Canceled) || errors.Is(err, kgo.ErrClientClosed) {
 		return

@@ -250,7 +250,7 @@ func (s *sensor) announce(now time.Time) (unrecorded bool) {
 	return unrecorded
 }
 
-// recorded takes note of the outcome of recording a wake-up.
+// recorded stores the outcome of recording a wake-up.
 func (s *sensor) recorded(ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

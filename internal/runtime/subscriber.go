@@ -64,7 +64,7 @@ func (s *subscription) isActive(now time.Time) bool {
 	return s.ID != "" && !s.since.IsZero() && now.Before(s.Expires)
 }
 
-// failed takes note of an attempt that failed, and reports whether its error is another than before.
+// failed records an attempt that failed, and reports whether its error is another than before.
 func (s *subscription) failed(err error, now time.Time) (news bool) {
 	wait := min(subscribeRetry<<min(s.failures, 10), maxSubscribeRetry)
 	var e *graph.Error
@@ -479,7 +479,7 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 	}
 }
 
-// failed takes note of a request about a subscription that failed, and logs it once.
+// failed records a request about a subscription that failed, and logs it once.
 func (s *subscriber) failed(ctx context.Context, sub *subscription, err error, now time.Time) {
 	if ctx.Err() != nil {
 		return
@@ -682,7 +682,7 @@ func (s *subscriber) activeSince(resources []string, now time.Time) time.Time {
 	return since
 }
 
-// polled takes note of a poll that succeeded. One that finds a change that nothing has announced makes the notifications suspect.
+// polled records a poll that succeeded. One that finds a change that nothing has announced marks the notifications as unreliable.
 func (s *subscriber) polled(of *sensor, p sensors.Poll) {
 	if s == nil || s.notifier == nil || p.Err != nil {
 		return

@@ -139,7 +139,7 @@ func (r *reader) next(ctx context.Context) bool {
 	return true
 }
 
-// failure takes note of an error. It returns true if only the requested item cannot be read, ever or until the next poll, and an error
+// failure records an error. It returns true if only the requested item cannot be read, ever or until the next poll, and an error
 // if the caller gave up.
 func (r *reader) failure(ctx context.Context, err error) (gone bool, _ error) {
 	if ctx.Err() != nil {

@@ -75,7 +75,7 @@ func (o *Options) Validate() error {
 // CheckApplication returns an error for options that an organization cannot use.
 func (o *Options) CheckApplication() error {
 	if o.User == "" {
-		return schema.At("user", errors.New("is required in an organization, in which nobody signs in: want the address of a person, such as ann@contoso.com, or an object id"))
+		return schema.At("user", errors.New("is required in an organization, because no user signs in: want the address of a person, such as ann@contoso.com, or an object id"))
 	}
 	return nil
 }

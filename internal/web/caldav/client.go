@@ -26,7 +26,7 @@ func (x *exchange) clientKey() string {
 	return x.account + " " + peerOf(x.r.RemoteAddr) + " " + x.r.UserAgent()
 }
 
-// remember takes note of what a client was served. whole: nothing else is in the collection.
+// remember records what a client was served. whole: nothing else is in the collection.
 func (x *exchange) remember(collection string, objects []*object, whole bool) {
 	if len(objects) == 0 && !whole {
 		return
@@ -56,7 +56,7 @@ func (x *exchange) remember(collection string, objects []*object, whole bool) {
 	}
 }
 
-// rememberFields takes note of what a client has of an object.
+// rememberFields records what a client has of an object.
 func (x *exchange) rememberFields(collection, name string, f *fields) {
 	x.remember(collection, []*object{{name: name, fields: f}}, false)
 }
