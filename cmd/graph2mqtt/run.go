@@ -135,8 +135,11 @@ func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.
 		return dir, err
 	}
 	defer p.reportStandby(ctx, c.StateDir, log)()
-	for {
-		log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
+	for logged := ""; ; {
+		if message := err.Error(); message != logged {
+			log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
+			logged = message
+		}
 		timer := time.NewTimer(stateRetryInterval)
 		select {
 		case <-ctx.Done():
