@@ -67,6 +67,9 @@ func TestAccountFilesComeAndGo(t *testing.T) {
 	h.removeFile("accounts.d/ann.yaml")
 	h.Start()
 	h.Shows("graph2mqtt/other/calendar/availability", "online")
+	h.Shows("graph2mqtt/other/state", "online")
+	h.Publish("graph2mqtt/bridge/request/refresh", "{}") // the second poll reads the calendar's properties
+	h.Holds("graph2mqtt/other/calendar/attributes", func(p string) bool { return strings.Contains(p, `"can_edit":true`) })
 	mark := h.settledMark()
 
 	h.writeAccount("ann.yaml", annFile)
