@@ -289,7 +289,7 @@ func TestMetricsOfTheBridge(t *testing.T) {
 		`graph_requests_total{account="work",code="200",method="get"} [1-9].*`, `graph_request_duration_seconds_count [1-9].*`, `graph_throttled_seconds_total{account="work"} 0`,
 		`mqtt_connected 1`, `mqtt_connects_total 1`, `mqtt_published_messages_total [1-9].*`,
 		`requests_total{account="work",code="ok",op="list"} 1`, `requests_total{account="work",code="updates_disabled",op="create"} 1`,
-		`requests_total{account="work",code="ok",op="refresh"} 1`, `requests_total{account="work",code="unknown_op",op=""} 1`, `requests_total{account="",code="ok",op="ping"} 1`,
+		`requests_total{account="work",code="ok",op="refresh"} 1`, `requests_total{account="work",code="unknown_op",op=""} 1`, `requests_total{account="",code="ok",op="ping"} 2`,
 		`requests_waiting{account="work"} 0`, `http_requests_total{code="401",handler="/metrics",method="get"} 1`,
 	)
 	if strings.Contains(strings.ToLower(all), "adele") {
