@@ -31,6 +31,8 @@ func (p person) check(i int, others int, known string) error {
 	switch {
 	case given != 1:
 		return graph.Invalid("mentions[%d]: want one of %s", i, known)
+	case p.ID != "" && !graph.IsObjectID(p.ID):
+		return graph.Invalid("%s: want an object id, such as 87d349ed-44d7-43e1-9a83-5f2406dee5bd, not %s", mentionField(i, "id"), services.QuoteForError(p.ID))
 	case p.ID != "" && strings.TrimSpace(p.Name) == "":
 		return graph.Invalid("%s: want the name that is shown, with id", mentionField(i, "name"))
 	case p.Address != "" && !IsAddress(p.Address):
