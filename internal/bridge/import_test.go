@@ -36,7 +36,7 @@ func (h *harness) runImport(t *testing.T, sensor, operation, request, file strin
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	script := exec.CommandContext(ctx, "python3", "-c", memoryOf, "../../docs/import.py", "work/"+sensor, operation, request, h.path(file), "-h", address.Hostname(), "-p", address.Port())
+	script := exec.CommandContext(ctx, "python3", "-c", memoryOf, "../../docs/import.py", sensor, operation, request, h.path(file), "-h", address.Hostname(), "-p", address.Port())
 	script.WaitDelay = waitTimeout // for the program that it runs
 	ended := make(chan struct{})
 	var killer sync.WaitGroup
@@ -83,7 +83,7 @@ func lines(t *testing.T, file, key string) map[string]int {
 // docs/import.py imports years in constant memory, and goes on after it was killed and the bridge was started again.
 func TestImportingYears(t *testing.T) {
 	t.Parallel()
-	for _, name := range []string{"python3", "mosquitto_rr"} {
+	for _, name := range []string{"python3", "mosquitto_rr", "mosquitto_sub"} {
 		if _, err := exec.LookPath(name); err != nil {
 			if os.Getenv("CI") != "" {
 				t.Fatal(err)
@@ -106,22 +106,26 @@ func TestImportingYears(t *testing.T) {
 	h.Start()
 
 	const month = `{"start": "2016-01-01", "end": "2016-02-01"}`
-	if _, err := h.runImport(t, "calendar", "list", `{"start": "2016-01-01", "end": "2015-01-01"}`, "month.jsonl", nil); err == nil {
+	if _, err := h.runImport(t, "work/calendar", "list", `{"start": "2016-01-01", "end": "2015-01-01"}`, "month.jsonl", nil); err == nil {
 		t.Error("a wrong request is accepted")
 	}
 	var exit *exec.ExitError
-	_, err := h.runImport(t, "calendar", "get", `{"event_id": "x"}`, "one.jsonl", nil)
+	_, err := h.runImport(t, "work/calendar", "get", `{"event_id": "x"}`, "one.jsonl", nil)
 	if want := "work/calendar get: this operation has no pages to import"; !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), want) {
 		t.Errorf("without pages: got %v, want %s", err, want)
 	}
-	small, err := h.runImport(t, "calendar", "list", month, "month.jsonl", nil) // the file of the wrong request does not matter
+	_, err = h.runImport(t, "wrok/calendar", "list", month, "typo.jsonl", nil)
+	if want := "wrok/calendar: the broker has nothing on graph2mqtt/wrok/calendar/availability"; !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), want) {
+		t.Errorf("a mistyped account: got %v, want %s", err, want)
+	}
+	small, err := h.runImport(t, "work/calendar", "list", month, "month.jsonl", nil) // the file of the wrong request does not matter
 	if err != nil {
 		t.Fatal(err)
 	}
 	if n := len(lines(t, h.path("month.jsonl"), "event_id")); n < 14 || n > 19 {
 		t.Errorf("%d events of a month", n)
 	}
-	if _, err := h.runImport(t, "calendar", "list", month, "month.jsonl", nil); err == nil {
+	if _, err := h.runImport(t, "work/calendar", "list", month, "month.jsonl", nil); err == nil {
 		t.Error("the file of an earlier import is overwritten")
 	}
 
@@ -133,7 +137,7 @@ func TestImportingYears(t *testing.T) {
 			killOnce() // while it waits for another page
 		}
 	})
-	if _, err := h.runImport(t, "calendar", "list", decade, "decade.jsonl", kill); err == nil {
+	if _, err := h.runImport(t, "work/calendar", "list", decade, "decade.jsonl", kill); err == nil {
 		t.Fatal("the script was not killed")
 	}
 	h.Microsoft.OnRequest(nil)
@@ -143,7 +147,7 @@ func TestImportingYears(t *testing.T) {
 	}
 	h.Stop()
 	h.Start()
-	large, err := h.runImport(t, "calendar", "list", decade, "decade.jsonl", nil)
+	large, err := h.runImport(t, "work/calendar", "list", decade, "decade.jsonl", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,7 +168,7 @@ func TestImportingYears(t *testing.T) {
 		t.Error("the state of a complete import was not removed")
 	}
 
-	if _, err := h.runImport(t, "mail", "list", `{"folder": "all", "limit": 200}`, "mails.jsonl", nil); err != nil {
+	if _, err := h.runImport(t, "work/mail", "list", `{"folder": "all", "limit": 200}`, "mails.jsonl", nil); err != nil {
 		t.Fatal(err)
 	}
 	found := lines(t, h.path("mails.jsonl"), "message_id")
