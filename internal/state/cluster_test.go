@@ -26,8 +26,17 @@ import (
 // machine opens the state of a cluster as a machine with a directory of its own.
 func machine(t testing.TB, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
 	t.Helper()
-	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
 	return machineIn(t, t.TempDir(), urls, change)
+}
+
+// keyFile returns a file with the key of all machines.
+func keyFile(t testing.TB) string {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(name, []byte(keyOf(1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return name
 }
 
 func machineIn(t testing.TB, dir string, urls []string, change func(*state.ClusterOptions)) (*state.Dir, *syncBuffer) {
@@ -37,7 +46,7 @@ func machineIn(t testing.TB, dir string, urls []string, change func(*state.Clust
 		change(&c)
 	}
 	log := new(syncBuffer)
-	d, err := state.OpenCluster(t.Context(), dir, "", c, slog.New(slog.NewTextHandler(log, nil)))
+	d, err := state.OpenCluster(t.Context(), dir, keyFile(t), c, slog.New(slog.NewTextHandler(log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -103,6 +103,7 @@ func flips(raw []byte, pageSize int) []flip {
 }
 
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	for name, prepare := range map[string]func(t *testing.T, file string){
 		"without free list": func(*testing.T, string) {},
 		"with free list": func(t *testing.T, file string) { // as written without NoFreelistSync

@@ -349,7 +349,7 @@ func TestShardFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a minute")
 	}
-	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
+	t.Parallel()
 	for _, fault := range []struct {
 		name         string
 		fail, repair func(*exec.Cmd, []*link) error // repair is nil if the process has ended
@@ -367,7 +367,6 @@ func TestShardFaults(t *testing.T) {
 			server := httptest.NewServer(r)
 			t.Cleanup(server.Close)
 			nodes := natstest.NewCluster(t, 3)
-			t.Setenv(childServer, server.URL)
 			var commands []*exec.Cmd
 			var links []*link // of machine a
 			for _, name := range []string{"a", "b", "c"} {
@@ -381,8 +380,8 @@ func TestShardFaults(t *testing.T) {
 					}
 					addresses = append(addresses, address)
 				}
-				t.Setenv(childNATS, strings.Join(addresses, ","))
-				cmd, _, lines := start(t, "shards", filepath.Join(t.TempDir(), name))
+				cmd, _, lines := start(t, "shards", filepath.Join(t.TempDir(), name),
+					"GRAPH2MQTT_KEY="+keyOf(1), childServer+"="+server.URL, childNATS+"="+strings.Join(addresses, ","))
 				commands = append(commands, cmd)
 				go func() {
 					for lines.Scan() {

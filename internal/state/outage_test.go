@@ -15,6 +15,7 @@ import (
 
 // A write waits for servers that are away for less than the lease.
 func TestClusterShortOutage(t *testing.T) {
+	t.Parallel()
 	s := natstest.New(t)
 	d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Lease = time.Minute })
 	l := acquire(t, d)
@@ -61,6 +62,7 @@ func TestClusterShortOutage(t *testing.T) {
 
 // When the servers are away for longer, writes fail and the lease ends. The same process takes the state again when they are back.
 func TestClusterLongOutage(t *testing.T) {
+	t.Parallel()
 	s := natstest.New(t)
 	d, log := machine(t, []string{s.ClientURL}, nil)
 	l := acquire(t, d)
@@ -97,6 +99,7 @@ func TestClusterLongOutage(t *testing.T) {
 
 // The state survives the loss of any one of three servers, and so does the lease.
 func TestClusterOfThreeServers(t *testing.T) {
+	t.Parallel()
 	servers := natstest.NewCluster(t, 3)
 	var urls []string
 	for _, s := range servers {
@@ -139,10 +142,10 @@ func TestClusterOfThreeServers(t *testing.T) {
 
 // Everything can be copied to NATS and back.
 func TestCopy(t *testing.T) {
+	t.Parallel()
 	s := natstest.New(t)
-	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
 	path := t.TempDir()
-	local, _ := open(t, path, "")
+	local, _ := open(t, path, keyFile(t))
 	if err := local.Write("tokens-work", []byte("a token")); err != nil {
 		t.Fatal(err)
 	}

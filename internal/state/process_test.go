@@ -28,6 +28,9 @@ const (
 func TestMain(m *testing.M) {
 	role := os.Getenv(childRole)
 	if role == "" {
+		for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
+			_ = os.Unsetenv(name) // tests set what they need
+		}
 		os.Exit(m.Run())
 	}
 	if err := child(role, os.Getenv(childDir)); err != nil {
@@ -129,10 +132,10 @@ func child(role, dir string) error {
 }
 
 // start starts a process with the given role and kills it at the end of the test.
-func start(t *testing.T, role, dir string) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Scanner) {
+func start(t *testing.T, role, dir string, environ ...string) (cmd *exec.Cmd, stdin io.Closer, lines *bufio.Scanner) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childRole+"="+role, childDir+"="+dir)
+	cmd.Env = append(append(os.Environ(), childRole+"="+role, childDir+"="+dir), environ...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -204,6 +204,7 @@ func (p *polls) poll(account int, machine string, epoch uint64) {
 // However one of three machines fails, the others have polled all of its 3,000 accounts within the lease and two seconds, and at no instant
 // do two machines believe that they have a shard.
 func TestShardTakeover(t *testing.T) {
+	t.Parallel()
 	const (
 		lease, instant   = 10 * time.Second, 20 * time.Millisecond
 		shards, accounts = 64, 3000

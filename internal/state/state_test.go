@@ -34,11 +34,6 @@ func open(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer) {
 
 func tryOpen(t testing.TB, dir, keyFile string) (*state.Dir, *bytes.Buffer, error) {
 	t.Helper()
-	for _, name := range []string{"GRAPH2MQTT_KEY", "CREDENTIALS_DIRECTORY"} {
-		if _, ok := os.LookupEnv(name); !ok {
-			t.Setenv(name, "")
-		}
-	}
 	log := new(bytes.Buffer)
 	d, err := state.Open(dir, keyFile, slog.New(slog.NewTextHandler(log, nil)))
 	return d, log, err
