@@ -77,6 +77,7 @@ func TestInitWithAccountFiles(t *testing.T) {
 
 // A running bridge takes a new file in, and says where a mistake in it is.
 func TestRunWithAccountFiles(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	b := startBroker(t)
 	h.configure(t, b.URL())

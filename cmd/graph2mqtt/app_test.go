@@ -45,6 +45,7 @@ func mosquitto(t *testing.T, user, password string) (m *brokertest.Mosquitto, po
 
 // An app starts before it is configured and before Home Assistant has a broker, and follows both.
 func TestAppWaitsForItsConfigurationAndBroker(t *testing.T) {
+	t.Parallel()
 	_, port := mosquitto(t, "addons", "first")
 	h, s := newAppHarness(t)
 	p := h.start(t, "run")

@@ -104,6 +104,7 @@ const clusterState = "graph2mqtt/bridge/state"
 
 // A machine that stands by takes over with the sign-in and the data of the one that has ended.
 func TestClusterTakeover(t *testing.T) {
+	t.Parallel()
 	h := newClusterHarness(t)
 	h.login(t) // on any machine
 	a := h.run(t, "a")
@@ -155,6 +156,7 @@ func TestClusterTakeover(t *testing.T) {
 
 // When NATS is away, the bridge stops at the end of its lease, keeps the retained values, and goes on when NATS is back.
 func TestClusterOutage(t *testing.T) {
+	t.Parallel()
 	h := newClusterHarness(t)
 	h.login(t)
 	a := h.run(t, "a")
@@ -178,6 +180,7 @@ func TestClusterOutage(t *testing.T) {
 
 // With shards it is the same for each of them.
 func TestClusterShardsOutage(t *testing.T) {
+	t.Parallel()
 	const accounts = 6
 	h := newClusterHarness(t)
 	h.configureShards(t, accounts)
@@ -290,6 +293,7 @@ func (h *clusterHarness) awaitPolls(t *testing.T, n int) {
 
 // Polls that change nothing write nothing but the lease.
 func TestClusterUnchangedPolls(t *testing.T) {
+	t.Parallel()
 	h := newClusterHarness(t)
 	h.login(t)
 	leases, snapshots := h.nats.Count("$KV.graph2mqtt.lease"), h.nats.Count("$KV.graph2mqtt.data.snapshots.>")
@@ -319,6 +323,7 @@ func TestClusterUnchangedPolls(t *testing.T) {
 // With shards, several machines work at the same time, each with a part of the accounts. A machine that ends or joins gives its part to the
 // others, and gets one back.
 func TestClusterShards(t *testing.T) {
+	t.Parallel()
 	const accounts = 8
 	h := newClusterHarness(t)
 	h.configureShards(t, accounts)
@@ -396,6 +401,7 @@ func (h *clusterHarness) awaitShards(t *testing.T, want string) {
 // A machine is killed while it and another one execute requests of all accounts. Each request is executed once and answered, or answered as in
 // doubt and executed at most once.
 func TestClusterShardRequests(t *testing.T) {
+	t.Parallel()
 	const accounts, rounds = 8, 12
 	h := newClusterHarness(t)
 	h.configureShards(t, accounts)
@@ -504,6 +510,7 @@ func (h *clusterHarness) awaitResponse(t *testing.T, transaction string) service
 
 // An installation can be moved to shards and back. No topic is removed, requests are remembered, and the number of shards of a bucket stays.
 func TestClusterShardsCopy(t *testing.T) {
+	t.Parallel()
 	const accounts = 6
 	h := newClusterHarness(t)
 	h.configureAccounts(t, accounts, "")

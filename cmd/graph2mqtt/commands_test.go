@@ -213,6 +213,7 @@ func TestNoCommand(t *testing.T) {
 
 // A running bridge uses a sign-in by another process.
 func TestLoginWhileRunning(t *testing.T) {
+	t.Parallel()
 	h := newHarness(t)
 	h.configure(t, startBroker(t).URL())
 	p := h.start(t, "run")

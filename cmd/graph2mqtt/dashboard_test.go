@@ -90,6 +90,7 @@ func TestDashboardRefuses(t *testing.T) {
 
 // The members of a sensor for all lists are read from the broker.
 func TestDashboardOfGroup(t *testing.T) {
+	t.Parallel()
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
