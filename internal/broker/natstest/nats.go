@@ -40,8 +40,8 @@ func New(t testing.TB, changes ...func(*server.Options)) *NATS {
 	return s
 }
 
-// NewCluster starts n servers that share sessions, retained messages and everything else.
-func NewCluster(t testing.TB, n int) []*NATS {
+// NewCluster starts n servers with changed options that share sessions, retained messages and everything else.
+func NewCluster(t testing.TB, n int, changes ...func(number int, o *server.Options)) []*NATS {
 	t.Helper()
 	var all []*NATS
 	var routes []string
@@ -49,16 +49,27 @@ func NewCluster(t testing.TB, n int) []*NATS {
 		s := newServer(t, fmt.Sprintf("node%d", i+1))
 		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t), NoAdvertise: true} // clients know only the given addresses
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.options.Cluster.Port))
+		for _, change := range changes {
+			change(i, s.options)
+		}
 		all = append(all, s)
 	}
 	for _, s := range all {
 		s.options.Routes = server.RoutesFromStr(join(routes))
+	}
+	StartCluster(all)
+	return all
+}
+
+// StartCluster starts the servers of a cluster, again after Kill, and waits until they have a leader.
+func StartCluster(all []*NATS) {
+	for _, s := range all {
+		s.t.Helper()
 		s.start()
 	}
 	for _, s := range all {
 		s.await("a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
 	}
-	return all
 }
 
 func join(routes []string) (all string) {
