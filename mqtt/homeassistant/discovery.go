@@ -266,10 +266,12 @@ func requestTemplate(fields map[string]any) string {
 	return strings.NewReplacer("{{", `{\u007b`, "{%", `\u007b%`, "{#", `\u007b#`).Replace(string(encode(fields)))
 }
 
+// topics returns the availability that is said on topics. The payloads are Home Assistant's defaults: while it loads one platform it may
+// not fill them in for an entity of another, which then fails with the KeyError payload_available.
 func topics(list []string) []any {
 	out := []any{}
 	for _, topic := range list {
-		out = append(out, map[string]string{"topic": topic})
+		out = append(out, map[string]string{"topic": topic, "payload_available": online, "payload_not_available": offline})
 	}
 	return out
 }
