@@ -42,6 +42,9 @@ type DispatcherOptions struct {
 	// OnWrite, which may be nil, is called with each request that was executed and may have changed something, before its
 	// response is written to the journal. It must not block.
 	OnWrite func(Write)
+	// Guard permits the dispatcher to work; nil: always. When the permission has ended, another process has the journal: requests that are
+	// being executed are canceled, and what is not in the journal is not answered, because the other process answers it.
+	Guard Guard
 	// Sealer seals the cursors of pages, so that they stay valid. nil: none is valid in another process.
 	Sealer Sealer
 	Log    *slog.Logger
@@ -57,6 +60,7 @@ type Dispatcher struct {
 	onCompleted func(Ref, Response)
 	onResponse  func(target Ref, operation string, r Response)
 	onWrite     func(Write)
+	guard       Guard
 	log         *slog.Logger
 	sealer      Sealer
 	onStep      func(step string)
@@ -112,7 +116,7 @@ func (j *job) ref() Ref { return Ref{j.Account, j.Sensor} }
 // NewDispatcher returns a Dispatcher that continues with what an earlier one left in the journal. Run executes it.
 func NewDispatcher(o DispatcherOptions) *Dispatcher {
 	d := &Dispatcher{
-		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, onResponse: o.OnResponse, onWrite: o.OnWrite, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
+		journal: o.Journal, resolver: o.Resolver, maxAge: o.MaxAge, queue: o.Queue, onCompleted: o.OnCompleted, onResponse: o.OnResponse, onWrite: o.OnWrite, guard: o.Guard, log: o.Log, sealer: o.Sealer, onStep: o.OnStep,
 		wake: make(chan struct{}, 1), repliers: map[string]Replier{}, lanes: map[string]*lane{}, jobs: map[*entry]*job{},
 		rejections: &replyQueue{limit: 16}, background: &replyQueue{limit: 4},
 	}
@@ -484,6 +488,12 @@ func shuttingDown() error { return &Error{ShuttingDown, "graph2mqtt is shutting 
 
 // onJournalled accepts a request that is on disk, and rejects one that could not be written.
 func (d *Dispatcher) onJournalled(r Inbound, l *lane, j *job, accepted *acceptance, err error) {
+	if err != nil && d.ended() { // it is delivered again to another process, or in its journal
+		if r.Done != nil {
+			r.Done(j.response().Fail(shuttingDown()))
+		}
+		return
+	}
 	if err != nil {
 		d.mu.Lock()
 		l.jobs = slices.DeleteFunc(l.jobs, func(other *job) bool { return other == j })
@@ -679,6 +689,9 @@ func (d *Dispatcher) complete(ref Ref, r Response) {
 		d.onCompleted(ref, r)
 	}
 }
+
+// ended reports whether another process may work with the journal.
+func (d *Dispatcher) ended() bool { return d.guard != nil && d.guard.Err() != nil }
 
 // onRejected shows the true state of a target.
 func (d *Dispatcher) onRejected(t Target) {

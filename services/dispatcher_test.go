@@ -194,6 +194,7 @@ type dispatcherHarness struct {
 	request  func() services.Request // instead of set
 	persist  func(services.Tx)
 	step     func(string)
+	guard    services.Guard
 	away     bool          // the broker
 	hold     chan struct{} // no response is taken before it is closed
 	maxQueue int
@@ -365,7 +366,7 @@ func (h *dispatcherHarness) prepare(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: h.journal, MaxAge: 15 * time.Minute, Queue: max(h.maxQueue, 1), Log: log, Resolver: resolver{h}, OnStep: h.step,
+		Journal: h.journal, MaxAge: 15 * time.Minute, Queue: max(h.maxQueue, 1), Log: log, Resolver: resolver{h}, OnStep: h.step, Guard: h.guard,
 		OnCompleted: func(_ services.Ref, r services.Response) {
 			h.mu.Lock()
 			defer h.mu.Unlock()

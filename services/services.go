@@ -131,6 +131,12 @@ type Replier interface {
 	Reply(ctx context.Context, to string, r Response) error
 }
 
+// A Guard permits work for a limited time, which may be extended.
+type Guard interface {
+	Err() error               // nil: permitted
+	Context() context.Context // done when the permission has ended
+}
+
 // A Tx collects the changes of one transaction.
 type Tx interface {
 	Put(bucket, key string, value []byte)

@@ -48,6 +48,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 				close(worked)
 			}()
 		case <-worked:
+			if d.ended() { // there is no connection to send responses with
+				giveUp()
+				return nil
+			}
 			worked, grace = nil, time.After(shutdownGrace)
 			d.refuseReads()
 		case <-grace:
@@ -156,7 +160,7 @@ func isInterrupted(err error) bool { return errors.As(err, new(interruptedError)
 func (d *Dispatcher) read(ctx context.Context, j *job) {
 	result, err := d.perform(ctx, j)
 	switch {
-	case isInterrupted(err):
+	case isInterrupted(err), err != nil && d.ended():
 		d.respond(j, j.response().Fail(shuttingDown()))
 	case err != nil:
 		d.respond(j, j.response().Fail(err))
@@ -221,7 +225,7 @@ func (d *Dispatcher) runImmediate(ctx context.Context, l *lane, j *job) {
 func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
 	traced, report := d.traceWrite(ctx)
 	result, err := d.perform(traced, j)
-	if isInterrupted(err) {
+	if isInterrupted(err) || err != nil && d.ended() {
 		return
 	}
 	d.step("called")
@@ -239,9 +243,11 @@ func (d *Dispatcher) execute(ctx context.Context, l *lane, j *job) {
 	report(j.entry, r)
 	d.step("shown")
 	// The next request of the account may begin only when this is on disk: after a crash only the oldest is taken for begun.
-	written := make(chan struct{})
-	d.journal.finish(j.entry, r, persist, func(error) { close(written) }) // the response is given all the same
-	<-written
+	written := make(chan error, 1)
+	d.journal.finish(j.entry, r, persist, func(err error) { written <- err })
+	if err := <-written; err != nil && d.ended() {
+		return
+	} // the response is given all the same after other errors
 	d.step("recorded")
 	d.mu.Lock()
 	l.unfinished--
@@ -344,6 +350,9 @@ func (j *job) attempt(t Target) Attempt {
 func (d *Dispatcher) try(stop context.Context, g *graph.Client, op Operation, request Request, a Attempt) (any, error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(stop), requestTimeout)
 	defer cancel()
+	if d.guard != nil {
+		defer context.AfterFunc(d.guard.Context(), cancel)()
+	}
 	deadline, _ := ctx.Deadline()
 	wait := backoff.NewExponentialBackOff()
 	wait.InitialInterval = time.Second

@@ -666,3 +666,106 @@ func TestOwnerOnlyRequests(t *testing.T) {
 		}
 	})
 }
+
+// A permission is a Guard that ends when it is told to.
+type permission struct {
+	lifetime func() context.Context
+	end      context.CancelFunc
+}
+
+func newPermission() *permission {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &permission{func() context.Context { return ctx }, cancel}
+}
+
+func (p *permission) Context() context.Context { return p.lifetime() }
+func (p *permission) Err() error               { return p.lifetime().Err() }
+
+// When another process has the journal, a request is not answered here: the other process executes or verifies it, and answers.
+func TestARequestThatAnotherProcessHas(t *testing.T) {
+	for _, test := range []struct {
+		step  string // at which the permission ends
+		retry services.RetryPolicy
+		calls int // here
+		code  services.Code
+	}{
+		{"delivered", services.Idempotent, 0, ""}, // the broker delivers it again
+		{"acknowledged", services.AtMostOnce, 0, "ok"},
+		{"started", services.AtMostOnce, 1, services.InDoubt},
+		{"called", services.Idempotent, 1, "ok"},
+		{"called", services.AtMostOnce, 1, services.InDoubt},
+	} {
+		t.Run(fmt.Sprint(test.step, test.retry), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := newPermission()
+				h := &dispatcherHarness{retry: test.retry, guard: p, find: func(services.Attempt) (any, bool, error) { return nil, false, nil }}
+				h.step = func(s string) {
+					if s == test.step {
+						h.disk.fill(true) // nothing is stored any more
+						p.end()
+					}
+				}
+				h.call = func(set, services.Attempt) (any, error) {
+					if p.Err() != nil && test.step == "started" {
+						return nil, &graph.Error{Reason: graph.Network, OutcomeUnknown: true}
+					}
+					return nil, nil
+				}
+				h.open(t)
+				h.submit(`{"mode": "on"}`)
+				sleep(20 * time.Second)
+				begun := time.Now()
+				h.stop()
+				if len(h.answers) != 0 || len(h.calls) != test.calls || time.Since(begun) != 0 {
+					t.Errorf("%d calls, answers %+v, stopped after %s", len(h.calls), h.answers, time.Since(begun))
+				}
+				if wasStored := test.step != "delivered"; (h.acked == 1) != wasStored {
+					t.Errorf("acknowledged %d times", h.acked)
+				}
+
+				h.step, h.guard, h.call = nil, nil, nil
+				h.disk.fill(false)
+				h.open(t)
+				sleep(time.Minute)
+				if test.step == "delivered" {
+					if len(h.answers) != 0 {
+						t.Errorf("answers %+v", h.answers)
+					}
+				} else if h.code(0) != test.code || len(h.answers) != 1 || h.answers[0].Duplicate {
+					t.Errorf("the other process: answers %+v", h.answers)
+				}
+			})
+		})
+	}
+}
+
+// What is being executed when the permission ends is canceled, and does not delay the end of the dispatcher.
+func TestACanceledRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := newPermission()
+		h := &dispatcherHarness{retry: services.AtMostOnce, guard: p, request: func() services.Request { return new(waiting) }}
+		h.open(t)
+		h.submit(`{}`)
+		synctest.Wait()
+		begun := time.Now()
+		h.disk.fill(true)
+		p.end()
+		h.stop()
+		if len(h.answers) != 0 || time.Since(begun) != 0 {
+			t.Errorf("stopped after %s, answers %+v", time.Since(begun), h.answers)
+		}
+	})
+}
+
+// waiting is a request whose outcome never becomes known.
+type waiting struct{}
+
+func (waiting) Execute(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, error) {
+	<-ctx.Done()
+	return nil, &graph.Error{Reason: graph.Network, OutcomeUnknown: true}
+}
+
+func (waiting) Verify(ctx context.Context, _ *graph.Client, _ services.Attempt) (any, bool, error) {
+	<-ctx.Done()
+	return nil, false, ctx.Err()
+}

@@ -136,7 +136,7 @@ func (b *Bridge) wire() (err error) {
 	}
 	b.requests = page.NewRequests(journal.Newest)
 	b.dispatcher = services.NewDispatcher(services.DispatcherOptions{
-		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, OnWrite: onWrite, Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
+		Journal: journal, Resolver: b, MaxAge: c.Commands.MaxAge, Queue: c.Commands.Queue, OnCompleted: b.completed, OnResponse: b.onResponse, OnWrite: onWrite, Guard: b.guard(), Sealer: b.options.Dir, Log: b.log, OnStep: b.options.OnStep,
 	})
 	b.inbox = inbox.New(inbox.Options{Topics: b.topics, Dispatcher: b.dispatcher, Journal: journal, Log: b.log})
 
@@ -247,8 +247,8 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	return errors.Join(err, connection.Wait())
 }
 
-// guard returns what permits requests to Microsoft.
-func (b *Bridge) guard() runtime.Guard {
+// guard returns what permits the bridge to work; nil: nothing limits it.
+func (b *Bridge) guard() services.Guard {
 	if b.options.Lease == nil {
 		return nil
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/auth"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/directory"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
 // OpenSession opens the sign-in of an account, without network requests. A file of the configuration that cannot be used is not an
@@ -124,7 +125,7 @@ func (newToken) Granted() []string { return nil }
 // transports holds one transport for all accounts whose servers are verified by the same certificates.
 type transports struct {
 	fixed http.RoundTripper // nil: none; for tests
-	guard Guard             // nil: none
+	guard services.Guard    // nil: none
 
 	mu    sync.Mutex
 	byPEM map[[sha256.Size]byte]http.RoundTripper
@@ -202,16 +203,10 @@ func (t *transports) close() {
 	}
 }
 
-// A Guard permits requests to Microsoft for a limited time, which may be extended.
-type Guard interface {
-	Err() error               // nil: permitted
-	Context() context.Context // done when the permission has ended
-}
-
 // A guardedTransport sends requests while they are permitted, and cancels those that are under way when the permission ends.
 type guardedTransport struct {
 	next  http.RoundTripper
-	guard Guard
+	guard services.Guard
 }
 
 // RoundTrip implements http.RoundTripper.

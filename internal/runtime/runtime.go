@@ -57,7 +57,7 @@ type Options struct {
 	// Pause is the least time between two requested polls of a sensor or rescans of an account, and from an operation to the next poll. 0: sensors.DefaultPause.
 	Pause time.Duration
 	// Guard permits requests to Microsoft; nil: always.
-	Guard Guard
+	Guard services.Guard
 }
 
 // A Runtime owns the accounts. It is safe for concurrent use; Run is called at most once.
