@@ -3,8 +3,11 @@ package bridge
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
 // maxQueuedLines bounds the log lines that wait to be published; further ones are dropped.
@@ -35,6 +38,12 @@ type logPublisher struct {
 
 // Handle implements slog.Handler. It never waits, because the MQTT client logs, too.
 func (p logPublisher) Handle(ctx context.Context, r slog.Record) error {
+	// What fails because the lease has ended is a consequence, which every account and sensor would log: Run returns the cause.
+	if r.Level > slog.LevelDebug && hasLostLease(r) {
+		if r.Level = slog.LevelDebug; !p.Enabled(ctx, r.Level) {
+			return nil
+		}
+	}
 	if r.Level >= slog.LevelInfo {
 		l := p.line
 		l.Level, l.Message, l.Time = levelName(r.Level), r.Message, r.Time.UTC()
@@ -45,6 +54,16 @@ func (p logPublisher) Handle(ctx context.Context, r slog.Record) error {
 		}
 	}
 	return p.Handler.Handle(ctx, r)
+}
+
+// hasLostLease reports whether the error of a record is that the lease has ended.
+func hasLostLease(r slog.Record) (lost bool) {
+	r.Attrs(func(a slog.Attr) bool {
+		err, ok := a.Value.Any().(error)
+		lost = ok && errors.Is(err, state.ErrLeaseLost)
+		return !lost
+	})
+	return lost
 }
 
 // WithAttrs implements slog.Handler.
