@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,14 @@ import (
 // ErrUnavailable is wrapped by the errors for a cluster of NATS servers that does not answer. What was written in such a request may be
 // stored nevertheless.
 var ErrUnavailable = errors.New("NATS does not answer")
+
+// A refusal is an ErrUnavailable of servers that do answer: they do not accept what the configuration says.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// Is implements errors.Is.
+func (r refusal) Is(target error) bool { return target == ErrUnavailable }
 
 // errConflict is returned when a value was changed since it was read.
 var errConflict = errors.New("it was changed by another process")
@@ -56,6 +65,9 @@ const (
 	// headerReserve is the part of a message's size limit that is left for its headers.
 	headerReserve = 4096
 
+	// storeFailed is the code of JetStream's error for a change that cannot be stored: a limit is reached, or the disk is full.
+	storeFailed = 10077
+
 	// maxKeySize bounds a key as it is part of a subject. A server accepts 4,096 bytes for the whole line.
 	maxKeySize = 2048
 
@@ -80,6 +92,13 @@ type bucket struct {
 	js      jetstream.JetStream
 	stream  jetstream.Stream
 	log     *slog.Logger
+	denied  atomic.Pointer[denial] // the newest; nil: none
+}
+
+// A denial is a request without the permission that it needs. The servers do not answer it.
+type denial struct {
+	at  time.Time
+	err error
 }
 
 // An entry is a key of a bucket. Its sequence is 0 if the key never existed.
@@ -113,7 +132,12 @@ func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *buc
 			}
 		}),
 		nats.ReconnectHandler(func(conn *nats.Conn) { log.Info("connected to NATS", "server", conn.ConnectedUrlRedacted()) }),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { log.Warn("NATS reported an error", "error", err) }),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				b.denied.Store(&denial{time.Now(), err})
+			}
+			log.Warn("NATS reported an error", "error", err)
+		}),
 	}
 	if c.Credentials != "" {
 		options = append(options, nats.UserCredentials(c.Credentials))
@@ -124,7 +148,11 @@ func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *buc
 	if c.TLS != nil {
 		options = append(options, nats.Secure(c.TLS))
 	}
-	if b.conn, err = nats.Connect(strings.Join(c.Servers, ","), options...); err != nil {
+	b.conn, err = nats.Connect(strings.Join(c.Servers, ","), options...)
+	if errors.Is(err, nats.ErrAuthorization) {
+		return nil, fmt.Errorf("connect to %s: %w", b.servers(), refusal("NATS refuses cluster.username with its password, or cluster.credentials_file"))
+	}
+	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w: %w", b.servers(), ErrUnavailable, err)
 	}
 	defer func() {
@@ -202,11 +230,14 @@ func (b *bucket) explain(err error) error {
 	if err == nil || !isUnavailable(err) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
+	if d := b.denied.Load(); d != nil && errors.Is(err, context.DeadlineExceeded) && time.Since(d.at) < 2*connectTimeout+time.Second {
+		return refusal("the user of NATS lacks a permission: " + d.err.Error())
+	}
 	if !b.conn.IsConnected() {
 		return fmt.Errorf("%w: no connection to %s", ErrUnavailable, b.servers())
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: JetStream is not enabled on the servers, or the bucket has no leader at the moment", ErrUnavailable)
+		return fmt.Errorf("%w: JetStream is not enabled on the servers, or the bucket was deleted or has no leader at the moment", ErrUnavailable)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
@@ -221,7 +252,7 @@ func isUnavailable(err error) bool {
 		}
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code == 503
+	return errors.As(err, &api) && api.Code == 503 && api.ErrorCode != storeFailed
 }
 
 // get returns the entry of a key.
@@ -261,6 +292,8 @@ func (b *bucket) entryOf(key string, m *jetstream.RawStreamMsg, err error) (entr
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return entry{key: key}, nil
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return entry{}, fmt.Errorf("the bucket %s of NATS was deleted; restore it, or start graph2mqtt again to make an empty one", b.cluster.Bucket)
 	case err != nil:
 		return entry{}, b.explain(err)
 	}
@@ -377,6 +410,8 @@ func (b *bucket) publish(ctx context.Context, messages ...message) (sequence uin
 		return ack.Sequence, nil
 	case ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence, ack.Error.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 		return 0, errConflict
+	case ack.Error.ErrorCode == storeFailed:
+		return 0, fmt.Errorf("the NATS servers cannot store it: %s; raise the limit of the bucket %s or of the servers, or free some space on their disks", ack.Error.Description, b.cluster.Bucket)
 	}
 	return 0, b.explain(ack.Error)
 }

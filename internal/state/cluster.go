@@ -207,19 +207,19 @@ func (e *clusterEngine) list(bucket string) ([]change, error) {
 
 // changes returns every key whose end matches filter, sorted.
 func (e *clusterEngine) changes(filter string) (all []change, err error) {
-	var invalid error
 	newest := map[keyName][]byte{} // a key that changes meanwhile comes again
 	ctx := e.lease.Context()
 	err = patiently(ctx, func() error {
 		return e.bucket.scan(ctx, string(e.shard)+dataPrefix+filter, e.shard.leaseKey(), e.revision(), func(found entry) {
 			k, err := e.shard.parseDataKey(found.key)
 			if err != nil {
-				invalid = err
+				e.bucket.reportForeign(found)
+				return
 			}
 			newest[k] = found.value
 		})
 	})
-	if err = errors.Join(err, invalid); err != nil {
+	if err != nil {
 		return nil, err
 	}
 	for k, value := range newest {
@@ -231,6 +231,13 @@ func (e *clusterEngine) changes(filter string) (all []change, err error) {
 		return cmp.Or(strings.Compare(a.bucket, b.bucket), strings.Compare(a.key, b.key))
 	})
 	return all, nil
+}
+
+// reportForeign logs an entry with a key that graph2mqtt does not write.
+func (b *bucket) reportForeign(e entry) {
+	if e.value != nil {
+		b.log.Warn("a key of the bucket is not of graph2mqtt and is left out", "bucket", b.cluster.Bucket, "key", e.key)
+	}
 }
 
 // revision returns the revision of the lease, which is newer than everything that was committed before.

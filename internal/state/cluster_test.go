@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -238,7 +241,7 @@ func TestClusterServerErrors(t *testing.T) {
 	}{
 		"nobody listens": {state.ClusterOptions{Servers: []string{"nats://127.0.0.1:1"}, Bucket: "b"}, []string{"connect to nats://127.0.0.1:1", "NATS does not answer"}},
 		"no JetStream":   {state.ClusterOptions{Servers: []string{plain.ClientURL}, Bucket: "b"}, []string{"the bucket b of NATS at " + plain.ClientURL, "NATS does not answer", "JetStream is not enabled on the servers"}},
-		"wrong password": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"Authorization Violation"}},
+		"wrong password": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "wrong"}, []string{"connect to " + protected.ClientURL + ": NATS refuses cluster.username with its password, or cluster.credentials_file"}},
 		"too few servers": {state.ClusterOptions{Servers: []string{protected.ClientURL}, Bucket: "b", Username: "graph2mqtt", Password: "secret", Replicas: 3},
 			[]string{"create it with 3 replicas", "set cluster.replicas"}},
 	} {
@@ -247,6 +250,12 @@ func TestClusterServerErrors(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), want) {
 				t.Errorf("%s: error:\n  %v\nlacks %s", name, err, want)
 			}
+		}
+		if err != nil && strings.Contains(err.Error(), "NATS does not answer") != slices.Contains(test.want, "NATS does not answer") {
+			t.Errorf("%s: whether the servers answer: %v", name, err)
+		}
+		if !errors.Is(err, state.ErrUnavailable) != (name == "too few servers") {
+			t.Errorf("%s: whether to try again: %v", name, err)
 		}
 		if err != nil && strings.Contains(err.Error(), "wrong\"") {
 			t.Errorf("%s: the password is in %v", name, err)
@@ -441,5 +450,128 @@ func TestClusterPermissions(t *testing.T) {
 	l.Release()
 	if text := log.String(); strings.Contains(text, "NATS reported an error") || strings.Contains(text, "released") {
 		t.Errorf("log: %s", text)
+	}
+}
+
+// A missing permission is named: the servers do not answer a request without it.
+func TestClusterPermissionMissing(t *testing.T) {
+	s := natstest.New(t, func(o *server.Options) {
+		o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: &server.Permissions{
+			Publish: &server.SubjectPermission{Allow: []string{"$KV.test.>"}}, Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+		}}}
+	})
+	t.Setenv("GRAPH2MQTT_KEY", keyOf(1))
+	c := state.ClusterOptions{Servers: []string{s.ClientURL}, Bucket: "test", Lease: time.Second, Username: "graph2mqtt", Password: "secret"}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := state.OpenCluster(ctx, t.TempDir(), "", c, slog.New(slog.DiscardHandler))
+	if err == nil || !strings.Contains(err.Error(), "the user of NATS lacks a permission") || !strings.Contains(err.Error(), `Publish to "$JS.API.STREAM.INFO.KV_test"`) || !errors.Is(err, state.ErrUnavailable) {
+		t.Errorf("error: %v", err)
+	}
+}
+
+// A bucket that is full refuses what makes it larger, and nothing else: the lease is kept, as on a full disk.
+func TestClusterFullBucket(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	if err := db.Bucket("journal").Put("a", bytes.Repeat([]byte("random"), 10)); err != nil {
+		t.Fatal(err)
+	}
+	setMaxBytes(t, s, 2000)
+	value := make([]byte, 2000)
+	for i := range value {
+		value[i] = byte(rand.Uint32())
+	}
+	if err := db.Bucket("journal").Put("b", value); err == nil || !strings.Contains(err.Error(), "the NATS servers cannot store it: maximum bytes exceeded; raise the limit of the bucket test") {
+		t.Errorf("error: %v", err)
+	}
+	if err := l.Err(); err != nil {
+		t.Errorf("the lease: %v", err)
+	}
+	setMaxBytes(t, s, -1)
+	if err := db.Bucket("journal").Put("b", value); err != nil {
+		t.Errorf("with room again: %v", err)
+	}
+}
+
+// stream returns the stream of the bucket to a client that may do everything.
+func stream(t *testing.T, s *natstest.NATS) (jetstream.JetStream, jetstream.Stream) {
+	t.Helper()
+	conn, err := nats.Connect(s.ClientURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stream, err := js.Stream(t.Context(), "KV_test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js, stream
+}
+
+func setMaxBytes(t *testing.T, s *natstest.NATS, n int64) {
+	t.Helper()
+	js, stream := stream(t, s)
+	c := stream.CachedInfo().Config
+	c.MaxBytes = n
+	if _, err := js.UpdateStream(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// When the bucket is deleted, the error says so, and the lease ends.
+func TestClusterDeletedBucket(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	l := acquire(t, d)
+	js, _ := stream(t, s)
+	if err := js.DeleteStream(t.Context(), "KV_test"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Read("tokens-work"); err == nil || !strings.Contains(err.Error(), "the bucket test of NATS was deleted; restore it, or start graph2mqtt again to make an empty one") {
+		t.Errorf("read: %v", err)
+	}
+	<-l.Context().Done()
+}
+
+// What others write to the bucket is left out and named, and does not hide what is there.
+func TestClusterForeignKeys(t *testing.T) {
+	s := natstest.New(t)
+	d, log := machine(t, []string{s.ClientURL}, nil)
+	l := acquire(t, d)
+	db := openDatabase(t, d)
+	if err := db.Bucket("journal").Put("a", []byte("1")); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Write("tokens-work", []byte("a token")); err != nil {
+		t.Fatal(err)
+	}
+	js, _ := stream(t, s)
+	for _, key := range []string{"data.journal.=ZZ", "data.=Z.a", "file.=ZZ"} {
+		if _, err := js.Publish(t.Context(), "$KV.test."+key, []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := readAll(t, db.Bucket("journal")); !cmp.Equal(got, map[string]string{"a": "1"}) {
+		t.Errorf("the journal has %v", got)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l.Release()
+	other, _ := open(t, t.TempDir(), "")
+	if n, err := state.Copy(t.Context(), d, other, false, nil); err != nil || n != (state.Copied{Files: 1, Keys: 1}) {
+		t.Errorf("copied %+v, %v", n, err)
+	}
+	for _, key := range []string{"data.journal.=ZZ", "data.=Z.a", "file.=ZZ"} {
+		if want := `msg="a key of the bucket is not of graph2mqtt and is left out" bucket=test key="` + key + `"`; !strings.Contains(log.String(), want) && !strings.Contains(log.String(), strings.ReplaceAll(want, `"`+key+`"`, key)) {
+			t.Errorf("the log lacks %s:\n%s", want, log)
+		}
 	}
 }

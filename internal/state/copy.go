@@ -211,12 +211,12 @@ func (s *copySide) fileNames(ctx context.Context) (names []string, err error) {
 	d := s.dir
 	if d.shared != nil {
 		e := s.databases[0].engine.(*clusterEngine)
-		var invalid error
 		found := map[string]bool{}
 		err := e.bucket.scan(ctx, filePrefix+"*", e.shard.leaseKey(), e.revision(), func(f entry) {
 			name, err := unescape(strings.TrimPrefix(f.key, filePrefix))
 			if err != nil {
-				invalid = err
+				e.bucket.reportForeign(f)
+				return
 			}
 			found[name] = f.value != nil
 		})
@@ -226,7 +226,7 @@ func (s *copySide) fileNames(ctx context.Context) (names []string, err error) {
 			}
 		}
 		slices.Sort(names)
-		return names, errors.Join(err, invalid)
+		return names, err
 	}
 	entries, err := os.ReadDir(d.path)
 	if err != nil {

@@ -170,6 +170,7 @@ func (l *Lease) renew() {
 	interval := l.record.Lease / renewals
 	timer := time.NewTimer(interval)
 	defer timer.Stop()
+	logged := ""
 	for {
 		select {
 		case <-l.lifetime().Done():
@@ -182,10 +183,14 @@ func (l *Lease) renew() {
 			continue
 		}
 		if err := l.write(nil); err != nil && l.lifetime().Err() == nil {
-			l.log.Warn("the lease of the state was not renewed", "error", err, "retry_in", retryInterval)
+			if message := err.Error(); message != logged {
+				l.log.Warn("the lease of the state was not renewed", "error", err, "retry_in", retryInterval)
+				logged = message
+			}
 			timer.Reset(retryInterval)
 			continue
 		}
+		logged = ""
 		timer.Reset(interval)
 	}
 }

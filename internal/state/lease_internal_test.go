@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -222,6 +223,38 @@ func TestLostAnswer(t *testing.T) {
 		}
 		if err := l.write(nil); err != nil {
 			t.Errorf("next write: %v", err)
+		}
+	})
+}
+
+// A register that cannot be written for another reason than that nobody answers.
+type brokenRegister struct{ memoryRegister }
+
+func (*brokenRegister) read(context.Context) (leaseRecord, uint64, error) {
+	return leaseRecord{}, 1, nil
+}
+
+func (r *brokenRegister) replace(_ context.Context, _ uint64, _ leaseRecord, changes []*change) (uint64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.revision++; r.revision > 1 {
+		return 0, errors.New("no space left")
+	}
+	return r.revision, nil
+}
+
+// A renewal that fails is tried ten times a second, and logged once.
+func TestTheSameFailureOfARenewalIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		l, err := takeLease(t.Context(), new(brokenRegister), leaseRecord{Holder: "a", Lease: 10 * time.Second}, leaseRecord{}, 0, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		<-l.Context().Done()
+		l.Release()
+		if n := strings.Count(log.String(), "the lease of the state was not renewed"); n != 1 {
+			t.Errorf("logged %d times:\n%s", n, log.String())
 		}
 	})
 }
