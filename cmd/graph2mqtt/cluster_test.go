@@ -630,3 +630,14 @@ func TestClusterAudit(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// The target of a copy must be named.
+func TestStateCopyNeedsATarget(t *testing.T) {
+	h := newHarness(t)
+	for args, quoted := range map[string]string{"": `""`, "both": `"both"`, "nats directory": `"nats directory"`} {
+		code, _, stderr := h.call(t, append([]string{"state", "copy"}, strings.Fields(args)...)...)
+		if want := "graph2mqtt: state copy: want where to copy to, nats or directory, not " + quoted + "\n"; code != 1 || !strings.HasPrefix(stderr, want) {
+			t.Errorf("%q: %d %s", args, code, stderr)
+		}
+	}
+}

@@ -210,3 +210,37 @@ func TestAzureCommands(t *testing.T) {
 		t.Errorf("%q", arguments)
 	}
 }
+
+// An address can have characters that mean something to a shell or to PowerShell.
+func TestAzureCommandsQuoteMailboxes(t *testing.T) {
+	h := newHarness(t)
+	h.write(t, "graph2mqtt.yaml", "mqtt: {url: mqtt://127.0.0.1:1}\norganizations:\n  contoso:\n    tenant: contoso.example\n    client_id: 11111111-1111-1111-1111-111111111111\n"+
+		"    federated_token_file: token\n    sensors:\n      a: {type: email, user: \"o'brien@contoso.example\"}\n      b: {type: auto_reply, user: \"`touch${IFS}executed`$HOME@contoso.example\"}\n")
+	bin := filepath.Join(h.dir, "bin")
+	if err := os.Mkdir(bin, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(bin, "az"), []byte("#!/bin/sh\necho 4711\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	_, commands, _ := h.call(t, "permissions", "contoso", "--format", "az")
+	cmd := exec.Command("/bin/sh", "-e", "-u")
+	cmd.Dir, cmd.Env, cmd.Stdin = h.dir, []string{"PATH=" + bin + ":/usr/bin:/bin"}, strings.NewReader(commands)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, want := range []string{
+		`-RecipientRestrictionFilter "PrimarySmtpAddress -eq 'o''brien@contoso.example'"` + "\n",
+		"-Identity 4711 -Resource 'o''brien@contoso.example'\n",
+		"-RecipientRestrictionFilter \"PrimarySmtpAddress -eq '``touch`${ifs}executed```$home@contoso.example'\"\n", // addresses have no case
+		"-Identity 4711 -Resource '`touch${ifs}executed`$home@contoso.example'\n",
+	} {
+		if !strings.Contains(string(out), want) {
+			t.Errorf("printed:\n%s\nwant %s", out, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(h.dir, "executed")); err == nil {
+		t.Error("a part of the address was executed")
+	}
+}

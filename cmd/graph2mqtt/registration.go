@@ -118,7 +118,9 @@ func (s exchangeScope) filter() string {
 		if strings.Contains(m, "@") {
 			property = "PrimarySmtpAddress"
 		}
-		conditions = append(conditions, property+" -eq '"+strings.ReplaceAll(m, "'", "''")+"'")
+		// Double quotes of PowerShell surround the filter.
+		m = strings.NewReplacer("'", "''", "`", "``", "$", "`$").Replace(m)
+		conditions = append(conditions, property+" -eq '"+m+"'")
 	}
 	return strings.Join(conditions, " -or ")
 }
@@ -283,13 +285,13 @@ func (r registration) assignments() string {
 			name = fmt.Sprintf("graph2mqtt-%d", i+1)
 		}
 		if s.mailboxes != nil {
-			example = s.mailboxes[0]
+			example = quotePowerShell(s.mailboxes[0])
 		}
-		fmt.Fprintf(&b, "New-ManagementScope -Name %s -RecipientRestrictionFilter \"%s\"\n", name, s.filter())
+		fmt.Fprintf(&b, "New-ManagementScope -Name %s -RecipientRestrictionFilter \"%s\"\n", name, quoteHere(s.filter()))
 		for _, role := range s.roles {
 			fmt.Fprintf(&b, "New-ManagementRoleAssignment -App $client_id -Role \"%s\" -CustomResourceScope %s\n", graph.ExchangeRole(role), name)
 		}
-		fmt.Fprintf(&b, "Test-ServicePrincipalAuthorization -Identity $client_id -Resource %s\n", example)
+		fmt.Fprintf(&b, "Test-ServicePrincipalAuthorization -Identity $client_id -Resource %s\n", quoteHere(example))
 	}
 	b.WriteString("END\n")
 	return b.String()
@@ -312,6 +314,17 @@ func command(words ...string) string {
 }
 
 var plain = regexp.MustCompile(`^[\w@%+=:,./-]+$`)
+
+// quotePowerShell quotes a text as one word of PowerShell.
+func quotePowerShell(s string) string {
+	if plain.MatchString(s) {
+		return s
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
+
+// quoteHere quotes a text in a here-document of a POSIX shell.
+func quoteHere(s string) string { return strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(s) }
 
 // quote quotes a text as one word of a POSIX shell.
 func quote(s string) string {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +28,12 @@ func (p *program) stateCommand() *cobra.Command {
 			"the state directory from NATS. The source stays as it is. cluster.nats must be set. No bridge may run meanwhile, on any machine.",
 		Example: "  graph2mqtt state copy nats\n" +
 			"  graph2mqtt state copy directory --replace",
-		Args:      cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) != 1 || !slices.Contains([]string{"nats", "directory"}, args[0]) {
+				return fmt.Errorf("state copy: want where to copy to, nats or directory, not %q", strings.Join(args, " "))
+			}
+			return nil
+		},
 		ValidArgs: []string{"nats", "directory"},
 		RunE: p.do(func(ctx context.Context, args []string) error {
 			return p.copyState(ctx, args[0] == "nats", replace)
