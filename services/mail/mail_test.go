@@ -157,6 +157,28 @@ func TestSendAs(t *testing.T) {
 	}
 }
 
+// An application has no other address than that of the mailbox.
+func TestSendAsByAnApplication(t *testing.T) {
+	s := contoso(t)
+	const id = "3f0e7c52-6a7d-4c1e-9f58-2d4b1a6c8e90"
+	g := graphtest.Application(t, s, id).ForMailbox(simulator.Adele)
+	s.SetMailboxRoles(id, simulator.Adele, "Mail.Send", "Mail.Read")
+	for from, want := range map[string]string{
+		strings.ToUpper(simulator.Adele): "",
+		info:                             "from: want " + simulator.Adele + `: an application sends as the owner of the mailbox only, not as "info@contoso.com"`,
+	} {
+		i := slices.IndexFunc(mail.Operations(mail.Target{}), func(op services.Operation) bool { return op.Name == "send" })
+		op := mail.Operations(mail.Target{})[i]
+		r, err := services.Decode(op, []byte(`{"from": "`+from+`", `+to+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = r.Execute(t.Context(), g, services.Attempt{ID: "1", Now: time.Now()}); err == nil && want != "" || err != nil && err.Error() != want {
+			t.Errorf("%s: %v; want %s", from, err, want)
+		}
+	}
+}
+
 func TestFiles(t *testing.T) {
 	s := contoso(t)
 	outside, dir := t.TempDir(), t.TempDir()

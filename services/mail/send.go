@@ -175,6 +175,9 @@ func (r *SendRequest) checkFrom(ctx context.Context, g *graph.Client) error {
 	if strings.EqualFold(r.From, me.Address) {
 		return nil
 	}
+	if g.Application() {
+		return graph.Invalid("from: want %s: an application sends as the owner of the mailbox only, not as %s", me.Address, services.QuoteForError(r.From))
+	}
 	if len(r.target.SendAs) == 0 {
 		return graph.Invalid("from: want your own address: send_as names no other, not %s", services.QuoteForError(r.From))
 	}
