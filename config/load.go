@@ -470,7 +470,7 @@ func (l *loader) sensor(a *Account, id, path string, raw map[string]any) *Sensor
 	if a.Application && kind.OfMailbox {
 		targets = append(targets, mailbox)
 	}
-	l.DecodeWith(path, raw, l.otherKindMessage(kind), targets...)
+	l.DecodeWith(path, raw, l.otherKindMessage(kind, a.Application), targets...)
 	s.Type, s.User = kind.Name, mailbox.User
 	if s.Interval < kind.AdvisedInterval && s.Read {
 		l.warnings = append(l.warnings, fmt.Sprintf("%s.interval: %s is less than %s; Microsoft allows asking Teams for changes once a day, and may throttle or suspend who asks often", path, s.Interval, kind.AdvisedInterval))
@@ -525,15 +525,15 @@ func (l *loader) kind(path string, raw any) *Kind {
 	return &l.kinds[slices.IndexFunc(l.kinds, func(k Kind) bool { return k.Name == name })]
 }
 
-// otherKindMessage returns the message about a key that the kind does not have but others may.
-func (l *loader) otherKindMessage(kind *Kind) func(key string, known []string) string {
+// otherKindMessage returns the message about a key that the kind does not have but others may, in an account or an application.
+func (l *loader) otherKindMessage(kind *Kind, application bool) func(key string, known []string) string {
 	return func(key string, known []string) string {
 		if key == "user" && kind.OfMailbox {
 			return "only in an organization; in an account, the mailbox is that of the user who signs in"
 		}
 		var have []string
 		for _, k := range l.kinds {
-			if slices.Contains(schema.Configuration.Keys(decodeTarget(k.New())), key) {
+			if slices.Contains(schema.Configuration.Keys(decodeTarget(k.New())), key) || key == "user" && k.OfMailbox && application {
 				have = append(have, k.Name)
 			}
 		}
