@@ -20,6 +20,7 @@ import (
 	"unicode"
 
 	"github.com/cenkalti/backoff/v5"
+	"github.com/google/uuid"
 )
 
 const (
@@ -177,6 +178,8 @@ type Client struct {
 	log     *slog.Logger
 	wake    chan struct{} // the writer has something to do
 
+	instance string // differs from that of every other client
+
 	inbound sync.Mutex // held while a message is handled, so that those of two connections never mix
 
 	mu            sync.Mutex // guards what follows
@@ -230,7 +233,7 @@ func New(o Options) (*Client, error) {
 	}
 	o.Timing = o.Timing.withDefaults()
 	c := &Client{
-		options: o, urls: urls, connectedTo: -1, sessions: map[string]int{}, heard: map[int]time.Time{}, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
+		options: o, urls: urls, connectedTo: -1, instance: uuid.NewString(), sessions: map[string]int{}, heard: map[int]time.Time{}, topics: Topics(o.Base), log: o.Log, wake: make(chan struct{}, 1),
 		retained: newRetained(o.Rules, o.Timing.Pause), subscriptions: map[string]bool{}, refused: map[string]int{}, overwritten: map[string]bool{},
 		loggedFailures: map[string]bool{}, rejectedFilters: map[string]bool{},
 	}

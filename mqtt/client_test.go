@@ -1261,6 +1261,28 @@ func websocketTo(addr string) http.Handler {
 	})
 }
 
+// A session can hold the barriers of an earlier process or of another client with the same base topic before the requests that waited: after a
+// lost state directory, or in another bucket of a cluster.
+func TestBarriersOfOthersThatWaited(t *testing.T) {
+	m := brokertest.New(t, "")
+	s := newSpy(t, m.URL)
+	b := run(t, options(m.URL), nil)
+	b.Subscribe("g/a/request/#")
+	b.Ready()
+	b.awaitIdle()
+	b.stop()
+	for _, number := range []string{"1", "2", "1.1"} {
+		s.publish("g/bridge/barrier", number, false)
+		s.publish("g/a/request/barrier", number, false)
+	}
+	s.publish("g/a/request/x", "waited", false)
+	b = run(t, options(m.URL), nil) // with a store that knows nothing
+	b.Subscribe("g/a/request/#")
+	if age := b.received("waited").Age; age != math.MaxInt64 {
+		t.Errorf("a request that waited is %v old", age)
+	}
+}
+
 // The age is unknown if no time was recorded or the clock is behind it; then it is the longest.
 func TestAgeIsUnknown(t *testing.T) {
 	m := brokertest.New(t, "")

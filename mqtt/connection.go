@@ -90,9 +90,10 @@ func newConnection(c *Client) *connection {
 	}
 }
 
-// barrier returns the payload that is waited for.
+// barrier returns the payload that is waited for. No other client and no earlier process has sent it: theirs may have waited in the broker
+// before the requests.
 func (conn *connection) barrier() string {
-	number := strconv.FormatUint(conn.number, 10)
+	number := conn.client.instance + "." + strconv.FormatUint(conn.number, 10)
 	if conn.round > 0 {
 		number += "." + strconv.Itoa(conn.round)
 	}
