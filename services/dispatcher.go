@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -646,7 +647,10 @@ func (d *Dispatcher) expired(j *job) error {
 	d.mu.Lock()
 	maxAge := d.maxAge
 	d.mu.Unlock()
-	if j.Age > maxAge { // may be the longest possible
+	if j.Age == math.MaxInt64 {
+		return &Error{Expired, fmt.Sprintf("waited before it arrived, for a time that is not known and may be longer than commands.max_age (%s)", maxAge)}
+	}
+	if j.Age > maxAge {
 		return &Error{Expired, fmt.Sprintf("waited for up to %s before it arrived, longer than commands.max_age (%s)", j.Age.Round(time.Second), maxAge)}
 	}
 	if err := expiredAt(j.Expires); err != nil {

@@ -77,7 +77,7 @@ type Inbound struct {
 	Origin            string         // opaque; equal means the same request delivered twice; empty: not known
 	ReplyTo           string         // "mqtt:<topic>": the name of a Replier, and what it needs; empty: no reply
 	Received          time.Time      // by the wall clock
-	Age               time.Duration  // how long it was under way at most
+	Age               time.Duration  // how long it was under way at most; the longest duration: not known
 	Refused           *Error         // the transport's finding: it is only answered
 	Owner             bool           // the transport knows that the sender may administer the program, as on the status page
 	Accepted          func(error)    // called in the order of Submit: it is durable, or refused and answered; must not block
