@@ -230,7 +230,11 @@ func (b *bucket) explain(err error) error {
 	if err == nil || !isUnavailable(err) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
-	if d := b.denied.Load(); d != nil && errors.Is(err, context.DeadlineExceeded) && time.Since(d.at) < 2*connectTimeout+time.Second {
+	waited := requestTimeout
+	if b.stream == nil { // it is being opened
+		waited = 2 * connectTimeout
+	}
+	if d := b.denied.Load(); d != nil && errors.Is(err, context.DeadlineExceeded) && time.Since(d.at) < waited+time.Second {
 		return refusal("the user of NATS lacks a permission: " + d.err.Error())
 	}
 	if !b.conn.IsConnected() {
