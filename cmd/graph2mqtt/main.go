@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	stdruntime "runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
@@ -29,6 +31,8 @@ const (
 )
 
 func main() {
+	stdruntime.MemProfileRate = 0 // the records would take a megabyte, and few want them: the bridge sets it with http.pprof
+	broker.ReleaseTestData()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// A second signal ends the program at once, unless it is the first one again: both a terminal and a supervisor may send it.
 	context.AfterFunc(ctx, func() { time.AfterFunc(500*time.Millisecond, stop) })

@@ -216,6 +216,7 @@ func (p *program) serveSupervised(ctx context.Context, o bridge.Options, supervi
 		debug.SetGCPercent(gcPercent)
 	}
 	released := time.AfterFunc(startDuration, func() {
+		debug.FreeOSMemory()
 		if err := releaseStartPages(); err != nil {
 			o.Log.Debug("unused memory not released", "error", err)
 		}

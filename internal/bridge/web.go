@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/pprof"
+	stdruntime "runtime"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -76,8 +77,15 @@ func serverOptions(c config.HTTP) (web.Options, error) {
 	return o, nil
 }
 
-// mountProfiles mounts the profiles. Importing their package has added them to http.DefaultServeMux, too, which must not be served.
+// memProfileRate is the memory in bytes of which one allocation is recorded for profiles: Go's default.
+const memProfileRate = 512 << 10
+
+// mountProfiles mounts the profiles. Importing their package has added them to http.DefaultServeMux, too, which must not be served. The
+// program records allocations only from then on.
 func mountProfiles(s *web.Server) {
+	if stdruntime.MemProfileRate == 0 {
+		stdruntime.MemProfileRate = memProfileRate
+	}
 	for name, h := range map[string]http.HandlerFunc{"": pprof.Index, "cmdline": pprof.Cmdline, "profile": pprof.Profile, "symbol": pprof.Symbol, "trace": pprof.Trace} {
 		s.Mount("/debug/pprof/"+name, web.Secret, h)
 	}

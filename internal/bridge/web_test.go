@@ -267,6 +267,9 @@ func (h *harness) matches(address string, patterns ...string) string {
 }
 
 func TestMetricsOfTheBridge(t *testing.T) {
+	rate := stdruntime.MemProfileRate
+	stdruntime.MemProfileRate = 0 // as the program begins
+	t.Cleanup(func() { stdruntime.MemProfileRate = rate })
 	h := newHarness(t)
 	h.http = everything
 	h.one("", outOfOffice, "calendar: {type: calendar, end_offset: 48h, on_demand: true}")
@@ -297,6 +300,9 @@ func TestMetricsOfTheBridge(t *testing.T) {
 	}
 	if code, body := h.get(address+"/debug/pprof/goroutine?debug=1", webPassword); code != http.StatusOK || !strings.Contains(body, "goroutine profile") {
 		t.Errorf("%d: %.200s", code, body)
+	}
+	if stdruntime.MemProfileRate != rate {
+		t.Errorf("one allocation of %d bytes is recorded, want %d", stdruntime.MemProfileRate, rate)
 	}
 
 	// The counters survive a change of the listener.
