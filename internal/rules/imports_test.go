@@ -111,6 +111,7 @@ var libraryImporters = map[string][]string{
 	"go.etcd.io/bbolt":                                           {"internal/state"},
 	"github.com/spf13/cobra":                                     {"cmd/..."},
 	"github.com/k3a/html2text":                                   {"internal/simulator/..."},
+	"github.com/klauspost/compress":                              {"internal/web/caldav"},
 	"golang.org/x/net/html":                                      {"internal/graph/htmltext", "internal/graph/calendars", "internal/simulator/..."},
 	"github.com/Azure/azure-sdk-for-go":                          {},
 	"github.com/prometheus/client_golang":                        {"internal/web/metrics"},

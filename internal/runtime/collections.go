@@ -24,7 +24,7 @@ type eventHolder interface {
 
 // A taskHolder is implemented by the options of kinds whose snapshot holds tasks.
 type taskHolder interface {
-	// HeldTasks returns the open tasks and the completed ones that the options show.
+	// HeldTasks returns the open tasks and the completed ones that the options show. They must not be changed.
 	HeldTasks(snapshot any) []tasks.Task
 	// ReadCompleted reads the completed tasks.
 	ReadCompleted(ctx context.Context, g *graph.Client, snapshot any) ([]tasks.Task, error)
@@ -124,7 +124,10 @@ func (c Collection) info() *calendars.Info {
 	return nil
 }
 
-// Events returns the events that the sensor holds, and the span in which none is missing. The version changes whenever the events do.
+// Version returns a value that changes whenever the events or tasks that the sensor holds do. The error says why there are none.
+func (c Collection) Version() (any, error) { return c.current() }
+
+// Events returns the events that the sensor holds, their version, and the span in which none is missing.
 // The error says why there are none.
 func (c Collection) Events() (events []calendars.Event, from, to time.Time, version any, err error) {
 	snapshot, err := c.current()
@@ -147,8 +150,8 @@ func (c Collection) ReadEvents(ctx context.Context, from, to time.Time) ([]calen
 	return c.sensor.source.Options().(eventHolder).ReadEvents(ctx, c.sensor.graph, snapshot, from, to)
 }
 
-// Tasks returns the tasks that the sensor holds: the open ones, and completed ones if it shows them. The version changes whenever the
-// tasks do. The error says why there are none.
+// Tasks returns the tasks that the sensor holds, the open ones and completed ones if it shows them, and their version. They must not be
+// changed. The error says why there are none.
 func (c Collection) Tasks() (all []tasks.Task, version any, err error) {
 	snapshot, err := c.current()
 	if err != nil {

@@ -7,7 +7,6 @@
 package caldav
 
 import (
-	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -51,11 +50,13 @@ type Collection interface {
 	Color() string // such as #0078d4; "": none
 	// Check returns the reason why an operation cannot be requested now, or nil.
 	Check(operation string) error
-	// Events returns the events that the sensor holds, and the span in which none is missing. The version differs where the events do.
+	// Version returns a value that differs where the events or tasks that the sensor holds do.
+	Version() (any, error)
+	// Events returns the events that the sensor holds, their version, and the span in which none is missing. They must not be changed.
 	Events() (events []calendars.Event, from, to time.Time, version any, err error)
 	// ReadEvents reads all events of another span, and perhaps some near it.
 	ReadEvents(ctx context.Context, from, to time.Time) ([]calendars.Event, error)
-	// Tasks returns the tasks that the sensor holds: the open ones, and completed ones if it shows them.
+	// Tasks returns the tasks that the sensor holds, the open ones and completed ones if it shows them, and their version. They must not be changed.
 	Tasks() (all []tasks.Task, version any, err error)
 	// ReadCompleted reads the completed tasks.
 	ReadCompleted(ctx context.Context) ([]tasks.Task, error)
@@ -80,9 +81,8 @@ type Options struct {
 
 // A DAVServer serves CalDAV and iCalendar. It authenticates each request itself.
 type DAVServer struct {
-	o           Options
-	failures    *web.Failures // of addresses with a password in them
-	compressors sync.Pool
+	o        Options
+	failures *web.Failures // of addresses with a password in them
 
 	mu      sync.Mutex // guards what follows
 	states  map[string]*collectionState
@@ -91,12 +91,7 @@ type DAVServer struct {
 
 // New returns a handler.
 func New(o Options) *DAVServer {
-	h := &DAVServer{o: o, failures: web.NewFailures(), states: map[string]*collectionState{}, clients: map[string]*client{}}
-	h.compressors.New = func() any {
-		z, _ := gzip.NewWriterLevel(nil, gzip.BestSpeed) // the level is valid
-		return z
-	}
-	return h
+	return &DAVServer{o: o, failures: web.NewFailures(), states: map[string]*collectionState{}, clients: map[string]*client{}}
 }
 
 const (

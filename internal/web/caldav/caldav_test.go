@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/emersion/go-ical"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
@@ -83,6 +85,8 @@ func (h *held) Location() *time.Location { return time.UTC }
 func (h *held) Color() string            { return "#0078d4" }
 func (h *held) Check(string) error       { return nil }
 func (h *held) OnDemand() error          { return errors.New("not on demand") }
+
+func (h *held) Version() (any, error) { return h, nil }
 
 func (h *held) Events() ([]calendars.Event, time.Time, time.Time, any, error) {
 	return h.events, time.Time{}.AddDate(1, 0, 0), time.Now().AddDate(100, 0, 0), h, nil
@@ -382,16 +386,14 @@ func TestObjects(t *testing.T) {
 			"SUMMARY": "x", "DTSTART": "20270328T070000Z", "DTEND": "20270328T070000Z", "STATUS": "CANCELLED", "CLASS": "CONFIDENTIAL", "TRANSP": "OPAQUE", "URL": "https://outlook.example/1", "DTSTAMP": "20000101T000000Z",
 		}},
 	} {
-		o, err := eventObject(&tt.event, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		o := eventObject(&tt.event, nil)
 		_, uid := identity(tt.event.ID)
 		tt.want["UID"] = uid
-		if diff := cmp.Diff(tt.want, linesOf(o.body())); diff != "" {
+		if diff := cmp.Diff(tt.want, linesOf(string(o.appendComponent(nil)))); diff != "" {
 			t.Errorf("event %s (-want +got):\n%s", tt.event.ID, diff)
 		}
-		in, err := newInput([]byte(o.data), "VEVENT", time.UTC)
+		checkEncoding(t, o.appendCalendar(nil))
+		in, err := newInput(o.appendCalendar(nil), "VEVENT", time.UTC)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -400,21 +402,16 @@ func TestObjects(t *testing.T) {
 		}
 	}
 	task := tasks.Task{ID: "4", Status: "waitingOnOthers", Importance: "low", DueZoned: "2027-01-02", Created: at, Modified: at.Add(time.Second)}
-	o, err := taskObject(&task, &alias{Name: "n.ics", UID: "u"}, time.UTC)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := taskObject(&task, &alias{Name: "n.ics", UID: "u"}, time.UTC)
 	want := map[string]string{
 		"UID": "u", "SUMMARY": "(no title)", "STATUS": "NEEDS-ACTION", "PRIORITY": "9", "DUE;VALUE=DATE": "20270102", "CREATED": "20270328T070000Z", "LAST-MODIFIED": "20270328T070001Z", "DTSTAMP": "20270328T070001Z",
 	}
-	if diff := cmp.Diff(want, linesOf(o.body())); diff != "" || o.name != "n.ics" {
+	if diff := cmp.Diff(want, linesOf(string(o.appendComponent(nil)))); diff != "" || o.name != "n.ics" {
 		t.Errorf("task (-want +got):\n%s", diff)
 	}
 	// A description that is cut must not replace the whole one.
 	task.Description = strings.Repeat("x", maxDescription-1) + "…"
-	if o, err = taskObject(&task, nil, time.UTC); err != nil {
-		t.Fatal(err)
-	}
+	o = taskObject(&task, nil, time.UTC)
 	in := &input{kind: "VTODO", fields: *o.fields}
 	in.fields.description += " and more"
 	if _, err := in.changes(o.fields, o.fields); err == nil || !strings.Contains(err.Error(), "longer than the 1000 characters") {
@@ -433,27 +430,69 @@ func linesOf(body string) map[string]string {
 	return all
 }
 
+// checkEncoding fails the test unless package ical encodes a calendar in the same way.
+func checkEncoding(t *testing.T, encoded []byte) {
+	t.Helper()
+	calendar, err := decodeCalendar(encoded)
+	if err != nil {
+		t.Fatalf("%v: %q", err, encoded)
+	}
+	var want bytes.Buffer
+	if err := ical.NewEncoder(&want).Encode(calendar); err != nil {
+		t.Fatalf("%v: %q", err, encoded)
+	}
+	if diff := cmp.Diff(want.String(), string(encoded)); diff != "" {
+		t.Errorf("the encoding (-package ical +got):\n%s", diff)
+	}
+}
+
+// A text that needs no change is not copied, and one that needs a change is always changed.
+func TestIsSanitized(t *testing.T) {
+	parts := []string{"a", " ", "\n", "\r", "\t", "ä", "\u00a0", "\u2028", "\u0085", "\ufeff", "\ufffd", "\x00", "\xff", "日"}
+	check := func(s string) {
+		if want := normalize(s); isSanitized(s, false) && want != s {
+			t.Errorf("%q: is not %q", s, want)
+		}
+		if want := strings.Join(strings.Fields(normalize(s)), " "); isSanitized(s, true) && want != s {
+			t.Errorf("%q: is not the line %q", s, want)
+		}
+	}
+	for _, a := range parts {
+		for _, b := range parts {
+			for _, c := range parts {
+				check(a + b + c)
+				check("x" + a + b + c + "y")
+			}
+		}
+	}
+	for s, want := range map[string][2]bool{"": {true, true}, "a b": {true, true}, "Grüße, 日本": {true, true}, "a\n\nb": {true, false}, "a  b": {true, false}, "a ": {}, "a \nb": {}, "a\r\nb": {}} {
+		if got := [2]bool{isSanitized(s, false), isSanitized(s, true)}; got != want {
+			t.Errorf("%q: %v, want %v", s, got, want)
+		}
+	}
+}
+
 // Time ranges of tasks follow the table of RFC 4791, section 9.9.
 func TestTaskRanges(t *testing.T) {
 	at := func(hour int) time.Time { return time.Date(2027, 1, 2, hour, 0, 0, 0, time.UTC) }
 	for _, tt := range []struct {
 		name     string
-		o        object
+		o        taskTimes
 		from, to time.Time
 		want     bool
 	}{
-		{"no time", object{}, at(1), at(2), true},
-		{"due at the end", object{due: at(2)}, at(1), at(2), true},
-		{"due at the start", object{due: at(1)}, at(1), at(2), false},
-		{"due later", object{due: at(3)}, at(1), at(2), false},
-		{"due, open end", object{due: at(3)}, at(1), time.Time{}, true},
-		{"completed at the start", object{completed: at(1)}, at(1), at(2), true},
-		{"completed before", object{completed: at(0)}, at(1), at(2), false},
-		{"created and completed around it", object{created: at(0), completed: at(3)}, at(1), at(2), true},
-		{"created before", object{created: at(0)}, at(1), at(2), true},
-		{"created at the end", object{created: at(2)}, at(1), at(2), false},
+		{"no time", taskTimes{}, at(1), at(2), true},
+		{"due at the end", taskTimes{due: at(2)}, at(1), at(2), true},
+		{"due at the start", taskTimes{due: at(1)}, at(1), at(2), false},
+		{"due later", taskTimes{due: at(3)}, at(1), at(2), false},
+		{"due, open end", taskTimes{due: at(3)}, at(1), time.Time{}, true},
+		{"completed at the start", taskTimes{completed: at(1)}, at(1), at(2), true},
+		{"completed before", taskTimes{completed: at(0)}, at(1), at(2), false},
+		{"created and completed around it", taskTimes{created: at(0), completed: at(3)}, at(1), at(2), true},
+		{"created before", taskTimes{created: at(0)}, at(1), at(2), true},
+		{"created at the end", taskTimes{created: at(2)}, at(1), at(2), false},
 	} {
-		if got := tt.o.within(tt.from, tt.to, time.UTC); got != tt.want {
+		if got := tt.o.within(tt.from, tt.to); got != tt.want {
 			t.Errorf("%s: %t", tt.name, got)
 		}
 	}
@@ -496,6 +535,8 @@ type onDemand struct {
 }
 
 func (d *onDemand) OnDemand() error { return nil }
+
+func (d *onDemand) Version() (any, error) { return d.version, nil }
 
 func (d *onDemand) Events() ([]calendars.Event, time.Time, time.Time, any, error) {
 	d.looks++

@@ -142,7 +142,7 @@ func (x *exchange) remove(p resourcePath) error {
 	id := ""
 	switch {
 	case o != nil:
-		id = o.id
+		id = o.id()
 	case created && known.Series && !known.Removed:
 		id = known.ID
 	default:
@@ -447,7 +447,7 @@ func (x *exchange) change(c Collection, s *collectionState, o *object, in *input
 		steps = append(steps, step{operations.complete, map[string]any{}})
 	}
 	for _, step := range steps {
-		step.fields[operations.id] = o.id
+		step.fields[operations.id] = o.id()
 		if _, err := x.request(c, s, step.operation, step.fields); err != nil {
 			return err
 		}

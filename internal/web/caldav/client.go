@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -17,8 +18,31 @@ const (
 // A client is a program that reads collections. What it was served last tells what it changed: Home Assistant writes back each field of a
 // task as it was in its last list, whatever has happened to it since.
 type client struct {
-	served map[string]map[string]*fields // by collection and name
+	served map[string]*served // by collection
 	seen   time.Time
+}
+
+// served holds the fields of the objects of one collection as a client was served them last.
+type served struct {
+	all  []servedObject     // of the last answer with everything, by name; many clients share it
+	some map[string]*fields // after that, by name
+}
+
+// A servedObject is an object as it was served.
+type servedObject struct {
+	name   string
+	fields *fields
+}
+
+// find returns the fields of an object, nil if it was not served.
+func (s *served) find(name string) *fields {
+	if f := s.some[name]; f != nil {
+		return f
+	}
+	if i, ok := slices.BinarySearchFunc(s.all, name, func(o servedObject, name string) int { return strings.Compare(o.name, name) }); ok {
+		return s.all[i].fields
+	}
+	return nil
 }
 
 // clientKey returns the key of the client in clients. Clients are told apart by their addresses and names.
@@ -26,14 +50,38 @@ func (x *exchange) clientKey() string {
 	return x.account + " " + peerOf(x.r.RemoteAddr) + " " + x.r.UserAgent()
 }
 
-// remember records what a client was served. whole: nothing else is in the collection.
-func (x *exchange) remember(collection string, objects []*object, whole bool) {
-	if len(objects) == 0 && !whole {
+// remember records objects that a client was served.
+func (x *exchange) remember(collection string, objects []*object) {
+	if len(objects) == 0 {
 		return
 	}
-	key := x.clientKey()
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	c := x.client()
+	s := c.served[collection]
+	if s == nil || len(s.all)+len(s.some)+len(objects) > maxServed {
+		s = &served{}
+		c.served[collection] = s
+	}
+	if s.some == nil {
+		s.some = make(map[string]*fields, len(objects))
+	}
+	for _, o := range objects {
+		s.some[o.name] = o.fields
+	}
+}
+
+// rememberAll records that a client was served everything that is in a collection.
+func (x *exchange) rememberAll(collection string, l *listing) {
+	all := l.served()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.client().served[collection] = &served{all: all}
+}
+
+// client returns the client of the exchange, a new one in place of the oldest if there are too many. It is called with mu held.
+func (x *exchange) client() *client {
+	key := x.clientKey()
 	c := x.clients[key]
 	if c == nil {
 		if len(x.clients) >= maxClients {
@@ -42,31 +90,24 @@ func (x *exchange) remember(collection string, objects []*object, whole bool) {
 			})
 			delete(x.clients, oldest)
 		}
-		c = &client{served: map[string]map[string]*fields{}}
+		c = &client{served: map[string]*served{}}
 		x.clients[key] = c
 	}
 	c.seen = time.Now()
-	served := c.served[collection]
-	if served == nil || whole || len(served)+len(objects) > maxServed {
-		served = make(map[string]*fields, len(objects))
-		c.served[collection] = served
-	}
-	for _, o := range objects {
-		served[o.name] = o.fields
-	}
+	return c
 }
 
 // rememberFields records what a client has of an object.
 func (x *exchange) rememberFields(collection, name string, f *fields) {
-	x.remember(collection, []*object{{name: name, fields: f}}, false)
+	x.remember(collection, []*object{{name: name, fields: f}})
 }
 
 // served returns what a client was served last of an object, nil if that is not known.
 func (x *exchange) served(collection, name string) *fields {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if c := x.clients[x.clientKey()]; c != nil {
-		return c.served[collection][name]
+	if c := x.clients[x.clientKey()]; c != nil && c.served[collection] != nil {
+		return c.served[collection].find(name)
 	}
 	return nil
 }

@@ -218,7 +218,7 @@ func (p *propFilter) matches(values []string, c *ical.Component, loc *time.Locat
 
 // component returns the component of an object.
 func (o *object) component() *ical.Component {
-	calendar, err := decodeCalendar([]byte(o.data))
+	calendar, err := decodeCalendar(o.appendCalendar(nil))
 	if err != nil || len(calendar.Children) == 0 { // it was encoded here
 		return ical.NewComponent(ical.CompEvent)
 	}

@@ -48,20 +48,19 @@ func FuzzInput(f *testing.F) {
 				}
 			}
 			// What it becomes can be served, and written back without a change.
-			o, err := eventObject(&calendars.Event{ID: "1", Subject: in.fields.summary, Description: in.fields.description, Location: in.fields.location, Start: in.fields.start, End: in.fields.end, AllDay: in.fields.allDay}, nil)
+			o := eventObject(&calendars.Event{ID: "1", Subject: in.fields.summary, Description: in.fields.description, Location: in.fields.location, Start: in.fields.start, End: in.fields.end, AllDay: in.fields.allDay}, nil)
 			if kind == "VTODO" {
-				o, err = taskObject(&tasks.Task{ID: "1", Subject: in.fields.summary, Description: in.fields.description, DueZoned: in.fields.due}, nil, berlin)
+				o = taskObject(&tasks.Task{ID: "1", Subject: in.fields.summary, Description: in.fields.description, DueZoned: in.fields.due}, nil, berlin)
 			}
+			encoded := o.appendCalendar(nil)
+			again, err := newInput(encoded, kind, berlin)
 			if err != nil {
-				t.Fatal(err)
-			}
-			again, err := newInput([]byte(o.data), kind, berlin)
-			if err != nil {
-				t.Fatalf("%v: %q", err, o.data)
+				t.Fatalf("%v: %q", err, encoded)
 			}
 			if changed, err := again.changes(o.fields, o.fields); err != nil || len(changed) > 0 {
-				t.Errorf("written back it changes %v, %v: %q", changed, err, o.data)
+				t.Errorf("written back it changes %v, %v: %q", changed, err, encoded)
 			}
+			checkEncoding(t, encoded)
 		}
 	})
 }

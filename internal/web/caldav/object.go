@@ -1,12 +1,10 @@
 package caldav
 
 import (
-	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/base32"
 	"encoding/hex"
-	"fmt"
 	"net/url"
 	"slices"
 	"strings"
@@ -14,37 +12,37 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/emersion/go-ical"
-
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/calendars"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/tasks"
 )
 
 const (
 	productID = "-//graph2mqtt//CalDAV//EN"
-	// seriesProperty holds the id of the series that an event is an occurrence of.
-	seriesProperty = "X-GRAPH2MQTT-SERIES-ID"
-	extension      = ".ics"
+	extension = ".ics"
 	// maxDescription is the length in characters from which on Graph's clients cut descriptions.
 	maxDescription = 1000
 )
 
-// An object is an event or a task as it is served.
+// An object is an event or a task as it is served. Its iCalendar is not kept but encoded when it is sent.
 type object struct {
-	id     string // Graph's
-	series string // Graph's id of its series; "": none
 	name   string // last part of its address
 	uid    string
 	etag   string // with its quotation marks
-	data   string // iCalendar
 	fields *fields
 
-	event     *calendars.Event // nil: a task
-	task      *tasks.Task      // nil: an event
-	loc       *time.Location   // of the dates of a task
-	due       time.Time        // of a task: the midnight; zero: none
-	completed time.Time        // of a task; zero: not completed
-	created   time.Time        // of a task; zero: not known
+	event  *calendars.Event // nil: a task
+	series string           // of an event: Graph's id of its series; "": none
+	link   string           // of an event: its address in Outlook; "": none
+	task   *tasks.Task      // nil: an event
+	loc    *time.Location   // of the dates of a task
+}
+
+// id returns Graph's id.
+func (o *object) id() string {
+	if o.event != nil {
+		return o.event.ID
+	}
+	return o.task.ID
 }
 
 // fields are the parts of an object that a client can change.
@@ -70,8 +68,8 @@ type fields struct {
 // identity returns the name and the UID of what has this id.
 func identity(id string) (name, uid string) {
 	sum := sha256.Sum256([]byte(id))
-	uid = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10]))
-	return uid + extension, uid
+	name = strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(sum[:10])) + extension
+	return name, strings.TrimSuffix(name, extension)
 }
 
 // nameOf returns the name of what has this id.
@@ -90,147 +88,48 @@ func sameEvent(a, b *calendars.Event) bool {
 		a.ShowAs == b.ShowAs && a.Response == b.Response && a.Cancelled == b.Cancelled && a.WebLink == b.WebLink
 }
 
-// component begins the component of an object. DTSTAMP is required; it is the time of the last change, or a fixed time where that is
-// not known, so that what did not change is served as it was.
-func component(kind, uid string, changed time.Time) *ical.Component {
-	c := ical.NewComponent(kind)
-	c.Props.SetText(ical.PropUID, uid)
-	if changed.IsZero() {
-		changed = time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)
+// newObject returns an object that is neither an event nor a task yet.
+func newObject(id string, alias *alias, f *fields) *object {
+	o := &object{fields: f}
+	if alias != nil {
+		o.name, o.uid = alias.Name, alias.UID
+	} else {
+		o.name, o.uid = identity(id)
 	}
-	c.Props.SetDateTime(ical.PropDateTimeStamp, changed.UTC().Truncate(time.Second))
-	return c
-}
-
-func setText(c *ical.Component, name, value string) {
-	if value != "" {
-		c.Props.SetText(name, value)
-	}
-}
-
-func setCategories(c *ical.Component, categories []string) {
-	if len(categories) == 0 {
-		return
-	}
-	p := ical.NewProp(ical.PropCategories)
-	p.SetTextList(categories)
-	c.Props.Set(p)
+	return o
 }
 
 // eventObject returns the object of an event.
-func eventObject(e *calendars.Event, alias *alias) (*object, error) {
-	f := &fields{
+func eventObject(e *calendars.Event, alias *alias) *object {
+	o := newObject(e.ID, alias, &fields{
 		summary: cmp.Or(singleLine(e.Subject), "(no subject)"), description: sanitizeText(e.Description), truncated: isTruncated(e.Description), location: singleLine(e.Location), categories: lines(e.Categories),
 		start: e.Start.UTC(), end: e.End.UTC(), allDay: e.AllDay, class: classOf(e.Sensitivity), status: statusOf(e), free: strings.EqualFold(e.ShowAs, "free"),
-	}
-	o := &object{id: e.ID, series: e.SeriesID, fields: f, event: e}
-	o.name, o.uid = identity(e.ID)
-	if alias != nil {
-		o.name, o.uid = alias.Name, alias.UID
-	}
-	c := component(ical.CompEvent, o.uid, time.Time{})
-	if e.AllDay {
-		c.Props.SetDate(ical.PropDateTimeStart, f.start)
-		c.Props.SetDate(ical.PropDateTimeEnd, f.end)
-	} else {
-		c.Props.SetDateTime(ical.PropDateTimeStart, f.start)
-		c.Props.SetDateTime(ical.PropDateTimeEnd, f.end)
-	}
-	c.Props.SetText(ical.PropSummary, f.summary)
-	setText(c, ical.PropDescription, f.description)
-	setText(c, ical.PropLocation, f.location)
-	setCategories(c, f.categories)
-	c.Props.SetText(ical.PropStatus, f.status)
-	c.Props.SetText(ical.PropClass, f.class)
-	transparency := "OPAQUE"
-	if f.free {
-		transparency = "TRANSPARENT"
-	}
-	c.Props.SetText(ical.PropTransparency, transparency)
+	})
+	o.event, o.series = e, singleLine(e.SeriesID)
 	if link, err := url.Parse(e.WebLink); err == nil && link.Scheme == "https" {
-		c.Props.SetURI(ical.PropURL, link)
+		if o.link = link.String(); o.link == e.WebLink {
+			o.link = e.WebLink // one text less
+		}
 	}
-	if e.SeriesID != "" {
-		p := ical.NewProp(seriesProperty)
-		p.SetText(singleLine(e.SeriesID))
-		p.Params.Del(ical.ParamValue) // it is text anyway
-		c.Props.Set(p)
-	}
-	return o, o.encode(c)
+	o.setTag()
+	return o
 }
 
 // taskObject returns the object of a task, whose day of completion and due date are days of loc.
-func taskObject(t *tasks.Task, alias *alias, loc *time.Location) (*object, error) {
-	f := &fields{
+func taskObject(t *tasks.Task, alias *alias, loc *time.Location) *object {
+	o := newObject(t.ID, alias, &fields{
 		summary: cmp.Or(singleLine(t.Subject), "(no title)"), description: sanitizeText(t.Description), truncated: isTruncated(t.Description), categories: lines(t.Categories),
 		due: t.DueDate(loc), done: t.Done(), importance: importanceOf(t.Importance),
-	}
-	o := &object{id: t.ID, fields: f, task: t, loc: loc, created: t.Created}
-	o.name, o.uid = identity(t.ID)
-	if alias != nil {
-		o.name, o.uid = alias.Name, alias.UID
-	}
-	c := component(ical.CompToDo, o.uid, t.Modified)
-	c.Props.SetText(ical.PropSummary, f.summary) // Home Assistant does not show a task without one
-	setText(c, ical.PropDescription, f.description)
-	setCategories(c, f.categories)
-	if due, err := time.Parse(time.DateOnly, f.due); err == nil {
-		c.Props.SetDate(ical.PropDue, due)
-		o.due = time.Date(due.Year(), due.Month(), due.Day(), 0, 0, 0, 0, loc)
-	}
-	status := "NEEDS-ACTION"
-	switch {
-	case f.done:
-		status = "COMPLETED"
-		if day, err := time.ParseInLocation(time.DateOnly, t.Completed, time.UTC); err == nil {
-			o.completed = day
-			c.Props.SetDateTime(ical.PropCompleted, day)
-		}
-	case t.Status == "inProgress":
-		status = "IN-PROCESS"
-	}
-	c.Props.SetText(ical.PropStatus, status)
-	p := ical.NewProp(ical.PropPriority)
-	p.Value = map[string]string{"high": "1", "low": "9"}[f.importance]
-	if p.Value == "" {
-		p.Value = "5"
-	}
-	c.Props.Set(p)
-	if !t.Created.IsZero() {
-		c.Props.SetDateTime(ical.PropCreated, t.Created.UTC().Truncate(time.Second))
-	}
-	if !t.Modified.IsZero() {
-		c.Props.SetDateTime(ical.PropLastModified, t.Modified.UTC().Truncate(time.Second))
-	}
-	return o, o.encode(c)
+	})
+	o.task, o.loc = t, loc
+	o.setTag()
+	return o
 }
 
-// encode sets the data and the ETag.
-func (o *object) encode(c *ical.Component) error {
-	calendar := newCalendar()
-	calendar.Children = []*ical.Component{c}
-	var b bytes.Buffer
-	if err := ical.NewEncoder(&b).Encode(calendar); err != nil {
-		return fmt.Errorf("encode %s: %w", o.uid, err)
-	}
-	o.data = b.String()
-	sum := sha256.Sum256(b.Bytes())
+// setTag sets the ETag, which differs where the iCalendar does.
+func (o *object) setTag() {
+	sum := sha256.Sum256(o.appendCalendar(make([]byte, 0, 1<<10)))
 	o.etag = `"` + hex.EncodeToString(sum[:10]) + `"`
-	return nil
-}
-
-func newCalendar() *ical.Calendar {
-	c := ical.NewCalendar()
-	c.Props.SetText(ical.PropVersion, "2.0")
-	c.Props.SetText(ical.PropProductID, productID)
-	return c
-}
-
-// body returns the component of the object without the calendar around it.
-func (o *object) body() string {
-	begin, end := strings.Index(o.data, "BEGIN:V"), strings.LastIndex(o.data, "END:VCALENDAR")
-	begin += 1 + strings.Index(o.data[begin+1:], "BEGIN:V")
-	return o.data[begin:end]
 }
 
 // within reports whether the object is in [from, to) by the rules of RFC 4791, section 9.9. Zero times are open ends.
@@ -239,20 +138,47 @@ func (o *object) within(from, to time.Time, loc *time.Location) bool {
 		start, end := o.event.Span(loc)
 		return (to.IsZero() || start.Before(to)) && (from.IsZero() || end.After(from) || end.Equal(start) && !start.Before(from))
 	}
+	times := taskTimes{completed: o.completed(), created: o.task.Created}
+	if due, err := time.ParseInLocation(time.DateOnly, o.fields.due, o.loc); err == nil {
+		times.due = due
+	}
+	return times.within(from, to)
+}
+
+// completed returns the day on which a task was completed, zero if it is not known or the task is open.
+func (o *object) completed() time.Time {
+	if !o.fields.done {
+		return time.Time{}
+	}
+	day, err := time.Parse(time.DateOnly, o.task.Completed)
+	if err != nil {
+		return time.Time{}
+	}
+	return day
+}
+
+// taskTimes are the times of a task; a zero one is not set or not known.
+type taskTimes struct {
+	due                time.Time // the midnight
+	completed, created time.Time
+}
+
+// within is that of an object.
+func (t taskTimes) within(from, to time.Time) bool {
 	// before and atMost compare with the ends of the range.
 	fromBefore := func(t time.Time) bool { return from.IsZero() || from.Before(t) }
 	fromAtMost := func(t time.Time) bool { return from.IsZero() || !from.After(t) }
 	toAfter := func(t time.Time) bool { return to.IsZero() || to.After(t) }
 	toAtLeast := func(t time.Time) bool { return to.IsZero() || !to.Before(t) }
 	switch {
-	case !o.due.IsZero():
-		return fromBefore(o.due) && toAtLeast(o.due)
-	case !o.completed.IsZero() && !o.created.IsZero():
-		return (fromAtMost(o.created) || fromAtMost(o.completed)) && (toAtLeast(o.created) || toAtLeast(o.completed))
-	case !o.completed.IsZero():
-		return fromAtMost(o.completed) && toAtLeast(o.completed)
-	case !o.created.IsZero():
-		return toAfter(o.created)
+	case !t.due.IsZero():
+		return fromBefore(t.due) && toAtLeast(t.due)
+	case !t.completed.IsZero() && !t.created.IsZero():
+		return (fromAtMost(t.created) || fromAtMost(t.completed)) && (toAtLeast(t.created) || toAtLeast(t.completed))
+	case !t.completed.IsZero():
+		return fromAtMost(t.completed) && toAtLeast(t.completed)
+	case !t.created.IsZero():
+		return toAfter(t.created)
 	}
 	return true
 }
@@ -294,6 +220,13 @@ func isTruncated(s string) bool {
 
 // sanitizeText removes control characters and normalizes line breaks: Home Assistant cannot read a list with a carriage return.
 func sanitizeText(s string) string {
+	if isSanitized(s, false) {
+		return s // most texts are, and need no memory of their own then
+	}
+	return normalize(s)
+}
+
+func normalize(s string) string {
 	s = strings.NewReplacer("\r\n", "\n", "\r", "\n").Replace(strings.ToValidUTF8(s, "\uFFFD"))
 	s = strings.Map(func(r rune) rune {
 		switch {
@@ -313,8 +246,33 @@ func sanitizeText(s string) string {
 	return strings.TrimSpace(strings.Join(all, "\n"))
 }
 
+// isSanitized reports whether sanitizeText, or singleLine for single, would change nothing of a text. It may be wrong about rare ones.
+func isSanitized(s string, single bool) bool {
+	last := '\n' // as if after a line break
+	for i, r := range s {
+		space := unicode.IsSpace(r)
+		switch {
+		case r == '\n':
+			if single || i == 0 || last != '\n' && unicode.IsSpace(last) {
+				return false
+			}
+		case unicode.IsControl(r), r == '\u2028', r == '\u2029', r == '\uFEFF', r >= '\uFFFD' && r <= '\uFFFF':
+			return false
+		case space && (i == 0 || single && (r != ' ' || last == ' ')):
+			return false
+		}
+		last = r
+	}
+	return s == "" || !unicode.IsSpace(last)
+}
+
 // singleLine returns a sanitized text in one line.
-func singleLine(s string) string { return strings.Join(strings.Fields(sanitizeText(s)), " ") }
+func singleLine(s string) string {
+	if isSanitized(s, true) {
+		return s
+	}
+	return strings.Join(strings.Fields(normalize(s)), " ")
+}
 
 // lines returns each text in one line, without empty ones.
 func lines(all []string) []string {

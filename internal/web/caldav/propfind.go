@@ -1,17 +1,19 @@
 package caldav
 
 import (
-	"compress/gzip"
 	"encoding/xml"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"runtime/debug"
+	"runtime/metrics"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 
+	"github.com/klauspost/compress/gzip"
 	"golang.org/x/sync/errgroup"
 )
 
@@ -59,9 +61,8 @@ func (x *exchange) send(status int, contentType string, content func(io.Writer))
 	}
 	head.Set("Content-Encoding", "gzip")
 	x.w.WriteHeader(status)
-	z := x.compressors.Get().(*gzip.Writer) // one takes a megabyte
-	defer x.compressors.Put(z)
-	z.Reset(x.w)
+	// A compressor that remembers what it has written takes a megabyte for each client, and saves a tenth of the answer.
+	z, _ := gzip.NewWriterLevel(x.w, gzip.StatelessCompression) // the level is valid
 	content(z)
 	_ = z.Close() // the client is gone
 }
@@ -71,7 +72,7 @@ const xmlType = "application/xml; charset=utf-8"
 // sendMultistatus sends the responses of n resources, and what comes after them. It does not hold the whole answer.
 func (x *exchange) sendMultistatus(n int, response func(d *document, i int), after string) {
 	if n >= manyResources {
-		defer debug.FreeOSMemory() // a client asks for that much rarely, so the program would keep the memory for nothing
+		defer releaseMemory()
 	}
 	x.send(http.StatusMultiStatus, xmlType, func(w io.Writer) {
 		d := &document{}
@@ -89,8 +90,22 @@ func (x *exchange) sendMultistatus(n int, response func(d *document, i int), aft
 	})
 }
 
-// manyResources is the number of resources from which on an answer takes megabytes of memory.
+// manyResources is the number of resources from which on an answer takes much memory, above all if they were just read from Graph.
 const manyResources = 100
+
+// maxUnused is the memory in bytes that the program keeps unused after such an answer: returning it costs a garbage collection.
+const maxUnused = 512 << 10
+
+// releaseMemory returns unused memory to the system if there is much of it. Clients ask for that much rarely, so the program would keep the
+// memory for nothing.
+func releaseMemory() {
+	heap := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/memory/classes/heap/free:bytes"}, {Name: "/gc/heap/live:bytes"}}
+	metrics.Read(heap)
+	objects, free, live := heap[0].Value.Uint64(), heap[1].Value.Uint64(), heap[2].Value.Uint64()
+	if objects+free > live+maxUnused {
+		debug.FreeOSMemory()
+	}
+}
 
 // flushSize is the size in bytes from which on a part of an answer is sent.
 const flushSize = 32 << 10
@@ -196,8 +211,9 @@ func (x *exchange) propfind(p resourcePath) error {
 			if err != nil {
 				return err
 			}
+			base := x.address(x.account, c.ID(), "")
 			for _, o := range l.objects {
-				all = append(all, x.resourceOf(c, s, o))
+				all = append(all, x.resourceOf(c, s, o, base+url.PathEscape(o.name)))
 			}
 		}
 	case rootResource:
@@ -218,10 +234,8 @@ func (x *exchange) propfind(p resourcePath) error {
 
 func noObjectError() error { return statusError(http.StatusNotFound, "there is no such event or task") }
 
-func (x *exchange) resourceOf(c Collection, s *collectionState, o *object) resource {
-	return resource{
-		resourcePath: resourcePath{objectResource, x.account, c.ID(), o.name}, address: x.address(x.account, c.ID(), o.name), collection: c, state: s, object: o,
-	}
+func (x *exchange) resourceOf(c Collection, s *collectionState, o *object, address string) resource {
+	return resource{resourcePath: resourcePath{objectResource, x.account, c.ID(), o.name}, address: address, collection: c, state: s, object: o}
 }
 
 // requestedProperties returns the properties that a PROPFIND names; nil: all. byName: only their names are wanted.
@@ -247,9 +261,9 @@ func propertiesIn(asked *node) []xml.Name {
 
 // writeProperties writes the response for one resource. A property that cannot be read now does not make the others unreadable.
 func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, byName bool) {
-	var missing, failing document
+	var missing, failing []xml.Name
 	d.WriteString("<D:response>")
-	d.WriteString(href(r.address))
+	d.href(r.address)
 	start, empty := d.Len(), true
 	d.WriteString("<D:propstat><D:prop>")
 	for _, name := range names {
@@ -258,40 +272,50 @@ func (x *exchange) writeProperties(d *document, r resource, names []xml.Name, by
 			empty = false
 			continue
 		}
-		if name == cal("calendar-data") && r.object != nil {
+		// What clients ask of many objects takes no memory for each.
+		if r.object != nil && name == cal("calendar-data") {
 			d.WriteString("<C:calendar-data>")
-			_, _ = dataEscaper.WriteString(d, r.object.data) // a buffer never fails
+			d.data(r.object)
 			d.WriteString("</C:calendar-data>")
+			empty = false
+			continue
+		}
+		if r.object != nil && name == dav("getetag") {
+			d.WriteString("<D:getetag>&#34;")
+			d.WriteString(strings.Trim(r.object.etag, `"`))
+			d.WriteString("&#34;</D:getetag>")
 			empty = false
 			continue
 		}
 		value, ok, err := x.property(r, name)
 		switch {
 		case err != nil:
-			failing.element(name, "")
+			failing = append(failing, name)
 		case ok:
 			d.element(name, value)
 			empty = false
 		default:
-			missing.element(name, "")
+			missing = append(missing, name)
 		}
 	}
-	d.WriteString("</D:prop>" + statusElement("200 OK") + "</D:propstat>")
-	if empty && missing.Len()+failing.Len() > 0 {
+	d.WriteString("</D:prop><D:status>HTTP/1.1 200 OK</D:status></D:propstat>")
+	if empty && len(missing)+len(failing) > 0 {
 		d.Truncate(start)
 	}
-	writePropstat(d, &missing, "404 Not Found")
-	writePropstat(d, &failing, "503 Service Unavailable")
+	writePropstat(d, missing, "404 Not Found")
+	writePropstat(d, failing, "503 Service Unavailable")
 	d.WriteString("</D:response>")
 }
 
 // writePropstat writes properties that have a status, if there are any.
-func writePropstat(d *document, props *document, status string) {
-	if props.Len() == 0 {
+func writePropstat(d *document, props []xml.Name, status string) {
+	if len(props) == 0 {
 		return
 	}
 	d.WriteString("<D:propstat><D:prop>")
-	_, _ = props.WriteTo(d) // a buffer never fails
+	for _, name := range props {
+		d.element(name, "")
+	}
 	d.WriteString("</D:prop>" + statusElement(status) + "</D:propstat>")
 }
 
@@ -320,14 +344,14 @@ func (r resource) knownProperties() []xml.Name {
 
 // property returns the value of a property as XML, and whether the resource has it.
 func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, err error) {
-	home := href(x.address(x.account))
+	home := func() string { return href(x.address(x.account)) }
 	switch name {
 	case dav("current-user-principal"):
-		return home, true, nil
+		return home(), true, nil
 	case dav("principal-collection-set"):
 		return href(x.address()), true, nil
 	case dav("owner"):
-		return home, r.kind != rootResource, nil
+		return home(), r.kind != rootResource, nil
 	case dav("resourcetype"):
 		return r.resourceType(), true, nil
 	case dav("current-user-privilege-set"):
@@ -339,9 +363,9 @@ func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, e
 		case dav("displayname"):
 			return escape(x.account), true, nil
 		case dav("principal-URL"), cal("calendar-home-set"):
-			return home, true, nil
+			return home(), true, nil
 		case cal("calendar-user-address-set"):
-			return x.userAddress() + home, true, nil
+			return x.userAddress() + home(), true, nil
 		case dav("supported-report-set"):
 			return "", true, nil
 		}
@@ -349,12 +373,10 @@ func (x *exchange) property(r resource, name xml.Name) (value string, ok bool, e
 		return x.collectionProperty(r, name)
 	case objectResource:
 		switch name {
-		case dav("getetag"):
-			return escape(r.object.etag), true, nil
 		case dav("getcontenttype"):
 			return "text/calendar; charset=utf-8; component=" + kindOf(r.collection), true, nil
 		case dav("getcontentlength"):
-			return strconv.Itoa(len(r.object.data)), true, nil
+			return strconv.Itoa(len(r.object.appendCalendar(nil))), true, nil
 		}
 	case rootResource:
 		if name == dav("displayname") {
@@ -470,16 +492,14 @@ func (x *exchange) proppatch(p resourcePath) error {
 			return err
 		}
 	}
-	var props document
+	var props []xml.Name
 	for _, change := range asked.children {
-		for _, name := range propertiesIn(change) {
-			props.element(name, "")
-		}
+		props = append(props, propertiesIn(change)...)
 	}
 	d := &document{}
 	d.begin("multistatus")
 	d.WriteString("<D:response>" + href(x.prefix()+x.r.URL.EscapedPath()))
-	writePropstat(d, &props, "403 Forbidden")
+	writePropstat(d, props, "403 Forbidden")
 	d.WriteString("<D:error><D:cannot-modify-protected-property/></D:error><D:responsedescription>names and colors are those of Outlook and To Do</D:responsedescription>")
 	d.WriteString("</D:response></D:multistatus>\n")
 	x.write(http.StatusMultiStatus, xmlType, d.Bytes())
@@ -510,8 +530,8 @@ func (x *exchange) get(p resourcePath) error {
 		x.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	x.remember(c.ID(), []*object{o}, false)
-	x.write(http.StatusOK, "text/calendar; charset=utf-8; component="+kindOf(c), []byte(o.data))
+	x.remember(c.ID(), []*object{o})
+	x.write(http.StatusOK, "text/calendar; charset=utf-8; component="+kindOf(c), o.appendCalendar(nil))
 	return nil
 }
 

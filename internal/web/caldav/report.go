@@ -1,6 +1,7 @@
 package caldav
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -9,8 +10,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/emersion/go-ical"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 )
@@ -47,17 +46,14 @@ func (x *exchange) report(p resourcePath) error {
 		return err
 	}
 	names, _ := reported(asked)
+	base := x.address(x.account, c.ID(), "")
 	x.sendMultistatus(len(rows), func(d *document, i int) {
 		at := rows[i]
 		if at.object == nil {
 			writeStatus(d, at.address, at.status)
 			return
 		}
-		r := x.resourceOf(c, s, at.object)
-		if at.address != "" {
-			r.address = at.address
-		}
-		x.writeProperties(d, r, names, false)
+		x.writeProperties(d, x.resourceOf(c, s, at.object, cmp.Or(at.address, base+url.PathEscape(at.object.name))), names, false)
 	}, after)
 	return nil
 }
@@ -109,17 +105,18 @@ func (x *exchange) query(c Collection, s *collectionState, asked *node) ([]row, 
 		return nil, err
 	}
 	loc := c.Location()
-	var rows []row
-	var found []*object
-	for _, o := range l.objects {
-		if f.matches(o, loc) {
-			found = append(found, o)
-			rows = append(rows, row{object: o})
-		}
-	}
+	found := matching(l.objects, func(o *object) bool { return f.matches(o, loc) })
 	// What is read for a change does not count: Home Assistant writes back the fields of its last list.
 	if _, data := reported(asked); data && !f.isByUID() {
-		x.remember(c.ID(), found, c.HoldsTasks() && len(found) == len(l.objects))
+		if c.HoldsTasks() && len(found) == len(l.objects) {
+			x.rememberAll(c.ID(), l)
+		} else {
+			x.remember(c.ID(), found)
+		}
+	}
+	rows := make([]row, len(found))
+	for i, o := range found {
+		rows[i].object = o
 	}
 	return rows, nil
 }
@@ -148,7 +145,7 @@ func (x *exchange) multiget(c Collection, s *collectionState, asked *node) ([]ro
 		}
 	}
 	if _, data := reported(asked); data {
-		x.remember(c.ID(), found, false)
+		x.remember(c.ID(), found)
 	}
 	return rows, nil
 }
@@ -197,7 +194,7 @@ func (x *exchange) sync(c Collection, s *collectionState, asked *node) (rows []r
 	}
 	var found []*object
 	for _, change := range changes {
-		if o := answer.byName[change.name]; !change.removed && o != nil {
+		if o := answer.find(change.name); !change.removed && o != nil {
 			found = append(found, o)
 			rows = append(rows, row{object: o})
 			continue
@@ -205,7 +202,7 @@ func (x *exchange) sync(c Collection, s *collectionState, asked *node) (rows []r
 		rows = append(rows, row{address: x.address(x.account, c.ID(), change.name), status: notFound})
 	}
 	if _, data := reported(asked); data {
-		x.remember(c.ID(), found, false)
+		x.remember(c.ID(), found)
 	}
 	return rows, "<D:sync-token>" + answer.token(last) + "</D:sync-token>", nil
 }
@@ -259,15 +256,10 @@ func (x *exchange) writeFeed(c Collection, s *collectionState) error {
 		x.w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
-	var b strings.Builder
-	b.WriteString("BEGIN:VCALENDAR\r\nPRODID:" + productID + "\r\nVERSION:2.0\r\n")
-	name := ical.NewProp("X-WR-CALNAME")
-	name.SetText(singleLine(c.Name()))
-	b.WriteString(name.Name + ":" + name.Value + "\r\n")
+	b := appendTexts([]byte(calendarBegin), "X-WR-CALNAME", singleLine(c.Name()))
 	for _, o := range l.objects {
-		b.WriteString(o.body())
+		b = o.appendComponent(b)
 	}
-	b.WriteString("END:VCALENDAR\r\n")
-	x.write(http.StatusOK, "text/calendar; charset=utf-8", []byte(b.String()))
+	x.write(http.StatusOK, "text/calendar; charset=utf-8", append(b, calendarEnd...))
 	return nil
 }

@@ -40,15 +40,32 @@ const (
 // A listing is the objects of a collection, or of a span of it, at one moment. It does not change.
 type listing struct {
 	objects []*object
-	byName  map[string]*object
+	byName  func() []*object      // the same, in the order of their names
+	served  func() []servedObject // the same, for a client that was served all
 }
 
 func newListing(objects []*object) *listing {
-	l := &listing{objects: objects, byName: make(map[string]*object, len(objects))}
-	for _, o := range objects {
-		l.byName[o.name] = o
-	}
+	l := &listing{objects: objects}
+	l.byName = sync.OnceValue(func() []*object {
+		return slices.SortedFunc(slices.Values(objects), func(a, b *object) int { return strings.Compare(a.name, b.name) })
+	})
+	l.served = sync.OnceValue(func() []servedObject {
+		all := make([]servedObject, len(objects))
+		for i, o := range l.byName() {
+			all[i] = servedObject{o.name, o.fields}
+		}
+		return all
+	})
 	return l
+}
+
+// find returns the object with this name, nil if there is none.
+func (l *listing) find(name string) *object {
+	all := l.byName()
+	if i, ok := slices.BinarySearchFunc(all, name, func(o *object, name string) int { return strings.Compare(o.name, name) }); ok {
+		return all[i]
+	}
+	return nil
 }
 
 // A window is an answer of Graph.
@@ -67,8 +84,7 @@ type collectionState struct {
 
 	mu           sync.Mutex      // guards what follows
 	latest       *listing        // that was built last
-	held         *listing        // what the sensor holds
-	version      any             // of held
+	held         *window         // what the sensor holds
 	aliasVersion int             // version of the aliases in held
 	windows      []*window       // the newest last
 	spans        map[string]span // of events that were read, by name
@@ -114,13 +130,26 @@ func (s *collectionState) full(ctx context.Context, c Collection) (*listing, err
 	return s.events(ctx, c, span{today.AddDate(0, 0, -pastDays), today.AddDate(0, 0, futureDays)})
 }
 
+// matching returns the objects that match. It copies nothing if all do.
+func matching(all []*object, matches func(*object) bool) []*object {
+	first := slices.IndexFunc(all, func(o *object) bool { return !matches(o) })
+	if first < 0 {
+		return all
+	}
+	some := slices.Clone(all[:first])
+	for _, o := range all[first+1:] {
+		if matches(o) {
+			some = append(some, o)
+		}
+	}
+	return some
+}
+
 // within returns the listing of the objects in a span.
 func (l *listing) within(w span, loc *time.Location) *listing {
-	objects := make([]*object, 0, len(l.objects))
-	for _, o := range l.objects {
-		if o.within(w.from, w.to, loc) {
-			objects = append(objects, o)
-		}
+	objects := matching(l.objects, func(o *object) bool { return o.within(w.from, w.to, loc) })
+	if len(objects) == len(l.objects) {
+		return l
 	}
 	return newListing(objects)
 }
@@ -165,8 +194,7 @@ func (s *collectionState) events(ctx context.Context, c Collection, w span) (*li
 		if err != nil {
 			return nil, err
 		}
-		l, err := s.eventListing(all)
-		return &window{listing: l, from: w.from, to: w.to, version: held.version}, err
+		return &window{listing: s.eventListing(all), from: w.from, to: w.to, version: held.version}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -176,12 +204,22 @@ func (s *collectionState) events(ctx context.Context, c Collection, w span) (*li
 
 // tasks returns the listing of all tasks: those that the sensor holds and, if they may be read, the completed ones.
 func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, error) {
-	all, version, err := c.Tasks()
+	if c.OnDemand() != nil {
+		held, err := s.heldWindow(c, func() (*window, error) {
+			all, version, err := c.Tasks()
+			if err != nil {
+				return nil, err
+			}
+			return &window{listing: s.taskListing(c, all, nil), version: version}, nil
+		})
+		if err != nil {
+			return nil, err
+		}
+		return held.listing, nil
+	}
+	version, err := c.Version()
 	if err != nil {
 		return nil, err
-	}
-	if c.OnDemand() != nil {
-		return s.heldListing(version, func() (*listing, error) { return s.taskListing(c, all, nil) })
 	}
 	found, err := s.window(ctx, func(other *window) bool { return other.version == version }, "tasks", func(ctx context.Context) (*window, error) {
 		completed, err := c.ReadCompleted(ctx)
@@ -198,8 +236,7 @@ func (s *collectionState) tasks(ctx context.Context, c Collection) (*listing, er
 			known[t.ID] = true
 		}
 		completed = slices.DeleteFunc(completed, func(t tasks.Task) bool { return known[t.ID] })
-		l, err := s.taskListing(c, all, completed)
-		return &window{listing: l, version: version}, err
+		return &window{listing: s.taskListing(c, all, completed), version: version}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -252,40 +289,45 @@ func (s *collectionState) window(ctx context.Context, matches func(*window) bool
 
 // heldEvents returns the events that the sensor holds.
 func (s *collectionState) heldEvents(c Collection) (*window, error) {
-	all, from, to, version, err := c.Events()
+	return s.heldWindow(c, func() (*window, error) {
+		all, from, to, version, err := c.Events()
+		if err != nil {
+			return nil, err
+		}
+		return &window{listing: s.eventListing(all), from: from, to: to, version: version}, nil
+	})
+}
+
+// heldWindow returns what the sensor holds, and reads it if that has changed.
+func (s *collectionState) heldWindow(c Collection, read func() (*window, error)) (*window, error) {
+	version, err := c.Version()
 	if err != nil {
 		return nil, err
 	}
-	l, err := s.heldListing(version, func() (*listing, error) { return s.eventListing(all) })
-	return &window{listing: l, from: from, to: to, version: version}, err
-}
-
-// heldListing returns the listing of what the sensor holds, and makes it if that has changed.
-func (s *collectionState) heldListing(version any, build func() (*listing, error)) (*listing, error) {
 	s.mu.Lock()
 	aliasVersion := s.aliases.version()
-	if s.held != nil && s.version == version && s.aliasVersion == aliasVersion {
+	if s.held != nil && s.held.version == version && s.aliasVersion == aliasVersion {
 		defer s.mu.Unlock()
 		return s.held, nil
 	}
 	s.mu.Unlock()
-	l, err := build()
+	w, err := read()
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.held, s.version, s.aliasVersion = l, version, aliasVersion
-	return l, nil
+	s.held, s.aliasVersion = w, aliasVersion
+	return w, nil
 }
 
 // eventListing returns the listing of events. Objects of the listing before that are the same are used again.
-func (s *collectionState) eventListing(all []calendars.Event) (*listing, error) {
-	return s.build(len(all), func(i int, before map[string]*object) (*object, error) {
+func (s *collectionState) eventListing(all []calendars.Event) *listing {
+	return s.build(len(all), func(i int, before *listing) *object {
 		e := &all[i]
 		a := s.aliases.withID(e.ID)
-		if o := before[nameOf(e.ID, a)]; o != nil && o.event != nil && sameEvent(o.event, e) {
-			return o, nil
+		if o := before.find(nameOf(e.ID, a)); o != nil && o.event != nil && sameEvent(o.event, e) {
+			return o
 		}
 		return eventObject(e, a)
 	}, func(a, b *object) int {
@@ -294,9 +336,9 @@ func (s *collectionState) eventListing(all []calendars.Event) (*listing, error) 
 }
 
 // taskListing is eventListing for tasks: those that the sensor holds, which are not copied, and more.
-func (s *collectionState) taskListing(c Collection, held, more []tasks.Task) (*listing, error) {
+func (s *collectionState) taskListing(c Collection, held, more []tasks.Task) *listing {
 	loc := c.Location()
-	return s.build(len(held)+len(more), func(i int, before map[string]*object) (*object, error) {
+	return s.build(len(held)+len(more), func(i int, before *listing) *object {
 		var t *tasks.Task
 		if i < len(held) {
 			t = &held[i]
@@ -304,28 +346,24 @@ func (s *collectionState) taskListing(c Collection, held, more []tasks.Task) (*l
 			t = &more[i-len(held)]
 		}
 		a := s.aliases.withID(t.ID)
-		if o := before[nameOf(t.ID, a)]; o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
-			return o, nil
+		if o := before.find(nameOf(t.ID, a)); o != nil && o.task != nil && o.loc == loc && o.task.Modified.Equal(t.Modified) && o.task.Created.Equal(t.Created) && o.task.Equal(*t) {
+			return o
 		}
 		return taskObject(t, a, loc)
 	}, nil)
 }
 
-// build returns the listing of n objects, which make makes from those before, by name.
-func (s *collectionState) build(n int, makeObject func(i int, before map[string]*object) (*object, error), order func(a, b *object) int) (*listing, error) {
+// build returns the listing of n objects, which makeObject makes or takes from the listing before.
+func (s *collectionState) build(n int, makeObject func(i int, before *listing) *object, order func(a, b *object) int) *listing {
 	s.mu.Lock()
-	var before map[string]*object
-	if s.latest != nil {
-		before = s.latest.byName
-	}
+	before := s.latest
 	s.mu.Unlock()
-	objects := make([]*object, 0, n)
-	for i := range n {
-		o, err := makeObject(i, before)
-		if err != nil {
-			return nil, err
-		}
-		objects = append(objects, o)
+	if before == nil {
+		before = newListing(nil)
+	}
+	objects := make([]*object, n)
+	for i := range objects {
+		objects[i] = makeObject(i, before)
 	}
 	if order != nil {
 		slices.SortFunc(objects, order)
@@ -336,7 +374,7 @@ func (s *collectionState) build(n int, makeObject func(i int, before map[string]
 	if s.latest == nil || len(objects) >= len(s.latest.objects)/2 { // a short span must not replace a long one
 		s.latest = l
 	}
-	return l, nil
+	return l
 }
 
 // find returns the object with this name, nil if there is none.
@@ -351,7 +389,7 @@ func (s *collectionState) findAll(ctx context.Context, c Collection, names []str
 	// take looks the names up, and returns those that are still missing.
 	take := func(l *listing, names []string) (missing []string) {
 		for _, name := range names {
-			if o := l.byName[name]; o != nil {
+			if o := l.find(name); o != nil {
 				found[name] = o
 			} else if name != "" && found[name] == nil {
 				missing = append(missing, name)
@@ -518,7 +556,7 @@ func (l *syncLog) update(all *listing) {
 			removed++
 			continue
 		}
-		if all.byName[name] == nil {
+		if all.find(name) == nil {
 			l.last++
 			l.entries[name] = syncEntry{number: l.last}
 			removed++

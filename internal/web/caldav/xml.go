@@ -127,7 +127,10 @@ func (n *node) content() string {
 }
 
 // A document is an answer in XML, or a part of it.
-type document struct{ bytes.Buffer }
+type document struct {
+	bytes.Buffer
+	calendar []byte // of the object that was written last; its memory is used again
+}
 
 // prefixOf returns the prefix of a namespace that the root element of a document declares, or "".
 func prefixOf(space string) string {
@@ -169,8 +172,30 @@ func (d *document) element(name xml.Name, content string) {
 	d.WriteString(end)
 }
 
-// dataEscaper escapes iCalendar, which has no characters that XML forbids.
-var dataEscaper = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", "\r", "&#13;")
+// data writes the iCalendar of an object, which has no characters that XML forbids.
+func (d *document) data(o *object) {
+	d.calendar = o.appendCalendar(d.calendar[:0])
+	written := 0
+	for i, c := range d.calendar {
+		var reference string
+		switch c {
+		case '&':
+			reference = "&amp;"
+		case '<':
+			reference = "&lt;"
+		case '>':
+			reference = "&gt;"
+		case '\r':
+			reference = "&#13;"
+		default:
+			continue
+		}
+		d.Write(d.calendar[written:i])
+		d.WriteString(reference)
+		written = i + 1
+	}
+	d.Write(d.calendar[written:])
+}
 
 // escape returns a text as XML.
 func escape(s string) string {
@@ -194,3 +219,10 @@ func isPlain(s string) bool {
 
 // href returns an element with an address.
 func href(address string) string { return "<D:href>" + escape(address) + "</D:href>" }
+
+// href writes an element with an address.
+func (d *document) href(address string) {
+	d.WriteString("<D:href>")
+	d.WriteString(escape(address))
+	d.WriteString("</D:href>")
+}
