@@ -389,7 +389,7 @@ func TestCalDAVLibrary(t *testing.T) {
 // is very much.
 func TestCalendarMemory(t *testing.T) {
 	t.Parallel()
-	for _, tt := range []struct{ events, tasks, most, more int }{{100, 200, 34 << 20, 20 << 20}, {500, 2000, 40 << 20, 26 << 20}} {
+	for _, tt := range []struct{ events, tasks, most, more int }{{100, 200, 28 << 20, 20 << 20}, {500, 2000, 31 << 20, 23 << 20}} {
 		t.Run(fmt.Sprintf("%d events and %d tasks", tt.events, tt.tasks), func(t *testing.T) {
 			env := NewEnvironment(t, MosquittoOptions{})
 			day := time.Now().UTC().Truncate(24 * time.Hour)
