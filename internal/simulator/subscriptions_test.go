@@ -202,3 +202,55 @@ func TestDelivery(t *testing.T) {
 	v.control(400, "PUT", "/notifications", `{"copies": -1}`)
 	v.control(204, "DELETE", "/subscriptions/"+id, "")
 }
+
+// An application subscribes to the mailboxes that it may read, with /users alone, and sees its own subscriptions only. Presences and tasks are
+// for users.
+func TestSubscriptionsOfApplications(t *testing.T) {
+	v := applicationClient(t, "Mail.ReadBasic.All", "Tasks.Read.All", "Presence.Read.All")
+	t.Cleanup(v.s.StopNotifications)
+	v.s.SetMailboxRoles(application, room, "Calendars.Read")
+	h := newWebhook(t)
+	refused := func(resource string) {
+		t.Helper()
+		v.want(403, "POST", "/subscriptions", strings.Replace(subscriptionBody(h, resource), "created,updated,deleted", "updated", 1))
+	}
+	v.want(400, "POST", "/subscriptions", subscriptionBody(h, "/me/events"))
+	v.want(404, "POST", "/subscriptions", subscriptionBody(h, "/users/nobody@contoso.example/events"))
+	refused("/users/" + simulator.Adele + "/events") // Exchange assigned the room only
+	refused("/users/" + simulator.Ann + "/messages") // of another tenant
+	refused("/users/" + simulator.Adele + "/todo/lists/1/tasks")
+	refused("/communications/presences?$filter=id in ('" + userID(v.s, simulator.Megan) + "')")
+	refused("/chats/" + v.s.Chats()[0].ID + "/messages")
+
+	events := v.want(201, "POST", "/subscriptions", subscriptionBody(h, "/users/"+room+"/events"))["id"].(string)
+	mails := v.want(201, "POST", "/subscriptions", subscriptionBody(h, "/users/"+simulator.Adele+"/messages"))["id"].(string)
+	v.s.AddEvent(simulator.Adele, "", simulator.Event{Subject: "x", Start: time.Now(), End: time.Now().Add(time.Hour)})
+	v.s.AddEvent(room, "", simulator.Event{Subject: "x", Start: time.Now(), End: time.Now().Add(time.Hour)})
+	if n := h.next(t); n["subscriptionId"] != events || n["tenantId"] != simulator.ContosoTenant {
+		t.Errorf("%v", n)
+	}
+	v.s.DeliverMail(simulator.Adele, simulator.Mail{Subject: "x"})
+	if n := h.next(t); n["subscriptionId"] != mails {
+		t.Errorf("%v", n)
+	}
+	if all := v.s.Subscriptions(); all[0].User != room || all[1].User != simulator.Adele {
+		t.Errorf("%+v", all)
+	}
+
+	user := v
+	user.token = v.s.Token(simulator.Adele, "User.Read", "Mail.Read")
+	user.want(404, "GET", "/subscriptions/"+mails, "")
+	own := user.want(201, "POST", "/subscriptions", subscriptionBody(h, "/me/messages"))["id"].(string)
+	if all := v.want(200, "GET", "/subscriptions", "")["value"].([]any); len(all) != 2 {
+		t.Errorf("%v", all)
+	}
+	v.want(404, "DELETE", "/subscriptions/"+own, "")
+
+	until := fmt.Sprintf(`{"expirationDateTime": %q}`, time.Now().Add(55*time.Minute).UTC().Format(time.RFC3339))
+	v.want(200, "PATCH", "/subscriptions/"+events, until)
+	v.s.SetMailboxRoles(application, room)
+	v.want(403, "PATCH", "/subscriptions/"+events, until)
+	v.s.SetDelivery(simulator.Delivery{Quota: 2}) // of the mailbox, of users and applications together
+	v.want(403, "POST", "/subscriptions", subscriptionBody(h, "/users/"+simulator.Adele+"/mailFolders/inbox/messages"))
+	v.want(204, "DELETE", "/subscriptions/"+events, "")
+}

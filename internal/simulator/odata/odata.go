@@ -47,12 +47,15 @@ type Resource struct {
 	// Exceptions returns the scopes of an operation for which the table is silent or wrong; nil if the table applies.
 	Exceptions func(method, path string, personal bool) []string
 	// Application returns the application permissions that allow an operation; none: it is not available to applications. Paths are those
-	// of Permissions. nil: no operation is.
+	// of Permissions. AnyRole leaves the check to the operation. nil: no operation is.
 	Application func(method, path string) []string
 	Controls    []control.Operation
 	// Seed adds sample data: for the user Adele, and with colleagues for all users of the sample tenant.
 	Seed func(colleagues bool)
 }
+
+// AnyRole stands for any application permission, also one that Exchange assigns: the operation checks it with [Call.GrantedIn].
+const AnyRole = "*"
 
 // A Service is one Graph. The lock of its directory guards its state.
 type Service struct {
@@ -316,8 +319,12 @@ func (c *Call) permitted() bool {
 		if u := c.service.Directory.ByID(c.Params["user"]); u != nil && u.Tenant != c.User.Tenant {
 			return false
 		}
+		roles := c.route.application(c.Route.Method, path)
+		if slices.Contains(roles, AnyRole) {
+			return true
+		}
 		c.scopes = slices.Concat(c.scopes, c.service.Directory.MailboxRoles(c.Application, c.Owner()))
-		return c.Granted(c.route.application(c.Route.Method, path)...)
+		return c.Granted(roles...)
 	}
 	if c.Owner() == c.User.ID && strings.HasPrefix(path, "/users/{id}/") {
 		path = "/me/" + strings.TrimPrefix(path, "/users/{id}/")
@@ -347,6 +354,12 @@ func generalize(path string) string {
 // Granted reports whether the token has one of these scopes.
 func (c *Call) Granted(scopes ...string) bool {
 	return slices.ContainsFunc(scopes, func(s string) bool { return containsFold(c.scopes, s) })
+}
+
+// GrantedIn reports whether the application has one of these roles for the mailbox of a user, by id: in its token, or from Exchange.
+func (c *Call) GrantedIn(mailbox string, roles ...string) bool {
+	assigned := c.service.Directory.MailboxRoles(c.Application, mailbox)
+	return c.Granted(roles...) || slices.ContainsFunc(roles, func(r string) bool { return containsFold(assigned, r) })
 }
 
 // preferences parses the Prefer headers: several headers, or several preferences in one, with or without quotes.

@@ -3,6 +3,7 @@
 package subscriptions
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"net/netip"
@@ -66,7 +67,7 @@ func (s *Service) StopNotifications() {
 // A Subscription asks for notifications about a resource.
 type Subscription struct {
 	ID           string    `json:"id"`
-	User         string    `json:"user"`     // address
+	User         string    `json:"user"`     // address of the owner of the mailbox
 	Resource     string    `json:"resource"` // as it was given
 	ChangeType   string    `json:"changeType"`
 	URL          string    `json:"notificationUrl"`
@@ -74,15 +75,23 @@ type Subscription struct {
 	ClientState  string    `json:"clientState"`
 	Expires      time.Time `json:"expirationDateTime"`
 
-	user        *directory.User
-	collections []string // in lower case, as in directory.Change
-	items       []string // ids; nil: all
+	user        *directory.User // who created it: of an application its service principal
+	owner       *directory.User // of the mailbox
+	application string          // client id of the application that created it without a user; "": user did
+	collections []string        // in lower case, as in directory.Change
+	items       []string        // ids; nil: all
+}
+
+// createdBy reports whether the caller created it, who alone sees it.
+func (sub *Subscription) createdBy(c *odata.Call) bool {
+	return sub.user.ID == c.User.ID && sub.application == c.Application
 }
 
 // A resourceKind is a kind of resource that can be subscribed to.
 type resourceKind struct {
 	pattern   []string // segments; "*" is an id
 	scopes    []string
+	roles     []string // that an application needs; none: applications cannot subscribe to it
 	lifetime  time.Duration
 	teams     bool // a longer lifetime than lifecycleAfter needs a URL for lifecycle notifications
 	workOnly  bool
@@ -94,13 +103,14 @@ func resourceKinds() []resourceKind {
 	const day, minute = 24 * time.Hour, time.Minute
 	calendars, mails := []string{"Calendars.Read", "Calendars.ReadWrite"}, []string{"Mail.ReadBasic", "Mail.Read", "Mail.ReadWrite"}
 	tasks, presence, chats := []string{"Tasks.Read", "Tasks.ReadWrite"}, []string{"Presence.Read.All"}, []string{"Chat.Read", "Chat.ReadWrite"}
+	mailRoles, chatRoles := []string{"Mail.ReadBasic.All", "Mail.Read", "Mail.ReadWrite"}, []string{"Chat.Read.All"}
 	return []resourceKind{
-		{pattern: []string{"users", "*", "events"}, scopes: calendars, lifetime: 4230 * minute},
-		{pattern: []string{"users", "*", "calendars", "*", "events"}, scopes: calendars, lifetime: 4230 * minute},
-		{pattern: []string{"users", "*", "messages"}, scopes: mails, lifetime: 4230 * minute},
-		{pattern: []string{"users", "*", "mailfolders", "*", "messages"}, scopes: mails, lifetime: 4230 * minute},
+		{pattern: []string{"users", "*", "events"}, scopes: calendars, roles: calendars, lifetime: 4230 * minute},
+		{pattern: []string{"users", "*", "calendars", "*", "events"}, scopes: calendars, roles: calendars, lifetime: 4230 * minute},
+		{pattern: []string{"users", "*", "messages"}, scopes: mails, roles: mailRoles, lifetime: 4230 * minute},
+		{pattern: []string{"users", "*", "mailfolders", "*", "messages"}, scopes: mails, roles: mailRoles, lifetime: 4230 * minute},
 		{pattern: []string{"users", "*", "todo", "lists", "*", "tasks"}, scopes: tasks, lifetime: 4230 * minute},
-		{pattern: []string{"chats", "*", "messages"}, scopes: chats, lifetime: 3 * day, teams: true, workOnly: true},
+		{pattern: []string{"chats", "*", "messages"}, scopes: chats, roles: chatRoles, lifetime: 3 * day, teams: true, workOnly: true},
 		{pattern: []string{"communications", "presences"}, scopes: presence, lifetime: time.Hour, teams: true, workOnly: true, withItems: true},
 	}
 }
@@ -116,14 +126,17 @@ func (s *Service) resource(c *odata.Call, sub *Subscription) (resourceKind, *oda
 	path = strings.NewReplacer("('", "/", "')", "").Replace(path)
 	segments := strings.Split(path, "/")
 	if strings.EqualFold(segments[0], "me") {
+		if c.Application != "" {
+			return resourceKind{}, odata.BadRequest("/me request is only valid with delegated authentication flow.")
+		}
 		segments = append([]string{"users", c.User.ID}, segments[1:]...)
 	}
-	owner := c.User
+	sub.owner = c.User
 	if strings.EqualFold(segments[0], "users") && len(segments) > 1 {
-		if owner = s.directory.ByID(segments[1]); owner == nil {
+		if sub.owner = s.directory.ByID(segments[1]); sub.owner == nil {
 			return resourceKind{}, odata.NewError(http.StatusNotFound, "ResourceNotFound", "The user '%s' does not exist.", segments[1])
 		}
-		segments[1] = owner.ID
+		segments[1] = sub.owner.ID
 	}
 	for _, k := range resourceKinds() {
 		rest := segments
@@ -143,16 +156,24 @@ func (s *Service) resource(c *odata.Call, sub *Subscription) (resourceKind, *oda
 		case query != "":
 			return k, odata.BadRequest("The query of the resource '%s' is not supported.", sub.Resource)
 		}
-		if k.workOnly && c.User.Personal || !c.Granted(k.scopes...) {
+		if !k.isAllowed(c, sub.owner) {
 			return k, odata.NewError(http.StatusForbidden, "ExtensionError", "Operation: Create; Exception: [Status Code: Forbidden; Reason: Access is denied. Check credentials and try again.]")
 		}
 		// A shared mailbox is accepted, but nothing is ever sent: delegated permissions are for the user's own.
-		if owner == c.User {
+		if sub.owner == c.User || c.Application != "" {
 			sub.collections = []string{strings.ToLower(strings.Join(rest, "/"))}
 		}
 		return k, nil
 	}
 	return resourceKind{}, unsupported
+}
+
+// isAllowed reports whether the caller may subscribe to such a resource of a user.
+func (k resourceKind) isAllowed(c *odata.Call, owner *directory.User) bool {
+	if c.Application != "" {
+		return owner.Tenant == c.User.Tenant && c.GrantedIn(owner.ID, k.roles...)
+	}
+	return (!k.workOnly || !c.User.Personal) && c.Granted(k.scopes...)
 }
 
 // filterIDs returns the ids of $filter=id in ('…','…').
@@ -195,8 +216,9 @@ func (s *Service) Resource() odata.Resource {
 			{Method: "PATCH", Path: "/subscriptions/{subscription}", Type: t, Do: s.renew},
 			{Method: "DELETE", Path: "/subscriptions/{subscription}", Type: t, Do: s.remove},
 		},
-		Exceptions: exceptions,
-		Controls:   s.controls(),
+		Exceptions:  exceptions,
+		Application: func(string, string) []string { return []string{odata.AnyRole} }, // which one depends on the body
+		Controls:    s.controls(),
 	}
 }
 
@@ -213,7 +235,7 @@ func (sub *Subscription) json() map[string]any {
 	return map[string]any{
 		"id": sub.ID, "resource": sub.Resource, "changeType": sub.ChangeType, "notificationUrl": sub.URL, "lifecycleNotificationUrl": orNil(sub.LifecycleURL),
 		"clientState": orNil(sub.ClientState), "expirationDateTime": sub.Expires.UTC().Format(time.RFC3339Nano), "creatorId": sub.user.ID,
-		"applicationId": "00000000-0000-0000-0000-000000000000", "includeResourceData": nil, "latestSupportedTlsVersion": "v1_2", "notificationQueryOptions": nil,
+		"applicationId": cmp.Or(sub.application, "00000000-0000-0000-0000-000000000000"), "includeResourceData": nil, "latestSupportedTlsVersion": "v1_2", "notificationQueryOptions": nil,
 	}
 }
 
@@ -234,7 +256,7 @@ func (s *Service) alive() []*Subscription {
 func (s *Service) list(c *odata.Call) (odata.Response, error) {
 	all := []map[string]any{}
 	for _, sub := range s.alive() {
-		if sub.user == c.User {
+		if sub.createdBy(c) {
 			shown := sub.json()
 			shown["clientState"] = nil // Graph shows it to nobody
 			all = append(all, shown)
@@ -243,10 +265,10 @@ func (s *Service) list(c *odata.Call) (odata.Response, error) {
 	return c.Collection("subscriptions", all)
 }
 
-// find returns a subscription of the user.
+// find returns a subscription of the caller.
 func (s *Service) find(c *odata.Call) (*Subscription, error) {
 	for _, sub := range s.alive() {
-		if sub.ID == c.Params["subscription"] && sub.user == c.User {
+		if sub.ID == c.Params["subscription"] && sub.createdBy(c) {
 			return sub, nil
 		}
 	}
@@ -327,8 +349,8 @@ func (s *Service) create(c *odata.Call) (odata.Response, error) {
 	}
 	text := func(name string) string { v, _ := given[name].(string); return v }
 	sub := &Subscription{
-		ID: uuid.NewString(), User: c.User.Address, Resource: text("resource"), ChangeType: text("changeType"), URL: text("notificationUrl"),
-		LifecycleURL: text("lifecycleNotificationUrl"), ClientState: text("clientState"), user: c.User,
+		ID: uuid.NewString(), Resource: text("resource"), ChangeType: text("changeType"), URL: text("notificationUrl"),
+		LifecycleURL: text("lifecycleNotificationUrl"), ClientState: text("clientState"), user: c.User, application: c.Application,
 	}
 	if err := sub.check(); err != nil {
 		return odata.Response{}, err
@@ -337,6 +359,7 @@ func (s *Service) create(c *odata.Call) (odata.Response, error) {
 	if refused != nil {
 		return odata.Response{}, refused
 	}
+	sub.User = sub.owner.Address
 	if sub.Expires, err = s.expiry(given["expirationDateTime"], kind, sub.LifecycleURL); err != nil {
 		return odata.Response{}, err
 	}
@@ -346,14 +369,14 @@ func (s *Service) create(c *odata.Call) (odata.Response, error) {
 	}
 	owned := 0
 	for _, other := range s.alive() {
-		if other.user == c.User {
+		if other.owner.ID == sub.owner.ID {
 			owned++
 		}
 	}
 	if owned >= quota {
 		return odata.Response{}, odata.NewError(http.StatusForbidden, "ExtensionError", "Operation: Create; Exception: [Status Code: Forbidden; Reason: Number of subscriptions exceeded the limit of %d for the mailbox.]", quota)
 	}
-	if kind.withItems && slices.ContainsFunc(s.subscriptions, func(other *Subscription) bool { return other.user == c.User && other.items != nil }) {
+	if kind.withItems && slices.ContainsFunc(s.subscriptions, func(other *Subscription) bool { return other.createdBy(c) && other.items != nil }) {
 		return odata.Response{}, odata.NewError(http.StatusConflict, "Conflict", "A subscription to presences exists: there can be one per user and application.")
 	}
 	// The client may send requests of its own before it answers.
