@@ -283,7 +283,7 @@ func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.
 		return 0, c.newError(ctx, op, new(answer), err)
 	}
 	if *b == nil {
-		*b = c.throttle.bucket(limitOf(uri.Path))
+		*b = c.throttle.bucket(c.limitOf(uri.Path))
 	}
 	a, err := c.send(ctx, *b, r, uri)
 	if err == nil {
@@ -293,6 +293,16 @@ func (c *Client) do(ctx context.Context, b **bucket, op string, r *abstractions.
 		return 0, c.newError(ctx, op, a, err)
 	}
 	return len(a.body), nil
+}
+
+// limitOf names the limit that a request counts against. The requests of an organization about the subscriptions to one mailbox have a limit
+// of their own: that one is throttled must not hold others up.
+func (c *Client) limitOf(path string) string {
+	limit := limitOf(path)
+	if limit == subscriptionsLimit && c.owner != "" {
+		limit += " of " + strings.ToLower(c.owner)
+	}
+	return limit
 }
 
 // address returns where a request goes. Only Graph must get the token.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	abstractions "github.com/microsoft/kiota-abstractions-go"
 )
@@ -24,9 +25,23 @@ func defaultBounds() bounds {
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
+	return ListSlowly[T](ctx, c, op, r, 0)
+}
+
+// ListSlowly is [List] with a pause after each page but the first.
+func ListSlowly[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, pause time.Duration) ([]T, error) {
 	var all []T
-	bytes := 0
+	bytes, pages := 0, 0
 	err := eachPage(ctx, c, op, r, func(items []T, n int) (more bool, err error) {
+		if pages++; pages > 1 && pause > 0 {
+			timer := time.NewTimer(pause)
+			defer timer.Stop()
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return false, ctx.Err()
+			}
+		}
 		if bytes += n; bytes > c.bounds.list {
 			return false, &Error{Reason: Refused, Op: op, Err: fmt.Errorf("the pages of the answer are larger than %d MiB", c.bounds.list>>20)}
 		}

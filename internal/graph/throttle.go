@@ -64,6 +64,9 @@ func (t *throttle) state() (until time.Time, total time.Duration) {
 	return until, total
 }
 
+// subscriptionsLimit is the limit of requests about subscriptions to change notifications.
+const subscriptionsLimit = "subscriptions"
+
 // limitOf names the limit that a request counts against: one for each mailbox, one for each of the other services.
 func limitOf(path string) string {
 	segments := strings.Split(strings.Trim(strings.TrimPrefix(path, "/v1.0/"), "/"), "/")
@@ -86,7 +89,7 @@ func limitOf(path string) string {
 	case "chats", "teams", "teamwork":
 		return "teams"
 	case "subscriptions":
-		return "subscriptions"
+		return subscriptionsLimit
 	}
 	if len(rest) == 0 {
 		return "directory"

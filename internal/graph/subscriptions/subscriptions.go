@@ -19,6 +19,11 @@ import (
 // MinLifetime is the shortest lifetime: Graph makes shorter ones as long.
 const MinLifetime = 45 * time.Minute
 
+// pagePause is the time between two pages of a list. Graph answers between 25 and 40 requests for lists within 20 seconds.
+//
+// https://learn.microsoft.com/graph/throttling-limits#subscription-service-limits
+const pagePause = time.Second
+
 // EventHub starts the address of an event hub of Azure.
 const EventHub = "EventHub:"
 
@@ -98,11 +103,12 @@ func Delete(ctx context.Context, g *graph.Client, id string) error {
 	return err
 }
 
-// List returns the subscriptions that this app registration has of the signed-in user, without their ClientState.
+// List returns the subscriptions that this app registration has of the signed-in user, without their ClientState. An application gets those
+// to all mailboxes, also those that the registration has of users. Very many take a minute: Graph answers few such requests at a time.
 //
 // https://learn.microsoft.com/graph/api/subscription-list
 func List(ctx context.Context, g *graph.Client) ([]Subscription, error) {
-	listed, err := graph.List[subscriptionDTO](ctx, g, "list the subscriptions to notifications", request(abstractions.GET, ""))
+	listed, err := graph.ListSlowly[subscriptionDTO](ctx, g, "list the subscriptions to notifications", request(abstractions.GET, ""), pagePause)
 	var all []Subscription
 	for _, s := range listed {
 		all = append(all, s.subscription())
@@ -127,6 +133,12 @@ func send(ctx context.Context, g *graph.Client, op string, method abstractions.H
 	r := request(method, id)
 	r.SetStreamContentAndContentType(content, "application/json")
 	return g.Do(ctx, op, r, out)
+}
+
+// IsReceiverFailure reports whether a subscription was refused because of the address of the notifications. Then all are.
+func IsReceiverFailure(err error) bool {
+	e, ok := asError(err)
+	return ok && e.Status == http.StatusBadRequest && e.Explanation != ""
 }
 
 // explain adds an explanation to the error of a subscription that was refused.

@@ -3,10 +3,12 @@ package subscriptions_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -111,6 +113,40 @@ func FuzzParse(f *testing.F) {
 		all, err := subscriptions.Parse(strings.NewReader(string(body)))
 		if err != nil && all != nil {
 			t.Errorf("%q: %v with %v", body, err, all)
+		}
+	})
+}
+
+// The subscriptions of an application are listed to the last page. A mailbox that is throttled holds no other up.
+func TestSubscriptionsOfAnApplication(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := simulator.Contoso(simulator.Options{Notify: graphtest.RoundTripper(willing)})
+		defer s.StopNotifications()
+		g := graphtest.Application(t, s, "7d2f7a43-94b6-4a53-8f6c-0d1d0b7c5a11", "Calendars.Read")
+		const rooms = 25
+		address := func(i int) string { return fmt.Sprintf("room%d@contoso.example", i) }
+		create := func(i int) error {
+			_, err := subscriptions.Create(t.Context(), g.ForMailbox(address(i)), subscriptions.Subscription{
+				Resource: "/users/" + address(i) + "/events", URL: "https://hooks.example.com/graph", Expires: time.Now().Add(time.Hour),
+			})
+			return err
+		}
+		for i := range rooms {
+			s.AddUser(simulator.User{Address: address(i), Name: "Room"})
+			if i == 0 {
+				s.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/subscriptions", Status: http.StatusTooManyRequests, RetryAfter: "3600"})
+			}
+			if err := create(i); graph.Is(err, graph.Throttled) != (i == 0) || i > 0 && err != nil {
+				t.Errorf("%s: %v", address(i), err)
+			}
+		}
+		if err := create(0); !graph.Is(err, graph.Throttled) || s.Count(http.MethodPost, "/v1.0/subscriptions") != rooms {
+			t.Errorf("%v after %d requests, want the first room to wait", err, s.Count(http.MethodPost, "/v1.0/subscriptions"))
+		}
+		began := time.Now()
+		all, err := subscriptions.List(t.Context(), g)
+		if took := time.Since(began); err != nil || len(all) != rooms-1 || took < time.Second || took > 5*time.Second {
+			t.Errorf("%d subscriptions after %s, %v", len(all), took, err)
 		}
 	})
 }
