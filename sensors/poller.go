@@ -91,6 +91,7 @@ type Poller interface {
 type poller[S any] struct {
 	source   Source[S]
 	same     func(a, b *S) bool
+	finder   ChangeFinder[S] // nil: events are changes
 	effects  []Effect[S]
 	deadline func(*S) time.Time // see Deadliner
 	entities []entity.Entity
@@ -124,6 +125,7 @@ func newPoller[S any](source Source[S], o PollerOptions) *poller[S] {
 	if comparer, ok := source.(Comparer[S]); ok {
 		p.same = comparer.Same
 	}
+	p.finder, _ = source.(ChangeFinder[S])
 	if provider, ok := source.(EffectProvider[S]); ok {
 		p.effects = provider.Effects()
 	}
@@ -411,7 +413,7 @@ func (r *run[S]) replace(after *S) (changed bool) {
 	} else {
 		r.saveMinor()
 	}
-	return len(caused) > 0
+	return len(caused) > 0 || r.finder != nil && r.finder.HasChanged(before, after, now)
 }
 
 // current reports whether the snapshot still has the state that was shown last.

@@ -130,6 +130,12 @@ type Comparer[S any] interface {
 	Same(a, b *S) bool
 }
 
+// A ChangeFinder is a Source of which something can change without an event of Events.
+type ChangeFinder[S any] interface {
+	// HasChanged reports whether somebody changed what both a and b show, as opposed to time, which moves a window.
+	HasChanged(a, b *S, now time.Time) bool
+}
+
 // A Deadliner is a Source that must be polled at certain times, however long its interval is.
 type Deadliner[S any] interface {
 	// PollAt returns when s must be polled at the latest; zero: at the interval.
@@ -144,16 +150,20 @@ type FeedProvider[S any] interface {
 
 // A ChangeFeed describes the notifications that announce the changes of a sensor.
 type ChangeFeed struct {
-	Resources  []string         // "/me/events"; all of them are needed. None: there are none, or none yet
+	Resources  []string         // "/me/events", where /me is the mailbox of an organization's sensor, too; all of them are needed. None: there are none, or none yet
 	Item       string           // what %s in Resources stands for: one subscription is for the items of all sensors of the account; "": it is not in there
 	Changes    string           // the types of changes that Graph announces: "updated"; "": all
 	Partial    bool             // other changes are not announced, so polls stay as frequent as they are
 	Reason     string           // why there are none; "": they are not known before the first answer
 	Permission graph.Permission // beside those of the sensor, which is not requested: without it there are none. Zero: none
 	WorkOnly   bool             // personal accounts have none
-	GlobalOnly bool             // national clouds have none
-	Lifetime   time.Duration    // the longest of a subscription
-	Latency    time.Duration    // within which notifications come
+	UserOnly   bool             // applications have none
+
+	ApplicationOnly bool // users have none
+
+	GlobalOnly bool          // national clouds have none
+	Lifetime   time.Duration // the longest of a subscription
+	Latency    time.Duration // within which notifications come
 }
 
 // isReadAll is the key of the context of a poll that reads everything.

@@ -84,6 +84,28 @@ func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int
 // address returns the address of the user of an account, if there is one.
 func address(account string) string { return account + "@contoso.example" }
 
+// workloadToken is what the application of an organizationConfig signs in with.
+const workloadToken = "workload"
+
+// organizationConfig returns the configuration of the organization contoso with these keys.
+func organizationConfig(t testing.TB, dir string, m *simulator.Simulator, keys string) *config.Config {
+	t.Helper()
+	file := filepath.Join(dir, "graph2mqtt.yaml")
+	text := fmt.Sprintf("mqtt: {url: \"mqtt://127.0.0.1\"}\nstate_dir: %q\norganizations:\n  contoso:\n    tenant: contoso.example\n    client_id: %s\n    federated_token_file: %q\n"+
+		"    cloud: {login: %q, graph: %q, audience: https://graph.microsoft.com}\n    timezone: Europe/Berlin\n%s",
+		filepath.Join(dir, "state"), application, filepath.Join(dir, "token"), m.LoginURL(), m.GraphURL(), keys)
+	for name, content := range map[string]string{file: text, filepath.Join(dir, "token"): workloadToken} {
+		if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c, err := runtime.Load(config.Sources{File: file}, runtime.Kinds())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
 // signInFleet stores a sign-in for every account, as package auth does: of its user, or of Adele. The tokens are valid for as long as the simulator's
 // clock stands still.
 func signInFleet(t testing.TB, dir *state.Dir, c *config.Config, m *simulator.Simulator) {
@@ -94,6 +116,9 @@ func signInFleet(t testing.TB, dir *state.Dir, c *config.Config, m *simulator.Si
 		users[u.Address] = u
 	}
 	for id, a := range c.Accounts {
+		if a.Application {
+			continue
+		}
 		user, ok := users[address(id)]
 		if !ok {
 			user = users[simulator.Adele]
@@ -125,6 +150,7 @@ type fleet struct {
 
 	dispatcher *services.Dispatcher
 	dir        *state.Dir
+	stop       func()
 }
 
 // newFleet starts n accounts in the bubble of a test and stops them when it ends.
@@ -150,6 +176,8 @@ type fleetSetup struct {
 	onRuntime     func(*runtime.Runtime)                    // is called before it runs; nil: nothing is
 	wrap          func(runtime.Store) runtime.Store         // wraps the store of the runtime; nil: nothing does
 	ownMailboxes  bool                                      // each account has its own mailbox, also with the database
+	organization  string                                    // keys of the organization contoso, which is there instead of accounts; "": none
+	dir           string                                    // of an earlier fleet, whose state it continues; "": a new one
 }
 
 // startFleet starts a fleet in the bubble of a test and stops it when the test ends.
@@ -159,7 +187,14 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	if f.Microsoft == nil {
 		f.Microsoft = simulator.Contoso(simulator.Options{})
 	}
-	f.Config = fleetConfig(t, t.TempDir(), "mqtt://127.0.0.1", f.Microsoft, setup.accounts, setup.more, setup.sensors)
+	if setup.dir == "" {
+		setup.dir = t.TempDir()
+	}
+	if setup.organization != "" {
+		f.Config = organizationConfig(t, setup.dir, f.Microsoft, setup.organization)
+	} else {
+		f.Config = fleetConfig(t, setup.dir, "mqtt://127.0.0.1", f.Microsoft, setup.accounts, setup.more, setup.sensors)
+	}
 	store, transport := setup.store, f.Microsoft.Transport()
 	if setup.transport != nil {
 		transport = setup.transport(transport)
@@ -206,13 +241,14 @@ func startFleet(t *testing.T, setup fleetSetup) *fleet {
 	for _, run := range []func(context.Context) error{publisher.Run, f.Runtime.Run, f.dispatcher.Run} {
 		tasks.Go(func() { _ = run(ctx) })
 	}
-	t.Cleanup(func() {
+	f.stop = sync.OnceFunc(func() {
 		cancel()
 		tasks.Wait()
 		if err := f.Database.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+	t.Cleanup(f.stop)
 	return f
 }
 
@@ -280,8 +316,9 @@ func (s *slowStore) run() {
 func (s *slowStore) CommitWithin(_ time.Duration, write func(services.Tx), done func(error)) {
 	s.Commit(write, done)
 }
-func (s *slowStore) CommitLazily(func(services.Tx))     {}
-func (s *slowStore) Get(string, string) ([]byte, error) { return nil, nil }
+func (s *slowStore) CommitLazily(func(services.Tx))                {}
+func (s *slowStore) Get(string, string) ([]byte, error)            { return nil, nil }
+func (s *slowStore) Each(string, func(string, []byte) error) error { return nil }
 
 type discard struct{}
 

@@ -44,6 +44,7 @@ const (
 type pushFleet struct {
 	*fleet
 	t        *testing.T
+	account  string
 	handler  func() http.Handler
 	received atomic.Int64 // requests at the receiver
 	full     *atomic.Bool // the disk takes no wake-ups; nil: it does
@@ -52,29 +53,41 @@ type pushFleet struct {
 // startPush starts a fleet with a receiver of notifications in the bubble of a test.
 func startPush(t *testing.T, sensors string, prepare ...func(*simulator.Simulator)) *pushFleet {
 	t.Helper()
-	f := &pushFleet{t: t}
-	var handler atomic.Pointer[receiver.Receiver]
-	s := simulator.Contoso(simulator.Options{Notify: roundTripper(func(r *http.Request) (*http.Response, error) {
-		f.received.Add(1)
-		w := httptest.NewRecorder()
-		handler.Load().ServeHTTP(w, r)
-		return w.Result(), nil
-	})})
-	s.SetTokenLifetime(10_000*time.Hour, 0)
-	t.Cleanup(s.StopNotifications)
+	f := &pushFleet{t: t, account: "a000"}
+	s := f.newMicrosoft()
 	for _, f := range prepare {
 		f(s)
 	}
-	f.fleet = startFleet(t, fleetSetup{accounts: 1, sensors: sensors, simulator: s, notifications: &runtime.NotificationOptions{URL: webhook, Safety: safety},
-		onRuntime: func(r *runtime.Runtime) {
-			handler.Store(receiver.New(receiver.Options{Notify: r.Notify, Log: slog.New(slog.DiscardHandler)}))
-		},
+	f.start(fleetSetup{accounts: 1, sensors: sensors, simulator: s, notifications: &runtime.NotificationOptions{URL: webhook, Safety: safety},
 		wrap: func(s runtime.Store) runtime.Store {
 			return failingStore{s, func(bucket string) bool { return bucket == "wakeups" && f.full != nil && f.full.Load() }}
 		}})
-	f.handler = func() http.Handler { return handler.Load() }
-	s.FreezeClock(false)
 	return f
+}
+
+// newMicrosoft returns a simulator that sends its notifications to f.
+func (f *pushFleet) newMicrosoft() *simulator.Simulator {
+	s := simulator.Contoso(simulator.Options{Notify: roundTripper(func(r *http.Request) (*http.Response, error) {
+		f.received.Add(1)
+		w := httptest.NewRecorder()
+		f.handler().ServeHTTP(w, r)
+		return w.Result(), nil
+	})})
+	s.SetTokenLifetime(10_000*time.Hour, 0)
+	f.t.Cleanup(s.StopNotifications)
+	return s
+}
+
+// start starts the fleet with a receiver.
+func (f *pushFleet) start(setup fleetSetup) {
+	f.t.Helper()
+	var handler atomic.Pointer[receiver.Receiver]
+	f.handler = func() http.Handler { return handler.Load() }
+	setup.onRuntime = func(r *runtime.Runtime) {
+		handler.Store(receiver.New(receiver.Options{Notify: r.Notify, Log: slog.New(slog.DiscardHandler)}))
+	}
+	f.fleet = startFleet(f.t, setup)
+	f.Microsoft.FreezeClock(false)
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)
@@ -85,8 +98,8 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func (f *pushFleet) status() hub.NotificationStatus {
 	f.t.Helper()
 	var s hub.AccountStatus
-	if err := json.Unmarshal(f.Published.Held("graph2mqtt/a000/status"), &s); err != nil || s.Notifications == nil {
-		f.t.Fatalf("status %s: %v", f.Published.Held("graph2mqtt/a000/status"), err)
+	if held := f.Published.Held("graph2mqtt/" + f.account + "/status"); json.Unmarshal(held, &s) != nil || s.Notifications == nil {
+		f.t.Fatalf("status %s", held)
 	}
 	return *s.Notifications
 }

@@ -47,6 +47,11 @@ func (s store) CommitLazily(write func(services.Tx)) {
 // Get implements runtime.Store.
 func (s store) Get(bucket, key string) ([]byte, error) { return s.Bucket(bucket).Get(key) }
 
+// Each implements runtime.Store.
+func (s store) Each(bucket string, f func(key string, value []byte) error) error {
+	return s.Bucket(bucket).Each(f)
+}
+
 // An mqttStore is the database as the MQTT client uses it.
 type mqttStore struct{ *state.Database }
 

@@ -104,8 +104,9 @@ func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	return a, nil
 }
 
-// restore makes the account's sensors, which continue with what an earlier run stored. It precedes every other use of them.
-func (a *account) restore() {
+// restore makes the account's sensors, which continue with what an earlier run stored, and its subscriber with the subscriptions that exist.
+// It precedes every other use of them.
+func (a *account) restore(subscribed []subscription) {
 	syncs := map[string]time.Time{}
 	if value, err := a.runtime.options.Store.Get(syncsBucket, a.config.ID); err == nil && value != nil {
 		_ = json.Unmarshal(value, &syncs) // without it the snapshots' own times count, which may be an hour older
@@ -129,7 +130,7 @@ func (a *account) restore() {
 			a.sensors[s.config.ID] = s
 		}
 	}
-	a.subscriber = a.newSubscriber()
+	a.subscriber = a.newSubscriber(subscribed)
 }
 
 // storeSyncs stores when the sensors were last read, with the next commit and at most once in syncsInterval: snapshots are not
@@ -399,16 +400,16 @@ func (a *account) remove() {
 		tx.Delete(zonesBucket, a.config.ID)
 		tx.Delete(syncsBucket, a.config.ID)
 		tx.Delete(usersBucket, a.config.ID)
-		if a.subscriber != nil {
-			tx.Delete(subscriptionsBucket, a.config.ID)
-		}
+		a.subscriber.forget(tx)
 	}, a.logStoreError)
 }
 
 // unsubscribe deletes the subscriptions of an account that was removed.
 func (a *account) unsubscribe(ctx context.Context) error {
 	for _, sub := range a.subscriber.subscriptions() {
-		a.subscriber.deleteAt(ctx, sub.ID)
+		if sub.ID != "" && ctx.Err() == nil {
+			a.subscriber.deleteAt(ctx, a.subscriber.graphOf(sub), sub.ID)
+		}
 	}
 	return nil
 }

@@ -79,3 +79,6 @@ func (noStore) CommitLazily(func(services.Tx)) {}
 
 // Get implements Store.
 func (noStore) Get(string, string) ([]byte, error) { return nil, nil }
+
+// Each implements Store.
+func (noStore) Each(string, func(string, []byte) error) error { return nil }

@@ -19,7 +19,7 @@ import (
 // Buckets of the store for notifications.
 const (
 	notificationsBucket = "notifications" // the key that the secrets of subscriptions are derived from
-	subscriptionsBucket = "subscriptions" // by account
+	subscriptionsBucket = "subscriptions" // by account and resource, see subscriptionKey
 	wakeupsBucket       = "wakeups"       // by sensor: when a change was announced that was not read yet
 )
 
@@ -102,8 +102,11 @@ func (n *notifier) matches(clientState, account, resource, nonce string) bool {
 
 // wait waits until a request about subscriptions may be sent.
 func (n *notifier) wait(ctx context.Context) error {
-	if n == nil {
-		return ctx.Err()
+	if n == nil { // what an earlier run left is deleted
+		if !pauseFor(ctx, requestPause) {
+			return ctx.Err()
+		}
+		return nil
 	}
 	n.mu.Lock()
 	at := time.Now()
@@ -112,13 +115,21 @@ func (n *notifier) wait(ctx context.Context) error {
 	}
 	n.next = at.Add(requestPause)
 	n.mu.Unlock()
-	timer := time.NewTimer(time.Until(at))
+	if !pauseFor(ctx, time.Until(at)) {
+		return ctx.Err()
+	}
+	return nil
+}
+
+// pauseFor waits, and reports false if ctx is done before.
+func pauseFor(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-		return nil
+		return true
 	case <-ctx.Done():
-		return ctx.Err()
+		return false
 	}
 }
 
@@ -132,25 +143,30 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	}
 	now := time.Now().Round(0)
 	woken := map[*sensor]bool{}
-	changed := map[*subscriber]bool{} // their subscriptions must be stored
+	changed := map[*subscriber][]string{} // the resources whose subscriptions must be stored
+	sensorsOf := map[*subscriber]map[string][]*sensor{}
 	to := r.recipients()
 	for _, notification := range all {
-		s, resource := to.find(notification)
+		of := to.find(notification)
+		s := of.subscriber
 		if s == nil {
 			n.ignored.Add(1)
 			r.options.Log.Debug("notification of an unknown subscription ignored")
 			continue
 		}
 		n.accepted.Add(1)
-		wakes, stores := s.receive(resource, notification, now)
+		wakes, stores := s.receive(of.resource, notification)
 		if stores {
-			changed[s] = true
+			changed[s] = append(changed[s], of.resource)
 		}
 		if !wakes {
 			continue
 		}
-		for _, of := range s.sensorsOf(resource) {
-			woken[of] = true
+		if sensorsOf[s] == nil {
+			sensorsOf[s] = s.account.byMailbox()
+		}
+		for _, sensor := range announcedBy(sensorsOf[s][mailboxIn(of.resource)], of.resource) {
+			woken[sensor] = true
 		}
 	}
 	return r.recordWakeUps(ctx, woken, changed, now)
@@ -164,24 +180,30 @@ func (r *Runtime) Notified() (accepted, ignored uint64) {
 	return r.notifier.accepted.Load(), r.notifier.ignored.Load()
 }
 
-// recipients are the subscribers of all accounts. One request may have many notifications, also of strangers.
+// A recipient is the subscriber of a subscription.
+type recipient struct {
+	subscriber      *subscriber // nil: there is none
+	resource, nonce string
+}
+
+// recipients are those of all subscriptions. One request may have many notifications, also of strangers.
 type recipients struct {
-	byID     map[string]*subscriber
-	creating []*subscriber // whose newest subscription has no id yet
+	byID     map[string]recipient
+	creating []recipient // of subscriptions that have no id yet
 }
 
 func (r *Runtime) recipients() recipients {
-	all := recipients{byID: map[string]*subscriber{}}
+	all := recipients{byID: map[string]recipient{}}
 	for _, a := range r.all() {
 		if s := a.subscriber; s != nil {
 			s.mu.Lock()
 			for _, sub := range s.held {
 				if sub.ID != "" {
-					all.byID[sub.ID] = s
+					all.byID[sub.ID] = recipient{s, sub.Resource, sub.Nonce}
 				}
 			}
 			if s.creating != nil {
-				all.creating = append(all.creating, s)
+				all.creating = append(all.creating, recipient{s, s.creating.Resource, s.creating.Nonce})
 			}
 			s.mu.Unlock()
 		}
@@ -189,22 +211,23 @@ func (r *Runtime) recipients() recipients {
 	return all
 }
 
-// find returns the subscriber and the resource of a notification; nil if it is not genuine.
-func (all recipients) find(n subscriptions.Notification) (*subscriber, string) {
+// find returns the recipient of a notification that is genuine.
+func (all recipients) find(n subscriptions.Notification) recipient {
 	candidates := all.creating
-	if s := all.byID[n.SubscriptionID]; s != nil {
-		candidates = []*subscriber{s}
+	if of, ok := all.byID[n.SubscriptionID]; ok {
+		candidates = []recipient{of}
 	}
-	for _, s := range candidates {
-		if resource, ok := s.find(n); ok {
-			return s, resource
+	for _, of := range candidates {
+		s := of.subscriber
+		if s.notifier != nil && of.nonce != "" && s.notifier.matches(n.ClientState, s.account.config.ID, of.resource, of.nonce) {
+			return of
 		}
 	}
-	return nil, ""
+	return recipient{}
 }
 
 // recordWakeUps wakes sensors, and returns when that is on disk.
-func (r *Runtime) recordWakeUps(ctx context.Context, woken map[*sensor]bool, changed map[*subscriber]bool, now time.Time) error {
+func (r *Runtime) recordWakeUps(ctx context.Context, woken map[*sensor]bool, changed map[*subscriber][]string, now time.Time) error {
 	var unrecorded []*sensor
 	for s := range woken {
 		if s.announce(now) {
@@ -220,8 +243,8 @@ func (r *Runtime) recordWakeUps(ctx context.Context, woken map[*sensor]bool, cha
 		for _, s := range unrecorded {
 			tx.Put(wakeupsBucket, s.key(), value)
 		}
-		for s := range changed {
-			s.store(tx)
+		for s, resources := range changed {
+			s.store(tx, resources)
 		}
 	}, func(err error) {
 		for _, s := range unrecorded {

@@ -34,6 +34,8 @@ type Store interface {
 	services.Store
 	sensors.Store
 	Get(bucket, key string) ([]byte, error)
+	// Each calls f for every key of a bucket. It returns the errors of values that cannot be read, which it skips.
+	Each(bucket string, f func(key string, value []byte) error) error
 }
 
 // Options configure a Runtime.
@@ -69,6 +71,7 @@ type Runtime struct {
 	transports transports
 	notifier   *notifier // nil: Graph announces nothing
 	limiters   limiters
+	subscribed map[string][]subscription // by earlier runs, by account; of those that were not made yet
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -84,12 +87,13 @@ func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
 		return nil, err
 	}
+	r.subscribed = r.loadSubscriptions()
 	for id, c := range config.Sorted(accounts) {
 		a, err := r.newAccount(c)
 		if err != nil {
 			return nil, err
 		}
-		a.restore()
+		a.restore(r.takeSubscribed(id))
 		r.accounts[id] = a
 	}
 	return r, nil
@@ -175,7 +179,11 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 	for id, a := range config.Sorted(replacements) {
 		before := r.account(id)
 		running.stop(id)
-		a.restore()
+		if before == nil {
+			a.restore(r.takeSubscribed(id))
+		} else {
+			a.restore(before.subscriber.existing())
+		}
 		if before != nil { // first, or sensors that continue would be declared as unavailable
 			before.removeAllBut(a)
 		}
@@ -190,6 +198,13 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		}
 	}
 	return nil
+}
+
+// takeSubscribed returns the subscriptions that an earlier run had for an account, once.
+func (r *Runtime) takeSubscribed(account string) []subscription {
+	taken := r.subscribed[account]
+	delete(r.subscribed, account)
+	return taken
 }
 
 // sensorsOf returns the part of a difference of "account/sensor" paths that concerns one account, as sensor ids.

@@ -33,6 +33,7 @@ type sensor struct {
 	group      *group               // nil: it is one sensor
 	parent     *sensor              // of a member, its group
 	slug       string               // prefix of its entity ids
+	mailbox    string               // of an organization's sensor, as in the resources of subscriptions; otherwise ""
 	isNew      bool                 // what was stored is another user's
 	log        *slog.Logger
 
@@ -53,6 +54,7 @@ func (a *account) newSensor(c *config.Sensor) *sensor {
 	kind := a.runtime.kind(c.Type)
 	s := &sensor{
 		account: a, config: c, graph: a.graph, kind: kind, source: c.Options.(sensors.Sensor), log: a.log.With("sensor", c.ID), slug: sensorSlug(a.config, c),
+		mailbox: resourceMailbox(c),
 	}
 	if c.User != "" {
 		s.graph = a.graph.ForMailbox(c.User)

@@ -4,11 +4,14 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"maps"
 	mathrand "math/rand/v2"
+	"net/url"
 	"slices"
 	"strings"
 	"sync"
@@ -35,6 +38,14 @@ const (
 	fallback = time.Hour
 	// announceSlack is added to the time within which Microsoft says that notifications come.
 	announceSlack = 2 * time.Minute
+	// roundTime bounds how long requests about subscriptions are sent before everything is evaluated again: an organization can have
+	// thousands. roundPause is the least time between two evaluations.
+	roundTime  = 10 * time.Second
+	roundPause = time.Second
+	// An organization compares its subscriptions with Graph's list once in compareInterval at most: there can be very many.
+	compareInterval = 10 * time.Minute
+	// maxLifetime is the longest lifetime of a subscription whose end is not known.
+	maxLifetime = 4320 * time.Minute
 )
 
 // The states of notifications.
@@ -44,19 +55,20 @@ const (
 	notificationsOff      = "off"
 )
 
-// A subscription is a subscription of an account to a resource.
+// A subscription is a subscription of an account to a resource. What is not stored follows from Graph's list and the resource, so that a
+// renewal writes nothing.
 type subscription struct {
-	Resource string
-	ID       string // "": it must be created
-	URL      string
-	Nonce    string // see notifier.clientState
-	Expires  time.Time
-	RenewAt  time.Time
+	Resource    string
+	ID          string // "": it must be created
+	URL         string
+	Nonce       string // see notifier.clientState
+	Reauthorize bool   `json:",omitempty"` // Graph demands a renewal
 
-	since    time.Time // when it was created, or found to exist, in this process; zero: neither
-	err      error     // of the last attempt to create or renew it
-	retryAt  time.Time // after err
-	failures int
+	Expires time.Time `json:"-"` // zero: not known
+	RenewAt time.Time `json:"-"` // zero: follows from Expires
+
+	since time.Time // when it was created, or found to exist, in this process; zero: neither
+	retry retry
 }
 
 // isActive reports whether Graph sends notifications about the resource, as far as is known.
@@ -64,16 +76,28 @@ func (s *subscription) isActive(now time.Time) bool {
 	return s.ID != "" && !s.since.IsZero() && now.Before(s.Expires)
 }
 
-// failed records an attempt that failed, and reports whether its error is another than before.
-func (s *subscription) failed(err error, now time.Time) (news bool) {
-	wait := min(subscribeRetry<<min(s.failures, 10), maxSubscribeRetry)
+// exists reports whether the subscription exists at Graph, as far as is known.
+func (s *subscription) exists(now time.Time) bool {
+	return s.ID != "" && (s.Expires.IsZero() || now.Before(s.Expires))
+}
+
+// A retry records requests that failed.
+type retry struct {
+	err      error // of the last one; nil: it succeeded
+	at       time.Time
+	failures int
+}
+
+// failed records a request that failed, and reports whether its error is another than before.
+func (r *retry) failed(err error, now time.Time) (news bool) {
+	wait := min(subscribeRetry<<min(r.failures, 10), maxSubscribeRetry)
 	var e *graph.Error
 	if errors.As(err, &e) {
 		wait = max(wait, e.RetryAfter)
 	}
-	news = s.err == nil || s.err.Error() != err.Error()
-	s.failures++
-	s.err, s.retryAt = err, now.Add(wait)
+	news = r.err == nil || r.err.Error() != err.Error()
+	r.failures++
+	r.err, r.at = err, now.Add(wait)
 	return news
 }
 
@@ -85,41 +109,106 @@ type subscriber struct {
 	releases chan chan struct{}
 	ended    chan struct{} // closed when Run has returned
 
-	compared bool      // with Graph's list, since the start or the last sign-in; Run's
-	retryAt  time.Time // of the comparison; Run's
+	compared   bool      // with Graph's list, since the start or the last sign-in; Run's
+	comparedAt time.Time // Run's
+	compareAt  time.Time // when it is due; zero: it is not; Run's
 
 	mu       sync.Mutex
 	held     map[string]*subscription // by resource
 	creating *subscription            // Graph may send notifications before it answers
+	blocked  retry                    // of requests that fail for every subscription
 	settled  bool                     // everything was tried once
 	released bool                     // nothing is created until the next sign-in
 	relist   bool                     // another user may have signed in
 }
 
-// newSubscriber returns the subscriber of an account with the subscriptions of earlier runs; nil if there is nothing to do.
-func (a *account) newSubscriber() *subscriber {
-	if a.config.Application { // it has no /me
-		return nil
-	}
+// newSubscriber returns the subscriber of an account with the subscriptions that exist already; nil if there is nothing to do.
+func (a *account) newSubscriber(existing []subscription) *subscriber {
 	s := &subscriber{
 		account: a, notifier: a.runtime.notifier, due: make(chan struct{}, 1), releases: make(chan chan struct{}), ended: make(chan struct{}),
-		held: map[string]*subscription{},
+		held: map[string]*subscription{}, compareAt: time.Now(),
 	}
-	var stored []*subscription
-	value, err := a.runtime.options.Store.Get(subscriptionsBucket, a.config.ID)
-	if err == nil && value != nil {
-		err = json.Unmarshal(value, &stored)
-	}
-	if err != nil {
-		a.log.Warn("stored subscriptions unreadable", "error", err) // Graph's list has them
-	}
-	for _, sub := range stored {
-		s.held[sub.Resource] = sub
+	for _, sub := range existing {
+		s.held[sub.Resource] = &sub
 	}
 	if s.notifier == nil && len(s.held) == 0 {
 		return nil
 	}
 	return s
+}
+
+// loadSubscriptions returns the subscriptions of earlier runs by account.
+func (r *Runtime) loadSubscriptions() map[string][]subscription {
+	all := map[string][]subscription{}
+	var together []string // accounts whose subscriptions an earlier version stored as one value
+	var unreadable []error
+	err := r.options.Store.Each(subscriptionsBucket, func(key string, value []byte) error {
+		account, _, single := strings.Cut(key, "/")
+		if !single {
+			var subs []subscription
+			if err := json.Unmarshal(value, &subs); err != nil {
+				unreadable = append(unreadable, err)
+				return nil
+			}
+			all[account], together = append(all[account], subs...), append(together, account)
+			return nil
+		}
+		var sub subscription
+		if err := json.Unmarshal(value, &sub); err != nil {
+			unreadable = append(unreadable, err)
+			return nil
+		}
+		all[account] = append(all[account], sub)
+		return nil
+	})
+	if err := errors.Join(append(unreadable, err)...); err != nil {
+		r.options.Log.Warn("stored subscriptions unreadable", "error", err) // Graph's list has them
+	}
+	if len(together) > 0 {
+		r.options.Store.Commit(func(tx services.Tx) {
+			for _, account := range together {
+				tx.Delete(subscriptionsBucket, account)
+				for _, sub := range all[account] {
+					putSubscription(tx, account, sub)
+				}
+			}
+		}, func(err error) {
+			if err != nil {
+				r.options.Log.Error("state not stored", "error", err)
+			}
+		})
+	}
+	return all
+}
+
+// existing returns the subscriptions that exist, for a successor.
+func (s *subscriber) existing() []subscription {
+	if s == nil {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []subscription
+	for _, sub := range s.held {
+		if sub.ID != "" {
+			all = append(all, subscription{Resource: sub.Resource, ID: sub.ID, URL: sub.URL, Nonce: sub.Nonce, Reauthorize: sub.Reauthorize})
+		}
+	}
+	return all
+}
+
+// subscriptionKey returns the key of a subscription in its bucket. A resource can be longer than a key may be.
+func subscriptionKey(account, resource string) string {
+	sum := sha256.Sum256([]byte(resource))
+	return account + "/" + base64.RawURLEncoding.EncodeToString(sum[:15])
+}
+
+func putSubscription(tx services.Tx, account string, sub subscription) {
+	value, err := json.Marshal(sub)
+	if err != nil {
+		panic(err) // texts only
+	}
+	tx.Put(subscriptionsBucket, subscriptionKey(account, sub.Resource), value)
 }
 
 // Run keeps the subscriptions until ctx is done. Without notifications it ends when it has deleted those of earlier runs.
@@ -136,6 +225,9 @@ func (s *subscriber) Run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-s.due:
+			if !pauseFor(ctx, roundPause) { // for more that changes
+				return nil
+			}
 		case done := <-s.releases:
 			s.deleteAll(ctx)
 			close(done)
@@ -156,59 +248,108 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	released := s.released
 	if s.relist {
-		s.relist, s.compared, s.retryAt = false, false, time.Time{}
+		s.relist, s.compared, s.compareAt = false, false, time.Now()
 	}
 	s.mu.Unlock()
 	if !s.account.signedIn() || released {
 		return maxStatusInterval
 	}
-	want, complete := s.wanted()
-	if s.notifier != nil && !s.compared && !time.Now().Before(s.retryAt) {
+	end := time.Now().Add(roundTime)
+	want, unknown := s.wanted()
+	if s.notifier != nil && !s.compareAt.IsZero() && !time.Now().Before(s.compareAt) {
 		s.compare(ctx)
 	}
+	var work []func()
 	for _, sub := range s.subscriptions() {
-		if _, ok := want[sub.Resource]; !ok && complete {
-			s.delete(ctx, sub)
+		if _, ok := want[sub.Resource]; !ok && !unknown[mailboxIn(sub.Resource)] {
+			work = append(work, func() { s.delete(ctx, sub) })
 		}
 	}
 	if s.compared {
-		for resource, w := range config.Sorted(want) {
-			s.keep(ctx, resource, w)
+		for _, sub := range s.dueIn(want, time.Now().Round(0)) {
+			work = append(work, func() { s.keep(ctx, sub, want[sub.Resource]) })
 		}
+	}
+	for len(work) > 0 && ctx.Err() == nil && time.Now().Before(end) && !s.isBlocked() {
+		work[0]()
+		work = work[1:]
 	}
 	if ctx.Err() != nil {
 		return maxStatusInterval
 	}
 	s.mu.Lock()
-	s.settled = s.settled || s.compared
+	s.settled = s.settled || s.compared && len(work) == 0 || s.blocked.err != nil
 	s.mu.Unlock()
 	now := time.Now().Round(0)
 	next := now.Add(maxStatusInterval)
-	for _, at := range append(s.deadlines(want, now), s.judge(now)...) {
+	for _, at := range append(s.deadlines(want, len(work) > 0, now), s.judge(now)...) {
 		next = earlier(next, at)
 	}
 	signal(s.account.dirty)
 	return max(time.Until(next), requestPause) // guard against a busy loop
 }
 
-// wanted returns what the sensors' changes are announced by, by resource, and whether that is known of all sensors.
-func (s *subscriber) wanted() (want map[string]sensors.ChangeFeed, complete bool) {
-	want, complete = map[string]sensors.ChangeFeed{}, true
+// wanted returns what the sensors' changes are announced by, by resource, and the mailboxes of which that is not known of all sensors.
+func (s *subscriber) wanted() (want map[string]sensors.ChangeFeed, unknown map[string]bool) {
+	want, unknown = map[string]sensors.ChangeFeed{}, map[string]bool{}
 	if s.notifier == nil {
-		return want, complete
+		return want, unknown
 	}
 	shared := map[string]bool{}
 	for _, of := range s.account.all() {
 		w, reason := of.changeFeed()
-		complete = complete && (len(w.Resources) > 0 || reason != "")
+		if len(w.Resources) == 0 && reason == "" {
+			unknown[of.mailbox] = true
+		}
 		for _, resource := range w.Resources {
 			want[resource], shared[resource] = w, w.Item != ""
 		}
 	}
-	if !complete { // there can be one for all items, and not all are known
+	if unknown[""] { // there can be one for all items, and not all are known
 		maps.DeleteFunc(want, func(resource string, _ sensors.ChangeFeed) bool { return shared[resource] })
 	}
-	return want, complete
+	return want, unknown
+}
+
+// dueIn returns the subscriptions that must be created or renewed now: first those that would end, and last those that failed before, so that
+// a mailbox that does not answer does not hold up others.
+func (s *subscriber) dueIn(want map[string]sensors.ChangeFeed, now time.Time) []*subscription {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var due []*subscription
+	for resource, w := range want {
+		sub := s.held[resource]
+		if sub == nil {
+			sub = &subscription{Resource: resource}
+			s.held[resource] = sub
+		}
+		exists := sub.exists(now)
+		if exists && sub.RenewAt.IsZero() {
+			sub.RenewAt = renewalOf(sub.Expires, w.Lifetime)
+		}
+		isKept := exists && sub.URL == s.notifier.URL && !sub.Reauthorize && now.Before(sub.RenewAt)
+		if !isKept && !now.Before(sub.retry.at) {
+			due = append(due, sub)
+		}
+	}
+	rank := func(sub *subscription) int {
+		switch {
+		case sub.retry.failures > 0:
+			return 2
+		case sub.ID == "":
+			return 1
+		}
+		return 0
+	}
+	slices.SortFunc(due, func(a, b *subscription) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(a.Resource, b.Resource)) })
+	return due
+}
+
+// isBlocked reports whether requests about subscriptions fail for every one of them now.
+func (s *subscriber) isBlocked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return time.Now().Before(s.blocked.at)
 }
 
 // combined returns the resource that a pattern stands for with the items of all sensors of the account.
@@ -245,22 +386,54 @@ func (s *sensor) ownFeed() (sensors.ChangeFeed, string) {
 	if s.state != nil {
 		snapshot = s.state.Snapshot
 	}
+	failure := s.err
 	s.mu.Unlock()
 	w := s.source.ChangeFeed(snapshot)
-	granted := s.account.session.Granted()
+	isApplication := s.account.config.Application
+	permission := s.account.permission(w.Permission)
 	switch {
+	case w.UserOnly && isApplication:
+		return sensors.ChangeFeed{}, "Microsoft sends no notifications about this to applications"
 	case w.Reason != "":
 		return sensors.ChangeFeed{}, w.Reason
-	case w.Permission.Scope != "" && !w.Permission.Satisfied(granted):
-		return sensors.ChangeFeed{}, "Microsoft sends notifications about this only with " + w.Permission.Scope + ", which is not granted"
+	case w.ApplicationOnly && !isApplication:
+		return sensors.ChangeFeed{}, "Microsoft sends no notifications about the calendars of others"
+	case permission.Scope != "" && !permission.Satisfied(s.account.session.Granted()):
+		return sensors.ChangeFeed{}, "Microsoft sends notifications about this only with " + permission.Scope + ", which is not granted"
 	case w.WorkOnly && s.account.graph.Personal():
 		return sensors.ChangeFeed{}, "Microsoft sends notifications about this to work and school accounts only"
 	case w.GlobalOnly && s.account.graph.NationalCloud():
 		return sensors.ChangeFeed{}, "Microsoft sends notifications about this in the global cloud only"
-	case graph.MissingError(granted, s.source.Permissions()) != nil:
+	case s.account.missingError(s.source.Permissions()) != nil:
 		return sensors.ChangeFeed{}, "" // it cannot be read either, which is reported
+	case isApplication && (snapshot == nil || graph.Is(failure, graph.PermissionMissing) || graph.Is(failure, graph.NotFound)):
+		return sensors.ChangeFeed{}, "" // a subscription to a mailbox that the application cannot read would be refused as well
+	}
+	if s.mailbox != "" {
+		w.Resources = slices.Clone(w.Resources)
+		for i, resource := range w.Resources {
+			w.Resources[i] = "/users/" + s.mailbox + strings.TrimPrefix(resource, "/me")
+		}
 	}
 	return w, ""
+}
+
+// resourceMailbox returns an organization's mailbox as it is in resources, for sensors that name it in another case share a subscription.
+func resourceMailbox(c *config.Sensor) string {
+	if !c.Application {
+		return ""
+	}
+	return url.PathEscape(strings.ToLower(mailboxOf(c)))
+}
+
+// mailboxIn returns the mailbox that is in the resource of an organization, otherwise "".
+func mailboxIn(resource string) string {
+	rest, ok := strings.CutPrefix(resource, "/users/")
+	if !ok {
+		return ""
+	}
+	mailbox, _, _ := strings.Cut(rest, "/")
+	return mailbox
 }
 
 // subscriptions returns all subscriptions by resource.
@@ -270,34 +443,37 @@ func (s *subscriber) subscriptions() []*subscription {
 	return byID(s.held)
 }
 
-// update changes what is held, stores it, and returns when it is committed or about to be.
-func (s *subscriber) update(change func()) {
+// update changes the subscriptions to resources, stores them, and returns when they are committed or about to be.
+func (s *subscriber) update(change func(), resources ...string) {
 	s.mu.Lock()
 	change()
 	s.mu.Unlock()
-	s.account.runtime.options.Store.Commit(s.store, s.account.logStoreError)
+	if len(resources) > 0 {
+		s.account.runtime.options.Store.Commit(func(tx services.Tx) { s.store(tx, resources) }, s.account.logStoreError)
+	}
 }
 
-// store writes the subscriptions that exist.
-func (s *subscriber) store(tx services.Tx) {
-	var all []*subscription
-	for _, sub := range s.subscriptions() {
-		if sub.ID != "" {
-			all = append(all, sub)
+// store writes the subscriptions to resources as they are now.
+func (s *subscriber) store(tx services.Tx, resources []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, resource := range resources {
+		if sub := s.held[resource]; sub != nil && sub.ID != "" {
+			putSubscription(tx, s.account.config.ID, *sub)
+		} else {
+			tx.Delete(subscriptionsBucket, subscriptionKey(s.account.config.ID, resource))
 		}
 	}
-	if len(all) == 0 {
-		tx.Delete(subscriptionsBucket, s.account.config.ID)
+}
+
+// forget deletes what is stored of the subscriptions.
+func (s *subscriber) forget(tx services.Tx) {
+	if s == nil {
 		return
 	}
-	s.mu.Lock()
-	value, err := json.Marshal(all)
-	s.mu.Unlock()
-	if err != nil {
-		s.account.log.Error("subscriptions not stored", "error", err)
-		return
+	for _, sub := range s.subscriptions() {
+		tx.Delete(subscriptionsBucket, subscriptionKey(s.account.config.ID, sub.Resource))
 	}
-	tx.Put(subscriptionsBucket, s.account.config.ID, value)
 }
 
 // compare compares the subscriptions with those at Graph: some may have ended while the program was away, and others be left of a run
@@ -308,43 +484,47 @@ func (s *subscriber) compare(ctx context.Context) {
 		if err := s.notifier.wait(ctx); err != nil {
 			return nil, err
 		}
-		ctx, cancel := context.WithTimeout(ctx, subscribeTimeout)
-		defer cancel()
 		return subscriptions.List(ctx, s.account.graph)
 	}()
 	if err != nil {
-		s.retryAt = now.Add(subscribeRetry)
+		s.compareAt = now.Add(subscribeRetry)
 		if ctx.Err() == nil && !graph.Is(err, graph.SignInRequired) {
 			s.account.log.Warn("subscriptions not compared", "error", err, "retry_in", subscribeRetry)
 		}
 		return
 	}
-	s.compared = true
+	s.compared, s.comparedAt, s.compareAt = true, now, time.Time{}
+	expiries := map[string]time.Time{}
+	for _, l := range listed {
+		expiries[l.ID] = l.Expires
+	}
 	known := map[string]bool{}
-	lost := false
+	var lost []string
 	s.mu.Lock()
 	for _, sub := range s.held {
-		i := slices.IndexFunc(listed, func(l subscriptions.Subscription) bool { return l.ID == sub.ID && sub.ID != "" })
-		if i < 0 || sub.URL != s.notifier.URL {
-			lost = lost || sub.ID != "" && i < 0
-			if i < 0 {
-				sub.ID = ""
+		expires, ok := expiries[sub.ID]
+		switch {
+		case sub.ID == "":
+		case !ok:
+			sub.ID = ""
+			lost = append(lost, sub.Resource)
+		default:
+			if !expires.Equal(sub.Expires) {
+				sub.Expires, sub.RenewAt = expires, time.Time{}
 			}
-			continue
-		}
-		known[sub.ID] = true
-		sub.Expires = listed[i].Expires
-		if sub.since.IsZero() {
-			sub.since = now
+			if sub.URL == s.notifier.URL {
+				known[sub.ID] = true
+				if sub.since.IsZero() {
+					sub.since = now
+				}
+			}
 		}
 	}
 	s.mu.Unlock()
-	if lost {
-		s.update(func() {})
-	}
+	s.update(func() {}, lost...)
 	for _, l := range listed {
 		if !known[l.ID] && l.URL == s.notifier.URL && !s.account.runtime.isHeldByOthers(l.ID, s) {
-			s.deleteAt(ctx, l.ID)
+			s.deleteAt(ctx, s.account.graph, l.ID)
 		}
 	}
 }
@@ -371,30 +551,28 @@ func (s *subscriber) mayHold(id string) bool {
 	return s.creating != nil
 }
 
-// keep creates or renews the subscription to a resource where that is due.
-func (s *subscriber) keep(ctx context.Context, resource string, w sensors.ChangeFeed) {
-	now := time.Now().Round(0)
+// keep creates or renews a subscription that is due.
+func (s *subscriber) keep(ctx context.Context, sub *subscription, w sensors.ChangeFeed) {
 	s.mu.Lock()
-	sub := s.held[resource]
-	if sub == nil {
-		sub = &subscription{Resource: resource}
-		s.held[resource] = sub
-	}
-	waits := now.Before(sub.retryAt)
-	exists := sub.ID != "" && now.Before(sub.Expires)
-	moved := exists && sub.URL != s.notifier.URL
-	renews := exists && !moved && !now.Before(sub.RenewAt)
+	id, exists, moved := sub.ID, sub.exists(time.Now()), sub.URL != s.notifier.URL
 	s.mu.Unlock()
 	switch {
-	case waits, ctx.Err() != nil:
-	case moved:
-		s.deleteAt(ctx, sub.ID)
-		s.create(ctx, sub, w)
-	case !exists:
-		s.create(ctx, sub, w)
-	case renews:
+	case exists && !moved:
 		s.renew(ctx, sub, w)
+	case exists:
+		s.deleteAt(ctx, s.graphOf(sub), id)
+		fallthrough
+	default:
+		s.create(ctx, sub, w)
 	}
+}
+
+// graphOf returns the client for requests about a subscription: of an organization that of the mailbox, which has a limit of its own.
+func (s *subscriber) graphOf(sub *subscription) *graph.Client {
+	if mailbox := mailboxIn(sub.Resource); mailbox != "" {
+		return s.account.graph.ForMailbox(mailbox)
+	}
+	return s.account.graph
 }
 
 // send sends a request about a subscription when it may.
@@ -415,7 +593,7 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 	s.mu.Unlock()
 	var created subscriptions.Subscription
 	err := s.send(ctx, func(ctx context.Context) (err error) {
-		created, err = subscriptions.Create(ctx, s.account.graph, subscriptions.Subscription{
+		created, err = subscriptions.Create(ctx, s.graphOf(sub), subscriptions.Subscription{
 			Resource: made.Resource, Changes: w.Changes, URL: made.URL, ClientState: s.notifier.clientState(s.account.config.ID, made.Resource, made.Nonce),
 			Expires: time.Now().Add(w.Lifetime - clockMargin),
 		})
@@ -428,17 +606,17 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 		s.mu.Unlock()
 		var e *graph.Error
 		if errors.As(err, &e) && (e.OutcomeUnknown || e.Reason == graph.Conflict) {
-			s.compared, s.retryAt = false, now.Add(subscribeRetry) // it may exist, and be in the way
+			s.compareSoon(now) // it may exist, and be in the way
 		}
 		s.failed(ctx, sub, err, now)
 		return
 	}
 	failures := 0
 	s.update(func() {
-		s.creating, failures = nil, sub.failures
-		*sub = made
-		sub.ID, sub.Expires, sub.RenewAt, sub.since = created.ID, created.Expires, renewalOf(now, created.Expires), now
-	})
+		s.creating, failures = nil, sub.retry.failures+s.blocked.failures
+		*sub, s.blocked = made, retry{}
+		sub.ID, sub.Expires, sub.RenewAt, sub.since = created.ID, created.Expires, renewalOf(created.Expires, created.Expires.Sub(now)), now
+	}, sub.Resource)
 	if failures > 0 {
 		s.account.log.Info("notifications work again", "failures", failures)
 	}
@@ -447,18 +625,28 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 	}
 }
 
-// renewalOf returns when a subscription is renewed: when a third of its life is left, or a little earlier, so that not all are renewed
-// at once.
-func renewalOf(now, expires time.Time) time.Time {
-	life := expires.Sub(now)
-	return now.Add(life*2/3 - mathrand.N(max(life/20, 1)))
+// compareSoon has the subscriptions compared with Graph's list again.
+func (s *subscriber) compareSoon(now time.Time) {
+	s.compareAt = now.Add(subscribeRetry)
+	if next := s.comparedAt.Add(compareInterval); s.account.config.Application && next.After(s.compareAt) {
+		s.compareAt = next
+	}
+}
+
+// renewalOf returns when a subscription with a lifetime is renewed: when a third of it is left, or a little earlier, so that not all are
+// renewed at once.
+func renewalOf(expires time.Time, lifetime time.Duration) time.Time {
+	return expires.Add(-lifetime/3 - mathrand.N(max(lifetime/20, 1)))
 }
 
 // renew extends a subscription. One that has ended is created again.
 func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.ChangeFeed) {
+	s.mu.Lock()
+	id := sub.ID
+	s.mu.Unlock()
 	var expires time.Time
 	err := s.send(ctx, func(ctx context.Context) (err error) {
-		expires, err = subscriptions.Renew(ctx, s.account.graph, sub.ID, time.Now().Add(w.Lifetime-clockMargin))
+		expires, err = subscriptions.Renew(ctx, s.graphOf(sub), id, time.Now().Add(w.Lifetime-clockMargin))
 		return err
 	})
 	now := time.Now().Round(0)
@@ -469,13 +657,19 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 		s.failed(ctx, sub, err, now)
 		s.mu.Lock()
 		if now.Before(sub.Expires) { // then it can be created again
-			sub.retryAt = earlier(sub.retryAt, sub.Expires)
+			sub.retry.at, s.blocked.at = earlier(sub.retry.at, sub.Expires), earlier(s.blocked.at, sub.Expires)
 		}
 		s.mu.Unlock()
 	default:
+		var stored []string
+		s.mu.Lock()
+		if sub.Reauthorize {
+			stored = append(stored, sub.Resource)
+		}
+		s.mu.Unlock()
 		s.update(func() {
-			sub.Expires, sub.RenewAt, sub.err, sub.failures, sub.retryAt = expires, renewalOf(now, expires), nil, 0, time.Time{}
-		})
+			sub.Expires, sub.RenewAt, sub.Reauthorize, sub.retry, s.blocked = expires, renewalOf(expires, expires.Sub(now)), false, retry{}, retry{}
+		}, stored...)
 	}
 }
 
@@ -484,44 +678,60 @@ func (s *subscriber) failed(ctx context.Context, sub *subscription, err error, n
 	if ctx.Err() != nil {
 		return
 	}
+	of := &sub.retry
+	concernsAll := s.concernsAll(err)
+	if concernsAll {
+		of = &s.blocked
+	}
 	s.mu.Lock()
-	news := sub.failed(err, now)
-	retryIn := sub.retryAt.Sub(now)
+	news := of.failed(err, now)
+	retryIn := of.at.Sub(now)
 	s.mu.Unlock()
 	if !news || graph.Is(err, graph.SignInRequired) || graph.IsUnauthorized(err) {
 		return
 	}
-	var names []string
-	for _, of := range s.sensorsOf(sub.Resource) {
-		names = append(names, of.config.ID)
+	log := s.account.log
+	if !concernsAll {
+		var names []string
+		for _, of := range s.sensorsOf(sub.Resource) {
+			names = append(names, of.config.ID)
+		}
+		slices.Sort(names)
+		log = log.With("sensor", strings.Join(names, " "))
 	}
-	s.account.log.Warn("no notifications", "sensor", strings.Join(names, " "), "error", err, "retry_in", retryIn)
+	log.Warn("no notifications", "error", err, "retry_in", retryIn)
+}
+
+// concernsAll reports whether a request about any other subscription would fail in the same way.
+func (s *subscriber) concernsAll(err error) bool {
+	return graph.Is(err, graph.SignInRequired) || graph.IsUnauthorized(err) || graph.Is(err, graph.Network) || subscriptions.IsReceiverFailure(err) ||
+		graph.Is(err, graph.Throttled) && !s.account.config.Application
 }
 
 // delete deletes a subscription that is not needed any more. One that cannot be deleted now is tried again, and ends by itself.
 func (s *subscriber) delete(ctx context.Context, sub *subscription) {
 	now := time.Now().Round(0)
 	s.mu.Lock()
-	waits, exists := now.Before(sub.retryAt), sub.ID != "" && now.Before(sub.Expires)
+	id, waits, exists := sub.ID, now.Before(sub.retry.at), sub.exists(now)
 	s.mu.Unlock()
 	if waits && exists {
 		return
 	}
-	if exists && !s.deleteAt(ctx, sub.ID) {
+	if exists && !s.deleteAt(ctx, s.graphOf(sub), id) {
 		s.mu.Lock()
-		sub.failed(errors.New("not deleted"), now)
+		sub.retry.failed(errors.New("not deleted"), now)
+		if sub.Expires.IsZero() {
+			sub.Expires = now.Add(maxLifetime)
+		}
 		s.mu.Unlock()
 		return
 	}
-	s.update(func() { delete(s.held, sub.Resource) })
+	s.update(func() { delete(s.held, sub.Resource) }, sub.Resource)
 }
 
 // deleteAt deletes a subscription at Graph and reports whether it is gone.
-func (s *subscriber) deleteAt(ctx context.Context, id string) bool {
-	if id == "" {
-		return true
-	}
-	err := s.send(ctx, func(ctx context.Context) error { return subscriptions.Delete(ctx, s.account.graph, id) })
+func (s *subscriber) deleteAt(ctx context.Context, g *graph.Client, id string) bool {
+	err := s.send(ctx, func(ctx context.Context) error { return subscriptions.Delete(ctx, g, id) })
 	if err != nil && ctx.Err() == nil {
 		s.account.log.Debug("subscription not deleted", "error", err)
 	}
@@ -530,10 +740,14 @@ func (s *subscriber) deleteAt(ctx context.Context, id string) bool {
 
 // deleteAll deletes all subscriptions, as far as that is possible, and forgets them.
 func (s *subscriber) deleteAll(ctx context.Context) {
+	var resources []string
 	for _, sub := range s.subscriptions() {
-		s.deleteAt(ctx, sub.ID)
+		resources = append(resources, sub.Resource)
+		if sub.ID != "" {
+			s.deleteAt(ctx, s.graphOf(sub), sub.ID)
+		}
 	}
-	s.update(func() { s.held = map[string]*subscription{} })
+	s.update(func() { s.held = map[string]*subscription{} }, resources...)
 }
 
 // release deletes all subscriptions before a sign-out. Nothing is created until somebody signs in or resume is called.
@@ -564,9 +778,9 @@ func (s *subscriber) resume() {
 		return
 	}
 	s.mu.Lock()
-	s.released, s.relist = false, true
+	s.released, s.relist, s.blocked = false, true, retry{}
 	for _, sub := range s.held {
-		sub.retryAt, sub.failures = time.Time{}, 0
+		sub.retry.at, sub.retry.failures = time.Time{}, 0
 	}
 	s.mu.Unlock()
 	signal(s.due)
@@ -579,28 +793,9 @@ func (s *subscriber) changed() {
 	}
 }
 
-// find returns the resource of a notification that is genuine.
-func (s *subscriber) find(n subscriptions.Notification) (resource string, ok bool) {
-	if s.notifier == nil {
-		return "", false
-	}
-	s.mu.Lock()
-	var of subscription
-	for _, sub := range s.held {
-		if sub.ID != "" && sub.ID == n.SubscriptionID {
-			of = *sub
-		}
-	}
-	if of.ID == "" && s.creating != nil {
-		of = *s.creating
-	}
-	s.mu.Unlock()
-	return of.Resource, of.Nonce != "" && s.notifier.matches(n.ClientState, s.account.config.ID, of.Resource, of.Nonce)
-}
-
-// receive does what a notification asks for its subscription, and reports whether the sensors must read and the subscriptions must be
+// receive does what a notification asks for its subscription, and reports whether the sensors must read and the subscription must be
 // stored.
-func (s *subscriber) receive(resource string, n subscriptions.Notification, now time.Time) (wakes, stores bool) {
+func (s *subscriber) receive(resource string, n subscriptions.Notification) (wakes, stores bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sub := s.held[resource]
@@ -610,10 +805,11 @@ func (s *subscriber) receive(resource string, n subscriptions.Notification, now 
 	case sub == nil || sub.ID != n.SubscriptionID:
 		return false, false
 	case n.Lifecycle == subscriptions.ReauthorizationRequired:
-		sub.RenewAt, sub.retryAt = now, time.Time{}
-		return false, true
+		stores = !sub.Reauthorize
+		sub.Reauthorize, sub.retry.at = true, time.Time{}
+		return false, stores
 	case n.Lifecycle == subscriptions.SubscriptionRemoved:
-		sub.ID, sub.retryAt = "", time.Time{}
+		sub.ID, sub.retry.at = "", time.Time{}
 		return true, true
 	}
 	return false, false // of a later version of Graph
@@ -621,8 +817,13 @@ func (s *subscriber) receive(resource string, n subscriptions.Notification, now 
 
 // sensorsOf returns the sensors whose changes a resource announces.
 func (s *subscriber) sensorsOf(resource string) []*sensor {
+	return announcedBy(s.account.byMailbox()[mailboxIn(resource)], resource)
+}
+
+// announcedBy returns those of some sensors whose changes a resource announces.
+func announcedBy(some []*sensor, resource string) []*sensor {
 	var found []*sensor
-	for _, of := range s.account.all() {
+	for _, of := range some {
 		if w, _ := of.changeFeed(); slices.Contains(w.Resources, resource) {
 			found = append(found, of)
 		}
@@ -630,21 +831,38 @@ func (s *subscriber) sensorsOf(resource string) []*sensor {
 	return found
 }
 
-// deadlines returns when subscriptions must be renewed, created again or deleted.
-func (s *subscriber) deadlines(want map[string]sensors.ChangeFeed, now time.Time) []time.Time {
+// byMailbox returns the sensors by the mailbox of an organization.
+func (a *account) byMailbox() map[string][]*sensor {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	all := map[string][]*sensor{}
+	for _, s := range a.sensors {
+		all[s.mailbox] = append(all[s.mailbox], s)
+	}
+	return all
+}
+
+// deadlines returns when subscriptions must be renewed, created again or deleted; unfinished reports that some are due already.
+func (s *subscriber) deadlines(want map[string]sensors.ChangeFeed, unfinished bool, now time.Time) []time.Time {
+	var all []time.Time
+	if s.notifier != nil && !s.compareAt.IsZero() {
+		all = append(all, s.compareAt)
+	}
 	if s.notifier != nil && !s.compared {
-		return []time.Time{s.retryAt}
+		return all
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var all []time.Time
 	for _, sub := range s.held {
-		at := sub.retryAt
+		at := sub.retry.at
 		_, wanted := want[sub.Resource]
-		if wanted && sub.ID != "" && at.Before(sub.RenewAt) {
+		if wanted && sub.exists(now) && !sub.Reauthorize && sub.URL == s.notifier.URL && at.Before(sub.RenewAt) {
 			at = sub.RenewAt
 		}
-		if at.After(now) || wanted {
+		if at.Before(s.blocked.at) {
+			at = s.blocked.at
+		}
+		if at.After(now) || wanted || unfinished {
 			all = append(all, at)
 		}
 	}
@@ -770,6 +988,9 @@ func (s *subscriber) status() *hub.NotificationStatus {
 		of.mu.Lock()
 		n.Unannounced += of.push.unannounced
 		suspended := now.Before(of.push.fallback)
+		if reason == "" && of.err != nil {
+			reason = "it cannot be read, see its problem"
+		}
 		of.mu.Unlock()
 		state := hub.SensorNotifications{Sensor: of.config.ID, State: notificationsOff}
 		switch {
@@ -799,9 +1020,12 @@ func (s *subscriber) failure(resources []string) string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, resource := range resources {
-		if sub := s.held[resource]; sub != nil && sub.err != nil {
-			return services.Truncate(sub.err.Error(), maxFailure)
+		if sub := s.held[resource]; sub != nil && sub.retry.err != nil {
+			return services.Truncate(sub.retry.err.Error(), maxFailure)
 		}
+	}
+	if s.blocked.err != nil {
+		return services.Truncate(s.blocked.err.Error(), maxFailure)
 	}
 	return "there is no subscription at Microsoft yet"
 }

@@ -218,6 +218,17 @@ func same(a, b calendars.Booking) bool {
 	return sameTimes && a == b
 }
 
+// HasChanged implements sensors.ChangeFinder.
+func (o *Options) HasChanged(a, b *Snapshot, now time.Time) bool {
+	inBoth := func(s *Snapshot) []calendars.Booking {
+		return slices.DeleteFunc(slices.Clone(s.Bookings), func(booking calendars.Booking) bool {
+			start, end := booking.Span(now.Location())
+			return !end.After(a.From) || !end.After(b.From) || !start.Before(a.To) || !start.Before(b.To)
+		})
+	}
+	return !slices.EqualFunc(inBoth(a), inBoth(b), same)
+}
+
 // Events implements sensors.Source.
 func (o *Options) Events(*Snapshot, *Snapshot, time.Time) []entity.Event { return nil }
 

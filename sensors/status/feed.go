@@ -14,12 +14,12 @@ import (
 func (o *Options) ChangeFeed(s *Snapshot) sensors.ChangeFeed {
 	switch {
 	case o.User == "":
-		return sensors.ChangeFeed{Reason: "Microsoft sends notifications about a presence only with Presence.Read.All, which your own presence does not need"}
+		return sensors.ChangeFeed{UserOnly: true, Reason: "Microsoft sends notifications about a presence only with Presence.Read.All, which your own presence does not need"}
 	case s == nil || s.User.ID == "":
-		return sensors.ChangeFeed{}
+		return sensors.ChangeFeed{UserOnly: true}
 	}
 	return sensors.ChangeFeed{
 		Resources: []string{"/communications/presences?$filter=id in (%s)"}, Item: s.User.ID, Changes: "updated",
-		Permission: graph.Permission{Scope: "Presence.Read.All"}, WorkOnly: true, Lifetime: time.Hour, Latency: time.Minute,
+		Permission: graph.Permission{Scope: "Presence.Read.All"}, WorkOnly: true, UserOnly: true, Lifetime: time.Hour, Latency: time.Minute,
 	}
 }

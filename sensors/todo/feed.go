@@ -11,7 +11,7 @@ import (
 // https://learn.microsoft.com/graph/todo-concept-overview
 func (o *Options) ChangeFeed(s *Snapshot) sensors.ChangeFeed {
 	if s == nil {
-		return sensors.ChangeFeed{}
+		return sensors.ChangeFeed{UserOnly: true}
 	}
-	return sensors.ChangeFeed{Resources: []string{"/me/todo/lists/" + s.ListID + "/tasks"}, GlobalOnly: true, Lifetime: 4230 * time.Minute, Latency: 15 * time.Minute}
+	return sensors.ChangeFeed{Resources: []string{"/me/todo/lists/" + s.ListID + "/tasks"}, GlobalOnly: true, UserOnly: true, Lifetime: 4230 * time.Minute, Latency: 15 * time.Minute}
 }
