@@ -62,7 +62,7 @@ func ExchangeRoles() []string { return roles(true) }
 func DirectoryRoles() []string { return roles(false) }
 
 func roles(exchange bool) []string {
-	var all []string
+	all := make([]string, 0, len(roleInfos))
 	for _, r := range roleInfos {
 		if r.info.Exchange == exchange {
 			all = append(all, r.role)
@@ -89,6 +89,13 @@ func role(scope string) string {
 
 // Application returns p for an application. It reports false if applications do not have the permission.
 func (p Permission) Application() (Permission, bool) {
+	p, ok := p.withRoles()
+	p.Purpose, p.Impact = ofMailbox.Replace(p.Purpose), ofMailbox.Replace(p.Impact)
+	return p, ok
+}
+
+// withRoles is Application with the texts of users.
+func (p Permission) withRoles() (Permission, bool) {
 	p.Scope = role(p.Scope)
 	_, ok := LookupRole(p.Scope)
 	var alternatives []string
@@ -102,7 +109,6 @@ func (p Permission) Application() (Permission, bool) {
 		alternatives = append(alternatives, "Directory.Read.All")
 	}
 	p.Alternatives = alternatives
-	p.Purpose, p.Impact = ofMailbox.Replace(p.Purpose), ofMailbox.Replace(p.Impact)
 	return p, ok
 }
 
@@ -112,11 +118,11 @@ var ofMailbox = strings.NewReplacer(
 	"a mailbox that others share", "the mailbox", "a calendar that others share", "the calendar", "your contacts", "the contacts of the mailbox", "your tasks", "the tasks",
 )
 
-// ApplicationPermissions returns permissions for an application.
+// ApplicationPermissions returns permissions for an application, to compare them with those that it has. Their texts are those of users.
 func ApplicationPermissions(permissions []Permission) []Permission {
 	all := make([]Permission, 0, len(permissions))
 	for _, p := range permissions {
-		p, _ = p.Application()
+		p, _ = p.withRoles()
 		all = append(all, p)
 	}
 	return all
