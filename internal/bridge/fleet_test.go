@@ -84,7 +84,7 @@ func fleetConfig(t testing.TB, dir, broker string, m *simulator.Simulator, n int
 // address returns the address of the user of an account, if there is one.
 func address(account string) string { return account + "@contoso.example" }
 
-// workloadToken is what the application of an organizationConfig signs in with.
+// The application of an organizationConfig signs in with workloadToken.
 const workloadToken = "workload"
 
 // organizationConfig returns the configuration of the organization contoso with these keys.

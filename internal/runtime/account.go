@@ -556,9 +556,11 @@ func (a *account) rescan() {
 	}
 }
 
-func (a *account) logStoreError(err error) {
+func (a *account) logStoreError(err error) { logStoreError(a.log, err) }
+
+func logStoreError(log *slog.Logger, err error) {
 	if err != nil && !errors.Is(err, context.Canceled) {
-		a.log.Error("writing the state failed", "error", err)
+		log.Error("writing the state failed", "error", err)
 	}
 }
 

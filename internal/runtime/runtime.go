@@ -71,7 +71,7 @@ type Runtime struct {
 	transports transports
 	notifier   *notifier // nil: Graph announces nothing
 	limiters   limiters
-	subscribed map[string][]subscription // by earlier runs, by account; of those that were not made yet
+	subscribed map[string][]subscription // of earlier runs, by account, if that was not made yet; nil: not loaded
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -87,7 +87,6 @@ func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
 		return nil, err
 	}
-	r.subscribed = r.loadSubscriptions()
 	for id, c := range config.Sorted(accounts) {
 		a, err := r.newAccount(c)
 		if err != nil {
@@ -202,6 +201,9 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 
 // takeSubscribed returns the subscriptions that an earlier run had for an account, once.
 func (r *Runtime) takeSubscribed(account string) []subscription {
+	if r.subscribed == nil {
+		r.subscribed = r.loadSubscriptions()
+	}
 	taken := r.subscribed[account]
 	delete(r.subscribed, account)
 	return taken

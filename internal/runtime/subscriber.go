@@ -172,11 +172,7 @@ func (r *Runtime) loadSubscriptions() map[string][]subscription {
 					putSubscription(tx, account, sub)
 				}
 			}
-		}, func(err error) {
-			if err != nil {
-				r.options.Log.Error("state not stored", "error", err)
-			}
-		})
+		}, func(err error) { logStoreError(r.options.Log, err) })
 	}
 	return all
 }
