@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -481,4 +483,62 @@ func TestSilentNotificationsOfARoom(t *testing.T) {
 			t.Errorf("paris: %s", state)
 		}
 	})
+}
+
+// Microsoft lists to an application also the subscriptions that its registration has for users. Those of accounts stay.
+func TestOrganizationLeavesSubscriptionsOfAccountsAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors, func(s *simulator.Simulator) {
+			addRooms(berlin)(s)
+			s.Register(simulator.Registration{ClientID: application, Tenant: simulator.ContosoTenant, FederatedToken: workloadToken, Roles: []string{"Calendars.Read"}})
+		})
+		time.Sleep(5 * time.Minute)
+		before := f.Microsoft.Subscriptions()
+		f.Microsoft.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/subscriptions", Change: func(body map[string]any) {
+			stray := map[string]any{"id": "stray", "notificationUrl": webhook, "resource": "/users/" + paris + "/events", "expirationDateTime": time.Now().Add(time.Hour).UTC().Format(time.RFC3339)}
+			all := []any{stray}
+			for _, s := range before {
+				all = append(all, map[string]any{"id": s.ID, "notificationUrl": s.URL, "resource": s.Resource, "expirationDateTime": s.Expires.UTC().Format(time.RFC3339)})
+			}
+			body["value"] = all
+		}})
+		both := organizationConfig(t, t.TempDir(), f.Microsoft, "    rooms: {addresses: ["+berlin+"]}\n").Accounts
+		both["a000"] = f.Config.Accounts["a000"]
+		f.Microsoft.ForgetRequests()
+		if err := f.Runtime.Apply(t.Context(), both, config.Changes{Accounts: config.Delta{Added: []string{"contoso"}}}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(5 * time.Minute)
+		all := f.Microsoft.Subscriptions()
+		if len(all) != 3 || all[0].ID != before[0].ID || all[1].ID != before[1].ID || all[2].Resource != "/users/"+berlin+"/events" {
+			t.Errorf("%+v, want those of the account and that of berlin", all)
+		}
+		if f.count(http.MethodDelete) != 1 || f.Microsoft.Count(http.MethodDelete, "/v1.0/subscriptions/stray") != 1 {
+			t.Errorf("%d were deleted, want the one that nobody has", f.count(http.MethodDelete))
+		}
+	})
+}
+
+// The bridge receives the notifications of a room over its own listener and publishes the change, although no poll is due.
+func TestNotificationsOfARoomOfTheBridge(t *testing.T) {
+	h := organize(t, "rooms: {addresses: ["+berlin+", "+paris+"], interval: 12h}")
+	address := freeAddress(t)
+	h.push = fmt.Sprintf("{webhook: {listen: %q, url: %q}}", address, "http://"+address+"/graph")
+	h.configureOrganization("rooms: {addresses: [" + berlin + ", " + paris + "], interval: 12h}")
+	h.Microsoft.GrantRoles(application, "Calendars.Read")
+	t.Cleanup(h.Microsoft.StopNotifications)
+	h.Start()
+	h.Holds("graph2mqtt/contoso/status", func(payload string) bool {
+		var s hub.AccountStatus
+		return json.Unmarshal([]byte(payload), &s) == nil && s.Notifications != nil && s.Notifications.State == "ok" &&
+			!slices.ContainsFunc(s.Notifications.Sensors, func(n hub.SensorNotifications) bool { return n.State != "ok" })
+	})
+	b, p := "graph2mqtt/contoso/"+roomID(berlin), "graph2mqtt/contoso/"+roomID(paris)
+	h.Values(b+"/state", map[string]any{"busy": false})
+	h.Microsoft.AddEvent(berlin, "", meeting("Standup"))
+	h.Values(b+"/state", map[string]any{"busy": true, "current": "Busy"})
+	h.Values(p+"/state", map[string]any{"busy": false})
+	if log := h.Log.String(); strings.Contains(log, "level=WARN") {
+		t.Errorf("%s", log)
+	}
 }

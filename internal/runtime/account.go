@@ -406,10 +406,8 @@ func (a *account) remove() {
 
 // unsubscribe deletes the subscriptions of an account that was removed.
 func (a *account) unsubscribe(ctx context.Context) error {
-	for _, sub := range a.subscriber.subscriptions() {
-		if sub.ID != "" && ctx.Err() == nil {
-			a.subscriber.deleteAt(ctx, a.subscriber.graphOf(sub), sub.ID)
-		}
+	for _, sub := range a.subscriber.existing() {
+		a.subscriber.deleteAt(ctx, a.subscriber.graphOf(sub.Resource), sub.ID)
 	}
 	return nil
 }

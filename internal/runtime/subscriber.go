@@ -556,16 +556,16 @@ func (s *subscriber) keep(ctx context.Context, sub *subscription, w sensors.Chan
 	case exists && !moved:
 		s.renew(ctx, sub, w)
 	case exists:
-		s.deleteAt(ctx, s.graphOf(sub), id)
+		s.deleteAt(ctx, s.graphOf(sub.Resource), id)
 		fallthrough
 	default:
 		s.create(ctx, sub, w)
 	}
 }
 
-// graphOf returns the client for requests about a subscription: of an organization that of the mailbox, which has a limit of its own.
-func (s *subscriber) graphOf(sub *subscription) *graph.Client {
-	if mailbox := mailboxIn(sub.Resource); mailbox != "" {
+// graphOf returns the client for requests about the subscription to a resource: of an organization that of the mailbox, which has a limit of its own.
+func (s *subscriber) graphOf(resource string) *graph.Client {
+	if mailbox := mailboxIn(resource); mailbox != "" {
 		return s.account.graph.ForMailbox(mailbox)
 	}
 	return s.account.graph
@@ -589,7 +589,7 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 	s.mu.Unlock()
 	var created subscriptions.Subscription
 	err := s.send(ctx, func(ctx context.Context) (err error) {
-		created, err = subscriptions.Create(ctx, s.graphOf(sub), subscriptions.Subscription{
+		created, err = subscriptions.Create(ctx, s.graphOf(made.Resource), subscriptions.Subscription{
 			Resource: made.Resource, Changes: w.Changes, URL: made.URL, ClientState: s.notifier.clientState(s.account.config.ID, made.Resource, made.Nonce),
 			Expires: time.Now().Add(w.Lifetime - clockMargin),
 		})
@@ -642,7 +642,7 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 	s.mu.Unlock()
 	var expires time.Time
 	err := s.send(ctx, func(ctx context.Context) (err error) {
-		expires, err = subscriptions.Renew(ctx, s.graphOf(sub), id, time.Now().Add(w.Lifetime-clockMargin))
+		expires, err = subscriptions.Renew(ctx, s.graphOf(sub.Resource), id, time.Now().Add(w.Lifetime-clockMargin))
 		return err
 	})
 	now := time.Now().Round(0)
@@ -713,7 +713,7 @@ func (s *subscriber) delete(ctx context.Context, sub *subscription) {
 	if waits && exists {
 		return
 	}
-	if exists && !s.deleteAt(ctx, s.graphOf(sub), id) {
+	if exists && !s.deleteAt(ctx, s.graphOf(sub.Resource), id) {
 		s.mu.Lock()
 		sub.retry.failed(errors.New("not deleted"), now)
 		if sub.Expires.IsZero() {
@@ -737,11 +737,9 @@ func (s *subscriber) deleteAt(ctx context.Context, g *graph.Client, id string) b
 // deleteAll deletes all subscriptions, as far as that is possible, and forgets them.
 func (s *subscriber) deleteAll(ctx context.Context) {
 	var resources []string
-	for _, sub := range s.subscriptions() {
+	for _, sub := range s.existing() {
 		resources = append(resources, sub.Resource)
-		if sub.ID != "" {
-			s.deleteAt(ctx, s.graphOf(sub), sub.ID)
-		}
+		s.deleteAt(ctx, s.graphOf(sub.Resource), sub.ID)
 	}
 	s.update(func() { s.held = map[string]*subscription{} }, resources...)
 }
