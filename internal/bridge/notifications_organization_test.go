@@ -485,6 +485,32 @@ func TestSilentNotificationsOfARoom(t *testing.T) {
 	})
 }
 
+// An application that Microsoft refuses the list, because Exchange assigned all of its permissions, renews its subscriptions at a restart.
+func TestOrganizationWithoutList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startOrganization(t, "    rooms: {addresses: ["+berlin+", "+paris+"]}\n", safety, nil, func(s *simulator.Simulator) {
+			addRooms(berlin, paris)(s)
+			s.SetMailboxRoles(application, berlin, "Calendars.Read")
+			s.SetMailboxRoles(application, paris, "Calendars.Read")
+			s.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/subscriptions", Times: -1, Status: http.StatusForbidden})
+		})
+		time.Sleep(5 * time.Minute)
+		first := f.subscribed()
+		if s := f.status(); s.State != "ok" || len(first) != 2 {
+			t.Errorf("%+v with %v", s, first)
+		}
+		f.restart(func() { f.Microsoft.RemoveSubscription(first["/users/"+paris+"/events"]) })
+		time.Sleep(5 * time.Minute)
+		after := f.subscribed()
+		if f.count(http.MethodPost) != 1 || len(after) != 2 || after["/users/"+berlin+"/events"] != first["/users/"+berlin+"/events"] {
+			t.Errorf("%d created, %v, before %v", f.count(http.MethodPost), after, first)
+		}
+		if s := f.status(); s.State != "ok" || f.count(http.MethodGet) != 1 {
+			t.Errorf("%+v after %d lists", s, f.count(http.MethodGet))
+		}
+	})
+}
+
 // Microsoft lists to an application also the subscriptions that its registration has for users. Those of accounts stay.
 func TestOrganizationLeavesSubscriptionsOfAccountsAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

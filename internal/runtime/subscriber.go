@@ -117,6 +117,7 @@ type subscriber struct {
 	held     map[string]*subscription // by resource
 	creating *subscription            // Graph may send notifications before it answers
 	blocked  retry                    // of requests that fail for every subscription
+	unlisted error                    // of the last comparison; nil: it succeeded
 	settled  bool                     // everything was tried once
 	released bool                     // nothing is created until the next sign-in
 	relist   bool                     // another user may have signed in
@@ -250,11 +251,11 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 	if !s.account.signedIn() || released {
 		return maxStatusInterval
 	}
-	end := time.Now().Add(roundTime)
-	want, unknown := s.wanted()
 	if s.notifier != nil && !s.compareAt.IsZero() && !time.Now().Before(s.compareAt) {
 		s.compare(ctx)
 	}
+	want, unknown := s.wanted()
+	end := time.Now().Add(roundTime)
 	var work []func()
 	for _, sub := range s.subscriptions() {
 		if _, ok := want[sub.Resource]; !ok && !unknown[mailboxIn(sub.Resource)] {
@@ -274,7 +275,7 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 		return maxStatusInterval
 	}
 	s.mu.Lock()
-	s.settled = s.settled || s.compared && len(work) == 0 || s.blocked.err != nil
+	s.settled = s.settled || s.compared && len(work) == 0 || s.blocked.err != nil || s.unlisted != nil
 	s.mu.Unlock()
 	now := time.Now().Round(0)
 	next := now.Add(maxStatusInterval)
@@ -482,10 +483,22 @@ func (s *subscriber) compare(ctx context.Context) {
 		}
 		return subscriptions.List(ctx, s.account.graph)
 	}()
+	if ctx.Err() != nil {
+		return
+	}
+	s.mu.Lock()
+	news := err != nil && (s.unlisted == nil || s.unlisted.Error() != err.Error())
+	s.unlisted = err
+	s.mu.Unlock()
 	if err != nil {
-		s.compareAt = now.Add(subscribeRetry)
-		if ctx.Err() == nil && !graph.Is(err, graph.SignInRequired) {
-			s.account.log.Warn("subscriptions not compared", "error", err, "retry_in", subscribeRetry)
+		retryIn := subscribeRetry
+		if s.account.config.Application && graph.Is(err, graph.PermissionMissing) {
+			// Its permissions can be those that Exchange assigns, which are in no token. A renewal shows as well whether a subscription exists.
+			retryIn, s.compared = maxSubscribeRetry, true
+		}
+		s.compareAt = now.Add(retryIn)
+		if news && !graph.Is(err, graph.SignInRequired) {
+			s.account.log.Warn("subscriptions not compared", "error", err, "retry_in", retryIn)
 		}
 		return
 	}
@@ -613,9 +626,7 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 		*sub, s.blocked = made, retry{}
 		sub.ID, sub.Expires, sub.RenewAt, sub.since = created.ID, created.Expires, renewalOf(created.Expires, created.Expires.Sub(now)), now
 	}, sub.Resource)
-	if failures > 0 {
-		s.account.log.Info("notifications work again", "failures", failures)
-	}
+	s.reportRecovery(failures)
 	for _, of := range s.sensorsOf(sub.Resource) {
 		of.poller.Wake()
 	}
@@ -662,10 +673,22 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 		if sub.Reauthorize {
 			stored = append(stored, sub.Resource)
 		}
+		failures := sub.retry.failures + s.blocked.failures
 		s.mu.Unlock()
 		s.update(func() {
 			sub.Expires, sub.RenewAt, sub.Reauthorize, sub.retry, s.blocked = expires, renewalOf(expires, expires.Sub(now)), false, retry{}, retry{}
+			if sub.since.IsZero() {
+				sub.since = now
+			}
 		}, stored...)
+		s.reportRecovery(failures)
+	}
+}
+
+// reportRecovery logs that requests about subscriptions succeed again.
+func (s *subscriber) reportRecovery(failures int) {
+	if failures > 0 {
+		s.account.log.Info("notifications work again", "failures", failures)
 	}
 }
 
@@ -1018,8 +1041,8 @@ func (s *subscriber) failure(resources []string) string {
 			return services.Truncate(sub.retry.err.Error(), maxFailure)
 		}
 	}
-	if s.blocked.err != nil {
-		return services.Truncate(s.blocked.err.Error(), maxFailure)
+	if err := cmp.Or(s.blocked.err, s.unlisted); err != nil {
+		return services.Truncate(err.Error(), maxFailure)
 	}
 	return "there is no subscription at Microsoft yet"
 }
