@@ -228,7 +228,7 @@ func offeredEntities(c *config.Sensor, s sensors.Sensor, operations []services.O
 
 func (s *sensor) onState(state sensors.State) {
 	s.mu.Lock()
-	first := s.state == nil
+	first := s.state == nil || s.state.Snapshot == nil // which names what announces its changes
 	s.state = &state
 	if state.AnsweredAt.After(s.lastSync) {
 		s.lastSync = state.AnsweredAt

@@ -383,7 +383,7 @@ func (s *sensor) ownFeed() (sensors.ChangeFeed, string) {
 	if s.state != nil {
 		snapshot = s.state.Snapshot
 	}
-	failure := s.err
+	failure, answered := s.err, s.state != nil
 	s.mu.Unlock()
 	w := s.source.ChangeFeed(snapshot)
 	isApplication := s.account.config.Application
@@ -403,7 +403,7 @@ func (s *sensor) ownFeed() (sensors.ChangeFeed, string) {
 		return sensors.ChangeFeed{}, "Microsoft sends notifications about this in the global cloud only"
 	case s.account.missingError(s.source.Permissions()) != nil:
 		return sensors.ChangeFeed{}, "" // it cannot be read either, which is reported
-	case isApplication && (snapshot == nil || graph.Is(failure, graph.PermissionMissing) || graph.Is(failure, graph.NotFound)):
+	case isApplication && (!answered || graph.Is(failure, graph.PermissionMissing) || graph.Is(failure, graph.NotFound)):
 		return sensors.ChangeFeed{}, "" // a subscription to a mailbox that the application cannot read would be refused as well
 	}
 	if s.mailbox != "" {
