@@ -443,8 +443,8 @@ func TestUnreachableReceiver(t *testing.T) {
 		if s.State != "degraded" || s.Sensors[1].Message == nil || !strings.Contains(*s.Sensors[1].Message, "Microsoft cannot reach "+webhook) {
 			t.Errorf("%+v", s)
 		}
-		if n := f.count(http.MethodPost); n < 12 || n > 16 {
-			t.Errorf("%d attempts within two hours, want 6 to 8 for each of two resources", n)
+		if n := f.count(http.MethodPost); n < 5 || n > 8 {
+			t.Errorf("%d attempts within two hours, want 5 to 8: one tells for both resources", n)
 		}
 		f.Microsoft.ForgetRequests()
 		time.Sleep(30 * time.Minute)
