@@ -324,7 +324,9 @@ func quotePowerShell(s string) string {
 }
 
 // quoteHere quotes a text in a here-document of a POSIX shell.
-func quoteHere(s string) string { return strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(s) }
+func quoteHere(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "$", `\$`, "`", "\\`").Replace(s)
+}
 
 // quote quotes a text as one word of a POSIX shell.
 func quote(s string) string {
