@@ -141,13 +141,16 @@ func IsReceiverFailure(err error) bool {
 	return ok && e.Status == http.StatusBadRequest && e.Explanation != ""
 }
 
+// extensionError is the code of errors of the service that has the resource, such as Exchange, which does not know the receiver.
+const extensionError = "ExtensionError"
+
 // explain adds an explanation to the error of a subscription that was refused.
 func explain(err error, url string) error {
 	e, ok := asError(err)
 	switch {
 	case !ok:
 		return err
-	case e.Status == http.StatusBadRequest && strings.HasPrefix(url, EventHub):
+	case e.Status == http.StatusBadRequest && strings.HasPrefix(url, EventHub) && !strings.EqualFold(e.Code, extensionError):
 		return graph.Explain(err, "Microsoft cannot send to the event hub: %s", strings.TrimSpace(cmp.Or(e.Message, e.Code)))
 	case e.Status == http.StatusBadRequest && (strings.EqualFold(e.Code, "ValidationError") || strings.Contains(e.Message, "validation request failed")):
 		return graph.Explain(err, "Microsoft cannot reach %s, or it is not answered by graph2mqtt: %s", url, strings.TrimSpace(cmp.Or(e.Message, e.Code)))

@@ -80,8 +80,22 @@ func TestRefusedEventHub(t *testing.T) {
 	g := graphtest.Client(t, s, simulator.Adele, "User.Read", "Calendars.Read")
 	_, err := subscriptions.Create(t.Context(), g, subscriptions.Subscription{Resource: "/me/events", URL: hub, Expires: time.Now().Add(time.Hour)})
 	const want = "subscribe to notifications: Microsoft cannot send to the event hub: Subscription validation request failed. The event hub cannot be reached. (Graph answered 400 ValidationError)"
-	if err == nil || err.Error() != want {
+	if err == nil || err.Error() != want || !subscriptions.IsReceiverFailure(err) {
 		t.Errorf("%v, want %s", err, want)
+	}
+
+	for code, want := range map[string]struct {
+		receiver bool
+		message  string
+	}{
+		"InvalidRequest": {true, "subscribe to notifications: Microsoft cannot send to the event hub: Reason. (Graph answered 400 InvalidRequest)"},
+		"ExtensionError": {false, "subscribe to notifications: Graph answered 400 ExtensionError: Reason."}, // of Exchange
+	} {
+		s.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/subscriptions", Status: http.StatusBadRequest, Code: code, Message: "Reason."})
+		_, err := subscriptions.Create(t.Context(), g, subscriptions.Subscription{Resource: "/me/events", URL: hub, Expires: time.Now().Add(time.Hour)})
+		if err == nil || err.Error() != want.message || subscriptions.IsReceiverFailure(err) != want.receiver {
+			t.Errorf("%s: %v, a failure of the receiver: %t", code, err, subscriptions.IsReceiverFailure(err))
+		}
 	}
 }
 
