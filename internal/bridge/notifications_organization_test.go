@@ -293,6 +293,31 @@ func TestNotificationsOfAnOrganizationWithoutReceiver(t *testing.T) {
 	})
 }
 
+// A failure that seems to concern all subscriptions can be one of a single mailbox. Then the others are created before it is tried again.
+func TestFailedSubscriptionIsTriedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rome = "rome@contoso.example"
+		f := startOrganization(t, "    rooms: {addresses: ["+berlin+", "+paris+", "+rome+"]}\n", safety, []string{"Calendars.Read"}, func(s *simulator.Simulator) {
+			addRooms(berlin, paris, rome)(s)
+			s.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/subscriptions", Reset: true})
+		})
+		time.Sleep(30 * time.Second)
+		if n := f.count(http.MethodPost); n != 1 || len(f.subscribed()) != 0 {
+			t.Fatalf("%d attempts, %v", n, f.subscribed())
+		}
+		time.Sleep(5 * time.Minute)
+		all := f.Microsoft.Subscriptions()
+		slices.SortFunc(all, func(a, b simulator.Subscription) int { return a.Expires.Compare(b.Expires) })
+		var order []string
+		for _, s := range all {
+			order = append(order, s.Resource)
+		}
+		if want := []string{"/users/" + paris + "/events", "/users/" + rome + "/events", "/users/" + berlin + "/events"}; !slices.Equal(order, want) {
+			t.Errorf("created in the order %v, want %v", order, want)
+		}
+	})
+}
+
 func roomAddresses(n int) []string {
 	var all []string
 	for i := range n {

@@ -67,8 +67,9 @@ type subscription struct {
 	Expires time.Time `json:"-"` // zero: not known
 	RenewAt time.Time `json:"-"` // zero: follows from Expires
 
-	since time.Time // when it was created, or found to exist, in this process; zero: neither
-	retry retry
+	since    time.Time // when it was created, or found to exist, in this process; zero: neither
+	failedAt time.Time // when the last request about it failed; zero: it succeeded
+	retry    retry
 }
 
 // isActive reports whether Graph sends notifications about the resource, as far as is known.
@@ -308,8 +309,8 @@ func (s *subscriber) wanted() (want map[string]sensors.ChangeFeed, unknown map[s
 	return want, unknown
 }
 
-// dueIn returns the subscriptions that must be created or renewed now: first those that would end, and last those that failed before, so that
-// a mailbox that does not answer does not hold up others.
+// dueIn returns the subscriptions that must be created or renewed now: first those that would end, and last those that failed before, the one
+// that failed last at the end, so that a mailbox whose requests fail does not hold up others.
 func (s *subscriber) dueIn(want map[string]sensors.ChangeFeed, now time.Time) []*subscription {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -331,14 +332,16 @@ func (s *subscriber) dueIn(want map[string]sensors.ChangeFeed, now time.Time) []
 	}
 	rank := func(sub *subscription) int {
 		switch {
-		case sub.retry.failures > 0:
+		case !sub.failedAt.IsZero():
 			return 2
 		case sub.ID == "":
 			return 1
 		}
 		return 0
 	}
-	slices.SortFunc(due, func(a, b *subscription) int { return cmp.Or(rank(a)-rank(b), cmp.Compare(a.Resource, b.Resource)) })
+	slices.SortFunc(due, func(a, b *subscription) int {
+		return cmp.Or(rank(a)-rank(b), a.failedAt.Compare(b.failedAt), cmp.Compare(a.Resource, b.Resource))
+	})
 	return due
 }
 
@@ -677,6 +680,7 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 		s.mu.Unlock()
 		s.update(func() {
 			sub.Expires, sub.RenewAt, sub.Reauthorize, sub.retry, s.blocked = expires, renewalOf(expires, expires.Sub(now)), false, retry{}, retry{}
+			sub.failedAt = time.Time{}
 			if sub.since.IsZero() {
 				sub.since = now
 			}
@@ -703,6 +707,7 @@ func (s *subscriber) failed(ctx context.Context, sub *subscription, err error, n
 		of = &s.blocked
 	}
 	s.mu.Lock()
+	sub.failedAt = now
 	news := of.failed(err, now)
 	retryIn := of.at.Sub(now)
 	s.mu.Unlock()
