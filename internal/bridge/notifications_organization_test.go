@@ -393,7 +393,8 @@ func TestSubscriptionsOfManyMailboxes(t *testing.T) {
 	})
 }
 
-// What an earlier version stored as one value of an account is continued, and stored anew.
+// What an earlier version stored as one value of an account is continued, and stored anew. What is stored of accounts that were removed
+// meanwhile is deleted.
 func TestUpgradeOfStoredSubscriptions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := startOrganization(t, "    rooms: {addresses: ["+berlin+", "+paris+"]}\n", safety, []string{"Calendars.Read"}, addRooms(berlin, paris))
@@ -421,6 +422,8 @@ func TestUpgradeOfStoredSubscriptions(t *testing.T) {
 					t.Error(err)
 				}
 				tx.Put("subscriptions", "contoso", value)
+				tx.Put("subscriptions", "removed", value)
+				tx.Put("subscriptions", "removed/ABC", []byte(`{"Resource": "/me/events", "ID": "1"}`))
 			}); err != nil || len(together) != 2 {
 				t.Errorf("%d stored, %v", len(together), err)
 			}

@@ -71,7 +71,6 @@ type Runtime struct {
 	transports transports
 	notifier   *notifier // nil: Graph announces nothing
 	limiters   limiters
-	subscribed map[string][]subscription // of earlier runs, by account, if that was not made yet; nil: not loaded
 
 	mu       sync.Mutex
 	accounts map[string]*account
@@ -87,12 +86,15 @@ func New(o Options, accounts map[string]*config.Account) (*Runtime, error) {
 	if r.notifier, err = openNotifier(o.Notifications, o.Store); err != nil {
 		return nil, err
 	}
+	made := map[string]*account{}
 	for id, c := range config.Sorted(accounts) {
-		a, err := r.newAccount(c)
-		if err != nil {
+		if made[id], err = r.newAccount(c); err != nil {
 			return nil, err
 		}
-		a.restore(r.takeSubscribed(id))
+	}
+	subscribed := r.loadSubscriptions(accounts)
+	for id, a := range config.Sorted(made) {
+		a.restore(subscribed[id])
 		r.accounts[id] = a
 	}
 	return r, nil
@@ -179,12 +181,10 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		before := r.account(id)
 		running.stop(id)
 		if before == nil {
-			a.restore(r.takeSubscribed(id))
+			a.restore(nil)
 		} else {
 			a.restore(before.subscriber.existing())
-		}
-		if before != nil { // first, or sensors that continue would be declared as unavailable
-			before.removeAllBut(a)
+			before.removeAllBut(a) // first, or sensors that continue would be declared as unavailable
 		}
 		r.set(id, a)
 		a.declare()
@@ -197,16 +197,6 @@ func (r *Runtime) apply(ctx context.Context, running *taskSet, accounts map[stri
 		}
 	}
 	return nil
-}
-
-// takeSubscribed returns the subscriptions that an earlier run had for an account, once.
-func (r *Runtime) takeSubscribed(account string) []subscription {
-	if r.subscribed == nil {
-		r.subscribed = r.loadSubscriptions()
-	}
-	taken := r.subscribed[account]
-	delete(r.subscribed, account)
-	return taken
 }
 
 // sensorsOf returns the part of a difference of "account/sensor" paths that concerns one account, as sensor ids.

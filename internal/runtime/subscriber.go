@@ -139,20 +139,26 @@ func (a *account) newSubscriber(existing []subscription) *subscriber {
 	return s
 }
 
-// loadSubscriptions returns the subscriptions of earlier runs by account.
-func (r *Runtime) loadSubscriptions() map[string][]subscription {
+// loadSubscriptions returns the subscriptions of earlier runs by account. It deletes what is stored of accounts that are not configured any
+// more: at Graph their subscriptions end by themselves.
+func (r *Runtime) loadSubscriptions(accounts map[string]*config.Account) map[string][]subscription {
 	all := map[string][]subscription{}
+	var obsolete []string
 	var together []string // accounts whose subscriptions an earlier version stored as one value
 	var unreadable []error
 	err := r.options.Store.Each(subscriptionsBucket, func(key string, value []byte) error {
 		account, _, single := strings.Cut(key, "/")
+		if accounts[account] == nil {
+			obsolete = append(obsolete, key)
+			return nil
+		}
 		if !single {
 			var subs []subscription
 			if err := json.Unmarshal(value, &subs); err != nil {
 				unreadable = append(unreadable, err)
 				return nil
 			}
-			all[account], together = append(all[account], subs...), append(together, account)
+			all[account], together, obsolete = append(all[account], subs...), append(together, account), append(obsolete, key)
 			return nil
 		}
 		var sub subscription
@@ -166,10 +172,12 @@ func (r *Runtime) loadSubscriptions() map[string][]subscription {
 	if err := errors.Join(append(unreadable, err)...); err != nil {
 		r.options.Log.Warn("stored subscriptions unreadable", "error", err) // Graph's list has them
 	}
-	if len(together) > 0 {
+	if len(obsolete) > 0 {
 		r.options.Store.Commit(func(tx services.Tx) {
+			for _, key := range obsolete {
+				tx.Delete(subscriptionsBucket, key)
+			}
 			for _, account := range together {
-				tx.Delete(subscriptionsBucket, account)
 				for _, sub := range all[account] {
 					putSubscription(tx, account, sub)
 				}
