@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/pem"
 	"errors"
+	"os"
+	"path/filepath"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -69,6 +71,24 @@ func TestReplacedClientSecret(t *testing.T) {
 				t.Error(err)
 			}
 			wantStatus(t, s, auth.SignedIn, "")
+			w.token(s)
+		})
+	})
+	t.Run("when the file is read again meanwhile", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			w, s := signedIn(t)
+			time.Sleep(2 * time.Hour)
+			refuse(t, w, s)
+			register(w, "shh-secret")
+			s.MarkForRetry()
+			file := filepath.Join(w.dir, "tokens-work")
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(os.WriteFile(file+".new", text, 0o600), os.Rename(file+".new", file)); err != nil {
+				t.Fatal(err)
+			}
 			w.token(s)
 		})
 	})

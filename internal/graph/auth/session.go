@@ -307,7 +307,7 @@ func (s *Session) stateError() error {
 	if status.State == SignedIn {
 		return nil
 	}
-	if r := s.activeRefusal(); r != nil && s.unusable == nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r == s.retrying) {
+	if r := s.activeRefusal(); r != nil && s.unusable == nil && s.mismatch() == "" && (time.Since(r.At) >= refusalTTL || r.is(s.retrying)) {
 		return nil
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: status.Message}
@@ -421,6 +421,9 @@ func (s *Session) refusalError(before *storedSession, err error, claims string, 
 		}
 		after := *before
 		after.Access, after.Refused = "", r
+		s.mu.Lock()
+		s.retrying = nil
+		s.mu.Unlock()
 		s.saveRenewed(&after)
 	}
 	return &graph.Error{Reason: graph.SignInRequired, Message: s.refusalMessage(r), Code: o.code()}
@@ -565,7 +568,7 @@ func (s *Session) nextRetry() (time.Time, bool) {
 		return time.Time{}, false
 	}
 	due := s.retryAt
-	if r := s.activeRefusal(); r != nil && r != s.retrying {
+	if r := s.activeRefusal(); r != nil && !r.is(s.retrying) {
 		if old := r.At.Add(refusalTTL); old.After(due) {
 			due = old
 		}

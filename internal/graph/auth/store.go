@@ -37,6 +37,11 @@ type refusal struct {
 	Registration string `json:"registration,omitempty"`
 }
 
+// is reports whether both are the same refusal, which may have been read from the file again.
+func (r *refusal) is(other *refusal) bool {
+	return other != nil && r.At.Equal(other.At) && r.Why == other.Why
+}
+
 // isFresh reports whether the token is valid for some more minutes.
 func (k *storedSession) isFresh(now time.Time) bool {
 	// A token from the future indicates that the clock was set back. A short-lived token is used for most of its lifetime.
