@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -124,12 +125,12 @@ func filterBarrier(filter string) (topic string, ok bool) {
 	return strings.ReplaceAll(above, "+", "-") + "barrier", ok
 }
 
-// isFilterBarrier reports whether a topic is that of a wanted filter's barrier.
-func (c *Client) isFilterBarrier(topic string) bool {
-	return strings.HasSuffix(topic, "/barrier") && slices.ContainsFunc(c.filters, func(filter string) bool {
+// isFilterBarrier reports whether a message is the barrier of a filter: of a wanted one, whoever sent it, or our own of one that was wanted.
+func (c *Client) isFilterBarrier(topic string, payload []byte) bool {
+	return strings.HasSuffix(topic, "/barrier") && (bytes.HasPrefix(payload, []byte(c.instance+".")) || slices.ContainsFunc(c.filters, func(filter string) bool {
 		barrier, ok := filterBarrier(filter)
 		return ok && barrier == topic
-	})
+	}))
 }
 
 // age returns how long a message can have been under way.

@@ -101,8 +101,12 @@ func TestAgeByFilter(t *testing.T) {
 	conn.awayBefore = math.MaxInt64
 	check("g/a/s/set/x", true, math.MaxInt64)
 	for topic, want := range map[string]bool{"g/a/request/barrier": true, "g/a/-/set/barrier": true, "g/b/request/barrier": false, "g/a/s/set/barrier": false} {
-		if c.isFilterBarrier(topic) != want {
+		if c.isFilterBarrier(topic, []byte("{}")) != want {
 			t.Errorf("%s is a barrier: %t", topic, !want)
 		}
+	}
+	// It may arrive after its filter was given up.
+	if !c.isFilterBarrier("g/b/request/barrier", []byte(conn.barrier())) || c.isFilterBarrier("g/b/request/x", []byte(conn.barrier())) {
+		t.Error("our own barrier is a request")
 	}
 }

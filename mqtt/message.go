@@ -100,7 +100,7 @@ func (c *Client) handleInternal(conn *connection, m paho.Message, now time.Time)
 		}
 		return true
 	}
-	if c.isFilterBarrier(topic) {
+	if c.isFilterBarrier(topic, m.Payload()) {
 		if string(m.Payload()) == conn.barrier() {
 			delete(conn.barriers, topic)
 			c.wakeWriter()
