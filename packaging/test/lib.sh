@@ -30,7 +30,8 @@ fail() {
 start() {
 	local name=$1
 	shift
-	"$@" >"$scratch/$name.log" 2>&1 &
+	: >"$scratch/$name.log" # before the process runs, or what follows might find what an earlier one wrote
+	"$@" >>"$scratch/$name.log" 2>&1 &
 	started=$!
 	pids+=("$started")
 }
