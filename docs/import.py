@@ -5,7 +5,7 @@
 
 The arguments are the account and the sensor, the operation, the fields of the request, the file, and options of mosquitto_rr.
 Only one page is in memory at a time. If the import is interrupted, run the same command again within 24 hours: it goes on after the
-last complete page. It needs Python 3.8 or later, mosquitto_rr and mosquitto_sub, which the clients of Mosquitto include.
+last complete page. It needs Python 3.8 or later, and mosquitto_rr and mosquitto_sub of Mosquitto's clients.
 """
 
 import json
@@ -21,13 +21,15 @@ PAUSE = 10  # seconds between two attempts, unless the response has more
 
 
 def check_sensor(sensor, options):
-    """Ends the program if the broker does not know the sensor: no response to a request would ever come."""
+    """Ends the program if the broker does not have the sensor's topics: no response to a request would come."""
     topic = f"{BASE}/{sensor}/availability"
     command = ["mosquitto_sub", "-q", "1", "-W", "10", "-C", "1", "-t", topic, *options]
     try:
         result = subprocess.run(command, stdout=subprocess.PIPE)
     except FileNotFoundError:
         sys.exit("mosquitto_sub is not installed; it is one of the clients of Mosquitto")
+    if result.returncode not in (0, 27):  # 27: the time is over
+        sys.exit("mosquitto_sub failed; its message is above")
     if not result.stdout.strip():
         sys.exit(f"{sensor}: the broker has nothing on {topic}; want an account and a sensor, as in work/calendar")
 

@@ -118,6 +118,10 @@ func TestImportingYears(t *testing.T) {
 	if want := "wrok/calendar: the broker has nothing on graph2mqtt/wrok/calendar/availability"; !errors.As(err, &exit) || !strings.Contains(string(exit.Stderr), want) {
 		t.Errorf("a mistyped account: got %v, want %s", err, want)
 	}
+	away, err := exec.CommandContext(t.Context(), "python3", "../../docs/import.py", "work/calendar", "list", month, h.path("away.jsonl"), "-h", "127.0.0.1", "-p", "1").CombinedOutput()
+	if want := "Connection refused\nmosquitto_sub failed; its message is above"; err == nil || !strings.Contains(string(away), want) {
+		t.Errorf("without a broker: got %v, %s, want %s", err, away, want)
+	}
 	small, err := h.runImport(t, "work/calendar", "list", month, "month.jsonl", nil) // the file of the wrong request does not matter
 	if err != nil {
 		t.Fatal(err)
