@@ -25,21 +25,29 @@ func defaultBounds() bounds {
 // List sends a request for a collection and follows it to its last page. The headers of r go with every page; of errors, see
 // [Client.Do].
 func List[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation) ([]T, error) {
-	return ListSlowly[T](ctx, c, op, r, 0)
+	return ListWithPause[T](ctx, c, op, r, 0)
 }
 
-// ListSlowly is [List] with a pause after each page but the first.
-func ListSlowly[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, pause time.Duration) ([]T, error) {
+// Pause waits for d, or until ctx is done, whose error it returns.
+func Pause(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// ListWithPause is [List] with a pause after each page but the first.
+func ListWithPause[T any](ctx context.Context, c *Client, op string, r *abstractions.RequestInformation, pause time.Duration) ([]T, error) {
 	var all []T
 	bytes, pages := 0, 0
 	err := eachPage(ctx, c, op, r, func(items []T, n int) (more bool, err error) {
 		if pages++; pages > 1 && pause > 0 {
-			timer := time.NewTimer(pause)
-			defer timer.Stop()
-			select {
-			case <-timer.C:
-			case <-ctx.Done():
-				return false, ctx.Err()
+			if err := Pause(ctx, pause); err != nil {
+				return false, err
 			}
 		}
 		if bytes += n; bytes > c.bounds.list {

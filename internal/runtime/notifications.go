@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -103,10 +104,7 @@ func (n *notifier) matches(clientState, account, resource, nonce string) bool {
 // wait waits until a request about subscriptions may be sent.
 func (n *notifier) wait(ctx context.Context) error {
 	if n == nil { // what an earlier run left is deleted
-		if !pauseFor(ctx, requestPause) {
-			return ctx.Err()
-		}
-		return nil
+		return graph.Pause(ctx, requestPause)
 	}
 	n.mu.Lock()
 	at := time.Now()
@@ -115,22 +113,7 @@ func (n *notifier) wait(ctx context.Context) error {
 	}
 	n.next = at.Add(requestPause)
 	n.mu.Unlock()
-	if !pauseFor(ctx, time.Until(at)) {
-		return ctx.Err()
-	}
-	return nil
-}
-
-// pauseFor waits, and reports false if ctx is done before.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return graph.Pause(ctx, time.Until(at))
 }
 
 // Notify wakes the sensors whose changes are announced, and does what Graph asks for a subscription. Notifications that belong to no
@@ -273,7 +256,7 @@ func (s *sensor) announce(now time.Time) (unrecorded bool) {
 	return unrecorded
 }
 
-// recorded stores the outcome of recording a wake-up.
+// recorded handles the outcome of storing a wake-up.
 func (s *sensor) recorded(ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -231,7 +231,7 @@ func (s *subscriber) Run(ctx context.Context) error {
 			timer.Stop()
 			return nil
 		case <-s.due:
-			if !pauseFor(ctx, roundPause) { // for more that changes
+			if graph.Pause(ctx, roundPause) != nil { // for more that changes
 				return nil
 			}
 		case done := <-s.releases:

@@ -108,7 +108,7 @@ func Delete(ctx context.Context, g *graph.Client, id string) error {
 //
 // https://learn.microsoft.com/graph/api/subscription-list
 func List(ctx context.Context, g *graph.Client) ([]Subscription, error) {
-	listed, err := graph.ListSlowly[subscriptionDTO](ctx, g, "list the subscriptions to notifications", request(abstractions.GET, ""), pagePause)
+	listed, err := graph.ListWithPause[subscriptionDTO](ctx, g, "list the subscriptions to notifications", request(abstractions.GET, ""), pagePause)
 	var all []Subscription
 	for _, s := range listed {
 		all = append(all, s.subscription())
