@@ -97,22 +97,40 @@ func machineAfterElection(t *testing.T, urls []string) (*state.Dir, *syncBuffer)
 	return machine(t, urls, nil)
 }
 
-// What the state directory has confirmed survives a power failure.
-func TestPowerLossOfADirectory(t *testing.T) {
-	d := newDisk(t)
-	dir, _ := open(t, filepath.Join(d.path, "state"), "")
-	db := openDatabase(t, dir)
-	want := map[string]string{}
+// fill writes keys and a file, and returns the keys with their values. The file tokens-work has the last one.
+func fill(t *testing.T, d *state.Dir, db *state.Database) map[string]string {
+	t.Helper()
+	all := map[string]string{}
 	for i := range 20 {
 		key := fmt.Sprint("key", i)
 		if err := db.CommitSync(func(tx state.Tx) { tx.Put("journal", key, []byte(key)) }); err != nil {
 			t.Fatal(err)
 		}
-		want[key] = key
-		if err := dir.Write("tokens-work", []byte(key)); err != nil {
+		all[key] = key
+		if err := d.Write("tokens-work", []byte(key)); err != nil {
 			t.Fatal(err)
 		}
 	}
+	return all
+}
+
+// wantFilled verifies what fill wrote.
+func wantFilled(t *testing.T, d *state.Dir, want map[string]string) {
+	t.Helper()
+	if got := readAll(t, openDatabase(t, d).Bucket("journal")); !cmp.Equal(want, got) {
+		t.Error(cmp.Diff(want, got))
+	}
+	if got, err := d.Read("tokens-work"); err != nil || string(got) != "key19" {
+		t.Errorf("the token is %q, %v", got, err)
+	}
+}
+
+// What the state directory has confirmed survives a power failure.
+func TestPowerLossOfADirectory(t *testing.T) {
+	d := newDisk(t)
+	dir, _ := open(t, filepath.Join(d.path, "state"), "")
+	db := openDatabase(t, dir)
+	want := fill(t, dir, db)
 	unsynced := filepath.Join(d.path, "unsynced")
 	if err := os.WriteFile(unsynced, []byte("text"), 0o600); err != nil {
 		t.Fatal(err)
@@ -128,12 +146,7 @@ func TestPowerLossOfADirectory(t *testing.T) {
 		t.Fatal("what was not synced is there: this is no power failure")
 	}
 	dir, log := open(t, filepath.Join(d.path, "state"), "")
-	if got := readAll(t, openDatabase(t, dir).Bucket("journal")); !cmp.Equal(want, got) {
-		t.Error(cmp.Diff(want, got))
-	}
-	if got, err := dir.Read("tokens-work"); err != nil || string(got) != "key19" {
-		t.Errorf("the token is %q, %v", got, err)
-	}
+	wantFilled(t, dir, want)
 	if log.Len() > 0 {
 		t.Errorf("log: %s", log)
 	}
@@ -155,17 +168,7 @@ func TestPowerLossOfACluster(t *testing.T) {
 			d, _ := machine(t, urls, nil)
 			l := acquire(t, d)
 			db := openDatabase(t, d)
-			want := map[string]string{}
-			for i := range 20 {
-				key := fmt.Sprint("key", i)
-				if err := db.CommitSync(func(tx state.Tx) { tx.Put("journal", key, []byte(key)) }); err != nil {
-					t.Fatal(err)
-				}
-				want[key] = key
-				if err := d.Write("tokens-work", []byte(key)); err != nil {
-					t.Fatal(err)
-				}
-			}
+			want := fill(t, d, db)
 			for _, disk := range disks {
 				disk.copyImage()
 			}
@@ -196,12 +199,7 @@ func TestPowerLossOfACluster(t *testing.T) {
 			}
 			d, log := machineAfterElection(t, urls)
 			acquire(t, d)
-			if got := readAll(t, openDatabase(t, d).Bucket("journal")); !cmp.Equal(want, got) {
-				t.Errorf("%s\n%s", cmp.Diff(want, got), log)
-			}
-			if got, err := d.Read("tokens-work"); err != nil || string(got) != "key19" {
-				t.Errorf("the token is %q, %v", got, err)
-			}
+			wantFilled(t, d, want)
 			if strings.Contains(log.String(), "ERROR") {
 				t.Errorf("log: %s", log)
 			}
