@@ -125,7 +125,7 @@ func filterBarrier(filter string) (topic string, ok bool) {
 	return strings.ReplaceAll(above, "+", "-") + "barrier", ok
 }
 
-// isFilterBarrier reports whether a message is the barrier of a filter: of a wanted one, whoever sent it, or our own of one that was wanted.
+// isFilterBarrier reports whether a message is the barrier of a filter. If the filter is not wanted any more, only our own barrier counts.
 func (c *Client) isFilterBarrier(topic string, payload []byte) bool {
 	return strings.HasSuffix(topic, "/barrier") && (bytes.HasPrefix(payload, []byte(c.instance+".")) || slices.ContainsFunc(c.filters, func(filter string) bool {
 		barrier, ok := filterBarrier(filter)

@@ -132,7 +132,7 @@ type Comparer[S any] interface {
 
 // A ChangeFinder is a Source of which something can change without an event of Events.
 type ChangeFinder[S any] interface {
-	// HasChanged reports whether somebody changed what both a and b show, as opposed to time, which moves a window.
+	// HasChanged reports whether the data in the part of the window that a and b share differs. What enters or leaves the window does not count.
 	HasChanged(a, b *S, now time.Time) bool
 }
 
@@ -156,14 +156,13 @@ type ChangeFeed struct {
 	Partial    bool             // other changes are not announced, so polls stay as frequent as they are
 	Reason     string           // why there are none; "": they are not known before the first answer
 	Permission graph.Permission // beside those of the sensor, which is not requested: without it there are none. Zero: none
-	WorkOnly   bool             // personal accounts have none
-	UserOnly   bool             // applications have none
+	Lifetime   time.Duration    // the longest of a subscription
+	Latency    time.Duration    // within which notifications come
 
+	WorkOnly        bool // personal accounts have none
+	UserOnly        bool // applications have none
 	ApplicationOnly bool // users have none
-
-	GlobalOnly bool          // national clouds have none
-	Lifetime   time.Duration // the longest of a subscription
-	Latency    time.Duration // within which notifications come
+	GlobalOnly      bool // national clouds have none
 }
 
 // isReadAll is the key of the context of a poll that reads everything.

@@ -667,7 +667,7 @@ func TestOwnerOnlyRequests(t *testing.T) {
 	})
 }
 
-// A permission is a Guard that ends when it is told to.
+// A permission is a Guard whose permission a test ends.
 type permission struct {
 	lifetime func() context.Context
 	end      context.CancelFunc

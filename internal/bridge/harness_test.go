@@ -325,8 +325,8 @@ func (h *harness) mark() int {
 // settledMark returns a mark after what is published twice after connecting.
 func (h *harness) settledMark() int {
 	h.t.Helper()
-	// The bridge publishes everything again when it receives its barrier. The broker passes that on before the first response, so the second
-	// request follows it, and the second response what is published again.
+	// The bridge publishes everything again when it receives its barrier. The broker delivers the barrier before it accepts the first response,
+	// so the bridge receives the second request after the barrier, and sends the second response after everything.
 	h.Next(h.started, "graph2mqtt/bridge/barrier", func(string) bool { return true })
 	for range 2 {
 		mark := h.mark()

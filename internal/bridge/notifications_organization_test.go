@@ -210,7 +210,8 @@ func TestNotificationsOfAnOrganization(t *testing.T) {
 	})
 }
 
-// A mailbox that Exchange excludes, that is full of subscriptions, throttled or gone fails alone, backs off, and comes back by itself.
+// One mailbox cannot have a subscription: Exchange excludes it, it has too many subscriptions, it is throttled, or it was deleted. The others
+// are not affected. It is retried after growing pauses, and gets its subscription when the cause is gone.
 func TestNotificationsOfAnExcludedMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rome = "rome@contoso.example"
@@ -568,7 +569,7 @@ func TestOrganizationLeavesSubscriptionsOfAccountsAlone(t *testing.T) {
 			t.Errorf("%+v, want those of the account and that of berlin", all)
 		}
 		if f.count(http.MethodDelete) != 1 || f.Microsoft.Count(http.MethodDelete, "/v1.0/subscriptions/stray") != 1 {
-			t.Errorf("%d were deleted, want the one that nobody has", f.count(http.MethodDelete))
+			t.Errorf("%d subscriptions were deleted, want the one that no account holds", f.count(http.MethodDelete))
 		}
 	})
 }

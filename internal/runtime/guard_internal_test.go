@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A permission is a Guard that ends when it is told to.
+// A permission is a Guard whose permission a test ends.
 type permission struct {
 	lifetime func() context.Context
 	ended    atomic.Pointer[error] // also while the context is not done yet, as after a pause of the process

@@ -220,7 +220,7 @@ func TestSubscriptionsOfApplications(t *testing.T) {
 		v.want(403, "POST", "/subscriptions", strings.Replace(subscriptionBody(h, resource), "created,updated,deleted", "updated", 1))
 	}
 	v.want(400, "POST", "/subscriptions", subscriptionBody(h, "/me/events"))
-	v.want(404, "POST", "/subscriptions", subscriptionBody(h, "/users/nobody@contoso.example/events"))
+	v.want(404, "POST", "/subscriptions", subscriptionBody(h, "/users/unknown@contoso.example/events"))
 	refused("/users/" + simulator.Adele + "/events") // Exchange assigned the room only
 	refused("/users/" + simulator.Ann + "/messages") // of another tenant
 	refused("/users/" + simulator.Adele + "/todo/lists/1/tasks")

@@ -227,7 +227,7 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
-// A register that cannot be written for another reason than that nobody answers.
+// A register whose writes fail although the servers answer.
 type brokenRegister struct{ memoryRegister }
 
 func (*brokenRegister) read(context.Context) (leaseRecord, uint64, error) {

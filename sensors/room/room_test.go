@@ -11,7 +11,7 @@ import (
 
 func TestCases(t *testing.T) { sensorstest.Run(t, room.Kind(), "testdata/cases") }
 
-// A day that ends and one that comes into view are no changes; a booking that somebody makes, moves or removes is one.
+// A booking that is made, moved or removed is a change. One that enters or leaves the window with time is not.
 func TestHasChanged(t *testing.T) {
 	day := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return day.Add(time.Duration(hours) * time.Hour) }

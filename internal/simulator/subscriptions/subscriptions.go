@@ -210,7 +210,7 @@ func (s *Service) Resource() odata.Resource {
 	t := subscriptionType()
 	return odata.Resource{
 		Routes: []odata.Route{
-			{Method: "GET", Path: "/subscriptions", Type: t, Options: []string{"$skip"}, Do: s.list}, // of the next page,
+			{Method: "GET", Path: "/subscriptions", Type: t, Options: []string{"$skip"}, Do: s.list}, // $skip is in the link to the next page
 			{Method: "POST", Path: "/subscriptions", Type: t, Do: s.create},
 			{Method: "GET", Path: "/subscriptions/{subscription}", Type: t, Do: s.get},
 			{Method: "PATCH", Path: "/subscriptions/{subscription}", Type: t, Do: s.renew},
