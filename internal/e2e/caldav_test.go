@@ -21,6 +21,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
 
@@ -30,7 +31,7 @@ type calendarAccess struct{ URL, User, Password string }
 // startCalendars starts the bridge with CalDAV, and returns how its calendars are reached.
 func (env *Environment) startCalendars(t testing.TB, sensors ...string) calendarAccess {
 	t.Helper()
-	env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_HTTP__LISTEN=127.0.0.1:"+strconv.Itoa(freePort(t)), "GRAPH2MQTT_HTTP__CALENDARS=true")
+	env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_HTTP__LISTEN=127.0.0.1:"+strconv.Itoa(porttest.Free(t)), "GRAPH2MQTT_HTTP__CALENDARS=true")
 	env.Configure(t, []string{"enable_update: true", "timezone: Europe/Berlin"}, sensors...)
 	env.SignIn(t)
 	code, stdout, stderr := env.Program.Run(t, "calendars", "work", "--json")

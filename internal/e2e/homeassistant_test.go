@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -17,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 )
 
 // HomeAssistant runs a real Home Assistant on a free loopback port and is signed in as its owner.
@@ -84,7 +85,7 @@ func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 	if err != nil {
 		t.Fatal(err)
 	}
-	port := freePort(t)
+	port := porttest.Free(t)
 	ha := &HomeAssistant{
 		Version: strings.TrimSpace(string(version)),
 		URL:     "http://127.0.0.1:" + strconv.Itoa(port),
@@ -284,17 +285,6 @@ func fillForm(form []formField, given map[string]any) map[string]any {
 		}
 	}
 	return answers
-}
-
-// freePort returns a free port of the loopback address.
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func writeFile(t testing.TB, path, content string) {

@@ -16,6 +16,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 )
 
 // startIngress starts the view of an installed Home Assistant that passes requests on to a Supervisor, and returns its address.
@@ -81,7 +83,7 @@ func TestPageBehindIngress(t *testing.T) {
 	eachInstallation(t, func(t *testing.T, install string) {
 		const password = "hunter2hunter2"
 		env := NewEnvironment(t, MosquittoOptions{})
-		listen := "127.0.0.1:" + strconv.Itoa(freePort(t))
+		listen := "127.0.0.1:" + strconv.Itoa(porttest.Free(t))
 		env.Program.Env = append(env.Program.Env, "GRAPH2MQTT_HTTP__LISTEN="+listen, "GRAPH2MQTT_HTTP__PASSWORD="+password)
 		env.Configure(t, nil, "calendar: {type: calendar}")
 		env.SignIn(t)

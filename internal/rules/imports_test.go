@@ -55,9 +55,10 @@ var allowedImports = map[string][]string{
 	"docs/testdata/kind/*": {"docs/testdata/kind/...", "sensors", "services", "internal/entity", "internal/graph", "internal/schema"}, // a kind
 
 	"internal/broker":                    {},
-	"internal/broker/brokertest":         {"internal/broker"},
-	"internal/broker/natstest":           {},
+	"internal/broker/brokertest":         {"internal/broker", "internal/porttest"},
+	"internal/broker/natstest":           {"internal/porttest"},
 	"internal/cputest":                   {},
+	"internal/porttest":                  {},
 	"internal/eventhub":                  {"internal/graph/subscriptions"},
 	"internal/supervisor":                {},
 	"internal/supervisor/supervisortest": {},

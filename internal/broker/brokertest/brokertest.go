@@ -12,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 )
 
 // A Mosquitto is a broker process on a loopback port that it keeps over restarts.
@@ -38,14 +40,14 @@ func New(t testing.TB, conf string) *Mosquitto {
 		}
 		t.Skipf("Mosquitto is not installed: %v", err)
 	}
-	addr := freeAddr(t)
-	_, port, _ := net.SplitHostPort(addr)
+	port := porttest.Free(t)
+	addr := fmt.Sprintf("127.0.0.1:%d", port)
 	dir := t.TempDir()
 	if !strings.Contains(conf, "allow_anonymous") && !strings.Contains(conf, "password_file") {
 		conf += "\nallow_anonymous true"
 	}
 	// Started by root it would drop privileges and could not read the directory of the test.
-	text := fmt.Sprintf("user root\nlistener %s 127.0.0.1\n%s\n", port, strings.ReplaceAll(conf, "DIR", dir))
+	text := fmt.Sprintf("user root\nlistener %d 127.0.0.1\n%s\n", port, strings.ReplaceAll(conf, "DIR", dir))
 	m := &Mosquitto{URL: "mqtt://" + addr, Addr: addr, t: t, config: filepath.Join(dir, "mosquitto.conf"), output: &lines{}}
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -128,16 +130,6 @@ func program() string {
 		return "/usr/sbin/mosquitto"
 	}
 	return "mosquitto"
-}
-
-func freeAddr(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 type lines struct {

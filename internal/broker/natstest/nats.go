@@ -3,7 +3,6 @@ package natstest
 
 import (
 	"fmt"
-	"net"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -11,6 +10,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 )
 
 // AckWait is the time after which a server delivers an unacknowledged message again. It is much longer by default.
@@ -47,7 +48,7 @@ func NewCluster(t testing.TB, n int, changes ...func(number int, o *server.Optio
 	var routes []string
 	for i := range n {
 		s := newServer(t, fmt.Sprintf("node%d", i+1))
-		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: freePort(t), NoAdvertise: true} // clients know only the given addresses
+		s.options.Cluster = server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: porttest.Free(t), NoAdvertise: true} // clients know only the given addresses
 		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", s.options.Cluster.Port))
 		for _, change := range changes {
 			change(i, s.options)
@@ -85,9 +86,9 @@ func join(routes []string) (all string) {
 func newServer(t testing.TB, name string) *NATS {
 	t.Helper()
 	s := &NATS{t: t, options: &server.Options{
-		ServerName: name, Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		ServerName: name, Host: "127.0.0.1", Port: porttest.Free(t), NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
 		JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 256 << 20,
-		MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: freePort(t), AckWait: AckWait},
+		MQTT: server.MQTTOpts{Host: "127.0.0.1", Port: porttest.Free(t), AckWait: AckWait},
 	}}
 	s.URL = fmt.Sprintf("mqtt://127.0.0.1:%d", s.options.MQTT.Port)
 	s.ClientURL = fmt.Sprintf("nats://127.0.0.1:%d", s.options.Port)
@@ -150,16 +151,6 @@ func (s *NATS) Kill() {
 		s.server.WaitForShutdown()
 		s.server = nil
 	}
-}
-
-func freePort(t testing.TB) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 // Stored returns the messages of a stream.
