@@ -55,6 +55,7 @@ const (
 	scanTimeout    = time.Minute
 	fileTimeout    = 6 * time.Second // for the servers to elect a leader
 	retryInterval  = 100 * time.Millisecond
+	heartbeat      = time.Second // of the servers while they have no messages for a consumer
 
 	// markerTTL is the time for which a deleted key is marked as deleted.
 	markerTTL = "1m"
@@ -346,7 +347,8 @@ func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters 
 	if err != nil {
 		return b.explain(err)
 	}
-	messages, err := consumer.Messages()
+	// A request for messages that is lost, as while the servers have just started, is repeated after two heartbeats.
+	messages, err := consumer.Messages(jetstream.PullHeartbeat(heartbeat))
 	if err != nil {
 		return b.explain(err)
 	}

@@ -62,7 +62,7 @@ func serveShards(dir string) error {
 	for errors.Is(err, state.ErrUnavailable) { // the servers have just started
 		d, err = state.OpenCluster(context.Background(), dir, "", state.ClusterOptions{
 			Servers: strings.Split(os.Getenv(childNATS), ","), Bucket: "test", Lease: faultLease, Shards: faultShards,
-		}, slog.New(slog.NewTextHandler(os.Stderr, nil)))
+		}, slog.New(slog.NewTextHandler(os.Stderr, nil)).With("machine", name))
 	}
 	if err != nil {
 		return err

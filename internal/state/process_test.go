@@ -136,6 +136,7 @@ func start(t *testing.T, role, dir string, environ ...string) (cmd *exec.Cmd, st
 	t.Helper()
 	cmd = exec.Command(os.Args[0])
 	cmd.Env = append(append(os.Environ(), childRole+"="+role, childDir+"="+dir), environ...)
+	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -31,6 +31,8 @@ const (
 	settleTime = time.Second
 	// abandonedLeases is the number of leases for which a shard must be free before a process takes it that is not preferred.
 	abandonedLeases = 2
+	// minKept and maxKept are the numbers of leases for which it keeps such a shard before it lets the preferred one try again.
+	minKept, maxKept = 4, 128
 	// balanceInterval is the interval at which a process looks for free shards.
 	balanceInterval = 250 * time.Millisecond
 )
@@ -119,8 +121,12 @@ type shardState struct {
 	stop     context.CancelFunc // of serving or taking it; nil: neither
 	serving  bool
 	retryAt  time.Time // the earliest next attempt to take it
-	members  string    // when it was taken although another one is preferred
 	stopping bool
+
+	// Of a shard that was taken although another worker is preferred:
+	members   string // at that time
+	kept      int    // for how many leases it is kept
+	keptUntil time.Time
 }
 
 // An endedShard is a shard that is not taken or served any more.
@@ -140,9 +146,9 @@ type worker struct {
 	shards  []shardState
 	members map[string]*seenRecord // by the name of the worker
 	begun   time.Time
+	current bool      // whether the records are those of now
 	settled time.Time // until then the others announce themselves
 	ended   chan endedShard
-	isKnown bool   // to the others
 	last    string // what was logged
 }
 
@@ -159,9 +165,9 @@ func (w *worker) run(ctx context.Context) error {
 	var parts sync.WaitGroup
 	defer parts.Wait()
 	defer stop()
-	entries, announced := make(chan entry), make(chan bool)
+	entries := make(chan entry)
 	parts.Go(func() { w.follow(running, entries) })
-	parts.Go(func() { w.announce(running, announced) })
+	parts.Go(func() { w.announce(running) })
 	ticker := time.NewTicker(balanceInterval)
 	defer ticker.Stop()
 	var failure error
@@ -172,8 +178,6 @@ func (w *worker) run(ctx context.Context) error {
 			return w.leave(nil)
 		case e := <-entries:
 			w.see(e, time.Now())
-		case w.isKnown = <-announced:
-			w.settled = time.Now().Add(settleTime)
 		case e := <-w.ended:
 			failure = w.end(e)
 		case <-ticker.C:
@@ -227,15 +231,15 @@ func (w *worker) see(e entry, now time.Time) {
 	}
 }
 
-// alive returns the workers that have announced themselves lately, sorted, this one included.
-func (w *worker) alive(now time.Time) []string {
-	names := []string{w.self.Worker}
+// alive returns the workers that have announced themselves lately, sorted. Without this one the records are not those of now: its own
+// announcements do not come back.
+func (w *worker) alive(now time.Time) (names []string) {
 	timeout := time.Duration(float64(w.self.Lease) * memberPart)
 	for name, m := range w.members {
 		if now.Sub(m.since) > memberTTL*w.self.Lease {
 			delete(w.members, name)
 		}
-		if name != w.self.Worker && m.exists && now.Sub(m.since) < timeout {
+		if m.exists && now.Sub(m.since) < timeout {
 			names = append(names, name)
 		}
 	}
@@ -246,6 +250,13 @@ func (w *worker) alive(now time.Time) []string {
 // balance gives up shards that another worker is preferred for, and takes free ones.
 func (w *worker) balance(ctx context.Context, now time.Time) {
 	names := w.alive(now)
+	isCurrent := slices.Contains(names, w.self.Worker)
+	if isCurrent && !w.current {
+		w.settled = now.Add(settleTime)
+	}
+	if w.current = isCurrent; !isCurrent {
+		return
+	}
 	preferred := assign(len(w.shards), names)
 	members := strings.Join(names, " ")
 	for n := range w.shards {
@@ -253,11 +264,11 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 		isPreferred := preferred[n] == w.self.Worker
 		switch {
 		case s.stop != nil:
-			if s.serving && !isPreferred && !s.stopping && s.members != members {
+			if s.serving && !isPreferred && !s.stopping && (s.members != members || now.After(s.keptUntil)) {
 				s.stopping = true
 				s.stop()
 			}
-		case !w.isKnown, now.Before(w.settled), now.Before(s.retryAt):
+		case now.Before(w.settled), now.Before(s.retryAt):
 		default:
 			free := s.freeSince(w.self, w.begun)
 			if isPreferred && !now.Before(free) || now.Sub(free) > abandonedLeases*w.self.Lease {
@@ -283,10 +294,16 @@ func (s *shardState) freeSince(self leaseRecord, begun time.Time) time.Time {
 func (w *worker) start(ctx context.Context, n int, isPreferred bool, members string) {
 	s := &w.shards[n]
 	serving, stop := context.WithCancel(ctx)
-	s.stop, s.stopping, s.serving, s.members = stop, false, true, ""
-	if !isPreferred {
-		s.members = members
+	s.stop, s.stopping, s.serving = stop, false, true
+	switch {
+	case isPreferred:
+		s.members, s.kept = "", 0
+	case s.members != members:
+		s.members, s.kept = members, minKept
+	default: // the preferred one did not take it again
+		s.kept = min(2*s.kept, maxKept)
 	}
+	s.keptUntil = time.Now().Add(time.Duration(s.kept) * w.self.Lease)
 	current, revision, self := s.lease, s.sequence, w.self
 	self.Holder = uuid.NewString()
 	go func() {
@@ -337,12 +354,12 @@ func (w *worker) follow(ctx context.Context, entries chan<- entry) {
 	}
 }
 
-// announce announces this worker until ctx is done, and then takes it back. It sends whether it is announced when that changes.
-func (w *worker) announce(ctx context.Context, changed chan<- bool) {
+// announce announces this worker until ctx is done, and then takes it back.
+func (w *worker) announce(ctx context.Context) {
 	value, _ := json.Marshal(memberRecord{w.self.Worker, w.self.Host}) // texts only
 	key := memberPrefix + escape(w.self.Worker)
 	ttl := (memberTTL * w.self.Lease).Round(time.Second)
-	known, failed := false, false
+	failed := false
 	for ctx.Err() == nil {
 		wait := w.self.Lease / memberRenewals
 		err := w.board.announce(ctx, key, value, ttl)
@@ -352,13 +369,7 @@ func (w *worker) announce(ctx context.Context, changed chan<- bool) {
 			}
 			wait = standbyInterval
 		}
-		if failed = err != nil; known == failed {
-			known = !failed
-			select {
-			case changed <- known:
-			case <-ctx.Done():
-			}
-		}
+		failed = err != nil
 		sleep(ctx, wait)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)

@@ -70,12 +70,14 @@ func (b *memoryBoard) put(key string, value []byte) uint64 {
 
 // A machine is a worker whose connection to the board, or which itself, can fail.
 type machine struct {
-	board  *memoryBoard
-	name   string
-	cut    atomic.Bool
-	resume atomic.Pointer[chan struct{}] // the process is paused until it is closed
-	leases sync.Map                      // by shard
-	worker *worker
+	board    *memoryBoard
+	name     string
+	cut      atomic.Bool
+	deaf     atomic.Bool                   // nothing is delivered to it
+	resume   atomic.Pointer[chan struct{}] // the process is paused until it is closed
+	leases   sync.Map                      // by shard
+	replaced atomic.Int64                  // attempts to write a lease
+	worker   *worker
 }
 
 // request performs f as a request to the board, which takes some time and can fail.
@@ -105,7 +107,7 @@ func (m *machine) follow(ctx context.Context, f func(entry)) error {
 		changed := m.board.changed
 		var all []entry
 		for _, e := range m.board.records {
-			if e.sequence > last && !m.cut.Load() {
+			if e.sequence > last && !m.cut.Load() && !m.deaf.Load() {
 				all = append(all, e)
 			}
 		}
@@ -157,6 +159,7 @@ func (r machineRegister) read(ctx context.Context) (record leaseRecord, revision
 }
 
 func (r machineRegister) replace(ctx context.Context, expected uint64, record leaseRecord, _ []*change) (revision uint64, err error) {
+	r.machine.replaced.Add(1)
 	err = r.machine.request(ctx, func() error {
 		value, err := json.Marshal(record)
 		if err != nil {
@@ -338,6 +341,66 @@ func TestShardTakeover(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A machine that does not see the records takes nothing, also if it announces itself. The others take its shards, and let it take them again
+// from time to time.
+func TestDeafMachine(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const lease, shards = 10 * time.Second, 12
+		board := newMemoryBoard()
+		held := map[string]map[int]bool{"a": {}, "b": {}, "c": {}}
+		var mu sync.Mutex
+		counts := func() string {
+			mu.Lock()
+			defer mu.Unlock()
+			return fmt.Sprint(len(held["a"]), len(held["b"]), len(held["c"]))
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		var running sync.WaitGroup
+		var deaf *machine
+		for _, name := range []string{"a", "b", "c"} {
+			m := &machine{board: board, name: name}
+			m.deaf.Store(name == "c")
+			deaf = m // the last one
+			m.worker = newWorker(m, leaseRecord{Worker: name, Lease: lease}, shards, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
+				set := func(has bool) {
+					mu.Lock()
+					defer mu.Unlock()
+					if delete(held[name], shard); has {
+						held[name][shard] = true
+					}
+				}
+				set(true)
+				defer set(false)
+				<-ctx.Done()
+				return nil
+			})
+			running.Go(func() { _ = m.worker.run(ctx) })
+		}
+		time.Sleep((abandonedLeases + 1) * lease)
+		if got := counts(); !strings.HasSuffix(got, " 0") {
+			t.Errorf("a, b, c have %s shards; want none for c", got)
+		}
+		mu.Lock()
+		for n := range shards {
+			if !held["a"][n] && !held["b"][n] {
+				t.Errorf("shard %d is not served", n)
+			}
+		}
+		mu.Unlock()
+		if n := deaf.replaced.Load(); n != 0 {
+			t.Errorf("a machine that sees nothing tried to take shards %d times", n)
+		}
+		deaf.deaf.Store(false)
+		time.Sleep((minKept + abandonedLeases) * lease)
+		if got := counts(); got != "4 4 4" {
+			t.Errorf("when it sees the records again, a, b, c have %s shards; want 4 each", got)
+		}
+		stop()
+		running.Wait()
+	})
 }
 
 // An error of a bridge gives up all shards and is returned; a lost lease does not.
