@@ -108,7 +108,18 @@ func StartHomeAssistant(t testing.TB, install string) *HomeAssistant {
 // Start starts Home Assistant with its existing configuration and returns when all integrations have started.
 func (ha *HomeAssistant) Start(t testing.TB) {
 	t.Helper()
-	ha.Process = startProcess(t, "Home Assistant "+ha.Version, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir), nil)
+	ha.start(t, hassCommand(t, ha.install, ha.Dir))
+}
+
+// StartAsInstalled starts Home Assistant as users do.
+func (ha *HomeAssistant) StartAsInstalled(t testing.TB) {
+	t.Helper()
+	ha.start(t, exec.Command(filepath.Join(ha.install, "hass"), ha.Dir))
+}
+
+func (ha *HomeAssistant) start(t testing.TB, cmd *exec.Cmd) {
+	t.Helper()
+	ha.Process = startProcess(t, "Home Assistant "+ha.Version, cmd, nil)
 	ha.signIn(t, ha.awaitReachable(t))
 	ha.socket = dialWebSocket(t, ha.URL, ha.tokens.Access)
 	ha.awaitStarted(t) // it answers earlier, but SIGTERM would kill it then

@@ -87,6 +87,9 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if socket, ok := os.LookupEnv(socketEnv); ok {
+		os.Exit(clientMain(socket))
+	}
 	os.Exit(func() int {
 		dir, err := os.MkdirTemp("", "graph2mqtt-e2e-")
 		if err != nil {
@@ -94,6 +97,7 @@ func TestMain(m *testing.M) {
 		}
 		defer os.RemoveAll(dir)
 		buildDir = dir
+		defer stopHomeAssistantServers()
 		return m.Run()
 	}())
 }
