@@ -284,7 +284,7 @@ func (conn *connection) runTimers(now time.Time) (due time.Time) {
 			due = earliest(due, conn.birth)
 		} else {
 			conn.birth = time.Time{}
-			c.retained.onBirth()
+			c.retained.onBirth(now)
 			conn.online = false
 		}
 	}

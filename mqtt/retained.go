@@ -402,11 +402,22 @@ func (r *retained) markAllPending(announcements bool) {
 
 // onBirth has everything sent again to a consumer that has just started, and the removals repeated that it may have missed: it removes
 // only components that it has seen announced.
-func (r *retained) onBirth() {
+func (r *retained) onBirth(now time.Time) {
 	r.markAllPending(true)
+	// It does not read the topics of removed devices. They are emptied before it sees those devices announced.
+	emptying := false
+	for _, e := range r.entries {
+		if !e.announcement && e.pending && len(e.want) == 0 {
+			e.notBefore, emptying = time.Time{}, true
+			r.schedule(e)
+		}
+	}
 	for topic, was := range r.removed {
 		e := r.entry(topic)
 		e.pending, e.repeat = true, true
+		if emptying {
+			e.notBefore = now.Add(r.pause)
+		}
 		if announced, removing := r.diff(was, e.want); announced != nil {
 			e.preludes = [][]byte{announced, removing}
 		} else {

@@ -299,11 +299,11 @@ func TestComponentIsRemoved(t *testing.T) {
 			r.declare("g-a-s", "x", "sensor.other")
 			drain(r, now)
 			now = now.Add(time.Minute)
-			r.onBirth()
+			r.onBirth(now)
 			check(t, "birth", drain(r, now), "ha/device/g-a-s/config (live) gone other x")
 			check(t, "10 s later", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config (live) (gone sensor) (other switch) x")
 			check(t, "20 s later", drain(r, now.Add(20*time.Second)), "ha/device/g-a-s/config other x")
-			r.onBirth()
+			r.onBirth(now.Add(time.Minute))
 			check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-s/config other x")
 			if len(r.removed) != 0 {
 				t.Errorf("still remembered: %v", r.removed)
@@ -323,11 +323,11 @@ func TestComponentIsAnnouncedAgain(t *testing.T) {
 	r.declare("g-a-s", "x")
 	drain(r, start.Add(3*time.Minute))
 	drain(r, start.Add(4*time.Minute))
-	r.onBirth()
+	r.onBirth(start.Add(5 * time.Minute))
 	check(t, "both removals", drain(r, start.Add(5*time.Minute)), "ha/device/g-a-s/config (live) x y z")
 	r.declare("g-a-s", "x", "y", "z")
 	check(t, "wanted again", drain(r, start.Add(6*time.Minute)), "ha/device/g-a-s/config x y z")
-	r.onBirth()
+	r.onBirth(start.Add(7 * time.Minute))
 	check(t, "nothing to remove", drain(r, start.Add(7*time.Minute)), "ha/device/g-a-s/config x y z")
 }
 
@@ -350,14 +350,35 @@ func TestDeviceIsRemovedOverRestarts(t *testing.T) {
 	r.setReady(start)
 	drain(r, start)
 	now := start.Add(time.Minute)
-	r.onBirth()
+	r.onBirth(now)
 	check(t, "birth", drain(r, now), "ha/datetime/g-a-s/y/config (live)", "ha/device/g-a-s/config (live) x", "ha/device/g-a-b/config x")
 	check(t, "removed again", drain(r, now.Add(10*time.Second)), "ha/datetime/g-a-s/y/config empty", "ha/device/g-a-s/config empty")
 	if left := stored(r.all...); len(left) != 0 {
 		t.Errorf("left in the store: %v", left)
 	}
-	r.onBirth()
+	r.onBirth(now.Add(time.Minute))
 	check(t, "the next birth", drain(r, now.Add(time.Minute)), "ha/device/g-a-b/config x")
+}
+
+// A consumer that starts soon after a removal must not read the topics of the device while they are emptied: it would complain of an empty state.
+func TestBirthSoonAfterARemoval(t *testing.T) {
+	for _, after := range []time.Duration{3 * time.Second, 10 * time.Second} {
+		r := newSet(t)
+		r.setReady(start)
+		r.declare("g-a-s", "x")
+		r.retain("g/a/s/state", []byte("1"))
+		drain(r, start)
+
+		now := start.Add(time.Minute)
+		r.remove([]string{"ha/device/g-a-s/config", "g/a/s/state"}, now)
+		check(t, "removal", drain(r, now), "ha/device/g-a-s/config empty")
+		now = now.Add(after)
+		r.onBirth(now)
+		check(t, "birth", drain(r, now), "g/a/s/state empty")
+		check(t, "too soon", drain(r, now.Add(9*time.Second)))
+		check(t, "announced", drain(r, now.Add(10*time.Second)), "ha/device/g-a-s/config (live) x")
+		check(t, "removed again", drain(r, now.Add(20*time.Second)), "ha/device/g-a-s/config empty")
+	}
 }
 
 // The same entities on other topics: Home Assistant must have removed the first before the second come.
@@ -413,7 +434,7 @@ func TestRemoveAll(t *testing.T) {
 	r.declare("g-a-t", "x")
 	r.markAllPending(true)
 	check(t, "a change, and a new connection", drain(r, start.Add(2*time.Minute)), "g/a/status 1")
-	r.onBirth()
+	r.onBirth(start.Add(3 * time.Minute))
 	r.republish("ha/device/g-a-s/config")
 	check(t, "a birth repeats the removal", drain(r, start.Add(3*time.Minute)), "ha/device/g-a-s/config (live) x", "ha/device/g-old/config (live)", "g/a/status 1")
 	check(t, "and completes it", drain(r, start.Add(4*time.Minute)), "ha/device/g-a-s/config empty", "ha/device/g-old/config empty")
@@ -549,7 +570,7 @@ func TestReconnectIsLinear(t *testing.T) {
 		r.fill(accounts)
 		count := r.countComparisons()
 		r.markAllPending(true)
-		r.onBirth()
+		r.onBirth(start)
 		if got := drain(r, start); len(got) != accounts*25 {
 			t.Errorf("%d messages", len(got))
 		}
