@@ -67,6 +67,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	var changes fanOut
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
+	announce(dir, c)
 	var outdated atomic.Bool // the newest configuration is invalid
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
@@ -84,6 +85,7 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 			logWarnings(log, current.Load(), next)
 			p.limitProcessors(processors, len(next.Accounts))
 			current.Store(next)
+			announce(dir, next)
 			if c.Cluster.Shards > 1 {
 				changes.send(next)
 				return
@@ -117,6 +119,13 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		case !errors.Is(err, bridge.ErrRestart):
 			return err
 		}
+	}
+}
+
+// announce announces to the other machines of a cluster which configuration this one has.
+func announce(dir *state.Dir, c *config.Config) {
+	if dir.IsShared() {
+		dir.Announce(c.Shared())
 	}
 }
 

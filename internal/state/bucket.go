@@ -94,6 +94,8 @@ type bucket struct {
 	stream  jetstream.Stream
 	log     *slog.Logger
 	denied  atomic.Pointer[denial] // the newest; nil: none
+
+	configurations *comparison
 }
 
 // A denial is a request without the permission that it needs. The servers do not answer it.
@@ -119,7 +121,7 @@ type message struct {
 
 // openBucket connects to the servers, and creates the bucket if it does not exist.
 func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *bucket, err error) {
-	b := &bucket{cluster: c, prefix: "$KV." + c.Bucket + ".", log: log}
+	b := &bucket{cluster: c, prefix: "$KV." + c.Bucket + ".", log: log, configurations: newComparison(log)}
 	options := []nats.Option{
 		nats.Name("graph2mqtt"), nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond), nats.ReconnectJitter(100*time.Millisecond, 500*time.Millisecond),
 		nats.Timeout(connectTimeout),

@@ -155,7 +155,7 @@ func (d *Dir) Acquire(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	s := d.shared
-	l, err := acquireLease(ctx, s.register(), d.leaseRecord(), d.log)
+	l, err := acquireLease(ctx, s.register(), d.leaseRecord(), s.bucket.configurations, d.log)
 	if err != nil {
 		return nil, errors.Join(err, d.unlockBridge(lock))
 	}

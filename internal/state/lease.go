@@ -31,6 +31,7 @@ type leaseRecord struct {
 	Host   string        `json:"host,omitempty"` // for people
 	Epoch  uint64        `json:"epoch"`          // the number of leases before this one
 	Lease  time.Duration `json:"lease"`
+	Config string        `json:"config,omitempty"` // a digest of the holder's configuration, see Dir.Announce; "": not announced, or by the members
 }
 
 // A register holds a lease record.
@@ -61,8 +62,9 @@ type Lease struct {
 	revision uint64        // belongs to whose turn it is
 }
 
-// acquireLease waits until no other process holds the state. self has Holder, Worker, Host and Lease.
-func acquireLease(ctx context.Context, register register, self leaseRecord, log *slog.Logger) (*Lease, error) {
+// acquireLease waits until no other process holds the state. self has Holder, Worker, Host and Lease. Meanwhile it compares the holder's
+// configuration.
+func acquireLease(ctx context.Context, register register, self leaseRecord, configurations *comparison, log *slog.Logger) (*Lease, error) {
 	var seen uint64 // the revision since when
 	var since time.Time
 	waiting, failed := false, false
@@ -83,6 +85,9 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, log 
 			} else if !waiting {
 				waiting = true
 				log.Info("standing by: another machine holds the state", "host", cmp.Or(current.Host, current.Worker))
+			}
+			if current.Holder != "" && current.Worker != self.Worker {
+				configurations.see(current.Worker, current.Host, current.Config, time.Now())
 			}
 		}
 		if err != nil && !errors.Is(err, errConflict) && ctx.Err() == nil && !failed {
@@ -301,6 +306,9 @@ func parseLease(e entry) (record leaseRecord, err error) {
 }
 
 func (r bucketRegister) replace(ctx context.Context, expected uint64, record leaseRecord, changes []*change) (uint64, error) {
+	if r.shard == "" {
+		record.Config = r.bucket.configurations.announced()
+	}
 	value, err := json.Marshal(record)
 	if err != nil {
 		return 0, err

@@ -99,6 +99,9 @@ func (d *Dir) setKey(source, text string) error {
 	mac := hmac.New(sha256.New, key)
 	mac.Write([]byte("graph2mqtt: mark of the key"))
 	copy(d.keyID[:], mac.Sum(nil))
+	mac.Reset()
+	mac.Write([]byte("graph2mqtt: digests of configurations"))
+	copy(d.digestKey[:], mac.Sum(nil))
 	return nil
 }
 

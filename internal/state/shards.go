@@ -40,7 +40,8 @@ const (
 // A memberRecord announces a process that takes shards.
 type memberRecord struct {
 	Worker string `json:"worker"`
-	Host   string `json:"host,omitempty"` // for people
+	Host   string `json:"host,omitempty"`   // for people
+	Config string `json:"config,omitempty"` // a digest of its configuration, see Dir.Announce
 }
 
 // A Shard is a part of the shared state, with the right to work with it.
@@ -67,7 +68,7 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 		return err
 	}
 	self := d.leaseRecord()
-	w := newWorker(bucketBoard{d.shared.bucket}, self, d.Shards(), d.log, func(ctx context.Context, shard int, l *Lease) error {
+	w := newWorker(bucketBoard{d.shared.bucket}, self, d.Shards(), d.shared.bucket.configurations, d.log, func(ctx context.Context, shard int, l *Lease) error {
 		return serve(ctx, Shard{shard, d.withLease(shard, l), l})
 	})
 	return errors.Join(w.run(ctx), d.unlockBridge(lock))
@@ -114,6 +115,12 @@ func (r *seenRecord) see(e entry, now time.Time) {
 	r.exists = e.value != nil
 }
 
+// A seenMember is a process that has announced itself, as this process saw it.
+type seenMember struct {
+	seenRecord
+	memberRecord
+}
+
 // A shardState describes a shard as a worker sees it, and what the worker does with it.
 type shardState struct {
 	seenRecord
@@ -143,8 +150,10 @@ type worker struct {
 	log   *slog.Logger
 	serve func(ctx context.Context, shard int, l *Lease) error
 
+	configurations *comparison
+
 	shards  []shardState
-	members map[string]*seenRecord // by the name of the worker
+	members map[string]*seenMember // by the name of the worker
 	begun   time.Time
 	current bool      // whether the records are those of now
 	settled time.Time // until then the others announce themselves
@@ -152,9 +161,10 @@ type worker struct {
 	last    string // what was logged
 }
 
-func newWorker(b board, self leaseRecord, shards int, log *slog.Logger, serve func(context.Context, int, *Lease) error) *worker {
+func newWorker(b board, self leaseRecord, shards int, configurations *comparison, log *slog.Logger, serve func(context.Context, int, *Lease) error) *worker {
 	return &worker{
-		board: b, self: self, log: log, serve: serve, shards: make([]shardState, shards), members: map[string]*seenRecord{}, ended: make(chan endedShard),
+		board: b, self: self, log: log, serve: serve, configurations: configurations, shards: make([]shardState, shards), members: map[string]*seenMember{},
+		ended: make(chan endedShard),
 	}
 }
 
@@ -213,9 +223,13 @@ func (w *worker) see(e entry, now time.Time) {
 			return
 		}
 		if w.members[name] == nil {
-			w.members[name] = &seenRecord{}
+			w.members[name] = &seenMember{}
 		}
-		w.members[name].see(e, now)
+		m := w.members[name]
+		m.see(e, now)
+		if json.Unmarshal(e.value, &m.memberRecord) != nil { // such as a record that was removed
+			m.memberRecord = memberRecord{}
+		}
 		return
 	}
 	number, _, _ := strings.Cut(strings.TrimPrefix(e.key, "shard."), ".")
@@ -238,6 +252,7 @@ func (w *worker) alive(now time.Time) (names []string) {
 	for name, m := range w.members {
 		if now.Sub(m.since) > memberTTL*w.self.Lease {
 			delete(w.members, name)
+			w.configurations.forget(name)
 		}
 		if m.exists && now.Sub(m.since) < timeout {
 			names = append(names, name)
@@ -256,6 +271,11 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 	}
 	if w.current = isCurrent; !isCurrent {
 		return
+	}
+	for _, name := range names {
+		if m := w.members[name]; name != w.self.Worker {
+			w.configurations.see(name, m.Host, m.Config, now)
+		}
 	}
 	preferred := assign(len(w.shards), names)
 	members := strings.Join(names, " ")
@@ -356,12 +376,12 @@ func (w *worker) follow(ctx context.Context, entries chan<- entry) {
 
 // announce announces this worker until ctx is done, and then takes it back.
 func (w *worker) announce(ctx context.Context) {
-	value, _ := json.Marshal(memberRecord{w.self.Worker, w.self.Host}) // texts only
 	key := memberPrefix + escape(w.self.Worker)
 	ttl := (memberTTL * w.self.Lease).Round(time.Second)
 	failed := false
 	for ctx.Err() == nil {
 		wait := w.self.Lease / memberRenewals
+		value, _ := json.Marshal(memberRecord{w.self.Worker, w.self.Host, w.configurations.announced()}) // texts only
 		err := w.board.announce(ctx, key, value, ttl)
 		if err != nil {
 			if !failed && ctx.Err() == nil {

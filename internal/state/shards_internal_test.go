@@ -238,7 +238,7 @@ func TestShardTakeover(t *testing.T) {
 					m := &machine{board: board, name: name}
 					ctx, kill := context.WithCancel(t.Context())
 					machines, kills = append(machines, m), append(kills, kill)
-					m.worker = newWorker(m, leaseRecord{Worker: name, Lease: lease}, shards, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
+					m.worker = newWorker(m, leaseRecord{Worker: name, Lease: lease}, shards, nil, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
 						m.leases.Store(shard, l)
 						defer m.leases.Delete(shard)
 						for {
@@ -364,7 +364,7 @@ func TestDeafMachine(t *testing.T) {
 			m := &machine{board: board, name: name}
 			m.deaf.Store(name == "c")
 			deaf = m // the last one
-			m.worker = newWorker(m, leaseRecord{Worker: name, Lease: lease}, shards, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
+			m.worker = newWorker(m, leaseRecord{Worker: name, Lease: lease}, shards, nil, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
 				set := func(has bool) {
 					mu.Lock()
 					defer mu.Unlock()
@@ -409,7 +409,7 @@ func TestShardFailure(t *testing.T) {
 		m := &machine{board: newMemoryBoard(), name: "a"}
 		failure := errors.New("the broker has no such user")
 		var served atomic.Int64
-		m.worker = newWorker(m, leaseRecord{Worker: "a", Lease: 10 * time.Second}, 8, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
+		m.worker = newWorker(m, leaseRecord{Worker: "a", Lease: 10 * time.Second}, 8, nil, slog.New(slog.DiscardHandler), func(ctx context.Context, shard int, l *Lease) error {
 			if served.Add(1) == 1 {
 				return fmt.Errorf("shard %d: %w", shard, ErrLeaseLost)
 			}

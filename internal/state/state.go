@@ -57,6 +57,8 @@ type Dir struct {
 	keyID [keyIDSize]byte
 	log   *slog.Logger
 
+	digestKey [keySize]byte // of the configurations of machines
+
 	shared   *shared // nil: everything is in the directory
 	sharedID string
 }
