@@ -394,6 +394,61 @@ func TestSubscriptionsOfManyMailboxes(t *testing.T) {
 	})
 }
 
+// Subscriptions that an earlier run left, such as those of an organization that was renamed, do not hold up those that are wanted. All are
+// deleted, also after a restart, and one that cannot be deleted does not hold up the others.
+func TestStraySubscriptions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const n, rome = 100, "rome@contoso.example"
+		strays := roomAddresses(n)
+		f := startOrganization(t, "    rooms: {addresses: ["+strings.Join(strays, ", ")+"]}\n", safety, []string{"Calendars.Read"}, addRooms(append(strays, berlin, paris, rome)...))
+		time.Sleep(5 * time.Minute)
+		before := f.subscribed()
+		if len(before) != n {
+			t.Fatalf("%d subscriptions", len(before))
+		}
+		wanted := func() (n int) {
+			for resource := range f.subscribed() {
+				if _, ok := before[resource]; !ok {
+					n++
+				}
+			}
+			return n
+		}
+		stubborn := before["/users/"+strays[0]+"/events"]
+		f.setup.dir = t.TempDir() // nothing is known of them
+		f.setup.organization = "    rooms: {addresses: [" + berlin + ", " + paris + ", " + rome + "]}\n"
+		f.restart(func() {
+			f.Microsoft.Fail(simulator.Fault{Method: http.MethodDelete, Path: "/v1.0/subscriptions/" + stubborn, Status: http.StatusInternalServerError, Times: 8})
+			f.Microsoft.Fail(simulator.Fault{Method: http.MethodDelete, Path: "/v1.0/subscriptions/", Delay: 2 * time.Second, Times: -1})
+		})
+		time.Sleep(30 * time.Second)
+		if got := wanted(); got != 3 {
+			t.Errorf("%d of 3 subscriptions were created in the first half minute", got)
+		}
+		if left := len(f.subscribed()) - 3; left < 80 {
+			t.Fatalf("%d of %d strays are left after half a minute; want most of them", left, n)
+		}
+		time.Sleep(30 * time.Second)
+		if s := f.status(); s.State != "ok" {
+			t.Errorf("notifications are %s while strays are deleted", s.State)
+		}
+		f.restart(func() {})
+		time.Sleep(5 * time.Minute)
+		if got := f.subscribed(); len(got) != 4 || wanted() != 3 || got["/users/"+strays[0]+"/events"] != stubborn {
+			t.Errorf("%d subscriptions are left, want 3 and the one that cannot be deleted", len(got))
+		}
+		time.Sleep(4 * time.Hour)
+		if got := f.subscribed(); len(got) != 3 || wanted() != 3 {
+			t.Errorf("%d subscriptions at the end: %v", len(got), got)
+		}
+		f.Microsoft.ForgetRequests()
+		time.Sleep(time.Hour)
+		if n := f.count(http.MethodDelete); n != 0 {
+			t.Errorf("%d deletions after all are gone", n)
+		}
+	})
+}
+
 // What an earlier version stored as one value of an account is continued, and stored anew. What is stored of accounts that were removed
 // meanwhile is deleted.
 func TestUpgradeOfStoredSubscriptions(t *testing.T) {

@@ -110,9 +110,10 @@ type subscriber struct {
 	releases chan chan struct{}
 	ended    chan struct{} // closed when Run has returned
 
-	compared   bool      // with Graph's list, since the start or the last sign-in; Run's
-	comparedAt time.Time // Run's
-	compareAt  time.Time // when it is due; zero: it is not; Run's
+	compared   bool            // with Graph's list, since the start or the last sign-in; Run's
+	comparedAt time.Time       // Run's
+	compareAt  time.Time       // when it is due; zero: it is not; Run's
+	strays     []*subscription // at Graph, of earlier runs: they are deleted, those that failed last at the end; Run's
 
 	mu       sync.Mutex
 	held     map[string]*subscription // by resource
@@ -254,7 +255,7 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 	s.mu.Lock()
 	released := s.released
 	if s.relist {
-		s.relist, s.compared, s.compareAt = false, false, time.Now()
+		s.relist, s.compared, s.compareAt, s.strays = false, false, time.Now(), nil
 	}
 	s.mu.Unlock()
 	if !s.account.signedIn() || released {
@@ -280,6 +281,9 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 		work[0]()
 		work = work[1:]
 	}
+	if s.compared {
+		s.deleteStrays(ctx, end)
+	}
 	if ctx.Err() != nil {
 		return maxStatusInterval
 	}
@@ -288,7 +292,7 @@ func (s *subscriber) reconcile(ctx context.Context) time.Duration {
 	s.mu.Unlock()
 	now := time.Now().Round(0)
 	next := now.Add(maxStatusInterval)
-	for _, at := range append(s.deadlines(want, len(work) > 0, now), s.judge(now)...) {
+	for _, at := range slices.Concat(s.deadlines(want, len(work) > 0, now), s.strayDeadlines(), s.judge(now)) {
 		next = earlier(next, at)
 	}
 	signal(s.account.dirty)
@@ -542,11 +546,45 @@ func (s *subscriber) compare(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	s.update(func() {}, lost...)
+	s.strays = nil
 	for _, l := range listed {
 		if !known[l.ID] && l.URL == s.notifier.URL && !s.account.runtime.isHeldByOthers(l.ID, s) {
-			s.deleteAt(ctx, s.account.graph, l.ID)
+			s.strays = append(s.strays, &subscription{ID: l.ID, Expires: l.Expires})
 		}
 	}
+}
+
+// deleteStrays deletes subscriptions of earlier runs until end. One that cannot be deleted now is tried again after the others, and ends by
+// itself.
+func (s *subscriber) deleteStrays(ctx context.Context, end time.Time) {
+	var left, failed []*subscription
+	for _, stray := range s.strays {
+		now := time.Now().Round(0)
+		switch {
+		case !stray.exists(now):
+		case ctx.Err() != nil, !now.Before(end), s.isBlocked(), now.Before(stray.retry.at):
+			left = append(left, stray)
+		case !s.deleteAt(ctx, s.account.graph, stray.ID):
+			stray.retry.failed(errors.New("not deleted"), now)
+			failed = append(failed, stray)
+		}
+	}
+	s.strays = append(left, failed...)
+}
+
+// strayDeadlines returns when subscriptions of earlier runs must be deleted.
+func (s *subscriber) strayDeadlines() []time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []time.Time
+	for _, stray := range s.strays {
+		at := stray.retry.at
+		if at.Before(s.blocked.at) {
+			at = s.blocked.at
+		}
+		all = append(all, at)
+	}
+	return all
 }
 
 // isHeldByOthers reports whether a subscription is, or may be, one of another account: several accounts can have the same user.
@@ -777,6 +815,10 @@ func (s *subscriber) deleteAll(ctx context.Context) {
 		resources = append(resources, sub.Resource)
 		s.deleteAt(ctx, s.graphOf(sub.Resource), sub.ID)
 	}
+	for _, stray := range s.strays {
+		s.deleteAt(ctx, s.account.graph, stray.ID)
+	}
+	s.strays = nil
 	s.update(func() { s.held = map[string]*subscription{} }, resources...)
 }
 
