@@ -83,6 +83,7 @@ const (
 	headerTTL         = "Nats-TTL"
 	headerOperation   = "KV-Operation"
 	operationDelete   = "DEL"
+	operationPurge    = "PURGE" // of others, such as the command line of NATS
 )
 
 // A bucket is a key-value bucket of JetStream. Reads ask the leader of its stream, so that they see every earlier write.
@@ -309,7 +310,7 @@ func (b *bucket) entryOf(key string, m *jetstream.RawStreamMsg, err error) (entr
 
 func newEntry(key string, sequence uint64, header nats.Header, data []byte) entry {
 	e := entry{key: key, sequence: sequence}
-	if header.Get(headerOperation) != operationDelete {
+	if operation := header.Get(headerOperation); operation != operationDelete && operation != operationPurge {
 		e.value = notNil(data)
 	}
 	return e

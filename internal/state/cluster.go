@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -102,14 +101,8 @@ func (d *Dir) openShared(ctx context.Context) error {
 	if _, err := d.unseal(mark, sealedFor+markKey); err != nil {
 		return fmt.Errorf("the bucket %s of NATS %w; every machine of a cluster needs the same key", b.cluster.Bucket, err)
 	}
-	wanted := strconv.Itoa(max(1, b.cluster.Shards))
-	shards, err := b.getOrCreate(ctx, shardsKey, []byte(wanted))
-	if err != nil {
-		return d.sharedError("read", shardsKey, err)
-	}
-	if string(shards) != wanted {
-		return fmt.Errorf("the bucket %s of NATS was made with cluster.shards: %s, not %s; set cluster.shards to %s, or copy the state to another bucket",
-			b.cluster.Bucket, shards, wanted, shards)
+	if err := b.checkShards(ctx); err != nil {
+		return err
 	}
 	id, err := b.getOrCreate(ctx, idKey, []byte(d.id))
 	if err != nil {

@@ -32,6 +32,7 @@ type leaseRecord struct {
 	Epoch  uint64        `json:"epoch"`          // the number of leases before this one
 	Lease  time.Duration `json:"lease"`
 	Config string        `json:"config,omitempty"` // a digest of the holder's configuration, see Dir.Announce; "": not announced, or by the members
+	Shards int           `json:"shards,omitempty"` // the number of shards of the bucket, see bucket.checkShards; 0: one, or an earlier version
 }
 
 // A register holds a lease record.
@@ -306,8 +307,8 @@ func parseLease(e entry) (record leaseRecord, err error) {
 }
 
 func (r bucketRegister) replace(ctx context.Context, expected uint64, record leaseRecord, changes []*change) (uint64, error) {
-	if r.shard == "" {
-		record.Config = r.bucket.configurations.announced()
+	if record.Shards = r.bucket.cluster.Shards; r.shard == "" {
+		record.Config, record.Shards = r.bucket.configurations.announced(), 0
 	}
 	value, err := json.Marshal(record)
 	if err != nil {

@@ -78,7 +78,7 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 type board interface {
 	// follow calls f for every record, and for each change of one, until ctx is done or it fails.
 	follow(ctx context.Context, f func(entry)) error
-	// announce replaces the record of a member; nil removes it.
+	// announce replaces a record, which the servers forget after a time; 0: never. nil removes it.
 	announce(ctx context.Context, key string, value []byte, ttl time.Duration) error
 	// register returns where the lease of a shard is.
 	register(shard int) register
@@ -88,7 +88,7 @@ type board interface {
 type bucketBoard struct{ bucket *bucket }
 
 func (b bucketBoard) follow(ctx context.Context, f func(entry)) error {
-	return b.bucket.follow(ctx, []string{memberPrefix + "*", "shard.*." + leaseKey}, f)
+	return b.bucket.follow(ctx, []string{memberPrefix + "*", "shard.*." + leaseKey, shardsKey}, f)
 }
 
 func (b bucketBoard) announce(ctx context.Context, key string, value []byte, ttl time.Duration) error {
@@ -187,7 +187,11 @@ func (w *worker) run(ctx context.Context) error {
 			stop()
 			return w.leave(nil)
 		case e := <-entries:
-			w.see(e, time.Now())
+			if e.key == shardsKey {
+				failure = w.checkShards(ctx, e)
+			} else {
+				w.see(e, time.Now())
+			}
 		case e := <-w.ended:
 			failure = w.end(e)
 		case <-ticker.C:
