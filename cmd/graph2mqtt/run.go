@@ -81,6 +81,11 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 				file.Report(err)
 				return
 			}
+			if c.Cluster.Shards > 1 && next.Cluster.Shards != c.Cluster.Shards { // accounts would be in other shards than their data
+				outdated.Store(true)
+				log.Error("configuration not applied, keeping the running one", "error", errShardsChanged)
+				return
+			}
 			next.KeepAccounts(current.Load())
 			logWarnings(log, current.Load(), next)
 			p.limitProcessors(processors, len(next.Accounts))
@@ -121,6 +126,9 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		}
 	}
 }
+
+// errShardsChanged is the error of a new configuration with another number of shards.
+var errShardsChanged = errors.New("cluster.shards was changed, which needs another bucket and a restart of all machines")
 
 // announce announces to the other machines of a cluster which configuration this one has.
 func announce(dir *state.Dir, c *config.Config) {
