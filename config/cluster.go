@@ -108,8 +108,8 @@ func (c *Config) checkShards() (errs []error) {
 	if c.Cluster.Shards <= 1 {
 		return nil
 	}
-	if c.HTTP.Listen != "" {
-		errs = append(errs, At("http.listen", errors.New("want no HTTP listener with cluster.shards above 1: no machine has all accounts")))
+	if c.HTTP.Calendars {
+		errs = append(errs, At("http.calendars", errors.New("want false with cluster.shards above 1: no machine has all accounts; calendars need one shard")))
 	}
 	for key, value := range map[string]string{"webhook.listen": c.Notifications.Webhook.Listen, "eventhubs.connection_string": c.Notifications.EventHubs.ConnectionString.Reveal()} {
 		if value != "" {
@@ -137,6 +137,8 @@ func (c *Config) Shard(shard int) *Config {
 	maps.DeleteFunc(part.Organizations, func(id string, _ *Organization) bool { return isOther(id) })
 	maps.DeleteFunc(part.AccountFiles, func(id, _ string) bool { return isOther(id) })
 	part.RefusedFiles = slices.DeleteFunc(slices.Clone(c.RefusedFiles), func(f RefusedFile) bool { return isOther(f.Account) })
+	part.HTTP, part.Digests = HTTP{}, maps.Clone(c.Digests) // the process has the listener
+	delete(part.Digests, "http")
 	if part.Audit.File != "" { // two bridges must not rename the same file
 		extension := filepath.Ext(part.Audit.File)
 		part.Audit.File = fmt.Sprintf("%s-%d%s", strings.TrimSuffix(part.Audit.File, extension), shard, extension)

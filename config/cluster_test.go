@@ -35,7 +35,7 @@ func TestShardOf(t *testing.T) {
 
 // Each account is in the configuration of one shard, with its organization and its file; everything else is in each.
 func TestShardsOfAConfiguration(t *testing.T) {
-	text := "mqtt: {url: mqtt://h}\ncluster: {nats: [nats://n], shards: 3}\naudit: {file: /var/log/audit.jsonl}\naccounts:\n"
+	text := "mqtt: {url: mqtt://h}\nhttp: {listen: ':8099', password: hunter2hunter2, metrics: true}\ncluster: {nats: [nats://n], shards: 3}\naudit: {file: /var/log/audit.jsonl}\naccounts:\n"
 	var want []string
 	for i := range 9 {
 		id := fmt.Sprintf("a%d", i)
@@ -59,6 +59,9 @@ func TestShardsOfAConfiguration(t *testing.T) {
 			refused = append(refused, f.Account)
 		}
 		audits = append(audits, part.Audit.File)
+		if part.HTTP.Listen != "" || c.HTTP.Listen == "" {
+			t.Errorf("shard %d listens on %q, the process on %q", shard, part.HTTP.Listen, c.HTTP.Listen)
+		}
 		if part.MQTT.URL != c.MQTT.URL || part.Cluster.Shards != 3 {
 			t.Errorf("shard %d: %+v", shard, part.MQTT)
 		}

@@ -5,6 +5,8 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -640,4 +642,83 @@ func TestStateCopyNeedsATarget(t *testing.T) {
 			t.Errorf("%q: %d %s", args, code, stderr)
 		}
 	}
+}
+
+// With shards each machine has one listener. It answers from the start on, is ready when the machine takes part, and has the metrics of all
+// its shards.
+func TestClusterShardListener(t *testing.T) {
+	t.Parallel()
+	h := newClusterHarness(t)
+	configure := func(shards int) {
+		h.configureAccounts(t, 2, fmt.Sprintf("http: {listen: '127.0.0.1:0', metrics: true}\ncluster: {nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, shards))
+	}
+	configure(testShards)
+	h.loginTo(t, "a0")
+	h.nats.Kill()
+	a := h.run(t, "a")
+	address := a.stderr.find(t, listeningPattern)
+	h.awaitAnswer(t, address+"/healthz", 200, "ok")
+	h.awaitAnswer(t, address+"/readyz", 503, "not ready")
+	h.nats.Start()
+	h.awaitShards(t, "online")
+	h.awaitAnswer(t, address+"/readyz", 200, "ok")
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 4\n")
+	h.awaitAnswer(t, address+"/metrics", 200, `graph2mqtt_account_signed_in{account="a0"} 1`)
+	h.awaitAnswer(t, address+"/metrics", 200, `graph2mqtt_account_signed_in{account="a1"} 0`)
+	h.awaitAnswer(t, address+"/", 404, "are not available with several shards")
+
+	if code, _, stderr := h.call(t, "link", "a0"); code != exitUsage || stderr != "graph2mqtt: the link needs the status page, which several shards (cluster.shards) do not have: use graph2mqtt login a0\n" {
+		t.Errorf("link: %d, %s", code, stderr)
+	}
+
+	b := h.run(t, "b")
+	other := b.stderr.find(t, listeningPattern)
+	h.awaitAnswer(t, other+"/metrics", 200, "graph2mqtt_shards 2\n")
+	h.awaitAnswer(t, other+"/readyz", 200, "ok")
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 2\n")
+
+	// With another number of shards, accounts would have two bridges.
+	configure(1)
+	a.stderr.find(t, regexp.MustCompile(`msg="configuration not applied, keeping the running one" error="cluster.shards was changed, which needs another bucket and a restart of all machines"`))
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 0\n")
+	configure(testShards)
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 1\n")
+
+	b.interrupt()
+	if code := b.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 4\n")
+	h.nats.Kill() // at the end of the leases there is no shard
+	h.awaitShards(t, "offline")
+	h.awaitAnswer(t, address+"/readyz", 503, "not ready")
+	h.awaitAnswer(t, address+"/healthz", 200, "ok")
+	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 0\n")
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+var listeningPattern = regexp.MustCompile(`msg=listening component=http address=(\S+)`)
+
+// awaitAnswer waits until an address answers with a code and a text.
+func (h *clusterHarness) awaitAnswer(t *testing.T, address string, want int, text string) {
+	t.Helper()
+	code, body := 0, ""
+	for end := time.Now().Add(waitTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		answer, err := http.Get("http://" + address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if code, body = answer.StatusCode, string(b); code == want && strings.Contains(body, text) {
+			return
+		}
+	}
+	t.Fatalf("%s answers %d: %s; want %d with %s", address, code, body, want, text)
 }

@@ -64,6 +64,10 @@ type manifest struct {
 							SecretKeyRef struct{ Name, Key string } `yaml:"secretKeyRef"`
 						} `yaml:"valueFrom"`
 					}
+					Ports []struct {
+						Name          string
+						ContainerPort int `yaml:"containerPort"`
+					}
 					StartupProbe   probe                   `yaml:"startupProbe"`
 					LivenessProbe  probe                   `yaml:"livenessProbe"`
 					ReadinessProbe probe                   `yaml:"readinessProbe"`
@@ -80,7 +84,7 @@ type manifest struct {
 }
 
 type probe struct {
-	Exec struct{ Command []string }
+	HTTPGet struct{ Path, Port string } `yaml:"httpGet"`
 }
 
 func manifests(t *testing.T, name string) (all []manifest) {
@@ -147,11 +151,14 @@ func TestKubernetesManifests(t *testing.T) {
 				for _, v := range c.Env {
 					if ref := v.ValueFrom.SecretKeyRef; ref.Name != "" {
 						secrets[ref.Name+" "+ref.Key] = true
-						v.Value = "secret"
+						v.Value = "a secret text"
 					}
 					environment = append(environment, v.Name+"="+v.Value)
 				}
 				if c.Name == "graph2mqtt" {
+					if len(c.Ports) != 1 || c.Ports[0].Name != "http" || c.Ports[0].ContainerPort != 8099 {
+						t.Errorf("the ports are %+v", c.Ports)
+					}
 					checkPod(t, c.Image, configMaps["graph2mqtt"]["graph2mqtt.yaml"], environment, c.StartupProbe, c.LivenessProbe, c.ReadinessProbe)
 				}
 			}
@@ -160,7 +167,7 @@ func TestKubernetesManifests(t *testing.T) {
 			t.Errorf("%s has %d workloads", name, workloads)
 		}
 	}
-	want := []string{"graph2mqtt key", "graph2mqtt mqtt-password", "graph2mqtt nats-admin-password", "graph2mqtt nats-password"}
+	want := []string{"graph2mqtt http-password", "graph2mqtt key", "graph2mqtt mqtt-password", "graph2mqtt nats-admin-password", "graph2mqtt nats-password"}
 	if got := slices.Sorted(maps.Keys(secrets)); !slices.Equal(got, want) {
 		t.Errorf("secrets %v; want %v, which the documentation creates", got, want)
 	}
@@ -183,11 +190,17 @@ func checkPod(t *testing.T, image, text string, environment []string, probes ...
 	if len(c.Ignored)+len(c.Warnings) > 0 || c.StateDir != "/data/state" || c.MQTT.Password == "" || c.Cluster.Password == "" || len(c.Cluster.NATS) != 3 {
 		t.Errorf("ignored %v, warnings %v, state in %s", c.Ignored, c.Warnings, c.StateDir)
 	}
+	if c.HTTP.Listen != ":8099" || !c.HTTP.Metrics {
+		t.Errorf("the listener is %+v", c.HTTP)
+	}
+	var paths []string
 	for _, p := range probes {
-		if len(p.Exec.Command) == 0 {
-			t.Error("a probe has no command")
-			continue
+		if p.HTTPGet.Port != "http" {
+			t.Errorf("a probe asks the port %s", p.HTTPGet.Port)
 		}
-		checkCommandLine(t, strings.Join(p.Exec.Command, " "))
+		paths = append(paths, p.HTTPGet.Path)
+	}
+	if want := []string{"/healthz", "/healthz", "/readyz"}; !slices.Equal(paths, want) {
+		t.Errorf("the probes ask %v, want %v", paths, want)
 	}
 }

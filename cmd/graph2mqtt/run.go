@@ -45,7 +45,7 @@ func (p *program) listenFlag(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&p.flags.listen, "listen", "", "`address` of the status page, such as 127.0.0.1:8099; default: http.listen")
 }
 
-func (p *program) bridge(ctx context.Context, _ []string) error {
+func (p *program) bridge(ctx context.Context, _ []string) (err error) {
 	now := make(chan os.Signal, 1)
 	signal.Notify(now, syscall.SIGHUP)
 	defer signal.Stop(now)
@@ -58,17 +58,26 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 	defer stdruntime.GOMAXPROCS(processors)
 	p.limitProcessors(processors, len(c.Accounts))
 	log, level := p.logger(c)
+	var changes fanOut
+	var outdated atomic.Bool // the newest configuration is invalid
+	var listener *shardListener
+	if c.Cluster.Shards > 1 {
+		if listener, err = p.listenForShards(c, &changes, outdated.Load, log); err != nil {
+			return err
+		}
+		var end func() error
+		ctx, end = listener.start(ctx)
+		defer func() { err = errors.Join(err, end()) }()
+	}
 	dir, err := p.waitForState(ctx, c, log)
 	if err != nil || dir == nil {
 		return err
 	}
 	defer dir.Close()
 	reloads := make(chan *config.Config)
-	var changes fanOut
 	var current atomic.Pointer[config.Config]
 	current.Store(c)
 	announce(dir, c)
-	var outdated atomic.Bool // the newest configuration is invalid
 	watching, stop := context.WithCancel(ctx)
 	var watch sync.WaitGroup
 	defer watch.Wait()
@@ -102,7 +111,8 @@ func (p *program) bridge(ctx context.Context, _ []string) error {
 		})
 	})
 	if c.Cluster.Shards > 1 {
-		s := &shardServer{program: p, level: level, log: log, current: &current, changes: &changes, outdated: outdated.Load, connected: map[int]func() bool{}}
+		listener.dir.Store(dir)
+		s := &shardServer{program: p, level: level, log: log, current: &current, changes: &changes, outdated: outdated.Load, listener: listener, connected: map[int]func() bool{}}
 		return s.run(ctx, dir)
 	}
 	for {

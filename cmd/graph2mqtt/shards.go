@@ -56,6 +56,7 @@ type shardServer struct {
 	current  *atomic.Pointer[config.Config]
 	changes  *fanOut
 	outdated func() bool
+	listener *shardListener
 
 	mu        sync.Mutex
 	connected map[int]func() bool // by shard
@@ -114,7 +115,11 @@ func (s *shardServer) serve(ctx context.Context, shard state.Shard) error {
 	}
 	err := s.program.serveSupervised(ctx, o, func(_ context.Context, b *bridge.Bridge) func() {
 		s.set(shard.Number, b.Connected)
-		return func() { s.set(shard.Number, nil) }
+		remove := s.listener.http.Add(b)
+		return func() {
+			remove()
+			s.set(shard.Number, nil)
+		}
 	})
 	changed := (*brokerChangedError)(nil)
 	switch {

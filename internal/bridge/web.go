@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/http/pprof"
@@ -34,19 +35,11 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if c.Listen == "" {
 		return nil, b.setMetrics(false)
 	}
-	o, err := serverOptions(c)
-	if err != nil {
-		return nil, err
-	}
-	o.Healthy, o.Ready, o.Log = b.isHealthy, b.isReady, b.log.With("component", "http")
 	if err := b.setMetrics(c.Metrics); err != nil {
 		return nil, err
 	}
-	if c.Metrics {
-		o.OnRequest = b.metrics.Load().Served
-	}
-	l := &listener{}
-	if l.server, err = web.New(o); err != nil {
+	l, err := newListener(c, b.isHealthy, b.isReady, b.metrics.Load(), b.log)
+	if err != nil {
 		return nil, err
 	}
 	if c.Calendars {
@@ -55,8 +48,25 @@ func (b *Bridge) listen(c config.HTTP) (_ *listener, err error) {
 	if err := b.mountPage(l, c); err != nil {
 		return nil, errors.Join(err, l.server.Close())
 	}
-	if c.Metrics {
-		l.server.Mount("/metrics", web.Secret, b.metrics.Load())
+	return l, nil
+}
+
+// newListener returns a listener with the health checks, the profiles, and the metrics unless m is nil.
+func newListener(c config.HTTP, healthy, ready func() bool, m *metrics.Handler, log *slog.Logger) (_ *listener, err error) {
+	o, err := serverOptions(c)
+	if err != nil {
+		return nil, err
+	}
+	o.Healthy, o.Ready, o.Log = healthy, ready, log.With("component", "http")
+	if m != nil {
+		o.OnRequest = m.Served
+	}
+	l := &listener{}
+	if l.server, err = web.New(o); err != nil {
+		return nil, err
+	}
+	if m != nil {
+		l.server.Mount("/metrics", web.Secret, m)
 	}
 	if c.Pprof {
 		mountProfiles(l.server)
@@ -95,24 +105,32 @@ func mountProfiles(s *web.Server) {
 func (b *Bridge) setMetrics(wanted bool) error {
 	switch present := b.metrics.Load(); {
 	case wanted && present == nil:
-		var notifications func() (accepted, ignored uint64)
-		if b.config.Notifications.Enabled() {
-			notifications = b.runtime.Notified
-		}
-		m, err := metrics.New(metrics.Options{
-			Notifications: notifications,
-			Version:       b.options.Version, Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload, Log: b.log,
-		})
+		m, err := metrics.New(metrics.Options{Version: b.options.Version, Log: b.log})
 		if err != nil {
 			return fmt.Errorf("make the metrics: %w", err)
 		}
-		b.metrics.Store(m)
-		b.hub.OnPoll(m.Polled)
+		b.attach(m)
 	case !wanted && present != nil:
 		b.hub.OnPoll(nil)
 		b.metrics.Store(nil)
 	}
 	return nil
+}
+
+// attach has m count what happens in the bridge, until the returned function is called.
+func (b *Bridge) attach(m *metrics.Handler) (detach func()) {
+	s := metrics.Source{Devices: b.hub, Accounts: b.accountMetrics, Broker: b.brokerMetrics, Waiting: b.dispatcher.Waiting, Reload: b.lastReload}
+	if b.currentConfig().Notifications.Enabled() {
+		s.Notifications = b.runtime.Notified
+	}
+	remove := m.Add(s)
+	b.metrics.Store(m)
+	b.hub.OnPoll(m.Polled)
+	return func() {
+		b.hub.OnPoll(nil)
+		b.metrics.Store(nil)
+		remove()
+	}
 }
 
 // onExchange counts a request to Graph.
@@ -186,32 +204,43 @@ func (l *listener) close() {
 
 // replaceListener replaces the listener with that of another configuration, which it returns. If that one cannot listen, it returns the
 // configuration with the listener as it was.
-func (b *Bridge) replaceListener(ctx context.Context, work *errgroup.Group, after *config.Config) (*config.Config, error) {
-	b.listener.close()
-	next, err := b.listen(after.HTTP)
-	if err != nil {
-		b.log.Error("HTTP listener not changed, keeping the running one", "error", err)
-		changed := *after
-		changed.HTTP, changed.Digests = b.config.HTTP, maps.Clone(after.Digests)
-		delete(changed.Digests, "http")
-		if digest, ok := b.config.Digests["http"]; ok {
-			changed.Digests["http"] = digest
-		}
-		after = &changed
-		var listenErr error
-		if next, listenErr = b.listen(after.HTTP); listenErr != nil {
-			return nil, errors.Join(err, listenErr)
-		}
+func (b *Bridge) replaceListener(ctx context.Context, work *errgroup.Group, after *config.Config) (applied *config.Config, err error) {
+	b.listener, applied, err = replaceListener(b.listener, b.config, after, b.listen, b.log)
+	if err == nil {
+		b.listener.start(ctx, work)
 	}
-	b.listener = next
-	next.start(ctx, work)
-	return after, nil
+	return applied, err
 }
 
-// isHealthy reports whether the main loop runs.
+// replaceListener closes the listener of a configuration and makes that of another one. If that one cannot listen, it returns the
+// configuration with the listener as it was.
+func replaceListener(running *listener, before, after *config.Config, listen func(config.HTTP) (*listener, error), log *slog.Logger) (*listener, *config.Config, error) {
+	running.close()
+	next, err := listen(after.HTTP)
+	if err == nil {
+		return next, after, nil
+	}
+	log.Error("HTTP listener not changed, keeping the running one", "error", err)
+	changed := *after
+	changed.HTTP, changed.Digests = before.HTTP, maps.Clone(after.Digests)
+	delete(changed.Digests, "http")
+	if digest, ok := before.Digests["http"]; ok {
+		changed.Digests["http"] = digest
+	}
+	next, listenErr := listen(changed.HTTP)
+	if listenErr != nil {
+		return nil, nil, errors.Join(err, listenErr)
+	}
+	return next, &changed, nil
+}
+
+// isHealthy reports whether the main loop runs, or has not begun yet.
 func (b *Bridge) isHealthy() bool {
-	last := b.lastUpkeep.Load()
-	return last != nil && time.Since(*last) < maxUpkeepAge
+	last := b.started
+	if upkeep := b.lastUpkeep.Load(); upkeep != nil {
+		last = *upkeep
+	}
+	return time.Since(last) < maxUpkeepAge
 }
 
 // isReady reports whether the broker is connected and every account has tried to read.

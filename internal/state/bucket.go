@@ -97,6 +97,7 @@ type bucket struct {
 	denied  atomic.Pointer[denial] // the newest; nil: none
 
 	configurations *comparison
+	isMember       atomic.Bool // see Dir.IsMember
 }
 
 // A denial is a request without the permission that it needs. The servers do not answer it.

@@ -68,11 +68,17 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 		return err
 	}
 	self := d.leaseRecord()
+	member := &d.shared.bucket.isMember
+	defer member.Store(false)
 	w := newWorker(bucketBoard{d.shared.bucket}, self, d.Shards(), d.shared.bucket.configurations, d.log, func(ctx context.Context, shard int, l *Lease) error {
 		return serve(ctx, Shard{shard, d.withLease(shard, l), l})
 	})
+	w.onMember = member.Store
 	return errors.Join(w.run(ctx), d.unlockBridge(lock))
 }
+
+// IsMember reports whether this machine takes part in sharing the shards: the servers answer, and the others know of it.
+func (d *Dir) IsMember() bool { return d.shared != nil && d.shared.bucket.isMember.Load() }
 
 // A board holds the records of members and of the leases of shards.
 type board interface {
@@ -151,6 +157,7 @@ type worker struct {
 	serve func(ctx context.Context, shard int, l *Lease) error
 
 	configurations *comparison
+	onMember       func(bool) // is called often with whether the announcements of this worker come back
 
 	shards  []shardState
 	members map[string]*seenMember // by the name of the worker
@@ -164,7 +171,7 @@ type worker struct {
 func newWorker(b board, self leaseRecord, shards int, configurations *comparison, log *slog.Logger, serve func(context.Context, int, *Lease) error) *worker {
 	return &worker{
 		board: b, self: self, log: log, serve: serve, configurations: configurations, shards: make([]shardState, shards), members: map[string]*seenMember{},
-		ended: make(chan endedShard),
+		ended: make(chan endedShard), onMember: func(bool) {},
 	}
 }
 
@@ -273,6 +280,7 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 	if isCurrent && !w.current {
 		w.settled = now.Add(settleTime)
 	}
+	w.onMember(isCurrent)
 	if w.current = isCurrent; !isCurrent {
 		return
 	}

@@ -42,6 +42,7 @@ const (
 	reloadSuccessful     = "config_last_reload_successful"
 	reloadSuccessTime    = "config_last_reload_success_timestamp_seconds"
 	httpRequests         = "http_requests_total"
+	shards               = "shards"
 )
 
 // All describes every metric of the program. Labels are keys of the configuration, codes and methods, never names or addresses: a
@@ -65,13 +66,14 @@ func All() []Metric {
 		{graphRequests, "counter", "Requests to Graph. The code is the HTTP status of the answer; none: there was no answer.", []string{"account", "method", "code"}},
 		{graphRequestDuration, "histogram", "Times until Graph began to answer, for all accounts.", nil},
 		{graphThrottled, "counter", "Time for which Graph asked to wait, including the rest of the present wait. Limits that wait at the same time add up.", account},
-		{mqttConnected, "gauge", "Whether the broker is connected: 1 or 0.", nil},
+		{mqttConnected, "gauge", "Whether the broker is connected: 1 or 0. With several shards: that of every shard; left out without a shard.", nil},
 		{mqttConnects, "counter", "Connections made to the broker.", nil},
 		{mqttPublished, "counter", "Messages that the broker has acknowledged.", nil},
 		{requestsTotal, "counter", "Answered requests, over MQTT and HTTP. The code is ok, or that of the error. Requests to the bridge have an empty account; the op is empty if there is none of that name.", []string{"account", "op", "code"}},
 		{requestsWaiting, "gauge", "Requests that have not been answered yet.", account},
 		{reloadSuccessful, "gauge", "Whether the newest configuration is in use: 1; 0: it, or the file of an account, is invalid or could not be applied, and the one before it still runs.", nil},
 		{reloadSuccessTime, "gauge", "When the running configuration was loaded.", nil},
+		{shards, "gauge", "Number of shards that this machine has. Left out without cluster.shards above 1.", nil},
 		{httpRequests, "counter", "Requests to the HTTP listener. The handler is the pattern of the route; empty: the request was refused before, or there is no route.", []string{"handler", "method", "code"}},
 	}
 }

@@ -37,9 +37,17 @@ type BrokerConnection struct {
 	Published uint64
 }
 
-// Options configure a Handler. The functions are called at each scrape.
+// Options configure a Handler.
 type Options struct {
-	Version  string
+	Version string
+	Log     *slog.Logger
+	Sharded bool // there is a bridge for each shard that the machine has
+	// Reload is that of the process, as in Source. Nil: there is only that of the bridge.
+	Reload func() (loaded time.Time, ok bool)
+}
+
+// A Source is a bridge whose metrics a Handler serves. The functions are called at each scrape.
+type Source struct {
 	Devices  Devices
 	Accounts func() []AccountConnection
 	Broker   func() BrokerConnection
@@ -47,10 +55,29 @@ type Options struct {
 	Reload   func() (loaded time.Time, ok bool) // when the running configuration was loaded, and whether it is the newest
 	// Notifications returns how many notifications were accepted and ignored. Nil: they are not configured.
 	Notifications func() (accepted, ignored uint64)
-	Log           *slog.Logger
 }
 
-// A Handler serves the metrics and counts what happens. It is safe for concurrent use.
+// totals are counters over all bridges.
+type totals struct {
+	connects, published, accepted, ignored uint64
+	notifications                          bool // they are configured
+}
+
+// add adds the counters of a bridge.
+func (t *totals) add(s *Source) (connected bool) {
+	broker := s.Broker()
+	t.connects += broker.Connects
+	t.published += broker.Published
+	if s.Notifications != nil {
+		accepted, ignored := s.Notifications()
+		t.accepted += accepted
+		t.ignored += ignored
+		t.notifications = true
+	}
+	return broker.Connected
+}
+
+// A Handler serves the metrics and counts what happens, of one bridge or of several with different accounts. It is safe for concurrent use.
 type Handler struct {
 	options Options
 	serve   http.Handler
@@ -61,6 +88,8 @@ type Handler struct {
 	graphDurations              prometheus.Histogram
 
 	mu       sync.Mutex
+	sources  []*Source
+	ended    totals // of bridges that have ended: a counter does not fall
 	sensors  map[hub.ID]sensor
 	accounts map[string]bool // at the last scrape
 }
@@ -99,6 +128,39 @@ func New(o Options) (*Handler, error) {
 		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
 	})
 	return h, nil
+}
+
+// Add adds a bridge, until the returned function is called: then the series of its accounts end.
+func (h *Handler) Add(s Source) (remove func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	added := &s
+	h.sources = append(h.sources, added)
+	return func() {
+		h.mu.Lock()
+		h.sources = slices.DeleteFunc(slices.Clone(h.sources), func(s *Source) bool { return s == added })
+		h.ended.add(added)
+		h.mu.Unlock()
+		for _, a := range added.Accounts() {
+			h.forget(a.ID)
+		}
+	}
+}
+
+// current returns the bridges, and the counters of those that have ended.
+func (h *Handler) current() ([]*Source, totals) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.sources, h.ended
+}
+
+// connections returns the connections of all accounts to Graph.
+func (h *Handler) connections() (all []AccountConnection) {
+	sources, _ := h.current()
+	for _, s := range sources {
+		all = append(all, s.Accounts()...)
+	}
+	return all
 }
 
 // ServeHTTP implements http.Handler.
@@ -145,7 +207,7 @@ func (h *Handler) Answered(target services.Ref, operation string, r services.Res
 	account, code := target.Account, "ok"
 	if r.Error != nil {
 		code = string(r.Error.Code)
-		if r.Error.Code == services.UnknownSensor && !slices.ContainsFunc(h.options.Accounts(), func(a AccountConnection) bool { return a.ID == account }) {
+		if r.Error.Code == services.UnknownSensor && !slices.ContainsFunc(h.connections(), func(a AccountConnection) bool { return a.ID == account }) {
 			account = ""
 		}
 	}
@@ -188,32 +250,43 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 	}
 
 	gauge(buildInfo, 1, h.options.Version, runtime.Version())
-	loaded, ok := h.options.Reload()
+	sources, sum := h.current()
+	connected, reloads := true, []func() (time.Time, bool){}
+	if h.options.Reload != nil {
+		reloads = append(reloads, h.options.Reload)
+	}
+	accounts := map[string]bool{"": true} // of the bridge's own requests
+	var snapshot []hub.Snapshot
+	for _, s := range sources {
+		connected = sum.add(s) && connected
+		reloads = append(reloads, s.Reload)
+		waiting := s.Waiting()
+		for _, a := range s.Accounts() {
+			accounts[a.ID] = true
+			moment(accountSignInExpiry, a.SignInExpires, a.ID)
+			count(graphThrottled, a.ThrottledFor.Seconds(), a.ID)
+			gauge(requestsWaiting, float64(waiting[a.ID]), a.ID)
+		}
+		snapshot = append(snapshot, s.Devices.Snapshot()...)
+	}
+	loaded, ok := earliest(reloads)
 	gauge(reloadSuccessful, number(ok))
 	moment(reloadSuccessTime, loaded)
-
-	broker := h.options.Broker()
-	gauge(mqttConnected, number(broker.Connected))
-	count(mqttConnects, float64(broker.Connects))
-	count(mqttPublished, float64(broker.Published))
-
-	if h.options.Notifications != nil {
-		accepted, ignored := h.options.Notifications()
-		count(notificationsTotal, float64(accepted), "accepted")
-		count(notificationsTotal, float64(ignored), "ignored")
+	if len(sources) > 0 {
+		gauge(mqttConnected, number(connected))
+	}
+	count(mqttConnects, float64(sum.connects))
+	count(mqttPublished, float64(sum.published))
+	if sum.notifications {
+		count(notificationsTotal, float64(sum.accepted), "accepted")
+		count(notificationsTotal, float64(sum.ignored), "ignored")
+	}
+	if h.options.Sharded {
+		gauge(shards, float64(len(sources)))
 	}
 
-	waiting := h.options.Waiting()
-	accounts := map[string]bool{"": true} // of the bridge's own requests
-	for _, a := range h.options.Accounts() {
-		accounts[a.ID] = true
-		moment(accountSignInExpiry, a.SignInExpires, a.ID)
-		count(graphThrottled, a.ThrottledFor.Seconds(), a.ID)
-		gauge(requestsWaiting, float64(waiting[a.ID]), a.ID)
-	}
 	devices := map[hub.ID]bool{}
 	polled := h.polled()
-	snapshot := h.options.Devices.Snapshot()
 	announced := notificationStates(snapshot)
 	for _, d := range snapshot {
 		id, state := d.Device.ID, d.State
@@ -245,6 +318,18 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 		}
 	}
 	h.prune(accounts, devices)
+}
+
+// earliest returns when the configuration was loaded that runs everywhere, and whether it is the newest.
+func earliest(reloads []func() (time.Time, bool)) (loaded time.Time, ok bool) {
+	ok = true
+	for i, reload := range reloads {
+		at, isNewest := reload()
+		if ok = ok && isNewest; i == 0 || at.Before(loaded) {
+			loaded = at
+		}
+	}
+	return loaded, ok
 }
 
 // notificationStates returns the states of the notifications about sensors, as their accounts tell them.
@@ -300,11 +385,29 @@ func (h *Handler) prune(accounts map[string]bool, devices map[hub.ID]bool) {
 	}
 	for id := range h.accounts {
 		if !accounts[id] {
-			of := prometheus.Labels{"account": id}
-			h.pollDurations.DeletePartialMatch(of)
-			h.graph.DeletePartialMatch(of)
-			h.requests.DeletePartialMatch(of)
+			h.deleteAccount(id)
 		}
 	}
 	h.accounts = accounts
+}
+
+// forget forgets an account and its sensors.
+func (h *Handler) forget(account string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for id := range h.sensors {
+		if id.Account == account {
+			delete(h.sensors, id)
+		}
+	}
+	h.polls.DeletePartialMatch(prometheus.Labels{"account": account})
+	h.deleteAccount(account)
+}
+
+// deleteAccount deletes the series of an account, except for those of its sensors.
+func (h *Handler) deleteAccount(account string) {
+	of := prometheus.Labels{"account": account}
+	h.pollDurations.DeletePartialMatch(of)
+	h.graph.DeletePartialMatch(of)
+	h.requests.DeletePartialMatch(of)
 }

@@ -31,8 +31,12 @@ func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.AccountCon
 	t.Helper()
 	devices := hub.New()
 	accounts := &[]metrics.AccountConnection{{ID: "work", SignInExpires: at, ThrottledFor: 90 * time.Second}}
-	h, err := metrics.New(metrics.Options{
-		Version: "1.2.3", Devices: devices, Log: slog.New(slog.DiscardHandler),
+	h, err := metrics.New(metrics.Options{Version: "1.2.3", Log: slog.New(slog.DiscardHandler), Sharded: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Add(metrics.Source{
+		Devices:  devices,
 		Accounts: func() []metrics.AccountConnection { return *accounts },
 		Broker: func() metrics.BrokerConnection {
 			return metrics.BrokerConnection{Connected: true, Connects: 2, Published: 300}
@@ -41,9 +45,6 @@ func newHandler(t *testing.T) (*metrics.Handler, *hub.Hub, *[]metrics.AccountCon
 		Reload:        func() (time.Time, bool) { return at, false },
 		Notifications: func() (uint64, uint64) { return 5, 6 },
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	devices.OnPoll(h.Polled)
 	devices.Declare(hub.Device{Name: "graph2mqtt"})
 	devices.Declare(hub.Device{ID: account, Name: "Contoso"})
@@ -125,6 +126,7 @@ func TestMetrics(t *testing.T) {
 		`sensor_poll_duration_seconds_count{account="work"} 2`,
 		`sensor_polls_total{account="work",outcome="ok",sensor="calendar"} 1`,
 		`sensor_polls_total{account="work",outcome="throttled",sensor="calendar"} 1`,
+		`shards 1`,
 	}
 	for i, line := range own {
 		own[i] = regexp.MustCompile(`goversion="[^"]*"`).ReplaceAllString(line, `goversion="GO"`)
@@ -186,4 +188,70 @@ func TestMethods(t *testing.T) {
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST is answered %d", w.Code)
 	}
+}
+
+// Several bridges have one set of metrics. When one ends, the series of its accounts end at once, and counters of all do not fall.
+func TestSeveralSources(t *testing.T) {
+	process := func() (time.Time, bool) { return at.Add(time.Hour), true }
+	h, err := metrics.New(metrics.Options{Version: "1.2.3", Log: slog.New(slog.DiscardHandler), Sharded: true, Reload: process})
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := func(prefixes ...string) (found []string) {
+		own, _ := scrape(t, h)
+		for _, line := range own {
+			if slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(line, prefix) }) {
+				found = append(found, line)
+			}
+		}
+		return found
+	}
+	sums := []string{"config", "mqtt", "notifications", "shards"}
+	check := func(what string, got []string, want ...string) {
+		t.Helper()
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", what, diff)
+		}
+	}
+	check("without a bridge", lines(sums...), `config_last_reload_success_timestamp_seconds 1.8000036005e+09`, `config_last_reload_successful 1`,
+		`mqtt_connects_total 0`, `mqtt_published_messages_total 0`, `shards 0`)
+	connected := map[string]bool{"a": true, "b": true}
+	add := func(id string, published uint64) (remove func()) {
+		devices := hub.New()
+		devices.OnPoll(h.Polled)
+		remove = h.Add(metrics.Source{
+			Devices: devices, Waiting: func() map[string]int { return map[string]int{id: 1} },
+			Accounts: func() []metrics.AccountConnection { return []metrics.AccountConnection{{ID: id}} },
+			Broker: func() metrics.BrokerConnection {
+				return metrics.BrokerConnection{Connected: connected[id], Connects: 1, Published: published}
+			},
+			Reload:        func() (time.Time, bool) { return at, id == "a" },
+			Notifications: func() (uint64, uint64) { return 2, 3 },
+		})
+		sensor := hub.ID{Account: id, Sensor: "calendar"}
+		devices.Declare(hub.Device{ID: sensor, Name: "Calendar"})
+		devices.Put(sensor, hub.State{Available: true})
+		devices.Record(sensor, hub.Poll{At: at, Next: at})
+		h.Exchanged(id, "GET", 200, time.Second)
+		h.Answered(services.Ref(sensor), "create", services.Response{Op: "create"})
+		return remove
+	}
+	add("a", 10)
+	remove := add("b", 20)
+	check("two bridges", lines(sums...), `config_last_reload_success_timestamp_seconds 1.8000000005e+09`, `config_last_reload_successful 0`,
+		`mqtt_connected 1`, `mqtt_connects_total 2`, `mqtt_published_messages_total 30`, `notifications_total{outcome="accepted"} 4`, `notifications_total{outcome="ignored"} 6`, `shards 2`)
+	check("accounts", lines("graph_requests", "requests_", "sensor_available", "sensor_polls"),
+		`graph_requests_total{account="a",code="200",method="get"} 1`, `graph_requests_total{account="b",code="200",method="get"} 1`,
+		`requests_total{account="a",code="ok",op="create"} 1`, `requests_total{account="b",code="ok",op="create"} 1`,
+		`requests_waiting{account="a"} 1`, `requests_waiting{account="b"} 1`,
+		`sensor_available{account="a",sensor="calendar"} 1`, `sensor_available{account="b",sensor="calendar"} 1`,
+		`sensor_polls_total{account="a",outcome="ok",sensor="calendar"} 1`, `sensor_polls_total{account="b",outcome="ok",sensor="calendar"} 1`)
+	connected["b"] = false
+	check("one is not connected", lines("mqtt_connected"), `mqtt_connected 0`)
+	remove()
+	if _, all := scrape(t, h); strings.Contains(all, `account="b"`) || !strings.Contains(all, `account="a"`) {
+		t.Errorf("after one has ended:\n%s", all)
+	}
+	check("one bridge", lines(sums...), `config_last_reload_success_timestamp_seconds 1.8000000005e+09`, `config_last_reload_successful 1`,
+		`mqtt_connected 1`, `mqtt_connects_total 2`, `mqtt_published_messages_total 30`, `notifications_total{outcome="accepted"} 4`, `notifications_total{outcome="ignored"} 6`, `shards 1`)
 }
