@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"sync/atomic"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
@@ -24,6 +25,10 @@ func (p *program) listenForShards(c *config.Config, changes *fanOut, outdated fu
 	l := &shardListener{}
 	l.http, err = bridge.NewShardListener(bridge.ShardListenerOptions{
 		Config: c, Version: readBuild().version, Outdated: outdated, Log: log,
+		Alive: func(within time.Duration) bool {
+			d := l.dir.Load()
+			return d == nil || d.IsSharing(within)
+		},
 		Standby: func() bool { d := l.dir.Load(); return d != nil && d.IsMember() },
 	})
 	if err != nil {

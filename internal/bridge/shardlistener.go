@@ -21,6 +21,8 @@ import (
 type ShardListenerOptions struct {
 	Config  *config.Config
 	Version string
+	// Alive reports whether what takes shards and gives them up has run within a time.
+	Alive func(within time.Duration) bool
 	// Standby reports whether the process is ready while it has no shard.
 	Standby func() bool
 	// Outdated reports whether a newer configuration exists that could not be loaded.
@@ -159,9 +161,9 @@ func (l *ShardListener) running() []*Bridge {
 	return all
 }
 
-// isHealthy reports whether the main loops of all bridges run.
+// isHealthy reports whether the main loops of the process and of all bridges run.
 func (l *ShardListener) isHealthy() bool {
-	return !slices.ContainsFunc(l.running(), func(b *Bridge) bool { return !b.isHealthy() })
+	return l.options.Alive(maxUpkeepAge) && !slices.ContainsFunc(l.running(), func(b *Bridge) bool { return !b.isHealthy() })
 }
 
 // isReady reports whether all bridges are ready, or the process is without any.

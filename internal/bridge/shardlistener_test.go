@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
@@ -22,7 +23,7 @@ func TestShardListener(t *testing.T) {
 		h.SignIn(id)
 		h.Start()
 	}
-	var isMember, isOutdated atomic.Bool
+	var isMember, isOutdated, hangs atomic.Bool
 	with := func(h config.HTTP) *config.Config {
 		c := *one.load()
 		c.HTTP = h
@@ -30,7 +31,7 @@ func TestShardListener(t *testing.T) {
 	}
 	options := config.HTTP{Listen: "127.0.0.1:0", Password: webPassword, Metrics: true, Pprof: true}
 	l, err := bridge.NewShardListener(bridge.ShardListenerOptions{
-		Config: with(options), Version: "1.2.3", Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
+		Config: with(options), Version: "1.2.3", Alive: func(time.Duration) bool { return !hangs.Load() }, Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -58,6 +59,9 @@ func TestShardListener(t *testing.T) {
 	one.matches(address, `shards 0`, `mqtt_connects_total 0`, `config_last_reload_successful 1`)
 	lacks(address, "graph2mqtt_mqtt_connected ", `account="`)
 	isMember.Store(false)
+	hangs.Store(true)
+	one.until(address+"/healthz", "", http.StatusServiceUnavailable)
+	hangs.Store(false)
 
 	removeOne, removeTwo := l.Add(one.bridge), l.Add(two.bridge)
 	one.until(address+"/readyz", "", http.StatusOK)

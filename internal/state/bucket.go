@@ -97,7 +97,8 @@ type bucket struct {
 	denied  atomic.Pointer[denial] // the newest; nil: none
 
 	configurations *comparison
-	isMember       atomic.Bool // see Dir.IsMember
+	isMember       atomic.Bool               // see Dir.IsMember
+	balanced       atomic.Pointer[time.Time] // see Dir.IsSharing
 }
 
 // A denial is a request without the permission that it needs. The servers do not answer it.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -98,6 +99,9 @@ func TestAnnounceMembers(t *testing.T) {
 	first := next("")
 	d.Announce([]byte("secret 2"))
 	next(first)
+	if !d.IsMember() || !d.IsSharing(time.Minute) || d.IsSharing(0) {
+		t.Error("a machine that works does not take part")
+	}
 	if got := leases("none"); got != "" {
 		t.Errorf("a lease has the digest %s", got)
 	}

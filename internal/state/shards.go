@@ -68,17 +68,33 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 		return err
 	}
 	self := d.leaseRecord()
-	member := &d.shared.bucket.isMember
-	defer member.Store(false)
+	b := d.shared.bucket
+	defer func() {
+		b.isMember.Store(false)
+		b.balanced.Store(nil)
+	}()
 	w := newWorker(bucketBoard{d.shared.bucket}, self, d.Shards(), d.shared.bucket.configurations, d.log, func(ctx context.Context, shard int, l *Lease) error {
 		return serve(ctx, Shard{shard, d.withLease(shard, l), l})
 	})
-	w.onMember = member.Store
+	w.onBalance = func(isMember bool) {
+		now := time.Now()
+		b.isMember.Store(isMember)
+		b.balanced.Store(&now)
+	}
 	return errors.Join(w.run(ctx), d.unlockBridge(lock))
 }
 
 // IsMember reports whether this machine takes part in sharing the shards: the servers answer, and the others know of it.
 func (d *Dir) IsMember() bool { return d.shared != nil && d.shared.bucket.isMember.Load() }
+
+// IsSharing reports whether the loop of ServeShards has run within a time, or does not run now.
+func (d *Dir) IsSharing(within time.Duration) bool {
+	if d.shared == nil {
+		return true
+	}
+	last := d.shared.bucket.balanced.Load()
+	return last == nil || time.Since(*last) < within
+}
 
 // A board holds the records of members and of the leases of shards.
 type board interface {
@@ -157,7 +173,7 @@ type worker struct {
 	serve func(ctx context.Context, shard int, l *Lease) error
 
 	configurations *comparison
-	onMember       func(bool) // is called often with whether the announcements of this worker come back
+	onBalance      func(isMember bool) // is called often; isMember: the announcements of this worker come back
 
 	shards  []shardState
 	members map[string]*seenMember // by the name of the worker
@@ -171,7 +187,7 @@ type worker struct {
 func newWorker(b board, self leaseRecord, shards int, configurations *comparison, log *slog.Logger, serve func(context.Context, int, *Lease) error) *worker {
 	return &worker{
 		board: b, self: self, log: log, serve: serve, configurations: configurations, shards: make([]shardState, shards), members: map[string]*seenMember{},
-		ended: make(chan endedShard), onMember: func(bool) {},
+		ended: make(chan endedShard), onBalance: func(bool) {},
 	}
 }
 
@@ -280,7 +296,7 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 	if isCurrent && !w.current {
 		w.settled = now.Add(settleTime)
 	}
-	w.onMember(isCurrent)
+	w.onBalance(isCurrent)
 	if w.current = isCurrent; !isCurrent {
 		return
 	}
