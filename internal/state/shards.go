@@ -254,9 +254,8 @@ func (w *worker) see(e entry, now time.Time) {
 		}
 		m := w.members[name]
 		m.see(e, now)
-		if json.Unmarshal(e.value, &m.memberRecord) != nil { // such as a record that was removed
-			m.memberRecord = memberRecord{}
-		}
+		m.memberRecord = memberRecord{}
+		_ = json.Unmarshal(e.value, &m.memberRecord) // a record that was removed is empty
 		return
 	}
 	number, _, _ := strings.Cut(strings.TrimPrefix(e.key, "shard."), ".")
