@@ -58,6 +58,7 @@ type Options struct {
 	Notify func(context.Context, []subscriptions.Notification) error
 	// OnState is called with an error when the event hub cannot be read, and with nil when it can be read again.
 	OnState func(error)
+	Shared  bool // other machines read with the same group, so this one may have nothing to read
 	Log     *slog.Logger
 }
 

@@ -292,6 +292,38 @@ func TestRebalance(t *testing.T) {
 	})
 }
 
+// Of machines that share a group one may have nothing to read. It reports no problem, and reads when the other one ends.
+func TestSharedWithoutPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHub(t, 1)
+		shared := func(o *eventhub.Options) { o.Shared = true }
+		first, second := &recorder{}, &recorder{}
+		stopFirst := h.read(first, shared)
+		h.announce(0, "a")
+		time.Sleep(time.Minute)
+		h.read(second, shared)
+		h.announce(0, "b")
+		time.Sleep(5 * time.Minute)
+		if all := append(first.got(), second.got()...); len(all) != 2 || len(first.got()) == 1 && len(second.got()) == 1 {
+			t.Errorf("%q and %q were read, want everything by one", first.got(), second.got())
+		}
+		if first.lastState() != "" || second.lastState() != "" {
+			t.Errorf("states %q and %q", first.states, second.states)
+		}
+		stopFirst()
+		h.announce(0, "c")
+		time.Sleep(2 * time.Minute)
+		if got := second.got(); !slices.Contains(got, "c") || second.lastState() != "" {
+			t.Errorf("read %q, states %q", got, second.states)
+		}
+		h.Close()
+		time.Sleep(2 * time.Minute)
+		if second.lastState() == "" {
+			t.Error("it is not reported that the hub is away")
+		}
+	})
+}
+
 // What is wrong is reported, without the secret, and so is that it is right again.
 func TestState(t *testing.T) {
 	leak := func(h *hub) {

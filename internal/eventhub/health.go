@@ -29,7 +29,7 @@ var errSilent = errors.New("it does not answer, or another program with the same
 // health records whether the hub answers.
 type health struct {
 	mu       sync.Mutex
-	answered time.Time // when the hub answered a request for messages last; zero: never
+	answered time.Time // when the hub answered a request for messages last, or of a shared group also a sign of life; zero: never
 	failedAt time.Time
 	failure  error
 }
@@ -109,7 +109,8 @@ func (h *hooks) OnGroupManageError(err error) { h.reader.failed(err) }
 
 // OnBrokerE2E implements kgo.HookBrokerE2E.
 func (h *hooks) OnBrokerE2E(_ kgo.BrokerMetadata, key int16, e kgo.BrokerE2E) {
-	if key != int16(kmsg.Fetch) || e.Err() != nil {
+	isAnswer := key == int16(kmsg.Fetch) || h.reader.options.Shared && key == int16(kmsg.Heartbeat)
+	if !isAnswer || e.Err() != nil {
 		return
 	}
 	h.reader.health.mu.Lock()
