@@ -111,11 +111,6 @@ func (c *Config) checkShards() (errs []error) {
 	if c.HTTP.Calendars {
 		errs = append(errs, At("http.calendars", errors.New("want false with cluster.shards above 1: no machine has all accounts; calendars need one shard")))
 	}
-	for key, value := range map[string]string{"webhook.listen": c.Notifications.Webhook.Listen, "eventhubs.connection_string": c.Notifications.EventHubs.ConnectionString.Reveal()} {
-		if value != "" {
-			errs = append(errs, At("notifications."+key, errors.New("want no notifications with cluster.shards above 1: one can arrive at a machine without its account")))
-		}
-	}
 	return errs
 }
 

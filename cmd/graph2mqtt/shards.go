@@ -8,6 +8,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -57,6 +59,7 @@ type shardServer struct {
 	changes  *fanOut
 	outdated func() bool
 	listener *shardListener
+	receiver *bridge.SharedReceiver
 
 	mu        sync.Mutex
 	connected map[int]func() bool // by shard
@@ -82,7 +85,13 @@ func (s *shardServer) run(ctx context.Context, dir *state.Dir) error {
 	})
 	defer reports.Wait()
 	defer cancel()
-	return dir.ServeShards(ctx, s.serve)
+	s.receiver = bridge.NewSharedReceiver(dir, s.log)
+	changes, end := s.changes.subscribe()
+	defer end()
+	work, workContext := errgroup.WithContext(ctx)
+	work.Go(func() error { return s.receiver.Run(workContext, s.current.Load(), changes) })
+	work.Go(func() error { return dir.ServeShards(workContext, s.serve) })
+	return work.Wait()
 }
 
 // serve runs the bridge of a shard.
@@ -111,7 +120,7 @@ func (s *shardServer) serve(ctx context.Context, shard state.Shard) error {
 	})
 	log := s.log.With("shard", shard.Number)
 	o := bridge.Options{
-		Config: s.current.Load().Shard(shard.Number), Dir: shard.Dir, Lease: shard.Lease, Shard: shard.Number, Log: log, Level: s.level, Reloads: reloads, Outdated: s.outdated,
+		Config: s.current.Load().Shard(shard.Number), Dir: shard.Dir, Lease: shard.Lease, Shard: shard.Number, Log: log, Level: s.level, Reloads: reloads, Outdated: s.outdated, Receiver: s.receiver,
 	}
 	err := s.program.serveSupervised(ctx, o, func(_ context.Context, b *bridge.Bridge) func() {
 		s.set(shard.Number, b.Connected)

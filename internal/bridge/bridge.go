@@ -51,6 +51,8 @@ type Options struct {
 	Timing  mqtt.Timing           // of the connection to the broker; zero selects the defaults
 	Pause   time.Duration         // see runtime.Options; 0 selects the default
 	File    *ConfigFile           // of Config; nil: the status page can only read it
+	// Receiver receives the notifications of all shards. nil: the bridge receives its own.
+	Receiver *SharedReceiver
 	// Outdated reports whether a newer configuration exists that could not be loaded. nil: there is none.
 	Outdated func() bool
 	OnStep   func(step string) // for tests: see services.DispatcherOptions
@@ -121,7 +123,7 @@ func New(o Options) (_ *Bridge, err error) {
 // wire makes the parts and connects them.
 func (b *Bridge) wire() (err error) {
 	c, store := b.config, store{b.database}
-	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: notificationOptions(c.Notifications)}
+	o := runtime.Options{Kinds: b.options.Kinds, Dir: b.options.Dir, Store: store, Hub: b.hub, Log: b.log, Pause: b.options.Pause, OnExchange: b.onExchange, Guard: b.guard(), Notifications: b.notificationOptions(c.Notifications)}
 	var onWrite func(services.Write)
 	if b.audit = Audit(c.Audit, b.options.Dir, b.log, func() { b.runtime.UpdateStatus() }); b.audit != nil {
 		o.Problem = b.auditProblem
@@ -190,11 +192,14 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	b.inbox.Attach(b.mqtt)
 	b.dispatcher.Register(inbox.Scheme, b.inbox)
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
-	if b.eventHub, err = b.readHub(c.Notifications); err != nil {
-		return err
-	}
-	if b.receiver, err = b.receive(c.Notifications); err != nil {
-		return err
+	if b.options.Receiver == nil {
+		log := b.log.With("component", "notifications")
+		if b.eventHub, err = readHub(c.Notifications, b.runtime.Notify, b.runtime.ReportReceiver, false, log); err != nil {
+			return err
+		}
+		if b.receiver, err = receive(c.Notifications, b.runtime.Notify, log); err != nil {
+			return err
+		}
 	}
 	if b.listener, err = b.listen(c.HTTP); err != nil {
 		return errors.Join(err, b.receiver.abandon())
@@ -235,6 +240,9 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	b.receiver.start(workContext, work)
 	if b.eventHub != nil {
 		work.Go(func() error { return b.eventHub.Run(workContext) })
+	}
+	if b.options.Receiver != nil && b.options.Config.Notifications.Enabled() {
+		work.Go(func() error { return b.options.Receiver.passTo(workContext, b) })
 	}
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })

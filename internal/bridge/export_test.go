@@ -1,9 +1,12 @@
 package bridge
 
 import (
+	"context"
+	"encoding/json"
 	"net/http"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/mqtt"
@@ -32,4 +35,35 @@ func (f *ConfigFile) Running() *config.Config {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.running
+}
+
+// Notify takes notifications, as the listener and the event hub pass them.
+func (r *SharedReceiver) Notify(ctx context.Context, all []subscriptions.Notification) error {
+	return r.notify(ctx, all)
+}
+
+// ClientState returns a secret with the number of its shard.
+func (r *SharedReceiver) ClientState(shard int, secret string) string {
+	return r.clientState(shard, secret)
+}
+
+// Held returns those of some subscriptions that other shards have.
+func (r *SharedReceiver) Held(ctx context.Context, shard int, ids []string) ([]string, error) {
+	return r.held(ctx, shard, ids)
+}
+
+// AnswerShard answers for a shard as its bridge does, with the result of take and the subscriptions that it holds.
+func AnswerShard(dir *state.Dir, shard int, take func([]subscriptions.Notification) error, holds ...string) (stop func(), err error) {
+	return dir.Answer(questionsTo(shard), func(_ context.Context, content []byte) ([]byte, bool) {
+		var q question
+		if json.Unmarshal(content, &q) != nil {
+			return nil, false
+		}
+		a := answer{Subscriptions: holds}
+		if err := take(q.Notifications); err != nil {
+			a.Error = err.Error()
+		}
+		content, err := json.Marshal(a)
+		return content, err == nil
+	})
 }

@@ -520,7 +520,7 @@ func TestUnreadableEventHub(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := startPush(t, pushSensors)
 		time.Sleep(5 * time.Minute)
-		f.Runtime.ReportReceiver(errors.New("no such host"))
+		f.Runtime.ReportReceiver(errors.New("the event hub cannot be read: no such host"))
 		f.Microsoft.SetDelivery(simulator.Delivery{Delay: 80 * time.Minute}) // as if they waited in the hub
 		time.Sleep(time.Minute)
 		if s := f.status(); s.State != "degraded" || s.Sensors[1].State != "degraded" || s.Sensors[1].Message == nil || *s.Sensors[1].Message != "the event hub cannot be read: no such host" {
@@ -830,12 +830,15 @@ func TestNotificationsOfTheBridge(t *testing.T) {
 	}
 }
 
-// The bridge reads notifications from an event hub, and the rest is as with its own listener. Without the keys nothing of it runs.
-func TestEventHubOfTheBridge(t *testing.T) {
-	const hubName, group = "graph", "graph2mqtt"
+// The event hub of tests.
+const hubName, hubGroup = "graph", "graph2mqtt"
+
+// startHub starts an event hub, and returns its connection string and a client that writes into it.
+func startHub(t *testing.T, partitions int32) (cluster *kfake.Cluster, connectionString string, producer *kgo.Client) {
+	t.Helper()
 	parts := "SharedAccessKeyName=listen;SharedAccessKey=very+secret;UseDevelopmentEmulator=true;EntityPath=" + hubName
 	address := freeAddress(t)
-	connectionString := "Endpoint=sb://" + address + ";" + parts
+	connectionString = "Endpoint=sb://" + address + ";" + parts
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
 		t.Fatal(err)
@@ -844,15 +847,21 @@ func TestEventHubOfTheBridge(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cluster, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(number), kfake.SeedTopics(2, hubName), kfake.EnableSASL(), kfake.Superuser("PLAIN", "$ConnectionString", connectionString))
+	cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.Ports(number), kfake.SeedTopics(partitions, hubName), kfake.EnableSASL(), kfake.Superuser("PLAIN", "$ConnectionString", connectionString))
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(cluster.Close)
-	producer, err := kgo.NewClient(kgo.SeedBrokers(address), kgo.SASL(plain.Auth{User: "$ConnectionString", Pass: connectionString}.AsMechanism()))
+	producer, err = kgo.NewClient(kgo.SeedBrokers(address), kgo.SASL(plain.Auth{User: "$ConnectionString", Pass: connectionString}.AsMechanism()))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster, connectionString, producer
+}
+
+// The bridge reads notifications from an event hub, and the rest is as with its own listener. Without the keys nothing of it runs.
+func TestEventHubOfTheBridge(t *testing.T) {
+	cluster, connectionString, producer := startHub(t, 2)
 	const url = "EventHub:https://127.0.0.1/eventhubname/" + hubName + "?tenantId=contoso.example"
 	h := newHarnessWith(t, simulator.Options{EventHub: func(ctx context.Context, to string, message []byte) error {
 		if to != url {
@@ -886,7 +895,7 @@ func TestEventHubOfTheBridge(t *testing.T) {
 	for _, p := range cluster.PartitionInfos(hubName) {
 		sent += p.HighWatermark
 	}
-	for _, c := range cluster.GroupInfo(group).Commits[hubName] {
+	for _, c := range cluster.GroupInfo(hubGroup).Commits[hubName] {
 		read += c.Offset
 	}
 	if sent < 3 || read != sent { // two addresses of a subscription are tried, and a mail came
@@ -910,7 +919,7 @@ func TestEventHubOfTheBridge(t *testing.T) {
 			}
 		}
 	}
-	if info := cluster.GroupInfo(group); len(info.Members) != 0 {
+	if info := cluster.GroupInfo(hubGroup); len(info.Members) != 0 {
 		t.Errorf("%+v", info.Members)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"fmt"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +32,16 @@ const requestPause = 500 * time.Millisecond
 type NotificationOptions struct {
 	URL    string        // to which Microsoft sends notifications
 	Safety time.Duration // between two polls of a sensor whose changes are announced
+	Shards *ShardOptions // nil: every notification comes to this process
+}
+
+// ShardOptions configure subscriptions whose notifications can come to another process, which passes them on.
+type ShardOptions struct {
+	Shard string // that a subscription is made for; one that was made for another is replaced
+	// ClientState adds to a secret where notifications must be passed to. What precedes the first dot of its result is the secret.
+	ClientState func(secret string) string
+	// Held returns those of some subscriptions that other shards have, or may have.
+	Held func(ctx context.Context, ids []string) ([]string, error)
 }
 
 // A notifier holds the secrets and limits that the subscriptions of all accounts share.
@@ -61,7 +72,7 @@ func (r *Runtime) ReportReceiver(err error) {
 	r.notifier.mu.Lock()
 	r.notifier.failure = ""
 	if err != nil {
-		r.notifier.failure = services.Truncate("the event hub cannot be read: "+err.Error(), maxFailure)
+		r.notifier.failure = services.Truncate(err.Error(), maxFailure)
 	}
 	r.notifier.mu.Unlock()
 	for _, a := range r.all() {
@@ -87,8 +98,28 @@ func openNotifier(o *NotificationOptions, store Store) (*notifier, error) {
 	return n, nil
 }
 
-// clientState returns the secret of a subscription. The nonce differs from one subscription of a resource to the next.
+// shard returns the shard that subscriptions are made for; "" without shards.
+func (n *notifier) shard() string {
+	if n.Shards == nil {
+		return ""
+	}
+	return n.Shards.Shard
+}
+
+// isCurrent reports whether the notifications of a subscription come to where they are received now.
+func (n *notifier) isCurrent(s *subscription) bool { return s.URL == n.URL && s.Shard == n.shard() }
+
+// clientState returns what comes with every notification of a subscription.
 func (n *notifier) clientState(account, resource, nonce string) string {
+	secret := n.secret(account, resource, nonce)
+	if n.Shards == nil {
+		return secret
+	}
+	return n.Shards.ClientState(secret)
+}
+
+// secret returns the secret of a subscription. The nonce differs from one subscription of a resource to the next.
+func (n *notifier) secret(account, resource, nonce string) string {
 	sum := hmac.New(sha256.New, n.key)
 	for _, part := range []string{account, resource, nonce} {
 		fmt.Fprintf(sum, "%d %s ", len(part), part)
@@ -98,7 +129,8 @@ func (n *notifier) clientState(account, resource, nonce string) string {
 
 // matches compares a secret in constant time.
 func (n *notifier) matches(clientState, account, resource, nonce string) bool {
-	return subtle.ConstantTimeCompare([]byte(clientState), []byte(n.clientState(account, resource, nonce))) == 1
+	secret, _, _ := strings.Cut(clientState, ".")
+	return subtle.ConstantTimeCompare([]byte(secret), []byte(n.secret(account, resource, nonce))) == 1
 }
 
 // wait waits until a request about subscriptions may be sent.
@@ -153,6 +185,16 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 		}
 	}
 	return r.recordWakeUps(ctx, woken, changed, now)
+}
+
+// HoldsSubscriptions returns those of some subscriptions that the accounts have, or may have.
+func (r *Runtime) HoldsSubscriptions(ids []string) (held []string) {
+	for _, id := range ids {
+		if r.isHeldByOthers(id, nil) {
+			held = append(held, id)
+		}
+	}
+	return held
 }
 
 // Notified returns how many notifications were accepted since the start, and how many ignored.

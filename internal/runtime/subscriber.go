@@ -61,7 +61,8 @@ type subscription struct {
 	Resource    string
 	ID          string // "": it must be created
 	URL         string
-	Nonce       string // see notifier.clientState
+	Nonce       string // see notifier.secret
+	Shard       string `json:",omitempty"` // see ShardOptions
 	Reauthorize bool   `json:",omitempty"` // Graph demands a renewal
 
 	Expires time.Time `json:"-"` // zero: not known
@@ -198,7 +199,7 @@ func (s *subscriber) existing() []subscription {
 	var all []subscription
 	for _, sub := range s.held {
 		if sub.ID != "" {
-			all = append(all, subscription{Resource: sub.Resource, ID: sub.ID, URL: sub.URL, Nonce: sub.Nonce, Reauthorize: sub.Reauthorize})
+			all = append(all, subscription{Resource: sub.Resource, ID: sub.ID, URL: sub.URL, Nonce: sub.Nonce, Shard: sub.Shard, Reauthorize: sub.Reauthorize})
 		}
 	}
 	return all
@@ -337,7 +338,7 @@ func (s *subscriber) dueIn(want map[string]sensors.ChangeFeed, now time.Time) []
 		if exists && sub.RenewAt.IsZero() {
 			sub.RenewAt = renewalOf(sub.Expires, w.Lifetime)
 		}
-		isKept := exists && sub.URL == s.notifier.URL && !sub.Reauthorize && now.Before(sub.RenewAt)
+		isKept := exists && s.notifier.isCurrent(sub) && !sub.Reauthorize && now.Before(sub.RenewAt)
 		if !isKept && !now.Before(sub.retry.at) {
 			due = append(due, sub)
 		}
@@ -546,12 +547,31 @@ func (s *subscriber) compare(ctx context.Context) {
 	}
 	s.mu.Unlock()
 	s.update(func() {}, lost...)
-	s.strays = nil
+	var unknown []string
 	for _, l := range listed {
 		if !known[l.ID] && l.URL == s.notifier.URL && !s.account.runtime.isHeldByOthers(l.ID, s) {
-			s.strays = append(s.strays, &subscription{ID: l.ID, Expires: l.Expires})
+			unknown = append(unknown, l.ID)
 		}
 	}
+	s.strays = nil
+	for _, id := range s.withoutOtherShards(ctx, unknown, now) {
+		s.strays = append(s.strays, &subscription{ID: id, Expires: expiries[id]})
+	}
+}
+
+// withoutOtherShards returns those of some subscriptions that no other shard has: accounts of other shards can have the same user or
+// application. While that is not known it returns none, and everything is compared again later.
+func (s *subscriber) withoutOtherShards(ctx context.Context, ids []string, now time.Time) []string {
+	if len(ids) == 0 || s.notifier.Shards == nil {
+		return ids
+	}
+	held, err := s.notifier.Shards.Held(ctx, ids)
+	if err != nil {
+		s.account.log.Debug("subscriptions at Microsoft kept: another shard may have them", "error", err)
+		s.compareSoon(now)
+		return nil
+	}
+	return slices.DeleteFunc(ids, func(id string) bool { return slices.Contains(held, id) })
 }
 
 // deleteStrays deletes subscriptions of earlier runs until end. One that cannot be deleted now is tried again after the others, and ends by
@@ -612,7 +632,7 @@ func (s *subscriber) mayHold(id string) bool {
 // keep creates or renews a subscription that is due.
 func (s *subscriber) keep(ctx context.Context, sub *subscription, w sensors.ChangeFeed) {
 	s.mu.Lock()
-	id, exists, moved := sub.ID, sub.exists(time.Now()), sub.URL != s.notifier.URL
+	id, exists, moved := sub.ID, sub.exists(time.Now()), !s.notifier.isCurrent(sub)
 	s.mu.Unlock()
 	switch {
 	case exists && !moved:
@@ -645,7 +665,7 @@ func (s *subscriber) send(ctx context.Context, request func(context.Context) err
 
 // create creates a subscription, and has its sensors read what changed before.
 func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.ChangeFeed) {
-	made := subscription{Resource: sub.Resource, URL: s.notifier.URL, Nonce: rand.Text()}
+	made := subscription{Resource: sub.Resource, URL: s.notifier.URL, Nonce: rand.Text(), Shard: s.notifier.shard()}
 	s.mu.Lock()
 	s.creating = &made
 	s.mu.Unlock()
@@ -928,7 +948,7 @@ func (s *subscriber) deadlines(want map[string]sensors.ChangeFeed, unfinished bo
 	for _, sub := range s.held {
 		at := sub.retry.at
 		_, wanted := want[sub.Resource]
-		if wanted && sub.exists(now) && !sub.Reauthorize && sub.URL == s.notifier.URL && at.Before(sub.RenewAt) {
+		if wanted && sub.exists(now) && !sub.Reauthorize && s.notifier.isCurrent(sub) && at.Before(sub.RenewAt) {
 			at = sub.RenewAt
 		}
 		if at.Before(s.blocked.at) {

@@ -419,16 +419,21 @@ func TestClusterFencing(t *testing.T) {
 	}
 }
 
+// clusterPermissions returns the permissions that a cluster without notifications needs.
+func clusterPermissions() *server.Permissions {
+	return &server.Permissions{
+		Publish: &server.SubjectPermission{Allow: []string{
+			"$KV.test.>", "$JS.API.STREAM.INFO.KV_test", "$JS.API.STREAM.CREATE.KV_test", "$JS.API.STREAM.UPDATE.KV_test", "$JS.API.STREAM.MSG.GET.KV_test",
+			"$JS.API.CONSUMER.CREATE.KV_test.>", "$JS.API.CONSUMER.DELETE.KV_test.>", "$JS.API.CONSUMER.MSG.NEXT.KV_test.>",
+		}},
+		Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
+	}
+}
+
 // The permissions that the documentation names are enough.
 func TestClusterPermissions(t *testing.T) {
 	s := natstest.New(t, func(o *server.Options) {
-		o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: &server.Permissions{
-			Publish: &server.SubjectPermission{Allow: []string{
-				"$KV.test.>", "$JS.API.STREAM.INFO.KV_test", "$JS.API.STREAM.CREATE.KV_test", "$JS.API.STREAM.UPDATE.KV_test", "$JS.API.STREAM.MSG.GET.KV_test",
-				"$JS.API.CONSUMER.CREATE.KV_test.>", "$JS.API.CONSUMER.DELETE.KV_test.>", "$JS.API.CONSUMER.MSG.NEXT.KV_test.>",
-			}},
-			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.>"}},
-		}}}
+		o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: clusterPermissions()}}
 	})
 	user := func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" }
 	d, log := machine(t, []string{s.ClientURL}, user)

@@ -112,6 +112,9 @@ func TestPackagedServers(t *testing.T) {
 			if err := d.WithLock(t.Context(), "tokens-work", func() error { return d.Write("tokens-work", []byte("x")) }); err != nil {
 				t.Error(err)
 			}
+			if err := d.CheckQuestions(t.Context()); err != nil {
+				t.Error(err)
+			}
 			if text := log.String(); strings.Contains(text, "NATS reported an error") || strings.Contains(text, "not released") {
 				t.Errorf("log: %s", text)
 			}
@@ -125,8 +128,8 @@ func TestDocumentedPermissions(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	found := regexp.MustCompile(`"(\$(?:KV|JS)[^"]+)"`).FindAllStringSubmatch(packaging(t, "cluster/nats-server.conf"), -1)
-	if len(found) != 8 {
+	found := regexp.MustCompile(`"(\$(?:KV|JS|GRAPH2MQTT)[^"]+)"`).FindAllStringSubmatch(packaging(t, "cluster/nats-server.conf"), -1)
+	if len(found) != 10 {
 		t.Errorf("%d permissions", len(found))
 	}
 	for _, m := range found {

@@ -41,6 +41,19 @@ func New(t testing.TB, changes ...func(*server.Options)) *NATS {
 	return s
 }
 
+// WithUser is a change that permits a user everything but to publish to the subjects of a filter, and the user admin with the same password
+// everything.
+func WithUser(name, password, denied string) func(*server.Options) {
+	return func(o *server.Options) {
+		o.Users = []*server.User{{Username: name, Password: password, Permissions: &server.Permissions{Publish: &server.SubjectPermission{Deny: []string{denied}}}}, {Username: "admin", Password: password}}
+	}
+}
+
+// WithMaxPayload is a change that limits messages to a size in bytes.
+func WithMaxPayload(limit int32) func(*server.Options) {
+	return func(o *server.Options) { o.MaxPayload = limit }
+}
+
 // NewCluster starts n servers with changed options that share sessions, retained messages and everything else.
 func NewCluster(t testing.TB, n int, changes ...func(number int, o *server.Options)) []*NATS {
 	t.Helper()

@@ -30,6 +30,9 @@ type Options struct {
 	Log    *slog.Logger
 }
 
+// ErrOthersWork is wrapped by errors of Notify that say nothing about other notifications, and that Notify has logged.
+var ErrOthersWork = errors.New("other notifications can be recorded")
+
 // A Receiver is the handler of the address of notifications.
 type Receiver struct {
 	options Options
@@ -82,6 +85,7 @@ func (h *Receiver) record(ctx context.Context, all []subscriptions.Notification)
 	defer cancel()
 	err := h.options.Notify(ctx, all)
 	switch {
+	case errors.Is(err, ErrOthersWork):
 	case err != nil && !h.failing.Swap(true):
 		h.options.Log.Warn("notifications not recorded", "error", err)
 	case err == nil && h.failing.Swap(false):

@@ -1,0 +1,357 @@
+package bridge
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
+	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
+	"github.com/graph2mqtt/graph2mqtt/internal/state"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
+)
+
+const (
+	// maxQuestions bounds the questions to other machines that are under way, and maxIDs the subscriptions in one of them.
+	maxQuestions = 32
+	maxIDs       = 1000
+	// Whether this machine can ask others is checked once in checkInterval, and once in failedCheckInterval while it cannot.
+	checkInterval       = time.Minute
+	failedCheckInterval = 15 * time.Second
+)
+
+// A SharedReceiver receives the notifications of all shards of a cluster, wherever a load balancer or an event hub brings them, and passes them
+// to the bridges that have the shards: in this process or on another machine.
+//
+// The secret of each subscription names its shard, under the key of the cluster. So a notification that Microsoft did not send asks nothing
+// of other machines.
+type SharedReceiver struct {
+	dir       *state.Dir
+	log       *slog.Logger
+	questions chan struct{}
+	ignored   atomic.Uint64
+
+	mu       sync.Mutex
+	bridges  map[int]*Bridge // of this process, by shard
+	failing  map[int]bool    // shards to which the last notifications were not passed
+	hub      error           // why the event hub cannot be read
+	exchange error           // why other machines cannot be asked
+}
+
+// NewSharedReceiver returns a receiver for the shards of a cluster.
+func NewSharedReceiver(dir *state.Dir, log *slog.Logger) *SharedReceiver {
+	return &SharedReceiver{
+		dir: dir, log: log.With("component", "notifications"), questions: make(chan struct{}, maxQuestions), bridges: map[int]*Bridge{}, failing: map[int]bool{},
+	}
+}
+
+// Run receives as a configuration says until ctx is done, and as one of changes says from then on.
+func (r *SharedReceiver) Run(ctx context.Context, c *config.Config, changes <-chan *config.Config) error {
+	for c != nil {
+		var err error
+		if c, err = r.receive(ctx, c, changes); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive receives until ctx is done, or a configuration with other notifications comes, which it returns.
+func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, changes <-chan *config.Config) (next *config.Config, err error) {
+	n := c.Notifications
+	hub, err := readHub(n, r.notify, func(err error) { r.report(&r.hub, err) }, true, r.log)
+	if err != nil {
+		return nil, err
+	}
+	webhook, err := receive(n, r.notify, r.log)
+	if err != nil {
+		return nil, err
+	}
+	r.report(&r.hub, nil)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	work, workContext := errgroup.WithContext(ctx)
+	webhook.start(workContext, work)
+	if hub != nil {
+		work.Go(func() error { return hub.Run(workContext) })
+	}
+	if n.Enabled() {
+		work.Go(func() error { return r.check(workContext) })
+	}
+	work.Go(func() error {
+		for {
+			select {
+			case <-workContext.Done():
+				return nil
+			case changed := <-changes:
+				if slices.ContainsFunc(config.Diff(c, changed).Keys, func(key string) bool { return strings.HasPrefix(key, "notifications.") }) {
+					next = changed
+					stop()
+					return nil
+				}
+			}
+		}
+	})
+	err = work.Wait()
+	return next, err
+}
+
+// Ignored returns how many notifications were ignored since the start because they have no secret of this cluster's.
+func (r *SharedReceiver) Ignored() uint64 { return r.ignored.Load() }
+
+// check reports when other machines cannot be asked, and when they can be asked again.
+func (r *SharedReceiver) check(ctx context.Context) error {
+	defer r.report(&r.exchange, nil)
+	failing := false
+	for {
+		wait := checkInterval
+		err := r.dir.CheckQuestions(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case err != nil:
+			wait = failedCheckInterval
+			if !failing {
+				r.log.Warn("notifications cannot be passed to other machines", "error", err, "retry_in", wait)
+			}
+			r.report(&r.exchange, fmt.Errorf("notifications cannot be passed between the machines: %w", err))
+		case failing:
+			r.log.Info("notifications can be passed to other machines again")
+			fallthrough
+		default:
+			r.report(&r.exchange, nil)
+		}
+		failing = err != nil
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
+
+// report sets one of the problems, and reports what is wrong then to the bridges of this process.
+func (r *SharedReceiver) report(problem *error, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	before := r.problem()
+	*problem = err
+	after := r.problem()
+	if before == nil && after == nil || before != nil && after != nil && before.Error() == after.Error() {
+		return
+	}
+	for _, b := range r.bridges {
+		b.runtime.ReportReceiver(after)
+	}
+}
+
+// problem returns why not all notifications are received. The caller holds r.mu.
+func (r *SharedReceiver) problem() error {
+	if r.hub != nil {
+		return r.hub
+	}
+	return r.exchange
+}
+
+// shardOptions returns what the runtime of a shard needs.
+func (r *SharedReceiver) shardOptions(shard int) *runtime.ShardOptions {
+	return &runtime.ShardOptions{
+		Shard:       strconv.Itoa(shard),
+		ClientState: func(secret string) string { return r.clientState(shard, secret) },
+		Held:        func(ctx context.Context, ids []string) ([]string, error) { return r.held(ctx, shard, ids) },
+	}
+}
+
+// clientState returns a secret with the number of its shard. Graph accepts up to 128 characters.
+func (r *SharedReceiver) clientState(shard int, secret string) string {
+	return secret + "." + base64.RawURLEncoding.EncodeToString(r.dir.Seal([]byte{byte(shard)}, sealPurpose(secret)))
+}
+
+// shardOf returns the shard of a notification. It is not ok if Graph did not send the notification because of a subscription of this cluster.
+func (r *SharedReceiver) shardOf(n subscriptions.Notification) (shard int, ok bool) {
+	secret, text, _ := strings.Cut(n.ClientState, ".")
+	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		return 0, false
+	}
+	number, err := r.dir.Unseal(sealed, sealPurpose(secret))
+	if err != nil || len(number) != 1 {
+		return 0, false
+	}
+	return int(number[0]), true
+}
+
+// sealPurpose binds the number of a shard to a secret.
+func sealPurpose(secret string) string { return "shard of the notification " + secret }
+
+// A question asks the bridge of a shard, perhaps on another machine.
+type question struct {
+	Notifications []subscriptions.Notification `json:"notifications,omitempty"`
+	Subscriptions []string                     `json:"subscriptions,omitempty"` // ids
+}
+
+// An answer is the answer of the bridge.
+type answer struct {
+	Error         string   `json:"error,omitempty"`         // why the notifications are not recorded
+	Subscriptions []string `json:"subscriptions,omitempty"` // those of the question that it has, or may have
+}
+
+// questionsTo returns the name under which the bridge of a shard answers.
+func questionsTo(shard int) string { return fmt.Sprintf("shard.%d", shard) }
+
+// notify passes notifications to the bridges of their shards, and returns when they are recorded. With an error they must come again.
+// Notifications of others are counted and ignored.
+func (r *SharedReceiver) notify(ctx context.Context, all []subscriptions.Notification) error {
+	byShard := map[int][]subscriptions.Notification{}
+	for _, n := range all {
+		shard, ok := r.shardOf(n)
+		if !ok {
+			r.ignored.Add(1)
+			r.log.Debug("notification of an unknown subscription ignored")
+			continue
+		}
+		byShard[shard] = append(byShard[shard], n)
+	}
+	errs := make(chan error, len(byShard))
+	for shard, part := range byShard {
+		go func() { errs <- r.logged(ctx, shard, r.pass(ctx, shard, part)) }()
+	}
+	var failures []error
+	for range byShard {
+		failures = append(failures, <-errs)
+	}
+	return errors.Join(failures...)
+}
+
+// logged logs when notifications cannot be passed to a shard, and when they can be passed again.
+func (r *SharedReceiver) logged(ctx context.Context, shard int, err error) error {
+	if errors.Is(ctx.Err(), context.Canceled) { // the program ends, or who sent them does not wait
+		return err
+	}
+	r.mu.Lock()
+	before := r.failing[shard]
+	r.failing[shard] = err != nil
+	r.mu.Unlock()
+	switch {
+	case err != nil && !before:
+		r.log.Warn("notifications not recorded", "shard", shard, "error", err)
+	case err == nil && before:
+		r.log.Info("notifications recorded again", "shard", shard)
+	}
+	if err != nil {
+		return fmt.Errorf("%w, but not those for shard %d: %w", receiver.ErrOthersWork, shard, err)
+	}
+	return nil
+}
+
+// pass passes notifications to the bridge of their shard.
+func (r *SharedReceiver) pass(ctx context.Context, shard int, all []subscriptions.Notification) error {
+	a, err := r.ask(ctx, shard, question{Notifications: all})
+	switch {
+	case errors.Is(err, state.ErrTooLarge) && len(all) > 1:
+		half := len(all) / 2
+		return errors.Join(r.pass(ctx, shard, all[:half]), r.pass(ctx, shard, all[half:]))
+	case err != nil:
+		return err
+	case a.Error != "":
+		return errors.New(a.Error)
+	}
+	return nil
+}
+
+// held returns those of some subscriptions that other shards than self have, or may have.
+func (r *SharedReceiver) held(ctx context.Context, self int, ids []string) (held []string, err error) {
+	for shard := range r.dir.Shards() {
+		if shard == self {
+			continue
+		}
+		for part := range slices.Chunk(ids, maxIDs) {
+			a, err := r.ask(ctx, shard, question{Subscriptions: part})
+			if err != nil {
+				return nil, fmt.Errorf("shard %d: %w", shard, err)
+			}
+			held = append(held, a.Subscriptions...)
+		}
+	}
+	return held, nil
+}
+
+// ask asks the bridge of a shard.
+func (r *SharedReceiver) ask(ctx context.Context, shard int, q question) (a answer, err error) {
+	r.mu.Lock()
+	b := r.bridges[shard]
+	r.mu.Unlock()
+	if b != nil {
+		if a, ok := b.answer(ctx, q); ok {
+			return a, nil
+		}
+	}
+	select {
+	case r.questions <- struct{}{}:
+		defer func() { <-r.questions }()
+	case <-ctx.Done():
+		return a, ctx.Err()
+	}
+	content, err := json.Marshal(q)
+	if err != nil {
+		return a, err
+	}
+	text, err := r.dir.Ask(ctx, questionsTo(shard), content)
+	if err != nil {
+		return a, err
+	}
+	return a, json.Unmarshal(text, &a)
+}
+
+// passTo passes notifications for the shard of a bridge to it until ctx is done.
+func (r *SharedReceiver) passTo(ctx context.Context, b *Bridge) error {
+	shard := b.options.Shard
+	stop, err := r.dir.Answer(questionsTo(shard), func(ctx context.Context, content []byte) ([]byte, bool) {
+		var q question
+		if json.Unmarshal(content, &q) != nil { // of a later version
+			return nil, false
+		}
+		a, ok := b.answer(ctx, q)
+		if !ok {
+			return nil, false
+		}
+		content, err := json.Marshal(a)
+		return content, err == nil
+	})
+	if err != nil {
+		return err
+	}
+	r.mu.Lock()
+	r.bridges[shard] = b
+	b.runtime.ReportReceiver(r.problem())
+	r.mu.Unlock()
+	<-ctx.Done()
+	r.mu.Lock()
+	delete(r.bridges, shard)
+	r.mu.Unlock()
+	stop()
+	return nil
+}
+
+// answer answers a question, unless another machine may have the shard by now.
+func (b *Bridge) answer(ctx context.Context, q question) (a answer, ok bool) {
+	if err := b.runtime.Notify(ctx, q.Notifications); err != nil {
+		a.Error = err.Error()
+	}
+	a.Subscriptions = b.runtime.HoldsSubscriptions(q.Subscriptions)
+	return a, b.options.Lease == nil || b.options.Lease.Err() == nil
+}

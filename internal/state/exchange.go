@@ -1,0 +1,155 @@
+package state
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+)
+
+// ErrUnanswered is wrapped by the errors for a question that no machine of the cluster has answered.
+var ErrUnanswered = errors.New("no machine of the cluster answers")
+
+// ErrTooLarge is wrapped by the errors for a question that the servers do not transport.
+var ErrTooLarge = errors.New("larger than the NATS servers accept")
+
+// maxAnswering bounds the questions for one name that are answered at the same time.
+const maxAnswering = 16
+
+// inboxPattern matches the subject of an answer, which differs each time, and questionPattern that of a question without its name.
+var (
+	inboxPattern    = regexp.MustCompile(`_INBOX\.[^"]+`)
+	questionPattern = regexp.MustCompile(`(\$GRAPH2MQTT\.[^."]+\.)[^"]+`)
+)
+
+// questionSubject returns the subject of the questions for a name.
+func (b *bucket) questionSubject(name string) string {
+	return "$GRAPH2MQTT." + b.cluster.Bucket + "." + name
+}
+
+// questionFor distinguishes questions for different names, and answerTo the answers to different questions, so that none can be sent again as
+// another one.
+func questionFor(name string) string { return sealedFor + "question " + name }
+
+func answerTo(sealed []byte) string {
+	sum := sha256.Sum256(sealed)
+	return sealedFor + "answer " + string(sum[:])
+}
+
+// Ask sends a question to the machine that answers for a name and returns the answer. It waits for at most two seconds. Nothing is stored.
+func (d *Dir) Ask(ctx context.Context, name string, question []byte) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	b := d.shared.bucket
+	sealed := d.sealPacked(question, questionFor(name))
+	if err := b.checkMessage(sealed); err != nil {
+		return nil, err
+	}
+	m, err := b.conn.RequestWithContext(ctx, b.questionSubject(name), sealed)
+	if err != nil {
+		return nil, b.explainQuestion(err)
+	}
+	answer, err := d.unsealPacked(m.Data, answerTo(sealed))
+	if err != nil {
+		return nil, fmt.Errorf("the answer of another machine %w", err)
+	}
+	return answer, nil
+}
+
+// checkMessage returns an error for a message that is too large.
+func (b *bucket) checkMessage(sealed []byte) error {
+	if limit := b.conn.MaxPayload() - headerReserve; int64(len(sealed)) > limit {
+		return fmt.Errorf("a message of %d bytes is %w; raise max_payload of the servers", len(sealed), ErrTooLarge)
+	}
+	return nil
+}
+
+// explainQuestion makes errors that say why a question has no answer.
+func (b *bucket) explainQuestion(err error) error {
+	if last := b.conn.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+		if text := last.Error(); strings.Contains(text, b.questionSubject("")) || inboxPattern.MatchString(text) {
+			text = questionPattern.ReplaceAllString(inboxPattern.ReplaceAllString(text, "_INBOX.>"), "$1>")
+			return refusal("the user of NATS lacks a permission: " + text)
+		}
+	}
+	switch {
+	case !b.conn.IsConnected():
+		return fmt.Errorf("%w: no connection to %s", ErrUnavailable, b.servers())
+	case errors.Is(err, nats.ErrNoResponders), isUnavailable(err):
+		return ErrUnanswered
+	}
+	return err
+}
+
+// Answer answers the questions for a name until stop is called, which waits for those that have begun. Without ok a question is not
+// answered. Questions that were not asked with the key of the cluster are dropped.
+func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
+	b := d.shared.bucket
+	sub, err := b.conn.SubscribeSync(b.questionSubject(name))
+	if err != nil {
+		return nil, b.explain(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		slots := make(chan struct{}, maxAnswering)
+		for {
+			m, err := sub.NextMsgWithContext(ctx)
+			switch {
+			case errors.Is(err, nats.ErrSlowConsumer): // some are lost and asked again
+				continue
+			case err != nil:
+				return
+			}
+			slots <- struct{}{}
+			running.Go(func() {
+				defer func() { <-slots }()
+				d.answer(name, m, handle)
+			})
+		}
+	})
+	return func() {
+		_ = sub.Unsubscribe() // it ends with the connection, too
+		cancel()
+		running.Wait()
+	}, nil
+}
+
+// answer answers a question.
+func (d *Dir) answer(name string, m *nats.Msg, handle func(context.Context, []byte) ([]byte, bool)) {
+	question, err := d.unsealPacked(m.Data, questionFor(name))
+	if err != nil {
+		d.log.Debug("question of another machine dropped", "error", err)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	answer, ok := handle(ctx, question)
+	if !ok {
+		return
+	}
+	sealed := d.sealPacked(answer, answerTo(m.Data))
+	if err = d.shared.bucket.checkMessage(sealed); err == nil {
+		err = m.Respond(sealed)
+	}
+	if err != nil {
+		d.log.Debug("question of another machine not answered", "error", err)
+	}
+}
+
+// CheckQuestions returns why this machine cannot ask others or answer them: it asks itself.
+func (d *Dir) CheckQuestions(ctx context.Context) error {
+	name := "check." + d.id
+	stop, err := d.Answer(name, func(_ context.Context, question []byte) ([]byte, bool) { return question, true })
+	if err != nil {
+		return err
+	}
+	defer stop()
+	_, err = d.Ask(ctx, name, nil)
+	return err
+}
