@@ -459,6 +459,37 @@ func TestUnreachableReceiver(t *testing.T) {
 	})
 }
 
+// Microsoft asks the receiver about new subscriptions only, so a renewal leaves its failure as it is.
+func TestRenewalsWithUnreachableReceiver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := startPush(t, pushSensors)
+		time.Sleep(5 * time.Minute)
+		all := f.Microsoft.Subscriptions()
+		f.Microsoft.Fail(simulator.Fault{Method: "POST", Path: "/v1.0/subscriptions", Status: 400, Code: "ValidationError", Message: "Subscription validation request failed. The request timed out.", Times: -1})
+		f.Microsoft.ForgetRequests()
+		f.Microsoft.SendLifecycle(all[1].ID, "subscriptionRemoved")
+		for range 12 {
+			time.Sleep(10 * time.Minute)
+			f.Microsoft.SendLifecycle(all[0].ID, "reauthorizationRequired")
+		}
+		if n := f.Microsoft.Count(http.MethodPatch, "/v1.0/subscriptions/"+all[0].ID); n < 3 {
+			t.Errorf("%d renewals", n)
+		}
+		if n := f.count(http.MethodPost); n < 5 || n > 8 {
+			t.Errorf("%d attempts within two hours, want 5 to 8, as without renewals", n)
+		}
+		s := f.status()
+		if s.Sensors[0].State != "ok" || s.Sensors[1].State != "degraded" || s.Sensors[1].Message == nil || !strings.Contains(*s.Sensors[1].Message, "Microsoft cannot reach "+webhook) {
+			t.Errorf("%+v", s)
+		}
+		f.Microsoft.ClearFaults()
+		time.Sleep(time.Hour)
+		if s := f.status(); s.State != "ok" || s.Sensors[1].State != "ok" {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 // Two accounts of one user leave each other's subscriptions alone.
 func TestNotificationsOfOneUserTwice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

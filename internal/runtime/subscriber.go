@@ -742,10 +742,13 @@ func (s *subscriber) renew(ctx context.Context, sub *subscription, w sensors.Cha
 		if sub.Reauthorize {
 			stored = append(stored, sub.Resource)
 		}
-		failures := sub.retry.failures + s.blocked.failures
+		failures, blocked := sub.retry.failures, s.blocked
+		if !subscriptions.IsReceiverFailure(blocked.err) { // Graph asks the receiver about new subscriptions only
+			failures, blocked = failures+blocked.failures, retry{}
+		}
 		s.mu.Unlock()
 		s.update(func() {
-			sub.Expires, sub.RenewAt, sub.Reauthorize, sub.retry, s.blocked = expires, renewalOf(expires, expires.Sub(now)), false, retry{}, retry{}
+			sub.Expires, sub.RenewAt, sub.Reauthorize, sub.retry, s.blocked = expires, renewalOf(expires, expires.Sub(now)), false, retry{}, blocked
 			sub.failedAt = time.Time{}
 			if sub.since.IsZero() {
 				sub.since = now
