@@ -1,6 +1,7 @@
 package state_test
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -91,4 +92,30 @@ func BenchmarkCluster(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkQuestion measures a question to another machine, with as much as a notification has, through a cluster of three servers.
+func BenchmarkQuestion(b *testing.B) {
+	servers := natstest.NewCluster(b, 3)
+	first, _ := machine(b, []string{servers[0].ClientURL}, nil)
+	second, _ := machine(b, []string{servers[2].ClientURL}, nil)
+	stop, err := second.Answer("shard.1", func(context.Context, []byte) ([]byte, bool) { return []byte("{}"), true })
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(stop)
+	question := make([]byte, 250)
+	for end := time.Now().Add(time.Minute); ; {
+		if _, err := first.Ask(b.Context(), "shard.1", question); err == nil {
+			break
+		}
+		if time.Now().After(end) {
+			b.Fatal("nobody answers")
+		}
+	}
+	for b.Loop() {
+		if _, err := first.Ask(b.Context(), "shard.1", question); err != nil {
+			b.Fatal(err)
+		}
+	}
 }
