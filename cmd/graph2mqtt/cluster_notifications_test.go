@@ -138,7 +138,7 @@ func newPushHarness(t *testing.T, cluster string) *pushHarness {
 
 func (h *pushHarness) configurePush(t *testing.T, cluster, more string) {
 	t.Helper()
-	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\ncluster: %s\nnotifications:\n  webhook: {listen: \"127.0.0.1:1\", url: %q}\n  %s\naccounts:\n",
+	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\ncluster: %s\nhttp: {listen: \"127.0.0.1:0\", metrics: true}\nnotifications:\n  webhook: {listen: \"127.0.0.1:1\", url: %q}\n  %s\naccounts:\n",
 		h.broker.URL(), filepath.Join(h.dir, "shared.key"), cluster, h.balancer.URL+"/graph", more)
 	for i := range pushAccounts {
 		text += fmt.Sprintf("  a%d:\n    timezone: local\n    %s\n    sensors:\n      mail: {type: email, interval: 12h}\n", i, h.cloud())
@@ -228,6 +228,7 @@ func TestClusterShardNotifications(t *testing.T) {
 		t.Errorf("%d subscriptions were created, want %d", n, pushAccounts)
 	}
 	b := h.run(t, h.on("b"))
+	address := b.stderr.find(t, listeningPattern)
 	b.stderr.find(t, startingTimes(testShards/2))
 	h.awaitShards(t, "online")
 	h.awaitNotifications(t, "ok")
@@ -258,6 +259,7 @@ func TestClusterShardNotifications(t *testing.T) {
 	b.stderr.find(t, startingTimes(testShards))
 	h.awaitUnread(t, unread)
 	h.balancer.await(t, http.StatusAccepted, pushAccounts+4)
+	h.awaitAnswer(t, address+"/metrics", 200, `graph2mqtt_notifications_total{outcome="ignored"} 4`)
 	h.awaitNotifications(t, "ok")
 	if n := h.created(); n != pushAccounts {
 		t.Errorf("%d subscriptions were created after a machine failed, want %d", n, pushAccounts)

@@ -18,6 +18,8 @@ type shardListener struct {
 	changes <-chan *config.Config
 	end     func()                    // of changes
 	dir     atomic.Pointer[state.Dir] // nil: it is not open yet
+
+	receiver atomic.Pointer[bridge.SharedReceiver] // nil: there is none yet
 }
 
 // listenForShards returns the listener of the process.
@@ -30,6 +32,12 @@ func (p *program) listenForShards(c *config.Config, changes *fanOut, outdated fu
 			return d == nil || d.IsSharing(within)
 		},
 		Standby: func() bool { d := l.dir.Load(); return d != nil && d.IsMember() },
+		Ignored: func() uint64 {
+			if r := l.receiver.Load(); r != nil {
+				return r.Ignored()
+			}
+			return 0
+		},
 	})
 	if err != nil {
 		return nil, err

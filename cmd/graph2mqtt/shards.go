@@ -86,6 +86,7 @@ func (s *shardServer) run(ctx context.Context, dir *state.Dir) error {
 	defer reports.Wait()
 	defer cancel()
 	s.receiver = bridge.NewSharedReceiver(dir, s.log)
+	s.listener.receiver.Store(s.receiver)
 	changes, end := s.changes.subscribe()
 	defer end()
 	work, workContext := errgroup.WithContext(ctx)

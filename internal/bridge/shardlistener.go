@@ -25,6 +25,8 @@ type ShardListenerOptions struct {
 	Alive func(within time.Duration) bool
 	// Standby reports whether the process is ready while it has no shard.
 	Standby func() bool
+	// Ignored returns how many notifications were ignored because they are of no shard.
+	Ignored func() uint64
 	// Outdated reports whether a newer configuration exists that could not be loaded.
 	Outdated func() bool
 	Log      *slog.Logger
@@ -133,7 +135,7 @@ func (l *ShardListener) setMetrics(wanted bool) (_ *metrics.Handler, err error) 
 	defer l.mu.Unlock()
 	switch {
 	case wanted && l.metrics == nil:
-		l.metrics, err = metrics.New(metrics.Options{Version: l.options.Version, Log: l.options.Log, Sharded: true, Reload: l.lastReload})
+		l.metrics, err = metrics.New(metrics.Options{Version: l.options.Version, Log: l.options.Log, Sharded: true, Reload: l.lastReload, Ignored: l.options.Ignored})
 		if err != nil {
 			return nil, fmt.Errorf("make the metrics: %w", err)
 		}

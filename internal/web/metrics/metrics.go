@@ -44,6 +44,8 @@ type Options struct {
 	Sharded bool // there is a bridge for each shard that the machine has
 	// Reload is that of the process, as in Source. Nil: there is only that of the bridge.
 	Reload func() (loaded time.Time, ok bool)
+	// Ignored returns how many notifications were ignored before they reached a bridge. Nil: the bridges receive them.
+	Ignored func() uint64
 }
 
 // A Source is a bridge whose metrics a Handler serves. The functions are called at each scrape.
@@ -277,6 +279,9 @@ func (h *Handler) Collect(metrics chan<- prometheus.Metric) {
 	}
 	count(mqttConnects, float64(sum.connects))
 	count(mqttPublished, float64(sum.published))
+	if h.options.Ignored != nil {
+		sum.ignored += h.options.Ignored()
+	}
 	if sum.notifications {
 		count(notificationsTotal, float64(sum.accepted), "accepted")
 		count(notificationsTotal, float64(sum.ignored), "ignored")
