@@ -348,7 +348,10 @@ func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters 
 	}
 	creating, cancel := context.WithTimeout(ctx, createTimeout)
 	defer cancel()
-	consumer, err := b.stream.OrderedConsumer(creating, jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy})
+	consumer, err := b.stream.OrderedConsumer(creating, jetstream.OrderedConsumerConfig{
+		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
+		MaxResetAttempts: 3, // without a bound it tries for ever when the bucket was deleted, also after ctx is done
+	})
 	if err != nil {
 		return b.explain(err)
 	}

@@ -545,6 +545,46 @@ func TestClusterDeletedBucket(t *testing.T) {
 	<-l.Context().Done()
 }
 
+// When the bucket of shards is deleted, sharing them can still be ended.
+func TestClusterDeletedBucketOfShards(t *testing.T) {
+	s := natstest.New(t)
+	d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Shards = 2 })
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	served, ended := make(chan *state.Lease), make(chan error, 1)
+	go func() {
+		ended <- d.ServeShards(ctx, func(ctx context.Context, shard state.Shard) error {
+			served <- shard.Lease
+			<-ctx.Done()
+			return nil
+		})
+	}()
+	leases := []*state.Lease{<-served, <-served}
+	js, _ := stream(t, s)
+	following, err := js.Conn().SubscribeSync("$JS.API.CONSUMER.CREATE.KV_test.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteStream(t.Context(), "KV_test"); err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leases {
+		<-l.Context().Done()
+	}
+	if _, err := following.NextMsg(time.Minute); err != nil { // the machine tries to read the records again
+		t.Fatal(err)
+	}
+	stop()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Fatalf("it goes on:\n%s", log)
+	}
+}
+
 // What others write to the bucket is left out and named, and does not hide what is there.
 func TestClusterForeignKeys(t *testing.T) {
 	s := natstest.New(t)

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -17,6 +18,9 @@ var ErrUnanswered = errors.New("no machine of the cluster answers")
 
 // ErrTooLarge is wrapped by the errors for a question that the servers do not transport.
 var ErrTooLarge = errors.New("larger than the NATS servers accept")
+
+// denialTime is how long after a denial questions are taken to fail because of it. Meanwhile they are repeated.
+const denialTime = 10 * time.Second
 
 // maxAnswering bounds the questions for one name that are answered at the same time.
 const maxAnswering = 16
@@ -71,7 +75,8 @@ func (b *bucket) checkMessage(sealed []byte) error {
 
 // explainQuestion makes errors that say why a question has no answer.
 func (b *bucket) explainQuestion(err error) error {
-	if last := b.conn.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+	last, d := b.conn.LastError(), b.denied.Load() // d is set a little later; last stays also when the permission was granted
+	if errors.Is(last, nats.ErrPermissionViolation) && (d == nil || time.Since(d.at) < denialTime) {
 		if text := last.Error(); strings.Contains(text, b.questionSubject("")) || inboxPattern.MatchString(text) {
 			text = questionPattern.ReplaceAllString(inboxPattern.ReplaceAllString(text, "_INBOX.>"), "$1>")
 			return refusal("the user of NATS lacks a permission: " + text)
