@@ -134,7 +134,9 @@ func (s *shardServer) serve(ctx context.Context, shard state.Shard) error {
 	changed := (*brokerChangedError)(nil)
 	switch {
 	case errors.As(err, &changed):
-		s.current.Store(changed.config)
+		next := *s.current.Load() // the other one has only the accounts of this shard
+		next.MQTT = changed.config.MQTT
+		s.current.Store(&next)
 		return nil
 	case errors.Is(err, bridge.ErrRestart): // it is taken again
 		return nil

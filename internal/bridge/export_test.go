@@ -2,7 +2,6 @@ package bridge
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -54,16 +53,11 @@ func (r *SharedReceiver) Held(ctx context.Context, shard int, ids []string) ([]s
 
 // AnswerShard answers for a shard as its bridge does, with the result of take and the subscriptions that it holds.
 func AnswerShard(dir *state.Dir, shard int, take func([]subscriptions.Notification) error, holds ...string) (stop func(), err error) {
-	return dir.Answer(questionsTo(shard), func(_ context.Context, content []byte) ([]byte, bool) {
-		var q question
-		if json.Unmarshal(content, &q) != nil {
-			return nil, false
-		}
+	return answerQuestions(dir, shard, func(_ context.Context, q question) (answer, bool) {
 		a := answer{Subscriptions: holds}
 		if err := take(q.Notifications); err != nil {
 			a.Error = err.Error()
 		}
-		content, err := json.Marshal(a)
-		return content, err == nil
+		return a, true
 	})
 }

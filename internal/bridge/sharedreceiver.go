@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
+	"github.com/graph2mqtt/graph2mqtt/internal/eventhub"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -24,8 +25,9 @@ import (
 )
 
 const (
-	// maxQuestions bounds the questions to other machines that are under way, and maxIDs the subscriptions in one of them.
-	maxQuestions = 32
+	// maxQuestions bounds the questions about a shard that are under way: while its machine does not answer, others are not held up. maxIDs
+	// bounds the subscriptions in one of them.
+	maxQuestions = 8
 	maxIDs       = 1000
 	// Whether this machine can ask others is checked once in checkInterval, and once in failedCheckInterval while it cannot.
 	checkInterval       = time.Minute
@@ -40,7 +42,7 @@ const (
 type SharedReceiver struct {
 	dir       *state.Dir
 	log       *slog.Logger
-	questions chan struct{}
+	questions []chan struct{} // those under way, by shard
 	ignored   atomic.Uint64
 
 	mu       sync.Mutex
@@ -48,37 +50,58 @@ type SharedReceiver struct {
 	failing  map[int]bool    // shards to which the last notifications were not passed
 	hub      error           // why the event hub cannot be read
 	exchange error           // why other machines cannot be asked
+	unopened error           // why the newest listener or event hub is not in use
+	restored chan struct{}   // closed when other machines can ask this one again
 }
 
 // NewSharedReceiver returns a receiver for the shards of a cluster.
 func NewSharedReceiver(dir *state.Dir, log *slog.Logger) *SharedReceiver {
-	return &SharedReceiver{
-		dir: dir, log: log.With("component", "notifications"), questions: make(chan struct{}, maxQuestions), bridges: map[int]*Bridge{}, failing: map[int]bool{},
+	r := &SharedReceiver{
+		dir: dir, log: log.With("component", "notifications"), questions: make([]chan struct{}, dir.Shards()), bridges: map[int]*Bridge{},
+		failing: map[int]bool{}, restored: make(chan struct{}),
 	}
+	for shard := range r.questions {
+		r.questions[shard] = make(chan struct{}, maxQuestions)
+	}
+	return r
 }
 
-// Run receives as a configuration says until ctx is done, and as one of changes says from then on.
+// Run receives as a configuration says until ctx is done, and as one of changes says from then on. A changed one that cannot be used, for
+// example because another program uses the address of the listener, does not end what this machine does for all its shards.
 func (r *SharedReceiver) Run(ctx context.Context, c *config.Config, changes <-chan *config.Config) error {
-	for c != nil {
-		var err error
-		if c, err = r.receive(ctx, c, changes); err != nil {
+	var used config.Notifications
+	for begun := false; ; begun = true {
+		hub, webhook, err := r.open(c.Notifications)
+		switch {
+		case err == nil:
+			used = c.Notifications
+			r.report(&r.unopened, nil)
+		case !begun:
+			return err
+		default:
+			r.log.Error("notifications not changed, keeping the running listener or event hub", "error", err)
+			if hub, webhook, err = r.open(used); err != nil {
+				return err
+			}
+			r.report(&r.unopened, errors.New("the changed listener or event hub of notifications cannot be used, see the log"))
+		}
+		if c, err = r.receive(ctx, c, hub, webhook, changes); err != nil || c == nil {
 			return err
 		}
 	}
-	return nil
 }
 
-// receive receives until ctx is done, or a configuration with other notifications comes, which it returns.
-func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, changes <-chan *config.Config) (next *config.Config, err error) {
-	n := c.Notifications
-	hub, err := readHub(n, r.notify, func(err error) { r.report(&r.hub, err) }, true, r.log)
-	if err != nil {
-		return nil, err
+// open returns what receives the configured notifications; nil: it is not configured.
+func (r *SharedReceiver) open(n config.Notifications) (hub *eventhub.Reader, webhook *listener, err error) {
+	if hub, err = readHub(n, r.notify, func(err error) { r.report(&r.hub, err) }, true, r.log); err != nil {
+		return nil, nil, err
 	}
-	webhook, err := receive(n, r.notify, r.log)
-	if err != nil {
-		return nil, err
-	}
+	webhook, err = receive(n, r.notify, r.log)
+	return hub, webhook, err
+}
+
+// receive receives until ctx is done, or a configuration with other notifications than c comes, which it returns.
+func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, hub *eventhub.Reader, webhook *listener, changes <-chan *config.Config) (next *config.Config, err error) {
 	r.report(&r.hub, nil)
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -87,7 +110,7 @@ func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, changes 
 	if hub != nil {
 		work.Go(func() error { return hub.Run(workContext) })
 	}
-	if n.Enabled() {
+	if c.Notifications.Enabled() {
 		work.Go(func() error { return r.check(workContext) })
 	}
 	work.Go(func() error {
@@ -129,6 +152,11 @@ func (r *SharedReceiver) check(ctx context.Context) error {
 			r.report(&r.exchange, fmt.Errorf("notifications cannot be passed between the machines: %w", err))
 		case failing:
 			r.log.Info("notifications can be passed to other machines again")
+			// The servers do not restore a subscription that they refused.
+			r.mu.Lock()
+			close(r.restored)
+			r.restored = make(chan struct{})
+			r.mu.Unlock()
 			fallthrough
 		default:
 			r.report(&r.exchange, nil)
@@ -161,10 +189,12 @@ func (r *SharedReceiver) report(problem *error, err error) {
 
 // problem returns why not all notifications are received. The caller holds r.mu.
 func (r *SharedReceiver) problem() error {
-	if r.hub != nil {
-		return r.hub
+	for _, err := range []error{r.unopened, r.hub, r.exchange} {
+		if err != nil {
+			return err
+		}
 	}
-	return r.exchange
+	return nil
 }
 
 // shardOptions returns what the runtime of a shard needs.
@@ -192,7 +222,7 @@ func (r *SharedReceiver) shardOf(n subscriptions.Notification) (shard int, ok bo
 	if err != nil || len(number) != 1 {
 		return 0, false
 	}
-	return int(number[0]), true
+	return int(number[0]), int(number[0]) < len(r.questions) // there may have been more shards
 }
 
 // sealPurpose binds the number of a shard to a secret.
@@ -239,15 +269,13 @@ func (r *SharedReceiver) notify(ctx context.Context, all []subscriptions.Notific
 
 // logged logs when notifications cannot be passed to a shard, and when they can be passed again.
 func (r *SharedReceiver) logged(ctx context.Context, shard int, err error) error {
-	if errors.Is(ctx.Err(), context.Canceled) { // the program ends, or who sent them does not wait
-		return err
-	}
+	isCanceled := errors.Is(ctx.Err(), context.Canceled) // the program ends, or who sent them does not wait: it says nothing about the shard
 	r.mu.Lock()
 	before := r.failing[shard]
-	r.failing[shard] = err != nil
+	r.failing[shard] = err != nil && (before || !isCanceled)
 	r.mu.Unlock()
 	switch {
-	case err != nil && !before:
+	case err != nil && !before && !isCanceled:
 		r.log.Warn("notifications not recorded", "shard", shard, "error", err)
 	case err == nil && before:
 		r.log.Info("notifications recorded again", "shard", shard)
@@ -301,8 +329,8 @@ func (r *SharedReceiver) ask(ctx context.Context, shard int, q question) (a answ
 		}
 	}
 	select {
-	case r.questions <- struct{}{}:
-		defer func() { <-r.questions }()
+	case r.questions[shard] <- struct{}{}:
+		defer func() { <-r.questions[shard] }()
 	case <-ctx.Done():
 		return a, ctx.Err()
 	}
@@ -320,31 +348,46 @@ func (r *SharedReceiver) ask(ctx context.Context, shard int, q question) (a answ
 // passTo passes notifications for the shard of a bridge to it until ctx is done.
 func (r *SharedReceiver) passTo(ctx context.Context, b *Bridge) error {
 	shard := b.options.Shard
-	stop, err := r.dir.Answer(questionsTo(shard), func(ctx context.Context, content []byte) ([]byte, bool) {
+	r.mu.Lock()
+	r.bridges[shard] = b
+	b.runtime.ReportReceiver(r.problem())
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		delete(r.bridges, shard)
+	}()
+	for ctx.Err() == nil {
+		r.mu.Lock()
+		restored := r.restored
+		r.mu.Unlock()
+		stop, err := answerQuestions(r.dir, shard, b.answer)
+		if err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+		case <-restored:
+		}
+		stop()
+	}
+	return nil
+}
+
+// answerQuestions answers the questions about a shard until stop is called. Without ok a question is not answered.
+func answerQuestions(dir *state.Dir, shard int, f func(context.Context, question) (a answer, ok bool)) (stop func(), err error) {
+	return dir.Answer(questionsTo(shard), func(ctx context.Context, content []byte) ([]byte, bool) {
 		var q question
-		if json.Unmarshal(content, &q) != nil { // of a later version
+		if json.Unmarshal(content, &q) != nil || len(q.Notifications)+len(q.Subscriptions) == 0 { // of a later version
 			return nil, false
 		}
-		a, ok := b.answer(ctx, q)
+		a, ok := f(ctx, q)
 		if !ok {
 			return nil, false
 		}
 		content, err := json.Marshal(a)
 		return content, err == nil
 	})
-	if err != nil {
-		return err
-	}
-	r.mu.Lock()
-	r.bridges[shard] = b
-	b.runtime.ReportReceiver(r.problem())
-	r.mu.Unlock()
-	<-ctx.Done()
-	r.mu.Lock()
-	delete(r.bridges, shard)
-	r.mu.Unlock()
-	stop()
-	return nil
 }
 
 // answer answers a question, unless another machine may have the shard by now.

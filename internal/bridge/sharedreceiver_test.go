@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,6 +22,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
@@ -182,7 +184,8 @@ func TestSharedReceiverIgnoresStrangers(t *testing.T) {
 	genuine := r.ClientState(1, "secret")
 	_, sealed, _ := strings.Cut(genuine, ".")
 	var forged []subscriptions.Notification
-	for _, clientState := range []string{"", ".", "secret", "secret.", "secret.x", "other." + sealed, "." + sealed, genuine[:len(genuine)-2], genuine + "AA", strings.Repeat("A", 100)} {
+	for _, clientState := range []string{"", ".", "secret", "secret.", "secret.x", "other." + sealed, "." + sealed, genuine[:len(genuine)-2], genuine + "AA", strings.Repeat("A", 100),
+		r.ClientState(receiverShards, "of an earlier number of shards")} {
 		forged = append(forged, subscriptions.Notification{SubscriptionID: "x", ClientState: clientState})
 	}
 	const rounds = 50
@@ -205,6 +208,49 @@ func TestSharedReceiverIgnoresStrangers(t *testing.T) {
 	}
 	if n := questions.Load(); n != 1 {
 		t.Errorf("%d questions, want one for the genuine notification", n)
+	}
+}
+
+// A changed listener that cannot be used leaves the running one, and the program.
+func TestSharedReceiverKeepsItsListener(t *testing.T) {
+	log := &buffer{}
+	r := bridge.NewSharedReceiver(openMachine(t, natstest.New(t)), slog.New(slog.NewTextHandler(log, nil)))
+	listening := func(address string) *config.Config {
+		return &config.Config{Notifications: config.Notifications{Webhook: config.Webhook{Listen: address, URL: "https://hooks.example.com/graph"}}}
+	}
+	address := func() string { return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t)) }
+	first, last := address(), address()
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = taken.Close() }()
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	changes, ended := make(chan *config.Config), make(chan error, 1)
+	go func() { ended <- r.Run(ctx, listening(first), changes) }()
+	isOpen := func(address string) bool {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			return false
+		}
+		_ = conn.Close()
+		return true
+	}
+	// A change is taken when what it replaces runs, and the next one when it was applied.
+	changes <- listening(taken.Addr().String())
+	changes <- listening(taken.Addr().String())
+	if text := log.String(); !isOpen(first) || !strings.Contains(text, "keeping the running listener") || !strings.Contains(text, "address already in use") {
+		t.Errorf("open: %v, log:\n%s", isOpen(first), text)
+	}
+	changes <- listening(last)
+	changes <- listening(last)
+	if !isOpen(last) || isOpen(first) {
+		t.Errorf("open: the last %v, the first %v", isOpen(last), isOpen(first))
+	}
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
 	}
 }
 

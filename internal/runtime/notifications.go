@@ -98,16 +98,18 @@ func openNotifier(o *NotificationOptions, store Store) (*notifier, error) {
 	return n, nil
 }
 
-// shard returns the shard that subscriptions are made for; "" without shards.
-func (n *notifier) shard() string {
-	if n.Shards == nil {
-		return ""
+// origin identifies what the secrets of subscriptions depend on: the key, and the shard if there are several.
+func (n *notifier) origin() string {
+	shard := ""
+	if n.Shards != nil {
+		shard = n.Shards.Shard
 	}
-	return n.Shards.Shard
+	return n.secret("origin", shard, "")[:12]
 }
 
-// isCurrent reports whether the notifications of a subscription come to where they are received now.
-func (n *notifier) isCurrent(s *subscription) bool { return s.URL == n.URL && s.Shard == n.shard() }
+// isCurrent reports whether the notifications of a subscription come to where they are received now, with a secret that is known. After
+// the state was copied to another number of shards, or the key was lost, they do not.
+func (n *notifier) isCurrent(s *subscription) bool { return s.URL == n.URL && s.Origin == n.origin() }
 
 // clientState returns what comes with every notification of a subscription.
 func (n *notifier) clientState(account, resource, nonce string) string {

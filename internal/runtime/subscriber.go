@@ -62,7 +62,7 @@ type subscription struct {
 	ID          string // "": it must be created
 	URL         string
 	Nonce       string // see notifier.secret
-	Shard       string `json:",omitempty"` // see ShardOptions
+	Origin      string // see notifier.origin
 	Reauthorize bool   `json:",omitempty"` // Graph demands a renewal
 
 	Expires time.Time `json:"-"` // zero: not known
@@ -199,7 +199,7 @@ func (s *subscriber) existing() []subscription {
 	var all []subscription
 	for _, sub := range s.held {
 		if sub.ID != "" {
-			all = append(all, subscription{Resource: sub.Resource, ID: sub.ID, URL: sub.URL, Nonce: sub.Nonce, Shard: sub.Shard, Reauthorize: sub.Reauthorize})
+			all = append(all, subscription{Resource: sub.Resource, ID: sub.ID, URL: sub.URL, Nonce: sub.Nonce, Origin: sub.Origin, Reauthorize: sub.Reauthorize})
 		}
 	}
 	return all
@@ -665,7 +665,7 @@ func (s *subscriber) send(ctx context.Context, request func(context.Context) err
 
 // create creates a subscription, and has its sensors read what changed before.
 func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.ChangeFeed) {
-	made := subscription{Resource: sub.Resource, URL: s.notifier.URL, Nonce: rand.Text(), Shard: s.notifier.shard()}
+	made := subscription{Resource: sub.Resource, URL: s.notifier.URL, Nonce: rand.Text(), Origin: s.notifier.origin()}
 	s.mu.Lock()
 	s.creating = &made
 	s.mu.Unlock()
