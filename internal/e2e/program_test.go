@@ -65,10 +65,10 @@ func (p *Program) command(binary string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// buildProgram builds the program once for all tests, into buildDir, as packaging/build does.
+// buildProgram builds the program once for all tests, into buildDir, as packaging/build does but without a version.
 var buildProgram = sync.OnceValues(func() (string, error) {
 	binary := filepath.Join(buildDir, "graph2mqtt")
-	cmd := exec.Command("go", "build", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt")
+	cmd := exec.Command("go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", binary, "../../cmd/graph2mqtt")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.CombinedOutput()
 	if err != nil {

@@ -47,7 +47,7 @@ def preload() -> None:
 def serve(listener: socket.socket) -> str:
     """Serves clients. Returns only in the process of a Home Assistant, with the path of its configuration."""
     selector = selectors.DefaultSelector()
-    running = set()
+    running, clients = set(), set()
 
     def start() -> str | None:
         client, _ = listener.accept()
@@ -62,15 +62,19 @@ def serve(listener: socket.socket) -> str:
             for given, fd in ((null, 0), (out, 1), (err, 2)):
                 os.dup2(given, fd)
                 os.close(given)
-            client.close()
+            for other in clients | {client}:
+                other.close()
             selector.close()
             return path.decode()
         for fd in outputs:
             os.close(fd)
         process = os.pidfd_open(pid)
         running.add(process)
+        clients.add(client)
 
         def command() -> None:
+            if client.fileno() < 0:  # it has just ended
+                return
             number = client.recv(1)
             if number:
                 signal.pidfd_send_signal(process, number[0])
@@ -89,6 +93,7 @@ def serve(listener: socket.socket) -> str:
                 client.sendall(bytes([os.waitstatus_to_exitcode(status) % 256]))
             except OSError:  # it was killed
                 pass
+            clients.remove(client)
             client.close()
 
         selector.register(client, selectors.EVENT_READ, command)
