@@ -19,7 +19,7 @@ var ErrUnanswered = errors.New("no machine of the cluster answers")
 // ErrTooLarge is wrapped by the errors for a question that the servers do not transport.
 var ErrTooLarge = errors.New("larger than the NATS servers accept")
 
-// denialTime is how long after a denial questions are taken to fail because of it. Meanwhile they are repeated.
+// denialTime bounds the time after a denial during which questions without an answer are taken to have failed because of it.
 const denialTime = 10 * time.Second
 
 // maxAnswering bounds the questions for one name that are answered at the same time.
