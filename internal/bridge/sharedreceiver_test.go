@@ -216,7 +216,10 @@ func TestSharedReceiverKeepsItsListener(t *testing.T) {
 	log := &buffer{}
 	r := bridge.NewSharedReceiver(openMachine(t, natstest.New(t)), slog.New(slog.NewTextHandler(log, nil)))
 	listening := func(address string) *config.Config {
-		return &config.Config{Notifications: config.Notifications{Webhook: config.Webhook{Listen: address, URL: "https://hooks.example.com/graph"}}}
+		return &config.Config{Notifications: config.Notifications{
+			Webhook:   config.Webhook{Listen: address, URL: "https://hooks.example.com/graph"},
+			EventHubs: config.EventHubs{ConsumerGroup: "graph2mqtt"}, // the default
+		}}
 	}
 	address := func() string { return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t)) }
 	first, last := address(), address()
@@ -238,13 +241,21 @@ func TestSharedReceiverKeepsItsListener(t *testing.T) {
 		return true
 	}
 	// A change is taken when what it replaces runs, and the next one when it was applied.
-	changes <- listening(taken.Addr().String())
-	changes <- listening(taken.Addr().String())
+	apply := func(address string) {
+		t.Helper()
+		for range 2 {
+			select {
+			case changes <- listening(address):
+			case err := <-ended:
+				t.Fatalf("it ended: %v", err)
+			}
+		}
+	}
+	apply(taken.Addr().String())
 	if text := log.String(); !isOpen(first) || !strings.Contains(text, "keeping the running listener") || !strings.Contains(text, "address already in use") {
 		t.Errorf("open: %v, log:\n%s", isOpen(first), text)
 	}
-	changes <- listening(last)
-	changes <- listening(last)
+	apply(last)
 	if !isOpen(last) || isOpen(first) {
 		t.Errorf("open: the last %v, the first %v", isOpen(last), isOpen(first))
 	}
