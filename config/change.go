@@ -4,6 +4,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"strings"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
@@ -77,6 +78,11 @@ type Delta struct{ Added, Removed, Changed []string }
 
 // Any reports whether there is any change.
 func (c Changes) Any() bool { return !reflect.DeepEqual(c, Changes{}) }
+
+// Has reports whether a key of a section, such as "http", has changed.
+func (c Changes) Has(section string) bool {
+	return slices.ContainsFunc(c.Keys, func(key string) bool { return strings.HasPrefix(key, section+".") })
+}
 
 // Diff compares two configurations, including their secrets, and certificates that are read only once.
 func Diff(before, after *Config) Changes {

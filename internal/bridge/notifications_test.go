@@ -28,6 +28,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
+	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -770,12 +771,7 @@ func TestNothingWithoutNotifications(t *testing.T) {
 // freeAddress returns an address on which nothing listens.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
+	return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 }
 
 // The bridge receives notifications over its own listener, keeps its subscriptions over a restart, creates those anew that ended

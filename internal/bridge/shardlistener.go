@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"net/http"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -95,13 +94,12 @@ func (l *ShardListener) Run(ctx context.Context, changes <-chan *config.Config) 
 // apply replaces the listener if that of a new configuration is another one.
 func (l *ShardListener) apply(ctx context.Context, work *errgroup.Group, after *config.Config) error {
 	applied := after
-	if slices.ContainsFunc(config.Diff(l.config, after).Keys, func(key string) bool { return strings.HasPrefix(key, "http.") }) {
-		next, config, err := replaceListener(l.listener, l.config, after, l.listen, l.options.Log)
-		if err != nil {
+	if config.Diff(l.config, after).Has("http") {
+		var err error
+		if l.listener, applied, err = replaceListener(l.listener, l.config, after, l.listen, l.options.Log); err != nil {
 			return err
 		}
-		l.listener, applied = next, config
-		next.start(ctx, work)
+		l.listener.start(ctx, work)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/eventhub"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -49,7 +50,7 @@ type SharedReceiver struct {
 	bridges  map[int]*Bridge // of this process, by shard
 	failing  map[int]bool    // shards to which the last notifications were not passed
 	hub      error           // why the event hub cannot be read
-	exchange error           // why other machines cannot be asked
+	exchange error           // of the last check of the connection between the machines; nil: it works
 	unopened error           // why the newest listener or event hub is not in use
 	restored chan struct{}   // closed when other machines can ask this one again
 }
@@ -119,7 +120,7 @@ func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, hub *eve
 			case <-workContext.Done():
 				return nil
 			case changed := <-changes:
-				if slices.ContainsFunc(config.Diff(c, changed).Keys, func(key string) bool { return strings.HasPrefix(key, "notifications.") }) {
+				if config.Diff(c, changed).Has("notifications") {
 					next = changed
 					stop()
 					return nil
@@ -134,7 +135,7 @@ func (r *SharedReceiver) receive(ctx context.Context, c *config.Config, hub *eve
 // Ignored returns how many notifications were ignored since the start because they have no secret of this cluster's.
 func (r *SharedReceiver) Ignored() uint64 { return r.ignored.Load() }
 
-// check reports when other machines cannot be asked, and when they can be asked again.
+// check checks the connection between the machines until ctx is done, and reports when it fails and when it works again.
 func (r *SharedReceiver) check(ctx context.Context) error {
 	defer r.report(&r.exchange, nil)
 	failing := false
@@ -162,12 +163,8 @@ func (r *SharedReceiver) check(ctx context.Context) error {
 			r.report(&r.exchange, nil)
 		}
 		failing = err != nil
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if graph.Pause(ctx, wait) != nil {
 			return nil
-		case <-timer.C:
 		}
 	}
 }

@@ -22,7 +22,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
-	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
@@ -221,8 +220,7 @@ func TestSharedReceiverKeepsItsListener(t *testing.T) {
 			EventHubs: config.EventHubs{ConsumerGroup: "graph2mqtt"}, // the default
 		}}
 	}
-	address := func() string { return fmt.Sprintf("127.0.0.1:%d", porttest.Free(t)) }
-	first, last := address(), address()
+	first, last := freeAddress(t), freeAddress(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -265,7 +263,7 @@ func TestSharedReceiverKeepsItsListener(t *testing.T) {
 	}
 }
 
-// All machines read an event hub as one. What is for a shard that nobody has is read again until somebody has it.
+// The machines of a cluster share the messages of an event hub. One for a shard without a machine is read again until a machine has the shard.
 func TestSharedEventHub(t *testing.T) {
 	cluster, connectionString, producer := startHub(t, 2)
 	t.Cleanup(producer.Close)

@@ -29,7 +29,7 @@ var errSilent = errors.New("it does not answer, or another program with the same
 // health records whether the hub answers.
 type health struct {
 	mu       sync.Mutex
-	answered time.Time // when the hub answered a request for messages last, or of a shared group also a sign of life; zero: never
+	answered time.Time // when the hub answered a request for messages last, or of a shared group also a heartbeat; zero: never
 	failedAt time.Time
 	failure  error
 }

@@ -307,8 +307,10 @@ func parseLease(e entry) (record leaseRecord, err error) {
 }
 
 func (r bucketRegister) replace(ctx context.Context, expected uint64, record leaseRecord, changes []*change) (uint64, error) {
-	if record.Shards = r.bucket.cluster.Shards; r.shard == "" {
-		record.Config, record.Shards = r.bucket.configurations.announced(), 0
+	if r.shard == "" {
+		record.Config = r.bucket.configurations.announced()
+	} else {
+		record.Shards = r.bucket.cluster.Shards
 	}
 	value, err := json.Marshal(record)
 	if err != nil {

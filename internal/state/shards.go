@@ -148,8 +148,7 @@ type shardState struct {
 	seenRecord
 	lease    leaseRecord
 	stop     context.CancelFunc // of serving or taking it; nil: neither
-	serving  bool
-	retryAt  time.Time // the earliest next attempt to take it
+	retryAt  time.Time          // the earliest next attempt to take it
 	stopping bool
 
 	// Of a shard that was taken although another worker is preferred:
@@ -311,7 +310,7 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 		isPreferred := preferred[n] == w.self.Worker
 		switch {
 		case s.stop != nil:
-			if s.serving && !isPreferred && !s.stopping && (s.members != members || now.After(s.keptUntil)) {
+			if !isPreferred && !s.stopping && (s.members != members || now.After(s.keptUntil)) {
 				s.stopping = true
 				s.stop()
 			}
@@ -341,7 +340,7 @@ func (s *shardState) freeSince(self leaseRecord, begun time.Time) time.Time {
 func (w *worker) start(ctx context.Context, n int, isPreferred bool, members string) {
 	s := &w.shards[n]
 	serving, stop := context.WithCancel(ctx)
-	s.stop, s.stopping, s.serving = stop, false, true
+	s.stop, s.stopping = stop, false
 	switch {
 	case isPreferred:
 		s.members, s.kept = "", 0
@@ -372,7 +371,7 @@ func (w *worker) start(ctx context.Context, n int, isPreferred bool, members str
 func (w *worker) end(e endedShard) error {
 	s := &w.shards[e.number]
 	s.stop()
-	s.stop, s.serving = nil, false
+	s.stop = nil
 	s.retryAt = time.Now().Add(standbyInterval)
 	switch {
 	case e.taken && e.err != nil && !errors.Is(e.err, ErrLeaseLost):
