@@ -152,7 +152,7 @@ func (h *pushHarness) on(machine string) string {
 	return machine
 }
 
-// awaitState waits until a topic of every account has a payload that is as wanted.
+// awaitAccounts waits until a topic of every account has a payload that is as wanted.
 func (h *pushHarness) awaitAccounts(t *testing.T, topic string, isWanted func(payload string) bool) {
 	t.Helper()
 	timeout := time.After(2 * waitTimeout)
@@ -217,8 +217,8 @@ func (h *pushHarness) created() int {
 
 // All accounts of the test have the same user, so that the list of subscriptions at Microsoft has those of all shards.
 //
-// A notification that any machine receives reaches the one that has the shard. While nobody has it, the notification is not accepted, and comes
-// again. The subscriptions stay the same.
+// Any machine passes a notification to the machine that has the shard. While no machine has the shard, the notification is refused, and
+// Microsoft sends it again. No subscription is created anew.
 func TestClusterShardNotifications(t *testing.T) {
 	t.Parallel()
 	h := newPushHarness(t, "")
@@ -249,7 +249,7 @@ func TestClusterShardNotifications(t *testing.T) {
 	h.balancer.forget()
 	killed()
 	unread++
-	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News while nobody has the shards"})
+	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News while no machine has the shards"})
 	h.balancer.await(t, http.StatusServiceUnavailable, 1)
 	for _, clientState := range []string{"", "forged", "forged.AAAA", strings.Repeat("x", 43) + "." + strings.Repeat("A", 55)} {
 		if status := h.balancer.post(t, clientState); status != http.StatusAccepted {

@@ -211,7 +211,7 @@ func TestNotificationsOfAnOrganization(t *testing.T) {
 }
 
 // One mailbox cannot have a subscription: Exchange excludes it, it has too many subscriptions, it is throttled, or it was deleted. The others
-// are not affected. It is retried after growing pauses, and gets its subscription when the cause is gone.
+// are not affected. The request is repeated at increasing intervals, and succeeds when the cause is fixed.
 func TestNotificationsOfAnExcludedMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const rome = "rome@contoso.example"
@@ -226,7 +226,7 @@ func TestNotificationsOfAnExcludedMailbox(t *testing.T) {
 		if len(all) != 1 || f.count(http.MethodPost) != 2 {
 			t.Errorf("%v after %d requests, want one room", all, f.count(http.MethodPost))
 		}
-		subscribed, waiting := rome, berlin // the first request fails, which can be that for either
+		subscribed, waiting := rome, berlin // the first request fails; it is for either of them
 		if all["/users/"+berlin+"/events"] != "" {
 			subscribed, waiting = berlin, rome
 		}
@@ -449,7 +449,7 @@ func TestStraySubscriptions(t *testing.T) {
 		f.Microsoft.ForgetRequests()
 		time.Sleep(time.Hour)
 		if n := f.count(http.MethodDelete); n != 0 {
-			t.Errorf("%d deletions after all are gone", n)
+			t.Errorf("%d deletions after all stray subscriptions were deleted", n)
 		}
 	})
 }

@@ -110,7 +110,7 @@ func BenchmarkQuestion(b *testing.B) {
 			break
 		}
 		if time.Now().After(end) {
-			b.Fatal("nobody answers")
+			b.Fatal("no machine answers")
 		}
 	}
 	for b.Loop() {
