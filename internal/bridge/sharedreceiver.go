@@ -30,6 +30,8 @@ const (
 	// bounds the subscriptions in one of them.
 	maxQuestions = 8
 	maxIDs       = 1000
+	// questionTimeout bounds the time until a question is answered.
+	questionTimeout = 2 * time.Second
 	// Whether this machine can ask others is checked once in checkInterval, and once in failedCheckInterval while it cannot.
 	checkInterval       = time.Minute
 	failedCheckInterval = 15 * time.Second
@@ -52,14 +54,13 @@ type SharedReceiver struct {
 	hub      error           // why the event hub cannot be read
 	exchange error           // of the last check of the connection between the machines; nil: it works
 	unopened error           // why the newest listener or event hub is not in use
-	restored chan struct{}   // closed when other machines can ask this one again
 }
 
 // NewSharedReceiver returns a receiver for the shards of a cluster.
 func NewSharedReceiver(dir *state.Dir, log *slog.Logger) *SharedReceiver {
 	r := &SharedReceiver{
 		dir: dir, log: log.With("component", "notifications"), questions: make([]chan struct{}, dir.Shards()), bridges: map[int]*Bridge{},
-		failing: map[int]bool{}, restored: make(chan struct{}),
+		failing: map[int]bool{},
 	}
 	for shard := range r.questions {
 		r.questions[shard] = make(chan struct{}, maxQuestions)
@@ -153,11 +154,6 @@ func (r *SharedReceiver) check(ctx context.Context) error {
 			r.report(&r.exchange, fmt.Errorf("notifications cannot be passed between the machines: %w", err))
 		case failing:
 			r.log.Info("notifications can be passed to other machines again")
-			// The servers do not restore a subscription that they refused.
-			r.mu.Lock()
-			close(r.restored)
-			r.restored = make(chan struct{})
-			r.mu.Unlock()
 			fallthrough
 		default:
 			r.report(&r.exchange, nil)
@@ -335,6 +331,8 @@ func (r *SharedReceiver) ask(ctx context.Context, shard int, q question) (a answ
 	if err != nil {
 		return a, err
 	}
+	ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+	defer cancel()
 	text, err := r.dir.Ask(ctx, questionsTo(shard), content)
 	if err != nil {
 		return a, err
@@ -354,20 +352,12 @@ func (r *SharedReceiver) passTo(ctx context.Context, b *Bridge) error {
 		defer r.mu.Unlock()
 		delete(r.bridges, shard)
 	}()
-	for ctx.Err() == nil {
-		r.mu.Lock()
-		restored := r.restored
-		r.mu.Unlock()
-		stop, err := answerQuestions(r.dir, shard, b.answer)
-		if err != nil {
-			return err
-		}
-		select {
-		case <-ctx.Done():
-		case <-restored:
-		}
-		stop()
+	stop, err := answerQuestions(r.dir, shard, b.answer)
+	if err != nil {
+		return err
 	}
+	<-ctx.Done()
+	stop()
 	return nil
 }
 
@@ -378,6 +368,8 @@ func answerQuestions(dir *state.Dir, shard int, f func(context.Context, question
 		if json.Unmarshal(content, &q) != nil || len(q.Notifications)+len(q.Subscriptions) == 0 { // of a later version
 			return nil, false
 		}
+		ctx, cancel := context.WithTimeout(ctx, questionTimeout)
+		defer cancel()
 		a, ok := f(ctx, q)
 		if !ok {
 			return nil, false

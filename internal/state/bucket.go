@@ -132,6 +132,7 @@ func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *buc
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(max(time.Second, c.Lease/5)), nats.MaxPingsOutstanding(2),
 		nats.IgnoreAuthErrorAbort(), // credentials are renewed in place
+		nats.PermissionErrOnSubscribe(true),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("connection to NATS lost", "error", err)

@@ -16,14 +16,21 @@ import (
 // ErrUnanswered is wrapped by the errors for a question that no machine of the cluster has answered.
 var ErrUnanswered = errors.New("no machine of the cluster answers")
 
-// ErrTooLarge is wrapped by the errors for a question that the servers do not transport.
+// ErrTooLarge is wrapped by the errors for a question or an answer that the servers do not transport.
 var ErrTooLarge = errors.New("larger than the NATS servers accept")
 
 // denialTime bounds the time after a denial during which questions without an answer are taken to have failed because of it.
 const denialTime = 10 * time.Second
 
-// maxAnswering bounds the questions for one name that are answered at the same time.
-const maxAnswering = 16
+const (
+	// maxAnswering bounds the questions for one name that are answered at the same time.
+	maxAnswering = 64
+	// resubscribeInterval separates attempts to receive questions while the user of NATS lacks the permission.
+	resubscribeInterval = 15 * time.Second
+	// failureHeader of an answer says why there is none. Its only value is tooLarge.
+	failureHeader = "Graph2mqtt-Failure"
+	tooLarge      = "too large"
+)
 
 // inboxPattern matches the subject of an answer, which differs each time, and questionPattern that of a question without its name.
 var (
@@ -45,10 +52,8 @@ func answerTo(sealed []byte) string {
 	return sealedFor + "answer " + string(sum[:])
 }
 
-// Ask sends a question to the machine that answers for a name and returns the answer. It waits for at most two seconds. Nothing is stored.
+// Ask sends a question to the machine that answers for a name and returns the answer. It waits until ctx is done. Nothing is stored.
 func (d *Dir) Ask(ctx context.Context, name string, question []byte) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
-	defer cancel()
 	b := d.shared.bucket
 	sealed := d.sealPacked(question, questionFor(name))
 	if err := b.checkMessage(sealed); err != nil {
@@ -57,6 +62,9 @@ func (d *Dir) Ask(ctx context.Context, name string, question []byte) ([]byte, er
 	m, err := b.conn.RequestWithContext(ctx, b.questionSubject(name), sealed)
 	if err != nil {
 		return nil, b.explainQuestion(err)
+	}
+	if m.Header.Get(failureHeader) == tooLarge {
+		return nil, fmt.Errorf("the answer is %w; raise max_payload of the servers", ErrTooLarge)
 	}
 	answer, err := d.unsealPacked(m.Data, answerTo(sealed))
 	if err != nil {
@@ -91,13 +99,12 @@ func (b *bucket) explainQuestion(err error) error {
 	return err
 }
 
-// Answer answers the questions for a name until stop is called, which waits for those that have begun. Without ok a question is not
-// answered. Questions that were not asked with the key of the cluster are dropped.
+// Answer answers the questions for a name until stop is called, which waits for those that have begun. The context of handle has no deadline.
+// Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped.
 func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
-	b := d.shared.bucket
-	sub, err := b.conn.SubscribeSync(b.questionSubject(name))
+	sub, err := d.subscribe(name)
 	if err != nil {
-		return nil, b.explain(err)
+		return nil, err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
@@ -106,23 +113,43 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		for {
 			m, err := sub.NextMsgWithContext(ctx)
 			switch {
+			case err == nil:
+				slots <- struct{}{}
+				running.Go(func() {
+					defer func() { <-slots }()
+					d.answer(name, m, handle)
+				})
 			case errors.Is(err, nats.ErrSlowConsumer): // some are lost and asked again
-				continue
-			case err != nil:
+			case errors.Is(err, nats.ErrPermissionViolation): // the servers do not restore a subscription that they refused
+				_ = sub.Unsubscribe()
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(resubscribeInterval):
+				}
+				if sub, err = d.subscribe(name); err != nil {
+					return
+				}
+			default:
+				_ = sub.Unsubscribe() // it ends with the connection, too
 				return
 			}
-			slots <- struct{}{}
-			running.Go(func() {
-				defer func() { <-slots }()
-				d.answer(name, m, handle)
-			})
 		}
 	})
 	return func() {
-		_ = sub.Unsubscribe() // it ends with the connection, too
 		cancel()
 		running.Wait()
 	}, nil
+}
+
+// subscribe begins to receive the questions for a name.
+func (d *Dir) subscribe(name string) (*nats.Subscription, error) {
+	b := d.shared.bucket
+	sub, err := b.conn.SubscribeSync(b.questionSubject(name))
+	if err != nil {
+		return nil, b.explain(err)
+	}
+	return sub, nil
 }
 
 // answer answers a question.
@@ -132,23 +159,23 @@ func (d *Dir) answer(name string, m *nats.Msg, handle func(context.Context, []by
 		d.log.Debug("question of another machine dropped", "error", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
-	defer cancel()
-	answer, ok := handle(ctx, question)
+	answer, ok := handle(context.Background(), question)
 	if !ok {
 		return
 	}
-	sealed := d.sealPacked(answer, answerTo(m.Data))
-	if err = d.shared.bucket.checkMessage(sealed); err == nil {
-		err = m.Respond(sealed)
+	response := &nats.Msg{Data: d.sealPacked(answer, answerTo(m.Data))}
+	if d.shared.bucket.checkMessage(response.Data) != nil {
+		response = &nats.Msg{Header: nats.Header{failureHeader: []string{tooLarge}}}
 	}
-	if err != nil {
+	if err := m.RespondMsg(response); err != nil {
 		d.log.Debug("question of another machine not answered", "error", err)
 	}
 }
 
 // CheckQuestions returns why this machine cannot ask others or answer them: it asks itself.
 func (d *Dir) CheckQuestions(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
 	name := "check." + d.id
 	stop, err := d.Answer(name, func(_ context.Context, question []byte) ([]byte, bool) { return question, true })
 	if err != nil {
