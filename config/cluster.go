@@ -103,17 +103,6 @@ func (c *Cluster) checkFiles() error {
 	return errors.Join(errs...)
 }
 
-// checkShards validates what exists only once for all accounts.
-func (c *Config) checkShards() (errs []error) {
-	if c.Cluster.Shards <= 1 {
-		return nil
-	}
-	if c.HTTP.Calendars {
-		errs = append(errs, At("http.calendars", errors.New("want false with cluster.shards above 1: no machine has all accounts; calendars need one shard")))
-	}
-	return errs
-}
-
 // ShardOf returns the shard of an account. It depends on the id only, so it never changes.
 func (c *Cluster) ShardOf(account string) int {
 	sum := sha256.Sum256([]byte(account))

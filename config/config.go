@@ -221,7 +221,7 @@ func Sorted[V any](m map[string]V) iter.Seq2[string, V] {
 
 // Validate implements schema.Validator.
 func (c *Config) Validate() error {
-	errs := c.checkShards()
+	var errs []error
 	if c.MQTT.BaseTopic == c.HomeAssistant.DiscoveryTopic {
 		errs = append(errs, At("mqtt.base_topic", fmt.Errorf("want a topic other than homeassistant.discovery_topic, not %q", c.MQTT.BaseTopic)))
 	}

@@ -22,7 +22,7 @@ type HTTP struct {
 	Password    Secret   `koanf:"password" doc:"The password of the status page, the metrics and the profiles, for HTTP Basic authentication with any user name: at least 8 characters."`
 	ExternalURL string   `koanf:"external_url" example:"https://graph2mqtt.example.com" doc:"The URL under which a reverse proxy makes the listener available. Displayed links begin with it, and its host is accepted like those in hosts."`
 	Hosts       []string `koanf:"hosts" example:"graph2mqtt.example.com" doc:"Additional host names under which the listener is reached. IP addresses, localhost, names without a dot and names that end in .local are always accepted. Requests for other names are answered with 421."`
-	Calendars   bool     `koanf:"calendars" doc:"Offer the calendars and task lists over CalDAV, for Home Assistant and other programs. Each account has its own password for this. Not with cluster.shards above 1."`
+	Calendars   bool     `koanf:"calendars" doc:"Offer the calendars and task lists over CalDAV, for Home Assistant and other programs. Each account has its own password for this."`
 	Metrics     bool     `koanf:"metrics" doc:"Offer metrics for Prometheus at /metrics."`
 	Pprof       bool     `koanf:"pprof" doc:"Offer profiles of the program at /debug/pprof/. Needs a password."`
 

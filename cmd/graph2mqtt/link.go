@@ -96,9 +96,6 @@ func (p *program) makeLink(args []string, lifetime time.Duration, revoke, asJSON
 		fmt.Fprintf(p.stderr, "No link of the account %s is valid any more.\n", a.ID)
 		return nil
 	}
-	if c.Cluster.Shards > 1 {
-		return &usageError{"the link needs the status page, which several shards (cluster.shards) do not have: use graph2mqtt login " + a.ID}
-	}
 	if c.HTTP.Listen == "" {
 		return &usageError{"the link needs the HTTP listener: set http.listen"}
 	}

@@ -62,7 +62,8 @@ func (p *program) bridge(ctx context.Context, _ []string) (err error) {
 	var outdated atomic.Bool // the newest configuration is invalid
 	var listener *shardListener
 	if c.Cluster.Shards > 1 {
-		if listener, err = p.listenForShards(c, &changes, outdated.Load, log); err != nil {
+		file.SetReadOnly("several machines have the same configuration (cluster.shards); change it on each of them")
+		if listener, err = p.listenForShards(c, file, &changes, outdated.Load, log); err != nil {
 			return err
 		}
 		var end func() error
@@ -111,7 +112,7 @@ func (p *program) bridge(ctx context.Context, _ []string) (err error) {
 		})
 	})
 	if c.Cluster.Shards > 1 {
-		listener.dir.Store(dir)
+		listener.open(dir)
 		s := &shardServer{program: p, level: level, log: log, current: &current, changes: &changes, outdated: outdated.Load, listener: listener, connected: map[int]func() bool{}}
 		return s.run(ctx, dir)
 	}

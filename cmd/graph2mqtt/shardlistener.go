@@ -23,10 +23,10 @@ type shardListener struct {
 }
 
 // listenForShards returns the listener of the process.
-func (p *program) listenForShards(c *config.Config, changes *fanOut, outdated func() bool, log *slog.Logger) (_ *shardListener, err error) {
+func (p *program) listenForShards(c *config.Config, file *bridge.ConfigFile, changes *fanOut, outdated func() bool, log *slog.Logger) (_ *shardListener, err error) {
 	l := &shardListener{}
 	l.http, err = bridge.NewShardListener(bridge.ShardListenerOptions{
-		Config: c, Version: readBuild().version, Outdated: outdated, Log: log,
+		Config: c, Version: readBuild().version, File: file, Outdated: outdated, Log: log,
 		Alive: func(within time.Duration) bool {
 			d := l.dir.Load()
 			return d == nil || d.IsSharing(within)
@@ -44,6 +44,12 @@ func (p *program) listenForShards(c *config.Config, changes *fanOut, outdated fu
 	}
 	l.changes, l.end = changes.subscribe()
 	return l, nil
+}
+
+// open offers what needs the state.
+func (l *shardListener) open(dir *state.Dir) {
+	l.dir.Store(dir)
+	l.http.Open(dir)
 }
 
 // start runs the listener until end is called. The returned context is done, too, if the listener fails; end returns its error.

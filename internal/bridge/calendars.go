@@ -22,28 +22,38 @@ func OpenCalendarPasswords(dir *state.Dir, log *slog.Logger) *caldav.Credentials
 
 // mountCalendars mounts CalDAV and iCalendar.
 func (b *Bridge) mountCalendars(l *listener, c config.HTTP) {
-	prefix := ""
-	if u, err := url.Parse(c.ExternalURL); err == nil {
-		prefix = u.Path
-	}
 	if b.passwords == nil {
 		b.passwords = OpenCalendarPasswords(b.options.Dir, b.log)
 	}
-	h := caldav.New(caldav.Options{
-		Collections: b.collections, Do: b.do, User: b.runtime.User, Credentials: b.passwords, Store: aliasStore{store{b.database}}, Prefix: prefix,
-		Log: b.log.With("component", "caldav"),
-	})
+	h := b.newCalendarServer(c, b.passwords)
 	for _, pattern := range caldav.Patterns() {
 		l.server.Mount(pattern, web.Delegated, h)
 	}
 	l.tasks = append(l.tasks, b.passwords.Run)
-	for _, a := range config.Sorted(b.config.Accounts) {
+}
+
+// newCalendarServer returns the handler of CalDAV and iCalendar. It warns of sensors of which clients see only a part.
+func (b *Bridge) newCalendarServer(c config.HTTP, passwords *caldav.Credentials) *caldav.DAVServer {
+	for _, a := range config.Sorted(b.currentConfig().Accounts) {
 		for _, s := range config.Sorted(a.Sensors) {
 			if isCalendar(s.Type) && s.Read && !s.OnDemand {
 				b.log.Warn("calendar clients see only what the sensor reads; set on_demand: true for other times and completed tasks", "account", a.ID, "sensor", s.ID)
 			}
 		}
 	}
+	return caldav.New(caldav.Options{
+		Collections: b.collections, Do: b.do, User: b.runtime.User, Credentials: passwords, Store: aliasStore{store{b.database}}, Prefix: pathPrefix(c),
+		Log: b.log.With("component", "caldav"),
+	})
+}
+
+// pathPrefix returns the path under which a reverse proxy offers the listener: "" or "/graph2mqtt".
+func pathPrefix(c config.HTTP) string {
+	u, err := url.Parse(c.ExternalURL)
+	if err != nil {
+		return ""
+	}
+	return u.Path
 }
 
 // isCalendar reports whether sensors of a type are calendars or task lists that clients see completely with on_demand alone.

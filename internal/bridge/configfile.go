@@ -47,6 +47,9 @@ func NewConfigFile(sources func() config.Sources, kinds []sensors.Kind, readOnly
 	return &ConfigFile{sources: sources, kinds: kinds, readOnly: readOnly, written: make(chan struct{}, 1)}
 }
 
+// SetReadOnly has nothing written to the file, for a reason.
+func (f *ConfigFile) SetReadOnly(reason string) { f.readOnly = reason }
+
 // Written returns a channel that has a value after something was written.
 func (f *ConfigFile) Written() <-chan struct{} { return f.written }
 

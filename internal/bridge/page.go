@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -20,20 +21,10 @@ import (
 
 // mountPage adds the status page to a listener.
 func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
-	o := page.Options{
-		Version: b.options.Version, Started: b.started, Log: b.log.With("component", "http"), Configuration: b.options.File,
-		Hub: b.hub, Dispatcher: b.dispatcher, Account: b.accountInfo, Program: b.programInfo, Requests: b.requests,
-		Topic: func(id hub.ID) string { return b.topics.Sensor(id.Account, id.Sensor, "") },
-	}
-	if c.Calendars {
-		o.Calendars = calendars{b.passwords, c.ExternalURL, l.server.Addr()}
-	}
-	o.Root = func(base string) string { return rootURL(base, c.ExternalURL, l.server.Addr()) }
 	if b.links == nil {
 		b.links = OpenSignInLinks(b.options.Dir, b.log)
 	}
-	o.Links = b.links
-	handler, err := page.New(o)
+	handler, err := b.newPage(c, l.server.Addr(), b.links, b.passwords)
 	if err != nil {
 		return err
 	}
@@ -43,6 +34,38 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	l.server.Mount(page.SignInAPIPath, web.Delegated, handler.SignInAPI())
 	l.tasks = append(l.tasks, func(ctx context.Context) error { return b.links.Run(ctx, b.signedInAt) })
 	return nil
+}
+
+// newPage returns the status page for a listener with an address.
+func (b *Bridge) newPage(c config.HTTP, address string, links *page.Links, passwords *caldav.Credentials) (*page.StatusPage, error) {
+	o := page.Options{
+		Version: b.options.Version, Started: b.started, Log: b.log.With("component", "http"), Configuration: b.options.File,
+		Hub: b.hub, Dispatcher: b.dispatcher, Account: b.accountInfo, Program: b.programInfo, Requests: b.requests, Links: links,
+		Topic: func(id hub.ID) string { return b.topics.Sensor(id.Account, id.Sensor, "") },
+		Root:  func(base string) string { return rootURL(base, c.ExternalURL, address) },
+	}
+	if c.Calendars {
+		o.Calendars = calendars{passwords, c.ExternalURL, address}
+	}
+	return page.New(o)
+}
+
+// handler returns the handler of everything about the accounts of the bridge, for a listener that authenticates who may see the status page.
+func (b *Bridge) handler(c config.HTTP, links *page.Links, passwords *caldav.Credentials) (http.Handler, error) {
+	p, err := b.newPage(c, "", links, passwords)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.Handle("/", p)
+	mux.Handle(page.SignInAPIPath, p.SignInAPI())
+	if c.Calendars {
+		server := b.newCalendarServer(c, passwords)
+		for _, pattern := range caldav.Patterns() {
+			mux.Handle(pattern, server)
+		}
+	}
+	return mux, nil
 }
 
 // SignInPath is the path of the page of sign-in links.

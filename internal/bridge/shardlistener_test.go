@@ -12,6 +12,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 )
 
 // A process with two bridges has one listener: its health and readiness are those of both, and so are the metrics. A bridge that ends takes
@@ -31,7 +32,7 @@ func TestShardListener(t *testing.T) {
 	}
 	options := config.HTTP{Listen: "127.0.0.1:0", Password: webPassword, Metrics: true, Pprof: true}
 	l, err := bridge.NewShardListener(bridge.ShardListenerOptions{
-		Config: with(options), Version: "1.2.3", Alive: func(time.Duration) bool { return !hangs.Load() }, Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
+		Config: with(options), Version: "1.2.3", File: bridge.NewConfigFile(nil, nil, ""), Alive: func(time.Duration) bool { return !hangs.Load() }, Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -63,6 +64,13 @@ func TestShardListener(t *testing.T) {
 	one.until(address+"/healthz", "", http.StatusServiceUnavailable)
 	hangs.Store(false)
 
+	for _, path := range []string{"/sign-in/", "/sign-in/api/state"} {
+		if code, body := one.get(address+path, ""); code != http.StatusServiceUnavailable || body != "the shared state cannot be reached yet, see the log\n" {
+			t.Errorf("%s: %d %s", path, code, body)
+		}
+	}
+	l.Open(openMachine(t, natstest.New(t)))
+
 	removeOne, removeTwo := l.Add(one.bridge), l.Add(two.bridge)
 	one.until(address+"/readyz", "", http.StatusOK)
 	one.matches(address, `shards 2`, `mqtt_connected 1`, `account_signed_in{account="work"} 1`, `account_signed_in{account="home"} 1`,
@@ -80,8 +88,8 @@ func TestShardListener(t *testing.T) {
 	one.until(address+"/readyz", "", http.StatusOK)
 	one.matches(address, `mqtt_connected 1`, `mqtt_connects_total [3-9]`)
 
-	for _, path := range []string{"/", "/sign-in/", "/dav/", "/nothing"} {
-		if code, body := one.get(address+path, ""); code != http.StatusNotFound || !strings.HasPrefix(body, "The status page and the calendars are not available with several shards (cluster.shards)") {
+	for path, want := range map[string]int{"/": http.StatusUnauthorized, "/sign-in/": http.StatusOK, "/sign-in/api/state": http.StatusUnauthorized, "/dav/": http.StatusUnauthorized} {
+		if code, body := one.get(address+path, ""); code != want {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
 	}

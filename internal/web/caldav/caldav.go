@@ -74,9 +74,11 @@ type Options struct {
 	// User returns the address of the user who is signed in to an account, "" if it is not known. nil: it never is.
 	User        func(account string) string
 	Credentials *Credentials
-	Store       Store
-	Prefix      string // path in front of all others, as a reverse proxy makes it: "" or "/graph2mqtt"
-	Log         *slog.Logger
+	// Forward has another handler answer a request with the password of an account, perhaps on another machine. nil: this one answers it.
+	Forward func(account string, r *http.Request) (*web.RecordedResponse, error)
+	Store   Store
+	Prefix  string // path in front of all others, as a reverse proxy makes it: "" or "/graph2mqtt"
+	Log     *slog.Logger
 }
 
 // A DAVServer serves CalDAV and iCalendar. It authenticates each request itself.
@@ -114,12 +116,29 @@ func (h *DAVServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.serveFeed(w, r)
 	default:
 		account, ok := h.authenticate(w, r)
-		if ok {
-			ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
-			defer cancel()
-			h.serve(&exchange{DAVServer: h, w: w, r: r.WithContext(ctx), account: account})
+		if !ok {
+			return
 		}
+		ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
+		defer cancel()
+		x := &exchange{DAVServer: h, w: w, r: r.WithContext(ctx), account: account}
+		if h.o.Forward != nil {
+			x.forward()
+			return
+		}
+		h.serve(x)
 	}
+}
+
+// forward has another handler answer the request.
+func (x *exchange) forward() {
+	response, err := x.o.Forward(x.account, x.r)
+	if err != nil {
+		x.w.Header().Set("Retry-After", "5")
+		x.writeError(err)
+		return
+	}
+	response.WriteTo(x.w)
 }
 
 func (h *DAVServer) prefix() string { return strings.TrimSuffix(h.o.Prefix, "/") }

@@ -232,6 +232,10 @@ func (h *DAVServer) serveFeed(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), answerTimeout)
 	defer cancel()
 	x := &exchange{DAVServer: h, w: w, r: r.WithContext(ctx), account: parts[1]}
+	if h.o.Forward != nil {
+		x.forward()
+		return
+	}
 	c, s, err := x.collection(id)
 	if err == nil && !ok {
 		err = statusError(http.StatusNotFound, wrong)

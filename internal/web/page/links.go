@@ -1,13 +1,13 @@
 package page
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"log/slog"
 	"maps"
-	"sync"
 	"time"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
@@ -25,30 +25,23 @@ const (
 type Links struct {
 	records *web.Records[link]
 	log     *slog.Logger
-
-	mu   sync.Mutex          // guards what follows
-	used map[string]usedLink // by hash: those with which somebody signed in a moment ago
 }
 
 // doneFor is the time in which a used link still tells that the sign-in succeeded.
 const doneFor = 10 * time.Minute
-
-// A usedLink is a link with which somebody has signed in. It is good for nothing but telling so.
-type usedLink struct {
-	account string
-	until   time.Time
-}
 
 // A link is stored.
 type link struct {
 	Hash    []byte    `json:"hash"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
+	// Used reports that somebody has signed in with it a moment ago. It is good for nothing but telling so.
+	Used bool `json:"used,omitempty"`
 }
 
 // OpenLinks returns the links in files.
 func OpenLinks(files web.Files, log *slog.Logger) *Links {
-	return &Links{log: log, used: map[string]usedLink{}, records: web.OpenRecords[link](files, linksFile, func(err error) {
+	return &Links{log: log, records: web.OpenRecords[link](files, linksFile, func(err error) {
 		log.Error("sign-in links unreadable", "error", err)
 	})}
 }
@@ -58,36 +51,30 @@ func OpenLinks(files web.Files, log *slog.Logger) *Links {
 func (l *Links) Run(ctx context.Context, signedIn func(account string) time.Time) error {
 	return l.records.Watch(ctx, func() {
 		for account, k := range l.readable() {
-			if signedIn(account).After(k.Created) {
+			if !k.Used && signedIn(account).After(k.Created) {
 				l.use(account, k)
 			}
 		}
 	})
 }
 
-// use revokes a link that has served its purpose, and remembers it for a while.
+// use makes a link that has served its purpose good for nothing but telling so, for a while.
 func (l *Links) use(account string, k link) {
-	l.mu.Lock()
-	_, known := l.used[string(k.Hash)]
-	if !known {
-		l.used[string(k.Hash)] = usedLink{account, time.Now().Add(doneFor)}
-	}
-	l.mu.Unlock()
-	if !known {
+	used := false
+	err := l.change(func(links map[string]link) bool {
+		stored, ok := links[account]
+		if used = ok && !stored.Used && bytes.Equal(stored.Hash, k.Hash); used {
+			stored.Used, stored.Expires = true, time.Now().UTC().Add(doneFor)
+			links[account] = stored
+		}
+		return used
+	})
+	switch {
+	case err != nil:
+		l.log.Error("used sign-in link not revoked", "account", account, "error", err)
+	case used:
 		l.log.Info("signed in, sign-in link revoked", "account", account)
 	}
-	if err := l.Revoke(account); err != nil {
-		l.log.Error("used sign-in link not revoked", "account", account, "error", err)
-	}
-}
-
-// usedBy returns the account of a link that was used a moment ago.
-func (l *Links) usedBy(secret string) (account string, ok bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	maps.DeleteFunc(l.used, func(_ string, u usedLink) bool { return !time.Now().Before(u.until) })
-	u, ok := l.used[string(hashOf(secret))]
-	return u.account, ok
 }
 
 // readable returns the links. While the file cannot be read, there are none.
@@ -136,7 +123,7 @@ func (l *Links) Revoke(account string) error {
 	return nil
 }
 
-// find returns the account of a link that has not expired. Its hash is compared with that of every link, in constant time.
+// find returns the account of a link that has not expired, perhaps one that is used. Its hash is compared with that of every link, in constant time.
 func (l *Links) find(secret string) (account string, found link, ok bool) {
 	if account, found, ok = l.lookUp(secret); !ok {
 		l.records.Reload() // another process may have made it just now

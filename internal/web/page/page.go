@@ -62,6 +62,8 @@ type Options struct {
 	Requests   *Requests
 	Calendars  Calendars // nil: off
 	Links      *Links
+	// Shards are the shards of a cluster, instead of Hub, Dispatcher, Program, Topic and Requests. nil: the accounts are those of this program.
+	Shards *Shards
 	// Root returns the address of the listener for others; base is as in [Calendars.URL].
 	Root func(base string) string
 }
@@ -205,6 +207,9 @@ func (h *StatusPage) Notify() {
 func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 	after := r.URL.Query().Get("after")
 	w.Header().Set("Cache-Control", "no-store")
+	if h.options.Shards != nil {
+		h.options.Shards.await(r.Context())
+	}
 	current, changes, err := h.current(r, false)
 	if err == nil && current.version == after && after != "" {
 		select {
@@ -237,9 +242,18 @@ type envelope struct {
 	State   json.RawMessage `json:"state"`
 }
 
-// await waits until the version of the snapshot differs from after, for at most pollWait.
+// waitOf returns how long a request waits for a newer snapshot.
+func waitOf(r *http.Request) time.Duration {
+	seconds, err := strconv.ParseUint(r.URL.Query().Get("wait"), 10, 16)
+	if err != nil {
+		return pollWait
+	}
+	return min(time.Duration(seconds)*time.Second, pollWait)
+}
+
+// await waits until the version of the snapshot differs from after, for a while.
 func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struct{}) (current *renderedState, err error) {
-	ctx, cancel := context.WithTimeout(r.Context(), pollWait)
+	ctx, cancel := context.WithTimeout(r.Context(), waitOf(r))
 	defer cancel()
 	for {
 		select {
@@ -281,8 +295,11 @@ func (h *StatusPage) current(r *http.Request, refresh bool) (*renderedState, []<
 		return b, b.changes, nil
 	}
 	changes := []<-chan struct{}{changed, nil}
-	if h.options.Hub != nil {
-		changes[1] = h.options.Hub.Watch() // before the snapshot, so that no change is missed
+	switch { // before the snapshot, so that no change is missed
+	case h.options.Hub != nil:
+		changes[1] = h.options.Hub.Watch()
+	case h.options.Shards != nil:
+		changes[1] = h.options.Shards.watch()
 	}
 	state, err := json.Marshal(h.snapshot(base))
 	if err != nil {
@@ -415,7 +432,7 @@ func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 	if err := decode(body, &a); err != nil {
 		return nil, err
 	}
-	if h.options.Dispatcher == nil {
+	if h.options.Dispatcher == nil && h.options.Shards == nil {
 		return nil, failure{Code: string(services.Conflict), Message: "there is no configuration yet"}
 	}
 	offered := accountOperations
@@ -424,6 +441,11 @@ func (h *StatusPage) act(r *http.Request, body []byte) (any, error) {
 	}
 	if !slices.Contains(offered, a.Operation) {
 		return nil, failure{Code: string(services.UnknownOp), Message: "operation: want one of " + strings.Join(offered, ", ") + ", not " + services.QuoteForError(a.Operation)}
+	}
+	if h.options.Shards != nil {
+		ctx, cancel := context.WithTimeout(r.Context(), actionWait)
+		defer cancel()
+		return h.options.Shards.act(ctx, a)
 	}
 	return h.execute(r, a)
 }

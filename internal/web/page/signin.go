@@ -42,6 +42,9 @@ func (h *StatusPage) SignInFiles() http.Handler {
 
 // SignInAPI returns the handler of the requests of the page at SignInPath, which read and sign in to the account of a link.
 func (h *StatusPage) SignInAPI() http.Handler {
+	if h.options.Shards != nil {
+		return http.HandlerFunc(h.relaySignIn)
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+SignInAPIPath+"state", func(w http.ResponseWriter, r *http.Request) {
 		id, expires, done, ok := h.linked(w, r)
@@ -67,24 +70,37 @@ func (h *StatusPage) SignInAPI() http.Handler {
 	return mux
 }
 
+// relaySignIn passes a request with a valid link on to the shard of its account.
+func (h *StatusPage) relaySignIn(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.Header().Set("Cache-Control", "no-store")
+	account, _, ok := h.options.Links.find(secretOf(r))
+	if !ok {
+		writeInvalidLink(w)
+		return
+	}
+	h.options.Shards.relay(w, r, account)
+}
+
+// secretOf returns the secret of a link that a request has.
+func secretOf(r *http.Request) string {
+	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return secret
+}
+
 // linked returns the account of the link of a request. done reports that a user has signed in to the account since the link was made: then
 // the link only shows that. If the link is not valid, linked answers the request and returns false.
 func (h *StatusPage) linked(w http.ResponseWriter, r *http.Request) (account string, expires time.Time, done, ok bool) {
 	w.Header().Set("Referrer-Policy", "no-referrer")
 	w.Header().Set("Cache-Control", "no-store")
-	secret, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	account, found, ok := h.options.Links.find(secret)
-	if ok {
-		info, known := h.options.Account(account)
-		ok = known
-		done = info.SignedIn.After(found.Created)
-	}
-	switch {
-	case ok && done:
-		h.options.Links.use(account, found)
-	case !ok:
-		account, done = h.options.Links.usedBy(secret)
-		ok = done
+	account, found, ok := h.options.Links.find(secretOf(r))
+	done = found.Used
+	if ok && !done {
+		var info AccountInfo
+		info, ok = h.options.Account(account)
+		if done = ok && info.SignedIn.After(found.Created); done {
+			h.options.Links.use(account, found)
+		}
 	}
 	if !ok {
 		writeInvalidLink(w)

@@ -42,7 +42,7 @@ type graph struct {
 type account struct {
 	ID          string           `json:"id"`
 	Name        string           `json:"name"`
-	State       string           `json:"state"` // of the sign-in: signed_in, …
+	State       string           `json:"state"` // of the sign-in: signed_in, …; unreachable: its shard does not answer
 	Message     string           `json:"message"`
 	SignIn      *signIn          `json:"sign_in"` // one that waits for the user
 	Connected   bool             `json:"connected"`
@@ -130,10 +130,22 @@ type calendarUser struct {
 func (h *StatusPage) snapshot(base string) snapshot {
 	o := h.options
 	s := snapshot{
-		Setup: o.Hub == nil, Program: program{Version: o.Version, Started: o.Started.UTC().Truncate(time.Second)},
+		Setup: o.Hub == nil && o.Shards == nil, Program: program{Version: o.Version, Started: o.Started.UTC().Truncate(time.Second)},
 		Accounts: []account{}, Requests: []request{}, Configuration: o.Configuration.Describe(),
 	}
-	if s.Setup {
+	switch {
+	case s.Setup:
+		return s
+	case o.Shards != nil:
+		if o.Calendars == nil {
+			o.Shards.merge(&s)
+			return s
+		}
+		s.Calendars = &calendars{URL: o.Calendars.URL(base), Accounts: []calendarUser{}}
+		o.Shards.merge(&s)
+		for i, c := range s.Calendars.Accounts { // a new password is known here first
+			s.Calendars.Accounts[i].Created = knownTime(o.Calendars.Created(c.Account))
+		}
 		return s
 	}
 	p := o.Program()

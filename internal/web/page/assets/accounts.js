@@ -7,6 +7,7 @@ import { button, copyField, icon, note, outcome, pill } from "./parts.js";
 
 const states = {
   signed_in: ["ok", "Signed in"], signed_out: ["warn", "Signed out"], sign_in_required: ["warn", "Sign-in needed"], unreadable: ["bad", "Sign-in unreadable"],
+  unreachable: ["bad", "Not reachable"],
 };
 
 const tenants = { common: "any account", organizations: "work or school accounts", consumers: "personal accounts" };
@@ -20,21 +21,21 @@ export function accounts(app) {
 function card(app, a) {
   const id = `account-${a.id}`;
   const [kind, state] = states[a.state] ?? ["warn", capital(words(a.state))];
-  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : "Not signed in");
+  const who = [a.user_name, a.user].filter(Boolean).join(" · ") || (a.application ? "organization, signs in by itself" : a.state === "unreachable" ? "Not known" : "Not signed in");
   const missing = a.state === "signed_in" ? a.permissions.filter((p) => !p.granted && !p.unavailable) : [];
   const names = new Map(a.sensors.map((s) => [s.id, s.name]));
   return h("article", { class: "card", key: a.id, "aria-labelledby": id },
     h("div", { class: "head" }, h("div", { class: "grow" }, h("h3", { id }, a.name), h("p", { class: "muted" }, who)), pill(kind, state)),
     h("dl", { class: "facts" },
-      fact("Tenant", tenants[a.tenant] ?? a.tenant),
+      a.tenant ? fact("Tenant", tenants[a.tenant] ?? a.tenant) : null,
       a.signed_in ? fact("Signed in", time(a.signed_in, "day"), a.expires ? [", lasts until ", time(a.expires, "day"), " if unused"] : null) : null,
-      fact("Last read", a.last_read ? time(a.last_read, "ago") : "never")),
+      a.state === "unreachable" ? null : fact("Last read", a.last_read ? time(a.last_read, "ago") : "never")),
     a.error ? note("bad", withoutCommand(a.error)) : null,
     a.waits_until ? note("warn", "Throttled by Microsoft until ", time(a.waits_until), ".") : null,
     a.problems.map((p) => note("bad", `${p.sensor ? `${p.sensor}: ` : ""}${withoutCommand(p.message)}`)),
     a.permissions.length ? permissions(a, names) : null,
     missing.length && a.consent_link ? copyField(`${id}-consent`, "Link with which an administrator grants all permissions", a.consent_link, { announce: app.announce }) : null,
-    a.application ? null : h("div", { class: "actions" },
+    a.application || a.state === "unreachable" ? null : h("div", { class: "actions" },
       a.state === "signed_in" ? [
         button(app, `sign-in/${a.id}`, missing.length ? "Sign in again to grant them" : "Sign in again", { name: `${missing.length ? "Sign in again to grant them" : "Sign in again"}: ${a.name}`, action: () => app.act("sign_in", a.id, { way: "browser" }).then(() => undefined) }),
         signOut(app, a),

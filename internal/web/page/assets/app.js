@@ -2,7 +2,7 @@
 
 import { accounts } from "./accounts.js";
 import { answer, get, post } from "./api.js";
-import { attention } from "./attention.js";
+import { attention, needsSignIn } from "./attention.js";
 import { calendars } from "./calendars.js";
 import { configuration } from "./configuration.js";
 import { h, render } from "./dom.js";
@@ -66,7 +66,7 @@ function update() {
     state.setup ? welcome() : [glance(state), attention(app), accounts(app), sensors(app), h("div", { class: "columns", key: "columns" }, requests(app), calendars(app))],
     configuration(app));
   render(document.getElementById("footer"), footer(state));
-  const waiting = state.accounts.filter((a) => a.state !== "signed_in").length;
+  const waiting = state.accounts.filter((a) => a.state !== "signed_in").length; // also those that are not reachable
   document.title = waiting ? `${count(waiting, "account needs", "accounts need")} attention · graph2mqtt` : "graph2mqtt";
   tick(document);
 }
@@ -100,7 +100,7 @@ function announceChanges(before, after) {
   for (const a of after.accounts) {
     const earlier = before?.accounts.find((b) => b.id === a.id);
     if (!earlier || earlier.state === a.state) continue;
-    app.announce(a.state === "signed_in" ? `${a.name}: signed in as ${a.user}` : `${a.name}: a sign-in is needed`);
+    app.announce(a.state === "signed_in" ? `${a.name}: signed in as ${a.user}` : needsSignIn(a) ? `${a.name}: a sign-in is needed` : `${a.name}: not reachable`);
   }
 }
 

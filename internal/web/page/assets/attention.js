@@ -15,8 +15,13 @@ export function withoutCommand(message) {
   return capital(message.replace(/; run: graph2mqtt login \S+$/, ""));
 }
 
+// needsSignIn reports whether an account waits for a user. Of an account that is not reachable that is not known.
+export function needsSignIn(a) {
+  return (a.state !== "signed_in" && a.state !== "unreachable") || a.sign_in;
+}
+
 export function attention(app) {
-  return app.state.accounts.filter((a) => a.state !== "signed_in" || a.sign_in).map((a) => a.application ? refusedCard(a) : signInCard(app, a));
+  return app.state.accounts.filter(needsSignIn).map((a) => a.application ? refusedCard(a) : signInCard(app, a));
 }
 
 // refusedCard shows why an organization, which signs in by itself, is refused.
