@@ -38,11 +38,19 @@ func answers(t *testing.T, d *state.Dir, name string, handle func(context.Contex
 	return stop
 }
 
+// ask asks a question and waits for a short time, as the program does.
+func ask(t *testing.T, d *state.Dir, name string, question []byte) ([]byte, error) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+	defer cancel()
+	return d.Ask(ctx, name, question)
+}
+
 // askUntil asks until there is an answer: that somebody answers reaches the other servers a little later.
 func askUntil(t *testing.T, d *state.Dir, name, question string) string {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); ; {
-		answer, err := d.Ask(t.Context(), name, []byte(question))
+		answer, err := ask(t, d, name, []byte(question))
 		if err == nil {
 			return string(answer)
 		}
@@ -65,11 +73,11 @@ func TestQuestions(t *testing.T) {
 	if got := askUntil(t, a, "shard.1", "hello"); got != "HELLO" {
 		t.Errorf("the answer is %q", got)
 	}
-	if _, err := a.Ask(t.Context(), "shard.2", []byte("hello")); !errors.Is(err, state.ErrUnanswered) {
+	if _, err := ask(t, a, "shard.2", []byte("hello")); !errors.Is(err, state.ErrUnanswered) {
 		t.Errorf("nobody answers: %v", err)
 	}
 	answers(t, b, "silent", func(context.Context, []byte) ([]byte, bool) { return nil, false })
-	if _, err := a.Ask(t.Context(), "silent", []byte("hello")); !errors.Is(err, state.ErrUnanswered) {
+	if _, err := ask(t, a, "silent", []byte("hello")); !errors.Is(err, state.ErrUnanswered) {
 		t.Errorf("not answered: %v", err)
 	}
 	for _, d := range []*state.Dir{a, b} {
@@ -84,7 +92,7 @@ func TestQuestions(t *testing.T) {
 	}
 	stop()
 	for end := time.Now().Add(time.Minute); ; {
-		_, err := a.Ask(t.Context(), "shard.1", nil)
+		_, err := ask(t, a, "shard.1", nil)
 		if errors.Is(err, state.ErrUnanswered) {
 			break
 		}
@@ -126,7 +134,7 @@ func TestForgedQuestions(t *testing.T) {
 	if text := string(question.Data); strings.Contains(text, "secret") {
 		t.Errorf("the question is readable: %q", text)
 	}
-	_, _ = d.Ask(t.Context(), "shard.2", []byte("for another"))
+	_, _ = ask(t, d, "shard.2", []byte("for another"))
 	other, err := heard.NextMsg(waitTime)
 	if err != nil {
 		t.Fatal(err)
@@ -155,7 +163,7 @@ func TestForgedQuestions(t *testing.T) {
 	}
 	for name, data := range map[string][]byte{"junk": []byte("junk"), "an answer to another question": old.Data} {
 		reply.Store(&data)
-		if answer, err := d.Ask(t.Context(), "shard.3", []byte("a secret question")); err == nil {
+		if answer, err := ask(t, d, "shard.3", []byte("a secret question")); err == nil {
 			t.Errorf("%s was taken: %q", name, answer)
 		}
 	}
@@ -173,14 +181,14 @@ func TestLargeQuestions(t *testing.T) {
 	for i := range large {
 		large[i] = byte(rand.Uint32())
 	}
-	if _, err := d.Ask(t.Context(), "shard.1", large); !errors.Is(err, state.ErrTooLarge) || !strings.Contains(err.Error(), "raise max_payload of the servers") {
+	if _, err := ask(t, d, "shard.1", large); !errors.Is(err, state.ErrTooLarge) || !strings.Contains(err.Error(), "raise max_payload of the servers") {
 		t.Errorf("error: %v", err)
 	}
 	if n := asked.Load(); n != 0 {
 		t.Errorf("%d questions", n)
 	}
 	answers(t, d, "shard.2", func(context.Context, []byte) ([]byte, bool) { return large, true })
-	if _, err := d.Ask(t.Context(), "shard.2", nil); !errors.Is(err, state.ErrUnanswered) {
+	if _, err := ask(t, d, "shard.2", nil); !errors.Is(err, state.ErrTooLarge) {
 		t.Errorf("a large answer: %v", err)
 	}
 	if got := askUntil(t, d, "shard.1", strings.Repeat("compressible ", 5000)); len(got) != 65_000 {
@@ -213,7 +221,7 @@ func TestManyQuestions(t *testing.T) {
 	errs := make(chan error, questions)
 	for i := range questions {
 		go func() {
-			answer, err := d.Ask(t.Context(), "shard.1", []byte(fmt.Sprint(i)))
+			answer, err := ask(t, d, "shard.1", []byte(fmt.Sprint(i)))
 			if err == nil && string(answer) != fmt.Sprint(i) {
 				err = fmt.Errorf("%d was answered with %q", i, answer)
 			}
@@ -236,7 +244,7 @@ func TestQuestionsWithoutServers(t *testing.T) {
 	var asked atomic.Int64
 	answers(t, d, "shard.1", upper(&asked))
 	s.Kill()
-	if _, err := d.Ask(t.Context(), "shard.1", nil); err == nil {
+	if _, err := ask(t, d, "shard.1", nil); err == nil {
 		t.Error("answered without a server")
 	}
 	if err := d.CheckQuestions(t.Context()); !errors.Is(err, state.ErrUnavailable) {
