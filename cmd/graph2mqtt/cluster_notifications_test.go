@@ -126,7 +126,7 @@ func newPushHarness(t *testing.T, cluster string) *pushHarness {
 		h.listen[machine] = fmt.Sprintf("127.0.0.1:%d", porttest.Free(t))
 	}
 	if cluster == "" {
-		cluster = fmt.Sprintf("{nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, testShards)
+		cluster = fmt.Sprintf("{nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, testShards)
 	}
 	h.configurePush(t, cluster, "safety: 24h")
 	for i := range pushAccounts {
@@ -316,7 +316,7 @@ func TestClusterShardNotificationsUnread(t *testing.T) {
 func TestClusterShardNotificationsPermission(t *testing.T) {
 	t.Parallel()
 	s := natstest.New(t, natstest.WithUser("graph2mqtt", "secret", "$GRAPH2MQTT.>"))
-	h := newPushHarness(t, fmt.Sprintf("{nats: [%q], username: admin, password: secret, lease: 5s, shards: %d}", s.ClientURL, testShards))
+	h := newPushHarness(t, fmt.Sprintf("{nats: [%q], username: admin, password: secret, lease: 10s, shards: %d}", s.ClientURL, testShards))
 	a := h.run(t, h.on("a"))
 	h.awaitNotifications(t, "ok")
 	machine := h.on("b")
@@ -355,14 +355,14 @@ func TestClusterShardNotificationsReload(t *testing.T) {
 	t.Parallel()
 	h := newPushHarness(t, "")
 	h.variables = nil
-	h.configurePush(t, fmt.Sprintf("{nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, testShards), "safety: 24h")
+	h.configurePush(t, fmt.Sprintf("{nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, testShards), "safety: 24h")
 	a := h.run(t, h.on("a"))
 	h.awaitNotifications(t, "ok")
 	second := newBalancer(t)
 	second.to(h.listen["a"])
 	first := h.balancer
 	h.balancer = second
-	h.configurePush(t, fmt.Sprintf("{nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, testShards), "safety: 24h")
+	h.configurePush(t, fmt.Sprintf("{nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, testShards), "safety: 24h")
 	a.stderr.find(t, startingTimes(2*testShards))
 	h.awaitShards(t, "online")
 	unread := h.unread(t)

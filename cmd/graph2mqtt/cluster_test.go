@@ -199,7 +199,7 @@ func TestClusterShardsOutage(t *testing.T) {
 	}
 	h.nats.Kill()
 	h.awaitShards(t, "offline")
-	a.stderr.find(t, regexp.MustCompile(`msg="stopped a shard: another machine may have it now" shard=\d error="this machine does not hold the state any more: the lease of 5s was not renewed in time"`))
+	a.stderr.find(t, regexp.MustCompile(`msg="stopped a shard: another machine may have it now" shard=\d error="this machine does not hold the state any more: the lease of 10s was not renewed in time"`))
 	stopped := h.polls()
 	for topic, want := range values {
 		if got := string(h.broker.Retained(topic)); got != want || want == "" {
@@ -372,7 +372,7 @@ const testShards = 4
 // configureShards configures accounts a0, a1 … in shards.
 func (h *clusterHarness) configureShards(t *testing.T, accounts int) {
 	t.Helper()
-	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, testShards))
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, testShards))
 }
 
 func (h *clusterHarness) configureAccounts(t *testing.T, accounts int, cluster string) {
@@ -491,7 +491,7 @@ func (h *clusterHarness) runProcess(t *testing.T, machine string) (kill func()) 
 // awaitResponse waits for the response to the request with a transaction.
 func (h *clusterHarness) awaitResponse(t *testing.T, transaction string) services.Response {
 	t.Helper()
-	timeout := time.After(waitTimeout + 2*time.Minute) // whether a request in doubt was executed is looked for during a minute
+	timeout := time.After(waitTimeout + 5*time.Minute) // whether a request in doubt was executed is looked for during a minute, and that again after a takeover
 	for {
 		h.mu.Lock()
 		changed := h.changed
@@ -564,7 +564,7 @@ func TestClusterShardsCopy(t *testing.T) {
 		}
 	}
 	stop(b)
-	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 5s, shards: 5}", h.nats.ClientURL))
+	h.configureAccounts(t, accounts, fmt.Sprintf("cluster: {nats: [%q], lease: 10s, shards: 5}", h.nats.ClientURL))
 	if code, _, stderr := h.call(t, "run", "--state-dir", filepath.Join(h.dir, "b")); code != 2 || !strings.Contains(stderr, "the bucket graph2mqtt of NATS was made with cluster.shards: 4, not 5") {
 		t.Errorf("with another number of shards: %d %s", code, stderr)
 	}
@@ -650,7 +650,7 @@ func TestClusterShardListener(t *testing.T) {
 	t.Parallel()
 	h := newClusterHarness(t)
 	configure := func(shards int) {
-		h.configureAccounts(t, 2, fmt.Sprintf("http: {listen: '127.0.0.1:0', metrics: true}\ncluster: {nats: [%q], lease: 5s, shards: %d}", h.nats.ClientURL, shards))
+		h.configureAccounts(t, 2, fmt.Sprintf("http: {listen: '127.0.0.1:0', metrics: true}\ncluster: {nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, shards))
 	}
 	configure(testShards)
 	h.loginTo(t, "a0")

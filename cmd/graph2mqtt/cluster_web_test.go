@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -46,7 +47,7 @@ const webAccounts = 6
 // configureWeb configures accounts a0, a1 … with a listener and calendars.
 func (h *clusterHarness) configureWeb(t *testing.T, http string) {
 	t.Helper()
-	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\nhttp: %s\ncluster: {nats: [%q], lease: 5s, shards: %d}\naccounts:\n", h.broker.URL(), filepath.Join(h.dir, "shared.key"), http, h.nats.ClientURL, testShards)
+	text := fmt.Sprintf("mqtt: {url: %q}\nkey_file: %q\nhttp: %s\ncluster: {nats: [%q], lease: 10s, shards: %d}\naccounts:\n", h.broker.URL(), filepath.Join(h.dir, "shared.key"), http, h.nats.ClientURL, testShards)
 	for i := range webAccounts {
 		text += fmt.Sprintf("  a%d:\n    timezone: local\n    enable_update: true\n    user: %s\n    %s\n    sensors:\n      calendar: {type: calendar, on_demand: true}\n", i, simulator.Adele, h.cloud())
 	}
@@ -338,7 +339,7 @@ func (h *clusterHarness) count(subject string) int {
 func TestClusterShardWebOfOneMachine(t *testing.T) {
 	t.Parallel()
 	h := newClusterHarness(t)
-	h.configureWeb(t, `{listen: "127.0.0.1:0"}`)
+	h.configureWeb(t, "{listen: '127.0.0.1:0'\n  }")
 	h.loginTo(t, "a0")
 	a := h.run(t, "a")
 	address := a.stderr.find(t, listeningPattern)
@@ -347,8 +348,12 @@ func TestClusterShardWebOfOneMachine(t *testing.T) {
 	if code, body, _ := webRequest(t, http.MethodGet, address+"/dav/", "a0", "x", ""); code != http.StatusNotFound {
 		t.Errorf("calendars that are off: %d %s", code, body)
 	}
-	h.variables = []string{"GRAPH2MQTT_HTTP__LISTEN="}
-	b := h.run(t, "b")
+	content, err := os.ReadFile(filepath.Join(h.dir, "graph2mqtt.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write(t, "silent.yaml", strings.Replace(string(content), "listen: ", "hosts: [], #", 1))
+	b := h.start(t, "run", "--config", filepath.Join(h.dir, "silent.yaml"), "--state-dir", filepath.Join(h.dir, "b"))
 	b.stderr.find(t, startingTimes(testShards/2))
 	h.awaitShards(t, "online")
 	awaitPage(t, address, "what is missing", func(s webState) bool {

@@ -212,7 +212,10 @@ func (e *clusterEngine) changes(filter string) (all []change, err error) {
 			newest[k] = found.value
 		})
 	})
-	if err != nil {
+	switch lost := e.lease.Err(); {
+	case err != nil && lost != nil: // what could not be read any more is a consequence
+		return nil, lost
+	case err != nil:
 		return nil, err
 	}
 	for k, value := range newest {
