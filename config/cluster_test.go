@@ -78,3 +78,14 @@ func TestShardsOfAConfiguration(t *testing.T) {
 		t.Error("one shard is not the whole configuration")
 	}
 }
+
+// The stream with the changes is none of the streams that NATS keeps buckets in.
+func TestAuditStream(t *testing.T) {
+	for stream, valid := range map[string]bool{"graph2mqtt-audit": true, "audit_KV_": true, "KV_graph2mqtt": false, "OBJ_files": false} {
+		_, err := config.Load(config.Sources{File: write(t, "c.yaml", "mqtt: {url: mqtt://h}\ncluster: {nats: [nats://n]}\naudit: {stream: "+stream+"}\naccounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n"), Environ: environ()}, kinds())
+		want := fmt.Sprintf("audit.stream (line 3): want the name of a stream for this only, such as graph2mqtt-audit, not %q: streams that begin with KV_ or OBJ_ are buckets", stream)
+		if valid && err != nil || !valid && (err == nil || err.Error() != want) {
+			t.Errorf("%s: %v", stream, err)
+		}
+	}
+}

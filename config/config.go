@@ -131,6 +131,8 @@ func (a *Audit) Validate() error {
 		return At("stream", errors.New("given together with file: only one of them can be right"))
 	case !streamName.MatchString(a.Stream):
 		return At("stream", fmt.Errorf("want a name of up to 64 letters, digits, - and _, not %q", a.Stream))
+	case strings.HasPrefix(a.Stream, "KV_"), strings.HasPrefix(a.Stream, "OBJ_"):
+		return At("stream", fmt.Errorf("want the name of a stream for this only, such as graph2mqtt-audit, not %q: streams that begin with KV_ or OBJ_ are buckets", a.Stream))
 	}
 	return nil
 }

@@ -116,6 +116,9 @@ func (l *loader) organizations(c *Config, raw any) {
 		}
 		l.sensors(a, path, m["sensors"])
 		l.rooms(a, path, m)
+		if len(a.Sensors) == 0 {
+			l.warnings = append(l.warnings, path+" has neither rooms nor sensors, so nothing is read; rooms: {} stands for all rooms of the organization")
+		}
 		o.Sensors = a.Sensors
 		if c.Organizations == nil {
 			c.Organizations = map[string]*Organization{}

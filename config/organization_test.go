@@ -124,6 +124,22 @@ func TestInvalidOrganizations(t *testing.T) {
 	}
 }
 
+// An organization in which nothing is to be read is accepted, so that its sensors can be added later, with a warning.
+func TestOrganizationWithoutSensors(t *testing.T) {
+	const warning = "organizations.contoso has neither rooms nor sensors, so nothing is read; rooms: {} stands for all rooms of the organization"
+	for keys, want := range map[string][]string{
+		"": {warning}, "    rooms:\n": {warning}, "    sensors: {}\n": {warning}, "    rooms: {}\n": nil, "    sensors: {paris: {type: room, room: paris@contoso.com}}\n": nil,
+	} {
+		c, err := organization(t, contoso+keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, c.Warnings); diff != "" {
+			t.Errorf("%q: %s", keys, diff)
+		}
+	}
+}
+
 // A new certificate changes nothing: it is read for each token. A changed key does.
 func TestOrganizationChanges(t *testing.T) {
 	pem, err := os.ReadFile("testdata/account.pem")
