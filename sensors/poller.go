@@ -19,6 +19,8 @@ import (
 
 const (
 	pollTimeout = time.Minute
+	// queueTimeout bounds a poll of an application, whose requests can wait for those of thousands of other mailboxes.
+	queueTimeout = time.Hour
 	// maxEventAge drops time-based events older than this after downtime or suspend.
 	maxEventAge = 5 * time.Minute
 	// maxSleep bounds the wait for a transition whose time is known, so that a clock that is set (boards without an RTC set their
@@ -267,11 +269,15 @@ func (r *run[S]) loop(ctx context.Context) {
 	defer timer.Stop()
 	for ctx.Err() == nil {
 		if now := time.Now(); r.inflight.answer == nil && !now.Before(r.schedule.due()) {
-			if r.schedule.start(now) || r.schedule.interval > r.o.Interval {
-				r.startPoll(context.WithValue(ctx, isReadAll{}, true))
-			} else {
-				r.startPoll(ctx)
+			pollCtx := ctx
+			woken := r.schedule.start(now)
+			if !woken {
+				pollCtx = graph.InBackground(pollCtx)
 			}
+			if woken || r.schedule.interval > r.o.Interval {
+				pollCtx = context.WithValue(pollCtx, isReadAll{}, true)
+			}
+			r.startPoll(pollCtx)
 		}
 		timer.Stop() // since Go 1.23 nothing stays in its channel
 		if wait, ok := r.wait(); ok {
@@ -328,7 +334,11 @@ func (r *run[S]) wait() (wait time.Duration, ok bool) {
 
 // startPoll starts a poll.
 func (r *run[S]) startPoll(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	timeout := pollTimeout
+	if r.o.Graph != nil && r.o.Graph.Application() {
+		timeout = queueTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	answers := make(chan answer[S], 1)
 	r.inflight = inflightPoll[S]{answer: answers, cancel: cancel}
 	last := r.snapshot

@@ -3,6 +3,7 @@ package graph
 import (
 	"context"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -11,13 +12,23 @@ import (
 const (
 	// maxApplicationInFlight is enough for the calendars of 10,000 mailboxes a minute.
 	maxApplicationInFlight = 50
-	// probeInterval is the time without a throttled answer after which more requests are tried than were throttled before.
-	probeInterval = time.Minute
+	// probeInterval is the time without a throttled answer after which more requests are tried than were throttled before: for each of the limit,
+	// at most maxProbeInterval. So of several processes that share a limit, the one with the least tries first.
+	probeInterval    = 15 * time.Second
+	maxProbeInterval = time.Minute
+	// growInterval is the least time between two steps up to what was not throttled before. It lets others grow, too.
+	growInterval = 2 * time.Second
+	// When one request at a time is too much, because others use the same limit, a rest follows each answer: restUnit, or 3, 7, 15 times as
+	// long. It is shortened after restInterval without a throttled answer.
+	restUnit     = 300 * time.Millisecond
+	maxRests     = 4
+	restInterval = 5 * time.Second
 )
 
 // A Limiter bounds how many requests of an application to Exchange are in flight at a time. Microsoft documents four for an app and a
 // mailbox, and elsewhere four for an app, whatever the mailbox. So a Limiter begins with four and finds its level: it grows while
-// nothing is throttled, and halves when something is. Clients that share an application share a Limiter.
+// nothing is throttled, and halves when something is. Clients that share an application share a Limiter; those of other processes find the
+// level together with it.
 //
 // https://learn.microsoft.com/graph/throttling-limits#outlook-service-limits
 type Limiter struct {
@@ -26,10 +37,31 @@ type Limiter struct {
 	mu        sync.Mutex
 	limit     int
 	inFlight  int
-	succeeded int             // answers since the limit changed
-	ceiling   int             // the highest limit that was not throttled; 0: not known
-	throttled time.Time       // when the limit was halved last
-	waiting   []chan struct{} // the oldest first; closed when a slot is handed over
+	succeeded int       // answers since the limit changed
+	ceiling   int       // the highest limit that was not throttled; 0: not known
+	throttled time.Time // when the limit was halved last
+	changed   time.Time // when the limit or rests changed last
+	rests     int       // how often the limit was to be halved soon again although it was one
+	restUntil time.Time // until then no request is let through
+	// The oldest are first; a channel is closed when a slot is handed over.
+	waiting    []chan struct{}
+	background []chan struct{} // those that let all others go first
+}
+
+// isBackground is the key of InBackground.
+type isBackground struct{}
+
+// InBackground marks requests that let all others of the same Limiter go first: thousands of polls must not hold up what somebody waits for.
+func InBackground(ctx context.Context) context.Context {
+	return context.WithValue(ctx, isBackground{}, true)
+}
+
+// inBackgroundAs returns a context without end that is in the background if ctx is.
+func inBackgroundAs(ctx context.Context) context.Context {
+	if ctx.Value(isBackground{}) != nil {
+		return InBackground(context.Background())
+	}
+	return context.Background()
 }
 
 // NewLimiter returns a limiter that lets four requests through at a time.
@@ -47,19 +79,24 @@ func (l *Limiter) Limit() int {
 	return l.limit
 }
 
-// acquire waits for a slot, which release gives back. Requests get them in the order in which they came. A nil Limiter has any number.
+// acquire waits for a slot, which release gives back. Requests get them in the order in which they came, those in the background last. A nil
+// Limiter has any number.
 func (l *Limiter) acquire(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
 	l.mu.Lock()
-	if l.inFlight < l.limit && len(l.waiting) == 0 {
+	if l.inFlight < l.limit && !time.Now().Before(l.restUntil) { // then nobody waits
 		l.inFlight++
 		l.mu.Unlock()
 		return nil
 	}
+	queue := &l.waiting
+	if ctx.Value(isBackground{}) != nil {
+		queue = &l.background
+	}
 	turn := make(chan struct{})
-	l.waiting = append(l.waiting, turn)
+	*queue = append(*queue, turn)
 	l.mu.Unlock()
 	select {
 	case <-turn:
@@ -68,8 +105,8 @@ func (l *Limiter) acquire(ctx context.Context) error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if i := slices.Index(l.waiting, turn); i >= 0 {
-		l.waiting = slices.Delete(l.waiting, i, i+1)
+	if i := slices.Index(*queue, turn); i >= 0 {
+		*queue = slices.Delete(*queue, i, i+1)
 		return ctx.Err()
 	}
 	l.inFlight-- // it was handed over meanwhile
@@ -90,27 +127,49 @@ func (l *Limiter) release(began time.Time, answered, throttled bool) {
 	switch {
 	case throttled && began.Before(l.throttled): // it was in flight when the limit was halved
 	case throttled:
+		if l.limit == 1 && now.Sub(l.throttled) < restInterval {
+			l.rests = min(l.rests+1, maxRests)
+		}
 		l.ceiling = max(l.limit-1, 1)
-		l.limit, l.succeeded, l.throttled = max(l.limit/2, 1), 0, now
-		l.log.Debug("fewer requests at a time", "limit", l.limit)
+		l.limit, l.succeeded, l.throttled, l.changed = max(l.limit/2, 1), 0, now, now
+		l.log.Debug("fewer requests at a time", "limit", l.limit, "rests", l.rests)
+	case answered && l.rests > 0:
+		if now.Sub(l.changed) >= restInterval {
+			l.rests, l.changed = l.rests-1, now
+		}
 	case answered && full:
 		l.succeeded++
-		mayGrow := l.ceiling == 0 || l.limit < l.ceiling || now.Sub(l.throttled) >= probeInterval
+		mayGrow := l.ceiling == 0 || l.limit < l.ceiling && now.Sub(l.changed) >= growInterval || now.Sub(l.throttled) >= min(probeInterval*time.Duration(l.limit), maxProbeInterval)
 		if l.succeeded >= l.limit && l.limit < maxApplicationInFlight && mayGrow {
-			l.limit, l.succeeded = l.limit+1, 0
+			l.limit, l.succeeded, l.changed = l.limit+1, 0, now
 			if l.ceiling != 0 && l.limit > l.ceiling {
 				l.ceiling, l.throttled = l.limit, now // one more each time that nothing was throttled for long
 			}
 		}
+	}
+	if l.rests > 0 {
+		rest := (1<<l.rests - 1) * restUnit
+		rest = rest/2 + rand.N(rest) // or those of several processes are in step
+		l.restUntil = now.Add(rest)
+		time.AfterFunc(rest, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.handOver()
+		})
 	}
 	l.handOver()
 }
 
 // handOver gives free slots to the waiting requests, the oldest first. The caller holds mu.
 func (l *Limiter) handOver() {
-	for len(l.waiting) > 0 && l.inFlight < l.limit {
-		l.inFlight++
-		close(l.waiting[0])
-		l.waiting = l.waiting[1:]
+	if time.Now().Before(l.restUntil) {
+		return
+	}
+	for _, queue := range []*[]chan struct{}{&l.waiting, &l.background} {
+		for len(*queue) > 0 && l.inFlight < l.limit {
+			l.inFlight++
+			close((*queue)[0])
+			*queue = (*queue)[1:]
+		}
 	}
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,9 +18,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 )
 
-// An exchange answers after 300 ms, and refuses what exceeds one of its limits.
+// An exchange answers after 300 ms, of which the way to it and back takes network, and refuses what exceeds one of its limits.
 type exchange struct {
 	perMailbox, perApplication int // 0: any number
+	network                    time.Duration
 
 	mu                       sync.Mutex
 	inFlight                 map[string]int
@@ -27,6 +30,8 @@ type exchange struct {
 
 func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	mailbox := strings.Split(r.URL.Path, "/")[3]
+	time.Sleep(x.network / 2)
+	defer time.Sleep(x.network / 2)
 	x.mu.Lock()
 	x.inFlight[mailbox]++
 	x.all++
@@ -47,7 +52,7 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 	if over {
 		return graphtest.Answer(http.StatusTooManyRequests, `{"error": {"code": "ApplicationThrottled", "message": "Application is over its MailboxConcurrency limit."}}`, "Retry-After", "1"), nil
 	}
-	time.Sleep(300 * time.Millisecond)
+	time.Sleep(300*time.Millisecond - x.network)
 	return graphtest.Answer(http.StatusOK, `{"value": []}`), nil
 }
 
@@ -55,10 +60,21 @@ func (x *exchange) RoundTrip(r *http.Request) (*http.Response, error) {
 func (x *exchange) poll(t *testing.T, l *graph.Limiter) (refused, rate float64) {
 	t.Helper()
 	x.inFlight = map[string]int{}
-	c := client(t, graph.Options{Transport: x, Application: true, Limiter: l})
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
 	var rooms sync.WaitGroup
+	readRooms(ctx, t, &rooms, x, l)
+	time.Sleep(2 * time.Minute)
+	x.mu.Lock()
+	x.done, x.refused = 0, 0
+	x.mu.Unlock()
+	rooms.Wait()
+	return float64(x.refused) / float64(x.done+x.refused), float64(x.done) / 120
+}
+
+// readRooms reads the calendars of 200 mailboxes again and again until ctx is done.
+func readRooms(ctx context.Context, t *testing.T, rooms *sync.WaitGroup, x http.RoundTripper, l *graph.Limiter) {
+	c := client(t, graph.Options{Transport: x, Application: true, Limiter: l})
 	for i := range 200 {
 		rooms.Go(func() {
 			for ctx.Err() == nil {
@@ -69,12 +85,77 @@ func (x *exchange) poll(t *testing.T, l *graph.Limiter) (refused, rate float64) 
 			}
 		})
 	}
-	time.Sleep(2 * time.Minute)
-	x.mu.Lock()
-	x.done, x.refused = 0, 0
-	x.mu.Unlock()
-	rooms.Wait()
-	return float64(x.refused) / float64(x.done+x.refused), float64(x.done) / 120
+}
+
+// A counter counts the requests of one of several that share an exchange.
+type counter struct {
+	http.RoundTripper
+	answered, refused atomic.Int64
+}
+
+func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
+	res, err := c.RoundTripper.RoundTrip(r)
+	switch {
+	case err != nil:
+	case res.StatusCode == http.StatusOK:
+		c.answered.Add(1)
+	default:
+		c.refused.Add(1)
+	}
+	return res, err
+}
+
+// Processes that do not know of each other find a level together if the limit is that of the application: few requests are refused, and none
+// is left with nothing. One after the other begins, when those before it use everything.
+func TestLimitersShareALimit(t *testing.T) {
+	for name, test := range map[string]struct {
+		limiters, limit int
+		network         time.Duration
+		refused, share  float64 // at most, and at least
+	}{
+		"two share four":           {2, 4, 60 * time.Millisecond, 0.03, 1. / 3},
+		"two share four, no delay": {2, 4, 2 * time.Millisecond, 0.05, 0.15}, // who has a slot is the first to get it again
+		"two share twenty":         {2, 20, 60 * time.Millisecond, 0.01, 1. / 3},
+		"six share four":           {6, 4, 60 * time.Millisecond, 0.15, 1. / 3},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				x := &exchange{perApplication: test.limit, network: test.network, inFlight: map[string]int{}}
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				var rooms sync.WaitGroup
+				var all []*counter
+				for range test.limiters {
+					c := &counter{RoundTripper: x}
+					all = append(all, c)
+					readRooms(ctx, t, &rooms, c, graph.NewLimiter(nil))
+					time.Sleep(2 * time.Minute)
+				}
+				time.Sleep(10 * time.Minute)
+				for _, c := range all {
+					c.answered.Store(0)
+					c.refused.Store(0)
+				}
+				const span = 20 * time.Minute
+				time.Sleep(span)
+				cancel()
+				rooms.Wait()
+				var answered, refused []int64
+				var sum, sumRefused int64
+				for _, c := range all {
+					answered, refused = append(answered, c.answered.Load()), append(refused, c.refused.Load())
+					sum, sumRefused = sum+c.answered.Load(), sumRefused+c.refused.Load()
+				}
+				refusals := float64(sumRefused) / float64(sum+sumRefused)
+				share := float64(slices.Min(answered)) / float64(slices.Max(answered))
+				used := float64(sum) / (float64(test.limit) / 0.3 * span.Seconds())
+				t.Logf("answered %v, refused %v: %.1f %% refused, the smallest share is %.2f of the largest, %.0f %% of what is possible", answered, refused, 100*refusals, share, 100*used)
+				if refusals > test.refused || share < test.share || used < 0.5 {
+					t.Errorf("%.1f %% refused, the smallest share is %.2f of the largest, %.0f %% of what is possible", 100*refusals, share, 100*used)
+				}
+			})
+		})
+	}
 }
 
 // Whatever Microsoft's limit means, nearly all requests are answered, and nearly as many as possible.
