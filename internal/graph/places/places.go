@@ -33,7 +33,7 @@ func MemberPermission() graph.Permission {
 
 const (
 	pageSize = 100
-	maxPages = 100
+	maxPages = 301 // of 30,000 rooms, with the empty one at the end
 )
 
 // Rooms returns the rooms in the room list with this address, or all of the organization for "". Rooms that are hidden from address
@@ -75,7 +75,7 @@ func Rooms(ctx context.Context, g *graph.Client, list string) ([]Room, error) {
 			}
 		}
 	}
-	return nil, &graph.Error{Reason: graph.Refused, Op: op, Err: fmt.Errorf("there are more than %d rooms", maxPages*pageSize)}
+	return nil, &graph.Error{Reason: graph.Refused, Op: op, Err: fmt.Errorf("there are more than %d rooms", (maxPages-1)*pageSize)}
 }
 
 // Members returns the rooms in a group, which is named by its id or its address, also those in groups within it.
