@@ -64,16 +64,18 @@ type Problem struct {
 
 // An AccountStatus is the document of an account's status topic. Every key is always present, except notifications.
 type AccountStatus struct {
-	SignIn         SignIn              `json:"sign_in"`
-	Connected      bool                `json:"connected"` // something of the account can be read
-	User           *string             `json:"user"`
-	Granted        []string            `json:"granted"` // scopes
-	Missing        []MissingScope      `json:"missing"`
-	Problems       []SensorProblem     `json:"problems"`
-	LastSync       *time.Time          `json:"last_sync"`
-	ThrottledUntil *time.Time          `json:"throttled_until"`
-	Error          *string             `json:"error"`
-	Notifications  *NotificationStatus `json:"notifications,omitempty"` // left out if they are not configured
+	SignIn    SignIn          `json:"sign_in"`
+	Connected bool            `json:"connected"` // something of the account can be read
+	User      *string         `json:"user"`
+	Granted   []string        `json:"granted"` // scopes
+	Missing   []MissingScope  `json:"missing"`
+	Problems  []SensorProblem `json:"problems"`
+	// ProblemsOmitted is the number of problems that an output leaves out.
+	ProblemsOmitted int                 `json:"problems_omitted,omitempty"`
+	LastSync        *time.Time          `json:"last_sync"`
+	ThrottledUntil  *time.Time          `json:"throttled_until"`
+	Error           *string             `json:"error"`
+	Notifications   *NotificationStatus `json:"notifications,omitempty"` // left out if they are not configured
 }
 
 // NotificationStatus describes how Graph announces changes to an account.
@@ -81,6 +83,7 @@ type NotificationStatus struct {
 	State       string                `json:"state"`       // ok, degraded or off
 	Unannounced int                   `json:"unannounced"` // changes since the start that polls found and nothing announced
 	Sensors     []SensorNotifications `json:"sensors"`
+	Omitted     int                   `json:"omitted,omitempty"` // sensors that an output leaves out
 }
 
 // SensorNotifications describes how Graph announces the changes of a sensor.

@@ -240,14 +240,34 @@ func recovered(before *hub.State, now hub.AccountStatus) bool {
 	return !was.Connected && now.Connected || was.Error != nil && now.Error == nil || len(was.Problems) > len(now.Problems)
 }
 
-// statusPayload returns the message of an account's status topic. Lists are never null.
+// maxListed is the number of sensors in each list of a status. An organization can have thousands, and each change is a message of all.
+const maxListed = 100
+
+// statusPayload returns the message of an account's status topic. Lists are never null, and have maxListed sensors at most: of notifications
+// those first that are not ok.
 func statusPayload(s hub.AccountStatus) []byte {
 	s.Granted = append([]string{}, s.Granted...)
 	s.Missing = append([]hub.MissingScope{}, s.Missing...)
-	s.Problems = append([]hub.SensorProblem{}, s.Problems...)
+	s.Problems, s.ProblemsOmitted = firstOf(s.Problems)
+	if s.Notifications != nil && len(s.Notifications.Sensors) > maxListed {
+		n := *s.Notifications
+		n.Sensors = slices.Clone(n.Sensors)
+		slices.SortStableFunc(n.Sensors, func(a, b hub.SensorNotifications) int { return rank(a.State) - rank(b.State) })
+		n.Sensors, n.Omitted = firstOf(n.Sensors)
+		s.Notifications = &n
+	}
 	s.ThrottledUntil, s.SignIn.ExpiresAt = moment(s.ThrottledUntil), moment(s.SignIn.ExpiresAt)
 	return encode(s)
 }
+
+// firstOf returns the first maxListed of a list, never nil, and the number of the others.
+func firstOf[T any](list []T) (first []T, omitted int) {
+	n := min(len(list), maxListed)
+	return append([]T{}, list[:n]...), len(list) - n
+}
+
+// rank orders states of notifications.
+func rank(state string) int { return slices.Index([]string{"degraded", "off", "ok"}, state) }
 
 // problemPayload returns the message of a sensor's status topic.
 func problemPayload(problem *hub.Problem) []byte {
