@@ -24,6 +24,13 @@ import (
 // consented.
 const extendInterval = time.Hour
 
+// An account with more than manySensors evaluates its status less often, by statusPause for each further sensor: every poll can change the
+// status, and each evaluation looks at all sensors.
+const (
+	manySensors = 100
+	statusPause = time.Millisecond
+)
+
 // syncsInterval is the least time between two writes of when the sensors were last read.
 const syncsInterval = time.Minute
 
@@ -63,8 +70,9 @@ type account struct {
 
 	rejected atomic.Bool // Graph rejects the sign-in for all sensors
 
-	mu      sync.Mutex
-	sensors map[string]*sensor // members of groups included
+	mu        sync.Mutex
+	sensors   map[string]*sensor            // members of groups included
+	byMailbox map[string]map[string]*sensor // the same by the mailbox of an organization, "" where there is none
 
 	// Used by restore and declare, and then by Run alone.
 	status       *hub.AccountStatus // as published
@@ -76,7 +84,7 @@ type account struct {
 
 func (r *Runtime) newAccount(c *config.Account) (*account, error) {
 	a := &account{
-		runtime: r, config: c, log: r.options.Log.With("account", c.ID), sensors: map[string]*sensor{},
+		runtime: r, config: c, log: r.options.Log.With("account", c.ID), sensors: map[string]*sensor{}, byMailbox: map[string]map[string]*sensor{},
 		applies: make(chan func(context.Context, *taskSet)), dirty: make(chan struct{}, 1), zoneDue: make(chan struct{}, 1), rescans: make(chan struct{}, 1), flows: make(chan *signInFlow),
 	}
 	a.current.Store(c)
@@ -127,7 +135,7 @@ func (a *account) restore(subscribed []subscription) {
 		for _, s := range added {
 			s.open()
 			s.lastSync = syncs[s.config.ID]
-			a.sensors[s.config.ID] = s
+			a.add(s)
 		}
 	}
 	a.subscriber = a.newSubscriber(subscribed)
@@ -181,21 +189,29 @@ func (a *account) Run(ctx context.Context) error {
 	if a.subscriber != nil {
 		background.start(ctx, "subscriptions", a.subscriber.Run)
 	}
+	var due, evaluated time.Time // of the status
 	for {
-		timer := time.NewTimer(a.updateStatus())
-		a.storeSyncs()
+		if now := time.Now(); !now.Before(due) {
+			due, evaluated = now.Add(a.updateStatus()), now
+			a.storeSyncs()
+		}
+		timer := time.NewTimer(time.Until(due))
 		select {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
 		case <-timer.C:
 		case <-a.dirty:
+			due = earlier(due, evaluated.Add(statusPause*time.Duration(max(a.size()-manySensors, 0))))
 		case apply := <-a.applies:
 			apply(ctx, &running)
+			due = time.Time{}
 		case flow := <-a.flows:
 			background.stop("sign-in") // one of another way
 			background.start(ctx, "sign-in", func(ctx context.Context) error { return flow.run(ctx, a) })
+			due = time.Time{}
 		case <-a.session.Changed():
+			due = time.Time{}
 			if a.followUser() {
 				a.startAgain(ctx, &running)
 			}
@@ -309,9 +325,7 @@ func (a *account) replace(ctx context.Context, running *taskSet, removed []strin
 	for _, s := range added {
 		maps.Copy(before, a.detach(running, []string{s.config.ID}))
 		s.open()
-		a.mu.Lock()
-		a.sensors[s.config.ID] = s
-		a.mu.Unlock()
+		a.add(s)
 		if replaced, ok := before[s.config.ID]; ok {
 			replaced.supersede(s)
 			delete(before, s.config.ID)
@@ -383,6 +397,9 @@ func (a *account) detach(running *taskSet, ids []string) map[string]*sensor {
 		running.stop(id)
 		a.mu.Lock()
 		delete(a.sensors, id)
+		if delete(a.byMailbox[s.mailbox], id); len(a.byMailbox[s.mailbox]) == 0 {
+			delete(a.byMailbox, s.mailbox)
+		}
 		a.mu.Unlock()
 		detached[id] = s
 		if s.group != nil {
@@ -430,6 +447,24 @@ func (a *account) all() []*sensor {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return byID(a.sensors)
+}
+
+// add adds a sensor.
+func (a *account) add(s *sensor) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.sensors[s.config.ID] = s
+	if a.byMailbox[s.mailbox] == nil {
+		a.byMailbox[s.mailbox] = map[string]*sensor{}
+	}
+	a.byMailbox[s.mailbox][s.config.ID] = s
+}
+
+// size returns the number of sensors.
+func (a *account) size() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return len(a.sensors)
 }
 
 func (a *account) sensor(id string) *sensor {

@@ -23,8 +23,8 @@ import (
 const (
 	listInterval = 10 * time.Minute // between two listings of a group's members, where the kind has no interval
 	listRetry    = time.Minute      // after a listing that failed
-	listTimeout  = time.Minute
-	confirmPause = 2 * time.Second // before the second listing that confirms a loss
+	listTimeout  = 5 * time.Minute  // 30,000 rooms are 300 pages
+	confirmPause = 2 * time.Second  // before the second listing that confirms a loss
 )
 
 // A group is a sensor that stands for several, such as all calendars. Each member is a sensor of its own.
@@ -150,11 +150,10 @@ func (g *group) reload(ctx context.Context) error {
 
 // lacks reports whether a member is not listed any more.
 func (g *group) lacks(listed []sensors.Member) bool {
+	still := ids(listed)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.ContainsFunc(g.members, func(b member) bool {
-		return !slices.ContainsFunc(listed, func(m sensors.Member) bool { return m.ID == b.ID })
-	})
+	return slices.ContainsFunc(g.members, func(b member) bool { return !still[b.ID] })
 }
 
 // confirm lists the members again and adds those that only the first listing has.
@@ -167,12 +166,22 @@ func (g *group) confirm(ctx context.Context, first []sensors.Member) ([]sensors.
 	case <-timer.C:
 	}
 	listed, err := g.list(ctx)
+	known := ids(listed)
 	for _, m := range first {
-		if !slices.ContainsFunc(listed, func(other sensors.Member) bool { return other.ID == m.ID }) {
+		if !known[m.ID] {
 			listed = append(listed, m)
 		}
 	}
 	return listed, err
+}
+
+// ids returns the set of the ids of members.
+func ids(members []sensors.Member) map[string]bool {
+	all := make(map[string]bool, len(members))
+	for _, m := range members {
+		all[m.ID] = true
+	}
+	return all
 }
 
 // list returns the members as they are now. An item that is moved while the pages are read can be in two of them.
@@ -187,10 +196,12 @@ func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
 		return nil, err
 	}
 	var listed []sensors.Member
+	seen := map[string]bool{}
 	for _, m := range all {
-		if !g.idInUse(m) && !slices.ContainsFunc(listed, func(other sensors.Member) bool { return other.ID == m.ID }) {
+		if !seen[m.ID] && !g.idInUse(m) {
 			listed = append(listed, m)
 		}
+		seen[m.ID] = true
 	}
 	return listed, nil
 }
@@ -212,29 +223,34 @@ func (g *group) follow(ctx context.Context, listed []sensors.Member) {
 	g.mu.Lock()
 	before := g.members
 	g.mu.Unlock()
+	known, slugs := map[string]member{}, slugSet{}
+	for _, b := range before {
+		known[b.ID], slugs[b.Slug] = b, true
+	}
 	var after []member
 	var removed []string
 	var added []*sensor
 	for _, m := range listed {
 		next := member{Member: m}
-		i := slices.IndexFunc(before, func(b member) bool { return b.ID == m.ID })
-		if i >= 0 {
-			next.Slug = before[i].Slug
+		b, isKnown := known[m.ID]
+		if isKnown {
+			next.Slug = b.Slug
 		} else {
-			next.Slug = uniqueSlug(m.Name, slices.Concat(before, after))
+			next.Slug = slugs.add(m.Name)
 		}
 		after = append(after, next)
 		switch {
-		case i < 0:
+		case !isKnown:
 			g.sensor.log.Info("member found", "name", m.Name)
 			added = append(added, g.newMember(next))
-		case before[i].Name != m.Name:
-			g.sensor.log.Info("member renamed", "name", m.Name, "before", before[i].Name)
+		case b.Name != m.Name:
+			g.sensor.log.Info("member renamed", "name", m.Name, "before", b.Name)
 			added = append(added, g.newMember(next))
 		}
 	}
+	still := ids(listed)
 	for _, b := range before {
-		if slices.ContainsFunc(after, func(m member) bool { return m.ID == b.ID }) {
+		if still[b.ID] {
 			continue
 		}
 		g.sensor.log.Info("member lost", "name", b.Name)
@@ -265,13 +281,12 @@ func (g *group) load(ctx context.Context) error {
 	}
 	a := g.sensor.account
 	var members []member
+	slugs := slugSet{}
 	for _, m := range listed {
-		next := member{Member: m, Slug: uniqueSlug(m.Name, members)}
+		next := member{Member: m, Slug: slugs.add(m.Name)}
 		members = append(members, next)
 		s := g.newMember(next)
-		a.mu.Lock()
-		a.sensors[s.config.ID] = s
-		a.mu.Unlock()
+		a.add(s)
 	}
 	g.mu.Lock()
 	g.members = members
@@ -330,12 +345,16 @@ func (g *group) listingError() error {
 	return g.err
 }
 
-// uniqueSlug returns the slug of a name, numbered where another member has it.
-func uniqueSlug(name string, others []member) string {
+// A slugSet has the slugs of members.
+type slugSet map[string]bool
+
+// add adds and returns the slug of a name, numbered where another member has it.
+func (s slugSet) add(name string) string {
 	base := cmp.Or(entity.ShortSlug(name), "unnamed")
 	slug := base
-	for n := 2; slices.ContainsFunc(others, func(m member) bool { return m.Slug == slug }); n++ {
+	for n := 2; s[slug]; n++ {
 		slug = base + "_" + strconv.Itoa(n)
 	}
+	s[slug] = true
 	return slug
 }

@@ -27,8 +27,8 @@ func TestPanicWhileListing(t *testing.T) {
 
 func TestLongNamesOfMembers(t *testing.T) {
 	long := strings.Repeat("Büro & Küche ", 20)
-	first := uniqueSlug(long, nil)
-	second := uniqueSlug(long, []member{{Slug: first}})
+	slugs := slugSet{}
+	first, second := slugs.add(long), slugs.add(long)
 	if want := strings.TrimSuffix(strings.Repeat("buro_kuche_", 6)[:60], "_"); first != want || second != want+"_2" {
 		t.Errorf("slugs %q, %q, want %q", first, second, want)
 	}

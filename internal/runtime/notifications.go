@@ -161,10 +161,9 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 	now := time.Now().Round(0)
 	woken := map[*sensor]bool{}
 	changed := map[*subscriber][]string{} // the resources whose subscriptions must be stored
-	sensorsOf := map[*subscriber]map[string][]*sensor{}
-	to := r.recipients()
+	accounts := r.all()
 	for _, notification := range all {
-		of := to.find(notification)
+		of := findRecipient(accounts, notification)
 		s := of.subscriber
 		if s == nil {
 			n.ignored.Add(1)
@@ -179,10 +178,7 @@ func (r *Runtime) Notify(ctx context.Context, all []subscriptions.Notification) 
 		if !wakes {
 			continue
 		}
-		if sensorsOf[s] == nil {
-			sensorsOf[s] = s.account.byMailbox()
-		}
-		for _, sensor := range announcedBy(sensorsOf[s][mailboxIn(of.resource)], of.resource) {
+		for _, sensor := range s.sensorsOf(of.resource) {
 			woken[sensor] = true
 		}
 	}
@@ -213,41 +209,25 @@ type recipient struct {
 	resource, nonce string
 }
 
-// recipients are those of all subscriptions. One request may have many notifications, also of strangers.
-type recipients struct {
-	byID     map[string]recipient
-	creating []recipient // of subscriptions that have no id yet
-}
-
-func (r *Runtime) recipients() recipients {
-	all := recipients{byID: map[string]recipient{}}
-	for _, a := range r.all() {
-		if s := a.subscriber; s != nil {
-			s.mu.Lock()
-			for _, sub := range s.held {
-				if sub.ID != "" {
-					all.byID[sub.ID] = recipient{s, sub.Resource, sub.Nonce}
-				}
-			}
-			if s.creating != nil {
-				all.creating = append(all.creating, recipient{s, s.creating.Resource, s.creating.Nonce})
-			}
-			s.mu.Unlock()
+// findRecipient returns the recipient of a notification that is genuine, among those of some accounts.
+func findRecipient(accounts []*account, n subscriptions.Notification) recipient {
+	for _, a := range accounts {
+		s := a.subscriber
+		if s == nil || s.notifier == nil {
+			continue
 		}
-	}
-	return all
-}
-
-// find returns the recipient of a notification that is genuine.
-func (all recipients) find(n subscriptions.Notification) recipient {
-	candidates := all.creating
-	if of, ok := all.byID[n.SubscriptionID]; ok {
-		candidates = []recipient{of}
-	}
-	for _, of := range candidates {
-		s := of.subscriber
-		if s.notifier != nil && of.nonce != "" && s.notifier.matches(n.ClientState, s.account.config.ID, of.resource, of.nonce) {
-			return of
+		s.mu.Lock()
+		of, creating := s.byID[n.SubscriptionID], s.creating
+		if of == nil {
+			of = creating // it has no id yet
+		}
+		var found recipient
+		if of != nil {
+			found = recipient{s, of.Resource, of.Nonce}
+		}
+		s.mu.Unlock()
+		if found.nonce != "" && s.notifier.matches(n.ClientState, a.config.ID, found.resource, found.nonce) {
+			return found
 		}
 	}
 	return recipient{}

@@ -75,7 +75,7 @@ func (s *sensor) open() {
 	}
 	a := s.account
 	s.poller = s.source.NewPoller(sensors.PollerOptions{
-		Graph: s.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: a.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name), Location: a.location, Log: s.log,
+		Graph: s.graph, Interval: s.config.Interval, Pause: a.runtime.options.Pause, PhaseKey: s.phaseKey(), Location: a.location, Log: s.log,
 		Store: a.runtime.options.Store, Key: s.key(), Stored: s.stored(),
 		OnState: s.onState, OnEvents: s.onEvents, OnPoll: s.onPoll,
 		Explain: func(err error) error { return ExplainMailbox(s.config, s.source.Permissions(), err) },
@@ -89,6 +89,12 @@ func (s *sensor) open() {
 			s.poller.Wake()
 		}
 	}
+}
+
+// phaseKey returns the key of the sensors that poll at the same moments, because they share requests. Those of different mailboxes share none:
+// an organization can have thousands, whose polls are spread over the interval.
+func (s *sensor) phaseKey() string {
+	return strings.TrimSpace(s.account.config.ID + " " + cmp.Or(s.kind.PollsWith, s.kind.Name) + " " + s.mailbox)
 }
 
 // newSensors returns a configured sensor and, of a group, the members that an earlier run knew.

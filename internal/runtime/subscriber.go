@@ -118,6 +118,7 @@ type subscriber struct {
 
 	mu       sync.Mutex
 	held     map[string]*subscription // by resource
+	byID     map[string]*subscription // those of held that exist
 	creating *subscription            // Graph may send notifications before it answers
 	blocked  retry                    // of requests that fail for every subscription
 	unlisted error                    // of the last comparison; nil: it succeeded
@@ -130,10 +131,13 @@ type subscriber struct {
 func (a *account) newSubscriber(existing []subscription) *subscriber {
 	s := &subscriber{
 		account: a, notifier: a.runtime.notifier, due: make(chan struct{}, 1), releases: make(chan chan struct{}), ended: make(chan struct{}),
-		held: map[string]*subscription{}, compareAt: time.Now(),
+		held: map[string]*subscription{}, byID: map[string]*subscription{}, compareAt: time.Now(),
 	}
 	for _, sub := range existing {
 		s.held[sub.Resource] = &sub
+		if sub.ID != "" {
+			s.byID[sub.ID] = &sub
+		}
 	}
 	if s.notifier == nil && len(s.held) == 0 {
 		return nil
@@ -531,7 +535,7 @@ func (s *subscriber) compare(ctx context.Context) {
 		switch {
 		case sub.ID == "":
 		case !ok:
-			sub.ID = ""
+			s.setID(sub, "")
 			lost = append(lost, sub.Resource)
 		default:
 			if !expires.Equal(sub.Expires) {
@@ -621,12 +625,15 @@ func (r *Runtime) isHeldByOthers(id string, self *subscriber) bool {
 func (s *subscriber) mayHold(id string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, sub := range s.held {
-		if sub.ID == id {
-			return true
-		}
+	return s.byID[id] != nil || s.creating != nil
+}
+
+// setID sets the id of a subscription; "": it does not exist. The caller holds mu.
+func (s *subscriber) setID(sub *subscription, id string) {
+	delete(s.byID, sub.ID)
+	if sub.ID = id; id != "" {
+		s.byID[id] = sub
 	}
-	return s.creating != nil
 }
 
 // keep creates or renews a subscription that is due.
@@ -692,8 +699,10 @@ func (s *subscriber) create(ctx context.Context, sub *subscription, w sensors.Ch
 	failures := 0
 	s.update(func() {
 		s.creating, failures = nil, sub.retry.failures+s.blocked.failures
+		s.setID(sub, "")
 		*sub, s.blocked = made, retry{}
-		sub.ID, sub.Expires, sub.RenewAt, sub.since = created.ID, created.Expires, renewalOf(created.Expires, created.Expires.Sub(now)), now
+		s.setID(sub, created.ID)
+		sub.Expires, sub.RenewAt, sub.since = created.Expires, renewalOf(created.Expires, created.Expires.Sub(now)), now
 	}, sub.Resource)
 	s.reportRecovery(failures)
 	for _, of := range s.sensorsOf(sub.Resource) {
@@ -819,7 +828,7 @@ func (s *subscriber) delete(ctx context.Context, sub *subscription) {
 		s.mu.Unlock()
 		return
 	}
-	s.update(func() { delete(s.held, sub.Resource) }, sub.Resource)
+	s.update(func() { delete(s.byID, id); delete(s.held, sub.Resource) }, sub.Resource)
 }
 
 // deleteAt deletes a subscription at Graph and reports whether it is gone.
@@ -842,7 +851,7 @@ func (s *subscriber) deleteAll(ctx context.Context) {
 		s.deleteAt(ctx, s.account.graph, stray.ID)
 	}
 	s.strays = nil
-	s.update(func() { s.held = map[string]*subscription{} }, resources...)
+	s.update(func() { s.held, s.byID = map[string]*subscription{}, map[string]*subscription{} }, resources...)
 }
 
 // release deletes all subscriptions before a sign-out. Nothing is created until somebody signs in or resume is called.
@@ -904,7 +913,8 @@ func (s *subscriber) receive(resource string, n subscriptions.Notification) (wak
 		sub.Reauthorize, sub.retry.at = true, time.Time{}
 		return false, stores
 	case n.Lifecycle == subscriptions.SubscriptionRemoved:
-		sub.ID, sub.retry.at = "", time.Time{}
+		s.setID(sub, "")
+		sub.retry.at = time.Time{}
 		return true, true
 	}
 	return false, false // of a later version of Graph
@@ -912,29 +922,13 @@ func (s *subscriber) receive(resource string, n subscriptions.Notification) (wak
 
 // sensorsOf returns the sensors whose changes a resource announces.
 func (s *subscriber) sensorsOf(resource string) []*sensor {
-	return announcedBy(s.account.byMailbox()[mailboxIn(resource)], resource)
-}
-
-// announcedBy returns those of some sensors whose changes a resource announces.
-func announcedBy(some []*sensor, resource string) []*sensor {
-	var found []*sensor
-	for _, of := range some {
-		if w, _ := of.changeFeed(); slices.Contains(w.Resources, resource) {
-			found = append(found, of)
-		}
-	}
-	return found
-}
-
-// byMailbox returns the sensors by the mailbox of an organization.
-func (a *account) byMailbox() map[string][]*sensor {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	all := map[string][]*sensor{}
-	for _, s := range a.sensors {
-		all[s.mailbox] = append(all[s.mailbox], s)
-	}
-	return all
+	s.account.mu.Lock()
+	found := byID(s.account.byMailbox[mailboxIn(resource)])
+	s.account.mu.Unlock()
+	return slices.DeleteFunc(found, func(of *sensor) bool {
+		w, _ := of.changeFeed()
+		return !slices.Contains(w.Resources, resource)
+	})
 }
 
 // deadlines returns when subscriptions must be renewed, created again or deleted; unfinished reports that some are due already.

@@ -71,11 +71,14 @@ func (o *Options) Validate() error {
 	if o.Room != "" && o.Room != all {
 		errs = append(errs, schema.At("room", checkAddress(o.Room)))
 	}
+	seen := map[string]int{}
 	for i, a := range o.Addresses {
 		at := fmt.Sprintf("addresses[%d]", i)
 		errs = append(errs, schema.At(at, checkAddress(a)))
-		if first := slices.IndexFunc(o.Addresses, func(b string) bool { return strings.EqualFold(a, b) }); first < i {
+		if first, ok := seen[strings.ToLower(a)]; ok {
 			errs = append(errs, schema.At(at, fmt.Errorf("the same as addresses[%d]", first)))
+		} else {
+			seen[strings.ToLower(a)] = i
 		}
 	}
 	if o.List != "" {
