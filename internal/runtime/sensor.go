@@ -411,9 +411,10 @@ func (s *sensor) commandable() bool {
 	if names == nil {
 		names = operationNames(s.operations)
 	}
+	checker, checks := s.source.Options().(operationChecker)
 	return !slices.ContainsFunc(names, func(name string) bool {
-		_, err := s.Operation(name)
-		return err != nil
+		i := slices.IndexFunc(s.operations, func(op services.Operation) bool { return op.Name == name })
+		return i < 0 || checks && checker.CheckOperation(name) != nil || s.account.checkGranted(s.operations[i].Permissions) != nil
 	})
 }
 

@@ -55,6 +55,7 @@ type Application struct {
 	mu        sync.Mutex
 	token     *storedSession // of the current token only access token and times; nil: none
 	roles     []string       // of the current token
+	granted   []string       // as Granted returns them, for the token; nil: not known yet
 	opaque    bool           // the current token does not show its roles
 	refused   string         // why the last request was refused; "" unless it was
 	failure   error          // of the last request
@@ -171,6 +172,7 @@ func (a *Application) request(ctx context.Context, claims string) (string, error
 	case err == nil:
 		a.token = &storedSession{Access: token, Expires: expires, Renewed: time.Now()}
 		a.roles, a.opaque = rolesOf(token)
+		a.granted = nil
 	case errors.As(err, &refusal) && !refusal.isTransient():
 		a.refuse(refusal.explain(a.base, false), refusal.code())
 	case errors.As(err, new(*credentialError)):
@@ -245,13 +247,18 @@ func (a *Application) Personal() bool { return false }
 func (a *Application) Granted() []string {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.granted != nil {
+		return a.granted
+	}
 	granted := graph.ExchangeRoles()
 	if a.token == nil || a.opaque {
-		return append(granted, graph.DirectoryRoles()...)
+		granted = append(granted, graph.DirectoryRoles()...)
+	} else {
+		granted = append(granted, a.roles...)
 	}
-	granted = append(granted, a.roles...)
 	slices.Sort(granted)
-	return slices.Compact(granted)
+	a.granted = slices.Clip(slices.Compact(granted))
+	return a.granted
 }
 
 // HasToken reports whether a token was received since the start.
