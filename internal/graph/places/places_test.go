@@ -86,3 +86,16 @@ func TestMembers(t *testing.T) {
 		t.Errorf("without the permission to read users: %v, %v", got, err)
 	}
 }
+
+// 10,000 rooms are not too many, although the last page is full.
+func TestManyRooms(t *testing.T) {
+	s := simulator.Contoso(simulator.Options{})
+	const n = 10_000
+	for i := range n {
+		s.AddRoom(simulator.Room{Address: fmt.Sprintf("room%d@contoso.example", i), Name: fmt.Sprint("Room ", i)})
+	}
+	g := graphtest.Application(t, s, application, places.Permission().Scope)
+	if all, err := places.Rooms(t.Context(), g, ""); err != nil || len(all) != n {
+		t.Errorf("%d rooms: %v", len(all), err)
+	}
+}
