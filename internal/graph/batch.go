@@ -34,7 +34,8 @@ type batch[K comparable, V any] struct {
 // the keys of all callers with the same name, each within 50 ms after another, go to the ask of the first one. It returns an *Error with the reason
 // NotFound if the answer lacks key.
 //
-// The context of ask is in the background if that of the first caller is. It ends when all callers have given up, and the last one to give up waits for ask to return.
+// The context of ask is in the background if that of the first caller is. It ends when all callers have given up, and the last one to give up
+// waits for ask to return.
 func Batch[K comparable, V any](ctx context.Context, c *Client, name string, key K, ask func(context.Context, []K) (map[K]V, error)) (V, error) {
 	return BatchOf(ctx, c, name, nil, key, ask)
 }
