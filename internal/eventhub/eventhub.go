@@ -18,6 +18,7 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 )
 
@@ -73,6 +74,21 @@ func New(o Options) *Reader { return &Reader{options: o} }
 
 // Run reads until ctx is done. What was not recorded by then is read again by the next run with the same consumer group.
 func (r *Reader) Run(ctx context.Context) error {
+	work, ctx := errgroup.WithContext(ctx)
+	work.Go(func() error { return r.watch(ctx) })
+	work.Go(func() error {
+		for ctx.Err() == nil {
+			if err := r.connect(ctx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return work.Wait()
+}
+
+// connect reads with one client until ctx is done or another client is needed.
+func (r *Reader) connect(ctx context.Context) error {
 	// Not ctx: at the end the hub is told what was read.
 	connected, disconnect := context.WithCancel(context.WithoutCancel(ctx))
 	defer disconnect()
@@ -80,14 +96,12 @@ func (r *Reader) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	work, ctx := errgroup.WithContext(ctx)
-	work.Go(func() error { return r.watch(ctx) })
-	work.Go(func() error { return r.read(ctx, client) })
-	err = work.Wait()
+	r.read(ctx, client)
 	late := time.AfterFunc(leaveTimeout, disconnect)
 	defer late.Stop()
 	client.Close()
-	return err
+	r.health.hasNone()
+	return nil
 }
 
 // client returns the options of the client.
@@ -101,6 +115,9 @@ func (r *Reader) client(ctx context.Context) []kgo.Opt {
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
 		// Only marked records count as read, every few seconds, when a partition is taken away and at the end.
 		kgo.AutoCommitMarks(),
+		kgo.OnPartitionsAssigned(func(_ context.Context, _ *kgo.Client, added map[string][]int32) { r.health.has(added, 1) }),
+		kgo.OnPartitionsRevoked(r.revoked),
+		kgo.OnPartitionsLost(func(_ context.Context, _ *kgo.Client, lost map[string][]int32) { r.health.has(lost, -1) }),
 		// A missing event hub is such an error, which the client would try in silence.
 		kgo.KeepRetryableFetchErrors(),
 		kgo.WithHooks(&hooks{r}),
@@ -114,20 +131,46 @@ func (r *Reader) client(ctx context.Context) []kgo.Opt {
 	return options
 }
 
-// read passes on what the hub has.
-func (r *Reader) read(ctx context.Context, client *kgo.Client) error {
+// read passes on what the hub has until ctx is done, or a partition was refused for so long that another client is needed: a client does not
+// find the partitions of an event hub that was deleted and created again.
+func (r *Reader) read(ctx context.Context, client *kgo.Client) {
+	begun := time.Now()
 	for {
+		r.health.wait(true)
 		fetched := client.PollRecords(ctx, maxRecords)
+		r.health.wait(false)
 		if ctx.Err() != nil {
-			return nil
+			return
 		}
-		fetched.EachError(func(_ string, _ int32, err error) { r.failed(err) })
+		isRefused, isPartition := false, false
+		fetched.EachError(func(_ string, partition int32, err error) {
+			if session := (*kgo.ErrGroupSession)(nil); errors.As(err, &session) { // OnGroupManageError has it, too
+				return
+			}
+			r.refused(err)
+			isRefused, isPartition = true, isPartition || partition >= 0
+		})
 		records := fetched.Records()
 		if !r.record(ctx, r.notifications(records)) {
-			return nil
+			return
 		}
 		client.MarkCommitRecords(records...)
+		switch {
+		case !isRefused:
+		case isPartition && r.health.silent(begun) > silence:
+			return
+		case graph.Pause(ctx, minRetry) != nil: // the client asks again at once
+			return
+		}
 	}
+}
+
+// revoked commits what was read of partitions that another machine reads from now on.
+func (r *Reader) revoked(ctx context.Context, client *kgo.Client, partitions map[string][]int32) {
+	if err := client.CommitMarkedOffsets(ctx); err != nil { // the other machine reads it again
+		r.options.Log.Debug("the event hub was not told what was read", "error", r.text(err))
+	}
+	r.health.has(partitions, -1)
 }
 
 // notifications returns the notifications in records. Others may write into the hub, too: what is none is ignored, or it would be in
@@ -165,11 +208,7 @@ func (r *Reader) record(ctx context.Context, all []subscriptions.Notification) b
 		if failures == 0 {
 			r.options.Log.Warn("notifications not recorded", "error", err)
 		}
-		timer := time.NewTimer(wait)
-		select {
-		case <-timer.C:
-		case <-ctx.Done():
-			timer.Stop()
+		if graph.Pause(ctx, wait) != nil {
 			return false
 		}
 		wait = min(2*wait, maxRetry)

@@ -53,14 +53,20 @@ func startHub(t *testing.T, partitions int32, options ...kfake.Opt) *hub {
 	h := &hub{t: t, network: &kfake.VirtualNetwork{}}
 	h.start(partitions, options...)
 	t.Cleanup(func() { h.Close() })
+	h.newProducer()
+	return h
+}
+
+// newProducer replaces what sends messages: one does not find a hub that was deleted and created again.
+func (h *hub) newProducer() {
+	h.t.Helper()
 	var err error
 	h.producer, err = kgo.NewClient(kgo.SeedBrokers(h.address()), kgo.Dialer(h.network.DialContext), kgo.RecordPartitioner(kgo.ManualPartitioner()),
 		kgo.SASL(plain.Auth{User: "$ConnectionString", Pass: connectionString}.AsMechanism()), kgo.DisableClientMetrics())
 	if err != nil {
-		t.Fatal(err)
+		h.t.Fatal(err)
 	}
-	t.Cleanup(h.producer.Close)
-	return h
+	h.t.Cleanup(h.producer.Close)
 }
 
 func (h *hub) start(partitions int32, options ...kfake.Opt) {
@@ -225,6 +231,9 @@ func TestNothingIsReadBeforeItIsRecorded(t *testing.T) {
 		if n := h.committed(); n != 0 || len(rec.got()) != 0 {
 			t.Errorf("%d messages count as read, and none is recorded", n)
 		}
+		if rec.lastState() != "" { // the hub can be read
+			t.Errorf("states %q", rec.states)
+		}
 		stop()
 		if n := h.committed(); n != 0 {
 			t.Errorf("%d messages count as read after the end", n)
@@ -324,6 +333,133 @@ func TestSharedWithoutPartition(t *testing.T) {
 	})
 }
 
+// Partitions change hands without a message that is lost, and what counts as read when they do is not read again.
+func TestRebalanceTellsWhatWasRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions, count = 2, 20
+		h := startHub(t, partitions)
+		shared := func(o *eventhub.Options) { o.Shared = true }
+		first, second := &recorder{}, &recorder{}
+		stopFirst := h.read(first, shared)
+		time.Sleep(time.Minute)
+		stopSecond := h.read(second, shared)
+		var want []string
+		sent := 0
+		for range 20 { // also while the partitions change hands, between two regular commits
+			for range count {
+				id := fmt.Sprintf("%03d", sent)
+				h.announce(int32(sent%partitions), id)
+				want = append(want, id)
+				sent++
+			}
+			time.Sleep(time.Second)
+		}
+		if len(second.got()) == 0 {
+			t.Error("the second reader read nothing")
+		}
+		stopSecond()
+		time.Sleep(time.Minute)
+		stopFirst()
+		all := append(first.got(), second.got()...)
+		slices.Sort(all)
+		if diff := cmp.Diff(want, all); diff != "" {
+			t.Error(diff)
+		}
+		if n := h.committed(); n != int64(sent) {
+			t.Errorf("%d messages count as read, want %d", n, sent)
+		}
+		if first.lastState() != "" || second.lastState() != "" {
+			t.Errorf("states %q and %q", first.states, second.states)
+		}
+	})
+}
+
+// An event hub that is deleted is reported by all readers, also those without a partition, and is not asked in a loop. When it exists again
+// it is read.
+func TestDeletedHub(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const partitions, readers = 2, 3
+		h := startHub(t, partitions)
+		var all [readers]recorder
+		for i := range all {
+			h.read(&all[i], func(o *eventhub.Options) { o.Shared = true })
+			time.Sleep(time.Minute)
+		}
+		h.announce(0, "before")
+		time.Sleep(5 * time.Minute)
+		var requests atomic.Int64
+		h.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+			h.KeepControl()
+			requests.Add(1)
+			return nil, nil, false
+		})
+		if err := h.DeleteTopic(hubName); err != nil {
+			t.Fatal(err)
+		}
+		const outage = 10 * time.Minute
+		time.Sleep(outage)
+		for i := range all {
+			if got := all[i].lastState(); !strings.Contains(got, "UNKNOWN_TOPIC") {
+				t.Errorf("reader %d reports %q", i, got)
+			}
+		}
+		if n, limit := requests.Load(), int64(2*readers*outage/time.Second); n > limit {
+			t.Errorf("%d requests, want at most %d", n, limit)
+		}
+		if err := h.CreateTopic(hubName, partitions, nil); err != nil {
+			t.Fatal(err)
+		}
+		h.newProducer()
+		h.announce(0, "after")
+		h.announce(1, "after")
+		time.Sleep(5 * time.Minute)
+		var got []string
+		for i := range all {
+			got = append(got, all[i].got()...)
+			if state := all[i].lastState(); state != "<nil>" {
+				t.Errorf("reader %d reports %q", i, state)
+			}
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff([]string{"after", "after", "before"}, got); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A reader that has partitions and gets no answer to its requests for messages reports it, although its heartbeats are answered. One
+// without a partition has no problem.
+func TestPartitionsWithoutAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHub(t, 1)
+		shared := func(o *eventhub.Options) { o.Shared = true }
+		var first, second recorder
+		h.read(&first, shared)
+		time.Sleep(time.Minute)
+		h.read(&second, shared)
+		time.Sleep(time.Minute)
+		var failing atomic.Bool
+		failing.Store(true)
+		h.ControlKey(int16(kmsg.Fetch), func(kmsg.Request) (kmsg.Response, error, bool) {
+			h.KeepControl()
+			return nil, errors.New("close the connection"), failing.Load()
+		})
+		time.Sleep(5 * time.Minute)
+		states := []string{first.lastState(), second.lastState()}
+		slices.Sort(states)
+		if states[0] != "" || states[1] == "" {
+			t.Errorf("states %q, want a problem of the one that has the partition", states)
+		}
+		failing.Store(false)
+		time.Sleep(5 * time.Minute)
+		states = []string{first.lastState(), second.lastState()}
+		slices.Sort(states)
+		if diff := cmp.Diff([]string{"", "<nil>"}, states); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 // What is wrong is reported, without the secret, and so is that it is right again.
 func TestState(t *testing.T) {
 	leak := func(h *hub) {
@@ -348,6 +484,7 @@ func TestState(t *testing.T) {
 		},
 		"refused key":   {prepare: leak, change: func(*eventhub.Options) {}, want: "SASL_AUTHENTICATION_FAILED"},
 		"no event hub":  {change: func(o *eventhub.Options) { o.Hub = "other" }, want: "UNKNOWN_TOPIC_OR_PARTITION"},
+		"no shared hub": {change: func(o *eventhub.Options) { o.Hub, o.Shared = "other", true }, want: "UNKNOWN_TOPIC_OR_PARTITION"},
 		"no connection": {change: func(o *eventhub.Options) { o.Address = "localhost:1" }, want: "no listener on port 1"},
 	} {
 		t.Run(name, func(t *testing.T) {

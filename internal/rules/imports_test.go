@@ -59,7 +59,7 @@ var allowedImports = map[string][]string{
 	"internal/broker/natstest":           {"internal/porttest"},
 	"internal/cputest":                   {},
 	"internal/porttest":                  {},
-	"internal/eventhub":                  {"internal/graph/subscriptions"},
+	"internal/eventhub":                  {"internal/graph", "internal/graph/subscriptions"},
 	"internal/supervisor":                {},
 	"internal/supervisor/supervisortest": {},
 
