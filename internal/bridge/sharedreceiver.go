@@ -22,7 +22,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
-	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
 )
 
 const (
@@ -33,7 +32,9 @@ const (
 	// questionTimeout bounds the time until a question is answered.
 	questionTimeout = 2 * time.Second
 	// Whether this machine can ask others is checked once in checkInterval, and once in failedCheckInterval while it cannot.
-	checkInterval       = time.Minute
+	checkInterval = time.Minute
+	// unheldLeases is the number of leases for which a shard must have no machine before its notifications of an event hub are skipped.
+	unheldLeases        = 4
 	failedCheckInterval = 15 * time.Second
 )
 
@@ -50,17 +51,23 @@ type SharedReceiver struct {
 
 	mu       sync.Mutex
 	bridges  map[int]*Bridge // of this process, by shard
-	failing  map[int]bool    // shards to which the last notifications were not passed
-	hub      error           // why the event hub cannot be read
-	exchange error           // of the last check of the connection between the machines; nil: it works
-	unopened error           // why the newest listener or event hub is not in use
+	failing  map[int]*failingShard
+	hub      error // why the event hub cannot be read
+	exchange error // of the last check of the connection between the machines; nil: it works
+	unopened error // why the newest listener or event hub is not in use
+}
+
+// A failingShard is a shard to which the last notifications were not passed.
+type failingShard struct {
+	unheld  time.Time // since when no machine has it; zero: one may have it
+	skipped int       // notifications
 }
 
 // NewSharedReceiver returns a receiver for the shards of a cluster.
 func NewSharedReceiver(dir *state.Dir, log *slog.Logger) *SharedReceiver {
 	r := &SharedReceiver{
 		dir: dir, log: log.With("component", "notifications"), questions: make([]chan struct{}, dir.Shards()), bridges: map[int]*Bridge{},
-		failing: map[int]bool{},
+		failing: map[int]*failingShard{},
 	}
 	for shard := range r.questions {
 		r.questions[shard] = make(chan struct{}, maxQuestions)
@@ -71,12 +78,12 @@ func NewSharedReceiver(dir *state.Dir, log *slog.Logger) *SharedReceiver {
 // Run receives as a configuration says until ctx is done, and as one of changes says from then on. A changed one that cannot be used, for
 // example because another program uses the address of the listener, does not end what this machine does for all its shards.
 func (r *SharedReceiver) Run(ctx context.Context, c *config.Config, changes <-chan *config.Config) error {
-	var used config.Notifications
+	var used *config.Config
 	for begun := false; ; begun = true {
-		hub, webhook, err := r.open(c.Notifications)
+		hub, webhook, err := r.open(c)
 		switch {
 		case err == nil:
-			used = c.Notifications
+			used = c
 			r.report(&r.unopened, nil)
 		case !begun:
 			return err
@@ -94,8 +101,12 @@ func (r *SharedReceiver) Run(ctx context.Context, c *config.Config, changes <-ch
 }
 
 // open returns what receives the configured notifications; nil: it is not configured.
-func (r *SharedReceiver) open(n config.Notifications) (hub *eventhub.Reader, webhook *listener, err error) {
-	if hub, err = readHub(n, r.notify, func(err error) { r.report(&r.hub, err) }, true, r.log); err != nil {
+func (r *SharedReceiver) open(c *config.Config) (hub *eventhub.Reader, webhook *listener, err error) {
+	n := c.Notifications
+	notifyHeld := func(ctx context.Context, all []subscriptions.Notification) error {
+		return r.notifyHeld(ctx, all, unheldLeases*c.Cluster.Lease)
+	}
+	if hub, err = readHub(n, notifyHeld, func(err error) { r.report(&r.hub, err) }, true, r.log); err != nil {
 		return nil, nil, err
 	}
 	webhook, err = receive(n, r.notify, r.log)
@@ -236,8 +247,8 @@ type answer struct {
 // questionsTo returns the name under which the bridge of a shard answers.
 func questionsTo(shard int) string { return fmt.Sprintf("shard.%d", shard) }
 
-// notify passes notifications to the bridges of their shards, and returns when they are recorded. With an error they must come again.
-// Notifications of others are counted and ignored.
+// notify passes notifications to the bridges of their shards, and returns when they are recorded. With an error, which is a
+// *subscriptions.UnrecordedError, they must come again. Notifications of others are counted and ignored.
 func (r *SharedReceiver) notify(ctx context.Context, all []subscriptions.Notification) error {
 	byShard := map[int][]subscriptions.Notification{}
 	for _, n := range all {
@@ -249,34 +260,82 @@ func (r *SharedReceiver) notify(ctx context.Context, all []subscriptions.Notific
 		}
 		byShard[shard] = append(byShard[shard], n)
 	}
-	errs := make(chan error, len(byShard))
+	var passing sync.WaitGroup
+	var mu sync.Mutex
+	var unrecorded subscriptions.UnrecordedError
 	for shard, part := range byShard {
-		go func() { errs <- r.logged(ctx, shard, r.pass(ctx, shard, part)) }()
+		passing.Go(func() {
+			err := r.pass(ctx, shard, part)
+			r.passed(ctx, shard, err)
+			if err == nil {
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			unrecorded.Rest = append(unrecorded.Rest, part...)
+			unrecorded.Err = errors.Join(unrecorded.Err, fmt.Errorf("shard %d: %w", shard, err))
+		})
 	}
-	var failures []error
-	for range byShard {
-		failures = append(failures, <-errs)
-	}
-	return errors.Join(failures...)
-}
-
-// logged logs when notifications cannot be passed to a shard, and when they can be passed again.
-func (r *SharedReceiver) logged(ctx context.Context, shard int, err error) error {
-	isCanceled := errors.Is(ctx.Err(), context.Canceled) // the program ends, or who sent them does not wait: it says nothing about the shard
-	r.mu.Lock()
-	before := r.failing[shard]
-	r.failing[shard] = err != nil && (before || !isCanceled)
-	r.mu.Unlock()
-	switch {
-	case err != nil && !before && !isCanceled:
-		r.log.Warn("notifications not recorded", "shard", shard, "error", err)
-	case err == nil && before:
-		r.log.Info("notifications recorded again", "shard", shard)
-	}
-	if err != nil {
-		return fmt.Errorf("%w, but not those for shard %d: %w", receiver.ErrOthersWork, shard, err)
+	passing.Wait()
+	if unrecorded.Err != nil {
+		return &unrecorded
 	}
 	return nil
+}
+
+// notifyHeld is notify without waiting for shards that no machine has had for a time: they would hold up the others, and the bridge that
+// takes such a shard polls everything when it starts.
+func (r *SharedReceiver) notifyHeld(ctx context.Context, all []subscriptions.Notification, patience time.Duration) error {
+	err := r.notify(ctx, all)
+	unrecorded := (*subscriptions.UnrecordedError)(nil)
+	if !errors.As(err, &unrecorded) {
+		return err
+	}
+	unrecorded.Rest = slices.DeleteFunc(unrecorded.Rest, func(n subscriptions.Notification) bool { return r.skip(n, patience) })
+	if len(unrecorded.Rest) == 0 {
+		return nil
+	}
+	return unrecorded
+}
+
+// skip reports whether a notification is to be skipped because no machine has had its shard for a time. It is counted.
+func (r *SharedReceiver) skip(n subscriptions.Notification, patience time.Duration) bool {
+	shard, _ := r.shardOf(n)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.failing[shard]
+	if f == nil || f.unheld.IsZero() || time.Since(f.unheld) < patience {
+		return false
+	}
+	if f.skipped++; f.skipped == 1 {
+		r.log.Warn("notifications skipped: no machine has their shard", "shard", shard, "since", f.unheld)
+	}
+	return true
+}
+
+// passed records whether notifications could be passed to a shard, and logs when they cannot, and when they can again.
+func (r *SharedReceiver) passed(ctx context.Context, shard int, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	f := r.failing[shard]
+	switch {
+	case err == nil && f != nil:
+		delete(r.failing, shard)
+		r.log.Info("notifications recorded again", "shard", shard, "skipped", f.skipped)
+		return
+	case err == nil, errors.Is(ctx.Err(), context.Canceled): // the program ends, or who sent them does not wait: it says nothing about the shard
+		return
+	case f == nil:
+		f = &failingShard{}
+		r.failing[shard] = f
+		r.log.Warn("notifications not recorded", "shard", shard, "error", err)
+	}
+	switch isUnheld := errors.Is(err, state.ErrNobodyAnswers); {
+	case !isUnheld:
+		f.unheld = time.Time{}
+	case f.unheld.IsZero():
+		f.unheld = time.Now()
+	}
 }
 
 // pass passes notifications to the bridge of their shard.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/graph2mqtt/graph2mqtt/config"
@@ -24,7 +25,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/subscriptions"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
-	"github.com/graph2mqtt/graph2mqtt/internal/web/receiver"
 )
 
 // receiverShards is the number of shards of a cluster in tests of the shared receiver.
@@ -51,6 +51,7 @@ func openMachine(t *testing.T, s *natstest.NATS) *state.Dir {
 type taker struct {
 	mu    sync.Mutex
 	ids   []string
+	all   []string // also those that were forgotten
 	err   error
 	taken chan struct{}
 }
@@ -62,7 +63,7 @@ func (k *taker) take(all []subscriptions.Notification) error {
 		return k.err
 	}
 	for _, n := range all {
-		k.ids = append(k.ids, n.SubscriptionID)
+		k.ids, k.all = append(k.ids, n.SubscriptionID), append(k.all, n.SubscriptionID)
 	}
 	select {
 	case k.taken <- struct{}{}:
@@ -148,8 +149,8 @@ func TestSharedReceiver(t *testing.T) {
 
 	one.fail(errors.New("the disk is full"))
 	err := r.Notify(t.Context(), all[:2])
-	if !errors.Is(err, receiver.ErrOthersWork) || !strings.Contains(err.Error(), "shard 1: the disk is full") {
-		t.Errorf("error: %v", err)
+	if unrecorded := (*subscriptions.UnrecordedError)(nil); !errors.As(err, &unrecorded) || !slices.Equal(unrecorded.Rest, all[:1]) || !strings.Contains(err.Error(), "shard 1: the disk is full") {
+		t.Errorf("error: %#v", err)
 	}
 	if got := two.got(); !slices.Equal(got, []string{"001"}) {
 		t.Errorf("the other shard got %q", got)
@@ -167,7 +168,7 @@ func TestSharedReceiver(t *testing.T) {
 		t.Errorf("others hold %q, %v, but one was not asked", held, err)
 	}
 	stopOne()
-	if err := r.Notify(t.Context(), all[:1]); !errors.Is(err, state.ErrUnanswered) || !errors.Is(err, receiver.ErrOthersWork) {
+	if err := r.Notify(t.Context(), all[:1]); !errors.Is(err, state.ErrUnanswered) {
 		t.Errorf("without a machine: %v", err)
 	}
 }
@@ -263,11 +264,11 @@ func TestSharedReceiverKeepsItsListener(t *testing.T) {
 	}
 }
 
-// The machines of a cluster share the messages of an event hub. One for a shard without a machine is read again until a machine has the shard.
-func TestSharedEventHub(t *testing.T) {
+// startSharedHub starts an event hub of two partitions, and returns the configuration of the machines that share it.
+func startSharedHub(t *testing.T, s *natstest.NATS) (cluster *kfake.Cluster, c *config.Config, producer *kgo.Client) {
+	t.Helper()
 	cluster, connectionString, producer := startHub(t, 2)
 	t.Cleanup(producer.Close)
-	s := natstest.New(t)
 	text := fmt.Sprintf("mqtt: {url: mqtt://127.0.0.1}\ncluster: {nats: [%q], shards: %d}\nnotifications:\n  eventhubs: {connection_string: %q, url: \"EventHub:https://127.0.0.1/eventhubname/graph?tenantId=contoso.example\"}\n"+
 		"accounts:\n  work: {client_id: 2c1f9c5e-3b7a-4f0d-8e61-7a4b0c9d5e21, cloud: {login: \"https://127.0.0.1:9\", graph: \"https://127.0.0.1:9\"}, sensors: {calendar: {type: calendar}}}\n", s.ClientURL, receiverShards, connectionString)
 	file := filepath.Join(t.TempDir(), "graph2mqtt.yaml")
@@ -278,6 +279,41 @@ func TestSharedEventHub(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return cluster, c, producer
+}
+
+// sendTo sends a notification to a partition.
+func sendTo(t *testing.T, producer *kgo.Client, partition int32, clientState, id string) {
+	t.Helper()
+	value := fmt.Sprintf(`{"value": [{"subscriptionId": %q, "clientState": %q, "changeType": "updated"}]}`, id, clientState)
+	if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: hubName, Partition: partition, Value: []byte(value)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// await waits until these notifications have been taken since the last call, each at least once.
+func (k *taker) await(t *testing.T, want ...string) {
+	t.Helper()
+	timeout := time.After(2 * waitTimeout)
+	var all []string
+	for {
+		all = append(all, k.got()...)
+		slices.Sort(all)
+		if slices.Equal(slices.Compact(slices.Clone(all)), want) {
+			return
+		}
+		select {
+		case <-k.taken:
+		case <-timeout:
+			t.Fatalf("taken: %q, want %q", all, want)
+		}
+	}
+}
+
+// The machines of a cluster share the messages of an event hub. One for a shard without a machine is read again until a machine has the shard.
+func TestSharedEventHub(t *testing.T) {
+	s := natstest.New(t)
+	cluster, c, producer := startSharedHub(t, s)
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 2)
 	var first *bridge.SharedReceiver
@@ -292,36 +328,16 @@ func TestSharedEventHub(t *testing.T) {
 	<-k.taken
 	send := func(partition int32, shard int, id string) {
 		t.Helper()
-		value := fmt.Sprintf(`{"value": [{"subscriptionId": %q, "clientState": %q, "changeType": "updated"}]}`, id, first.ClientState(shard, "secret"))
-		if err := producer.ProduceSync(t.Context(), &kgo.Record{Topic: hubName, Partition: partition, Value: []byte(value)}).FirstErr(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	await := func(k *taker, want ...string) {
-		t.Helper()
-		timeout := time.After(2 * waitTimeout)
-		var all []string
-		for {
-			all = append(all, k.got()...)
-			slices.Sort(all)
-			if slices.Equal(slices.Compact(slices.Clone(all)), want) {
-				return
-			}
-			select {
-			case <-k.taken:
-			case <-timeout:
-				t.Fatalf("taken: %q, want %q", all, want)
-			}
-		}
+		sendTo(t, producer, partition, first.ClientState(shard, "secret"), id)
 	}
 	send(0, 1, "a")
 	send(1, 1, "b")
-	await(k, "a", "b")
+	k.await(t, "a", "b")
 	send(0, 2, "later")
 	two, _ := answerShard(t, openMachine(t, s), 2)
-	await(two, "later")
+	two.await(t, "later")
 	send(0, 1, "d") // which is read when the one before counts as read
-	await(k, "d")
+	k.await(t, "d")
 	stop()
 	for range 2 {
 		if err := <-ended; err != nil {
@@ -334,5 +350,46 @@ func TestSharedEventHub(t *testing.T) {
 	}
 	if read < 3 {
 		t.Errorf("%d messages count as read, want at least 3 of 4", read)
+	}
+}
+
+// A shard that no machine has holds up the others for a bounded time only. What is for others comes once.
+func TestSharedEventHubSkipsShardWithoutMachine(t *testing.T) {
+	s := natstest.New(t)
+	_, c, producer := startSharedHub(t, s)
+	c.Cluster.Lease = 10 * time.Millisecond
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	log := &buffer{}
+	r := bridge.NewSharedReceiver(openMachine(t, s), slog.New(slog.NewTextHandler(log, nil)))
+	k, _ := answerShard(t, openMachine(t, s), 1)
+	askable(t, r, 1)
+	k.got()
+	// One batch, because it is there before the receiver is.
+	for i, shard := range []int{2, 1, 2, 1} {
+		sendTo(t, producer, 0, r.ClientState(shard, "secret"), string(rune('a'+i)))
+	}
+	go func() { ended <- r.Run(ctx, c, nil) }()
+	k.await(t, "b", "d")
+	sendTo(t, producer, 0, r.ClientState(1, "secret"), "e") // which is read when those before count as read
+	k.await(t, "e")
+	const skipped = `msg="notifications skipped: no machine has their shard" component=notifications shard=2`
+	if text := log.String(); strings.Count(text, `msg="notifications not recorded" component=notifications shard=2`) != 1 || strings.Count(text, skipped) != 1 {
+		t.Errorf("log:\n%s", text)
+	}
+	two, _ := answerShard(t, openMachine(t, s), 2)
+	askable(t, r, 2)
+	two.await(t, "first")
+	if want := `msg="notifications recorded again" component=notifications shard=2 skipped=2`; !strings.Contains(log.String(), want) {
+		t.Errorf("the log lacks %s:\n%s", want, log)
+	}
+	sendTo(t, producer, 0, r.ClientState(2, "secret"), "f")
+	two.await(t, "f")
+	stop()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	if all := k.all; !slices.Equal(all, []string{"first", "b", "d", "e"}) {
+		t.Errorf("the other shard got %q, want each once", all)
 	}
 }

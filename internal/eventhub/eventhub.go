@@ -55,7 +55,8 @@ type Options struct {
 	Dial             func(ctx context.Context, network, address string) (net.Conn, error)
 	ConnectionString string
 	Hub, Group       string // the name of the event hub, and of the consumer group that remembers what was read
-	// Notify takes notifications, which may be those of others. It returns when they are on disk; with an error they are passed again.
+	// Notify takes notifications, which may be those of others. It returns when they are on disk; with an error they are passed again, or
+	// the rest of a *subscriptions.UnrecordedError.
 	Notify func(context.Context, []subscriptions.Notification) error
 	// OnState is called with an error when the event hub cannot be read, and with nil when it can be read again.
 	OnState func(error)
@@ -194,19 +195,22 @@ func (r *Reader) record(ctx context.Context, all []subscriptions.Notification) b
 		return ctx.Err() == nil
 	}
 	wait := minRetry
-	for failures := 0; ; failures++ {
+	for failing := false; ; {
 		err := r.notify(ctx, all)
 		if ctx.Err() != nil {
 			return false
 		}
-		if err == nil {
-			if failures > 0 {
-				r.options.Log.Info("notifications recorded again")
-			}
-			return true
-		}
-		if failures == 0 {
+		switch unrecorded := (*subscriptions.UnrecordedError)(nil); {
+		case errors.As(err, &unrecorded):
+			all = unrecorded.Rest
+		case err != nil && !failing:
+			failing = true
 			r.options.Log.Warn("notifications not recorded", "error", err)
+		case err == nil && failing:
+			r.options.Log.Info("notifications recorded again")
+		}
+		if err == nil {
+			return true
 		}
 		if graph.Pause(ctx, wait) != nil {
 			return false

@@ -252,6 +252,39 @@ func TestNothingIsReadBeforeItIsRecorded(t *testing.T) {
 	})
 }
 
+// Of notifications some of which were recorded the rest is passed again. Who does not record it logs why.
+func TestRestIsPassedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := startHub(t, 1)
+		for _, id := range []string{"a", "b", "c"} {
+			h.announce(0, id)
+		}
+		var passed [][]string
+		var log bytes.Buffer
+		stop := h.read(&recorder{}, func(o *eventhub.Options) {
+			o.Log = slog.New(slog.NewTextHandler(&log, nil))
+			o.Notify = func(_ context.Context, all []subscriptions.Notification) error {
+				var ids []string
+				for _, n := range all {
+					ids = append(ids, n.SubscriptionID)
+				}
+				if passed = append(passed, ids); len(all) == 1 {
+					return nil
+				}
+				return &subscriptions.UnrecordedError{Rest: all[1:], Err: errors.New("the disk is full")}
+			}
+		})
+		time.Sleep(time.Minute)
+		stop()
+		if diff := cmp.Diff([][]string{{"a", "b", "c"}, {"b", "c"}, {"c"}}, passed); diff != "" {
+			t.Error(diff)
+		}
+		if log.Len() > 0 || h.committed() != 3 {
+			t.Errorf("%d messages count as read, log:\n%s", h.committed(), &log)
+		}
+	})
+}
+
 // Readers of one group share the partitions. Nothing is lost when they change hands, even while nothing can be recorded.
 func TestRebalance(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -16,6 +16,9 @@ import (
 // ErrUnanswered is wrapped by the errors for a question that no machine of the cluster has answered.
 var ErrUnanswered = errors.New("no machine of the cluster answers")
 
+// ErrNobodyAnswers is wrapped by the errors for a question to a name that no machine of the cluster has at the moment.
+var ErrNobodyAnswers = fmt.Errorf("%w: none has it at the moment", ErrUnanswered)
+
 // ErrTooLarge is wrapped by the errors for a question or an answer that the servers do not transport.
 var ErrTooLarge = errors.New("larger than the NATS servers accept")
 
@@ -93,7 +96,9 @@ func (b *bucket) explainQuestion(err error) error {
 	switch {
 	case !b.conn.IsConnected():
 		return fmt.Errorf("%w: no connection to %s", ErrUnavailable, b.servers())
-	case errors.Is(err, nats.ErrNoResponders), isUnavailable(err):
+	case errors.Is(err, nats.ErrNoResponders):
+		return ErrNobodyAnswers
+	case isUnavailable(err):
 		return ErrUnanswered
 	}
 	return err

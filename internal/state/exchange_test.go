@@ -73,7 +73,7 @@ func TestQuestions(t *testing.T) {
 	if got := askUntil(t, a, "shard.1", "hello"); got != "HELLO" {
 		t.Errorf("the answer is %q", got)
 	}
-	if _, err := ask(t, a, "shard.2", []byte("hello")); !errors.Is(err, state.ErrUnanswered) {
+	if _, err := ask(t, a, "shard.2", []byte("hello")); !errors.Is(err, state.ErrNobodyAnswers) {
 		t.Errorf("nobody answers: %v", err)
 	}
 	answers(t, b, "silent", func(context.Context, []byte) ([]byte, bool) { return nil, false })

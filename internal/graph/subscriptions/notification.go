@@ -24,6 +24,18 @@ type Notification struct {
 	Lifecycle      string `json:"lifecycleEvent"` // "": a change
 }
 
+// An UnrecordedError is returned if some of several notifications are not recorded, by a function that has logged why. It does not mean that
+// later notifications cannot be recorded.
+type UnrecordedError struct {
+	Rest []Notification
+	Err  error
+}
+
+func (e *UnrecordedError) Error() string { return e.Err.Error() }
+
+// Unwrap returns the reason.
+func (e *UnrecordedError) Unwrap() error { return e.Err }
+
 // maxNotifications bounds the notifications of one request.
 const maxNotifications = 1000
 

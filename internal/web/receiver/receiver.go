@@ -25,13 +25,11 @@ const (
 
 // Options configure a Receiver.
 type Options struct {
-	// Notify takes notifications, which are sent by anybody. It returns when they are on disk; with an error they are sent again.
+	// Notify takes notifications, which are sent by anybody. It returns when they are on disk; with an error all are sent again, also with a
+	// *subscriptions.UnrecordedError.
 	Notify func(context.Context, []subscriptions.Notification) error
 	Log    *slog.Logger
 }
-
-// ErrOthersWork is wrapped by errors of Notify that say nothing about other notifications, and that Notify has logged.
-var ErrOthersWork = errors.New("other notifications can be recorded")
 
 // A Receiver is the handler of the address of notifications.
 type Receiver struct {
@@ -84,8 +82,8 @@ func (h *Receiver) record(ctx context.Context, all []subscriptions.Notification)
 	ctx, cancel := context.WithTimeout(ctx, recordTimeout)
 	defer cancel()
 	err := h.options.Notify(ctx, all)
-	switch {
-	case errors.Is(err, ErrOthersWork):
+	switch unrecorded := (*subscriptions.UnrecordedError)(nil); {
+	case errors.As(err, &unrecorded):
 	case err != nil && !h.failing.Swap(true):
 		h.options.Log.Warn("notifications not recorded", "error", err)
 	case err == nil && h.failing.Swap(false):
