@@ -155,7 +155,10 @@ func (d *Dir) Acquire(ctx context.Context) (*Lease, error) {
 	s.mu.Lock()
 	s.lease = l
 	s.mu.Unlock()
+	var keeper sync.WaitGroup
+	keeper.Go(func() { d.keepKeys(l.Context()) })
 	l.release = func() {
+		keeper.Wait()
 		s.mu.Lock()
 		s.lease = nil
 		s.mu.Unlock()

@@ -97,18 +97,11 @@ func (b *bucket) visit(ctx context.Context, filter string, f func(entry) (more b
 	}
 }
 
-// checkShards returns an error if the number of shards in the bucket has become another one than this process works with. One that was
-// deleted is written again.
-func (w *worker) checkShards(ctx context.Context, e entry) error {
+// checkShards returns an error if the number of shards in the bucket has become another one than this process works with.
+func (w *worker) checkShards(e entry) error {
 	wanted := strconv.Itoa(len(w.shards))
-	switch {
-	case e.value == nil:
-		w.log.Warn("the number of shards was deleted from the bucket and is written again", "shards", len(w.shards))
-		if err := w.board.announce(ctx, shardsKey, []byte(wanted), 0); err != nil && ctx.Err() == nil {
-			w.log.Warn("the number of shards was not written again", "error", err)
-		}
-	case string(e.value) != wanted:
-		return fmt.Errorf("the number of shards in the bucket was changed to %s, and this machine works with %s; write %s again, or set cluster.shards to %s", e.value, wanted, wanted, e.value)
+	if e.value == nil || string(e.value) == wanted { // one that was deleted is written again, see Dir.keepKeys
+		return nil
 	}
-	return nil
+	return fmt.Errorf("the number of shards in the bucket was changed to %s, and this machine works with %s; write %s again, or set cluster.shards to %s", e.value, wanted, wanted, e.value)
 }

@@ -58,6 +58,17 @@ func (b *shardedBucket) value(key string) string {
 	return string(m.Data)
 }
 
+// conn returns another connection.
+func (b *shardedBucket) conn(t *testing.T) *nats.Conn {
+	t.Helper()
+	conn, err := nats.Connect(b.server.ClientURL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	return conn
+}
+
 // open opens the bucket with a number of shards.
 func (b *shardedBucket) open(shards int) (log string, err error) {
 	b.t.Helper()
@@ -162,17 +173,73 @@ func TestShardsKeyMissingWithOneShard(t *testing.T) {
 	}
 }
 
+// Machines that work write the keys again that identify the bucket, also with one shard. Others are not written, and a machine that starts
+// has the same id and needs the same key.
+func TestDeletedKeysAreKept(t *testing.T) {
+	for _, shards := range []int{1, 3} {
+		t.Run(fmt.Sprint(shards), func(t *testing.T) {
+			s := natstest.New(t)
+			d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Shards = shards })
+			b := newShardedBucket(t, s)
+			keys := []string{"id", "mark", "shards"}
+			before := map[string]string{}
+			for _, key := range keys {
+				before[key] = b.value(key)
+			}
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan error, 1)
+			if shards == 1 {
+				l := acquire(t, d)
+				go func() {
+					<-ctx.Done()
+					l.Release()
+					ended <- nil
+				}()
+			} else {
+				go func() {
+					ended <- d.ServeShards(ctx, func(ctx context.Context, _ state.Shard) error {
+						<-ctx.Done()
+						return nil
+					})
+				}()
+			}
+			for _, operation := range []string{"DEL", "PURGE"} {
+				for _, key := range keys {
+					b.remove(key, operation)
+					got := ""
+					for got == "" {
+						got = b.value(key)
+					}
+					if got != before[key] && key != "mark" {
+						t.Errorf("%s is %q, want %q", key, got, before[key])
+					}
+				}
+			}
+			if n := strings.Count(log.String(), "a key was deleted from the bucket"); n != 2*len(keys) || strings.Contains(log.String(), "not written again") {
+				t.Errorf("log:\n%s", log)
+			}
+			again, _ := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Shards = shards })
+			if again.ID() != d.ID() {
+				t.Errorf("a machine that starts has the id %s, want %s", again.ID(), d.ID())
+			}
+			b.put("id", "0123abcd") // by a machine that has started meanwhile
+			for !strings.Contains(log.String(), `msg="the id in the bucket was changed`) {
+				b.value("id") // takes a moment
+			}
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // A machine that works writes the number again, and stops when it has become another one.
 func TestShardsKeyChangesWhileRunning(t *testing.T) {
 	s := natstest.New(t)
 	d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Shards = 3 })
 	b := newShardedBucket(t, s)
-	conn, err := nats.Connect(s.ClientURL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	written, err := conn.SubscribeSync("$KV.test.shards")
+	written, err := b.conn(t).SubscribeSync("$KV.test.shards")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,7 +264,7 @@ func TestShardsKeyChangesWhileRunning(t *testing.T) {
 			break
 		}
 	}
-	if want := `msg="the number of shards was deleted from the bucket and is written again" shards=3`; !strings.Contains(log.String(), want) {
+	if want := `msg="a key was deleted from the bucket and is written again" bucket=test key=shards`; !strings.Contains(log.String(), want) {
 		t.Errorf("the log lacks %s:\n%s", want, log)
 	}
 	if len(taken) > 0 {

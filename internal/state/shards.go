@@ -81,7 +81,13 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 		b.isMember.Store(isMember)
 		b.balanced.Store(&now)
 	}
-	return errors.Join(w.run(ctx), d.unlockBridge(lock))
+	keeping, stop := context.WithCancel(ctx)
+	var keeper sync.WaitGroup
+	keeper.Go(func() { d.keepKeys(keeping) })
+	err = w.run(ctx)
+	stop()
+	keeper.Wait()
+	return errors.Join(err, d.unlockBridge(lock))
 }
 
 // IsMember reports whether this machine takes part in sharing the shards: the servers answer, and the others know of it.
@@ -210,7 +216,7 @@ func (w *worker) run(ctx context.Context) error {
 			return w.leave(nil)
 		case e := <-entries:
 			if e.key == shardsKey {
-				failure = w.checkShards(ctx, e)
+				failure = w.checkShards(e)
 			} else {
 				w.see(e, time.Now())
 			}
