@@ -3,6 +3,9 @@
 package metrics
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"runtime"
@@ -127,9 +130,23 @@ func New(o Options) (*Handler, error) {
 		}
 	}
 	h.serve = promhttp.HandlerFor(registry, promhttp.HandlerOpts{
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn), MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
+		ErrorLog: errorLog{o.Log}, MaxRequestsInFlight: 4, Timeout: 10 * time.Second,
 	})
 	return h, nil
+}
+
+// An errorLog logs what promhttp reports.
+type errorLog struct{ log *slog.Logger }
+
+// Println implements promhttp.Logger. A client that does not wait for its answer is no fault.
+func (l errorLog) Println(v ...any) {
+	level := slog.LevelWarn
+	for _, part := range v {
+		if err, ok := part.(error); ok && errors.Is(err, context.Canceled) {
+			level = slog.LevelDebug
+		}
+	}
+	l.log.Log(context.Background(), level, strings.TrimSpace(fmt.Sprintln(v...)))
 }
 
 // Add adds a bridge, until the returned function is called: then the series of its accounts end.

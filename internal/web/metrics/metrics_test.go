@@ -1,6 +1,7 @@
 package metrics_test
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -178,6 +179,45 @@ func TestEveryMetricIsDescribed(t *testing.T) {
 	}
 	if diff := cmp.Diff(described, types); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// A lines passes on what is written.
+type lines chan string
+
+func (l lines) Write(b []byte) (int, error) {
+	select {
+	case l <- string(b):
+	default:
+	}
+	return len(b), nil
+}
+
+// A client that disconnects before it has its answer is no fault of the bridge.
+func TestClientDisconnects(t *testing.T) {
+	log := make(lines, 1)
+	h, err := metrics.New(metrics.Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, disconnect := context.WithCancel(t.Context())
+	gone := make(chan struct{})
+	h.Add(metrics.Source{
+		Devices: hub.New(),
+		Accounts: func() []metrics.AccountConnection {
+			disconnect()
+			<-gone
+			return nil
+		},
+		Broker:        func() metrics.BrokerConnection { return metrics.BrokerConnection{} },
+		Waiting:       func() map[string]int { return nil },
+		Reload:        func() (time.Time, bool) { return at, true },
+		Notifications: func() (uint64, uint64) { return 0, 0 },
+	})
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
+	close(gone)
+	if got := <-log; !strings.Contains(got, "level=DEBUG") || !strings.Contains(got, "error encoding and sending metric family") {
+		t.Error(got)
 	}
 }
 
