@@ -3,6 +3,7 @@ package subscriptions
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/graph"
@@ -36,8 +37,11 @@ func (e *UnrecordedError) Error() string { return e.Err.Error() }
 // Unwrap returns the reason.
 func (e *UnrecordedError) Unwrap() error { return e.Err }
 
-// maxNotifications bounds the notifications of one request.
-const maxNotifications = 1000
+// MaxNotifications bounds the notifications of one request.
+const MaxNotifications = 1000
+
+// ErrTooMany is returned for a request with more notifications.
+var ErrTooMany = fmt.Errorf("more than %d notifications in one request", MaxNotifications)
 
 // Parse decodes the notifications of one request. It reads them one at a time and drops everything else that they contain.
 func Parse(r io.Reader) ([]Notification, error) {
@@ -69,8 +73,8 @@ func Parse(r io.Reader) ([]Notification, error) {
 			if err := d.Decode(&n); err != nil {
 				return nil, readError(err, errForm)
 			}
-			if all = append(all, n); len(all) > maxNotifications {
-				return nil, errors.New("too many notifications in one request")
+			if all = append(all, n); len(all) > MaxNotifications {
+				return nil, ErrTooMany
 			}
 		}
 		if _, err := d.Token(); err != nil {

@@ -6,6 +6,7 @@ package receiver
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -56,6 +57,10 @@ func (h *Receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	all, err := subscriptions.Parse(r.Body)
 	if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 		answer(w, http.StatusRequestEntityTooLarge, "the body is too large")
+		return
+	}
+	if errors.Is(err, subscriptions.ErrTooMany) {
+		answer(w, http.StatusRequestEntityTooLarge, fmt.Sprintf("want at most %d notifications in one request", subscriptions.MaxNotifications))
 		return
 	}
 	if err != nil {

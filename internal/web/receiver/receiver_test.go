@@ -88,6 +88,10 @@ func TestNotifications(t *testing.T) {
 			t.Errorf("%q: %d", body, w.Code)
 		}
 	}
+	tooMany := `{"value": [` + strings.Repeat("{},", subscriptions.MaxNotifications) + "{}]}"
+	if w := serve(h, http.MethodPost, "/graph", tooMany); w.Code != http.StatusRequestEntityTooLarge || w.Body.String() != "want at most 1000 notifications in one request\n" {
+		t.Errorf("too many: %d %s", w.Code, w.Body)
+	}
 }
 
 // Nothing takes longer than Graph waits, whatever the disk does.
