@@ -1,7 +1,6 @@
 package state
 
 import (
-	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -65,20 +64,19 @@ func (c *comparison) setOwn(digest string) {
 }
 
 // see compares what a machine that works has announced, and logs a difference once when it has lasted. Earlier versions announce nothing.
-func (c *comparison) see(worker, host, digest string, now time.Time) {
+func (c *comparison) see(worker, digest string, now time.Time) {
 	if c == nil {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	d := c.differences[worker]
-	host = cmp.Or(host, worker)
 	switch {
 	case c.own == "" || digest == "":
 		delete(c.differences, worker)
 	case c.own == digest:
 		if d != nil && d.warned {
-			c.log.Info("another machine has the same configuration again", "host", host)
+			c.log.Info("another machine has the same configuration again", "machine", worker)
 		}
 		delete(c.differences, worker)
 	case d == nil:
@@ -87,7 +85,7 @@ func (c *comparison) see(worker, host, digest string, now time.Time) {
 		*d = difference{own: c.own, other: digest, since: now, warned: d.warned}
 	case !d.reported && now.Sub(d.since) >= rolloutTime:
 		d.reported, d.warned = true, true
-		c.log.Warn("another machine has a different configuration", "host", host)
+		c.log.Warn("another machine has a different configuration", "machine", worker)
 	}
 }
 

@@ -88,7 +88,7 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, conf
 				log.Info("standing by: another machine holds the state", "host", cmp.Or(current.Host, current.Worker))
 			}
 			if current.Holder != "" && current.Worker != self.Worker {
-				configurations.see(current.Worker, current.Host, current.Config, time.Now())
+				configurations.see(current.Worker, current.Config, time.Now())
 			}
 		}
 		if err != nil && !errors.Is(err, errConflict) && ctx.Err() == nil && !failed {

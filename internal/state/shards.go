@@ -306,7 +306,7 @@ func (w *worker) balance(ctx context.Context, now time.Time) {
 	}
 	for _, name := range names {
 		if m := w.members[name]; name != w.self.Worker {
-			w.configurations.see(name, m.Host, m.Config, now)
+			w.configurations.see(name, m.Config, now)
 		}
 	}
 	preferred := assign(len(w.shards), names)
