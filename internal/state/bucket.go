@@ -10,9 +10,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -55,7 +57,11 @@ const (
 	scanTimeout    = time.Minute
 	fileTimeout    = 6 * time.Second // for the servers to elect a leader
 	retryInterval  = 100 * time.Millisecond
+	deleteTimeout  = time.Second
 	heartbeat      = time.Second // of the servers while they have no messages for a consumer
+
+	// inactiveThreshold is the time after which the servers delete a consumer whose machine does not ask for messages.
+	inactiveThreshold = 30 * time.Second
 
 	// markerTTL is the time for which a deleted key is marked as deleted.
 	markerTTL = "1m"
@@ -95,6 +101,7 @@ type bucket struct {
 	stream  jetstream.Stream
 	log     *slog.Logger
 	denied  atomic.Pointer[denial] // the newest; nil: none
+	denials denials
 
 	configurations *comparison
 	isMember       atomic.Bool               // see Dir.IsMember
@@ -105,6 +112,31 @@ type bucket struct {
 type denial struct {
 	at  time.Time
 	err error
+}
+
+// deniedPattern matches the part of the subject of a denied request that differs each time.
+var deniedPattern = regexp.MustCompile(`(_INBOX\.|\$(KV|GRAPH2MQTT)\.[^."]+\.|\$JS\.API\.CONSUMER\.[A-Z.]+\.[^."]+\.)[^"]+`)
+
+// deniedInterval is the time for which a permission must not have been missed before it is logged again that it is missing.
+const deniedInterval = 10 * time.Minute
+
+// denials are the permissions that were missed lately, by the text of the error.
+type denials struct {
+	mu   sync.Mutex
+	last map[string]time.Time
+}
+
+// isNew records that a permission is missing, and reports whether it was not missed lately.
+func (d *denials) isNew(err error, now time.Time) bool {
+	text := deniedPattern.ReplaceAllString(err.Error(), "$1>")
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	last, ok := d.last[text]
+	if d.last == nil {
+		d.last = map[string]time.Time{}
+	}
+	d.last[text] = now
+	return !ok || now.Sub(last) >= deniedInterval
 }
 
 // An entry is a key of a bucket. Its sequence is 0 if the key never existed.
@@ -140,10 +172,14 @@ func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *buc
 		}),
 		nats.ReconnectHandler(func(conn *nats.Conn) { log.Info("connected to NATS", "server", conn.ConnectedUrlRedacted()) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			level := slog.LevelWarn
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				b.denied.Store(&denial{time.Now(), err})
+				if !b.denials.isNew(err, time.Now()) {
+					level = slog.LevelDebug
+				}
 			}
-			log.Warn("NATS reported an error", "error", err)
+			log.Log(context.Background(), level, "NATS reported an error", "error", err)
 		}),
 	}
 	if c.Credentials != "" {
@@ -233,7 +269,13 @@ func (b *bucket) replicas() int {
 }
 
 // explain makes errors that say why the servers did not answer.
-func (b *bucket) explain(err error) error {
+func (b *bucket) explain(err error) error { return b.explainStream("KV_"+b.cluster.Bucket, err) }
+
+// explainStream is explain for a request to a stream.
+func (b *bucket) explainStream(name string, err error) error {
+	if errors.Is(err, jetstream.ErrStreamNotFound) && name == "KV_"+b.cluster.Bucket {
+		return b.deletedError()
+	}
 	if err == nil || !isUnavailable(err) || errors.Is(err, ErrUnavailable) {
 		return err
 	}
@@ -248,9 +290,31 @@ func (b *bucket) explain(err error) error {
 		return fmt.Errorf("%w: no connection to %s", ErrUnavailable, b.servers())
 	}
 	if errors.Is(err, nats.ErrNoResponders) {
-		return fmt.Errorf("%w: JetStream is not enabled on the servers, or the bucket was deleted or has no leader at the moment", ErrUnavailable)
+		return b.explainNoResponders(name)
 	}
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
+}
+
+// explainNoResponders returns why nobody answers a request to a stream.
+func (b *bucket) explainNoResponders(name string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
+	defer cancel()
+	_, err := b.js.Stream(ctx, name)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound) && name == "KV_"+b.cluster.Bucket:
+		return fmt.Errorf("%w: %w", ErrUnavailable, b.deletedError())
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return fmt.Errorf("%w: the stream was deleted", ErrUnavailable)
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		return fmt.Errorf("%w: JetStream is not enabled on the servers", ErrUnavailable)
+	case err == nil:
+		return fmt.Errorf("%w: the bucket or stream has no leader at the moment", ErrUnavailable)
+	}
+	return fmt.Errorf("%w: JetStream has no leader at the moment, or the bucket or stream was deleted", ErrUnavailable)
+}
+
+func (b *bucket) deletedError() error {
+	return fmt.Errorf("the bucket %s of NATS was deleted; restore it, or start graph2mqtt again to make an empty one", b.cluster.Bucket)
 }
 
 func isUnavailable(err error) bool {
@@ -303,8 +367,6 @@ func (b *bucket) entryOf(key string, m *jetstream.RawStreamMsg, err error) (entr
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound):
 		return entry{key: key}, nil
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		return entry{}, fmt.Errorf("the bucket %s of NATS was deleted; restore it, or start graph2mqtt again to make an empty one", b.cluster.Bucket)
 	case err != nil:
 		return entry{}, b.explain(err)
 	}
@@ -351,7 +413,8 @@ func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters 
 	defer cancel()
 	consumer, err := b.stream.OrderedConsumer(creating, jetstream.OrderedConsumerConfig{
 		FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
-		MaxResetAttempts: 3, // without a bound it tries for ever when the bucket was deleted, also after ctx is done
+		InactiveThreshold: inactiveThreshold,
+		MaxResetAttempts:  3, // without a bound it tries for ever when the bucket was deleted, also after ctx is done
 	})
 	if err != nil {
 		return b.explain(err)
@@ -361,6 +424,7 @@ func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters 
 	if err != nil {
 		return b.explain(err)
 	}
+	defer b.deleteConsumer(ctx, consumer)
 	defer messages.Stop()
 	for {
 		m, err := messages.Next(jetstream.NextContext(ctx))
@@ -374,6 +438,19 @@ func (b *bucket) each(ctx context.Context, createTimeout time.Duration, filters 
 		if !f(newEntry(strings.TrimPrefix(m.Subject(), b.prefix), meta.Sequence.Stream, m.Headers(), m.Data())) {
 			return nil
 		}
+	}
+}
+
+// deleteConsumer deletes a consumer that is not needed any more. If that fails the servers delete it later.
+func (b *bucket) deleteConsumer(ctx context.Context, c jetstream.Consumer) {
+	info := c.CachedInfo()
+	if info == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), deleteTimeout)
+	defer cancel()
+	if err := b.stream.DeleteConsumer(ctx, info.Name); err != nil {
+		b.log.Debug("a consumer at NATS is deleted later", "error", err)
 	}
 }
 

@@ -571,6 +571,9 @@ func TestClusterDeletedBucketOfShards(t *testing.T) {
 	for _, l := range leases {
 		<-l.Context().Done()
 	}
+	if text := log.String(); !strings.Contains(text, "the bucket test of NATS was deleted; restore it") || strings.Contains(text, "JetStream") {
+		t.Errorf("the log does not tell what is known:\n%s", text)
+	}
 	if _, err := following.NextMsg(time.Minute); err != nil { // the machine tries to read the records again
 		t.Fatal(err)
 	}
@@ -618,5 +621,31 @@ func TestClusterForeignKeys(t *testing.T) {
 		if want := `msg="a key of the bucket is not of graph2mqtt and is left out" bucket=test key="` + key + `"`; !strings.Contains(log.String(), want) && !strings.Contains(log.String(), strings.ReplaceAll(want, `"`+key+`"`, key)) {
 			t.Errorf("the log lacks %s:\n%s", want, log)
 		}
+	}
+}
+
+// What reads the bucket once leaves nothing at the servers.
+func TestConsumersAreDeleted(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	acquire(t, d)
+	db := openDatabase(t, d)
+	_, stream := stream(t, s)
+	count := func() (n int, longest time.Duration) {
+		for info := range stream.ListConsumers(t.Context()).Info() {
+			n++
+			longest = max(longest, info.Config.InactiveThreshold)
+		}
+		return n, longest
+	}
+	var before int
+	for before == 0 { // that of the keys that are kept
+		before, _ = count()
+	}
+	for range 5 {
+		readAll(t, db.Bucket("journal"))
+	}
+	if n, longest := count(); n != before || longest > 30*time.Second {
+		t.Errorf("%d consumers, want %d; one stays for %s", n, before, longest)
 	}
 }

@@ -277,8 +277,14 @@ func TestQuestionPermissions(t *testing.T) {
 			s := natstest.New(t, func(o *server.Options) {
 				o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: p}}
 			})
-			d, _ := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" })
+			d, log := machine(t, []string{s.ClientURL}, func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" })
 			err := d.CheckQuestions(t.Context())
+			for _, name := range []string{"shard.1", "shard.2"} { // as for each notification
+				_, _ = ask(t, d, name, nil)
+			}
+			if n := strings.Count(log.String(), "NATS reported an error"); n > 1 || n == 1 && c.want == "" {
+				t.Errorf("logged %d times:\n%s", n, log)
+			}
 			switch {
 			case c.want == "" && err != nil:
 				t.Errorf("error: %v", err)

@@ -38,7 +38,7 @@ func (s *Stream) Append(topic, id string, data []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
 	if err := s.open(ctx); err != nil {
-		return fmt.Errorf("the stream %s of NATS at %s: %w", s.name, s.bucket.servers(), s.bucket.explain(err))
+		return fmt.Errorf("the stream %s of NATS at %s: %w", s.name, s.bucket.servers(), s.bucket.explainStream(s.name, err))
 	}
 	subject := s.name
 	if topic != "" {
@@ -47,7 +47,7 @@ func (s *Stream) Append(topic, id string, data []byte) error {
 	m := nats.NewMsg(subject)
 	m.Data = data
 	if _, err := s.bucket.js.PublishMsg(ctx, m, jetstream.WithMsgID(id), jetstream.WithExpectStream(s.name)); err != nil {
-		return fmt.Errorf("the stream %s of NATS: %w", s.name, s.bucket.explain(err))
+		return fmt.Errorf("the stream %s of NATS: %w", s.name, s.bucket.explainStream(s.name, err))
 	}
 	return nil
 }
