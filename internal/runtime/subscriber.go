@@ -73,6 +73,9 @@ type subscription struct {
 	retry    retry
 }
 
+// noSubscription is the message about a sensor whose changes will be announced.
+const noSubscription = "there is no subscription at Microsoft yet"
+
 // isActive reports whether Graph sends notifications about the resource, as far as is known.
 func (s *subscription) isActive(now time.Time) bool {
 	return s.ID != "" && !s.since.IsZero() && now.Before(s.Expires)
@@ -1080,17 +1083,22 @@ func (s *subscriber) status() *hub.NotificationStatus {
 		if reason == "" && of.err != nil {
 			reason = "it cannot be read, see its problem"
 		}
+		if reason == "" && of.state == nil {
+			reason = "it has not been read yet"
+		}
 		of.mu.Unlock()
 		state := hub.SensorNotifications{Sensor: of.config.ID, State: notificationsOff}
 		switch {
 		case len(w.Resources) == 0:
 			state.Message = optionalText(reason)
-		case !s.activeSince(w.Resources, now).IsZero() && !suspended:
+		case !suspended && (!s.activeSince(w.Resources, now).IsZero() || !settled && s.areStored(w.Resources, now)):
 			state.State = notificationsOK
 		case suspended:
 			state.State, state.Message = notificationsDegraded, optionalText("a change was not announced, so it is polled at its normal interval for an hour")
 		case settled:
 			state.State, state.Message = notificationsDegraded, optionalText(s.failure(w.Resources))
+		default:
+			state.Message = optionalText(noSubscription)
 		}
 		switch {
 		case state.State == notificationsDegraded, state.State == notificationsOK && n.State == notificationsOff:
@@ -1099,6 +1107,20 @@ func (s *subscriber) status() *hub.NotificationStatus {
 		n.Sensors = append(n.Sensors, state)
 	}
 	return n
+}
+
+// areStored reports whether an earlier run has subscribed to the resources. Until they are compared with Graph's list they are taken to
+// exist.
+func (s *subscriber) areStored(resources []string, now time.Time) bool {
+	if s.notifier.receiverFailure() != "" {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !slices.ContainsFunc(resources, func(resource string) bool {
+		sub := s.held[resource]
+		return sub == nil || !sub.exists(now) || sub.Reauthorize || !s.notifier.isCurrent(sub)
+	})
 }
 
 // failure returns why notifications about one of the resources are not sent.
@@ -1116,7 +1138,7 @@ func (s *subscriber) failure(resources []string) string {
 	if err := cmp.Or(s.blocked.err, s.unlisted); err != nil {
 		return services.Truncate(err.Error(), maxFailure)
 	}
-	return "there is no subscription at Microsoft yet"
+	return noSubscription
 }
 
 // Unsubscribe deletes the subscriptions of an account that send notifications to an address, for a sign-out outside of a running
