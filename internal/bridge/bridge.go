@@ -194,10 +194,10 @@ func (b *Bridge) wireMQTT(discovery homeassistant.Discovery) error {
 	b.publisher = homeassistant.NewPublisher(b.hub, b.mqtt, discovery, b.log)
 	if b.options.Receiver == nil {
 		log := b.log.With("component", "notifications")
-		if b.eventHub, err = readHub(c.Notifications, b.runtime.Notify, b.runtime.ReportReceiver, false, log); err != nil {
+		if b.eventHub, err = readHub(c.Notifications, b.notify, b.runtime.ReportReceiver, false, log); err != nil {
 			return err
 		}
-		if b.receiver, err = receive(c.Notifications, b.runtime.Notify, log); err != nil {
+		if b.receiver, err = receive(c.Notifications, b.notify, log); err != nil {
 			return err
 		}
 	}

@@ -31,6 +31,11 @@ func (b *Bridge) notificationOptions(n config.Notifications) *runtime.Notificati
 // A notifyFunc takes notifications. It returns when they are on disk; with an error they must be passed again.
 type notifyFunc = func(context.Context, []subscriptions.Notification) error
 
+// notify takes notifications for the bridge.
+func (b *Bridge) notify(ctx context.Context, all []subscriptions.Notification) error {
+	return b.options.Dir.ExplainTimeout(b.runtime.Notify(ctx, all))
+}
+
 // readHub returns the reader of notifications in an event hub; nil if none is configured. It calls report with an error when the hub cannot
 // be read, and with nil when it can be read again. Of a shared hub other machines read a part.
 func readHub(n config.Notifications, notify notifyFunc, report func(error), shared bool, log *slog.Logger) (*eventhub.Reader, error) {

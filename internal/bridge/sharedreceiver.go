@@ -346,7 +346,7 @@ func (r *SharedReceiver) pass(ctx context.Context, shard int, all []subscription
 		half := len(all) / 2
 		return errors.Join(r.pass(ctx, shard, all[:half]), r.pass(ctx, shard, all[half:]))
 	case err != nil:
-		return err
+		return r.dir.ExplainTimeout(err)
 	case a.Error != "":
 		return errors.New(a.Error)
 	}
@@ -440,7 +440,7 @@ func answerQuestions(dir *state.Dir, shard int, f func(context.Context, question
 
 // answer answers a question, unless another machine may have the shard by now.
 func (b *Bridge) answer(ctx context.Context, q question) (a answer, ok bool) {
-	if err := b.runtime.Notify(ctx, q.Notifications); err != nil {
+	if err := b.notify(ctx, q.Notifications); err != nil {
 		a.Error = err.Error()
 	}
 	a.Subscriptions = b.runtime.HoldsSubscriptions(q.Subscriptions)

@@ -84,6 +84,19 @@ func (b *bucket) checkMessage(sealed []byte) error {
 	return nil
 }
 
+// ExplainTimeout returns an error that tells that the servers of the shared state did not answer in time, for one that tells only that the
+// time is over. It returns every other error as it is, and all without a cluster.
+func (d *Dir) ExplainTimeout(err error) error {
+	if d.shared == nil || !errors.Is(err, context.DeadlineExceeded) || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	b := d.shared.bucket
+	if !b.conn.IsConnected() {
+		return fmt.Errorf("the shared state cannot be reached: %w: no connection to %s", ErrUnavailable, b.servers())
+	}
+	return fmt.Errorf("the shared state cannot be reached in time: %w: %s", ErrUnavailable, b.servers())
+}
+
 // explainQuestion makes errors that say why a question has no answer.
 func (b *bucket) explainQuestion(err error) error {
 	last, d := b.conn.LastError(), b.denied.Load() // d is set a little later; last stays also when the permission was granted

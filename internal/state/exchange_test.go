@@ -250,6 +250,13 @@ func TestQuestionsWithoutServers(t *testing.T) {
 	if err := d.CheckQuestions(t.Context()); !errors.Is(err, state.ErrUnavailable) {
 		t.Errorf("check: %v", err)
 	}
+	const want = "the shared state cannot be reached: NATS does not answer: no connection to "
+	for err := error(nil); err == nil || !strings.Contains(err.Error(), want+s.ClientURL); { // the connection is missed a little later
+		err = d.ExplainTimeout(fmt.Errorf("commit: %w", context.DeadlineExceeded))
+	}
+	if other := errors.New("the disk is full"); d.ExplainTimeout(other) != other || d.ExplainTimeout(nil) != nil {
+		t.Error("another error is explained")
+	}
 	s.Start()
 	if got := askUntil(t, d, "shard.1", "again"); got != "AGAIN" {
 		t.Errorf("the answer is %q", got)
