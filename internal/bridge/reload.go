@@ -3,6 +3,7 @@ package bridge
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"slices"
 	"strings"
 
@@ -60,7 +61,11 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	b.subscribe()
 	b.publishInfo()
 	if !changes.Any() && sameRefused { // such as a new certificate of an organization, which is read for each token
-		b.log.Info("configuration unchanged")
+		level := slog.LevelInfo
+		if b.options.Receiver != nil { // what changed may be of another shard, or of the listener of all
+			level = slog.LevelDebug
+		}
+		b.log.Log(ctx, level, "configuration unchanged")
 		return nil
 	}
 	b.log.Info("configuration reloaded")
