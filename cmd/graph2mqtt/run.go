@@ -164,7 +164,7 @@ func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.
 	}
 	defer p.reportStandby(ctx, c.StateDir, log)()
 	for logged := ""; ; {
-		if message := err.Error(); message != logged {
+		if message := err.Error(); message != logged && ctx.Err() == nil {
 			log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
 			logged = message
 		}
