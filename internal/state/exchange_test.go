@@ -200,7 +200,7 @@ func TestLargeQuestions(t *testing.T) {
 func TestManyQuestions(t *testing.T) {
 	s := natstest.New(t)
 	d, _ := machine(t, []string{s.ClientURL}, nil)
-	const questions = 100
+	const questions, atOnce = 100, 64
 	var running, most atomic.Int64
 	full := make(chan struct{})
 	filled := sync.OnceFunc(func() { close(full) })
@@ -209,7 +209,7 @@ func TestManyQuestions(t *testing.T) {
 		defer running.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
-		if n == 16 {
+		if n == atOnce {
 			filled()
 		}
 		select {
@@ -233,7 +233,7 @@ func TestManyQuestions(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if n := most.Load(); n != 16 {
+	if n := most.Load(); n != atOnce {
 		t.Errorf("%d questions were answered at the same time", n)
 	}
 }
