@@ -133,7 +133,7 @@ func (l *ShardListener) serve(b *Bridge, served *shardBridge) {
 		served.handler = until(running, handler)
 		served.stop = cancel
 		var end func()
-		if end, err = answerRequests(l.dir, b.options.Shard, served.handler); err == nil {
+		if end, err = answerRequests(l.dir, b.options.Shard, served.handler, b.log.With("component", "http")); err == nil {
 			served.stop = func() {
 				cancel()
 				end()
@@ -167,13 +167,13 @@ func (s *shardBridge) end() {
 func requestsTo(shard int) string { return fmt.Sprintf("http.%d", shard) }
 
 // answerRequests answers the requests about a shard that other machines received, until stop is called.
-func answerRequests(dir *state.Dir, shard int, h http.Handler) (stop func(), err error) {
+func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger) (stop func(), err error) {
 	return dir.Answer(requestsTo(shard), func(ctx context.Context, encoded []byte) ([]byte, bool) {
 		r, err := web.DecodeRequest(ctx, encoded)
 		if err != nil { // of a later version
 			return nil, false
 		}
-		response := web.Record(h, r)
+		response := web.Record(h, r, log)
 		if response.Status == 0 {
 			response = &web.RecordedResponse{Status: http.StatusServiceUnavailable, Body: []byte(errMoving.Error())}
 		}
@@ -191,7 +191,7 @@ func (l *ShardListener) do(shard int, r *http.Request) (*web.RecordedResponse, e
 		return nil, errNotOpen
 	}
 	if h := l.handlerOf(shard); h != nil {
-		response := web.Record(h, r)
+		response := web.Record(h, r, l.log)
 		if response.Status == 0 {
 			return nil, errMoving
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net/http"
 )
@@ -17,9 +18,17 @@ type RecordedResponse struct {
 	Body   []byte
 }
 
-// Record returns the answer of a handler to a request.
-func Record(h http.Handler, r *http.Request) *RecordedResponse {
+// Record returns the answer of a handler to a request. If the handler panics, it logs that and returns an answer that says so.
+func Record(h http.Handler, r *http.Request, log *slog.Logger) (response *RecordedResponse) {
 	w := &responseRecorder{response: RecordedResponse{Header: http.Header{}}}
+	defer func() {
+		if e := recover(); e != nil { // no server recovers it: the request may be answered for another machine
+			logPanic(log, e)
+			failed := &responseRecorder{response: RecordedResponse{Header: http.Header{}}}
+			refuse(failed, http.StatusInternalServerError, panicMessage)
+			response = &failed.response
+		}
+	}()
 	h.ServeHTTP(w, r)
 	return &w.response
 }

@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"io"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,7 +43,7 @@ func TestRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if encoded, err = web.Record(handler, there).Encode(); err != nil {
+	if encoded, err = web.Record(handler, there, slog.New(slog.DiscardHandler)).Encode(); err != nil {
 		t.Fatal(err)
 	}
 	response, err := web.DecodeResponse(encoded)
@@ -53,6 +54,23 @@ func TestRelay(t *testing.T) {
 	response.WriteTo(w)
 	if w.Code != http.StatusCreated || w.Header().Get("ETag") != `"2"` || w.Body.String() != "one\ntwo" {
 		t.Errorf("got %d, %v, %q", w.Code, w.Header(), w.Body)
+	}
+}
+
+// A handler that panics answers that it failed, also after it has begun to answer, and the program goes on.
+func TestRelayOfPanic(t *testing.T) {
+	var logged strings.Builder
+	log := slog.New(slog.NewTextHandler(&logged, nil))
+	response := web.Record(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "100")
+		_, _ = io.WriteString(w, "begun")
+		panic("broken")
+	}), httptest.NewRequest(http.MethodGet, "/ics/secret/", nil), log)
+	if response.Status != http.StatusInternalServerError || response.Header.Get("Content-Length") != "" || string(response.Body) != "this failed; see the log\n" {
+		t.Errorf("got %+v, %q", response, response.Body)
+	}
+	if text := logged.String(); !strings.Contains(text, `msg="request handler panicked" error=broken stack=`) || strings.Contains(text, "secret") {
+		t.Errorf("logged %s", text)
 	}
 }
 
@@ -68,7 +86,7 @@ func TestRelayOfGarbage(t *testing.T) {
 			t.Errorf("%q is the request %v", encoded, r)
 		}
 	}
-	silent := web.Record(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), httptest.NewRequest(http.MethodGet, "/", nil))
+	silent := web.Record(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}), httptest.NewRequest(http.MethodGet, "/", nil), slog.New(slog.DiscardHandler))
 	if silent.Status != 0 || silent.Body != nil {
 		t.Errorf("got %+v", silent)
 	}

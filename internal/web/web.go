@@ -251,12 +251,20 @@ func (s *Server) recovered(a *statusWriter, x *requestInfo) {
 	case e == http.ErrAbortHandler:
 		panic(e)
 	default:
-		s.options.Log.Error("request handler panicked", "route", x.route, "error", fmt.Sprint(e), "stack", string(debug.Stack()))
+		logPanic(s.options.Log.With("route", x.route), e)
 		if a.code != 0 {
 			panic(http.ErrAbortHandler)
 		}
-		refuse(a, http.StatusInternalServerError, "this failed; see the log")
+		refuse(a, http.StatusInternalServerError, panicMessage)
 	}
+}
+
+// panicMessage is the answer in place of that of a handler that panicked.
+const panicMessage = "this failed; see the log"
+
+// logPanic logs the panic of a handler.
+func logPanic(log *slog.Logger, e any) {
+	log.Error("request handler panicked", "error", fmt.Sprint(e), "stack", string(debug.Stack()))
 }
 
 // readsOnly reports whether a request with this method changes nothing.

@@ -47,7 +47,7 @@ func newSharded(t *testing.T) *sharded {
 			if shard == 2 {
 				return nil, *s.lost.Load()
 			}
-			return web.Record(s.sites[shard].handler, r), nil
+			return web.Record(s.sites[shard].handler, r, slog.New(slog.DiscardHandler)), nil
 		},
 	})
 	var err error
