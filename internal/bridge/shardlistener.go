@@ -66,9 +66,9 @@ type ShardListener struct {
 
 // A shardBridge is a bridge of the process.
 type shardBridge struct {
-	detach  func()       // ends its metrics; nil: it has none
-	handler http.Handler // answers requests about its accounts; nil: no listener is configured
-	stop    func()       // ends answering those that other machines received; nil: it does not answer them
+	detach  func()               // ends its metrics; nil: it has none
+	handler http.Handler         // answers requests about its accounts; nil: no listener is configured
+	stop    func() (wait func()) // cancels the requests of handler, and does not wait for them; nil: there is no handler
 }
 
 // NewShardListener returns the configured listener, which holds its address until Run returns.
@@ -112,32 +112,33 @@ func (l *ShardListener) Add(b *Bridge) (remove func()) {
 	l.serve(b, added)
 	return func() {
 		l.mu.Lock()
-		defer l.mu.Unlock()
 		if added.detach != nil {
 			added.detach()
 		}
-		added.end()
+		wait := added.end()
 		delete(l.bridges, b)
+		l.mu.Unlock()
+		wait()
 	}
 }
 
 // serve has a bridge answer requests about its accounts if a listener is configured. The caller holds l.mu.
 func (l *ShardListener) serve(b *Bridge, served *shardBridge) {
-	served.end()
 	if l.http.Listen == "" {
 		return
 	}
 	handler, err := b.handler(l.http, l.links, l.passwords)
+	wait := func() {}
 	if err == nil {
 		running, cancel := context.WithCancel(context.Background())
 		served.handler = until(running, handler)
-		served.stop = cancel
-		var end func()
-		if end, err = answerRequests(l.dir, b.options.Shard, served.handler, b.log.With("component", "http")); err == nil {
-			served.stop = func() {
-				cancel()
-				end()
-			}
+		served.stop = func() func() {
+			cancel()
+			return wait
+		}
+		var stop func()
+		if stop, err = answerRequests(l.dir, b.options.Shard, served.handler, b.log.With("component", "http")); err == nil {
+			wait = stop
 		}
 	}
 	if err != nil {
@@ -145,9 +146,12 @@ func (l *ShardListener) serve(b *Bridge, served *shardBridge) {
 	}
 }
 
-// until returns a handler whose requests are canceled when a context is done.
+// until returns a handler whose requests are canceled when a context is done. From then on it answers none.
 func until(running context.Context, h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if running.Err() != nil {
+			return
+		}
 		ctx, cancel := context.WithTimeout(r.Context(), relayTimeout)
 		defer cancel()
 		defer context.AfterFunc(running, cancel)()
@@ -155,12 +159,15 @@ func until(running context.Context, h http.Handler) http.Handler {
 	})
 }
 
-// end has the bridge answer no more requests about its accounts.
-func (s *shardBridge) end() {
+// end has the bridge answer no more requests about its accounts. wait waits for those that have begun, which may want to store something: no
+// lock is held meanwhile.
+func (s *shardBridge) end() (wait func()) {
+	wait = func() {}
 	if s.stop != nil {
-		s.stop()
+		wait = s.stop()
 	}
 	s.handler, s.stop = nil, nil
+	return wait
 }
 
 // requestsTo returns the name under which the bridge of a shard answers HTTP requests about its accounts.
@@ -275,10 +282,15 @@ func (l *ShardListener) listen(c config.HTTP) (*listener, error) {
 		l.mount(made, c)
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.http = c
+	var ending []func()
 	for b, served := range l.bridges {
+		ending = append(ending, served.end())
 		l.serve(b, served)
+	}
+	l.mu.Unlock()
+	for _, wait := range ending {
+		wait()
 	}
 	return made, nil
 }
