@@ -26,6 +26,11 @@ type Store = store
 // WebHandler returns the handler of the HTTP listener.
 func (b *Bridge) WebHandler() http.Handler { return b.listener.server.Handler() }
 
+// ShardHandler returns the handler of the accounts of the bridge for a ShardListener.
+func (b *Bridge) ShardHandler(c config.HTTP) (http.Handler, error) {
+	return b.handler(c, OpenSignInLinks(b.options.Dir, b.log), OpenCalendarPasswords(b.options.Dir, b.log))
+}
+
 // SetRunning sets the configuration in use, as a bridge does.
 func (f *ConfigFile) SetRunning(c *config.Config) { f.setRunning(c, nil) }
 

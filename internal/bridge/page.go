@@ -24,7 +24,7 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	if b.links == nil {
 		b.links = OpenSignInLinks(b.options.Dir, b.log)
 	}
-	handler, err := b.newPage(c, l.server.Addr(), b.links, b.passwords)
+	handler, err := page.New(b.pageOptions(c, l.server.Addr(), b.links, b.passwords))
 	if err != nil {
 		return err
 	}
@@ -36,8 +36,8 @@ func (b *Bridge) mountPage(l *listener, c config.HTTP) error {
 	return nil
 }
 
-// newPage returns the status page for a listener with an address.
-func (b *Bridge) newPage(c config.HTTP, address string, links *page.Links, passwords *caldav.Credentials) (*page.StatusPage, error) {
+// pageOptions returns the options of the status page for a listener with an address.
+func (b *Bridge) pageOptions(c config.HTTP, address string, links *page.Links, passwords *caldav.Credentials) page.Options {
 	o := page.Options{
 		Version: b.options.Version, Started: b.started, Log: b.log.With("component", "http"), Configuration: b.options.File,
 		Hub: b.hub, Dispatcher: b.dispatcher, Account: b.accountInfo, Program: b.programInfo, Requests: b.requests, Links: links,
@@ -47,17 +47,21 @@ func (b *Bridge) newPage(c config.HTTP, address string, links *page.Links, passw
 	if c.Calendars {
 		o.Calendars = calendars{passwords, c.ExternalURL, address}
 	}
-	return page.New(o)
+	return o
 }
 
-// handler returns the handler of everything about the accounts of the bridge, for a listener that authenticates who may see the status page.
+// handler returns the handler of everything about the accounts of the bridge, for a ShardListener, which authenticates who may see the status
+// page, and does the rest of it.
 func (b *Bridge) handler(c config.HTTP, links *page.Links, passwords *caldav.Credentials) (http.Handler, error) {
-	p, err := b.newPage(c, "", links, passwords)
+	o := b.pageOptions(c, "", links, passwords)
+	o.Configuration = nil
+	p, err := page.New(o)
 	if err != nil {
 		return nil, err
 	}
 	mux := http.NewServeMux()
-	mux.Handle("/", p)
+	mux.Handle("/api/state", p)
+	mux.Handle("/api/actions", p)
 	mux.Handle(page.SignInAPIPath, p.SignInAPI())
 	if c.Calendars {
 		server := b.newCalendarServer(c, passwords)

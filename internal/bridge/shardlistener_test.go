@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -141,5 +142,31 @@ func TestShardListener(t *testing.T) {
 	stop()
 	if err := <-ended; err != nil {
 		t.Error(err)
+	}
+}
+
+// The page of a shard has what is about its accounts. The rest, such as the configuration, is that of the process.
+func TestShardHandler(t *testing.T) {
+	h := newHarness(t)
+	h.Configure("  work: {client_id: $CLIENT, cloud: $CLOUD, timezone: local, sensors: {" + outOfOffice + "}}\n")
+	h.Start()
+	handler, err := h.bridge.ShardHandler(config.HTTP{Listen: "127.0.0.1:0", Calendars: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for request, want := range map[string]int{
+		"GET /api/state": http.StatusOK, "POST /api/actions": http.StatusUnsupportedMediaType, "GET /sign-in/api/state": http.StatusUnauthorized, "PROPFIND /dav/": http.StatusUnauthorized,
+		"GET /app.js": http.StatusNotFound, "GET /api/form": http.StatusNotFound, "POST /api/links": http.StatusNotFound,
+		"POST /api/calendars/password": http.StatusNotFound, "POST /api/configuration/write": http.StatusNotFound,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(method, path, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d %s", request, w.Code, w.Body)
+		}
+		if path == "/api/state" && !strings.Contains(w.Body.String(), `"running":""`) {
+			t.Errorf("the state is %s", w.Body)
+		}
 	}
 }

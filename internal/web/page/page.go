@@ -51,6 +51,7 @@ type Options struct {
 	Started time.Time
 	Log     *slog.Logger
 
+	// Configuration is nil on the page of a shard, which only [Shards] read.
 	Configuration Configuration
 
 	// The following are nil while there is no configuration: then the page only asks for one.
@@ -139,22 +140,11 @@ var assets embed.FS
 
 // New returns the handler of the page, for the root of a listener.
 func New(o Options) (*StatusPage, error) {
-	h := &StatusPage{options: o, mux: http.NewServeMux(), assets: map[string]asset{}, waiting: make(chan struct{}, maxWaiting), changed: make(chan struct{})}
-	err := fs.WalkDir(assets, "assets", func(name string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
-			return err
-		}
-		content, err := assets.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		sum := sha256.Sum256(content)
-		h.assets[strings.TrimPrefix(name, "assets/")] = asset{content, contentTypes[path.Ext(name)], `"` + hex.EncodeToString(sum[:8]) + `"`}
-		return nil
-	})
+	files, err := readAssets()
 	if err != nil {
 		return nil, err
 	}
+	h := &StatusPage{options: o, mux: http.NewServeMux(), assets: files, waiting: make(chan struct{}, maxWaiting), changed: make(chan struct{})}
 	h.mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { h.serveAsset(w, r, "index.html") })
 	h.mux.HandleFunc("GET /{file}", func(w http.ResponseWriter, r *http.Request) { h.serveAsset(w, r, r.PathValue("file")) })
 	h.mux.HandleFunc("GET /api/state", h.serveState)
@@ -173,6 +163,24 @@ func New(o Options) (*StatusPage, error) {
 	})
 	return h, nil
 }
+
+// readAssets returns the files of the front end, which all pages of the program share.
+var readAssets = sync.OnceValues(func() (map[string]asset, error) {
+	all := map[string]asset{}
+	err := fs.WalkDir(assets, "assets", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		content, err := assets.ReadFile(name)
+		if err != nil {
+			return err
+		}
+		sum := sha256.Sum256(content)
+		all[strings.TrimPrefix(name, "assets/")] = asset{content, contentTypes[path.Ext(name)], `"` + hex.EncodeToString(sum[:8]) + `"`}
+		return nil
+	})
+	return all, err
+})
 
 // contentTypes are fixed, because those of the machine may be wrong. A proxy may remove the charset: the page declares it itself.
 var contentTypes = map[string]string{

@@ -131,7 +131,10 @@ func (h *StatusPage) snapshot(base string) snapshot {
 	o := h.options
 	s := snapshot{
 		Setup: o.Hub == nil && o.Shards == nil, Program: program{Version: o.Version, Started: o.Started.UTC().Truncate(time.Second)},
-		Accounts: []account{}, Requests: []request{}, Configuration: o.Configuration.Describe(),
+		Accounts: []account{}, Requests: []request{},
+	}
+	if o.Configuration != nil {
+		s.Configuration = o.Configuration.Describe()
 	}
 	switch {
 	case s.Setup:
