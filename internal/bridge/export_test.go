@@ -31,6 +31,12 @@ func (b *Bridge) ShardHandler(c config.HTTP) (http.Handler, error) {
 	return b.handler(c, OpenSignInLinks(b.options.Dir, b.log), OpenCalendarPasswords(b.options.Dir, b.log))
 }
 
+// AskRequest and AnswerRequests pass requests about a shard from one machine to another.
+var (
+	AskRequest     = askRequest
+	AnswerRequests = answerRequests
+)
+
 // SetRunning sets the configuration in use, as a bridge does.
 func (f *ConfigFile) SetRunning(c *config.Config) { f.setRunning(c, nil) }
 

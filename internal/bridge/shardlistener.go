@@ -20,10 +20,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 )
 
-// relayTimeout bounds the time until another machine has answered a request. It is longer than what the handlers take, and shorter than what
-// the listener allows.
-const relayTimeout = 70 * time.Second
-
 // ShardListenerOptions configure a ShardListener.
 type ShardListenerOptions struct {
 	Config  *config.Config
@@ -170,28 +166,6 @@ func (s *shardBridge) end() (wait func()) {
 	return wait
 }
 
-// requestsTo returns the name under which the bridge of a shard answers HTTP requests about its accounts.
-func requestsTo(shard int) string { return fmt.Sprintf("http.%d", shard) }
-
-// answerRequests answers the requests about a shard that other machines received, until stop is called.
-func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger) (stop func(), err error) {
-	return dir.Answer(requestsTo(shard), func(ctx context.Context, encoded []byte) ([]byte, bool) {
-		r, err := web.DecodeRequest(ctx, encoded)
-		if err != nil { // of a later version
-			return nil, false
-		}
-		response := web.Record(h, r, log)
-		if response.Status == 0 {
-			response = &web.RecordedResponse{Status: http.StatusServiceUnavailable, Body: []byte(errMoving.Error())}
-		}
-		answer, err := response.Encode()
-		return answer, err == nil
-	})
-}
-
-// errMoving is the error of requests that a bridge does not answer because it ends.
-var errMoving = errors.New("the shard moves to another machine")
-
 // do has the bridge of a shard answer a request.
 func (l *ShardListener) do(shard int, r *http.Request) (*web.RecordedResponse, error) {
 	if !l.isOpen() {
@@ -204,17 +178,7 @@ func (l *ShardListener) do(shard int, r *http.Request) (*web.RecordedResponse, e
 		}
 		return response, nil
 	}
-	encoded, err := web.EncodeRequest(r)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(r.Context(), relayTimeout)
-	defer cancel()
-	answer, err := l.dir.Ask(ctx, requestsTo(shard), encoded)
-	if err != nil {
-		return nil, err
-	}
-	return web.DecodeResponse(answer)
+	return askRequest(l.dir, shard, r)
 }
 
 // errNotOpen is the error of requests before Open.

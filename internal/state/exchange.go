@@ -118,7 +118,8 @@ func (b *bucket) explainQuestion(err error) error {
 }
 
 // Answer answers the questions for a name until stop is called, which waits for those that have begun. The context of handle has no deadline.
-// Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped.
+// Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped, but whoever has seen one can
+// send it again.
 func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
 	sub, err := d.subscribe(name)
 	if err != nil {

@@ -152,6 +152,40 @@ func (s *NATS) Count(filter string) *atomic.Int64 {
 	return n
 }
 
+// Resend returns a function that requests again what clients request at the subjects of a filter from now on, in the order of the first n
+// requests, and waits for each answer.
+func (s *NATS) Resend(filter string, n int) (resend func()) {
+	s.t.Helper()
+	conn, err := nats.Connect(s.ClientURL)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(conn.Close)
+	sub, err := conn.SubscribeSync(filter)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if err := conn.Flush(); err != nil {
+		s.t.Fatal(err)
+	}
+	return func() {
+		s.t.Helper()
+		var all []*nats.Msg
+		for range n {
+			m, err := sub.NextMsg(startTimeout)
+			if err != nil {
+				s.t.Fatal(err)
+			}
+			all = append(all, m)
+		}
+		for _, m := range all {
+			if _, err := conn.Request(m.Subject, m.Data, startTimeout); err != nil {
+				s.t.Errorf("sent again to %s: %v", m.Subject, err)
+			}
+		}
+	}
+}
+
 // IsLeader reports whether the server leads a stream.
 func (s *NATS) IsLeader(stream string) bool {
 	return s.server != nil && s.server.JetStreamIsStreamLeader("$G", stream)
