@@ -219,6 +219,10 @@ func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 		h.options.Shards.await(r.Context())
 	}
 	current, changes, err := h.current(r, false)
+	if h.options.Shards != nil && err == nil && current.version != after && after != "" {
+		pause(r.Context(), otherVersionPause)
+		current, changes, err = h.current(r, false)
+	}
 	if err == nil && current.version == after && after != "" {
 		select {
 		case h.waiting <- struct{}{}:

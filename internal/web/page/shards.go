@@ -28,8 +28,13 @@ const (
 	// the machine of the shard may fail.
 	shardWait    = 5 * time.Second
 	shardTimeout = shardWait + 3*time.Second
-	// retryPause separates attempts to read a shard that does not answer.
+	// readPause separates reading a shard with changes from reading it again: one with many accounts changes all the time, and its snapshot is
+	// large. retryPause separates attempts to read a shard that does not answer.
+	readPause  = 2 * time.Second
 	retryPause = 2 * time.Second
+	// otherVersionPause delays the snapshot for a page that has another one. It is that of another machine each time if a load balancer
+	// distributes the requests of a browser, which then come without a pause.
+	otherVersionPause = time.Second
 )
 
 // stateUnreachable is the state of an account whose shard does not answer.
@@ -133,6 +138,7 @@ func (s *Shards) follow(ctx context.Context, shard int) {
 		case p != nil:
 			version = p.version
 			s.set(shard, *p)
+			pause(ctx, readPause)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package page_test
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -145,6 +146,36 @@ func TestShards(t *testing.T) {
 		s.lost.Store(&other)
 		if _, again := s.get(t, "/api/state"); again.State.Accounts[1].Error != "Shard 2: another reason." || again.State.Accounts[0].State != "sign_in_required" {
 			t.Errorf("got %+v", again)
+		}
+	})
+}
+
+// Neither a shard that changes all the time nor a load balancer that sends each request to another machine causes many requests.
+func TestShardsAreReadSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSharded(t)
+		_, e := s.get(t, "/api/state")
+		first := s.asked.Load()
+		begun, reads := time.Now(), 0
+		for i := 0; time.Since(begun) < time.Minute; i++ {
+			user := fmt.Sprintf("megan%d@contoso.example", i)
+			s.sites[1].hub.Put(hub.ID{Account: "home"}, hub.State{Account: &hub.AccountStatus{SignIn: hub.SignIn{State: "signed_in"}, User: &user}})
+			time.Sleep(100 * time.Millisecond)
+			if i%10 == 0 {
+				if _, e = s.get(t, "/api/state?after="+e.Version); e.Version == "" {
+					t.Fatal("no state")
+				}
+				reads++
+			}
+		}
+		if n := s.asked.Load() - first; reads < 10 || n > 90 {
+			t.Errorf("the shards were asked %d times in a minute, in which the page was read %d times", n, reads)
+		}
+		for range 3 {
+			begun = time.Now()
+			if code, _ := s.get(t, "/api/state?after=another"); code != http.StatusOK || time.Since(begun) < time.Second {
+				t.Errorf("%d after %s", code, time.Since(begun))
+			}
 		}
 	})
 }
