@@ -117,7 +117,7 @@ func (b *bucket) explainQuestion(err error) error {
 	return err
 }
 
-// Answer answers the questions for a name until stop is called, which waits for those that have begun. The context of handle has no deadline.
+// Answer answers the questions for a name until stop is called, which waits for those that have arrived. The context of handle has no deadline.
 // Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped, but whoever has seen one can
 // send it again.
 func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
@@ -131,6 +131,9 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		slots := make(chan struct{}, maxAnswering)
 		for {
 			m, err := sub.NextMsgWithContext(ctx)
+			if ctx.Err() != nil { // what has arrived is still answered: nobody else does, and who asked would wait in vain
+				m, err = sub.NextMsg(time.Nanosecond)
+			}
 			switch {
 			case err == nil:
 				slots <- struct{}{}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -236,6 +237,51 @@ func TestManyQuestions(t *testing.T) {
 	if n := most.Load(); n != atOnce {
 		t.Errorf("%d questions were answered at the same time", n)
 	}
+}
+
+// Questions that wait for their turn when no more are answered are the last ones that are.
+func TestQuestionsAtTheEnd(t *testing.T) {
+	s := natstest.New(t)
+	d, _ := machine(t, []string{s.ClientURL}, nil)
+	const questions = 100
+	arrived := s.Count("$GRAPH2MQTT.test.shard.1")
+	release := make(chan struct{})
+	stop, err := d.Answer("shard.1", func(_ context.Context, question []byte) ([]byte, bool) {
+		<-release
+		return question, true
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan error, questions)
+	for range questions {
+		go func() {
+			ctx, cancel := context.WithTimeout(t.Context(), waitTime)
+			defer cancel()
+			_, err := d.Ask(ctx, "shard.1", []byte("hello"))
+			errs <- err
+		}()
+	}
+	for end := time.Now().Add(waitTime); arrived.Load() < questions; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("%d questions", arrived.Load())
+		}
+	}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		stop()
+	}()
+	if err := d.CheckQuestions(t.Context()); err != nil { // what was sent before has arrived, too
+		t.Error(err)
+	}
+	close(release)
+	for range questions {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+	<-stopped
 }
 
 func TestQuestionsWithoutServers(t *testing.T) {
