@@ -123,7 +123,8 @@ func (l *Links) Revoke(account string) error {
 	return nil
 }
 
-// find returns the account of a link that has not expired, perhaps one that is used. Its hash is compared with that of every link, in constant time.
+// find returns the account of a link that has not expired, perhaps one that is used. Its hash is compared with that of every link, in
+// constant time.
 func (l *Links) find(secret string) (account string, found link, ok bool) {
 	if account, found, ok = l.lookUp(secret); !ok {
 		l.records.Reload() // another process may have made it just now

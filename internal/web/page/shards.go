@@ -56,7 +56,7 @@ type ShardsOptions struct {
 	Do func(shard int, r *http.Request) (*web.RecordedResponse, error)
 }
 
-// Shards are the status pages of the shards of a cluster, of which a StatusPage makes one. While somebody looks at it, it follows what
+// Shards are the status pages of the shards of a cluster, which a StatusPage shows as one. While somebody looks at it, Run follows what
 // changes in them. It is safe for concurrent use.
 type Shards struct {
 	options ShardsOptions
@@ -201,7 +201,7 @@ func (s *Shards) set(shard int, p shardPage) {
 	s.changed = make(chan struct{})
 }
 
-// watch wants snapshots for a while, and returns a channel that is closed when they change.
+// watch has Run read the shards for a while, and returns a channel that is closed when a snapshot changes.
 func (s *Shards) watch() <-chan struct{} {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -213,7 +213,7 @@ func (s *Shards) watch() <-chan struct{} {
 	return s.changed
 }
 
-// await waits until every shard has answered or failed, for a while.
+// await waits until every shard has answered or failed, at most for firstWait.
 func (s *Shards) await(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, firstWait)
 	defer cancel()

@@ -22,7 +22,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
 
-// A sharded site has the accounts work, home and lost in shards of their own; lost has no machine.
+// A sharded site has the accounts work, home and lost in shards of their own; the one of lost has no machine.
 type sharded struct {
 	sites   []*site
 	handler *page.StatusPage
