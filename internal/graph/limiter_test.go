@@ -114,7 +114,7 @@ func TestLimitersShareALimit(t *testing.T) {
 		refused, share  float64 // at most, and at least
 	}{
 		"two share four":           {2, 4, 60 * time.Millisecond, 0.03, 1. / 3},
-		"two share four, no delay": {2, 4, 2 * time.Millisecond, 0.05, 0.15}, // who has a slot is the first to get it again
+		"two share four, no delay": {2, 4, 2 * time.Millisecond, 0.05, 0.02}, // who has a slot is nearly always the first to get it again
 		"two share twenty":         {2, 20, 60 * time.Millisecond, 0.01, 1. / 3},
 		"six share four":           {6, 4, 60 * time.Millisecond, 0.15, 1. / 3},
 	} {
