@@ -30,7 +30,8 @@ type Records[T any] struct {
 
 	mu     sync.Mutex // guards what follows
 	values map[string]T
-	failed bool // the file could not be read, and that was reported
+	failed bool      // the file could not be read, and that was reported
+	reread time.Time // when ReadAgain read the file last
 }
 
 // OpenRecords returns the records in a file. unreadable is called when the file can no longer be read.
@@ -64,6 +65,24 @@ func (r *Records[T]) Reload() {
 		r.unreadable(err)
 	}
 	r.failed = err != nil
+}
+
+// rereadInterval is the least time between two times that ReadAgain reads the file: anybody can look for what is not there.
+const rereadInterval = 100 * time.Millisecond
+
+// ReadAgain reads the file because something is not there that another process may have written just now. It reports whether it did.
+func (r *Records[T]) ReadAgain() bool {
+	r.mu.Lock()
+	now := time.Now()
+	due := now.Sub(r.reread) >= rereadInterval
+	if due {
+		r.reread = now
+	}
+	r.mu.Unlock()
+	if due {
+		r.Reload()
+	}
+	return due
 }
 
 // Values returns the value of each account as it was last read or changed, not to be modified, and whether the file was readable then.

@@ -97,7 +97,7 @@ func New(o Options) *DAVServer {
 }
 
 const (
-	// answerTimeout bounds the time until a request is answered: the listener closes the connection of an answer that takes longer.
+	// answerTimeout bounds the time until a request is answered: the listener cancels what takes longer.
 	answerTimeout = 65 * time.Second
 	// changeTime is the least time that must be left of it to begin a change.
 	changeTime = 20 * time.Second
@@ -307,8 +307,8 @@ func (x *exchange) writeError(err error) {
 	case errors.As(err, &large):
 		h = &httpError{status: http.StatusRequestEntityTooLarge, err: fmt.Errorf("want a request of at most %d bytes", large.Limit)}
 	case errors.As(err, &h):
-	case errors.Is(x.r.Context().Err(), context.Canceled):
-		return // nobody waits for it
+	case errors.Is(x.r.Context().Err(), context.Canceled): // the client may wait for it: the program ends, or it took too long
+		h = &httpError{status: http.StatusServiceUnavailable, err: errors.New("the answer was interrupted; try again later")}
 	case x.r.Context().Err() != nil:
 		h = &httpError{status: http.StatusServiceUnavailable, err: errors.New("the answer of Microsoft takes too long; try again later")}
 	default: // an empty list would delete everything at the client

@@ -658,6 +658,26 @@ func TestMultigetOfManyNames(t *testing.T) {
 	})
 }
 
+// A request whose context is canceled, because the program ends or the listener does not wait any longer, is answered with an error: an
+// empty answer would be a success.
+func TestInterruptedRequest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h, password := newHandler(t, &slowList{held{id: "tasks", isList: true}, 10 * time.Second})
+		for method, path := range map[string]string{"REPORT": "/dav/work/tasks/", http.MethodGet: "/ics/" + password + "/work/tasks.ics"} {
+			ctx, cancel := context.WithCancel(t.Context())
+			time.AfterFunc(time.Second, cancel)
+			r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(`<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VTODO"/></C:comp-filter></C:filter></C:calendar-query>`))
+			r.SetBasicAuth("work", password)
+			w := httptest.NewRecorder()
+			h.ServeHTTP(w, r)
+			if w.Code != http.StatusServiceUnavailable || w.Body.String() != "the answer was interrupted; try again later\n" {
+				t.Errorf("%s: %d %s", method, w.Code, w.Body)
+			}
+			time.Sleep(time.Minute) // reading goes on for others
+		}
+	})
+}
+
 // A change is answered before the listener closes the connection, however long Microsoft takes, and not begun if that is not certain.
 func TestSlowChanges(t *testing.T) {
 	const body = "BEGIN:VCALENDAR\r\nVERSION:2.0\r\nPRODID:x\r\nBEGIN:VTODO\r\nUID:u\r\nDTSTAMP:20260101T000000Z\r\nSUMMARY:Milk\r\nEND:VTODO\r\nEND:VCALENDAR\r\n"

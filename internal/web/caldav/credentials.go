@@ -71,21 +71,26 @@ func (c *Credentials) LastUsed(account string) time.Time {
 	return c.lastUsed[account]
 }
 
-// check reports whether it is the password of the account. It takes as long for an account without one.
+// check reports whether it is the password of the account.
 func (c *Credentials) check(account, password string) bool {
-	accounts, _ := c.records.Values()
-	found, ok := accounts[account]
-	if !ok {
-		found = credential{Salt: make([]byte, 16), Hash: make([]byte, sha256.Size)}
-	}
-	equal := subtle.ConstantTimeCompare(found.Hash, hashOf(found.Salt, password)) == 1
-	if !equal || !ok {
+	if !c.compare(account, password) && !(c.records.ReadAgain() && c.compare(account, password)) {
 		return false
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.lastUsed[account] = time.Now()
 	return true
+}
+
+// compare reports whether it is the password of the account, as far as is known. It takes as long for an account without one.
+func (c *Credentials) compare(account, password string) bool {
+	accounts, _ := c.records.Values()
+	found, ok := accounts[account]
+	if !ok {
+		found = credential{Salt: make([]byte, 16), Hash: make([]byte, sha256.Size)}
+	}
+	equal := subtle.ConstantTimeCompare(found.Hash, hashOf(found.Salt, password)) == 1
+	return equal && ok
 }
 
 // hashOf returns the hash of a password. It need not be slow: the password has 130 bits.
