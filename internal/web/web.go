@@ -234,7 +234,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	}
 	ctx := context.WithValue(r.Context(), requestInfoKey{}, x)
-	if running, ok := ctx.Value(runKey{}).(context.Context); ok && ReadsOnly(r.Method) {
+	if running, ok := ctx.Value(runKey{}).(context.Context); ok && readsOnly(r.Method) {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithCancel(ctx)
 		defer cancel()
@@ -267,8 +267,8 @@ func logPanic(log *slog.Logger, e any) {
 	log.Error("request handler panicked", "error", fmt.Sprint(e), "stack", string(debug.Stack()))
 }
 
-// ReadsOnly reports whether a request with this method changes nothing.
-func ReadsOnly(method string) bool {
+// readsOnly reports whether a request with this method changes nothing.
+func readsOnly(method string) bool {
 	return slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions, "PROPFIND", "REPORT"}, method)
 }
 

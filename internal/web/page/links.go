@@ -126,8 +126,7 @@ func (l *Links) Revoke(account string) error {
 // find returns the account of a link that has not expired, perhaps one that is used. Its hash is compared with that of every link, in
 // constant time.
 func (l *Links) find(secret string) (account string, found link, ok bool) {
-	if account, found, ok = l.lookUp(secret); !ok {
-		l.records.Reload() // another process may have made it just now
+	if account, found, ok = l.lookUp(secret); !ok && l.records.ReadAgain() {
 		account, found, ok = l.lookUp(secret)
 	}
 	return account, found, ok

@@ -360,6 +360,12 @@ type failure struct {
 
 func (f failure) Error() string { return f.Message }
 
+// Failures of requests.
+var (
+	errTooLarge = failure{Code: "too_large", Message: "want at most " + strconv.Itoa(maxBody) + " bytes"}
+	errNoAnswer = failure{Code: "timeout", Message: "there was no answer in time"}
+)
+
 // post returns a handler that decodes a JSON object and answers with the result of do.
 func (h *StatusPage) post(do func(r *http.Request, body []byte) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
@@ -371,11 +377,11 @@ func (h *StatusPage) post(do func(r *http.Request, body []byte) (any, error)) ht
 		}
 		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
 		if err != nil {
-			code, message := http.StatusBadRequest, "the request is incomplete"
 			if errors.As(err, new(*http.MaxBytesError)) {
-				code, message = http.StatusRequestEntityTooLarge, "want at most "+strconv.Itoa(maxBody)+" bytes"
+				writeError(w, http.StatusRequestEntityTooLarge, errTooLarge)
+				return
 			}
-			writeError(w, code, failure{Code: "too_large", Message: message})
+			writeError(w, http.StatusBadRequest, failure{Code: "too_large", Message: "the request is incomplete"})
 			return
 		}
 		result, err := do(r, body)
@@ -488,7 +494,7 @@ func (h *StatusPage) execute(r *http.Request, a action) (any, error) {
 		}
 		return map[string]any{"data": response.Data}, nil
 	case <-ctx.Done():
-		return nil, failure{Code: "timeout", Message: "there was no answer in time"}
+		return nil, errNoAnswer
 	}
 }
 

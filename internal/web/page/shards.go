@@ -360,6 +360,8 @@ func (s *Shards) actIn(ctx context.Context, shard int, a action) (any, error) {
 	r.Header.Set("Content-Type", "application/json")
 	response, err := s.options.Do(shard, r)
 	switch {
+	case errors.Is(ctx.Err(), context.DeadlineExceeded): // it may have been executed
+		return nil, errNoAnswer
 	case err != nil:
 		return nil, failure{Code: "unreachable", Message: err.Error()}
 	case response.Status != http.StatusOK:
@@ -375,7 +377,12 @@ func (s *Shards) relay(w http.ResponseWriter, r *http.Request, account string) {
 		writeInvalidLink(w)
 		return
 	}
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
 	response, err := s.options.Do(shard, r)
+	if errors.As(err, new(*http.MaxBytesError)) {
+		writeError(w, http.StatusRequestEntityTooLarge, errTooLarge)
+		return
+	}
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		writeError(w, http.StatusServiceUnavailable, failure{Code: "unreachable", Message: err.Error(), RetryAfter: 5})

@@ -230,3 +230,25 @@ func TestActionsInShards(t *testing.T) {
 		}
 	})
 }
+
+// What the page shows of a sensor is bounded, so that with thousands of them its size is, too.
+func TestPollsOfManySensors(t *testing.T) {
+	size := func(sensors int) float64 {
+		s := newSite(t)
+		for i := range sensors {
+			id := hub.ID{Account: "work", Sensor: fmt.Sprintf("s%d", i)}
+			s.hub.Declare(hub.Device{ID: id, Name: "Work s", Interval: time.Minute})
+			for range 30 {
+				s.hub.Record(id, hub.Poll{At: time.Now()})
+			}
+		}
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/api/state", nil))
+		return float64(w.Body.Len()) / float64(sensors)
+	}
+	few, many := size(100), size(2000)
+	t.Logf("%.0f bytes for each of 100 sensors, %.0f for each of 2,000", few, many)
+	if many > few/4 {
+		t.Errorf("%.0f bytes for each of 2,000 sensors, %.0f for each of 100", many, few)
+	}
+}

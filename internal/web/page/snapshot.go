@@ -171,7 +171,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 		if i < 0 {
 			continue
 		}
-		described := h.sensor(d, s.Accounts[i].Name)
+		described := h.sensor(d, s.Accounts[i].Name, shownPolls(len(devices)))
 		names[id] = described.Name
 		s.Accounts[i].Sensors = append(s.Accounts[i].Sensors, described)
 	}
@@ -216,7 +216,13 @@ func (h *StatusPage) account(d hub.Snapshot) account {
 	return a
 }
 
-func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
+// maxPolls is the number of polls that the page shows. Of thousands of sensors it shows the newest of each.
+const maxPolls = 6000
+
+// shownPolls returns the number of polls that the page shows of each of n sensors.
+func shownPolls(n int) int { return max(1, maxPolls/max(1, n)) }
+
+func (h *StatusPage) sensor(d hub.Snapshot, account string, polls int) sensor {
 	s := sensor{
 		ID: d.Device.ID.Sensor, Name: shortName(d.Device.Name, account), Type: d.Device.Model, Topic: h.options.Topic(d.Device.ID),
 		Interval: d.Device.Interval.Seconds(), Polls: []poll{}, Values: []value{},
@@ -228,7 +234,7 @@ func (h *StatusPage) sensor(d hub.Snapshot, account string) sensor {
 		}
 		s.Values = values(d.Device.Entities, d.State.State)
 	}
-	for _, p := range d.Polls {
+	for _, p := range d.Polls[max(0, len(d.Polls)-polls):] {
 		if p.Failure != nil && p.Failure.Code == "sign_in_required" { // nothing was asked
 			continue
 		}
