@@ -19,7 +19,9 @@ import (
 const (
 	// relayTimeout bounds the time until another machine has answered a request. It is longer than what the handlers take, and shorter than
 	// what the listener allows.
-	relayTimeout = 70 * time.Second
+	relayTimeout = 68 * time.Second
+	// ticketTimeout bounds the time until another machine has given a ticket, which it does at once unless it has failed.
+	ticketTimeout = 3 * time.Second
 	// A ticket is valid for ticketTime. maxTickets bounds those of a shard that were not used yet.
 	ticketTime = 10 * time.Second
 	maxTickets = 1000
@@ -32,7 +34,7 @@ var errMoving = errors.New("the shard moves to another machine")
 func requestsTo(shard int) string { return fmt.Sprintf("http.%d", shard) }
 
 // askRequest has the machine that answers for a shard answer a request. The question is a ticket, a newline and the encoded request; an empty
-// question asks for a ticket.
+// question asks for a ticket. A request can take long: whether the machine lives is found out before.
 func askRequest(dir *state.Dir, shard int, r *http.Request) (*web.RecordedResponse, error) {
 	encoded, err := web.EncodeRequest(r)
 	if err != nil {
@@ -40,17 +42,25 @@ func askRequest(dir *state.Dir, shard int, r *http.Request) (*web.RecordedRespon
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), relayTimeout)
 	defer cancel()
-	var ticket []byte
-	if !web.ReadsOnly(r.Method) {
-		if ticket, err = dir.Ask(ctx, requestsTo(shard), nil); err != nil {
-			return nil, err
-		}
-	}
-	answer, err := dir.Ask(ctx, requestsTo(shard), bytes.Join([][]byte{ticket, encoded}, []byte("\n")))
+	ticket, err := askTicket(ctx, dir, shard)
 	if err != nil {
 		return nil, err
 	}
+	answer, err := dir.Ask(ctx, requestsTo(shard), bytes.Join([][]byte{ticket, encoded}, []byte("\n")))
+	switch {
+	case errors.Is(err, state.ErrTooLarge): // also when it is asked again
+		return &web.RecordedResponse{Status: http.StatusInsufficientStorage, Body: []byte(err.Error())}, nil
+	case err != nil:
+		return nil, err
+	}
 	return web.DecodeResponse(answer)
+}
+
+// askTicket asks the machine that answers for a shard for a ticket.
+func askTicket(ctx context.Context, dir *state.Dir, shard int) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, ticketTimeout)
+	defer cancel()
+	return dir.Ask(ctx, requestsTo(shard), nil)
 }
 
 // answerRequests answers the requests about a shard that other machines received, until stop is called.
@@ -66,7 +76,7 @@ func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger)
 			return nil, false
 		}
 		var response *web.RecordedResponse
-		if web.ReadsOnly(r.Method) || valid.use(string(ticket)) {
+		if valid.use(string(ticket)) {
 			response = web.Record(h, r, log)
 		}
 		if response == nil || response.Status == 0 {
@@ -77,8 +87,8 @@ func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger)
 	})
 }
 
-// Tickets permit one change each. Without them, whoever can send messages over NATS could have a change made again without the key, by sending
-// the question again.
+// Tickets permit one request each. Without them, whoever can send messages over NATS could have a change made again without the key, by
+// sending the question again.
 type tickets struct {
 	mu     sync.Mutex
 	issued map[string]time.Time // when those that were not used yet end

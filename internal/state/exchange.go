@@ -28,6 +28,8 @@ const denialTime = 10 * time.Second
 const (
 	// maxAnswering bounds the questions for one name that are answered at the same time.
 	maxAnswering = 64
+	// maxPending and maxPendingBytes bound the questions for one name that wait.
+	maxPending, maxPendingBytes = 1000, 16 << 20
 	// resubscribeInterval separates attempts to receive questions while the user of NATS lacks the permission.
 	resubscribeInterval = 15 * time.Second
 	// failureHeader of an answer says why there is none. Its only value is tooLarge.
@@ -168,6 +170,9 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 func (d *Dir) subscribe(name string) (*nats.Subscription, error) {
 	b := d.shared.bucket
 	sub, err := b.conn.SubscribeSync(b.questionSubject(name))
+	if err == nil { // without the key nobody is answered, but others could fill the memory
+		err = sub.SetPendingLimits(maxPending, maxPendingBytes)
+	}
 	if err != nil {
 		return nil, b.explain(err)
 	}
