@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"path"
 	"runtime"
 	"slices"
 	"strconv"
@@ -663,10 +664,10 @@ func TestMultigetOfManyNames(t *testing.T) {
 func TestInterruptedRequest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h, password := newHandler(t, &slowList{held{id: "tasks", isList: true}, 10 * time.Second})
-		for method, path := range map[string]string{"REPORT": "/dav/work/tasks/", http.MethodGet: "/ics/" + password + "/work/tasks.ics"} {
+		for method, address := range map[string]string{"REPORT": "/dav/work/tasks/", http.MethodGet: path.Join("/ics", password, "work", "tasks.ics")} {
 			ctx, cancel := context.WithCancel(t.Context())
 			time.AfterFunc(time.Second, cancel)
-			r := httptest.NewRequestWithContext(ctx, method, path, strings.NewReader(`<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VTODO"/></C:comp-filter></C:filter></C:calendar-query>`))
+			r := httptest.NewRequestWithContext(ctx, method, address, strings.NewReader(`<C:calendar-query xmlns:D="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"><D:prop><D:getetag/></D:prop><C:filter><C:comp-filter name="VCALENDAR"><C:comp-filter name="VTODO"/></C:comp-filter></C:filter></C:calendar-query>`))
 			r.SetBasicAuth("work", password)
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, r)
