@@ -106,17 +106,17 @@ func (c *counter) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // Processes that do not know of each other find a level together if the limit is that of the application: few requests are refused, and none
-// is left with nothing. One after the other begins, when those before it use everything.
+// is left with nothing, though chance makes the shares of some minutes differ. One after the other begins, when those before it use everything.
 func TestLimitersShareALimit(t *testing.T) {
 	for name, test := range map[string]struct {
 		limiters, limit int
 		network         time.Duration
 		refused, share  float64 // at most, and at least
 	}{
-		"two share four":           {2, 4, 60 * time.Millisecond, 0.03, 1. / 3},
+		"two share four":           {2, 4, 60 * time.Millisecond, 0.03, 0.15},
 		"two share four, no delay": {2, 4, 2 * time.Millisecond, 0.05, 0.02}, // who has a slot is nearly always the first to get it again
-		"two share twenty":         {2, 20, 60 * time.Millisecond, 0.01, 1. / 3},
-		"six share four":           {6, 4, 60 * time.Millisecond, 0.15, 1. / 3},
+		"two share twenty":         {2, 20, 60 * time.Millisecond, 0.01, 0.15},
+		"six share four":           {6, 4, 60 * time.Millisecond, 0.15, 0.1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -131,12 +131,12 @@ func TestLimitersShareALimit(t *testing.T) {
 					readRooms(ctx, t, &rooms, c, graph.NewLimiter(nil))
 					time.Sleep(2 * time.Minute)
 				}
-				time.Sleep(10 * time.Minute)
+				time.Sleep(5 * time.Minute)
 				for _, c := range all {
 					c.answered.Store(0)
 					c.refused.Store(0)
 				}
-				const span = 20 * time.Minute
+				const span = 8 * time.Minute
 				time.Sleep(span)
 				cancel()
 				rooms.Wait()
