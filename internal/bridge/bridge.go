@@ -75,6 +75,7 @@ type Bridge struct {
 	log        *slog.Logger
 	lines      chan line     // of the log, to be published
 	connected  chan struct{} // the connection to the broker was made
+	dispatched chan struct{} // closed when no request is executed any more
 	started    time.Time
 	lastUpkeep atomic.Pointer[time.Time] // the last iteration of the loop of runUpkeep
 	listener   *listener                 // nil: none; after New only for runUpkeep
@@ -99,7 +100,7 @@ var ErrRestart = errors.New("the configuration needs a new bridge")
 func New(o Options) (_ *Bridge, err error) {
 	b := &Bridge{
 		options: o, config: o.Config, topics: mqtt.Topics(o.Config.MQTT.BaseTopic), hub: hub.New(), started: time.Now(), configured: time.Now(),
-		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1),
+		lines: make(chan line, maxQueuedLines), connected: make(chan struct{}, 1), dispatched: make(chan struct{}),
 	}
 	if o.File == nil {
 		b.options.File = NewConfigFile(func() config.Sources { return config.Sources{File: o.Config.File} }, o.Kinds, "graph2mqtt does not read it again")
@@ -246,7 +247,10 @@ func (b *Bridge) Run(ctx context.Context) (err error) {
 	}
 	b.listener.start(workContext, work)
 	work.Go(func() error { return b.runtime.Run(workContext) })
-	work.Go(func() error { return b.dispatcher.Run(workContext) })
+	work.Go(func() error {
+		defer close(b.dispatched)
+		return b.dispatcher.Run(workContext)
+	})
 	work.Go(func() error { return b.runUpkeep(workContext, work) })
 	err = work.Wait()
 	stopPublishing()

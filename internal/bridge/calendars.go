@@ -83,6 +83,13 @@ func (b *Bridge) do(ctx context.Context, r services.Inbound) services.Response {
 	select {
 	case response := <-done:
 		return response
+	case <-b.dispatched: // a request that has begun is completed by the next run, or by the machine that takes over
+		select {
+		case response := <-done:
+			return response
+		default:
+		}
+		return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet whether it was executed: graph2mqtt ends here"})
 	case <-ctx.Done():
 		return services.Response{}.Fail(&services.Error{Code: services.InDoubt, Message: "it is not known yet whether it was executed: other requests take too long"})
 	}
