@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -293,7 +294,7 @@ func (h *clusterHarness) tryCalendars(t *testing.T, addresses []string) {
 			t.Fatalf("%d %s", code, body)
 		}
 		name := fmt.Sprintf("lunch-%d", i)
-		event := strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//x//y//EN\nBEGIN:VEVENT\nUID:"+name+"\nDTSTAMP:20260101T000000Z\nDTSTART:20261201T110000Z\nDTEND:20261201T120000Z\nSUMMARY:"+name+"\nEND:VEVENT\nEND:VCALENDAR\n", "\n", "\r\n")
+		event := newEvent(name)
 		for end := time.Now().Add(waitTimeout); ; time.Sleep(time.Millisecond) { // the other machine learns of the password a little later
 			code, body, header := webRequest(t, "PROPFIND", other+"/dav/"+account+"/", account, made.Password, "")
 			if code == http.StatusMultiStatus && strings.Contains(body, "/dav/"+account+"/calendar/") && header.Get("DAV") != "" {
@@ -363,4 +364,74 @@ func TestClusterShardWebOfOneMachine(t *testing.T) {
 	})
 	b.interrupt()
 	awaitPage(t, address, "all accounts again", func(s webState) bool { return haveState(s, "signed_out", "a0") })
+}
+
+// A machine that is stopped gives up its shards soon, also while changes wait for it that other machines received. None is made twice.
+func TestClusterShardWebStop(t *testing.T) {
+	t.Parallel()
+	const changes = 3
+	h := newClusterHarness(t)
+	h.configureWeb(t, "{listen: '127.0.0.1:0', calendars: true}")
+	passwords := map[string]string{}
+	for i := range webAccounts {
+		account := fmt.Sprintf("a%d", i)
+		h.loginTo(t, account)
+		h.variables = []string{"GRAPH2MQTT_HTTP__LISTEN=127.0.0.1:1"}
+		code, stdout, stderr := h.call(t, "calendars", account, "--json")
+		h.variables = nil
+		var access calendarAccess
+		if code != 0 || json.Unmarshal([]byte(stdout), &access) != nil || access.Password == nil {
+			t.Fatalf("%d %s%s", code, stdout, stderr)
+		}
+		passwords[account] = *access.Password
+	}
+	a := h.run(t, "a")
+	address := a.stderr.find(t, listeningPattern)
+	h.awaitShards(t, "online")
+	b := h.run(t, "b")
+	b.stderr.find(t, startingTimes(testShards/2))
+	h.awaitShards(t, "online")
+	awaitPage(t, address, "all accounts", func(s webState) bool { return haveState(s, "signed_in") })
+
+	h.simulator.Fail(simulator.Fault{Method: http.MethodPost, Path: "/v1.0/", Delay: 500 * time.Millisecond, Times: -1})
+	var requests sync.WaitGroup
+	begun := make(chan struct{}, changes*webAccounts)
+	h.simulator.OnRequest(func(r simulator.Request) {
+		if r.Method == http.MethodPost {
+			select {
+			case begun <- struct{}{}:
+			default:
+			}
+		}
+	})
+	for account, password := range passwords {
+		for i := range changes {
+			requests.Go(func() {
+				name := fmt.Sprintf("%s-%d", account, i)
+				code, body, _ := webRequest(t, http.MethodPut, address+"/dav/"+account+"/calendar/"+name+".ics", account, password, newEvent(name))
+				if code != http.StatusCreated && code < 500 {
+					t.Errorf("%s: %d %s", name, code, body)
+				}
+			})
+		}
+	}
+	<-begun
+	b.interrupt()
+	if code := b.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	requests.Wait()
+	h.awaitShards(t, "online")
+	for account := range passwords {
+		for i := range changes {
+			if n := h.count(fmt.Sprintf("%s-%d", account, i)); n > 1 {
+				t.Errorf("%d events %s-%d", n, account, i)
+			}
+		}
+	}
+}
+
+// newEvent returns an event as a calendar program writes it.
+func newEvent(name string) string {
+	return strings.ReplaceAll("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:-//x//y//EN\nBEGIN:VEVENT\nUID:"+name+"\nDTSTAMP:20260101T000000Z\nDTSTART:20261201T110000Z\nDTEND:20261201T120000Z\nSUMMARY:"+name+"\nEND:VEVENT\nEND:VCALENDAR\n", "\n", "\r\n")
 }

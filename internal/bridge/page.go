@@ -63,11 +63,14 @@ func (b *Bridge) handler(c config.HTTP, links *page.Links, passwords *caldav.Cre
 	mux.Handle("/api/state", p)
 	mux.Handle("/api/actions", p)
 	mux.Handle(page.SignInAPIPath, p.SignInAPI())
+	var server http.Handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { // not that there are none: clients would delete theirs
+		http.Error(w, "calendars are off on the machine that has this account: set http.calendars to true on all machines", http.StatusServiceUnavailable)
+	})
 	if c.Calendars {
-		server := b.newCalendarServer(c, passwords)
-		for _, pattern := range caldav.Patterns() {
-			mux.Handle(pattern, server)
-		}
+		server = b.newCalendarServer(c, passwords)
+	}
+	for _, pattern := range caldav.Patterns() {
+		mux.Handle(pattern, server)
 	}
 	return mux, nil
 }

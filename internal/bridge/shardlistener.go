@@ -72,7 +72,7 @@ func NewShardListener(o ShardListenerOptions) (_ *ShardListener, err error) {
 	l := &ShardListener{
 		options: o, log: o.Log.With("component", "http"), started: time.Now(), opened: make(chan struct{}), bridges: map[*Bridge]*shardBridge{}, config: o.Config, applied: time.Now(),
 	}
-	l.shards = page.NewShards(page.ShardsOptions{Count: o.Config.Cluster.Shards, Accounts: l.accounts, Do: l.do})
+	l.shards = page.NewShards(page.ShardsOptions{Count: o.Config.Cluster.Shards, Accounts: l.accounts, Do: l.do, Log: l.log})
 	if l.listener, err = l.listen(o.Config.HTTP); err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (l *ShardListener) serve(b *Bridge, served *shardBridge) {
 			return wait
 		}
 		var stop func()
-		if stop, err = answerRequests(l.dir, b.options.Shard, served.handler, b.log.With("component", "http")); err == nil {
+		if stop, err = answerRequests(l.dir, b.options.Shard, b.holdsShard, served.handler, b.log.With("component", "http")); err == nil {
 			wait = stop
 		}
 	}

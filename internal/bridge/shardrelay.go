@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 )
@@ -20,21 +21,21 @@ const (
 	// relayTimeout bounds the time until another machine has answered a request. It is longer than what the handlers take, and shorter than
 	// what the listener allows.
 	relayTimeout = 68 * time.Second
-	// ticketTimeout bounds the time until another machine has given a ticket, which it does at once unless it has failed.
-	ticketTimeout = 3 * time.Second
+	// briefTimeout bounds the time until another machine has given a ticket, or shown that it lives, and is the interval at which it must.
+	briefTimeout = 3 * time.Second
 	// A ticket is valid for ticketTime. maxTickets bounds those of a shard that were not used yet.
 	ticketTime = 10 * time.Second
 	maxTickets = 1000
 )
 
-// errMoving is the error of requests that a bridge does not answer because it ends, or because another one issued their ticket.
+// errMoving is the error of requests that a bridge does not answer because it ends, or because their ticket is not valid.
 var errMoving = errors.New("the shard moves to another machine")
 
-// requestsTo returns the name under which the bridge of a shard answers HTTP requests about its accounts.
+// requestsTo returns the name under which the bridge of a shard gives tickets for HTTP requests about its accounts.
 func requestsTo(shard int) string { return fmt.Sprintf("http.%d", shard) }
 
-// askRequest has the machine that answers for a shard answer a request. The question is a ticket, a newline and the encoded request; an empty
-// question asks for a ticket. A request can take long: whether the machine lives is found out before.
+// askRequest has the machine that answers for a shard answer a request. An empty question to the name of the shard asks for a ticket. The answer
+// is a name of the bridge alone, a newline and the ticket. The question to that name is the ticket, a newline and the encoded request.
 func askRequest(dir *state.Dir, shard int, r *http.Request) (*web.RecordedResponse, error) {
 	encoded, err := web.EncodeRequest(r)
 	if err != nil {
@@ -42,33 +43,63 @@ func askRequest(dir *state.Dir, shard int, r *http.Request) (*web.RecordedRespon
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), relayTimeout)
 	defer cancel()
-	ticket, err := askTicket(ctx, dir, shard)
+	text, err := askBriefly(ctx, dir, requestsTo(shard))
 	if err != nil {
 		return nil, err
 	}
-	answer, err := dir.Ask(ctx, requestsTo(shard), bytes.Join([][]byte{ticket, encoded}, []byte("\n")))
+	name, ticket, _ := bytes.Cut(text, []byte("\n"))
+	ctx, giveUp := context.WithCancelCause(ctx)
+	var watching sync.WaitGroup
+	watching.Go(func() { watchMachine(ctx, dir, string(name), giveUp) })
+	defer watching.Wait()
+	defer giveUp(nil)
+	answer, err := dir.Ask(ctx, string(name), bytes.Join([][]byte{ticket, encoded}, []byte("\n")))
 	switch {
 	case errors.Is(err, state.ErrTooLarge): // also when it is asked again
 		return &web.RecordedResponse{Status: http.StatusInsufficientStorage, Body: []byte(err.Error())}, nil
+	case err != nil && errors.Is(context.Cause(ctx), state.ErrUnanswered):
+		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, err
 	}
 	return web.DecodeResponse(answer)
 }
 
-// askTicket asks the machine that answers for a shard for a ticket.
-func askTicket(ctx context.Context, dir *state.Dir, shard int) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, ticketTimeout)
+// askBriefly asks a machine what it answers at once unless it has failed.
+func askBriefly(ctx context.Context, dir *state.Dir, name string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, briefTimeout)
 	defer cancel()
-	return dir.Ask(ctx, requestsTo(shard), nil)
+	return dir.Ask(ctx, name, nil)
 }
 
-// answerRequests answers the requests about a shard that other machines received, until stop is called.
-func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger) (stop func(), err error) {
+// watchMachine calls giveUp when the bridge with a name does not exist any more, or does not answer twice. It returns when ctx is done.
+func watchMachine(ctx context.Context, dir *state.Dir, name string, giveUp context.CancelCauseFunc) {
+	for failures := 0; graph.Pause(ctx, briefTimeout) == nil; {
+		_, err := askBriefly(ctx, dir, name)
+		if !errors.Is(err, state.ErrUnanswered) {
+			failures = 0
+			continue
+		}
+		if failures++; failures == 2 || errors.Is(err, state.ErrNobodyAnswers) {
+			giveUp(err)
+		}
+	}
+}
+
+// answerRequests answers the requests about a shard that other machines received, until stop is called. It gives no tickets while holds reports
+// that another machine may have the shard.
+func answerRequests(dir *state.Dir, shard int, holds func() bool, h http.Handler, log *slog.Logger) (stop func(), err error) {
 	valid := tickets{}
-	return dir.Answer(requestsTo(shard), func(ctx context.Context, question []byte) ([]byte, bool) {
+	name := requestsTo(shard) + "." + rand.Text()
+	stopTickets, err := dir.Answer(requestsTo(shard), func(context.Context, []byte) ([]byte, bool) {
+		return []byte(name + "\n" + valid.issue()), holds()
+	})
+	if err != nil {
+		return nil, err
+	}
+	stopRequests, err := dir.Answer(name, func(ctx context.Context, question []byte) ([]byte, bool) {
 		if len(question) == 0 {
-			return []byte(valid.issue()), true
+			return nil, true
 		}
 		ticket, encoded, _ := bytes.Cut(question, []byte("\n"))
 		r, err := web.DecodeRequest(ctx, encoded)
@@ -85,6 +116,14 @@ func answerRequests(dir *state.Dir, shard int, h http.Handler, log *slog.Logger)
 		answer, err := response.Encode()
 		return answer, err == nil
 	})
+	if err != nil {
+		stopTickets()
+		return nil, err
+	}
+	return func() {
+		stopTickets()
+		stopRequests()
+	}, nil
 }
 
 // Tickets permit one request each. Without them, whoever can send messages over NATS could have a change made again without the key, by

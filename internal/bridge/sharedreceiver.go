@@ -444,5 +444,8 @@ func (b *Bridge) answer(ctx context.Context, q question) (a answer, ok bool) {
 		a.Error = err.Error()
 	}
 	a.Subscriptions = b.runtime.HoldsSubscriptions(q.Subscriptions)
-	return a, b.options.Lease == nil || b.options.Lease.Err() == nil
+	return a, b.holdsShard()
 }
+
+// holdsShard reports whether no other machine can have the shard of the bridge.
+func (b *Bridge) holdsShard() bool { return b.options.Lease == nil || b.options.Lease.Err() == nil }

@@ -134,8 +134,9 @@ func (h *DAVServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func (x *exchange) forward() {
 	response, err := x.o.Forward(x.account, x.r)
 	if err != nil {
+		x.o.Log.Debug("calendar request not answered", "account", x.account, "error", err) // the reason is not for others
 		x.w.Header().Set("Retry-After", "5")
-		x.writeError(err)
+		x.writeError(statusError(http.StatusServiceUnavailable, "the account cannot be reached at the moment; try again later"))
 		return
 	}
 	response.WriteTo(x.w)

@@ -405,7 +405,7 @@ func statusOf(code string) int {
 		return http.StatusBadRequest
 	case services.UnknownOp, services.UnknownSensor, "not_found":
 		return http.StatusNotFound
-	case services.Overloaded, services.ShuttingDown:
+	case services.Overloaded, services.ShuttingDown, "unreachable":
 		return http.StatusServiceUnavailable
 	case services.Internal:
 		return http.StatusInternalServerError

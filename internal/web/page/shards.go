@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"slices"
@@ -53,7 +54,8 @@ type ShardsOptions struct {
 	// Accounts returns the accounts of all shards.
 	Accounts func() []ConfiguredAccount
 	// Do has the status page of a shard answer a request, on whichever machine it is.
-	Do func(shard int, r *http.Request) (*web.RecordedResponse, error)
+	Do  func(shard int, r *http.Request) (*web.RecordedResponse, error)
+	Log *slog.Logger
 }
 
 // Shards are the status pages of the shards of a cluster, which a StatusPage shows as one. While somebody looks at it, Run follows what
@@ -385,7 +387,8 @@ func (s *Shards) relay(w http.ResponseWriter, r *http.Request, account string) {
 	}
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
-		writeError(w, http.StatusServiceUnavailable, failure{Code: "unreachable", Message: err.Error(), RetryAfter: 5})
+		s.options.Log.Debug("sign-in link not answered", "account", account, "error", err) // the reason is not for others
+		writeError(w, http.StatusServiceUnavailable, failure{Code: "unreachable", Message: "the account cannot be reached at the moment", RetryAfter: 5})
 		return
 	}
 	response.WriteTo(w)

@@ -39,7 +39,7 @@ func newSharded(t *testing.T) *sharded {
 	gone := errors.New("no machine answers")
 	s.lost.Store(&gone)
 	shards := page.NewShards(page.ShardsOptions{
-		Count: 3,
+		Count: 3, Log: slog.New(slog.DiscardHandler),
 		Accounts: func() []page.ConfiguredAccount {
 			return []page.ConfiguredAccount{{ID: "work", Name: "Work"}, {ID: "home", Name: "Home", Shard: 1}, {ID: "lost", Name: "Lost", Application: true, Shard: 2}, {ID: "new", Name: "New", Shard: 1}}
 		},
@@ -210,7 +210,7 @@ func TestActionsInShards(t *testing.T) {
 		if diff := cmp.Diff([]string{`second home sign_in {"way":"browser"}`}, submitted()); diff != "" {
 			t.Error(diff)
 		}
-		if code, body := post(`{"operation": "refresh"}`); code != http.StatusConflict || body != `{"error":{"code":"unreachable","message":"shard 2: no machine answers"}}` {
+		if code, body := post(`{"operation": "refresh"}`); code != http.StatusServiceUnavailable || body != `{"error":{"code":"unreachable","message":"shard 2: no machine answers"}}` {
 			t.Errorf("%d %s", code, body)
 		}
 		if diff := cmp.Diff([]string{"first  refresh {}", "second  refresh {}"}, submitted()); diff != "" {
