@@ -250,6 +250,7 @@ type inflightPoll[S any] struct {
 	answer  chan answer[S]
 	cancel  context.CancelFunc
 	dropped bool // its answer is not to be used
+	waits   bool // it may wait for its turn for long
 }
 
 type answer[S any] struct {
@@ -268,7 +269,11 @@ func (r *run[S]) loop(ctx context.Context) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for ctx.Err() == nil {
-		if now := time.Now(); r.inflight.answer == nil && !now.Before(r.schedule.due()) {
+		now := time.Now()
+		if at, ok := r.overtakes(); ok && !now.Before(at) {
+			r.inflight.drop() // the poll that follows does not wait for its turn
+		}
+		if r.inflight.answer == nil && !now.Before(r.schedule.due()) {
 			pollCtx := ctx
 			woken := r.schedule.start(now)
 			if !woken {
@@ -278,6 +283,7 @@ func (r *run[S]) loop(ctx context.Context) {
 				pollCtx = context.WithValue(pollCtx, isReadAll{}, true)
 			}
 			r.startPoll(pollCtx)
+			r.inflight.waits = !woken && r.queues()
 		}
 		timer.Stop() // since Go 1.23 nothing stays in its channel
 		if wait, ok := r.wait(); ok {
@@ -322,6 +328,8 @@ func (r *run[S]) wait() (wait time.Duration, ok bool) {
 	}
 	if r.inflight.answer == nil {
 		until(time.Until(r.schedule.due()))
+	} else if at, ok := r.overtakes(); ok {
+		until(time.Until(at))
 	}
 	if !r.next.IsZero() {
 		until(min(time.Until(r.next), maxSleep))
@@ -332,10 +340,18 @@ func (r *run[S]) wait() (wait time.Duration, ok bool) {
 	return wait, ok
 }
 
+// queues reports whether polls wait for those of other mailboxes.
+func (r *run[S]) queues() bool { return r.o.Graph != nil && r.o.Graph.Application() }
+
+// overtakes returns when something that woke the poller does not wait any more for a poll that may wait for its turn.
+func (r *run[S]) overtakes() (at time.Time, ok bool) {
+	return r.schedule.wokenAt(), r.inflight.waits && !r.inflight.dropped && !r.schedule.woken.IsZero()
+}
+
 // startPoll starts a poll.
 func (r *run[S]) startPoll(ctx context.Context) {
 	timeout := pollTimeout
-	if r.o.Graph != nil && r.o.Graph.Application() {
+	if r.queues() {
 		timeout = queueTimeout
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)

@@ -80,6 +80,14 @@ func (s *schedule) wake(now time.Time) {
 	}
 }
 
+// wokenAt returns when the next poll that something woke begins.
+func (s *schedule) wokenAt() time.Time {
+	if s.woken.Before(s.notBefore) {
+		return s.notBefore
+	}
+	return s.woken
+}
+
 // due returns when the next poll begins.
 func (s *schedule) due() time.Time {
 	due := s.regular

@@ -2,6 +2,7 @@ package sensors_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -9,6 +10,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
 
@@ -85,6 +88,39 @@ func TestWakeDuringAPoll(t *testing.T) {
 		synctest.Wait()
 		if n != 2 {
 			t.Errorf("%d polls, want 2", n)
+		}
+	})
+}
+
+// A poll of an application may wait long for those of others. What wakes the poller does not wait with it.
+func TestWakeOfAWaitingPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var background []bool
+		o := options(t, "Calendars.Read")
+		var err error
+		o.Graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: []string{"Calendars.Read"}}, Application: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		o.Interval = 24 * time.Hour
+		h := run(t, &meeting{ask: func(ctx context.Context, _ time.Time) (time.Time, time.Time, error) {
+			background = append(background, graph.IsInBackground(ctx))
+			if graph.IsInBackground(ctx) {
+				return time.Time{}, time.Time{}, wait(ctx, 30*time.Minute)
+			}
+			return time.Time{}, time.Time{}, nil
+		}}, o)
+		time.Sleep(10 * time.Second)
+		h.Wake()
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if !slices.Equal(background, []bool{true, false}) {
+			t.Errorf("polls in the background: %v", background)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if len(background) != 2 {
+			t.Errorf("%d polls", len(background))
 		}
 	})
 }

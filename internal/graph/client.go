@@ -323,22 +323,27 @@ func (c *Client) address(r *abstractions.RequestInformation) (*url.URL, error) {
 
 // send sends a request as soon as its bucket lets it through. The answer is never nil.
 func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInformation, uri *url.URL) (*answer, error) {
-	if err := b.acquire(ctx); err != nil {
-		return new(answer), err
+	a := new(answer) // until it is known
+	if err := b.check(); err != nil {
+		return a, err
 	}
-	defer b.release()
 	limiter := c.limiter
 	if !b.outlook {
 		limiter = nil
 	}
 	if err := limiter.acquire(ctx); err != nil {
-		return new(answer), err
+		return a, err
 	}
 	began := time.Now()
+	defer func() { limiter.release(began, a.status != 0 && a.status < 500, a.throttled()) }()
+	if err := b.acquire(ctx); err != nil { // after the limiter: polls that wait there for long must not hold up others of the mailbox
+		return a, err
+	}
+	defer b.release()
+	began = time.Now()
 	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	a, err := c.sendAuthorized(ctx, r, uri, (*answer).read)
-	limiter.release(began, a.status != 0 && a.status < 500, a.throttled())
 	return a, c.settle(b, a, err)
 }
 

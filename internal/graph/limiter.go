@@ -20,8 +20,10 @@ const (
 	growInterval = 2 * time.Second
 	// When one request at a time is too much, because others use the same limit, a rest follows each answer: restUnit, or 3, 7, 15 times as
 	// long. It is shortened after restInterval without a throttled answer.
-	restUnit     = 300 * time.Millisecond
-	maxRests     = 4
+	restUnit = 300 * time.Millisecond
+	maxRests = 4
+	// maxAhead is the number of requests that go before one in the background, which would otherwise wait for ever.
+	maxAhead     = 9
 	restInterval = 5 * time.Second
 )
 
@@ -45,20 +47,25 @@ type Limiter struct {
 	restUntil time.Time // until then no request is let through
 	// The oldest are first; a channel is closed when a slot is handed over.
 	waiting    []chan struct{}
-	background []chan struct{} // those that let all others go first
+	background []chan struct{} // those that let others go first
+	ahead      int             // slots handed over in a row while others waited in the background
 }
 
 // isBackground is the key of InBackground.
 type isBackground struct{}
 
-// InBackground marks requests that let all others of the same Limiter go first: thousands of polls must not hold up what somebody waits for.
+// InBackground marks requests that let others of the same Limiter go first, at most maxAhead in a row: thousands of polls must not hold up
+// what somebody waits for.
 func InBackground(ctx context.Context) context.Context {
 	return context.WithValue(ctx, isBackground{}, true)
 }
 
+// IsInBackground reports whether the requests of ctx let others go first.
+func IsInBackground(ctx context.Context) bool { return ctx.Value(isBackground{}) != nil }
+
 // inBackgroundAs returns a context without end that is in the background if ctx is.
 func inBackgroundAs(ctx context.Context) context.Context {
-	if ctx.Value(isBackground{}) != nil {
+	if IsInBackground(ctx) {
 		return InBackground(context.Background())
 	}
 	return context.Background()
@@ -86,13 +93,13 @@ func (l *Limiter) acquire(ctx context.Context) error {
 		return nil
 	}
 	l.mu.Lock()
-	if l.inFlight < l.limit && !time.Now().Before(l.restUntil) { // then nobody waits
+	if l.inFlight < l.limit && len(l.waiting)+len(l.background) == 0 && !time.Now().Before(l.restUntil) {
 		l.inFlight++
 		l.mu.Unlock()
 		return nil
 	}
 	queue := &l.waiting
-	if ctx.Value(isBackground{}) != nil {
+	if IsInBackground(ctx) {
 		queue = &l.background
 	}
 	turn := make(chan struct{})
@@ -165,11 +172,13 @@ func (l *Limiter) handOver() {
 	if time.Now().Before(l.restUntil) {
 		return
 	}
-	for _, queue := range []*[]chan struct{}{&l.waiting, &l.background} {
-		for len(*queue) > 0 && l.inFlight < l.limit {
-			l.inFlight++
-			close((*queue)[0])
-			*queue = (*queue)[1:]
+	for l.inFlight < l.limit && len(l.waiting)+len(l.background) > 0 {
+		queue := &l.waiting
+		if l.ahead++; len(l.waiting) == 0 || len(l.background) > 0 && l.ahead > maxAhead {
+			queue, l.ahead = &l.background, 0
 		}
+		l.inFlight++
+		close((*queue)[0])
+		*queue = (*queue)[1:]
 	}
 }

@@ -206,3 +206,46 @@ func TestLimiterGivesUp(t *testing.T) {
 		}
 	})
 }
+
+// What somebody waits for goes before polls in the background, but these are not left waiting for ever, also not when a limit of one and rests
+// were found.
+func TestLimiterLetsOthersGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var order []string
+		c := client(t, graph.Options{Application: true, Limiter: graph.NewLimiter(nil), Transport: graphtest.RoundTripper(func(r *http.Request) (*http.Response, error) {
+			mu.Lock()
+			order = append(order, strings.TrimSuffix(strings.Split(r.URL.Path, "/")[3], "@contoso.com"))
+			mu.Unlock()
+			time.Sleep(300 * time.Millisecond)
+			return graphtest.Answer(http.StatusOK, `{"value": []}`), nil
+		})})
+		var requests sync.WaitGroup
+		read := func(ctx context.Context, name string) {
+			requests.Go(func() {
+				if _, err := graph.Get[struct{ Value []any }](ctx, c, "read", c.User(name+"@contoso.com").Calendars().ToGetRequestInformation, (*users.ItemCalendarsRequestBuilderGetRequestConfiguration)(nil)); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait() // in this order
+		}
+		for i := range 30 {
+			read(graph.InBackground(t.Context()), fmt.Sprintf("poll%d", i))
+		}
+		for i := range 20 {
+			read(t.Context(), fmt.Sprintf("booking%d", i))
+		}
+		requests.Wait()
+		bookings, polls := 0, 0
+		for _, name := range order[4:] { // four polls were sent before the others came
+			if strings.HasPrefix(name, "poll") {
+				polls++
+			} else if bookings++; bookings == 20 {
+				break
+			}
+		}
+		if polls < 1 || polls > 3 {
+			t.Errorf("%d polls went before the last of %d bookings: %v", polls, bookings, order)
+		}
+	})
+}
