@@ -133,7 +133,7 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		slots := make(chan struct{}, maxAnswering)
 		for {
 			m, err := sub.NextMsgWithContext(ctx)
-			if ctx.Err() != nil { // what has arrived is still answered: nobody else does, and who asked would wait in vain
+			if err != nil && ctx.Err() != nil { // what has arrived is still answered: nobody else does, and who asked would wait in vain
 				m, err = sub.NextMsg(time.Nanosecond)
 			}
 			switch {
