@@ -240,7 +240,7 @@ func recovered(before *hub.State, now hub.AccountStatus) bool {
 	return !was.Connected && now.Connected || was.Error != nil && now.Error == nil || len(was.Problems) > len(now.Problems)
 }
 
-// maxListed is the number of sensors in each list of a status. An organization can have thousands, and each change is a message of all.
+// maxListed is the number of sensors in the lists of problems and notifications of a status. An organization can have thousands, and each change is a message of all.
 const maxListed = 100
 
 // statusPayload returns the message of an account's status topic. Lists are never null, and have maxListed sensors at most: of notifications
@@ -248,6 +248,10 @@ const maxListed = 100
 func statusPayload(s hub.AccountStatus) []byte {
 	s.Granted = append([]string{}, s.Granted...)
 	s.Missing = append([]hub.MissingScope{}, s.Missing...)
+	if len(s.Problems) > maxListed { // that of the bridge has no sensor and comes last
+		s.Problems = slices.Clone(s.Problems)
+		slices.SortStableFunc(s.Problems, func(a, b hub.SensorProblem) int { return min(len(a.Sensor), 1) - min(len(b.Sensor), 1) })
+	}
 	s.Problems, s.ProblemsOmitted = firstOf(s.Problems)
 	if s.Notifications != nil && len(s.Notifications.Sensors) > maxListed {
 		n := *s.Notifications

@@ -20,13 +20,14 @@ func TestStatusOfManySensors(t *testing.T) {
 		s.Problems = append(s.Problems, hub.SensorProblem{Sensor: id, Code: "timeout", Message: "no answer in time"})
 		s.Notifications.Sensors = append(s.Notifications.Sensors, hub.SensorNotifications{Sensor: id, State: state})
 	}
+	s.Problems = append(s.Problems, hub.SensorProblem{Code: "audit_failed"}) // of the bridge
 	payload := statusPayload(s)
 	var got hub.AccountStatus
 	if err := json.Unmarshal(payload, &got); err != nil {
 		t.Fatal(err)
 	}
 	listed := got.Notifications.Sensors
-	if len(got.Problems) != 100 || got.ProblemsOmitted != n-100 || len(listed) != 100 || got.Notifications.Omitted != n-100 {
+	if len(got.Problems) != 100 || got.ProblemsOmitted != n-99 || got.Problems[0].Code != "audit_failed" || len(listed) != 100 || got.Notifications.Omitted != n-100 {
 		t.Errorf("%d problems and %d more, %d sensors and %d more", len(got.Problems), got.ProblemsOmitted, len(listed), got.Notifications.Omitted)
 	}
 	if listed[0].Sensor != "room4999" || listed[1].Sensor != "room0000" || len(payload) > 20_000 {
