@@ -24,11 +24,11 @@ import (
 // consented.
 const extendInterval = time.Hour
 
-// An account with more than manySensors evaluates its status less often, by statusPause for each further sensor: every poll can change the
+// An account with more than manySensors evaluates its status less often, by pauseOfSensor for each further sensor: every poll can change the
 // status, and each evaluation looks at all sensors.
 const (
-	manySensors = 100
-	statusPause = time.Millisecond
+	manySensors   = 100
+	pauseOfSensor = time.Millisecond
 )
 
 // syncsInterval is the least time between two writes of when the sensors were last read.
@@ -192,7 +192,7 @@ func (a *account) Run(ctx context.Context) error {
 	var due, evaluated time.Time // of the status
 	for {
 		if now := time.Now(); !now.Before(due) {
-			due, evaluated = now.Add(a.updateStatus()), now
+			due, evaluated = now.Add(max(a.updateStatus(), a.statusPause())), now
 			a.storeSyncs()
 		}
 		timer := time.NewTimer(time.Until(due))
@@ -202,7 +202,7 @@ func (a *account) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case <-a.dirty:
-			due = earlier(due, evaluated.Add(statusPause*time.Duration(max(a.size()-manySensors, 0))))
+			due = earlier(due, evaluated.Add(a.statusPause()))
 		case apply := <-a.applies:
 			apply(ctx, &running)
 			due = time.Time{}
@@ -458,6 +458,11 @@ func (a *account) add(s *sensor) {
 		a.byMailbox[s.mailbox] = map[string]*sensor{}
 	}
 	a.byMailbox[s.mailbox][s.config.ID] = s
+}
+
+// statusPause returns the least time between two evaluations of the status that no sign-in and no change of the sensors asks for.
+func (a *account) statusPause() time.Duration {
+	return pauseOfSensor * time.Duration(max(a.size()-manySensors, 0))
 }
 
 // size returns the number of sensors.

@@ -23,8 +23,9 @@ import (
 const (
 	listInterval = 10 * time.Minute // between two listings of a group's members, where the kind has no interval
 	listRetry    = time.Minute      // after a listing that failed
-	listTimeout  = 5 * time.Minute  // 30,000 rooms are 300 pages
-	confirmPause = 2 * time.Second  // before the second listing that confirms a loss
+	listTimeout  = time.Minute
+	roomsTimeout = 5 * time.Minute // the same of an organization: 30,000 rooms are 300 pages
+	confirmPause = 2 * time.Second // before the second listing that confirms a loss
 )
 
 // A group is a sensor that stands for several, such as all calendars. Each member is a sensor of its own.
@@ -189,7 +190,11 @@ func (g *group) list(ctx context.Context) ([]sensors.Member, error) {
 	if err := g.sensor.account.checkGranted(g.sensor.source.Permissions()); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	timeout := listTimeout
+	if g.sensor.account.config.Application {
+		timeout = roomsTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	all, err := g.ask(ctx)
 	if err != nil {

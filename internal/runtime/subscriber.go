@@ -1006,7 +1006,7 @@ func (s *subscriber) polled(of *sensor, p sensors.Poll) {
 	push.polledAt = at
 	announced := push.heardAt.After(before.Add(-w.Latency))
 	if p.Changed && !w.Partial && !announced && !since.IsZero() && before.After(since) && push.suspectAt.IsZero() {
-		push.suspectAt = at
+		push.suspectAt = at.Add(p.Took) // it may have waited for its turn
 	}
 	read := push.recorded && !push.heardAt.After(at)
 	if read {
