@@ -132,7 +132,7 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 	running.Go(func() {
 		slots := make(chan struct{}, maxAnswering)
 		for {
-			m, err := sub.NextMsgWithContext(ctx)
+			m, err := nextQuestion(ctx, sub)
 			if err != nil && ctx.Err() != nil { // what has arrived is still answered: nobody else does, and who asked would wait in vain
 				m, err = sub.NextMsg(time.Nanosecond)
 			}
@@ -144,6 +144,7 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 					d.answer(name, m, handle)
 				})
 			case errors.Is(err, nats.ErrSlowConsumer): // some are lost and asked again
+			case errors.Is(err, context.DeadlineExceeded): // none has come
 			case errors.Is(err, nats.ErrPermissionViolation): // the servers do not restore a subscription that they refused
 				_ = sub.Unsubscribe()
 				select {
@@ -164,6 +165,13 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		cancel()
 		running.Wait()
 	}, nil
+}
+
+// nextQuestion waits for a question, for a while: that the servers refuse the subscription is only told to who begins to wait.
+func nextQuestion(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, resubscribeInterval)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
 }
 
 // subscribe begins to receive the questions for a name.

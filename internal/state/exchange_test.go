@@ -348,6 +348,59 @@ func TestQuestionPermissions(t *testing.T) {
 	}
 }
 
+// Machines whose permissions are taken away and granted again reach each other again.
+func TestQuestionPermissionsGrantedAgain(t *testing.T) {
+	const subject = "$GRAPH2MQTT.test.>"
+	permit := func(asks bool) func(*server.Options) {
+		return func(o *server.Options) {
+			p := clusterPermissions()
+			if asks {
+				p.Publish.Allow = append(p.Publish.Allow, subject)
+				p.Subscribe.Allow = append(p.Subscribe.Allow, subject)
+				p.Response = &server.ResponsePermission{MaxMsgs: 1, Expires: time.Minute}
+			}
+			o.Users = []*server.User{{Username: "graph2mqtt", Password: "secret", Permissions: p}}
+		}
+	}
+	for name, n := range map[string]int{"one server": 1, "three servers": 3} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var servers []*natstest.NATS
+			if n == 1 {
+				servers = []*natstest.NATS{natstest.New(t, permit(true))}
+			} else {
+				servers = natstest.NewCluster(t, n, func(_ int, o *server.Options) { permit(true)(o) })
+			}
+			user := func(c *state.ClusterOptions) { c.Username, c.Password = "graph2mqtt", "secret" }
+			a, _ := machine(t, []string{servers[0].ClientURL}, user)
+			b, _ := machine(t, []string{servers[n-1].ClientURL}, user)
+			var asked atomic.Int64
+			answers(t, b, "shard.1", upper(&asked))
+			if got := askUntil(t, a, "shard.1", "before"); got != "BEFORE" {
+				t.Errorf("the answer is %q", got)
+			}
+			for _, s := range servers {
+				s.Reload(permit(false))
+			}
+			for end := time.Now().Add(time.Minute); ; {
+				_, err := ask(t, a, "shard.1", []byte("without"))
+				if err != nil && strings.Contains(err.Error(), "lacks a permission") {
+					break
+				}
+				if time.Now().After(end) {
+					t.Fatalf("without a permission: %v", err)
+				}
+			}
+			for _, s := range servers {
+				s.Reload(permit(true))
+			}
+			if got := askUntil(t, a, "shard.1", "after"); got != "AFTER" {
+				t.Errorf("the answer is %q", got)
+			}
+		})
+	}
+}
+
 // A machine with another key is neither understood nor understands.
 func TestQuestionsWithAnotherKey(t *testing.T) {
 	s := natstest.New(t)

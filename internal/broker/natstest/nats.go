@@ -125,6 +125,15 @@ func (s *NATS) start() {
 	s.server.Start()
 }
 
+// Reload changes the options of the running server as a changed configuration file does, and those of later starts.
+func (s *NATS) Reload(change func(*server.Options)) {
+	s.t.Helper()
+	change(s.options)
+	if err := s.server.ReloadOptions(s.options.Clone()); err != nil {
+		s.t.Fatalf("reload NATS: %v", err)
+	}
+}
+
 func (s *NATS) await(what string, f func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(startTimeout); !f(); time.Sleep(20 * time.Millisecond) {
