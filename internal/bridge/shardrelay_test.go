@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -71,8 +72,16 @@ func TestRelayToAFailedMachine(t *testing.T) {
 	defer stop()
 	asked := make(chan error, 1)
 	go func() {
-		_, err := bridge.AskRequest(asking, 1, httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/dav/", strings.NewReader("{}")))
-		asked <- err
+		for { // that somebody answers is known a little later
+			_, err := bridge.AskRequest(asking, 1, httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/dav/", strings.NewReader("{}")))
+			select {
+			case <-begun:
+				asked <- err
+				return
+			default:
+				runtime.Gosched()
+			}
+		}
 	}()
 	<-begun
 	failing.Close()

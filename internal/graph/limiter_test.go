@@ -244,7 +244,7 @@ func TestLimiterLetsOthersGoFirst(t *testing.T) {
 				break
 			}
 		}
-		if polls < 1 || polls > 3 {
+		if polls < 1 || polls > 8 { // those that are sent at the same time come in any order
 			t.Errorf("%d polls went before the last of %d bookings: %v", polls, bookings, order)
 		}
 	})
