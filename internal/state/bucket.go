@@ -117,6 +117,9 @@ type denial struct {
 // deniedPattern matches the part of the subject of a denied request that differs each time.
 var deniedPattern = regexp.MustCompile(`(_INBOX\.|\$(KV|GRAPH2MQTT)\.[^."]+\.|\$JS\.API\.CONSUMER\.[A-Z.]+\.[^."]+\.)[^"]+`)
 
+// maskDenied replaces that part by the wildcard of permissions.
+func maskDenied(text string) string { return deniedPattern.ReplaceAllString(text, "$1>") }
+
 // deniedInterval is the time for which a permission must not have been missed before it is logged again that it is missing.
 const deniedInterval = 10 * time.Minute
 
@@ -128,7 +131,7 @@ type denials struct {
 
 // isNew records that a permission is missing, and reports whether it was not missed lately.
 func (d *denials) isNew(err error, now time.Time) bool {
-	text := deniedPattern.ReplaceAllString(err.Error(), "$1>")
+	text := maskDenied(err.Error())
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	last, ok := d.last[text]

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
-	"regexp"
 	"strings"
 	"sync"
 	"time"
@@ -35,12 +34,6 @@ const (
 	// failureHeader of an answer says why there is none. Its only value is tooLarge.
 	failureHeader = "Graph2mqtt-Failure"
 	tooLarge      = "too large"
-)
-
-// inboxPattern matches the subject of an answer, which differs each time, and questionPattern that of a question without its name.
-var (
-	inboxPattern    = regexp.MustCompile(`_INBOX\.[^"]+`)
-	questionPattern = regexp.MustCompile(`(\$GRAPH2MQTT\.[^."]+\.)[^"]+`)
 )
 
 // questionSubject returns the subject of the questions for a name.
@@ -103,9 +96,8 @@ func (d *Dir) ExplainTimeout(err error) error {
 func (b *bucket) explainQuestion(err error) error {
 	last, d := b.conn.LastError(), b.denied.Load() // d is set a little later; last stays also when the permission was granted
 	if errors.Is(last, nats.ErrPermissionViolation) && (d == nil || time.Since(d.at) < denialTime) {
-		if text := last.Error(); strings.Contains(text, b.questionSubject("")) || inboxPattern.MatchString(text) {
-			text = questionPattern.ReplaceAllString(inboxPattern.ReplaceAllString(text, "_INBOX.>"), "$1>")
-			return refusal("the user of NATS lacks a permission: " + text)
+		if text := last.Error(); strings.Contains(text, b.questionSubject("")) || strings.Contains(text, nats.InboxPrefix) {
+			return refusal("the user of NATS lacks a permission: " + maskDenied(text))
 		}
 	}
 	switch {
