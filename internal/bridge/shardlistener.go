@@ -62,9 +62,10 @@ type ShardListener struct {
 
 // A shardBridge is a bridge of the process.
 type shardBridge struct {
-	detach  func()               // ends its metrics; nil: it has none
-	handler http.Handler         // answers requests about its accounts; nil: no listener is configured
-	stop    func() (wait func()) // cancels the requests of handler, and does not wait for them; nil: there is no handler
+	detach  func()             // ends its metrics; nil: it has none
+	handler http.Handler       // answers requests about its accounts; nil: no listener is configured
+	cancel  context.CancelFunc // cancels the requests of handler; nil: there is no handler
+	stop    func()             // ends answering requests that other machines received, and waits for them; nil: it does not answer them
 }
 
 // NewShardListener returns the configured listener, which holds its address until Run returns.
@@ -124,18 +125,10 @@ func (l *ShardListener) serve(b *Bridge, served *shardBridge) {
 		return
 	}
 	handler, err := b.handler(l.http, l.links, l.passwords)
-	wait := func() {}
 	if err == nil {
 		running, cancel := context.WithCancel(context.Background())
-		served.handler = until(running, handler)
-		served.stop = func() func() {
-			cancel()
-			return wait
-		}
-		var stop func()
-		if stop, err = answerRequests(l.dir, b.options.Shard, b.holdsShard, served.handler, b.log.With("component", "http")); err == nil {
-			wait = stop
-		}
+		served.handler, served.cancel = until(running, handler), cancel
+		served.stop, err = answerRequests(l.dir, b.options.Shard, b.holdsShard, served.handler, b.log.With("component", "http"))
 	}
 	if err != nil {
 		b.log.Error("requests that other machines receive are not answered", "error", err)
@@ -158,11 +151,13 @@ func until(running context.Context, h http.Handler) http.Handler {
 // end has the bridge answer no more requests about its accounts. wait waits for those that have begun, which may want to store something: no
 // lock is held meanwhile.
 func (s *shardBridge) end() (wait func()) {
-	wait = func() {}
-	if s.stop != nil {
-		wait = s.stop()
+	if wait = s.stop; wait == nil {
+		wait = func() {}
 	}
-	s.handler, s.stop = nil, nil
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.handler, s.cancel, s.stop = nil, nil, nil
 	return wait
 }
 

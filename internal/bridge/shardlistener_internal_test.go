@@ -15,11 +15,9 @@ func TestShardListenerWaitsWithoutLock(t *testing.T) {
 	l, b := &ShardListener{bridges: map[*Bridge]*shardBridge{}}, &Bridge{}
 	remove := l.Add(b)
 	isFree := false
-	l.bridges[b].stop = func() (wait func()) {
-		return func() {
-			if isFree = l.mu.TryLock(); isFree {
-				l.mu.Unlock()
-			}
+	l.bridges[b].stop = func() {
+		if isFree = l.mu.TryLock(); isFree {
+			l.mu.Unlock()
 		}
 	}
 	remove()
