@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -704,16 +703,8 @@ func (h *clusterHarness) awaitAnswer(t *testing.T, address string, want int, tex
 	t.Helper()
 	code, body := 0, ""
 	for end := time.Now().Add(waitTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		answer, err := http.Get("http://" + address)
-		if err != nil {
-			t.Fatal(err)
-		}
-		b, err := io.ReadAll(answer.Body)
-		answer.Body.Close()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if code, body = answer.StatusCode, string(b); code == want && strings.Contains(body, text) {
+		code, body, _ = webRequest(t, http.MethodGet, address, "", "", "")
+		if code == want && strings.Contains(body, text) {
 			return
 		}
 	}
