@@ -18,6 +18,7 @@ import (
 
 	"github.com/graph2mqtt/graph2mqtt/config"
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
@@ -168,12 +169,8 @@ func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.
 			log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
 			logged = message
 		}
-		timer := time.NewTimer(stateRetryInterval)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		if graph.Pause(ctx, stateRetryInterval) != nil {
 			return nil, nil
-		case <-timer.C:
 		}
 		if dir, err = openState(ctx, c, log); !errors.Is(err, state.ErrUnavailable) {
 			return dir, err

@@ -159,12 +159,8 @@ func (g *group) lacks(listed []sensors.Member) bool {
 
 // confirm lists the members again and adds those that only the first listing has.
 func (g *group) confirm(ctx context.Context, first []sensors.Member) ([]sensors.Member, error) {
-	timer := time.NewTimer(confirmPause)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-timer.C:
+	if err := graph.Pause(ctx, confirmPause); err != nil {
+		return nil, err
 	}
 	listed, err := g.list(ctx)
 	known := ids(listed)

@@ -24,6 +24,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/hub"
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 	"github.com/graph2mqtt/graph2mqtt/services"
@@ -220,7 +221,7 @@ func (h *StatusPage) serveState(w http.ResponseWriter, r *http.Request) {
 	}
 	current, changes, err := h.current(r, false)
 	if h.options.Shards != nil && err == nil && current.version != after && after != "" {
-		pause(r.Context(), otherVersionPause)
+		_ = graph.Pause(r.Context(), otherVersionPause)
 		current, changes, err = h.current(r, false)
 	}
 	if err == nil && current.version == after && after != "" {
@@ -276,12 +277,7 @@ func (h *StatusPage) await(r *http.Request, after string, changes []<-chan struc
 		if r.Context().Err() != nil {
 			return nil, r.Context().Err()
 		}
-		if ctx.Err() == nil {
-			select {
-			case <-time.After(pollPause):
-			case <-ctx.Done():
-			}
-		}
+		_ = graph.Pause(ctx, pollPause)
 		if current, changes, err = h.current(r, ctx.Err() != nil); err != nil || current.version != after || ctx.Err() != nil {
 			return current, err
 		}
@@ -365,6 +361,11 @@ var (
 	errTooLarge = failure{Code: "too_large", Message: "want at most " + strconv.Itoa(maxBody) + " bytes"}
 	errNoAnswer = failure{Code: "timeout", Message: "there was no answer in time"}
 )
+
+// unknownAccount returns the failure of a request about an account that is not configured.
+func unknownAccount(id string) failure {
+	return failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(id)}
+}
 
 // post returns a handler that decodes a JSON object and answers with the result of do.
 func (h *StatusPage) post(do func(r *http.Request, body []byte) (any, error)) http.HandlerFunc {
@@ -510,7 +511,7 @@ func (h *StatusPage) renewPassword(r *http.Request, body []byte) (any, error) {
 	case h.options.Calendars == nil:
 		return nil, failure{Code: string(services.Conflict), Message: "calendars are off: set http.calendars: true"}
 	case !h.hasAccount(request.Account):
-		return nil, failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(request.Account)}
+		return nil, unknownAccount(request.Account)
 	}
 	password, err := h.options.Calendars.Renew(request.Account)
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/graph"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
 	"github.com/graph2mqtt/graph2mqtt/services"
 )
@@ -58,7 +59,7 @@ type ShardsOptions struct {
 	Log *slog.Logger
 }
 
-// Shards are the status pages of the shards of a cluster, which a StatusPage shows as one. While somebody looks at it, Run follows what
+// Shards are the status pages of the shards of a cluster, which a StatusPage shows as one. While a browser shows it, Run follows what
 // changes in them. It is safe for concurrent use.
 type Shards struct {
 	options ShardsOptions
@@ -103,8 +104,7 @@ func (s *Shards) Run(ctx context.Context) error {
 		for shard := range s.pages {
 			work.Go(func() { s.follow(following, shard) })
 		}
-		for wait := s.idleIn(); wait > 0 && ctx.Err() == nil; wait = s.idleIn() {
-			pause(ctx, wait)
+		for wait := s.idleIn(); wait > 0 && graph.Pause(ctx, wait) == nil; wait = s.idleIn() {
 		}
 		stop()
 		work.Wait()
@@ -136,22 +136,12 @@ func (s *Shards) follow(ctx context.Context, shard int) {
 		case err != nil:
 			version = ""
 			s.set(shard, shardPage{err: err})
-			pause(ctx, retryPause)
+			_ = graph.Pause(ctx, retryPause)
 		case p != nil:
 			version = p.version
 			s.set(shard, *p)
-			pause(ctx, readPause)
+			_ = graph.Pause(ctx, readPause)
 		}
-	}
-}
-
-// pause waits, at most until ctx is done.
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
 	}
 }
 
@@ -241,7 +231,7 @@ func (s *Shards) merge(to *snapshot) {
 	pages := slices.Clone(s.pages)
 	s.mu.Unlock()
 	program := &to.Program
-	program.Graph = &graph{}
+	program.Graph = &requestCounts{}
 	for _, p := range pages {
 		if p.err != nil {
 			continue
@@ -321,7 +311,7 @@ func (s *Shards) act(ctx context.Context, a action) (any, error) {
 	}
 	shard, ok := s.shardOf(a.Account)
 	if !ok {
-		return nil, failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(a.Account)}
+		return nil, unknownAccount(a.Account)
 	}
 	return s.actIn(ctx, shard, a)
 }

@@ -170,7 +170,7 @@ func (h *StatusPage) makeLink(r *http.Request, body []byte) (any, error) {
 	}
 	switch info, ok := h.options.Account(request.Account); {
 	case !ok:
-		return nil, failure{Code: string(services.UnknownSensor), Message: "there is no account " + services.QuoteForError(request.Account)}
+		return nil, unknownAccount(request.Account)
 	case info.Application:
 		return nil, failure{Code: string(services.Conflict), Message: request.Account + " is an organization: it signs in by itself and needs no link"}
 	}

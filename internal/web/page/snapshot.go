@@ -21,10 +21,10 @@ type snapshot struct {
 }
 
 type program struct {
-	Version string    `json:"version"`
-	Started time.Time `json:"started"`
-	Broker  *broker   `json:"broker"`
-	Graph   *graph    `json:"graph"`
+	Version string         `json:"version"`
+	Started time.Time      `json:"started"`
+	Broker  *broker        `json:"broker"`
+	Graph   *requestCounts `json:"graph"`
 }
 
 type broker struct {
@@ -33,7 +33,7 @@ type broker struct {
 	Connections uint64 `json:"connections"`
 }
 
-type graph struct {
+type requestCounts struct {
 	Requests uint64 `json:"requests"`
 	Errors   uint64 `json:"errors"`
 	Waits    uint64 `json:"waits"`
@@ -153,7 +153,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 	}
 	p := o.Program()
 	s.Program.Broker = &broker{p.Broker, p.Connected, p.Connections}
-	s.Program.Graph = &graph{p.GraphRequests, p.GraphErrors, p.GraphWaits}
+	s.Program.Graph = &requestCounts{p.GraphRequests, p.GraphErrors, p.GraphWaits}
 	devices := o.Hub.Snapshot()
 	names := map[hub.ID]string{}
 	for _, d := range devices {
