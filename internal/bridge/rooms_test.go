@@ -23,11 +23,11 @@ type exchange struct {
 
 	mu       sync.Mutex
 	inFlight int
-	answered map[string]int // requests for calendars, by who sent them
+	answered map[string]int // requests for calendars, by the name of the bridge
 	refused  map[string]int
 }
 
-// of returns the transport of somebody.
+// of returns the transport of a bridge, whose requests it counts by a name.
 func (x *exchange) of(name string) func(http.RoundTripper) http.RoundTripper {
 	return func(next http.RoundTripper) http.RoundTripper {
 		return roundTripper(func(r *http.Request) (*http.Response, error) {
@@ -59,7 +59,7 @@ func (x *exchange) of(name string) func(http.RoundTripper) http.RoundTripper {
 	}
 }
 
-// take returns the answered and the refused requests of somebody since the last call.
+// take returns the answered and the refused requests of a bridge since the last call.
 func (x *exchange) take(name string) (answered, refused int) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -154,8 +154,7 @@ func TestCostOfARoom(t *testing.T) {
 	}
 }
 
-// While rooms wait for those before them, no poll fails, and each has its turn before any has a second one. What somebody waits for is
-// answered first.
+// While rooms wait for those before them, no poll fails, and each is polled before any is polled again. Bookings are answered first.
 func TestRoomsTakeTurns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const n = 900 // more than a minute of requests

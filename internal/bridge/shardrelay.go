@@ -126,8 +126,7 @@ func answerRequests(dir *state.Dir, shard int, holds func() bool, h http.Handler
 	}, nil
 }
 
-// Tickets permit one request each. Without them, whoever can send messages over NATS could have a change made again without the key, by
-// sending the question again.
+// Tickets permit one request each. Without them, a client of NATS without the key could record a question and have its change made again.
 type tickets struct {
 	mu     sync.Mutex
 	issued map[string]time.Time // when those that were not used yet end

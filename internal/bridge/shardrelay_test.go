@@ -19,7 +19,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
 )
 
-// A request that one machine passes to another is answered once: whoever sends its messages again, which needs no key, has no effect.
+// A request that one machine passes to another is executed once: sending its recorded messages again, which needs no key, has no effect.
 func TestRelayedChangeSentAgain(t *testing.T) {
 	s := natstest.New(t)
 	dir := openMachine(t, s)
@@ -72,7 +72,7 @@ func TestRelayToAFailedMachine(t *testing.T) {
 	defer stop()
 	asked := make(chan error, 1)
 	go func() {
-		for { // that somebody answers is known a little later
+		for { // the servers know a little later who answers
 			_, err := bridge.AskRequest(asking, 1, httptest.NewRequestWithContext(t.Context(), http.MethodPut, "/dav/", strings.NewReader("{}")))
 			select {
 			case <-begun:

@@ -32,10 +32,10 @@ const (
 	// questionTimeout bounds the time until a question is answered.
 	questionTimeout = 2 * time.Second
 	// Whether this machine can ask others is checked once in checkInterval, and once in failedCheckInterval while it cannot.
-	checkInterval = time.Minute
-	// unheldLeases is the number of leases for which a shard must have no machine before its notifications of an event hub are skipped.
-	unheldLeases        = 4
+	checkInterval       = time.Minute
 	failedCheckInterval = 15 * time.Second
+	// unheldLeases is the number of leases for which a shard must have no machine before its notifications of an event hub are skipped.
+	unheldLeases = 4
 )
 
 // A SharedReceiver receives the notifications of all shards of a cluster, wherever a load balancer or an event hub brings them, and passes them

@@ -169,7 +169,7 @@ func (r *Reader) read(ctx context.Context, client *kgo.Client) {
 // revoked commits what was read of partitions that another machine reads from now on.
 func (r *Reader) revoked(ctx context.Context, client *kgo.Client, partitions map[string][]int32) {
 	if err := client.CommitMarkedOffsets(ctx); err != nil { // the other machine reads it again
-		r.options.Log.Debug("the event hub was not told what was read", "error", r.text(err))
+		r.options.Log.Debug("what was read was not committed at the event hub", "error", r.text(err))
 	}
 	r.health.has(partitions, -1)
 }

@@ -334,7 +334,7 @@ func (c *Client) send(ctx context.Context, b *bucket, r *abstractions.RequestInf
 	if err := limiter.acquire(ctx); err != nil {
 		return a, err
 	}
-	began := time.Now()
+	var began time.Time // zero: the request was not sent
 	defer func() { limiter.release(began, a.status != 0 && a.status < 500, a.throttled()) }()
 	if err := b.acquire(ctx); err != nil { // after the limiter: polls that wait there for long must not hold up others of the mailbox
 		return a, err

@@ -20,11 +20,11 @@ const (
 	growInterval = 2 * time.Second
 	// When one request at a time is too much, because others use the same limit, a rest follows each answer: restUnit, or 3, 7, 15 times as
 	// long. It is shortened after restInterval without a throttled answer.
-	restUnit = 300 * time.Millisecond
-	maxRests = 4
-	// maxAhead is the number of requests that go before one in the background, which would otherwise wait for ever.
-	maxAhead     = 9
+	restUnit     = 300 * time.Millisecond
+	maxRests     = 4
 	restInterval = 5 * time.Second
+	// maxAhead is the number of requests that go before one in the background, which would otherwise wait for ever.
+	maxAhead = 9
 )
 
 // A Limiter bounds how many requests of an application to Exchange are in flight at a time. Microsoft documents four for an app and a
@@ -55,7 +55,7 @@ type Limiter struct {
 type isBackground struct{}
 
 // InBackground marks requests that let others of the same Limiter go first, at most maxAhead in a row: thousands of polls must not hold up
-// what somebody waits for.
+// a booking.
 func InBackground(ctx context.Context) context.Context {
 	return context.WithValue(ctx, isBackground{}, true)
 }

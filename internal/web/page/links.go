@@ -35,7 +35,7 @@ type link struct {
 	Hash    []byte    `json:"hash"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires"`
-	// Used reports that somebody has signed in with it a moment ago. It is good for nothing but telling so.
+	// Used reports that a user has signed in with it a moment ago. It only shows that any more.
 	Used bool `json:"used,omitempty"`
 }
 
@@ -58,7 +58,7 @@ func (l *Links) Run(ctx context.Context, signedIn func(account string) time.Time
 	})
 }
 
-// use makes a link that has served its purpose good for nothing but telling so, for a while.
+// use marks a link with which a user has signed in: for doneFor it only shows that.
 func (l *Links) use(account string, k link) {
 	used := false
 	err := l.change(func(links map[string]link) bool {
