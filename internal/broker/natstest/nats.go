@@ -3,6 +3,8 @@ package natstest
 
 import (
 	"fmt"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -28,6 +30,36 @@ type NATS struct {
 	t       testing.TB
 	options *server.Options
 	server  *server.Server
+	log     *log
+}
+
+// A log keeps what went wrong in a server. The server does not return why it cannot listen.
+type log struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// kept is the number of lines that a log keeps.
+const kept = 20
+
+func (l *log) Noticef(string, ...any) {}
+func (l *log) Debugf(string, ...any)  {}
+func (l *log) Tracef(string, ...any)  {}
+
+// Warnf, Errorf and Fatalf keep a line.
+func (l *log) Warnf(format string, args ...any) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
+	l.lines = l.lines[max(0, len(l.lines)-kept):]
+}
+func (l *log) Errorf(format string, args ...any) { l.Warnf(format, args...) }
+func (l *log) Fatalf(format string, args ...any) { l.Warnf(format, args...) }
+
+func (l *log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Join(l.lines, "\n")
 }
 
 // New starts a server with changed options and stops it when the test ends.
@@ -69,7 +101,7 @@ func NewCluster(t testing.TB, n int, changes ...func(number int, o *server.Optio
 		all = append(all, s)
 	}
 	for _, s := range all {
-		s.options.Routes = server.RoutesFromStr(join(routes))
+		s.options.Routes = server.RoutesFromStr(strings.Join(routes, ","))
 	}
 	StartCluster(all)
 	return all
@@ -84,16 +116,6 @@ func StartCluster(all []*NATS) {
 	for _, s := range all {
 		s.await("a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
 	}
-}
-
-func join(routes []string) (all string) {
-	for i, r := range routes {
-		if i > 0 {
-			all += ","
-		}
-		all += r
-	}
-	return all
 }
 
 func newServer(t testing.TB, name string) *NATS {
@@ -122,6 +144,8 @@ func (s *NATS) start() {
 	if s.server, err = server.NewServer(s.options.Clone()); err != nil {
 		s.t.Fatalf("start NATS: %v", err)
 	}
+	s.log = new(log)
+	s.server.SetLoggerV2(s.log, false, false, false)
 	s.server.Start()
 }
 
@@ -138,7 +162,7 @@ func (s *NATS) await(what string, f func() bool) {
 	s.t.Helper()
 	for deadline := time.Now().Add(startTimeout); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("NATS: timed out waiting for %s", what)
+			s.t.Fatalf("NATS: timed out waiting for %s\n%s", what, s.log)
 		}
 	}
 }
