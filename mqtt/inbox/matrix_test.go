@@ -82,20 +82,21 @@ type site struct {
 	stop    func()
 
 	mu       sync.Mutex
-	hold     bool // messages are not acknowledged
+	held     uint64 // the connection whose messages are not acknowledged, or 0
+	after    int    // messages that were received after that connection
 	sessions []mqtt.BrokerSession
 	codes    map[string]int  // responses by status, or by code of the error
 	rejected map[string]bool // topics of responses with an error
 }
 
-// A holdingClient confirms nothing while acknowledgements are held.
+// A holdingClient confirms nothing on the connection that is held.
 type holdingClient struct {
 	*mqtt.Client
 	site *site
 }
 
 func (c holdingClient) Confirm(f func()) {
-	if !c.site.holds() {
+	if !c.site.holds(c.Stats().Connection) {
 		c.Client.Confirm(f)
 	}
 }
@@ -110,10 +111,11 @@ func newSite(t *testing.T, urls ...string) *site {
 	return s
 }
 
-// watch counts the responses that pass through the broker. A request that was rejected may be answered again when it is delivered again.
-func (s *site) watch() *mqtt.Observer {
+// watch counts the responses that pass through the first broker of some addresses that answers. A request that was rejected may be answered
+// again when it is delivered again.
+func (s *site) watch(urls ...string) *mqtt.Observer {
 	s.t.Helper()
-	o, err := mqtt.Observe(mqtt.Options{URLs: s.urls[len(s.urls)-1:]}, func(m mqtt.Message) {
+	o, err := mqtt.Observe(mqtt.Options{URLs: urls}, func(m mqtt.Message) {
 		var r services.Response
 		if err := json.Unmarshal(m.Payload, &r); err != nil {
 			s.t.Error(err)
@@ -145,10 +147,15 @@ func (s *site) connect() {
 		Timing: mqtt.Timing{Barrier: 50 * time.Millisecond, RetryMin: 5 * time.Millisecond, RetryMax: 100 * time.Millisecond},
 		Handle: func(m mqtt.Message) {
 			s.inbox.HandleWithAck(m, func() {
-				if !s.holds() {
+				if !s.holds(m.Connection) {
 					m.Ack()
 				}
 			})
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			if m.Connection > s.held {
+				s.after++
+			}
 		},
 		OnSession: func(session mqtt.BrokerSession) {
 			s.inbox.OnSession(session)
@@ -177,16 +184,17 @@ func (s *site) connect() {
 	await(s.t, "the end of the backlog", func() bool { stats := s.client.Stats(); return stats.Connected && !stats.Backlog && stats.Queued == 0 })
 }
 
-func (s *site) setHold(hold bool) {
+// hold has the messages of the current connection not acknowledged.
+func (s *site) hold() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.hold = hold
+	s.held, s.after = s.client.Stats().Connection, 0
 }
 
-func (s *site) holds() bool {
+func (s *site) holds(connection uint64) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.hold
+	return connection == s.held
 }
 
 func (s *site) count(code string) int {
@@ -212,8 +220,8 @@ func TestRedeliveriesOfEachBroker(t *testing.T) {
 		}
 		s := newSite(t, url)
 		s.connect()
-		o := s.watch()
-		s.setHold(true)
+		o := s.watch(url)
+		s.hold()
 		publish := func(topic, payload string) {
 			t.Helper()
 			if err := o.Publish("g2m/work/lamp/"+topic, []byte(payload), false); err != nil {
@@ -228,7 +236,6 @@ func TestRedeliveriesOfEachBroker(t *testing.T) {
 		await(t, "the requests are executed", func() bool { return slices.Equal(s.modes(), want) })
 
 		s.stop()
-		s.setHold(false)
 		before := s.inbox.Stats().Redelivered
 		s.connect()
 		await(t, "the redeliveries", func() bool { return s.inbox.Stats().Redelivered >= before+redeliveries })
@@ -249,7 +256,7 @@ func TestBacklogOfEachBroker(t *testing.T) {
 	eachReliableBroker(t, func(t *testing.T, url string) {
 		s := newSite(t, url)
 		s.connect()
-		o := s.watch()
+		o := s.watch(url)
 		const n = 60
 		for round := 1; round <= 3; round++ {
 			s.stop()
@@ -282,35 +289,55 @@ func TestFailoverInACluster(t *testing.T) {
 	nodes := natstest.NewCluster(t, 3)
 	s := newSite(t, nodes[0].URL, nodes[1].URL, nodes[2].URL)
 	s.connect()
-	o := s.watch() // at the last node
-	s.setHold(true)
-	var want []string
+	// It is not always the first one: a node that has just started may close connections.
+	at := slices.IndexFunc(nodes, func(n *natstest.NATS) bool { return n.URL == s.client.Broker() })
+	others := slices.Delete(slices.Clone(s.urls), at, at+1)
+	s.hold()
+	var want, lost []string
 	publish := func(mode string) {
 		t.Helper()
-		if err := o.Publish("g2m/work/lamp/set/mode", []byte(mode), false); err != nil {
-			t.Fatal(err)
+		deadline := time.Now().Add(waitTimeout)
+		for try := 1; ; try++ {
+			once := fmt.Sprint(mode, ", try ", try)
+			o, err := mqtt.Observe(mqtt.Options{URLs: others}, nil)
+			if err == nil {
+				err = o.Publish("g2m/work/lamp/set/mode", []byte(once), false)
+				o.Close()
+			}
+			if err == nil {
+				want = append(want, once)
+				return
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+			lost = append(lost, once) // a node without a leader closes connections; it may have stored the message before
 		}
-		want = append(want, mode)
 	}
 	for i := range 5 {
 		publish(fmt.Sprintf("before %d", i))
 	}
-	await(t, "the requests are executed", func() bool { return len(s.modes()) == 5 })
+	executed := func() []string {
+		return slices.DeleteFunc(s.modes(), func(mode string) bool { return slices.Contains(lost, mode) })
+	}
+	await(t, "the requests are executed", func() bool { return len(executed()) == 5 })
 
-	s.setHold(false)
-	before := s.inbox.Stats().Redelivered
-	nodes[0].Kill()
+	nodes[at].Kill()
 	await(t, "the session at another node", func() bool {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		return len(s.sessions) > 1
 	})
-	await(t, "the redeliveries", func() bool { return s.inbox.Stats().Redelivered >= before+5 })
+	await(t, "the redeliveries", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.after >= len(want)
+	})
 	for i := range 5 {
 		publish(fmt.Sprintf("later %d", i))
 	}
-	await(t, "the new requests are executed", func() bool { return len(s.modes()) >= len(want) })
-	if got := s.modes(); !slices.Equal(got, want) {
+	await(t, "the new requests are executed", func() bool { return len(executed()) >= len(want) })
+	if got := executed(); !slices.Equal(got, want) {
 		t.Errorf("executed %v, want %v", got, want)
 	}
 	s.mu.Lock()
@@ -319,7 +346,7 @@ func TestFailoverInACluster(t *testing.T) {
 	if !last.Present || last.Number != 0 {
 		t.Errorf("the session at another node: %+v, want the same one", last)
 	}
-	if s.client.Broker() == nodes[0].URL {
+	if s.client.Broker() == nodes[at].URL {
 		t.Error("the address is that of the node that ended")
 	}
 }
