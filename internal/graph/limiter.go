@@ -23,6 +23,10 @@ const (
 	restUnit     = 300 * time.Millisecond
 	maxRests     = 4
 	restInterval = 5 * time.Second
+	// A limiter that was throttled before leaves one slot unused for yieldTime once in yieldInterval. Otherwise a process that takes each slot
+	// again at once, because the network is fast, would leave none to another one that begins later.
+	yieldInterval = 10 * time.Second
+	yieldTime     = time.Second
 	// maxAhead is the number of requests that go before one in the background, which would otherwise wait for ever.
 	maxAhead = 9
 )
@@ -45,6 +49,7 @@ type Limiter struct {
 	changed   time.Time // when the limit or rests changed last
 	rests     int       // how often the limit was to be halved soon again although it was one
 	restUntil time.Time // until then no request is let through
+	yielded   time.Time // when a slot was left to other processes last
 	// The oldest are first; a channel is closed when a slot is handed over.
 	waiting    []chan struct{}
 	background []chan struct{} // those that let others go first
@@ -161,6 +166,16 @@ func (l *Limiter) release(began time.Time, answered, throttled bool) {
 		time.AfterFunc(rest, func() {
 			l.mu.Lock()
 			defer l.mu.Unlock()
+			l.handOver()
+		})
+	}
+	if l.ceiling != 0 && l.limit > 1 && now.Sub(l.yielded) >= yieldInterval {
+		l.yielded = now
+		l.inFlight++
+		time.AfterFunc(yieldTime, func() {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			l.inFlight--
 			l.handOver()
 		})
 	}
