@@ -31,6 +31,8 @@ const (
 	maxPending, maxPendingBytes = 1000, 16 << 20
 	// resubscribeInterval separates attempts to receive questions while the user of NATS lacks the permission.
 	resubscribeInterval = 15 * time.Second
+	// drainTime bounds how long the end of answering waits for the servers.
+	drainTime = 2 * time.Second
 	// failureHeader of an answer says why there is none. Its only value is tooLarge.
 	failureHeader = "Graph2mqtt-Failure"
 	tooLarge      = "too large"
@@ -111,9 +113,9 @@ func (b *bucket) explainQuestion(err error) error {
 	return err
 }
 
-// Answer answers the questions for a name until stop is called, which waits for those that have arrived. The context of handle has no deadline.
-// Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped, but whoever has seen one can
-// send it again.
+// Answer answers the questions for a name until stop is called, which waits for those that were sent to this machine. The context of handle has
+// no deadline. Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped, but whoever has
+// seen one can send it again.
 func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
 	sub, err := d.subscribe(name)
 	if err != nil {
@@ -123,9 +125,13 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 	var running sync.WaitGroup
 	running.Go(func() {
 		slots := make(chan struct{}, maxAnswering)
-		for {
+		for drained := false; ; {
 			m, err := nextQuestion(ctx, sub)
-			if err != nil && ctx.Err() != nil { // what has arrived is still answered: nobody else does, and who asked would wait in vain
+			if err != nil && ctx.Err() != nil { // what was sent to this machine is still answered: nobody else does, and who asked would wait in vain
+				if !drained {
+					drained = true
+					d.drain(sub)
+				}
 				m, err = sub.NextMsg(time.Nanosecond)
 			}
 			switch {
@@ -157,6 +163,15 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		cancel()
 		running.Wait()
 	}, nil
+}
+
+// drain ends a subscription. Afterwards all questions that the servers have sent to it have arrived, unless they do not answer within
+// drainTime.
+func (d *Dir) drain(sub *nats.Subscription) {
+	conn := d.shared.bucket.conn
+	if err := sub.Drain(); err == nil && conn.IsConnected() {
+		_ = conn.FlushTimeout(drainTime)
+	}
 }
 
 // nextQuestion waits for a question, for a while: that the servers refuse the subscription is only told to who begins to wait.
