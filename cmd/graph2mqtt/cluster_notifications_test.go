@@ -287,9 +287,9 @@ func TestClusterShardNotificationsUnread(t *testing.T) {
 	h.simulator.Fail(simulator.Fault{Method: http.MethodGet, Path: "/v1.0/me/mailFolders", Status: http.StatusServiceUnavailable, Times: -1})
 	h.simulator.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
 	h.balancer.await(t, http.StatusAccepted, pushAccounts)
-	for end := time.Now().Add(waitTimeout); wakeups.Load() < pushAccounts; runtime.Gosched() { // it was stored before, and is counted a little later
+	for end := time.Now().Add(waitTimeout); wakeups() < pushAccounts; runtime.Gosched() { // it was stored before, and is counted a little later
 		if time.Now().After(end) {
-			t.Fatalf("%d sensors have a record of a notification, want %d", wakeups.Load(), pushAccounts)
+			t.Fatalf("%d sensors have a record of a notification, want %d", wakeups(), pushAccounts)
 		}
 	}
 	killed()
@@ -306,7 +306,7 @@ func TestClusterShardNotificationsUnread(t *testing.T) {
 	if code := b.wait(t); code != 0 {
 		t.Fatalf("exit code %d: %s", code, b.stderr)
 	}
-	if n := wakeups.Load(); n < 2*pushAccounts {
+	if n := wakeups(); n < 2*pushAccounts {
 		t.Errorf("%d records of notifications were written and deleted, want %d: the machine that took over did not know them", n, 2*pushAccounts)
 	}
 }

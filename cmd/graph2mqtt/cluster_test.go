@@ -300,23 +300,23 @@ func TestClusterUnchangedPolls(t *testing.T) {
 	leases, snapshots := h.nats.Count("$KV.graph2mqtt.lease"), h.nats.Count("$KV.graph2mqtt.data.snapshots.>")
 	a := h.run(t, "a")
 	h.await(t, clusterState, "online")
-	for snapshots.Load() == 0 { // what the first poll has read is stored some seconds later
+	for snapshots() == 0 { // what the first poll has read is stored some seconds later
 		h.awaitPolls(t, h.polls()+1)
 	}
 	writes := h.nats.Count("$KV.graph2mqtt.*.>")
-	first := leases.Load()
+	first := leases()
 	before := h.polls()
 	h.awaitPolls(t, before+2)
-	if n := writes.Load(); n != 0 {
+	if n := writes(); n != 0 {
 		t.Errorf("%d writes although nothing changed", n)
 	}
-	t.Logf("%d polls that changed nothing: %d writes, %d renewals of the lease", h.polls()-before, writes.Load(), leases.Load()-first)
-	if leases.Load() == first {
+	t.Logf("%d polls that changed nothing: %d writes, %d renewals of the lease", h.polls()-before, writes(), leases()-first)
+	if leases() == first {
 		t.Error("the lease was not renewed: nothing was counted")
 	}
 	a.interrupt()
 	a.wait(t)
-	if writes.Load() == 0 {
+	if writes() == 0 {
 		t.Error("the end of the bridge was not written: nothing was counted")
 	}
 }

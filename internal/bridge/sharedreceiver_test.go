@@ -143,7 +143,7 @@ func TestSharedReceiver(t *testing.T) {
 	if diff := cmp.Diff([][]string{wantOne, wantTwo}, [][]string{one.got(), two.got()}); diff != "" {
 		t.Error(diff)
 	}
-	if n := questions.Load(); n < 4 || n > 40 {
+	if n := questions(); n < 4 || n > 40 {
 		t.Errorf("%d messages for %d notifications", n, count)
 	}
 
@@ -206,7 +206,7 @@ func TestSharedReceiverIgnoresStrangers(t *testing.T) {
 	if got := k.got(); !slices.Equal(got, []string{"genuine"}) {
 		t.Errorf("taken: %q", got)
 	}
-	if n := questions.Load(); n != 1 {
+	if n := questions(); n != 1 {
 		t.Errorf("%d questions, want one for the genuine notification", n)
 	}
 }

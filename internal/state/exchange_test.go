@@ -262,9 +262,9 @@ func TestQuestionsAtTheEnd(t *testing.T) {
 			errs <- err
 		}()
 	}
-	for end := time.Now().Add(waitTime); arrived.Load() < questions; runtime.Gosched() {
+	for end := time.Now().Add(waitTime); arrived() < questions; runtime.Gosched() {
 		if time.Now().After(end) {
-			t.Fatalf("%d questions", arrived.Load())
+			t.Fatalf("%d questions", arrived())
 		}
 	}
 	stopped := make(chan struct{})
@@ -272,9 +272,6 @@ func TestQuestionsAtTheEnd(t *testing.T) {
 		defer close(stopped)
 		stop()
 	}()
-	if err := d.CheckQuestions(t.Context()); err != nil { // what was sent before has arrived, too
-		t.Error(err)
-	}
 	close(release)
 	for range questions {
 		if err := <-errs; err != nil {

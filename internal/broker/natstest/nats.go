@@ -3,9 +3,9 @@ package natstest
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -107,7 +107,7 @@ func NewCluster(t testing.TB, n int, changes ...func(number int, o *server.Optio
 	return all
 }
 
-// StartCluster starts the servers of a cluster, again after Kill, and waits until they have a leader.
+// StartCluster starts the servers of a cluster, again after Kill, and waits until they have a leader that can place a stream on each of them.
 func StartCluster(all []*NATS) {
 	for _, s := range all {
 		s.t.Helper()
@@ -116,6 +116,9 @@ func StartCluster(all []*NATS) {
 	for _, s := range all {
 		s.await("a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
 	}
+	all[0].await("all servers of the cluster", func() bool {
+		return slices.ContainsFunc(all, func(s *NATS) bool { return len(s.server.JetStreamClusterPeers()) >= len(all) }) // only the leader knows
+	})
 }
 
 func newServer(t testing.TB, name string) *NATS {
@@ -167,22 +170,33 @@ func (s *NATS) await(what string, f func() bool) {
 	}
 }
 
-// Count counts the messages that clients publish to the subjects of a filter from now on.
-func (s *NATS) Count(filter string) *atomic.Int64 {
+// Count returns a function that returns how many messages clients have published to the subjects of a filter since the call of Count. What a
+// client got an answer to is included.
+func (s *NATS) Count(filter string) func() int {
 	s.t.Helper()
 	conn, err := nats.Connect(s.ClientURL)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(conn.Close)
-	n := new(atomic.Int64)
-	if _, err := conn.Subscribe(filter, func(*nats.Msg) { n.Add(1) }); err != nil {
+	sub, err := conn.SubscribeSync(filter) // nothing takes the messages
+	if err != nil {
 		s.t.Fatal(err)
 	}
 	if err := conn.Flush(); err != nil {
 		s.t.Fatal(err)
 	}
-	return n
+	return func() int {
+		s.t.Helper()
+		if err := conn.Flush(); err != nil { // what the server has sent is received before its answer
+			s.t.Fatal(err)
+		}
+		n, _, err := sub.Pending()
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return n
+	}
 }
 
 // Resend returns a function that requests again what clients request at the subjects of a filter from now on, in the order of the first n
