@@ -249,6 +249,8 @@ func TestValueRacesReconnect(t *testing.T) {
 
 // TestFullQueue starts the bridge while more commands are waiting than the broker keeps and the bridge queues.
 func TestFullQueue(t *testing.T) {
+	// Mosquitto keeps 1,000 messages of a session. One of them can be the last one of the bridge itself, which it did not wait for.
+	const kept = 1000 - 1
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Stop(t)
 	runCommand(t, strings.Repeat("ON\n", 1100), "mosquitto_pub", env.Broker.client("-q", "1", "-t", switchTopic, "-l")...)
@@ -256,8 +258,8 @@ func TestFullQueue(t *testing.T) {
 	start := time.Now()
 	env.Start(t)
 	env.awaitOnline(t, seen)
-	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= 1000 })
-	t.Logf("1,000 queued commands were answered in %v", time.Since(start).Round(time.Millisecond))
+	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= kept })
+	t.Logf("the queued commands were answered in %v", time.Since(start).Round(time.Millisecond))
 	counts := map[string]int{}
 	for _, m := range seen.Since(before) {
 		if m.Topic != switchResponse {
@@ -272,7 +274,7 @@ func TestFullQueue(t *testing.T) {
 		counts[outcome]++
 	}
 	t.Log(counts)
-	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < 1000 {
+	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < kept {
 		t.Errorf("responses: %v", counts)
 	}
 	env.Broker.Publish(t, switchTopic, "OFF")
