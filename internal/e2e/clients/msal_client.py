@@ -137,9 +137,10 @@ assert settings["timeZone"] == "W. Europe Standard Time" and settings["automatic
 control("PATCH", f"/users/{adele}/mailboxSettings", 200, automaticRepliesSetting={"status": "alwaysEnabled"})
 assert get(token, "/me/mailboxSettings/automaticRepliesSetting")["status"] == "alwaysEnabled"
 assert get(token, "/me/presence")["availability"] == "Available"
+# The meeting of this day has the hour of the user's time zone at which the simulator was started, so part of it can be on another day in UTC.
 schedule = web.post(graph + "/me/calendar/getSchedule", headers={"Authorization": "Bearer " + token}, json={
     "schedules": [adele], "availabilityViewInterval": 60,
-    "startTime": {"dateTime": "2030-01-08T00:00:00", "timeZone": "UTC"}, "endTime": {"dateTime": "2030-01-09T00:00:00", "timeZone": "UTC"},
+    "startTime": {"dateTime": "2030-01-07T12:00:00", "timeZone": "UTC"}, "endTime": {"dateTime": "2030-01-09T12:00:00", "timeZone": "UTC"},
 }).json()["value"][0]
 assert schedule["availabilityView"].count("2") == len(schedule["availabilityView"].strip("0")) == 2, schedule
 
