@@ -163,23 +163,24 @@ func (l *Limiter) release(began time.Time, answered, throttled bool) {
 		rest := (1<<l.rests - 1) * restUnit
 		rest = rest/2 + rand.N(rest) // or those of several processes are in step
 		l.restUntil = now.Add(rest)
-		time.AfterFunc(rest, func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.handOver()
-		})
+		l.handOverAfter(rest, 0)
 	}
 	if l.ceiling != 0 && l.limit > 1 && now.Sub(l.yielded) >= yieldInterval {
 		l.yielded = now
 		l.inFlight++
-		time.AfterFunc(yieldTime, func() {
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.inFlight--
-			l.handOver()
-		})
+		l.handOverAfter(yieldTime, 1)
 	}
 	l.handOver()
+}
+
+// handOverAfter gives back slots after a time, and hands over what is free then.
+func (l *Limiter) handOverAfter(d time.Duration, slots int) {
+	time.AfterFunc(d, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.inFlight -= slots
+		l.handOver()
+	})
 }
 
 // handOver gives free slots to the waiting requests, the oldest first. The caller holds mu.
