@@ -170,28 +170,42 @@ func (s *NATS) await(what string, f func() bool) {
 	}
 }
 
-// Count returns a function that returns how many messages clients have published to the subjects of a filter since the call of Count. What a
-// client got an answer to is included.
-func (s *NATS) Count(filter string) func() int {
+// connect returns a client of the server.
+func (s *NATS) connect() *nats.Conn {
 	s.t.Helper()
 	conn, err := nats.Connect(s.ClientURL)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	s.t.Cleanup(conn.Close)
-	sub, err := conn.SubscribeSync(filter) // nothing takes the messages
+	return conn
+}
+
+// subscribe returns a client that has subscribed to the subjects of a filter.
+func (s *NATS) subscribe(filter string) (*nats.Conn, *nats.Subscription) {
+	s.t.Helper()
+	conn := s.connect()
+	sub, err := conn.SubscribeSync(filter)
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	if err := conn.Flush(); err != nil {
 		s.t.Fatal(err)
 	}
+	return conn, sub
+}
+
+// Count returns a function that returns how many messages clients have published to the subjects of a filter since the call of Count. What a
+// client got an answer to is included.
+func (s *NATS) Count(filter string) func() int {
+	s.t.Helper()
+	conn, sub := s.subscribe(filter)
 	return func() int {
 		s.t.Helper()
 		if err := conn.Flush(); err != nil { // what the server has sent is received before its answer
 			s.t.Fatal(err)
 		}
-		n, _, err := sub.Pending()
+		n, _, err := sub.Pending() // nothing takes the messages
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -203,18 +217,7 @@ func (s *NATS) Count(filter string) func() int {
 // requests, and waits for each answer.
 func (s *NATS) Resend(filter string, n int) (resend func()) {
 	s.t.Helper()
-	conn, err := nats.Connect(s.ClientURL)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(conn.Close)
-	sub, err := conn.SubscribeSync(filter)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	if err := conn.Flush(); err != nil {
-		s.t.Fatal(err)
-	}
+	conn, sub := s.subscribe(filter)
 	return func() {
 		s.t.Helper()
 		var all []*nats.Msg
@@ -265,12 +268,7 @@ func (s *NATS) Stored(stream string) []*jetstream.RawStreamMsg {
 // Stream returns a stream.
 func (s *NATS) Stream(name string) jetstream.Stream {
 	s.t.Helper()
-	conn, err := nats.Connect(s.ClientURL)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(conn.Close)
-	js, err := jetstream.New(conn)
+	js, err := jetstream.New(s.connect())
 	if err != nil {
 		s.t.Fatal(err)
 	}
