@@ -7,7 +7,6 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
-	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -23,12 +22,6 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/graph/graphtest"
 	"github.com/graph2mqtt/graph2mqtt/sensors"
 )
-
-type nobody struct{}
-
-func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("nobody answers")
-}
 
 // meeting is a sensor of one meeting. ask returns its answers.
 type meeting struct {
@@ -150,7 +143,7 @@ func (l *lockedBuffer) String() string {
 
 func options(t *testing.T, granted ...string) sensors.PollerOptions {
 	t.Helper()
-	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: granted}})
+	g, err := graph.New(graph.Options{Root: "https://graph.example", Transport: graphtest.Unreachable{}, Tokens: graphtest.Tokens{Scopes: granted}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -98,7 +98,7 @@ func TestWakeOfAWaitingPoll(t *testing.T) {
 		var background []bool
 		o := options(t, "Calendars.Read")
 		var err error
-		o.Graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: []string{"Calendars.Read"}}, Application: true})
+		o.Graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: graphtest.Unreachable{}, Tokens: graphtest.Tokens{Scopes: []string{"Calendars.Read"}}, Application: true})
 		if err != nil {
 			t.Fatal(err)
 		}

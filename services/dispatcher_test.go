@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"net/http"
 	"runtime"
 	"slices"
 	"strings"
@@ -176,12 +175,6 @@ func (s *set) Execute(_ context.Context, _ *graph.Client, c services.Attempt) (a
 
 func (s *set) Verify(_ context.Context, _ *graph.Client, c services.Attempt) (any, bool, error) {
 	return s.find(c)
-}
-
-type nobody struct{}
-
-func (nobody) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("nobody answers")
 }
 
 // A dispatcherHarness is a dispatcher with sensors of which "lamp" is one, whose operations are set and list, and what was seen of it.
@@ -362,7 +355,7 @@ func (h *dispatcherHarness) prepare(t *testing.T) {
 	if h.journal, err = services.OpenJournal(h.disk, h.disk.each, log); err != nil {
 		t.Fatal(err)
 	}
-	if h.graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: nobody{}, Tokens: graphtest.Tokens{Scopes: []string{"User.Read"}}}); err != nil {
+	if h.graph, err = graph.New(graph.Options{Root: "https://graph.example", Transport: graphtest.Unreachable{}, Tokens: graphtest.Tokens{Scopes: []string{"User.Read"}}}); err != nil {
 		t.Fatal(err)
 	}
 	h.dispatcher = services.NewDispatcher(services.DispatcherOptions{

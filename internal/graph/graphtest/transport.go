@@ -3,6 +3,7 @@ package graphtest
 import (
 	"bytes"
 	"compress/gzip"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -101,4 +102,12 @@ func unzip(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return io.ReadAll(r)
+}
+
+// Unreachable is a transport that gets no answer.
+type Unreachable struct{}
+
+// RoundTrip implements http.RoundTripper.
+func (Unreachable) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("nobody answers")
 }
