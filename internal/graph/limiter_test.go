@@ -207,8 +207,8 @@ func TestLimiterGivesUp(t *testing.T) {
 	})
 }
 
-// What somebody waits for goes before polls in the background, but these are not left waiting for ever, also not when a limit of one and rests
-// were found.
+// Requests that a user waits for go before polls in the background. These still get a slot from time to time, even when only one request at a
+// time is let through, with rests.
 func TestLimiterLetsOthersGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex

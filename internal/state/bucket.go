@@ -298,7 +298,7 @@ func (b *bucket) explainStream(name string, err error) error {
 	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
-// explainNoResponders returns why nobody answers a request to a stream.
+// explainNoResponders returns the error for a request to a stream that no server answers.
 func (b *bucket) explainNoResponders(name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), deleteTimeout)
 	defer cancel()

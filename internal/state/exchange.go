@@ -114,8 +114,8 @@ func (b *bucket) explainQuestion(err error) error {
 }
 
 // Answer answers the questions for a name until stop is called, which waits for those that were sent to this machine. The context of handle has
-// no deadline. Without ok a question is not answered. Questions that were not asked with the key of the cluster are dropped, but whoever has
-// seen one can send it again.
+// no deadline. Without ok a question is not answered. Questions that were not sealed with the key of the cluster are dropped. A question that was
+// recorded can be sent again by a client without the key.
 func (d *Dir) Answer(name string, handle func(ctx context.Context, question []byte) (answer []byte, ok bool)) (stop func(), err error) {
 	sub, err := d.subscribe(name)
 	if err != nil {
@@ -127,7 +127,7 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 		slots := make(chan struct{}, maxAnswering)
 		for drained := false; ; {
 			m, err := nextQuestion(ctx, sub)
-			if err != nil && ctx.Err() != nil { // what was sent to this machine is still answered: nobody else does, and who asked would wait in vain
+			if err != nil && ctx.Err() != nil { // no other machine gets what the servers have sent to this one, so it is still answered
 				if !drained {
 					drained = true
 					d.drain(sub)
@@ -174,7 +174,8 @@ func (d *Dir) drain(sub *nats.Subscription) {
 	}
 }
 
-// nextQuestion waits for a question, for a while: that the servers refuse the subscription is only told to who begins to wait.
+// nextQuestion waits for a question for resubscribeInterval. It begins to wait again and again because the client reports a refused subscription
+// only then.
 func nextQuestion(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, resubscribeInterval)
 	defer cancel()
@@ -185,7 +186,7 @@ func nextQuestion(ctx context.Context, sub *nats.Subscription) (*nats.Msg, error
 func (d *Dir) subscribe(name string) (*nats.Subscription, error) {
 	b := d.shared.bucket
 	sub, err := b.conn.SubscribeSync(b.questionSubject(name))
-	if err == nil { // without the key nobody is answered, but others could fill the memory
+	if err == nil { // a client without the key gets no answer, but its questions could fill the memory
 		err = sub.SetPendingLimits(maxPending, maxPendingBytes)
 	}
 	if err != nil {

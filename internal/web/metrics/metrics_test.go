@@ -201,12 +201,12 @@ func TestClientDisconnects(t *testing.T) {
 		t.Fatal(err)
 	}
 	ctx, disconnect := context.WithCancel(t.Context())
-	gone := make(chan struct{})
+	disconnected := make(chan struct{})
 	h.Add(metrics.Source{
 		Devices: hub.New(),
 		Accounts: func() []metrics.AccountConnection {
 			disconnect()
-			<-gone
+			<-disconnected
 			return nil
 		},
 		Broker:        func() metrics.BrokerConnection { return metrics.BrokerConnection{} },
@@ -215,7 +215,7 @@ func TestClientDisconnects(t *testing.T) {
 		Notifications: func() (uint64, uint64) { return 0, 0 },
 	})
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequestWithContext(ctx, http.MethodGet, "/metrics", nil))
-	close(gone)
+	close(disconnected)
 	if got := <-log; !strings.Contains(got, "level=DEBUG") || !strings.Contains(got, "error encoding and sending metric family") {
 		t.Error(got)
 	}
