@@ -19,9 +19,10 @@ func ReleaseTestData() { packets.TPacketData = nil }
 
 // A Broker accepts every client and keeps sessions and retained messages in memory.
 type Broker struct {
-	server *mochi.Server
-	conns  *connTracker
-	addr   string
+	server   *mochi.Server
+	conns    *connTracker
+	retained *retainedLock
+	addr     string
 }
 
 // Options configure a broker. The zero Options accept everything.
@@ -41,8 +42,11 @@ func New(addr string, o Options) (*Broker, error) {
 	server := mochi.New(&mochi.Options{InlineClient: true, Capabilities: capabilities, Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
 	conns := &connTracker{pending: map[net.Conn]bool{}}
 	conns.registered.L = &conns.mu
-	if err := server.AddHook(conns, nil); err != nil {
-		return nil, fmt.Errorf("embedded broker: %w", err)
+	retained := &retainedLock{}
+	for _, hook := range []mochi.Hook{conns, retained} {
+		if err := server.AddHook(hook, nil); err != nil {
+			return nil, fmt.Errorf("embedded broker: %w", err)
+		}
 	}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
 	if err := server.AddListener(trackedListener{listener, conns}); err != nil {
@@ -52,15 +56,17 @@ func New(addr string, o Options) (*Broker, error) {
 		_ = server.Close() // it never served
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
-	return &Broker{server: server, conns: conns, addr: listener.Address()}, nil
+	return &Broker{server: server, conns: conns, retained: retained, addr: listener.Address()}, nil
 }
 
 // URL returns the address that it listens on, with its scheme.
 func (b *Broker) URL() string { return "mqtt://" + b.addr }
 
 // Watch calls f with every message that matches filter: first the retained ones, then each as it is published; retained says that the
-// broker retains it. Each call needs its own id.
+// broker retains it. Each call needs its own id. f must not wait for a message to be published.
 func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
+	b.retained.mu.RLock()
+	defer b.retained.mu.RUnlock()
 	return b.server.Subscribe(filter, id, func(_ *mochi.Client, _ packets.Subscription, p packets.Packet) {
 		if strings.HasPrefix(p.TopicName, mochi.SysPrefix) && !strings.HasPrefix(filter, mochi.SysPrefix) {
 			return // the broker's figures; for clients of the network the library obeys this rule of MQTT by itself

@@ -1,0 +1,126 @@
+package broker_test
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	paho "github.com/eclipse/paho.mqtt.golang"
+
+	"github.com/graph2mqtt/graph2mqtt/internal/broker"
+)
+
+// Retained messages are stored, replaced and deleted by clients, by wills and by the program while clients and the program subscribe with
+// wildcards. Subscribers get each message that nobody changes. The race detector reports a store beside a read.
+func TestSubscribersWhileMessagesAreRetained(t *testing.T) {
+	b, err := broker.Embedded("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	const kept, rounds, wills = 20, 100, 20
+	for i := range kept {
+		if err := b.Publish(fmt.Sprintf("house/kept/%d", i), []byte("x"), true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	connect := func(o *paho.ClientOptions) paho.Client {
+		c := paho.NewClient(o.AddBroker("tcp://" + strings.TrimPrefix(b.URL(), "mqtt://")).SetAutoReconnect(false).
+			SetDefaultPublishHandler(func(paho.Client, paho.Message) {})) // acknowledges messages that come after an Unsubscribe
+		wait(t, c.Connect())
+		return c
+	}
+	publisher := connect(paho.NewClientOptions().SetClientID("publisher"))
+	defer publisher.Disconnect(0)
+	subscriber := connect(paho.NewClientOptions().SetClientID("subscriber"))
+	defer subscriber.Disconnect(0)
+
+	offline := make(chan bool, wills)
+	if err := b.Watch(1, "house/guest/state", func(string, []byte, bool) { offline <- true }); err != nil {
+		t.Fatal(err)
+	}
+
+	var all sync.WaitGroup
+	all.Go(func() {
+		for i := range rounds {
+			topic := fmt.Sprintf("house/client/%d", i%5)
+			wait(t, publisher.Publish(topic, 1, true, strconv.Itoa(i)))
+			wait(t, publisher.Publish(topic, 1, true, ""))
+		}
+	})
+	all.Go(func() {
+		for i := range rounds {
+			if err := b.Publish(fmt.Sprintf("house/program/%d", i%5), []byte(strconv.Itoa(i)), true); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	all.Go(func() {
+		for range wills {
+			var conn net.Conn
+			o := paho.NewClientOptions().SetClientID("guest").SetWill("house/guest/state", "offline", 1, true)
+			o.SetCustomOpenConnectionFn(func(u *url.URL, _ paho.ClientOptions) (net.Conn, error) {
+				var err error
+				conn, err = net.Dial("tcp", u.Host)
+				return conn, err
+			})
+			connect(o)
+			_ = conn.Close() // without DISCONNECT, so that the broker publishes the will
+			select {
+			case <-offline:
+			case <-time.After(time.Minute):
+				t.Error("a will did not come")
+				return
+			}
+		}
+	})
+	all.Go(func() {
+		for range rounds {
+			got := make(chan string, 10*kept)
+			wait(t, subscriber.Subscribe("house/#", 1, func(_ paho.Client, m paho.Message) {
+				if strings.HasPrefix(m.Topic(), "house/kept/") {
+					got <- m.Topic()
+				}
+			}))
+			for range kept {
+				select {
+				case <-got:
+				case <-time.After(time.Minute):
+					t.Error("a retained message did not come")
+					return
+				}
+			}
+			wait(t, subscriber.Unsubscribe("house/#"))
+		}
+	})
+	for i := range rounds {
+		var n atomic.Int64
+		if err := b.Watch(2+i, "house/#", func(topic string, _ []byte, _ bool) {
+			if strings.HasPrefix(topic, "house/kept/") {
+				n.Add(1)
+			}
+		}); err != nil {
+			t.Error(err)
+		}
+		if n.Load() != kept {
+			t.Errorf("a watcher got %d of %d messages", n.Load(), kept)
+		}
+	}
+	all.Wait()
+}
+
+// wait waits for what the client was told to do.
+func wait(t *testing.T, token paho.Token) {
+	t.Helper()
+	if !token.WaitTimeout(time.Minute) {
+		t.Error("the broker did not answer")
+	} else if err := token.Error(); err != nil {
+		t.Error(err)
+	}
+}
