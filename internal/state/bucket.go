@@ -75,6 +75,9 @@ const (
 	// storeFailed is the code of JetStream's error for a change that cannot be stored: a limit is reached, or the disk is full.
 	storeFailed = 10077
 
+	// tooFewServers is the code of JetStream's error for a stream with more replicas than servers of the cluster are ready to hold it.
+	tooFewServers = 10005
+
 	// maxKeySize bounds a key as it is part of a subject. A server accepts 4,096 bytes for the whole line.
 	maxKeySize = 2048
 
@@ -231,7 +234,12 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 			AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, AllowAtomicPublish: true,
 		})
 		if err != nil && replicas > 1 && !isUnavailable(err) {
-			return fmt.Errorf("create it with %d replicas: %w; start as many servers with JetStream, or set cluster.replicas", replicas, err)
+			err = fmt.Errorf("create it with %d replicas: %w; start as many servers with JetStream, or set cluster.replicas", replicas, err)
+			var api *jetstream.APIError
+			if errors.As(err, &api) && api.ErrorCode == tooFewServers { // the others may be starting
+				return refusal(err.Error())
+			}
+			return err
 		}
 		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another machine starts at the same time
 			b.stream, err = b.js.Stream(ctx, name)

@@ -3,6 +3,7 @@ package state_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -138,6 +139,29 @@ func TestClusterOfThreeServers(t *testing.T) {
 	if strings.Contains(log.String(), "the state is on one NATS server only") {
 		t.Error("the bucket has one replica")
 	}
+}
+
+// A machine waits for the servers that are still missing, as when all of them start at the same time.
+func TestClusterTooSmall(t *testing.T) {
+	t.Parallel()
+	var urls []string
+	for _, s := range natstest.NewCluster(t, 3) {
+		urls = append(urls, s.ClientURL)
+	}
+	c := state.ClusterOptions{Servers: urls, Bucket: "test", Lease: 2 * time.Second, Replicas: 5}
+	_, err := state.OpenCluster(t.Context(), t.TempDir(), keyFile(t), c, slog.New(slog.DiscardHandler))
+	if !errors.Is(err, state.ErrUnavailable) {
+		t.Fatalf("not an error after which to try again: %v", err)
+	}
+	if !strings.Contains(err.Error(), "create it with 5 replicas: ") || strings.Contains(err.Error(), state.ErrUnavailable.Error()) {
+		t.Errorf("the error is %q", err)
+	}
+	c.Replicas = 3
+	d, err := state.OpenCluster(t.Context(), t.TempDir(), keyFile(t), c, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
 }
 
 // Everything can be copied to NATS and back.
