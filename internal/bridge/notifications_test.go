@@ -236,6 +236,35 @@ func TestLateNotifications(t *testing.T) {
 	})
 }
 
+// The time within which a notification must come begins when the poll that found the change has ended.
+func TestLateNotificationsOfASlowPoll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := &pushFleet{t: t, account: "a000"}
+		var slow atomic.Bool
+		f.start(fleetSetup{accounts: 1, sensors: pushSensors, simulator: f.newMicrosoft(), notifications: &runtime.NotificationOptions{URL: webhook, Safety: safety},
+			transport: func(next http.RoundTripper) http.RoundTripper {
+				return roundTripper(func(r *http.Request) (*http.Response, error) {
+					if strings.Contains(r.URL.Path, "/messages") && slow.CompareAndSwap(true, false) {
+						time.Sleep(20 * time.Second)
+						f.Microsoft.DeliverMail(simulator.Adele, simulator.Mail{Subject: "News"})
+					}
+					return next.RoundTrip(r)
+				})
+			}})
+		time.Sleep(5 * time.Minute)
+		before := f.unread()
+		f.Microsoft.SetDelivery(simulator.Delivery{Delay: 4*time.Minute + 50*time.Second}) // too late by the beginning of the poll
+		slow.Store(true)
+		time.Sleep(time.Hour)
+		if f.unread() == before {
+			t.Fatal("the safety poll did not find it")
+		}
+		if s := f.status(); s.State != "ok" || s.Unannounced != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
 func TestLifecycleNotifications(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := startPush(t, pushSensors)
