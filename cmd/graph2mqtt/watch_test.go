@@ -25,7 +25,7 @@ func TestWatch(t *testing.T) {
 	bridge := h.start(t, "run", "--log-level", "error")
 	p := h.start(t, "watch")
 	for _, want := range []string{
-		`\n\d\d:\d\d:\d\d  bridge +online\n`,
+		`(?m)^\d\d:\d\d:\d\d  bridge +online$`,
 		`  work +signed in as adele@contoso\.example\n`,
 		`  work +online\n`,
 		`  work/out_of_office +active false, enabled false, (.*, )?external_audience all, (.*, )?mode disabled`,
