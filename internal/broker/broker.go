@@ -2,12 +2,14 @@
 package broker
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	mochi "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/listeners"
@@ -29,6 +31,9 @@ type Broker struct {
 type Options struct {
 	// MaxPacket is the size of the largest packet, in bytes; the broker closes the connection on a larger one. 0: as large as MQTT allows.
 	MaxPacket uint32
+	// WriteTimeout is the time after which a client is disconnected that does not read what it is sent; 0: 10 s. Until then it can stop all
+	// others, because the library waits for it while it reads the retained messages of a subscription.
+	WriteTimeout time.Duration
 }
 
 // Embedded starts a broker that listens on addr, such as "127.0.0.1:0".
@@ -49,7 +54,7 @@ func New(addr string, o Options) (*Broker, error) {
 		}
 	}
 	listener := listeners.NewTCP(listeners.Config{ID: "tcp", Address: addr})
-	if err := server.AddListener(trackedListener{listener, conns}); err != nil {
+	if err := server.AddListener(trackedListener{listener, conns, cmp.Or(o.WriteTimeout, 10*time.Second)}); err != nil {
 		return nil, fmt.Errorf("embedded broker: %w", err)
 	}
 	if err := server.Serve(); err != nil {
@@ -63,7 +68,7 @@ func New(addr string, o Options) (*Broker, error) {
 func (b *Broker) URL() string { return "mqtt://" + b.addr }
 
 // Watch calls f with every message that matches filter: first the retained ones, then each as it is published; retained says that the
-// broker retains it. Each call needs its own id. f must not wait for a message to be published.
+// broker retains it. Each call needs its own id. f must not publish, watch or wait for a publisher.
 func (b *Broker) Watch(id int, filter string, f func(topic string, payload []byte, retained bool)) error {
 	b.retained.mu.RLock()
 	defer b.retained.mu.RUnlock()
@@ -151,14 +156,16 @@ func (t *connTracker) closeAndWait() {
 	}
 }
 
-// trackedListener is a listener whose connections are tracked.
+// trackedListener is a listener whose connections are tracked, and closed when a write takes too long.
 type trackedListener struct {
 	listeners.Listener
-	conns *connTracker
+	conns        *connTracker
+	writeTimeout time.Duration
 }
 
 func (l trackedListener) Serve(establish listeners.EstablishFn) {
 	l.Listener.Serve(func(id string, c net.Conn) error {
+		c = timedConn{c, l.writeTimeout}
 		if !l.conns.add(c) {
 			return c.Close()
 		}
@@ -166,3 +173,21 @@ func (l trackedListener) Serve(establish listeners.EstablishFn) {
 		return establish(id, c)
 	})
 }
+
+// A timedConn is closed when a write takes too long.
+type timedConn struct {
+	net.Conn
+	timeout time.Duration
+}
+
+func (c timedConn) Write(p []byte) (int, error) {
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout)) // a closed connection fails below
+	n, err := c.Conn.Write(p)
+	if err != nil {
+		_ = c.Close()
+	}
+	return n, err
+}
+
+// SetDeadline sets the deadline of reads. The library calls it before each read, with the time until which the client must send something.
+func (c timedConn) SetDeadline(t time.Time) error { return c.SetReadDeadline(t) }

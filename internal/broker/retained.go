@@ -49,8 +49,7 @@ func (l *retainedLock) OnRetainMessage(_ *mochi.Client, p packets.Packet, _ int6
 	}
 }
 
-// OnPacketSent is called between the acknowledgement of a subscription and the reading of retained messages. OnSubscribed would be too
-// early: a client that does not read what it is sent would stop all others.
+// OnPacketSent is called between the acknowledgement of a subscription and the reading of retained messages.
 func (l *retainedLock) OnPacketSent(_ *mochi.Client, p packets.Packet, _ []byte) {
 	if p.FixedHeader.Type == packets.Suback {
 		l.mu.RLock()

@@ -1,6 +1,7 @@
 package broker_test
 
 import (
+	"bytes"
 	"fmt"
 	"net"
 	"net/url"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	paho "github.com/eclipse/paho.mqtt.golang"
+	"github.com/eclipse/paho.mqtt.golang/packets"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 )
@@ -24,9 +26,9 @@ func TestSubscribersWhileMessagesAreRetained(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = b.Close() }()
-	const kept, rounds, wills = 20, 100, 20
-	for i := range kept {
-		if err := b.Publish(fmt.Sprintf("house/kept/%d", i), []byte("x"), true); err != nil {
+	const unchanged, rounds, wills = 20, 100, 20
+	for i := range unchanged {
+		if err := b.Publish(fmt.Sprintf("house/unchanged/%d", i), []byte("x"), true); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,13 +84,13 @@ func TestSubscribersWhileMessagesAreRetained(t *testing.T) {
 	})
 	all.Go(func() {
 		for range rounds {
-			got := make(chan string, 10*kept)
+			got := make(chan string, 10*unchanged)
 			wait(t, subscriber.Subscribe("house/#", 1, func(_ paho.Client, m paho.Message) {
-				if strings.HasPrefix(m.Topic(), "house/kept/") {
+				if strings.HasPrefix(m.Topic(), "house/unchanged/") {
 					got <- m.Topic()
 				}
 			}))
-			for range kept {
+			for range unchanged {
 				select {
 				case <-got:
 				case <-time.After(time.Minute):
@@ -102,20 +104,64 @@ func TestSubscribersWhileMessagesAreRetained(t *testing.T) {
 	for i := range rounds {
 		var n atomic.Int64
 		if err := b.Watch(2+i, "house/#", func(topic string, _ []byte, _ bool) {
-			if strings.HasPrefix(topic, "house/kept/") {
+			if strings.HasPrefix(topic, "house/unchanged/") {
 				n.Add(1)
 			}
 		}); err != nil {
 			t.Error(err)
 		}
-		if n.Load() != kept {
-			t.Errorf("a watcher got %d of %d messages", n.Load(), kept)
+		if n.Load() != unchanged {
+			t.Errorf("a watcher got %d of %d messages", n.Load(), unchanged)
 		}
 	}
 	all.Wait()
 }
 
-// wait waits for what the client was told to do.
+// A client that does not read what it is sent is disconnected. Until then retained messages cannot be stored.
+func TestClientThatDoesNotRead(t *testing.T) {
+	b, err := broker.New("127.0.0.1:0", broker.Options{WriteTimeout: 100 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = b.Close() }()
+	big := bytes.Repeat([]byte("x"), 64<<10)
+	for i := range 600 { // more than the buffers of a connection can have
+		if err := b.Publish(fmt.Sprintf("big/%d", i), big, true); err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn, err := net.Dial("tcp", strings.TrimPrefix(b.URL(), "mqtt://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = conn.Close() }()
+	connect := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	connect.ProtocolName, connect.ProtocolVersion, connect.CleanSession, connect.ClientIdentifier = "MQTT", 4, true, "silent" // no keepalive
+	subscribe := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	subscribe.MessageID, subscribe.Topics, subscribe.Qoss = 1, []string{"big/#"}, []byte{1}
+	for _, p := range []packets.ControlPacket{connect, subscribe} {
+		if err := p.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 2 { // CONNACK and SUBACK
+		if _, err := packets.ReadPacket(conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	published := make(chan error)
+	go func() { published <- b.Publish("other", []byte("x"), true) }()
+	select {
+	case err := <-published:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(time.Minute):
+		t.Error("a retained message cannot be stored")
+	}
+}
+
+// wait waits for the end of an operation of a client.
 func wait(t *testing.T, token paho.Token) {
 	t.Helper()
 	if !token.WaitTimeout(time.Minute) {
