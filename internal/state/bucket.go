@@ -233,16 +233,15 @@ func (b *bucket) openStream(ctx context.Context) (err error) {
 			MaxMsgsPerSubject: 1, MaxMsgs: -1, MaxBytes: -1, MaxMsgSize: -1, MaxConsumers: -1, Discard: jetstream.DiscardNew,
 			AllowRollup: true, DenyDelete: true, AllowMsgTTL: true, AllowAtomicPublish: true,
 		})
-		if err != nil && replicas > 1 && !isUnavailable(err) {
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another machine starts at the same time
+			b.stream, err = b.js.Stream(ctx, name)
+		} else if err != nil && replicas > 1 && !isUnavailable(err) {
 			err = fmt.Errorf("create it with %d replicas: %w; start as many servers with JetStream, or set cluster.replicas", replicas, err)
 			var api *jetstream.APIError
 			if errors.As(err, &api) && api.ErrorCode == tooFewServers { // the others may be starting
 				return refusal(err.Error())
 			}
 			return err
-		}
-		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // another machine starts at the same time
-			b.stream, err = b.js.Stream(ctx, name)
 		}
 	}
 	if err != nil {

@@ -125,7 +125,8 @@ func (d *Dir) Answer(name string, handle func(ctx context.Context, question []by
 	var running sync.WaitGroup
 	running.Go(func() {
 		slots := make(chan struct{}, maxAnswering)
-		for drained := false; ; {
+		drained := false
+		for {
 			m, err := nextQuestion(ctx, sub)
 			if err != nil && ctx.Err() != nil { // no other machine gets what the servers have sent to this one, so it is still answered
 				if !drained {
