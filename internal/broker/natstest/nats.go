@@ -30,33 +30,33 @@ type NATS struct {
 	t       testing.TB
 	options *server.Options
 	server  *server.Server
-	log     *log
+	log     *serverLog
 }
 
-// A log keeps what went wrong in a server. The server does not return why it cannot listen.
-type log struct {
+// A serverLog has the newest warnings and errors of a server. The server does not return why it cannot listen.
+type serverLog struct {
 	mu    sync.Mutex
 	lines []string
 }
 
-// kept is the number of lines that a log keeps.
-const kept = 20
+// maxLines bounds the lines of a serverLog.
+const maxLines = 20
 
-func (l *log) Noticef(string, ...any) {}
-func (l *log) Debugf(string, ...any)  {}
-func (l *log) Tracef(string, ...any)  {}
+func (l *serverLog) Noticef(string, ...any) {}
+func (l *serverLog) Debugf(string, ...any)  {}
+func (l *serverLog) Tracef(string, ...any)  {}
 
-// Warnf, Errorf and Fatalf keep a line.
-func (l *log) Warnf(format string, args ...any) {
+// Warnf, Errorf and Fatalf add a line.
+func (l *serverLog) Warnf(format string, args ...any) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.lines = append(l.lines, time.Now().Format("15:04:05.000 ")+fmt.Sprintf(format, args...))
-	l.lines = l.lines[max(0, len(l.lines)-kept):]
+	l.lines = l.lines[max(0, len(l.lines)-maxLines):]
 }
-func (l *log) Errorf(format string, args ...any) { l.Warnf(format, args...) }
-func (l *log) Fatalf(format string, args ...any) { l.Warnf(format, args...) }
+func (l *serverLog) Errorf(format string, args ...any) { l.Warnf(format, args...) }
+func (l *serverLog) Fatalf(format string, args ...any) { l.Warnf(format, args...) }
 
-func (l *log) String() string {
+func (l *serverLog) String() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return strings.Join(l.lines, "\n")
@@ -114,9 +114,9 @@ func StartCluster(all []*NATS) {
 		s.start()
 	}
 	for _, s := range all {
-		s.await("a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
+		awaitAll(all, "a leader of the cluster", func() bool { return s.server.JetStreamIsCurrent() || s.server.JetStreamIsLeader() })
 	}
-	all[0].await("all servers of the cluster", func() bool {
+	awaitAll(all, "all servers of the cluster", func() bool {
 		return slices.ContainsFunc(all, func(s *NATS) bool { return len(s.server.JetStreamClusterPeers()) >= len(all) }) // only the leader knows
 	})
 }
@@ -138,7 +138,7 @@ func newServer(t testing.TB, name string) *NATS {
 func (s *NATS) Start() {
 	s.t.Helper()
 	s.start()
-	s.await("the server", func() bool { return s.server.ReadyForConnections(time.Second) })
+	awaitAll([]*NATS{s}, "the server", func() bool { return s.server.ReadyForConnections(time.Second) })
 }
 
 func (s *NATS) start() {
@@ -147,7 +147,7 @@ func (s *NATS) start() {
 	if s.server, err = server.NewServer(s.options.Clone()); err != nil {
 		s.t.Fatalf("start NATS: %v", err)
 	}
-	s.log = new(log)
+	s.log = new(serverLog)
 	s.server.SetLoggerV2(s.log, false, false, false)
 	s.server.Start()
 }
@@ -161,11 +161,16 @@ func (s *NATS) Reload(change func(*server.Options)) {
 	}
 }
 
-func (s *NATS) await(what string, f func() bool) {
-	s.t.Helper()
+// awaitAll waits until f returns true. When it takes too long, the test fails with the logs of the servers.
+func awaitAll(all []*NATS, what string, f func() bool) {
+	t := all[0].t
+	t.Helper()
 	for deadline := time.Now().Add(startTimeout); !f(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			s.t.Fatalf("NATS: timed out waiting for %s\n%s", what, s.log)
+			for _, s := range all {
+				t.Logf("log of %s:\n%s", s.options.ServerName, s.log)
+			}
+			t.Fatalf("NATS: timed out waiting for %s", what)
 		}
 	}
 }
@@ -195,8 +200,8 @@ func (s *NATS) subscribe(filter string) (*nats.Conn, *nats.Subscription) {
 	return conn, sub
 }
 
-// Count returns a function that returns how many messages clients have published to the subjects of a filter since the call of Count. What a
-// client got an answer to is included.
+// Count returns a function that returns how many messages clients have published to the subjects of a filter since the call of Count. It
+// includes every message that the server has answered.
 func (s *NATS) Count(filter string) func() int {
 	s.t.Helper()
 	conn, sub := s.subscribe(filter)
