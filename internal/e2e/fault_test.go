@@ -250,7 +250,7 @@ func TestValueRacesReconnect(t *testing.T) {
 // TestFullQueue starts the bridge while more commands are waiting than the broker keeps and the bridge queues.
 func TestFullQueue(t *testing.T) {
 	// Mosquitto keeps 1,000 messages of a session. One of them can be the last one of the bridge itself, which it did not wait for.
-	const kept = 1000 - 1
+	const queued = 1000 - 1
 	env, seen := startBridge(t, MosquittoOptions{})
 	env.Stop(t)
 	runCommand(t, strings.Repeat("ON\n", 1100), "mosquitto_pub", env.Broker.client("-q", "1", "-t", switchTopic, "-l")...)
@@ -258,7 +258,7 @@ func TestFullQueue(t *testing.T) {
 	start := time.Now()
 	env.Start(t)
 	env.awaitOnline(t, seen)
-	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= kept })
+	seen.Await(t, "a response to each command", func([]Message) bool { return len(seen.Payloads(switchResponse)) >= queued })
 	t.Logf("the queued commands were answered in %v", time.Since(start).Round(time.Millisecond))
 	counts := map[string]int{}
 	for _, m := range seen.Since(before) {
@@ -274,7 +274,7 @@ func TestFullQueue(t *testing.T) {
 		counts[outcome]++
 	}
 	t.Log(counts)
-	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < kept {
+	if counts["ok"] < 100 || counts["ok"]+counts["overloaded"] < queued {
 		t.Errorf("responses: %v", counts)
 	}
 	env.Broker.Publish(t, switchTopic, "OFF")

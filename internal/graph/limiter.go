@@ -23,8 +23,8 @@ const (
 	restUnit     = 300 * time.Millisecond
 	maxRests     = 4
 	restInterval = 5 * time.Second
-	// A limiter that was throttled before leaves one slot unused for yieldTime once in yieldInterval. Otherwise a process that takes each slot
-	// again at once, because the network is fast, would leave none to another one that begins later.
+	// A limiter with more than one slot that was throttled before leaves one unused for yieldTime once in yieldInterval. Otherwise a process
+	// that takes each slot again at once, because the network is fast, would leave none to another one that begins later.
 	yieldInterval = 10 * time.Second
 	yieldTime     = time.Second
 	// maxAhead is the number of requests that go before one in the background, which would otherwise wait for ever.
