@@ -729,6 +729,7 @@ func TestApplied(t *testing.T) {
 	}{
 		{"modify", "Running", `, "end": "2026-01-15T11:59:00"`, []string{"event_changed Running", "event_ended Running"}},
 		{"modify", "Coming", `, "subject": "Renamed"`, []string{"event_changed Renamed"}},
+		{"modify", "Coming", `, "start": "2026-08-15T13:00:00", "end": "2026-08-15T14:00:00"`, []string{"event_changed Coming"}},
 		{"remove", "Running", "", []string{"event_removed Running", "event_ended Running"}},
 		{"cancel", "Coming", "", []string{"event_cancelled Coming"}},
 		{"respond", "Invitation", `, "response": "accept"`, []string{"event_changed Invitation"}},
@@ -775,8 +776,12 @@ func TestApplied(t *testing.T) {
 			if d := cmp.Diff(tt.want, told(sensor.Apply(t, result, noon(t)))); d != "" {
 				t.Errorf("(-want +got):\n%s", d)
 			}
+			shown := list(t, sensor.State(t, time.Time{}, noon(t)))
 			if events := poll(t, sensor, s, noon(t)); events != nil {
 				t.Errorf("the next poll brought %v", told(events))
+			}
+			if d := cmp.Diff(list(t, sensor.State(t, time.Time{}, noon(t))), shown); d != "" {
+				t.Errorf("shown at once, but not after the next poll (-want +got):\n%s", d)
 			}
 		})
 	}

@@ -241,7 +241,10 @@ func (o *Options) ReadsOwnWrites() bool { return true }
 // Effects implements sensors.EffectProvider.
 func (o *Options) Effects() []sensors.Effect[Snapshot] {
 	return []sensors.Effect[Snapshot]{
-		sensors.On(func(s *Snapshot, booked room.Booked, _ time.Time) (*Snapshot, []entity.Event) {
+		sensors.On(func(s *Snapshot, booked room.Booked, now time.Time) (*Snapshot, []entity.Event) {
+			if start, end := booked.Span(now.Location()); !start.Before(s.To) || !end.After(s.From) {
+				return s, nil // polls do not read it
+			}
 			return o.replace(s, booked.ID, booked.Booking), nil
 		}),
 		sensors.On(func(s *Snapshot, ended room.Ended, _ time.Time) (*Snapshot, []entity.Event) {
