@@ -170,7 +170,7 @@ type Sensor struct {
 	Name         string                    `koanf:"name" doc:"The name of the sensor's device, after that of the account. Default: derived from the id."`
 	Interval     time.Duration             `koanf:"interval" min:"5s" max:"24h" doc:"The time between two polls of Graph. Default: that of the type."`
 	EnableUpdate bool                      `koanf:"enable_update" doc:"Allow changes. Default: the account's enable_update, if it applies to the type."`
-	Allow        []string                  `koanf:"allow" doc:"The operations that may be requested. Default: all operations of the type, except the optional ones. The word default in the list stands for these."`
+	Allow        []string                  `koanf:"allow" nonempty:"all operations except the optional ones" doc:"The operations that may be requested. Default: all operations of the type, except the optional ones. The word default in the list stands for these."`
 	Read         bool                      `koanf:"read" doc:"Poll Graph. With false, the sensor only offers operations, and no permission to read is requested."`
 	OnDemand     bool                      `koanf:"on_demand" doc:"Allow requests that only read, such as list, get and free_busy."`
 	PublishItems bool                      `koanf:"publish_items" doc:"Publish the complete list of items, for clients other than Home Assistant."`

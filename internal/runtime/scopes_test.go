@@ -193,6 +193,8 @@ func TestOrganizationPermissions(t *testing.T) {
 		"sensors: {r: {type: room, room: berlin}}":                      `organizations.contoso.sensors.r.room (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,
 		"rooms: {list: a@b.c, group: a@b.c}":                            "organizations.contoso.rooms.list (line 7): not with group: want one of addresses, list and group",
 		"rooms: {list: building7}":                                      `organizations.contoso.rooms.list (line 7): want the address of a room, such as berlin@contoso.com, not "building7"`,
+		"rooms: {addresses: []}":                                        "organizations.contoso.rooms.addresses (line 7): want at least one; without the key: the rooms of list or group, or all rooms",
+		"rooms: {enable_update: true, allow: []}":                       "organizations.contoso.rooms.allow (line 7): want at least one; without the key: all operations except the optional ones",
 		"rooms: {refresh: 1m}":                                          "organizations.contoso.rooms.refresh (line 7): want at least 10m, not 1m",
 		"sensors: {r: {type: room, room: a@b.c, except: [x]}}":          "organizations.contoso.sensors.r.except (line 7): only with room: all",
 		"rooms: {addresses: [a@b.c, berlin, A@b.c]}":                    `organizations.contoso.rooms.addresses[1] (line 7): want the address of a room, such as berlin@contoso.com, not "berlin"`,

@@ -337,6 +337,10 @@ func (d *Decoder) list(path string, dst reflect.Value, raw any, tag reflect.Stru
 		d.want(path, dst.Type(), raw)
 		return
 	}
+	if without := tag.Get("nonempty"); without != "" && len(items) == 0 {
+		d.Report(path, "want at least one; without the %s: %s", d.Dialect.key(), without)
+		return
+	}
 	out := reflect.MakeSlice(dst.Type(), len(items), len(items))
 	for i, item := range items {
 		at := fmt.Sprintf("%s[%d]", path, i)

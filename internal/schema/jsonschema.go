@@ -65,7 +65,11 @@ func typeSchema(f Field) JSONSchema {
 		}
 		items := typeSchema(Field{Type: item, Enum: f.Enum, Min: f.Min, Max: f.Max, Fields: f.Fields})
 		notNull(items)
-		return JSONSchema{"type": nullable("array"), "items": items}
+		list := JSONSchema{"type": nullable("array"), "items": items}
+		if f.NonEmpty {
+			list["minItems"] = 1
+		}
+		return list
 	}
 	switch f.Type {
 	case "text":

@@ -154,6 +154,7 @@ type Field struct {
 	Unless   string  // the key that may be given in place of a required one
 	Restart  bool    // a change needs a restart
 	Form     bool    // the status page offers it in the form for a sensor
+	NonEmpty bool    // a list must have an item, because without the key it is not empty
 	Fields   []Field // of a mapping, and of the items of a list
 }
 
@@ -167,6 +168,7 @@ func (d Dialect) fieldsOf(v reflect.Value) []Field {
 			Key: f.key, Type: d.typeName(f.value.Type()), Doc: f.tag.Get("doc"), Enum: enum(f.tag),
 			Min: f.tag.Get("min"), Max: f.tag.Get("max"), Example: f.tag.Get("example"),
 			Secret: f.secret(), Required: f.required(), Unless: f.tag.Get("unless"), Restart: f.tag.Get("restart") == "true", Form: f.tag.Get("form") == "true",
+			NonEmpty: f.tag.Get("nonempty") != "",
 		}
 		if below, ok := d.structBelow(f.value); ok {
 			described.Fields = d.fieldsOf(below)

@@ -17,7 +17,7 @@ import (
 // Options are the options of a chat. They are the sensors.Source of the chats.
 type Options struct {
 	MaxChats      int      `koanf:"max_chats" min:"1" max:"50" doc:"Maximum number of chats in the list, those with the newest messages."`
-	Chats         []string `koanf:"chats" doc:"Only these chats: their ids or their names. A chat without a topic is named after its other members, as in Teams; a chat with one person can also be given by the address of that person. Default: all."`
+	Chats         []string `koanf:"chats" nonempty:"all chats" doc:"Only these chats: their ids or their names. A chat without a topic is named after its other members, as in Teams; a chat with one person can also be given by the address of that person. Default: all."`
 	IncludeHidden bool     `koanf:"include_hidden" doc:"Also count and show chats that you have hidden in Teams."`
 	ShowContent   bool     `koanf:"show_content" doc:"Show the text of messages. With false, publish only who wrote, when, and what is unread."`
 	Basic         bool     `koanf:"basic" doc:"Request only Chat.ReadBasic, which gives access to type, topic and members of the chats, but not to messages: there are no events, and the newest message and the number of unread chats are unknown."`

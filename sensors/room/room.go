@@ -56,7 +56,7 @@ const all = "all"
 // Options are the options of a room. They are the sensors.Source of its bookings.
 type Options struct {
 	Room        string        `koanf:"room" form:"true" required:"true" example:"berlin@contoso.com" doc:"The address of the room, or all: each room of the organization, or of those that addresses, list or group name. Each has a device of its own."`
-	Addresses   []string      `koanf:"addresses" doc:"With room: all, the addresses of the rooms."`
+	Addresses   []string      `koanf:"addresses" nonempty:"the rooms of list or group, or all rooms" doc:"With room: all, the addresses of the rooms."`
 	List        string        `koanf:"list" doc:"With room: all, the address of a room list: only its rooms."`
 	Group       string        `koanf:"group" doc:"With room: all, the id or the address of a group: only the rooms that are its members."`
 	Except      []string      `koanf:"except" doc:"With room: all, the addresses or names of rooms to leave out."`
