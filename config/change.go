@@ -10,7 +10,7 @@ import (
 )
 
 // Redacted returns the configuration with every default as it would be written in a file, without secrets.
-func (c *Config) Redacted() any { return c.toMap(false) }
+func (c *Config) Redacted() map[string]any { return c.toMap(false) }
 
 func (c *Config) toMap(reveal bool) map[string]any {
 	out := schema.Configuration.Encode(reflect.ValueOf(c).Elem(), reveal).(map[string]any)

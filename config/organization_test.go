@@ -73,7 +73,7 @@ func TestOrganization(t *testing.T) {
 	if a.Sensors["ann"].User != "ann@contoso.com" || a.Sensors["rooms"].User != "" {
 		t.Errorf("the mailboxes are %q and %q", a.Sensors["ann"].User, a.Sensors["rooms"].User)
 	}
-	shown := c.Redacted().(map[string]any)
+	shown := c.Redacted()
 	if len(shown["accounts"].(map[string]any)) != 0 {
 		t.Errorf("it is shown among the accounts: %v", shown["accounts"])
 	}
@@ -81,7 +81,7 @@ func TestOrganization(t *testing.T) {
 	if organizations["tenant"] != "contoso.com" || organizations["redirect_uri"] != nil || organizations["sensors"].(map[string]any)["ann"].(map[string]any)["user"] != "ann@contoso.com" {
 		t.Errorf("it is shown as %v", organizations)
 	}
-	if _, shown := (&config.Config{}).Redacted().(map[string]any)["organizations"]; shown {
+	if _, shown := (&config.Config{}).Redacted()["organizations"]; shown {
 		t.Error("a configuration without organizations shows some")
 	}
 }

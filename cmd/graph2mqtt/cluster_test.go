@@ -72,13 +72,19 @@ func (h *clusterHarness) configureCluster(t *testing.T, cluster string) {
 // await waits until the last payload of a topic is the wanted one.
 func (h *clusterHarness) await(t *testing.T, topic, want string) {
 	t.Helper()
+	h.awaitPayload(t, topic, want, func(payload string) bool { return payload == want })
+}
+
+// awaitPayload waits until the last payload of a topic is one that is wanted, and returns it.
+func (h *clusterHarness) awaitPayload(t *testing.T, topic, want string, isWanted func(payload string) bool) string {
+	t.Helper()
 	timeout := time.After(waitTimeout)
 	for {
 		h.mu.Lock()
 		got, changed := h.states[topic], h.changed
 		h.mu.Unlock()
-		if got == want {
-			return
+		if isWanted(got) {
+			return got
 		}
 		select {
 		case <-changed:
@@ -640,6 +646,39 @@ func TestStateCopyNeedsATarget(t *testing.T) {
 		if want := "graph2mqtt: state copy: want where to copy to, nats or directory, not " + quoted + "\n"; code != 1 || !strings.HasPrefix(stderr, want) {
 			t.Errorf("%q: %d %s", args, code, stderr)
 		}
+	}
+}
+
+// What each shard publishes of itself is what the file says, also without accounts.
+func TestClusterShardInfo(t *testing.T) {
+	t.Parallel()
+	h := newClusterHarness(t)
+	h.configureAccounts(t, 1, fmt.Sprintf("http: {listen: '127.0.0.1:0', metrics: true}\ncluster: {nats: [%q], lease: 10s, shards: %d}", h.nats.ClientURL, testShards))
+	a := h.run(t, "a")
+	h.awaitShards(t, "online")
+	accounts := []string{}
+	for shard := range testShards {
+		topic := strings.Replace(shardTopic(shard), "/state", "/info", 1)
+		payload := h.awaitPayload(t, topic, "any", func(payload string) bool { return payload != "" })
+		var info struct {
+			Accounts *[]string
+			Config   map[string]any
+		}
+		if err := json.Unmarshal([]byte(payload), &info); err != nil || info.Accounts == nil {
+			t.Errorf("%s: %v: %s", topic, err, payload)
+			continue
+		}
+		accounts = append(accounts, *info.Accounts...)
+		if _, ok := info.Config["http"]; ok || info.Config["cluster"].(map[string]any)["shards"] != testShards*1.0 {
+			t.Errorf("%s: %s", topic, payload)
+		}
+	}
+	if !slices.Equal(accounts, []string{"a0"}) {
+		t.Errorf("the shards have the accounts %q", accounts)
+	}
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
 	}
 }
 

@@ -345,9 +345,15 @@ type info struct {
 func (b *Bridge) publishInfo() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	c := b.config.Redacted()
+	if b.config.Cluster.Shards > 1 {
+		delete(c, "http") // the listener is the process's, so the bridge of a shard has it empty
+	}
+	accounts := slices.AppendSeq([]string{}, maps.Keys(b.config.Accounts)) // a list also if there are none
+	slices.Sort(accounts)
 	b.retain("info", info{
 		Version: b.options.Version, StartedAt: b.started.UTC().Truncate(time.Second), LogLevel: levelName(b.options.Level.Level()), Broker: b.mqtt.Broker(),
-		Accounts: slices.Sorted(maps.Keys(b.config.Accounts)), Config: b.config.Redacted(),
+		Accounts: accounts, Config: c,
 	})
 }
 
