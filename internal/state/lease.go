@@ -68,12 +68,12 @@ type Lease struct {
 func acquireLease(ctx context.Context, register register, self leaseRecord, configurations *comparison, log *slog.Logger) (*Lease, error) {
 	var seen uint64 // the revision since when
 	var since time.Time
-	waiting, failed := false, false
+	waiting := false
+	var failing outage
 	for {
 		begun := time.Now()
 		current, revision, err := register.read(ctx)
 		if err == nil {
-			failed = false
 			if revision != seen || since.IsZero() {
 				seen, since = revision, time.Now()
 			}
@@ -91,8 +91,10 @@ func acquireLease(ctx context.Context, register register, self leaseRecord, conf
 				configurations.see(current.Worker, current.Config, time.Now())
 			}
 		}
-		if err != nil && !errors.Is(err, errConflict) && ctx.Err() == nil && !failed {
-			failed = true
+		switch {
+		case err == nil && failing.succeeded():
+			log.Info("the state can be reached again")
+		case err != nil && !errors.Is(err, errConflict) && ctx.Err() == nil && failing.failed(err):
 			log.Warn("the state cannot be taken over", "error", err, "retry_in", standbyInterval)
 		}
 		timer := time.NewTimer(standbyInterval - min(standbyInterval, time.Since(begun)))

@@ -177,6 +177,9 @@ type worker struct {
 	log   *slog.Logger
 	serve func(ctx context.Context, shard int, l *Lease) error
 
+	following, announcing outage
+	taking                []outage // by shard
+
 	configurations *comparison
 	onBalance      func(isMember bool) // is called often; isMember: the announcements of this worker come back
 
@@ -191,7 +194,7 @@ type worker struct {
 
 func newWorker(b board, self leaseRecord, shards int, configurations *comparison, log *slog.Logger, serve func(context.Context, int, *Lease) error) *worker {
 	return &worker{
-		board: b, self: self, log: log, serve: serve, configurations: configurations, shards: make([]shardState, shards), members: map[string]*seenMember{},
+		board: b, self: self, log: log, serve: serve, configurations: configurations, shards: make([]shardState, shards), taking: make([]outage, shards), members: map[string]*seenMember{},
 		ended: make(chan endedShard), onBalance: func(bool) {},
 	}
 }
@@ -379,12 +382,15 @@ func (w *worker) end(e endedShard) error {
 	s.stop()
 	s.stop = nil
 	s.retryAt = time.Now().Add(standbyInterval)
+	if e.taken {
+		w.taking[e.number].succeeded() // the bridge has logged its start
+	}
 	switch {
 	case e.taken && e.err != nil && !errors.Is(e.err, ErrLeaseLost):
 		return e.err
 	case e.taken && e.err != nil:
 		w.log.Error("stopped a shard: another machine may have it now", "shard", e.number, "error", e.err)
-	case !e.taken && !errors.Is(e.err, errConflict) && !errors.Is(e.err, context.Canceled):
+	case !e.taken && !errors.Is(e.err, errConflict) && !errors.Is(e.err, context.Canceled) && w.taking[e.number].failed(e.err):
 		w.log.Warn("a shard cannot be taken over", "shard", e.number, "error", e.err, "retry_in", standbyInterval)
 	}
 	return nil
@@ -394,12 +400,15 @@ func (w *worker) end(e endedShard) error {
 func (w *worker) follow(ctx context.Context, entries chan<- entry) {
 	for ctx.Err() == nil {
 		err := w.board.follow(ctx, func(e entry) {
+			if w.following.succeeded() {
+				w.log.Info("the leases of the shards are followed again")
+			}
 			select {
 			case entries <- e:
 			case <-ctx.Done():
 			}
 		})
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && err != nil && w.following.failed(err) {
 			w.log.Warn("the leases of the shards cannot be followed", "error", err, "retry_in", standbyInterval)
 		}
 		sleep(ctx, standbyInterval)
@@ -410,18 +419,19 @@ func (w *worker) follow(ctx context.Context, entries chan<- entry) {
 func (w *worker) announce(ctx context.Context) {
 	key := memberPrefix + escape(w.self.Worker)
 	ttl := (memberTTL * w.self.Lease).Round(time.Second)
-	failed := false
 	for ctx.Err() == nil {
 		wait := w.self.Lease / memberRenewals
 		value, _ := json.Marshal(memberRecord{w.self.Worker, w.self.Host, w.configurations.announced()}) // texts only
 		err := w.board.announce(ctx, key, value, ttl)
+		switch {
+		case err == nil && w.announcing.succeeded():
+			w.log.Info("this machine was announced to the others again")
+		case err != nil && ctx.Err() == nil && w.announcing.failed(err):
+			w.log.Warn("this machine was not announced to the others", "error", err, "retry_in", standbyInterval)
+		}
 		if err != nil {
-			if !failed && ctx.Err() == nil {
-				w.log.Warn("this machine was not announced to the others", "error", err, "retry_in", standbyInterval)
-			}
 			wait = standbyInterval
 		}
-		failed = err != nil
 		sleep(ctx, wait)
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
