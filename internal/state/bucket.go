@@ -104,7 +104,8 @@ type bucket struct {
 	stream  jetstream.Stream
 	log     *slog.Logger
 	denied  atomic.Pointer[denial] // the newest; nil: none
-	denials denials
+
+	reported reportedErrors
 
 	configurations *comparison
 	isMember       atomic.Bool               // see Dir.IsMember
@@ -123,26 +124,27 @@ var deniedPattern = regexp.MustCompile(`(_INBOX\.|\$(KV|GRAPH2MQTT)\.[^."]+\.|\$
 // maskDenied replaces that part by the wildcard of permissions.
 func maskDenied(text string) string { return deniedPattern.ReplaceAllString(text, "$1>") }
 
-// deniedInterval is the time for which a permission must not have been missed before it is logged again that it is missing.
-const deniedInterval = 10 * time.Minute
+// reportedInterval is the time for which the servers must not have reported an error before it is logged again.
+const reportedInterval = 10 * time.Minute
 
-// denials are the permissions that were missed lately, by the text of the error.
-type denials struct {
+// reportedErrors are the errors that the servers reported lately, by their text: a missing permission with each request, refused credentials with
+// each attempt to connect.
+type reportedErrors struct {
 	mu   sync.Mutex
 	last map[string]time.Time
 }
 
-// isNew records that a permission is missing, and reports whether it was not missed lately.
-func (d *denials) isNew(err error, now time.Time) bool {
+// isNew records an error, and reports whether it was not reported lately.
+func (r *reportedErrors) isNew(err error, now time.Time) bool {
 	text := maskDenied(err.Error())
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	last, ok := d.last[text]
-	if d.last == nil {
-		d.last = map[string]time.Time{}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	last, ok := r.last[text]
+	if r.last == nil {
+		r.last = map[string]time.Time{}
 	}
-	d.last[text] = now
-	return !ok || now.Sub(last) >= deniedInterval
+	r.last[text] = now
+	return !ok || now.Sub(last) >= reportedInterval
 }
 
 // An entry is a key of a bucket. Its sequence is 0 if the key never existed.
@@ -181,9 +183,9 @@ func openBucket(ctx context.Context, c ClusterOptions, log *slog.Logger) (_ *buc
 			level := slog.LevelWarn
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				b.denied.Store(&denial{time.Now(), err})
-				if !b.denials.isNew(err, time.Now()) {
-					level = slog.LevelDebug
-				}
+			}
+			if !b.reported.isNew(err, time.Now()) {
+				level = slog.LevelDebug
 			}
 			log.Log(context.Background(), level, "NATS reported an error", "error", err)
 		}),

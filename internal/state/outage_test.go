@@ -4,11 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/state"
@@ -95,6 +97,32 @@ func TestClusterLongOutage(t *testing.T) {
 	}
 	if !strings.Contains(log.String(), "connection to NATS lost") {
 		t.Errorf("log: %s", log)
+	}
+}
+
+// Servers that refuse the credentials of a running machine are tried all the time. The reason is logged once.
+func TestRefusedCredentialsAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	users := func(password string) func(*server.Options) {
+		return func(o *server.Options) { o.Users = []*server.User{{Username: "graph2mqtt", Password: password}} }
+	}
+	s := natstest.New(t, users("secret"))
+	log := new(syncBuffer)
+	c := state.ClusterOptions{Servers: []string{s.ClientURL}, Bucket: "test", Lease: 2 * time.Second, Username: "graph2mqtt", Password: "secret"}
+	d, err := state.OpenCluster(t.Context(), t.TempDir(), keyFile(t), c, slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	s.Reload(users("changed"))
+	const reported = `msg="NATS reported an error" error="nats: authorization violation"`
+	for end := time.Now().Add(time.Minute); strings.Count(log.String(), reported) < 4; runtime.Gosched() {
+		if time.Now().After(end) {
+			t.Fatalf("the servers are not tried again:\n%s", log)
+		}
+	}
+	if n := strings.Count(log.String(), "level=WARN "+reported); n != 1 {
+		t.Errorf("logged %d times:\n%s", n, log)
 	}
 }
 
