@@ -697,12 +697,14 @@ func TestClusterShardListener(t *testing.T) {
 	address := a.stderr.find(t, listeningPattern)
 	h.awaitAnswer(t, address+"/healthz", 200, "ok")
 	h.awaitAnswer(t, address+"/readyz", 503, "not ready")
+	h.awaitHealth(t, "a", "the shared state cannot be reached: connect to "+h.nats.ClientURL+": NATS does not answer: ")
 	for _, path := range []string{"/", "/api/state", "/sign-in/", "/sign-in/api/state"} {
 		h.awaitAnswer(t, address+path, 503, "the shared state cannot be reached yet, see the log")
 	}
 	h.nats.Start()
 	h.awaitShards(t, "online")
 	h.awaitAnswer(t, address+"/readyz", 200, "ok")
+	h.awaitHealth(t, "a", "")
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 4\n")
 	h.awaitAnswer(t, address+"/metrics", 200, `graph2mqtt_account_signed_in{account="a0"} 1`)
 	h.awaitAnswer(t, address+"/metrics", 200, `graph2mqtt_account_signed_in{account="a1"} 0`)
@@ -728,11 +730,54 @@ func TestClusterShardListener(t *testing.T) {
 	h.awaitShards(t, "offline")
 	h.awaitAnswer(t, address+"/readyz", 503, "not ready")
 	h.awaitAnswer(t, address+"/healthz", 200, "ok")
+	h.awaitHealth(t, "a", "the shared state cannot be reached: NATS does not answer: no connection to "+h.nats.ClientURL)
+	if code, stdout, stderr := h.call(t, "health", "--without-broker", "--state-dir", filepath.Join(h.dir, "a")); code != 0 {
+		t.Errorf("a machine that waits would be restarted: %d %s%s", code, stdout, stderr)
+	}
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_shards 0\n")
 	a.interrupt()
 	if code := a.wait(t); code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// With one shard, a machine is healthy if it works or if another one does, and none is while NATS is away.
+func TestClusterHealth(t *testing.T) {
+	t.Parallel()
+	h := newClusterHarness(t)
+	h.login(t)
+	a := h.run(t, "a")
+	h.await(t, clusterState, "online")
+	b := h.run(t, "b")
+	b.stderr.find(t, standbyPattern)
+	h.awaitHealth(t, "a", "")
+	h.awaitHealth(t, "b", "")
+	h.nats.Kill()
+	for _, machine := range []string{"a", "b"} {
+		h.awaitHealth(t, machine, "the shared state cannot be reached: NATS does not answer: no connection to "+h.nats.ClientURL)
+	}
+	h.nats.Start()
+	h.awaitHealth(t, "a", "")
+	h.awaitHealth(t, "b", "")
+	for _, p := range []*process{a, b} {
+		p.interrupt()
+		if code := p.wait(t); code != 0 {
+			t.Errorf("exit code %d", code)
+		}
+	}
+}
+
+// awaitHealth waits until the health command says something about a machine; "": that it is healthy.
+func (h *clusterHarness) awaitHealth(t *testing.T, machine, want string) {
+	t.Helper()
+	code, stderr := 0, ""
+	for end := time.Now().Add(waitTimeout); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		code, _, stderr = h.call(t, "health", "--state-dir", filepath.Join(h.dir, machine))
+		if want == "" && code == 0 || want != "" && code == exitFailed && strings.HasPrefix(stderr, "graph2mqtt: "+want) {
+			return
+		}
+	}
+	t.Fatalf("health of %s: %d %s; want %q", machine, code, stderr, want)
 }
 
 var listeningPattern = regexp.MustCompile(`msg=listening component=http address=(\S+)`)

@@ -28,9 +28,20 @@ const (
 
 // liveness is a bridge's answer.
 type liveness struct {
-	Broker  bool `json:"broker"`  // it is connected
-	Waiting bool `json:"waiting"` // for a configuration
-	Standby bool `json:"standby"` // another machine has the shared state, or its servers do not answer
+	Broker   bool   `json:"broker"`   // it is connected
+	Waiting  bool   `json:"waiting"`  // for a configuration
+	Standby  bool   `json:"standby"`  // another machine has the shared state
+	Unusable string `json:"unusable"` // why the shared state is not; "": it is, or the bridge works with it
+}
+
+// standby returns the answer of a program without a bridge, which waits for the shared state. unusable is why it cannot use it; nil: it can, or
+// another machine has it.
+func standby(unusable error) liveness {
+	l := liveness{Standby: true}
+	if unusable != nil {
+		l.Unusable = unusable.Error()
+	}
+	return l
 }
 
 func (p *program) healthCommand() *cobra.Command {
@@ -39,10 +50,11 @@ func (p *program) healthCommand() *cobra.Command {
 		Use:   "health",
 		Short: "Check that the bridge is running and connected to its broker",
 		Long: "health checks the bridge that uses the same state directory. If it is running and connected to the broker, or stands by because\n" +
-			"another machine has the shared state, health prints nothing and exits with 0. Otherwise it prints the reason and exits with 2. It is\n" +
-			"meant for health checks of containers and for monitoring.\n\n" +
-			"The connection to Microsoft is not checked, because a restart cannot help if an account is not signed in or Graph is unreachable.\n" +
-			"Use graph2mqtt accounts or the MQTT topics for that.",
+			"another machine has the shared state, health prints nothing and exits with 0. Otherwise, for example while NATS does not answer, it\n" +
+			"prints the reason and exits with 2. It is meant for health checks of containers, for monitoring and for updates.\n\n" +
+			"A restart does not help while the broker or NATS is away. Where a failed health check restarts the program, use --without-broker: it\n" +
+			"fails only if no bridge is running, or if it does not answer.\n\n" +
+			"The connection to Microsoft is not checked. Use graph2mqtt accounts or the MQTT topics for that.",
 		Example: "  graph2mqtt health\n" +
 			"  graph2mqtt health --without-broker\n" +
 			"  graph2mqtt health --state-dir /var/lib/graph2mqtt && echo healthy",
@@ -55,7 +67,7 @@ func (p *program) healthCommand() *cobra.Command {
 			return checkHealth(ctx, dir, withoutBroker)
 		}),
 	}
-	cmd.Flags().BoolVar(&withoutBroker, "without-broker", false, "do not require the connection to the broker, nor a configuration in an app of Home Assistant")
+	cmd.Flags().BoolVar(&withoutBroker, "without-broker", false, "do not require the connection to the broker, nor the shared state of a cluster, nor a configuration in an app of Home Assistant")
 	return cmd
 }
 
@@ -83,7 +95,11 @@ func checkHealth(ctx context.Context, dir string, withoutBroker bool) error {
 		return fmt.Errorf("the bridge does not answer within %s", healthTimeout)
 	case err != nil:
 		return fmt.Errorf("the bridge ended while it was asked: %w", err)
-	case withoutBroker, l.Standby:
+	case withoutBroker:
+		return nil
+	case l.Unusable != "":
+		return errors.New(l.Unusable)
+	case l.Standby:
 		return nil
 	case l.Waiting:
 		return errors.New("the bridge waits for a valid configuration; its log lists the problems")

@@ -163,8 +163,11 @@ func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.
 	if !errors.Is(err, state.ErrUnavailable) {
 		return dir, err
 	}
-	defer p.reportStandby(ctx, c.StateDir, log)()
+	var last atomic.Pointer[error]
+	last.Store(&err)
+	defer p.reportStandby(ctx, c.StateDir, log, func() error { return fmt.Errorf("the shared state cannot be reached: %w", *last.Load()) })()
 	for logged := ""; ; {
+		err := *last.Load()
 		if message := err.Error(); message != logged && ctx.Err() == nil {
 			log.Error("the shared state cannot be reached", "error", err, "retry_in", stateRetryInterval)
 			logged = message
@@ -172,9 +175,11 @@ func (p *program) waitForState(ctx context.Context, c *config.Config, log *slog.
 		if graph.Pause(ctx, stateRetryInterval) != nil {
 			return nil, nil
 		}
-		if dir, err = openState(ctx, c, log); !errors.Is(err, state.ErrUnavailable) {
-			return dir, err
+		dir, next := openState(ctx, c, log)
+		if !errors.Is(next, state.ErrUnavailable) {
+			return dir, next
 		}
+		last.Store(&next)
 	}
 }
 
@@ -183,17 +188,25 @@ func (p *program) standBy(ctx context.Context, dir *state.Dir, log *slog.Logger)
 	if !dir.IsShared() {
 		return nil, nil
 	}
-	defer p.reportStandby(ctx, dir.Path(), log)()
+	defer p.reportStandby(ctx, dir.Path(), log, dir.Unusable)()
 	return dir.Acquire(ctx)
 }
 
-// reportStandby reports to systemd and to `graph2mqtt health` that the program waits, until the returned function is called.
-func (p *program) reportStandby(ctx context.Context, dir string, log *slog.Logger) (stop func()) {
-	health := startHealth(dir, log, func() liveness { return liveness{Standby: true} })
+// reportStandby reports to systemd and to `graph2mqtt health` that the program waits, until the returned function is called. unusable returns why
+// the shared state cannot be used; nil: it can, or another machine has it.
+func (p *program) reportStandby(ctx context.Context, dir string, log *slog.Logger, unusable func() error) (stop func()) {
+	health := startHealth(dir, log, func() liveness { return standby(unusable()) })
 	systemd := p.newNotifier()
 	running, cancel := context.WithCancel(ctx)
 	var reports sync.WaitGroup
-	reports.Go(func() { systemd.run(running, func() string { return "Standing by" }) })
+	reports.Go(func() {
+		systemd.run(running, func() string {
+			if err := unusable(); err != nil {
+				return "Waiting: " + err.Error()
+			}
+			return "Standing by"
+		})
+	})
 	return func() {
 		cancel()
 		reports.Wait()

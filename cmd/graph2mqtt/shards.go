@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -69,7 +70,10 @@ type shardServer struct {
 func (s *shardServer) run(ctx context.Context, dir *state.Dir) error {
 	health := startHealth(dir.Path(), s.log, func() liveness {
 		served, connected := s.count()
-		return liveness{Broker: served == connected, Standby: served == 0}
+		if served == 0 {
+			return standby(unusable(dir))
+		}
+		return liveness{Broker: served == connected}
 	})
 	defer health.close()
 	systemd := s.program.newNotifier()
@@ -80,6 +84,9 @@ func (s *shardServer) run(ctx context.Context, dir *state.Dir) error {
 	reports.Go(func() {
 		systemd.run(reporting, func() string {
 			served, connected := s.count()
+			if err := unusable(dir); served == 0 && err != nil {
+				return "Waiting: " + err.Error()
+			}
 			return fmt.Sprintf("Serving %d of %d shards, %d connected to the broker", served, dir.Shards(), connected)
 		})
 	})
@@ -93,6 +100,17 @@ func (s *shardServer) run(ctx context.Context, dir *state.Dir) error {
 	work.Go(func() error { return s.receiver.Run(workContext, s.current.Load(), changes) })
 	work.Go(func() error { return dir.ServeShards(workContext, s.serve) })
 	return work.Wait()
+}
+
+// errNotMember is the error of a machine that has no shard, and would get none.
+var errNotMember = errors.New("this machine does not take part in sharing the shards yet")
+
+// unusable returns why this machine cannot take a shard; nil: it can.
+func unusable(dir *state.Dir) error {
+	if dir.IsMember() {
+		return nil
+	}
+	return cmp.Or(dir.Unusable(), errNotMember)
 }
 
 // serve runs the bridge of a shard.

@@ -110,6 +110,7 @@ type bucket struct {
 	configurations *comparison
 	isMember       atomic.Bool               // see Dir.IsMember
 	balanced       atomic.Pointer[time.Time] // see Dir.IsSharing
+	outages        atomic.Pointer[[]*outage] // of what is repeated while this machine waits for the state or for shards; nil: it does not
 }
 
 // A denial is a request without the permission that it needs. The servers do not answer it.

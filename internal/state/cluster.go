@@ -148,7 +148,10 @@ func (d *Dir) Acquire(ctx context.Context) (*Lease, error) {
 		return nil, err
 	}
 	s := d.shared
-	l, err := acquireLease(ctx, s.register(), d.leaseRecord(), s.bucket.configurations, d.log)
+	failing := new(outage)
+	s.bucket.outages.Store(&[]*outage{failing})
+	defer s.bucket.outages.Store(nil)
+	l, err := acquireLease(ctx, s.register(), d.leaseRecord(), s.bucket.configurations, failing, d.log)
 	if err != nil {
 		return nil, errors.Join(err, d.unlockBridge(lock))
 	}

@@ -96,7 +96,7 @@ func TestStandbyCompares(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		var waiting sync.WaitGroup
 		waiting.Go(func() {
-			_, _ = acquireLease(ctx, &node{register: r, name: "a"}, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, c, slog.New(slog.DiscardHandler))
+			_, _ = acquireLease(ctx, &node{register: r, name: "a"}, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, c, new(outage), slog.New(slog.DiscardHandler))
 		})
 		hold := func(d time.Duration, digest string) []string {
 			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(time.Second) {

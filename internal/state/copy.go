@@ -180,7 +180,7 @@ func (d *Dir) openForCopy(ctx context.Context) (_ *copySide, err error) {
 	waiting, cancel := context.WithTimeout(ctx, self.Lease+4*standbyInterval)
 	defer cancel()
 	for shard := range max(1, c.Shards) {
-		l, err := acquireLease(waiting, bucketRegister{d.shared.bucket, c.prefixOf(shard)}, self, nil, d.log)
+		l, err := acquireLease(waiting, bucketRegister{d.shared.bucket, c.prefixOf(shard)}, self, nil, new(outage), d.log)
 		if err != nil {
 			if waiting.Err() != nil && ctx.Err() == nil {
 				err = errors.New("a bridge is running on it; stop it on all machines first")

@@ -22,7 +22,7 @@ const (
 
 // AcquireAgain takes the state like a process that has started on the same directory again.
 func AcquireAgain(ctx context.Context, d *Dir) (*Lease, error) {
-	return acquireLease(ctx, d.shared.register(), d.leaseRecord(), nil, d.log)
+	return acquireLease(ctx, d.shared.register(), d.leaseRecord(), nil, new(outage), d.log)
 }
 
 // SetLease has the database opened with a lease.

@@ -65,11 +65,10 @@ type Lease struct {
 
 // acquireLease waits until no other process holds the state. self has Holder, Worker, Host and Lease. Meanwhile it compares the holder's
 // configuration.
-func acquireLease(ctx context.Context, register register, self leaseRecord, configurations *comparison, log *slog.Logger) (*Lease, error) {
+func acquireLease(ctx context.Context, register register, self leaseRecord, configurations *comparison, failing *outage, log *slog.Logger) (*Lease, error) {
 	var seen uint64 // the revision since when
 	var since time.Time
 	waiting := false
-	var failing outage
 	for {
 		begun := time.Now()
 		current, revision, err := register.read(ctx)

@@ -79,7 +79,7 @@ func (n *node) replace(ctx context.Context, expected uint64, r leaseRecord, _ []
 func (n *node) run(ctx context.Context, lease time.Duration) {
 	for ctx.Err() == nil {
 		self := leaseRecord{Holder: fmt.Sprint(n.name, n.leases.Add(1)), Worker: n.name, Lease: lease}
-		l, err := acquireLease(ctx, n, self, nil, slog.New(slog.DiscardHandler))
+		l, err := acquireLease(ctx, n, self, nil, new(outage), slog.New(slog.DiscardHandler))
 		if err != nil {
 			return
 		}
@@ -211,7 +211,7 @@ func TestLostAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		register := new(memoryRegister)
 		n := &node{register: register, name: "a"}
-		l, err := acquireLease(t.Context(), n, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, nil, slog.New(slog.DiscardHandler))
+		l, err := acquireLease(t.Context(), n, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, nil, new(outage), slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -23,6 +23,13 @@ func (o *outage) failed(err error) (isNew bool) {
 	return isNew
 }
 
+// cause returns why the request failed the last time; nil: it did not.
+func (o *outage) cause() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.reason
+}
+
 // succeeded records that the request succeeded, and reports whether it had failed.
 func (o *outage) succeeded() (ended bool) {
 	o.mu.Lock()

@@ -135,7 +135,7 @@ func TestFailureToTakeOverIsLoggedOnce(t *testing.T) {
 			failing := &failingMachine{reason: full}
 			r := failingRegister{&node{register: new(memoryRegister), name: "a"}, failing.failure}
 			time.AfterFunc(time.Minute, func() { failing.fail(nil) })
-			l, err := acquireLease(t.Context(), r, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, nil, slog.New(slog.NewTextHandler(&log, nil)))
+			l, err := acquireLease(t.Context(), r, leaseRecord{Holder: "a1", Worker: "a", Lease: 10 * time.Second}, nil, new(outage), slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
 				t.Fatal(err)
 			}

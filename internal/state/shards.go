@@ -72,10 +72,12 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 	defer func() {
 		b.isMember.Store(false)
 		b.balanced.Store(nil)
+		b.outages.Store(nil)
 	}()
 	w := newWorker(bucketBoard{d.shared.bucket}, self, d.Shards(), d.shared.bucket.configurations, d.log, func(ctx context.Context, shard int, l *Lease) error {
 		return serve(ctx, Shard{shard, d.withLease(shard, l), l})
 	})
+	b.outages.Store(&[]*outage{&w.announcing, &w.following})
 	w.onBalance = func(isMember bool) {
 		now := time.Now()
 		b.isMember.Store(isMember)
@@ -92,6 +94,27 @@ func (d *Dir) ServeShards(ctx context.Context, serve func(context.Context, Shard
 
 // IsMember reports whether this machine takes part in sharing the shards: the servers answer, and the others know of it.
 func (d *Dir) IsMember() bool { return d.shared != nil && d.shared.bucket.isMember.Load() }
+
+// Unusable returns why this machine cannot use the shared state while it waits for it or is to take part in sharing the shards, for example
+// because the servers do not answer; nil: it can, or another machine has it.
+func (d *Dir) Unusable() error {
+	if d.shared == nil || d.IsMember() {
+		return nil
+	}
+	outages := d.shared.bucket.outages.Load()
+	if outages == nil {
+		return nil
+	}
+	for _, o := range *outages {
+		switch err := o.cause(); {
+		case errors.Is(err, ErrUnavailable):
+			return fmt.Errorf("the shared state cannot be reached: %w", err)
+		case err != nil:
+			return fmt.Errorf("the shared state cannot be used: %w", err)
+		}
+	}
+	return nil
+}
 
 // IsSharing reports whether the loop of ServeShards has run within a time, or does not run now.
 func (d *Dir) IsSharing(within time.Duration) bool {
