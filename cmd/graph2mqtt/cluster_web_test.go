@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/graph2mqtt/graph2mqtt/internal/broker/natstest"
 	"github.com/graph2mqtt/graph2mqtt/internal/porttest"
 	"github.com/graph2mqtt/graph2mqtt/internal/simulator"
 )
@@ -31,6 +33,7 @@ type webState struct {
 		Broker struct{ Connected bool }
 		Graph  struct{ Requests int }
 	}
+	Problems  []struct{ Message string }
 	Accounts  []webAccount
 	Requests  []struct{ Operation, Outcome string }
 	Calendars *struct {
@@ -172,6 +175,48 @@ func TestClusterShardWeb(t *testing.T) {
 	b.interrupt()
 	if code := b.wait(t); code != 0 {
 		t.Errorf("exit code %d", code)
+	}
+}
+
+// While too few NATS servers are left, no machine has a shard, although each is there. The page says once that NATS does not answer, and each
+// account does.
+func TestClusterShardWebWithoutNATS(t *testing.T) {
+	t.Parallel()
+	h := newClusterHarness(t)
+	servers := natstest.NewCluster(t, 3)
+	h.configureWeb(t, "{listen: '127.0.0.1:0'}")
+	content, err := os.ReadFile(filepath.Join(h.dir, "graph2mqtt.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	urls := fmt.Sprintf("%q, %q, %q", servers[0].ClientURL, servers[1].ClientURL, servers[2].ClientURL)
+	h.write(t, "graph2mqtt.yaml", strings.Replace(string(content), strconv.Quote(h.nats.ClientURL), urls, 1))
+	a := h.run(t, "a")
+	address := a.stderr.find(t, listeningPattern)
+	h.awaitShards(t, "online")
+	awaitPage(t, address, "all accounts", func(s webState) bool { return haveState(s, "signed_out") && len(s.Problems) == 0 })
+	servers[0].Kill()
+	servers[1].Kill()
+	unanswered := regexp.MustCompile(`^the shared state cannot be reached: NATS does not answer: .`)
+	unansweredBy := regexp.MustCompile(`^Shard \d: the shared state cannot be reached: NATS does not answer: .`)
+	awaitPage(t, address, "that NATS is away", func(s webState) bool {
+		return len(s.Problems) == 1 && unanswered.MatchString(s.Problems[0].Message) && haveState(s, "unreachable") &&
+			!slices.ContainsFunc(s.Accounts, func(a webAccount) bool { return !unansweredBy.MatchString(a.Error) })
+	})
+	h.awaitHealth(t, "a", "the shared state cannot be reached: NATS does not answer: ")
+	code, body, _ := webRequest(t, http.MethodPost, address+"/api/actions", "", "", `{"account": "a0", "operation": "sign_in", "way": "device_code"}`)
+	if code != http.StatusServiceUnavailable || !strings.Contains(body, "NATS does not answer: ") {
+		t.Errorf("a sign-in: %d %s", code, body)
+	}
+	servers[0].Start()
+	servers[1].Start()
+	awaitPage(t, address, "all accounts again", func(s webState) bool { return haveState(s, "signed_out") && len(s.Problems) == 0 })
+	a.interrupt()
+	if code := a.wait(t); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	if n := strings.Count(a.stderr.String(), "the leases of the shards cannot be followed"); n > 10 {
+		t.Errorf("logged %d times that the leases cannot be followed", n)
 	}
 }
 

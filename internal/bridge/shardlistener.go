@@ -1,6 +1,7 @@
 package bridge
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -73,7 +74,7 @@ func NewShardListener(o ShardListenerOptions) (_ *ShardListener, err error) {
 	l := &ShardListener{
 		options: o, log: o.Log.With("component", "http"), started: time.Now(), opened: make(chan struct{}), bridges: map[*Bridge]*shardBridge{}, config: o.Config, applied: time.Now(),
 	}
-	l.shards = page.NewShards(page.ShardsOptions{Count: o.Config.Cluster.Shards, Accounts: l.accounts, Do: l.do, Log: l.log})
+	l.shards = page.NewShards(page.ShardsOptions{Count: o.Config.Cluster.Shards, Accounts: l.accounts, Do: l.do, Problem: l.problem, Log: l.log})
 	if l.listener, err = l.listen(o.Config.HTTP); err != nil {
 		return nil, err
 	}
@@ -173,7 +174,19 @@ func (l *ShardListener) do(shard int, r *http.Request) (*web.RecordedResponse, e
 		}
 		return response, nil
 	}
-	return askRequest(l.dir, shard, r)
+	response, err := askRequest(l.dir, shard, r)
+	if errors.Is(err, state.ErrUnanswered) { // nobody has a shard while nobody can renew a lease
+		err = cmp.Or(l.dir.Unusable(), err)
+	}
+	return response, err
+}
+
+// problem returns why this machine cannot use the shared state; nil: it can, or waits for it in the beginning, when there is no page.
+func (l *ShardListener) problem() error {
+	if !l.isOpen() {
+		return nil
+	}
+	return l.dir.Unusable()
 }
 
 // errNotOpen is the error of requests before Open.

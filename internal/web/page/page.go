@@ -406,7 +406,7 @@ func statusOf(code string) int {
 		return http.StatusBadRequest
 	case services.UnknownOp, services.UnknownSensor, "not_found":
 		return http.StatusNotFound
-	case services.Overloaded, services.ShuttingDown, "unreachable":
+	case services.Overloaded, services.ShuttingDown, codeUnreachable:
 		return http.StatusServiceUnavailable
 	case services.Internal:
 		return http.StatusInternalServerError

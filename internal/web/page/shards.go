@@ -39,8 +39,12 @@ const (
 	otherVersionPause = time.Second
 )
 
-// stateUnreachable is the state of an account whose shard does not answer.
-const stateUnreachable = "unreachable"
+const (
+	// stateUnreachable is the state of an account whose shard does not answer.
+	stateUnreachable = "unreachable"
+	// codeUnreachable is the code of the failure to reach a shard, or what the machines share.
+	codeUnreachable = "unreachable"
+)
 
 // A ConfiguredAccount is an account of the configuration.
 type ConfiguredAccount struct {
@@ -55,8 +59,10 @@ type ShardsOptions struct {
 	// Accounts returns the accounts of all shards.
 	Accounts func() []ConfiguredAccount
 	// Do has the status page of a shard answer a request, on whichever machine it is.
-	Do  func(shard int, r *http.Request) (*web.RecordedResponse, error)
-	Log *slog.Logger
+	Do func(shard int, r *http.Request) (*web.RecordedResponse, error)
+	// Problem returns why this machine cannot use what the machines share; nil: it can.
+	Problem func() error
+	Log     *slog.Logger
 }
 
 // Shards are the status pages of the shards of a cluster, which a StatusPage shows as one. While a browser shows it, Run follows what
@@ -179,7 +185,7 @@ func failureOf(response *web.RecordedResponse) failure {
 		Error failure `json:"error"`
 	}
 	if err := json.Unmarshal(response.Body, &e); err != nil || e.Error.Message == "" {
-		return failure{Code: "unreachable", Message: cmp.Or(strings.TrimSpace(string(response.Body)), http.StatusText(response.Status))}
+		return failure{Code: codeUnreachable, Message: cmp.Or(strings.TrimSpace(string(response.Body)), http.StatusText(response.Status))}
 	}
 	return e.Error
 }
@@ -230,6 +236,9 @@ func (s *Shards) merge(to *snapshot) {
 	s.mu.Lock()
 	pages := slices.Clone(s.pages)
 	s.mu.Unlock()
+	if err := s.options.Problem(); err != nil {
+		to.Problems = append(to.Problems, problem{Code: codeUnreachable, Message: err.Error()})
+	}
 	program := &to.Program
 	program.Graph = &requestCounts{}
 	for _, p := range pages {
@@ -355,7 +364,7 @@ func (s *Shards) actIn(ctx context.Context, shard int, a action) (any, error) {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded): // it may have been executed
 		return nil, errNoAnswer
 	case err != nil:
-		return nil, failure{Code: "unreachable", Message: err.Error()}
+		return nil, failure{Code: codeUnreachable, Message: err.Error()}
 	case response.Status != http.StatusOK:
 		return nil, failureOf(response)
 	}
@@ -378,7 +387,7 @@ func (s *Shards) relay(w http.ResponseWriter, r *http.Request, account string) {
 	if err != nil {
 		w.Header().Set("Retry-After", "5")
 		s.options.Log.Debug("sign-in link not answered", "account", account, "error", err) // the reason is not for others
-		writeError(w, http.StatusServiceUnavailable, failure{Code: "unreachable", Message: "the account cannot be reached at the moment", RetryAfter: 5})
+		writeError(w, http.StatusServiceUnavailable, failure{Code: codeUnreachable, Message: "the account cannot be reached at the moment", RetryAfter: 5})
 		return
 	}
 	response.WriteTo(w)

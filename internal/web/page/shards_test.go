@@ -28,6 +28,7 @@ type sharded struct {
 	handler *page.StatusPage
 	asked   atomic.Int64
 	lost    atomic.Pointer[error]
+	problem atomic.Pointer[error]
 }
 
 func newSharded(t *testing.T) *sharded {
@@ -42,6 +43,12 @@ func newSharded(t *testing.T) *sharded {
 		Count: 3, Log: slog.New(slog.DiscardHandler),
 		Accounts: func() []page.ConfiguredAccount {
 			return []page.ConfiguredAccount{{ID: "work", Name: "Work"}, {ID: "home", Name: "Home", Shard: 1}, {ID: "lost", Name: "Lost", Application: true, Shard: 2}, {ID: "new", Name: "New", Shard: 1}}
+		},
+		Problem: func() error {
+			if err := s.problem.Load(); err != nil {
+				return *err
+			}
+			return nil
 		},
 		Do: func(shard int, r *http.Request) (*web.RecordedResponse, error) {
 			s.asked.Add(1)
@@ -71,6 +78,7 @@ type shardedState struct {
 	Version string
 	State   struct {
 		Setup    bool
+		Problems []struct{ Code, Message string }
 		Program  struct{ Broker struct{ Connected bool } }
 		Accounts []struct {
 			ID, State, Error string
@@ -146,6 +154,17 @@ func TestShards(t *testing.T) {
 		s.lost.Store(&other)
 		if _, again := s.get(t, "/api/state"); again.State.Accounts[1].Error != "Shard 2: another reason." || again.State.Accounts[0].State != "sign_in_required" {
 			t.Errorf("got %+v", again)
+		}
+
+		if first.State.Problems == nil || len(first.State.Problems) != 0 {
+			t.Errorf("problems %+v, want an empty list", first.State.Problems)
+		}
+		away := errors.New("the shared state cannot be reached: NATS does not answer")
+		s.problem.Store(&away)
+		time.Sleep(3 * time.Second) // until the lost shard is read again
+		synctest.Wait()
+		if _, e := s.get(t, "/api/state"); len(e.State.Problems) != 1 || e.State.Problems[0].Code != "unreachable" || e.State.Problems[0].Message != away.Error() {
+			t.Errorf("problems %+v, want %v", e.State.Problems, away)
 		}
 	})
 }

@@ -14,6 +14,7 @@ import (
 type snapshot struct {
 	Setup         bool              `json:"setup"` // there is no configuration yet
 	Program       program           `json:"program"`
+	Problems      []problem         `json:"problems"` // of the program
 	Accounts      []account         `json:"accounts"`
 	Requests      []request         `json:"requests"` // the newest first
 	Calendars     *calendars        `json:"calendars"`
@@ -131,7 +132,7 @@ func (h *StatusPage) snapshot(base string) snapshot {
 	o := h.options
 	s := snapshot{
 		Setup: o.Hub == nil && o.Shards == nil, Program: program{Version: o.Version, Started: o.Started.UTC().Truncate(time.Second)},
-		Accounts: []account{}, Requests: []request{},
+		Problems: []problem{}, Accounts: []account{}, Requests: []request{},
 	}
 	if o.Configuration != nil {
 		s.Configuration = o.Configuration.Describe()

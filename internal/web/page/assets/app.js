@@ -7,7 +7,7 @@ import { calendars } from "./calendars.js";
 import { configuration } from "./configuration.js";
 import { h, render } from "./dom.js";
 import { capital, count, setClock, tick, time } from "./format.js";
-import { docs, failureText } from "./parts.js";
+import { docs, failureText, note } from "./parts.js";
 import { requests } from "./requests.js";
 import { sensors } from "./sensors.js";
 
@@ -63,7 +63,7 @@ function update() {
   sections.push(["configuration", "Configuration"]);
   render(document.getElementById("nav"), sections.map(([id, name]) => h("a", { href: `#${id}`, key: id }, name)));
   render(document.getElementById("content"),
-    state.setup ? welcome() : [glance(state), attention(app), accounts(app), sensors(app), h("div", { class: "columns", key: "columns" }, requests(app), calendars(app))],
+    state.setup ? welcome() : [problems(state), glance(state), attention(app), accounts(app), sensors(app), h("div", { class: "columns", key: "columns" }, requests(app), calendars(app))],
     configuration(app));
   render(document.getElementById("footer"), footer(state));
   const waiting = state.accounts.filter((a) => a.state !== "signed_in").length; // also those that are not reachable
@@ -88,6 +88,12 @@ function glance(state) {
     tile("Broker", broker.connected ? "ok" : "bad", broker.connected ? "Connected" : "Not connected", broker.address),
     tile("Microsoft Graph", "", count(graph.requests, "request"), `${graph.errors} failed, ${graph.waits} throttled`),
     tile("Accounts", "", String(state.accounts.filter((a) => a.state === "signed_in").length), `of ${state.accounts.length} signed in`));
+}
+
+// problems shows what concerns all accounts.
+function problems(state) {
+  if (!state.problems.length) return null;
+  return h("section", { class: "card", key: "problems", "aria-label": "Problems" }, state.problems.map((p) => note("bad", `${capital(p.message)}.`)));
 }
 
 function footer(state) {
