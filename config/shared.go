@@ -8,7 +8,8 @@ import (
 )
 
 // Shared returns what should be the same on all machines of a cluster, as JSON. It has secrets. What belongs to a machine is left out: the
-// connections to the broker and to NATS, the state directory, the listeners, the log, and the files of keys and certificates.
+// connections to the broker and to NATS, the state directory, the listeners, the log, and the files of keys and certificates. Of http it has what
+// must be the same because users reach any machine.
 func (c *Config) Shared() []byte {
 	encode := func(v any) any { return schema.Configuration.Encode(reflect.ValueOf(v).Elem(), true) }
 	accounts := map[string]any{}
@@ -23,6 +24,7 @@ func (c *Config) Shared() []byte {
 		"mqtt":          map[string]any{"base_topic": c.MQTT.BaseTopic, "client_id": c.MQTT.ClientID},
 		"homeassistant": encode(&c.HomeAssistant),
 		"commands":      encode(&c.Commands),
+		"http":          map[string]any{"password": c.HTTP.Password.Reveal(), "external_url": c.HTTP.ExternalURL, "calendars": c.HTTP.Calendars},
 		"attachments":   encode(&c.Attachments),
 		"notifications": map[string]any{"url": c.Notifications.URL(), "safety": schema.FormatDuration(c.Notifications.Safety)},
 		"audit":         map[string]any{"stream": c.Audit.Stream, "max_age": schema.FormatDuration(c.Audit.MaxAge)},

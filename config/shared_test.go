@@ -12,6 +12,7 @@ func TestShared(t *testing.T) {
 	const base = `
 mqtt: {url: mqtt://h}
 cluster: {nats: [nats://n1]}
+http: {password: correct horse}
 notifications: {webhook: {listen: ":8443", url: https://hooks.example.com/graph}}
 accounts:
   work:
@@ -33,7 +34,7 @@ accounts:
 		"NATS":         {"{nats: [nats://n1]}", "{nats: [nats://n2], username: u, password: p, lease: 20s}"},
 		"state_dir":    {"mqtt:", "state_dir: /var/lib/other\nkey_file: /etc/key\nmqtt:"},
 		"log":          {"mqtt:", "log: {level: debug, format: json}\nmqtt:"},
-		"http":         {"mqtt:", "http: {listen: 127.0.0.1:8099, metrics: true}\nmqtt:"},
+		"http":         {"horse}", "horse, listen: 127.0.0.1:8099, hosts: [n1.example.com], metrics: true}"},
 		"audit file":   {"mqtt:", "audit: {file: /var/log/audit.jsonl}\nmqtt:"},
 		"listener":     {`":8443"`, `":8444"`},
 		"other order":  {"{type: calendar, interval: 5m}", "{interval: 300s, type: calendar}"},
@@ -47,6 +48,9 @@ accounts:
 		"base topic":    {"{url: mqtt://h}", "{url: mqtt://h, base_topic: other}"},
 		"client id":     {"{url: mqtt://h}", "{url: mqtt://h, client_id: other}"},
 		"discovery":     {"mqtt:", "homeassistant: {enabled: false}\nmqtt:"},
+		"password":      {"horse", "pony"},
+		"external URL":  {"horse}", "horse, external_url: https://other.example.com}"},
+		"calendars":     {"horse}", "horse, calendars: true}"},
 		"commands":      {"mqtt:", "commands: {max_age: 1m}\nmqtt:"},
 		"notifications": {"hooks.example.com", "other.example.com"},
 		"safety":        {"notifications: {", "notifications: {safety: 30m, "},

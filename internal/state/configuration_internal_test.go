@@ -1,7 +1,9 @@
 package state
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -51,6 +53,21 @@ const (
 	differs = "WARN another machine has a different configuration: "
 	agrees  = "INFO another machine has the same configuration again: "
 )
+
+// The digest of a configuration cannot be made without the key: somebody who reads the bucket could try short passwords otherwise.
+func TestDigestNeedsTheKey(t *testing.T) {
+	digest := func(key byte) string {
+		d := &Dir{shared: &shared{bucket: &bucket{configurations: newComparison(slog.New(slog.DiscardHandler))}}}
+		if err := d.setKey("the test", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{key}, keySize))); err != nil {
+			t.Fatal(err)
+		}
+		d.Announce([]byte("hunter2"))
+		return d.shared.bucket.configurations.announced()
+	}
+	if digest(1) != digest(1) || digest(1) == digest(2) {
+		t.Error("the digest does not depend on the key")
+	}
+}
 
 // A difference is reported once when it has lasted, and its end only if it was reported.
 func TestComparison(t *testing.T) {
