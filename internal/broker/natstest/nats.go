@@ -161,6 +161,14 @@ func (s *NATS) Reload(change func(*server.Options)) {
 	}
 }
 
+// Restart ends the server and starts it with changed options, which it keeps.
+func (s *NATS) Restart(change func(*server.Options)) {
+	s.t.Helper()
+	s.Kill()
+	change(s.options)
+	s.Start()
+}
+
 // awaitAll waits until f returns true. When it takes too long, the test fails with the logs of the servers.
 func awaitAll(all []*NATS, what string, f func() bool) {
 	t := all[0].t
