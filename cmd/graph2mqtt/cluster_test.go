@@ -718,6 +718,7 @@ func TestClusterShardListener(t *testing.T) {
 	configure(1)
 	a.stderr.find(t, regexp.MustCompile(`msg="configuration not applied, keeping the running one" error="cluster.shards was changed, which needs another bucket and a restart of all machines"`))
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 0\n")
+	h.awaitAnswer(t, address+"/api/state", 200, `"problems":[{"path":"","message":"cluster.shards was changed, which needs another bucket and a restart of all machines"}]`)
 	configure(testShards)
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 1\n")
 

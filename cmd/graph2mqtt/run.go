@@ -86,15 +86,14 @@ func (p *program) bridge(ctx context.Context, _ []string) (err error) {
 	defer stop()
 	watch.Go(func() {
 		_ = watcher.Run(watching, now, func(next *config.Config, err error) {
+			message := "configuration invalid, keeping the running one"
+			if err == nil && c.Cluster.Shards > 1 && next.Cluster.Shards != c.Cluster.Shards { // accounts would be in other shards than their data
+				message, err = "configuration not applied, keeping the running one", errShardsChanged
+			}
 			outdated.Store(err != nil)
 			if err != nil {
-				log.Error("configuration invalid, keeping the running one", "error", err)
+				log.Error(message, "error", err)
 				file.Report(err)
-				return
-			}
-			if c.Cluster.Shards > 1 && next.Cluster.Shards != c.Cluster.Shards { // accounts would be in other shards than their data
-				outdated.Store(true)
-				log.Error("configuration not applied, keeping the running one", "error", errShardsChanged)
 				return
 			}
 			next.KeepAccounts(current.Load())

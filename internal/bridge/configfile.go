@@ -40,6 +40,9 @@ type ConfigFile struct {
 	problems config.Problems // of what was loaded last and is not in use
 	restart  []string        // keys whose change takes effect after a restart
 	onChange func()          // nil: nobody waits
+	// process is that of the process whose shard f belongs to, and shards has the problems of its shards; nil: there are none.
+	process *ConfigFile
+	shards  map[*ConfigFile]config.Problems
 }
 
 // NewConfigFile returns the configuration file of the sources, which may change. It writes nothing where readOnly gives a reason.
@@ -73,11 +76,63 @@ func (f *ConfigFile) setRunning(c *config.Config, restart []string) {
 func (f *ConfigFile) change(apply func()) {
 	f.mu.Lock()
 	apply()
-	notify := f.onChange
+	notify, process, problems := f.onChange, f.process, f.problems
 	f.mu.Unlock()
+	if process != nil {
+		process.setShard(f, problems)
+	}
 	if notify != nil {
 		notify()
 	}
+}
+
+// addShard has f show the problems of a shard of its process, until the returned function is called.
+func (f *ConfigFile) addShard(shard *ConfigFile) (remove func()) {
+	shard.change(func() { shard.process = f })
+	return func() {
+		shard.change(func() { shard.process = nil })
+		f.setShard(shard, nil)
+	}
+}
+
+// setShard sets the problems of a shard.
+func (f *ConfigFile) setShard(shard *ConfigFile, problems config.Problems) {
+	f.mu.Lock()
+	_, had := f.shards[shard]
+	f.mu.Unlock()
+	if !had && problems == nil {
+		return
+	}
+	f.change(func() {
+		if problems == nil {
+			delete(f.shards, shard)
+			return
+		}
+		if f.shards == nil {
+			f.shards = map[*ConfigFile]config.Problems{}
+		}
+		f.shards[shard] = problems
+	})
+}
+
+// isRefused reports whether a shard refuses the configuration.
+func (f *ConfigFile) isRefused() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return len(f.shards) > 0
+}
+
+// refused returns why the configuration is not in use, or not everywhere. The caller holds f.mu.
+func (f *ConfigFile) refused() config.Problems {
+	all := slices.Clone(f.problems)
+	for _, problems := range f.shards {
+		all = append(all, problems...)
+	}
+	if len(f.shards) > 0 { // several may refuse it for the same reason
+		slices.SortFunc(all, func(a, b config.Problem) int { return strings.Compare(a.Error(), b.Error()) })
+		all = slices.CompactFunc(all, func(a, b config.Problem) bool { return a.Error() == b.Error() })
+	}
+	return all
 }
 
 // setOnChange has notify called after changes.
@@ -91,7 +146,7 @@ func (f *ConfigFile) setOnChange(notify func()) {
 func (f *ConfigFile) Describe() page.ConfigDescription {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	d := page.ConfigDescription{Problems: problemsOf(f.problems), Warnings: []string{}, Restart: append([]string{}, f.restart...), Broker: f.sources().Broker()}
+	d := page.ConfigDescription{Problems: problemsOf(f.refused()), Warnings: []string{}, Restart: append([]string{}, f.restart...), Broker: f.sources().Broker()}
 	if c := f.running; c != nil {
 		d.File, d.Accounts, d.Warnings = c.File, c.AccountsDir, append(d.Warnings, c.Warnings...)
 		d.Problems = append(d.Problems, problemsOf(c.AccountProblems())...)

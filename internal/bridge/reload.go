@@ -42,16 +42,17 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		b.setUnapplied()
 		return nil
 	}
-	applied := after
+	applied, refused := after, error(nil)
 	if listenerChanged {
-		if applied, err = b.replaceListener(ctx, work, after); err != nil {
+		if applied, refused, err = b.replaceListener(ctx, work, after); err != nil {
 			return err
 		}
 	}
 	b.releaseRefused(applied)
 	b.setConfig(applied)
 	b.options.File.setRunning(applied, restart)
-	if applied != after {
+	if refused != nil {
+		b.options.File.Report(refused)
 		b.setUnapplied()
 	}
 	if slices.Contains(changes.Keys, "log.level") {

@@ -108,7 +108,9 @@ func (l *ShardListener) Add(b *Bridge) (remove func()) {
 		added.detach = b.attach(l.metrics)
 	}
 	l.serve(b, added)
+	removeFile := l.options.File.addShard(b.options.File)
 	return func() {
+		removeFile()
 		l.mu.Lock()
 		if added.detach != nil {
 			added.detach()
@@ -225,18 +227,21 @@ func (l *ShardListener) Run(ctx context.Context, changes <-chan *config.Config) 
 
 // apply replaces the listener if that of a new configuration is another one.
 func (l *ShardListener) apply(ctx context.Context, work *errgroup.Group, after *config.Config) error {
-	applied := after
+	applied, refused := after, error(nil)
 	if config.Diff(l.config, after).Has("http") {
 		var err error
-		if l.listener, applied, err = replaceListener(l.listener, l.config, after, l.listen, l.options.Log); err != nil {
+		if l.listener, applied, refused, err = replaceListener(l.listener, l.config, after, l.listen, l.options.Log); err != nil {
 			return err
 		}
 		l.listener.start(ctx, work)
 	}
 	l.mu.Lock()
-	l.config, l.applied, l.unapplied = applied, time.Now(), applied != after
+	l.config, l.applied, l.unapplied = applied, time.Now(), refused != nil
 	l.mu.Unlock()
 	l.options.File.setRunning(applied, config.Diff(l.options.Config, applied).Restart)
+	if refused != nil {
+		l.options.File.Report(refused)
+	}
 	return nil
 }
 
@@ -432,9 +437,9 @@ func (l *ShardListener) isReady() bool {
 	return !slices.ContainsFunc(all, func(b *Bridge) bool { return !b.isReady() })
 }
 
-// lastReload returns when the newest configuration was passed on to the bridges, and whether it is in use.
+// lastReload returns when the newest configuration was passed on to the bridges, and whether it is in use, by all of them.
 func (l *ShardListener) lastReload() (at time.Time, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.applied, !l.unapplied && !l.options.Outdated()
+	return l.applied, !l.unapplied && !l.options.Outdated() && !l.options.File.isRefused()
 }

@@ -12,7 +12,8 @@ import (
 
 // While the requests of a bridge that ended are waited for, the listener goes on: its health checks, for example, need the bridges, too.
 func TestShardListenerWaitsWithoutLock(t *testing.T) {
-	l, b := &ShardListener{bridges: map[*Bridge]*shardBridge{}}, &Bridge{}
+	l := &ShardListener{options: ShardListenerOptions{File: &ConfigFile{}}, bridges: map[*Bridge]*shardBridge{}}
+	b := &Bridge{options: Options{File: &ConfigFile{}}}
 	remove := l.Add(b)
 	isFree := false
 	l.bridges[b].stop = func() {

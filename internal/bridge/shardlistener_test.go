@@ -32,8 +32,9 @@ func TestShardListener(t *testing.T) {
 		return &c
 	}
 	options := config.HTTP{Listen: "127.0.0.1:0", Password: webPassword, Metrics: true, Pprof: true}
+	file := bridge.NewConfigFile(func() config.Sources { return config.Sources{} }, nil, "")
 	l, err := bridge.NewShardListener(bridge.ShardListenerOptions{
-		Config: with(options), Version: "1.2.3", File: bridge.NewConfigFile(nil, nil, ""), Alive: func(time.Duration) bool { return !hangs.Load() }, Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
+		Config: with(options), Version: "1.2.3", File: file, Alive: func(time.Duration) bool { return !hangs.Load() }, Standby: isMember.Load, Outdated: isOutdated.Load, Log: slog.New(slog.NewTextHandler(one.Log, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,8 +126,31 @@ func TestShardListener(t *testing.T) {
 	changes <- with(changed)
 	address = one.web(4)
 	one.matches(address, `config_last_reload_successful 0`)
+	if found := file.Describe().Problems; len(found) != 1 || !strings.Contains(found[0].Message, "address already in use") {
+		t.Errorf("problems %v", found)
+	}
 	changes <- with(options) // as it is now
 	one.matches(address, `config_last_reload_successful 1`)
+	if found := file.Describe().Problems; len(found) > 0 {
+		t.Errorf("problems %v", found)
+	}
+
+	// A bridge that cannot apply a configuration refuses it for the process.
+	refused := one.load()
+	running := refused.Accounts["work"].Cloud.Graph
+	refused.Accounts["work"].Cloud.Graph = "nowhere"
+	one.Give(refused)
+	one.matches(address, `config_last_reload_successful 0`)
+	if found := file.Describe().Problems; len(found) != 1 || !strings.Contains(found[0].Message, "nowhere") {
+		t.Errorf("problems %v", found)
+	}
+	refused = one.load()
+	refused.Accounts["work"].Cloud.Graph = running
+	one.Give(refused)
+	one.matches(address, `config_last_reload_successful 1`)
+	if found := file.Describe().Problems; len(found) > 0 {
+		t.Errorf("problems %v", found)
+	}
 	isOutdated.Store(true)
 	one.matches(address, `config_last_reload_successful 0`)
 

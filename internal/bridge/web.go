@@ -203,35 +203,34 @@ func (l *listener) close() {
 }
 
 // replaceListener replaces the listener with that of another configuration, which it returns. If that one cannot listen, it returns the
-// configuration with the listener as it was.
-func (b *Bridge) replaceListener(ctx context.Context, work *errgroup.Group, after *config.Config) (applied *config.Config, err error) {
-	b.listener, applied, err = replaceListener(b.listener, b.config, after, b.listen, b.log)
+// configuration with the listener as it was, and the reason.
+func (b *Bridge) replaceListener(ctx context.Context, work *errgroup.Group, after *config.Config) (applied *config.Config, refused, err error) {
+	b.listener, applied, refused, err = replaceListener(b.listener, b.config, after, b.listen, b.log)
 	if err == nil {
 		b.listener.start(ctx, work)
 	}
-	return applied, err
+	return applied, refused, err
 }
 
 // replaceListener closes the listener of a configuration and makes that of another one. If that one cannot listen, it returns the
-// configuration with the listener as it was.
-func replaceListener(running *listener, before, after *config.Config, listen func(config.HTTP) (*listener, error), log *slog.Logger) (*listener, *config.Config, error) {
+// configuration with the listener as it was, and the reason.
+func replaceListener(running *listener, before, after *config.Config, listen func(config.HTTP) (*listener, error), log *slog.Logger) (_ *listener, applied *config.Config, refused, err error) {
 	running.close()
-	next, err := listen(after.HTTP)
-	if err == nil {
-		return next, after, nil
+	next, refused := listen(after.HTTP)
+	if refused == nil {
+		return next, after, nil, nil
 	}
-	log.Error("HTTP listener not changed, keeping the running one", "error", err)
+	log.Error("HTTP listener not changed, keeping the running one", "error", refused)
 	changed := *after
 	changed.HTTP, changed.Digests = before.HTTP, maps.Clone(after.Digests)
 	delete(changed.Digests, "http")
 	if digest, ok := before.Digests["http"]; ok {
 		changed.Digests["http"] = digest
 	}
-	next, listenErr := listen(changed.HTTP)
-	if listenErr != nil {
-		return nil, nil, errors.Join(err, listenErr)
+	if next, err = listen(changed.HTTP); err != nil {
+		return nil, nil, nil, errors.Join(refused, err)
 	}
-	return next, &changed, nil
+	return next, &changed, refused, nil
 }
 
 // isHealthy reports whether the main loop runs, or has not begun yet.

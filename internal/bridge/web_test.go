@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"encoding/pem"
 	"fmt"
 	"io"
@@ -26,6 +27,7 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/bridge"
 	"github.com/graph2mqtt/graph2mqtt/internal/runtime"
 	"github.com/graph2mqtt/graph2mqtt/internal/web"
+	"github.com/graph2mqtt/graph2mqtt/internal/web/page"
 )
 
 const webPassword = "hunter2hunter2"
@@ -78,6 +80,27 @@ func (h *harness) request(method, address, password string) (int, string) {
 		h.t.Fatal(err)
 	}
 	return answer.StatusCode, string(body)
+}
+
+// showsProblem waits until the status page shows one problem of the configuration, with a text.
+func (h *harness) showsProblem(address, text string) {
+	h.t.Helper()
+	last := ""
+	for deadline := time.Now().Add(waitTimeout); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
+		_, last = h.get(address+"/api/state", webPassword)
+		var e struct {
+			State struct {
+				Configuration struct{ Problems []page.ConfigProblem }
+			}
+		}
+		if json.Unmarshal([]byte(last), &e) != nil {
+			continue
+		}
+		if found := e.State.Configuration.Problems; len(found) == 1 && strings.Contains(found[0].Message, text) {
+			return
+		}
+	}
+	h.t.Fatalf("the page does not show %q: %s", text, last)
 }
 
 // until waits until an address answers with a code.
@@ -145,6 +168,7 @@ func TestReloadOfTheListener(t *testing.T) {
 		t.Errorf("listens on %s instead of %s", again, first)
 	}
 	h.until(first+"/healthz", "", http.StatusOK)
+	h.showsProblem(first, "address already in use")
 
 	reload("")
 	h.line(4, regexp.MustCompile(`configuration reloaded`))
