@@ -720,6 +720,7 @@ func TestClusterShardListener(t *testing.T) {
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 0\n")
 	h.awaitAnswer(t, address+"/api/state", 200, `"problems":[{"path":"","message":"cluster.shards was changed, which needs another bucket and a restart of all machines"}]`)
 	configure(testShards)
+	a.stderr.find(t, regexp.MustCompile(`level=INFO msg="configuration valid again"`))
 	h.awaitAnswer(t, address+"/metrics", 200, "graph2mqtt_config_last_reload_successful 1\n")
 
 	b.interrupt()

@@ -90,11 +90,14 @@ func (p *program) bridge(ctx context.Context, _ []string) (err error) {
 			if err == nil && c.Cluster.Shards > 1 && next.Cluster.Shards != c.Cluster.Shards { // accounts would be in other shards than their data
 				message, err = "configuration not applied, keeping the running one", errShardsChanged
 			}
-			outdated.Store(err != nil)
+			before := outdated.Swap(err != nil)
 			if err != nil {
 				log.Error(message, "error", err)
 				file.Report(err)
 				return
+			}
+			if before {
+				log.Info("configuration valid again")
 			}
 			next.KeepAccounts(current.Load())
 			logWarnings(log, current.Load(), next)

@@ -326,6 +326,13 @@ func (b *Bridge) setConfig(c *config.Config) {
 	b.config, b.configured, b.unapplied = c, time.Now(), false
 }
 
+// isUnapplied reports whether a newer configuration could not be applied, or not all of it.
+func (b *Bridge) isUnapplied() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.unapplied
+}
+
 func (b *Bridge) setUnapplied() {
 	b.mu.Lock()
 	defer b.mu.Unlock()

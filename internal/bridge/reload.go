@@ -49,6 +49,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 		}
 	}
 	b.releaseRefused(applied)
+	refusedBefore := b.isUnapplied()
 	b.setConfig(applied)
 	b.options.File.setRunning(applied, restart)
 	if refused != nil {
@@ -63,7 +64,7 @@ func (b *Bridge) apply(ctx context.Context, work *errgroup.Group, after *config.
 	b.publishInfo()
 	if !changes.Any() && sameRefused { // such as a new certificate of an organization, which is read for each token
 		level := slog.LevelInfo
-		if b.options.Receiver != nil { // what changed may be of another shard, or of the listener of all
+		if b.options.Receiver != nil && !refusedBefore { // what changed may be of another shard, or of the listener of all
 			level = slog.LevelDebug
 		}
 		b.log.Log(ctx, level, "configuration unchanged")

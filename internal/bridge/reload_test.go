@@ -3,6 +3,7 @@ package bridge_test
 import (
 	"encoding/json"
 	"log/slog"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -122,11 +123,16 @@ func TestAConfigurationThatCannotBeApplied(t *testing.T) {
 	h.Shows("graph2mqtt/work/out_of_office/availability", "online")
 	mark := h.settledMark()
 	c := h.load()
+	running := c.Accounts["work"].Cloud.Graph
 	c.Accounts["work"].Cloud.Graph = "nowhere"
 	h.Give(c)
 	h.Next(mark, "graph2mqtt/bridge/logging", func(p string) bool {
 		return includes(p, map[string]any{"level": "error", "message": "configuration not applied, keeping the running one"}) && strings.Contains(p, "nowhere")
 	})
+	c = h.load()
+	c.Accounts["work"].Cloud.Graph = running
+	h.Give(c)
+	h.line(1, regexp.MustCompile(`level=INFO msg="configuration unchanged"`))
 	// The first configuration still runs, so the third differs from it in one sensor.
 	h.one("", outOfOffice, "replies: {type: auto_reply}")
 	h.Reload()

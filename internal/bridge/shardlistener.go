@@ -236,11 +236,15 @@ func (l *ShardListener) apply(ctx context.Context, work *errgroup.Group, after *
 		l.listener.start(ctx, work)
 	}
 	l.mu.Lock()
+	before := l.unapplied
 	l.config, l.applied, l.unapplied = applied, time.Now(), refused != nil
 	l.mu.Unlock()
 	l.options.File.setRunning(applied, config.Diff(l.options.Config, applied).Restart)
-	if refused != nil {
+	switch {
+	case refused != nil:
 		l.options.File.Report(refused)
+	case before:
+		l.log.Info("HTTP listener as configured again")
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"regexp"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -131,6 +132,7 @@ func TestShardListener(t *testing.T) {
 	}
 	changes <- with(options) // as it is now
 	one.matches(address, `config_last_reload_successful 1`)
+	one.line(1, regexp.MustCompile(`level=INFO msg="HTTP listener as configured again"`))
 	if found := file.Describe().Problems; len(found) > 0 {
 		t.Errorf("problems %v", found)
 	}
