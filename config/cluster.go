@@ -70,19 +70,24 @@ func (c *Cluster) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkNATS validates the address of a server.
+// checkNATS validates the address of a server. It never repeats an address that may have a password in it.
 func checkNATS(address string) (secure bool, err error) {
-	const want = "want nats://HOST:PORT or tls://HOST:PORT"
+	wrong := func(shown string) error {
+		return wrongServer("want "+anyNATS+" or tls://HOST:PORT", address, shown, serverURL(address, "", "nats", "tls", anyNATS), anyNATS)
+	}
+	if lacksBrackets(address) {
+		return false, wrong(": an IPv6 address needs brackets")
+	}
 	u, err := url.Parse(address)
 	switch {
-	case err != nil:
-		return false, errors.New(want) // the error repeats the address, which may have a password in it
+	case err != nil, strings.Contains(address, "@") && !strings.Contains(address, "://"):
+		return false, wrong("")
 	case u.User != nil:
 		return false, errors.New("want an address without user and password; use cluster.username and cluster.password, or cluster.credentials_file")
 	case u.Scheme != "nats" && u.Scheme != "tls", u.Hostname() == "", u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
-		return false, fmt.Errorf("%s, not %q", want, address)
+		return false, wrong(fmt.Sprintf(", not %q", address))
 	}
-	return u.Scheme == "tls", nil
+	return u.Scheme == "tls", checkPort(u)
 }
 
 // checkFiles validates the files of the connection to the cluster.

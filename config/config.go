@@ -290,13 +290,9 @@ func (m *MQTT) checkBroker(address string) error {
 // checkBroker validates the address of the broker. It never repeats an address that may have a password in it.
 func checkBroker(address string) (secure bool, err error) {
 	wrong := func(shown string) error {
-		message := "want mqtt://HOST:PORT (or mqtts, ws, wss)" + shown
-		if url := broker(address, ""); url != anyBroker && url != address {
-			message += "; use " + url
-		}
-		return errors.New(message)
+		return wrongServer("want "+anyBroker+" (or mqtts, ws, wss)", address, shown, broker(address, ""), anyBroker)
 	}
-	if _, rest, ok := strings.Cut(address, "://"); ok && bracket(strings.TrimSuffix(rest, "/")) != "" {
+	if lacksBrackets(address) {
 		return false, wrong(": an IPv6 address needs brackets")
 	}
 	u, err := url.Parse(address)
@@ -318,12 +314,19 @@ func checkBroker(address string) (secure bool, err error) {
 	if u.Hostname() == "" || u.RawQuery != "" || u.Fragment != "" {
 		return false, wrong(fmt.Sprintf(", not %q", address))
 	}
-	if port := u.Port(); port != "" {
-		if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-			return false, fmt.Errorf("want a port from 1 to 65535, not %s", port)
-		}
+	return u.Scheme == "mqtts" || u.Scheme == "wss", checkPort(u)
+}
+
+// checkPort validates the port of an address, which may have none.
+func checkPort(u *url.URL) error {
+	port := u.Port()
+	if port == "" {
+		return nil
 	}
-	return u.Scheme == "mqtts" || u.Scheme == "wss", nil
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return fmt.Errorf("want a port from 1 to 65535, not %s", port)
+	}
+	return nil
 }
 
 // checkTopic reports whether topic can be the beginning of topics.

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -9,7 +10,10 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/schema"
 )
 
-const anyBroker = "mqtt://HOST:PORT"
+const (
+	anyBroker = "mqtt://HOST:PORT"
+	anyNATS   = "nats://HOST:PORT"
+)
 
 // hint returns the key for one of the names in others, which lists names that other programs use for it.
 func hint(key string, others map[string]string) string {
@@ -100,25 +104,29 @@ func brokerOf(mapping map[string]any, prefix string) string {
 }
 
 // broker returns the URL of a broker that is given in another form, or a general one. It never repeats what may be a password.
-func broker(host, port string) string {
+func broker(host, port string) string { return serverURL(host, port, "mqtt", "mqtts", anyBroker) }
+
+// serverURL returns the URL of a server that is given in another form, or a general one. The schemes are those of connections without and
+// with encryption.
+func serverURL(host, port, plain, encrypted, general string) string {
 	scheme, rest, ok := strings.Cut(host, "://")
 	if !ok {
-		scheme, rest = "mqtt", host
+		scheme, rest = plain, host
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		port = ""
 	}
 	switch scheme {
 	case "tcp", "http":
-		scheme = "mqtt"
+		scheme = plain
 	case "ssl", "tls", "https":
-		scheme = "mqtts"
+		scheme = encrypted
 	}
 	rest = strings.TrimSuffix(rest, "/")
 	switch {
 	case !ok && port == "" && rest != "localhost" && !strings.ContainsAny(rest, ".:"), // any word
-		rest == "", strings.ContainsAny(rest, "@/? "), len(rest) > 100, scheme != "mqtt" && scheme != "mqtts":
-		return anyBroker
+		rest == "", strings.ContainsAny(rest, "@/? "), len(rest) > 100, scheme != plain && scheme != encrypted:
+		return general
 	}
 	if bracketed := bracket(rest); bracketed != "" {
 		rest = bracketed
@@ -127,6 +135,24 @@ func broker(host, port string) string {
 		rest += ":" + port
 	}
 	return scheme + "://" + rest
+}
+
+// wrongServer returns the error of an address. It shows the address as shown does; without that, only one that is understood, which has no
+// password in it, and the form that is meant, unless that is a general one.
+func wrongServer(want, address, shown, meant, general string) error {
+	if meant == general || meant == address {
+		return errors.New(want + shown)
+	}
+	if shown == "" {
+		shown = fmt.Sprintf(", not %q", address)
+	}
+	return errors.New(want + shown + "; use " + meant)
+}
+
+// lacksBrackets reports whether the host of a URL is an IPv6 address without the brackets that it needs.
+func lacksBrackets(address string) bool {
+	_, rest, ok := strings.Cut(address, "://")
+	return ok && bracket(strings.TrimSuffix(rest, "/")) != ""
 }
 
 // bracket returns an IPv6 address, with or without a port, in the form that URLs need; "" if it is none.
