@@ -157,6 +157,7 @@ type Account struct {
 	// Application reports that it is an organization, which Config.Organizations has, too: there is no user.
 	Application        bool
 	FederatedTokenFile string // of an organization
+	TokenLine          int    // the line of federated_token_file; 0: unknown
 
 	// Problems lists the files that keep only this account from working: an unusable certificate, key or CA file. The rest of
 	// the configuration is valid, so Load does not fail because of them.

@@ -86,6 +86,21 @@ func (c *Config) AccountProblems() Problems {
 	return all
 }
 
+// TokenProblems reads the federated tokens of organizations and returns what is wrong with them. They are not among AccountProblems because
+// they are replaced all the time and read for each sign-in.
+func (c *Config) TokenProblems() Problems {
+	var all Problems
+	for _, a := range Sorted(c.Accounts) {
+		if a.FederatedTokenFile == "" {
+			continue
+		}
+		if _, err := ReadPEM(a.FederatedTokenFile); err != nil {
+			all = append(all, Problem{Path: a.Path() + ".federated_token_file", Line: a.TokenLine, Message: err.Error()})
+		}
+	}
+	return all
+}
+
 // A loader decodes a whole configuration.
 type loader struct {
 	schema.Decoder

@@ -114,6 +114,7 @@ func (l *loader) organizations(c *Config, raw any) {
 			p.Line = l.lineOf(p)
 			a.Problems = append(a.Problems, p)
 		}
+		a.TokenLine = l.lineOf(Problem{Path: schema.Join(path, "federated_token_file")})
 		l.sensors(a, path, m["sensors"])
 		l.rooms(a, path, m)
 		if len(a.Sensors) == 0 {

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -148,6 +151,54 @@ accounts:
 	want := "accounts.work.certificate_file (line 5): read " + filepath.Join(h.dir, "own.pem") + ": want a private key in PEM form; the file has none\n"
 	if diff := cmp.Diff(want, stdout); code != 1 || stderr != "" || diff != "" {
 		t.Errorf("%d, %q, %s", code, stderr, diff)
+	}
+}
+
+// check says what run would refuse about the key and the token of a workload, and creates nothing.
+func TestCheckReadsKeyAndToken(t *testing.T) {
+	const advice = "; want 32 bytes in base64, for example the output of: openssl rand -base64 32"
+	const cluster = "cluster: {nats: [nats://127.0.0.1:1]}\n"
+	h := newHarness(t)
+	file := func(name string) string { return filepath.Join(h.dir, name) }
+	h.write(t, "good", base64.StdEncoding.EncodeToString(make([]byte, 32)))
+	h.write(t, "short", base64.StdEncoding.EncodeToString(make([]byte, 16)))
+	h.write(t, "words", "hunter2 hunter2")
+	for _, test := range []struct{ keys, want string }{
+		{"", ""}, // run creates a key
+		{"key_file: " + file("good") + "\n", ""},
+		{cluster + "key_file: " + file("good") + "\n", ""},
+		{"key_file: " + file("none") + "\n", "key_file: the file " + file("none") + " does not exist; create it with: openssl rand -base64 32 > " + file("none")},
+		{"key_file: " + file("short") + "\n", "the key file " + file("short") + " has 16 bytes" + advice},
+		{"key_file: " + file("words") + "\n", "the key file " + file("words") + " is not base64" + advice},
+		{cluster, "cluster: every machine needs the same key, and this one has none: copy the file " + file("state/key") + " of the machine that was first, or create one for all with: " +
+			"openssl rand -base64 32 > " + file("state/key") + "; key_file, GRAPH2MQTT_KEY and the credential graph2mqtt-key work, too"},
+	} {
+		h.write(t, "graph2mqtt.yaml", "mqtt: {url: mqtt://127.0.0.1:1}\n"+test.keys+"accounts: {work: {client_id: 01234567-89ab-cdef-0123-456789abcdef}}\n")
+		code, stdout, stderr := h.call(t, "check")
+		if wanted := min(1, len(test.want)); code != wanted || strings.TrimSuffix(stdout, "\n") != test.want || stderr != "" {
+			t.Errorf("%s: %d, %s%s", test.keys, code, stdout, stderr)
+		}
+		if _, err := os.Stat(file("state")); !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal("check made the state directory", err)
+		}
+		if test.want == "" {
+			continue
+		}
+		if code, _, stderr := h.call(t, "run"); code != exitFailed || !strings.HasSuffix(stderr, "graph2mqtt: "+test.want+"\n") {
+			t.Errorf("%s: run: %d, %s", test.keys, code, stderr)
+		}
+		if err := os.RemoveAll(file("state")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h.write(t, "graph2mqtt.yaml", "mqtt: {url: mqtt://127.0.0.1:1}\norganizations:\n  contoso:\n    client_id: 01234567-89ab-cdef-0123-456789abcdef\n    tenant: contoso.example\n    rooms: {}\n    federated_token_file: "+file("token")+"\n")
+	want := "organizations.contoso.federated_token_file (line 7): read " + file("token") + ": no such file or directory\n"
+	if code, stdout, stderr := h.call(t, "check"); code != exitUsage || stdout != want || stderr != "" {
+		t.Errorf("%d, %s%s", code, stdout, stderr)
+	}
+	h.write(t, "token", "a.b.c")
+	if code, stdout, stderr := h.call(t, "check"); code != exitOK || stdout+stderr != "" {
+		t.Errorf("%d, %s%s", code, stdout, stderr)
 	}
 }
 

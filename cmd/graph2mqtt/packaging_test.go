@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/base64"
 	"errors"
 	"io"
 	"maps"
@@ -23,9 +24,10 @@ const exampleID = "01234567-89ab-cdef-0123-456789abcdef"
 // The configurations in the packaging are valid, with their files and the client_id of an app registration.
 func TestPackagedConfigurations(t *testing.T) {
 	h := newHarness(t)
-	for _, name := range []string{"mqtt-password", "nats-password", "key"} {
+	for _, name := range []string{"mqtt-password", "nats-password"} {
 		h.write(t, name, "c2VjcmV0")
 	}
+	h.write(t, "key", base64.StdEncoding.EncodeToString(make([]byte, 32)))
 	b, err := os.ReadFile(filepath.Join(top, "packaging", "cluster", "graph2mqtt.yaml"))
 	if err != nil {
 		t.Fatal(err)

@@ -325,23 +325,34 @@ func (p *program) checkCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Check the configuration",
-		Long:  "check prints every problem of the configuration and exits with 1. If the configuration is valid, it prints nothing and exits with 0.",
+		Long: "check prints every problem of the configuration and exits with 1. If the configuration is valid, it prints nothing and exits with 0.\n" +
+			"It reads the files that the configuration names, and the key of the state directory where run would look for it, so start it as the\n" +
+			"same user and with the same environment variables. It connects to nothing and creates nothing.",
 		Example: "  graph2mqtt check\n" +
 			"  graph2mqtt check --config graph2mqtt.yaml && systemctl restart graph2mqtt",
 		Args: cobra.NoArgs,
 		RunE: p.do(func(context.Context, []string) error {
 			c, err := p.load()
 			var problems config.Problems
-			if err == nil {
-				problems = c.AccountProblems()
+			if err != nil && !errors.As(err, &problems) {
+				return err
 			}
-			if errors.As(err, &problems) || len(problems) > 0 {
-				for _, problem := range problems {
-					fmt.Fprintln(p.stdout, problem)
+			if err == nil {
+				problems = append(c.AccountProblems(), c.TokenProblems()...)
+				problems.Sort()
+			}
+			for _, problem := range problems {
+				fmt.Fprintln(p.stdout, problem)
+			}
+			if err == nil {
+				if err = state.CheckKey(c.StateDir, c.KeyFile, c.Cluster.IsConfigured()); err != nil {
+					fmt.Fprintln(p.stdout, err)
 				}
+			}
+			if err != nil || len(problems) > 0 {
 				return &reportedError{exitUsage}
 			}
-			return err
+			return nil
 		}),
 	}
 }

@@ -31,52 +31,87 @@ const (
 	otherKeyAdvice = "give graph2mqtt that key again (" + keyVariable + ", the credential " + keyCredential + " or key_file)"
 )
 
-// loadKey loads the key. In a cluster it creates none.
+// loadKey loads the key. If there is none, it creates one, but not in a cluster.
 func (d *Dir) loadKey(keyFile string, cluster bool) error {
+	key, source, err := d.findKey(keyFile)
+	switch {
+	case errors.Is(err, errNoKey) && cluster:
+		return d.keyAdvice()
+	case errors.Is(err, errNoKey):
+		key = make([]byte, keySize)
+		rand.Read(key)
+		if err := writeFile(source, []byte(base64.StdEncoding.EncodeToString(key)+"\n")); err != nil {
+			return err
+		}
+	case err != nil:
+		return err
+	case source != "" && keyFile == "":
+		if info, err := os.Stat(source); err == nil && isAccessibleToOthers(info.Mode()) {
+			d.log.Warn("the key file was accessible to other users; its mode was changed to 0600", "file", source, "mode", info.Mode().Perm().String())
+			if err := os.Chmod(source, fileMode); err != nil {
+				return fmt.Errorf("restrict the mode of the key file %s: %w", source, withoutPath(err))
+			}
+		}
+	}
+	return d.setKey(key)
+}
+
+// CheckKey reads the key as [Open] or, in a cluster, [OpenCluster] does, and returns the error that they would fail with. It changes and
+// creates nothing. That Open would create the key is no error, nor is a state directory that only its owner can read.
+func CheckKey(dir, keyFile string, cluster bool) error {
+	path, err := filepath.Abs(dir)
+	if err != nil {
+		return fmt.Errorf("state directory %s: %w", dir, err)
+	}
+	d := &Dir{path: path}
+	_, _, err = d.findKey(keyFile)
+	switch {
+	case errors.Is(err, errNoKey) && cluster:
+		return d.keyAdvice()
+	case errors.Is(err, errNoKey), keyFile == "" && errors.Is(err, fs.ErrPermission):
+		return nil
+	}
+	return err
+}
+
+// errNoKey is returned if there is no key, which can be created.
+var errNoKey = fmt.Errorf("key: %w", fs.ErrNotExist)
+
+// findKey returns the key and the file that it is from; "": it is from elsewhere. With errNoKey it returns the file to create.
+func (d *Dir) findKey(keyFile string) (key []byte, file string, err error) {
 	if text := os.Getenv(keyVariable); text != "" {
-		return d.setKey("the environment variable "+keyVariable, text)
+		key, err := parseKey("the environment variable "+keyVariable, text)
+		return key, "", err
 	}
 	if dir := os.Getenv("CREDENTIALS_DIRECTORY"); dir != "" {
 		file := filepath.Join(dir, keyCredential)
 		text, err := os.ReadFile(file)
 		if err == nil {
-			return d.setKey("the systemd credential "+keyCredential, string(text))
+			key, err := parseKey("the systemd credential "+keyCredential, string(text))
+			return key, "", err
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("read the systemd credential %s: %w", file, withoutPath(err))
+			return nil, "", fmt.Errorf("read the systemd credential %s: %w", file, withoutPath(err))
 		}
 	}
-	file := keyFile
-	if file == "" {
+	if file = keyFile; file == "" {
 		file = d.file(defaultKeyFile)
 	}
 	text, err := os.ReadFile(file)
 	switch {
-	case errors.Is(err, fs.ErrNotExist) && keyFile == "" && cluster:
-		return d.keyAdvice()
 	case errors.Is(err, fs.ErrNotExist) && keyFile == "":
-		key := make([]byte, keySize)
-		rand.Read(key)
-		text = []byte(base64.StdEncoding.EncodeToString(key) + "\n")
-		if err := writeFile(file, text); err != nil {
-			return err
-		}
+		return nil, file, errNoKey
 	case errors.Is(err, fs.ErrNotExist):
-		return fmt.Errorf("key_file: the file %s does not exist; create it with: openssl rand -base64 32 > %s", file, file)
+		return nil, "", fmt.Errorf("key_file: the file %s does not exist; create it with: openssl rand -base64 32 > %s", file, file)
 	case err != nil:
-		return fmt.Errorf("read the key file %s: %w", file, withoutPath(err))
-	case keyFile == "":
-		if info, err := os.Stat(file); err == nil && isAccessibleToOthers(info.Mode()) {
-			d.log.Warn("the key file was accessible to other users; its mode was changed to 0600", "file", file, "mode", info.Mode().Perm().String())
-			if err := os.Chmod(file, fileMode); err != nil {
-				return fmt.Errorf("restrict the mode of the key file %s: %w", file, withoutPath(err))
-			}
-		}
+		return nil, "", fmt.Errorf("read the key file %s: %w", file, withoutPath(err))
 	}
-	return d.setKey("the key file "+file, string(text))
+	key, err = parseKey("the key file "+file, string(text))
+	return key, file, err
 }
 
-func (d *Dir) setKey(source, text string) error {
+// parseKey parses a key. Its errors name the source.
+func parseKey(source, text string) ([]byte, error) {
 	const advice = "want 32 bytes in base64, for example the output of: openssl rand -base64 32"
 	text = strings.TrimRight(strings.TrimSpace(text), "=")
 	key, err := base64.RawStdEncoding.DecodeString(text)
@@ -84,11 +119,15 @@ func (d *Dir) setKey(source, text string) error {
 		key, err = base64.RawURLEncoding.DecodeString(text)
 	}
 	if err != nil {
-		return fmt.Errorf("%s is not base64; %s", source, advice)
+		return nil, fmt.Errorf("%s is not base64; %s", source, advice)
 	}
 	if len(key) != keySize {
-		return fmt.Errorf("%s has %d bytes; %s", source, len(key), advice)
+		return nil, fmt.Errorf("%s has %d bytes; %s", source, len(key), advice)
 	}
+	return key, nil
+}
+
+func (d *Dir) setKey(key []byte) error {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return err
