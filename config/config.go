@@ -511,18 +511,41 @@ func (c *Cloud) Validate() error {
 	c.Name = "custom"
 	var errs []error
 	for _, m := range []struct {
-		key  string
-		root *string
-	}{{"login", &c.Login}, {"graph", &c.Graph}, {"audience", &c.Audience}} {
-		*m.root = strings.TrimSuffix(*m.root, "/")
+		key           string
+		root          *string
+		part, example string
+	}{
+		{"login", &c.Login, "a tenant", "https://login.microsoftonline.com"},
+		{"graph", &c.Graph, "a version", "https://graph.microsoft.com"},
+		{"audience", &c.Audience, "a version", "https://graph.microsoft.com"},
+	} {
 		if *m.root == "" { // only the audience may be
 			continue
 		}
-		u, err := url.Parse(*m.root)
-		if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.Path != "" || u.RawQuery != "" || u.Fragment != "" {
-			errs = append(errs, At(m.key, fmt.Errorf("want the root alone, without tenant or version, such as https://graph.microsoft.com, not %q", *m.root)))
-		}
+		errs = append(errs, At(m.key, checkRoot(*m.root, m.part, m.example)))
+		*m.root = strings.TrimSuffix(*m.root, "/")
 	}
 	c.Audience = cmp.Or(c.Audience, c.Graph)
 	return errors.Join(errs...)
+}
+
+// checkRoot validates the root of a server of Microsoft. part is what an address of it may have in its path. It never repeats an address
+// that may have a password in it.
+func checkRoot(root, part, example string) error {
+	u, err := url.Parse(root)
+	switch {
+	case err != nil, strings.Contains(root, "@") && u.User == nil:
+		return fmt.Errorf("want an https address, such as %s", example)
+	case u.User != nil:
+		return fmt.Errorf("want an address without user and password, such as %s", example)
+	case u.Scheme == "http":
+		return fmt.Errorf("want https instead of http, such as %s, not %q", example, root)
+	case u.Scheme != "https", u.Hostname() == "":
+		return fmt.Errorf("want an https address, such as %s, not %q", example, root)
+	case u.RawQuery != "", u.ForceQuery, u.Fragment != "":
+		return fmt.Errorf("want the root alone, without a query or fragment, such as %s, not %q", example, root)
+	case u.Path != "" && u.Path != "/":
+		return fmt.Errorf("want the root alone, without %s or another path, such as %s, not %q", part, example, root)
+	}
+	return checkPort(u)
 }
