@@ -25,3 +25,14 @@ func QuoteForError(s string) string {
 
 // Truncate is [graph.Truncate], for packages that do not know Graph.
 func Truncate(s string, most int) string { return graph.Truncate(s, most) }
+
+// maxSubject is the length of the longest subject that Exchange and To Do accept, in characters.
+const maxSubject = 255
+
+// CheckSubject returns an error for the subject of an event, a mail or a task that Microsoft refuses because of its length.
+func CheckSubject(field, s string) error {
+	if n := utf8.RuneCountInString(s); n > maxSubject {
+		return graph.Invalid("%s: want at most %d characters, not %d", field, maxSubject, n)
+	}
+	return nil
+}

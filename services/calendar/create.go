@@ -116,6 +116,9 @@ type Create struct {
 
 // Validate returns an error for values that Graph would refuse.
 func (r *Create) Validate() error {
+	if err := services.CheckSubject("subject", r.Subject); err != nil {
+		return err
+	}
 	if err := r.EventFields.Validate(); err != nil {
 		return err
 	}

@@ -177,6 +177,7 @@ func TestCreateRefused(t *testing.T) {
 	const times = `"subject": "x", "start": "2026-03-01T10:00:00", "end": "2026-03-01T11:00:00"`
 	for _, tt := range []struct{ request, want string }{
 		{`{}`, `subject is required; start is required; end is required`},
+		{`{"subject": "` + strings.Repeat("ü", 256) + `", "start": "2026-03-01T10:00:00", "end": "2026-03-01T11:00:00"}`, `subject: want at most 255 characters, not 256`},
 		{`{"subject": "x", "start": "noon", "end": "2026-03-01T11:00:00"}`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-02"}`, `end: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-02"`},
 		{`{"subject": "x", "start": "2026-03-01T11:00:00", "end": "2026-03-01T10:00:00"}`, `end: want a time not before the start, 2026-03-01T11:00:00+01:00, not 2026-03-01T10:00:00+01:00`},

@@ -27,6 +27,11 @@ func (r *Modify) Validate() error {
 	if r.Subject == nil && r.Start == nil && r.End == nil && reflect.DeepEqual(r.EventFields, EventFields{Timezone: r.Timezone}) {
 		return graph.Invalid("want at least one field to change besides event_id")
 	}
+	if r.Subject != nil {
+		if err := services.CheckSubject("subject", *r.Subject); err != nil {
+			return err
+		}
+	}
 	return r.EventFields.Validate()
 }
 

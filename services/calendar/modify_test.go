@@ -105,6 +105,7 @@ func TestChangesRefused(t *testing.T) {
 	for _, tt := range []struct{ op, event, request, want string }{
 		{"modify", "meeting", ``, `want at least one field to change besides event_id`},
 		{"modify", "meeting", `, "timezone": "UTC"`, `want at least one field to change besides event_id`},
+		{"modify", "meeting", `, "subject": "` + strings.Repeat("ü", 256) + `"`, `subject: want at most 255 characters, not 256`},
 		{"modify", "meeting", `, "start": "2026-03-01"`, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "2026-03-01"`},
 		{"modify", "meeting", `, "start": "2026-03-01T12:00:00"`, `end: want a time not before the start, 2026-03-01T12:00:00+01:00, not 2026-03-01T11:00:00+01:00`},
 		{"modify", "holiday", `, "end": "2026-03-02T10:00:00"`, `end: want a date, such as 2026-01-01, not "2026-03-02T10:00:00"`},

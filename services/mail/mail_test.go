@@ -94,6 +94,7 @@ func TestTooManyRecipientsAndTooMuchText(t *testing.T) {
 		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": "m"}`, many(10_000)):                           "to, cc and bcc: want at most 1000 addresses, not 10000",
 		fmt.Sprintf(`send {"to": %s, "bcc": %[1]s, "subject": "s", "message": "m"}`, many(501)):                "to, cc and bcc: want at most 1000 addresses, not 1002",
 		fmt.Sprintf(`send {"to": %s, "reply_to": %s, "subject": "s", "message": "m"}`, many(1), many(1001)):    "reply_to: want at most 1000 addresses, not 1001",
+		fmt.Sprintf(`send {"to": %s, "subject": %q, "message": "m"}`, many(1), strings.Repeat("ü", 256)):       "subject: want at most 255 characters, not 256",
 		fmt.Sprintf(`forward {"message_id": "AAMkAGI2", "to": %s}`, many(1001)):                                "to, cc and bcc: want at most 1000 addresses, not 1001",
 		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": %q}`, many(1), strings.Repeat("x", 4_100_000)): "the text has 4.1 MB: a mail may have about 2.9 MB of files and text unless allow names send_large",
 		fmt.Sprintf(`send {"to": %s, "subject": "s", "message": "%s\r\n%s"}`, many(1), text, text[:200_000]):   "the text has 4.1 MB: a mail may have about 2.9 MB of files and text unless allow names send_large",

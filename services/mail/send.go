@@ -39,6 +39,9 @@ func (r *SendRequest) Validate() error {
 	if err := checkRecipients(r.To, r.Cc, r.Bcc, r.ReplyTo); err != nil {
 		return err
 	}
+	if err := services.CheckSubject("subject", r.Subject); err != nil {
+		return err
+	}
 	if r.From != "" && !IsAddress(r.From) {
 		return graph.Invalid("from: want an address, such as ann@contoso.com, not %s", services.QuoteForError(r.From))
 	}

@@ -67,8 +67,11 @@ type Book struct {
 	Subject string `json:"subject" doc:"Subject. Default: Booked at the room."`
 }
 
-// Validate returns an error for an invalid start.
+// Validate returns an error for an invalid subject or start.
 func (r *Book) Validate() error {
+	if err := services.CheckSubject("subject", r.Subject); err != nil {
+		return err
+	}
 	if r.Start == "" {
 		return nil
 	}

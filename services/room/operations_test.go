@@ -3,6 +3,7 @@ package room_test
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -41,10 +42,13 @@ func newPanel(t *testing.T, roles ...string) *panel {
 	return &panel{t: t, s: s, g: graphtest.Application(t, s, application, roles...), now: now}
 }
 
-// at returns a time of the day.
+// at returns a time, of the day unless it has a date.
 func (p *panel) at(clock string) time.Time {
 	p.t.Helper()
-	t, err := time.ParseInLocation("2006-01-02 15:04", p.now.Format(time.DateOnly)+" "+clock, p.now.Location())
+	if !strings.Contains(clock, " ") {
+		clock = p.now.Format(time.DateOnly) + " " + clock
+	}
+	t, err := time.ParseInLocation("2006-01-02 15:04", clock, p.now.Location())
 	if err != nil {
 		p.t.Fatal(err)
 	}
@@ -127,6 +131,7 @@ func TestBook(t *testing.T) {
 		"too short":       {`{}`, [][2]string{{"12:14", "13:00"}}, nil, "conflict: the room is busy from 12:14 to 13:00"},
 		"busy":            {`{}`, [][2]string{{"12:00", "13:00"}}, nil, "conflict: the room is busy from 12:00 to 13:00"},
 		"busy later":      {`{"minutes": 60}`, [][2]string{{"13:00", "14:00"}}, nil, "conflict: the room is busy from 13:00 to 14:00"},
+		"a long subject":  {`{"subject": "` + strings.Repeat("ü", 256) + `"}`, nil, nil, "subject: want at most 255 characters, not 256"},
 		"in the past":     {`{"start": "2026-01-15T10:00:00"}`, nil, nil, "start: want a booking that ends in the future, not at 2026-01-15T10:30:00+01:00"},
 		"not a time":      {`{"start": "noon"}`, nil, nil, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
 		"too few":         {`{"minutes": 1}`, nil, nil, "minutes: want at least 5, not 1"},

@@ -93,14 +93,10 @@ func (r *Create) Validate() error {
 
 // checkSubject returns an error for a title that To Do refuses.
 func checkSubject(field, s string) error {
-	const most = 255
-	switch n := len([]rune(s)); {
-	case strings.TrimSpace(s) == "":
+	if strings.TrimSpace(s) == "" {
 		return graph.Invalid("%s: want a text that is not empty", field)
-	case n > most:
-		return graph.Invalid("%s: want at most %d characters, not %d", field, most, n)
 	}
-	return nil
+	return services.CheckSubject(field, s)
 }
 
 // Execute implements services.Request.
