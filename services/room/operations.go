@@ -4,7 +4,6 @@ package room
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -110,7 +109,7 @@ func (r *Book) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 		case r.Minutes == 0 && !from.Before(start.Add(minLength)):
 			end = from
 		default:
-			return nil, &services.Error{Code: services.Conflict, Message: fmt.Sprintf("the room is busy from %s to %s", from.Format("15:04"), to.Format("15:04"))}
+			return nil, &services.Error{Code: services.Conflict, Message: "the room is busy from " + spanForError(from, to, a.Now)}
 		}
 	}
 	subject := cmp.Or(r.Subject, "Booked at the room")
@@ -119,6 +118,17 @@ func (r *Book) Execute(ctx context.Context, g *graph.Client, a services.Attempt)
 		return nil, err
 	}
 	return Booked{calendars.BookingOf(e, true)}, nil
+}
+
+// spanForError returns a time span with the date of each time that is on another day than the one before it, which is now for the first.
+func spanForError(from, to, now time.Time) string {
+	show := func(t, before time.Time) string {
+		if t.Format(time.DateOnly) == before.Format(time.DateOnly) {
+			return t.Format("15:04")
+		}
+		return t.Format("2006-01-02 15:04")
+	}
+	return show(from, now) + " to " + show(to, from)
 }
 
 // Booked is the result of a booking.

@@ -131,6 +131,8 @@ func TestBook(t *testing.T) {
 		"too short":       {`{}`, [][2]string{{"12:14", "13:00"}}, nil, "conflict: the room is busy from 12:14 to 13:00"},
 		"busy":            {`{}`, [][2]string{{"12:00", "13:00"}}, nil, "conflict: the room is busy from 12:00 to 13:00"},
 		"busy later":      {`{"minutes": 60}`, [][2]string{{"13:00", "14:00"}}, nil, "conflict: the room is busy from 13:00 to 14:00"},
+		"busy tomorrow":   {`{"start": "2026-01-16T10:00:00", "minutes": 60}`, [][2]string{{"2026-01-16 10:30", "2026-01-16 11:00"}}, nil, "conflict: the room is busy from 2026-01-16 10:30 to 11:00"},
+		"over midnight":   {`{"start": "2026-01-15T23:00:00", "minutes": 60}`, [][2]string{{"23:30", "2026-01-16 00:30"}}, nil, "conflict: the room is busy from 23:30 to 2026-01-16 00:30"},
 		"a long subject":  {`{"subject": "` + strings.Repeat("ü", 256) + `"}`, nil, nil, "subject: want at most 255 characters, not 256"},
 		"in the past":     {`{"start": "2026-01-15T10:00:00"}`, nil, nil, "start: want a booking that ends in the future, not at 2026-01-15T10:30:00+01:00"},
 		"not a time":      {`{"start": "noon"}`, nil, nil, `start: want a time with or without zone, such as 2026-01-01T12:00:00, not "noon"`},
