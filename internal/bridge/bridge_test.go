@@ -57,6 +57,22 @@ func TestTheSwitchReachesMicrosoftAndItsStateIsPublished(t *testing.T) {
 	h.Next(mark, "graph2mqtt/work/out_of_office/state", func(string) bool { return true })
 }
 
+// A request that is sent as if it were a value is answered with its topic.
+func TestARequestOnTheTopicOfAValue(t *testing.T) {
+	h := startOne(t, "enable_update: true", "calendar: {type: calendar}")
+	h.Shows("graph2mqtt/work/calendar/availability", "online")
+	for key, want := range map[string]string{
+		"create": `calendar has no entity \"create\" that can be set; known: none; requests are published to …/request/create"`,
+		"creat":  `calendar has no entity \"creat\" that can be set; known: none"`,
+	} {
+		mark := h.mark()
+		h.Publish("graph2mqtt/work/calendar/set/"+key, "x")
+		if got := h.Next(mark, "graph2mqtt/work/calendar/response/set/"+key, func(string) bool { return true }); !strings.Contains(got, want) {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 func TestWithoutUpdatesNothingCanBeAsked(t *testing.T) {
 	h := startOne(t, "enable_update: true", outOfOffice)
 	h.Shows("graph2mqtt/work/out_of_office/commands", "online")

@@ -431,7 +431,11 @@ func (s *sensor) Parse(key, value string) (string, map[string]json.RawMessage, e
 				known = append(known, e.Key)
 			}
 		}
-		return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no entity %s that can be set; known: %s", s.config.ID, services.QuoteForError(key), list(known))}
+		hint := ""
+		if slices.Contains(operationNames(offeredToAll(s.operations)), key) {
+			hint = "; requests are published to …/request/" + key
+		}
+		return "", nil, &services.Error{Code: services.UnknownOp, Message: fmt.Sprintf("%s has no entity %s that can be set; known: %s%s", s.config.ID, services.QuoteForError(key), list(known), hint)}
 	}
 	if value == "" && s.entities[i].Platform != "text" {
 		return "", nil, services.ErrEmptyValue
