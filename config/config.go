@@ -236,7 +236,7 @@ func (c *Config) Validate() error {
 
 // Validate implements schema.Validator.
 func (m *MQTT) Validate() error {
-	errs := append(m.checkBrokers(), At("base_topic", checkTopic(m.BaseTopic)))
+	errs := append(m.checkBrokers(), At("base_topic", CheckTopic(m.BaseTopic)))
 	if m.Password != "" && m.Username == "" {
 		errs = append(errs, At("password", errors.New("want username as well: MQTT accepts a password only together with a user name")))
 	}
@@ -330,8 +330,8 @@ func checkPort(u *url.URL) error {
 	return nil
 }
 
-// checkTopic reports whether topic can be the beginning of topics.
-func checkTopic(topic string) error {
+// CheckTopic reports whether topic can be the beginning of topics.
+func CheckTopic(topic string) error {
 	switch {
 	case topic == "":
 		return errors.New("is empty")
@@ -351,7 +351,7 @@ func checkTopic(topic string) error {
 
 // Validate implements schema.Validator.
 func (h *HomeAssistant) Validate() error {
-	return errors.Join(At("discovery_topic", checkTopic(h.DiscoveryTopic)), At("status_topic", checkTopic(h.StatusTopic)))
+	return errors.Join(At("discovery_topic", CheckTopic(h.DiscoveryTopic)), At("status_topic", CheckTopic(h.StatusTopic)))
 }
 
 var (

@@ -98,6 +98,9 @@ func (p *program) demoCommand() *cobra.Command {
 	f.BoolVar(&clean, "clean", false, "remove what a killed demo left, and exit")
 	cmd.RunE = p.do(func(ctx context.Context, _ []string) error {
 		d.portSet, d.pageSet = f.Changed("port"), f.Changed("page-port")
+		if err := checkBase(d.base); err != nil {
+			return err
+		}
 		switch {
 		case d.portSet && d.existing != "":
 			return &usageError{"--port does not go with --mqtt: it is the port of the demo's own broker"}
@@ -111,6 +114,18 @@ func (p *program) demoCommand() *cobra.Command {
 		return d.run(ctx)
 	})
 	return cmd
+}
+
+// checkBase validates the value of --base-topic.
+func checkBase(topic string) error {
+	err := config.CheckTopic(topic)
+	if err == nil && topic == demoDiscovery {
+		err = fmt.Errorf("want a topic other than that of Home Assistant's discovery, not %q", topic)
+	}
+	if err != nil {
+		return &usageError{"--base-topic: " + err.Error()}
+	}
+	return nil
 }
 
 func (d *demo) run(ctx context.Context) (err error) {

@@ -207,6 +207,16 @@ func TestDemoWithoutBroker(t *testing.T) {
 	if code != 1 || stderr != "graph2mqtt: --mqtt: want mqtt://HOST:PORT (or mqtts, ws, wss)\n" {
 		t.Errorf("%d, %s", code, stderr)
 	}
+	for _, args := range [][]string{{"demo"}, {"demo", "--clean"}, {"watch"}} {
+		code, _, stderr = h.call(t, append(args, "--base-topic", "a/#")...)
+		if code != 1 || stderr != "graph2mqtt: --base-topic: want a topic without the wildcards + and #, not \"a/#\"\n" {
+			t.Errorf("%v: %d, %s", args, code, stderr)
+		}
+		code, _, stderr = h.call(t, append(args, "--base-topic", "homeassistant")...)
+		if code != 1 || stderr != "graph2mqtt: --base-topic: want a topic other than that of Home Assistant's discovery, not \"homeassistant\"\n" {
+			t.Errorf("%v: %d, %s", args, code, stderr)
+		}
+	}
 	if files, err := os.ReadDir(temporary); err != nil || len(files) > 0 {
 		t.Errorf("left behind: %v, %v", files, err)
 	}

@@ -64,6 +64,11 @@ type watch struct {
 func (p *program) newWatch(broker, base string) (*watch, error) {
 	w := &watch{program: p, discovery: demoDiscovery}
 	var err error
+	if base != "" {
+		if err = checkBase(base); err != nil {
+			return nil, err
+		}
+	}
 	if broker != "" {
 		w.broker, err = parseBroker(broker)
 		w.broker.Base = cmp.Or(base, "graph2mqtt")
