@@ -240,13 +240,19 @@ func (m *MQTT) Validate() error {
 	if m.Password != "" && m.Username == "" {
 		errs = append(errs, At("password", errors.New("want username as well: MQTT accepts a password only together with a user name")))
 	}
-	if strings.ContainsFunc(m.ClientID, unicode.IsControl) {
-		errs = append(errs, At("client_id", errors.New("want text without control characters")))
-	}
+	errs = append(errs, At("client_id", checkPrintable(m.ClientID)))
 	if (m.CertFile == "") != (m.KeyFile == "") {
 		errs = append(errs, At("cert_file", errors.New("want both cert_file and key_file")))
 	}
 	return errors.Join(errs...)
+}
+
+// checkPrintable validates a text that others show.
+func checkPrintable(s string) error {
+	if strings.ContainsFunc(s, unicode.IsControl) {
+		return errors.New("want text without control characters")
+	}
+	return nil
 }
 
 // Brokers returns the addresses of the brokers in the order in which they are tried.
@@ -386,7 +392,7 @@ const placeholder = "00000000-0000-0000-0000-000000000000"
 
 // Validate implements schema.Validator.
 func (a *Account) Validate() error {
-	errs := []error{At("client_id", checkClientID(a.ClientID))}
+	errs := []error{At("name", checkPrintable(a.Name)), At("client_id", checkClientID(a.ClientID))}
 	if !tenant.MatchString(a.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want common, organizations, consumers, or the id or domain of a tenant, not %q", a.Tenant)))
 	}
@@ -437,18 +443,19 @@ func (a *Attachments) Validate() error {
 
 // Validate implements schema.Validator.
 func (s *Sensor) Validate() error {
-	if !s.Read && !s.EnableUpdate {
-		return At("read", errors.New("want true, or enable_update: true: the sensor would neither read nor change anything"))
+	errs := []error{At("name", checkPrintable(s.Name))}
+	switch {
+	case !s.Read && !s.EnableUpdate:
+		errs = append(errs, At("read", errors.New("want true, or enable_update: true: the sensor would neither read nor change anything")))
+	case !s.Read && s.OnDemand:
+		errs = append(errs, At("on_demand", errors.New("want false with read: false: no permission to read is requested then")))
 	}
-	if !s.Read && s.OnDemand {
-		return At("on_demand", errors.New("want false with read: false: no permission to read is requested then"))
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // Validate implements schema.Validator.
 func (e *EntityOverride) Validate() error {
-	var errs []error
+	errs := []error{At("name", checkPrintable(e.Name))}
 	if e.Icon != "" && !icon.MatchString(e.Icon) {
 		errs = append(errs, At("icon", fmt.Errorf("want an icon such as mdi:calendar, not %q", e.Icon)))
 	}

@@ -50,7 +50,7 @@ const roomsSensor = "rooms"
 
 // Validate implements schema.Validator.
 func (o *Organization) Validate() error {
-	errs := []error{At("client_id", checkClientID(o.ClientID))}
+	errs := []error{At("name", checkPrintable(o.Name)), At("client_id", checkClientID(o.ClientID))}
 	if slices.Contains([]string{"common", "organizations", "consumers"}, strings.ToLower(o.Tenant)) || !tenant.MatchString(o.Tenant) {
 		errs = append(errs, At("tenant", fmt.Errorf("want the id or a domain of the tenant, because an application signs in to one only, not %q", o.Tenant)))
 	}
