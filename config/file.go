@@ -9,6 +9,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 	"github.com/pelletier/go-toml/v2/unstable"
@@ -47,8 +48,22 @@ func parseFile(name string, b []byte) (map[string]any, schema.Lines, error) {
 		return nil, nil, errors.New("the file is empty")
 	case bytes.ContainsRune(b, 0), bytes.HasPrefix(b, []byte("\xff\xfe")), bytes.HasPrefix(b, []byte("\xfe\xff")):
 		return nil, nil, errors.New("want UTF-8 text, not UTF-16 or binary data")
+	case !utf8.Valid(b):
+		return nil, nil, schema.Problem{Line: invalidLine(b), Message: "want UTF-8 text; save the file with the encoding UTF-8, not Latin-1 or Windows-1252"}
 	}
 	return parse(b)
+}
+
+// invalidLine returns the first line that is not UTF-8.
+func invalidLine(b []byte) int {
+	line := 1
+	for text := range bytes.Lines(b) {
+		if !utf8.Valid(text) {
+			break
+		}
+		line++
+	}
+	return line
 }
 
 var (

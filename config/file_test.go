@@ -43,6 +43,9 @@ func TestUnusualContent(t *testing.T) {
 		{"a.yaml", "mqtt: {}\n---\naccounts: {}\n", "FILE (line 2): want one YAML document, not several: remove the line ---"},
 		{"a.yaml", "mqtt: {}\n---\n\tx\n", "FILE (line 3): found character that cannot start any token; indent with spaces, and put text that begins with @, ` or % in quotes"},
 		{"a.yaml", "\xff\xfea\x00", "FILE: want UTF-8 text, not UTF-16 or binary data"},
+		{"a.yaml", "mqtt: {url: mqtt://h}\n# all\naccounts: {a: {name: B\xfcro}}\n", "FILE (line 3): want UTF-8 text; save the file with the encoding UTF-8, not Latin-1 or Windows-1252"},
+		{"a.toml", "# all\nx = \"B\xfcro\"\n", "FILE (line 2): want UTF-8 text; save the file with the encoding UTF-8, not Latin-1 or Windows-1252"},
+		{"a.json", "{\n\"x\": \"B\xfcro\"}", "FILE (line 2): want UTF-8 text; save the file with the encoding UTF-8, not Latin-1 or Windows-1252"},
 		{"a.json", `{"a": 1} {}`, "FILE (line 1): want JSON: invalid character '{' after top-level value"},
 		{"a.json", strings.Repeat("[", 200) + strings.Repeat("]", 200), "FILE (line 1): want values that are nested at most 100 levels deep"},
 	} {
