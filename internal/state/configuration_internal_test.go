@@ -3,7 +3,6 @@ package state
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -58,7 +57,7 @@ const (
 func TestDigestNeedsTheKey(t *testing.T) {
 	digest := func(key byte) string {
 		d := &Dir{shared: &shared{bucket: &bucket{configurations: newComparison(slog.New(slog.DiscardHandler))}}}
-		if err := d.setKey("the test", base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{key}, keySize))); err != nil {
+		if err := d.setKey(bytes.Repeat([]byte{key}, keySize)); err != nil {
 			t.Fatal(err)
 		}
 		d.Announce([]byte("hunter2"))
