@@ -63,7 +63,11 @@ func TestDigestNeedsTheKey(t *testing.T) {
 		d.Announce([]byte("hunter2"))
 		return d.shared.bucket.configurations.announced()
 	}
-	if digest(1) != digest(1) || digest(1) == digest(2) {
+	first, second, other := digest(1), digest(1), digest(2)
+	if first != second {
+		t.Errorf("one key gives the digests %s and %s", first, second)
+	}
+	if first == other {
 		t.Error("the digest does not depend on the key")
 	}
 }
