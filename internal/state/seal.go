@@ -33,10 +33,8 @@ const (
 
 // loadKey loads the key. If there is none, it creates one, but not in a cluster.
 func (d *Dir) loadKey(keyFile string, cluster bool) error {
-	key, source, err := d.findKey(keyFile)
+	key, source, err := d.findKey(keyFile, cluster)
 	switch {
-	case errors.Is(err, errNoKey) && cluster:
-		return d.keyAdvice()
 	case errors.Is(err, errNoKey):
 		key = make([]byte, keySize)
 		rand.Read(key)
@@ -63,12 +61,8 @@ func CheckKey(dir, keyFile string, cluster bool) error {
 	if err != nil {
 		return fmt.Errorf("state directory %s: %w", dir, err)
 	}
-	d := &Dir{path: path}
-	_, _, err = d.findKey(keyFile)
-	switch {
-	case errors.Is(err, errNoKey) && cluster:
-		return d.keyAdvice()
-	case errors.Is(err, errNoKey), keyFile == "" && errors.Is(err, fs.ErrPermission):
+	_, _, err = (&Dir{path: path}).findKey(keyFile, cluster)
+	if errors.Is(err, errNoKey) || keyFile == "" && errors.Is(err, fs.ErrPermission) {
 		return nil
 	}
 	return err
@@ -77,8 +71,9 @@ func CheckKey(dir, keyFile string, cluster bool) error {
 // errNoKey is returned if there is no key, which can be created.
 var errNoKey = fmt.Errorf("key: %w", fs.ErrNotExist)
 
-// findKey returns the key and the file that it is from; "": it is from elsewhere. With errNoKey it returns the file to create.
-func (d *Dir) findKey(keyFile string) (key []byte, file string, err error) {
+// findKey returns the key and the file that it is from; "": it is from elsewhere. If there is none, it returns errNoKey and the file to create,
+// or in a cluster, where all machines need the same key, an error that says so.
+func (d *Dir) findKey(keyFile string, cluster bool) (key []byte, file string, err error) {
 	if text := os.Getenv(keyVariable); text != "" {
 		key, err := parseKey("the environment variable "+keyVariable, text)
 		return key, "", err
@@ -99,6 +94,8 @@ func (d *Dir) findKey(keyFile string) (key []byte, file string, err error) {
 	}
 	text, err := os.ReadFile(file)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && keyFile == "" && cluster:
+		return nil, "", d.keyAdvice()
 	case errors.Is(err, fs.ErrNotExist) && keyFile == "":
 		return nil, file, errNoKey
 	case errors.Is(err, fs.ErrNotExist):
