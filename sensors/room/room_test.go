@@ -12,7 +12,6 @@ import (
 
 func TestCases(t *testing.T) { sensorstest.Run(t, room.Kind(), "testdata/cases") }
 
-// A booking that is made, moved or removed is a change. One that enters or leaves the window with time is not.
 // A booking is shown at once, unless it is outside of the time that polls read.
 func TestBooked(t *testing.T) {
 	now := time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -44,6 +43,7 @@ func TestBooked(t *testing.T) {
 	}
 }
 
+// A booking that is made, moved or removed is a change. One that enters or leaves the window with time is not.
 func TestHasChanged(t *testing.T) {
 	day := time.Date(2026, 6, 1, 0, 0, 0, 0, time.UTC)
 	at := func(hours int) time.Time { return day.Add(time.Duration(hours) * time.Hour) }
