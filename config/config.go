@@ -536,8 +536,8 @@ func (c *Cloud) Validate() error {
 	return errors.Join(errs...)
 }
 
-// checkRoot validates the root of a server of Microsoft. part is what an address of it may have in its path. It never repeats an address
-// that may have a password in it.
+// checkRoot validates the address of a server of Microsoft, without a path. The error names part, which users often add as a path, and
+// example. It does not show an address that may contain a password.
 func checkRoot(root, part, example string) error {
 	u, err := url.Parse(root)
 	switch {

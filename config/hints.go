@@ -137,8 +137,8 @@ func serverURL(host, port, plain, encrypted, general string) string {
 	return scheme + "://" + rest
 }
 
-// wrongServer returns the error of an address. It shows the address as shown does; without that, only one that is understood, which has no
-// password in it, and the form that is meant, unless that is a general one.
+// wrongServer returns the error for an address: want, shown, and the address to use instead. That is meant, unless meant is general, because
+// the address was not recognized. If shown is "", a recognized address is shown as well, because it contains no password.
 func wrongServer(want, address, shown, meant, general string) error {
 	if meant == general || meant == address {
 		return errors.New(want + shown)

@@ -8,8 +8,8 @@ import (
 )
 
 // Shared returns what should be the same on all machines of a cluster, as JSON. It has secrets. What belongs to a machine is left out: the
-// connections to the broker and to NATS, the state directory, the listeners, the log, and the files of keys and certificates. Of http it has what
-// must be the same because users reach any machine.
+// connections to the broker and to NATS, the state directory, the listeners, the log, and the files of keys and certificates. Of http, it
+// contains the keys that must be the same because users can reach every machine.
 func (c *Config) Shared() []byte {
 	encode := func(v any) any { return schema.Configuration.Encode(reflect.ValueOf(v).Elem(), true) }
 	accounts := map[string]any{}

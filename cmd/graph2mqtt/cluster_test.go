@@ -649,7 +649,7 @@ func TestStateCopyNeedsATarget(t *testing.T) {
 	}
 }
 
-// What each shard publishes of itself is what the file says, also without accounts.
+// The info of each shard has the configuration of the file, and a list of accounts even if it is empty.
 func TestClusterShardInfo(t *testing.T) {
 	t.Parallel()
 	h := newClusterHarness(t)

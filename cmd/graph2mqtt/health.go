@@ -31,11 +31,10 @@ type liveness struct {
 	Broker   bool   `json:"broker"`   // it is connected
 	Waiting  bool   `json:"waiting"`  // for a configuration
 	Standby  bool   `json:"standby"`  // another machine has the shared state
-	Unusable string `json:"unusable"` // why the shared state is not; "": it is, or the bridge works with it
+	Unusable string `json:"unusable"` // with Standby, why the shared state cannot be used; "": it can
 }
 
-// standby returns the answer of a program without a bridge, which waits for the shared state. unusable is why it cannot use it; nil: it can, or
-// another machine has it.
+// standby returns the answer of a program that waits for the shared state. unusable is why it cannot use the state; nil: another machine has it.
 func standby(unusable error) liveness {
 	l := liveness{Standby: true}
 	if unusable != nil {

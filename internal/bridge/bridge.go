@@ -354,7 +354,7 @@ func (b *Bridge) publishInfo() {
 	defer b.mu.Unlock()
 	c := b.config.Redacted()
 	if b.config.Cluster.Shards > 1 {
-		delete(c, "http") // the listener is the process's, so the bridge of a shard has it empty
+		delete(c, "http") // the listener belongs to the process, so http is empty in the configuration of a shard
 	}
 	accounts := slices.AppendSeq([]string{}, maps.Keys(b.config.Accounts)) // a list also if there are none
 	slices.Sort(accounts)

@@ -37,12 +37,11 @@ type ConfigFile struct {
 	mu       sync.Mutex
 	running  *config.Config // nil: there is none yet
 	loaded   time.Time
-	problems config.Problems // of what was loaded last and is not in use
-	restart  []string        // keys whose change takes effect after a restart
-	onChange func()          // nil: nobody waits
-	// process is that of the process whose shard f belongs to, and shards has the problems of its shards; nil: there are none.
-	process *ConfigFile
-	shards  map[*ConfigFile]config.Problems
+	problems config.Problems                 // of what was loaded last and is not in use
+	restart  []string                        // keys whose change takes effect after a restart
+	onChange func()                          // nil: nobody waits
+	process  *ConfigFile                     // if f belongs to a shard, the file of the whole process; nil: it does not
+	shards   map[*ConfigFile]config.Problems // the problems of the shards; nil: there are none
 }
 
 // NewConfigFile returns the configuration file of the sources, which may change. It writes nothing where readOnly gives a reason.

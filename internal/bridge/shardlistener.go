@@ -177,7 +177,7 @@ func (l *ShardListener) do(shard int, r *http.Request) (*web.RecordedResponse, e
 		return response, nil
 	}
 	response, err := askRequest(l.dir, shard, r)
-	if errors.Is(err, state.ErrUnanswered) { // nobody has a shard while nobody can renew a lease
+	if errors.Is(err, state.ErrUnanswered) { // without NATS, the leases expire and no machine has a shard
 		err = cmp.Or(l.dir.Unusable(), err)
 	}
 	return response, err

@@ -18,8 +18,8 @@ import (
 	"github.com/graph2mqtt/graph2mqtt/internal/broker"
 )
 
-// Retained messages are stored, replaced and deleted by clients, by wills and by the program while clients and the program subscribe with
-// wildcards. Subscribers get each message that nobody changes. The race detector reports a store beside a read.
+// Clients, wills and the program store, replace and delete retained messages while others subscribe with wildcards. Each subscriber receives
+// all messages that stay unchanged. The race detector fails the test if a message is stored while others are read.
 func TestSubscribersWhileMessagesAreRetained(t *testing.T) {
 	b, err := broker.Embedded("127.0.0.1:0")
 	if err != nil {

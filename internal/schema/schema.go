@@ -154,7 +154,7 @@ type Field struct {
 	Unless   string  // the key that may be given in place of a required one
 	Restart  bool    // a change needs a restart
 	Form     bool    // the status page offers it in the form for a sensor
-	NonEmpty bool    // a list must have an item, because without the key it is not empty
+	NonEmpty bool    // an empty list is refused: without the key, the list is not empty
 	Fields   []Field // of a mapping, and of the items of a list
 }
 

@@ -53,7 +53,7 @@ const (
 	agrees  = "INFO another machine has the same configuration again: "
 )
 
-// The digest of a configuration cannot be made without the key: somebody who reads the bucket could try short passwords otherwise.
+// The digest of a configuration depends on the key. Otherwise, a person who reads the bucket could find short passwords by trying.
 func TestDigestNeedsTheKey(t *testing.T) {
 	digest := func(key byte) string {
 		d := &Dir{shared: &shared{bucket: &bucket{configurations: newComparison(slog.New(slog.DiscardHandler))}}}

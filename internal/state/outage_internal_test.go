@@ -57,8 +57,8 @@ func (r failingRegister) replace(ctx context.Context, expected uint64, record le
 	return r.register.replace(ctx, expected, record, changes)
 }
 
-// counts compares how many lines of a log have each of some texts.
-func counts(t *testing.T, log *strings.Builder, want map[string]int) {
+// checkCounts checks how often a log contains each text.
+func checkCounts(t *testing.T, log *strings.Builder, want map[string]int) {
 	t.Helper()
 	for text, n := range want {
 		if got := strings.Count(log.String(), text); got != n {
@@ -90,11 +90,11 @@ func TestOutageOfMembersIsLoggedOnce(t *testing.T) {
 		const unfollowed, unannounced = `level=WARN msg="the leases of the shards cannot be followed" error=`, `level=WARN msg="this machine was not announced to the others" error=`
 		const followed, announced = `level=INFO msg="the leases of the shards are followed again"`, `level=INFO msg="this machine was announced to the others again"`
 		synctest.Wait()
-		counts(t, &log, map[string]int{unfollowed + `"no leader"`: 1, unfollowed + `"no connection"`: 1, unannounced + `"no leader"`: 1, unannounced + `"no connection"`: 1, followed: 0, announced: 0})
+		checkCounts(t, &log, map[string]int{unfollowed + `"no leader"`: 1, unfollowed + `"no connection"`: 1, unannounced + `"no leader"`: 1, unannounced + `"no connection"`: 1, followed: 0, announced: 0})
 		m.fail(nil)
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		counts(t, &log, map[string]int{unfollowed: 2, unannounced: 2, followed: 1, announced: 1})
+		checkCounts(t, &log, map[string]int{unfollowed: 2, unannounced: 2, followed: 1, announced: 1})
 		stop()
 		if err := <-ended; err != nil {
 			t.Error(err)
@@ -120,7 +120,7 @@ func TestFailureToTakeOverIsLoggedOnce(t *testing.T) {
 			time.Sleep(time.Minute)
 			synctest.Wait()
 			const untaken = `level=WARN msg="a shard cannot be taken over" shard=`
-			counts(t, &log, map[string]int{untaken + "0": 1, untaken + "1": 1})
+			checkCounts(t, &log, map[string]int{untaken + "0": 1, untaken + "1": 1})
 			failing.fail(nil)
 			time.Sleep(time.Minute)
 			stop()
@@ -140,7 +140,7 @@ func TestFailureToTakeOverIsLoggedOnce(t *testing.T) {
 				t.Fatal(err)
 			}
 			l.Release()
-			counts(t, &log, map[string]int{`level=WARN msg="the state cannot be taken over" error="no space left"`: 1, "level=WARN": 1})
+			checkCounts(t, &log, map[string]int{`level=WARN msg="the state cannot be taken over" error="no space left"`: 1, "level=WARN": 1})
 		})
 	})
 }

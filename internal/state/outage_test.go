@@ -169,7 +169,7 @@ func TestClusterOfThreeServers(t *testing.T) {
 	}
 }
 
-// A machine waits for the servers that are still missing, as when all of them start at the same time.
+// If a cluster has too few servers for the bucket, the error says to try again: the other servers may be starting.
 func TestClusterTooSmall(t *testing.T) {
 	t.Parallel()
 	var urls []string

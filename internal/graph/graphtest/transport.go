@@ -109,5 +109,5 @@ type Unreachable struct{}
 
 // RoundTrip implements http.RoundTripper.
 func (Unreachable) RoundTrip(*http.Request) (*http.Response, error) {
-	return nil, errors.New("nobody answers")
+	return nil, errors.New("no answer")
 }
